@@ -1,0 +1,23 @@
+.DEFAULT_GOAL := help
+.PHONY: help build demo test bench lint
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+build: ## Build the program into target/release/drainswap
+	cargo build --release
+
+demo: ## Replace four real containers behind a real HAProxy under load
+	.ci/parts run cargo run --quiet --example demo
+
+test: ## Run all tests, with what they need installed and started
+	.ci/parts test
+
+bench: ## Measure
+	.ci/parts run cargo bench
+
+lint: ## Check the format and the lints, of the scripts too where shellcheck is installed
+	cargo fmt --check
+	rustfmt --check --edition 2024 fixtures/app/main.rs
+	cargo clippy --all-targets -- -D warnings
+	! command -v shellcheck || shellcheck .ci/run .ci/parts

@@ -1,0 +1,7 @@
+//! The real world behind the ports.
+
+pub mod config_files;
+pub mod docker;
+pub mod haproxy;
+pub mod http_probe;
+pub mod journal_file;

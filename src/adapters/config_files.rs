@@ -1,0 +1,91 @@
+//! The files that haproxy.cfg is made of, in `HAProxy`'s order.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cfg::{SourceFile, Version};
+
+/// A file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} cannot be read: {reason}. Name the configuration with --haproxy-config")]
+pub struct Unreadable {
+    /// The file or directory.
+    pub path: String,
+    /// What the system said.
+    pub reason: String,
+}
+
+/// Reads these files and directories. Of a directory `HAProxy` reads the files whose name ends in `.cfg`
+/// and does not begin with a dot, in alphabetical order.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Unreadable> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for file in directory(path).map_err(unreadable(path))? {
+                files.push(read_file(file)?);
+            }
+        } else {
+            files.push(read_file(path.clone())?);
+        }
+    }
+    Ok(files)
+}
+
+fn read_file(path: PathBuf) -> Result<SourceFile, Unreadable> {
+    let bytes = std::fs::read(&path).map_err(unreadable(&path))?;
+    Ok(SourceFile { path, bytes })
+}
+
+fn directory(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // HAProxy looks for the first ".cfg", so that `a.cfg.cfg` is not read.
+        let is_config = name.find(".cfg").is_some_and(|at| at > 0 && at + 4 == name.len());
+        if is_config && !name.starts_with('.') && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Unreadable {
+    let path = path.display().to_string();
+    move |error| Unreadable { path: path.clone(), reason: error.to_string() }
+}
+
+/// The version of the installed binary, by which the configuration is read; the newest that drainswap
+/// knows where there is none.
+#[must_use]
+pub fn installed_version() -> Version {
+    const NEWEST: Version = Version { major: 3, minor: 2 };
+    let Ok(output) = Command::new("haproxy").arg("-v").output() else { return NEWEST };
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(NEWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_directory_only_cfg_files_are_read_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["20-b.cfg", "10-a.cfg", ".hidden.cfg", "30.conf", "zz.cfg.bak", "a.cfg.cfg"] {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        let files = read(&[dir.path().to_owned()]).unwrap();
+        let names: Vec<_> =
+            files.iter().map(|file| String::from_utf8_lossy(&file.bytes).into_owned()).collect();
+        assert_eq!(names, ["10-a.cfg", "20-b.cfg"]);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = read(&[PathBuf::from("/nowhere/haproxy.cfg")]).unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere/haproxy.cfg cannot be read: No such file"), "{error}");
+    }
+}

@@ -1,0 +1,180 @@
+//! One call to the engine: its deadline, and what its failure means.
+
+use std::error::Error as _;
+use std::future::Future;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::errors::Error;
+
+use super::endpoint::Endpoint;
+use crate::ports::EngineError;
+
+/// A failed call: the engine's status code, where it answered with one, and the error that it amounts to.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The HTTP status of the engine's answer.
+    pub status: Option<u16>,
+    /// The error for the caller.
+    pub error: EngineError,
+}
+
+impl Failure {
+    /// Whether the engine knows nothing of what it was asked for.
+    pub fn is_absent(&self) -> bool {
+        self.status == Some(404)
+    }
+
+    /// Whether the engine is at odds with what it was asked to do: running, in removal, name taken.
+    pub fn is_conflict(&self) -> bool {
+        self.status == Some(409)
+    }
+}
+
+impl From<Failure> for EngineError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+/// What a call is for: the words of its errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purpose<'a> {
+    /// What is asked: `create`, `start` …
+    pub action: &'static str,
+    /// What it is asked for: a container's or an image's name.
+    pub subject: &'a str,
+}
+
+impl Purpose<'_> {
+    /// The engine's refusal, or our own.
+    pub fn refused(self, reason: impl Into<String>) -> EngineError {
+        EngineError::Refused { action: self.action, subject: self.subject.to_owned(), reason: reason.into() }
+    }
+
+    /// Waits for a call at most as long as `limit`.
+    pub async fn within<T>(
+        self,
+        limit: Duration,
+        endpoint: &Endpoint,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(limit, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.failure(endpoint, &error)),
+            Err(_) => Err(Failure {
+                status: None,
+                error: EngineError::TimedOut { action: self.action, subject: self.subject.to_owned(), limit },
+            }),
+        }
+    }
+
+    /// What the client's error amounts to. The error's own text is used only where it can hold no secret:
+    /// a JSON error may quote the value that it stumbled over.
+    fn failure(self, endpoint: &Endpoint, error: &Error) -> Failure {
+        let status = match error {
+            Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+            _ => None,
+        };
+        let error = match error {
+            Error::DockerResponseServerError { message, .. }
+            | Error::DockerStreamError { error: message } => self.refused(message.trim()),
+            Error::JsonDataError { column, .. } => {
+                self.refused(format!("its answer is not understood (column {column})"))
+            }
+            Error::JsonSerdeError { .. } => self.refused("its answer is not understood"),
+            other => EngineError::Unreachable {
+                endpoint: endpoint.to_string(),
+                reason: unreachable(endpoint, other),
+            },
+        };
+        Failure { status, error }
+    }
+}
+
+/// Why nobody answers, with what to do where that is known.
+pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
+    let mut kind = None;
+    let mut innermost = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
+        innermost = error.to_string();
+        cause = error.source();
+    }
+    if let Error::SocketNotFoundError(_) = error {
+        kind = Some(std::io::ErrorKind::NotFound);
+    }
+    match (endpoint, kind) {
+        (Endpoint::Unix(path), Some(std::io::ErrorKind::PermissionDenied)) => denied(path),
+        (Endpoint::Unix(_), Some(std::io::ErrorKind::NotFound)) => {
+            "there is no such socket, or its directory may not be read; is Docker installed and running here?"
+                .to_owned()
+        }
+        (Endpoint::Unix(_), Some(std::io::ErrorKind::ConnectionRefused)) => {
+            "the socket is there, but nobody listens at it; is Docker running?".to_owned()
+        }
+        _ => innermost,
+    }
+}
+
+/// Whose the socket is that may not be opened.
+fn denied(path: &Path) -> String {
+    let Ok(socket) = std::fs::metadata(path) else {
+        return "permission denied; run as root".to_owned();
+    };
+    let user = name_of(socket.uid(), "/etc/passwd");
+    let group = name_of(socket.gid(), "/etc/group");
+    format!(
+        "permission denied: the socket belongs to user {user} and group {group} (mode {:o}); run as {user} or join that group",
+        socket.mode() & 0o777
+    )
+}
+
+/// The name of a user or group, from a file of `name:password:id:…` lines; the number where there is none.
+fn name_of(id: u32, file: &str) -> String {
+    let id = id.to_string();
+    let table = std::fs::read_to_string(file).unwrap_or_default();
+    let name = table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    });
+    name.unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PURPOSE: Purpose<'_> = Purpose { action: "create", subject: "app1" };
+
+    #[test]
+    fn a_value_that_is_not_understood_is_not_quoted() {
+        let error = Error::JsonDataError { message: "invalid type: string \"hunter2\"".into(), column: 7 };
+        let failure = PURPOSE.failure(&Endpoint::Unix("/d.sock".into()), &error);
+        assert_eq!(
+            failure.error.to_string(),
+            "the engine refused to create app1: its answer is not understood (column 7)"
+        );
+    }
+
+    #[test]
+    fn the_owner_of_a_closed_socket_is_named() {
+        let error = Error::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        assert!(denied(Path::new("/")).contains("user root and group root (mode 755)"));
+        assert!(unreachable(&Endpoint::Unix("/".into()), &error).contains("permission denied"));
+    }
+
+    #[test]
+    fn the_engine_s_status_is_kept() {
+        let error = Error::DockerResponseServerError {
+            status_code: 404,
+            message: "No such container: app1\n".into(),
+        };
+        let failure = PURPOSE.failure(&Endpoint::Unix("/d.sock".into()), &error);
+        assert!(failure.is_absent() && !failure.is_conflict());
+        assert_eq!(failure.error, PURPOSE.refused("No such container: app1"));
+    }
+}

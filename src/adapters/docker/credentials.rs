@@ -1,0 +1,127 @@
+//! The login for a registry, from Docker's own configuration (`~/.docker/config.json`, `DOCKER_CONFIG`) and its
+//! credential helpers.
+
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+use tokio::sync::oneshot;
+
+/// How long a credential helper may take; it is another program, and may ask a key ring.
+const HELPER_LIMIT: Duration = Duration::from_secs(20);
+/// Docker Hub's key in the configuration, whatever the image is called.
+const HUB: &str = "https://index.docker.io/v1/";
+
+/// What was found for a registry.
+#[derive(Default)]
+pub(super) struct Login {
+    /// The credentials; none is fine for a registry that wants none.
+    pub credentials: Option<DockerCredentials>,
+    /// Why there are none although there should be: worth saying when the registry refuses.
+    pub trouble: Option<String>,
+}
+
+/// Finds the login for a registry, `None` being Docker Hub.
+pub(super) async fn login(registry: Option<&str>) -> Login {
+    let server = registry.unwrap_or(HUB).to_owned();
+    let (sender, receiver) = oneshot::channel();
+    // A thread of its own: a helper that hangs must not keep the program from ending.
+    std::thread::spawn({
+        let server = server.clone();
+        move || sender.send(docker_credential::get_credential(&server))
+    });
+    match tokio::time::timeout(HELPER_LIMIT, receiver).await {
+        Ok(Ok(found)) => read(&server, found),
+        Ok(Err(_)) => trouble("Docker's credentials cannot be read".to_owned()),
+        Err(_) => {
+            trouble(format!("the credential helper gave no answer within {} s", HELPER_LIMIT.as_secs()))
+        }
+    }
+}
+
+fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>) -> Login {
+    let mut credentials =
+        DockerCredentials { serveraddress: Some(server.to_owned()), ..DockerCredentials::default() };
+    match found {
+        Ok(DockerCredential::IdentityToken(token)) => credentials.identitytoken = Some(token),
+        Ok(DockerCredential::UsernamePassword(username, password)) => {
+            (credentials.username, credentials.password) = (Some(username), Some(password));
+        }
+        // A configuration that is missing and one that cannot be read look alike here.
+        Err(
+            CredentialRetrievalError::NoCredentialConfigured
+            | CredentialRetrievalError::ConfigNotFound
+            | CredentialRetrievalError::ConfigReadError,
+        ) => return Login::default(),
+        // What a helper prints may be the secret itself; only its name is told.
+        Err(CredentialRetrievalError::HelperFailure { helper, stdout, .. }) => {
+            // The words of the helpers' protocol for "I have none for this server".
+            return if stdout.contains("credentials not found") {
+                Login::default()
+            } else {
+                trouble(format!("the credential helper {helper} failed; try `docker login {server}`"))
+            };
+        }
+        Err(CredentialRetrievalError::HelperCommunicationError) => {
+            return trouble(
+                "the credential helper that Docker's configuration names cannot be run".to_owned(),
+            );
+        }
+        Err(CredentialRetrievalError::MalformedHelperResponse) => {
+            return trouble("the credential helper's answer is not understood".to_owned());
+        }
+        Err(
+            CredentialRetrievalError::CredentialDecodingError
+            | CredentialRetrievalError::CredentialMismatchError,
+        ) => {
+            return trouble(format!(
+                "the login for {server} in Docker's configuration is malformed; `docker login` again"
+            ));
+        }
+    }
+    Login { credentials: Some(credentials), trouble: None }
+}
+
+fn trouble(text: String) -> Login {
+    Login { credentials: None, trouble: Some(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn helper_said(stdout: &str) -> Login {
+        let helper = "docker-credential-pass".to_owned();
+        let (stdout, stderr) = (stdout.to_owned(), String::new());
+        read("r.io", Err(CredentialRetrievalError::HelperFailure { helper, stdout, stderr }))
+    }
+
+    #[test]
+    fn no_credentials_are_no_trouble() {
+        for login in [
+            helper_said("credentials not found in native keychain"),
+            read("r.io", Err(CredentialRetrievalError::NoCredentialConfigured)),
+        ] {
+            assert!(login.credentials.is_none() && login.trouble.is_none());
+        }
+    }
+
+    #[test]
+    fn a_helper_s_output_is_never_told() {
+        let login = helper_said("hunter2");
+        assert!(
+            login
+                .trouble
+                .is_some_and(|text| text.contains("docker-credential-pass") && !text.contains("hunter2"))
+        );
+    }
+
+    #[test]
+    fn a_token_and_a_password_are_sent_as_what_they_are() {
+        let token = read("r.io", Ok(DockerCredential::IdentityToken("t".into()))).credentials.unwrap();
+        assert_eq!((token.identitytoken.as_deref(), token.username.as_deref()), (Some("t"), None));
+        let login =
+            read("r.io", Ok(DockerCredential::UsernamePassword("u".into(), "p".into()))).credentials.unwrap();
+        assert_eq!((login.username.as_deref(), login.serveraddress.as_deref()), (Some("u"), Some("r.io")));
+    }
+}

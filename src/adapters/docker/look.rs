@@ -1,0 +1,234 @@
+//! From the engine's inspection to what the rest knows of a container. Environment values end here.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use bollard::models::{
+    ContainerConfig, ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum,
+    PortMap, RestartPolicyNameEnum,
+};
+
+use crate::ids::{ContainerId, ImageId};
+use crate::observation::{Attachment, Container, ContainerState, Health, Owner, Published, RestartPolicy};
+
+/// The label by which a container says which server lines it serves.
+pub(super) const CLAIM_LABEL: &str = "drainswap.server";
+/// Docker puts it on the containers of a Swarm service.
+pub(super) const SWARM_LABEL: &str = "com.docker.swarm.service.name";
+/// Compose puts it on the containers of a project.
+const COMPOSE_LABEL: &str = "com.docker.compose.project";
+
+/// One container. `repo_digests` are those of its image.
+pub(super) fn container(inspect: &ContainerInspectResponse, repo_digests: Vec<String>) -> Container {
+    let config = inspect.config.clone().unwrap_or_default();
+    let host = inspect.host_config.clone().unwrap_or_default();
+    let labels = config.labels.clone().unwrap_or_default();
+    let name = name(inspect);
+    Container {
+        id: ContainerId(inspect.id.clone().unwrap_or_default()),
+        networks: networks(inspect, &name),
+        name,
+        image_reference: config.image.clone().unwrap_or_default(),
+        image: ImageId(inspect.image.clone().unwrap_or_default()),
+        repo_digests,
+        state: state(inspect),
+        health: health(inspect),
+        published: published(inspect),
+        host_network: host.network_mode.as_deref() == Some("host"),
+        exposed: exposed(&config),
+        claims: claims(&labels),
+        restart: restart(host.restart_policy.as_ref()),
+        auto_remove: host.auto_remove.unwrap_or(false),
+        owner: owner(&labels),
+    }
+}
+
+/// A container's name, without the leading slash.
+pub(super) fn name(inspect: &ContainerInspectResponse) -> String {
+    inspect.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned()
+}
+
+/// Whether a container runs.
+pub(super) fn state(inspect: &ContainerInspectResponse) -> ContainerState {
+    use ContainerStateStatusEnum as Status;
+    match inspect.state.as_ref().and_then(|state| state.status) {
+        Some(Status::CREATED) => ContainerState::Created,
+        // Newer engines' word for a container that got its stop signal and has not ended yet.
+        Some(Status::RUNNING | Status::STOPPING) => ContainerState::Running,
+        Some(Status::PAUSED) => ContainerState::Paused,
+        Some(Status::RESTARTING) => ContainerState::Restarting,
+        Some(Status::EXITED | Status::DEAD | Status::REMOVING | Status::EMPTY) | None => {
+            ContainerState::Stopped
+        }
+    }
+}
+
+/// What Docker's healthcheck says, `None` without one.
+pub(super) fn health(inspect: &ContainerInspectResponse) -> Option<Health> {
+    match inspect.state.as_ref()?.health.as_ref()?.status? {
+        HealthStatusEnum::STARTING => Some(Health::Starting),
+        HealthStatusEnum::HEALTHY => Some(Health::Healthy),
+        HealthStatusEnum::UNHEALTHY => Some(Health::Unhealthy),
+        HealthStatusEnum::EMPTY | HealthStatusEnum::NONE => None,
+    }
+}
+
+fn restart(policy: Option<&bollard::models::RestartPolicy>) -> RestartPolicy {
+    let name = policy.and_then(|policy| policy.name).unwrap_or(RestartPolicyNameEnum::EMPTY);
+    RestartPolicy {
+        name: name.to_string(),
+        maximum_retries: policy.and_then(|policy| policy.maximum_retry_count).unwrap_or(0),
+    }
+}
+
+fn owner(labels: &HashMap<String, String>) -> Option<Owner> {
+    let label = |name| labels.get(name).cloned();
+    label(SWARM_LABEL).map(Owner::Swarm).or_else(|| label(COMPOSE_LABEL).map(Owner::Compose))
+}
+
+fn claims(labels: &HashMap<String, String>) -> Vec<String> {
+    let claims = labels.get(CLAIM_LABEL).map_or("", String::as_str).split(',');
+    claims.map(str::trim).filter(|claim| !claim.is_empty()).map(str::to_owned).collect()
+}
+
+fn exposed(config: &ContainerConfig) -> Vec<u16> {
+    let ports = config.exposed_ports.as_deref().unwrap_or_default();
+    let mut ports: Vec<u16> = ports.iter().filter_map(|key| tcp_port(key)).collect();
+    ports.sort_unstable();
+    ports
+}
+
+/// The number of a TCP port's key: `8080/tcp`, `8080`.
+fn tcp_port(key: &str) -> Option<u16> {
+    key.strip_suffix("/tcp").unwrap_or(key).parse().ok()
+}
+
+/// The published TCP ports. A stopped container holds none; then what it would publish counts, as far as
+/// that is known before it starts (an automatic port is not).
+fn published(inspect: &ContainerInspectResponse) -> Vec<Published> {
+    let live = inspect.network_settings.as_ref().and_then(|network| network.ports.as_ref());
+    let wanted = inspect.host_config.as_ref().and_then(|host| host.port_bindings.as_ref());
+    let runs = matches!(state(inspect), ContainerState::Running | ContainerState::Paused);
+    let mut found = ports(if runs { live } else { wanted });
+    found.sort_unstable_by_key(|port| (port.container_port, port.port, port.ip));
+    found.dedup();
+    // Docker names `0.0.0.0` and `::` for one and the same "every address".
+    let everywhere: Vec<Published> =
+        found.iter().filter(|port| port.ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED)).copied().collect();
+    found.retain(|port| {
+        let twin = Published { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..*port };
+        port.ip.is_ipv4() || !port.ip.is_unspecified() || !everywhere.contains(&twin)
+    });
+    found
+}
+
+fn ports(map: Option<&PortMap>) -> Vec<Published> {
+    let mut found = Vec::new();
+    for (key, bindings) in map.into_iter().flatten() {
+        let Some(container_port) = tcp_port(key) else { continue };
+        for binding in bindings.iter().flatten() {
+            let ip = binding.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0").parse();
+            let port = binding.host_port.as_deref().unwrap_or_default().parse();
+            if let (Ok(ip), Ok(port @ 1..)) = (ip, port) {
+                found.push(Published { ip, port, container_port });
+            }
+        }
+    }
+    found
+}
+
+/// The networks, by name. `host` and `none` are modes, not networks that somebody could be reached in.
+fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
+    let networks = inspect.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let networks =
+        networks.into_iter().flatten().filter(|(network, _)| !matches!(network.as_str(), "host" | "none"));
+    let mut found: Vec<Attachment> = networks
+        .map(|(network, endpoint)| Attachment {
+            network: network.clone(),
+            addresses: addresses(endpoint),
+            aliases: aliases(endpoint, name),
+        })
+        .collect();
+    found.sort_by(|a, b| a.network.cmp(&b.network));
+    found
+}
+
+fn addresses(endpoint: &EndpointSettings) -> Vec<IpAddr> {
+    let texts = [&endpoint.ip_address, &endpoint.global_ipv6_address];
+    texts.into_iter().flatten().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The typed aliases, Docker's own names (from API 1.44 on), and the container's name, once each.
+fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let given = [&endpoint.aliases, &endpoint.dns_names].into_iter().flatten().flatten();
+    for alias in given.map(String::as_str).chain([name]) {
+        if !found.iter().any(|known| known == alias) {
+            found.push(alias.to_owned());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    fn port(ip: &str, port: u16, container_port: u16) -> Published {
+        Published { ip: ip.parse().unwrap(), port, container_port }
+    }
+
+    #[test]
+    fn a_running_container_as_the_engine_shows_it() {
+        let running = container(&fixture::inspect("running.json"), vec!["r.io/m@sha256:00".to_owned()]);
+        assert_eq!((running.name.as_str(), running.image_reference.as_str()), ("app1", "mobile:v1"));
+        assert_eq!((running.state, running.health), (ContainerState::Running, Some(Health::Healthy)));
+        assert_eq!(running.published, [port("0.0.0.0", 57913, 8080), port("127.0.0.1", 57914, 8081)]);
+        assert_eq!(running.exposed, [8080, 8081]);
+        assert_eq!(running.claims, ["mobile/app1"]);
+        assert_eq!(running.restart, RestartPolicy { name: "unless-stopped".into(), maximum_retries: 0 });
+        assert_eq!(running.owner, Some(Owner::Compose("shop".into())));
+        let front = Attachment {
+            network: "front".into(),
+            addresses: vec!["172.29.7.9".parse().unwrap()],
+            aliases: vec!["web".into(), "67e7a6c29d15".into(), "app1".into()],
+        };
+        assert_eq!((running.networks.len(), &running.networks[1]), (2, &front));
+    }
+
+    #[test]
+    fn environment_values_end_here() {
+        let shown = format!("{:?}", container(&fixture::inspect("running.json"), vec![]));
+        assert!(!shown.contains("/custom") && !shown.contains("IMAGE_ONLY"));
+    }
+
+    #[test]
+    fn a_stopped_container_shows_what_it_would_publish() {
+        let stopped = container(&fixture::inspect("stopped.json"), vec![]);
+        assert_eq!(stopped.state, ContainerState::Stopped);
+        assert_eq!(stopped.published, [port("0.0.0.0", 57913, 8080), port("127.0.0.1", 57914, 8081)]);
+        assert!(stopped.networks.iter().all(|network| network.addresses.is_empty()));
+    }
+
+    #[test]
+    fn labels_claim_and_own() {
+        let labels = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        assert_eq!(claims(&labels(&[(CLAIM_LABEL, "mobile/app1, api/app1,")])), ["mobile/app1", "api/app1"]);
+        assert_eq!(owner(&labels(&[(COMPOSE_LABEL, "shop")])), Some(Owner::Compose("shop".into())));
+        let both = labels(&[(COMPOSE_LABEL, "shop"), (SWARM_LABEL, "web")]);
+        assert_eq!(owner(&both), Some(Owner::Swarm("web".into())));
+    }
+
+    #[test]
+    fn every_address_is_counted_once_and_udp_not_at_all() {
+        let map: PortMap = serde_json::from_str(
+            r#"{"80/tcp":[{"HostIp":"","HostPort":"80"},{"HostIp":"::","HostPort":"80"},{"HostIp":"","HostPort":""}],
+                "53/udp":[{"HostIp":"","HostPort":"53"}],"81/tcp":null}"#,
+        )
+        .unwrap();
+        assert_eq!(ports(Some(&map)).len(), 2);
+    }
+}

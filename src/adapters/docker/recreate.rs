@@ -1,0 +1,204 @@
+//! How a container is created anew: everything that a person gave is carried, everything that its old image
+//! gave is left out, so that the new image's own defaults apply. Pure.
+
+mod defaults;
+mod network;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
+    ImageInspect, NetworkingConfig, PortBinding,
+};
+
+use super::call::Purpose;
+use super::look::{CLAIM_LABEL, SWARM_LABEL};
+use crate::observation::Published;
+use crate::ports::{EngineError, Recipe};
+
+/// An API version: major, minor.
+pub(super) type ApiVersion = (usize, usize);
+
+/// What to create.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Blueprint {
+    /// The body of the create call.
+    pub body: ContainerCreateBody,
+    /// The networks to connect to before the start: an API before 1.44 takes only one at creation.
+    pub connect: Vec<(String, EndpointSettings)>,
+}
+
+/// The source container, seen the way that every part of this module needs it.
+struct Source<'a> {
+    inspect: &'a ContainerInspectResponse,
+    host: HostConfig,
+    /// Another server's container is copied: what makes it *that* server is left behind.
+    is_sibling: bool,
+}
+
+impl Source<'_> {
+    /// The name that Docker makes of the identifier, as hostname and as an alias.
+    fn short_id(&self) -> &str {
+        self.inspect.id.as_deref().unwrap_or_default().get(..12).unwrap_or("?")
+    }
+
+    /// `host`, `none`, `bridge`, `default`, `container:…` or a network's name.
+    fn network_mode(&self) -> &str {
+        self.host.network_mode.as_deref().unwrap_or("default")
+    }
+
+    /// Whether it uses another container's network, which then rules over names and ports.
+    fn shares_network(&self) -> bool {
+        self.network_mode().starts_with("container:")
+    }
+}
+
+/// Works out the new container. Without the old image (it was removed) nothing can be told apart, and the
+/// configuration is carried as it is.
+pub(super) fn blueprint(
+    old: &ContainerInspectResponse,
+    old_image: Option<&ImageInspect>,
+    api: ApiVersion,
+    recipe: &Recipe,
+) -> Result<Blueprint, EngineError> {
+    let config = old.config.clone().unwrap_or_default();
+    let host = old.host_config.clone().unwrap_or_default();
+    let source = Source { inspect: old, host, is_sibling: recipe.publish.is_some() };
+    refuse(&source, &config, &recipe.name)?;
+
+    let mut config = match old_image.and_then(|image| image.config.as_ref()) {
+        Some(defaults) => defaults::subtract(config, defaults),
+        None => config,
+    };
+    config.hostname = config.hostname.take().filter(|name| keeps_hostname(&source, name));
+    if source.is_sibling
+        && let Some(labels) = &mut config.labels
+    {
+        labels.remove(CLAIM_LABEL);
+    }
+    let host = host_config(&source, recipe.publish);
+    config.exposed_ports = exposed_ports(&source, config.exposed_ports, &host);
+    let networks = network::networks(&source, api, &recipe.name)?;
+    Ok(Blueprint {
+        body: body(config, host, networks.at_create, &recipe.image.pinned()),
+        connect: networks.afterwards,
+    })
+}
+
+fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {
+    let labels = config.labels.as_ref();
+    let reason = if source.host.auto_remove == Some(true) {
+        "the container that it is to be like was started with --rm and vanishes when it is stopped, so nothing could be \
+         taken back; create it again without --rm"
+    } else if labels.is_some_and(|labels| labels.contains_key(SWARM_LABEL)) {
+        "the container that it is to be like belongs to a Swarm service; use `docker service update --image`"
+    } else {
+        return Ok(());
+    };
+    Err(Purpose { action: "create", subject: name }.refused(reason))
+}
+
+/// A hostname is carried unless Docker made it up or would not take it again.
+fn keeps_hostname(source: &Source<'_>, hostname: &str) -> bool {
+    let shares_hostname = source.shares_network() || source.host.uts_mode.as_deref() == Some("host");
+    !hostname.is_empty() && !shares_hostname && hostname != source.short_id()
+}
+
+fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
+    let mut host = source.host.clone();
+    host.mounts = volumes::mounts(source);
+    host.links = host.links.map(|links| links.iter().map(|link| plain_link(link)).collect());
+    if let Some(port) = publish {
+        let key = format!("{}/tcp", port.container_port);
+        let ip = published_ip(&host, &key, port);
+        let binding = PortBinding { host_ip: Some(ip), host_port: Some(port.port.to_string()) };
+        host.port_bindings = Some(HashMap::from([(key, Some(vec![binding]))]));
+        host.publish_all_ports = Some(false);
+    }
+    host
+}
+
+/// The address as Docker is to be told it. Nothing at all, which a sibling may have, means every address of
+/// IPv4 and of IPv6; an observation shows that as `0.0.0.0`, which Docker takes as IPv4 only.
+fn published_ip(host: &HostConfig, key: &str, port: Published) -> String {
+    let bindings = host.port_bindings.as_ref().and_then(|map| map.get(key)).into_iter().flatten().flatten();
+    let names_none =
+        bindings.into_iter().any(|binding| binding.host_ip.as_deref().unwrap_or_default().is_empty());
+    if names_none && port.ip.is_unspecified() { String::new() } else { port.ip.to_string() }
+}
+
+/// Inspection shows `/target:/this/alias`, creation takes `target:alias`.
+fn plain_link(link: &str) -> String {
+    match link.split_once(':') {
+        Some((target, alias)) => {
+            let alias = alias.rsplit('/').next().unwrap_or(alias);
+            format!("{}:{alias}", target.trim_start_matches('/'))
+        }
+        None => link.to_owned(),
+    }
+}
+
+/// The engine publishes only ports that are exposed, so each published one is, whatever the image says. A
+/// container in another's network may expose none.
+fn exposed_ports(source: &Source<'_>, ports: Option<Vec<String>>, host: &HostConfig) -> Option<Vec<String>> {
+    if source.shares_network() {
+        return None;
+    }
+    let mut ports = ports.unwrap_or_default();
+    ports.extend(host.port_bindings.iter().flatten().map(|(port, _)| port.clone()));
+    ports.sort();
+    ports.dedup();
+    (!ports.is_empty()).then_some(ports)
+}
+
+fn body(
+    config: ContainerConfig,
+    host: HostConfig,
+    endpoints: HashMap<String, EndpointSettings>,
+    image: &str,
+) -> ContainerCreateBody {
+    ContainerCreateBody {
+        hostname: config.hostname,
+        domainname: config.domainname,
+        user: config.user,
+        attach_stdin: config.attach_stdin,
+        attach_stdout: config.attach_stdout,
+        attach_stderr: config.attach_stderr,
+        exposed_ports: config.exposed_ports,
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        env: config.env,
+        cmd: config.cmd,
+        healthcheck: config.healthcheck,
+        args_escaped: config.args_escaped,
+        image: Some(image.to_owned()),
+        volumes: config.volumes,
+        working_dir: config.working_dir,
+        entrypoint: config.entrypoint,
+        network_disabled: config.network_disabled,
+        on_build: config.on_build,
+        labels: config.labels,
+        stop_signal: config.stop_signal,
+        stop_timeout: config.stop_timeout,
+        shell: config.shell,
+        host_config: Some(host),
+        networking_config: (!endpoints.is_empty())
+            .then_some(NetworkingConfig { endpoints_config: Some(endpoints) }),
+    }
+}
+
+/// The other containers whose network, IPC or process namespace the container lives in, with what they lend.
+pub(super) fn namespace_owners(old: &ContainerInspectResponse) -> Vec<(&'static str, String)> {
+    let Some(host) = &old.host_config else { return Vec::new() };
+    let modes = [
+        ("network", &host.network_mode),
+        ("IPC namespace", &host.ipc_mode),
+        ("process namespace", &host.pid_mode),
+    ];
+    let owner = |mode: &Option<String>| mode.as_deref()?.strip_prefix("container:").map(str::to_owned);
+    modes.into_iter().filter_map(|(what, mode)| owner(mode).map(|owner| (what, owner))).collect()
+}

@@ -1,0 +1,184 @@
+//! Inspections of a real engine (20.10), and what is to be created from them.
+
+use bollard::models::{ContainerInspectResponse, HealthConfig, ImageInspect};
+use serde_json::{Value, json};
+
+use super::super::fixture;
+use super::*;
+use crate::ids::ContainerId;
+use crate::image::Image;
+
+const BEFORE_1_44: ApiVersion = (1, 41);
+const AFTER_1_44: ApiVersion = (1, 47);
+
+fn recipe(publish: Option<Published>) -> Recipe {
+    Recipe {
+        like: ContainerId("67e7a6c29d15".into()),
+        image: Image::Local { reference: "mobile:v2".into(), id: "sha256:02".into() },
+        name: "app1.new-20261123T221500Z".into(),
+        publish,
+    }
+}
+
+fn image() -> ImageInspect {
+    fixture::inspect("image.json")
+}
+
+fn running() -> ContainerInspectResponse {
+    fixture::inspect("running.json")
+}
+
+/// The running container with its inspection changed.
+fn changed(change: impl FnOnce(&mut HostConfig, &mut ContainerConfig)) -> ContainerInspectResponse {
+    let mut old = running();
+    change(old.host_config.as_mut().unwrap(), old.config.as_mut().unwrap());
+    old
+}
+
+fn create(old: &ContainerInspectResponse, publish: Option<Published>) -> Blueprint {
+    blueprint(old, Some(&image()), BEFORE_1_44, &recipe(publish)).unwrap()
+}
+
+fn endpoints(blueprint: &Blueprint) -> &HashMap<String, EndpointSettings> {
+    let config = blueprint.body.networking_config.as_ref().unwrap();
+    config.endpoints_config.as_ref().unwrap()
+}
+
+#[test]
+fn what_a_person_gave_is_carried_and_nothing_else() {
+    let blueprint = create(&running(), None);
+    let body = serde_json::to_value(&blueprint.body).unwrap();
+    assert_eq!(body, fixture::inspect::<Value>("create.json"));
+    let connect = serde_json::to_value(&blueprint.connect).unwrap();
+    assert_eq!(connect, json!([["back", { "Aliases": ["webb"], "DriverOpts": {} }]]));
+}
+
+#[test]
+fn a_newer_engine_takes_all_networks_and_a_chosen_mac_address() {
+    let mut old = running();
+    let networks = old.network_settings.as_mut().and_then(|settings| settings.networks.as_mut()).unwrap();
+    networks.get_mut("back").unwrap().mac_address = Some("02:11:22:33:44:55".into());
+    let blueprint = blueprint(&old, Some(&image()), AFTER_1_44, &recipe(None)).unwrap();
+    assert!(blueprint.connect.is_empty());
+    assert_eq!(endpoints(&blueprint)["back"].mac_address.as_deref(), Some("02:11:22:33:44:55"));
+    assert_eq!(endpoints(&blueprint)["front"].mac_address, None);
+    let error = super::blueprint(&old, Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
+    assert!(error.to_string().contains("MAC address"), "{error}");
+}
+
+#[test]
+fn a_sibling_gets_its_own_port_and_nothing_that_is_the_other_s() {
+    let old = changed(|_, config| config.hostname = Some("67e7a6c29d15".into()));
+    let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57915, container_port: 8080 };
+    let blueprint = create(&old, Some(publish));
+    let host = blueprint.body.host_config.as_ref().unwrap();
+    let bindings = serde_json::to_value(&host.port_bindings).unwrap();
+    assert_eq!(bindings, json!({ "8080/tcp": [{ "HostIp": "", "HostPort": "57915" }] }));
+    assert_eq!(host.mounts, running().host_config.unwrap().mounts);
+    assert_eq!(host.binds, running().host_config.unwrap().binds);
+    assert_eq!(blueprint.body.hostname, None);
+    assert!(!blueprint.body.labels.as_ref().unwrap().contains_key(CLAIM_LABEL));
+    assert_eq!(endpoints(&blueprint)["front"].ipam_config, None);
+}
+
+#[test]
+fn a_sibling_gets_new_volumes_even_where_the_other_s_were_carried_before() {
+    let carried = create(&running(), None).body.host_config;
+    let old = changed(|host, _| host.mounts = carried.unwrap().mounts);
+    let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57915, container_port: 8080 };
+    let mounts = create(&old, Some(publish)).body.host_config.unwrap().mounts.unwrap();
+    assert_eq!(mounts.len(), 3);
+    assert!(mounts.iter().all(|mount| mount.source.is_none()));
+}
+
+#[test]
+fn the_sibling_s_address_is_kept_where_one_was_named() {
+    let publish = Published { ip: "127.0.0.1".parse().unwrap(), port: 57915, container_port: 8080 };
+    let host = create(&running(), Some(publish)).body.host_config.unwrap();
+    let bindings = serde_json::to_value(&host.port_bindings).unwrap();
+    assert_eq!(bindings["8080/tcp"][0]["HostIp"], "127.0.0.1");
+}
+
+#[test]
+fn what_could_not_be_taken_back_is_refused() {
+    let refused = |old: &ContainerInspectResponse| {
+        let error = blueprint(old, Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
+        assert!(matches!(error, EngineError::Refused { action: "create", .. }));
+        error.to_string()
+    };
+    assert!(refused(&changed(|host, _| host.auto_remove = Some(true))).contains("--rm"));
+    let swarm = changed(|_, config| {
+        config.labels.as_mut().unwrap().insert(SWARM_LABEL.into(), "web".into());
+    });
+    assert!(refused(&swarm).contains("docker service update"));
+}
+
+#[test]
+fn without_the_old_image_everything_is_carried() {
+    let blueprint = blueprint(&running(), None, BEFORE_1_44, &recipe(None)).unwrap();
+    assert_eq!(blueprint.body.env, running().config.unwrap().env);
+    assert_eq!(blueprint.body.entrypoint, Some(vec!["/sleeper".to_owned()]));
+}
+
+#[test]
+fn the_command_goes_with_its_entrypoint() {
+    let own_entrypoint = changed(|_, config| {
+        config.entrypoint = Some(vec!["/other".into()]);
+        config.cmd = Some(vec!["8080".into()]);
+    });
+    assert_eq!(create(&own_entrypoint, None).body.cmd, Some(vec!["8080".to_owned()]));
+    let all_from_the_image = changed(|_, config| config.cmd = Some(vec!["8080".into()]));
+    let body = create(&all_from_the_image, None).body;
+    assert_eq!((body.cmd, body.entrypoint), (None, None));
+}
+
+#[test]
+fn a_healthcheck_is_carried_as_far_as_it_was_given() {
+    let check = create(&running(), None).body.healthcheck.unwrap();
+    assert_eq!(check, HealthConfig { interval: Some(3_000_000_000), ..HealthConfig::default() });
+    let none = changed(|_, config| {
+        config.healthcheck = Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() })
+    });
+    assert_eq!(create(&none, None).body.healthcheck.unwrap().test, Some(vec!["NONE".to_owned()]));
+    let image_s = changed(|_, config| config.healthcheck = image().config.unwrap().healthcheck);
+    assert_eq!(create(&image_s, None).body.healthcheck, None);
+}
+
+#[test]
+fn a_hostname_that_docker_made_up_is_not_carried() {
+    let hostname = |name: &str, mode: &str, uts: &str| {
+        let old = changed(|host, config| {
+            config.hostname = Some(name.into());
+            (host.network_mode, host.uts_mode) = (Some(mode.into()), Some(uts.into()));
+        });
+        create(&old, None).body.hostname
+    };
+    assert_eq!(hostname("67e7a6c29d15", "front", ""), None);
+    assert_eq!(hostname("web", "front", "").as_deref(), Some("web"));
+    assert_eq!(hostname("web", "front", "host"), None);
+    assert_eq!(hostname("web", "container:0123", ""), None);
+}
+
+#[test]
+fn a_container_in_another_s_network_has_no_ports_and_no_networks_of_its_own() {
+    let old = changed(|host, _| host.network_mode = Some("container:0123".into()));
+    let blueprint = create(&old, None);
+    assert_eq!((blueprint.body.exposed_ports, blueprint.body.networking_config), (None, None));
+    assert_eq!(namespace_owners(&old), [("network", "0123".to_owned())]);
+}
+
+#[test]
+fn links_are_written_as_they_are_typed() {
+    assert_eq!(plain_link("/db:/app1/database"), "db:database");
+    assert_eq!(plain_link("db:database"), "db:database");
+}
+
+#[test]
+fn an_empty_list_of_masked_paths_is_not_the_default_one() {
+    let unconfined = changed(|host, _| host.masked_paths = Some(vec![]));
+    let body = serde_json::to_value(create(&unconfined, None).body).unwrap();
+    assert_eq!(body["HostConfig"]["MaskedPaths"], json!([]));
+    let privileged = changed(|host, _| host.masked_paths = None);
+    let body = serde_json::to_value(create(&privileged, None).body).unwrap();
+    assert_eq!(body["HostConfig"].get("MaskedPaths"), None);
+}

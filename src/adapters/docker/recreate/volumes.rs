@@ -1,0 +1,53 @@
+//! Volumes that nobody named: the data in them belongs to the container all the same.
+
+use bollard::models::{Mount, MountPoint, MountType};
+
+use super::Source;
+
+/// The mounts of the new container: those that were asked for, and each anonymous volume by the name that the
+/// engine gave it. A sibling's anonymous volumes are its own; the new container gets new ones.
+pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
+    if source.is_sibling {
+        let mounts = source.host.mounts.as_ref()?;
+        return Some(mounts.iter().map(renewed).collect());
+    }
+    let mut mounts = source.host.mounts.clone().unwrap_or_default();
+    for point in source.inspect.mounts.iter().flatten().filter(|point| point.typ.as_deref() == Some("volume"))
+    {
+        let Some(target) = &point.destination else { continue };
+        if source.host.binds.iter().flatten().any(|bind| bind_target(bind) == Some(target.as_str())) {
+            continue;
+        }
+        match mounts.iter_mut().find(|mount| mount.target.as_ref() == Some(target)) {
+            Some(mount) if mount.source.as_deref().unwrap_or_default().is_empty() => {
+                mount.source.clone_from(&point.name)
+            }
+            Some(_) => {}
+            None => mounts.push(by_name(point)),
+        }
+    }
+    (!mounts.is_empty() || source.host.mounts.is_some()).then_some(mounts)
+}
+
+/// Where a bind `source:target[:options]` is mounted; `None` for one that names no source.
+fn bind_target(bind: &str) -> Option<&str> {
+    bind.split(':').nth(1)
+}
+
+/// The mount, with a new volume in place of an anonymous one. One that was carried over before is mounted by
+/// its name, and the name is Docker's: 64 hexadecimal digits.
+fn renewed(mount: &Mount) -> Mount {
+    let is_docker_s = |name: &String| name.len() == 64 && name.chars().all(|digit| digit.is_ascii_hexdigit());
+    let anonymous = mount.typ == Some(MountType::VOLUME) && mount.source.as_ref().is_some_and(is_docker_s);
+    Mount { source: mount.source.clone().filter(|_| !anonymous), ..mount.clone() }
+}
+
+fn by_name(point: &MountPoint) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: point.name.clone(),
+        target: point.destination.clone(),
+        read_only: Some(point.rw == Some(false)),
+        ..Mount::default()
+    }
+}

@@ -1,0 +1,260 @@
+//! Which image a reference means, and getting it. The engine talks to the registry, so that its mirrors, proxies
+//! and certificates count; the login is Docker's own.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::StreamExt;
+
+use super::call::Purpose;
+use super::credentials::{self, Login};
+use super::{CALL_LIMIT, DockerEngine};
+use crate::ids::ImageId;
+use crate::image::{Image, ImageReference};
+use crate::ports::{EngineError, PullProgress};
+
+/// How long the registry may take to name a digest; the engine waits for it in the call.
+const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
+/// How long a pull may go without a sign of progress. Its whole time has no limit.
+const STALL_LIMIT: Duration = Duration::from_secs(120);
+
+impl DockerEngine {
+    /// The registry's digest; failing that, an image that was never in a registry.
+    pub(super) async fn resolve_reference(&self, reference: &ImageReference) -> Result<Image, EngineError> {
+        if let Some(digest) = &reference.digest {
+            return Ok(Image::Registry { reference: reference.clone(), digest: digest.clone() });
+        }
+        let name = reference.to_string();
+        let Login { credentials, trouble } = credentials::login(reference.registry()).await;
+        let call = self.client.inspect_registry_image(&name, credentials);
+        let failure =
+            match self.within(REGISTRY_LIMIT, Purpose { action: "resolve", subject: &name }, call).await {
+                Ok(answer) => {
+                    return match answer.descriptor.digest {
+                        Some(digest) => Ok(Image::Registry { reference: reference.clone(), digest }),
+                        None => Err(EngineError::Registry {
+                            image: name,
+                            reason: "it names no digest".to_owned(),
+                        }),
+                    };
+                }
+                Err(failure) => failure,
+            };
+        if matches!(failure.error, EngineError::Unreachable { .. }) {
+            return Err(failure.error);
+        }
+        match self.built_here(reference, &name).await? {
+            Some(image) => Ok(image),
+            None if failure.is_absent() => {
+                Err(EngineError::NoSuchImage { image: name, reason: said(&failure.error) })
+            }
+            None => Err(registry_error(name, &failure.error, trouble)),
+        }
+    }
+
+    /// The engine's image of that name, if it has no digest of that repository: then it was built or loaded here.
+    async fn built_here(&self, reference: &ImageReference, name: &str) -> Result<Option<Image>, EngineError> {
+        let Some(image) = self.find_image(name).await? else { return Ok(None) };
+        let came_from_there = image.repo_digests.iter().flatten().any(|known| {
+            known
+                .split_once('@')
+                .is_some_and(|(repository, _)| familiar(repository) == familiar(&reference.repository))
+        });
+        let id = image.id.filter(|_| !came_from_there);
+        Ok(id.map(|id| Image::Local { reference: name.to_owned(), id: ImageId(id) }))
+    }
+
+    /// The engine's image, by name, digest or identifier; `None` if it has none such.
+    pub(super) async fn find_image(&self, name: &str) -> Result<Option<ImageInspect>, EngineError> {
+        let call = self.client.inspect_image(name);
+        match self.within(CALL_LIMIT, Purpose { action: "inspect", subject: name }, call).await {
+            Ok(image) => Ok(Some(image)),
+            Err(failure) if failure.is_absent() => Ok(None),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Pulls an image unless the engine has it, and looks whether it is there.
+    pub(super) async fn pull_image(
+        &self,
+        image: &Image,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let name = image.pinned();
+        if self.find_image(&name).await?.is_some() {
+            return Ok(());
+        }
+        let Image::Registry { reference, digest } = image else {
+            let reason = "this engine has it no longer, and it came from no registry; build or load it again"
+                .to_owned();
+            return Err(EngineError::NoSuchImage { image: image.to_string(), reason });
+        };
+        self.receive(reference, digest, progress).await?;
+        match self.find_image(&name).await? {
+            Some(_) => Ok(()),
+            None => Err(Purpose { action: "pull", subject: &name }
+                .refused("the pull ended well, yet the image is not there")),
+        }
+    }
+
+    async fn receive(
+        &self,
+        reference: &ImageReference,
+        digest: &str,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let name = format!("{}@{digest}", reference.repository);
+        let Login { credentials, trouble } = credentials::login(reference.registry()).await;
+        // As `docker pull` does it; without a tag the engine would pull every tag there is.
+        let options = CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(digest).build();
+        let mut messages = self.client.create_image(Some(options), None, credentials).boxed();
+        let mut layers = Layers::default();
+        let purpose = Purpose { action: "pull", subject: &name };
+        loop {
+            let message = async { messages.next().await.transpose() };
+            match self.within(STALL_LIMIT, purpose, message).await {
+                Ok(Some(message)) => progress(layers.add(&message)),
+                Ok(None) => return Ok(()),
+                Err(failure) => return Err(pull_error(name, failure.status, failure.error, trouble)),
+            }
+        }
+    }
+}
+
+/// The sum over the layers of one pull.
+#[derive(Default)]
+struct Layers(HashMap<String, PullProgress>);
+
+impl Layers {
+    /// Takes a message in, and tells how far the pull is. Only downloads count: extraction has numbers of its own.
+    fn add(&mut self, message: &CreateImageInfo) -> PullProgress {
+        if let Some(id) = &message.id {
+            let detail = message.progress_detail.clone().unwrap_or_default();
+            let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
+            match message.status.as_deref() {
+                Some("Downloading") => {
+                    let received = number(detail.current).unwrap_or(0);
+                    let expected = number(detail.total).unwrap_or(received).max(received);
+                    self.0.insert(id.clone(), PullProgress { received, expected });
+                }
+                Some("Download complete" | "Verifying Checksum" | "Pull complete") => {
+                    if let Some(layer) = self.0.get_mut(id) {
+                        layer.received = layer.expected;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.0.values().fold(PullProgress::default(), |sum, layer| PullProgress {
+            received: sum.received + layer.received,
+            expected: sum.expected + layer.expected,
+        })
+    }
+}
+
+/// A repository's name as Docker shows it: `docker.io/library/mobile` is `mobile`.
+fn familiar(repository: &str) -> &str {
+    let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|prefix| repository.strip_prefix(prefix));
+    let path = hub.unwrap_or(repository);
+    path.strip_prefix("library/").filter(|name| !name.contains('/')).unwrap_or(path)
+}
+
+/// The engine's own words, where the error has some.
+fn said(error: &EngineError) -> String {
+    match error {
+        EngineError::Refused { reason, .. } => reason.clone(),
+        EngineError::TimedOut { limit, .. } => format!("no answer within {} s", limit.as_secs()),
+        other => other.to_string(),
+    }
+}
+
+/// The registry's refusal, with what to do where it wants a login.
+fn registry_error(image: String, error: &EngineError, trouble: Option<String>) -> EngineError {
+    let reason = said(error);
+    let wants_login =
+        ["unauthorized", "no basic auth credentials", "denied"].iter().any(|word| reason.contains(word));
+    let reason = match trouble {
+        Some(trouble) => format!("{reason} ({trouble})"),
+        None if wants_login => format!("{reason} (`docker login` to it as the user who runs drainswap)"),
+        None => reason,
+    };
+    EngineError::Registry { image, reason }
+}
+
+/// What ended a pull: the registry, the want of an image, or the engine itself.
+fn pull_error(
+    image: String,
+    status: Option<u16>,
+    error: EngineError,
+    trouble: Option<String>,
+) -> EngineError {
+    match error {
+        EngineError::TimedOut { limit, .. } => {
+            let reason = format!("the pull made no progress for {} s", limit.as_secs());
+            EngineError::Registry { image, reason }
+        }
+        EngineError::Refused { reason, .. } if status == Some(404) || reason.contains("manifest unknown") => {
+            EngineError::NoSuchImage { image, reason }
+        }
+        // The engine's own words for a layer that it cannot store: a full disk, most often.
+        EngineError::Refused { ref reason, .. }
+            if reason.contains("failed to register layer") || reason.contains("no space left") =>
+        {
+            error
+        }
+        EngineError::Refused { .. } => registry_error(image, &error, trouble),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_hub_has_many_names_and_shows_one() {
+        for name in [
+            "mobile",
+            "library/mobile",
+            "docker.io/mobile",
+            "docker.io/library/mobile",
+            "index.docker.io/library/mobile",
+        ] {
+            assert_eq!(familiar(name), "mobile", "{name}");
+        }
+        assert_eq!(familiar("r.io/library/mobile"), "r.io/library/mobile");
+        assert_eq!(familiar("docker.io/team/mobile"), "team/mobile");
+    }
+
+    #[test]
+    fn only_downloads_are_summed() {
+        let mut layers = Layers::default();
+        let mut add = |json: &str| layers.add(&serde_json::from_str(json).unwrap());
+        add(r#"{"status":"Pulling from mobile","id":"v2"}"#);
+        add(r#"{"status":"Downloading","id":"a","progressDetail":{"current":10,"total":100}}"#);
+        let both = add(r#"{"status":"Downloading","id":"b","progressDetail":{"current":5,"total":50}}"#);
+        assert_eq!(both, PullProgress { received: 15, expected: 150 });
+        add(r#"{"status":"Download complete","id":"a","progressDetail":{}}"#);
+        let end = add(r#"{"status":"Extracting","id":"a","progressDetail":{"current":1,"total":900}}"#);
+        assert_eq!(end, PullProgress { received: 105, expected: 150 });
+    }
+
+    #[test]
+    fn the_end_of_a_pull_says_whose_fault_it_was() {
+        let error = |reason: &str| {
+            let refused = Purpose { action: "pull", subject: "m" }.refused(reason);
+            pull_error("m".to_owned(), None, refused, Some("the helper failed".to_owned()))
+        };
+        assert!(matches!(error("manifest unknown: manifest unknown"), EngineError::NoSuchImage { .. }));
+        assert!(matches!(
+            error("failed to register layer: no space left on device"),
+            EngineError::Refused { .. }
+        ));
+        assert_eq!(
+            error("unauthorized").to_string(),
+            "the registry does not give m: unauthorized (the helper failed)"
+        );
+    }
+}

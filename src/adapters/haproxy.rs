@@ -1,0 +1,266 @@
+//! The runtime API of a running `HAProxy`, over its `stats socket`.
+
+mod command;
+mod reply;
+pub mod socket;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use self::command::{Command, Unsendable, line};
+use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
+use self::socket::{DEADLINE, SocketAddress, exchange};
+use crate::ids::ServerId;
+use crate::observation::{AdminBits, AdminState, LoadBalancerState, ServerState};
+use crate::ports::{LoadBalancer, LoadBalancerError};
+
+/// How often a state that was set is read again until it shows, and the pause between. A
+/// reader can meet a state that is applied by half, for some microseconds.
+const READ_BACKS: u32 = 10;
+const READ_BACK_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often a call is repeated that met a process which a reload is replacing, and the pause
+/// between. A connection that was accepted just before the reload is still answered by it.
+const RELOAD_TRIES: u32 = 20;
+const RELOAD_PAUSE: Duration = Duration::from_millis(25);
+
+/// A `stats socket` of a running `HAProxy`. Nothing is kept open: each call connects anew.
+#[derive(Clone, Debug)]
+pub struct HaproxySocket {
+    address: SocketAddress,
+}
+
+impl HaproxySocket {
+    /// A socket that is only looked through; nothing is asked of it yet.
+    #[must_use]
+    pub fn new(address: SocketAddress) -> Self {
+        Self { address }
+    }
+
+    /// A socket to set states through: it answers, and its level is `admin`.
+    pub async fn connect(address: SocketAddress) -> Result<Self, LoadBalancerError> {
+        let socket = Self::new(address);
+        socket.require_admin().await?;
+        Ok(socket)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &SocketAddress {
+        &self.address
+    }
+
+    /// Asks whether states may be set here.
+    pub async fn require_admin(&self) -> Result<(), LoadBalancerError> {
+        let answer = self.ask(&[Command::Level]).await?;
+        match Replies::new(&answer).level().map_err(|error| explain(Command::Level, error))? {
+            "admin" => Ok(()),
+            level => {
+                Err(LoadBalancerError::NotAdmin { socket: self.address.to_string(), level: level.to_owned() })
+            }
+        }
+    }
+
+    async fn ask(&self, commands: &[Command<'_>]) -> Result<String, LoadBalancerError> {
+        let line = line(commands).map_err(|error| match &error {
+            Unsendable::BadName { command } | Unsendable::TooLong { command, .. } => {
+                LoadBalancerError::NotSent { command: command.clone(), reason: error.to_string() }
+            }
+        })?;
+        match exchange(&self.address, &line, DEADLINE).await {
+            // Descriptions may hold any bytes; what is read here never does.
+            Ok(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+            Err(error) => Err(self.unreachable(error.to_string())),
+        }
+    }
+
+    fn unreachable(&self, reason: String) -> LoadBalancerError {
+        LoadBalancerError::Unreachable { socket: self.address.to_string(), reason }
+    }
+
+    /// Sets a state and reads it back, in one line: by the process that took it.
+    async fn set_once(&self, server: &ServerId, state: AdminState) -> Result<AdminBits, LoadBalancerError> {
+        let set = Command::SetServerState(server, state);
+        let answer = self.ask(&[set, Command::ServersState(Some(&server.backend))]).await?;
+        let mut replies = Replies::new(&answer);
+        replies.set_server().map_err(|error| explain(set, error))?;
+        admin_bits(&mut replies, server)
+    }
+
+    /// A look at the process that is there to stay.
+    async fn look_at(&self, scopes: &[Option<&str>]) -> Result<Look, LoadBalancerError> {
+        let stops = |look: &Look| look.process.stopping;
+        let look = past_reload(|| self.look_once(scopes), |result| result.as_ref().is_ok_and(stops)).await?;
+        if stops(&look) {
+            return Err(self.unreachable(format!("process {} is stopping", look.process.pid)));
+        }
+        Ok(look)
+    }
+
+    /// Everything about these backends, by one line, so that one process tells it at one moment.
+    async fn look_once(&self, scopes: &[Option<&str>]) -> Result<Look, LoadBalancerError> {
+        let answer = self.ask(&questions(scopes)).await?;
+        let mut replies = Replies::new(&answer);
+        let process = replies.info().map_err(|error| explain(Command::Info, error))?;
+        let mut look = Look { process, rows: Vec::new(), stat: Stat::default() };
+        // What a stopping process says of its servers is of no use, and 2.2 says nothing.
+        for scope in scopes.iter().filter(|_| !look.process.stopping) {
+            let (state, stat) = (Command::ServersState(*scope), Command::Stat(*scope));
+            look.rows.extend(replies.servers_state().map_err(|error| explain(state, error))?);
+            let table = replies.stat().map_err(|error| explain(stat, error))?;
+            look.stat.servers.extend(table.servers);
+            look.stat.queued.extend(table.queued);
+        }
+        Ok(look)
+    }
+}
+
+/// A disabled backend is refused in the same words, and then for good.
+fn is_refused_by_a_stopping_process(result: &Result<AdminBits, LoadBalancerError>) -> bool {
+    matches!(result, Err(LoadBalancerError::Refused { reply, .. }) if reply == reply::STOPPING)
+}
+
+/// Repeats a call for a moment, until its result is not stale.
+async fn past_reload<T, F: Future<Output = T>>(call: impl Fn() -> F, is_stale: impl Fn(&T) -> bool) -> T {
+    let mut result = call().await;
+    for _ in 0..RELOAD_TRIES {
+        if !is_stale(&result) {
+            break;
+        }
+        sleep(RELOAD_PAUSE).await;
+        result = call().await;
+    }
+    result
+}
+
+fn questions<'a>(scopes: &[Option<&'a str>]) -> Vec<Command<'a>> {
+    let tables = scopes.iter().flat_map(|scope| [Command::ServersState(*scope), Command::Stat(*scope)]);
+    [Command::Info].into_iter().chain(tables).collect()
+}
+
+/// The answers to one line, before they are put together.
+struct Look {
+    process: Process,
+    rows: Vec<StateRow>,
+    stat: Stat,
+}
+
+impl Look {
+    fn has(&self, backend: &str) -> bool {
+        self.stat.queued.iter().any(|(name, _)| name == backend)
+    }
+
+    /// Whether `show stat` told of every backend and server. It takes a name for a frontend's,
+    /// if there is one, and then tells nothing of the backend of that name.
+    fn is_complete(&self, backends: &BTreeSet<&str>) -> bool {
+        let counted = self.rows.iter().all(|row| self.stat.servers.contains_key(&row.key));
+        counted && backends.iter().all(|backend| self.has(backend))
+    }
+
+    /// Leaves only what is asked for, if anything was named.
+    fn only(mut self, backends: &BTreeSet<&str>) -> Result<Self, LoadBalancerError> {
+        if let Some(missing) = backends.iter().find(|backend| !self.has(backend)) {
+            let disabled = self.rows.iter().any(|row| row.id.backend == *missing);
+            let reply = if disabled { "it is `disabled`" } else { "`show stat` does not list it" };
+            return Err(LoadBalancerError::NoSuchBackend {
+                backend: (*missing).to_owned(),
+                reply: reply.to_owned(),
+            });
+        }
+        if !backends.is_empty() {
+            self.rows.retain(|row| backends.contains(row.id.backend.as_str()));
+            self.stat.queued.retain(|(name, _)| backends.contains(name.as_str()));
+        }
+        Ok(self)
+    }
+
+    fn into_state(mut self) -> Result<LoadBalancerState, LoadBalancerError> {
+        let mut servers = Vec::with_capacity(self.rows.len());
+        for row in std::mem::take(&mut self.rows) {
+            match self.stat.servers.remove(&row.key) {
+                Some(stat) => servers.push(ServerState {
+                    id: row.id,
+                    address: row.address,
+                    admin: row.admin,
+                    operational: row.operational,
+                    status: stat.status,
+                    check: stat.check,
+                    weight: row.weight,
+                    sessions: stat.sessions,
+                    sessions_total: stat.sessions_total,
+                }),
+                // A backend that is `disabled` takes no part, and `show stat` leaves it out.
+                None if !self.has(&row.id.backend) => {}
+                None => {
+                    return Err(LoadBalancerError::Garbled {
+                        command: Command::Stat(Some(&row.id.backend)).to_string(),
+                        reason: format!("it has no {}", row.id),
+                    });
+                }
+            }
+        }
+        let Process { version, pid, .. } = self.process;
+        Ok(LoadBalancerState { version, pid, servers, queued: self.stat.queued })
+    }
+}
+
+impl LoadBalancer for HaproxySocket {
+    async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        let named: BTreeSet<_> = backends.iter().map(String::as_str).collect();
+        let scopes: Vec<_> = named.iter().copied().map(Some).collect();
+        let too_long = matches!(line(&questions(&scopes)), Err(Unsendable::TooLong { .. }));
+        if !named.is_empty() && !too_long {
+            let look = self.look_at(&scopes).await?;
+            if look.is_complete(&named) {
+                return look.into_state();
+            }
+        }
+        self.look_at(&[None]).await?.only(&named)?.into_state()
+    }
+
+    async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
+        let set = Command::SetServerState(server, state);
+        let read = Command::ServersState(Some(&server.backend));
+        let mut found =
+            past_reload(|| self.set_once(server, state), is_refused_by_a_stopping_process).await?;
+        let mut reads = 1;
+        while found.state() != state && !found.is_inherited() {
+            if reads == READ_BACKS {
+                let (command, server) = (set.to_string(), server.clone());
+                return Err(LoadBalancerError::NotTaken { command, server, found: found.state() });
+            }
+            reads += 1;
+            sleep(READ_BACK_PAUSE).await;
+            found = admin_bits(&mut Replies::new(&self.ask(&[read]).await?), server)?;
+        }
+        Ok(())
+    }
+}
+
+/// The server's bits, from the answer to `show servers state`.
+fn admin_bits(replies: &mut Replies<'_>, server: &ServerId) -> Result<AdminBits, LoadBalancerError> {
+    let read = Command::ServersState(Some(&server.backend));
+    let rows = replies.servers_state().map_err(|error| explain(read, error))?;
+    let row = rows.iter().find(|row| row.id == *server);
+    row.map(|row| row.admin).ok_or_else(|| LoadBalancerError::Garbled {
+        command: read.to_string(),
+        reason: format!("it has no {server}"),
+    })
+}
+
+fn explain(command: Command<'_>, error: ReplyError) -> LoadBalancerError {
+    match (error, command.backend()) {
+        (ReplyError::Refused { reply }, Some(backend)) if reply::is_unknown_backend(&reply) => {
+            LoadBalancerError::NoSuchBackend { backend: backend.to_owned(), reply }
+        }
+        (ReplyError::Refused { reply }, _) => {
+            LoadBalancerError::Refused { command: command.to_string(), reply }
+        }
+        (error, _) => LoadBalancerError::Garbled { command: command.to_string(), reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests;

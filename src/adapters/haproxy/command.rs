@@ -1,0 +1,144 @@
+//! What is said to the runtime API. No other file writes a command.
+
+use std::fmt;
+
+use crate::ids::ServerId;
+use crate::observation::AdminState;
+
+/// The longest line that is sent, in bytes. `HAProxy` 2.2 hangs on lines from about 16300 bytes
+/// on, and later versions refuse those that do not fit into `tune.bufsize` (16384).
+const LONGEST_LINE: usize = 8000;
+
+/// One command. It prints as it is sent, without the line's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// `show info`: the process and its version.
+    Info,
+    /// `show cli level`: what this socket may do.
+    Level,
+    /// `show servers state`, of one backend or of all: addresses, weights and states.
+    ServersState(Option<&'a str>),
+    /// `show stat`, of one backend or of all: sessions and queues. The mask 6 asks for servers
+    /// (4) and for the backend itself (2), -1 for every server.
+    Stat(Option<&'a str>),
+    /// `set server … state`.
+    SetServerState(&'a ServerId, AdminState),
+}
+
+impl fmt::Display for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Info => f.write_str("show info"),
+            Self::Level => f.write_str("show cli level"),
+            Self::ServersState(None) => f.write_str("show servers state"),
+            Self::ServersState(Some(backend)) => write!(f, "show servers state {backend}"),
+            Self::Stat(backend) => write!(f, "show stat {} 6 -1", backend.unwrap_or("-1")),
+            Self::SetServerState(server, state) => write!(f, "set server {server} state {state}"),
+        }
+    }
+}
+
+impl<'a> Command<'a> {
+    /// The backend that the command is about, if it is about one.
+    pub fn backend(self) -> Option<&'a str> {
+        match self {
+            Self::Info | Self::Level => None,
+            Self::ServersState(backend) | Self::Stat(backend) => backend,
+            Self::SetServerState(server, _) => Some(&server.backend),
+        }
+    }
+
+    /// Whether the names in the command are such as `HAProxy` takes. Any other letter could
+    /// end the command and begin another one.
+    fn is_well_named(self) -> bool {
+        let legal = |name: &str| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
+        };
+        let server = match self {
+            Self::SetServerState(id, _) => Some(id.server.as_str()),
+            Self::Info | Self::Level | Self::ServersState(_) | Self::Stat(_) => None,
+        };
+        self.backend().into_iter().chain(server).all(legal)
+    }
+}
+
+/// Why commands are not sent.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unsendable {
+    /// A name in it cannot be a name in haproxy.cfg.
+    #[error("a name holds only letters, digits and . _ : -")]
+    BadName {
+        /// The command.
+        command: String,
+    },
+    /// More than one line can hold.
+    #[error("{length} bytes are more than the {LONGEST_LINE} of a line")]
+    TooLong {
+        /// The first command.
+        command: String,
+        /// The line's length in bytes.
+        length: usize,
+    },
+}
+
+/// One line that runs the commands in their order, in one process: `a;b\n`.
+///
+/// `HAProxy` 3.0 and later ignore everything after the first line of a connection, and no
+/// version runs a line without its end.
+pub fn line(commands: &[Command<'_>]) -> Result<String, Unsendable> {
+    if let Some(command) = commands.iter().find(|command| !command.is_well_named()) {
+        return Err(Unsendable::BadName { command: command.to_string() });
+    }
+    let line = commands.iter().map(Command::to_string).collect::<Vec<_>>().join(";") + "\n";
+    if line.len() > LONGEST_LINE {
+        let command = commands.first().map(Command::to_string).unwrap_or_default();
+        return Err(Unsendable::TooLong { command, length: line.len() });
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_these_bytes() {
+        let app1 = ServerId::new("mobile", "app1");
+        for (command, bytes) in [
+            (Command::Info, "show info\n"),
+            (Command::Level, "show cli level\n"),
+            (Command::ServersState(None), "show servers state\n"),
+            (Command::ServersState(Some("mobile")), "show servers state mobile\n"),
+            (Command::Stat(None), "show stat -1 6 -1\n"),
+            (Command::Stat(Some("mobile")), "show stat mobile 6 -1\n"),
+            (Command::SetServerState(&app1, AdminState::Ready), "set server mobile/app1 state ready\n"),
+            (Command::SetServerState(&app1, AdminState::Drain), "set server mobile/app1 state drain\n"),
+            (Command::SetServerState(&app1, AdminState::Maint), "set server mobile/app1 state maint\n"),
+        ] {
+            assert_eq!(line(&[command]).as_deref(), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn several_commands_share_a_line() {
+        let commands = [Command::Info, Command::ServersState(Some("b")), Command::Stat(Some("b"))];
+        assert_eq!(line(&commands).as_deref(), Ok("show info;show servers state b;show stat b 6 -1\n"));
+    }
+
+    #[test]
+    fn a_name_cannot_smuggle_a_command() {
+        for name in ["", "b;shutdown sessions server b/s", "b\nshow env", "a b", "b\\", "#3", "b/s"] {
+            assert!(matches!(line(&[Command::Stat(Some(name))]), Err(Unsendable::BadName { .. })), "{name}");
+            let server = ServerId::new("b", name);
+            let set = Command::SetServerState(&server, AdminState::Maint);
+            assert!(matches!(line(&[set]), Err(Unsendable::BadName { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_a_bound() {
+        let commands = vec![Command::Stat(Some("mobile")); 1000];
+        let command = "show stat mobile 6 -1".to_owned();
+        assert_eq!(line(&commands), Err(Unsendable::TooLong { command, length: 22_000 }));
+    }
+}

@@ -1,0 +1,188 @@
+//! What the runtime API answers. The answers to one line's commands simply follow each other,
+//! each with a blank line at its end, so they are read in the order that was asked.
+
+mod tables;
+
+use std::str::FromStr;
+
+use self::tables::{Kind, StatColumns, StateColumns};
+pub use self::tables::{Stat, StateRow};
+
+/// Why an answer is not what was asked for.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ReplyError {
+    /// `HAProxy` answered in words; it has no error codes.
+    #[error("{reply}")]
+    Refused {
+        /// The words, in one line.
+        reply: String,
+    },
+    /// The answer ends in its middle.
+    #[error("it is cut short")]
+    CutShort,
+    /// A table without a column, or a list without a field.
+    #[error("it has no {name}")]
+    Missing {
+        /// The column or field.
+        name: &'static str,
+    },
+    /// A value that cannot be.
+    #[error("its {name} is `{value}`")]
+    BadValue {
+        /// The column or field.
+        name: &'static str,
+        /// What stands there.
+        value: String,
+    },
+}
+
+/// Of `show info`: which process answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// `Version`.
+    pub version: String,
+    /// `Pid`.
+    pub pid: u32,
+    /// `Stopping`: the process was told to end, and a newer one may have taken over.
+    pub stopping: bool,
+}
+
+/// The answers to one line, read one after the other.
+#[derive(Clone, Debug)]
+pub struct Replies<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Replies<'a> {
+    /// The answers of one connection.
+    pub fn new(text: &'a str) -> Self {
+        Self { rest: text }
+    }
+
+    /// The lines up to the next blank one.
+    fn block(&mut self) -> Result<&'a str, ReplyError> {
+        if let Some(rest) = self.rest.strip_prefix('\n') {
+            self.rest = rest;
+            return Ok("");
+        }
+        let (block, rest) = self.rest.split_once("\n\n").ok_or(ReplyError::CutShort)?;
+        self.rest = rest;
+        Ok(block)
+    }
+
+    /// The answer to `set server … state`: success is an empty line, and any text is a refusal.
+    pub fn set_server(&mut self) -> Result<(), ReplyError> {
+        match self.block()? {
+            "" => Ok(()),
+            reply => Err(refused(reply)),
+        }
+    }
+
+    /// The answer to `show cli level`: `admin`, `operator` or `user`.
+    pub fn level(&mut self) -> Result<&'a str, ReplyError> {
+        match self.block()? {
+            level @ ("admin" | "operator" | "user") => Ok(level),
+            reply => Err(refused(reply)),
+        }
+    }
+
+    /// The answer to `show info`.
+    pub fn info(&mut self) -> Result<Process, ReplyError> {
+        let block = self.block()?;
+        if !block.starts_with("Name: ") {
+            return Err(refused(block));
+        }
+        let field = |name| {
+            let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(": ");
+            block.lines().find_map(value).ok_or(ReplyError::Missing { name })
+        };
+        Ok(Process {
+            version: field("Version")?.to_owned(),
+            pid: value("Pid", field("Pid")?)?,
+            stopping: value::<u32>("Stopping", field("Stopping")?)? != 0,
+        })
+    }
+
+    /// The answer to `show servers state`.
+    pub fn servers_state(&mut self) -> Result<Vec<StateRow>, ReplyError> {
+        let block = self.block()?;
+        // The format's number, the columns' names, the rows.
+        let Some((_, table)) = block.split_once("\n# ").filter(|(version, _)| version.parse::<u32>().is_ok())
+        else {
+            return Err(refused(block));
+        };
+        let mut lines = table.lines();
+        let header: Vec<_> = lines.next().unwrap_or_default().split(' ').collect();
+        let columns = StateColumns::find(&header)?;
+        lines.map(|line| columns.row(&line.split(' ').collect::<Vec<_>>())).collect()
+    }
+
+    /// The answer to `show stat … 6 -1`.
+    pub fn stat(&mut self) -> Result<Stat, ReplyError> {
+        let Some(table) = self.rest.strip_prefix("# ") else {
+            return Err(refused(self.block()?));
+        };
+        self.rest = table;
+        let columns = StatColumns::find(&self.record()?)?;
+        let mut stat = Stat::default();
+        loop {
+            let fields = self.record()?;
+            if fields == [""] {
+                return Ok(stat);
+            }
+            match columns.kind(&fields)? {
+                Kind::Backend => stat.queued.push(columns.queue(&fields)?),
+                Kind::Server => {
+                    let (key, server) = columns.server(&fields)?;
+                    stat.servers.insert(key, server);
+                }
+                Kind::Other => {}
+            }
+        }
+    }
+
+    /// One record of comma-separated fields. A field in quotes may hold commas and line ends.
+    fn record(&mut self) -> Result<Vec<&'a str>, ReplyError> {
+        let text = self.rest;
+        let (mut fields, mut start, mut quoted) = (Vec::with_capacity(128), 0, false);
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                b'"' => quoted = !quoted,
+                b',' | b'\n' if !quoted => {
+                    fields.push(text.get(start..at).unwrap_or_default());
+                    start = at + 1;
+                    if byte == b'\n' {
+                        self.rest = text.get(start..).unwrap_or_default();
+                        return Ok(fields);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Err(ReplyError::CutShort)
+    }
+}
+
+fn value<T: FromStr>(name: &'static str, text: &str) -> Result<T, ReplyError> {
+    text.parse().map_err(|_| bad(name, text))
+}
+
+fn bad(name: &'static str, value: &str) -> ReplyError {
+    ReplyError::BadValue { name, value: value.to_owned() }
+}
+
+/// What a process that is being replaced answers to `set server`.
+pub const STOPPING: &str = "Proxy is disabled.";
+
+/// Whether a refusal says that there is no such backend. Each command says it in its own words.
+pub fn is_unknown_backend(reply: &str) -> bool {
+    matches!(reply, "No such backend." | "Can't find backend." | "No such proxy.")
+}
+
+/// Some refusals go on with a page of help; the first line says it.
+fn refused(reply: &str) -> ReplyError {
+    ReplyError::Refused { reply: reply.lines().next().unwrap_or_default().trim().to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! The two tables, `show servers state` and `show stat`, and the columns that are read of them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use super::{ReplyError, bad, value};
+use crate::ids::ServerId;
+use crate::observation::{AdminBits, Operational};
+
+/// A server's numeric ids: its backend's and its own. A listen section and a backend may have
+/// one name before `HAProxy` 3.2, but never one id.
+pub type Key = (u32, u32);
+
+/// One row of `show servers state`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRow {
+    /// `be_id` and `srv_id`.
+    pub key: Key,
+    /// `be_name` and `srv_name`.
+    pub id: ServerId,
+    /// `srv_addr` and `srv_port`; `None` without an address (`-`) or without a port (0: a unix
+    /// socket, or a server that takes its client's port).
+    pub address: Option<SocketAddr>,
+    /// `srv_admin_state`, a bit mask in decimal.
+    pub admin: AdminBits,
+    /// `srv_op_state`.
+    pub operational: Operational,
+    /// `srv_uweight`: as it was last set, whatever a slow start makes of it.
+    pub weight: u32,
+}
+
+/// `show stat` with the mask 6.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// The servers.
+    pub servers: HashMap<Key, ServerStat>,
+    /// `qcur` of each backend, in `HAProxy`'s order.
+    pub queued: Vec<(String, u64)>,
+}
+
+/// One server of `show stat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerStat {
+    /// `status`.
+    pub status: String,
+    /// `check_status`, without the `* ` that says that another check is under way.
+    pub check: String,
+    /// `scur`.
+    pub sessions: u64,
+    /// `stot`.
+    pub sessions_total: u64,
+}
+
+/// What a row of `show stat` tells of: its column `type`. A server may be called `BACKEND`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// 1.
+    Backend,
+    /// 2.
+    Server,
+    /// A frontend or a listener.
+    Other,
+}
+
+/// A column of a table, found by its name: their numbers differ from version to version.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    name: &'static str,
+    index: usize,
+}
+
+impl Column {
+    fn find(header: &[&str], name: &'static str) -> Result<Self, ReplyError> {
+        let index = header.iter().position(|column| *column == name).ok_or(ReplyError::Missing { name })?;
+        Ok(Self { name, index })
+    }
+
+    fn of<'a>(self, fields: &[&'a str]) -> Result<&'a str, ReplyError> {
+        fields.get(self.index).copied().ok_or(ReplyError::Missing { name: self.name })
+    }
+
+    fn number<T: FromStr>(self, fields: &[&str]) -> Result<T, ReplyError> {
+        value(self.name, self.of(fields)?)
+    }
+}
+
+/// Where `show servers state` has what is read of it.
+pub struct StateColumns {
+    be_id: Column,
+    be_name: Column,
+    srv_id: Column,
+    srv_name: Column,
+    addr: Column,
+    port: Column,
+    admin: Column,
+    operational: Column,
+    weight: Column,
+}
+
+impl StateColumns {
+    /// Finds the columns in the table's header.
+    pub fn find(header: &[&str]) -> Result<Self, ReplyError> {
+        let find = |name| Column::find(header, name);
+        Ok(Self {
+            be_id: find("be_id")?,
+            be_name: find("be_name")?,
+            srv_id: find("srv_id")?,
+            srv_name: find("srv_name")?,
+            addr: find("srv_addr")?,
+            port: find("srv_port")?,
+            admin: find("srv_admin_state")?,
+            operational: find("srv_op_state")?,
+            weight: find("srv_uweight")?,
+        })
+    }
+
+    /// Reads a row.
+    pub fn row(&self, fields: &[&str]) -> Result<StateRow, ReplyError> {
+        let port: u16 = self.port.number(fields)?;
+        let address = match self.addr.of(fields)? {
+            "-" => None,
+            _ if port == 0 => None,
+            _ => Some(SocketAddr::new(self.addr.number::<IpAddr>(fields)?, port)),
+        };
+        let operational = match self.operational.of(fields)? {
+            "0" => Operational::Stopped,
+            "1" => Operational::Starting,
+            "2" => Operational::Running,
+            "3" => Operational::Stopping,
+            other => return Err(bad(self.operational.name, other)),
+        };
+        Ok(StateRow {
+            key: (self.be_id.number(fields)?, self.srv_id.number(fields)?),
+            id: ServerId::new(self.be_name.of(fields)?, self.srv_name.of(fields)?),
+            address,
+            admin: AdminBits(self.admin.number(fields)?),
+            operational,
+            weight: self.weight.number(fields)?,
+        })
+    }
+}
+
+/// Where `show stat` has what is read of it.
+pub struct StatColumns {
+    proxy: Column,
+    kind: Column,
+    iid: Column,
+    sid: Column,
+    queued: Column,
+    status: Column,
+    check: Column,
+    sessions: Column,
+    sessions_total: Column,
+}
+
+impl StatColumns {
+    /// Finds the columns in the table's header.
+    pub fn find(header: &[&str]) -> Result<Self, ReplyError> {
+        let find = |name| Column::find(header, name);
+        Ok(Self {
+            proxy: find("pxname")?,
+            kind: find("type")?,
+            iid: find("iid")?,
+            sid: find("sid")?,
+            queued: find("qcur")?,
+            status: find("status")?,
+            check: find("check_status")?,
+            sessions: find("scur")?,
+            sessions_total: find("stot")?,
+        })
+    }
+
+    /// What a row tells of.
+    pub fn kind(&self, fields: &[&str]) -> Result<Kind, ReplyError> {
+        Ok(match self.kind.of(fields)? {
+            "1" => Kind::Backend,
+            "2" => Kind::Server,
+            _ => Kind::Other,
+        })
+    }
+
+    /// Reads a backend's row: its name and how many requests wait in its queue.
+    pub fn queue(&self, fields: &[&str]) -> Result<(String, u64), ReplyError> {
+        Ok((self.proxy.of(fields)?.to_owned(), self.queued.number(fields)?))
+    }
+
+    /// Reads a server's row.
+    pub fn server(&self, fields: &[&str]) -> Result<(Key, ServerStat), ReplyError> {
+        let check = unquoted(self.check.of(fields)?);
+        let server = ServerStat {
+            status: unquoted(self.status.of(fields)?).into_owned(),
+            check: check.strip_prefix("* ").unwrap_or(&check).to_owned(),
+            sessions: self.sessions.number(fields)?,
+            sessions_total: self.sessions_total.number(fields)?,
+        };
+        Ok(((self.iid.number(fields)?, self.sid.number(fields)?), server))
+    }
+}
+
+fn unquoted(field: &str) -> Cow<'_, str> {
+    match field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\"").into(),
+        None => field.into(),
+    }
+}

@@ -1,0 +1,195 @@
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::observation::Operational;
+
+const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
+const STAT: &str = "# pxname,svname,qcur,scur,stot,status,check_status,type,iid,sid,\n";
+
+fn state(admin: u32) -> String {
+    format!(
+        "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_port\n\
+         3 b 1 s 10.0.0.1 2 {admin} 1 80\n\n"
+    )
+}
+
+fn stat() -> String {
+    format!("{STAT}b,s,0,2,5,UP,L7OK,2,3,1,\nb,BACKEND,4,2,5,UP,,1,3,0,\n\n")
+}
+
+/// Answers each connection with the next of these answers, and returns the lines it was sent.
+struct Fake {
+    socket: HaproxySocket,
+    lines: JoinHandle<Vec<String>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Fake {
+    fn answering<const N: usize>(answers: [String; N]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let lines = tokio::spawn(async move {
+            let mut lines = Vec::new();
+            for answer in answers {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                stream.read_line(&mut line).await.unwrap();
+                lines.push(line);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            lines
+        });
+        Self { socket: HaproxySocket::new(SocketAddress::Unix(path)), lines, _directory: directory }
+    }
+
+    async fn lines(self) -> Vec<String> {
+        self.lines.await.unwrap()
+    }
+}
+
+fn named(backends: &[&str]) -> Vec<String> {
+    backends.iter().map(|&backend| backend.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn one_line_tells_of_one_process() {
+    let fake = Fake::answering([[INFO, &state(8), &stat()].concat()]);
+    let look = fake.socket.look(&named(&["b", "b"])).await.unwrap();
+    assert_eq!((look.version.as_str(), look.pid), ("2.6.12", 7));
+    assert_eq!(look.queued, [("b".to_owned(), 4)]);
+    let server = ServerState {
+        id: ServerId::new("b", "s"),
+        address: Some("10.0.0.1:80".parse().unwrap()),
+        admin: AdminBits(8),
+        operational: Operational::Running,
+        status: "UP".to_owned(),
+        check: "L7OK".to_owned(),
+        weight: 1,
+        sessions: 2,
+        sessions_total: 5,
+    };
+    assert_eq!(look.servers, [server]);
+    assert_eq!(fake.lines().await, ["show info;show servers state b;show stat b 6 -1\n"]);
+}
+
+#[tokio::test]
+async fn a_frontend_of_the_same_name_hides_nothing() {
+    let hidden = [INFO, &state(0), STAT, "\n"].concat();
+    let fake = Fake::answering([hidden, [INFO, &state(0), &stat()].concat()]);
+    let look = fake.socket.look(&named(&["b"])).await.unwrap();
+    assert_eq!((look.servers.len(), look.queued.len()), (1, 1));
+    assert_eq!(fake.lines().await[1], "show info;show servers state;show stat -1 6 -1\n");
+}
+
+#[tokio::test]
+async fn many_backends_are_asked_for_by_asking_for_all() {
+    let fake = Fake::answering([[INFO, &state(0), &stat()].concat()]);
+    let many: Vec<_> = (0..200).map(|n| format!("backend-{n}")).collect();
+    let missing = fake.socket.look(&many).await.unwrap_err();
+    let reply = "`show stat` does not list it".to_owned();
+    assert_eq!(missing, LoadBalancerError::NoSuchBackend { backend: "backend-0".to_owned(), reply });
+    assert_eq!(fake.lines().await, ["show info;show servers state;show stat -1 6 -1\n"]);
+}
+
+#[tokio::test]
+async fn a_disabled_backend_takes_no_part() {
+    let disabled = [INFO, &state(0), STAT, "\n"].concat();
+    let fake = Fake::answering([disabled.clone(), disabled.clone(), disabled]);
+    assert_eq!(fake.socket.look(&[]).await.unwrap().servers, []);
+    let reply = "it is `disabled`".to_owned();
+    let missing = fake.socket.look(&named(&["b"])).await.unwrap_err();
+    assert_eq!(missing, LoadBalancerError::NoSuchBackend { backend: "b".to_owned(), reply });
+}
+
+#[tokio::test]
+async fn a_reload_in_the_middle_is_waited_for() {
+    let stopping = INFO.replace("Stopping: 0", "Stopping: 1");
+    let (old, new) = ([&stopping, &state(0), &*stat()].concat(), [INFO, &state(0), &stat()].concat());
+    let refused = format!("Proxy is disabled.\n\n{}", state(0));
+    let fake = Fake::answering([old.clone(), old, new, refused, format!("\n{}", state(8))]);
+    assert_eq!(fake.socket.look(&[]).await.unwrap().pid, 7);
+    fake.socket.set_admin_state(&ServerId::new("b", "s"), AdminState::Drain).await.unwrap();
+    assert_eq!(fake.lines().await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_process_that_only_stops_is_not_looked_at() {
+    let stopping = INFO.replace("Stopping: 0", "Stopping: 1");
+    let answers = std::array::from_fn::<_, 21, _>(|_| [&stopping, &state(0), &*stat()].concat());
+    let error = Fake::answering(answers).socket.look(&[]).await.unwrap_err();
+    assert!(error.to_string().ends_with("process 7 is stopping"), "{error}");
+}
+
+#[tokio::test]
+async fn a_state_is_read_back_until_it_shows() {
+    let half_applied = format!("\n{}", state(0));
+    let fake = Fake::answering([half_applied, state(0), state(12)]);
+    fake.socket.set_admin_state(&ServerId::new("b", "s"), AdminState::Drain).await.unwrap();
+    let read = "show servers state b\n";
+    assert_eq!(fake.lines().await, ["set server b/s state drain;show servers state b\n", read, read]);
+}
+
+#[tokio::test]
+async fn a_state_that_never_shows_is_not_taken() {
+    let answers =
+        std::array::from_fn::<_, 10, _>(|n| if n == 0 { format!("\n{}", state(1)) } else { state(1) });
+    let fake = Fake::answering(answers);
+    let server = ServerId::new("b", "s");
+    let error = fake.socket.set_admin_state(&server, AdminState::Ready).await.unwrap_err();
+    let command = "set server b/s state ready".to_owned();
+    assert_eq!(error, LoadBalancerError::NotTaken { command, server, found: AdminState::Maint });
+    assert_eq!(fake.lines().await.len(), 10);
+}
+
+#[tokio::test]
+async fn an_inherited_state_is_not_waited_for() {
+    let fake = Fake::answering([format!("\n{}", state(32))]);
+    fake.socket.set_admin_state(&ServerId::new("b", "s"), AdminState::Ready).await.unwrap();
+}
+
+#[tokio::test]
+async fn refusals_keep_their_words() {
+    let cannot_find = "Can't find backend.\n\n";
+    let fake = Fake::answering([
+        format!("No such backend.\n\n{cannot_find}"),
+        format!("No such server.\n\n{}", state(0)),
+        [INFO, cannot_find, "No such proxy.\n\n"].concat(),
+        [INFO, &state(0)].concat(),
+    ]);
+    let set = async |server| fake.socket.set_admin_state(&server, AdminState::Maint).await.unwrap_err();
+    assert_eq!(
+        set(ServerId::new("nope", "s")).await.to_string(),
+        "the running HAProxy knows no backend nope: No such backend."
+    );
+    assert_eq!(
+        set(ServerId::new("b", "nope")).await.to_string(),
+        "HAProxy answered `No such server.` to `set server b/nope state maint`"
+    );
+    assert_eq!(
+        fake.socket.look(&named(&["nope"])).await.unwrap_err().to_string(),
+        "the running HAProxy knows no backend nope: Can't find backend."
+    );
+    assert_eq!(
+        fake.socket.look(&named(&["b"])).await.unwrap_err().to_string(),
+        "HAProxy's answer to `show stat b 6 -1` is not understood: it is cut short"
+    );
+    assert_eq!(
+        set(ServerId::new("b;quit", "s")).await.to_string(),
+        "`set server b;quit/s state maint` was not sent to HAProxy: a name holds only letters, digits and . _ : -"
+    );
+}
+
+#[tokio::test]
+async fn only_an_admin_socket_connects() {
+    let fake = Fake::answering(["operator\n\n".to_owned(), "admin\n\n".to_owned()]);
+    let address = fake.socket.address().clone();
+    let socket = address.to_string();
+    let error = HaproxySocket::connect(address.clone()).await.unwrap_err();
+    assert_eq!(error, LoadBalancerError::NotAdmin { socket, level: "operator".to_owned() });
+    HaproxySocket::connect(address).await.unwrap();
+    assert_eq!(fake.lines().await, ["show cli level\n", "show cli level\n"]);
+}

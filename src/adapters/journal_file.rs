@@ -1,0 +1,264 @@
+//! The state directory: a directory a backend, with a lock and a journal file a run.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::ids::RunId;
+use crate::journal::{Record, Run};
+use crate::ports::{Journal, JournalError};
+
+/// A backend's part of the state directory.
+#[derive(Clone, Debug)]
+pub struct BackendDir {
+    path: PathBuf,
+}
+
+/// What a run leaves behind: its journal, read.
+#[derive(Clone, Debug)]
+pub struct StoredRun {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What its records add up to.
+    pub run: Run,
+}
+
+/// Held while a run works on a backend. The system lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why a backend cannot be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another run holds it.
+    #[error("another drainswap works on backend {backend}: {holder}")]
+    Busy {
+        /// The backend.
+        backend: String,
+        /// Who holds it, and since when.
+        holder: String,
+    },
+    /// The lock file cannot be made.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Why a backend's runs cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A file is not understood.
+    #[error("the journal {path}: {corrupt}. Move the file away if you know how that run ended")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        corrupt: crate::journal::Corrupt,
+    },
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
+    let path = path.display().to_string();
+    move |error| JournalError { path, action, reason: error.to_string() }
+}
+
+impl BackendDir {
+    /// The directory of a backend below the state directory.
+    #[must_use]
+    pub fn new(state_dir: &Path, backend: &str) -> Self {
+        // A backend may be named `..`; no directory of ours is.
+        let name = backend.strip_prefix('.').map_or_else(|| backend.to_owned(), |rest| format!("%2e{rest}"));
+        Self { path: state_dir.join(name) }
+    }
+
+    /// Locks the backend for this process.
+    pub fn lock(&self, backend: &str, since: &str) -> Result<Lock, LockError> {
+        create_dirs(&self.path)?;
+        let path = self.path.join("lock");
+        let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+        let mut file = opened.map_err(failed(&path, "opened"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Who holds it is told as a help; the lock itself does not depend on it.
+                let _unreadable = file.read_to_string(&mut holder);
+                return Err(LockError::Busy {
+                    backend: backend.to_owned(),
+                    holder: holder.trim().to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(&path, "locked")(error).into()),
+        }
+        let user = std::env::var("SUDO_USER")
+            .or_else(|_| std::env::var("USER"))
+            .unwrap_or_else(|_| "unknown".to_owned());
+        let holder = format!("process {} of user {user}, since {since}\n", std::process::id());
+        file.set_len(0).and_then(|()| file.rewind()).map_err(failed(&path, "written"))?;
+        file.write_all(holder.as_bytes()).map_err(failed(&path, "written"))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Every run of the backend, the oldest first. A backend without a directory has none.
+    pub fn runs(&self) -> Result<Vec<StoredRun>, HistoryError> {
+        let entries = match std::fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&self.path, "read")(error).into()),
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed(&self.path, "read"))?.path();
+            if path.extension().is_some_and(|extension| extension == "jsonl") {
+                paths.push(path);
+            }
+        }
+        // A run is named after the moment of its opening.
+        paths.sort();
+        let mut runs = Vec::new();
+        for path in paths {
+            let bytes = std::fs::read(&path).map_err(failed(&path, "read"))?;
+            let read = Run::read(&bytes);
+            let run =
+                read.map_err(|corrupt| HistoryError::Corrupt { path: path.display().to_string(), corrupt })?;
+            runs.extend(run.map(|run| StoredRun { path, run }));
+        }
+        Ok(runs)
+    }
+
+    /// A new run's journal.
+    pub fn create(&self, run: &RunId) -> Result<JournalFile, JournalError> {
+        create_dirs(&self.path)?;
+        let path = self.path.join(format!("{run}.jsonl"));
+        let file =
+            OpenOptions::new().create_new(true).append(true).open(&path).map_err(failed(&path, "created"))?;
+        // The name must survive a crash as the records do.
+        sync_dir(&self.path)?;
+        Ok(JournalFile { path, file })
+    }
+}
+
+impl StoredRun {
+    /// The run's journal, to go on with.
+    pub fn reopen(&self) -> Result<JournalFile, JournalError> {
+        let bytes = std::fs::read(&self.path).map_err(failed(&self.path, "read"))?;
+        let file = OpenOptions::new().append(true).open(&self.path).map_err(failed(&self.path, "opened"))?;
+        // A record that was not written whole would swallow the next one.
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        file.set_len(whole as u64).map_err(failed(&self.path, "written"))?;
+        Ok(JournalFile { path: self.path.clone(), file })
+    }
+}
+
+fn create_dirs(path: &Path) -> Result<(), JournalError> {
+    std::fs::create_dir_all(path).map_err(failed(path, "created"))?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+fn sync_dir(path: &Path) -> Result<(), JournalError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(path, "made durable"))
+}
+
+/// A run's journal file.
+#[derive(Debug)]
+pub struct JournalFile {
+    path: PathBuf,
+    file: File,
+}
+
+impl JournalFile {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Journal for JournalFile {
+    /// One write and one `fdatasync`: on the runtime's own thread, since nothing may go on before it.
+    async fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+        let mut line = serde_json::to_vec(record)
+            .map_err(|error| failed(&self.path, "written")(std::io::Error::other(error)))?;
+        line.push(b'\n');
+        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(failed(&self.path, "written"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Step;
+    use crate::plan::text::tests::plan;
+
+    fn opened() -> Record {
+        Record::Opened { version: crate::journal::VERSION, pid: 7, plan: Box::new(plan()) }
+    }
+
+    #[tokio::test]
+    async fn any_prefix_of_a_journal_loads() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = BackendDir::new(dir.path(), "mobile");
+        let mut journal = backend.create(&plan().run).unwrap();
+        let at = plan().at;
+        let outcome = crate::outcome::Outcome::Deployed { lanes: 1 };
+        for record in [
+            opened(),
+            Record::Begun { at, lane: 0, step: Step::Drain },
+            Record::Done { at, lane: 0, step: Step::Drain },
+            Record::Closed { at, outcome: outcome.clone() },
+        ] {
+            journal.append(&record).await.unwrap();
+        }
+        let bytes = std::fs::read(journal.path()).unwrap();
+        for end in 0..bytes.len() {
+            let run = Run::read(&bytes[..end]).unwrap();
+            assert!(
+                run.is_none_or(|run| run.outcome.is_none()),
+                "closed after {end} of {} bytes",
+                bytes.len()
+            );
+        }
+        let runs = backend.runs().unwrap();
+        assert_eq!(runs[0].run.outcome, Some(outcome));
+        assert_eq!(runs[0].run.begun[&0], [Step::Drain]);
+    }
+
+    #[tokio::test]
+    async fn a_torn_record_does_not_swallow_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = BackendDir::new(dir.path(), "mobile");
+        let mut journal = backend.create(&plan().run).unwrap();
+        journal.append(&opened()).await.unwrap();
+        journal.file.write_all(b"{\"record\":\"begu").unwrap();
+        let stored = backend.runs().unwrap().remove(0);
+        let mut journal = stored.reopen().unwrap();
+        let closed = Record::Closed { at: plan().at, outcome: crate::outcome::Outcome::Unchanged };
+        journal.append(&closed).await.unwrap();
+        assert!(backend.runs().unwrap()[0].run.outcome.is_some());
+    }
+
+    #[test]
+    fn a_second_lock_names_the_first_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = BackendDir::new(dir.path(), "mobile");
+        let held = backend.lock("mobile", "noon").unwrap();
+        let second = backend.lock("mobile", "later").unwrap_err().to_string();
+        assert!(
+            second.contains(&format!("process {}", std::process::id())) && second.contains("since noon"),
+            "{second}"
+        );
+        drop(held);
+        backend.lock("mobile", "later").unwrap();
+    }
+
+    #[test]
+    fn no_backend_leaves_the_state_directory() {
+        let dir = Path::new("/state");
+        assert_eq!(BackendDir::new(dir, "..").path, Path::new("/state/%2e."));
+        assert_eq!(BackendDir::new(dir, "mobile").path, Path::new("/state/mobile"));
+    }
+}

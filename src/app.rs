@@ -1,0 +1,135 @@
+//! Wires everything together: one function a command.
+
+mod look;
+mod moves;
+mod run;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::cli::{Cli, Command, Output};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::ids::ServerId;
+use crate::settings::Settings;
+use crate::topology::Topology;
+
+/// Runs what was typed, prints its result, and tells how the process ends.
+pub async fn run(cli: Cli) -> ExitCode {
+    let output = cli.globals.output;
+    match dispatch(cli).await {
+        Ok(exit) => exit.into(),
+        // Whoever read our output has read enough.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done.into(),
+        Err(error) => {
+            let exit = error.exit();
+            if output == Output::Json {
+                let object = json!({ "event": "failed", "exit": exit.code(), "error": error.to_string() });
+                let _gone = print(&format!("{object}\n"));
+            }
+            let style = anstyle::AnsiColor::Red.on_default().bold();
+            let _gone = writeln!(anstream::stderr(), "{style}error{style:#}: {error}");
+            exit.into()
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<Exit, Error> {
+    let settings = Settings::read(&cli.globals)?;
+    let app = App { settings, output: cli.globals.output, quiet: cli.globals.quiet };
+    match cli.command {
+        Command::Status { backends } => app.status(&backends).await,
+        Command::Plan { goal, policy, exit_code } => app.plan(&goal, &policy, exit_code).await,
+        Command::Deploy { goal, policy } => app.deploy(&goal, &policy).await,
+        Command::Rollback { backend, policy, dry_run } => app.rollback(&backend, &policy, dry_run).await,
+        Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
+        Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
+        Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
+    }
+}
+
+/// What every command works with.
+struct App {
+    settings: Settings,
+    output: Output,
+    quiet: bool,
+}
+
+impl App {
+    async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
+        let (configuration, load_balancer) = self.load_balancer()?;
+        for name in wanted {
+            known_backend(&configuration, name)?;
+        }
+        let world = self.world(load_balancer).await?;
+        let observation = look::observe(&configuration, &world).await?;
+        let topology = Topology::new(&configuration, &observation);
+        let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
+        let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
+        match self.output {
+            Output::Json => {
+                let haproxy = json!({
+                    "version": observation.load_balancer.version,
+                    "pid": observation.load_balancer.pid,
+                });
+                let object =
+                    json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends });
+                print(&format!("{object}\n"))?;
+            }
+            Output::Text => print(&crate::status::table(&backends))?,
+        }
+        for backend in &backends {
+            self.warn_of_unfinished(&backend.name)?;
+        }
+        Ok(Exit::Done)
+    }
+
+    fn say(&self, text: &str) -> Result<(), Error> {
+        if !self.quiet {
+            writeln!(anstream::stderr(), "{text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a result to stdout. A reader that went away is told by the error's kind.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// The backend of that name, or the name that was probably meant.
+fn known_backend<'a>(
+    configuration: &'a crate::cfg::Configuration,
+    name: &str,
+) -> Result<&'a crate::cfg::Proxy, Error> {
+    let with_servers = || crate::topology::with_servers(configuration);
+    with_servers().find(|proxy| proxy.name == name).ok_or_else(|| {
+        let known: Vec<String> = with_servers().map(|proxy| proxy.name.clone()).collect();
+        Error::NoBackend { name: name.to_owned(), nearest: nearest(name, &known), known }
+    })
+}
+
+/// That the server exists.
+fn known_server(configuration: &crate::cfg::Configuration, server: &ServerId) -> Result<(), Error> {
+    let proxy = known_backend(configuration, &server.backend)?;
+    if proxy.servers.iter().any(|line| line.name == server.server) {
+        return Ok(());
+    }
+    let known: Vec<String> = proxy.servers.iter().map(|line| line.name.clone()).collect();
+    Err(Error::NoServer { server: server.clone(), nearest: nearest(&server.server, &known), known })
+}
+
+/// The name that was probably meant: at most a third of its letters are wrong.
+fn nearest(name: &str, known: &[String]) -> Option<String> {
+    let distance = |other: &String| strsim::damerau_levenshtein(name, other);
+    known
+        .iter()
+        .min_by_key(|other| distance(other))
+        .filter(|other| distance(other) * 3 <= other.len().max(3))
+        .cloned()
+}

@@ -1,0 +1,122 @@
+//! From the settings to the world, and one look at it.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+
+use super::App;
+use crate::adapters::config_files;
+use crate::adapters::docker::{DockerEngine, Endpoint};
+use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::haproxy::socket::SocketAddress;
+use crate::adapters::http_probe::HttpProber;
+use crate::cfg::{self, Configuration, Environment, Host, Level, Severity, StatsSocket};
+use crate::deploy::World;
+use crate::error::Error;
+use crate::observation::Observation;
+use crate::ports::{ContainerEngine, LoadBalancer, Prober, WallClock};
+use crate::topology;
+
+/// The world as it really is.
+pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock>;
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SystemClock;
+
+impl WallClock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+impl App {
+    /// The configuration, and the runtime socket that belongs to it.
+    pub(super) fn load_balancer(&self) -> Result<(Configuration, HaproxySocket), Error> {
+        let configuration = self.configuration()?;
+        let address = match &self.settings.socket {
+            Some(text) => text.parse()?,
+            None => admin_socket(&configuration)?,
+        };
+        Ok((configuration, HaproxySocket::new(address)))
+    }
+
+    /// haproxy.cfg as `HAProxy` would read it, or everything that keeps it from doing so.
+    fn configuration(&self) -> Result<Configuration, Error> {
+        let files = config_files::read(&self.settings.haproxy_config)?;
+        let environment = Environment { variables: variables(), version: config_files::installed_version() };
+        let document = cfg::read(files, &environment);
+        let configuration = cfg::interpret(&document);
+        if configuration.has_errors() {
+            let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
+            let problems = errors.map(|problem| format!("{:?}", problem.report(&document))).collect();
+            return Err(Error::Configuration { problems });
+        }
+        Ok(configuration)
+    }
+
+    /// The world behind the ports: everything answers, or the error says what does not.
+    pub(super) async fn world(&self, load_balancer: HaproxySocket) -> Result<RealWorld, Error> {
+        let endpoint = Endpoint::read(self.settings.docker.as_deref(), &variables())?;
+        let engine = DockerEngine::connect(endpoint).await?;
+        Ok(World { load_balancer, engine, prober: HttpProber::new()?, clock: SystemClock })
+    }
+}
+
+/// One stamped look at the world.
+pub(super) async fn observe(configuration: &Configuration, world: &RealWorld) -> Result<Observation, Error> {
+    let at = world.clock.now();
+    let load_balancer = world.load_balancer.look(&[]).await?;
+    let containers = world.engine.containers().await?;
+    let addresses = topology::addresses(configuration, &load_balancer);
+    let host_addresses = world.engine.host_addresses(addresses).await?;
+    let probes = topology::probes(configuration, &load_balancer);
+    let answers = probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
+    let answers = join_all(answers).await;
+    Ok(Observation { at, load_balancer, containers, host_addresses, answers })
+}
+
+fn variables() -> BTreeMap<String, String> {
+    // A variable that is not UTF-8 cannot be meant by a text that is.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The first socket of the configuration that has level admin and that we know how to open.
+fn admin_socket(configuration: &Configuration) -> Result<SocketAddress, Error> {
+    let sockets = &configuration.stats_sockets;
+    let admin = sockets.iter().filter(|socket| socket.level == Level::Admin);
+    if let Some(address) = admin.clone().find_map(connectable) {
+        return Ok(address);
+    }
+    let found = match sockets.first() {
+        None => "the configuration has no `stats socket`".to_owned(),
+        Some(StatsSocket { level, place, .. }) if *level != Level::Admin => {
+            format!(
+                "the `stats socket` at {place} has level {level}, and setting a server's state needs level admin"
+            )
+        }
+        Some(StatsSocket { place, .. }) => {
+            format!("the `stats socket` at {place} cannot be opened from outside HAProxy")
+        }
+    };
+    Err(Error::NoAdminSocket { found })
+}
+
+fn connectable(socket: &StatsSocket) -> Option<SocketAddress> {
+    match &socket.address {
+        cfg::SocketAddress::Unix(path) => Some(SocketAddress::Unix(path.into())),
+        cfg::SocketAddress::Abstract(name) => Some(SocketAddress::Abstract(name.clone())),
+        cfg::SocketAddress::Inet(Host::Ip(ip), port) => {
+            // What listens everywhere is reached at home.
+            let host = if ip.is_unspecified() { "127.0.0.1".to_owned() } else { ip.to_string() };
+            Some(SocketAddress::Tcp { host, port: *port })
+        }
+        cfg::SocketAddress::Inet(Host::Name(host), port) => {
+            Some(SocketAddress::Tcp { host: host.clone(), port: *port })
+        }
+        cfg::SocketAddress::Fd(_) | cfg::SocketAddress::Other(_) => None,
+    }
+}

@@ -1,0 +1,117 @@
+//! drain, maint, ready: the single moves, for a person.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{App, known_server};
+use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::journal_file::BackendDir;
+use crate::cfg::Configuration;
+use crate::cli::Move;
+use crate::deploy::wait::{Waited, until};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::observation::{AdminState, Operational, ServerState};
+use crate::plan::floor;
+use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::topology::traffic::Balance;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+impl App {
+    pub(super) async fn single(&self, state: AdminState, it: &Move) -> Result<Exit, Error> {
+        let (configuration, load_balancer) = self.load_balancer()?;
+        known_server(&configuration, &it.server)?;
+        load_balancer.require_admin().await?;
+        let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let _lock =
+            BackendDir::new(&self.settings.state_dir, &it.server.backend).lock(&it.server.backend, &since)?;
+        if state != AdminState::Ready {
+            self.guard(&configuration, &load_balancer, it).await?;
+        }
+        load_balancer.set_admin_state(&it.server, state).await?;
+        self.say(&format!("{} is in {state}", it.server))?;
+        if it.wait {
+            self.wait(&load_balancer, state, it).await?;
+        }
+        Ok(Exit::Done)
+    }
+
+    /// Refuses to take the last server away.
+    async fn guard(
+        &self,
+        configuration: &Configuration,
+        socket: &HaproxySocket,
+        it: &Move,
+    ) -> Result<(), Error> {
+        let seen = socket.look(std::slice::from_ref(&it.server.backend)).await?;
+        let proxy = super::known_backend(configuration, &it.server.backend)?;
+        let balance = Balance::written(proxy);
+        let out = BTreeSet::from([it.server.clone()]);
+        let floor = self.settings.floor(it.floor);
+        let forecast = floor::check_fresh(&balance, &seen, &out, floor)
+            .map_err(|refusal| Error::Refused(vec![refusal]))?;
+        self.say(&format!("traffic of {}: {forecast}", it.server.backend))
+    }
+
+    async fn wait(&self, socket: &HaproxySocket, state: AdminState, it: &Move) -> Result<(), Error> {
+        let limit = self.settings.drain_timeout(it.drain_timeout);
+        let stop = CancellationToken::new();
+        let ctrl_c = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    stop.cancel();
+                }
+            }
+        });
+        let mut last: Option<ServerState> = None;
+        let waited = until(LOOK_EVERY, limit, &stop, async || {
+            let seen = socket.look(std::slice::from_ref(&it.server.backend)).await?;
+            let now = seen.server(&it.server).cloned();
+            let is_so = now.as_ref().zip(last.as_ref()).is_some_and(|(now, last)| settled(state, now, last));
+            if let Some((now, before)) = now.as_ref().zip(last.as_ref())
+                && state != AdminState::Ready
+                && now.sessions != before.sessions
+            {
+                self.say(&format!("{}: {} sessions left", it.server, now.sessions)).ok();
+            }
+            last = now;
+            Ok::<_, LoadBalancerError>(is_so.then_some(()))
+        });
+        let waited = waited.await;
+        ctrl_c.abort();
+        match waited? {
+            Waited::Done(()) if state == AdminState::Ready => self.say(&format!("{} is up", it.server)),
+            Waited::Done(()) => self.say(&format!("{} has no session left", it.server)),
+            Waited::TimedOut => Err(Error::MoveTimedOut {
+                server: it.server.clone(),
+                what: last.map_or_else(String::new, |last| unfinished(state, &last)),
+                seconds: limit.as_secs(),
+                state: state.to_string(),
+            }),
+            Waited::Stopped => {
+                Err(Error::MoveStopped { server: it.server.clone(), state: state.to_string() })
+            }
+        }
+    }
+}
+
+/// Whether two looks in a row show that the move has come to its end.
+fn settled(state: AdminState, now: &ServerState, before: &ServerState) -> bool {
+    match state {
+        AdminState::Ready => matches!(now.operational, Operational::Running | Operational::Starting),
+        AdminState::Drain | AdminState::Maint => {
+            now.sessions == 0 && before.sessions == 0 && now.sessions_total == before.sessions_total
+        }
+    }
+}
+
+fn unfinished(state: AdminState, last: &ServerState) -> String {
+    match state {
+        AdminState::Ready => format!("did not come up ({})", last.status),
+        AdminState::Drain | AdminState::Maint => format!("still had {} sessions", last.sessions),
+    }
+}

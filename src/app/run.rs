@@ -1,0 +1,260 @@
+//! plan, deploy, rollback.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use super::look::{RealWorld, observe};
+use super::{App, known_backend, print};
+use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, StoredRun};
+use crate::cfg::Configuration;
+use crate::cli::{DeployGoal, Output, PolicyFlags};
+use crate::deploy::{Deploy, Listener, Stop};
+use crate::error::Error;
+use crate::event::{Event, Fact};
+use crate::exit::Exit;
+use crate::ids::ServerId;
+use crate::image::Image;
+use crate::observation::Observation;
+use crate::outcome::Outcome;
+use crate::plan::{Goal, Plan, Policy, Purpose, Target, build};
+use crate::ports::{ContainerEngine, WallClock};
+use crate::report::{Json, Progress, Text};
+use crate::topology::Topology;
+
+impl App {
+    pub(super) async fn plan(
+        &self,
+        goal: &DeployGoal,
+        flags: &PolicyFlags,
+        exit_code: bool,
+    ) -> Result<Exit, Error> {
+        let (configuration, load_balancer) = self.load_balancer()?;
+        known_backend(&configuration, &goal.backend)?;
+        let world = self.world(load_balancer).await?;
+        let target = Target::Everywhere(world.engine.resolve(&goal.image).await?);
+        let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
+        let (_, plan) = plan_for(&configuration, &world, &goal).await?;
+        self.show(&plan)?;
+        self.warn_of_unfinished(&goal.backend)?;
+        Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
+    }
+
+    pub(super) async fn deploy(&self, asked: &DeployGoal, flags: &PolicyFlags) -> Result<Exit, Error> {
+        let (configuration, load_balancer) = self.load_balancer()?;
+        known_backend(&configuration, &asked.backend)?;
+        load_balancer.require_admin().await?;
+        let world = self.world(load_balancer).await?;
+        let held = self.hold(&asked.backend, &world)?;
+        held.refuse_unfinished()?;
+        let target = Target::Everywhere(world.engine.resolve(&asked.image).await?);
+        let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
+        let (_, plan) = plan_for(&configuration, &world, &goal).await?;
+        self.execute(&world, &plan, &held).await
+    }
+
+    pub(super) async fn rollback(
+        &self,
+        backend: &str,
+        flags: &PolicyFlags,
+        dry_run: bool,
+    ) -> Result<Exit, Error> {
+        let (configuration, load_balancer) = self.load_balancer()?;
+        known_backend(&configuration, backend)?;
+        load_balancer.require_admin().await?;
+        let world = self.world(load_balancer).await?;
+        let held = self.hold(backend, &world)?;
+        if let Some(unfinished) = held.unfinished() {
+            return self.take_back(&configuration, &world, unfinished, dry_run).await;
+        }
+        let images = before(&held.runs)
+            .map_err(|reason| Error::NothingToRollBack { backend: backend.to_owned(), reason })?;
+        let goal = self.goal(backend, Purpose::Rollback, Target::Each(images), flags);
+        let (_, plan) = plan_for(&configuration, &world, &goal).await?;
+        if dry_run {
+            self.show(&plan)?;
+            return Ok(Exit::Done);
+        }
+        self.execute(&world, &plan, &held).await
+    }
+
+    fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {
+        let policy: Policy = self.settings.policy(flags);
+        Goal { backend: backend.to_owned(), purpose, target, policy }
+    }
+
+    fn show(&self, plan: &Plan) -> Result<(), Error> {
+        match self.output {
+            Output::Text => print(&plan.to_string()),
+            Output::Json => {
+                print(&format!("{}\n", serde_json::to_string(plan).map_err(std::io::Error::other)?))
+            }
+        }
+    }
+
+    async fn execute(&self, world: &RealWorld, plan: &Plan, held: &Held) -> Result<Exit, Error> {
+        let mut listener = self.listener();
+        if plan.is_empty() {
+            let ended = Fact::RunEnded { outcome: Outcome::Unchanged, took_ms: 0 };
+            let at = world.clock.now();
+            listener.hear(&Event { version: crate::event::VERSION, at, run: plan.run.clone(), fact: ended });
+            return Ok(Exit::Done);
+        }
+        let mut journal = held.dir.create(&plan.run)?;
+        let stop = Stop::default();
+        let signals = tokio::spawn(signals(stop.clone()));
+        let run = Deploy::new(plan, world, &mut journal, stop, &mut *listener).run().await;
+        signals.abort();
+        let outcome = run?;
+        self.conclude(&outcome, &journal)
+    }
+
+    async fn take_back(
+        &self,
+        configuration: &Configuration,
+        world: &RealWorld,
+        unfinished: &StoredRun,
+        dry_run: bool,
+    ) -> Result<Exit, Error> {
+        let seen = observe(configuration, world).await?;
+        // The process that runs now is the one whose sessions count.
+        let plan = Plan { haproxy_pid: seen.load_balancer.pid, ..unfinished.run.plan.clone() };
+        self.say(&format!("run {} was not finished; what it had begun is taken back:", plan.run))?;
+        for (lane, begun) in &unfinished.run.begun {
+            let steps = crate::plan::undo::undo(&plan.lanes[*lane], begun, crate::plan::undo::Care::Serving);
+            let steps: Vec<String> = steps.iter().map(|step| format!("{step:?}")).collect();
+            self.say(&format!("  {}: {}", plan.lanes[*lane].name(), steps.join(", ")))?;
+        }
+        if dry_run {
+            return Ok(Exit::Done);
+        }
+        let mut journal = unfinished.reopen()?;
+        let mut listener = self.listener();
+        let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut *listener);
+        let outcome = run.take_back(&unfinished.run).await;
+        match &outcome {
+            // Taking back was what was asked for.
+            Outcome::RolledBack { .. } | Outcome::Cancelled { .. } => Ok(Exit::Done),
+            _ => self.conclude(&outcome, &journal),
+        }
+    }
+
+    fn conclude(&self, outcome: &Outcome, journal: &JournalFile) -> Result<Exit, Error> {
+        if matches!(outcome, Outcome::Stuck { .. }) {
+            self.say(&format!("the journal of this run is {}", journal.path().display()))?;
+        }
+        Ok(outcome.into())
+    }
+
+    /// JSON on stdout; for people a live line where there is a terminal, plain lines elsewhere.
+    fn listener(&self) -> Box<dyn Listener> {
+        let live =
+            std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        match self.output {
+            Output::Json => Box::new(Json::default()),
+            Output::Text if live && !self.quiet => Box::new(Progress::default()),
+            Output::Text => Box::new(Text::new(self.quiet)),
+        }
+    }
+
+    fn hold(&self, backend: &str, world: &RealWorld) -> Result<Held, Error> {
+        let dir = BackendDir::new(&self.settings.state_dir, backend);
+        let since = world.clock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let lock = dir.lock(backend, &since)?;
+        let runs = dir.runs()?;
+        Ok(Held { backend: backend.to_owned(), dir, runs, _lock: lock })
+    }
+
+    /// Says so where the last run on a backend was not finished. One that is under way is none.
+    pub(super) fn warn_of_unfinished(&self, backend: &str) -> Result<(), Error> {
+        let dir = BackendDir::new(&self.settings.state_dir, backend);
+        // Who may not read the state directory can still look at everything else.
+        let Some(stored) = dir.runs().ok().and_then(|mut runs| runs.pop()) else { return Ok(()) };
+        if stored.run.outcome.is_some() {
+            return Ok(());
+        }
+        match dir.lock(backend, "a look") {
+            Ok(_free) => self.say(&format!("note: {}", unfinished(backend, &stored))),
+            Err(busy) => self.say(&format!("note: {busy}")),
+        }
+    }
+}
+
+/// A backend that this process works on.
+struct Held {
+    backend: String,
+    dir: BackendDir,
+    runs: Vec<StoredRun>,
+    _lock: Lock,
+}
+
+impl Held {
+    fn unfinished(&self) -> Option<&StoredRun> {
+        self.runs.last().filter(|stored| stored.run.outcome.is_none())
+    }
+
+    fn refuse_unfinished(&self) -> Result<(), Error> {
+        self.unfinished().map_or(Ok(()), |stored| Err(unfinished(&self.backend, stored)))
+    }
+}
+
+fn unfinished(backend: &str, stored: &StoredRun) -> Error {
+    Error::Unfinished {
+        run: stored.run.plan.run.to_string(),
+        backend: backend.to_owned(),
+        pid: stored.run.pid,
+        path: stored.path.display().to_string(),
+    }
+}
+
+async fn plan_for(
+    configuration: &Configuration,
+    world: &RealWorld,
+    goal: &Goal,
+) -> Result<(Observation, Plan), Error> {
+    let observation = observe(configuration, world).await?;
+    let topology = Topology::new(configuration, &observation);
+    let plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
+    Ok((observation, plan))
+}
+
+/// What ran before the last deploy that has not been rolled back.
+fn before(runs: &[StoredRun]) -> Result<BTreeMap<ServerId, Image>, String> {
+    let mut deploys: Vec<&Plan> = Vec::new();
+    for stored in runs {
+        let changed =
+            matches!(&stored.run.outcome, Some(Outcome::Deployed { .. } | Outcome::Cancelled { .. }));
+        match stored.run.plan.purpose {
+            _ if !changed => {}
+            Purpose::Deploy => deploys.push(&stored.run.plan),
+            Purpose::Rollback => {
+                deploys.pop();
+            }
+        }
+    }
+    let last = deploys.pop().ok_or("no deploy that could be taken back is in its journal")?;
+    let replaced = last.lanes.iter().filter_map(|lane| {
+        let old = lane.replacement.as_ref()?.old.as_ref()?;
+        Some(lane.ids().into_iter().map(|id| (id, old.running_image())).collect::<Vec<_>>())
+    });
+    let images: BTreeMap<_, _> = replaced.flatten().collect();
+    if images.is_empty() { Err("the last deploy replaced no container".to_owned()) } else { Ok(images) }
+}
+
+/// Turns the first SIGINT or SIGTERM into «stop at the next safe point», the second into «now».
+async fn signals(stop: Stop) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for token in [&stop.asked, &stop.now] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    }
+    // Further ones are swallowed: what is being taken back must not be cut short.
+    std::future::pending::<()>().await;
+}

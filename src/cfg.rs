@@ -1,0 +1,34 @@
+//! Reading haproxy.cfg: bytes in, a lossless [`Document`] and a typed [`Configuration`] out.
+//!
+//! Reading never fails and never panics: whatever is wrong becomes a [`Problem`] with a span, and
+//! the rest is still read. The grammar is `HAProxy`'s own, for the version that the [`Environment`]
+//! names (2.2 to 3.5); a file is bytes, not text.
+
+pub mod address;
+mod branch;
+pub mod check;
+pub mod code;
+pub mod condition;
+pub mod diagnostic;
+pub mod document;
+pub mod environment;
+mod global;
+mod interpret;
+pub mod keywords;
+pub mod model;
+mod proxy;
+mod server;
+pub mod syntax;
+pub mod time;
+mod variable;
+pub mod version;
+
+pub use address::{Address, Host, Port, SocketAddress};
+pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
+pub use diagnostic::{Problem, Severity};
+pub use document::{Document, Ending, File, Line, SourceFile, read};
+pub use environment::Environment;
+pub use interpret::interpret;
+pub use model::{Configuration, Level, Mode, Place, Proxy, ProxyKind, Server, StatsSocket, UseServer};
+pub use syntax::Word;
+pub use version::Version;

@@ -1,0 +1,314 @@
+//! Addresses of servers and sockets: `10.0.0.1:80`, `[::1]:80`, `*:80`, `unix@/run/app.sock`, `app.local:+1`.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::environment::Environment;
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A host and a port.
+    Inet {
+        /// The host.
+        host: Host,
+        /// The port.
+        port: Port,
+    },
+    /// A path. `HAProxy` connects to it after its `chroot`, so it counts inside the jail.
+    Unix(String),
+    /// Another family, as written: `abns@name`, `sockpair@3`, `rhttp@`.
+    Other(String),
+}
+
+/// The host of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An IP address. `*` and nothing are 0.0.0.0: the address that the client connected to.
+    Ip(IpAddr),
+    /// A name that `HAProxy` resolves, or an SRV record (`_http._tcp.app.local`).
+    Name(String),
+}
+
+/// The port of an address.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// This one.
+    Fixed(u16),
+    /// None given, or 0: the port that the client connected to.
+    Client,
+    /// `+N` or `-N`: the client's port, shifted.
+    ClientOffset(i32),
+}
+
+/// Where `HAProxy`'s runtime API listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SocketAddress {
+    /// A path, outside of the `chroot`.
+    Unix(String),
+    /// A name in Linux's abstract name space.
+    Abstract(String),
+    /// A host and a port.
+    Inet(Host, u16),
+    /// A file descriptor that `HAProxy` inherits: nobody else can connect to it by its address.
+    Fd(u32),
+    /// Another family, as written.
+    Other(String),
+}
+
+/// Why a text is no address.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum AddressError {
+    /// Nothing is left of it.
+    #[error("the address is empty; is an environment variable unset?")]
+    Empty,
+    /// Neither a number nor an offset, or a range.
+    #[error("`{0}` is no port: a number, +N or -N")]
+    Port(String),
+    /// More than 65535.
+    #[error("port {0} is larger than 65535")]
+    PortTooLarge(String),
+    /// The family allows only some addresses.
+    #[error("`{0}` is no address of the family that stands before it")]
+    Family(String),
+    /// Neither an IP address nor a host's name.
+    #[error("`{0}` is neither an IP address nor a host's name")]
+    Host(String),
+    /// A server cannot be reached over this family.
+    #[error("a server cannot have an address of the family `{0}`")]
+    NotForServers(String),
+    /// A socket needs a port.
+    #[error("a socket needs a port, and a fixed one")]
+    SocketPort,
+}
+
+/// The IP family that a prefix asks for.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Family {
+    Any,
+    V4,
+    V6,
+}
+
+/// A word after its prefixes.
+enum Form<'t> {
+    Inet(Family, &'t str),
+    Unix(&'t str),
+    Abstract(&'t str),
+    Fd(&'t str),
+    /// The prefix, with its `@`.
+    Other(&'t str),
+}
+
+/// The prefixes that lead to plain TCP (or, for `unix@`, to a stream socket).
+fn form(text: &str) -> Form<'_> {
+    let text = ["stream+", "dgram+", "quic+"].iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
+    let Some((prefix, body)) = text.split_once('@') else {
+        return if text.starts_with('/') { Form::Unix(text) } else { Form::Inet(Family::Any, text) };
+    };
+    match prefix {
+        "ip" | "tcp" | "mptcp" => Form::Inet(Family::Any, body),
+        "ipv4" | "tcp4" | "mptcp4" => Form::Inet(Family::V4, body),
+        "ipv6" | "tcp6" | "mptcp6" => Form::Inet(Family::V6, body),
+        "unix" | "uxst" => Form::Unix(body),
+        "abns" => Form::Abstract(body),
+        "fd" => Form::Fd(body),
+        _ if text.starts_with('/') => Form::Unix(text),
+        _ => Form::Other(&text[..=prefix.len()]),
+    }
+}
+
+/// The families that `HAProxy` knows and that are none of the plain ones.
+const OTHER_FAMILIES: &[&str] =
+    &["abnsz@", "sockpair@", "rhttp@", "quic4@", "quic6@", "udp@", "udp4@", "udp6@", "uxdg@"];
+
+impl Address {
+    /// Reads a server's address as `HAProxy` does: `$NAME` is expanded here even in plain words.
+    ///
+    /// # Errors
+    /// What is wrong with it. Names are not resolved.
+    pub fn parse(word: &str, environment: &Environment) -> Result<Self, AddressError> {
+        let text = expand(word, environment)?;
+        if text.starts_with("dgram+") {
+            return Err(AddressError::NotForServers("dgram+".to_owned()));
+        }
+        match form(&text) {
+            Form::Inet(family, body) => {
+                let (host, port) = split_port(body);
+                Ok(Self::Inet { host: Host::parse(host, family)?, port: Port::parse(port)? })
+            }
+            Form::Unix(path) => Ok(Self::Unix(path.to_owned())),
+            Form::Fd(_) => Err(AddressError::NotForServers("fd@".to_owned())),
+            Form::Other(family) if family.starts_with("udp") || family == "uxdg@" => {
+                Err(AddressError::NotForServers(family.to_owned()))
+            }
+            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text)),
+            Form::Abstract(_) | Form::Other(_) => Ok(Self::Other(text)),
+        }
+    }
+}
+
+impl SocketAddress {
+    /// Reads the address of a `stats socket`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(word: &str, environment: &Environment) -> Result<Self, AddressError> {
+        let text = expand(word, environment)?;
+        match form(&text) {
+            Form::Inet(family, body) => {
+                let (host, port) = split_port(body);
+                match Port::parse(port)? {
+                    Port::Fixed(port) => Ok(Self::Inet(Host::parse(host, family)?, port)),
+                    Port::Client | Port::ClientOffset(_) => Err(AddressError::SocketPort),
+                }
+            }
+            Form::Unix(path) => Ok(Self::Unix(path.to_owned())),
+            Form::Abstract(name) => Ok(Self::Abstract(name.to_owned())),
+            Form::Fd(number) => number.parse().map(Self::Fd).map_err(|_| AddressError::Family(text.clone())),
+            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text)),
+            Form::Other(_) => Ok(Self::Other(text)),
+        }
+    }
+}
+
+fn expand(word: &str, environment: &Environment) -> Result<String, AddressError> {
+    let text = environment.expand(word);
+    if text.is_empty() { Err(AddressError::Empty) } else { Ok(text) }
+}
+
+/// At the last `:`, unless a `]` comes later: `::1:80` is `::1`, port 80.
+fn split_port(body: &str) -> (&str, &str) {
+    match body.rfind([':', ']']) {
+        Some(at) if body[at..].starts_with(':') => (&body[..at], &body[at + 1..]),
+        _ => (body, ""),
+    }
+}
+
+impl Host {
+    fn parse(text: &str, family: Family) -> Result<Self, AddressError> {
+        let fail = || AddressError::Host(text.to_owned());
+        let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
+        if bare.is_empty() || bare == "*" {
+            let any = if family == Family::V6 {
+                Ipv6Addr::UNSPECIFIED.into()
+            } else {
+                Ipv4Addr::UNSPECIFIED.into()
+            };
+            return Ok(Self::Ip(any));
+        }
+        let ip = bare.parse::<IpAddr>().ok().or_else(|| inet_aton(bare).map(IpAddr::V4));
+        match (ip, family) {
+            (Some(IpAddr::V4(_)), Family::V6) | (Some(IpAddr::V6(_)), Family::V4) => {
+                Err(AddressError::Family(text.to_owned()))
+            }
+            (Some(ip), _) => Ok(Self::Ip(ip)),
+            (None, _) if is_host_name(bare) => Ok(Self::Name(bare.to_owned())),
+            (None, _) => Err(fail()),
+        }
+    }
+}
+
+/// A name of labels of at most 63 bytes. One of digits alone is a mistyped address, and no resolver finds it.
+fn is_host_name(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.chars().all(letter);
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let numeric = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    text.len() <= 255 && !numeric && text.split('.').all(label)
+}
+
+/// The short forms of libc: `127.1`, `0x7f000001`, `017700000001`.
+fn inet_aton(text: &str) -> Option<Ipv4Addr> {
+    let part = |part: &str| -> Option<u32> {
+        let (digits, radix) = match part.strip_prefix("0x").or(part.strip_prefix("0X")) {
+            Some(hex) => (hex, 16),
+            None if part.len() > 1 && part.starts_with('0') => (&part[1..], 8),
+            None => (part, 10),
+        };
+        if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
+    };
+    let parts = text.split('.').map(part).collect::<Option<Vec<u32>>>()?;
+    let (last, first) = parts.split_last()?;
+    if first.len() > 3 || first.iter().any(|p| *p > 255) {
+        return None;
+    }
+    // The last part fills all bytes that are left.
+    let bits_left = 32 - 8 * u32::try_from(first.len()).ok()?;
+    if bits_left < 32 && *last >= 1 << bits_left {
+        return None;
+    }
+    let high = first.iter().fold(0u64, |sum, p| (sum << 8) | u64::from(*p)) << bits_left;
+    u32::try_from(high | u64::from(*last)).ok().map(Ipv4Addr::from)
+}
+
+impl Port {
+    fn parse(text: &str) -> Result<Self, AddressError> {
+        if text.is_empty() {
+            return Ok(Self::Client);
+        }
+        let (digits, sign) = match text.split_at_checked(1) {
+            Some(("+", digits)) => (digits, 1),
+            Some(("-", digits)) => (digits, -1),
+            _ => (text, 0),
+        };
+        // Like C's `atoi()`: letters after the number are not looked at. A range is none for a server.
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        if end == 0 || digits.contains('-') {
+            return Err(AddressError::Port(text.to_owned()));
+        }
+        let number: u16 =
+            digits[..end].parse().map_err(|_| AddressError::PortTooLarge(digits[..end].to_owned()))?;
+        Ok(match (sign, number) {
+            (0, 0) => Self::Client,
+            (0, number) => Self::Fixed(number),
+            (sign, number) => Self::ClientOffset(sign * i32::from(number)),
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet { host: Host::Ip(IpAddr::V6(ip)), port } => write!(f, "[{ip}]{port}"),
+            Self::Inet { host, port } => write!(f, "{host}{port}"),
+            Self::Unix(path) if path.starts_with('/') => f.write_str(path),
+            Self::Unix(path) => write!(f, "unix@{path}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Port {
+    /// With its colon, as it follows a host; nothing for the client's own port.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(port) => write!(f, ":{port}"),
+            Self::Client => Ok(()),
+            Self::ClientOffset(offset) => write!(f, ":{offset:+}"),
+        }
+    }
+}
+
+impl fmt::Display for SocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) if path.starts_with('/') => f.write_str(path),
+            Self::Unix(path) => write!(f, "unix@{path}"),
+            Self::Abstract(name) => write!(f, "abns@{name}"),
+            Self::Inet(Host::Ip(IpAddr::V6(ip)), port) => write!(f, "[{ip}]:{port}"),
+            Self::Inet(host, port) => write!(f, "{host}:{port}"),
+            Self::Fd(number) => write!(f, "fd@{number}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `http-check expect`.
+
+use std::ops::RangeInclusive;
+
+use super::Verdict;
+
+/// One expectation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// Whether a `!` stands before it.
+    pub negated: bool,
+    /// What is looked at.
+    pub what: Expected,
+}
+
+/// What an expectation looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// `status 200,300-310`.
+    Status(Vec<RangeInclusive<u16>>),
+    /// `rstatus`: a regular expression on the status.
+    StatusRegex(String),
+    /// `string`: the body holds it.
+    String(String),
+    /// `rstring`: a regular expression on the body.
+    StringRegex(String),
+    /// `hdr`, `fhdr`, `string-lf`, with their arguments, as written.
+    Other(String),
+}
+
+impl Expect {
+    /// Judges a reply by this expectation alone.
+    #[must_use]
+    pub fn accepts(&self, status: u16, body: &[u8]) -> Verdict {
+        let matches = match &self.what {
+            Expected::Status(ranges) => ranges.iter().any(|range| range.contains(&status)),
+            Expected::String(text) => {
+                text.is_empty() || body.windows(text.len()).any(|part| part == text.as_bytes())
+            }
+            Expected::StatusRegex(_) | Expected::StringRegex(_) | Expected::Other(_) => {
+                return Verdict::Undecided;
+            }
+        };
+        if matches == self.negated { Verdict::Fail } else { Verdict::Pass }
+    }
+
+    /// Reads the words after `expect`.
+    pub(super) fn parse(words: &[String]) -> Result<Self, String> {
+        let mut rest = words;
+        while let [word, _, tail @ ..] = rest
+            && TAKES_A_VALUE.contains(&word.as_str())
+        {
+            rest = tail;
+        }
+        let mut words = rest.to_vec();
+        let mut negated = false;
+        // `! status` and `!status` are the same, and two of them cancel each other out.
+        while let Some(after) = words.first().and_then(|word| word.strip_prefix('!')).map(str::to_owned) {
+            negated = !negated;
+            if after.is_empty() {
+                words.remove(0);
+            } else {
+                words[0] = after;
+            }
+        }
+        what(&words).map(|what| Self { negated, what })
+    }
+}
+
+/// What may stand before the kind, each with a value. None of it changes which replies pass.
+const TAKES_A_VALUE: &[&str] = &[
+    "min-recv",
+    "comment",
+    "ok-status",
+    "error-status",
+    "tout-status",
+    "on-success",
+    "on-error",
+    "status-code",
+];
+
+fn what(words: &[String]) -> Result<Expected, String> {
+    let [kind, arguments @ ..] = words else { return Err("`expect` lacks what to expect".to_owned()) };
+    let Some(first) = arguments.first() else { return Err(format!("`expect {kind}` lacks its pattern")) };
+    match kind.as_str() {
+        "status" => ranges(first).map(Expected::Status),
+        "rstatus" => Ok(Expected::StatusRegex(first.clone())),
+        "string" => Ok(Expected::String(first.clone())),
+        "rstring" => Ok(Expected::StringRegex(first.clone())),
+        "hdr" | "fhdr" | "string-lf" => Ok(Expected::Other(words.join(" "))),
+        _ => Err(format!(
+            "`{kind}` is nothing to expect: status, rstatus, string, rstring, string-lf, hdr or fhdr"
+        )),
+    }
+}
+
+fn ranges(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
+    let code = |text: &str| text.parse::<u16>().map_err(|_| format!("`{text}` is no status"));
+    text.split(',')
+        .map(|part| match part.split_once('-') {
+            Some((low, high)) => Ok(code(low)?..=code(high)?),
+            None => code(part).map(|only| only..=only),
+        })
+        .collect()
+}

@@ -1,0 +1,204 @@
+//! The lines of a section that make its check, and how `HAProxy` puts them together.
+//!
+//! Confirmed by what `HAProxy` 2.6 really sends: the request of `option httpchk` and the first
+//! `http-check send` are one, whichever comes later winning word by word, and a section with a line
+//! of its own inherits none of the rules of its `defaults`.
+
+use super::super::code;
+use super::super::diagnostic::Finding;
+use super::super::version::Version;
+use super::connect::connect;
+use super::send::Request;
+use super::{CheckConnect, CheckRequest, CheckStep, Expect, HealthCheck, HttpCheck};
+
+/// The kind of check that the last `option …chk` chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    None,
+    Tcp,
+    Http,
+    Other(String),
+}
+
+/// One line that is a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Rule {
+    Connect(CheckConnect),
+    Send {
+        request: Request,
+        /// Nothing but `option httpchk` has spoken yet.
+        from_option: bool,
+    },
+    Expect(Expect),
+}
+
+/// What was said about the check so far; `defaults` hand it on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::cfg) struct CheckRules {
+    kind: Kind,
+    rules: Vec<Rule>,
+    /// The rules come from `defaults`: the section's first own line replaces them.
+    inherited: bool,
+    send_state: bool,
+    disable_on_404: bool,
+}
+
+impl CheckRules {
+    /// These rules as a section inherits them.
+    pub fn inherit(&self) -> Self {
+        Self { inherited: true, ..self.clone() }
+    }
+
+    /// `option httpchk …`, `option tcp-check`, …: the last one wins.
+    pub fn choose(&mut self, option: &str, arguments: &[String], version: Version) -> Result<(), String> {
+        self.kind = match option {
+            "httpchk" => {
+                let request = Request::from_option(arguments, version)?;
+                self.own();
+                self.add_option(request);
+                Kind::Http
+            }
+            "tcp-check" => Kind::Tcp,
+            other => Kind::Other(other.to_owned()),
+        };
+        Ok(())
+    }
+
+    /// The words after `http-check`.
+    pub fn add(&mut self, words: &[String]) -> Result<(), String> {
+        let Some((verb, arguments)) = words.split_first() else {
+            return Err("`http-check` lacks what to do: send, expect, connect, …".to_owned());
+        };
+        match verb.as_str() {
+            "send" => {
+                let request = Request::from_send(arguments)?;
+                self.own();
+                self.add_send(request)
+            }
+            "expect" => {
+                let expect = Expect::parse(arguments)?;
+                self.own();
+                self.rules.push(Rule::Expect(expect));
+                Ok(())
+            }
+            "connect" => {
+                self.own();
+                self.add_connect(connect(arguments))
+            }
+            "send-state" => {
+                self.send_state = true;
+                Ok(())
+            }
+            "disable-on-404" => {
+                self.disable_on_404 = true;
+                Ok(())
+            }
+            "comment" => Ok(()),
+            // Variables matter only to log-format expressions, which are kept as they are.
+            _ if verb.starts_with("set-var") || verb.starts_with("unset-var") => Ok(()),
+            _ => Err(format!(
+                "`http-check` knows no `{verb}`: send, expect, connect, send-state, disable-on-404, set-var, unset-var"
+            )),
+        }
+    }
+
+    /// A section with a line of its own has rules of its own.
+    fn own(&mut self) {
+        if std::mem::take(&mut self.inherited) {
+            self.rules.clear();
+        }
+    }
+
+    fn add_option(&mut self, option: Request) {
+        let first = usize::from(matches!(self.rules.first(), Some(Rule::Connect(_))));
+        match self.rules.get_mut(first) {
+            Some(Rule::Send { request, from_option: true }) => *request = option,
+            Some(Rule::Send { request, from_option: false }) => *request = request.overlaid(&option),
+            Some(Rule::Connect(_) | Rule::Expect(_)) | None => {
+                self.rules.insert(first, Rule::Send { request: option, from_option: true });
+            }
+        }
+    }
+
+    fn add_send(&mut self, send: Request) -> Result<(), String> {
+        match self.rules.last_mut() {
+            Some(Rule::Send { request, from_option: from_option @ true }) => {
+                *request = request.overlaid(&send);
+                *from_option = false;
+            }
+            None | Some(Rule::Connect(_)) => {
+                self.rules.push(Rule::Send { request: send, from_option: false })
+            }
+            Some(Rule::Send { .. } | Rule::Expect(_)) => {
+                return Err("`http-check send` needs an `http-check connect` before it, or must come first"
+                    .to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn add_connect(&mut self, connect: CheckConnect) -> Result<(), String> {
+        match self.rules.as_slice() {
+            [Rule::Send { from_option: true, .. }] => self.rules.insert(0, Rule::Connect(connect)),
+            [] | [Rule::Connect(_), ..] => self.rules.push(Rule::Connect(connect)),
+            [Rule::Send { .. } | Rule::Expect(_), ..] => {
+                return Err("with `http-check connect` the first step must be one too".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What is odd about the rules as a whole.
+    pub fn oddity(&self) -> Option<Finding> {
+        let sends = self.rules.iter().any(|rule| matches!(rule, Rule::Send { .. }));
+        if self.inherited || self.rules.is_empty() {
+            None
+        } else if self.kind != Kind::Http {
+            let message = "the `http-check` lines of this section do nothing without `option httpchk`";
+            Some(Finding::warning(code::UNUSED_CHECK, message))
+        } else if !sends {
+            let message = "the health check of this section sends no request";
+            let help = "its own `http-check` lines replace what `defaults` say: repeat `option httpchk` here";
+            Some(Finding::warning(code::CHECK_WITHOUT_REQUEST, message).help(help))
+        } else {
+            None
+        }
+    }
+
+    /// The check that all of it makes.
+    pub fn build(&self) -> HealthCheck {
+        match &self.kind {
+            Kind::None => HealthCheck::None,
+            Kind::Tcp => HealthCheck::TcpCheck,
+            Kind::Http => HealthCheck::Http(self.http()),
+            Kind::Other(option) => HealthCheck::Other(option.clone()),
+        }
+    }
+
+    fn http(&self) -> HttpCheck {
+        let (send_state, disable_on_404) = (self.send_state, self.disable_on_404);
+        let mut request = None;
+        let mut expect = Vec::new();
+        let mut sequence = Vec::new();
+        for rule in &self.rules {
+            sequence.push(match rule {
+                Rule::Connect(connect) => CheckStep::Connect(connect.clone()),
+                Rule::Send { request: said, .. } => {
+                    let said = said.clone().completed();
+                    request.get_or_insert_with(|| said.clone());
+                    CheckStep::Send(said)
+                }
+                Rule::Expect(said) => {
+                    expect.push(said.clone());
+                    CheckStep::Expect(said.clone())
+                }
+            });
+        }
+        if !sequence.iter().any(|step| matches!(step, CheckStep::Connect(_))) {
+            sequence.clear();
+        }
+        let CheckRequest { method, uri, version, headers, body } = request.unwrap_or_default();
+        HttpCheck { method, uri, version, headers, body, expect, send_state, disable_on_404, sequence }
+    }
+}

@@ -1,0 +1,115 @@
+//! The request of a check: the words after `option httpchk` and after `http-check send`.
+
+use super::super::version::Version;
+use super::CheckRequest;
+
+/// What one line says about the request; `None` leaves it to the other line or to the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Request {
+    pub method: Option<String>,
+    pub uri: Option<String>,
+    pub version: Option<String>,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<String>,
+}
+
+impl Request {
+    /// `option httpchk [URI | METHOD URI [VERSION [HOST]]]`.
+    pub fn from_option(words: &[String], haproxy: Version) -> Result<Self, String> {
+        let mut request = Self::default();
+        match words {
+            [] => {}
+            [uri] => request.uri = Some(uri.clone()),
+            [method, uri, rest @ ..] => {
+                (request.method, request.uri) = (Some(method.clone()), Some(uri.clone()));
+                if let [version, host @ ..] = rest {
+                    request.version_word(version, haproxy)?;
+                    request.host(host, haproxy)?;
+                }
+            }
+        }
+        Ok(request)
+    }
+
+    /// The old trick `HTTP/1.1\r\nHost:\ www` hides headers in the version; 2.7 ended it.
+    fn version_word(&mut self, word: &str, haproxy: Version) -> Result<(), String> {
+        let mut lines = word.split("\r\n");
+        let version = lines.next().unwrap_or_default();
+        for line in lines.filter(|line| !line.is_empty()) {
+            if haproxy >= Version::new(2, 7) {
+                return Err("a header hidden in the version is refused since 2.7: use `http-check send hdr`"
+                    .to_owned());
+            }
+            let (name, value) = line.split_once(':').unwrap_or((line, ""));
+            self.headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+        self.version = Some(version.to_owned());
+        Ok(())
+    }
+
+    fn host(&mut self, words: &[String], haproxy: Version) -> Result<(), String> {
+        match words {
+            [] => Ok(()),
+            [host] if haproxy >= Version::new(3, 1) => {
+                self.headers.push(("host".to_owned(), host.clone()));
+                Ok(())
+            }
+            [word, ..] => Err(format!("`option httpchk` takes no `{word}`: METHOD, URI and VERSION at most")),
+        }
+    }
+
+    /// `http-check send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body B] [comment C]`.
+    pub fn from_send(words: &[String]) -> Result<Self, String> {
+        let mut request = Self::default();
+        let mut rest = words;
+        while let [word, tail @ ..] = rest {
+            let Some((value, mut tail)) = tail.split_first() else {
+                return Err(format!("`{word}` lacks its value"));
+            };
+            match word.as_str() {
+                "meth" => request.method = Some(value.clone()),
+                "uri" | "uri-lf" => request.uri = Some(value.clone()),
+                "ver" => request.version = Some(value.clone()),
+                "body" | "body-lf" => request.body = Some(value.clone()),
+                "comment" => {}
+                "hdr" => {
+                    let Some((content, after)) = tail.split_first() else {
+                        return Err(format!("`hdr {value}` lacks its value"));
+                    };
+                    request.headers.push((value.clone(), content.clone()));
+                    tail = after;
+                }
+                _ => {
+                    return Err(format!(
+                        "`{word}` is nothing to send: meth, uri, uri-lf, ver, hdr, body or body-lf"
+                    ));
+                }
+            }
+            rest = tail;
+        }
+        Ok(request)
+    }
+
+    /// This request, with what the other line says on top.
+    pub fn overlaid(&self, other: &Self) -> Self {
+        let over = |mine: &Option<String>, its: &Option<String>| its.clone().or_else(|| mine.clone());
+        Self {
+            method: over(&self.method, &other.method),
+            uri: over(&self.uri, &other.uri),
+            version: over(&self.version, &other.version),
+            headers: self.headers.iter().chain(&other.headers).cloned().collect(),
+            body: over(&self.body, &other.body),
+        }
+    }
+
+    pub fn completed(self) -> CheckRequest {
+        let plain = CheckRequest::default();
+        CheckRequest {
+            method: self.method.unwrap_or(plain.method),
+            uri: self.uri.unwrap_or(plain.uri),
+            version: self.version.unwrap_or(plain.version),
+            headers: self.headers,
+            body: self.body,
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is wrong in a configuration, and where.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use serde::Serialize;
+
+use super::document::Document;
+
+/// How bad a problem is.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// `HAProxy` starts with it, but it hardly does what was meant.
+    Warning,
+    /// `HAProxy` refuses the configuration.
+    Error,
+}
+
+/// What is wrong, before it is known where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    code: &'static str,
+    severity: Severity,
+    message: String,
+    label: String,
+    help: Option<String>,
+}
+
+impl Finding {
+    pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            label: "here".to_owned(),
+            help: None,
+        }
+    }
+
+    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    /// The words under the caret.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// What to do about it.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Offers the nearest known word, if one is near.
+    pub fn suggest(self, nearest: Option<&str>) -> Self {
+        match nearest {
+            Some(word) => self.help(format!("did you mean `{word}`?")),
+            None => self,
+        }
+    }
+}
+
+/// A line of one file: what a span needs to become a line and a column.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Spot<'d> {
+    /// Index into [`Document::files`].
+    pub file: usize,
+    pub path: &'d Path,
+    /// From 1.
+    pub line: u32,
+    /// Offset of the line's first byte in the file.
+    pub start: usize,
+}
+
+impl Spot<'_> {
+    /// Puts a finding at a place of this line.
+    pub fn problem(&self, span: Range<usize>, finding: Finding) -> Problem {
+        let column = u32::try_from(span.start.saturating_sub(self.start) + 1).unwrap_or(u32::MAX);
+        let Finding { code, severity, message, label, help } = finding;
+        let (file, path, line) = (self.file, self.path.to_path_buf(), self.line);
+        Problem { code, severity, file, path, span, line, column, message, label, help }
+    }
+}
+
+/// One thing that is wrong in a configuration.
+///
+/// Prints as `path:line:column: message`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// A name that stays: one of [`super::code::ALL`].
+    pub code: &'static str,
+    /// Whether `HAProxy` would still start.
+    pub severity: Severity,
+    /// Index into [`Document::files`].
+    pub file: usize,
+    /// That file's path.
+    pub path: PathBuf,
+    /// The bytes of the file that are meant.
+    pub span: Range<usize>,
+    /// The line, from 1.
+    pub line: u32,
+    /// The first byte meant, from 1, in bytes: `HAProxy` says "position".
+    pub column: u32,
+    /// What is wrong.
+    pub message: String,
+    /// The words under the caret.
+    pub label: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.path.display(), self.line, self.column, self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Problem {
+    /// The problem with its line of the file and a caret under the place.
+    #[must_use]
+    pub fn report(&self, document: &Document) -> Report {
+        let severity = match self.severity {
+            Severity::Warning => miette::Severity::Warning,
+            Severity::Error => miette::Severity::Error,
+        };
+        let label = LabeledSpan::new(Some(self.label.clone()), self.span.start, self.span.len());
+        let mut shown = MietteDiagnostic::new(self.message.clone())
+            .with_code(self.code)
+            .with_severity(severity)
+            .with_label(label);
+        if let Some(help) = &self.help {
+            shown = shown.with_help(help.clone());
+        }
+        let text = document.files.get(self.file).map(|file| printable(&file.bytes)).unwrap_or_default();
+        Report::new(shown).with_source_code(NamedSource::new(self.path.display().to_string(), text))
+    }
+}
+
+/// The bytes as text of the same length, so that the spans still fit: a byte that is no UTF-8 becomes `?`.
+fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::{Environment, SourceFile, Version, read};
+    use super::*;
+
+    #[test]
+    fn a_report_shows_the_line_and_a_caret_even_among_odd_bytes() {
+        let bytes = b"# caf\xe9 \xff\nbackend b\n  server a \"1.2.3.4:80 check\n".to_vec();
+        let environment = Environment { variables: BTreeMap::new(), version: Version::new(2, 6) };
+        let document = read(vec![SourceFile { path: "h.cfg".into(), bytes }], &environment);
+        let [problem] = document.problems.as_slice() else { panic!("{:?}", document.problems) };
+        assert_eq!(problem.to_string(), "h.cfg:3:12: a quote is opened and never closed");
+        let mut shown = String::new();
+        let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none());
+        handler.render_report(&mut shown, problem.report(&document).as_ref()).unwrap();
+        assert!(shown.contains("cfg::unmatched-quote") && shown.contains("server a \"1.2.3.4:80"), "{shown}");
+        assert!(shown.contains("h.cfg:3:12"), "{shown}");
+    }
+}

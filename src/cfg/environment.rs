@@ -1,0 +1,75 @@
+//! The environment variables and the version that a configuration is read with.
+
+use std::collections::BTreeMap;
+
+use super::syntax::Word;
+use super::version::Version;
+
+/// What `HAProxy` has around itself when it reads its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// The environment of the `HAProxy` process: of its unit, not of the shell that runs this.
+    pub variables: BTreeMap<String, String>,
+    /// The version that the configuration is read as.
+    pub version: Version,
+}
+
+impl Environment {
+    /// This environment as `HAProxy` completes it before it reads the first line.
+    #[must_use]
+    pub fn at_start(&self) -> Self {
+        let mut environment = self.clone();
+        environment.variables.insert("HAPROXY_BRANCH".to_owned(), self.version.to_string());
+        environment
+    }
+
+    /// Does what `setenv`, `presetenv`, `unsetenv` and `resetenv` say; other lines change nothing.
+    ///
+    /// `HAProxy` obeys them in a `global` section, at once: the next line already sees it.
+    pub fn obey(&mut self, words: &[Word]) {
+        let Some((verb, arguments)) = words.split_first() else { return };
+        let mut arguments = arguments.iter().map(|word| word.text().into_owned());
+        match &*verb.text() {
+            "setenv" => {
+                if let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
+                    self.variables.insert(name, value);
+                }
+            }
+            "presetenv" => {
+                if let (Some(name), Some(value)) = (arguments.next(), arguments.next()) {
+                    self.variables.entry(name).or_insert(value);
+                }
+            }
+            "unsetenv" => {
+                for name in arguments {
+                    self.variables.remove(&name);
+                }
+            }
+            "resetenv" => {
+                let kept: Vec<String> = arguments.collect();
+                self.variables.retain(|name, _| kept.contains(name));
+            }
+            _ => {}
+        }
+    }
+
+    /// The second expansion, which only addresses get: `$NAME` and `${NAME}`, however the word was quoted.
+    ///
+    /// An unset variable is empty, so `${NOPE}:80` is `:80`, which is 0.0.0.0. A brace that is not closed right
+    /// after the name is forgotten, as `HAProxy` does: `${NAME-default}` leaves `-default}` behind.
+    #[must_use]
+    pub fn expand(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('$') {
+            out.push_str(before);
+            let (after, braced) = after.strip_prefix('{').map_or((after, false), |inner| (inner, true));
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            let (name, tail) = after.split_at(end);
+            rest = if braced { tail.strip_prefix('}').unwrap_or(tail) } else { tail };
+            out.push_str(self.variables.get(name).map_or("", String::as_str));
+        }
+        out.push_str(rest);
+        out
+    }
+}

@@ -1,0 +1,87 @@
+//! The `stats socket` lines of `global`.
+
+use super::address::SocketAddress;
+use super::code;
+use super::diagnostic::Finding;
+use super::environment::Environment;
+use super::interpret::Statement;
+use super::model::{Level, StatsSocket};
+
+/// The parameters of a listening socket that take no value. All others take one, so that `user level` is
+/// not mistaken for a level.
+const FLAGS: &[&str] = &[
+    "accept-proxy",
+    "allow-0rtt",
+    "defer-accept",
+    "force-sslv3",
+    "force-tlsv10",
+    "force-tlsv11",
+    "force-tlsv12",
+    "force-tlsv13",
+    "generate-certificates",
+    "no-ca-names",
+    "no-sslv3",
+    "no-strict-sni",
+    "no-tls-tickets",
+    "no-tlsv10",
+    "no-tlsv11",
+    "no-tlsv12",
+    "no-tlsv13",
+    "prefer-client-ciphers",
+    "quic-force-retry",
+    "ssl",
+    "strict-sni",
+    "tfo",
+    "tls-tickets",
+    "transparent",
+    "v4v6",
+    "v6only",
+];
+
+/// Reads a line of `global`; `None` if it is no `stats socket`.
+pub(super) fn stats_socket(
+    line: &Statement<'_>,
+    environment: &Environment,
+) -> Option<Result<StatsSocket, (usize, Finding)>> {
+    match line.words() {
+        [stats, socket, rest @ ..] if stats == "stats" && socket == "socket" => {
+            Some(read(line, rest, environment))
+        }
+        _ => None,
+    }
+}
+
+fn read(
+    line: &Statement<'_>,
+    words: &[String],
+    environment: &Environment,
+) -> Result<StatsSocket, (usize, Finding)> {
+    let Some((address, parameters)) = words.split_first() else {
+        let finding = Finding::error(code::SOCKET_ADDRESS, "`stats socket` lacks its address");
+        return Err((1, finding.help("stats socket /run/haproxy/admin.sock level admin")));
+    };
+    let address = SocketAddress::parse(address, environment)
+        .map_err(|error| (2, Finding::error(code::SOCKET_ADDRESS, error.to_string())))?;
+    let mut level = Level::Operator;
+    let mut at = 0;
+    while let Some(parameter) = parameters.get(at) {
+        if parameter == "level" {
+            level = self::level(parameters.get(at + 1)).map_err(|finding| (4 + at, finding))?;
+        }
+        at += if FLAGS.contains(&parameter.as_str()) { 1 } else { 2 };
+    }
+    Ok(StatsSocket { address, level, place: line.place() })
+}
+
+fn level(word: Option<&String>) -> Result<Level, Finding> {
+    match word.map(String::as_str) {
+        Some("user") => Ok(Level::User),
+        Some("operator") => Ok(Level::Operator),
+        Some("admin") => Ok(Level::Admin),
+        Some(other) => {
+            let message = format!("`{other}` is no level: user, operator or admin");
+            Err(Finding::error(code::SOCKET_LEVEL, message))
+        }
+        None => Err(Finding::error(code::SOCKET_LEVEL, "`level` lacks its value: user, operator or admin")),
+    }
+}

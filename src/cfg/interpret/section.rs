@@ -1,0 +1,136 @@
+//! The line that starts a section.
+
+use super::super::code;
+use super::super::diagnostic::Finding;
+use super::super::keywords::section::Naming;
+use super::super::model::ProxyKind;
+use super::super::proxy::{Defaults, Draft};
+use super::super::version::Version;
+use super::{Interpreter, Section, Statement};
+
+/// Since this branch `defaults` have names and sections choose them with `from`.
+const FROM_SINCE: Version = Version::new(2, 4);
+
+/// Since this branch a frontend and a backend may no longer share a name.
+const NAMES_SHARED_UNTIL: Version = Version::new(3, 3);
+
+impl Interpreter<'_> {
+    /// Opens the section of this line; the one before has ended.
+    pub(super) fn open_section(&mut self, line: &Statement<'_>, naming: Naming) {
+        let keyword = line.words[0].as_str();
+        let kind = match keyword {
+            "frontend" => Some(ProxyKind::Frontend),
+            "backend" => Some(ProxyKind::Backend),
+            "listen" => Some(ProxyKind::Listen),
+            _ => None,
+        };
+        let inherits = (kind.is_some() || keyword == "defaults") && self.environment.version >= FROM_SINCE;
+        let (name, from) = self.header(line, naming, inherits);
+        let inherited = match (&from, kind) {
+            (Some(from), _) => self.named(line, from),
+            // A `defaults` section starts anew; only `from` makes it inherit.
+            (None, None) => Defaults::default(),
+            (None, Some(_)) => self.defaults.clone(),
+        };
+        self.section = match (keyword, kind) {
+            ("global", _) => Section::Global,
+            ("defaults", _) => {
+                let draft = Draft::new(None, name.clone().unwrap_or_default(), line.place(), &inherited);
+                Section::Defaults(name, Box::new(draft))
+            }
+            (_, Some(kind)) => {
+                let name = name.unwrap_or_default();
+                self.check_duplicate(line, kind, &name);
+                Section::Proxy(Box::new(Draft::new(Some(kind), name, line.place(), &inherited)))
+            }
+            (_, None) => Section::Other,
+        };
+    }
+
+    /// The name and the word after `from`; what else stands there is a problem.
+    fn header(
+        &mut self,
+        line: &Statement<'_>,
+        naming: Naming,
+        inherits: bool,
+    ) -> (Option<String>, Option<String>) {
+        let keyword = &line.words[0];
+        let rest = &line.words[1..];
+        let starts_with_from = inherits && naming == Naming::Optional && rest.len() == 2 && rest[0] == "from";
+        let named = naming != Naming::Nameless && !starts_with_from;
+        let (name, tail) = match rest.split_first() {
+            Some((name, tail)) if named => (Some(name.clone()), tail),
+            _ => (None, rest),
+        };
+        match &name {
+            Some(name) => self.check_name(line, name),
+            None if naming == Naming::Required => {
+                let message = format!("`{keyword}` lacks its name");
+                self.problems.push(line.problem(0, Finding::error(code::SECTION_NAME, message)));
+            }
+            None => {}
+        }
+        match tail {
+            [] => (name, None),
+            [word, from] if inherits && word == "from" => (name, Some(from.clone())),
+            _ => {
+                let at = line.words.len() - tail.len();
+                let message = format!("`{}` does not belong after the name of `{keyword}`", tail[0]);
+                let finding = Finding::error(code::SECTION_ARGUMENT, message);
+                let finding =
+                    if inherits { finding.help("addresses stand on `bind` lines") } else { finding };
+                self.problems.push(line.problem(at, finding));
+                (name, None)
+            }
+        }
+    }
+
+    fn check_name(&mut self, line: &Statement<'_>, name: &str) {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+        if let Some(bad) = name.chars().find(|c| !legal(*c)) {
+            let message = format!("the name of `{}` does not hold `{}`", line.words[0], bad.escape_default());
+            self.problems.push(line.problem(1, Finding::error(code::SECTION_NAME, message)));
+        }
+    }
+
+    fn named(&mut self, line: &Statement<'_>, name: &str) -> Defaults {
+        let known: Vec<&Defaults> = self
+            .named_defaults
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, defaults)| defaults)
+            .collect();
+        let (finding, defaults) = match known.as_slice() {
+            [only] => return (*only).clone(),
+            [] => {
+                let message = format!("no `defaults {name}` stands before this line");
+                (Finding::error(code::UNKNOWN_DEFAULTS, message), Defaults::default())
+            }
+            [.., last] => {
+                let message = format!("`defaults {name}` stands more than once before this line");
+                (Finding::error(code::AMBIGUOUS_DEFAULTS, message), (*last).clone())
+            }
+        };
+        self.problems.push(line.problem(line.words.len() - 1, finding));
+        defaults
+    }
+
+    fn check_duplicate(&mut self, line: &Statement<'_>, kind: ProxyKind, name: &str) {
+        let Some(earlier) = self.proxies.iter().find(|proxy| proxy.name == name && !name.is_empty()) else {
+            return;
+        };
+        let all = |abilities: fn(ProxyKind) -> bool| !abilities(kind) || abilities(earlier.kind);
+        let covered = all(ProxyKind::holds_servers) && all(ProxyKind::takes_connections);
+        let message = format!("`{kind} {name}`: there is a `{} {name}` already", earlier.kind);
+        let finding = if covered || self.environment.version >= NAMES_SHARED_UNTIL {
+            Finding::error(code::DUPLICATE_SECTION, message)
+        } else if kind.holds_servers() && earlier.kind.holds_servers() {
+            // HAProxy takes `backend x` and then `listen x`, but the runtime API then reaches only one of them.
+            Finding::warning(code::DUPLICATE_SECTION, message)
+        } else {
+            return;
+        };
+        let finding = finding.label("again").help(format!("the first one is at {}", earlier.place));
+        self.problems.push(line.problem(1, finding));
+    }
+}

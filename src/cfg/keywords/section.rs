@@ -1,0 +1,65 @@
+//! The words that start a section.
+
+use super::super::version::Version;
+
+/// What may follow a section's keyword.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// No name.
+    Nameless,
+    /// A name, or none.
+    Optional,
+    /// A name.
+    Required,
+}
+
+/// Keyword, naming, the first branch that has it and the first that no longer does.
+type Row = (&'static str, Naming, (u16, u16), (u16, u16));
+
+const EVER: (u16, u16) = (2, 2);
+const STILL: (u16, u16) = (u16::MAX, 0);
+
+/// The sections of 2.2 to 3.5.
+const SECTIONS: &[Row] = &[
+    ("global", Naming::Nameless, EVER, STILL),
+    ("defaults", Naming::Optional, EVER, STILL),
+    ("frontend", Naming::Required, EVER, STILL),
+    ("backend", Naming::Required, EVER, STILL),
+    ("listen", Naming::Required, EVER, STILL),
+    ("userlist", Naming::Required, EVER, STILL),
+    ("peers", Naming::Required, EVER, STILL),
+    ("mailers", Naming::Required, EVER, STILL),
+    ("resolvers", Naming::Required, EVER, STILL),
+    ("cache", Naming::Required, EVER, STILL),
+    ("http-errors", Naming::Required, EVER, STILL),
+    ("ring", Naming::Required, EVER, STILL),
+    ("fcgi-app", Naming::Required, EVER, STILL),
+    ("namespace_list", Naming::Nameless, EVER, STILL),
+    ("program", Naming::Required, EVER, (3, 3)),
+    ("log-forward", Naming::Required, (2, 3), STILL),
+    ("crt-store", Naming::Optional, (3, 0), STILL),
+    ("log-profile", Naming::Required, (3, 1), STILL),
+    ("traces", Naming::Nameless, (3, 1), STILL),
+    ("acme", Naming::Required, (3, 2), STILL),
+    ("healthcheck", Naming::Required, (3, 4), STILL),
+];
+
+/// What follows this section's keyword, `None` if this version has no such section.
+#[must_use]
+pub fn naming(word: &str, version: Version) -> Option<Naming> {
+    let has = |(_, _, from, until): &&Row| {
+        (version.major, version.minor) >= *from && (version.major, version.minor) < *until
+    };
+    SECTIONS.iter().filter(has).find(|row| row.0 == word).map(|row| row.1)
+}
+
+/// Whether the word starts a section.
+#[must_use]
+pub fn is_section(word: &str, version: Version) -> bool {
+    naming(word, version).is_some()
+}
+
+/// All keywords of sections.
+pub fn words() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().map(|row| row.0)
+}

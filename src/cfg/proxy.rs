@@ -1,0 +1,397 @@
+//! The lines of `defaults`, `frontend`, `backend` and `listen` sections.
+
+use std::time::Duration;
+
+use super::address::Address;
+use super::check::CheckRules;
+use super::code;
+use super::diagnostic::{Finding, Problem};
+use super::environment::Environment;
+use super::interpret::Statement;
+use super::keywords::proxy::{self, CHECK_OPTIONS};
+use super::model::{Mode, Place, Proxy, ProxyKind, Server, UseServer};
+use super::server::{Line, Settings, template_numbers};
+use super::time;
+use super::version::Version;
+
+/// What a `defaults` section says and hands on.
+#[derive(Clone, Debug)]
+pub(super) struct Defaults {
+    mode: Mode,
+    balance: String,
+    all_backups: bool,
+    cookie: Option<String>,
+    persist: bool,
+    disabled: bool,
+    check: CheckRules,
+    timeout_check: Option<Duration>,
+    server: Settings,
+}
+
+impl Default for Defaults {
+    /// What `HAProxy` itself starts from.
+    fn default() -> Self {
+        Self {
+            mode: Mode::Tcp,
+            balance: "roundrobin".to_owned(),
+            all_backups: false,
+            cookie: None,
+            persist: false,
+            disabled: false,
+            check: CheckRules::default(),
+            timeout_check: None,
+            server: Settings::default(),
+        }
+    }
+}
+
+/// `no` or `default` before a line.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) enum Modifier {
+    None,
+    No,
+    Default,
+}
+
+/// A section while it is read. A `defaults` section has no kind.
+pub(super) struct Draft {
+    kind: Option<ProxyKind>,
+    name: String,
+    place: Place,
+    says: Defaults,
+    sticks: bool,
+    use_servers: Vec<UseServer>,
+    servers: Vec<Server>,
+}
+
+impl Draft {
+    /// Starts a section on top of the defaults that it inherits.
+    pub fn new(kind: Option<ProxyKind>, name: String, place: Place, inherited: &Defaults) -> Self {
+        let says = Defaults { check: inherited.check.inherit(), ..inherited.clone() };
+        Self { kind, name, place, says, sticks: false, use_servers: Vec::new(), servers: Vec::new() }
+    }
+
+    /// Ends a `defaults` section.
+    pub fn into_defaults(self) -> Defaults {
+        self.says
+    }
+
+    /// What is odd about the section as a whole, and where the section starts.
+    pub fn oddity(&self) -> Option<(Place, String, Finding)> {
+        let finding = self.says.check.oddity()?;
+        Some((self.place.clone(), self.name.clone(), finding))
+    }
+
+    /// Ends a proxy section; `None` for `defaults`.
+    pub fn finish(self) -> Option<Proxy> {
+        let Defaults { mode, balance, all_backups, cookie, persist, disabled, check, timeout_check, .. } =
+            self.says;
+        Some(Proxy {
+            kind: self.kind?,
+            name: self.name,
+            place: self.place,
+            mode,
+            balance,
+            all_backups,
+            cookie,
+            sticks: self.sticks,
+            use_servers: self.use_servers,
+            persist,
+            disabled,
+            check: check.build(),
+            timeout_check,
+            servers: self.servers,
+        })
+    }
+
+    /// Takes one line over.
+    pub fn read(
+        &mut self,
+        line: &Statement<'_>,
+        modifier: Modifier,
+        environment: &Environment,
+        problems: &mut Vec<Problem>,
+    ) {
+        let words = line.words();
+        let Some(keyword) = words.first() else { return };
+        let version = environment.version;
+        let outcome = match keyword.as_str() {
+            "server" => self.server(line, environment, problems),
+            "server-template" => self.template(line, environment, problems),
+            "default-server" => self.default_server(line, environment, problems),
+            "option" => self.option(words, modifier, version),
+            "mode" => self.mode(words, version),
+            "balance" => self.balance(words),
+            "cookie" => words
+                .get(1)
+                .ok_or((0, lacks("cookie", "its name")))
+                .map(|name| self.says.cookie = Some(name.clone())),
+            "disabled" => {
+                self.says.disabled = true;
+                Ok(())
+            }
+            "enabled" => {
+                self.says.disabled = false;
+                Ok(())
+            }
+            "http-check" => {
+                let added = self.says.check.add(&words[1..]);
+                added.map_err(|reason| (1, Finding::error(code::CHECK, reason)))
+            }
+            "timeout" => self.timeout(words),
+            "stick" => {
+                self.sticks |= words.get(1).is_some_and(|rule| STICK_RULES.contains(&rule.as_str()));
+                Ok(())
+            }
+            "use-server" => {
+                self.use_server(line);
+                Ok(())
+            }
+            other => match proxy::misspelled(other) {
+                Some(meant) => {
+                    Err((0, unknown(code::UNKNOWN_KEYWORD, other, "keyword of this section", meant)))
+                }
+                None => Ok(()),
+            },
+        };
+        if let Err((word, finding)) = outcome {
+            problems.push(line.problem(word, finding));
+        }
+    }
+
+    fn server(
+        &mut self,
+        line: &Statement<'_>,
+        environment: &Environment,
+        problems: &mut Vec<Problem>,
+    ) -> Outcome {
+        self.must_hold_servers("server")?;
+        let [_, name, address, ..] = line.words() else {
+            return Err((
+                0,
+                lacks("server", "its name or its address").help("server NAME ADDRESS[:PORT] [SETTING]…"),
+            ));
+        };
+        legal_name(name, true)?;
+        let address = self.settings_of(line, 2, address, environment, problems);
+        let Some((settings, address)) = address else { return Ok(()) };
+        self.add(settings.server(name.clone(), line.place(), address), line, problems);
+        Ok(())
+    }
+
+    fn template(
+        &mut self,
+        line: &Statement<'_>,
+        environment: &Environment,
+        problems: &mut Vec<Problem>,
+    ) -> Outcome {
+        self.must_hold_servers("server-template")?;
+        let [_, prefix, range, address, ..] = line.words() else {
+            let usage = "server-template PREFIX NUMBER|LOW-HIGH ADDRESS[:PORT] [SETTING]…";
+            return Err((0, lacks("server-template", "its prefix, its range or its address").help(usage)));
+        };
+        legal_name(prefix, false)?;
+        let Some(numbers) = template_numbers(range) else {
+            let message = format!("`{range}` is no range of server numbers");
+            return Err((
+                2,
+                Finding::error(code::SERVER_RANGE, message).help("write N, or LOW-HIGH from 1 on"),
+            ));
+        };
+        let address = self.settings_of(line, 3, address, environment, problems);
+        let Some((settings, address)) = address else { return Ok(()) };
+        for number in numbers {
+            let server = settings.server(format!("{prefix}{number}"), line.place(), address.clone());
+            self.add(server, line, problems);
+        }
+        Ok(())
+    }
+
+    /// The settings after the address, on top of `default-server`'s, and the address, which is word `at`.
+    fn settings_of(
+        &self,
+        line: &Statement<'_>,
+        at: usize,
+        address: &str,
+        environment: &Environment,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(Settings, Address)> {
+        let parsed = Address::parse(address, environment);
+        if let Err(error) = &parsed {
+            problems.push(line.problem(at, Finding::error(code::SERVER_ADDRESS, error.to_string())));
+        }
+        let mut settings = self.says.server.clone();
+        let first = after_from(line.words(), at + 1, environment.version);
+        for (word, finding) in settings.read(line.words(), first, Line::Server, environment) {
+            problems.push(line.problem(word, finding));
+        }
+        parsed.ok().map(|address| (settings, address))
+    }
+
+    fn add(&mut self, server: Server, line: &Statement<'_>, problems: &mut Vec<Problem>) {
+        if let Some(earlier) = self.servers.iter().find(|earlier| earlier.name == server.name) {
+            let message = format!("the server `{}` stands twice in `{}`", server.name, self.name);
+            let finding = Finding::error(code::DUPLICATE_SERVER, message).label("again");
+            problems.push(line.problem(1, finding.help(format!("the first one is at {}", earlier.place))));
+        }
+        self.servers.push(server);
+    }
+
+    fn default_server(
+        &mut self,
+        line: &Statement<'_>,
+        environment: &Environment,
+        problems: &mut Vec<Problem>,
+    ) -> Outcome {
+        if self.kind.is_some() {
+            self.must_hold_servers("default-server")?;
+        }
+        let named =
+            environment.version >= FROM_SINCE && line.words().get(1).is_some_and(|word| word == "name");
+        let first = after_from(line.words(), if named { 3 } else { 1 }, environment.version);
+        for (word, finding) in self.says.server.read(line.words(), first, Line::DefaultServer, environment) {
+            problems.push(line.problem(word, finding));
+        }
+        Ok(())
+    }
+
+    fn must_hold_servers(&self, keyword: &str) -> Outcome {
+        if self.kind.is_some_and(ProxyKind::holds_servers) {
+            return Ok(());
+        }
+        let section = self.kind.map_or("defaults".to_owned(), |kind| kind.to_string());
+        let message = format!("`{keyword}` does not belong into `{section}`");
+        Err((
+            0,
+            Finding::error(code::MISPLACED_SERVER, message).help("servers stand in `backend` and `listen`"),
+        ))
+    }
+
+    fn option(&mut self, words: &[String], modifier: Modifier, version: Version) -> Outcome {
+        let Some(option) = words.get(1) else { return Err((0, lacks("option", "its name"))) };
+        let set = modifier == Modifier::None;
+        match option.as_str() {
+            "allbackups" => self.says.all_backups = set,
+            "persist" => self.says.persist = set,
+            check if CHECK_OPTIONS.contains(&check) && !set => {
+                let message = format!("`option {check}` cannot be negated");
+                let finding = Finding::error(code::MODIFIER, message);
+                return Err((
+                    1,
+                    finding
+                        .help("another `option …-check` takes its place; `option tcp-check` only connects"),
+                ));
+            }
+            check if CHECK_OPTIONS.contains(&check) => {
+                let chosen = self.says.check.choose(check, &words[2..], version);
+                return chosen.map_err(|reason| (1, Finding::error(code::CHECK, reason)));
+            }
+            other => {
+                if let Some(meant) = proxy::misspelled_option(other) {
+                    return Err((1, unknown(code::UNKNOWN_OPTION, other, "option", meant)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mode(&mut self, words: &[String], version: Version) -> Outcome {
+        let Some(mode) = words.get(1) else { return Err((0, lacks("mode", "its value"))) };
+        self.says.mode = match mode.as_str() {
+            "http" => Mode::Http,
+            "tcp" => Mode::Tcp,
+            "log" if version >= Version::new(2, 9) => Mode::Other(mode.clone()),
+            "spop" if version >= Version::new(3, 1) => Mode::Other(mode.clone()),
+            "health" if version < Version::new(2, 3) => Mode::Other(mode.clone()),
+            _ => {
+                let message = format!("HAProxy {version} knows no mode `{mode}`");
+                return Err((1, Finding::error(code::UNKNOWN_MODE, message).help("`http` or `tcp`")));
+            }
+        };
+        Ok(())
+    }
+
+    fn balance(&mut self, words: &[String]) -> Outcome {
+        let plain = "roundrobin".to_owned();
+        let algorithm = words.get(1).unwrap_or(&plain);
+        let name = algorithm.split('(').next().unwrap_or_default();
+        if !ALGORITHMS.contains(&name) {
+            let nearest = super::keywords::nearest(name, ALGORITHMS.iter().copied());
+            let finding =
+                Finding::error(code::UNKNOWN_BALANCE, format!("`{algorithm}` is no way to balance"));
+            return Err((1, finding.suggest(nearest)));
+        }
+        self.says.balance.clone_from(algorithm);
+        Ok(())
+    }
+
+    fn timeout(&mut self, words: &[String]) -> Outcome {
+        if words.get(1).is_some_and(|which| which == "check") {
+            let Some(value) = words.get(2) else { return Err((1, lacks("timeout check", "its value"))) };
+            let time = time::parse(value);
+            let time = time.map_err(|error| {
+                (2, Finding::error(code::TIME, format!("`timeout check {value}`: {error}")))
+            })?;
+            self.says.timeout_check = Some(time);
+        }
+        Ok(())
+    }
+
+    fn use_server(&mut self, line: &Statement<'_>) {
+        if let [_, server, condition @ ..] = line.words() {
+            let condition = condition.join(" ");
+            self.use_servers.push(UseServer { server: server.clone(), condition, place: line.place() });
+        }
+    }
+}
+
+/// The index of the word that a finding is about, and the finding.
+type Outcome = Result<(), (usize, Finding)>;
+
+/// The rules that tie a client to a server; `stick-table` alone does not.
+const STICK_RULES: &[&str] = &["on", "match", "store-request", "store-response"];
+
+/// The algorithms of 2.2 to 3.5, without their parentheses.
+const ALGORITHMS: &[&str] = &[
+    "roundrobin",
+    "static-rr",
+    "leastconn",
+    "first",
+    "source",
+    "uri",
+    "url_param",
+    "hdr",
+    "random",
+    "rdp-cookie",
+    "hash",
+    "log-hash",
+    "sticky",
+];
+
+/// Since this branch `from SOURCE` may follow a server's address.
+const FROM_SINCE: Version = Version::new(3, 5);
+
+/// The index of the first setting, past a `from SOURCE`.
+fn after_from(words: &[String], at: usize, version: Version) -> usize {
+    let from = version >= FROM_SINCE && words.get(at).is_some_and(|word| word == "from");
+    if from { at + 2 } else { at }
+}
+
+fn lacks(keyword: &str, what: &str) -> Finding {
+    Finding::error(code::SERVER_ARGUMENT, format!("`{keyword}` lacks {what}"))
+}
+
+fn unknown(code: &'static str, word: &str, what: &str, meant: &str) -> Finding {
+    Finding::error(code, format!("`{word}` is no {what}")).label("unknown").suggest(Some(meant))
+}
+
+fn legal_name(name: &str, colon: bool) -> Outcome {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c) || (colon && c == ':');
+    match name.chars().find(|c| !legal(*c)) {
+        None => Ok(()),
+        Some(bad) => {
+            let message = format!("a server's name does not hold `{}`", bad.escape_default());
+            Err((1, Finding::error(code::SERVER_NAME, message)))
+        }
+    }
+}

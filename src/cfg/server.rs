@@ -1,0 +1,309 @@
+//! The settings of `server`, `default-server` and `server-template` lines.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::address::Address;
+use super::code;
+use super::diagnostic::Finding;
+use super::environment::Environment;
+use super::keywords::{self, Arity, SERVER, ServerKeyword};
+use super::model::{Place, Server};
+use super::time;
+
+/// The most servers that one `server-template` may stand for here.
+const MAX_TEMPLATE: u32 = 65_536;
+
+/// What a server's settings say, apart from its name and address. `default-server` lines change a copy
+/// that later servers start from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Settings {
+    server: Server,
+    /// `send-proxy`; the newer versions of the protocol have their own keywords, and their own `no-`.
+    proxy_v1: bool,
+    proxy_v2: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let place = Place { path: std::path::PathBuf::new(), line: 0 };
+        let server = Server {
+            name: String::new(),
+            place,
+            address: Address::Other(String::new()),
+            backup: false,
+            weight: 1,
+            check: false,
+            agent_check: false,
+            disabled: false,
+            cookie: None,
+            track: None,
+            maxconn: None,
+            inter: None,
+            fastinter: None,
+            downinter: None,
+            rise: None,
+            fall: None,
+            ssl: false,
+            verify: None,
+            check_ssl: None,
+            check_address: None,
+            check_port: None,
+            check_sni: None,
+            check_alpn: None,
+            check_proto: None,
+            send_proxy: false,
+            check_send_proxy: false,
+            cuts_sessions_when_down: false,
+            cuts_backup_sessions_when_up: false,
+            slowstart: None,
+            init_addr: None,
+            init_state: None,
+        };
+        Self { server, proxy_v1: false, proxy_v2: false }
+    }
+}
+
+/// The line that settings stand on.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(super) enum Line {
+    Server,
+    DefaultServer,
+}
+
+impl Settings {
+    /// The server of this name with these settings.
+    pub fn server(&self, name: String, place: Place, address: Address) -> Server {
+        Server { name, place, address, send_proxy: self.proxy_v1 || self.proxy_v2, ..self.server.clone() }
+    }
+
+    /// Takes over the settings from word `first` on. Findings come with the index of the word they mean.
+    pub fn read(
+        &mut self,
+        words: &[String],
+        first: usize,
+        line: Line,
+        environment: &Environment,
+    ) -> Vec<(usize, Finding)> {
+        let mut findings = Vec::new();
+        let mut at = first;
+        while let Some(word) = words.get(at) {
+            let Some(keyword) = keywords::server(word) else {
+                findings.push((at, unknown(word)));
+                // What follows may be its values: naming each of them would only hide the cause.
+                return findings;
+            };
+            let values = values(words, at, keyword.arity);
+            let value = values.first().map(String::as_str);
+            let refused = refused(keyword, word, value, line, environment)
+                .or_else(|| self.set(word, value, environment).err());
+            if let Some(finding) = refused {
+                let points_at_value = finding.points_at_value && !values.is_empty();
+                findings.push((at + usize::from(points_at_value), finding.finding));
+            }
+            at += 1 + values.len();
+        }
+        findings
+    }
+
+    fn set(&mut self, word: &str, value: Option<&str>, environment: &Environment) -> Result<(), Refused> {
+        let server = &mut self.server;
+        let text = || value.map(str::to_owned).ok_or_else(|| missing(word));
+        match word {
+            "backup" => server.backup = true,
+            "no-backup" => server.backup = false,
+            "check" => server.check = true,
+            "no-check" => server.check = false,
+            "agent-check" => server.agent_check = true,
+            "no-agent-check" => server.agent_check = false,
+            "disabled" => server.disabled = true,
+            "enabled" => server.disabled = false,
+            "ssl" => server.ssl = true,
+            "no-ssl" => server.ssl = false,
+            "check-ssl" => server.check_ssl = Some(true),
+            "no-check-ssl" => server.check_ssl = Some(false),
+            "check-send-proxy" => server.check_send_proxy = true,
+            "no-check-send-proxy" => server.check_send_proxy = false,
+            "send-proxy" => self.proxy_v1 = true,
+            "no-send-proxy" => self.proxy_v1 = false,
+            "send-proxy-v2" | "send-proxy-v2-ssl" | "send-proxy-v2-ssl-cn" => self.proxy_v2 = true,
+            "no-send-proxy-v2" | "no-send-proxy-v2-ssl" | "no-send-proxy-v2-ssl-cn" => self.proxy_v2 = false,
+            "cookie" => server.cookie = Some(text()?),
+            "track" => server.track = Some(text()?),
+            "check-sni" => server.check_sni = Some(text()?),
+            "check-alpn" => server.check_alpn = Some(text()?),
+            "check-proto" => server.check_proto = Some(text()?),
+            "init-addr" => server.init_addr = value.map(str::to_owned),
+            "weight" => {
+                let (weight, doubt) = number(word, value, 0..=256)?;
+                server.weight = weight;
+                return doubt;
+            }
+            "maxconn" => {
+                let (limit, doubt) = loose_number(word, value, u32::MAX);
+                server.maxconn = (limit > 0).then_some(limit);
+                return doubt;
+            }
+            "rise" => {
+                let (checks, doubt) = number(word, value, 1..=u32::MAX)?;
+                server.rise = Some(checks);
+                return doubt;
+            }
+            "fall" => {
+                let (checks, doubt) = number(word, value, 1..=u32::MAX)?;
+                server.fall = Some(checks);
+                return doubt;
+            }
+            "port" => {
+                let (port, doubt) = loose_number(word, value, u16::MAX.into());
+                server.check_port = u16::try_from(port).ok().filter(|port| *port > 0);
+                return doubt;
+            }
+            "inter" => server.inter = Some(positive_time(word, &text()?)?),
+            "fastinter" => server.fastinter = Some(positive_time(word, &text()?)?),
+            "downinter" => server.downinter = Some(positive_time(word, &text()?)?),
+            "slowstart" => server.slowstart = Some(any_time(word, &text()?)?),
+            "addr" => {
+                let address = text()?;
+                let parsed = Address::parse(&address, environment);
+                let refuse = |error| bad_value(code::SERVER_ADDRESS, format!("`addr {address}`: {error}"));
+                server.check_address = Some(parsed.map_err(refuse)?);
+            }
+            "verify" => server.verify = Some(one_of(word, &text()?, &["none", "required"])? == "required"),
+            "init-state" => {
+                let known = ["up", "down", "fully-up", "fully-down"];
+                server.init_state = Some(one_of(word, &text()?, &known)?.to_owned());
+            }
+            "on-marked-down" => {
+                one_of(word, &text()?, &["shutdown-sessions"])?;
+                server.cuts_sessions_when_down = true;
+            }
+            "on-marked-up" => {
+                one_of(word, &text()?, &["shutdown-backup-sessions"])?;
+                server.cuts_backup_sessions_when_up = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A finding about a setting, and whether its value is meant rather than its keyword.
+struct Refused {
+    finding: Finding,
+    points_at_value: bool,
+}
+
+fn bad_value(code: &'static str, message: String) -> Refused {
+    Refused { finding: Finding::error(code, message).label("this value"), points_at_value: true }
+}
+
+fn missing(word: &str) -> Refused {
+    let finding = Finding::error(code::SERVER_VALUE, format!("`{word}` lacks its value"));
+    Refused { finding, points_at_value: false }
+}
+
+fn unknown(word: &str) -> Finding {
+    let nearest = keywords::nearest(word, SERVER.iter().map(|keyword| keyword.word));
+    let finding = Finding::error(code::SERVER_KEYWORD, format!("`{word}` is no setting of a server"));
+    finding.label("unknown").suggest(nearest)
+}
+
+/// The words that belong to the setting at `at`: fewer than it takes if the line ends before.
+fn values(words: &[String], at: usize, arity: Arity) -> &[String] {
+    let rest = &words[at + 1..];
+    let count = match arity {
+        Arity::None | Arity::InsideSource => 0,
+        Arity::One => 1,
+        Arity::Source => {
+            let pairs = rest.get(1..).unwrap_or_default().chunks(2);
+            1 + 2 * pairs.take_while(|pair| pair[0] == "usesrc" || pair[0] == "interface").count()
+        }
+    };
+    &rest[..count.min(rest.len())]
+}
+
+/// The settings that take a value and that `HAProxy` lets pass without one, at the end of a line.
+const NEEDS_NO_VALUE: &[&str] = &["weight", "maxconn", "minconn", "maxqueue", "init-addr", "resolve-opts"];
+
+/// Whether the setting may stand on this line at all, like this.
+fn refused(
+    keyword: &ServerKeyword,
+    word: &str,
+    value: Option<&str>,
+    line: Line,
+    environment: &Environment,
+) -> Option<Refused> {
+    let takes_a_value = matches!(keyword.arity, Arity::One | Arity::Source);
+    let finding = if keyword.arity == Arity::InsideSource {
+        Finding::error(code::SERVER_KEYWORD, format!("`{word}` only counts after `source ADDRESS`"))
+    } else if keyword.absent_in.is_some_and(|absent| environment.version <= absent) {
+        let message = format!("HAProxy {} does not know the setting `{word}`", environment.version);
+        Finding::error(code::SERVER_KEYWORD, message).help("was the version of HAProxy told right?")
+    } else if line == Line::DefaultServer && !keyword.in_default_server {
+        let message = format!("`{word}` has no effect in `default-server`");
+        Finding::warning(code::NOT_IN_DEFAULT_SERVER, message)
+    } else if takes_a_value && value.is_none() && !NEEDS_NO_VALUE.contains(&word) {
+        return Some(missing(word));
+    } else {
+        return None;
+    };
+    Some(Refused { finding, points_at_value: false })
+}
+
+/// A number, and what is doubtful about it.
+type Number = (u32, Result<(), Refused>);
+
+/// A number in a range, read like C's `atol()`: the digits at the start count, a word without any is 0.
+fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<Number, Refused> {
+    let shown = text.unwrap_or_default();
+    let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
+    let read = if digits == 0 && !shown.starts_with('-') { Ok(0) } else { shown[..digits].parse() };
+    let Some(read) = read.ok().filter(|number| range.contains(number)) else {
+        let (low, high) = (range.start(), range.end());
+        let limits =
+            if *high == u32::MAX { format!("at least {low}") } else { format!("within {low} and {high}") };
+        return Err(bad_value(code::SERVER_VALUE, format!("`{word} {shown}` is not {limits}")));
+    };
+    let doubt = if digits > 0 && digits == shown.len() { Ok(()) } else { Err(doubtful(word, text, read)) };
+    Ok((read, doubt))
+}
+
+/// A number whose range `HAProxy` does not look at either; what does not fit is 0 here.
+fn loose_number(word: &str, text: Option<&str>, high: u32) -> Number {
+    number(word, text, 0..=high).unwrap_or_else(|_| (0, Err(doubtful(word, text, 0))))
+}
+
+fn doubtful(word: &str, text: Option<&str>, read: u32) -> Refused {
+    let message = match text {
+        Some(text) => format!("`{word}` wants a number; `{text}` counts as {read}"),
+        None => format!("`{word}` wants a number; without one it is {read}"),
+    };
+    Refused { finding: Finding::warning(code::NOT_A_NUMBER, message), points_at_value: true }
+}
+
+fn any_time(word: &str, text: &str) -> Result<Duration, Refused> {
+    time::parse(text).map_err(|error| bad_value(code::TIME, format!("`{word} {text}`: {error}")))
+}
+
+fn positive_time(word: &str, text: &str) -> Result<Duration, Refused> {
+    let time = any_time(word, text)?;
+    if time.is_zero() { Err(bad_value(code::TIME, format!("`{word}` cannot be 0"))) } else { Ok(time) }
+}
+
+fn one_of<'t>(word: &str, text: &'t str, known: &[&str]) -> Result<&'t str, Refused> {
+    if known.contains(&text) {
+        return Ok(text);
+    }
+    let message = format!("`{word}` takes {}, not `{text}`", known.join(" or "));
+    Err(bad_value(code::SERVER_VALUE, message))
+}
+
+/// The numbers of a `server-template`: `3` is 1 to 3, `2-4` is 2 to 4.
+pub(super) fn template_numbers(text: &str) -> Option<RangeInclusive<u32>> {
+    let (low, high) = match text.split_once('-') {
+        Some((low, high)) => (low.parse().ok()?, high.parse().ok()?),
+        None => (1, text.parse().ok()?),
+    };
+    (low >= 1 && low <= high && high - low < MAX_TEMPLATE).then_some(low..=high)
+}

@@ -1,0 +1,354 @@
+//! One line of the file: its words, with quotes, escapes and variables resolved as `HAProxy` does.
+//!
+//! The rules are those of `HAProxy`'s `parse_line()`, confirmed with its `-dC` dump: a blank ends a
+//! word, quotes may start and stop inside one, `\` escapes only a few bytes, variables count only
+//! inside `"…"`, and `#` starts a comment even in the middle of a word.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use nom::branch::alt;
+use nom::bytes::complete::{tag, take, take_while, take_while_m_n, take_while1};
+use nom::character::complete::one_of;
+use nom::combinator::{map, value};
+use nom::error::{ErrorKind, ParseError};
+use nom::sequence::{preceded, terminated};
+use nom::{IResult, Parser};
+
+use super::environment::Environment;
+use super::variable::{Variable, variable};
+use super::version::Version;
+
+/// `HAProxy`'s `MAX_LINE_ARGS`: a line with more words is refused.
+pub const MAX_WORDS: usize = 64;
+
+/// One word of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Where it is written, quotes included, as offsets in the file. The words that one
+    /// `"${NAME[*]}"` gives share a span.
+    pub span: Range<usize>,
+    /// What it means: quotes and escapes resolved, variables replaced.
+    pub bytes: Vec<u8>,
+}
+
+impl Word {
+    /// The word as text; bytes that are no UTF-8 become U+FFFD.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
+
+    /// Whether the word is exactly this one. `HAProxy` compares keywords case-sensitively.
+    #[must_use]
+    pub fn is(&self, word: &str) -> bool {
+        self.bytes == word.as_bytes()
+    }
+}
+
+/// Why a line could not be split into words.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A quote is not closed on its line.
+    UnmatchedQuote,
+    /// `${` without its `}`.
+    UnmatchedBrace,
+    /// A variable's name starts with a byte that no name starts with.
+    VariableName,
+    /// `\x` without two hexadecimal digits.
+    Hexadecimal,
+    /// `${NAME[` without `*]}`.
+    WordExpansion,
+    /// More than [`MAX_WORDS`] words.
+    TooManyWords,
+}
+
+/// The words of a line, and what is no word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// The words.
+    pub words: Vec<Word>,
+    /// From `#` to the end of the line.
+    pub comment: Option<Range<usize>>,
+    /// What stands after a carriage return in the middle of the line: `HAProxy` does not read it.
+    pub unread: Option<Range<usize>>,
+}
+
+/// What a variable in a line may mean.
+pub struct Surroundings<'a> {
+    /// The variables as they are at this line, and the version.
+    pub environment: &'a Environment,
+    /// `$.FILE`.
+    pub file: &'a str,
+    /// `$.LINE`, from 1.
+    pub line: u32,
+    /// `$.SECTION`: the section's name, or its keyword if it has none.
+    pub section: &'a str,
+}
+
+/// The parsers' error: where, and what if it is fatal. Without a fault another alternative is tried.
+#[derive(Debug)]
+pub(super) struct Broken<'a> {
+    pub rest: &'a [u8],
+    pub fault: Option<Fault>,
+}
+
+impl<'a> ParseError<&'a [u8]> for Broken<'a> {
+    fn from_error_kind(rest: &'a [u8], _: ErrorKind) -> Self {
+        Self { rest, fault: None }
+    }
+
+    fn append(_: &'a [u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+pub(super) type Parsed<'a, T> = IResult<&'a [u8], T, Broken<'a>>;
+
+/// Stops the line with a fault at `rest`.
+pub(super) fn fatal<T>(rest: &[u8], fault: Fault) -> Parsed<'_, T> {
+    Err(nom::Err::Failure(Broken { rest, fault: Some(fault) }))
+}
+
+/// A part of a line. A quoted text has several when it holds escapes or variables.
+#[derive(Clone, Debug)]
+enum Piece<'a> {
+    Blanks,
+    Comment,
+    /// CR or LF as a token of its own: the line ends here, whatever follows.
+    End,
+    Bytes(&'a [u8]),
+    Byte(u8),
+    DoubleQuote,
+    Variable(Variable<'a>),
+}
+
+/// C's `isspace()`.
+#[must_use]
+pub fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
+}
+
+fn is_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n' | 0)
+}
+
+fn escape(quoted: bool, input: &[u8]) -> Parsed<'_, u8> {
+    let same: &str = if quoted { " \\#'\"$" } else { " \\#'\"" };
+    let (rest, _) = tag("\\")(input)?;
+    if rest.first() == Some(&b'x') {
+        return hexadecimal(input);
+    }
+    let known: Parsed<'_, u8> = alt((
+        map(one_of(same), |c| u8::try_from(c).unwrap_or(b'\\')),
+        value(b'\n', tag("n")),
+        value(b'\r', tag("r")),
+        value(b'\t', tag("t")),
+    ))
+    .parse(rest);
+    // Any other combination is no escape: the backslash stays, and the next byte is read on its own.
+    known.or(Ok((rest, b'\\')))
+}
+
+fn hexadecimal(input: &[u8]) -> Parsed<'_, u8> {
+    let digits = take_while_m_n::<_, _, Broken>(2, 2, |b: u8| b.is_ascii_hexdigit());
+    let Ok((rest, digits)) = preceded(tag("\\x"), digits).parse(input) else {
+        return fatal(input, Fault::Hexadecimal);
+    };
+    let byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    byte.map_or_else(|| fatal(input, Fault::Hexadecimal), |byte| Ok((rest, byte)))
+}
+
+fn single_quoted(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let (rest, _) = tag("'")(input)?;
+    let inside = take_while(|b| b != b'\'' && !is_end(b));
+    terminated(inside, tag("'"))
+        .parse(rest)
+        .or_else(|_: nom::Err<Broken>| fatal(input, Fault::UnmatchedQuote))
+}
+
+/// The next part outside of `"…"`.
+fn unquoted(input: &[u8]) -> Parsed<'_, Piece<'_>> {
+    let plain = take_while1(|b| !is_blank(b) && !is_end(b) && !b"#\"'\\".contains(&b));
+    alt((
+        map(plain, Piece::Bytes),
+        value(Piece::End, one_of("\r\n\0")),
+        value(Piece::Blanks, take_while1(is_blank)),
+        value(Piece::Comment, tag("#")),
+        value(Piece::DoubleQuote, tag("\"")),
+        map(single_quoted, Piece::Bytes),
+        map(|input| escape(false, input), Piece::Byte),
+    ))
+    .parse(input)
+}
+
+/// The next part inside `"…"`.
+fn quoted(version: Version, input: &[u8]) -> Parsed<'_, Piece<'_>> {
+    let plain = take_while1(|b| !is_end(b) && !b"\"\\$".contains(&b));
+    alt((
+        map(plain, Piece::Bytes),
+        value(Piece::End, one_of("\r\n\0")),
+        value(Piece::DoubleQuote, tag("\"")),
+        map(|input| variable(version, input), Piece::Variable),
+        map(|input| escape(true, input), Piece::Byte),
+        map(take(1usize), Piece::Bytes),
+    ))
+    .parse(input)
+}
+
+struct Lexer<'a> {
+    line: &'a [u8],
+    /// Offset of the line in the file.
+    offset: usize,
+    rest: &'a [u8],
+    around: &'a Surroundings<'a>,
+    split: Split,
+    word: Option<Started>,
+    /// What is left from the `"` that is open.
+    quote: Option<&'a [u8]>,
+}
+
+/// A word that has begun.
+struct Started {
+    at: usize,
+    bytes: Vec<u8>,
+    /// Holds a `${NAME[*]}` of an unset variable: from 3.3 on that alone is no word.
+    vanishes: bool,
+}
+
+/// Splits a line, without its line feed, into words. `offset` is where the line starts in its file.
+///
+/// # Errors
+/// The fault and the bytes it is about, as offsets in the file.
+pub fn split(line: &[u8], offset: usize, around: &Surroundings<'_>) -> Result<Split, (Fault, Range<usize>)> {
+    let rest = line.trim_ascii_start_blanks();
+    let lexer = Lexer { line, offset, rest, around, split: Split::default(), word: None, quote: None };
+    lexer.run().map_err(|broken| {
+        let at = offset + line.len() - broken.rest.len();
+        let end = if broken.rest.is_empty() { at } else { at + 1 };
+        (broken.fault.unwrap_or(Fault::UnmatchedQuote), at..end)
+    })
+}
+
+trait Blanks {
+    fn trim_ascii_start_blanks(&self) -> &Self;
+}
+
+impl Blanks for [u8] {
+    fn trim_ascii_start_blanks(&self) -> &Self {
+        let blanks = self.iter().take_while(|b| is_blank(**b)).count();
+        &self[blanks..]
+    }
+}
+
+impl<'a> Lexer<'a> {
+    fn run(mut self) -> Result<Split, Broken<'a>> {
+        while !self.rest.is_empty() {
+            let at = self.rest;
+            let parsed = match self.quote {
+                Some(_) => quoted(self.around.environment.version, at),
+                None => unquoted(at),
+            };
+            let (rest, piece) = parsed.map_err(|error| match error {
+                nom::Err::Error(broken) | nom::Err::Failure(broken) => broken,
+                nom::Err::Incomplete(_) => Broken { rest: at, fault: None },
+            })?;
+            self.rest = rest;
+            match piece {
+                Piece::Blanks => self.end_word(at)?,
+                Piece::Comment => {
+                    self.split.comment = Some(self.offset_of(at)..self.offset + self.line.len());
+                    return self.finish(at);
+                }
+                Piece::End => {
+                    if !rest.is_empty() {
+                        self.split.unread = Some(self.offset_of(at)..self.offset + self.line.len());
+                    }
+                    return self.finish(at);
+                }
+                Piece::Bytes(bytes) => self.word(at).bytes.extend_from_slice(bytes),
+                Piece::Byte(byte) => self.word(at).bytes.push(byte),
+                Piece::DoubleQuote => {
+                    self.word(at);
+                    self.quote = if self.quote.is_some() { None } else { Some(at) };
+                }
+                Piece::Variable(variable) => self.expand(&variable, at)?,
+            }
+        }
+        let end = self.rest;
+        self.finish(end)
+    }
+
+    fn finish(mut self, at: &'a [u8]) -> Result<Split, Broken<'a>> {
+        if let Some(rest) = self.quote {
+            return Err(Broken { rest, fault: Some(Fault::UnmatchedQuote) });
+        }
+        self.end_word(at)?;
+        Ok(self.split)
+    }
+
+    fn offset_of(&self, at: &[u8]) -> usize {
+        self.offset + self.line.len() - at.len()
+    }
+
+    /// The word that goes on at `at`, or starts there.
+    fn word(&mut self, at: &[u8]) -> &mut Started {
+        let at = self.offset_of(at);
+        self.word.get_or_insert(Started { at, bytes: Vec::new(), vanishes: false })
+    }
+
+    fn end_word(&mut self, at: &'a [u8]) -> Result<(), Broken<'a>> {
+        let Some(Started { at: start, mut bytes, vanishes }) = self.word.take() else { return Ok(()) };
+        if vanishes && bytes.is_empty() {
+            return Ok(());
+        }
+        // HAProxy hands words on as C strings, so one that holds `\x00` ends there.
+        if let Some(nul) = bytes.iter().position(|b| *b == 0) {
+            bytes.truncate(nul);
+        }
+        if self.split.words.len() == MAX_WORDS {
+            let rest = &self.line[start - self.offset..];
+            return Err(Broken { rest, fault: Some(Fault::TooManyWords) });
+        }
+        let end = self.offset_of(at);
+        self.split.words.push(Word { span: start..end, bytes });
+        Ok(())
+    }
+
+    fn expand(&mut self, variable: &Variable<'a>, at: &'a [u8]) -> Result<(), Broken<'a>> {
+        self.word(at);
+        let Some(text) = variable.value(self.around) else {
+            self.unset(variable, at);
+            return Ok(());
+        };
+        if !variable.splits {
+            self.word(at).bytes.extend_from_slice(&text);
+            return Ok(());
+        }
+        // Each run of blanks in the value ends a word, so a leading run gives an empty one: HAProxy does that.
+        let mut text: &[u8] = &text;
+        while let Some(blank) = text.iter().position(|b| is_blank(*b)) {
+            let start = self.word(at).at;
+            self.word(at).bytes.extend_from_slice(&text[..blank]);
+            let quote_end = self.rest;
+            self.end_word(quote_end)?;
+            self.word = Some(Started { at: start, bytes: Vec::new(), vanishes: false });
+            text = text[blank..].trim_ascii_start_blanks();
+        }
+        self.word(at).bytes.extend_from_slice(text);
+        Ok(())
+    }
+
+    /// An unset variable is an empty text, but 2.9 to 3.2 also swallow the closing quote and the blanks after it.
+    fn unset(&mut self, variable: &Variable<'_>, at: &'a [u8]) {
+        let version = self.around.environment.version;
+        if version >= Version::new(3, 3) {
+            self.word(at).vanishes |= variable.splits;
+        } else if version >= Version::new(2, 9)
+            && let [b'"', rest @ ..] = self.rest
+        {
+            self.rest = rest.trim_ascii_start_blanks();
+            self.quote = None;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The `HAProxy` version that a configuration is read as.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A branch of `HAProxy`: `2.6`, `3.0`. What a line means differs between branches, not inside one.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// The first number.
+    pub major: u16,
+    /// The second number.
+    pub minor: u16,
+}
+
+impl Version {
+    /// Names a branch.
+    #[must_use]
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self { major, minor }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Why a text is no [`Version`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is not a version of HAProxy: write MAJOR.MINOR, for example 2.6")]
+pub struct NotAVersion(pub String);
+
+impl FromStr for Version {
+    type Err = NotAVersion;
+
+    /// Reads `2.6` and everything that `haproxy -v` prints after it: `2.6.12-1+deb12u4`, `3.5-dev5`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = || NotAVersion(text.to_owned());
+        let (major, rest) = text.split_once('.').ok_or_else(fail)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (minor, rest) = rest.split_at(digits);
+        if !rest.is_empty() && !rest.starts_with(['.', '-', '+', '~']) {
+            return Err(fail());
+        }
+        Ok(Self { major: major.parse().map_err(|_| fail())?, minor: minor.parse().map_err(|_| fail())? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distribution_s_version_is_its_branch() {
+        for (text, branch) in
+            [("2.6", "2.6"), ("2.6.12-1+deb12u4", "2.6"), ("3.5-dev5", "3.5"), ("3.0.11", "3.0")]
+        {
+            assert_eq!(text.parse::<Version>().unwrap().to_string(), branch);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_version() {
+        for text in ["", "2", "2.", ".6", "2.6x", "two.six", "99999999.1"] {
+            assert_eq!(text.parse::<Version>(), Err(NotAVersion(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn branches_are_ordered_by_number() {
+        assert!(Version::new(2, 10) > Version::new(2, 9) && Version::new(3, 0) > Version::new(2, 10));
+    }
+}

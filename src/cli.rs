@@ -1,0 +1,177 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ids::ServerId;
+use crate::image::ImageReference;
+use crate::plan::{OnDrainTimeout, OnFailure};
+use crate::settings::Span;
+
+/// Replaces Docker containers behind HAProxy without losing a request.
+///
+/// drainswap reads haproxy.cfg, finds the container behind every server line, and one server at a time: drains
+/// it, waits until its last session has ended, replaces the container, proves that the new one answers, and puts
+/// the server back.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Start with `drainswap status`. It only looks.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What goes with every command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Globals {
+    /// haproxy.cfg, or a directory of .cfg files; again for more, in HAProxy's order
+    /// [default: /etc/haproxy/haproxy.cfg]
+    #[arg(
+        short = 'f',
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "DRAINSWAP_HAPROXY_CONFIG",
+        value_delimiter = ','
+    )]
+    pub haproxy_config: Vec<PathBuf>,
+    /// HAProxy's runtime socket: a path or host:port [default: the `stats socket … level admin` of haproxy.cfg]
+    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_SOCKET")]
+    pub socket: Option<String>,
+    /// The container engine [default: $DOCKER_HOST, then unix:///var/run/docker.sock]
+    #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER")]
+    pub docker: Option<String>,
+    /// The settings file [default: /etc/drainswap/drainswap.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_SETTINGS")]
+    pub settings: Option<PathBuf>,
+    /// Where locks and journals are kept [default: /var/lib/drainswap]
+    #[arg(long, global = true, value_name = "DIR", env = "DRAINSWAP_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// What goes to stdout; everything for people goes to stderr
+    #[arg(short, long, global = true, value_enum, default_value_t, env = "DRAINSWAP_OUTPUT")]
+    pub output: Output,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, env = "DRAINSWAP_QUIET")]
+    pub quiet: bool,
+    /// Say more of what is done; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The form of the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// `status` and `plan` print one object; a run prints one event a line and ends with its outcome.
+    Json,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every server: its state, its sessions, its container and image, whether it answers
+    Status {
+        /// Only these backends
+        #[arg(value_name = "BACKEND")]
+        backends: Vec<String>,
+    },
+    /// Show what deploy would do, step by step, each with its cause and where traffic goes meanwhile
+    Plan {
+        #[command(flatten)]
+        goal: DeployGoal,
+        #[command(flatten)]
+        policy: PolicyFlags,
+        /// Exit with 20 when there is something to do
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Replace the containers of a backend, one server at a time
+    #[command(after_help = "Example: drainswap deploy mobile --image registry.example.org/mobile:v2")]
+    Deploy {
+        #[command(flatten)]
+        goal: DeployGoal,
+        #[command(flatten)]
+        policy: PolicyFlags,
+    },
+    /// Go back to what ran before the last deploy, the same careful way
+    ///
+    /// Where the last run was not finished (it was killed), what it had begun is taken back.
+    Rollback {
+        /// The backend
+        backend: String,
+        #[command(flatten)]
+        policy: PolicyFlags,
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take a server out of the balance; persistent clients still reach it
+    Drain(Move),
+    /// Take a server out altogether; its health checks stop
+    Maint(Move),
+    /// Put a server back in service
+    Ready(Move),
+}
+
+/// What to deploy.
+#[derive(Args, Debug)]
+pub struct DeployGoal {
+    /// The backend
+    pub backend: String,
+    /// The image, by tag or digest
+    #[arg(long, value_name = "REF", env = "DRAINSWAP_IMAGE")]
+    pub image: ImageReference,
+}
+
+/// The limits and choices of a run.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PolicyFlags {
+    /// The least number of servers, per backend, that must be serving at any moment [default: 1]
+    #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
+    pub floor: Option<usize>,
+    /// How long the sessions of a server may take to end [default: 5m]
+    #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
+    pub drain_timeout: Option<Span>,
+    /// What happens when they take longer: put the server back and roll back, or cut them [default: fail]
+    #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_DRAIN_TIMEOUT")]
+    pub on_drain_timeout: Option<OnDrainTimeout>,
+    /// How long a new container may take until it answers [default: 60s]
+    #[arg(long, value_name = "TIME", env = "DRAINSWAP_READY_TIMEOUT")]
+    pub ready_timeout: Option<Span>,
+    /// What happens to the servers already replaced when a later one fails [default: rollback]
+    #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_FAILURE")]
+    pub on_failure: Option<OnFailure>,
+}
+
+/// A single move of a single server, for a person.
+#[derive(Args, Debug)]
+pub struct Move {
+    /// The server, as BACKEND/SERVER
+    pub server: ServerId,
+    /// Wait: until its last session has ended, or, for ready, until HAProxy has it up
+    #[arg(long)]
+    pub wait: bool,
+    /// Refuse when fewer servers of the backend would be serving; 0 lets the last one go [default: 1]
+    #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
+    pub floor: Option<usize>,
+    /// How long --wait waits [default: 5m]
+    #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
+    pub drain_timeout: Option<Span>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

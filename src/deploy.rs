@@ -1,0 +1,307 @@
+//! Works a plan off: effects through the ports, one lane after the other, each step journaled.
+//!
+//! What to do was decided in the plan. What is decided here is only whether a step succeeded, and how
+//! far to take back what did not.
+
+mod failure;
+mod recovery;
+mod step;
+pub mod wait;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use failure::Failure;
+
+use crate::event::{Event, Fact, Timing, VERSION};
+use crate::ids::{ContainerId, ServerId};
+use crate::journal::{self, Record, Run};
+use crate::outcome::Outcome;
+use crate::plan::undo::Care;
+use crate::plan::{OnFailure, Plan, Step};
+use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+
+/// The world that a run works on.
+#[derive(Debug)]
+pub struct World<L, E, P, C> {
+    /// The load balancer.
+    pub load_balancer: L,
+    /// The engine.
+    pub engine: E,
+    /// Who asks servers whether they serve.
+    pub prober: P,
+    /// What time it is.
+    pub clock: C,
+}
+
+/// How a run is asked to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Cancelled by the first request: stop at the next safe point. A drain is given up at once; a
+    /// container that has been stopped is seen through to its successor.
+    pub asked: CancellationToken,
+    /// Cancelled by the second: take back what is under way, now.
+    pub now: CancellationToken,
+}
+
+/// Where facts go. A listener that fails keeps it to itself: it never stops a run.
+pub trait Listener {
+    /// Takes a fact.
+    fn hear(&mut self, event: &Event);
+}
+
+/// What ended a run before any server left rotation. What it had created is removed again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct Untouched(#[from] pub Failure);
+
+/// One run of one plan.
+pub struct Deploy<'a, L, E, P, C, J> {
+    plan: &'a Plan,
+    world: &'a World<L, E, P, C>,
+    journal: &'a mut J,
+    stop: Stop,
+    listener: &'a mut dyn Listener,
+    created: BTreeMap<usize, ContainerId>,
+    begun: BTreeMap<usize, Vec<Step>>,
+    /// Sessions since `HAProxy` started, of the lane's servers, right before they were made ready.
+    sessions_before_ready: BTreeMap<ServerId, u64>,
+    timing: Timing,
+    left_rotation: Option<Instant>,
+}
+
+impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'a, L, E, P, C, J> {
+    /// A run that has not begun.
+    pub fn new(
+        plan: &'a Plan,
+        world: &'a World<L, E, P, C>,
+        journal: &'a mut J,
+        stop: Stop,
+        listener: &'a mut dyn Listener,
+    ) -> Self {
+        Self {
+            plan,
+            world,
+            journal,
+            stop,
+            listener,
+            created: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            sessions_before_ready: BTreeMap::new(),
+            timing: Timing::default(),
+            left_rotation: None,
+        }
+    }
+
+    /// Does what the plan says, and takes it back where that fails.
+    ///
+    /// # Errors
+    /// Only what ended the run before any server left rotation.
+    pub async fn run(mut self) -> Result<Outcome, Untouched> {
+        let started = Instant::now();
+        let plan = self.plan;
+        let opened = Record::Opened {
+            version: journal::VERSION,
+            pid: std::process::id(),
+            plan: Box::new(plan.clone()),
+        };
+        self.journal.append(&opened).await.map_err(Failure::from)?;
+        self.tell(Fact::RunStarted {
+            backend: plan.backend.clone(),
+            purpose: plan.purpose,
+            lanes: plan.lanes.iter().map(crate::plan::Lane::ids).collect(),
+            images: plan.images.clone(),
+        });
+        for message in &plan.warnings {
+            self.tell(Fact::Warned { message: message.clone() });
+        }
+        let result = match self.prepare().await {
+            Ok(()) => self.lanes().await,
+            Err(failure) => Err(failure),
+        };
+        match result {
+            Ok(outcome) => {
+                self.close(&outcome, started).await;
+                Ok(outcome)
+            }
+            Err(failure) => {
+                self.discard_from(0).await;
+                let outcome = match failure {
+                    Failure::Stopped => self.cancelled(0),
+                    _ => Outcome::Refused { reason: failure.to_string() },
+                };
+                self.close(&outcome, started).await;
+                if failure == Failure::Stopped { Ok(outcome) } else { Err(Untouched(failure)) }
+            }
+        }
+    }
+
+    /// Takes an unfinished run back: every lane that it had begun, the last one first. A run that was
+    /// removing old containers had succeeded with those lanes, and is finished instead.
+    pub async fn take_back(mut self, unfinished: &Run) -> Outcome {
+        let started = Instant::now();
+        self.created.clone_from(&unfinished.created);
+        self.begun.clone_from(&unfinished.begun);
+        let lanes = self.plan.lanes.len();
+        let removing = self.begun.values().flatten().any(|step| *step == Step::Remove);
+        let outcome = if removing {
+            let reached = (0..lanes).find(|lane| !self.is_through(*lane)).unwrap_or(lanes);
+            self.give_up(reached).await
+        } else {
+            let reason = format!("run {} was not finished", self.plan.run);
+            self.roll_back(&(0..lanes).rev().collect::<Vec<_>>(), reason, Vec::new()).await
+        };
+        self.close(&outcome, started).await;
+        outcome
+    }
+
+    /// Everything that can be done while every server is still in rotation.
+    async fn prepare(&mut self) -> Result<(), Failure> {
+        for image in &self.plan.images {
+            self.check_stop()?;
+            self.pull(image).await?;
+        }
+        for (index, lane) in self.plan.lanes.iter().enumerate() {
+            self.check_stop()?;
+            if lane.steps.contains(&Step::Create) {
+                self.step(index, Step::Create).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Works the lanes off. An error means that the very first one ended before its servers left rotation.
+    async fn lanes(&mut self) -> Result<Outcome, Failure> {
+        let plan = self.plan;
+        for index in 0..plan.lanes.len() {
+            let Err(failure) = self.lane(index).await else { continue };
+            let untouched = !self.traffic_touched(index);
+            if untouched && index == 0 {
+                return Err(failure);
+            }
+            if failure == Failure::Stopped && untouched {
+                return Ok(self.give_up(index).await);
+            }
+            let servers = plan.lanes[index].ids();
+            self.tell(Fact::UndoStarted { servers: servers.clone() });
+            if let Err(error) = self.undo_lane(index, Care::Failed).await {
+                return Ok(self.stuck(failure.to_string(), &[(index, error)]).await);
+            }
+            self.tell(Fact::Undone { servers });
+            if failure == Failure::Stopped {
+                return Ok(self.give_up(index).await);
+            }
+            // After a reload nobody can say what the old process still holds of the servers that serve.
+            let keep =
+                plan.policy.on_failure == OnFailure::Stop || matches!(failure, Failure::Reloaded { .. });
+            let replaced: Vec<usize> = (0..index).rev().collect();
+            if !keep {
+                return Ok(self.roll_back(&replaced, failure.to_string(), vec![index]).await);
+            }
+            self.discard_from(index + 1).await;
+            self.remove_old(0..index).await;
+            return Ok(self.rolled_back(failure.to_string(), &[index], &replaced));
+        }
+        self.remove_old(0..plan.lanes.len()).await;
+        Ok(Outcome::Deployed { lanes: plan.lanes.len() })
+    }
+
+    /// All steps of a lane from rotation to rotation.
+    async fn lane(&mut self, index: usize) -> Result<(), Failure> {
+        let lane = &self.plan.lanes[index];
+        self.check_stop()?;
+        self.timing = Timing::default();
+        self.left_rotation = None;
+        self.tell(Fact::LaneStarted {
+            lane: index + 1,
+            of: self.plan.lanes.len(),
+            servers: lane.ids(),
+            role: lane.role,
+            cause: lane.cause.clone(),
+            forecasts: lane.forecasts.clone(),
+        });
+        for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
+            if let Err(failure) = self.step(index, *step).await {
+                if failure != Failure::Stopped {
+                    let log = self.log_of_new(index).await;
+                    let reason = failure.to_string();
+                    self.tell(Fact::StepFailed { servers: lane.ids(), step: *step, reason, log });
+                }
+                return Err(failure);
+            }
+        }
+        self.tell(Fact::LaneFinished { servers: lane.ids(), timing: self.timing });
+        Ok(())
+    }
+
+    /// One step: a record, the effect, a record.
+    async fn step(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        let at = self.world.clock.now();
+        self.journal.append(&Record::Begun { at, lane, step }).await?;
+        self.begun.entry(lane).or_default().push(step);
+        self.effect(lane, step).await?;
+        let at = self.world.clock.now();
+        self.journal.append(&Record::Done { at, lane, step }).await?;
+        Ok(())
+    }
+
+    /// Whether the lane's new container serves.
+    fn is_through(&self, lane: usize) -> bool {
+        self.begun.get(&lane).is_some_and(|begun| begun.contains(&Step::Confirm))
+    }
+
+    fn traffic_touched(&self, lane: usize) -> bool {
+        let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
+        begun.iter().any(|step| !matches!(step, Step::Create | Step::Verify | Step::Prove))
+    }
+
+    /// Ends at a safe point, before lane `next`: what is replaced stays, the rest stays as it was.
+    async fn give_up(&mut self, next: usize) -> Outcome {
+        self.discard_from(next).await;
+        self.remove_old(0..next).await;
+        self.cancelled(next)
+    }
+
+    fn cancelled(&self, next: usize) -> Outcome {
+        let names = |lanes: &[crate::plan::Lane]| lanes.iter().flat_map(crate::plan::Lane::ids).collect();
+        let (replaced, remaining) = self.plan.lanes.split_at(next);
+        Outcome::Cancelled { replaced: names(replaced), remaining: names(remaining) }
+    }
+
+    /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
+    /// is only disk space.
+    async fn remove_old(&mut self, lanes: std::ops::Range<usize>) {
+        for lane in lanes.filter(|lane| self.plan.lanes[*lane].steps.contains(&Step::Remove)) {
+            if let Err(error) = self.step(lane, Step::Remove).await {
+                self.tell(Fact::Warned { message: format!("the old container was not removed: {error}") });
+            }
+        }
+    }
+
+    fn check_stop(&self) -> Result<(), Failure> {
+        if self.stop.asked.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) }
+    }
+
+    async fn close(&mut self, outcome: &Outcome, started: Instant) {
+        let at = self.world.clock.now();
+        if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
+            self.tell(Fact::Warned {
+                message: format!("the run ended, and its journal does not say so: {error}"),
+            });
+        }
+        self.tell(Fact::RunEnded { outcome: outcome.clone(), took_ms: millis(started) });
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        let at: Timestamp = self.world.clock.now();
+        self.listener.hear(&Event { version: VERSION, at, run: self.plan.run.clone(), fact });
+    }
+}
+
+/// Whole milliseconds since a moment.
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,88 @@
+//! Why a step failed.
+
+use std::time::Duration;
+
+use crate::ids::ServerId;
+use crate::observation::AdminState;
+use crate::plan::refusal::Refusal;
+use crate::ports::{EngineError, JournalError, LoadBalancerError};
+
+/// Why a step failed. The container's log is gathered beside it, by whoever reports it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The load balancer.
+    #[error(transparent)]
+    LoadBalancer(#[from] LoadBalancerError),
+    /// The engine or a registry.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A record could not be made durable.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A guard that held when the plan was made does not hold any more.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Sessions did not end in time.
+    #[error(
+        "{sessions} {} not ended within {} s (--drain-timeout); wait longer, or cut them with --on-drain-timeout force",
+        if *.sessions == 1 { "session had" } else { "sessions had" },
+        .limit.as_secs_f32()
+    )]
+    DrainTimedOut {
+        /// How many were left.
+        sessions: u64,
+        /// The limit.
+        limit: Duration,
+    },
+    /// `HAProxy` was reloaded: its old process may hold sessions that cannot be seen from here.
+    #[error(
+        "HAProxy was reloaded meanwhile (process {was} is now {is}): what its old process still holds cannot be counted. Deploy again when it has left"
+    )]
+    Reloaded {
+        /// The process that the plan was made for.
+        was: u32,
+        /// The process that answers now.
+        is: u32,
+    },
+    /// Somebody else set the server's state meanwhile.
+    #[error("somebody set {server} to {found} meanwhile")]
+    TakenOver {
+        /// Which server.
+        server: ServerId,
+        /// The state that it was found in.
+        found: AdminState,
+    },
+    /// The new container ended.
+    #[error("the container ended with code {exit_code}{}", if *.out_of_memory { ", for want of memory" } else { "" })]
+    Died {
+        /// Its exit code.
+        exit_code: i64,
+        /// Whether the kernel ended it.
+        out_of_memory: bool,
+    },
+    /// The new container did not answer in time.
+    #[error("the container did not answer within {} s (--ready-timeout); its last answer: {last_answer}", .limit.as_secs_f32())]
+    NeverReady {
+        /// The limit.
+        limit: Duration,
+        /// What it answered last.
+        last_answer: String,
+    },
+    /// The container answered, was put in service, and then did not answer any more.
+    #[error("the container answered, was put in service, and then failed: {answer}")]
+    FellSilent {
+        /// What it answered.
+        answer: String,
+    },
+    /// `HAProxy` does not have the server up.
+    #[error("HAProxy does not have {server} up: {status}")]
+    NotUp {
+        /// Which server.
+        server: ServerId,
+        /// `HAProxy`'s word for it.
+        status: String,
+    },
+    /// Somebody asked the run to stop.
+    #[error("asked to stop")]
+    Stopped,
+}

@@ -1,0 +1,82 @@
+//! The only place that sleeps: look again and again until it is so, a limit passes, or somebody says stop.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited<T> {
+    /// It is so.
+    Done(T),
+    /// The limit passed first.
+    TimedOut,
+    /// Somebody said stop first.
+    Stopped,
+}
+
+/// Looks every `every`, starting now, until `look` finds something, fails, `limit` has passed, or
+/// `stop` is cancelled. A look under way when the limit passes is given up.
+pub async fn until<T, E>(
+    every: Duration,
+    limit: Duration,
+    stop: &CancellationToken,
+    mut look: impl AsyncFnMut() -> Result<Option<T>, E>,
+) -> Result<Waited<T>, E> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match timeout_at(deadline, look()).await {
+            Ok(Ok(Some(found))) => return Ok(Waited::Done(found)),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_elapsed) => return Ok(Waited::TimedOut),
+        }
+        if Instant::now() + every >= deadline {
+            return Ok(Waited::TimedOut);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(Waited::Stopped),
+            () = sleep(every) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(20);
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_looks_at_once_and_then_every_tick() {
+        let start = Instant::now();
+        let mut looks = 0;
+        let stop = CancellationToken::new();
+        let waited = until(TICK, LIMIT, &stop, async || {
+            looks += 1;
+            Ok::<_, ()>((looks == 3).then_some(looks))
+        });
+        assert_eq!(waited.await, Ok(Waited::Done(3)));
+        assert_eq!(start.elapsed(), TICK * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_hangs_is_given_up_at_the_limit() {
+        let start = Instant::now();
+        let hang = async || std::future::pending::<Result<Option<()>, ()>>().await;
+        assert_eq!(until(TICK, LIMIT, &CancellationToken::new(), hang).await, Ok(Waited::TimedOut));
+        assert_eq!(start.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stop_ends_it_between_two_looks() {
+        let stop = CancellationToken::new();
+        let look = async || {
+            stop.cancel();
+            Ok::<Option<()>, ()>(None)
+        };
+        assert_eq!(until(TICK, LIMIT, &stop, look).await, Ok(Waited::Stopped));
+    }
+}

@@ -1,0 +1,209 @@
+//! Why a command ended without a run: what, where, and what to do next.
+
+use crate::adapters::config_files::Unreadable;
+use crate::adapters::haproxy::socket::NotASocketAddress;
+use crate::adapters::http_probe::NoProber;
+use crate::adapters::journal_file::{HistoryError, LockError};
+use crate::deploy::{Failure, Untouched};
+use crate::exit::Exit;
+use crate::ids::ServerId;
+use crate::plan::refusal::Refusal;
+use crate::ports::{EngineError, JournalError, LoadBalancerError};
+use crate::settings::SettingsError;
+
+/// Why a command ended without a run. Nothing was touched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// drainswap.toml.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// haproxy.cfg cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// haproxy.cfg is wrong; each problem with its line and a caret.
+    #[error("the configuration has {} that HAProxy would not start with\n{}", counted(.problems.len(), "problem"), .problems.join("\n"))]
+    Configuration {
+        /// The problems, rendered.
+        problems: Vec<String>,
+    },
+    /// haproxy.cfg has no runtime socket that may set states.
+    #[error(
+        "{found}. Add `stats socket /run/haproxy/admin.sock mode 660 level admin` to the global section and reload HAProxy, or give the socket with --socket"
+    )]
+    NoAdminSocket {
+        /// What was found instead.
+        found: String,
+    },
+    /// `--socket` is not understood.
+    #[error(transparent)]
+    Socket(#[from] NotASocketAddress),
+    /// There is no such backend.
+    #[error("there is no backend {name}{}", suggestion(.nearest, .known))]
+    NoBackend {
+        /// What was given.
+        name: String,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// There is no such server.
+    #[error("backend {} has no server {}{}", .server.backend, .server.server, suggestion(.nearest, .known))]
+    NoServer {
+        /// What was given.
+        server: ServerId,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// The plan was refused.
+    #[error("{}", refusals(.0))]
+    Refused(Vec<Refusal>),
+    /// The load balancer.
+    #[error("{error}{}", hint(.error))]
+    LoadBalancer {
+        /// What went wrong.
+        #[from]
+        error: LoadBalancerError,
+    },
+    /// The engine or a registry.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The prober cannot be made.
+    #[error(transparent)]
+    Prober(#[from] NoProber),
+    /// The run ended before any server left rotation.
+    #[error("nothing was touched: {0}")]
+    Untouched(#[from] Untouched),
+    /// Another run holds the backend.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The journals of the backend cannot be told.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The state directory.
+    #[error("{0}. Run as root, or name a directory of your own with --state-dir")]
+    Journal(#[from] JournalError),
+    /// The last run was not finished.
+    #[error(
+        "run {run} on backend {backend} was not finished (process {pid} is gone). Its journal is {path}. `drainswap rollback {backend}` takes back what it had begun"
+    )]
+    Unfinished {
+        /// The run.
+        run: String,
+        /// The backend.
+        backend: String,
+        /// The process that ran it.
+        pid: u32,
+        /// Its journal.
+        path: String,
+    },
+    /// There is nothing to go back to.
+    #[error("there is nothing to roll back on backend {backend}: {reason}")]
+    NothingToRollBack {
+        /// The backend.
+        backend: String,
+        /// Why.
+        reason: String,
+    },
+    /// A single move did not come to its end in time.
+    #[error("{server} {what} within {} s (--drain-timeout). It stays in {state}", .seconds)]
+    MoveTimedOut {
+        /// The server.
+        server: ServerId,
+        /// What had not happened.
+        what: String,
+        /// The limit.
+        seconds: u64,
+        /// The state that it is in.
+        state: String,
+    },
+    /// A single move was interrupted.
+    #[error("stopped waiting; {server} stays in {state}")]
+    MoveStopped {
+        /// The server.
+        server: ServerId,
+        /// The state that it is in.
+        state: String,
+    },
+    /// Result or report could not be written.
+    #[error("cannot write the result: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The code that the process ends with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Settings(_)
+            | Self::Unreadable(_)
+            | Self::Configuration { .. }
+            | Self::NoAdminSocket { .. } => Exit::Configuration,
+            Self::Journal(_) | Self::History(_) | Self::Lock(LockError::Journal(_)) => Exit::Configuration,
+            Self::Socket(_) | Self::NoBackend { .. } | Self::NoServer { .. } => Exit::Usage,
+            Self::Refused(_) | Self::NothingToRollBack { .. } => Exit::Refused,
+            Self::LoadBalancer {
+                error: LoadBalancerError::NotAdmin { .. } | LoadBalancerError::NoSuchBackend { .. },
+            } => Exit::Configuration,
+            Self::LoadBalancer { .. } | Self::Engine(_) => Exit::Unreachable,
+            Self::Untouched(Untouched(failure)) => match failure {
+                Failure::Refused(_) | Failure::TakenOver { .. } | Failure::Reloaded { .. } => Exit::Refused,
+                Failure::LoadBalancer(_)
+                | Failure::Engine(_)
+                | Failure::DrainTimedOut { .. }
+                | Failure::Died { .. }
+                | Failure::NeverReady { .. }
+                | Failure::FellSilent { .. }
+                | Failure::NotUp { .. } => Exit::Unreachable,
+                Failure::Journal(_) => Exit::Configuration,
+                Failure::Stopped => Exit::Cancelled,
+            },
+            Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } => Exit::Busy,
+            Self::MoveTimedOut { .. } => Exit::Stuck,
+            Self::MoveStopped { .. } => Exit::Cancelled,
+            Self::Output(_) | Self::Prober(_) => Exit::Bug,
+        }
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn suggestion(nearest: &Option<String>, known: &[String]) -> String {
+    match nearest {
+        Some(nearest) => format!("; did you mean {nearest}?"),
+        None if known.is_empty() => "; the configuration has none".to_owned(),
+        None => format!("; there are: {}", known.join(", ")),
+    }
+}
+
+fn refusals(refusals: &[Refusal]) -> String {
+    let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    if reasons.len() == 1 {
+        format!("refused, nothing was touched: {}", reasons[0])
+    } else {
+        format!("refused, nothing was touched:\n  - {}", reasons.join("\n  - "))
+    }
+}
+
+/// What to do about a load balancer that does not do as it is told.
+fn hint(error: &LoadBalancerError) -> &'static str {
+    match error {
+        LoadBalancerError::Unreachable { .. } => {
+            ". Is HAProxy running, and may this user open the socket? Another one is named with --socket"
+        }
+        LoadBalancerError::NotAdmin { .. } => {
+            ". Write `level admin` on its `stats socket` line and reload HAProxy, or name another with --socket"
+        }
+        LoadBalancerError::NoSuchBackend { .. } => {
+            ". Reload HAProxy, or name the configuration that it runs with --haproxy-config"
+        }
+        LoadBalancerError::Refused { .. }
+        | LoadBalancerError::NotSent { .. }
+        | LoadBalancerError::NotTaken { .. }
+        | LoadBalancerError::Garbled { .. } => "",
+    }
+}

@@ -1,0 +1,238 @@
+//! What happened, as facts in the past tense, for people and machines.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{RunId, ServerId};
+use crate::image::Image;
+use crate::outcome::Outcome;
+use crate::plan::{Cause, Purpose, Step};
+use crate::topology::Role;
+use crate::topology::traffic::Forecast;
+
+/// One fact of one run. As JSON: one object, the fact's fields beside the stamp's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The form's version. It grows when a field changes its meaning or goes away.
+    pub version: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Which run.
+    pub run: RunId,
+    /// What.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// The version of [`Event`]'s form.
+pub const VERSION: u32 = 1;
+
+/// What happened. All times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Fact {
+    /// A run was opened.
+    RunStarted {
+        /// The backend.
+        backend: String,
+        /// Forward or back.
+        purpose: Purpose,
+        /// The lanes, in order: their servers.
+        lanes: Vec<Vec<ServerId>>,
+        /// The images that they get.
+        images: Vec<Image>,
+    },
+    /// Something that a person should know.
+    Warned {
+        /// What.
+        message: String,
+    },
+    /// A pull was started.
+    PullStarted {
+        /// The image.
+        image: Image,
+    },
+    /// More of an image arrived.
+    PullProgressed {
+        /// Bytes received.
+        received: u64,
+        /// Bytes expected so far.
+        expected: u64,
+    },
+    /// The image is present.
+    Pulled {
+        /// The image.
+        image: Image,
+        /// How long it took.
+        took_ms: u64,
+    },
+    /// The new container was created, stopped.
+    Created {
+        /// The lane's servers.
+        servers: Vec<ServerId>,
+        /// The new container's name.
+        container: String,
+        /// The container whose settings it has.
+        like: String,
+    },
+    /// Work on a lane began.
+    LaneStarted {
+        /// The lane's number, from 1.
+        lane: usize,
+        /// How many there are.
+        of: usize,
+        /// Its servers.
+        servers: Vec<ServerId>,
+        /// Its part.
+        role: Role,
+        /// Why.
+        cause: Cause,
+        /// Where the traffic goes meanwhile.
+        forecasts: Vec<Forecast>,
+    },
+    /// The floor holds on a fresh look, and these servers answered.
+    Verified {
+        /// The servers that will carry the traffic.
+        carriers: Vec<ServerId>,
+    },
+    /// The servers were set to drain.
+    DrainStarted {
+        /// Which.
+        servers: Vec<ServerId>,
+    },
+    /// The number of sessions in flight changed.
+    SessionsLeft {
+        /// Whose.
+        servers: Vec<ServerId>,
+        /// How many.
+        sessions: u64,
+        /// Since the drain began.
+        after_ms: u64,
+    },
+    /// Nothing is in flight, and nothing new can land.
+    Drained {
+        /// Which servers.
+        servers: Vec<ServerId>,
+        /// Since the drain began, the time for which zero had to hold included.
+        took_ms: u64,
+    },
+    /// The drain's limit passed, and the run goes on all the same, as asked.
+    DrainForced {
+        /// Which servers.
+        servers: Vec<ServerId>,
+        /// How many sessions will be cut.
+        sessions: u64,
+    },
+    /// The old container was stopped and kept.
+    ContainerKept {
+        /// Its name.
+        container: String,
+        /// Its name while it is kept.
+        as_name: String,
+        /// How long it took to stop.
+        took_ms: u64,
+    },
+    /// The new container was started.
+    ContainerStarted {
+        /// Its name.
+        container: String,
+        /// How long the engine took.
+        took_ms: u64,
+    },
+    /// The container does not answer yet, or answers something else than before.
+    NotReadyYet {
+        /// The server.
+        server: ServerId,
+        /// What came instead.
+        answer: String,
+    },
+    /// The container answers.
+    BecameReady {
+        /// The servers.
+        servers: Vec<ServerId>,
+        /// What proved it.
+        answer: String,
+        /// Since it was started.
+        took_ms: u64,
+    },
+    /// The servers were set to ready.
+    Enabled {
+        /// Which.
+        servers: Vec<ServerId>,
+    },
+    /// `HAProxy` has the servers up.
+    Confirmed {
+        /// Which.
+        servers: Vec<ServerId>,
+        /// Whether they were seen to take a request.
+        took_traffic: bool,
+    },
+    /// Work on a lane ended well.
+    LaneFinished {
+        /// Its servers.
+        servers: Vec<ServerId>,
+        /// Where the time went.
+        timing: Timing,
+    },
+    /// A step failed.
+    StepFailed {
+        /// The lane's servers.
+        servers: Vec<ServerId>,
+        /// Which step.
+        step: Step,
+        /// Why.
+        reason: String,
+        /// The container's last log lines.
+        log: Vec<String>,
+    },
+    /// Somebody asked the run to stop.
+    StopAsked {
+        /// Whether for the second time.
+        at_once: bool,
+    },
+    /// A lane is being taken back.
+    UndoStarted {
+        /// Its servers.
+        servers: Vec<ServerId>,
+    },
+    /// A lane was taken back.
+    Undone {
+        /// Its servers.
+        servers: Vec<ServerId>,
+    },
+    /// The old container of a lane was removed.
+    Removed {
+        /// Its name.
+        container: String,
+    },
+    /// The run ended.
+    RunEnded {
+        /// How.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// How long it took.
+        took_ms: u64,
+    },
+}
+
+/// Where the time went in which a lane's servers were out of rotation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// From the command that took the servers out to the reply of the one that put them back.
+    pub out_of_rotation_ms: u64,
+    /// Until the last session had ended, the time for which zero had to hold included.
+    pub drain_ms: u64,
+    /// The engine's share: stop and start.
+    pub engine_ms: u64,
+    /// From the start to the last answer that was not the wanted one.
+    pub boot_ms: u64,
+}
+
+impl Timing {
+    /// The tool's own share: what is left. The time between the last unwanted answer and the first
+    /// wanted one counts here, so this is never too small.
+    #[must_use]
+    pub fn own_ms(&self) -> u64 {
+        self.out_of_rotation_ms.saturating_sub(self.drain_ms + self.engine_ms + self.boot_ms)
+    }
+}

@@ -1,0 +1,91 @@
+//! Every exit code.
+
+use std::process::ExitCode;
+
+use crate::outcome::Outcome;
+
+/// How the process ends. Below 10, except for 0 and 1, nothing was touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// A bug in drainswap.
+    Bug = 1,
+    /// The command line names something that does not exist.
+    Usage = 2,
+    /// The configuration is wrong.
+    Configuration = 3,
+    /// A guard refused.
+    Refused = 4,
+    /// A socket, an engine or a registry cannot be reached, or refuses.
+    Unreachable = 5,
+    /// Another run holds the backend, or one was not finished.
+    Busy = 6,
+    /// It failed, and was rolled back.
+    RolledBack = 10,
+    /// A person is needed.
+    Stuck = 11,
+    /// It was asked to stop, and stopped at a safe point.
+    Cancelled = 12,
+    /// Changes are pending (`plan --exit-code`).
+    Pending = 20,
+}
+
+impl Exit {
+    /// Every code and what it says, in the README's order.
+    pub const TABLE: &[(Self, &str)] = &[
+        (Self::Done, "done, or nothing to do"),
+        (Self::Bug, "a bug in drainswap"),
+        (Self::Usage, "the command line is wrong, or names a backend or a server that does not exist"),
+        (Self::Configuration, "haproxy.cfg, drainswap.toml or the rights on them are wrong"),
+        (
+            Self::Refused,
+            "refused by a guard: the floor, a container that is not certain, a server that does not answer",
+        ),
+        (Self::Unreachable, "HAProxy's socket, the engine or the registry cannot be reached, or refuses"),
+        (Self::Busy, "another run holds the backend, or one was not finished"),
+        (Self::RolledBack, "failed, and rolled back"),
+        (Self::Stuck, "stuck: a person is needed; what is true and what to do was printed"),
+        (Self::Cancelled, "cancelled at a safe point"),
+        (Self::Pending, "changes are pending (`plan --exit-code`)"),
+    ];
+
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+impl From<&Outcome> for Exit {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Unchanged | Outcome::Deployed { .. } => Self::Done,
+            Outcome::RolledBack { .. } => Self::RolledBack,
+            Outcome::Refused { .. } => Self::Refused,
+            Outcome::Cancelled { .. } => Self::Cancelled,
+            Outcome::Stuck { .. } => Self::Stuck,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_the_table() {
+        let readme = include_str!("../README.md");
+        for (exit, meaning) in Exit::TABLE {
+            let row = format!("| {} | {meaning} |", exit.code());
+            assert!(readme.contains(&row), "README.md lacks the row {row}");
+        }
+    }
+}

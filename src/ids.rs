@@ -1,0 +1,129 @@
+//! The names and identifiers that everything else speaks in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One server line: the backend's (or listen section's) name and the server's name.
+///
+/// Prints and parses as `mobile/app1`, the form that `HAProxy`'s runtime API takes. Both
+/// parts are case-sensitive and hold only `[A-Za-z0-9_.:-]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct ServerId {
+    /// The backend that holds the server.
+    pub backend: String,
+    /// The server's name in that backend.
+    pub server: String,
+}
+
+impl ServerId {
+    /// Names a server.
+    pub fn new(backend: impl Into<String>, server: impl Into<String>) -> Self {
+        Self { backend: backend.into(), server: server.into() }
+    }
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.backend, self.server)
+    }
+}
+
+/// Why a text is no [`ServerId`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` does not name a server: write BACKEND/SERVER, for example mobile/app1")]
+pub struct NotAServerId(pub String);
+
+impl FromStr for ServerId {
+    type Err = NotAServerId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let legal = |part: &str| {
+            let letter = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+            !part.is_empty() && part.chars().all(letter)
+        };
+        match text.split_once('/') {
+            Some((backend, server)) if legal(backend) && legal(server) => Ok(Self::new(backend, server)),
+            _ => Err(NotAServerId(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for ServerId {
+    type Error = NotAServerId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ServerId> for String {
+    fn from(id: ServerId) -> Self {
+        id.to_string()
+    }
+}
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.to_owned())
+            }
+        }
+    };
+}
+
+identifier! {
+    /// An engine's identifier of a container: 64 hexadecimal digits. It survives a rename.
+    ContainerId
+}
+identifier! {
+    /// An engine's identifier of an image: `sha256:` and 64 hexadecimal digits.
+    ImageId
+}
+identifier! {
+    /// One run of a deploy: the moment it was opened, UTC, as `20261123T221500Z`.
+    RunId
+}
+
+impl ContainerId {
+    /// The first twelve digits, as `docker ps` shows them.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_id_prints_as_it_parses() {
+        let id: ServerId = "mobile/app1".parse().unwrap();
+        assert_eq!(id, ServerId::new("mobile", "app1"));
+        assert_eq!(id.to_string(), "mobile/app1");
+    }
+
+    #[test]
+    fn what_haproxy_would_not_take_as_a_name_is_refused() {
+        for bad in
+            ["", "mobile", "/app1", "mobile/", "mobile/app1;shutdown", "mobile/a b", "a/b/c", "mobile/app\n"]
+        {
+            assert_eq!(bad.parse::<ServerId>(), Err(NotAServerId(bad.to_owned())));
+        }
+    }
+}

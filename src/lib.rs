@@ -1,0 +1,39 @@
+//! drainswap replaces the Docker containers behind an `HAProxy` backend without losing a request.
+//!
+//! ```text
+//! haproxy.cfg bytes ─► cfg::Document ─► Topology ─► Plan ─► deploy ─► Event ─► reporters
+//!                      cfg::Configuration  ▲       (pure)  (effects   (facts)  progress · text · json
+//!                                          │               through
+//!                       Observation ───────┘               ports)  ─► Journal (not a reporter: it may stop a run)
+//!            (runtime socket, engine and our own probes, looked at once, stamped)
+//! ```
+//!
+//! Decide first, print what was decided, then act. Every stage is a value that prints and serialises; the
+//! next stage takes only that value.
+//!
+//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`journal`], [`event`] are pure: values in,
+//!   values out, no clock, no files, no network.
+//! - [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
+//! - [`adapters`] are the real world behind the ports; they know nothing of plan and deploy.
+//! - [`report`] sees only events. Only [`app`] knows everybody.
+
+pub mod adapters;
+pub mod app;
+pub mod cfg;
+pub mod cli;
+pub mod deploy;
+pub mod error;
+pub mod event;
+pub mod exit;
+pub mod ids;
+pub mod image;
+pub mod journal;
+pub mod observation;
+pub mod outcome;
+pub mod plan;
+pub mod ports;
+pub mod probe;
+pub mod report;
+pub mod settings;
+pub mod status;
+pub mod topology;

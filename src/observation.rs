@@ -1,0 +1,340 @@
+//! One stamped look at the world: what `HAProxy` and the container engine say, nothing derived.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ContainerId, ImageId, ServerId};
+use crate::image::{Image, ImageReference};
+
+/// Everything that a plan is decided on, taken in one look.
+#[derive(Clone, Debug, Serialize)]
+pub struct Observation {
+    /// When the look was taken.
+    pub at: Timestamp,
+    /// What the load balancer said.
+    pub load_balancer: LoadBalancerState,
+    /// Every container of the engine, running or not.
+    pub containers: Vec<Container>,
+    /// Which of the servers' addresses belong to the engine's host. A port that is published
+    /// on every address reaches only these.
+    pub host_addresses: BTreeSet<IpAddr>,
+    /// What each server answered to a probe of our own.
+    pub answers: Vec<(ServerId, Answer)>,
+}
+
+impl Observation {
+    /// What the server answered to our own probe, if it was asked.
+    #[must_use]
+    pub fn answer(&self, server: &ServerId) -> Option<&Answer> {
+        self.answers.iter().find(|(id, _)| id == server).map(|(_, answer)| answer)
+    }
+}
+
+/// One `HAProxy` process, by its runtime API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LoadBalancerState {
+    /// `show info`: `Version`, for example `2.6.12-1+deb12u4`.
+    pub version: String,
+    /// `show info`: `Pid`. It changes when `HAProxy` is reloaded.
+    pub pid: u32,
+    /// The servers of every backend that was asked for.
+    pub servers: Vec<ServerState>,
+    /// Requests that wait in a backend's own queue (`qcur` of its BACKEND line), by name.
+    pub queued: Vec<(String, u64)>,
+}
+
+impl LoadBalancerState {
+    /// The server, if `HAProxy` knows it.
+    #[must_use]
+    pub fn server(&self, id: &ServerId) -> Option<&ServerState> {
+        self.servers.iter().find(|server| server.id == *id)
+    }
+}
+
+/// One server, from `show servers state` and `show stat`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerState {
+    /// Which server.
+    pub id: ServerId,
+    /// Where its traffic goes; `None` for a unix socket or a name that is not resolved.
+    pub address: Option<SocketAddr>,
+    /// The administrative state.
+    pub admin: AdminBits,
+    /// The operational state.
+    pub operational: Operational,
+    /// The `status` column of `show stat`, for people only (`UP 1/3`, `MAINT (via b/s)`).
+    pub status: String,
+    /// What the last health check said (`L7OK`, `L4CON` …), empty without one.
+    pub check: String,
+    /// The weight in use now; 0 takes no balanced traffic.
+    pub weight: u32,
+    /// Sessions in flight now (`scur`): requests, tunnels, streams; not idle connections.
+    pub sessions: u64,
+    /// Sessions since `HAProxy` started (`stot`).
+    pub sessions_total: u64,
+}
+
+impl ServerState {
+    /// Whether the server may be given a new request now, going by what `HAProxy` says:
+    /// no drain, no maintenance, operationally up (starting counts), and a weight.
+    ///
+    /// This is `srv_willbe_usable()` of `HAProxy`'s `include/haproxy/backend.h`.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let up = matches!(self.operational, Operational::Running | Operational::Starting);
+        up && self.weight > 0 && self.admin.state() == AdminState::Ready
+    }
+}
+
+/// The administrative state as the runtime API's `set server … state` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminState {
+    /// In service.
+    Ready,
+    /// No balanced traffic; persistent clients still come, checks go on.
+    Drain,
+    /// No traffic at all, no checks.
+    Maint,
+}
+
+impl fmt::Display for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+        })
+    }
+}
+
+/// `srv_admin_state` of `show servers state`: a bit mask, printed in decimal.
+///
+/// The bits are those of `HAProxy`'s `include/haproxy/server-t.h`, the same from 2.2 on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct AdminBits(pub u32);
+
+impl AdminBits {
+    /// Forced or inherited maintenance, or an address that is not resolved. `CMAINT` (0x04)
+    /// only marks a server that is `disabled` in the configuration, and stays after `ready`.
+    const MAINT: u32 = 0x01 | 0x02 | 0x20;
+    /// Forced or inherited drain.
+    const DRAIN: u32 = 0x08 | 0x10;
+    /// Maintenance or drain that comes from a tracked server, or from name resolution:
+    /// `set server … state ready` does not end it.
+    const NOT_OURS: u32 = 0x02 | 0x10 | 0x20;
+
+    /// The state that the bits amount to.
+    #[must_use]
+    pub fn state(self) -> AdminState {
+        if self.0 & Self::MAINT != 0 {
+            AdminState::Maint
+        } else if self.0 & Self::DRAIN != 0 {
+            AdminState::Drain
+        } else {
+            AdminState::Ready
+        }
+    }
+
+    /// Whether the state comes from elsewhere (a tracked server, name resolution), so that
+    /// setting this server's own state does not change it.
+    #[must_use]
+    pub fn is_inherited(self) -> bool {
+        self.0 & Self::NOT_OURS != 0
+    }
+}
+
+/// `srv_op_state` of `show servers state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operational {
+    /// 0: down.
+    Stopped,
+    /// 1: up, in its slow start.
+    Starting,
+    /// 2: up.
+    Running,
+    /// 3: up for persistent clients only (`NOLB`).
+    Stopping,
+}
+
+/// One container, from the engine's inspection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// The engine's identifier.
+    pub id: ContainerId,
+    /// The name, without the leading slash.
+    pub name: String,
+    /// The image that it was created from, as written then.
+    pub image_reference: String,
+    /// The image that it runs.
+    pub image: ImageId,
+    /// The repository digests (`repository@sha256:…`) that the engine knows for that image.
+    pub repo_digests: Vec<String>,
+    /// Whether it runs.
+    pub state: ContainerState,
+    /// What Docker's own healthcheck says, `None` where the container has none.
+    pub health: Option<Health>,
+    /// The TCP ports that it publishes; of a stopped container, those that it would.
+    pub published: Vec<Published>,
+    /// The networks that it is attached to.
+    pub networks: Vec<Attachment>,
+    /// Whether it uses the host's network, so that it listens on the host's own addresses.
+    pub host_network: bool,
+    /// TCP ports that its image or its creator declared.
+    pub exposed: Vec<u16>,
+    /// The label `drainswap.server`: the server lines it says it serves, which overrides
+    /// every other way to find out. Several are separated by commas.
+    pub claims: Vec<String>,
+    /// What the engine does when it ends.
+    pub restart: RestartPolicy,
+    /// Started with `--rm`: it vanishes when it is stopped, and nothing could bring it back.
+    pub auto_remove: bool,
+    /// Owned by another orchestrator that would undo or fight a replacement.
+    pub owner: Option<Owner>,
+}
+
+impl Container {
+    /// The image that it runs, pinned: by its registry's digest where the engine knows one for the
+    /// repository that it was created from, else as this engine's own.
+    #[must_use]
+    pub fn running_image(&self) -> Image {
+        let reference = self.image_reference.parse::<ImageReference>().ok();
+        let digest = reference.as_ref().and_then(|reference| {
+            let known = self.repo_digests.iter().filter_map(|known| known.rsplit_once('@'));
+            let mut same = known.filter(|(repository, _)| *repository == reference.repository);
+            same.next().map(|(_, digest)| digest.to_owned())
+        });
+        match (reference, digest) {
+            (Some(reference), Some(digest)) => {
+                Image::Registry { reference: ImageReference { digest: None, ..reference }, digest }
+            }
+            (_, _) => Image::Local { reference: self.image_reference.clone(), id: self.image.clone() },
+        }
+    }
+}
+
+/// Whether a container runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerState {
+    /// Created and never started.
+    Created,
+    /// Running.
+    Running,
+    /// Running, but frozen: it answers nothing.
+    Paused,
+    /// Ended, and about to be started again by its restart policy.
+    Restarting,
+    /// Ended, being removed, or dead.
+    Stopped,
+}
+
+/// Docker's own healthcheck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// In its start period, or before its first result.
+    Starting,
+    /// The last check passed.
+    Healthy,
+    /// `Retries` checks in a row failed.
+    Unhealthy,
+}
+
+/// A published TCP port: the host's address and port, and the container's port behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The host's address; unspecified (`0.0.0.0`, `::`) means every address of the host.
+    pub ip: IpAddr,
+    /// The host's port.
+    pub port: u16,
+    /// The container's port.
+    pub container_port: u16,
+}
+
+/// A container's place in one network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The network's name.
+    pub network: String,
+    /// The container's own addresses there; none while it is stopped.
+    pub addresses: Vec<IpAddr>,
+    /// Names that reach it there.
+    pub aliases: Vec<String>,
+}
+
+/// A container's restart policy (`docker run --restart`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartPolicy {
+    /// `no`, `always`, `unless-stopped` or `on-failure`; empty means `no`.
+    pub name: String,
+    /// For `on-failure`: how often, 0 for ever.
+    pub maximum_retries: i64,
+}
+
+/// Who else thinks that a container is theirs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
+pub enum Owner {
+    /// A Swarm service: the orchestrator starts another one as soon as this stops.
+    Swarm(String),
+    /// A Compose project: its next `up` creates the container anew from its file.
+    Compose(String),
+}
+
+/// What a server answered to one probe of our own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "detail")]
+pub enum Answer {
+    /// It serves; the detail says what proved it (`GET /health → 200`).
+    Ready(String),
+    /// It does not (yet); the detail says what came instead (`connection refused`).
+    NotReady(String),
+}
+
+impl Answer {
+    /// Whether the server serves.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
+    /// What proved it, or what came instead.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Ready(detail) | Self::NotReady(detail) => detail,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_bits_are_a_mask() {
+        // The values that HAProxy was seen to print, and what each means.
+        for (bits, state) in [
+            (0, AdminState::Ready),
+            (4, AdminState::Ready),
+            (1, AdminState::Maint),
+            (5, AdminState::Maint),
+            (2, AdminState::Maint),
+            (32, AdminState::Maint),
+            (8, AdminState::Drain),
+            (12, AdminState::Drain),
+            (16, AdminState::Drain),
+            (64, AdminState::Ready),
+        ] {
+            assert_eq!(AdminBits(bits).state(), state, "{bits}");
+        }
+        assert!(AdminBits(16).is_inherited() && AdminBits(32).is_inherited() && !AdminBits(9).is_inherited());
+    }
+}

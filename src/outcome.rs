@@ -1,0 +1,116 @@
+//! How a run ended.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ServerId;
+
+/// How a run ended. Every variant says what is true now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// Everything was as wanted already.
+    Unchanged,
+    /// Every server runs the wanted image and is in service.
+    Deployed {
+        /// How many containers were replaced or put back in service.
+        lanes: usize,
+    },
+    /// Something failed; what had failed was put back.
+    RolledBack {
+        /// What failed.
+        reason: String,
+        /// Servers that keep the new container, by `--on-failure stop`.
+        kept: Vec<ServerId>,
+        /// Servers that did not serve before the run either, and are left in maint.
+        left_out: Vec<ServerId>,
+    },
+    /// It ended before any server left rotation; nothing was touched.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It was asked to stop, and stopped at a safe point: every server is in service.
+    Cancelled {
+        /// Servers that run the new container.
+        replaced: Vec<ServerId>,
+        /// Servers that still run the old one.
+        remaining: Vec<ServerId>,
+    },
+    /// Putting back failed too: a person is needed.
+    Stuck {
+        /// What failed first.
+        reason: String,
+        /// What is true of each server that could not be put back, and what to do about it.
+        servers: Vec<Stranded>,
+    },
+}
+
+/// A server that could not be put back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranded {
+    /// Which server.
+    pub server: ServerId,
+    /// What is true of it now.
+    pub truth: String,
+    /// The literal commands that bring it back, in order.
+    pub commands: Vec<String>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => {
+                f.write_str("nothing to do: every server runs the wanted image and is in service")
+            }
+            Self::Deployed { lanes: 1 } => {
+                f.write_str("done: 1 container replaced, every server is in service")
+            }
+            Self::Deployed { lanes } => {
+                write!(f, "done: {lanes} containers replaced, every server is in service")
+            }
+            Self::RolledBack { kept, left_out, .. } => {
+                if kept.is_empty() {
+                    f.write_str("failed and rolled back: the old containers serve as before")?;
+                } else {
+                    write!(
+                        f,
+                        "failed: the failed server is put back, {} keep the new container",
+                        list(kept)
+                    )?;
+                }
+                if !left_out.is_empty() {
+                    write!(f, "; {} did not serve before either and stays in maint", list(left_out))?;
+                }
+                Ok(())
+            }
+            Self::Refused { reason } => write!(f, "refused, nothing was touched: {reason}"),
+            Self::Cancelled { replaced, remaining } if replaced.is_empty() => {
+                write!(f, "cancelled: every server is in service, {} unchanged", list(remaining))
+            }
+            Self::Cancelled { replaced, remaining } => write!(
+                f,
+                "cancelled: every server is in service; {} replaced, {} not. Deploy again to finish, or roll back",
+                list(replaced),
+                list(remaining)
+            ),
+            Self::Stuck { servers, .. } => {
+                f.write_str("STUCK, a person is needed")?;
+                for stranded in servers {
+                    write!(f, "\n  {}: {}", stranded.server, stranded.truth)?;
+                    for command in &stranded.commands {
+                        write!(f, "\n      {command}")?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `mobile/app1, mobile/app2`.
+#[must_use]
+pub fn list(servers: &[ServerId]) -> String {
+    servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

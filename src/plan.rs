@@ -1,0 +1,289 @@
+//! What will be done, decided before anything is: lanes of steps, each with its cause and forecast.
+
+pub mod build;
+pub mod floor;
+pub mod refusal;
+pub mod text;
+pub mod undo;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{RunId, ServerId};
+use crate::image::Image;
+use crate::observation::{AdminState, Container, Published};
+use crate::probe::Probe;
+use crate::topology::Role;
+use crate::topology::matching::Aside;
+use crate::topology::traffic::{Balance, Forecast};
+
+/// What a run is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// The backend whose servers are replaced.
+    pub backend: String,
+    /// Forward or back.
+    pub purpose: Purpose,
+    /// Which image each server gets.
+    pub target: Target,
+    /// How it is done.
+    pub policy: Policy,
+}
+
+/// Whether a run goes forward or back; it decides what the next rollback returns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To an image that somebody asked for.
+    Deploy,
+    /// To what ran before the last deploy.
+    Rollback,
+}
+
+/// Which image each server gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// All get this one.
+    Everywhere(Image),
+    /// Each gets what it ran before; a server that is not named stays as it is.
+    Each(BTreeMap<ServerId, Image>),
+}
+
+impl Target {
+    fn image(&self, server: &ServerId) -> Option<&Image> {
+        match self {
+            Self::Everywhere(image) => Some(image),
+            Self::Each(images) => images.get(server),
+        }
+    }
+}
+
+/// The limits and choices of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The least number of servers, per backend, that must be serving at any moment.
+    pub floor: usize,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// What happens when it takes longer.
+    pub on_drain_timeout: OnDrainTimeout,
+    /// How long a new container may take until it answers.
+    pub ready_timeout: Duration,
+    /// What happens to the servers already replaced when a later one fails.
+    pub on_failure: OnFailure,
+}
+
+/// What happens when sessions do not end within the drain's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDrainTimeout {
+    /// The drain has failed: the server is put back, the run is rolled back.
+    Fail,
+    /// The sessions that are left are cut when the container is stopped.
+    Force,
+}
+
+/// What happens to the servers already replaced when a later one fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// They get their old containers back, as carefully as they lost them.
+    Rollback,
+    /// They keep the new ones; only the failed server is put back.
+    Stop,
+}
+
+/// Everything that a run will do. It prints and serialises; the executor takes only this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The run's identifier, from the moment of the observation.
+    pub run: RunId,
+    /// When the world was looked at.
+    pub at: Timestamp,
+    /// The backend.
+    pub backend: String,
+    /// Forward or back.
+    pub purpose: Purpose,
+    /// The process that the plan was made for; a change of it is a reload.
+    pub haproxy_pid: u32,
+    /// The limits and choices.
+    pub policy: Policy,
+    /// The images that must be present before anything is created, each once.
+    pub images: Vec<Image>,
+    /// Where the traffic of every backend that is touched goes, and by what rule.
+    pub balances: Vec<Balance>,
+    /// How to probe the servers that will carry the traffic.
+    pub probes: Vec<(ServerId, Probe)>,
+    /// One lane a replica, in the order in which they are worked off, one at a time.
+    pub lanes: Vec<Lane>,
+    /// The servers that run the wanted image already.
+    pub unchanged: Vec<ServerId>,
+    /// What a person should know and the run does not stop for.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Every backend that the plan touches.
+    #[must_use]
+    pub fn backends(&self) -> Vec<String> {
+        self.balances.iter().map(|balance| balance.backend.clone()).collect()
+    }
+
+    /// How to probe a server.
+    #[must_use]
+    pub fn probe(&self, server: &ServerId) -> Option<&Probe> {
+        self.probes.iter().find(|(id, _)| id == server).map(|(_, probe)| probe)
+    }
+}
+
+/// The work on one replica: one container and every server line that reaches it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// The server lines; the first is of the backend that was asked for.
+    pub servers: Vec<LaneServer>,
+    /// Primary if any of its lines is one.
+    pub role: Role,
+    /// Why it is worked on.
+    pub cause: Cause,
+    /// What is replaced by what; `None` where the server is only put back in service.
+    pub replacement: Option<Replacement>,
+    /// Where the traffic goes meanwhile, in each backend.
+    pub forecasts: Vec<Forecast>,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+}
+
+impl Lane {
+    /// The server by whose name the lane is spoken of.
+    #[must_use]
+    pub fn name(&self) -> &ServerId {
+        &self.servers[0].id
+    }
+
+    /// Its servers.
+    #[must_use]
+    pub fn ids(&self) -> Vec<ServerId> {
+        self.servers.iter().map(|server| server.id.clone()).collect()
+    }
+
+    /// Its servers, as a set.
+    #[must_use]
+    pub fn id_set(&self) -> BTreeSet<ServerId> {
+        self.servers.iter().map(|server| server.id.clone()).collect()
+    }
+}
+
+/// A server line of a lane, and how it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneServer {
+    /// Which line.
+    pub id: ServerId,
+    /// How to prove that it serves.
+    pub probe: Probe,
+    /// Its administrative state before the run.
+    pub was: AdminState,
+    /// Whether `HAProxy` gave it requests, and it answered our own probe, before the run.
+    pub served: bool,
+    /// Whether `HAProxy` will give it requests as soon as it is ready.
+    pub takes_traffic: bool,
+}
+
+/// Why a lane is worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Cause {
+    /// It runs another image than the wanted one.
+    OtherImage {
+        /// What it runs.
+        runs: Image,
+    },
+    /// It has the wanted image, but does not run or does not answer.
+    NotServing {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Its container is gone.
+    ContainerGone {
+        /// The container whose settings the new one gets.
+        like: String,
+    },
+    /// It runs the wanted image and answers, but was left out of service.
+    OutOfService {
+        /// The administrative state that it was left in.
+        left_in: AdminState,
+    },
+}
+
+/// What is replaced by what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replacement {
+    /// The container that is replaced; `None` where it is gone.
+    pub old: Option<Container>,
+    /// The container whose settings the new one gets: the old one, or a sibling's.
+    pub like: Container,
+    /// The port that the new one publishes, where `like` is a sibling's.
+    pub publish: Option<Published>,
+    /// The name of the old one, and then of the new one.
+    pub name: String,
+    /// What the new one runs.
+    pub image: Image,
+}
+
+impl Replacement {
+    /// The old container's name while it is kept.
+    #[must_use]
+    pub fn kept_name(&self, run: &RunId) -> String {
+        Aside::Old.name(&self.name, run)
+    }
+
+    /// The new container's name until it is started.
+    #[must_use]
+    pub fn candidate_name(&self, run: &RunId) -> String {
+        Aside::New.name(&self.name, run)
+    }
+}
+
+/// One step of a lane. Every one of them may be repeated harmlessly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Create the new container, stopped.
+    Create,
+    /// Look again: the floor holds, and the servers that will carry the traffic answer.
+    Verify,
+    /// Set the server lines to drain.
+    Drain,
+    /// Wait until nothing is in flight and nothing new can land.
+    AwaitIdle,
+    /// Set the server lines to maint.
+    Maint,
+    /// Stop the old container, and keep it under another name.
+    Keep,
+    /// Give the new container the old one's name and start it.
+    Start,
+    /// Wait until the new container answers.
+    Prove,
+    /// Set the server lines to ready.
+    Ready,
+    /// See that `HAProxy` has them up and gives them traffic.
+    Confirm,
+    /// Remove the old container.
+    Remove,
+    /// Undo: stop and remove the new container.
+    Discard,
+    /// Undo: give the old container its name back and start it.
+    Return,
+    /// Undo: wait until the old container answers.
+    ProveOld,
+    /// Undo: set the server lines to the state that they were in.
+    PutBack,
+}

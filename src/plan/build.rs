@@ -1,0 +1,366 @@
+//! Where the order is decided: from the topology and a goal to a plan, or to every reason against it.
+//!
+//! Servers that do not serve come first, since mending them only adds capacity. Then, as in the
+//! process that drainswap comes from, the primaries, one at a time, and then the backups.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{RunId, ServerId};
+use crate::image::Image;
+use crate::observation::{AdminState, Container, ContainerState, Observation, Owner};
+use crate::plan::refusal::Refusal;
+use crate::plan::{Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Replacement, Step, floor};
+use crate::topology::matching::Behind;
+use crate::topology::traffic::{Balance, Forecast};
+use crate::topology::{Role, Server, Topology};
+
+/// Plans a goal.
+///
+/// # Errors
+/// Every reason against it, not only the first. Nothing has been touched.
+///
+/// # Panics
+/// When the topology does not have the goal's backend; whoever names a goal has looked it up.
+pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Result<Plan, Vec<Refusal>> {
+    let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
+    let mut refusals = Vec::new();
+    let mut unchanged = Vec::new();
+    let mut drafts: Vec<Draft> = Vec::new();
+    for server in &backend.servers {
+        if drafts.iter().any(|draft| draft.servers.iter().any(|other| other.id == server.id)) {
+            continue;
+        }
+        match draft(topology, server, goal) {
+            Ok(Some(draft)) => drafts.push(draft),
+            Ok(None) => unchanged.push(server.id.clone()),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
+
+    let balances = balances(topology, &drafts);
+    let mut world = Simulation::new(topology, &balances, goal.policy.floor);
+    let mut lanes = Vec::new();
+    for draft in drafts {
+        match world.lane(draft) {
+            Ok(lane) => lanes.push(lane),
+            Err(refusal) => refusals.push(refusal),
+        }
+    }
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    Ok(Plan {
+        run: RunId(observation.at.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()),
+        at: observation.at,
+        backend: goal.backend.clone(),
+        purpose: goal.purpose,
+        haproxy_pid: observation.load_balancer.pid,
+        policy: goal.policy.clone(),
+        images: images(&lanes),
+        probes: probes(topology, &balances),
+        warnings: warnings(topology, &balances, &lanes, goal),
+        balances,
+        lanes,
+        unchanged,
+    })
+}
+
+/// The work on one replica, before its place in the order and its forecast are known.
+struct Draft<'a> {
+    servers: Vec<&'a Server>,
+    cause: Cause,
+    replacement: Option<Replacement>,
+}
+
+impl Draft<'_> {
+    fn role(&self) -> Role {
+        self.servers.iter().map(|server| server.role).min().unwrap_or(Role::Backup)
+    }
+
+    /// Whether any of its lines is given requests, and answers.
+    fn serves(&self) -> bool {
+        self.servers.iter().any(|server| server.is_usable() && server.answers())
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        use Step::{AwaitIdle, Confirm, Create, Drain, Keep, Maint, Prove, Ready, Remove, Start, Verify};
+        let Some(replacement) = &self.replacement else { return vec![Prove, Ready, Confirm] };
+        let in_rotation = self.servers.iter().any(|server| admin(server) != AdminState::Maint);
+        match &replacement.old {
+            None => vec![Create, Maint, Start, Prove, Ready, Confirm],
+            Some(old) if !runs(old) => vec![Create, Maint, Keep, Start, Prove, Ready, Confirm, Remove],
+            Some(_) if !in_rotation => {
+                vec![Create, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
+            }
+            Some(_) => {
+                vec![Create, Verify, Drain, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
+            }
+        }
+    }
+}
+
+fn admin(server: &Server) -> AdminState {
+    server.state.as_ref().map_or(AdminState::Ready, |state| state.admin.state())
+}
+
+fn runs(container: &Container) -> bool {
+    container.state == ContainerState::Running
+}
+
+/// What is to be done for the replica behind this server; `None` where nothing is.
+fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<Option<Draft<'a>>, Refusal> {
+    let place = || server.place.to_string();
+    let state = server
+        .state
+        .as_ref()
+        .ok_or_else(|| Refusal::UnknownToHaproxy { server: server.id.clone(), place: place() })?;
+    let image = goal.target.image(&server.id);
+    let draft = match (&server.behind, image) {
+        (Behind::Ambiguous { candidates }, _) => {
+            return Err(Refusal::Ambiguous {
+                server: server.id.clone(),
+                place: place(),
+                candidates: candidates.clone(),
+            });
+        }
+        (Behind::Unmatched { candidates }, _) => {
+            let address =
+                state.address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+            let candidates = candidates.clone();
+            return Err(Refusal::Unmatched {
+                server: server.id.clone(),
+                place: place(),
+                address,
+                candidates,
+            });
+        }
+        (Behind::Container(_) | Behind::Gone { .. }, None) => None,
+        (Behind::Gone { like, publish, name }, Some(image)) => Some(Draft {
+            servers: vec![server],
+            cause: Cause::ContainerGone { like: like.name.clone() },
+            replacement: Some(Replacement {
+                old: None,
+                like: (**like).clone(),
+                publish: Some(*publish),
+                name: name.clone(),
+                image: image.clone(),
+            }),
+        }),
+        (Behind::Container(container), Some(image)) => {
+            let servers: Vec<&Server> = in_order(topology, server, container);
+            container_draft(servers, container, image)
+        }
+    };
+    match &draft {
+        Some(draft) => refuse(draft).map_or(Ok(()), Err)?,
+        None => return Ok(None),
+    }
+    Ok(draft)
+}
+
+/// Every line to the container, the one that was asked for first.
+fn in_order<'a>(topology: &'a Topology, server: &'a Server, container: &Container) -> Vec<&'a Server> {
+    let others = topology.lines_to(container).filter(|other| other.id != server.id);
+    std::iter::once(server).chain(others).collect()
+}
+
+fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &Image) -> Option<Draft<'a>> {
+    let replace = |servers, cause| {
+        let replacement = Replacement {
+            old: Some(container.clone()),
+            like: container.clone(),
+            publish: None,
+            name: container.name.clone(),
+            image: image.clone(),
+        };
+        Some(Draft { servers, cause, replacement: Some(replacement) })
+    };
+    if !image.is_run_by(&container.image, &container.repo_digests) {
+        return replace(servers, Cause::OtherImage { runs: container.running_image() });
+    }
+    if !runs(container) {
+        return replace(servers, Cause::NotServing { why: "its container does not run".to_owned() });
+    }
+    if let Some(silent) = servers.iter().find(|server| !server.answers()) {
+        let answer = silent.answer.as_ref().map_or("it was not asked", |answer| answer.detail());
+        return replace(servers, Cause::NotServing { why: answer.to_owned() });
+    }
+    let left_in =
+        servers.iter().map(|server| admin(server)).max().filter(|state| *state != AdminState::Ready)?;
+    Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
+}
+
+/// What forbids the work on a replica, whatever the traffic.
+fn refuse(draft: &Draft) -> Option<Refusal> {
+    let server = draft.servers[0].id.clone();
+    if let Some(state) = draft
+        .servers
+        .iter()
+        .filter_map(|server| server.state.as_ref())
+        .find(|state| state.admin.is_inherited())
+    {
+        return Some(Refusal::Inherited { server: state.id.clone(), status: state.status.clone() });
+    }
+    let like = &draft.replacement.as_ref()?.like;
+    let container = like.name.clone();
+    match &like.owner {
+        _ if like.auto_remove => Some(Refusal::AutoRemove { server, container }),
+        Some(Owner::Swarm(service)) => Some(Refusal::Swarm { server, container, service: service.clone() }),
+        Some(Owner::Compose(_)) | None => None,
+    }
+}
+
+/// The world as it will be while the lanes are worked off, one after the other.
+struct Simulation<'a> {
+    balances: &'a [Balance],
+    floor: usize,
+    /// The servers of those backends, by name.
+    servers: BTreeMap<&'a ServerId, &'a Server>,
+    /// The weight of every server that is usable.
+    usable: BTreeMap<ServerId, u32>,
+    /// The servers that have been proved by then.
+    proved: BTreeSet<ServerId>,
+}
+
+impl<'a> Simulation<'a> {
+    fn new(topology: &'a Topology, balances: &'a [Balance], floor: usize) -> Self {
+        let touched =
+            topology.backends.iter().filter(|backend| balances.iter().any(|b| b.backend == backend.name));
+        let servers: BTreeMap<_, _> =
+            touched.flat_map(|backend| &backend.servers).map(|s| (&s.id, s)).collect();
+        let usable = servers
+            .values()
+            .filter(|server| server.is_usable())
+            .map(|server| (server.id.clone(), weight(server)));
+        Self { balances, floor, usable: usable.collect(), servers, proved: BTreeSet::new() }
+    }
+
+    fn forecast(&self, balance: &Balance, out: &BTreeSet<ServerId>) -> Forecast {
+        balance.share(|id| self.usable.get(id).copied(), out)
+    }
+
+    /// Takes the lane's servers out, checks what that means, and puts the new ones in.
+    fn lane(&mut self, draft: Draft) -> Result<Lane, Refusal> {
+        let out: BTreeSet<ServerId> = draft.servers.iter().map(|server| server.id.clone()).collect();
+        let mut forecasts = Vec::new();
+        for balance in self.balances.iter().filter(|b| b.servers.iter().any(|(id, _)| out.contains(id))) {
+            let before = self.forecast(balance, &BTreeSet::new());
+            let after = self.forecast(balance, &out);
+            floor::check(balance, &before, &after, self.floor)?;
+            if before.shares != after.shares {
+                self.carriers_answer(&draft, &after)?;
+            }
+            forecasts.push(after);
+        }
+        for server in &draft.servers {
+            // A weight of 0 is somebody's decision, and stays.
+            if weight(server) > 0 {
+                self.usable.insert(server.id.clone(), weight(server));
+            }
+        }
+        self.proved.extend(out);
+        let takes_traffic = |id: &ServerId| {
+            let everywhere = self.balances.iter().map(|balance| self.forecast(balance, &BTreeSet::new()));
+            everywhere.flat_map(|forecast| forecast.shares).any(|share| share.server == *id)
+        };
+        let servers = draft.servers.iter().map(|server| lane_server(server, takes_traffic(&server.id)));
+        Ok(Lane {
+            servers: servers.collect::<Result<_, _>>()?,
+            role: draft.role(),
+            steps: draft.steps(),
+            cause: draft.cause,
+            replacement: draft.replacement,
+            forecasts,
+        })
+    }
+
+    fn carriers_answer(&self, draft: &Draft, after: &Forecast) -> Result<(), Refusal> {
+        for share in after.shares.iter().filter(|share| !self.proved.contains(&share.server)) {
+            let carrier = self.servers[&share.server];
+            if let (false, Some(answer)) = (carrier.answers(), &carrier.answer) {
+                return Err(Refusal::CarrierSilent {
+                    server: draft.servers[0].id.clone(),
+                    carrier: carrier.id.clone(),
+                    answer: answer.detail().to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn weight(server: &Server) -> u32 {
+    server.state.as_ref().map_or(0, |state| state.weight)
+}
+
+fn lane_server(server: &Server, takes_traffic: bool) -> Result<LaneServer, Refusal> {
+    let probe = server.probe.clone().ok_or_else(|| Refusal::Unmatched {
+        server: server.id.clone(),
+        place: server.place.to_string(),
+        address: "no address that can be asked".to_owned(),
+        candidates: Vec::new(),
+    })?;
+    Ok(LaneServer {
+        id: server.id.clone(),
+        probe,
+        was: admin(server),
+        served: server.is_usable() && server.answers(),
+        takes_traffic,
+    })
+}
+
+/// The balances of every backend that a draft touches.
+fn balances(topology: &Topology, drafts: &[Draft]) -> Vec<Balance> {
+    let touched: BTreeSet<&str> =
+        drafts.iter().flat_map(|draft| &draft.servers).map(|server| server.id.backend.as_str()).collect();
+    let backends = topology.backends.iter().filter(|backend| touched.contains(backend.name.as_str()));
+    backends.map(Balance::of).collect()
+}
+
+fn probes(topology: &Topology, balances: &[Balance]) -> Vec<(ServerId, crate::probe::Probe)> {
+    let touched =
+        topology.backends.iter().filter(|backend| balances.iter().any(|b| b.backend == backend.name));
+    let servers = touched.flat_map(|backend| &backend.servers);
+    servers.filter_map(|server| Some((server.id.clone(), server.probe.clone()?))).collect()
+}
+
+fn images(lanes: &[Lane]) -> Vec<Image> {
+    let mut images: Vec<Image> = Vec::new();
+    for replacement in lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
+        if !images.contains(&replacement.image) {
+            images.push(replacement.image.clone());
+        }
+    }
+    images
+}
+
+fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Goal) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for balance in balances {
+        if topology.backend(&balance.backend).is_some_and(|backend| backend.persistent) {
+            warnings.push(format!(
+                "backend {} ties clients to servers by cookie or stick table: in drain those still come, so a drain may take until they leave",
+                balance.backend
+            ));
+        }
+    }
+    for lane in lanes {
+        for server in lane.servers.iter().filter(|server| server.was != AdminState::Ready) {
+            warnings.push(format!("{} is in {}, and will be put back in service", server.id, server.was));
+        }
+        let old = lane.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
+        if let Some((container, Some(Owner::Compose(project)))) = old.map(|old| (&old.name, &old.owner)) {
+            warnings.push(format!(
+                "{container} belongs to the Compose project {project}, whose next `up` creates it anew from its file: change the image there too"
+            ));
+        }
+    }
+    if goal.policy.on_drain_timeout == OnDrainTimeout::Force {
+        let limit = goal.policy.drain_timeout;
+        warnings.push(format!(
+            "sessions that have not ended after {limit:?} will be cut (--on-drain-timeout force)"
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,122 @@
+//! Why a plan is refused: nothing has been touched, and nothing will be.
+
+use crate::ids::ServerId;
+use crate::topology::traffic::Forecast;
+
+/// One reason to refuse. Every message says what, where, and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No container fits a server line.
+    #[error(
+        "no container is behind {server} ({place}, {address}). {}. Give the right one the label drainswap.server={server}, or publish {address} from it",
+        candidates_sentence(.candidates)
+    )]
+    Unmatched {
+        /// The server line.
+        server: ServerId,
+        /// Where it is written.
+        place: String,
+        /// Its address.
+        address: String,
+        /// The containers that come nearest.
+        candidates: Vec<String>,
+    },
+    /// Several containers fit a server line.
+    #[error("{server} ({place}) could be any of: {}. Give the right one the label drainswap.server={server}", .candidates.join("; "))]
+    Ambiguous {
+        /// The server line.
+        server: ServerId,
+        /// Where it is written.
+        place: String,
+        /// Those that fit.
+        candidates: Vec<String>,
+    },
+    /// The running process does not know the server.
+    #[error(
+        "{server} is written at {place}, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config"
+    )]
+    UnknownToHaproxy {
+        /// The server line.
+        server: ServerId,
+        /// Where it is written.
+        place: String,
+    },
+    /// The server's state comes from elsewhere.
+    #[error(
+        "{server} is in {status}, which comes from a tracked server or from name resolution and cannot be ended by drainswap. Mend that first"
+    )]
+    Inherited {
+        /// The server line.
+        server: ServerId,
+        /// `HAProxy`'s own word for it.
+        status: String,
+    },
+    /// Taking the servers out leaves too few.
+    #[error("without {} serve backend {backend}, and the floor is {floor}: {forecast}. Bring more servers up, or lower --floor if you accept that", serving_words(*.serving))]
+    Floor {
+        /// The backend.
+        backend: String,
+        /// Where the traffic would go.
+        forecast: Forecast,
+        /// How many would serve.
+        serving: usize,
+        /// How many must.
+        floor: usize,
+    },
+    /// A server that would carry the traffic does not answer.
+    #[error(
+        "{carrier} would carry the traffic while {server} is out, and it does not answer: {answer}. Mend it first"
+    )]
+    CarrierSilent {
+        /// The server that would be out.
+        server: ServerId,
+        /// The server that would carry its traffic.
+        carrier: ServerId,
+        /// What it answered.
+        answer: String,
+    },
+    /// The container would vanish when it is stopped.
+    #[error(
+        "the container {container} behind {server} was started with --rm: it vanishes when it is stopped, and nothing could bring it back. Start it without --rm first"
+    )]
+    AutoRemove {
+        /// The server line.
+        server: ServerId,
+        /// The container's name.
+        container: String,
+    },
+    /// Swarm would start another one.
+    #[error(
+        "the container {container} behind {server} belongs to the Swarm service {service}, which starts another as soon as this one stops. Use docker service update"
+    )]
+    Swarm {
+        /// The server line.
+        server: ServerId,
+        /// The container's name.
+        container: String,
+        /// The service.
+        service: String,
+    },
+    /// The wanted image is not known for a server.
+    #[error("{server} has no image to go back to: the last run did not replace it")]
+    NoImage {
+        /// The server line.
+        server: ServerId,
+    },
+}
+
+fn candidates_sentence(candidates: &[String]) -> String {
+    if candidates.is_empty() {
+        "No container runs on this engine".to_owned()
+    } else {
+        format!("Candidates: {}", candidates.join("; "))
+    }
+}
+
+fn serving_words(serving: usize) -> String {
+    match serving {
+        0 => "it nobody would".to_owned(),
+        1 => "it only 1 server would".to_owned(),
+        more => format!("it only {more} servers would"),
+    }
+}

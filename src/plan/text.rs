@@ -1,0 +1,167 @@
+//! The plan as a person reads it.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use crate::ids::ServerId;
+use crate::outcome::list;
+use crate::plan::{Cause, Lane, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.purpose {
+            Purpose::Deploy => "deploy",
+            Purpose::Rollback => "roll back",
+        };
+        let images = self.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if self.is_empty() {
+            return writeln!(
+                f,
+                "{what} {}: nothing to do, {} run the wanted image",
+                self.backend,
+                list(&self.unchanged)
+            );
+        }
+        let to = if images.is_empty() { String::new() } else { format!(" to {images}") };
+        writeln!(f, "{what} {}{to}", self.backend)?;
+        if !self.unchanged.is_empty() {
+            writeln!(f, "  unchanged  {} (runs it already)", list(&self.unchanged))?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  note       {warning}")?;
+        }
+        self.prepare(f)?;
+        for (index, lane) in self.lanes.iter().enumerate() {
+            self.lane(f, index + 1, lane)?;
+        }
+        self.closing(f)
+    }
+}
+
+impl Plan {
+    fn prepare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let created = || self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+        if created().next().is_none() {
+            return Ok(());
+        }
+        writeln!(f, "\nwhile every server is in rotation")?;
+        for image in &self.images {
+            writeln!(f, "  pull       {}", image.pinned())?;
+        }
+        for replacement in created() {
+            writeln!(
+                f,
+                "  create     {}, stopped, with the settings of {}",
+                replacement.name, replacement.like.name
+            )?;
+        }
+        Ok(())
+    }
+
+    fn lane(&self, f: &mut fmt::Formatter<'_>, number: usize, lane: &Lane) -> fmt::Result {
+        writeln!(f, "\n{number}. {} ({}): {}", list(&lane.ids()), lane.role, lane.cause)?;
+        for forecast in &lane.forecasts {
+            writeln!(f, "  meanwhile  {forecast}")?;
+        }
+        for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
+            writeln!(f, "  {}", self.describe(lane, *step))?;
+        }
+        Ok(())
+    }
+
+    /// A step in the operator's words.
+    fn describe(&self, lane: &Lane, step: Step) -> String {
+        let servers = list(&lane.ids());
+        let name = lane.replacement.as_ref().map_or("", |replacement| &replacement.name);
+        let policy = &self.policy;
+        match step {
+            Step::Create => format!("create     {name}"),
+            Step::Verify => format!(
+                "verify     at least {} {} without it, and who carries the traffic answers",
+                policy.floor,
+                if policy.floor == 1 { "server serves" } else { "servers serve" }
+            ),
+            Step::Drain => format!("drain      {servers}"),
+            Step::AwaitIdle => {
+                let limit = seconds(policy.drain_timeout);
+                match policy.on_drain_timeout {
+                    OnDrainTimeout::Fail => {
+                        format!("wait       until its last session has ended ({limit} at most)")
+                    }
+                    OnDrainTimeout::Force => {
+                        format!("wait       until its last session has ended; cut what is left after {limit}")
+                    }
+                }
+            }
+            Step::Maint => format!("maint      {servers}"),
+            Step::Keep => format!("stop       {name}, and keep it as {}", lane.kept(&self.run)),
+            Step::Start => format!("start      the new {name}"),
+            Step::Prove => {
+                let asked =
+                    lane.servers.iter().map(|server| server.probe.to_string()).collect::<Vec<_>>().join(", ");
+                format!("prove      {asked} ({} at most)", seconds(policy.ready_timeout))
+            }
+            Step::Ready => format!("ready      {servers}"),
+            Step::Confirm => "confirm    HAProxy has it up and gives it traffic".to_owned(),
+            Step::Remove => format!("remove     {}", lane.kept(&self.run)),
+            Step::Discard => format!("discard    the new {name}"),
+            Step::Return => format!("return     the old {name}"),
+            Step::ProveOld => format!("prove      the old {name} answers"),
+            Step::PutBack => format!("put back   {servers}"),
+        }
+    }
+
+    fn closing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept: Vec<String> = self
+            .lanes
+            .iter()
+            .filter(|lane| lane.steps.contains(&Step::Remove))
+            .map(|lane| lane.kept(&self.run))
+            .collect();
+        if !kept.is_empty() {
+            writeln!(f, "\nwhen every server is in service again")?;
+            writeln!(f, "  remove     {}", kept.join(", "))?;
+        }
+        writeln!(f)?;
+        match self.policy.on_failure {
+            OnFailure::Rollback => {
+                writeln!(f, "If anything fails, every server gets its old container back.")
+            }
+            OnFailure::Stop => {
+                writeln!(f, "If anything fails, that server gets its old container back and the run stops.")
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn kept(&self, run: &crate::ids::RunId) -> String {
+        self.replacement.as_ref().map(|replacement| replacement.kept_name(run)).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherImage { runs } => write!(f, "runs {runs}"),
+            Self::NotServing { why } => write!(f, "does not serve: {why}"),
+            Self::ContainerGone { like } => {
+                write!(f, "its container is gone; a new one gets the settings of {like}")
+            }
+            Self::OutOfService { left_in } => write!(f, "runs the wanted image, but was left in {left_in}"),
+        }
+    }
+}
+
+/// `90 s`, `1.5 s`.
+fn seconds(duration: Duration) -> String {
+    let mut text = String::new();
+    let _infallible = write!(text, "{} s", duration.as_secs_f64());
+    text
+}
+
+/// Which servers a plan works on, in order, for one line of text.
+#[must_use]
+pub fn order(plan: &Plan) -> Vec<ServerId> {
+    plan.lanes.iter().flat_map(Lane::ids).collect()
+}

@@ -1,0 +1,70 @@
+//! How a lane is taken back, from how far it got.
+
+use crate::observation::AdminState;
+use crate::plan::{Lane, LaneServer, Step};
+
+/// What is known of the container that an undo takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// It has failed: what it still holds is lost either way.
+    Failed,
+    /// It serves, and is taken away because another lane failed: its traffic must be carried by others,
+    /// and its sessions must end first.
+    Serving,
+}
+
+/// The steps that undo a lane of which these steps were begun. Each may be repeated harmlessly, so it
+/// does not matter whether the last one had its effect.
+#[must_use]
+pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
+    let has = |step| begun.contains(&step);
+    let replaced = has(Step::Keep) || has(Step::Start);
+    let mut steps = Vec::new();
+    if replaced {
+        if has(Step::Ready) {
+            if care == Care::Serving {
+                steps.push(Step::Verify);
+            }
+            steps.extend([Step::Drain, Step::AwaitIdle]);
+        }
+        steps.extend([Step::Maint, Step::Discard]);
+        if lane.keeps_old() {
+            steps.push(Step::Return);
+        }
+        if lane.old_served() {
+            steps.push(Step::ProveOld);
+        }
+        steps.push(Step::PutBack);
+    } else {
+        if has(Step::Drain) || has(Step::Maint) || has(Step::Ready) {
+            steps.push(Step::PutBack);
+        }
+        if has(Step::Create) {
+            steps.push(Step::Discard);
+        }
+    }
+    steps
+}
+
+impl Lane {
+    /// Whether there is an old container to return to.
+    #[must_use]
+    pub fn keeps_old(&self) -> bool {
+        self.replacement.as_ref().is_some_and(|replacement| replacement.old.is_some())
+    }
+
+    /// Whether the old container answered on any of the lane's lines.
+    fn old_served(&self) -> bool {
+        self.keeps_old() && self.servers.iter().any(|server| server.served)
+    }
+
+    /// The state that a server is put back to after an undo.
+    ///
+    /// One that did not serve before goes to maint: as ready it would be up at once, by `HAProxy`'s own
+    /// rule, and be given requests that nobody answers. A lane that only puts servers back in service
+    /// has replaced nothing, so what they were is safe.
+    #[must_use]
+    pub fn state_after_undo(&self, server: &LaneServer) -> AdminState {
+        if server.served || self.replacement.is_none() { server.was } else { AdminState::Maint }
+    }
+}

@@ -1,0 +1,282 @@
+//! What a deploy needs of the world. Adapters keep these promises on real parts and in memory.
+//!
+//! Every call may be repeated harmlessly: what is already so is a success.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::ids::{ContainerId, ServerId};
+use crate::image::{Image, ImageReference};
+use crate::journal::Record;
+use crate::observation::{AdminState, Answer, Container, Health, LoadBalancerState, RestartPolicy};
+use crate::probe::Probe;
+
+/// The runtime API of one `HAProxy` process.
+pub trait LoadBalancer: Send + Sync {
+    /// The process and the servers of these backends (all backends when none is named).
+    fn look(
+        &self,
+        backends: &[String],
+    ) -> impl Future<Output = Result<LoadBalancerState, LoadBalancerError>> + Send;
+
+    /// Sets a server's administrative state and reads it back. A state that comes from
+    /// elsewhere ([`crate::observation::AdminBits::is_inherited`]) is not read back.
+    fn set_admin_state(
+        &self,
+        server: &ServerId,
+        state: AdminState,
+    ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+}
+
+/// What can go wrong with the runtime API.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LoadBalancerError {
+    /// Nobody answers at the socket.
+    #[error("HAProxy's runtime socket {socket} cannot be reached: {reason}")]
+    Unreachable {
+        /// The socket's address.
+        socket: String,
+        /// What the system or the wait said, with the deadline if it was one.
+        reason: String,
+    },
+    /// The socket answers, but may not set states.
+    #[error(
+        "HAProxy's runtime socket {socket} has level {level}, and setting a server's state needs level admin"
+    )]
+    NotAdmin {
+        /// The socket's address.
+        socket: String,
+        /// The level it has: `user` or `operator`.
+        level: String,
+    },
+    /// `HAProxy` does not know the backend that haproxy.cfg has.
+    #[error("the running HAProxy knows no backend {backend}: {reply}")]
+    NoSuchBackend {
+        /// Its name.
+        backend: String,
+        /// What `HAProxy` answered.
+        reply: String,
+    },
+    /// `HAProxy` refused a command.
+    #[error("HAProxy answered `{reply}` to `{command}`")]
+    Refused {
+        /// The command.
+        command: String,
+        /// What it answered.
+        reply: String,
+    },
+    /// A command that cannot be sent: a name in it could not stand in haproxy.cfg.
+    #[error("`{command}` was not sent to HAProxy: {reason}")]
+    NotSent {
+        /// The command.
+        command: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `HAProxy` took the command, and the server's state is another all the same.
+    #[error("HAProxy took `{command}`, yet {server} is in {found}")]
+    NotTaken {
+        /// The command.
+        command: String,
+        /// The server.
+        server: ServerId,
+        /// The state that was read back.
+        found: AdminState,
+    },
+    /// An answer that is not understood.
+    #[error("HAProxy's answer to `{command}` is not understood: {reason}")]
+    Garbled {
+        /// The command.
+        command: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+}
+
+/// How to create the new container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// The container whose settings are taken over.
+    pub like: ContainerId,
+    /// The image that it gets.
+    pub image: Image,
+    /// The new container's name.
+    pub name: String,
+    /// Set when `like` is a sibling's container: its published host ports are replaced by
+    /// this one, address and port, in front of the container port given last.
+    pub publish: Option<crate::observation::Published>,
+}
+
+/// How a container is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Whether it runs (and is not restarting or paused).
+    pub running: bool,
+    /// How often its restart policy has started it again.
+    pub restarts: i64,
+    /// The exit code of its last end; meaningful when it does not run.
+    pub exit_code: i64,
+    /// Whether the kernel ended it for want of memory.
+    pub out_of_memory: bool,
+    /// Docker's healthcheck: its state, and the output of its last run.
+    pub health: Option<(Health, String)>,
+}
+
+/// How far a pull is: bytes received and expected so far, over all layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PullProgress {
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes expected; grows while layers are being discovered.
+    pub expected: u64,
+}
+
+/// A container engine.
+pub trait ContainerEngine: Send + Sync {
+    /// Every container of the engine, running or not.
+    fn containers(&self) -> impl Future<Output = Result<Vec<Container>, EngineError>> + Send;
+
+    /// Which of these addresses belong to the engine's host.
+    fn host_addresses(
+        &self,
+        addresses: BTreeSet<IpAddr>,
+    ) -> impl Future<Output = Result<BTreeSet<IpAddr>, EngineError>> + Send;
+
+    /// Resolves a reference to exactly one image, without pulling it.
+    fn resolve(&self, reference: &ImageReference) -> impl Future<Output = Result<Image, EngineError>> + Send;
+
+    /// Pulls an image; one that the engine has already is not asked for again.
+    fn pull(
+        &self,
+        image: &Image,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Creates a container, stopped. Where one of that name exists already, created from the
+    /// same image by an earlier try, that one is removed first.
+    fn create(&self, recipe: &Recipe) -> impl Future<Output = Result<ContainerId, EngineError>> + Send;
+
+    /// Starts a container.
+    fn start(&self, container: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Stops a container gracefully: its stop signal, its stop timeout, then a kill.
+    fn stop(&self, container: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Renames a container.
+    fn rename(
+        &self,
+        container: &ContainerId,
+        name: &str,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Sets the restart policy.
+    fn set_restart(
+        &self,
+        container: &ContainerId,
+        policy: &RestartPolicy,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a container, not its volumes; one that is gone already is a success.
+    fn remove(&self, container: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// How a container is now.
+    fn pulse(&self, container: &ContainerId) -> impl Future<Output = Result<Pulse, EngineError>> + Send;
+
+    /// The last lines that a container wrote, at most `lines`, oldest first.
+    fn log_tail(
+        &self,
+        container: &ContainerId,
+        lines: usize,
+    ) -> impl Future<Output = Result<Vec<String>, EngineError>> + Send;
+}
+
+/// What can go wrong with an engine or a registry.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// Nobody answers at the endpoint.
+    #[error("the container engine at {endpoint} cannot be reached: {reason}")]
+    Unreachable {
+        /// The endpoint.
+        endpoint: String,
+        /// What the system or the client said.
+        reason: String,
+    },
+    /// The endpoint's text is not understood.
+    #[error("`{endpoint}` is not an engine's endpoint: {reason}")]
+    BadEndpoint {
+        /// The endpoint.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The image is not in its registry, and this engine has none of that name either.
+    #[error("no image {image}: {reason}")]
+    NoSuchImage {
+        /// The image.
+        image: String,
+        /// What the registry said.
+        reason: String,
+    },
+    /// The registry does not answer, or wants another login.
+    #[error("the registry does not give {image}: {reason}")]
+    Registry {
+        /// The image.
+        image: String,
+        /// What the engine said of it.
+        reason: String,
+    },
+    /// The engine refused a call.
+    #[error("the engine refused to {action} {subject}: {reason}")]
+    Refused {
+        /// What was asked: `create`, `start` …
+        action: &'static str,
+        /// What it was asked for: a container's or an image's name.
+        subject: String,
+        /// The engine's message.
+        reason: String,
+    },
+    /// The engine did not answer in time.
+    #[error("the engine did not {action} {subject} within {} s", .limit.as_secs())]
+    TimedOut {
+        /// What was asked.
+        action: &'static str,
+        /// What it was asked for.
+        subject: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+}
+
+/// Asks servers whether they serve.
+pub trait Prober: Send + Sync {
+    /// One probe; it ends within the probe's timeout and is no error whatever comes.
+    fn probe(&self, probe: &Probe) -> impl Future<Output = Answer> + Send;
+}
+
+/// Where a run's records go. See [`crate::journal`].
+pub trait Journal: Send {
+    /// Makes a record durable. When this returns, the record survives a crash of the machine.
+    fn append(&mut self, record: &Record) -> impl Future<Output = Result<(), JournalError>> + Send;
+}
+
+/// What can go wrong with the journal.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the journal {path} cannot be {action}: {reason}")]
+pub struct JournalError {
+    /// The file or directory.
+    pub path: String,
+    /// What failed: `written`, `read`, `created` …
+    pub action: &'static str,
+    /// What the system said.
+    pub reason: String,
+}
+
+/// What time it is, for stamps. Waiting is timed by tokio's clock, which tests can pause.
+pub trait WallClock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}

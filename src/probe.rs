@@ -1,0 +1,187 @@
+//! What to ask a server to prove that it serves: the backend's own check, without `HAProxy`'s timing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+use serde::{Deserialize, Serialize};
+
+/// One question to one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Where to ask.
+    pub address: SocketAddr,
+    /// Whether to speak TLS (certificates are not verified, as in a check with `verify none`).
+    pub tls: bool,
+    /// What to ask.
+    pub question: Question,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// What a probe asks, and which answer proves that the server serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Question {
+    /// The backend's `option httpchk` and `http-check` lines.
+    Http {
+        /// The request's method.
+        method: String,
+        /// The request's URI.
+        uri: String,
+        /// Header fields, in order.
+        headers: Vec<(String, String)>,
+        /// The request's body.
+        body: Option<String>,
+        /// What the answer must be, every one of them; none means any 2xx or 3xx.
+        expect: Vec<Expect>,
+    },
+    /// Mode http without an HTTP check: any HTTP answer to `GET /` but 503, by which an
+    /// application or a proxy in front of it says itself that it does not serve.
+    AnyHttp,
+    /// Mode tcp: the connection is accepted and not closed at once. docker-proxy accepts for an
+    /// application that does not listen, and then closes; an open port alone proves nothing.
+    Tcp,
+}
+
+/// One `http-check expect` rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expect {
+    /// Written with `!`: the rule must not match.
+    pub negated: bool,
+    /// What is matched.
+    pub matches: Match,
+}
+
+/// What an `http-check expect` rule looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "value")]
+pub enum Match {
+    /// The status is in one of these ranges, both ends included.
+    Status(Vec<(u16, u16)>),
+    /// The status, as three digits, matches this regular expression.
+    StatusPattern(String),
+    /// The body holds this text.
+    Text(String),
+    /// The body matches this regular expression.
+    Pattern(String),
+}
+
+impl Question {
+    /// What is wrong with an answer, or `None` if it proves that the server serves.
+    #[must_use]
+    pub fn objection(&self, status: u16, body: &[u8]) -> Option<String> {
+        match self {
+            Self::AnyHttp => {
+                (status == 503).then(|| "the application says that it does not serve".to_owned())
+            }
+            Self::Tcp => None,
+            Self::Http { expect, .. } if expect.is_empty() => {
+                (!(200..400).contains(&status)).then(|| "expected 2xx or 3xx".to_owned())
+            }
+            Self::Http { expect, .. } => expect.iter().find_map(|rule| match rule.holds(status, body) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("expected {rule}")),
+                Err(error) => Some(format!("cannot tell {rule}: {error}")),
+            }),
+        }
+    }
+}
+
+impl Expect {
+    /// `HAProxy` reads patterns as PCRE; one that the `regex` crate cannot read (look-around,
+    /// back-references) is an error, never a match.
+    fn holds(&self, status: u16, body: &[u8]) -> Result<bool, regex::Error> {
+        let found = match &self.matches {
+            Match::Status(ranges) => ranges.iter().any(|(low, high)| (*low..=*high).contains(&status)),
+            Match::StatusPattern(pattern) => Regex::new(pattern)?.is_match(status.to_string().as_bytes()),
+            Match::Pattern(pattern) => Regex::new(pattern)?.is_match(body),
+            Match::Text(text) => {
+                text.is_empty() || body.windows(text.len()).any(|window| window == text.as_bytes())
+            }
+        };
+        Ok(found != self.negated)
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.negated {
+            f.write_str("not ")?;
+        }
+        match &self.matches {
+            Match::Status(ranges) => {
+                f.write_str("status ")?;
+                for (index, (low, high)) in ranges.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    if low == high {
+                        write!(f, "{comma}{low}")?;
+                    } else {
+                        write!(f, "{comma}{low}-{high}")?;
+                    }
+                }
+                Ok(())
+            }
+            Match::StatusPattern(pattern) => write!(f, "a status matching {pattern}"),
+            Match::Text(text) => write!(f, "a body with {text:?}"),
+            Match::Pattern(pattern) => write!(f, "a body matching {pattern}"),
+        }
+    }
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        match &self.question {
+            Question::Http { method, uri, .. } => write!(f, "{method} {scheme}://{}{uri}", self.address),
+            Question::AnyHttp => write!(f, "GET {scheme}://{}/", self.address),
+            Question::Tcp => write!(f, "connect to {}", self.address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn http(expect: Vec<Expect>) -> Question {
+        Question::Http { method: "GET".into(), uri: "/health".into(), headers: vec![], body: None, expect }
+    }
+
+    #[test]
+    fn without_a_rule_2xx_and_3xx_prove_it() {
+        assert_eq!(http(vec![]).objection(204, b""), None);
+        assert_eq!(http(vec![]).objection(302, b""), None);
+        assert_eq!(http(vec![]).objection(404, b"").as_deref(), Some("expected 2xx or 3xx"));
+    }
+
+    #[test]
+    fn every_rule_must_hold() {
+        let status = Expect { negated: false, matches: Match::Status(vec![(200, 200), (300, 310)]) };
+        let no_error = Expect { negated: true, matches: Match::Text("error".into()) };
+        let question = http(vec![status, no_error]);
+        assert_eq!(question.objection(305, b"fine"), None);
+        assert_eq!(question.objection(500, b"fine").as_deref(), Some("expected status 200,300-310"));
+        assert_eq!(
+            question.objection(200, b"an error!").as_deref(),
+            Some("expected not a body with \"error\"")
+        );
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_read_never_matches() {
+        let pattern =
+            |text: &str| http(vec![Expect { negated: true, matches: Match::StatusPattern(text.into()) }]);
+        assert_eq!(pattern("^5").objection(200, b""), None);
+        assert!(pattern("^5").objection(503, b"").is_some());
+        assert!(pattern("(?=2)").objection(200, b"").is_some_and(|why| why.starts_with("cannot tell")));
+    }
+
+    #[test]
+    fn any_answer_counts_but_503() {
+        assert_eq!(Question::AnyHttp.objection(404, b""), None);
+        assert_eq!(Question::AnyHttp.objection(500, b""), None);
+        assert!(Question::AnyHttp.objection(503, b"").is_some());
+    }
+}

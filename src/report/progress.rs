@@ -1,0 +1,112 @@
+//! The live view of a terminal: the plain lines, and below them one line that moves.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::text::{line, seconds};
+use crate::deploy::Listener;
+use crate::event::{Event, Fact};
+use crate::outcome::list;
+
+/// How often the moving line is drawn again while nothing happens.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Shows a run on a terminal.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        let bar = ProgressBar::new_spinner();
+        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(TICK);
+        Self { bar }
+    }
+}
+
+impl Listener for Progress {
+    fn hear(&mut self, event: &Event) {
+        if let Some(text) = line(&event.fact) {
+            // Colours go through the same gate as everywhere: NO_COLOR, TERM=dumb.
+            let text = if anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never {
+                anstream::adapter::strip_str(&text).to_string()
+            } else {
+                text
+            };
+            self.bar.println(text);
+        }
+        match moving(&event.fact) {
+            Some(Moving::Phase(message)) => {
+                self.bar.reset_elapsed();
+                self.bar.set_message(message);
+            }
+            Some(Moving::Detail(message)) => self.bar.set_message(message),
+            None => {}
+        }
+        if matches!(event.fact, Fact::RunEnded { .. }) {
+            self.bar.finish_and_clear();
+        }
+    }
+}
+
+/// What the moving line says.
+enum Moving {
+    /// A new phase, whose seconds are counted from now.
+    Phase(String),
+    /// More of the same phase.
+    Detail(String),
+}
+
+fn moving(fact: &Fact) -> Option<Moving> {
+    Some(match fact {
+        Fact::PullStarted { image } => Moving::Phase(format!("pulling {image}")),
+        Fact::PullProgressed { received, expected } => {
+            Moving::Detail(format!("pulling {} of {}", megabytes(*received), megabytes(*expected)))
+        }
+        Fact::LaneStarted { servers, .. } => Moving::Phase(format!("{}: looking again", list(servers))),
+        Fact::DrainStarted { servers } => Moving::Phase(format!("{}: draining", list(servers))),
+        Fact::SessionsLeft { servers, sessions, after_ms } => {
+            let left = if *sessions == 1 { "session" } else { "sessions" };
+            Moving::Detail(format!("{}: {sessions} {left} left after {}", list(servers), seconds(*after_ms)))
+        }
+        Fact::Drained { servers, .. } | Fact::DrainForced { servers, .. } => {
+            Moving::Detail(format!("{}: out of rotation, stopping the old container", list(servers)))
+        }
+        Fact::ContainerKept { container, .. } => {
+            Moving::Detail(format!("out of rotation, starting {container}"))
+        }
+        Fact::ContainerStarted { container, .. } => {
+            Moving::Detail(format!("out of rotation, {container} boots"))
+        }
+        Fact::NotReadyYet { server, answer } => {
+            Moving::Detail(format!("{server}: out of rotation, {answer}"))
+        }
+        Fact::Enabled { servers } => {
+            Moving::Phase(format!("{}: waiting for its first request", list(servers)))
+        }
+        Fact::UndoStarted { servers } => Moving::Phase(format!("{}: taking back", list(servers))),
+        Fact::RunStarted { .. }
+        | Fact::Warned { .. }
+        | Fact::Pulled { .. }
+        | Fact::Created { .. }
+        | Fact::Verified { .. }
+        | Fact::BecameReady { .. }
+        | Fact::Confirmed { .. }
+        | Fact::LaneFinished { .. }
+        | Fact::StepFailed { .. }
+        | Fact::StopAsked { .. }
+        | Fact::Undone { .. }
+        | Fact::Removed { .. }
+        | Fact::RunEnded { .. } => return None,
+    })
+}
+
+fn megabytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "for people, to a tenth")]
+    let megabytes = bytes as f64 / 1e6;
+    format!("{megabytes:.1} MB")
+}

@@ -1,0 +1,141 @@
+//! Plain lines on stderr: for logs, pipes and terminals that cannot move a cursor.
+
+use std::io::Write;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::deploy::Listener;
+use crate::event::{Event, Fact, Timing};
+use crate::outcome::{Outcome, list};
+
+/// Writes what happened, a line a fact.
+#[derive(Debug)]
+pub struct Text {
+    quiet: bool,
+}
+
+impl Text {
+    /// A reporter; a quiet one says only what went wrong.
+    #[must_use]
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+}
+
+impl Listener for Text {
+    fn hear(&mut self, event: &Event) {
+        if self.quiet && !is_bad(&event.fact) {
+            return;
+        }
+        let Some(text) = line(&event.fact) else { return };
+        // A terminal that went away is no reason to stop a run.
+        let _gone = writeln!(anstream::stderr(), "{text}");
+    }
+}
+
+fn is_bad(fact: &Fact) -> bool {
+    let ended_badly = |outcome: &Outcome| !matches!(outcome, Outcome::Unchanged | Outcome::Deployed { .. });
+    match fact {
+        Fact::StepFailed { .. } | Fact::Warned { .. } | Fact::DrainForced { .. } => true,
+        Fact::RunEnded { outcome, .. } => ended_badly(outcome),
+        _ => false,
+    }
+}
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const NOTE: Style = AnsiColor::Yellow.on_default();
+const HEAD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// What a person reads of a fact; `None` where a plain log is better off without it.
+pub(super) fn line(fact: &Fact) -> Option<String> {
+    Some(match fact {
+        Fact::PullProgressed { .. }
+        | Fact::SessionsLeft { .. }
+        | Fact::RunStarted { .. }
+        | Fact::DrainStarted { .. } => {
+            return None;
+        }
+        Fact::Warned { message } => format!("{NOTE}note{NOTE:#}     {message}"),
+        Fact::PullStarted { image } => format!("pull     {image}"),
+        Fact::Pulled { image, took_ms } => format!("pulled   {image} {}", dim(*took_ms)),
+        Fact::Created { container, like, .. } => format!("created  {container}, stopped, like {like}"),
+        Fact::LaneStarted { lane, of, servers, role, cause, forecasts } => {
+            let traffic = forecasts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            format!(
+                "{HEAD}[{lane}/{of}] {} ({role}){HEAD:#} {cause}\n  {DIM}meanwhile {traffic}{DIM:#}",
+                list(servers)
+            )
+        }
+        Fact::Verified { carriers } if carriers.is_empty() => {
+            "  verified  it carries no traffic now".to_owned()
+        }
+        Fact::Verified { carriers } => format!("  verified  {} answered", list(carriers)),
+        Fact::Drained { took_ms, .. } => format!("  drained   nothing in flight {}", dim(*took_ms)),
+        Fact::DrainForced { sessions, .. } => {
+            format!(
+                "  {BAD}forced{BAD:#}    {sessions} sessions are cut, as asked by --on-drain-timeout force"
+            )
+        }
+        Fact::ContainerKept { as_name, took_ms, .. } => {
+            format!("  stopped   kept as {as_name} {}", dim(*took_ms))
+        }
+        Fact::ContainerStarted { container, took_ms } => format!("  started   {container} {}", dim(*took_ms)),
+        Fact::NotReadyYet { answer, .. } => format!("  {DIM}not ready {answer}{DIM:#}"),
+        Fact::BecameReady { answer, took_ms, .. } => format!("  answers   {answer} {}", dim(*took_ms)),
+        Fact::Enabled { .. } => "  ready     back in rotation".to_owned(),
+        Fact::Confirmed { took_traffic: true, .. } => "  confirmed up, and takes traffic".to_owned(),
+        Fact::Confirmed { took_traffic: false, .. } => {
+            "  confirmed up; no request came its way yet".to_owned()
+        }
+        Fact::LaneFinished { timing, .. } => finished(timing),
+        Fact::StepFailed { servers, step, reason, log } => {
+            let mut text = format!("{BAD}failed{BAD:#}   {} at {step:?}: {reason}", list(servers));
+            for line in log {
+                text.push_str(&format!("\n           {DIM}log |{DIM:#} {line}"));
+            }
+            text
+        }
+        Fact::StopAsked { at_once: false } => {
+            format!(
+                "{NOTE}stopping{NOTE:#} at the next safe point; ask again to take back what is under way now"
+            )
+        }
+        Fact::StopAsked { at_once: true } => format!("{NOTE}stopping{NOTE:#} now"),
+        Fact::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
+        Fact::Undone { servers } => format!("undone   {} is as it was", list(servers)),
+        Fact::Removed { container } => format!("removed  {container}"),
+        Fact::RunEnded { outcome, took_ms } => {
+            let style =
+                if matches!(outcome, Outcome::Unchanged | Outcome::Deployed { .. }) { GOOD } else { BAD };
+            format!("{style}{outcome}{style:#} {}", dim(*took_ms))
+        }
+    })
+}
+
+fn finished(timing: &Timing) -> String {
+    if timing.out_of_rotation_ms == 0 {
+        return format!("  {GOOD}in service{GOOD:#}");
+    }
+    format!(
+        "  {GOOD}in service{GOOD:#} after {} out of rotation: drain {}, stop and start {}, boot {}, drainswap itself {}",
+        seconds(timing.out_of_rotation_ms),
+        seconds(timing.drain_ms),
+        seconds(timing.engine_ms),
+        seconds(timing.boot_ms),
+        seconds(timing.own_ms()),
+    )
+}
+
+fn dim(ms: u64) -> String {
+    format!("{DIM}({}){DIM:#}", seconds(ms))
+}
+
+/// `0.04 s`, `12.3 s`.
+pub(super) fn seconds(ms: u64) -> String {
+    let tenths_matter = ms >= 10_000;
+    #[expect(clippy::cast_precision_loss, reason = "a run does not last for millennia")]
+    let seconds = ms as f64 / 1000.0;
+    if tenths_matter { format!("{seconds:.1} s") } else { format!("{seconds:.2} s") }
+}

@@ -1,0 +1,226 @@
+//! What was meant: flags over `DRAINSWAP_*` over `drainswap.toml` over the defaults.
+//!
+//! clap merges flags and environment; what it leaves open is filled here from the file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::cli::{Globals, PolicyFlags};
+use crate::plan::{OnDrainTimeout, OnFailure, Policy};
+
+/// Read if it exists and no other is named.
+pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
+const DEFAULT_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+const DEFAULT_STATE_DIR: &str = "/var/lib/drainswap";
+
+/// What holds for every command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The files and directories that haproxy.cfg is made of.
+    pub haproxy_config: Vec<PathBuf>,
+    /// The runtime socket; `None` means the one that the configuration names.
+    pub socket: Option<String>,
+    /// The engine's endpoint; `None` means `DOCKER_HOST` or the local socket.
+    pub docker: Option<String>,
+    /// Where locks and journals are.
+    pub state_dir: PathBuf,
+    policy: PolicyFile,
+}
+
+/// `drainswap.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    /// The form's version; 1 where it is not written.
+    version: Option<u32>,
+    haproxy_config: Option<OneOrMany>,
+    socket: Option<String>,
+    docker: Option<String>,
+    state_dir: Option<PathBuf>,
+    #[serde(flatten)]
+    policy: PolicyFile,
+}
+
+/// The policy's part of `drainswap.toml`, under the flags' names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct PolicyFile {
+    floor: Option<usize>,
+    drain_timeout: Option<Span>,
+    on_drain_timeout: Option<OnDrainTimeout>,
+    ready_timeout: Option<Span>,
+    on_failure: Option<OnFailure>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(PathBuf),
+    Many(Vec<PathBuf>),
+}
+
+/// A length of time as people write it: `90s`, `5m`, `1m 30s`; a bare number means seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(pub Duration);
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(seconds) = text.parse() {
+            return Ok(Self(Duration::from_secs(seconds)));
+        }
+        let parsed: Result<jiff::SignedDuration, _> = text.parse();
+        let length = parsed.ok().and_then(|length| Duration::try_from(length).ok());
+        length.map(Self).ok_or_else(|| format!("`{text}` is no length of time; write 90s, 5m or 1m 30s"))
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+/// Why `drainswap.toml` is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// It is not understood.
+    #[error("{path} is not understood: {reason}")]
+    Bad {
+        /// The file.
+        path: String,
+        /// What is wrong, and where.
+        reason: String,
+    },
+}
+
+impl Settings {
+    /// Fills what the command line and the environment leave open.
+    pub fn read(globals: &Globals) -> Result<Self, SettingsError> {
+        let file = match &globals.settings {
+            Some(path) => File::read(path)?,
+            None if Path::new(DEFAULT_FILE).exists() => File::read(Path::new(DEFAULT_FILE))?,
+            None => File::default(),
+        };
+        let written = file.haproxy_config.map(|paths| match paths {
+            OneOrMany::One(path) => vec![path],
+            OneOrMany::Many(paths) => paths,
+        });
+        let typed = Some(globals.haproxy_config.clone()).filter(|paths| !paths.is_empty());
+        Ok(Self {
+            haproxy_config: typed.or(written).unwrap_or_else(|| vec![PathBuf::from(DEFAULT_CONFIG)]),
+            socket: globals.socket.clone().or(file.socket),
+            docker: globals.docker.clone().or(file.docker),
+            state_dir: globals
+                .state_dir
+                .clone()
+                .or(file.state_dir)
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
+            policy: file.policy,
+        })
+    }
+
+    /// The limits and choices of a run.
+    #[must_use]
+    pub fn policy(&self, flags: &PolicyFlags) -> Policy {
+        let file = &self.policy;
+        Policy {
+            floor: self.floor(flags.floor),
+            drain_timeout: self.drain_timeout(flags.drain_timeout),
+            on_drain_timeout: flags
+                .on_drain_timeout
+                .or(file.on_drain_timeout)
+                .unwrap_or(OnDrainTimeout::Fail),
+            ready_timeout: flags
+                .ready_timeout
+                .or(file.ready_timeout)
+                .map_or(Duration::from_secs(60), |span| span.0),
+            on_failure: flags.on_failure.or(file.on_failure).unwrap_or(OnFailure::Rollback),
+        }
+    }
+
+    /// How many servers must serve at any moment.
+    #[must_use]
+    pub fn floor(&self, flag: Option<usize>) -> usize {
+        flag.or(self.policy.floor).unwrap_or(1)
+    }
+
+    /// How long a drain may take.
+    #[must_use]
+    pub fn drain_timeout(&self, flag: Option<Span>) -> Duration {
+        flag.or(self.policy.drain_timeout).map_or(Duration::from_secs(300), |span| span.0)
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, SettingsError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SettingsError::Unreadable { path: name.clone(), reason: error.to_string() })?;
+        Self::parse(&text).map_err(|reason| SettingsError::Bad { path: name, reason })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let file: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        match file.version {
+            None | Some(1) => Ok(file),
+            Some(version) => Err(format!("it has version {version}; this drainswap reads version 1")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("drainswap.toml");
+        std::fs::write(
+            &path,
+            "haproxy_config = \"/a.cfg\"\nsocket = \"/file.sock\"\nfloor = 2\ndrain_timeout = \"2m\"\n",
+        )
+        .unwrap();
+        let globals =
+            Globals { settings: Some(path), socket: Some("/flag.sock".to_owned()), ..Globals::default() };
+        let settings = Settings::read(&globals).unwrap();
+        assert_eq!(settings.haproxy_config, [PathBuf::from("/a.cfg")]);
+        assert_eq!(settings.socket.as_deref(), Some("/flag.sock"));
+        assert_eq!(settings.state_dir, Path::new("/var/lib/drainswap"));
+        let policy = settings.policy(&PolicyFlags { floor: Some(3), ..PolicyFlags::default() });
+        assert_eq!((policy.floor, policy.drain_timeout), (3, Duration::from_secs(120)));
+        assert_eq!(policy.ready_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn what_is_not_understood_says_where() {
+        let error = File::parse("floor = 1\nflor = 2\n").unwrap_err();
+        assert!(error.contains("flor"), "{error}");
+        let error = File::parse("drain_timeout = \"soon\"\n").unwrap_err();
+        assert!(error.contains("`soon` is no length of time"), "{error}");
+        assert!(File::parse("version = 2\n").unwrap_err().contains("version 2"));
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_people_write_them() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("5m", 300), ("1m 30s", 90), ("1h", 3600)] {
+            assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
+        }
+        assert!("-5s".parse::<Span>().is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! The table of `drainswap status`.
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+
+use crate::image::short_digest;
+use crate::observation::{Container, ContainerState, ServerState};
+use crate::topology::matching::Behind;
+use crate::topology::{Backend, Server};
+
+/// One line a server: its part, its state, its sessions, what is behind it and whether that answers.
+/// As wide as the terminal on stdout, and as it likes elsewhere.
+#[must_use]
+pub fn table(backends: &[&Backend]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["SERVER", "ROLE", "STATE", "SESSIONS", "CONTAINER", "IMAGE", "DIGEST", "READINESS"]);
+    for server in backends.iter().flat_map(|backend| &backend.servers) {
+        table.add_row(row(server));
+    }
+    // Trailing blanks would wrap on a terminal that is exactly as wide.
+    table.to_string().lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn row(server: &Server) -> [String; 8] {
+    let (container, image, digest) = behind(&server.behind);
+    let readiness = match &server.answer {
+        Some(answer) if answer.is_ready() => format!("ready: {}", answer.detail()),
+        Some(answer) => format!("not ready: {}", answer.detail()),
+        None => "not asked: no address".to_owned(),
+    };
+    [
+        server.id.to_string(),
+        server.role.to_string(),
+        server.state.as_ref().map_or_else(|| "unknown to HAProxy".to_owned(), state),
+        server.state.as_ref().map_or_else(String::new, |state| state.sessions.to_string()),
+        container,
+        image,
+        digest,
+        readiness,
+    ]
+}
+
+/// `HAProxy`'s word, and the check's where it says more.
+fn state(state: &ServerState) -> String {
+    if state.check.is_empty() || state.is_usable() {
+        state.status.clone()
+    } else {
+        format!("{} ({})", state.status, state.check)
+    }
+}
+
+fn behind(behind: &Behind) -> (String, String, String) {
+    match behind {
+        Behind::Container(container) => of_container(container),
+        Behind::Gone { .. } => ("gone".to_owned(), String::new(), String::new()),
+        Behind::Unmatched { .. } => ("none found".to_owned(), String::new(), String::new()),
+        Behind::Ambiguous { candidates } => {
+            (format!("one of {}?", candidates.len()), String::new(), String::new())
+        }
+    }
+}
+
+fn of_container(container: &Container) -> (String, String, String) {
+    let name = match container.state {
+        ContainerState::Running => container.name.clone(),
+        ContainerState::Created => format!("{} (created)", container.name),
+        ContainerState::Paused => format!("{} (paused)", container.name),
+        ContainerState::Restarting => format!("{} (restarting)", container.name),
+        ContainerState::Stopped => format!("{} (stopped)", container.name),
+    };
+    let image = container.running_image();
+    let reference = container.image_reference.split('@').next().unwrap_or_default().to_owned();
+    let digest = match &image {
+        crate::image::Image::Registry { digest, .. } => short_digest(digest).to_owned(),
+        // An image that no registry knows has no digest, only this engine's identifier.
+        crate::image::Image::Local { id, .. } => format!("id {}", short_digest(&id.0)),
+    };
+    (name, reference, digest)
+}

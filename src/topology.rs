@@ -1,0 +1,205 @@
+//! Which container is behind which server lines, and where traffic goes.
+
+pub mod matching;
+pub mod readiness;
+pub mod traffic;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
+use crate::ids::ServerId;
+use crate::observation::{Answer, Container, LoadBalancerState, Observation, ServerState};
+use crate::probe::Probe;
+use matching::Behind;
+
+/// The backends of a configuration, joined with what was observed of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct Topology {
+    /// Every backend and listen section that has servers, in the configuration's order.
+    pub backends: Vec<Backend>,
+}
+
+/// One backend or listen section.
+#[derive(Clone, Debug, Serialize)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// `option allbackups`: without a usable primary all backups share the traffic.
+    pub all_backups: bool,
+    /// Whether a cookie or a stick table ties clients to a server: those still come in drain.
+    pub persistent: bool,
+    /// Its servers, in the configuration's order.
+    pub servers: Vec<Server>,
+}
+
+/// One server line, the state that `HAProxy` gives it, and what is behind it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Server {
+    /// Which line.
+    pub id: ServerId,
+    /// Where it is written.
+    pub place: Place,
+    /// From the `backup` keyword.
+    pub role: Role,
+    /// What `HAProxy` says of it; `None` when the running process does not know it.
+    pub state: Option<ServerState>,
+    /// How to prove that it serves; `None` where its address is not known.
+    pub probe: Option<Probe>,
+    /// What it answered to that.
+    pub answer: Option<Answer>,
+    /// What is behind it.
+    pub behind: Behind,
+}
+
+/// A server's part in its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Takes traffic whenever it is usable.
+    Primary,
+    /// Takes traffic only when no primary is usable.
+    Backup,
+}
+
+impl Role {
+    /// The role that a server line gives.
+    #[must_use]
+    pub fn of(server: &crate::cfg::Server) -> Self {
+        if server.backup { Self::Backup } else { Self::Primary }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Primary => "primary",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+impl Server {
+    /// Whether `HAProxy` would give it a request now.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.state.as_ref().is_some_and(ServerState::is_usable)
+    }
+
+    /// Whether it answers our own probe.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.answer.as_ref().is_some_and(Answer::is_ready)
+    }
+
+    /// The container behind it, if it is known.
+    #[must_use]
+    pub fn container(&self) -> Option<&Container> {
+        match &self.behind {
+            Behind::Container(container) => Some(container),
+            Behind::Gone { .. } | Behind::Unmatched { .. } | Behind::Ambiguous { .. } => None,
+        }
+    }
+}
+
+impl Topology {
+    /// Joins a configuration with an observation. A server whose container is not found, or
+    /// not for certain, is part of the result; whoever plans with it decides what that means.
+    #[must_use]
+    pub fn new(configuration: &Configuration, observation: &Observation) -> Self {
+        let mut backends: Vec<Backend> = with_servers(configuration)
+            .map(|proxy| Backend {
+                name: proxy.name.clone(),
+                all_backups: proxy.all_backups,
+                persistent: proxy.cookie.is_some() || proxy.sticks,
+                servers: servers(proxy, observation),
+            })
+            .collect();
+        for backend in &mut backends {
+            matching::find_gone(backend, observation);
+        }
+        Self { backends }
+    }
+
+    /// The backend of that name.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    /// Every server line, in any backend, that reaches this container.
+    pub fn lines_to(&self, container: &Container) -> impl Iterator<Item = &Server> {
+        let id = container.id.clone();
+        let all = self.backends.iter().flat_map(|backend| &backend.servers);
+        all.filter(move |server| server.container().is_some_and(|behind| behind.id == id))
+    }
+}
+
+/// The proxies that have servers. A disabled one is left out: the running `HAProxy` has none of it.
+pub fn with_servers(configuration: &Configuration) -> impl Iterator<Item = &Proxy> {
+    configuration.proxies.iter().filter(|proxy| !proxy.servers.is_empty() && !proxy.disabled)
+}
+
+/// How to probe every server of a configuration, given where the running `HAProxy` sends its traffic.
+#[must_use]
+pub fn probes(configuration: &Configuration, load_balancer: &LoadBalancerState) -> Vec<(ServerId, Probe)> {
+    let mut probes = Vec::new();
+    for proxy in with_servers(configuration) {
+        for server in &proxy.servers {
+            let id = ServerId::new(&proxy.name, &server.name);
+            if let Some(probe) = readiness::probe(proxy, server, load_balancer.server(&id)) {
+                probes.push((id, probe));
+            }
+        }
+    }
+    probes
+}
+
+/// The addresses of every server, for [`Observation::host_addresses`].
+#[must_use]
+pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerState) -> BTreeSet<IpAddr> {
+    let running = load_balancer.servers.iter().filter_map(|server| Some(server.address?.ip()));
+    let written = with_servers(configuration).flat_map(|proxy| &proxy.servers).filter_map(|server| {
+        match &server.address {
+            Address::Inet { host: Host::Ip(ip), .. } => Some(*ip),
+            Address::Inet { host: Host::Name(_), .. } | Address::Unix(_) | Address::Other(_) => None,
+        }
+    });
+    running.chain(written).collect()
+}
+
+fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
+    let line = |server: &crate::cfg::Server| {
+        let id = ServerId::new(&proxy.name, &server.name);
+        let state = observation.load_balancer.server(&id).cloned();
+        Server {
+            place: server.place.clone(),
+            role: Role::of(server),
+            probe: readiness::probe(proxy, server, state.as_ref()),
+            answer: observation.answer(&id).cloned(),
+            behind: matching::behind(&id, &server.address, state.as_ref(), observation),
+            state,
+            id,
+        }
+    };
+    proxy.servers.iter().map(line).collect()
+}
+
+/// Where a server's traffic goes: what the running `HAProxy` says, else what is written, if that is an
+/// address and a port. A port that depends on the client's is none.
+fn socket_address(address: &Address, state: Option<&ServerState>) -> Option<std::net::SocketAddr> {
+    let Address::Inet { host, port: Port::Fixed(port) } = address else { return None };
+    let written = match host {
+        Host::Ip(ip) => Some((*ip, *port).into()),
+        Host::Name(_) => None,
+    };
+    state.and_then(|state| state.address).or(written)
+}
+
+/// Whether requests to this proxy are HTTP.
+fn is_http(proxy: &Proxy) -> bool {
+    proxy.mode == Mode::Http
+}

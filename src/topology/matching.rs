@@ -1,0 +1,257 @@
+//! Finds the container behind a server line.
+//!
+//! The ways to find it, strongest first; the first way that finds anything decides:
+//!
+//! 1. the label `drainswap.server=mobile/app1` on the container;
+//! 2. it publishes exactly the server's address and port;
+//! 3. it publishes the port on every address of its host, and the server's address is the host's;
+//! 4. the server's address is the container's own in one of its networks;
+//! 5. the server's host name is the container's name or alias in a network;
+//! 6. it uses the host's network, declares the port, and the server's address is the host's.
+//!
+//! Running containers are looked at first; a stopped one is behind a server only if none runs.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cfg::{Address, Host};
+use crate::ids::{RunId, ServerId};
+use crate::observation::{Container, ContainerState, Observation, Published, ServerState};
+use crate::topology::{Backend, socket_address};
+
+/// What is behind a server line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Behind {
+    /// This container.
+    Container(Box<Container>),
+    /// Nothing: its container is gone. It can be created again with a sibling's settings.
+    Gone {
+        /// The container, behind another server of the backend, whose settings it gets.
+        like: Box<Container>,
+        /// The port that it must publish.
+        publish: Published,
+        /// The name that it gets.
+        name: String,
+    },
+    /// No container fits.
+    Unmatched {
+        /// The containers that come nearest, for a person to choose from.
+        candidates: Vec<String>,
+    },
+    /// More than one fits equally well.
+    Ambiguous {
+        /// Those that fit, and by what.
+        candidates: Vec<String>,
+    },
+}
+
+/// By what a container fits a server line; the order is the order of preference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Label,
+    Published,
+    PublishedEverywhere,
+    OwnAddress,
+    Name,
+    HostNetwork,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Label => "by its label drainswap.server",
+            Self::Published => "publishes the address",
+            Self::PublishedEverywhere => "publishes the port on every address",
+            Self::OwnAddress => "has the address in a network",
+            Self::Name => "has the name",
+            Self::HostNetwork => "uses the host's network and declares the port",
+        })
+    }
+}
+
+/// How the container that a run replaces, or is about to start, is named beside its real name:
+/// `mobile-app1.old-20261123T221500Z`, `mobile-app1.new-20261123T221500Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aside {
+    /// The one that served before.
+    Old,
+    /// The one that will serve.
+    New,
+}
+
+impl Aside {
+    fn infix(self) -> &'static str {
+        match self {
+            Self::Old => ".old-",
+            Self::New => ".new-",
+        }
+    }
+
+    /// The name that a container has while it is put aside.
+    #[must_use]
+    pub fn name(self, name: &str, run: &RunId) -> String {
+        format!("{name}{}{run}", self.infix())
+    }
+
+    /// Whether a name is one of those: such a container is behind no server.
+    #[must_use]
+    pub fn is_name(name: &str) -> bool {
+        [Self::Old, Self::New].iter().any(|aside| {
+            let stamp = name.rsplit_once(aside.infix()).map(|(_, stamp)| stamp.as_bytes());
+            stamp.is_some_and(|stamp| {
+                stamp.len() >= 16 && stamp[..8].iter().all(u8::is_ascii_digit) && stamp[8] == b'T'
+            })
+        })
+    }
+}
+
+/// Finds what is behind a server line; a container that is gone is found by [`find_gone`].
+pub(super) fn behind(
+    id: &ServerId,
+    address: &Address,
+    state: Option<&ServerState>,
+    observation: &Observation,
+) -> Behind {
+    let line = Line { id, address, target: socket_address(address, state), observation };
+    let eligible = || observation.containers.iter().filter(|container| !Aside::is_name(&container.name));
+    let running = eligible().filter(|container| container.state != ContainerState::Stopped);
+    let stopped = eligible().filter(|container| container.state == ContainerState::Stopped);
+    let found = line.best(running).or_else(|| line.best(stopped));
+    match found {
+        Some((_, one)) if one.len() == 1 => Behind::Container(Box::new(one[0].clone())),
+        Some((way, several)) => {
+            let candidates = several.iter().map(|container| format!("{} ({way})", container.name)).collect();
+            Behind::Ambiguous { candidates }
+        }
+        None => Behind::Unmatched { candidates: nearest(eligible(), line.target) },
+    }
+}
+
+/// A server line that a container is looked for.
+struct Line<'a> {
+    id: &'a ServerId,
+    address: &'a Address,
+    target: Option<SocketAddr>,
+    observation: &'a Observation,
+}
+
+impl Line<'_> {
+    /// The strongest way in which any of these containers fits, and all that fit in that way.
+    fn best<'c>(&self, containers: impl Iterator<Item = &'c Container>) -> Option<(Way, Vec<&'c Container>)> {
+        let mut best: Option<(Way, Vec<&Container>)> = None;
+        for container in containers {
+            let Some(way) = self.way(container) else { continue };
+            match &mut best {
+                Some((known, fits)) if *known == way => fits.push(container),
+                Some((known, _)) if *known < way => {}
+                Some(_) | None => best = Some((way, vec![container])),
+            }
+        }
+        best
+    }
+
+    fn way(&self, container: &Container) -> Option<Way> {
+        if !container.claims.is_empty() {
+            // A container that says what it serves serves nothing else.
+            let id = self.id.to_string();
+            return container.claims.contains(&id).then_some(Way::Label);
+        }
+        let by_name = || self.is_named(container).then_some(Way::Name);
+        let Some(target) = self.target else { return by_name() };
+        let on_host = self.observation.host_addresses.contains(&target.ip());
+        let publishes = |fits: &dyn Fn(&Published) -> bool| {
+            container.published.iter().any(|p| p.port == target.port() && fits(p))
+        };
+        if publishes(&|p| p.ip == target.ip() && (on_host || !target.ip().is_loopback())) {
+            Some(Way::Published)
+        } else if on_host && publishes(&|p| p.ip.is_unspecified()) {
+            Some(Way::PublishedEverywhere)
+        } else if container.networks.iter().any(|network| network.addresses.contains(&target.ip())) {
+            Some(Way::OwnAddress)
+        } else if let Some(way) = by_name() {
+            Some(way)
+        } else {
+            let declared = container.host_network && on_host && container.exposed.contains(&target.port());
+            declared.then_some(Way::HostNetwork)
+        }
+    }
+
+    fn is_named(&self, container: &Container) -> bool {
+        let Address::Inet { host: Host::Name(name), .. } = self.address else { return false };
+        container.name == *name || container.networks.iter().any(|network| network.aliases.contains(name))
+    }
+}
+
+/// The containers that a person may have meant: those that publish the port, else all that run.
+fn nearest<'a>(containers: impl Iterator<Item = &'a Container>, target: Option<SocketAddr>) -> Vec<String> {
+    /// More names than this help nobody.
+    const MOST: usize = 8;
+    let (same_port, others): (Vec<_>, Vec<_>) =
+        containers.filter(|container| container.state == ContainerState::Running).partition(|container| {
+            target.is_some_and(|target| container.published.iter().any(|p| p.port == target.port()))
+        });
+    let chosen = if same_port.is_empty() { others } else { same_port };
+    chosen.into_iter().take(MOST).map(describe).collect()
+}
+
+fn describe(container: &Container) -> String {
+    let ports: Vec<String> =
+        container.published.iter().map(|p| SocketAddr::new(p.ip, p.port).to_string()).collect();
+    if ports.is_empty() {
+        format!("{} (publishes nothing)", container.name)
+    } else {
+        format!("{} (publishes {})", container.name, ports.join(", "))
+    }
+}
+
+/// Turns an unmatched server into a gone one where that is certain: `HAProxy` does not use it, nothing
+/// answers there, its address is the engine's host, and a sibling shows what its container was like.
+pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
+    let gone: Vec<(usize, Behind)> = backend
+        .servers
+        .iter()
+        .enumerate()
+        .filter(|(_, server)| {
+            matches!(server.behind, Behind::Unmatched { .. }) && !server.is_usable() && !server.answers()
+        })
+        .filter_map(|(index, server)| {
+            let address = server.state.as_ref()?.address?;
+            let on_host = observation.host_addresses.contains(&address.ip());
+            let (sibling, port) = sibling(backend, server)?;
+            on_host.then(|| {
+                let publish = Published { ip: address.ip(), port: address.port(), container_port: port };
+                let name = name_like(&sibling.1, &sibling.0, &server.id);
+                (index, Behind::Gone { like: Box::new(sibling.1), publish, name })
+            })
+        })
+        .collect();
+    for (index, behind) in gone {
+        backend.servers[index].behind = behind;
+    }
+}
+
+/// A sibling with a published port: of the same role if there is one, else any.
+fn sibling(backend: &Backend, server: &super::Server) -> Option<((ServerId, Container), u16)> {
+    let mut siblings: Vec<&super::Server> =
+        backend.servers.iter().filter(|other| other.container().is_some()).collect();
+    siblings.sort_by_key(|other| other.role != server.role);
+    siblings.into_iter().find_map(|other| {
+        let container = other.container()?;
+        let address = other.state.as_ref()?.address?;
+        let published = container.published.iter().find(|p| p.port == address.port())?;
+        Some(((other.id.clone(), container.clone()), published.container_port))
+    })
+}
+
+/// The sibling's name with the sibling's server name replaced, `mobile-app2` → `mobile-app1`, else
+/// the backend's and the server's names.
+fn name_like(sibling: &Container, sibling_id: &ServerId, id: &ServerId) -> String {
+    let legal = |name: &str| name.replace(':', "_");
+    match sibling.name.strip_suffix(&sibling_id.server) {
+        Some(stem) => legal(&format!("{stem}{}", id.server)),
+        None => legal(&format!("{}-{}", id.backend, id.server)),
+    }
+}

@@ -1,0 +1,79 @@
+//! The probe of a server, derived from its backend's own check.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::cfg::{self, Address, Expected, HealthCheck, Host, HttpCheck, Proxy, Server};
+use crate::observation::ServerState;
+use crate::probe::{Expect, Match, Probe, Question};
+use crate::topology::{is_http, socket_address};
+
+/// How long an answer may take where the configuration has no `timeout check`. `HAProxy` itself
+/// would wait for `inter`, which is a rhythm and no limit.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How to prove that a server serves, or `None` where its address is not known (a unix socket, a
+/// name that is not resolved).
+#[must_use]
+pub fn probe(proxy: &Proxy, server: &Server, state: Option<&ServerState>) -> Option<Probe> {
+    let traffic = socket_address(&server.address, state)?;
+    let question = question(proxy, server);
+    // Without a check of its own HAProxy's overrides mean nothing: the traffic's address is asked.
+    let address = match question {
+        Question::Http { .. } => check_address(server, traffic),
+        Question::AnyHttp | Question::Tcp => traffic,
+    };
+    let diverted = address != traffic;
+    Some(Probe {
+        address,
+        tls: server.check_ssl.unwrap_or(server.ssl && !diverted),
+        question,
+        timeout: proxy.timeout_check.unwrap_or(TIMEOUT),
+    })
+}
+
+fn question(proxy: &Proxy, server: &Server) -> Question {
+    match &proxy.check {
+        // A server that wants the PROXY protocol first would take an HTTP request for garbage.
+        _ if server.send_proxy || server.check_send_proxy => Question::Tcp,
+        HealthCheck::Http(check) => http(check),
+        HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_) if is_http(proxy) => {
+            Question::AnyHttp
+        }
+        HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_) => Question::Tcp,
+    }
+}
+
+/// `addr` and `port` on a server line move its checks elsewhere.
+fn check_address(server: &Server, traffic: SocketAddr) -> SocketAddr {
+    let ip = match &server.check_address {
+        Some(Address::Inet { host: Host::Ip(ip), .. }) => *ip,
+        // A name is HAProxy's to resolve; the traffic's own address serves as well.
+        Some(Address::Inet { .. } | Address::Unix(_) | Address::Other(_)) | None => traffic.ip(),
+    };
+    SocketAddr::new(ip, server.check_port.unwrap_or_else(|| traffic.port()))
+}
+
+fn http(check: &HttpCheck) -> Question {
+    Question::Http {
+        method: check.method.clone(),
+        uri: check.uri.clone(),
+        headers: check.headers.clone(),
+        body: check.body.clone(),
+        expect: check.expect.iter().filter_map(expect).collect(),
+    }
+}
+
+/// Rules on headers are `HAProxy`'s alone: the others still decide.
+fn expect(rule: &cfg::Expect) -> Option<Expect> {
+    let matches = match &rule.what {
+        Expected::Status(ranges) => {
+            Match::Status(ranges.iter().map(|range| (*range.start(), *range.end())).collect())
+        }
+        Expected::StatusRegex(pattern) => Match::StatusPattern(pattern.clone()),
+        Expected::String(text) => Match::Text(text.clone()),
+        Expected::StringRegex(pattern) => Match::Pattern(pattern.clone()),
+        Expected::Other(_) => return None,
+    };
+    Some(Expect { negated: rule.negated, matches })
+}

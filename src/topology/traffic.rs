@@ -1,0 +1,156 @@
+//! Where `HAProxy` sends new requests, given who is usable.
+//!
+//! The rule was measured on 2.2, 2.6, 3.0 and 3.2: usable primaries share by weight; without any, the
+//! first usable backup takes everything, or with `option allbackups` all of them share.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ServerId;
+use crate::observation::LoadBalancerState;
+use crate::topology::{Backend, Role};
+
+/// What decides where a backend's traffic goes, and does not change during a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// The backend's name.
+    pub backend: String,
+    /// `option allbackups`.
+    pub all_backups: bool,
+    /// Its servers in the configuration's order.
+    pub servers: Vec<(ServerId, Role)>,
+}
+
+impl Balance {
+    /// The balance of a backend.
+    #[must_use]
+    pub fn of(backend: &Backend) -> Self {
+        let servers = backend.servers.iter().map(|server| (server.id.clone(), server.role)).collect();
+        Self { backend: backend.name.clone(), all_backups: backend.all_backups, servers }
+    }
+
+    /// The balance of a backend as it is written.
+    #[must_use]
+    pub fn written(proxy: &crate::cfg::Proxy) -> Self {
+        let servers =
+            proxy.servers.iter().map(|server| (ServerId::new(&proxy.name, &server.name), Role::of(server)));
+        Self { backend: proxy.name.clone(), all_backups: proxy.all_backups, servers: servers.collect() }
+    }
+
+    /// Where new requests go while the servers in `out` take none, by the states in `seen`.
+    #[must_use]
+    pub fn forecast(&self, seen: &LoadBalancerState, out: &BTreeSet<ServerId>) -> Forecast {
+        self.share(|id| seen.server(id).filter(|server| server.is_usable()).map(|server| server.weight), out)
+    }
+
+    /// As [`Balance::forecast`], given the weight of each usable server.
+    pub(crate) fn share(
+        &self,
+        weight: impl Fn(&ServerId) -> Option<u32>,
+        out: &BTreeSet<ServerId>,
+    ) -> Forecast {
+        let usable = |role: Role| {
+            let of_role = self.servers.iter().filter(move |(id, its)| *its == role && !out.contains(id));
+            of_role
+                .filter_map(|(id, _)| weight(id).map(|weight| (id.clone(), u64::from(weight))))
+                .collect::<Vec<_>>()
+        };
+        let mut takers = usable(Role::Primary);
+        if takers.is_empty() {
+            takers = usable(Role::Backup);
+            if !self.all_backups {
+                takers.truncate(1);
+            }
+        }
+        let sum: u64 = takers.iter().map(|(_, weight)| weight).sum();
+        let shares = takers
+            .into_iter()
+            .map(|(server, weight)| Share { server, percent: percent(weight, sum) })
+            .collect();
+        Forecast { backend: self.backend.clone(), shares }
+    }
+}
+
+/// Rounded to the nearest; weights are at most 256, so nothing overflows.
+fn percent(weight: u64, sum: u64) -> u8 {
+    u8::try_from((weight * 200 + sum) / (sum.max(1) * 2)).unwrap_or(100)
+}
+
+/// Who takes a backend's new requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The backend.
+    pub backend: String,
+    /// Who takes how much; empty means that `HAProxy` answers 503 itself.
+    pub shares: Vec<Share>,
+}
+
+/// One server's part of a backend's new requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Which server.
+    pub server: ServerId,
+    /// Its part, in per cent, rounded.
+    pub percent: u8,
+}
+
+impl fmt::Display for Forecast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.shares.is_empty() {
+            return write!(f, "nobody serves {}", self.backend);
+        }
+        for (index, share) in self.shares.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{} % → {}", share.percent, share.server)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(all_backups: bool) -> Balance {
+        let server = |name: &str, role| (ServerId::new("mobile", name), role);
+        Balance {
+            backend: "mobile".into(),
+            all_backups,
+            servers: vec![
+                server("app1", Role::Primary),
+                server("app1b", Role::Backup),
+                server("app2", Role::Primary),
+                server("app2b", Role::Backup),
+            ],
+        }
+    }
+
+    fn forecast(balance: &Balance, out: &[&str]) -> String {
+        let out = out.iter().map(|name| ServerId::new("mobile", *name)).collect();
+        balance.share(|_| Some(1), &out).to_string()
+    }
+
+    #[test]
+    fn primaries_share_then_the_first_backup_takes_all() {
+        let one = origin(false);
+        assert_eq!(forecast(&one, &[]), "50 % → mobile/app1, 50 % → mobile/app2");
+        assert_eq!(forecast(&one, &["app1"]), "100 % → mobile/app2");
+        assert_eq!(forecast(&one, &["app1", "app2"]), "100 % → mobile/app1b");
+        assert_eq!(forecast(&one, &["app1", "app2", "app1b"]), "100 % → mobile/app2b");
+        assert_eq!(forecast(&one, &["app1", "app2", "app1b", "app2b"]), "nobody serves mobile");
+    }
+
+    #[test]
+    fn all_backups_share() {
+        assert_eq!(forecast(&origin(true), &["app1", "app2"]), "50 % → mobile/app1b, 50 % → mobile/app2b");
+    }
+
+    #[test]
+    fn weights_decide_the_share() {
+        let weight = |id: &ServerId| Some(if id.server == "app1" { 200 } else { 100 });
+        let forecast = origin(false).share(weight, &BTreeSet::new());
+        assert_eq!(forecast.to_string(), "67 % → mobile/app1, 33 % → mobile/app2");
+    }
+}

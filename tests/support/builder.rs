@@ -1,0 +1,114 @@
+//! What a stage is to look like, and setting it up.
+
+use super::engine::Engine;
+use super::haproxy::Haproxy;
+use super::http::get;
+use super::layout::{Config, Layout, Mode};
+use super::ports::Ports;
+use super::registry::Registry;
+use super::stage::{START_LIMIT, Stage, make_image, run_server, until_healthy};
+use super::sweeper::Sweeper;
+use super::wait::wait_until;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use tempfile::TempDir;
+
+/// What a stage is to look like.
+pub struct Builder {
+    layout: Layout,
+    config: Config,
+    environment: Vec<String>,
+    master_worker: bool,
+}
+
+impl Builder {
+    pub fn new(layout: Layout) -> Self {
+        Self { layout, config: Config::default(), environment: Vec::new(), master_worker: false }
+    }
+
+    /// An environment variable of every container, stronger than that of its image.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.environment.push(format!("{key}={value}"));
+        self
+    }
+
+    /// `mode tcp` in place of `mode http`.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.config.mode = mode;
+        self
+    }
+
+    /// The level of the stats socket, in place of `admin`.
+    #[must_use]
+    pub fn stats_level(mut self, level: &str) -> Self {
+        level.clone_into(&mut self.config.stats_level);
+        self
+    }
+
+    /// What the `default-server` line says, in place of `inter 2s fall 3 rise 2`.
+    #[must_use]
+    pub fn default_server(mut self, options: &str) -> Self {
+        options.clone_into(&mut self.config.default_server);
+        self
+    }
+
+    /// One more line in the backend.
+    #[must_use]
+    pub fn backend_line(mut self, line: &str) -> Self {
+        self.config.backend_lines.push(line.to_owned());
+        self
+    }
+
+    /// Text at the end of haproxy.cfg; `{app1}` stands for the address of `app1`.
+    #[must_use]
+    pub fn extra(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.config.extra);
+        self
+    }
+
+    /// Runs HAProxy as master and worker, so that it can be reloaded.
+    #[must_use]
+    pub fn master_worker(mut self) -> Self {
+        self.master_worker = true;
+        self
+    }
+
+    /// Sets everything up, every server on image `v1`, and waits until a page comes through HAProxy.
+    pub async fn start(self) -> Stage {
+        let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
+        let engine = Engine::connect().await.expect("connect to the Docker daemon");
+        let sweeper = Sweeper::new();
+        let ports = Ports::reserve(4);
+        let servers = self.layout.place(ports.at(0));
+        let local = |index| SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(index));
+        let registry = Registry::start(dir.path(), local(2)).await;
+        let v1 = make_image(&engine, &registry, sweeper.stage(), "v1", &[("VERSION", "v1")]).await;
+        for server in &servers {
+            run_server(&engine, sweeper.stage(), server, &v1, &self.environment).await;
+        }
+        for server in &servers {
+            until_healthy(server).await;
+        }
+        let frontend = local(3);
+        let text = self.config.render(&dir.path().join("admin.sock"), frontend, &servers);
+        fs::write(dir.path().join("haproxy.cfg"), text).expect("write haproxy.cfg");
+        let haproxy = Haproxy::start(dir.path(), self.master_worker).await;
+        wait_until("a page comes through HAProxy", START_LIMIT, async || {
+            get(frontend.into(), "/").await.is_ok_and(|answer| answer.is_success())
+        })
+        .await;
+        Stage {
+            haproxy,
+            registry,
+            engine,
+            servers,
+            environment: self.environment,
+            frontend,
+            sweeper,
+            dir,
+            ports,
+        }
+    }
+}

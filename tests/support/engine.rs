@@ -1,0 +1,227 @@
+//! The Docker daemon, asked directly and not through the code under test.
+
+use bollard::container::LogOutput;
+use bollard::errors::Error;
+use bollard::models::{
+    ContainerCreateBody, ContainerSummary, HostConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
+    ListImagesOptionsBuilder, LogsOptionsBuilder, PushImageOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveImageOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, Docker, body_full};
+use futures_util::{StreamExt, TryStreamExt};
+use std::collections::HashMap;
+use std::env;
+use std::net::SocketAddrV4;
+
+/// Every container of a stage carries this label with the stage's id, and every image [`IMAGE_LABEL`].
+pub const LABEL: &str = "drainswap.test";
+/// Containers inherit it from their image, so one that lost its own labels is found all the same.
+pub const IMAGE_LABEL: &str = "drainswap.test.image";
+/// Also on images: the run that `DRAINSWAP_RUN` names, so that a script can clean up after a test that was killed.
+const RUN_LABEL: &str = "drainswap.run";
+
+/// A container as it is now.
+#[derive(Clone, Debug)]
+pub struct Container {
+    pub id: String,
+    pub name: String,
+    /// The reference from which it was made.
+    pub image: String,
+    pub image_id: String,
+    /// `running`, `exited`, `created`, …
+    pub state: String,
+    pub labels: HashMap<String, String>,
+}
+
+/// A container to be run.
+pub struct NewContainer<'a> {
+    pub name: &'a str,
+    pub image: &'a str,
+    /// Where port 8080 of the application is published.
+    pub address: SocketAddrV4,
+    pub environment: Vec<String>,
+    pub stage: &'a str,
+}
+
+/// A connection to the daemon at `DOCKER_HOST` or the default socket.
+pub struct Engine(Docker);
+
+impl Engine {
+    /// Connects and agrees on a version of the API.
+    pub async fn connect() -> Result<Self, Error> {
+        let docker = match env::var("DOCKER_HOST") {
+            Ok(host) => Docker::connect_with_host(&host)?,
+            Err(_) => Docker::connect_with_unix("/var/run/docker.sock", 60, API_DEFAULT_VERSION)?,
+        };
+        Ok(Self(docker.negotiate_version().await?))
+    }
+
+    /// Where the daemon is, as one writes it after `--docker`.
+    pub fn endpoint() -> String {
+        env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
+    }
+
+    /// The client, for what this bench has no word for.
+    pub fn docker(&self) -> &Docker {
+        &self.0
+    }
+
+    /// Makes an image of a file system.
+    pub async fn import(&self, repository: &str, tag: &str, root_fs: Vec<u8>, instructions: Vec<String>) {
+        let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag);
+        let options = options.changes(instructions).build();
+        let progress = self.0.create_image(Some(options), Some(body_full(root_fs.into())), None);
+        progress.try_collect::<Vec<_>>().await.expect("import an image");
+    }
+
+    /// Pushes an image to its registry.
+    pub async fn push(&self, repository: &str, tag: &str) {
+        let options = PushImageOptionsBuilder::new().tag(tag).build();
+        let progress = self.0.push_image(repository, Some(options), None);
+        progress.try_collect::<Vec<_>>().await.expect("push an image");
+    }
+
+    /// Pulls an image.
+    pub async fn pull(&self, reference: &str) {
+        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+        let progress = self.0.create_image(Some(options), None, None);
+        progress.try_collect::<Vec<_>>().await.expect("pull an image");
+    }
+
+    /// Removes an image from the daemon, not from its registry.
+    pub async fn forget(&self, reference: &str) {
+        let options = RemoveImageOptionsBuilder::new().force(true).build();
+        self.0.remove_image(reference, Some(options), None).await.expect("remove an image");
+    }
+
+    /// Creates and starts a container in the way of the origin.
+    pub async fn run(&self, new: NewContainer<'_>) {
+        let options = CreateContainerOptionsBuilder::new().name(new.name).build();
+        let name = new.name;
+        self.0.create_container(Some(options), new.into()).await.expect("create a container");
+        self.0.start_container(name, None).await.expect("start a container");
+    }
+
+    /// The container of this name, if there is one.
+    pub async fn container(&self, name: &str) -> Option<Container> {
+        let found = self.list("name", &format!("^/{name}$")).await.expect("list containers");
+        found.into_iter().next()
+    }
+
+    /// All containers of a stage, stopped ones too, whoever made them.
+    pub async fn containers(&self, stage: &str) -> Result<Vec<Container>, Error> {
+        let mut found = self.list("name", &format!("^/{stage}-")).await?;
+        for label in [LABEL, IMAGE_LABEL] {
+            found.extend(self.list("label", &format!("{label}={stage}")).await?);
+        }
+        found.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+        found.dedup_by(|one, other| one.id == other.id);
+        Ok(found)
+    }
+
+    async fn list(&self, filter: &str, value: &str) -> Result<Vec<Container>, Error> {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&only(filter, value)).build();
+        Ok(self.0.list_containers(Some(options)).await?.into_iter().map(Container::from).collect())
+    }
+
+    /// Kills a container's process; the restart policy may start it again.
+    pub async fn kill(&self, name: &str) {
+        self.0.kill_container(name, None).await.expect("kill a container");
+    }
+
+    /// Stops a container and waits for its end.
+    pub async fn stop(&self, name: &str) {
+        self.0.stop_container(name, None).await.expect("stop a container");
+    }
+
+    /// Starts a container that exists.
+    pub async fn start(&self, name: &str) {
+        self.0.start_container(name, None).await.expect("start a container");
+    }
+
+    /// Removes a container, running or not.
+    pub async fn remove(&self, name: &str) -> Result<(), Error> {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        self.0.remove_container(name, Some(options)).await
+    }
+
+    /// What a container has printed.
+    pub async fn logs(&self, name: &str) -> String {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
+        let lines: Vec<LogOutput> =
+            self.0.logs(name, Some(options)).filter_map(async |line| line.ok()).collect().await;
+        lines.iter().map(ToString::to_string).collect()
+    }
+
+    /// Removes every container and image of a stage.
+    pub async fn sweep(&self, stage: &str) -> Result<(), Error> {
+        for container in self.containers(stage).await? {
+            tolerate_absence(self.remove(&container.id).await)?;
+        }
+        let images = only("label", &format!("{IMAGE_LABEL}={stage}"));
+        let options = ListImagesOptionsBuilder::new().all(true).filters(&images).build();
+        for image in self.0.list_images(Some(options)).await? {
+            let force = RemoveImageOptionsBuilder::new().force(true).build();
+            tolerate_absence(self.0.remove_image(&image.id, Some(force), None).await)?;
+        }
+        Ok(())
+    }
+}
+
+/// The labels of a stage's images.
+pub fn image_labels(stage: &str) -> Vec<(&'static str, String)> {
+    let run = env::var("DRAINSWAP_RUN").unwrap_or_else(|_| stage.to_owned());
+    vec![(IMAGE_LABEL, stage.to_owned()), (RUN_LABEL, run)]
+}
+
+fn only(filter: &str, value: &str) -> HashMap<String, Vec<String>> {
+    HashMap::from([(filter.to_owned(), vec![value.to_owned()])])
+}
+
+/// What is already gone (404) or going (409) needs no removal.
+fn tolerate_absence<T>(removal: Result<T, Error>) -> Result<(), Error> {
+    match removal {
+        Ok(_) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+impl From<NewContainer<'_>> for ContainerCreateBody {
+    fn from(new: NewContainer<'_>) -> Self {
+        let binding = PortBinding {
+            host_ip: Some(new.address.ip().to_string()),
+            host_port: Some(new.address.port().to_string()),
+        };
+        let restart =
+            RestartPolicy { name: Some(RestartPolicyNameEnum::UNLESS_STOPPED), ..RestartPolicy::default() };
+        let host = HostConfig {
+            port_bindings: Some(HashMap::from([("8080/tcp".to_owned(), Some(vec![binding]))])),
+            restart_policy: Some(restart),
+            ..HostConfig::default()
+        };
+        Self {
+            image: Some(new.image.to_owned()),
+            env: Some(new.environment),
+            labels: Some(HashMap::from([(LABEL.to_owned(), new.stage.to_owned())])),
+            host_config: Some(host),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<ContainerSummary> for Container {
+    fn from(summary: ContainerSummary) -> Self {
+        let name = summary.names.unwrap_or_default().into_iter().next().unwrap_or_default();
+        Self {
+            id: summary.id.unwrap_or_default(),
+            name: name.trim_start_matches('/').to_owned(),
+            image: summary.image.unwrap_or_default(),
+            image_id: summary.image_id.unwrap_or_default(),
+            state: summary.state.map(|state| state.to_string()).unwrap_or_default(),
+            labels: summary.labels.unwrap_or_default(),
+        }
+    }
+}

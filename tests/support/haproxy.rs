@@ -1,0 +1,125 @@
+//! A real HAProxy in the foreground, and its runtime socket.
+
+use super::layout::BACKEND;
+use super::process::{Process, find};
+use super::wait::wait_until;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// A running HAProxy.
+pub struct Haproxy {
+    process: Process,
+    config: PathBuf,
+    socket: PathBuf,
+    /// The socket of the master process, where it runs in master-worker mode.
+    master_socket: Option<PathBuf>,
+}
+
+impl Haproxy {
+    /// Starts it on `haproxy.cfg` in `dir`, which must name `admin.sock` there as its stats socket.
+    pub async fn start(dir: &Path, master_worker: bool) -> Self {
+        let config = dir.join("haproxy.cfg");
+        let socket = dir.join("admin.sock");
+        let master_socket = master_worker.then(|| dir.join("master.sock"));
+        let mut command = Command::new(find("haproxy").expect("haproxy is installed"));
+        command.arg("-db").arg("-f").arg(&config);
+        if let Some(master_socket) = &master_socket {
+            command.arg("-W").arg("-S").arg(master_socket);
+        }
+        let process = Process::start(&mut command, &dir.join("haproxy.log"));
+        let mut haproxy = Self { process, config, socket, master_socket };
+        haproxy.until_it_answers().await;
+        haproxy
+    }
+
+    async fn until_it_answers(&mut self) {
+        let Self { process, socket, .. } = self;
+        wait_until("HAProxy answers on its socket", Duration::from_secs(20), async || {
+            assert!(process.is_running(), "HAProxy ended: {}", process.output());
+            UnixStream::connect(&*socket).await.is_ok()
+        })
+        .await;
+    }
+
+    /// The file it runs on.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Its stats socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Its master socket; only after [`Builder::master_worker`](super::Builder::master_worker).
+    pub fn master_socket(&self) -> &Path {
+        self.master_socket.as_deref().expect("HAProxy runs in master-worker mode")
+    }
+
+    /// Everything it has printed: warnings, changes of state and the requests that failed.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Kills it, for a test of what happens without a load balancer.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Sends a command to the runtime socket and returns the whole reply.
+    pub async fn command(&self, line: &str) -> String {
+        ask(&self.socket, line).await
+    }
+
+    /// What `show stat` says of a server of the stage's backend, by column.
+    pub async fn stat(&self, server: &str) -> HashMap<String, String> {
+        let reply = self.command("show stat").await;
+        let mut lines = reply.trim_start_matches("# ").lines();
+        let columns: Vec<_> = lines.next().expect("a header").split(',').collect();
+        let rows = lines.map(|line| columns.iter().copied().zip(line.split(',')).collect::<HashMap<_, _>>());
+        let mut found = rows.filter(|row| row.get("pxname") == Some(&BACKEND) && row["svname"] == server);
+        let row = found.next().unwrap_or_else(|| panic!("no server {server} in {reply}"));
+        row.into_iter().map(|(column, value)| (column.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The `status` column: `UP`, `DRAIN`, `MAINT`, `DOWN`, …
+    pub async fn status(&self, server: &str) -> String {
+        self.stat(server).await["status"].clone()
+    }
+
+    /// Sets a server of the stage's backend to `ready`, `drain` or `maint`.
+    pub async fn set_state(&self, server: &str, state: &str) {
+        let reply = self.command(&format!("set server {BACKEND}/{server} state {state}")).await;
+        assert_eq!(reply, "\n", "HAProxy refuses to set {server} to {state}");
+    }
+
+    /// The process that answers on the runtime socket now: another one after a reload.
+    pub async fn worker(&self) -> String {
+        let info = self.command("show info").await;
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "));
+        pid.expect("`show info` has a Pid").to_owned()
+    }
+
+    /// Reloads the configuration and waits until the new worker answers.
+    pub async fn reload(&self) {
+        let before = self.worker().await;
+        ask(self.master_socket(), "reload").await;
+        wait_until("the new worker answers", Duration::from_secs(20), async || {
+            UnixStream::connect(&self.socket).await.is_ok() && self.worker().await != before
+        })
+        .await;
+    }
+}
+
+async fn ask(socket: &Path, line: &str) -> String {
+    let mut stream = UnixStream::connect(socket).await.expect("connect to HAProxy's socket");
+    stream.write_all(format!("{line}\n").as_bytes()).await.expect("send a command");
+    let mut reply = String::new();
+    // A reload closes the master socket's connections without a proper end.
+    let _ = stream.read_to_string(&mut reply).await;
+    reply
+}

@@ -1,0 +1,198 @@
+//! A raw HTTP/1.1 client: it sees how a connection dies, which ready-made clients hide.
+
+use std::fmt;
+use std::io::{Error, ErrorKind};
+use std::net::SocketAddr;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// `X-Version`: which image answered; none when HAProxy itself did.
+    pub version: Option<String>,
+    /// `X-Server`: which container answered; none when HAProxy itself did.
+    pub server: Option<String>,
+    pub body: Vec<u8>,
+    /// Whether the connection can carry another request.
+    reusable: bool,
+}
+
+/// How a request was lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    Refused,
+    ResetBeforeAnswer,
+    EofBeforeAnswer,
+    ResetInAnswer,
+    EofInAnswer,
+    Timeout,
+    /// Not HTTP.
+    Malformed,
+}
+
+impl Loss {
+    /// Whether the server closed before the first byte of the answer, so that a client may try again.
+    pub fn before_answer(self) -> bool {
+        matches!(self, Self::ResetBeforeAnswer | Self::EofBeforeAnswer)
+    }
+
+    fn connecting(error: &Error) -> Self {
+        if error.kind() == ErrorKind::ConnectionRefused { Self::Refused } else { Self::ResetBeforeAnswer }
+    }
+
+    fn in_answer(error: &Error) -> Self {
+        if error.kind() == ErrorKind::UnexpectedEof { Self::EofInAnswer } else { Self::ResetInAnswer }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "connection refused",
+            Self::ResetBeforeAnswer => "reset before the answer",
+            Self::EofBeforeAnswer => "closed before the answer",
+            Self::ResetInAnswer => "reset in the answer",
+            Self::EofInAnswer => "closed in the answer",
+            Self::Timeout => "no answer in time",
+            Self::Malformed => "not HTTP",
+        })
+    }
+}
+
+/// Asks once on a connection of its own.
+pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Loss> {
+    Connection::open(address).await?.get(path).await
+}
+
+/// A kept-alive connection.
+pub struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Result<Self, Loss> {
+        let stream = TcpStream::connect(address).await.map_err(|error| Loss::connecting(&error))?;
+        stream.set_nodelay(true).map_err(|error| Loss::connecting(&error))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Whether it can still be used as far as one can see without sending: it is open and owes nothing.
+    pub fn is_open(&self) -> bool {
+        let nothing = self.0.get_ref().try_read(&mut [0]);
+        matches!(nothing, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn get(&mut self, path: &str) -> Result<Answer, Loss> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: stage\r\nAccept: */*\r\n\r\n");
+        self.0.write_all(request.as_bytes()).await.map_err(|_| Loss::ResetBeforeAnswer)?;
+        match self.0.fill_buf().await {
+            Ok([]) => Err(Loss::EofBeforeAnswer),
+            Ok(_) => self.read_answer().await,
+            Err(_) => Err(Loss::ResetBeforeAnswer),
+        }
+    }
+
+    async fn read_answer(&mut self) -> Result<Answer, Loss> {
+        let mut head = Head::parse(&self.read_line().await?)?;
+        loop {
+            let line = self.read_line().await?;
+            if line.is_empty() {
+                break;
+            }
+            head.header(&line)?;
+        }
+        let body = match head.length {
+            Length::Known(length) => self.read_exactly(length).await?,
+            Length::Chunked => self.read_chunks().await?,
+            Length::UntilClose => self.read_until_close().await?,
+        };
+        let Head { status, version, server, length, close } = head;
+        let reusable = !close && !matches!(length, Length::UntilClose);
+        Ok(Answer { status, version, server, body, reusable })
+    }
+
+    async fn read_line(&mut self) -> Result<String, Loss> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line).await {
+            Ok(_) if line.ends_with('\n') => Ok(line.trim_end().to_owned()),
+            Ok(_) => Err(Loss::EofInAnswer),
+            Err(error) => Err(Loss::in_answer(&error)),
+        }
+    }
+
+    async fn read_exactly(&mut self, length: usize) -> Result<Vec<u8>, Loss> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).await.map_err(|error| Loss::in_answer(&error))?;
+        Ok(bytes)
+    }
+
+    async fn read_chunks(&mut self) -> Result<Vec<u8>, Loss> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.read_line().await?;
+            let size = usize::from_str_radix(&size, 16).map_err(|_| Loss::Malformed)?;
+            body.extend(self.read_exactly(size).await?);
+            self.read_line().await?;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
+    async fn read_until_close(&mut self) -> Result<Vec<u8>, Loss> {
+        let mut body = Vec::new();
+        self.0.read_to_end(&mut body).await.map_err(|error| Loss::in_answer(&error))?;
+        Ok(body)
+    }
+}
+
+impl Answer {
+    /// Whether the connection that brought it can carry another request.
+    pub fn is_reusable(&self) -> bool {
+        self.reusable
+    }
+
+    /// Whether the status says success.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+enum Length {
+    Known(usize),
+    Chunked,
+    UntilClose,
+}
+
+/// What the status line and the headers say.
+struct Head {
+    status: u16,
+    version: Option<String>,
+    server: Option<String>,
+    length: Length,
+    close: bool,
+}
+
+impl Head {
+    fn parse(status_line: &str) -> Result<Self, Loss> {
+        let status =
+            status_line.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        let status = status.ok_or(Loss::Malformed)?;
+        Ok(Self { status, version: None, server: None, length: Length::UntilClose, close: false })
+    }
+
+    fn header(&mut self, line: &str) -> Result<(), Loss> {
+        let (name, value) = line.split_once(':').ok_or(Loss::Malformed)?;
+        let value = value.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => self.length = Length::Known(value.parse().map_err(|_| Loss::Malformed)?),
+            "transfer-encoding" => self.length = Length::Chunked,
+            "connection" => self.close = value.eq_ignore_ascii_case("close"),
+            "x-version" => self.version = Some(value.to_owned()),
+            "x-server" => self.server = Some(value.to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Which servers a stage has, and the haproxy.cfg that says so.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+
+/// The name of the backend on every stage.
+pub const BACKEND: &str = "mobile";
+
+/// A `server` line and the container behind it, before it has a port.
+#[derive(Clone, Copy)]
+struct Slot {
+    name: &'static str,
+    host: Ipv4Addr,
+    offset: u16,
+    backup: bool,
+}
+
+/// Which servers there are.
+#[derive(Clone)]
+pub struct Layout(Vec<Slot>);
+
+impl Layout {
+    /// Two hosts with a primary and a backup each: `app1`, `app1b`, `app2`, `app2b`.
+    pub fn origin() -> Self {
+        let mut slots = Self::pair().0;
+        let second = Ipv4Addr::new(127, 0, 0, 2);
+        slots.push(Slot { name: "app2", host: second, offset: 0, backup: false });
+        slots.push(Slot { name: "app2b", host: second, offset: 1, backup: true });
+        Self(slots)
+    }
+
+    /// One host with a primary and a backup: `app1`, `app1b`.
+    pub fn pair() -> Self {
+        let first = Ipv4Addr::LOCALHOST;
+        Self(vec![
+            Slot { name: "app1", host: first, offset: 0, backup: false },
+            Slot { name: "app1b", host: first, offset: 1, backup: true },
+        ])
+    }
+
+    /// Gives every server its address, from `port` upwards.
+    pub fn place(&self, port: u16) -> Vec<Server> {
+        let place = |slot: &Slot| Server {
+            name: slot.name,
+            address: SocketAddrV4::new(slot.host, port + slot.offset),
+            backup: slot.backup,
+        };
+        self.0.iter().map(place).collect()
+    }
+}
+
+/// A server on a stage: a line in haproxy.cfg and a container that publishes its address.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// As in haproxy.cfg: `app1`.
+    pub name: &'static str,
+    /// What the container publishes.
+    pub address: SocketAddrV4,
+    pub backup: bool,
+}
+
+/// HAProxy's `mode`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    Http,
+    Tcp,
+}
+
+/// The text of haproxy.cfg, as in the origin, with what a test wants different.
+#[derive(Clone)]
+pub struct Config {
+    pub mode: Mode,
+    pub stats_level: String,
+    pub default_server: String,
+    pub backend_lines: Vec<String>,
+    pub extra: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Http,
+            stats_level: "admin".to_owned(),
+            default_server: "inter 2s fall 3 rise 2".to_owned(),
+            backend_lines: Vec::new(),
+            extra: String::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Writes the file's text for these servers.
+    pub fn render(&self, socket: &Path, frontend: SocketAddrV4, servers: &[Server]) -> String {
+        let mode = match self.mode {
+            Mode::Http => "mode http\n    option httplog",
+            Mode::Tcp => "mode tcp\n    option tcplog",
+        };
+        let mut text = format!(
+            "global\n    stats socket {} mode 600 level {}\n    log stdout format raw daemon\n    maxconn 2000\n\n\
+             defaults\n    {mode}\n    log global\n    option dontlog-normal\n    timeout connect 5s\n    \
+             timeout client 30s\n    timeout server 30s\n\n\
+             frontend www\n    bind {frontend}\n    default_backend {BACKEND}\n\n\
+             backend {BACKEND}\n    option httpchk GET /health\n    default-server {}\n",
+            socket.display(),
+            self.stats_level,
+            self.default_server,
+        );
+        for line in &self.backend_lines {
+            writeln!(text, "    {line}").expect("a String takes everything");
+        }
+        for Server { name, address, backup } in servers {
+            let backup = if *backup { " backup" } else { "" };
+            writeln!(text, "    server {name} {address} check{backup}").expect("a String takes everything");
+        }
+        text + &self.extra_for(servers)
+    }
+
+    /// The extra text, with `{app1}` replaced by the address of `app1`.
+    fn extra_for(&self, servers: &[Server]) -> String {
+        let fill = |text: String, server: &Server| {
+            text.replace(&format!("{{{}}}", server.name), &server.address.to_string())
+        };
+        servers.iter().fold(self.extra.clone(), fill)
+    }
+}

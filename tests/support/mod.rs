@@ -1,0 +1,51 @@
+//! The test bench: real parts on a stage of their own, and a load generator that sees every lost request.
+//!
+//! ```no_run
+//! # async fn story() {
+//! if !support::requirements(support::Need::ALL).await {
+//!     return;
+//! }
+//! let stage = support::Stage::origin().start().await;
+//! let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+//! let load = support::Load::start(stage.frontend(), support::Mix::default());
+//! load.answered(300).await;
+//! // … deploy `v2` …
+//! let report = load.stop().await;
+//! assert_eq!(report.failed(), 0, "{report}");
+//! stage.close().await;
+//! # }
+//! ```
+//!
+//! Nothing is shared by name or port with another run: ports are reserved, container names have a random prefix, files
+//! live in a temporary directory, and all of it is gone when the stage is dropped, after a panic too.
+
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of the bench")]
+
+mod builder;
+mod client;
+mod engine;
+mod haproxy;
+mod http;
+mod image;
+mod layout;
+mod load;
+mod ports;
+mod process;
+mod registry;
+mod report;
+mod requirements;
+mod stage;
+mod sweeper;
+mod wait;
+
+pub use builder::Builder;
+pub use engine::{Container, Engine};
+pub use haproxy::Haproxy;
+pub use http::{Answer, Loss};
+pub use layout::{Layout, Mode, Server};
+pub use load::{Load, Mix, Streams};
+pub use registry::Registry;
+pub use report::{Kind, Outcome, Record, Report};
+pub use requirements::{Need, requirements};
+pub use stage::Stage;
+pub use wait::{wait_for, wait_until};

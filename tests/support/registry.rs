@@ -1,0 +1,53 @@
+//! A real registry of the stage's own.
+
+use super::http::get;
+use super::process::{Process, find};
+use super::wait::wait_until;
+use std::fs;
+use std::net::SocketAddrV4;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// A running `docker-registry`.
+pub struct Registry {
+    process: Process,
+    address: SocketAddrV4,
+}
+
+impl Registry {
+    /// Starts it with its configuration and storage in `dir`, and waits until it answers.
+    pub async fn start(dir: &Path, address: SocketAddrV4) -> Self {
+        let config = dir.join("registry.yml");
+        let storage = dir.join("registry");
+        let text = format!(
+            "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  delete:\n    enabled: true\n  \
+             filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+            storage.display()
+        );
+        fs::write(&config, text).expect("write the registry's configuration");
+        let program = find("docker-registry").expect("docker-registry is installed");
+        let mut command = Command::new(program);
+        let process = Process::start(command.arg("serve").arg(config), &dir.join("registry.log"));
+        wait_until("the registry answers", Duration::from_secs(20), async || {
+            get(address.into(), "/v2/").await.is_ok_and(|answer| answer.status == 200)
+        })
+        .await;
+        Self { process, address }
+    }
+
+    /// The name under which images are kept here: `127.0.0.1:25000/mobile`.
+    pub fn repository(&self) -> String {
+        format!("{}/mobile", self.address)
+    }
+
+    /// Kills it, for a test of what happens without a registry.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// What it printed.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+}

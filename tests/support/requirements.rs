@@ -1,0 +1,51 @@
+//! What a test needs from the machine, and what happens where it is missing.
+
+use super::engine::Engine;
+use super::process::find;
+
+/// A real part that a test may need.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    Haproxy,
+    Registry,
+    Docker,
+}
+
+impl Need {
+    /// Everything that a whole stage needs.
+    pub const ALL: &[Self] = &[Self::Haproxy, Self::Registry, Self::Docker];
+
+    /// Why it is missing, if it is.
+    async fn missing(self) -> Option<String> {
+        match self {
+            Self::Haproxy => missing_program("haproxy"),
+            Self::Registry => missing_program("docker-registry"),
+            Self::Docker => {
+                let error = Engine::connect().await.err()?;
+                Some(format!("no Docker daemon answers at {}: {error}", Engine::endpoint()))
+            }
+        }
+    }
+}
+
+fn missing_program(name: &str) -> Option<String> {
+    find(name).is_none().then(|| format!("{name} is not installed"))
+}
+
+/// Whether the test can run. Where it cannot, the reason is printed and the test is to return; with `REQUIRE_E2E=1`
+/// a missing part is a failure.
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+pub async fn requirements(needs: &[Need]) -> bool {
+    let mut missing = Vec::new();
+    for need in needs {
+        missing.extend(need.missing().await);
+    }
+    if missing.is_empty() {
+        return true;
+    }
+    let reasons = missing.join("; ");
+    let required = std::env::var("REQUIRE_E2E").is_ok_and(|value| value == "1");
+    assert!(!required, "REQUIRE_E2E=1, but {reasons}");
+    eprintln!("skipped: {reasons} (`make test` brings it)");
+    false
+}

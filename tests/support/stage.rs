@@ -1,0 +1,176 @@
+//! A stage: a registry, containers from it, and an HAProxy before them, for one test alone.
+
+use super::builder::Builder;
+use super::engine::{Container, Engine, NewContainer, image_labels};
+use super::haproxy::Haproxy;
+use super::http::{Answer, Loss, get};
+use super::image::{instructions, root_fs};
+use super::layout::{Layout, Server};
+use super::ports::Ports;
+use super::registry::Registry;
+use super::sweeper::Sweeper;
+use super::wait::wait_until;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long anything on the stage may take to start.
+pub const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// A registry, containers from it, and an HAProxy before them. Dropping it ends and removes them all.
+pub struct Stage {
+    pub haproxy: Haproxy,
+    pub registry: Registry,
+    pub engine: Engine,
+    pub(super) servers: Vec<Server>,
+    pub(super) environment: Vec<String>,
+    pub(super) frontend: std::net::SocketAddrV4,
+    pub(super) sweeper: Sweeper,
+    pub(super) dir: TempDir,
+    #[expect(dead_code, reason = "the ports stay reserved as long as the stage stands")]
+    pub(super) ports: Ports,
+}
+
+impl Stage {
+    /// Two primaries and two backups, as in the origin.
+    pub fn origin() -> Builder {
+        Builder::new(Layout::origin())
+    }
+
+    /// One primary and one backup.
+    pub fn pair() -> Builder {
+        Builder::new(Layout::pair())
+    }
+
+    /// What makes this stage's names unique.
+    pub fn id(&self) -> &str {
+        self.sweeper.stage()
+    }
+
+    /// A directory for the test's own files.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Where HAProxy takes requests.
+    pub fn frontend(&self) -> SocketAddr {
+        self.frontend.into()
+    }
+
+    /// The servers, in the order of haproxy.cfg.
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    /// A server by its name in haproxy.cfg.
+    pub fn server(&self, name: &str) -> &Server {
+        let found = self.servers.iter().find(|server| server.name == name);
+        found.unwrap_or_else(|| panic!("no server {name} on this stage"))
+    }
+
+    /// The name of the container behind a server: `t0123456789ab-mobile-app1`.
+    pub fn container_name(&self, server: &str) -> String {
+        container_name(self.id(), server)
+    }
+
+    /// The container of that name as it is now, if there is one.
+    pub async fn container(&self, server: &str) -> Option<Container> {
+        self.engine.container(&self.container_name(server)).await
+    }
+
+    /// All containers of this stage, whoever made them, stopped ones too.
+    pub async fn containers(&self) -> Vec<Container> {
+        self.engine.containers(self.id()).await.expect("list containers")
+    }
+
+    /// The reference of an image on this stage's registry, whether it exists or not.
+    pub fn reference(&self, tag: &str) -> String {
+        reference(&self.registry, tag)
+    }
+
+    /// Puts an image into the registry, and only there, so that it must be pulled. Returns its reference.
+    pub async fn image(&self, tag: &str, environment: &[(&str, &str)]) -> String {
+        let reference = make_image(&self.engine, &self.registry, self.id(), tag, environment).await;
+        self.engine.forget(&reference).await;
+        reference
+    }
+
+    /// Runs a container for a server that has lost its own, as the stage did at its start, but without waiting.
+    pub async fn run(&self, server: &str, image: &str) {
+        run_server(&self.engine, self.id(), self.server(server), image, &self.environment).await;
+    }
+
+    /// Waits until a server's container answers its health check.
+    pub async fn until_healthy(&self, server: &str) {
+        until_healthy(self.server(server)).await;
+    }
+
+    /// Removes a server's container, running or not.
+    pub async fn remove(&self, server: &str) {
+        self.engine.remove(&self.container_name(server)).await.expect("remove a container");
+    }
+
+    /// Asks a server's container directly, past HAProxy.
+    pub async fn get(&self, server: &str, path: &str) -> Result<Answer, Loss> {
+        get(self.server(server).address.into(), path).await
+    }
+
+    /// Ends everything and fails where something cannot be removed. Dropping does the same, but only prints.
+    pub async fn close(mut self) {
+        self.sweeper.sweep(&self.engine).await;
+    }
+}
+
+impl Drop for Stage {
+    /// After a panic: what HAProxy had to say, for whoever reads the failure.
+    #[expect(clippy::print_stderr, reason = "part of the report of a failed test")]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let output = self.haproxy.output();
+            let lines: Vec<_> = output.lines().collect();
+            eprintln!("HAProxy's last words:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+        }
+    }
+}
+
+/// Makes an image and pushes it to the stage's registry.
+pub async fn make_image(
+    engine: &Engine,
+    registry: &Registry,
+    stage: &str,
+    tag: &str,
+    environment: &[(&str, &str)],
+) -> String {
+    let repository = registry.repository();
+    let labels = image_labels(stage);
+    let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    engine.import(&repository, tag, root_fs(tag), instructions(environment, &labels)).await;
+    engine.push(&repository, tag).await;
+    reference(registry, tag)
+}
+
+/// Runs the container behind a server.
+pub async fn run_server(engine: &Engine, stage: &str, server: &Server, image: &str, environment: &[String]) {
+    let mut environment = environment.to_vec();
+    environment.push(format!("NAME={}", server.name));
+    let name = container_name(stage, server.name);
+    engine.run(NewContainer { name: &name, image, address: server.address, environment, stage }).await;
+}
+
+/// Waits until the application behind a server answers its health check.
+pub async fn until_healthy(server: &Server) {
+    wait_until(&format!("{} is healthy", server.name), START_LIMIT, async || {
+        get(server.address.into(), "/health").await.is_ok_and(|answer| answer.is_success())
+    })
+    .await;
+}
+
+fn container_name(stage: &str, server: &str) -> String {
+    format!("{stage}-mobile-{server}")
+}
+
+fn reference(registry: &Registry, tag: &str) -> String {
+    format!("{}:{tag}", registry.repository())
+}
