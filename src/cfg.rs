@@ -12,6 +12,8 @@ pub mod condition;
 pub mod diagnostic;
 pub mod document;
 pub mod environment;
+#[cfg(test)]
+mod fixtures;
 mod global;
 mod interpret;
 pub mod keywords;

@@ -18,8 +18,10 @@ use crate::settings::Span;
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = "Start with `drainswap status`. It only looks.")]
 pub struct Cli {
+    /// What goes with every command.
     #[command(flatten)]
     pub globals: Globals,
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -82,8 +84,10 @@ pub enum Command {
     },
     /// Show what deploy would do, step by step, each with its cause and where traffic goes meanwhile
     Plan {
+        /// What to deploy.
         #[command(flatten)]
         goal: DeployGoal,
+        /// The limits and choices.
         #[command(flatten)]
         policy: PolicyFlags,
         /// Exit with 20 when there is something to do
@@ -93,8 +97,10 @@ pub enum Command {
     /// Replace the containers of a backend, one server at a time
     #[command(after_help = "Example: drainswap deploy mobile --image registry.example.org/mobile:v2")]
     Deploy {
+        /// What to deploy.
         #[command(flatten)]
         goal: DeployGoal,
+        /// The limits and choices.
         #[command(flatten)]
         policy: PolicyFlags,
     },
@@ -104,6 +110,7 @@ pub enum Command {
     Rollback {
         /// The backend
         backend: String,
+        /// The limits and choices.
         #[command(flatten)]
         policy: PolicyFlags,
         /// Only show what would be done

@@ -1,6 +1,8 @@
 //! A Docker engine, by its HTTP API.
 
 mod call;
+mod connect;
+mod create;
 mod credentials;
 mod endpoint;
 mod hosts;
@@ -15,16 +17,16 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
-    ContainerInspectResponse, ContainerUpdateBody, NetworkConnectRequest,
-    RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
+    ContainerInspectResponse, ContainerUpdateBody, RestartPolicy as DockerRestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RenameContainerOptionsBuilder,
 };
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use endpoint::Endpoint;
@@ -35,8 +37,6 @@ use crate::image::{Image, ImageReference};
 use crate::observation::{Container, ContainerState, RestartPolicy};
 use crate::ports::{ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 
-/// How long the engine may take to say hello.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to answer a question or to make a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to create, start or remove a container: it may have to prepare storage and networks.
@@ -47,12 +47,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// The limit for a container whose own stop timeout is negative, which means for ever.
 const STOP_FOREVER: Duration = Duration::from_secs(3600);
-/// The client's own limit, longer than any of ours: it would cut off a long stop.
-const CLIENT_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How many containers are inspected at once.
 const INSPECTIONS: usize = 8;
-/// What every candidate's name holds, [`Recipe::name`]; nothing else is ever removed to make room.
-const CANDIDATE_MARK: &str = ".new-";
 /// The most characters of a healthcheck's output that are kept.
 const HEALTH_OUTPUT: usize = 200;
 
@@ -69,42 +65,6 @@ impl fmt::Debug for DockerEngine {
 }
 
 impl DockerEngine {
-    /// Connects, and agrees on the API's version, within ten seconds.
-    pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
-        let limit = CLIENT_LIMIT.as_secs();
-        let client = match &endpoint {
-            Endpoint::Unix(path) => {
-                Docker::connect_with_unix(&path.to_string_lossy(), limit, API_DEFAULT_VERSION)
-            }
-            Endpoint::Tcp { certificates: None, .. } => {
-                Docker::connect_with_http(&endpoint.to_string(), limit, API_DEFAULT_VERSION)
-            }
-            Endpoint::Tcp { certificates: Some(directory), .. } => Docker::connect_with_ssl(
-                &endpoint.to_string(),
-                &directory.join("key.pem"),
-                &directory.join("cert.pem"),
-                &directory.join("ca.pem"),
-                limit,
-                API_DEFAULT_VERSION,
-            ),
-        };
-        let unreachable = |reason| EngineError::Unreachable { endpoint: endpoint.to_string(), reason };
-        let client = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
-        let client = client.with_request_modifier(with_url_safe_login);
-        let greeting = async { client.negotiate_version().await };
-        match tokio::time::timeout(CONNECT_LIMIT, greeting).await {
-            Ok(Ok(client)) => Ok(Self { client, endpoint }),
-            Ok(Err(error)) => Err(unreachable(call::unreachable(&endpoint, &error))),
-            Err(_) => Err(unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()))),
-        }
-    }
-
-    /// The API version that both sides speak.
-    fn api(&self) -> recreate::ApiVersion {
-        let version = self.client.client_version();
-        (version.major_version, version.minor_version)
-    }
-
     async fn within<T>(
         &self,
         limit: Duration,
@@ -144,51 +104,6 @@ impl DockerEngine {
         });
         digests.buffered(INSPECTIONS).try_collect().await
     }
-
-    /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away.
-    async fn remove_leftover(&self, recipe: &Recipe) -> Result<(), EngineError> {
-        let Some(leftover) = self.find("create", &recipe.name).await? else { return Ok(()) };
-        let purpose = Purpose { action: "create", subject: &recipe.name };
-        let id = ContainerId(leftover.id.clone().unwrap_or_default());
-        let is_idle = matches!(look::state(&leftover), ContainerState::Created | ContainerState::Stopped);
-        if !recipe.name.contains(CANDIDATE_MARK) || id == recipe.like || look::name(&leftover) != recipe.name
-        {
-            return Err(purpose.refused("a container has that name already"));
-        }
-        if !is_idle {
-            return Err(
-                purpose.refused("an earlier try left a container of that name, and it runs; stop it first")
-            );
-        }
-        self.remove(&id).await
-    }
-
-    /// Looks whether the containers whose namespaces are to be shared still exist: the engine would find out at
-    /// the start only, when the old container is down.
-    async fn check_namespaces(&self, old: &ContainerInspectResponse, name: &str) -> Result<(), EngineError> {
-        for (what, owner) in recreate::namespace_owners(old) {
-            if self.find("create", &owner).await?.is_none() {
-                let owner = owner.get(..12).unwrap_or(&owner);
-                return Err(Purpose { action: "create", subject: name }.refused(format!(
-                    "the container that it is to be like uses the {what} of container {owner}, which is gone; create it \
-                     again with one that exists"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The engine reads the login as URL-safe base64, the client writes the other alphabet: a password with `~`, `>` or
-/// `?` in it would be dropped without a word.
-fn with_url_safe_login(mut request: BollardRequest) -> BollardRequest {
-    if let Some(login) = request.headers_mut().get_mut("X-Registry-Auth") {
-        let text = login.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
-        if let Ok(value) = text.parse() {
-            *login = value;
-        }
-    }
-    request
 }
 
 impl ContainerEngine for DockerEngine {
@@ -246,33 +161,8 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
-        let name = recipe.name.as_str();
-        let purpose = Purpose { action: "create", subject: name };
-        let Some(old) = self.find("create", &recipe.like.0).await? else {
-            let like = recipe.like.short();
-            return Err(purpose.refused(format!("the container that it is to be like, {like}, is gone")));
-        };
-        self.check_namespaces(&old, name).await?;
-        let old_image = match &old.image {
-            Some(image) => self.find_image(image).await?,
-            None => None,
-        };
-        let blueprint = recreate::blueprint(&old, old_image.as_ref(), self.api(), recipe)?;
-        self.remove_leftover(recipe).await?;
-
-        let options = CreateContainerOptionsBuilder::new().name(name).build();
-        let call = self.client.create_container(Some(options), blueprint.body);
-        let id = ContainerId(self.within(CHANGE_LIMIT, purpose, call).await?.id);
-        for (network, endpoint) in blueprint.connect {
-            let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
-            let call = self.client.connect_network(&network, request);
-            if let Err(failure) = self.within(CHANGE_LIMIT, purpose, call).await {
-                // What is left if this fails too is a leftover of that name, which the next try removes.
-                let _ = self.remove(&id).await;
-                return Err(failure.error);
-            }
-        }
-        Ok(id)
+        // Boxed for its size: it holds two inspections and the new container's whole configuration.
+        Box::pin(self.create_candidate(recipe)).await
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
@@ -388,17 +278,5 @@ mod fixture {
     pub fn inspect<T: DeserializeOwned>(file: &str) -> T {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/docker").join(file);
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_is_sent_in_the_alphabet_that_the_engine_reads() {
-        let mut request = BollardRequest::new(bollard::body_full(Vec::new().into()));
-        request.headers_mut().insert("X-Registry-Auth", "a+b/c==".parse().unwrap());
-        assert_eq!(with_url_safe_login(request).headers()["X-Registry-Auth"], "a-b_c==");
     }
 }

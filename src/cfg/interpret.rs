@@ -191,6 +191,9 @@ const MODIFIABLE: &[&str] = &[
 fn out_of_section(keyword: &str) -> Finding {
     let finding =
         Finding::error(code::OUT_OF_SECTION, format!("`{keyword}` stands before the first section"));
+    if keyword.starts_with('\u{feff}') {
+        return finding.help("the file starts with a byte order mark: save it without one");
+    }
     match keywords::nearest(keyword, keywords::section::words()) {
         Some(section) => finding.suggest(Some(section)),
         None => {

@@ -226,11 +226,9 @@ impl Server {
     pub fn checked_address(&self) -> Address {
         let base = self.check_address.as_ref().unwrap_or(&self.address);
         let Address::Inet { host, port } = base else { return base.clone() };
-        let port = match (self.check_port, port, &self.address) {
-            (Some(port), _, _) => Port::Fixed(port),
-            (None, Port::Client, Address::Inet { port, .. }) => *port,
-            (None, port, _) => *port,
-        };
+        let own = if let Address::Inet { port, .. } = self.address { port } else { Port::Client };
+        let given = if *port == Port::Client { own } else { *port };
+        let port = self.check_port.map_or(given, Port::Fixed);
         Address::Inet { host: host.clone(), port }
     }
 }

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::haproxy::Haproxy;
 use super::http::get;
-use super::layout::{Config, Layout, Mode};
+use super::layout::{Config, Layout, Mode, Server};
 use super::ports::Ports;
 use super::registry::Registry;
 use super::stage::{START_LIMIT, Stage, make_image, run_server, until_healthy};
@@ -75,7 +75,7 @@ impl Builder {
         self
     }
 
-    /// Sets everything up, every server on image `v1`, and waits until a page comes through HAProxy.
+    /// Sets everything up, every server on image `v1`, and waits until all of it serves.
     pub async fn start(self) -> Stage {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let engine = Engine::connect().await.expect("connect to the Docker daemon");
@@ -95,10 +95,7 @@ impl Builder {
         let text = self.config.render(&dir.path().join("admin.sock"), frontend, &servers);
         fs::write(dir.path().join("haproxy.cfg"), text).expect("write haproxy.cfg");
         let haproxy = Haproxy::start(dir.path(), self.master_worker).await;
-        wait_until("a page comes through HAProxy", START_LIMIT, async || {
-            get(frontend.into(), "/").await.is_ok_and(|answer| answer.is_success())
-        })
-        .await;
+        until_serving(&haproxy, frontend, &servers).await;
         Stage {
             haproxy,
             registry,
@@ -111,4 +108,19 @@ impl Builder {
             ports,
         }
     }
+}
+
+/// Waits until HAProxy has checked every server as often as it wants (before that it says `UP 1/3`) and passes on a
+/// page.
+async fn until_serving(haproxy: &Haproxy, frontend: SocketAddrV4, servers: &[Server]) {
+    for Server { name, .. } in servers {
+        wait_until(&format!("HAProxy has checked {name}"), START_LIMIT, async || {
+            !haproxy.status(name).await.starts_with("UP ")
+        })
+        .await;
+    }
+    wait_until("a page comes through HAProxy", START_LIMIT, async || {
+        get(frontend.into(), "/").await.is_ok_and(|answer| answer.is_success())
+    })
+    .await;
 }

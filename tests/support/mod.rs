@@ -36,6 +36,7 @@ mod report;
 mod requirements;
 mod stage;
 mod sweeper;
+mod tool;
 mod wait;
 
 pub use builder::Builder;
@@ -48,4 +49,5 @@ pub use registry::Registry;
 pub use report::{Kind, Outcome, Record, Report};
 pub use requirements::{Need, requirements};
 pub use stage::Stage;
+pub use tool::{Ended, finish, program};
 pub use wait::{wait_for, wait_until};

@@ -73,23 +73,18 @@ impl Purpose<'_> {
     /// What the client's error amounts to. The error's own text is used only where it can hold no secret:
     /// a JSON error may quote the value that it stumbled over.
     fn failure(self, endpoint: &Endpoint, error: &Error) -> Failure {
-        let status = match error {
-            Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
-            _ => None,
+        let error = if let Error::DockerResponseServerError { status_code, message } = error {
+            return Failure { status: Some(*status_code), error: self.refused(message.trim()) };
+        } else if let Error::DockerStreamError { error: message } = error {
+            self.refused(message.trim())
+        } else if let Error::JsonDataError { column, .. } = error {
+            self.refused(format!("its answer is not understood (column {column})"))
+        } else if let Error::JsonSerdeError { .. } = error {
+            self.refused("its answer is not understood")
+        } else {
+            EngineError::Unreachable { endpoint: endpoint.to_string(), reason: unreachable(endpoint, error) }
         };
-        let error = match error {
-            Error::DockerResponseServerError { message, .. }
-            | Error::DockerStreamError { error: message } => self.refused(message.trim()),
-            Error::JsonDataError { column, .. } => {
-                self.refused(format!("its answer is not understood (column {column})"))
-            }
-            Error::JsonSerdeError { .. } => self.refused("its answer is not understood"),
-            other => EngineError::Unreachable {
-                endpoint: endpoint.to_string(),
-                reason: unreachable(endpoint, other),
-            },
-        };
-        Failure { status, error }
+        Failure { status: None, error }
     }
 }
 

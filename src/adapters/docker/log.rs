@@ -98,7 +98,7 @@ mod tests {
         let long = plain("ä".repeat(500).as_bytes(), 400);
         assert_eq!((long.chars().count(), long.ends_with('…')), (401, true));
         let mut lines = Lines::default();
-        lines.add(Stream::Output, &[b'x'; 100_000]);
+        lines.add(Stream::Output, &vec![b'x'; 100_000]);
         assert_eq!(lines.last(9)[0].chars().count(), 401);
     }
 }

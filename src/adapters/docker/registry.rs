@@ -163,10 +163,12 @@ fn familiar(repository: &str) -> &str {
 
 /// The engine's own words, where the error has some.
 fn said(error: &EngineError) -> String {
-    match error {
-        EngineError::Refused { reason, .. } => reason.clone(),
-        EngineError::TimedOut { limit, .. } => format!("no answer within {} s", limit.as_secs()),
-        other => other.to_string(),
+    if let EngineError::Refused { reason, .. } = error {
+        reason.clone()
+    } else if let EngineError::TimedOut { limit, .. } = error {
+        format!("no answer within {} s", limit.as_secs())
+    } else {
+        error.to_string()
     }
 }
 
@@ -190,23 +192,19 @@ fn pull_error(
     error: EngineError,
     trouble: Option<String>,
 ) -> EngineError {
-    match error {
-        EngineError::TimedOut { limit, .. } => {
-            let reason = format!("the pull made no progress for {} s", limit.as_secs());
-            EngineError::Registry { image, reason }
-        }
-        EngineError::Refused { reason, .. } if status == Some(404) || reason.contains("manifest unknown") => {
-            EngineError::NoSuchImage { image, reason }
-        }
-        // The engine's own words for a layer that it cannot store: a full disk, most often.
-        EngineError::Refused { ref reason, .. }
-            if reason.contains("failed to register layer") || reason.contains("no space left") =>
-        {
-            error
-        }
-        EngineError::Refused { .. } => registry_error(image, &error, trouble),
-        other => other,
+    if let EngineError::TimedOut { limit, .. } = error {
+        let reason = format!("the pull made no progress for {} s", limit.as_secs());
+        return EngineError::Registry { image, reason };
     }
+    let EngineError::Refused { reason, .. } = &error else { return error };
+    if status == Some(404) || reason.contains("manifest unknown") {
+        return EngineError::NoSuchImage { image, reason: reason.clone() };
+    }
+    // The engine's own words for a layer that it cannot store: a full disk, most often.
+    if reason.contains("failed to register layer") || reason.contains("no space left") {
+        return error;
+    }
+    registry_error(image, &error, trouble)
 }
 
 #[cfg(test)]
@@ -252,6 +250,13 @@ mod tests {
             error("failed to register layer: no space left on device"),
             EngineError::Refused { .. }
         ));
+        let other = pull_error(
+            "m".to_owned(),
+            None,
+            Purpose { action: "pull", subject: "m" }.refused("unauthorized"),
+            None,
+        );
+        assert!(other.to_string().contains("docker login"));
         assert_eq!(
             error("unauthorized").to_string(),
             "the registry does not give m: unauthorized (the helper failed)"

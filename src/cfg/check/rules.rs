@@ -53,15 +53,14 @@ impl CheckRules {
     /// `option httpchk …`, `option tcp-check`, …: the last one wins.
     pub fn choose(&mut self, option: &str, arguments: &[String], version: Version) -> Result<(), String> {
         self.kind = match option {
-            "httpchk" => {
-                let request = Request::from_option(arguments, version)?;
-                self.own();
-                self.add_option(request);
-                Kind::Http
-            }
+            "httpchk" => Kind::Http,
             "tcp-check" => Kind::Tcp,
             other => Kind::Other(other.to_owned()),
         };
+        if self.kind == Kind::Http {
+            self.own();
+            self.add_option(Request::from_option(arguments, version)?);
+        }
         Ok(())
     }
 
@@ -128,7 +127,7 @@ impl CheckRules {
                 *from_option = false;
             }
             None | Some(Rule::Connect(_)) => {
-                self.rules.push(Rule::Send { request: send, from_option: false })
+                self.rules.push(Rule::Send { request: send, from_option: false });
             }
             Some(Rule::Send { .. } | Rule::Expect(_)) => {
                 return Err("`http-check send` needs an `http-check connect` before it, or must come first"
@@ -151,10 +150,12 @@ impl CheckRules {
 
     /// What is odd about the rules as a whole.
     pub fn oddity(&self) -> Option<Finding> {
+        let is_option = |rule: &Rule| matches!(rule, Rule::Send { from_option: true, .. });
+        if self.inherited || self.rules.iter().all(is_option) {
+            return None;
+        }
         let sends = self.rules.iter().any(|rule| matches!(rule, Rule::Send { .. }));
-        if self.inherited || self.rules.is_empty() {
-            None
-        } else if self.kind != Kind::Http {
+        if self.kind != Kind::Http {
             let message = "the `http-check` lines of this section do nothing without `option httpchk`";
             Some(Finding::warning(code::UNUSED_CHECK, message))
         } else if !sends {

@@ -137,7 +137,8 @@ fn a_healthcheck_is_carried_as_far_as_it_was_given() {
     let check = create(&running(), None).body.healthcheck.unwrap();
     assert_eq!(check, HealthConfig { interval: Some(3_000_000_000), ..HealthConfig::default() });
     let none = changed(|_, config| {
-        config.healthcheck = Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() })
+        config.healthcheck =
+            Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() });
     });
     assert_eq!(create(&none, None).body.healthcheck.unwrap().test, Some(vec!["NONE".to_owned()]));
     let image_s = changed(|_, config| config.healthcheck = image().config.unwrap().healthcheck);

@@ -20,7 +20,7 @@ pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
         }
         match mounts.iter_mut().find(|mount| mount.target.as_ref() == Some(target)) {
             Some(mount) if mount.source.as_deref().unwrap_or_default().is_empty() => {
-                mount.source.clone_from(&point.name)
+                mount.source.clone_from(&point.name);
             }
             Some(_) => {}
             None => mounts.push(by_name(point)),

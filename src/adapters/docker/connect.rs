@@ -1,0 +1,75 @@
+//! The first contact with an engine.
+
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+
+use super::{DockerEngine, Endpoint, call, recreate};
+use crate::ports::EngineError;
+
+/// How long the engine may take to say hello.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The client's own limit, longer than any of ours: it would cut off a long stop.
+const CLIENT_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl DockerEngine {
+    /// Connects, and agrees on the API's version, within ten seconds.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
+        let limit = CLIENT_LIMIT.as_secs();
+        let client = match &endpoint {
+            Endpoint::Unix(path) => {
+                Docker::connect_with_unix(&path.to_string_lossy(), limit, API_DEFAULT_VERSION)
+            }
+            Endpoint::Tcp { certificates: None, .. } => {
+                Docker::connect_with_http(&endpoint.to_string(), limit, API_DEFAULT_VERSION)
+            }
+            Endpoint::Tcp { certificates: Some(directory), .. } => Docker::connect_with_ssl(
+                &endpoint.to_string(),
+                &directory.join("key.pem"),
+                &directory.join("cert.pem"),
+                &directory.join("ca.pem"),
+                limit,
+                API_DEFAULT_VERSION,
+            ),
+        };
+        let unreachable = |reason| EngineError::Unreachable { endpoint: endpoint.to_string(), reason };
+        let client = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
+        let client = client.with_request_modifier(with_url_safe_login);
+        let greeting = async { client.negotiate_version().await };
+        match tokio::time::timeout(CONNECT_LIMIT, greeting).await {
+            Ok(Ok(client)) => Ok(Self { client, endpoint }),
+            Ok(Err(error)) => Err(unreachable(call::unreachable(&endpoint, &error))),
+            Err(_) => Err(unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()))),
+        }
+    }
+
+    /// The API version that both sides speak.
+    pub(super) fn api(&self) -> recreate::ApiVersion {
+        let version = self.client.client_version();
+        (version.major_version, version.minor_version)
+    }
+}
+
+/// The engine reads the login as URL-safe base64, the client writes the other alphabet: a password with `~`, `>` or
+/// `?` in it would be dropped without a word.
+fn with_url_safe_login(mut request: BollardRequest) -> BollardRequest {
+    if let Some(login) = request.headers_mut().get_mut("X-Registry-Auth") {
+        let text = login.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
+        if let Ok(value) = text.parse() {
+            *login = value;
+        }
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_sent_in_the_alphabet_that_the_engine_reads() {
+        let mut request = BollardRequest::new(bollard::body_full(Vec::new().into()));
+        request.headers_mut().insert("X-Registry-Auth", "a+b/c==".parse().unwrap());
+        assert_eq!(with_url_safe_login(request).headers()["X-Registry-Auth"], "a-b_c==");
+    }
+}

@@ -1,0 +1,79 @@
+//! Creating a candidate: the container that is to take another's place.
+
+use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+
+use super::call::Purpose;
+use super::{CHANGE_LIMIT, DockerEngine, look, recreate};
+use crate::ids::ContainerId;
+use crate::observation::ContainerState;
+use crate::ports::{ContainerEngine, EngineError, Recipe};
+
+/// What every candidate's name holds, [`Recipe::name`]; nothing else is ever removed to make room.
+const CANDIDATE_MARK: &str = ".new-";
+
+impl DockerEngine {
+    /// Creates the candidate in every network of its model, stopped.
+    pub(super) async fn create_candidate(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+        let name = recipe.name.as_str();
+        let purpose = Purpose { action: "create", subject: name };
+        let Some(old) = self.find("create", &recipe.like.0).await? else {
+            let like = recipe.like.short();
+            return Err(purpose.refused(format!("the container that it is to be like, {like}, is gone")));
+        };
+        self.check_namespaces(&old, name).await?;
+        let old_image = match &old.image {
+            Some(image) => self.find_image(image).await?,
+            None => None,
+        };
+        let blueprint = recreate::blueprint(&old, old_image.as_ref(), self.api(), recipe)?;
+        self.remove_leftover(recipe).await?;
+
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let call = self.client.create_container(Some(options), blueprint.body);
+        let id = ContainerId(self.within(CHANGE_LIMIT, purpose, call).await?.id);
+        for (network, endpoint) in blueprint.connect {
+            let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
+            let call = self.client.connect_network(&network, request);
+            if let Err(failure) = self.within(CHANGE_LIMIT, purpose, call).await {
+                // What is left if this fails too is a leftover of that name, which the next try removes.
+                let _ = self.remove(&id).await;
+                return Err(failure.error);
+            }
+        }
+        Ok(id)
+    }
+
+    /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away.
+    async fn remove_leftover(&self, recipe: &Recipe) -> Result<(), EngineError> {
+        let Some(leftover) = self.find("create", &recipe.name).await? else { return Ok(()) };
+        let purpose = Purpose { action: "create", subject: &recipe.name };
+        let id = ContainerId(leftover.id.clone().unwrap_or_default());
+        let is_idle = matches!(look::state(&leftover), ContainerState::Created | ContainerState::Stopped);
+        if !recipe.name.contains(CANDIDATE_MARK) || id == recipe.like || look::name(&leftover) != recipe.name
+        {
+            return Err(purpose.refused("a container has that name already"));
+        }
+        if !is_idle {
+            return Err(
+                purpose.refused("an earlier try left a container of that name, and it runs; stop it first")
+            );
+        }
+        self.remove(&id).await
+    }
+
+    /// Looks whether the containers whose namespaces are to be shared still exist: the engine would find out at
+    /// the start only, when the old container is down.
+    async fn check_namespaces(&self, old: &ContainerInspectResponse, name: &str) -> Result<(), EngineError> {
+        for (what, owner) in recreate::namespace_owners(old) {
+            if self.find("create", &owner).await?.is_none() {
+                let owner = owner.get(..12).unwrap_or(&owner);
+                return Err(Purpose { action: "create", subject: name }.refused(format!(
+                    "the container that it is to be like uses the {what} of container {owner}, which is gone; create it \
+                     again with one that exists"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
