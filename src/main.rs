@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let level = match cli.globals.verbose {
         0 => "off",
         1 => "drainswap=info",
-        _ => "drainswap=trace,bollard=debug",
+        _ => "drainswap=trace",
     };
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -1,4 +1,7 @@
 //! A Docker engine, by its HTTP API.
+//!
+//! Where it is: [`Endpoint`]. What it has: `look.rs`. How a container is made anew: `recreate.rs`. Which image
+//! a reference means: `registry.rs`. No call waits for ever: every deadline is a constant beside its call.
 
 mod call;
 mod connect;
@@ -20,8 +23,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
-    ContainerInspectResponse, ContainerUpdateBody, RestartPolicy as DockerRestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody,
+    RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -37,7 +40,7 @@ use crate::image::{Image, ImageReference};
 use crate::observation::{Container, ContainerState, RestartPolicy};
 use crate::ports::{ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 
-/// How long it may take to answer a question or to make a small change.
+/// How long the engine may take to answer a question or to make a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to create, start or remove a container: it may have to prepare storage and networks.
 const CHANGE_LIMIT: Duration = Duration::from_secs(120);
@@ -132,19 +135,14 @@ impl ContainerEngine for DockerEngine {
             return Ok(addresses.into_iter().filter(|address| hosts::is_own(*address)).collect());
         };
         let unreachable = |reason| EngineError::Unreachable { endpoint: self.endpoint.to_string(), reason };
-        let engine: BTreeSet<IpAddr> =
-            match tokio::time::timeout(CALL_LIMIT, tokio::net::lookup_host((host.as_str(), *port))).await {
-                Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
-                Ok(Err(error)) => return Err(unreachable(error.to_string())),
-                Err(_) => {
-                    return Err(unreachable(format!(
-                        "its name was not resolved within {} s",
-                        CALL_LIMIT.as_secs()
-                    )));
-                }
-            };
+        let lookup = tokio::net::lookup_host((host.as_str(), *port));
+        let found = tokio::time::timeout(CALL_LIMIT, lookup).await.map_err(|_| {
+            unreachable(format!("its name was not resolved within {} s", CALL_LIMIT.as_secs()))
+        })?;
+        let found = found.map_err(|error| unreachable(error.to_string()))?;
+        let engine: BTreeSet<IpAddr> = found.map(|address| address.ip()).collect();
         let is_here = engine.iter().any(IpAddr::is_loopback);
-        let is_engine_s = |address: &IpAddr| engine.contains(address) || (is_here && hosts::is_own(*address));
+        let is_engine_s = |address: &IpAddr| engine.contains(address) || (is_here && address.is_loopback());
         Ok(addresses.into_iter().filter(is_engine_s).collect())
     }
 
@@ -212,14 +210,12 @@ impl ContainerEngine for DockerEngine {
         let purpose = Purpose { action: "remove", subject: container.short() };
         let call = self.client.remove_container(&container.0, Some(options));
         match self.within(CHANGE_LIMIT, purpose, call).await {
-            // In conflict with itself: a removal that goes on already.
-            Err(failure) if !failure.is_absent() && !failure.is_conflict() => Err(failure.error),
-            Err(failure)
-                if failure.is_conflict()
-                    && self.find("remove", &container.0).await?.is_some_and(|found| !is_leaving(&found)) =>
-            {
-                Err(failure.error)
-            }
+            // Two removals get in each other's way; the one that goes on already is as good as ours.
+            Err(failure) if failure.is_conflict() => match self.find("remove", &container.0).await? {
+                Some(found) if !is_leaving(&found) => Err(failure.error),
+                _ => Ok(()),
+            },
+            Err(failure) if !failure.is_absent() => Err(failure.error),
             _ => Ok(()),
         }
     }
@@ -264,8 +260,7 @@ impl ContainerEngine for DockerEngine {
 
 /// Whether a container is being removed.
 fn is_leaving(found: &ContainerInspectResponse) -> bool {
-    use bollard::models::ContainerStateStatusEnum::{DEAD, REMOVING};
-    matches!(found.state.as_ref().and_then(|state| state.status), Some(REMOVING | DEAD))
+    found.state.as_ref().and_then(|state| state.status) == Some(ContainerStateStatusEnum::REMOVING)
 }
 
 #[cfg(test)]

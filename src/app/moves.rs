@@ -76,7 +76,7 @@ impl App {
                 && state != AdminState::Ready
                 && now.sessions != before.sessions
             {
-                self.say(&format!("{}: {} sessions left", it.server, now.sessions)).ok();
+                self.say(&format!("{}: {} left", it.server, sessions(now.sessions))).ok();
             }
             last = now;
             Ok::<_, LoadBalancerError>(is_so.then_some(()))
@@ -112,6 +112,10 @@ fn settled(state: AdminState, now: &ServerState, before: &ServerState) -> bool {
 fn unfinished(state: AdminState, last: &ServerState) -> String {
     match state {
         AdminState::Ready => format!("did not come up ({})", last.status),
-        AdminState::Drain | AdminState::Maint => format!("still had {} sessions", last.sessions),
+        AdminState::Drain | AdminState::Maint => format!("still had {}", sessions(last.sessions)),
     }
+}
+
+fn sessions(count: u64) -> String {
+    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
 }

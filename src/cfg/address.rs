@@ -312,3 +312,6 @@ impl fmt::Display for SocketAddress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

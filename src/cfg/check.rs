@@ -128,3 +128,6 @@ impl HttpCheck {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,7 @@ codes! {
     UNKNOWN_OPTION = "cfg::unknown-option", "The word after `option` is misspelled.";
     UNKNOWN_MODE = "cfg::unknown-mode", "`mode` is followed by what is no mode of this version.";
     UNKNOWN_BALANCE = "cfg::unknown-balance", "`balance` is followed by what is no algorithm.";
+    MISPLACED_KEYWORD = "cfg::misplaced-keyword", "A keyword stands in `defaults` and does not belong there.";
     MISPLACED_SERVER = "cfg::misplaced-server", "A `server` line stands in a section that holds no servers.";
     SERVER_ARGUMENT = "cfg::server-argument", "A `server` line lacks its name or its address.";
     SERVER_NAME = "cfg::server-name", "A server's name holds bytes that names do not hold.";
@@ -52,6 +53,7 @@ codes! {
     NOT_IN_DEFAULT_SERVER = "cfg::not-in-default-server", "A setting does not belong into `default-server`; `HAProxy` ignores it there.";
     SERVER_RANGE = "cfg::server-range", "`server-template` has a number or a range that cannot be read.";
     UNKNOWN_SERVER = "cfg::unknown-server", "`track` or `use-server` names a server that does not exist.";
+    TRACK = "cfg::track", "`track` names a server that is not checked.";
     TIME = "cfg::time", "A time cannot be read.";
     UNUSED_CHECK = "cfg::unused-check", "`http-check` lines without `option httpchk` do nothing.";
     CHECK_WITHOUT_REQUEST = "cfg::check-without-request", "A section's own `http-check` lines replace the inherited ones, and no request is left.";

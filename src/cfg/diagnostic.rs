@@ -158,7 +158,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::{Environment, SourceFile, Version, read};
-    use super::*;
 
     #[test]
     fn a_report_shows_the_line_and_a_caret_even_among_odd_bytes() {

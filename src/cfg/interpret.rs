@@ -211,3 +211,6 @@ fn problem_at(document: &Document, place: &Place, word: &str, finding: Finding) 
     let spot = Spot { file: index, path: &file.path, line: place.line, start: line.span.start };
     Some(spot.problem(span, finding))
 }
+
+#[cfg(test)]
+mod tests;

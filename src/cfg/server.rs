@@ -174,6 +174,7 @@ impl Settings {
                 let known = ["up", "down", "fully-up", "fully-down"];
                 server.init_state = Some(one_of(word, &text()?, &known)?.to_owned());
             }
+            "observe" => drop(one_of(word, &text()?, &["none", "layer4", "layer7"])?),
             "on-marked-down" => {
                 one_of(word, &text()?, &["shutdown-sessions"])?;
                 server.cuts_sessions_when_down = true;

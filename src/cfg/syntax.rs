@@ -1,23 +1,21 @@
 //! One line of the file: its words, with quotes, escapes and variables resolved as `HAProxy` does.
 //!
-//! The rules are those of `HAProxy`'s `parse_line()`, confirmed with its `-dC` dump: a blank ends a
+//! The rules are those of `HAProxy`'s `parse_line()`: a blank ends a
 //! word, quotes may start and stop inside one, `\` escapes only a few bytes, variables count only
 //! inside `"…"`, and `#` starts a comment even in the middle of a word.
+
+mod piece;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use nom::branch::alt;
-use nom::bytes::complete::{tag, take, take_while, take_while_m_n, take_while1};
-use nom::character::complete::one_of;
-use nom::combinator::{map, value};
+use nom::IResult;
 use nom::error::{ErrorKind, ParseError};
-use nom::sequence::{preceded, terminated};
-use nom::{IResult, Parser};
 
 use super::environment::Environment;
-use super::variable::{Variable, variable};
+use super::variable::Variable;
 use super::version::Version;
+use piece::{Piece, quoted, unquoted};
 
 /// `HAProxy`'s `MAX_LINE_ARGS`: a line with more words is refused.
 pub const MAX_WORDS: usize = 64;
@@ -110,90 +108,10 @@ pub(super) fn fatal<T>(rest: &[u8], fault: Fault) -> Parsed<'_, T> {
     Err(nom::Err::Failure(Broken { rest, fault: Some(fault) }))
 }
 
-/// A part of a line. A quoted text has several when it holds escapes or variables.
-#[derive(Clone, Debug)]
-enum Piece<'a> {
-    Blanks,
-    Comment,
-    /// CR or LF as a token of its own: the line ends here, whatever follows.
-    End,
-    Bytes(&'a [u8]),
-    Byte(u8),
-    DoubleQuote,
-    Variable(Variable<'a>),
-}
-
 /// C's `isspace()`.
 #[must_use]
 pub fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
-}
-
-fn is_end(byte: u8) -> bool {
-    matches!(byte, b'\r' | b'\n' | 0)
-}
-
-fn escape(quoted: bool, input: &[u8]) -> Parsed<'_, u8> {
-    let same: &str = if quoted { " \\#'\"$" } else { " \\#'\"" };
-    let (rest, _) = tag("\\")(input)?;
-    if rest.first() == Some(&b'x') {
-        return hexadecimal(input);
-    }
-    let known: Parsed<'_, u8> = alt((
-        map(one_of(same), |c| u8::try_from(c).unwrap_or(b'\\')),
-        value(b'\n', tag("n")),
-        value(b'\r', tag("r")),
-        value(b'\t', tag("t")),
-    ))
-    .parse(rest);
-    // Any other combination is no escape: the backslash stays, and the next byte is read on its own.
-    known.or(Ok((rest, b'\\')))
-}
-
-fn hexadecimal(input: &[u8]) -> Parsed<'_, u8> {
-    let digits = take_while_m_n::<_, _, Broken>(2, 2, |b: u8| b.is_ascii_hexdigit());
-    let Ok((rest, digits)) = preceded(tag("\\x"), digits).parse(input) else {
-        return fatal(input, Fault::Hexadecimal);
-    };
-    let byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
-    byte.map_or_else(|| fatal(input, Fault::Hexadecimal), |byte| Ok((rest, byte)))
-}
-
-fn single_quoted(input: &[u8]) -> Parsed<'_, &[u8]> {
-    let (rest, _) = tag("'")(input)?;
-    let inside = take_while(|b| b != b'\'' && !is_end(b));
-    terminated(inside, tag("'"))
-        .parse(rest)
-        .or_else(|_: nom::Err<Broken>| fatal(input, Fault::UnmatchedQuote))
-}
-
-/// The next part outside of `"…"`.
-fn unquoted(input: &[u8]) -> Parsed<'_, Piece<'_>> {
-    let plain = take_while1(|b| !is_blank(b) && !is_end(b) && !b"#\"'\\".contains(&b));
-    alt((
-        map(plain, Piece::Bytes),
-        value(Piece::End, one_of("\r\n\0")),
-        value(Piece::Blanks, take_while1(is_blank)),
-        value(Piece::Comment, tag("#")),
-        value(Piece::DoubleQuote, tag("\"")),
-        map(single_quoted, Piece::Bytes),
-        map(|input| escape(false, input), Piece::Byte),
-    ))
-    .parse(input)
-}
-
-/// The next part inside `"…"`.
-fn quoted(version: Version, input: &[u8]) -> Parsed<'_, Piece<'_>> {
-    let plain = take_while1(|b| !is_end(b) && !b"\"\\$".contains(&b));
-    alt((
-        map(plain, Piece::Bytes),
-        value(Piece::End, one_of("\r\n\0")),
-        value(Piece::DoubleQuote, tag("\"")),
-        map(|input| variable(version, input), Piece::Variable),
-        map(|input| escape(true, input), Piece::Byte),
-        map(take(1usize), Piece::Bytes),
-    ))
-    .parse(input)
 }
 
 struct Lexer<'a> {
@@ -352,3 +270,6 @@ impl<'a> Lexer<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

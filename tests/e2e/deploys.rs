@@ -1,30 +1,169 @@
-//! A deploy must not lose a request, whatever the application is like.
+//! A deploy must not lose a request, whatever the application is like and whatever was left before.
 
-use crate::support::{Load, Mix, Need, Report, Stage, requirements};
+use std::time::Duration;
 
-/// Deploys `environment` as v2 under load and returns what the load saw.
-async fn deploy_under_load(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> Report {
+use crate::support::{Builder, Ended, Load, Mix, Report, Stage, wait_until};
+use crate::{assert_in_service, on_real_parts, versions};
+
+/// Deploys a v2 with this environment under load, and fails unless nothing is lost and all servers end
+/// with it and in service.
+async fn deploy(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> (Report, Ended) {
     let mut v2 = vec![("VERSION", "v2")];
     v2.extend(environment);
     let image = stage.image("v2", &v2).await;
     let load = Load::start(stage.frontend(), mix);
     load.answered(300).await;
-    let ended = stage.drainswap(&["deploy", "mobile", "--image", &image]).await;
-    eprintln!("{}{}", ended.stdout, ended.stderr);
-    ended.expect(0);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &image]).await.expect(0);
     load.answered(300).await;
     let report = load.stop().await;
-    eprintln!("{report}");
-    report
+    assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
+    assert_eq!(report.client_retries(), 0, "{report}\n{}", ended.stderr);
+    assert!(report.by_version().contains_key("v2"), "nobody was served by v2: {report}");
+    assert!(versions(stage).await.iter().all(|version| version == "v2"));
+    assert_in_service(stage).await;
+    (report, ended)
+}
+
+/// A whole story: a stage, a deploy under the default load, the stage removed.
+async fn story(stage: Builder, environment: &[(&str, &str)]) {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = stage.start().await;
+    deploy(&stage, Mix::default(), environment).await;
+    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_polite_containers_are_replaced_without_a_lost_request() {
-    if !requirements(Need::ALL).await {
+    story(Stage::origin(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_rude_containers_are_replaced_without_a_lost_request() {
+    story(Stage::origin().env("TERM_KIND", "rude"), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_primary_and_one_backup_are_enough() {
+    story(Stage::pair(), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_may_boot_for_eight_seconds() {
+    story(Stage::origin(), &[("BOOT_MS", "8000")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_may_bind_its_port_only_when_booted() {
+    story(Stage::origin(), &[("BOOT_MS", "1500"), ("BOOT_KIND", "bind")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_check_any_answer_but_503_proves_the_new_container() {
+    // `no-check` is not inherited by `server … check`; a check on layer 4 is what `no option httpchk` leaves.
+    story(Stage::origin().backend_line("no option httpchk"), &[("BOOT_MS", "1500")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_streams_end_whole() {
+    if !on_real_parts().await {
         return;
     }
     let stage = Stage::origin().start().await;
-    let report = deploy_under_load(&stage, Mix::default(), &[]).await;
-    assert_eq!(report.failed(), 0, "{report}");
+    let (report, _) = deploy(&stage, Mix::with_streams(), &[]).await;
+    let (whole, cut) = report.streams();
+    assert!(whole > 5 && cut == 0, "{report}");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broken_deploy_of_another_tool_left_is_mended() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    stage.remove("app1").await;
+    wait_until("HAProxy notices", Duration::from_secs(30), async || {
+        stage.haproxy.status("app1").await == "DOWN"
+    })
+    .await;
+    stage.haproxy.set_state("app2b", "maint").await;
+    let (_, ended) = deploy(&stage, Mix::default(), &[]).await;
+    ended.says(&["its container is gone", "mobile/app2b is in maint"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_only_haproxy_believes_in_is_mended_before_the_primary_leaves() {
+    if !on_real_parts().await {
+        return;
+    }
+    // A check on layer 4 is passed by docker-proxy for an application that answers 503 to everything.
+    let stage = Stage::pair().backend_line("no option httpchk").start().await;
+    let broken = stage.image("never-ready", &[("FAIL", "never-ready")]).await;
+    stage.remove("app1b").await;
+    stage.run("app1b", &broken).await;
+    wait_until("HAProxy believes in it", Duration::from_secs(20), async || {
+        stage.haproxy.status("app1b").await.starts_with("UP") && stage.get("app1b", "/").await.is_ok()
+    })
+    .await;
+    let (_, ended) = deploy(&stage, Mix::default(), &[]).await;
+    ended.says(&["[1/2] mobile/app1b", "[2/2] mobile/app1"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_behind_two_backends_is_drained_in_both() {
+    if !on_real_parts().await {
+        return;
+    }
+    let other = "\nbackend other\n    option httpchk GET /health\n    server one {app1} check\n    server two {app2} check\n";
+    let stage = Stage::origin().extra(other).start().await;
+    let (_, ended) = deploy(&stage, Mix::default(), &[]).await;
+    ended.says(&["mobile/app1, other/one", "mobile/app2, other/two"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_runs_everywhere_is_nothing_to_do() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let before = crate::snapshot(&stage).await;
+    let v1 = stage.reference("v1");
+    stage.drainswap(&["deploy", "mobile", "--image", &v1]).await.expect(0).says(&["nothing to do"]);
+    stage.drainswap(&["plan", "mobile", "--image", &v1, "--exit-code"]).await.expect(0);
+    assert_eq!(crate::snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_is_one_json_object_and_the_last_is_the_outcome() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let image = stage.image("v2", &[("VERSION", "v2")]).await;
+    let plan =
+        stage.drainswap(&["plan", "mobile", "--image", &image, "-o", "json", "--exit-code"]).await.expect(20);
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("one object");
+    assert_eq!(plan["lanes"].as_array().map(Vec::len), Some(2));
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.expect(0);
+    let events = ended.events();
+    assert!(
+        events
+            .iter()
+            .all(|event| event["version"] == 1 && event["at"].is_string() && event["run"].is_string())
+    );
+    let last = events.last().expect("an outcome");
+    assert_eq!((&last["event"], &last["outcome"]), (&"run_ended".into(), &"deployed".into()));
+    let kinds: Vec<_> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    for kind in
+        ["pulled", "created", "drained", "container_kept", "became_ready", "confirmed", "lane_finished"]
+    {
+        assert!(kinds.contains(&kind), "{kind} is missing in {kinds:?}");
+    }
     stage.close().await;
 }

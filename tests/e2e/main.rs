@@ -4,3 +4,54 @@
 mod support;
 
 mod deploys;
+mod failures;
+mod interrupted;
+mod refusals;
+mod rollback;
+mod single_moves;
+
+use std::collections::BTreeMap;
+
+use support::{Need, Stage, requirements, wait_until};
+
+/// Whether the story can be told here; says why not, or fails where it must be.
+async fn on_real_parts() -> bool {
+    requirements(Need::ALL).await
+}
+
+/// The image's version that each server answers with, asked past HAProxy.
+async fn versions(stage: &Stage) -> Vec<String> {
+    let mut versions = Vec::new();
+    for server in stage.servers() {
+        let answer = stage.get(server.name, "/").await.expect("the server answers");
+        versions.push(answer.version.unwrap_or_default());
+    }
+    versions
+}
+
+/// Fails unless HAProxy has every server in service, and no container is left over.
+async fn assert_in_service(stage: &Stage) {
+    for server in stage.servers() {
+        wait_until(&format!("{} is up", server.name), std::time::Duration::from_secs(10), async || {
+            stage.haproxy.status(server.name).await.starts_with("UP")
+        })
+        .await;
+    }
+    let names: Vec<String> = stage.containers().await.into_iter().map(|container| container.name).collect();
+    let mut expected: Vec<String> =
+        stage.servers().iter().map(|server| stage.container_name(server.name)).collect();
+    expected.sort();
+    assert_eq!(names, expected, "containers");
+}
+
+/// Everything that a refused command must leave as it was: each container's identity and state, each
+/// server's state.
+async fn snapshot(stage: &Stage) -> BTreeMap<String, String> {
+    let containers = stage.containers().await.into_iter();
+    let mut all: BTreeMap<_, _> = containers.map(|it| (it.name, format!("{} {}", it.id, it.state))).collect();
+    for server in stage.servers() {
+        let status = stage.haproxy.status(server.name).await;
+        all.insert(server.name.to_owned(), status);
+    }
+    all
+}

@@ -86,7 +86,7 @@ impl Builder {
         let registry = Registry::start(dir.path(), local(2)).await;
         let v1 = make_image(&engine, &registry, sweeper.stage(), "v1", &[("VERSION", "v1")]).await;
         for server in &servers {
-            run_server(&engine, sweeper.stage(), server, &v1, &self.environment).await;
+            run_server(&engine, sweeper.stage(), server, &v1, &self.environment, None).await;
         }
         for server in &servers {
             until_healthy(server).await;

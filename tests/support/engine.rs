@@ -3,7 +3,8 @@
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerCreateBody, ContainerSummary, HostConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerSummary, HostConfig, Mount, MountType, PortBinding, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, CreateImageOptionsBuilder, ListContainersOptionsBuilder,
@@ -15,6 +16,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::env;
 use std::net::SocketAddrV4;
+use std::path::Path;
 
 /// Every container of a stage carries this label with the stage's id, and every image [`IMAGE_LABEL`].
 pub const LABEL: &str = "drainswap.test";
@@ -43,6 +45,8 @@ pub struct NewContainer<'a> {
     /// Where port 8080 of the application is published.
     pub address: SocketAddrV4,
     pub environment: Vec<String>,
+    /// A directory of the host that is mounted as `/mnt`; without it the container cannot be created.
+    pub mount: Option<&'a Path>,
     pub stage: &'a str,
 }
 
@@ -200,6 +204,7 @@ impl From<NewContainer<'_>> for ContainerCreateBody {
         let host = HostConfig {
             port_bindings: Some(HashMap::from([("8080/tcp".to_owned(), Some(vec![binding]))])),
             restart_policy: Some(restart),
+            mounts: new.mount.map(|source| vec![bind(source)]),
             ..HostConfig::default()
         };
         Self {
@@ -209,6 +214,15 @@ impl From<NewContainer<'_>> for ContainerCreateBody {
             host_config: Some(host),
             ..Self::default()
         }
+    }
+}
+
+fn bind(source: &Path) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.display().to_string()),
+        target: Some("/mnt".to_owned()),
+        ..Mount::default()
     }
 }
 

@@ -84,13 +84,24 @@ impl Connection {
 
     /// Sends a request and reads the whole answer.
     pub async fn get(&mut self, path: &str) -> Result<Answer, Loss> {
+        self.begin(path).await?;
+        self.read_answer().await
+    }
+
+    /// Sends a request and waits for the first bytes of its answer.
+    pub async fn begin(&mut self, path: &str) -> Result<(), Loss> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: stage\r\nAccept: */*\r\n\r\n");
         self.0.write_all(request.as_bytes()).await.map_err(|_| Loss::ResetBeforeAnswer)?;
         match self.0.fill_buf().await {
             Ok([]) => Err(Loss::EofBeforeAnswer),
-            Ok(_) => self.read_answer().await,
+            Ok(_) => Ok(()),
             Err(_) => Err(Loss::ResetBeforeAnswer),
         }
+    }
+
+    /// Reads what more has come and says whether the other side has not closed.
+    pub async fn still_streams(&mut self) -> bool {
+        self.0.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty())
     }
 
     async fn read_answer(&mut self) -> Result<Answer, Loss> {

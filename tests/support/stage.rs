@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use super::engine::{Container, Engine, NewContainer, image_labels};
 use super::haproxy::Haproxy;
-use super::http::{Answer, Loss, get};
+use super::http::{Answer, Connection, Loss, get};
 use super::image::{instructions, root_fs};
 use super::layout::{Layout, Server};
 use super::ports::Ports;
@@ -99,7 +99,19 @@ impl Stage {
 
     /// Runs a container for a server that has lost its own, as the stage did at its start, but without waiting.
     pub async fn run(&self, server: &str, image: &str) {
-        run_server(&self.engine, self.id(), self.server(server), image, &self.environment).await;
+        run_server(&self.engine, self.id(), self.server(server), image, &self.environment, None).await;
+    }
+
+    /// The same with a directory of the host mounted.
+    pub async fn run_with_mount(&self, server: &str, image: &str, mount: &Path) {
+        run_server(&self.engine, self.id(), self.server(server), image, &self.environment, Some(mount)).await;
+    }
+
+    /// Opens a stream through HAProxy and waits for its first bytes.
+    pub async fn open_stream(&self, seconds: u64) -> Connection {
+        let mut connection = Connection::open(self.frontend()).await.expect("connect to HAProxy");
+        connection.begin(&format!("/stream?s={seconds}")).await.expect("the stream begins");
+        connection
     }
 
     /// Waits until a server's container answers its health check.
@@ -152,11 +164,18 @@ pub async fn make_image(
 }
 
 /// Runs the container behind a server.
-pub async fn run_server(engine: &Engine, stage: &str, server: &Server, image: &str, environment: &[String]) {
+pub async fn run_server(
+    engine: &Engine,
+    stage: &str,
+    server: &Server,
+    image: &str,
+    environment: &[String],
+    mount: Option<&Path>,
+) {
     let mut environment = environment.to_vec();
     environment.push(format!("NAME={}", server.name));
     let name = container_name(stage, server.name);
-    engine.run(NewContainer { name: &name, image, address: server.address, environment, stage }).await;
+    engine.run(NewContainer { name: &name, image, address: server.address, environment, mount, stage }).await;
 }
 
 /// Waits until the application behind a server answers its health check.

@@ -122,7 +122,8 @@ fn denied(path: &Path) -> String {
     let user = name_of(socket.uid(), "/etc/passwd");
     let group = name_of(socket.gid(), "/etc/group");
     format!(
-        "permission denied: the socket belongs to user {user} and group {group} (mode {:o}); run as {user} or join that group",
+        "permission denied: the socket belongs to user {user} and group {group} (mode {:o}); \
+         run as {user} or join that group",
         socket.mode() & 0o777
     )
 }

@@ -50,8 +50,8 @@ impl DockerEngine {
     }
 }
 
-/// The engine reads the login as URL-safe base64, the client writes the other alphabet: a password with `~`, `>` or
-/// `?` in it would be dropped without a word.
+/// The engine reads the login as URL-safe base64, the client writes the other alphabet: a password with `~`,
+/// `>` or `?` in it would be dropped without a word.
 fn with_url_safe_login(mut request: BollardRequest) -> BollardRequest {
     if let Some(login) = request.headers_mut().get_mut("X-Registry-Auth") {
         let text = login.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
@@ -65,6 +65,15 @@ fn with_url_safe_login(mut request: BollardRequest) -> BollardRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_says_nothing_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("docker.sock");
+        let _silent = tokio::net::UnixListener::bind(&path).unwrap();
+        let error = DockerEngine::connect(Endpoint::Unix(path)).await.unwrap_err();
+        assert!(error.to_string().ends_with("no answer within 10 s"), "{error}");
+    }
 
     #[test]
     fn a_login_is_sent_in_the_alphabet_that_the_engine_reads() {

@@ -62,15 +62,15 @@ impl DockerEngine {
         self.remove(&id).await
     }
 
-    /// Looks whether the containers whose namespaces are to be shared still exist: the engine would find out at
-    /// the start only, when the old container is down.
+    /// Looks whether the containers whose namespaces are to be shared still exist: the engine would find out
+    /// at the start only, when the old container is down.
     async fn check_namespaces(&self, old: &ContainerInspectResponse, name: &str) -> Result<(), EngineError> {
         for (what, owner) in recreate::namespace_owners(old) {
             if self.find("create", &owner).await?.is_none() {
                 let owner = owner.get(..12).unwrap_or(&owner);
                 return Err(Purpose { action: "create", subject: name }.refused(format!(
-                    "the container that it is to be like uses the {what} of container {owner}, which is gone; create it \
-                     again with one that exists"
+                    "the container that it is to be like uses the {what} of container {owner}, which is gone; \
+                     create it again with one that exists"
                 )));
             }
         }

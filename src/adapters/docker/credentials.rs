@@ -1,5 +1,5 @@
-//! The login for a registry, from Docker's own configuration (`~/.docker/config.json`, `DOCKER_CONFIG`) and its
-//! credential helpers.
+//! The login for a registry, from Docker's own configuration (`~/.docker/config.json`, `DOCKER_CONFIG`) and
+//! its credential helpers.
 
 use std::time::Duration;
 

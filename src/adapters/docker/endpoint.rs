@@ -70,9 +70,10 @@ impl Endpoint {
                     host_and_port(rest, if tls { TLS_PORT } else { PLAIN_PORT }).map_err(bad)?;
                 Ok(Self::Tcp { host, port, certificates })
             }
+            // A forwarded socket is no way out: it would pass for an engine on this host, with its addresses.
             "ssh" => {
-                Err(bad("ssh is not supported yet; run drainswap on that host, or forward its socket with \
-                 `ssh -NL /tmp/docker.sock:/var/run/docker.sock HOST` and give unix:///tmp/docker.sock"))
+                Err(bad("ssh is not supported yet; run drainswap on that host, or let its engine listen \
+                 with TLS and give tcp://HOST:2376 with DOCKER_TLS_VERIFY=1"))
             }
             _ => Err(bad("its scheme is none of unix, tcp, http and https")),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// Whether an address is one of this host's.
+/// Whether an address is one of this host's; the unspecified address is nobody's.
 ///
 /// A socket can be bound to an own address only, unless `ip_nonlocal_bind` is set, as it often is beside
 /// keepalived; then the kernel's own list decides.
@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn the_kernel_s_lists_are_read() {
-        let trie = "Local:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.0.0\n        /24 link UNICAST\n     |-- 10.0.0.5\n        /32 host LOCAL\n     |-- 10.0.0.255\n        /32 link BROADCAST\n";
+        let trie = "Local:\n  +-- 10.0.0.0/24 2 0 2\n     |-- 10.0.0.0\n        /24 link UNICAST\n     \
+             |-- 10.0.0.5\n        /32 host LOCAL\n     |-- 10.0.0.255\n        /32 link BROADCAST\n";
         assert_eq!(local_v4(trie), BTreeSet::from(["10.0.0.5".parse().unwrap()]));
         let table = "fe800000000000000000000000000001 02 40 20 80     eth0\n";
         assert_eq!(local_v6(table), BTreeSet::from(["fe80::1".parse().unwrap()]));

@@ -3,8 +3,8 @@
 /// The most characters of a line that are kept.
 const WIDTH: usize = 400;
 
-/// Lines from the pieces of a log as they arrive. A long line comes in several pieces, and the two streams of a
-/// container without a terminal may interleave, so each stream has its own unfinished line.
+/// Lines from the pieces of a log as they arrive. A long line comes in several pieces, and the two streams of
+/// a container without a terminal may interleave, so each stream has its own unfinished line.
 #[derive(Default)]
 pub(super) struct Lines {
     finished: Vec<String>,
@@ -25,7 +25,7 @@ impl Lines {
     pub fn add(&mut self, stream: Stream, piece: &[u8]) {
         let line = &mut self.unfinished[stream as usize];
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
-            // Four bytes are the longest character; the control characters between them are worth no more room.
+            // Four bytes are the longest character; control characters between them get as much room again.
             let room = (WIDTH * 8).saturating_sub(line.len());
             line.extend(part.iter().take(room));
             if part.ends_with(b"\n") {

@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn every_address_is_counted_once_and_udp_not_at_all() {
         let map: PortMap = serde_json::from_str(
-            r#"{"80/tcp":[{"HostIp":"","HostPort":"80"},{"HostIp":"::","HostPort":"80"},{"HostIp":"","HostPort":""}],
-                "53/udp":[{"HostIp":"","HostPort":"53"}],"81/tcp":null}"#,
+            r#"{"80/tcp":[{"HostIp":"","HostPort":"80"},{"HostIp":"::","HostPort":"80"},
+                {"HostIp":"","HostPort":""}],"53/udp":[{"HostIp":"","HostPort":"53"}],"81/tcp":null}"#,
         )
         .unwrap();
         assert_eq!(ports(Some(&map)).len(), 2);

@@ -91,8 +91,8 @@ pub(super) fn blueprint(
 fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {
     let labels = config.labels.as_ref();
     let reason = if source.host.auto_remove == Some(true) {
-        "the container that it is to be like was started with --rm and vanishes when it is stopped, so nothing could be \
-         taken back; create it again without --rm"
+        "the container that it is to be like was started with --rm and vanishes when it is stopped, so \
+         nothing could be taken back; create it again without --rm"
     } else if labels.is_some_and(|labels| labels.contains_key(SWARM_LABEL)) {
         "the container that it is to be like belongs to a Swarm service; use `docker service update --image`"
     } else {

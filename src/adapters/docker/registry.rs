@@ -1,5 +1,5 @@
-//! Which image a reference means, and getting it. The engine talks to the registry, so that its mirrors, proxies
-//! and certificates count; the login is Docker's own.
+//! Which image a reference means, and getting it. The engine talks to the registry, so that its mirrors,
+//! proxies and certificates count; the login is Docker's own.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl DockerEngine {
         }
     }
 
-    /// The engine's image of that name, if it has no digest of that repository: then it was built or loaded here.
+    /// The engine's image of that name, if it has no digest of that repository: it was built or loaded here.
     async fn built_here(&self, reference: &ImageReference, name: &str) -> Result<Option<Image>, EngineError> {
         let Some(image) = self.find_image(name).await? else { return Ok(None) };
         let came_from_there = image.repo_digests.iter().flatten().any(|known| {
@@ -128,7 +128,7 @@ impl DockerEngine {
 struct Layers(HashMap<String, PullProgress>);
 
 impl Layers {
-    /// Takes a message in, and tells how far the pull is. Only downloads count: extraction has numbers of its own.
+    /// Takes a message in; tells how far the pull is. Only downloads count; extraction has its own numbers.
     fn add(&mut self, message: &CreateImageInfo) -> PullProgress {
         if let Some(id) = &message.id {
             let detail = message.progress_detail.clone().unwrap_or_default();

@@ -59,7 +59,9 @@ impl CheckRules {
         };
         if self.kind == Kind::Http {
             self.own();
-            self.add_option(Request::from_option(arguments, version)?);
+            let request = Request::from_option(arguments, version);
+            self.add_option(request.clone().unwrap_or_default());
+            return request.map(drop);
         }
         Ok(())
     }

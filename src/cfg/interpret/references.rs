@@ -21,13 +21,20 @@ pub(super) fn check(document: &Document, proxies: &[Proxy], problems: &mut Vec<P
         for server in &proxy.servers {
             let Some(track) = &server.track else { continue };
             let (backend, tracked) = track.split_once('/').unwrap_or((&proxy.name, track));
-            let known =
-                |other: &Proxy| other.kind.holds_servers() && other.name == backend && has(other, tracked);
-            if !proxies.iter().any(known) {
-                let message = format!("`track` names `{track}`, which does not exist");
-                let finding = Finding::error(code::UNKNOWN_SERVER, message);
-                problems.extend(problem_at(document, &server.place, track, finding));
-            }
+            let held = |other: &&Proxy| other.kind.holds_servers() && other.name == backend;
+            let mut servers = proxies.iter().filter(held).flat_map(|other| &other.servers);
+            let finding = match servers.find(|other| other.name == tracked) {
+                Some(other) if other.check || other.agent_check || other.track.is_some() => continue,
+                Some(_) => {
+                    let message = format!("`track` names `{track}`, which is not checked itself");
+                    Finding::error(code::TRACK, message).help("give that server `check`")
+                }
+                None => {
+                    let message = format!("`track` names `{track}`, which does not exist");
+                    Finding::error(code::UNKNOWN_SERVER, message)
+                }
+            };
+            problems.extend(problem_at(document, &server.place, track, finding));
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn subtract(mut config: ContainerConfig, image: &ImageConfig) -> Cont
     config.volumes = without(config.volumes, image.volumes.as_ref());
     config.exposed_ports = without(config.exposed_ports, image.exposed_ports.as_ref());
     config.healthcheck = config.healthcheck.and_then(|check| healthcheck(check, image.healthcheck.as_ref()));
-    // A command means something only to its entrypoint: with an entrypoint of one's own, the command stays too.
+    // A command means something only to its entrypoint: beside an entrypoint of one's own, it stays too.
     if is_same(config.entrypoint.as_deref(), image.entrypoint.as_deref()) {
         config.entrypoint = None;
         if is_same(config.cmd.as_deref(), image.cmd.as_deref()) {
@@ -45,7 +45,7 @@ fn is_same(one: Option<&[String]>, other: Option<&[String]>) -> bool {
     one.unwrap_or_default() == other.unwrap_or_default()
 }
 
-/// Docker fills in, field by field, what a person left out of a healthcheck, so it is taken apart the same way.
+/// Docker fills in, field by field, what a person left out of a healthcheck; it is taken apart the same way.
 fn healthcheck(check: HealthConfig, default: Option<&HealthConfig>) -> Option<HealthConfig> {
     let Some(default) = default else { return Some(check) };
     let own = HealthConfig {

@@ -30,8 +30,8 @@ pub(super) fn networks(source: &Source<'_>, api: ApiVersion, name: &str) -> Resu
     }
     if api < ALL_AT_ONCE && !source.is_sibling && found.iter().any(|(_, endpoint)| is_chosen(endpoint)) {
         return Err(Purpose { action: "create", subject: name }.refused(format!(
-            "the container that it is to be like has a MAC address of its own (--mac-address), which this engine's API {}.{} \
-             does not let one carry over; create it again without, or use Docker 25 or newer",
+            "the container that it is to be like has a MAC address of its own (--mac-address), which this \
+             engine's API {}.{} cannot carry over; create it again without one, or use Docker 25 or newer",
             api.0, api.1
         )));
     }

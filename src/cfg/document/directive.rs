@@ -1,0 +1,86 @@
+//! The lines that start with a dot: `.if` and its like, and messages.
+
+use super::super::branch::{Blocks, Misfit};
+use super::super::code;
+use super::super::condition::{Condition, Undecided};
+use super::super::diagnostic::{Finding, Spot};
+use super::super::keywords;
+use super::super::syntax::Word;
+use super::Reader;
+
+impl Reader {
+    /// Obeys a directive. Returns whether its own line counts.
+    pub(super) fn directive(&mut self, spot: &Spot<'_>, words: &[Word], blocks: &mut Blocks) -> bool {
+        let first = words[0].span.clone();
+        let active = blocks.active();
+        let done = match &*words[0].text() {
+            ".if" => {
+                let done = blocks.open((spot.line, first.clone()), || self.decide(spot, words));
+                done.map(|()| active)
+            }
+            ".elif" => blocks.otherwise_if(|| self.decide(spot, words)).map(|()| blocks.active_outside()),
+            ".else" => blocks.otherwise().map(|()| blocks.active_outside()),
+            ".endif" => blocks.close().map(|()| blocks.active()),
+            _ if !active => Ok(false),
+            name => {
+                self.message(spot, name, words);
+                Ok(true)
+            }
+        };
+        done.unwrap_or_else(|misfit| {
+            let code = if misfit == Misfit::TooDeep { code::DEEP_NESTING } else { code::LONE_DIRECTIVE };
+            let message = format!("`{}` does not fit: {misfit}", words[0].text());
+            self.problems.push(spot.problem(first, Finding::error(code, message)));
+            active
+        })
+    }
+
+    fn decide(&mut self, spot: &Spot<'_>, words: &[Word]) -> bool {
+        let Some(arguments) = words.get(1..).filter(|arguments| !arguments.is_empty()) else { return false };
+        let joined = arguments.iter().map(|word| word.bytes.as_slice()).collect::<Vec<_>>().join(&b' ');
+        let span = arguments[0].span.start..arguments[arguments.len() - 1].span.end;
+        let condition = match Condition::parse(&joined) {
+            Ok(condition) => condition,
+            Err(unreadable) => {
+                let readable = String::from_utf8_lossy(&joined[..unreadable.offset]);
+                let message = format!("the condition cannot be read after `{readable}`");
+                self.problems.push(spot.problem(span, Finding::error(code::CONDITION, message)));
+                return false;
+            }
+        };
+        let outcome = condition.decide(&self.environment);
+        for undecided in &outcome.undecided {
+            let finding = match undecided {
+                Undecided::Arguments(_) => Finding::error(code::CONDITION, undecided.to_string()),
+                Undecided::AboutTheBinary(_) | Undecided::Unknown(_) => {
+                    Finding::warning(code::UNDECIDED_CONDITION, undecided.to_string())
+                }
+            };
+            self.problems.push(spot.problem(span.clone(), finding));
+        }
+        outcome.holds
+    }
+
+    /// `.alert` and its like: one argument, and the first two are problems of their own.
+    fn message(&mut self, spot: &Spot<'_>, name: &str, words: &[Word]) {
+        let said = words.get(1).map(|word| word.text().into_owned()).unwrap_or_default();
+        let finding = match name {
+            ".alert" | ".warning" | ".notice" | ".diag" if words.len() != 2 => {
+                let message = format!("`{name}` takes exactly one argument; quote the message");
+                Some(Finding::error(code::DIRECTIVE_ARGUMENT, message))
+            }
+            ".alert" => Some(Finding::error(code::ALERT, said)),
+            ".warning" => Some(Finding::warning(code::CONFIGURED_WARNING, said)),
+            ".notice" | ".diag" => None,
+            _ => {
+                let known = [".if", ".elif", ".else", ".endif", ".diag", ".notice", ".warning", ".alert"];
+                let nearest = keywords::nearest(name, known);
+                Some(
+                    Finding::error(code::UNKNOWN_DIRECTIVE, format!("`{name}` is no directive"))
+                        .suggest(nearest),
+                )
+            }
+        };
+        self.problems.extend(finding.map(|finding| spot.problem(words[0].span.clone(), finding)));
+    }
+}

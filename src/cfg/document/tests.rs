@@ -1,0 +1,211 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::cfg::interpret;
+
+fn environment(version: Version) -> Environment {
+    Environment { variables: [("V".to_owned(), "a b".to_owned())].into(), version }
+}
+
+fn document(version: Version, text: &str) -> Document {
+    read(vec![SourceFile { path: "h.cfg".into(), bytes: text.as_bytes().to_vec() }], &environment(version))
+}
+
+fn codes(version: Version, text: &str) -> Vec<(&'static str, super::super::Severity)> {
+    interpret(&document(version, text)).problems.iter().map(|p| (p.code, p.severity)).collect()
+}
+
+#[test]
+fn lines_know_how_they_end_and_whether_they_count() {
+    let document = document(Version::new(2, 6), "global\r\n.if 0\n daemon # c\n.endif\n\n");
+    let lines = &document.files[0].lines;
+    assert_eq!(lines.iter().map(|line| line.active).collect::<Vec<_>>(), [true, true, false, true, true]);
+    assert_eq!((lines[0].ending, lines[1].ending), (Ending::CrLf, Ending::Lf));
+    assert_eq!(lines[2].comment.clone().map(|span| &document.files[0].bytes[span]), Some(&b"# c"[..]));
+    assert_eq!(document.problems, []);
+}
+
+/// Which lines count, one letter a line.
+fn active(text: &str) -> String {
+    let document = document(Version::new(2, 6), text);
+    assert_eq!(document.problems, []);
+    document.files[0].lines.iter().map(|line| if line.active { '+' } else { '-' }).collect()
+}
+
+#[test]
+fn one_branch_of_a_block_is_taken() {
+    assert_eq!(active(".if 1\na\n.elif 1\nb\n.elif 1\nc\n.else\nd\n.endif\n"), "+++-+-+-+");
+    assert_eq!(active(".if 0\na\n.elif 0\nb\n.elif 1\nc\n.else\nd\n.endif\n"), "+-+-+++-+");
+    assert_eq!(active(".if 0\na\n.else\nd\n.endif\ne\n"), "+-++++");
+}
+
+#[test]
+fn a_block_in_a_dropped_branch_is_dropped_with_it() {
+    assert_eq!(active(".if 0\n.if 1\na\n.else\nb\n.endif\n.else\nc\n.endif\n"), "+-----+++");
+}
+
+#[test]
+fn only_global_sets_variables() {
+    let text = "defaults\n setenv X 1\n.if defined(X)\n bad '\n junk\n.endif\n";
+    let document = document(Version::new(2, 6), text);
+    assert!(!document.files[0].lines[4].active);
+}
+
+#[test]
+fn a_missing_line_feed_is_an_error_since_2_3() {
+    use super::super::Severity::{Error, Warning};
+    assert_eq!(codes(Version::new(2, 2), "global"), [(code::MISSING_LINE_FEED, Warning)]);
+    assert_eq!(codes(Version::new(2, 3), "global"), [(code::MISSING_LINE_FEED, Error)]);
+    assert_eq!(codes(Version::new(2, 2), "global\n\0\n"), [(code::STRAY_NUL, Warning)]);
+}
+
+#[test]
+fn directives_are_plain_words_before_2_4() {
+    let found = codes(Version::new(2, 2), ".if 0\n.endif\n");
+    assert_eq!(found.iter().map(|(code, _)| *code).collect::<Vec<_>>(), [code::OUT_OF_SECTION; 2]);
+}
+
+#[test]
+fn an_empty_word_is_worse_from_version_to_version() {
+    use super::super::Severity::{Error, Warning};
+    let text = "backend b\n server a 1.2.3.4:80 '' check\n";
+    assert_eq!(codes(Version::new(3, 2), text), [(code::EMPTY_WORD, Warning)]);
+    assert_eq!(codes(Version::new(3, 3), text), [(code::EMPTY_WORD, Error)]);
+}
+
+#[test]
+fn what_global_sets_is_seen_at_once_and_in_later_files() {
+    let file = |name: &str, text: &str| SourceFile { path: name.into(), bytes: text.as_bytes().to_vec() };
+    let files = vec![
+        file("1.cfg", "global\n setenv X 1\n.if defined(X)\n setenv Y 2\n.endif\n unsetenv X\n"),
+        file("2.cfg", "backend b\n server s 127.0.0.\"${Y-9}${X-3}\":80\n"),
+    ];
+    let configuration = interpret(&read(files, &environment(Version::new(2, 6))));
+    assert_eq!(configuration.problems, []);
+    assert_eq!(configuration.proxies[0].servers[0].address.to_string(), "127.0.0.23:80");
+}
+
+/// Bytes that make configurations more often than chance does.
+fn soup() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "global",
+        "defaults",
+        "backend b",
+        "listen l",
+        "frontend f",
+        "from",
+        "server s",
+        "server-template t",
+        "default-server",
+        "127.0.0.1:80",
+        "[::1]:0x",
+        "$V",
+        "\"$V\"",
+        "\"${V[*]}\"",
+        "\"${N-d}\"",
+        "\"",
+        "'",
+        "\\",
+        "\\x4",
+        "#",
+        " ",
+        " ",
+        " ",
+        "\n",
+        "\n",
+        "\n",
+        "\r\n",
+        "\0",
+        "\t",
+        ".if ",
+        ".elif ",
+        ".else",
+        ".endif",
+        ".alert ",
+        "(",
+        ")",
+        "!",
+        "&&",
+        "||",
+        "streq(a,b)",
+        "defined(V)",
+        "1",
+        "0-3",
+        "4294967295",
+        "99999999999999999999",
+        "check",
+        "weight",
+        "source",
+        "usesrc",
+        "set-proxy-v2-tlv-fmt(1)",
+        "option httpchk",
+        "http-check send",
+        "http-check expect",
+        "status 200-300",
+        "meth",
+        "hdr",
+        "balance",
+        "mode http",
+        "cookie",
+        "stats socket",
+        "level",
+        "setenv",
+        "resetenv",
+        "no ",
+        "default ",
+        "[",
+        "]",
+        "%",
+        "é",
+        "track",
+        "use-server",
+        "timeout check",
+        "inter",
+        "5s",
+        "addr",
+        "port",
+        "-1",
+    ]);
+    let byte = any::<u8>().prop_map(|byte| vec![byte]);
+    let part = prop_oneof![9 => piece.prop_map(|text: &str| text.as_bytes().to_vec()), 1 => byte];
+    prop::collection::vec(part, 0..80).prop_map(|parts| parts.concat())
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    prop::sample::select(vec![(2, 2), (2, 4), (2, 6), (3, 0), (3, 2), (3, 5)])
+        .prop_map(|(a, b)| Version::new(a, b))
+}
+
+fn comes_back(bytes: &[u8], version: Version) -> Result<(), TestCaseError> {
+    let files = vec![SourceFile { path: "h.cfg".into(), bytes: bytes.to_vec() }];
+    let document = read(files, &environment(version));
+    prop_assert_eq!(document.bytes(0), bytes);
+    for line in &document.files[0].lines {
+        let spans = line.words.iter().map(|word| word.span.clone()).chain(line.comment.clone());
+        for span in spans {
+            prop_assert!(
+                line.span.start <= span.start && span.start <= span.end && span.end <= line.span.end
+            );
+        }
+    }
+    for problem in interpret(&document).problems {
+        prop_assert!(problem.span.end <= bytes.len() && problem.line > 0 && problem.column > 0);
+        let shown = format!("{:?}", problem.report(&document));
+        prop_assert!(!shown.is_empty());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_come_back_and_nothing_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), version in version()) {
+        comes_back(&bytes, version)?;
+    }
+
+    #[test]
+    fn anything_like_a_configuration_comes_back_and_nothing_panics(bytes in soup(), version in version()) {
+        comes_back(&bytes, version)?;
+    }
+}

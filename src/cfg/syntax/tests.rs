@@ -1,0 +1,116 @@
+use super::*;
+
+fn environment(version: Version) -> Environment {
+    let variables = [("A", "one"), ("TWO", "x y"), ("EMPTY", ""), ("ODD", "a#b\"c$d\\e")];
+    let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    Environment { variables, version }
+}
+
+fn lex(version: Version, line: &[u8]) -> Result<Split, (Fault, Range<usize>)> {
+    let environment = environment(version);
+    split(line, 0, &Surroundings { environment: &environment, file: "h.cfg", line: 7, section: "app" })
+}
+
+fn words_in(version: Version, line: &str) -> Vec<String> {
+    let split = lex(version, line.as_bytes()).unwrap();
+    split.words.iter().map(|word| word.text().into_owned()).collect()
+}
+
+fn words(line: &str) -> Vec<String> {
+    words_in(Version::new(2, 6), line)
+}
+
+#[test]
+fn words_quotes_and_escapes() {
+    for (line, expected) in [
+        ("", vec![]),
+        ("  a\tb \x0b\x0c c ", vec!["a", "b", "c"]),
+        ("a\"b c\"d'e f'g", vec!["ab cde fg"]),
+        (r"a\ b \# \\ \' \q", vec!["a b", "#", "\\", "'", "\\q"]),
+        (r"a\x41\n\t\r", vec!["aA\n\t\r"]),
+        ("a\\\tb", vec!["a\\", "b"]),
+        (r#"'a\ "b' "a\"b""#, vec!["a\\ \"b", "a\"b"]),
+        (r#"\$A "\$A" $A '$A' "$A""#, vec!["\\$A", "$A", "$A", "$A", "one"]),
+        ("\"\" ''", vec!["", ""]),
+        ("a\\", vec!["a\\"]),
+        (r"a\x00b c", vec!["a", "c"]),
+    ] {
+        assert_eq!(words(line), expected, "{line:?}");
+    }
+}
+
+#[test]
+fn a_comment_starts_anywhere_but_in_quotes() {
+    let split = lex(Version::new(2, 6), b"a#b '#' \\#").unwrap();
+    assert_eq!((split.words.len(), split.comment), (1, Some(1..10)));
+    assert_eq!(words("'#' \"#\" \\#x #y"), ["#", "#", "#x"]);
+}
+
+#[test]
+fn spans_cover_the_words_as_written() {
+    let split = lex(Version::new(2, 6), b"  a\"b c\" d").unwrap();
+    assert_eq!(split.words.iter().map(|word| word.span.clone()).collect::<Vec<_>>(), [2..8, 9..10]);
+}
+
+#[test]
+fn variables_count_inside_double_quotes() {
+    for (line, expected) in [
+        (r#""${A}b$A-""#, vec!["onebone-"]),
+        (r#""${NO-a b#c}""#, vec!["a b#c"]),
+        (r#""${EMPTY-x}""#, vec![""]),
+        (r#""$TWO""#, vec!["x y"]),
+        (r#""${TWO[*]}"z"#, vec!["x", "yz"]),
+        (r#""$ODD""#, vec!["a#b\"c$d\\e"]),
+        (r#""$.FILE:$.LINE:${.SECTION}""#, vec!["h.cfg:7:app"]),
+    ] {
+        assert_eq!(words(line), expected, "{line:?}");
+    }
+}
+
+#[test]
+fn versions_differ_in_what_an_unset_variable_leaves() {
+    let line = r#"s "$NO" b"#;
+    assert_eq!(words_in(Version::new(2, 8), line), ["s", "", "b"]);
+    assert_eq!(words_in(Version::new(2, 9), line), ["s", "b"]);
+    assert_eq!(words_in(Version::new(3, 3), line), ["s", "", "b"]);
+    let expanded = r#"s "${NO[*]}" b"#;
+    assert_eq!(words_in(Version::new(2, 8), expanded), ["s", "", "b"]);
+    assert_eq!(words_in(Version::new(3, 3), expanded), ["s", "b"]);
+}
+
+#[test]
+fn faults_name_the_byte() {
+    let old = Version::new(2, 2);
+    let new = Version::new(2, 6);
+    for (version, line, fault, at) in [
+        (new, "a \"b", Fault::UnmatchedQuote, 2),
+        (new, "a 'b\r", Fault::UnmatchedQuote, 2),
+        (new, "\"${A\"", Fault::UnmatchedBrace, 2),
+        (new, "\"${A-", Fault::UnmatchedBrace, 2),
+        (old, "\"${A-b}\"", Fault::UnmatchedBrace, 2),
+        (new, "\"$1\"", Fault::VariableName, 2),
+        (new, "\"$.NO\"", Fault::VariableName, 2),
+        (old, "\"$.LINE\"", Fault::VariableName, 2),
+        (new, "\"${A[1]}\"", Fault::WordExpansion, 4),
+        (old, "\"${A[*]}\"", Fault::UnmatchedBrace, 2),
+        (new, "a\\x4", Fault::Hexadecimal, 1),
+        (new, "a\\xg0", Fault::Hexadecimal, 1),
+    ] {
+        let (found, span) = lex(version, line.as_bytes()).unwrap_err();
+        assert_eq!((found, span.start), (fault, at), "{line:?}");
+    }
+}
+
+#[test]
+fn the_sixty_fifth_word_is_too_much() {
+    assert_eq!(words(&"a ".repeat(64)).len(), 64);
+    let (fault, span) = lex(Version::new(2, 6), "a ".repeat(65).as_bytes()).unwrap_err();
+    assert_eq!((fault, span), (Fault::TooManyWords, 128..129));
+}
+
+#[test]
+fn a_carriage_return_ends_the_line_where_it_is_a_token() {
+    let split = lex(Version::new(2, 6), b"a\rb").unwrap();
+    assert_eq!((split.words.len(), split.unread), (1, Some(1..3)));
+    assert_eq!(words("a \rb"), ["a", "b"]);
+}

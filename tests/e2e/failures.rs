@@ -1,0 +1,139 @@
+//! A new image that is no good must cost nobody a request, and must say why it is no good.
+
+use crate::support::{Ended, Load, Mix, Stage};
+use crate::{assert_in_service, on_real_parts, snapshot, versions};
+
+/// Deploys an image with this environment under load; fails unless it ends with this code, nothing is lost,
+/// and the old version serves everywhere.
+async fn failing_deploy(stage: &Stage, environment: &[(&str, &str)], flags: &[&str], code: i32) -> Ended {
+    let image = stage.image("broken", environment).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(150).await;
+    let mut arguments = vec!["deploy", "mobile", "--image", &image];
+    arguments.extend(flags);
+    let ended = stage.drainswap(&arguments).await.expect(code);
+    load.answered(150).await;
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{}", ended.stderr);
+    assert!(versions(stage).await.iter().all(|version| version == "v1"));
+    assert_in_service(stage).await;
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_exits_at_once_is_rolled_back_with_its_last_words() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let ended = failing_deploy(&stage, &[("FAIL", "exit")], &[], 10).await;
+    ended.says(&["the container ended with code 3", "fatal: FAIL=exit, giving up", "rolled back"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_never_gets_ready_is_rolled_back_with_its_last_answer() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let ended = failing_deploy(&stage, &[("FAIL", "never-ready")], &["--ready-timeout", "3s"], 10).await;
+    ended.says(&["did not answer within 3 s (--ready-timeout)", "503", "log |", "rolled back"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_whose_health_check_answers_500_is_rolled_back() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let ended = failing_deploy(&stage, &[("FAIL", "unhealthy")], &["--ready-timeout", "3s"], 10).await;
+    ended.says(&["GET /health → 500", "rolled back"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replaced_before_the_failure_is_rolled_back_too() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let broken = [("VERSION", "v2"), ("FAIL", "exit"), ("FAIL_ONLY", "app2")];
+    let ended = failing_deploy(&stage, &broken, &[], 10).await;
+    ended.says(&["[1/4] mobile/app1", "[2/4] mobile/app2", "undone   mobile/app1 is as it was"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_failure_stop_leaves_what_was_replaced() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let image = stage.image("broken", &[("VERSION", "v2"), ("FAIL", "exit"), ("FAIL_ONLY", "app2")]).await;
+    let flags = ["deploy", "mobile", "--image", &image, "--on-failure", "stop"];
+    stage.drainswap(&flags).await.expect(10).says(&["mobile/app1 keeps the new container"]);
+    assert_eq!(versions(&stage).await, ["v2", "v1", "v1", "v1"]);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_pulled_touches_nothing() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let before = snapshot(&stage).await;
+    let missing = stage.reference("no-such-tag");
+    stage
+        .drainswap(&["deploy", "mobile", "--image", &missing])
+        .await
+        .expect(5)
+        .says(&["no image", "no-such-tag"]);
+    let elsewhere = "127.0.0.1:1/mobile:v2";
+    stage
+        .drainswap(&["deploy", "mobile", "--image", elsewhere])
+        .await
+        .expect(5)
+        .says(&["127.0.0.1:1/mobile:v2"]);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_cannot_be_created_again_touches_nothing() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let source = stage.dir().join("source");
+    std::fs::create_dir(&source).expect("a directory to mount");
+    stage.remove("app1b").await;
+    stage.run_with_mount("app1b", &stage.reference("v1"), &source).await;
+    stage.until_healthy("app1b").await;
+    std::fs::remove_dir(&source).expect("the directory goes away under the container");
+    let ended = failing_deploy(&stage, &[("VERSION", "v2")], &[], 5).await;
+    ended.says(&["nothing was touched", "the engine refused to create", "bind source path does not exist"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_does_not_end_is_taken_back_or_forced_as_asked() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let mut stream = stage.open_stream(60).await;
+    let deploy = ["deploy", "mobile", "--image", &v2, "--drain-timeout", "1s"];
+    stage.drainswap(&deploy).await.expect(10).says(&["1 session had not ended within 1 s (--drain-timeout)"]);
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    assert_in_service(&stage).await;
+    assert!(stream.still_streams().await, "the stream was cut");
+    let forced = [&deploy[..], &["--on-drain-timeout", "force"]].concat();
+    stage.drainswap(&forced).await.expect(0).says(&["1 session is cut"]);
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    stage.close().await;
+}

@@ -1,0 +1,165 @@
+//! What cannot be done is refused with its own message and code, and nothing is touched.
+
+use std::process::Stdio;
+
+use crate::support::{Ended, Stage, finish, wait_until};
+use crate::{on_real_parts, snapshot};
+
+/// The commands that would change something.
+const DEPLOY: [&str; 4] = ["deploy", "mobile", "--image", "127.0.0.1:1/mobile:v2"];
+
+impl Stage {
+    /// Runs a command on this stage with another haproxy.cfg.
+    async fn with_config(&self, edit: impl Fn(&str) -> String, arguments: &[&str]) -> Ended {
+        let text = std::fs::read_to_string(self.haproxy.config()).expect("haproxy.cfg");
+        let path = self.dir().join("other.cfg");
+        std::fs::write(&path, edit(&text)).expect("write a configuration");
+        let mut command = self.command(arguments);
+        command.env("DRAINSWAP_HAPROXY_CONFIG", &path).stdin(Stdio::null());
+        finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start drainswap")).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_names_and_wrong_files_say_what_was_probably_meant() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let before = snapshot(&stage).await;
+    let v1 = stage.reference("v1");
+    let said = stage.drainswap(&["deploy", "mobil", "--image", &v1]).await.expect(2);
+    said.says(&["there is no backend mobil; did you mean mobile?"]);
+    let said = stage.drainswap(&["status", "nothing-like-it"]).await.expect(2);
+    said.says(&["there is no backend nothing-like-it; there are: mobile"]);
+    stage
+        .drainswap(&["drain", "mobile/app9"])
+        .await
+        .expect(2)
+        .says(&["backend mobile has no server app9; did you mean app1?"]);
+    stage
+        .drainswap(&["drain", "mobile"])
+        .await
+        .expect(2)
+        .says(&["write BACKEND/SERVER, for example mobile/app1"]);
+    stage
+        .drainswap(&["deploy", "mobile", "--image", "Mobile:v2"])
+        .await
+        .expect(2)
+        .says(&["lower-case letters"]);
+    stage.drainswap(&["deploy", "mobile"]).await.expect(2).says(&["--image"]);
+
+    let typo =
+        stage.with_config(|text| text.replace(" check backup", " chek backup"), &DEPLOY).await.expect(3);
+    typo.says(&["other.cfg:", "chek", "did you mean `check`", "app1b"]);
+    let quote =
+        stage.with_config(|text| text.replace("GET /health", "\"GET /health"), &["status"]).await.expect(3);
+    quote.says(&["other.cfg:", "quote"]);
+    let missing = stage.drainswap(&["-f", "/nowhere/haproxy.cfg", "status"]).await.expect(3);
+    missing.says(&["/nowhere/haproxy.cfg cannot be read", "--haproxy-config"]);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_and_engines_that_do_not_answer_are_named() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let before = snapshot(&stage).await;
+    let none =
+        stage.with_config(|text| text.replace("stats socket", "# stats socket"), &DEPLOY).await.expect(3);
+    none.says(&["the configuration has no `stats socket`", "level admin", "--socket"]);
+    let elsewhere =
+        stage.drainswap(&["--socket", "/nowhere/admin.sock", "drain", "mobile/app1"]).await.expect(5);
+    elsewhere.says(&["/nowhere/admin.sock cannot be reached", "Is HAProxy running"]);
+    let mut deploy = vec!["--docker", "unix:///nowhere/docker.sock"];
+    deploy.extend(DEPLOY);
+    stage.drainswap(&deploy).await.expect(5).says(&["/nowhere/docker.sock"]);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_without_level_admin_is_refused_before_anything_is_done() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().stats_level("operator").start().await;
+    let before = snapshot(&stage).await;
+    stage.drainswap(&DEPLOY).await.expect(3).says(&["has level operator", "level admin"]);
+    // Given by hand it is taken at its word until it says itself that it may not.
+    let socket = stage.haproxy.socket().display().to_string();
+    let mut deploy = vec!["--socket", &socket];
+    deploy.extend(DEPLOY);
+    stage.drainswap(&deploy).await.expect(3).says(&["has level operator", "needs level admin"]);
+    stage.drainswap(&["--socket", &socket, "maint", "mobile/app1"]).await.expect(3);
+    // Looking needs no more than that.
+    stage.drainswap(&["--socket", &socket, "status"]).await.expect(0);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_nobody_can_match_is_refused_with_the_candidates() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().extra("\nbackend other\n    server one 127.0.0.9:9 check\n").start().await;
+    let before = snapshot(&stage).await;
+    let v1 = stage.reference("v1");
+    let said = stage.drainswap(&["deploy", "other", "--image", &v1]).await.expect(4);
+    said.says(&[
+        "no container is behind other/one",
+        "127.0.0.9:9",
+        "Candidates: ",
+        &stage.container_name("app1"),
+        "drainswap.server=other/one",
+    ]);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_server_is_not_taken_away() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let before = snapshot(&stage).await;
+    stage
+        .drainswap(&["deploy", "mobile", "--image", &v2, "--floor", "2"])
+        .await
+        .expect(4)
+        .says(&["the floor is 2"]);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.haproxy.set_state("app1b", "maint").await;
+    let before = snapshot(&stage).await;
+    stage.drainswap(&["drain", "mobile/app1"]).await.expect(4).says(&["nobody would serve backend mobile"]);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_backend_is_not_deployed_twice_at_once() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let stream = stage.open_stream(60).await;
+    let first = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    wait_until("the first drains", std::time::Duration::from_secs(30), async || {
+        stage.haproxy.status("app1").await == "DRAIN"
+    })
+    .await;
+    let second = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
+    let holder = format!("process {}", first.id().expect("it runs"));
+    second.says(&["another drainswap works on backend mobile", &holder]);
+    stage.drainswap(&["maint", "mobile/app1b"]).await.expect(6);
+    drop(stream);
+    finish(first).await.expect(0);
+    stage.close().await;
+}
