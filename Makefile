@@ -8,7 +8,7 @@ build: ## Build the program into target/release/drainswap
 	cargo build --release
 
 demo: ## Replace four real containers behind a real HAProxy under load
-	.ci/parts run cargo run --quiet --example demo
+	.ci/parts run sh -c "cargo build --quiet && cargo run --quiet --example demo"
 
 test: ## Run all tests, with what they need installed and started
 	.ci/parts test

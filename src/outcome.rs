@@ -70,18 +70,16 @@ impl fmt::Display for Outcome {
             Self::Deployed { lanes } => {
                 write!(f, "done: {lanes} containers replaced, every server is in service")
             }
-            Self::RolledBack { kept, left_out, .. } => {
+            Self::RolledBack { reason, kept, left_out } => {
                 if kept.is_empty() {
-                    f.write_str("failed and rolled back: the old containers serve as before")?;
+                    write!(f, "failed and rolled back, the old containers serve as before: {reason}")?;
                 } else {
-                    write!(
-                        f,
-                        "failed: the failed server is put back, {} keep the new container",
-                        list(kept)
-                    )?;
+                    let keep = if kept.len() == 1 { "keeps" } else { "keep" };
+                    let kept = list(kept);
+                    write!(f, "failed; what failed is put back, {kept} {keep} the new container: {reason}")?;
                 }
                 if !left_out.is_empty() {
-                    write!(f, "; {} did not serve before either and stays in maint", list(left_out))?;
+                    write!(f, ". {} did not serve before either and stays in maint", list(left_out))?;
                 }
                 Ok(())
             }

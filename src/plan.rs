@@ -7,6 +7,7 @@ pub mod text;
 pub mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -286,4 +287,27 @@ pub enum Step {
     ProveOld,
     /// Undo: set the server lines to the state that they were in.
     PutBack,
+}
+
+impl fmt::Display for Step {
+    /// One word, the one that the printed plan begins the step's line with.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Create => "create",
+            Self::Verify => "verify",
+            Self::Drain => "drain",
+            Self::AwaitIdle => "wait",
+            Self::Maint => "maint",
+            Self::Keep => "stop",
+            Self::Start => "start",
+            Self::Prove => "prove",
+            Self::Ready => "ready",
+            Self::Confirm => "confirm",
+            Self::Remove => "remove",
+            Self::Discard => "discard",
+            Self::Return => "return",
+            Self::ProveOld => "prove old",
+            Self::PutBack => "put back",
+        })
+    }
 }

@@ -1,1 +1,53 @@
-fn main() {}
+//! The main job on real parts, for the eyes: four containers replaced behind a real HAProxy while 300 requests
+//! a second and long streams go through it; then the way back; then an image that is no good.
+#![allow(clippy::print_stdout, reason = "a demonstration speaks to a person")]
+
+mod support;
+
+use std::process::ExitCode;
+
+use support::{Load, Mix, Need, Report, Stage, requirements};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    if !requirements(Need::ALL).await {
+        return ExitCode::FAILURE;
+    }
+    heading("a registry, four containers of v1 and an HAProxy are being started");
+    let stage = Stage::origin().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "1500")]).await;
+    let broken = stage.image("v3", &[("VERSION", "v3"), ("FAIL", "exit")]).await;
+
+    let load = Load::start(stage.frontend(), Mix::with_streams());
+    load.answered(300).await;
+    tell(&stage, &["status"]).await;
+    tell(&stage, &["plan", "mobile", "--image", &v2]).await;
+    tell(&stage, &["deploy", "mobile", "--image", &v2]).await;
+    tell(&stage, &["deploy", "mobile", "--image", &broken]).await;
+    tell(&stage, &["rollback", "mobile"]).await;
+    tell(&stage, &["status"]).await;
+    load.answered(300).await;
+
+    heading("what the clients saw of all this");
+    let report = load.stop().await;
+    println!("{report}");
+    stage.close().await;
+    verdict(&report)
+}
+
+/// Runs a command as a person would, on the terminal that there is.
+async fn tell(stage: &Stage, arguments: &[&str]) {
+    heading(&format!("$ drainswap {}", arguments.join(" ")));
+    let mut command = stage.command(arguments);
+    let status = command.env_remove("NO_COLOR").status().await.expect("start drainswap");
+    println!("exit code {}", status.code().unwrap_or(-1));
+}
+
+fn heading(text: &str) {
+    println!("\n=== {text}\n");
+}
+
+fn verdict(report: &Report) -> ExitCode {
+    let (_, cut) = report.streams();
+    if report.failed() == 0 && cut == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

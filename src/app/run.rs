@@ -121,7 +121,7 @@ impl App {
         self.say(&format!("run {} was not finished; what it had begun is taken back:", plan.run))?;
         for (lane, begun) in &unfinished.run.begun {
             let steps = crate::plan::undo::undo(&plan.lanes[*lane], begun, crate::plan::undo::Care::Serving);
-            let steps: Vec<String> = steps.iter().map(|step| format!("{step:?}")).collect();
+            let steps: Vec<String> = steps.iter().map(|step| step.to_string()).collect();
             self.say(&format!("  {}: {}", plan.lanes[*lane].name(), steps.join(", ")))?;
         }
         if dry_run {

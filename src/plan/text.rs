@@ -1,9 +1,8 @@
 //! The plan as a person reads it.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
-use crate::ids::ServerId;
 use crate::outcome::list;
 use crate::plan::{Cause, Lane, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
 
@@ -64,50 +63,39 @@ impl Plan {
             writeln!(f, "  meanwhile  {forecast}")?;
         }
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
-            writeln!(f, "  {}", self.describe(lane, *step))?;
+            writeln!(f, "  {step:<10} {}", self.describe(lane, *step))?;
         }
         Ok(())
     }
 
-    /// A step in the operator's words.
+    /// What a step is done to, in the operator's words.
     fn describe(&self, lane: &Lane, step: Step) -> String {
-        let servers = list(&lane.ids());
-        let name = lane.replacement.as_ref().map_or("", |replacement| &replacement.name);
+        let name = lane.replacement.as_ref().map_or("", |replacement| &replacement.name).to_owned();
         let policy = &self.policy;
         match step {
-            Step::Create => format!("create     {name}"),
-            Step::Verify => format!(
-                "verify     at least {} {} without it, and who carries the traffic answers",
-                policy.floor,
-                if policy.floor == 1 { "server serves" } else { "servers serve" }
-            ),
-            Step::Drain => format!("drain      {servers}"),
+            Step::Create | Step::Discard | Step::Return | Step::ProveOld => name,
+            Step::Drain | Step::Maint | Step::Ready | Step::PutBack => list(&lane.ids()),
+            Step::Verify => {
+                let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
+                format!("at least {} {serve} without it, and who carries the traffic answers", policy.floor)
+            }
             Step::AwaitIdle => {
                 let limit = seconds(policy.drain_timeout);
                 match policy.on_drain_timeout {
-                    OnDrainTimeout::Fail => {
-                        format!("wait       until its last session has ended ({limit} at most)")
-                    }
+                    OnDrainTimeout::Fail => format!("until its last session has ended ({limit} at most)"),
                     OnDrainTimeout::Force => {
-                        format!("wait       until its last session has ended; cut what is left after {limit}")
+                        format!("until its last session has ended; cut what is left after {limit}")
                     }
                 }
             }
-            Step::Maint => format!("maint      {servers}"),
-            Step::Keep => format!("stop       {name}, and keep it as {}", lane.kept(&self.run)),
-            Step::Start => format!("start      the new {name}"),
+            Step::Keep => format!("{name}, and keep it as {}", lane.kept(&self.run)),
+            Step::Start => format!("the new {name}"),
             Step::Prove => {
-                let asked =
-                    lane.servers.iter().map(|server| server.probe.to_string()).collect::<Vec<_>>().join(", ");
-                format!("prove      {asked} ({} at most)", seconds(policy.ready_timeout))
+                let asked: Vec<String> = lane.servers.iter().map(|server| server.probe.to_string()).collect();
+                format!("{} ({} at most)", asked.join(", "), seconds(policy.ready_timeout))
             }
-            Step::Ready => format!("ready      {servers}"),
-            Step::Confirm => "confirm    HAProxy has it up and gives it traffic".to_owned(),
-            Step::Remove => format!("remove     {}", lane.kept(&self.run)),
-            Step::Discard => format!("discard    the new {name}"),
-            Step::Return => format!("return     the old {name}"),
-            Step::ProveOld => format!("prove      the old {name} answers"),
-            Step::PutBack => format!("put back   {servers}"),
+            Step::Confirm => "HAProxy has it up and gives it traffic".to_owned(),
+            Step::Remove => lane.kept(&self.run),
         }
     }
 
@@ -155,13 +143,5 @@ impl fmt::Display for Cause {
 
 /// `90 s`, `1.5 s`.
 fn seconds(duration: Duration) -> String {
-    let mut text = String::new();
-    let _infallible = write!(text, "{} s", duration.as_secs_f64());
-    text
-}
-
-/// Which servers a plan works on, in order, for one line of text.
-#[must_use]
-pub fn order(plan: &Plan) -> Vec<ServerId> {
-    plan.lanes.iter().flat_map(Lane::ids).collect()
+    format!("{} s", duration.as_secs_f64())
 }

@@ -75,7 +75,8 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::Drained { took_ms, .. } => format!("  drained   nothing in flight {}", dim(*took_ms)),
         Fact::DrainForced { sessions, .. } => {
             format!(
-                "  {BAD}forced{BAD:#}    {sessions} sessions are cut, as asked by --on-drain-timeout force"
+                "  {BAD}forced{BAD:#}    {} cut, as asked by --on-drain-timeout force",
+                if *sessions == 1 { "1 session is".to_owned() } else { format!("{sessions} sessions are") }
             )
         }
         Fact::ContainerKept { as_name, took_ms, .. } => {
@@ -91,7 +92,7 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         }
         Fact::LaneFinished { timing, .. } => finished(timing),
         Fact::StepFailed { servers, step, reason, log } => {
-            let mut text = format!("{BAD}failed{BAD:#}   {} at {step:?}: {reason}", list(servers));
+            let mut text = format!("{BAD}failed{BAD:#}   {} at {step}: {reason}", list(servers));
             for line in log {
                 text.push_str(&format!("\n           {DIM}log |{DIM:#} {line}"));
             }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::cfg::{self, Address, Expected, HealthCheck, Host, HttpCheck, Proxy, Server};
+use crate::cfg::{self, Address, Expected, HealthCheck, Host, HttpCheck, Port, Proxy, Server};
 use crate::observation::ServerState;
 use crate::probe::{Expect, Match, Probe, Question};
 use crate::topology::{is_http, socket_address};
@@ -46,12 +46,20 @@ fn question(proxy: &Proxy, server: &Server) -> Question {
 
 /// `addr` and `port` on a server line move its checks elsewhere.
 fn check_address(server: &Server, traffic: SocketAddr) -> SocketAddr {
-    let ip = match &server.check_address {
-        Some(Address::Inet { host: Host::Ip(ip), .. }) => *ip,
+    if server.check_address.is_none() && server.check_port.is_none() {
+        return traffic;
+    }
+    let Address::Inet { host, port } = server.checked_address() else { return traffic };
+    let ip = match host {
+        Host::Ip(ip) => ip,
         // A name is HAProxy's to resolve; the traffic's own address serves as well.
-        Some(Address::Inet { .. } | Address::Unix(_) | Address::Other(_)) | None => traffic.ip(),
+        Host::Name(_) => traffic.ip(),
     };
-    SocketAddr::new(ip, server.check_port.unwrap_or_else(|| traffic.port()))
+    let port = match port {
+        Port::Fixed(port) => port,
+        Port::Client | Port::ClientOffset(_) => traffic.port(),
+    };
+    SocketAddr::new(ip, port)
 }
 
 fn http(check: &HttpCheck) -> Question {

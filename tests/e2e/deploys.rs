@@ -60,9 +60,8 @@ async fn an_application_may_bind_its_port_only_when_booted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_check_any_answer_but_503_proves_the_new_container() {
-    // `no-check` is not inherited by `server … check`; a check on layer 4 is what `no option httpchk` leaves.
-    story(Stage::origin().backend_line("no option httpchk"), &[("BOOT_MS", "1500")]).await;
+async fn without_an_http_check_any_answer_but_503_proves_the_new_container() {
+    story(Stage::origin().connect_checks(), &[("BOOT_MS", "1500")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,9 +99,10 @@ async fn a_backup_that_only_haproxy_believes_in_is_mended_before_the_primary_lea
         return;
     }
     // A check on layer 4 is passed by docker-proxy for an application that answers 503 to everything.
-    let stage = Stage::pair().backend_line("no option httpchk").start().await;
+    let stage = Stage::pair().connect_checks().start().await;
     let broken = stage.image("never-ready", &[("FAIL", "never-ready")]).await;
     stage.remove("app1b").await;
+    stage.engine.pull(&broken).await;
     stage.run("app1b", &broken).await;
     wait_until("HAProxy believes in it", Duration::from_secs(20), async || {
         stage.haproxy.status("app1b").await.starts_with("UP") && stage.get("app1b", "/").await.is_ok()

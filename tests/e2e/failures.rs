@@ -73,7 +73,11 @@ async fn on_failure_stop_leaves_what_was_replaced() {
     let stage = Stage::origin().start().await;
     let image = stage.image("broken", &[("VERSION", "v2"), ("FAIL", "exit"), ("FAIL_ONLY", "app2")]).await;
     let flags = ["deploy", "mobile", "--image", &image, "--on-failure", "stop"];
-    stage.drainswap(&flags).await.expect(10).says(&["mobile/app1 keeps the new container"]);
+    stage
+        .drainswap(&flags)
+        .await
+        .expect(10)
+        .says(&["mobile/app1 keeps the new container", "the container ended with code 3"]);
     assert_eq!(versions(&stage).await, ["v2", "v1", "v1", "v1"]);
     assert_in_service(&stage).await;
     stage.close().await;

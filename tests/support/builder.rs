@@ -47,6 +47,13 @@ impl Builder {
         self
     }
 
+    /// Checks that only connect, in place of `option httpchk GET /health`.
+    #[must_use]
+    pub fn connect_checks(mut self) -> Self {
+        self.config.http_check = false;
+        self
+    }
+
     /// What the `default-server` line says, in place of `inter 2s fall 3 rise 2`.
     #[must_use]
     pub fn default_server(mut self, options: &str) -> Self {

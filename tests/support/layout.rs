@@ -73,6 +73,8 @@ pub struct Config {
     pub mode: Mode,
     pub stats_level: String,
     pub default_server: String,
+    /// `option httpchk GET /health`; without it a check only connects.
+    pub http_check: bool,
     pub backend_lines: Vec<String>,
     pub extra: String,
 }
@@ -83,6 +85,7 @@ impl Default for Config {
             mode: Mode::Http,
             stats_level: "admin".to_owned(),
             default_server: "inter 2s fall 3 rise 2".to_owned(),
+            http_check: true,
             backend_lines: Vec::new(),
             extra: String::new(),
         }
@@ -96,12 +99,13 @@ impl Config {
             Mode::Http => "mode http\n    option httplog",
             Mode::Tcp => "mode tcp\n    option tcplog",
         };
+        let check = if self.http_check { "    option httpchk GET /health\n" } else { "" };
         let mut text = format!(
             "global\n    stats socket {} mode 600 level {}\n    log stdout format raw daemon\n    maxconn 2000\n\n\
              defaults\n    {mode}\n    log global\n    option dontlog-normal\n    timeout connect 5s\n    \
              timeout client 30s\n    timeout server 30s\n\n\
              frontend www\n    bind {frontend}\n    default_backend {BACKEND}\n\n\
-             backend {BACKEND}\n    option httpchk GET /health\n    default-server {}\n",
+             backend {BACKEND}\n{check}    default-server {}\n",
             socket.display(),
             self.stats_level,
             self.default_server,
