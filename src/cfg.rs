@@ -13,7 +13,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod environment;
 #[cfg(test)]
-mod fixtures;
+mod fixture_tests;
 mod global;
 mod interpret;
 pub mod keywords;

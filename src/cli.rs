@@ -43,7 +43,7 @@ pub struct Globals {
     /// HAProxy's runtime socket: a path or host:port [default: the `stats socket … level admin` of haproxy.cfg]
     #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_SOCKET")]
     pub socket: Option<String>,
-    /// The container engine [default: $DOCKER_HOST, then unix:///var/run/docker.sock]
+    /// The container engine [default: `$DOCKER_HOST`, then `/var/run/docker.sock`]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER")]
     pub docker: Option<String>,
     /// The settings file [default: /etc/drainswap/drainswap.toml if it exists]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use failure::Failure;
 
-use crate::event::{Event, Fact, Timing, VERSION};
+use crate::event::{Event, Fact, Listener, Timing, VERSION};
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
 use crate::outcome::Outcome;
@@ -47,12 +47,6 @@ pub struct Stop {
     pub now: CancellationToken,
 }
 
-/// Where facts go. A listener that fails keeps it to itself: it never stops a run.
-pub trait Listener {
-    /// Takes a fact.
-    fn hear(&mut self, event: &Event);
-}
-
 /// What ended a run before any server left rotation. What it had created is removed again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
@@ -70,7 +64,11 @@ pub struct Deploy<'a, L, E, P, C, J> {
     /// Sessions since `HAProxy` started, of the lane's servers, right before they were made ready.
     sessions_before_ready: BTreeMap<ServerId, u64>,
     timing: Timing,
+    /// The timings of the lanes that ended well.
+    timings: Vec<Timing>,
     left_rotation: Option<Instant>,
+    /// How often somebody was told that his wish to stop was heard.
+    stops_told: usize,
 }
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'a, L, E, P, C, J> {
@@ -92,7 +90,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             begun: BTreeMap::new(),
             sessions_before_ready: BTreeMap::new(),
             timing: Timing::default(),
+            timings: Vec::new(),
             left_rotation: None,
+            stops_told: 0,
         }
     }
 
@@ -129,12 +129,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             }
             Err(failure) => {
                 self.discard_from(0).await;
-                let outcome = match failure {
-                    Failure::Stopped => self.cancelled(0),
-                    _ => Outcome::Refused { reason: failure.to_string() },
+                let stopped = failure == Failure::Stopped;
+                let outcome = if stopped {
+                    self.cancelled(0)
+                } else {
+                    Outcome::Refused { reason: failure.to_string() }
                 };
                 self.close(&outcome, started).await;
-                if failure == Failure::Stopped { Ok(outcome) } else { Err(Untouched(failure)) }
+                if stopped { Ok(outcome) } else { Err(Untouched(failure)) }
             }
         }
     }
@@ -233,6 +235,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
                 return Err(failure);
             }
         }
+        self.timings.push(self.timing);
         self.tell(Fact::LaneFinished { servers: lane.ids(), timing: self.timing });
         Ok(())
     }
@@ -281,8 +284,18 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         }
     }
 
-    fn check_stop(&self) -> Result<(), Failure> {
+    fn check_stop(&mut self) -> Result<(), Failure> {
+        self.hear_stop();
         if self.stop.asked.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) }
+    }
+
+    /// Says that a wish to stop was heard, once for each of the two.
+    fn hear_stop(&mut self) {
+        let asked = [&self.stop.asked, &self.stop.now].iter().filter(|token| token.is_cancelled()).count();
+        if self.stops_told < asked {
+            self.stops_told = asked;
+            self.tell(Fact::StopAsked { at_once: asked > 1 });
+        }
     }
 
     async fn close(&mut self, outcome: &Outcome, started: Instant) {
@@ -292,13 +305,20 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
                 message: format!("the run ended, and its journal does not say so: {error}"),
             });
         }
-        self.tell(Fact::RunEnded { outcome: outcome.clone(), took_ms: millis(started) });
+        let own_ms = median(self.timings.iter().map(Timing::own_ms).collect());
+        self.tell(Fact::RunEnded { outcome: outcome.clone(), took_ms: millis(started), own_ms });
     }
 
     fn tell(&mut self, fact: Fact) {
         let at: Timestamp = self.world.clock.now();
         self.listener.hear(&Event { version: VERSION, at, run: self.plan.run.clone(), fact });
     }
+}
+
+/// The middle one, the upper of two.
+fn median(mut values: Vec<u64>) -> Option<u64> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
 }
 
 /// Whole milliseconds since a moment.

@@ -38,7 +38,7 @@ pub enum Error {
     #[error(transparent)]
     Socket(#[from] NotASocketAddress),
     /// There is no such backend.
-    #[error("there is no backend {name}{}", suggestion(.nearest, .known))]
+    #[error("there is no backend {name}{}", suggestion(.nearest.as_deref(), .known))]
     NoBackend {
         /// What was given.
         name: String,
@@ -48,7 +48,7 @@ pub enum Error {
         known: Vec<String>,
     },
     /// There is no such server.
-    #[error("backend {} has no server {}{}", .server.backend, .server.server, suggestion(.nearest, .known))]
+    #[error("backend {} has no server {}{}", .server.backend, .server.server, suggestion(.nearest.as_deref(), .known))]
     NoServer {
         /// What was given.
         server: ServerId,
@@ -140,13 +140,15 @@ impl Error {
             Self::Settings(_)
             | Self::Unreadable(_)
             | Self::Configuration { .. }
-            | Self::NoAdminSocket { .. } => Exit::Configuration,
-            Self::Journal(_) | Self::History(_) | Self::Lock(LockError::Journal(_)) => Exit::Configuration,
-            Self::Socket(_) | Self::NoBackend { .. } | Self::NoServer { .. } => Exit::Usage,
-            Self::Refused(_) | Self::NothingToRollBack { .. } => Exit::Refused,
-            Self::LoadBalancer {
+            | Self::NoAdminSocket { .. }
+            | Self::Journal(_)
+            | Self::History(_)
+            | Self::Lock(LockError::Journal(_))
+            | Self::LoadBalancer {
                 error: LoadBalancerError::NotAdmin { .. } | LoadBalancerError::NoSuchBackend { .. },
             } => Exit::Configuration,
+            Self::Socket(_) | Self::NoBackend { .. } | Self::NoServer { .. } => Exit::Usage,
+            Self::Refused(_) | Self::NothingToRollBack { .. } => Exit::Refused,
             Self::LoadBalancer { .. } | Self::Engine(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
                 Failure::Refused(_) | Failure::TakenOver { .. } | Failure::Reloaded { .. } => Exit::Refused,
@@ -172,7 +174,7 @@ fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-fn suggestion(nearest: &Option<String>, known: &[String]) -> String {
+fn suggestion(nearest: Option<&str>, known: &[String]) -> String {
     match nearest {
         Some(nearest) => format!("; did you mean {nearest}?"),
         None if known.is_empty() => "; the configuration has none".to_owned(),

@@ -24,6 +24,12 @@ pub struct Event {
     pub fact: Fact,
 }
 
+/// Where events go. A listener that fails keeps it to itself: it never stops a run.
+pub trait Listener {
+    /// Takes an event.
+    fn hear(&mut self, event: &Event);
+}
+
 /// The version of [`Event`]'s form.
 pub const VERSION: u32 = 1;
 
@@ -164,8 +170,8 @@ pub enum Fact {
     Confirmed {
         /// Which.
         servers: Vec<ServerId>,
-        /// Whether they were seen to take a request.
-        took_traffic: bool,
+        /// What is known of their first request.
+        first_request: FirstRequest,
     },
     /// Work on a lane ended well.
     LaneFinished {
@@ -212,7 +218,21 @@ pub enum Fact {
         outcome: Outcome,
         /// How long it took.
         took_ms: u64,
+        /// The tool's own share of the time out of rotation, at the median of the lanes that ended well.
+        own_ms: Option<u64>,
     },
+}
+
+/// What is known of the first request of a server that is back in service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstRequest {
+    /// It took one.
+    Taken,
+    /// None came while it was watched: a quiet night.
+    NotYet,
+    /// None was to be expected: a backup, while primaries serve.
+    NotDue,
 }
 
 /// Where the time went in which a lane's servers were out of rotation.

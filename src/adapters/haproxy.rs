@@ -129,6 +129,7 @@ async fn past_reload<T, F: Future<Output = T>>(call: impl Fn() -> F, is_stale: i
         if !is_stale(&result) {
             break;
         }
+        #[expect(clippy::disallowed_methods, reason = "a bounded retry while a worker hands over")]
         sleep(RELOAD_PAUSE).await;
         result = call().await;
     }
@@ -232,6 +233,10 @@ impl LoadBalancer for HaproxySocket {
                 return Err(LoadBalancerError::NotTaken { command, server, found: found.state() });
             }
             reads += 1;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a bounded read-back of a state that is applied by half"
+            )]
             sleep(READ_BACK_PAUSE).await;
             found = admin_bits(&mut Replies::new(&self.ask(&[read]).await?), server)?;
         }

@@ -26,6 +26,7 @@ pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, Syste
 pub(super) struct SystemClock;
 
 impl WallClock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::look::SystemClock;
 use super::{App, known_server};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::journal_file::BackendDir;
@@ -15,7 +16,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::observation::{AdminState, Operational, ServerState};
 use crate::plan::floor;
-use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
 use crate::topology::traffic::Balance;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -25,7 +26,7 @@ impl App {
         let (configuration, load_balancer) = self.load_balancer()?;
         known_server(&configuration, &it.server)?;
         load_balancer.require_admin().await?;
-        let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         let _lock =
             BackendDir::new(&self.settings.state_dir, &it.server.backend).lock(&it.server.backend, &since)?;
         if state != AdminState::Ready {

@@ -8,9 +8,9 @@ use super::{App, known_backend, print};
 use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, StoredRun};
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
-use crate::deploy::{Deploy, Listener, Stop};
+use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
-use crate::event::{Event, Fact};
+use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::image::Image;
@@ -94,7 +94,7 @@ impl App {
     async fn execute(&self, world: &RealWorld, plan: &Plan, held: &Held) -> Result<Exit, Error> {
         let mut listener = self.listener();
         if plan.is_empty() {
-            let ended = Fact::RunEnded { outcome: Outcome::Unchanged, took_ms: 0 };
+            let ended = Fact::RunEnded { outcome: Outcome::Unchanged, took_ms: 0, own_ms: None };
             let at = world.clock.now();
             listener.hear(&Event { version: crate::event::VERSION, at, run: plan.run.clone(), fact: ended });
             return Ok(Exit::Done);
@@ -121,7 +121,7 @@ impl App {
         self.say(&format!("run {} was not finished; what it had begun is taken back:", plan.run))?;
         for (lane, begun) in &unfinished.run.begun {
             let steps = crate::plan::undo::undo(&plan.lanes[*lane], begun, crate::plan::undo::Care::Serving);
-            let steps: Vec<String> = steps.iter().map(|step| step.to_string()).collect();
+            let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
             self.say(&format!("  {}: {}", plan.lanes[*lane].name(), steps.join(", ")))?;
         }
         if dry_run {
@@ -134,7 +134,10 @@ impl App {
         match &outcome {
             // Taking back was what was asked for.
             Outcome::RolledBack { .. } | Outcome::Cancelled { .. } => Ok(Exit::Done),
-            _ => self.conclude(&outcome, &journal),
+            Outcome::Unchanged
+            | Outcome::Deployed { .. }
+            | Outcome::Refused { .. }
+            | Outcome::Stuck { .. } => self.conclude(&outcome, &journal),
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::wait::{Waited, until};
 use super::{Deploy, Failure, millis};
-use crate::event::Fact;
+use crate::event::{Fact, FirstRequest};
 use crate::ids::{ContainerId, ServerId};
 use crate::image::Image;
 use crate::observation::{
@@ -28,7 +28,7 @@ const ASK_EVERY: Duration = Duration::from_millis(25);
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
+const WATCH: Duration = Duration::from_secs(1);
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
     /// Does a step of a lane.
@@ -153,6 +153,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let mut sessions = 0;
         let mut zero_since: Option<(Instant, u64)> = None;
         let waited = until(LOOK_EVERY, policy.drain_timeout, &stop, async || {
+            self.hear_stop();
             let seen = self.look(lane).await?;
             let (now, total) = self.sessions(lane, &seen)?;
             if now != sessions {
@@ -180,7 +181,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                 Ok(())
             }
             Waited::TimedOut => Err(Failure::DrainTimedOut { sessions, limit: policy.drain_timeout }),
-            Waited::Stopped => Err(Failure::Stopped),
+            Waited::Stopped => {
+                self.hear_stop();
+                Err(Failure::Stopped)
+            }
         }
     }
 
@@ -246,6 +250,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let stop = self.stop.now.clone();
         let (mut last, mut booted_after) = (String::from("it was not asked"), 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
+            self.hear_stop();
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
                 booted_after = millis(begun);
@@ -269,7 +274,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                 Ok(())
             }
             Waited::TimedOut => Err(Failure::NeverReady { limit, last_answer: last }),
-            Waited::Stopped => Err(Failure::Stopped),
+            Waited::Stopped => {
+                self.hear_stop();
+                Err(Failure::Stopped)
+            }
         }
     }
 
@@ -329,6 +337,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let container = self.created.get(&lane).cloned();
         let mut down = None;
         let waited = until(LOOK_EVERY, self.plan.policy.ready_timeout, &stop, async || {
+            self.hear_stop();
             let seen = self.look(lane).await?;
             let states = || {
                 self.lane_of(lane)
@@ -347,15 +356,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                     .get(&server.id)
                     .is_some_and(|before| state.sessions_total <= *before)
             });
-            let expects = self.lane_of(lane).servers.iter().any(|server| server.takes_traffic);
-            Ok::<_, Failure>((!untaken || begun.elapsed() >= FIRST_REQUEST).then_some(expects && !untaken))
+            let due = self.lane_of(lane).servers.iter().any(|server| server.takes_traffic);
+            let first_request = match (due, untaken) {
+                (false, _) => FirstRequest::NotDue,
+                (true, false) => FirstRequest::Taken,
+                (true, true) if begun.elapsed() >= WATCH => FirstRequest::NotYet,
+                (true, true) => return Ok(None),
+            };
+            Ok::<_, Failure>(Some(first_request))
         });
         match waited.await? {
-            Waited::Done(took_traffic) => {
+            Waited::Done(first_request) => {
                 if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
                     return Err(Failure::FellSilent { answer });
                 }
-                self.tell(Fact::Confirmed { servers: self.lane_of(lane).ids(), took_traffic });
+                self.tell(Fact::Confirmed { servers: self.lane_of(lane).ids(), first_request });
                 Ok(())
             }
             Waited::TimedOut => {
@@ -363,7 +378,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                     down.unwrap_or_else(|| (self.lane_of(lane).name().clone(), String::new()));
                 Err(Failure::NotUp { server, status })
             }
-            Waited::Stopped => Err(Failure::Stopped),
+            Waited::Stopped => {
+                self.hear_stop();
+                Err(Failure::Stopped)
+            }
         }
     }
 

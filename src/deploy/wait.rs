@@ -35,9 +35,11 @@ pub async fn until<T, E>(
         if Instant::now() + every >= deadline {
             return Ok(Waited::TimedOut);
         }
+        #[expect(clippy::disallowed_methods, reason = "this is the place that waits")]
+        let pause = sleep(every);
         tokio::select! {
             () = stop.cancelled() => return Ok(Waited::Stopped),
-            () = sleep(every) => {}
+            () = pause => {}
         }
     }
 }

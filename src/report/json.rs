@@ -2,8 +2,7 @@
 
 use std::io::Write;
 
-use crate::deploy::Listener;
-use crate::event::Event;
+use crate::event::{Event, Listener};
 
 /// Writes every event as one JSON object a line, flushed at once.
 #[derive(Debug, Default)]

@@ -5,8 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::text::{line, seconds};
-use crate::deploy::Listener;
-use crate::event::{Event, Fact};
+use crate::event::{Event, Fact, Listener};
 use crate::outcome::list;
 
 /// How often the moving line is drawn again while nothing happens.

@@ -4,8 +4,7 @@ use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::deploy::Listener;
-use crate::event::{Event, Fact, Timing};
+use crate::event::{Event, Fact, FirstRequest, Listener, Timing};
 use crate::outcome::{Outcome, list};
 
 /// Writes what happened, a line a fact.
@@ -33,13 +32,16 @@ impl Listener for Text {
     }
 }
 
+/// Whether somebody who wants to hear only of what went wrong wants to hear of it.
 fn is_bad(fact: &Fact) -> bool {
-    let ended_badly = |outcome: &Outcome| !matches!(outcome, Outcome::Unchanged | Outcome::Deployed { .. });
-    match fact {
-        Fact::StepFailed { .. } | Fact::Warned { .. } | Fact::DrainForced { .. } => true,
-        Fact::RunEnded { outcome, .. } => ended_badly(outcome),
-        _ => false,
+    if let Fact::RunEnded { outcome, .. } = fact {
+        return !is_good(outcome);
     }
+    matches!(fact, Fact::StepFailed { .. } | Fact::Warned { .. } | Fact::DrainForced { .. })
+}
+
+fn is_good(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unchanged | Outcome::Deployed { .. })
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -86,17 +88,16 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::NotReadyYet { answer, .. } => format!("  {DIM}not ready {answer}{DIM:#}"),
         Fact::BecameReady { answer, took_ms, .. } => format!("  answers   {answer} {}", dim(*took_ms)),
         Fact::Enabled { .. } => "  ready     back in rotation".to_owned(),
-        Fact::Confirmed { took_traffic: true, .. } => "  confirmed up, and takes traffic".to_owned(),
-        Fact::Confirmed { took_traffic: false, .. } => {
-            "  confirmed up; no request came its way yet".to_owned()
-        }
+        Fact::Confirmed { first_request, .. } => match first_request {
+            FirstRequest::Taken => "  confirmed up, and takes traffic".to_owned(),
+            FirstRequest::NotYet => "  confirmed up; no request came within a second".to_owned(),
+            FirstRequest::NotDue => "  confirmed up; its turn comes when no primary serves".to_owned(),
+        },
         Fact::LaneFinished { timing, .. } => finished(timing),
         Fact::StepFailed { servers, step, reason, log } => {
-            let mut text = format!("{BAD}failed{BAD:#}   {} at {step}: {reason}", list(servers));
-            for line in log {
-                text.push_str(&format!("\n           {DIM}log |{DIM:#} {line}"));
-            }
-            text
+            let head = format!("{BAD}failed{BAD:#}   {} at {step}: {reason}", list(servers));
+            let log = log.iter().map(|line| format!("\n           {DIM}log |{DIM:#} {line}"));
+            std::iter::once(head).chain(log).collect()
         }
         Fact::StopAsked { at_once: false } => {
             format!(
@@ -107,10 +108,12 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
         Fact::Undone { servers } => format!("undone   {} is as it was", list(servers)),
         Fact::Removed { container } => format!("removed  {container}"),
-        Fact::RunEnded { outcome, took_ms } => {
-            let style =
-                if matches!(outcome, Outcome::Unchanged | Outcome::Deployed { .. }) { GOOD } else { BAD };
-            format!("{style}{outcome}{style:#} {}", dim(*took_ms))
+        Fact::RunEnded { outcome, took_ms, own_ms } => {
+            let style = if is_good(outcome) { GOOD } else { BAD };
+            let own = own_ms
+                .map(|own| format!("; drainswap's own share {} a server", seconds(own)))
+                .unwrap_or_default();
+            format!("{style}{outcome}{style:#} {DIM}({}{own}){DIM:#}", seconds(*took_ms))
         }
     })
 }

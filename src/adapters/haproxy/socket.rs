@@ -158,6 +158,10 @@ where
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::WouldBlock
                 ) && Instant::now() < give_up =>
             {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a bounded retry while HAProxy executes itself anew"
+                )]
                 sleep(RETRY_EVERY).await;
             }
             outcome => return outcome,

@@ -1,0 +1,66 @@
+//! How long drainswap itself keeps a server out of rotation, beside what nobody can save: the drain, the engine's
+//! stop and start, the application's boot. Medians, and ratios of one run, since machines differ and are noisy.
+#![allow(clippy::print_stdout, reason = "a benchmark reports")]
+
+mod support;
+
+use support::{Load, Mix, Need, Stage, requirements};
+
+/// So many deploys of four containers each.
+const DEPLOYS: usize = 5;
+
+#[tokio::main]
+async fn main() {
+    if !requirements(Need::ALL).await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(300).await;
+    let mut lanes = Vec::new();
+    for deploy in 0..DEPLOYS {
+        let version = format!("v{}", deploy + 2);
+        let image = stage.image(&version, &[("VERSION", &version), ("BOOT_MS", "500")]).await;
+        let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.expect(0);
+        let finished = |event: &serde_json::Value| event["event"] == "lane_finished";
+        lanes.extend(ended.events().into_iter().filter(finished).map(|event| event["timing"].clone()));
+    }
+    let report = load.stop().await;
+    let part = |name: &str| {
+        sorted(lanes.iter().map(|timing| timing[name].as_u64().expect("milliseconds")).collect())
+    };
+    let whole = part("out_of_rotation_ms");
+    let own = sorted(lanes.iter().map(own_ms).collect());
+    println!(
+        "{} servers out of rotation, median (worst) in ms; {} requests, {} failed",
+        lanes.len(),
+        report.total(),
+        report.failed()
+    );
+    for (name, values) in [
+        ("out of rotation", &whole),
+        ("  drain", &part("drain_ms")),
+        ("  engine", &part("engine_ms")),
+        ("  boot", &part("boot_ms")),
+        ("  drainswap itself", &own),
+    ] {
+        println!("{name:<20} {:>6} ({})", median(values), values.last().expect("a lane"));
+    }
+    let percent = 100 * median(&own) / median(&whole).max(1);
+    println!("drainswap's share of the whole: {percent} %; the goal is under 100 ms at the median");
+    stage.close().await;
+}
+
+fn own_ms(timing: &serde_json::Value) -> u64 {
+    let part = |name: &str| timing[name].as_u64().expect("milliseconds");
+    part("out_of_rotation_ms").saturating_sub(part("drain_ms") + part("engine_ms") + part("boot_ms"))
+}
+
+fn sorted(mut values: Vec<u64>) -> Vec<u64> {
+    values.sort_unstable();
+    values
+}
+
+fn median(sorted: &[u64]) -> u64 {
+    sorted[sorted.len() / 2]
+}

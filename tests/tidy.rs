@@ -1,0 +1,116 @@
+//! The rules of the architecture, read off the source text.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every Rust file below a folder.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of the project") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The files of a module and of its children, by their path below `src/`, with the text that is no test.
+fn module(name: &str) -> Vec<(String, String)> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let inside = |path: &str| path == format!("{name}.rs") || path.starts_with(&format!("{name}/"));
+    let mut found = Vec::new();
+    for path in rust_files(&source) {
+        let short = path.strip_prefix(&source).expect("below src").display().to_string();
+        if inside(&short) && !short.ends_with("tests.rs") {
+            let text = fs::read_to_string(&path).expect("a source file");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>();
+            found.push((short, code.join("\n")));
+        }
+    }
+    assert!(!found.is_empty(), "there is no module {name}");
+    found
+}
+
+fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
+    for name in modules {
+        for (path, code) in module(name) {
+            for word in forbidden {
+                assert!(!code.contains(word), "src/{path} uses {word}");
+            }
+        }
+    }
+}
+
+const PURE: [&str; 11] = [
+    "cfg",
+    "event",
+    "ids",
+    "image",
+    "journal",
+    "observation",
+    "outcome",
+    "plan",
+    "probe",
+    "status",
+    "topology",
+];
+
+#[test]
+fn pure_modules_touch_nothing_outside() {
+    let outside = [
+        "tokio",
+        "bollard",
+        "reqwest",
+        "std::fs",
+        "std::env",
+        "std::process",
+        "::now()",
+        "TcpStream",
+        "UdpSocket",
+        "UnixStream",
+    ];
+    assert_lacks(&PURE, &outside);
+}
+
+#[test]
+fn arrows_never_turn_back() {
+    assert_lacks(&PURE, &["crate::adapters", "crate::deploy", "crate::app", "crate::cli", "crate::report"]);
+    assert_lacks(
+        &["deploy"],
+        &["crate::adapters", "crate::app", "crate::cli", "crate::report", "bollard", "reqwest"],
+    );
+    assert_lacks(
+        &["adapters"],
+        &["crate::plan", "crate::deploy", "crate::app", "crate::cli", "crate::report"],
+    );
+    assert_lacks(
+        &["report"],
+        &["crate::adapters", "crate::deploy", "crate::app", "crate::cli", "crate::topology"],
+    );
+    // What was typed is read where it becomes what was meant, and nowhere else.
+    assert_lacks(&["error", "exit", "ports", "settings"], &["crate::app"]);
+    assert_lacks(&["error", "exit", "ports"], &["crate::cli"]);
+}
+
+#[test]
+fn only_the_topmost_module_stops_the_process() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in rust_files(&source) {
+        let text = fs::read_to_string(&path).expect("a source file");
+        assert!(!text.contains("process::exit"), "{} ends the process", path.display());
+    }
+}
+
+#[test]
+fn the_readme_names_every_problem_of_a_configuration() {
+    let readme =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
+    for (code, meaning) in drainswap::cfg::code::ALL {
+        let row = format!("| `{code}` | {} |", meaning.replace('|', "\\|"));
+        assert!(readme.contains(&row), "README.md lacks the row\n{row}");
+    }
+}
