@@ -28,6 +28,7 @@ pub mod exit;
 pub mod ids;
 pub mod image;
 pub mod journal;
+mod millis;
 pub mod observation;
 pub mod outcome;
 pub mod plan;

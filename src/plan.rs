@@ -68,10 +68,12 @@ pub struct Policy {
     /// The least number of servers, per backend, that must be serving at any moment.
     pub floor: usize,
     /// How long a drain may take.
+    #[serde(rename = "drain_timeout_ms", with = "crate::millis")]
     pub drain_timeout: Duration,
     /// What happens when it takes longer.
     pub on_drain_timeout: OnDrainTimeout,
     /// How long a new container may take until it answers.
+    #[serde(rename = "ready_timeout_ms", with = "crate::millis")]
     pub ready_timeout: Duration,
     /// What happens to the servers already replaced when a later one fails.
     pub on_failure: OnFailure,

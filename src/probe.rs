@@ -17,6 +17,7 @@ pub struct Probe {
     /// What to ask.
     pub question: Question,
     /// How long an answer may take.
+    #[serde(rename = "timeout_ms", with = "crate::millis")]
     pub timeout: Duration,
 }
 

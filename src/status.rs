@@ -1,12 +1,15 @@
 //! The table of `drainswap status`.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
 use crate::image::short_digest;
 use crate::observation::{Container, ContainerState, ServerState};
 use crate::topology::matching::Behind;
 use crate::topology::{Backend, Server};
+
+const HEADER: [&str; 8] =
+    ["SERVER", "ROLE", "STATE", "SESSIONS", "CONTAINER", "IMAGE", "DIGEST", "READINESS"];
 
 /// One line a server: its part, its state, its sessions, what is behind it and whether that answers.
 /// As wide as the terminal on stdout, and as it likes elsewhere.
@@ -14,7 +17,17 @@ use crate::topology::{Backend, Server};
 pub fn table(backends: &[&Backend]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["SERVER", "ROLE", "STATE", "SESSIONS", "CONTAINER", "IMAGE", "DIGEST", "READINESS"]);
+    table.set_header(HEADER);
+    // On a narrow terminal only the long names are broken, and no header.
+    for (index, name) in HEADER.iter().enumerate() {
+        let constraint = match *name {
+            "CONTAINER" | "IMAGE" | "READINESS" => ColumnConstraint::LowerBoundary(Width::Fixed(11)),
+            _ => ColumnConstraint::ContentWidth,
+        };
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(constraint);
+        }
+    }
     for server in backends.iter().flat_map(|backend| &backend.servers) {
         table.add_row(row(server));
     }
@@ -25,7 +38,7 @@ pub fn table(backends: &[&Backend]) -> String {
 fn row(server: &Server) -> [String; 8] {
     let (container, image, digest) = behind(&server.behind);
     let readiness = match &server.answer {
-        Some(answer) if answer.is_ready() => format!("ready: {}", answer.detail()),
+        Some(answer) if answer.is_ready() => "ready".to_owned(),
         Some(answer) => format!("not ready: {}", answer.detail()),
         None => "not asked: no address".to_owned(),
     };

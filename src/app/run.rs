@@ -99,6 +99,7 @@ impl App {
             listener.hear(&Event { version: crate::event::VERSION, at, run: plan.run.clone(), fact: ended });
             return Ok(Exit::Done);
         }
+        let _others = self.hold_others(plan, held, world)?;
         let mut journal = held.dir.create(&plan.run)?;
         let stop = Stop::default();
         let signals = tokio::spawn(signals(stop.clone()));
@@ -161,10 +162,19 @@ impl App {
 
     fn hold(&self, backend: &str, world: &RealWorld) -> Result<Held, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let since = world.clock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        let lock = dir.lock(backend, &since)?;
+        let lock = dir.lock(backend, &now(world))?;
         let runs = dir.runs()?;
         Ok(Held { backend: backend.to_owned(), dir, runs, _lock: lock })
+    }
+
+    /// The other backends that the plan touches: a container behind both must not be replaced twice at once.
+    fn hold_others(&self, plan: &Plan, held: &Held, world: &RealWorld) -> Result<Vec<Lock>, Error> {
+        let others = plan.backends().into_iter().filter(|backend| *backend != held.backend);
+        let lock = |backend: String| {
+            let since = now(world);
+            BackendDir::new(&self.settings.state_dir, &backend).lock(&backend, &since).map_err(Error::from)
+        };
+        others.map(lock).collect()
     }
 
     /// Says so where the last run on a backend was not finished. One that is under way is none.
@@ -243,14 +253,17 @@ fn before(runs: &[StoredRun]) -> Result<BTreeMap<ServerId, Image>, String> {
     if images.is_empty() { Err("the last deploy replaced no container".to_owned()) } else { Ok(images) }
 }
 
-/// Turns the first SIGINT or SIGTERM into «stop at the next safe point», the second into «now».
+/// For the lock: since when it is held.
+fn now(world: &RealWorld) -> String {
+    world.clock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Turns the first SIGINT or SIGTERM into «stop at the next safe point», the second into «now». SIGHUP, which
+/// a lost ssh session sends, is ignored: a deploy is seen through, and its journal tells how it ended.
 async fn signals(stop: Stop) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(_ignored)] = kinds.map(signal) else { return };
     for token in [&stop.asked, &stop.now] {
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -76,7 +76,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             tokio::select! {
                 biased;
                 pulled = &mut pulling => break pulled?,
-                () = self.stop.now.cancelled() => return Err(Failure::Stopped),
+                () = self.stop.asked.cancelled() => return Err(Failure::Stopped),
                 Ok(()) = receiver.changed() => {
                     let now = *receiver.borrow_and_update();
                     self.tell(Fact::PullProgressed { received: now.received, expected: now.expected });

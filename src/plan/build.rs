@@ -194,6 +194,10 @@ fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &
 /// What forbids the work on a replica, whatever the traffic.
 fn refuse(draft: &Draft) -> Option<Refusal> {
     let server = draft.servers[0].id.clone();
+    if let Some(unknown) = draft.servers.iter().find(|server| server.state.is_none()) {
+        let place = unknown.place.to_string();
+        return Some(Refusal::UnknownToHaproxy { server: unknown.id.clone(), place });
+    }
     if let Some(state) = draft
         .servers
         .iter()
@@ -202,7 +206,13 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
     {
         return Some(Refusal::Inherited { server: state.id.clone(), status: state.status.clone() });
     }
-    let like = &draft.replacement.as_ref()?.like;
+    let replacement = draft.replacement.as_ref()?;
+    if let Some(old) = replacement.old.as_ref().filter(|old| old.state == ContainerState::Stopped)
+        && draft.servers.iter().any(|server| server.answers())
+    {
+        return Some(Refusal::Impostor { server, container: old.name.clone() });
+    }
+    let like = &replacement.like;
     let container = like.name.clone();
     match &like.owner {
         _ if like.auto_remove => Some(Refusal::AutoRemove { server, container }),

@@ -75,6 +75,16 @@ pub enum Refusal {
         /// What it answered.
         answer: String,
     },
+    /// The container behind a server does not run, and something answers there all the same.
+    #[error(
+        "{server} answers, although the container {container} that would be behind it does not run: something else serves there. Give the right container the label drainswap.server={server}, or remove {container}"
+    )]
+    Impostor {
+        /// The server line.
+        server: ServerId,
+        /// The stopped container's name.
+        container: String,
+    },
     /// The container would vanish when it is stopped.
     #[error(
         "the container {container} behind {server} was started with --rm: it vanishes when it is stopped, and nothing could bring it back. Start it without --rm first"

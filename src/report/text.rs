@@ -62,7 +62,9 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::Warned { message } => format!("{NOTE}note{NOTE:#}     {message}"),
         Fact::PullStarted { image } => format!("pull     {image}"),
         Fact::Pulled { image, took_ms } => format!("pulled   {image} {}", dim(*took_ms)),
-        Fact::Created { container, like, .. } => format!("created  {container}, stopped, like {like}"),
+        Fact::Created { servers, like, .. } => {
+            format!("created  for {}, stopped, like {like}", list(servers))
+        }
         Fact::LaneStarted { lane, of, servers, role, cause, forecasts } => {
             let traffic = forecasts.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             format!(
