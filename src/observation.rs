@@ -278,6 +278,14 @@ pub struct RestartPolicy {
     pub maximum_retries: i64,
 }
 
+impl RestartPolicy {
+    /// The policy of a container that stays ended when it ends.
+    #[must_use]
+    pub fn never() -> Self {
+        Self { name: "no".to_owned(), maximum_retries: 0 }
+    }
+}
+
 /// Who else thinks that a container is theirs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "name")]

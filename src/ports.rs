@@ -116,8 +116,6 @@ pub struct Recipe {
 pub struct Pulse {
     /// Whether it runs (and is not restarting or paused).
     pub running: bool,
-    /// How often its restart policy has started it again.
-    pub restarts: i64,
     /// The exit code of its last end; meaningful when it does not run.
     pub exit_code: i64,
     /// Whether the kernel ended it for want of memory.

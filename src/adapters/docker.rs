@@ -231,7 +231,6 @@ impl ContainerEngine for DockerEngine {
         let output = log::plain(output.unwrap_or_default().as_bytes(), HEALTH_OUTPUT);
         Ok(Pulse {
             running: look::state(&found) == ContainerState::Running,
-            restarts: found.restart_count.unwrap_or(0),
             exit_code: state.exit_code.unwrap_or(0),
             out_of_memory: state.oom_killed.unwrap_or(false),
             health: look::health(&found).map(|health| (health, output)),

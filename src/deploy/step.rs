@@ -99,6 +99,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let container = self.world.engine.create(&recipe).await?;
         self.created.insert(lane, container.clone());
         self.journal.append(&crate::journal::Record::Created { lane, container }).await?;
+        // Until it is proved a new container that ends stays ended: its exit code is what tells why.
+        if let Some(new) = self.created.get(&lane) {
+            self.world.engine.set_restart(new, &RestartPolicy::never()).await?;
+        }
         let servers = self.lane_of(lane).ids();
         self.tell(Fact::Created { servers, container: recipe.name, like });
         Ok(())
@@ -219,7 +223,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let Some(old) = &replacement.old else { return Ok(()) };
         let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
         let engine = &self.world.engine;
-        engine.set_restart(&old.id, &RestartPolicy { name: "no".to_owned(), maximum_retries: 0 }).await?;
+        engine.set_restart(&old.id, &RestartPolicy::never()).await?;
         engine.stop(&old.id).await?;
         engine.rename(&old.id, &as_name).await?;
         let took_ms = millis(begun);
@@ -285,7 +289,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
         if let Some(id) = container {
             let pulse = self.world.engine.pulse(id).await?;
-            if !pulse.running || pulse.restarts > 0 {
+            if !pulse.running {
                 return Err(Failure::Died { exit_code: pulse.exit_code, out_of_memory: pulse.out_of_memory });
             }
             match pulse.health {
@@ -369,6 +373,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             Waited::Done(first_request) => {
                 if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
                     return Err(Failure::FellSilent { answer });
+                }
+                if let (Some(new), Some(replacement)) = (&container, self.replacement(lane)) {
+                    self.world.engine.set_restart(new, &replacement.like.restart).await?;
                 }
                 self.tell(Fact::Confirmed { servers: self.lane_of(lane).ids(), first_request });
                 Ok(())

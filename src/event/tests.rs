@@ -1,0 +1,29 @@
+use super::*;
+use crate::testing::at;
+use crate::testing::facts::{facts, outcomes};
+
+#[test]
+fn every_event_reads_as_it_was_written() {
+    let ended =
+        outcomes().into_iter().map(|outcome| Fact::RunEnded { outcome, took_ms: 1, own_ms: Some(90) });
+    for fact in facts().into_iter().chain(ended) {
+        let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
+        let line = serde_json::to_string(&event).unwrap();
+        assert!(!line.contains('\n'), "{line}");
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event, "{line}");
+    }
+}
+
+#[test]
+fn an_event_is_one_flat_object() {
+    let fact = Fact::RunEnded { outcome: Outcome::Deployed { lanes: 2 }, took_ms: 1, own_ms: None };
+    let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
+    insta::assert_snapshot!(serde_json::to_string(&event).unwrap(), @r#"{"version":1,"at":"2026-11-23T22:15:00Z","run":"20261123T221500.000Z","event":"run_ended","outcome":"deployed","lanes":2,"took_ms":1,"own_ms":null}"#);
+}
+
+#[test]
+fn what_is_not_accounted_for_is_the_tool_s_own_time_and_never_negative() {
+    let timing = Timing { out_of_rotation_ms: 100, drain_ms: 30, engine_ms: 40, boot_ms: 20 };
+    assert_eq!(timing.own_ms(), 10);
+    assert_eq!(Timing { out_of_rotation_ms: 80, ..timing }.own_ms(), 0);
+}

@@ -1,0 +1,257 @@
+use insta::assert_snapshot;
+
+use super::*;
+use crate::observation::Operational;
+use crate::testing::{World, image};
+
+/// The lanes of a deploy of v2, one a line: the servers, why, and where their traffic goes meanwhile.
+fn order(world: &World) -> String {
+    let plan = world.plan("v2").unwrap();
+    let line = |lane: &Lane| {
+        let servers = crate::outcome::list(&lane.ids());
+        let forecasts: Vec<String> = lane.forecasts.iter().map(ToString::to_string).collect();
+        format!("{} {servers} ({}): {}\n", lane.role, lane.cause, forecasts.join("; "))
+    };
+    plan.lanes.iter().map(line).collect()
+}
+
+/// The steps of the lane of this server.
+fn steps(world: &World, server: &str) -> String {
+    let plan = world.plan("v2").unwrap();
+    let lane = plan.lanes.iter().find(|lane| lane.name().to_string() == server).unwrap();
+    lane.steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_primaries_are_replaced_one_by_one_and_then_the_backups() {
+    assert_snapshot!(order(&World::origin()), @"
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    backup mobile/app2b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    ");
+}
+
+#[test]
+fn a_pair_is_replaced_behind_its_backup() {
+    assert_snapshot!(order(&World::pair()), @"
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1b
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    ");
+}
+
+#[test]
+fn a_plan_is_named_after_the_moment_of_the_look_and_holds_for_the_process_that_was_seen() {
+    let plan = World::pair().plan("v2").unwrap();
+    assert_eq!((plan.run.0.as_str(), plan.haproxy_pid), ("20261123T221500.000Z", 4711));
+}
+
+#[test]
+fn who_does_not_serve_comes_first_for_mending_it_only_adds_capacity() {
+    assert_snapshot!(order(&World::origin().down("mobile/app2b").gone("mobile-app2b")), @"
+    backup mobile/app2b (its container is gone; a new one gets the settings of mobile-app1b): 50 % → mobile/app1, 50 % → mobile/app2
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    ");
+    assert_snapshot!(order(&World::origin().maint("mobile/app2")), @"
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    backup mobile/app2b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    ");
+    assert_snapshot!(order(&World::origin().silent("mobile/app2")), @"
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    backup mobile/app2b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    ");
+}
+
+#[test]
+fn among_those_that_do_not_serve_primaries_come_first_too() {
+    let world = World::origin().down("mobile/app1b").down("mobile/app2").stopped("mobile-app2");
+    assert_snapshot!(order(&world), @"
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2
+    backup mobile/app2b (runs registry.example.org/mobile:v1 (111111111111)): 50 % → mobile/app1, 50 % → mobile/app2
+    ");
+}
+
+#[test]
+fn every_server_down_is_no_reason_to_refuse() {
+    assert_snapshot!(order(&World::pair().down("mobile/app1").down("mobile/app1b")), @"
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): nobody serves mobile
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    ");
+}
+
+#[test]
+fn a_silent_server_that_was_replaced_before_may_carry_the_traffic() {
+    assert_snapshot!(order(&World::pair().silent("mobile/app1b")), @"
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1b
+    ");
+}
+
+#[test]
+fn a_server_in_its_slow_start_serves() {
+    let world = World::pair().server("mobile/app1", |server| server.operational = Operational::Starting);
+    assert_eq!(order(&world), order(&World::pair()));
+}
+
+#[test]
+fn what_is_in_the_way_of_the_traffic_is_in_the_steps() {
+    assert_snapshot!(steps(&World::origin(), "mobile/app2"), @"create verify drain wait maint stop start prove ready confirm remove");
+    let gone = World::origin().down("mobile/app2").gone("mobile-app2");
+    assert_snapshot!(steps(&gone, "mobile/app2"), @"create maint start prove ready confirm");
+    let stopped = World::origin().down("mobile/app2").stopped("mobile-app2");
+    assert_snapshot!(steps(&stopped, "mobile/app2"), @"create maint stop start prove ready confirm remove");
+    // It may still hold sessions, and gets no new ones.
+    assert_snapshot!(steps(&World::origin().maint("mobile/app2"), "mobile/app2"), @"create wait maint stop start prove ready confirm remove");
+    let in_drain = steps(&World::origin().drain("mobile/app2"), "mobile/app2");
+    assert_eq!(in_drain, steps(&World::origin(), "mobile/app2"));
+    let left_out = World::origin().maint("mobile/app2").runs("mobile-app2", "v2");
+    assert_snapshot!(steps(&left_out, "mobile/app2"), @"prove ready confirm");
+}
+
+#[test]
+fn what_is_replaced_is_known_where_there_is_something() {
+    let replaced = |world: World| {
+        let plan = world.plan("v2").unwrap();
+        let lane = plan.lanes.into_iter().find(|lane| lane.name().server == "app2").unwrap();
+        let Replacement { old, like, publish, name, .. } = lane.replacement.unwrap();
+        let publish = publish.map(|it| format!("{}:{} for {}", it.ip, it.port, it.container_port));
+        format!("{name}: old {:?}, like {}, publishes {publish:?}", old.map(|old| old.name), like.name)
+    };
+    assert_snapshot!(replaced(World::origin()), @r#"mobile-app2: old Some("mobile-app2"), like mobile-app2, publishes None"#);
+    assert_snapshot!(replaced(World::origin().down("mobile/app2").gone("mobile-app2")), @r#"mobile-app2: old None, like mobile-app1, publishes Some("127.0.0.2:50000 for 8080")"#);
+    assert_snapshot!(replaced(World::origin().down("mobile/app2").stopped("mobile-app2")), @r#"mobile-app2: old Some("mobile-app2"), like mobile-app2, publishes None"#);
+}
+
+#[test]
+fn who_runs_it_and_does_not_answer_is_replaced() {
+    let world = World::pair().runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
+    assert_snapshot!(order(&world.clone().silent("mobile/app1")), @"primary mobile/app1 (does not serve: connection refused): 100 % → mobile/app1b");
+    assert_snapshot!(order(&world.down("mobile/app1b").stopped("mobile-app1b")), @"backup mobile/app1b (does not serve: its container does not run): 100 % → mobile/app1");
+}
+
+#[test]
+fn the_digest_decides_what_runs_and_not_the_tag() {
+    let retagged = |container: &mut Container| {
+        container.image_reference = "registry.example.org/mobile:v2".to_owned();
+    };
+    assert_snapshot!(order(&World::pair().container("mobile-app1", retagged)), @"
+    primary mobile/app1 (runs registry.example.org/mobile:v2 (111111111111)): 100 % → mobile/app1b
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    ");
+    let same_bytes = |container: &mut Container| {
+        container.image_reference = "elsewhere.example.org/mobile:latest".to_owned();
+    };
+    assert!(World::pair().container("mobile-app1", same_bytes).plan("v1").unwrap().is_empty());
+}
+
+#[test]
+fn an_image_of_this_engine_alone_is_told_by_its_identifier() {
+    let local = |container: &mut Container| {
+        container.repo_digests.clear();
+        container.image_reference = "mobile:dev".to_owned();
+    };
+    assert_snapshot!(order(&World::pair().container("mobile-app1", local)), @"
+    primary mobile/app1 (runs mobile:dev (abababababab)): 100 % → mobile/app1b
+    backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    ");
+}
+
+#[test]
+fn an_image_that_several_servers_get_is_pulled_once() {
+    let world = World::origin().runs("mobile-app1", "v2");
+    assert_eq!(world.plan("v2").unwrap().images, [image("v2")]);
+}
+
+#[test]
+fn lines_to_one_container_are_one_lane() {
+    assert_snapshot!(order(&World::shared()), @"
+    primary mobile/app1, tablet/one (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2; 100 % → tablet/two
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    ");
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server same 127.0.0.1:50000 check backup
+    server app2 127.0.0.2:50000 check
+",
+    );
+    assert_snapshot!(order(&world), @"
+    primary mobile/app1, mobile/same (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    ");
+}
+
+#[test]
+fn every_backend_that_is_touched_is_in_the_plan() {
+    let plan = World::shared().plan("v2").unwrap();
+    assert_eq!(plan.backends(), ["mobile", "tablet"]);
+    let probed: Vec<String> = plan.probes.iter().map(|(id, _)| id.to_string()).collect();
+    assert_eq!(probed, ["mobile/app1", "mobile/app2", "tablet/one", "tablet/two"]);
+    let world = World::shared().runs("mobile-app1", "v2");
+    assert_eq!(world.plan("v2").unwrap().backends(), ["mobile"]);
+}
+
+#[test]
+fn a_server_without_a_weight_takes_no_traffic_before_and_after() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check weight 0
+",
+    );
+    let world = world.floor(0);
+    assert_snapshot!(order(&world), @"
+    primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): nobody serves mobile
+    ");
+    let plan = world.plan("v2").unwrap();
+    let takes = plan.lanes.iter().flat_map(|lane| &lane.servers).map(|server| server.takes_traffic);
+    assert_eq!(takes.collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_backup_takes_no_traffic_once_a_primary_serves() {
+    let takes = |world: World| {
+        let plan = world.plan("v2").unwrap();
+        let servers = plan.lanes.iter().flat_map(|lane| &lane.servers);
+        let takes = servers.map(|server| format!("{} {}\n", server.id, server.takes_traffic));
+        takes.collect::<String>()
+    };
+    assert_snapshot!(takes(World::pair()), @"
+    mobile/app1 true
+    mobile/app1b false
+    ");
+    // The first to serve again, for a while.
+    let backups = World::of(
+        "
+backend mobile
+    mode http
+    server app1b 127.0.0.1:50001 check backup
+    server app2b 127.0.0.2:50001 check backup
+",
+    );
+    assert_snapshot!(takes(backups.down("mobile/app1b").down("mobile/app2b")), @"
+    mobile/app1b true
+    mobile/app2b false
+    ");
+}
+
+#[test]
+fn a_plan_is_the_same_after_it_was_stored() {
+    let world = World::origin().down("mobile/app2b").gone("mobile-app2b").maint("mobile/app1");
+    let plan = world.plan("v2").unwrap();
+    let stored = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan);
+}

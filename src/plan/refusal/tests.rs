@@ -1,0 +1,164 @@
+use insta::assert_snapshot;
+
+use super::*;
+use crate::observation::{AdminBits, Container, ContainerState, Operational, Owner};
+use crate::testing::World;
+
+/// Every reason against a deploy of v2.
+fn refused(world: &World) -> String {
+    let Err(refusals) = world.plan("v2") else { panic!("a plan was made") };
+    refusals.iter().map(|refusal| refusal.to_string() + "\n").collect()
+}
+
+const ALONE: &str = "backend mobile\n mode http\n server app1 127.0.0.1:50000 check\n";
+
+#[test]
+fn the_last_server_is_not_taken_away() {
+    assert_snapshot!(refused(&World::of(ALONE)), @"without mobile/app1 nobody would serve backend mobile, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
+    assert!(World::of(ALONE).floor(0).plan("v2").is_ok());
+    assert!(World::of(ALONE).down("mobile/app1").plan("v2").is_ok(), "it serves nobody as it is");
+}
+
+#[test]
+fn a_backup_is_created_again_before_the_last_primary_is_taken_away() {
+    let world = World::pair().down("mobile/app1b").gone("mobile-app1b");
+    assert!(world.plan("v2").is_ok());
+    let unchanged = World::pair().maint("mobile/app1b").runs("mobile-app1b", "v2");
+    assert!(unchanged.plan("v2").is_ok(), "it is put back in service first");
+}
+
+#[test]
+fn a_higher_floor_is_held_too() {
+    assert_snapshot!(refused(&World::origin().floor(2)), @"
+    without mobile/app1 only 1 server (100 % → mobile/app2) would serve backend mobile, and the floor is 2. Bring more servers up, or lower it with --floor if you accept that
+    without mobile/app2 only 1 server (100 % → mobile/app1) would serve backend mobile, and the floor is 2. Bring more servers up, or lower it with --floor if you accept that
+    ");
+    assert_snapshot!(refused(&World::origin().floor(3)), @"
+    without mobile/app1 only 1 server (100 % → mobile/app2) would serve backend mobile, and the floor is 3. Bring more servers up, or lower it with --floor if you accept that
+    without mobile/app2 only 1 server (100 % → mobile/app1) would serve backend mobile, and the floor is 3. Bring more servers up, or lower it with --floor if you accept that
+    ");
+    let all_share = "
+backend mobile
+    mode http
+    option allbackups
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+    server app2b 127.0.0.2:50001 check backup
+";
+    assert!(World::of(all_share).floor(2).plan("v2").is_ok());
+    assert_snapshot!(refused(&World::of(all_share).floor(3)), @"without mobile/app1 only 2 servers (50 % → mobile/app1b, 50 % → mobile/app2b) would serve backend mobile, and the floor is 3. Bring more servers up, or lower it with --floor if you accept that");
+}
+
+#[test]
+fn a_container_that_another_backend_cannot_spare_is_left_in_service() {
+    assert_snapshot!(refused(&World::shared().down("tablet/two")), @"without mobile/app1, tablet/one nobody would serve backend tablet, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
+}
+
+#[test]
+fn who_would_carry_the_traffic_must_answer() {
+    let config = "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+backend tablet
+    mode http
+    server one 127.0.0.1:50000 check
+    server two 127.0.0.3:50000 check
+";
+    assert_snapshot!(refused(&World::of(config).silent("tablet/two")), @"tablet/two would carry the traffic while mobile/app1 is out, and it does not answer: connection refused. Mend it first");
+    let idle = World::of(config).silent("tablet/two").down("tablet/one");
+    assert!(idle.plan("v2").is_ok(), "tablet/one takes no traffic that anybody would have to carry");
+}
+
+#[test]
+fn where_several_containers_fit_a_person_must_choose() {
+    let world = World::pair().another("mobile-app1", "mobile-app1-copy", |_| {});
+    assert_snapshot!(refused(&world), @"mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); mobile-app1-copy (publishes the address). Give the right one the label drainswap.server=mobile/app1");
+}
+
+#[test]
+fn where_none_fits_the_nearest_are_named() {
+    let moved = |container: &mut Container| container.published[0].port = 50002;
+    assert_snapshot!(refused(&World::pair().container("mobile-app1", moved)), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50002); mobile-app1b (publishes 127.0.0.1:50001). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
+    let other_host = |container: &mut Container| container.published[0].ip = "127.0.0.9".parse().unwrap();
+    assert_snapshot!(refused(&World::pair().container("mobile-app1", other_host)), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.9:50000). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
+    assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No container runs on this engine. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
+}
+
+#[test]
+fn a_label_with_a_slip_is_shown() {
+    let slip = |container: &mut Container| container.claims = vec!["mobile/ap1".to_owned()];
+    assert_snapshot!(refused(&World::pair().container("mobile-app1", slip)), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50000, and says drainswap.server=mobile/ap1). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
+}
+
+#[test]
+fn a_server_that_cannot_be_asked_is_refused() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server sock unix@/run/mobile.sock check
+",
+    );
+    assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:5) has no address that could be asked whether it serves: it is a unix socket, a name that is not resolved, or has no port of its own. Give it an address and a port, and reload HAProxy");
+    let labelled = |container: &mut Container| container.claims = vec!["mobile/sock".to_owned()];
+    assert_eq!(refused(&world.clone().another("mobile-app1", "mobile-sock", labelled)), refused(&world));
+}
+
+#[test]
+fn what_answers_at_a_stopped_container_s_address_is_not_taken_for_it() {
+    let world = World::pair().down("mobile/app1b");
+    assert!(world.clone().stopped("mobile-app1b").plan("v2").is_ok());
+    assert_snapshot!(refused(&World::pair().maint("mobile/app1b").stopped("mobile-app1b")), @"
+    mobile/app1b answers, although the container mobile-app1b that would be behind it does not run: something else serves there. Give the right container the label drainswap.server=mobile/app1b, or remove mobile-app1b
+    without mobile/app1 nobody would serve backend mobile, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that
+    ");
+    let created = |container: &mut Container| container.state = ContainerState::Created;
+    let never_started = World::pair().maint("mobile/app1b").container("mobile-app1b", created);
+    assert!(matches!(never_started.plan("v2").unwrap_err()[0], Refusal::Impostor { .. }));
+}
+
+#[test]
+fn what_vanishes_when_it_is_stopped_is_not_stopped() {
+    let world = World::pair().container("mobile-app1", |container| container.auto_remove = true);
+    assert_snapshot!(refused(&world), @"the container mobile-app1 behind mobile/app1 was started with --rm: it vanishes when it is stopped, and nothing could bring it back. Start it without --rm first");
+}
+
+#[test]
+fn what_swarm_owns_is_left_to_it() {
+    let swarm = |container: &mut Container| container.owner = Some(Owner::Swarm("mobile".to_owned()));
+    assert_snapshot!(refused(&World::pair().container("mobile-app1", swarm)), @"the container mobile-app1 behind mobile/app1 belongs to the Swarm service mobile, which starts another as soon as this one stops. Use docker service update");
+}
+
+/// The running process was started with an older haproxy.cfg.
+fn without(mut world: World, id: &str) -> World {
+    world.observation.load_balancer.servers.retain(|server| server.id.to_string() != id);
+    world
+}
+
+#[test]
+fn a_server_that_the_running_process_does_not_know_is_refused() {
+    assert_snapshot!(refused(&without(World::origin(), "mobile/app1b")), @"mobile/app1b is written at haproxy.cfg:6, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config");
+    assert_snapshot!(refused(&without(World::shared(), "tablet/one")), @"tablet/one is written at haproxy.cfg:9, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config");
+}
+
+#[test]
+fn a_state_that_comes_from_elsewhere_is_not_ours_to_end() {
+    let world = World::origin().server("mobile/app1b", |server| {
+        server.admin = AdminBits(2);
+        server.operational = Operational::Stopped;
+        server.status = "MAINT (via mobile/app1)".to_owned();
+    });
+    assert_snapshot!(refused(&world), @"mobile/app1b is in MAINT (via mobile/app1), which comes from a tracked server or from name resolution and cannot be ended by drainswap. Mend that first");
+}
+
+#[test]
+fn every_reason_against_a_plan_is_told_at_once() {
+    let world = World::origin().container("mobile-app1", |container| container.auto_remove = true);
+    let world = world.another("mobile-app2", "mobile-app2-copy", |_| {}).floor(2);
+    assert_eq!(world.plan("v2").unwrap_err().len(), 2);
+    let ambiguous = matches!(world.plan("v2").unwrap_err()[1], Refusal::Ambiguous { .. });
+    assert!(ambiguous, "in the order of the configuration");
+}

@@ -1,0 +1,355 @@
+use insta::assert_snapshot;
+
+use super::*;
+use crate::observation::{Container, Owner};
+use crate::testing::World;
+
+/// The head of a printed plan, and those paragraphs that begin like this.
+fn excerpt(plan: &Plan, begins: &[&str]) -> String {
+    let text = plan.to_string();
+    let wanted = |(index, paragraph): &(usize, &str)| {
+        *index == 0 || begins.iter().any(|begin| paragraph.starts_with(begin))
+    };
+    let paragraphs = text.split("\n\n").enumerate().filter(wanted);
+    paragraphs.map(|(_, paragraph)| paragraph).collect::<Vec<_>>().join("\n\n")
+}
+
+fn deploy(world: &World) -> Plan {
+    world.plan("v2").unwrap()
+}
+
+#[test]
+fn a_plan_tells_every_step_before_it_is_done() {
+    assert_snapshot!(deploy(&World::origin()), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+
+    while every server is in rotation
+      pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      create     mobile-app1, stopped, with the settings of mobile-app1
+      create     mobile-app2, stopped, with the settings of mobile-app2
+      create     mobile-app1b, stopped, with the settings of mobile-app1b
+      create     mobile-app2b, stopped, with the settings of mobile-app2b
+
+    1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app2
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/health (60 s at most)
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
+
+    2. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app1
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app2
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app2
+      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
+      start      the new mobile-app2
+      prove      GET http://127.0.0.2:50000/health (60 s at most)
+      ready      mobile/app2
+      confirm    HAProxy has it up and gives it traffic
+
+    3. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1b
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1b
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      start      the new mobile-app1b
+      prove      GET http://127.0.0.1:50001/health (60 s at most)
+      ready      mobile/app1b
+      confirm    HAProxy has it up
+
+    4. mobile/app2b (backup): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app2b
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app2b
+      stop       mobile-app2b, and keep it as mobile-app2b.old-20261123T221500.000Z
+      start      the new mobile-app2b
+      prove      GET http://127.0.0.2:50001/health (60 s at most)
+      ready      mobile/app2b
+      confirm    HAProxy has it up
+
+    when every server is in service again
+      remove     mobile-app1.old-20261123T221500.000Z, mobile-app2.old-20261123T221500.000Z, mobile-app1b.old-20261123T221500.000Z, mobile-app2b.old-20261123T221500.000Z
+
+    If anything fails, every server gets its old container back.
+    ");
+}
+
+#[test]
+fn a_container_that_is_gone_gets_a_successor() {
+    let world = World::origin().down("mobile/app2b").gone("mobile-app2b");
+    assert_snapshot!(excerpt(&deploy(&world), &["while", "1.", "when"]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+
+    while every server is in rotation
+      pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      create     mobile-app2b, stopped, with the settings of mobile-app1b
+      create     mobile-app1, stopped, with the settings of mobile-app1
+      create     mobile-app2, stopped, with the settings of mobile-app2
+      create     mobile-app1b, stopped, with the settings of mobile-app1b
+
+    1. mobile/app2b (backup): its container is gone; a new one gets the settings of mobile-app1b
+      meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      maint      mobile/app2b
+      start      the new mobile-app2b
+      prove      GET http://127.0.0.2:50001/health (60 s at most)
+      ready      mobile/app2b
+      confirm    HAProxy has it up
+
+    when every server is in service again
+      remove     mobile-app1.old-20261123T221500.000Z, mobile-app2.old-20261123T221500.000Z, mobile-app1b.old-20261123T221500.000Z
+    ");
+}
+
+#[test]
+fn who_is_in_maint_is_replaced_without_a_drain_and_put_back_in_service() {
+    let world = World::origin().maint("mobile/app2");
+    assert_snapshot!(excerpt(&deploy(&world), &["1."]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+      note       mobile/app2 is in maint, and will be put back in service
+
+    1. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app1
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app2
+      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
+      start      the new mobile-app2
+      prove      GET http://127.0.0.2:50000/health (60 s at most)
+      ready      mobile/app2
+      confirm    HAProxy has it up and gives it traffic
+    ");
+}
+
+#[test]
+fn a_container_that_does_not_run_is_replaced_at_once() {
+    let world = World::pair().down("mobile/app1b").stopped("mobile-app1b").runs("mobile-app1b", "v2");
+    assert_snapshot!(excerpt(&deploy(&world), &["1."]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+
+    1. mobile/app1b (backup): does not serve: its container does not run
+      meanwhile  100 % → mobile/app1
+      maint      mobile/app1b
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      start      the new mobile-app1b
+      prove      GET http://127.0.0.1:50001/health (60 s at most)
+      ready      mobile/app1b
+      confirm    HAProxy has it up
+    ");
+}
+
+#[test]
+fn where_all_run_it_already_there_is_nothing_to_do() {
+    let plan = World::origin().plan("v1").unwrap();
+    assert!(plan.is_empty() && plan.images.is_empty() && plan.balances.is_empty());
+    assert_snapshot!(plan, @"deploy mobile: nothing to do for mobile/app1, mobile/app1b, mobile/app2, mobile/app2b (the wanted image runs already)");
+}
+
+#[test]
+fn who_runs_it_already_is_left_alone() {
+    let world = World::origin().runs("mobile-app1", "v2").runs("mobile-app2b", "v2");
+    assert_snapshot!(excerpt(&deploy(&world), &["while", "1. mobile/app2 ", "2. mobile/app1b "]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+      unchanged  mobile/app1, mobile/app2b (the wanted image runs already)
+
+    while every server is in rotation
+      pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      create     mobile-app2, stopped, with the settings of mobile-app2
+      create     mobile-app1b, stopped, with the settings of mobile-app1b
+
+    1. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app1
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app2
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app2
+      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
+      start      the new mobile-app2
+      prove      GET http://127.0.0.2:50000/health (60 s at most)
+      ready      mobile/app2
+      confirm    HAProxy has it up and gives it traffic
+
+    2. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1b
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1b
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      start      the new mobile-app1b
+      prove      GET http://127.0.0.1:50001/health (60 s at most)
+      ready      mobile/app1b
+      confirm    HAProxy has it up
+    ");
+}
+
+#[test]
+fn who_runs_it_and_was_left_out_of_service_is_only_put_back() {
+    let world = World::origin().runs("mobile-app1", "v2").maint("mobile/app1").drain("mobile/app2");
+    let world = world.runs("mobile-app2", "v2").runs("mobile-app1b", "v2").runs("mobile-app2b", "v2");
+    assert_snapshot!(deploy(&world), @"
+    deploy mobile
+      unchanged  mobile/app1b, mobile/app2b (the wanted image runs already)
+      note       mobile/app1 is in maint, and will be put back in service
+      note       mobile/app2 is in drain, and will be put back in service
+
+    1. mobile/app1 (primary): runs the wanted image, but was left in maint
+      meanwhile  100 % → mobile/app1b
+      prove      GET http://127.0.0.1:50000/health (60 s at most)
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
+
+    2. mobile/app2 (primary): runs the wanted image, but was left in drain
+      meanwhile  100 % → mobile/app1
+      prove      GET http://127.0.0.2:50000/health (60 s at most)
+      ready      mobile/app2
+      confirm    HAProxy has it up and gives it traffic
+
+    If anything fails, every server is left in the state that it was found in.
+    ");
+}
+
+#[test]
+fn a_container_in_two_backends_is_drained_in_both() {
+    assert_snapshot!(excerpt(&deploy(&World::shared()), &["1."]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+
+    1. mobile/app1, tablet/one (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app2
+      meanwhile  100 % → tablet/two
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1, tablet/one
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1, tablet/one
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/health, GET http://127.0.0.1:50000/ (60 s at most)
+      ready      mobile/app1, tablet/one
+      confirm    HAProxy has it up and gives it traffic
+    ");
+}
+
+#[test]
+fn without_a_floor_nobody_need_serve() {
+    let world = World::of("backend mobile\n mode http\n server app1 127.0.0.1:50000 check\n");
+    assert_snapshot!(excerpt(&deploy(&world.floor(0)), &["1."]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+
+    1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  nobody serves mobile
+      verify     who carries the traffic answers
+      drain      mobile/app1
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/ (60 s at most)
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
+    ");
+}
+
+#[test]
+fn the_policy_is_told_where_it_is_not_the_default() {
+    let mut world = World::pair();
+    world.policy.on_drain_timeout = OnDrainTimeout::Force;
+    world.policy.on_failure = OnFailure::Stop;
+    world.policy.drain_timeout = Duration::from_millis(1500);
+    world.policy.ready_timeout = Duration::from_secs(600);
+    assert_snapshot!(excerpt(&deploy(&world), &["1.", "If"]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+      note       sessions that have not ended after 1.5 s will be cut (--on-drain-timeout force)
+
+    1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app1b
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1
+      wait       until its last session has ended; cut what is left after 1.5 s
+      maint      mobile/app1
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/health (600 s at most)
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
+
+    If anything fails, that server gets its old container back and the run stops.
+    ");
+}
+
+#[test]
+fn what_compose_owns_is_replaced_with_a_note() {
+    let compose = |container: &mut Container| container.owner = Some(Owner::Compose("shop".to_owned()));
+    assert_snapshot!(excerpt(&deploy(&World::pair().container("mobile-app1", compose)), &[]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+      note       mobile-app1 belongs to the Compose project shop, whose next `up` creates it anew from its file: change the image there too
+    ");
+}
+
+#[test]
+fn clients_that_are_tied_to_a_server_are_a_note() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    cookie SERVER insert
+    server app1 127.0.0.1:50000 check cookie a
+    server app2 127.0.0.2:50000 check cookie b
+",
+    );
+    assert_snapshot!(excerpt(&deploy(&world), &[]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+      note       backend mobile ties clients to servers by cookie or stick table: in drain those still come, so a drain may take until they leave
+    ");
+}
+
+#[test]
+fn a_rollback_gives_each_server_what_it_ran_before() {
+    let world = World::origin().runs("mobile-app1", "v3").runs("mobile-app2", "v3");
+    let plan = world.plan_rollback(&[("mobile/app1", "v1"), ("mobile/app2", "v2")]).unwrap();
+    assert_snapshot!(excerpt(&plan, &["while", "1.", "If"]), @"
+    roll back mobile to registry.example.org/mobile:v1 (111111111111), registry.example.org/mobile:v2 (222222222222)
+      unchanged  mobile/app1b, mobile/app2b (as before the last deploy)
+
+    while every server is in rotation
+      pull       registry.example.org/mobile:v1@sha256:1111111111111111111111111111111111111111111111111111111111111111
+      pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      create     mobile-app1, stopped, with the settings of mobile-app1
+      create     mobile-app2, stopped, with the settings of mobile-app2
+
+    1. mobile/app1 (primary): runs registry.example.org/mobile:v3 (333333333333)
+      meanwhile  100 % → mobile/app2
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/health (60 s at most)
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
+
+    If anything fails, every server gets its old container back.
+    ");
+}
+
+#[test]
+fn a_rollback_that_was_done_already_is_empty() {
+    let plan = World::pair().plan_rollback(&[("mobile/app1", "v1")]).unwrap();
+    assert_snapshot!(plan, @"roll back mobile: nothing to do for mobile/app1, mobile/app1b (as before the last deploy)");
+}
+
+#[test]
+fn a_step_is_one_word_that_fits_its_column() {
+    let lane = deploy(&World::origin()).lanes.remove(0);
+    let steps = lane.steps.into_iter().chain([Step::Discard, Step::Return, Step::ProveOld, Step::PutBack]);
+    assert!(steps.map(|step| step.to_string()).all(|word| word.len() <= 10));
+}

@@ -1,0 +1,331 @@
+//! A believable world for unit tests: a haproxy.cfg that is really read, and all well behind it.
+//!
+//! A test starts from it and changes what it is about:
+//! `World::origin().down("mobile/app1").gone("mobile-app1").plan("v2")`.
+
+pub mod facts;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::cfg::{self, Address, Configuration, Environment, Host, Port, SourceFile, Version};
+use crate::ids::{ContainerId, ImageId, ServerId};
+use crate::image::Image;
+use crate::observation::{
+    AdminBits, Answer, Attachment, Container, ContainerState, LoadBalancerState, Observation, Operational,
+    Published, RestartPolicy, ServerState,
+};
+use crate::plan::refusal::Refusal;
+use crate::plan::{Goal, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Target, build};
+use crate::probe::Question;
+use crate::topology::{self, Topology};
+
+/// Two hosts, on each a primary and its backup.
+const ORIGIN: &str = "
+backend mobile
+    mode http
+    option httpchk GET /health
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+    server app2 127.0.0.2:50000 check
+    server app2b 127.0.0.2:50001 check backup
+";
+
+/// One host of [`ORIGIN`].
+const PAIR: &str = "
+backend mobile
+    mode http
+    option httpchk GET /health
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+";
+
+/// Two backends, one of which has the container of `mobile/app1` for its backup.
+const SHARED: &str = "
+backend mobile
+    mode http
+    option httpchk GET /health
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+backend tablet
+    mode http
+    server one 127.0.0.1:50000 check backup
+    server two 127.0.0.3:50000 check
+";
+
+/// A configuration, one look at the world that it describes, and what a goal in it would ask for.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// What haproxy.cfg says.
+    pub configuration: Configuration,
+    /// What was seen.
+    pub observation: Observation,
+    /// How a deploy is done.
+    pub policy: Policy,
+}
+
+impl World {
+    /// Two primaries and two backups, each with a container of its own.
+    pub fn origin() -> Self {
+        Self::of(ORIGIN)
+    }
+
+    /// One primary and its backup.
+    pub fn pair() -> Self {
+        Self::of(PAIR)
+    }
+
+    /// A container that serves two backends.
+    pub fn shared() -> Self {
+        Self::of(SHARED)
+    }
+
+    /// The world of a haproxy.cfg in which every server with an address is up, and has behind it a
+    /// container `BACKEND-SERVER` that runs v1, publishes that address and answers. A server line with
+    /// the address of an earlier one has that one's container.
+    pub fn of(config: &str) -> Self {
+        let configuration = configuration(config);
+        let mut servers = Vec::new();
+        let mut containers: Vec<Container> = Vec::new();
+        for proxy in topology::with_servers(&configuration) {
+            for server in &proxy.servers {
+                let state =
+                    up(ServerId::new(&proxy.name, &server.name), address(&server.address), server.weight);
+                containers.extend(container_of(&state, &containers));
+                servers.push(state);
+            }
+        }
+        let load_balancer =
+            LoadBalancerState { version: "2.6.12".to_owned(), pid: 4711, servers, queued: Vec::new() };
+        let answers = topology::probes(&configuration, &load_balancer)
+            .into_iter()
+            .map(|(id, probe)| (id, Answer::Ready(proof(&probe.question))));
+        let observation = Observation {
+            at: at(),
+            containers,
+            host_addresses: topology::addresses(&configuration, &load_balancer),
+            answers: answers.collect(),
+            load_balancer,
+        };
+        Self { configuration, observation, policy: policy() }
+    }
+
+    /// Changes what `HAProxy` says of a server.
+    pub fn server(mut self, id: &str, change: impl FnOnce(&mut ServerState)) -> Self {
+        let servers = &mut self.observation.load_balancer.servers;
+        change(servers.iter_mut().find(|server| server.id.to_string() == id).unwrap());
+        self
+    }
+
+    /// Changes a container.
+    pub fn container(mut self, name: &str, change: impl FnOnce(&mut Container)) -> Self {
+        let containers = &mut self.observation.containers;
+        change(containers.iter_mut().find(|container| container.name == name).unwrap());
+        self
+    }
+
+    /// A check failed: `HAProxy` has the server down, and it does not answer us either.
+    pub fn down(self, id: &str) -> Self {
+        let down = |server: &mut ServerState| {
+            server.operational = Operational::Stopped;
+            server.status = "DOWN".to_owned();
+            server.check = "L4CON".to_owned();
+        };
+        self.server(id, down).silent(id)
+    }
+
+    /// The server does not answer us, whatever `HAProxy` says.
+    pub fn silent(mut self, id: &str) -> Self {
+        let answers = &mut self.observation.answers;
+        let (_, answer) = answers.iter_mut().find(|(server, _)| server.to_string() == id).unwrap();
+        *answer = Answer::NotReady("connection refused".to_owned());
+        self
+    }
+
+    /// Somebody set the server to maint.
+    pub fn maint(self, id: &str) -> Self {
+        self.server(id, |server| {
+            server.admin = AdminBits(1);
+            server.operational = Operational::Stopped;
+            server.status = "MAINT".to_owned();
+        })
+    }
+
+    /// Somebody set the server to drain.
+    pub fn drain(self, id: &str) -> Self {
+        self.server(id, |server| {
+            server.admin = AdminBits(8);
+            server.status = "DRAIN".to_owned();
+        })
+    }
+
+    /// There is no such container any more.
+    pub fn gone(mut self, name: &str) -> Self {
+        self.observation.containers.retain(|container| container.name != name);
+        self
+    }
+
+    /// The container was stopped.
+    pub fn stopped(self, name: &str) -> Self {
+        self.container(name, |container| {
+            container.state = ContainerState::Stopped;
+            container.networks.iter_mut().for_each(|network| network.addresses.clear());
+        })
+    }
+
+    /// There is a container more: like that one, under another name and with what `change` makes of it.
+    pub fn another(mut self, like: &str, name: &str, change: impl FnOnce(&mut Container)) -> Self {
+        let containers = &mut self.observation.containers;
+        let mut twin = containers.iter().find(|container| container.name == like).unwrap().clone();
+        twin.id = container_id(containers.len());
+        name.clone_into(&mut twin.name);
+        change(&mut twin);
+        containers.push(twin);
+        self
+    }
+
+    /// The container runs this version.
+    pub fn runs(self, name: &str, tag: &str) -> Self {
+        self.container(name, |container| run_image(container, tag))
+    }
+
+    /// How many servers must serve at any moment.
+    pub fn floor(mut self, floor: usize) -> Self {
+        self.policy.floor = floor;
+        self
+    }
+
+    /// The configuration joined with the look.
+    pub fn topology(&self) -> Topology {
+        Topology::new(&self.configuration, &self.observation)
+    }
+
+    /// Plans a deploy of a version on the backend mobile.
+    pub fn plan(&self, tag: &str) -> Result<Plan, Vec<Refusal>> {
+        self.plan_for(Purpose::Deploy, Target::Everywhere(image(tag)))
+    }
+
+    /// Plans to give these servers of the backend mobile these versions again.
+    pub fn plan_rollback(&self, tags: &[(&str, &str)]) -> Result<Plan, Vec<Refusal>> {
+        let images: BTreeMap<ServerId, Image> =
+            tags.iter().map(|(server, tag)| (server.parse().unwrap(), image(tag))).collect();
+        self.plan_for(Purpose::Rollback, Target::Each(images))
+    }
+
+    fn plan_for(&self, purpose: Purpose, target: Target) -> Result<Plan, Vec<Refusal>> {
+        let goal = Goal { backend: "mobile".to_owned(), purpose, target, policy: self.policy.clone() };
+        build::build(&self.topology(), &self.observation, &goal)
+    }
+}
+
+/// Reads a haproxy.cfg that nothing is wrong with.
+pub fn configuration(config: &str) -> Configuration {
+    let file = SourceFile { path: "haproxy.cfg".into(), bytes: config.as_bytes().to_vec() };
+    let environment = Environment { variables: BTreeMap::new(), version: Version::new(2, 6) };
+    let configuration = cfg::interpret(&cfg::read(vec![file], &environment));
+    assert!(!configuration.has_errors(), "{:?}", configuration.problems);
+    configuration
+}
+
+/// The image of a version: a tag whose digest is the tag's digit all over.
+pub fn image(tag: &str) -> Image {
+    let reference = format!("registry.example.org/mobile:{tag}").parse().unwrap();
+    Image::Registry { reference, digest: digest(tag) }
+}
+
+/// When the look was taken.
+pub fn at() -> Timestamp {
+    "2026-11-23T22:15:00Z".parse().unwrap()
+}
+
+/// The defaults, as flags and settings leave them.
+fn policy() -> Policy {
+    Policy {
+        floor: 1,
+        drain_timeout: Duration::from_secs(300),
+        on_drain_timeout: OnDrainTimeout::Fail,
+        ready_timeout: Duration::from_secs(60),
+        on_failure: OnFailure::Rollback,
+    }
+}
+
+fn digest(tag: &str) -> String {
+    format!("sha256:{}", tag[tag.len() - 1..].repeat(64))
+}
+
+fn container_id(number: usize) -> ContainerId {
+    ContainerId(format!("{:02x}", number + 0xa1).repeat(32))
+}
+
+fn run_image(container: &mut Container, tag: &str) {
+    let Image::Registry { reference, digest } = image(tag) else { unreachable!("a registry's image") };
+    container.image_reference = reference.to_string();
+    container.image = ImageId(format!("sha256:{}", "ab".repeat(32)));
+    container.repo_digests = vec![format!("{}@{digest}", reference.repository)];
+}
+
+fn address(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Inet { host: Host::Ip(ip), port: Port::Fixed(port) } => Some((*ip, *port).into()),
+        Address::Inet { .. } | Address::Unix(_) | Address::Other(_) => None,
+    }
+}
+
+fn up(id: ServerId, address: Option<SocketAddr>, weight: u32) -> ServerState {
+    ServerState {
+        id,
+        address,
+        admin: AdminBits(0),
+        operational: Operational::Running,
+        status: "UP".to_owned(),
+        check: "L7OK".to_owned(),
+        weight,
+        sessions: 2,
+        sessions_total: 1234,
+    }
+}
+
+/// The container behind a server, unless an earlier server has it already.
+fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> {
+    let address = server.address?;
+    let published = Published { ip: address.ip(), port: address.port(), container_port: 8080 };
+    if known.iter().any(|container| container.published.contains(&published)) {
+        return None;
+    }
+    let number = known.len();
+    let mut container = Container {
+        id: container_id(number),
+        name: format!("{}-{}", server.id.backend, server.id.server),
+        image_reference: String::new(),
+        image: ImageId(String::new()),
+        repo_digests: Vec::new(),
+        state: ContainerState::Running,
+        health: None,
+        published: vec![published],
+        networks: vec![Attachment {
+            network: "bridge".to_owned(),
+            addresses: vec![format!("172.17.0.{}", number + 2).parse().unwrap()],
+            aliases: Vec::new(),
+        }],
+        host_network: false,
+        exposed: vec![8080],
+        claims: Vec::new(),
+        restart: RestartPolicy { name: "unless-stopped".to_owned(), maximum_retries: 0 },
+        auto_remove: false,
+        owner: None,
+    };
+    run_image(&mut container, "v1");
+    Some(container)
+}
+
+/// What the real prober says of an application that is well.
+fn proof(question: &Question) -> String {
+    match question {
+        Question::Http { method, uri, .. } => format!("{method} {uri} → 200"),
+        Question::AnyHttp => "GET / → 200".to_owned(),
+        Question::Tcp => "connected, and the connection stays open".to_owned(),
+    }
+}

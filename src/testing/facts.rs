@@ -1,0 +1,128 @@
+//! One example of every fact, as they could follow each other in one unlucky run.
+
+use super::{World, image};
+use crate::event::{Fact, FirstRequest, Timing};
+use crate::ids::ServerId;
+use crate::outcome::{Outcome, Stranded};
+use crate::plan::{Plan, Purpose, Step};
+
+fn app1() -> Vec<ServerId> {
+    vec![ServerId::new("mobile", "app1")]
+}
+
+fn app2() -> Vec<ServerId> {
+    vec![ServerId::new("mobile", "app2")]
+}
+
+/// Every fact but [`Fact::RunEnded`], for which see [`outcomes`].
+pub fn facts() -> Vec<Fact> {
+    let plan = World::pair().plan("v2").unwrap();
+    let mut facts = opening(&plan);
+    facts.extend(lane(&plan));
+    facts.extend(trouble());
+    facts
+}
+
+fn opening(plan: &Plan) -> Vec<Fact> {
+    let image = || image("v2");
+    let created = Fact::Created {
+        servers: app1(),
+        container: "mobile-app1.new-20261123T221500.000Z".to_owned(),
+        like: "mobile-app1".to_owned(),
+    };
+    vec![
+        Fact::RunStarted {
+            backend: "mobile".to_owned(),
+            purpose: Purpose::Deploy,
+            lanes: plan.lanes.iter().map(crate::plan::Lane::ids).collect(),
+            images: vec![image()],
+        },
+        Fact::Warned { message: "mobile/app2 is in maint, and will be put back in service".to_owned() },
+        Fact::PullStarted { image: image() },
+        Fact::PullProgressed { received: 1_000_000, expected: 12_500_000 },
+        Fact::Pulled { image: image(), took_ms: 4_321 },
+        created,
+    ]
+}
+
+fn lane(plan: &Plan) -> Vec<Fact> {
+    let lane = &plan.lanes[0];
+    let started = Fact::LaneStarted {
+        lane: 1,
+        of: 2,
+        servers: app1(),
+        role: lane.role,
+        cause: lane.cause.clone(),
+        forecasts: lane.forecasts.clone(),
+    };
+    let kept = Fact::ContainerKept {
+        container: "mobile-app1".to_owned(),
+        as_name: "mobile-app1.old-20261123T221500.000Z".to_owned(),
+        took_ms: 310,
+    };
+    let confirmed = |first_request| Fact::Confirmed { servers: app1(), first_request };
+    let timing = Timing { out_of_rotation_ms: 12_345, drain_ms: 1_200, engine_ms: 620, boot_ms: 10_400 };
+    vec![
+        started,
+        Fact::Verified { carriers: app2() },
+        Fact::Verified { carriers: vec![] },
+        Fact::DrainStarted { servers: app1() },
+        Fact::SessionsLeft { servers: app1(), sessions: 3, after_ms: 900 },
+        Fact::Drained { servers: app1(), took_ms: 1_200 },
+        Fact::DrainForced { servers: app1(), sessions: 1 },
+        Fact::DrainForced { servers: app1(), sessions: 3 },
+        kept,
+        Fact::ContainerStarted { container: "mobile-app1".to_owned(), took_ms: 310 },
+        Fact::NotReadyYet { server: app1().remove(0), answer: "connection refused".to_owned() },
+        Fact::BecameReady { servers: app1(), answer: "GET /health → 200".to_owned(), took_ms: 10_425 },
+        Fact::Enabled { servers: app1() },
+        confirmed(FirstRequest::Taken),
+        confirmed(FirstRequest::NotYet),
+        confirmed(FirstRequest::NotDue),
+        Fact::LaneFinished { servers: app1(), timing },
+        Fact::LaneFinished { servers: app1(), timing: Timing::default() },
+    ]
+}
+
+fn trouble() -> Vec<Fact> {
+    let failed = |step| Fact::StepFailed {
+        servers: app2(),
+        step,
+        reason: "the container ended with code 1".to_owned(),
+        log: vec!["starting".to_owned(), "cannot read /etc/mobile.toml".to_owned()],
+    };
+    vec![
+        failed(Step::Prove),
+        failed(Step::AwaitIdle),
+        Fact::StopAsked { at_once: false },
+        Fact::StopAsked { at_once: true },
+        Fact::UndoStarted { servers: app2() },
+        Fact::Undone { servers: app2() },
+        Fact::Undone { servers: [app1(), app2()].concat() },
+        Fact::Removed { container: "mobile-app1.old-20261123T221500.000Z".to_owned() },
+    ]
+}
+
+/// Every way in which a run ends, with one server and with several.
+pub fn outcomes() -> Vec<Outcome> {
+    let reason = || "the container ended with code 1".to_owned();
+    let both = || [app1(), app2()].concat();
+    let stranded = Stranded {
+        server: app1().remove(0),
+        truth: "HAProxy has it in MAINT; the engine does not answer".to_owned(),
+        commands: vec!["docker start a1a1a1a1a1a1".to_owned(), "drainswap ready mobile/app1".to_owned()],
+    };
+    vec![
+        Outcome::Unchanged,
+        Outcome::Deployed { lanes: 1 },
+        Outcome::Deployed { lanes: 4 },
+        Outcome::RolledBack { reason: reason(), kept: vec![], left_out: vec![] },
+        Outcome::RolledBack { reason: reason(), kept: app1(), left_out: vec![] },
+        Outcome::RolledBack { reason: reason(), kept: both(), left_out: app2() },
+        Outcome::RolledBack { reason: reason(), kept: vec![], left_out: both() },
+        Outcome::Refused { reason: reason() },
+        Outcome::Cancelled { replaced: vec![], remaining: both() },
+        Outcome::Cancelled { replaced: app1(), remaining: app2() },
+        Outcome::Stuck { reason: reason(), servers: vec![stranded] },
+    ]
+}

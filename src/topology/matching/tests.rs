@@ -1,0 +1,256 @@
+use insta::assert_snapshot;
+
+use super::*;
+use crate::observation::{AdminBits, Operational};
+use crate::testing::World;
+
+/// One server by name, resolved to an address of this host, so that every way can find its container.
+const NAMED: &str = "backend mobile\n mode http\n server app1 app.internal:50000 check\n";
+
+/// What is behind `mobile/app1`.
+fn found(world: &World) -> String {
+    let topology = world.topology();
+    match &topology.backends[0].servers[0].behind {
+        Behind::Container(container) => container.name.clone(),
+        Behind::Gone { like, publish, name } => {
+            let Published { ip, port, container_port } = publish;
+            format!("gone; {name} like {} publishes {ip}:{port} for {container_port}", like.name)
+        }
+        Behind::Unmatched { candidates } => format!("none of {candidates:?}"),
+        Behind::Ambiguous { candidates } => format!("one of {candidates:?}"),
+    }
+}
+
+/// A container that fits in no way, and what makes it fit in this one.
+fn fitting(way: Way) -> impl Fn(&mut Container) {
+    let published = |ip: &str| Published { ip: ip.parse().unwrap(), port: 50000, container_port: 8080 };
+    move |container| {
+        container.published.clear();
+        container.networks[0].addresses = vec!["172.17.0.99".parse().unwrap()];
+        match way {
+            Way::Label => container.claims = vec!["mobile/app1".to_owned()],
+            Way::Published => container.published = vec![published("127.0.0.1")],
+            Way::PublishedEverywhere => container.published = vec![published("0.0.0.0")],
+            Way::OwnAddress => container.networks[0].addresses = vec!["127.0.0.1".parse().unwrap()],
+            Way::Name => container.networks[0].aliases = vec!["app.internal".to_owned()],
+            Way::HostNetwork => {
+                container.host_network = true;
+                container.exposed = vec![50000];
+            }
+        }
+    }
+}
+
+const STRONGEST_FIRST: [Way; 6] =
+    [Way::Label, Way::Published, Way::PublishedEverywhere, Way::OwnAddress, Way::Name, Way::HostNetwork];
+
+/// The server [`NAMED`] and, for each of these ways, a container that fits in it alone.
+fn world(ways: &[Way]) -> World {
+    let spare = "backend spare\n mode http\n server spare 192.0.2.1:1 check\n";
+    let mut world = World::of(&format!("{NAMED}{spare}"));
+    world.observation.host_addresses.insert("127.0.0.1".parse().unwrap());
+    world = world.server("mobile/app1", |server| server.address = Some("127.0.0.1:50000".parse().unwrap()));
+    for way in ways {
+        world = world.another("spare-spare", &format!("{way:?}"), fitting(*way));
+    }
+    world.gone("spare-spare")
+}
+
+#[test]
+fn a_container_is_found_in_every_way() {
+    for way in STRONGEST_FIRST {
+        assert_eq!(found(&world(&[way])), format!("{way:?}"));
+    }
+}
+
+#[test]
+fn the_strongest_way_decides() {
+    for (index, strongest) in STRONGEST_FIRST.iter().enumerate() {
+        let mut ways = STRONGEST_FIRST[index..].to_vec();
+        assert_eq!(found(&world(&ways)), format!("{strongest:?}"));
+        ways.reverse();
+        assert_eq!(found(&world(&ways)), format!("{strongest:?}"), "in the other order");
+    }
+}
+
+#[test]
+fn two_that_fit_equally_well_are_for_a_person_to_choose_from() {
+    for way in STRONGEST_FIRST {
+        let world = world(&[way]).another(&format!("{way:?}"), "twin", |_| {});
+        assert_eq!(
+            found(&world),
+            format!("one of {:?}", [format!("{way:?} ({way})"), format!("twin ({way})")])
+        );
+    }
+}
+
+#[test]
+fn a_container_s_own_name_is_as_good_as_an_alias() {
+    let world = world(&[Way::Name]).container("Name", |container| {
+        container.networks[0].aliases.clear();
+        "app.internal".clone_into(&mut container.name);
+    });
+    assert_eq!(found(&world), "app.internal");
+}
+
+#[test]
+fn a_name_counts_where_the_address_is_not_known() {
+    let world = world(&[Way::Name]).server("mobile/app1", |server| server.address = None);
+    assert_eq!(found(&world), "Name");
+}
+
+#[test]
+fn a_container_that_names_another_server_is_behind_no_other() {
+    let elsewhere = |container: &mut Container| container.claims = vec!["mobile/app9".to_owned()];
+    assert!(found(&World::pair().container("mobile-app1", elsewhere)).starts_with("none of"));
+}
+
+#[test]
+fn a_label_may_name_several_servers() {
+    let both = |container: &mut Container| {
+        container.claims = vec!["mobile/app1".to_owned(), "mobile/app1b".to_owned()];
+    };
+    let world = World::pair().gone("mobile-app1b").container("mobile-app1", both);
+    let topology = world.topology();
+    let names = topology.backends[0].servers.iter().map(|server| &server.container().unwrap().name);
+    assert_eq!(names.collect::<Vec<_>>(), ["mobile-app1", "mobile-app1"]);
+}
+
+#[test]
+fn a_running_container_comes_before_a_stopped_one() {
+    let stopped = |container: &mut Container| {
+        container.state = ContainerState::Stopped;
+        container.claims = vec!["mobile/app1".to_owned()];
+    };
+    let world = World::pair().another("mobile-app1", "left-over", stopped);
+    assert_eq!(found(&world), "mobile-app1");
+    assert_eq!(found(&world.gone("mobile-app1")), "left-over");
+}
+
+/// `docker run` leaves such a one behind where the port is taken.
+#[test]
+fn a_container_that_was_never_started_is_as_good_as_stopped() {
+    let created = |container: &mut Container| container.state = ContainerState::Created;
+    let world = World::pair().another("mobile-app1", "second-try", created);
+    assert_eq!(found(&world), "mobile-app1");
+    assert_eq!(found(&world.gone("mobile-app1")), "second-try");
+}
+
+#[test]
+fn a_frozen_or_restarting_container_is_still_the_one() {
+    for state in [ContainerState::Paused, ContainerState::Restarting] {
+        let world = World::pair().container("mobile-app1", |container| container.state = state);
+        assert_eq!(found(&world), "mobile-app1", "{state:?}");
+    }
+}
+
+#[test]
+fn a_container_that_was_put_aside_is_behind_nothing() {
+    for aside in [Aside::Old, Aside::New] {
+        let run = RunId::from("20261123T221500.000Z");
+        let name = aside.name("mobile-app1", &run);
+        assert!(Aside::is_name(&name), "{name}");
+        let world = World::pair().another("mobile-app1", &name, |_| {});
+        assert_eq!(found(&world), "mobile-app1");
+        assert!(found(&world.gone("mobile-app1")).starts_with("none of"));
+    }
+}
+
+#[test]
+fn only_our_own_names_are_put_aside() {
+    for name in [
+        "mobile-app1",
+        "app.old-fashioned-but-running",
+        "app.new-20261123",
+        "app.old-",
+        "a.old-été🙂🙂🙂🙂🙂",
+    ] {
+        assert!(!Aside::is_name(name), "{name}");
+    }
+    assert!(Aside::is_name("app.old-1.new-20261123T221500Z"));
+}
+
+#[test]
+fn a_port_on_every_address_reaches_only_this_host() {
+    let everywhere = |container: &mut Container| container.published[0].ip = "0.0.0.0".parse().unwrap();
+    let mut world = World::pair().container("mobile-app1", everywhere);
+    assert_eq!(found(&world), "mobile-app1");
+    let any_v6 = |container: &mut Container| container.published[0].ip = "::".parse().unwrap();
+    assert_eq!(found(&world.clone().container("mobile-app1", any_v6)), "mobile-app1");
+    world.observation.host_addresses.clear();
+    assert!(found(&world).starts_with("none of"));
+}
+
+/// `127.0.0.1` in haproxy.cfg is `HAProxy`'s own host, and in a container's ports the engine's.
+#[test]
+fn a_loopback_address_of_another_host_is_another_address() {
+    let mut world = World::pair();
+    world.observation.host_addresses.clear();
+    assert!(found(&world).starts_with("none of"));
+}
+
+#[test]
+fn where_haproxy_sends_the_traffic_counts_and_not_what_is_written() {
+    let world = World::origin().server("mobile/app1", |server| {
+        server.address = Some("127.0.0.2:50001".parse().unwrap());
+    });
+    assert_eq!(found(&world), "mobile-app2b");
+}
+
+#[test]
+fn what_is_written_counts_where_haproxy_does_not_say() {
+    let world = World::pair().server("mobile/app1", |server| server.address = None);
+    assert_eq!(found(&world), "mobile-app1");
+}
+
+#[test]
+fn the_candidates_are_those_that_publish_the_port_else_all_that_run() {
+    let mut world = World::origin();
+    world.observation.host_addresses.remove(&"127.0.0.1".parse().unwrap());
+    assert_snapshot!(found(&world), @r#"none of ["mobile-app1 (publishes 127.0.0.1:50000)", "mobile-app2 (publishes 127.0.0.2:50000)"]"#);
+    let world = world.gone("mobile-app1").gone("mobile-app2").stopped("mobile-app1b");
+    let silent = |container: &mut Container| container.published.clear();
+    assert_snapshot!(found(&world.another("mobile-app2b", "batch", silent)), @r#"none of ["mobile-app2b (publishes 127.0.0.2:50001)", "batch (publishes nothing)"]"#);
+}
+
+/// The container of `mobile/app1` is gone, and nothing speaks against that.
+fn gone() -> World {
+    World::origin().down("mobile/app1").gone("mobile-app1")
+}
+
+#[test]
+fn a_container_that_is_gone_gets_a_sibling_s_settings() {
+    assert_snapshot!(found(&gone()), @"gone; mobile-app1 like mobile-app2 publishes 127.0.0.1:50000 for 8080");
+    let other_name = gone().container("mobile-app2", |container| "frosty".clone_into(&mut container.name));
+    assert_snapshot!(found(&other_name), @"gone; mobile-app1 like frosty publishes 127.0.0.1:50000 for 8080");
+    assert_snapshot!(found(&gone().gone("mobile-app2")), @"gone; mobile-app1 like mobile-app1b publishes 127.0.0.1:50000 for 8080");
+}
+
+#[test]
+fn a_container_is_gone_only_where_all_speaks_for_it() {
+    let up = |server: &mut ServerState| {
+        server.operational = Operational::Running;
+        server.admin = AdminBits(0);
+    };
+    let unasked = |mut world: World| {
+        world.observation.answers.remove(0);
+        world
+    };
+    let no_sibling = ["mobile-app1b", "mobile-app2", "mobile-app2b"].into_iter().fold(gone(), World::gone);
+    let mut elsewhere = gone();
+    elsewhere.observation.host_addresses.remove(&"127.0.0.1".parse().unwrap());
+    let silent = |container: &mut Container| container.published.clear();
+    let named_alike = gone().another("mobile-app2", "mobile-app1", silent);
+    let answers = World::origin().maint("mobile/app1").gone("mobile-app1");
+    for (why, world) in [
+        ("HAProxy uses it", gone().server("mobile/app1", up)),
+        ("it answers", answers),
+        ("nobody shows what it was like", no_sibling),
+        ("another host", elsewhere),
+        ("another container has its name", named_alike),
+        ("no address", gone().server("mobile/app1", |server| server.address = None)),
+    ] {
+        assert!(found(&world).starts_with("none of"), "{why}: {}", found(&world));
+    }
+    assert!(found(&unasked(gone())).starts_with("gone"));
+}

@@ -1,0 +1,80 @@
+use std::collections::BTreeSet;
+
+use insta::assert_snapshot;
+
+use super::traffic::Balance;
+use super::*;
+use crate::observation::Operational;
+use crate::testing::World;
+
+/// Where the traffic of the backend mobile goes while these servers are out.
+fn forecast(world: &World, out: &[&str]) -> String {
+    let topology = world.topology();
+    let balance = Balance::of(topology.backend("mobile").unwrap());
+    let out: BTreeSet<ServerId> = out.iter().map(|id| id.parse().unwrap()).collect();
+    balance.forecast(&world.observation.load_balancer, &out).to_string()
+}
+
+#[test]
+fn traffic_goes_to_whom_haproxy_may_give_it() {
+    let world = World::origin;
+    assert_snapshot!(forecast(&world(), &[]), @"50 % → mobile/app1, 50 % → mobile/app2");
+    assert_snapshot!(forecast(&world().down("mobile/app1"), &[]), @"100 % → mobile/app2");
+    assert_snapshot!(forecast(&world().drain("mobile/app1"), &["mobile/app2"]), @"100 % → mobile/app1b");
+    assert_snapshot!(forecast(&world().drain("mobile/app1").maint("mobile/app1b"), &["mobile/app2"]), @"100 % → mobile/app2b");
+    let starting = world().server("mobile/app1", |server| server.operational = Operational::Starting);
+    assert_snapshot!(forecast(&starting, &[]), @"50 % → mobile/app1, 50 % → mobile/app2");
+    let no_new = world().server("mobile/app1", |server| server.operational = Operational::Stopping);
+    assert_snapshot!(forecast(&no_new, &[]), @"100 % → mobile/app2");
+    let light = world().server("mobile/app1", |server| server.weight = 0);
+    assert_snapshot!(forecast(&light, &[]), @"100 % → mobile/app2");
+    let heavy = world().server("mobile/app1", |server| server.weight = 256);
+    assert_snapshot!(forecast(&heavy, &[]), @"100 % → mobile/app1, 0 % → mobile/app2");
+}
+
+#[test]
+fn a_server_that_haproxy_does_not_know_takes_nothing() {
+    let mut world = World::origin();
+    world.observation.load_balancer.servers.remove(0);
+    assert_snapshot!(forecast(&world, &[]), @"100 % → mobile/app2");
+}
+
+#[test]
+fn a_section_without_servers_or_disabled_is_no_backend() {
+    let world = World::of(
+        "
+frontend www
+    mode http
+    bind :8080
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+backend off
+    mode http
+    disabled
+    server app1 127.0.0.1:50000 check
+",
+    );
+    let names: Vec<String> = world.topology().backends.into_iter().map(|backend| backend.name).collect();
+    assert_eq!(names, ["mobile"]);
+}
+
+#[test]
+fn every_line_to_a_container_is_known() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+listen tablet
+    bind :8081
+    mode tcp
+    server one 127.0.0.1:50000
+    server two 127.0.0.1:50001
+",
+    );
+    let topology = world.topology();
+    let container = topology.backends[0].servers[0].container().unwrap();
+    let lines: Vec<String> = topology.lines_to(container).map(|server| server.id.to_string()).collect();
+    assert_eq!(lines, ["mobile/app1", "tablet/one"]);
+}
