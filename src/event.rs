@@ -256,3 +256,6 @@ impl Timing {
         self.out_of_rotation_ms.saturating_sub(self.drain_ms + self.engine_ms + self.boot_ms)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ identifier! {
     ImageId
 }
 identifier! {
-    /// One run of a deploy: the moment it was opened, UTC, as `20261123T221500Z`.
+    /// One run of a deploy: the moment it was opened, UTC, as `20261123T221500.000Z`.
     RunId
 }
 

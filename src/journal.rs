@@ -151,8 +151,14 @@ impl Run {
 
     fn lane(&mut self, lane: usize) -> Result<&mut Vec<Step>, String> {
         if lane >= self.plan.lanes.len() {
-            return Err(format!("names lane {lane}, and the plan has {}", self.plan.lanes.len()));
+            return Err(format!(
+                "names lane {lane}, and the plan has {}, counted from 0",
+                self.plan.lanes.len()
+            ));
         }
         Ok(self.begun.entry(lane).or_default())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,4 +37,6 @@ pub mod probe;
 pub mod report;
 pub mod settings;
 pub mod status;
+#[cfg(test)]
+mod testing;
 pub mod topology;

@@ -235,6 +235,14 @@ pub enum ContainerState {
     Stopped,
 }
 
+impl ContainerState {
+    /// Whether nothing of it runs: it has ended, or was never started.
+    #[must_use]
+    pub fn is_idle(self) -> bool {
+        matches!(self, Self::Created | Self::Stopped)
+    }
+}
+
 /// Docker's own healthcheck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -79,7 +79,8 @@ impl fmt::Display for Outcome {
                     write!(f, "failed; what failed is put back, {kept} {keep} the new container: {reason}")?;
                 }
                 if !left_out.is_empty() {
-                    write!(f, ". {} did not serve before either and stays in maint", list(left_out))?;
+                    let stay = if left_out.len() == 1 { "stays" } else { "stay" };
+                    write!(f, ". {} did not serve before either and {stay} in maint", list(left_out))?;
                 }
                 Ok(())
             }

@@ -54,9 +54,9 @@ fn row(server: &Server) -> [String; 8] {
     ]
 }
 
-/// `HAProxy`'s word, and the check's where it says more.
+/// `HAProxy`'s word, and the check's where that says more: what is wrong.
 fn state(state: &ServerState) -> String {
-    if state.check.is_empty() || state.is_usable() {
+    if state.check.is_empty() || state.check.ends_with("OK") || state.is_usable() {
         state.status.clone()
     } else {
         format!("{} ({})", state.status, state.check)
@@ -91,3 +91,6 @@ fn of_container(container: &Container) -> (String, String, String) {
     };
     (name, reference, digest)
 }
+
+#[cfg(test)]
+mod tests;

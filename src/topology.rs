@@ -203,3 +203,6 @@ fn socket_address(address: &Address, state: Option<&ServerState>) -> Option<std:
 fn is_http(proxy: &Proxy) -> bool {
     proxy.mode == Mode::Http
 }
+
+#[cfg(test)]
+mod tests;

@@ -191,8 +191,12 @@ impl Journal for JournalFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Step;
-    use crate::plan::text::tests::plan;
+    use crate::plan::{Plan, Step};
+    use crate::testing::World;
+
+    fn plan() -> Plan {
+        World::pair().plan("v2").unwrap()
+    }
 
     fn opened() -> Record {
         Record::Opened { version: crate::journal::VERSION, pid: 7, plan: Box::new(plan()) }

@@ -125,8 +125,7 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
             });
         }
         (Behind::Unmatched { candidates }, _) => {
-            let address =
-                state.address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+            let address = state.address.ok_or_else(|| no_address(server))?.to_string();
             let candidates = candidates.clone();
             return Err(Refusal::Unmatched {
                 server: server.id.clone(),
@@ -207,7 +206,7 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
         return Some(Refusal::Inherited { server: state.id.clone(), status: state.status.clone() });
     }
     let replacement = draft.replacement.as_ref()?;
-    if let Some(old) = replacement.old.as_ref().filter(|old| old.state == ContainerState::Stopped)
+    if let Some(old) = replacement.old.as_ref().filter(|old| old.state.is_idle())
         && draft.servers.iter().any(|server| server.answers())
     {
         return Some(Refusal::Impostor { server, container: old.name.clone() });
@@ -257,7 +256,7 @@ impl<'a> Simulation<'a> {
         for balance in self.balances.iter().filter(|b| b.servers.iter().any(|(id, _)| out.contains(id))) {
             let before = self.forecast(balance, &BTreeSet::new());
             let after = self.forecast(balance, &out);
-            floor::check(balance, &before, &after, self.floor)?;
+            floor::check(balance, &before, &after, &out, self.floor)?;
             if before.shares != after.shares {
                 self.carriers_answer(&draft, &after)?;
             }
@@ -300,20 +299,18 @@ impl<'a> Simulation<'a> {
     }
 }
 
+fn no_address(server: &Server) -> Refusal {
+    Refusal::NoAddress { server: server.id.clone(), place: server.place.to_string() }
+}
+
 fn weight(server: &Server) -> u32 {
     server.state.as_ref().map_or(0, |state| state.weight)
 }
 
 fn lane_server(server: &Server, takes_traffic: bool) -> Result<LaneServer, Refusal> {
-    let probe = server.probe.clone().ok_or_else(|| Refusal::Unmatched {
-        server: server.id.clone(),
-        place: server.place.to_string(),
-        address: "no address that can be asked".to_owned(),
-        candidates: Vec::new(),
-    })?;
     Ok(LaneServer {
         id: server.id.clone(),
-        probe,
+        probe: server.probe.clone().ok_or_else(|| no_address(server))?,
         was: admin(server),
         served: server.is_usable() && server.answers(),
         takes_traffic,
@@ -367,10 +364,13 @@ fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Go
         }
     }
     if goal.policy.on_drain_timeout == OnDrainTimeout::Force {
-        let limit = goal.policy.drain_timeout;
+        let limit = super::text::seconds(goal.policy.drain_timeout);
         warnings.push(format!(
-            "sessions that have not ended after {limit:?} will be cut (--on-drain-timeout force)"
+            "sessions that have not ended after {limit} will be cut (--on-drain-timeout force)"
         ));
     }
     warnings
 }
+
+#[cfg(test)]
+mod tests;

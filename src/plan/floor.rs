@@ -11,13 +11,20 @@ use crate::topology::traffic::{Balance, Forecast};
 ///
 /// Where they take no traffic now, taking them out makes nothing worse and is always allowed: this
 /// is how a backend that is down altogether gets served again.
-pub fn check(balance: &Balance, before: &Forecast, after: &Forecast, floor: usize) -> Result<(), Refusal> {
+pub fn check(
+    balance: &Balance,
+    before: &Forecast,
+    after: &Forecast,
+    out: &BTreeSet<ServerId>,
+    floor: usize,
+) -> Result<(), Refusal> {
     let (had, left) = (before.shares.len(), after.shares.len());
     let spared = left >= floor || left >= had && before.shares == after.shares;
     if spared {
         return Ok(());
     }
-    Err(Refusal::Floor { backend: balance.backend.clone(), forecast: after.clone(), serving: left, floor })
+    let out = out.iter().cloned().collect();
+    Err(Refusal::Floor { backend: balance.backend.clone(), out, forecast: after.clone(), floor })
 }
 
 /// As [`check`], on a fresh look at the load balancer. Returns who carries the traffic.
@@ -29,6 +36,6 @@ pub fn check_fresh(
 ) -> Result<Forecast, Refusal> {
     let before = balance.forecast(seen, &BTreeSet::new());
     let after = balance.forecast(seen, out);
-    check(balance, &before, &after, floor)?;
+    check(balance, &before, &after, out, floor)?;
     Ok(after)
 }

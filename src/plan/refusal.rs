@@ -1,6 +1,7 @@
 //! Why a plan is refused: nothing has been touched, and nothing will be.
 
 use crate::ids::ServerId;
+use crate::outcome::list;
 use crate::topology::traffic::Forecast;
 
 /// One reason to refuse. Every message says what, where, and what to do next.
@@ -20,6 +21,16 @@ pub enum Refusal {
         address: String,
         /// The containers that come nearest.
         candidates: Vec<String>,
+    },
+    /// Nobody can be asked whether the server serves.
+    #[error(
+        "{server} ({place}) has no address that could be asked whether it serves: it is a unix socket, a name that is not resolved, or has no port of its own. Give it an address and a port, and reload HAProxy"
+    )]
+    NoAddress {
+        /// The server line.
+        server: ServerId,
+        /// Where it is written.
+        place: String,
     },
     /// Several containers fit a server line.
     #[error("{server} ({place}) could be any of: {}. Give the right one the label drainswap.server={server}", .candidates.join("; "))]
@@ -52,15 +63,19 @@ pub enum Refusal {
         status: String,
     },
     /// Taking the servers out leaves too few.
-    #[error("without {} serve backend {backend}, and the floor is {floor}: {forecast}. Bring more servers up, or lower --floor if you accept that", serving_words(*.serving))]
+    #[error(
+        "without {} {} serve backend {backend}, and the floor is {floor}. Bring more servers up, or lower it with --floor if you accept that",
+        list(.out),
+        who_would(.forecast)
+    )]
     Floor {
         /// The backend.
         backend: String,
+        /// The servers that would be out.
+        out: Vec<ServerId>,
         /// Where the traffic would go.
         forecast: Forecast,
-        /// How many would serve.
-        serving: usize,
-        /// How many must.
+        /// How many servers must serve.
         floor: usize,
     },
     /// A server that would carry the traffic does not answer.
@@ -107,12 +122,6 @@ pub enum Refusal {
         /// The service.
         service: String,
     },
-    /// The wanted image is not known for a server.
-    #[error("{server} has no image to go back to: the last run did not replace it")]
-    NoImage {
-        /// The server line.
-        server: ServerId,
-    },
 }
 
 fn candidates_sentence(candidates: &[String]) -> String {
@@ -123,10 +132,13 @@ fn candidates_sentence(candidates: &[String]) -> String {
     }
 }
 
-fn serving_words(serving: usize) -> String {
-    match serving {
-        0 => "it nobody would".to_owned(),
-        1 => "it only 1 server would".to_owned(),
-        more => format!("it only {more} servers would"),
+fn who_would(forecast: &Forecast) -> String {
+    match forecast.shares.len() {
+        0 => "nobody would".to_owned(),
+        1 => format!("only 1 server ({forecast}) would"),
+        more => format!("only {more} servers ({forecast}) would"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,17 +14,13 @@ impl fmt::Display for Plan {
         };
         let images = self.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if self.is_empty() {
-            return writeln!(
-                f,
-                "{what} {}: nothing to do, {} run the wanted image",
-                self.backend,
-                list(&self.unchanged)
-            );
+            let (unchanged, so) = (list(&self.unchanged), self.wanted_already());
+            return writeln!(f, "{what} {}: nothing to do for {unchanged} ({so})", self.backend);
         }
         let to = if images.is_empty() { String::new() } else { format!(" to {images}") };
         writeln!(f, "{what} {}{to}", self.backend)?;
         if !self.unchanged.is_empty() {
-            writeln!(f, "  unchanged  {} (runs it already)", list(&self.unchanged))?;
+            writeln!(f, "  unchanged  {} ({})", list(&self.unchanged), self.wanted_already())?;
         }
         for warning in &self.warnings {
             writeln!(f, "  note       {warning}")?;
@@ -38,6 +34,14 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// Why nothing is done to the servers that stay unchanged.
+    fn wanted_already(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Deploy => "the wanted image runs already",
+            Purpose::Rollback => "as before the last deploy",
+        }
+    }
+
     fn prepare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let created = || self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
         if created().next().is_none() {
@@ -75,6 +79,7 @@ impl Plan {
         match step {
             Step::Create | Step::Discard | Step::Return | Step::ProveOld => name,
             Step::Drain | Step::Maint | Step::Ready | Step::PutBack => list(&lane.ids()),
+            Step::Verify if policy.floor == 0 => "who carries the traffic answers".to_owned(),
             Step::Verify => {
                 let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
                 format!("at least {} {serve} without it, and who carries the traffic answers", policy.floor)
@@ -94,7 +99,10 @@ impl Plan {
                 let asked: Vec<String> = lane.servers.iter().map(|server| server.probe.to_string()).collect();
                 format!("{} ({} at most)", asked.join(", "), seconds(policy.ready_timeout))
             }
-            Step::Confirm => "HAProxy has it up and gives it traffic".to_owned(),
+            Step::Confirm if lane.servers.iter().any(|server| server.takes_traffic) => {
+                "HAProxy has it up and gives it traffic".to_owned()
+            }
+            Step::Confirm => "HAProxy has it up".to_owned(),
             Step::Remove => lane.kept(&self.run),
         }
     }
@@ -111,6 +119,9 @@ impl Plan {
             writeln!(f, "  remove     {}", kept.join(", "))?;
         }
         writeln!(f)?;
+        if self.lanes.iter().all(|lane| lane.replacement.is_none()) {
+            return writeln!(f, "If anything fails, every server is left in the state that it was found in.");
+        }
         match self.policy.on_failure {
             OnFailure::Rollback => {
                 writeln!(f, "If anything fails, every server gets its old container back.")
@@ -142,6 +153,9 @@ impl fmt::Display for Cause {
 }
 
 /// `90 s`, `1.5 s`.
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests;

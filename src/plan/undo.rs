@@ -68,3 +68,6 @@ impl Lane {
         if server.served || self.replacement.is_none() { server.was } else { AdminState::Maint }
     }
 }
+
+#[cfg(test)]
+mod tests;

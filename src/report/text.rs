@@ -108,14 +108,20 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         }
         Fact::StopAsked { at_once: true } => format!("{NOTE}stopping{NOTE:#} now"),
         Fact::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
-        Fact::Undone { servers } => format!("undone   {} is as it was", list(servers)),
+        Fact::Undone { servers } => {
+            let as_before = if servers.len() == 1 { "is as it was" } else { "are as they were" };
+            format!("undone   {} {as_before}", list(servers))
+        }
         Fact::Removed { container } => format!("removed  {container}"),
         Fact::RunEnded { outcome, took_ms, own_ms } => {
             let style = if is_good(outcome) { GOOD } else { BAD };
             let own = own_ms
                 .map(|own| format!("; drainswap's own share {} a server", seconds(own)))
                 .unwrap_or_default();
-            format!("{style}{outcome}{style:#} {DIM}({}{own}){DIM:#}", seconds(*took_ms))
+            // The commands of a stuck run stand on lines of their own, to be copied as they are.
+            let told = outcome.to_string();
+            let (head, rest) = told.split_at(told.find('\n').unwrap_or(told.len()));
+            format!("{style}{head}{style:#} {DIM}({}{own}){DIM:#}{rest}", seconds(*took_ms))
         }
     })
 }
@@ -145,3 +151,6 @@ pub(super) fn seconds(ms: u64) -> String {
     let seconds = ms as f64 / 1000.0;
     if tenths_matter { format!("{seconds:.1} s") } else { format!("{seconds:.2} s") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@
 //! 5. the server's host name is the container's name or alias in a network;
 //! 6. it uses the host's network, declares the port, and the server's address is the host's.
 //!
-//! Running containers are looked at first; a stopped one is behind a server only if none runs.
+//! Running containers are looked at first; one that was stopped, or never started, is behind a server only
+//! if none runs.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -73,7 +74,7 @@ impl fmt::Display for Way {
 }
 
 /// How the container that a run replaces, or is about to start, is named beside its real name:
-/// `mobile-app1.old-20261123T221500Z`, `mobile-app1.new-20261123T221500Z`.
+/// `mobile-app1.old-20261123T221500.000Z`, `mobile-app1.new-20261123T221500.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Aside {
     /// The one that served before.
@@ -117,9 +118,9 @@ pub(super) fn behind(
 ) -> Behind {
     let line = Line { id, address, target: socket_address(address, state), observation };
     let eligible = || observation.containers.iter().filter(|container| !Aside::is_name(&container.name));
-    let running = eligible().filter(|container| container.state != ContainerState::Stopped);
-    let stopped = eligible().filter(|container| container.state == ContainerState::Stopped);
-    let found = line.best(running).or_else(|| line.best(stopped));
+    let running = eligible().filter(|container| !container.state.is_idle());
+    let idle = eligible().filter(|container| container.state.is_idle());
+    let found = line.best(running).or_else(|| line.best(idle));
     match found {
         Some((_, one)) if one.len() == 1 => Behind::Container(Box::new(one[0].clone())),
         Some((way, several)) => {
@@ -200,15 +201,18 @@ fn nearest<'a>(containers: impl Iterator<Item = &'a Container>, target: Option<S
 fn describe(container: &Container) -> String {
     let ports: Vec<String> =
         container.published.iter().map(|p| SocketAddr::new(p.ip, p.port).to_string()).collect();
-    if ports.is_empty() {
-        format!("{} (publishes nothing)", container.name)
+    let ports = if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") };
+    if container.claims.is_empty() {
+        format!("{} (publishes {ports})", container.name)
     } else {
-        format!("{} (publishes {})", container.name, ports.join(", "))
+        let claims = container.claims.join(",");
+        format!("{} (publishes {ports}, and says drainswap.server={claims})", container.name)
     }
 }
 
 /// Turns an unmatched server into a gone one where that is certain: `HAProxy` does not use it, nothing
-/// answers there, its address is the engine's host, and a sibling shows what its container was like.
+/// answers there, its address is the engine's host, a sibling shows what its container was like, and no
+/// other container has the name that it gets.
 pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
     let gone: Vec<(usize, Behind)> = backend
         .servers
@@ -221,9 +225,10 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
             let address = server.state.as_ref()?.address?;
             let on_host = observation.host_addresses.contains(&address.ip());
             let (sibling, port) = sibling(backend, server)?;
-            on_host.then(|| {
+            let name = name_like(&sibling.1, &sibling.0, &server.id);
+            let taken = observation.containers.iter().any(|container| container.name == name);
+            (on_host && !taken).then(|| {
                 let publish = Published { ip: address.ip(), port: address.port(), container_port: port };
-                let name = name_like(&sibling.1, &sibling.0, &server.id);
                 (index, Behind::Gone { like: Box::new(sibling.1), publish, name })
             })
         })
@@ -255,3 +260,6 @@ fn name_like(sibling: &Container, sibling_id: &ServerId, id: &ServerId) -> Strin
         None => legal(&format!("{}-{}", id.backend, id.server)),
     }
 }
+
+#[cfg(test)]
+mod tests;

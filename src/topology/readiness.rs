@@ -18,35 +18,41 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub fn probe(proxy: &Proxy, server: &Server, state: Option<&ServerState>) -> Option<Probe> {
     let traffic = socket_address(&server.address, state)?;
     let question = question(proxy, server);
-    // Without a check of its own HAProxy's overrides mean nothing: the traffic's address is asked.
-    let address = match question {
-        Question::Http { .. } => check_address(server, traffic),
-        Question::AnyHttp | Question::Tcp => traffic,
+    // Without a check of its own HAProxy's overrides mean nothing: the server is asked as its traffic comes.
+    let (address, tls) = match question {
+        Question::Http { .. } => (check_address(server, traffic), check_is_encrypted(server)),
+        Question::AnyHttp | Question::Tcp => (traffic, server.ssl),
     };
-    let diverted = address != traffic;
-    Some(Probe {
-        address,
-        tls: server.check_ssl.unwrap_or(server.ssl && !diverted),
-        question,
-        timeout: proxy.timeout_check.unwrap_or(TIMEOUT),
-    })
+    Some(Probe { address, tls, question, timeout: proxy.timeout_check.unwrap_or(TIMEOUT) })
 }
 
 fn question(proxy: &Proxy, server: &Server) -> Question {
     match &proxy.check {
-        // A server that wants the PROXY protocol first would take an HTTP request for garbage.
-        _ if server.send_proxy || server.check_send_proxy => Question::Tcp,
-        HealthCheck::Http(check) => http(check),
-        HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_) if is_http(proxy) => {
-            Question::AnyHttp
+        // Who wants the PROXY protocol first would take an HTTP request for garbage.
+        HealthCheck::Http(check) if !check_sends_proxy(server) => http(check),
+        _ if is_http(proxy) && !server.send_proxy => Question::AnyHttp,
+        HealthCheck::Http(_) | HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_) => {
+            Question::Tcp
         }
-        HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_) => Question::Tcp,
     }
 }
 
-/// `addr` and `port` on a server line move its checks elsewhere.
+/// Whether `addr` or `port` on a server line moves its checks elsewhere. What holds for the traffic, `ssl`
+/// and `send-proxy`, does not hold for them then.
+fn is_diverted(server: &Server) -> bool {
+    server.check_address.is_some() || server.check_port.is_some()
+}
+
+fn check_sends_proxy(server: &Server) -> bool {
+    server.check_send_proxy || server.send_proxy && !is_diverted(server)
+}
+
+fn check_is_encrypted(server: &Server) -> bool {
+    server.check_ssl.unwrap_or(server.ssl && !is_diverted(server))
+}
+
 fn check_address(server: &Server, traffic: SocketAddr) -> SocketAddr {
-    if server.check_address.is_none() && server.check_port.is_none() {
+    if !is_diverted(server) {
         return traffic;
     }
     let Address::Inet { host, port } = server.checked_address() else { return traffic };
@@ -85,3 +91,6 @@ fn expect(rule: &cfg::Expect) -> Option<Expect> {
     };
     Some(Expect { negated: rule.negated, matches })
 }
+
+#[cfg(test)]
+mod tests;

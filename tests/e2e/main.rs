@@ -42,6 +42,10 @@ async fn assert_in_service(stage: &Stage) {
         stage.servers().iter().map(|server| stage.container_name(server.name)).collect();
     expected.sort();
     assert_eq!(names, expected, "containers");
+    for name in names {
+        let policy = stage.engine.restart_policy(&name).await;
+        assert_eq!(policy.as_deref(), Some("unless-stopped"), "restart policy of {name}");
+    }
 }
 
 /// Everything that a refused command must leave as it was: each container's identity and state, each

@@ -115,6 +115,12 @@ impl Engine {
         found.into_iter().next()
     }
 
+    /// A container's restart policy by its name: `unless-stopped` is what the stage gives.
+    pub async fn restart_policy(&self, name: &str) -> Option<String> {
+        let found = self.0.inspect_container(name, None).await.expect("inspect a container");
+        found.host_config?.restart_policy?.name.map(|policy| policy.to_string())
+    }
+
     /// All containers of a stage, stopped ones too, whoever made them.
     pub async fn containers(&self, stage: &str) -> Result<Vec<Container>, Error> {
         let mut found = self.list("name", &format!("^/{stage}-")).await?;
