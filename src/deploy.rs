@@ -208,7 +208,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             return Ok(self.rolled_back(failure.to_string(), &[index], &replaced));
         }
         self.remove_old(0..plan.lanes.len()).await;
-        Ok(Outcome::Deployed { lanes: plan.lanes.len() })
+        let replaced = plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
+        Ok(Outcome::Deployed { replaced, put_back: plan.lanes.len() - replaced })
     }
 
     /// All steps of a lane from rotation to rotation.

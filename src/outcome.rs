@@ -12,10 +12,12 @@ use crate::ids::ServerId;
 pub enum Outcome {
     /// Everything was as wanted already.
     Unchanged,
-    /// Every server runs the wanted image and is in service.
+    /// Every server that was worked on runs the wanted image and is in service.
     Deployed {
-        /// How many containers were replaced or put back in service.
-        lanes: usize,
+        /// How many containers were replaced.
+        replaced: usize,
+        /// How many containers were as wanted, and only put back in service.
+        put_back: usize,
     },
     /// Something failed; what had failed was put back.
     RolledBack {
@@ -61,14 +63,17 @@ pub struct Stranded {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unchanged => {
-                f.write_str("nothing to do: every server runs the wanted image and is in service")
+            Self::Unchanged => f.write_str("nothing to do: every server runs the wanted image"),
+            Self::Deployed { replaced, put_back: 0 } => {
+                write!(f, "done: {}, every one is in service", containers(*replaced, "replaced"))
             }
-            Self::Deployed { lanes: 1 } => {
-                f.write_str("done: 1 container replaced, every server is in service")
+            Self::Deployed { replaced: 0, put_back } => {
+                write!(f, "done: {} in service", containers(*put_back, "put back"))
             }
-            Self::Deployed { lanes } => {
-                write!(f, "done: {lanes} containers replaced, every server is in service")
+            Self::Deployed { replaced, put_back } => {
+                let (replaced, put_back) =
+                    (containers(*replaced, "replaced"), containers(*put_back, "put back"));
+                write!(f, "done: {replaced} and {put_back}, every one is in service")
             }
             Self::RolledBack { reason, kept, left_out } => {
                 if kept.is_empty() {
@@ -106,6 +111,11 @@ impl fmt::Display for Outcome {
             }
         }
     }
+}
+
+/// `1 container replaced`, `4 containers replaced`.
+fn containers(count: usize, done: &str) -> String {
+    if count == 1 { format!("1 container {done}") } else { format!("{count} containers {done}") }
 }
 
 /// `mobile/app1, mobile/app2`.

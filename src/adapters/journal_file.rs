@@ -208,7 +208,7 @@ mod tests {
         let backend = BackendDir::new(dir.path(), "mobile");
         let mut journal = backend.create(&plan().run).unwrap();
         let at = plan().at;
-        let outcome = crate::outcome::Outcome::Deployed { lanes: 1 };
+        let outcome = crate::outcome::Outcome::Deployed { replaced: 1, put_back: 0 };
         for record in [
             opened(),
             Record::Begun { at, lane: 0, step: Step::Drain },

@@ -95,8 +95,11 @@ impl App {
         let mut listener = self.listener();
         if plan.is_empty() {
             let ended = Fact::RunEnded { outcome: Outcome::Unchanged, took_ms: 0, own_ms: None };
-            let at = world.clock.now();
-            listener.hear(&Event { version: crate::event::VERSION, at, run: plan.run.clone(), fact: ended });
+            let warned = plan.warnings.iter().map(|message| Fact::Warned { message: message.clone() });
+            for fact in warned.chain([ended]) {
+                let (version, at) = (crate::event::VERSION, world.clock.now());
+                listener.hear(&Event { version, at, run: plan.run.clone(), fact });
+            }
             return Ok(Exit::Done);
         }
         let _others = self.hold_others(plan, held, world)?;

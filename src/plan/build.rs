@@ -59,7 +59,12 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         policy: goal.policy.clone(),
         images: images(&lanes),
         probes: probes(topology, &balances),
-        warnings: warnings(topology, &balances, &lanes, goal),
+        warnings: warnings(topology, &balances, &lanes, goal)
+            .into_iter()
+            .chain(
+                backend.servers.iter().filter(|server| unchanged.contains(&server.id)).filter_map(left_down),
+            )
+            .collect(),
         balances,
         lanes,
         unchanged,
@@ -83,7 +88,7 @@ impl Draft<'_> {
         self.servers.iter().any(|server| server.is_usable() && server.answers())
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self, floor: usize) -> Vec<Step> {
         use Step::{AwaitIdle, Confirm, Create, Drain, Keep, Maint, Prove, Ready, Remove, Start, Verify};
         let Some(replacement) = &self.replacement else { return vec![Prove, Ready, Confirm] };
         let in_rotation = self.servers.iter().any(|server| admin(server) != AdminState::Maint);
@@ -92,6 +97,9 @@ impl Draft<'_> {
             Some(old) if !runs(old) => vec![Create, Maint, Keep, Start, Prove, Ready, Confirm, Remove],
             Some(_) if !in_rotation => {
                 vec![Create, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
+            }
+            Some(_) if floor == 0 => {
+                vec![Create, Drain, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
             }
             Some(_) => {
                 vec![Create, Verify, Drain, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
@@ -257,7 +265,8 @@ impl<'a> Simulation<'a> {
             let before = self.forecast(balance, &BTreeSet::new());
             let after = self.forecast(balance, &out);
             floor::check(balance, &before, &after, &out, self.floor)?;
-            if before.shares != after.shares {
+            // Without a floor nobody needs to carry anything.
+            if before.shares != after.shares && self.floor > 0 {
                 self.carriers_answer(&draft, &after)?;
             }
             forecasts.push(after);
@@ -277,7 +286,7 @@ impl<'a> Simulation<'a> {
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
             role: draft.role(),
-            steps: draft.steps(),
+            steps: draft.steps(self.floor),
             cause: draft.cause,
             replacement: draft.replacement,
             forecasts,
@@ -340,6 +349,12 @@ fn images(lanes: &[Lane]) -> Vec<Image> {
         }
     }
     images
+}
+
+/// Says so where a server runs the wanted image and answers, and `HAProxy` does not use it all the same.
+fn left_down(server: &Server) -> Option<String> {
+    let state = server.state.as_ref().filter(|state| !state.is_usable())?;
+    Some(format!("{} runs the wanted image, but HAProxy has it in {}", server.id, state.status))
 }
 
 fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Goal) -> Vec<String> {

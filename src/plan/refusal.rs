@@ -80,7 +80,7 @@ pub enum Refusal {
     },
     /// A server that would carry the traffic does not answer.
     #[error(
-        "{carrier} would carry the traffic while {server} is out, and it does not answer: {answer}. Mend it first"
+        "{carrier} would carry the traffic while {server} is out, and it does not answer: {answer}. Mend it first, or accept with --floor 0 that nobody may serve meanwhile"
     )]
     CarrierSilent {
         /// The server that would be out.

@@ -79,7 +79,6 @@ impl Plan {
         match step {
             Step::Create | Step::Discard | Step::Return | Step::ProveOld => name,
             Step::Drain | Step::Maint | Step::Ready | Step::PutBack => list(&lane.ids()),
-            Step::Verify if policy.floor == 0 => "who carries the traffic answers".to_owned(),
             Step::Verify => {
                 let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
                 format!("at least {} {serve} without it, and who carries the traffic answers", policy.floor)

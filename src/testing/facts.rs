@@ -114,8 +114,10 @@ pub fn outcomes() -> Vec<Outcome> {
     };
     vec![
         Outcome::Unchanged,
-        Outcome::Deployed { lanes: 1 },
-        Outcome::Deployed { lanes: 4 },
+        Outcome::Deployed { replaced: 1, put_back: 0 },
+        Outcome::Deployed { replaced: 4, put_back: 0 },
+        Outcome::Deployed { replaced: 3, put_back: 1 },
+        Outcome::Deployed { replaced: 0, put_back: 2 },
         Outcome::RolledBack { reason: reason(), kept: vec![], left_out: vec![] },
         Outcome::RolledBack { reason: reason(), kept: app1(), left_out: vec![] },
         Outcome::RolledBack { reason: reason(), kept: both(), left_out: app2() },

@@ -66,7 +66,9 @@ backend tablet
     server one 127.0.0.1:50000 check
     server two 127.0.0.3:50000 check
 ";
-    assert_snapshot!(refused(&World::of(config).silent("tablet/two")), @"tablet/two would carry the traffic while mobile/app1 is out, and it does not answer: connection refused. Mend it first");
+    assert_snapshot!(refused(&World::of(config).silent("tablet/two")), @"tablet/two would carry the traffic while mobile/app1 is out, and it does not answer: connection refused. Mend it first, or accept with --floor 0 that nobody may serve meanwhile");
+    let accepted = World::of(config).silent("tablet/two").floor(0);
+    assert!(accepted.plan("v2").is_ok(), "without a floor nobody need carry anything");
     let idle = World::of(config).silent("tablet/two").down("tablet/one");
     assert!(idle.plan("v2").is_ok(), "tablet/one takes no traffic that anybody would have to carry");
 }

@@ -60,9 +60,11 @@ fn every_fact_reads_well() {
 fn every_ending_reads_well() {
     let ended = |outcome| Fact::RunEnded { outcome, took_ms: 61_500, own_ms: Some(90) };
     assert_snapshot!(log(&outcomes().into_iter().map(ended).collect::<Vec<_>>()), @"
-    nothing to do: every server runs the wanted image and is in service (61.5 s; drainswap's own share 0.09 s a server)
-    done: 1 container replaced, every server is in service (61.5 s; drainswap's own share 0.09 s a server)
-    done: 4 containers replaced, every server is in service (61.5 s; drainswap's own share 0.09 s a server)
+    nothing to do: every server runs the wanted image (61.5 s; drainswap's own share 0.09 s a server)
+    done: 1 container replaced, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
+    done: 4 containers replaced, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
+    done: 3 containers replaced and 1 container put back, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
+    done: 2 containers put back in service (61.5 s; drainswap's own share 0.09 s a server)
     failed and rolled back, the old containers serve as before: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     failed; what failed is put back, mobile/app1 keeps the new container: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     failed; what failed is put back, mobile/app1, mobile/app2 keep the new container: the container ended with code 1. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
@@ -94,8 +96,7 @@ fn a_quiet_log_holds_what_went_wrong() {
     let ended = |outcome: Outcome| Fact::RunEnded { outcome, took_ms: 1, own_ms: None };
     let said = |outcome: &Outcome| is_bad(&ended(outcome.clone()));
     let silent: Vec<Outcome> = outcomes().into_iter().filter(|outcome| !said(outcome)).collect();
-    let deployed = |lanes| Outcome::Deployed { lanes };
-    assert_eq!(silent, [Outcome::Unchanged, deployed(1), deployed(4)]);
+    assert!(silent.iter().all(is_good) && silent.len() == 5, "{silent:?}");
 }
 
 #[test]
