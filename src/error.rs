@@ -151,7 +151,10 @@ impl Error {
             Self::Refused(_) | Self::NothingToRollBack { .. } => Exit::Refused,
             Self::LoadBalancer { .. } | Self::Engine(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
-                Failure::Refused(_) | Failure::TakenOver { .. } | Failure::Reloaded { .. } => Exit::Refused,
+                Failure::Refused(_)
+                | Failure::TakenOver { .. }
+                | Failure::Vanished { .. }
+                | Failure::Reloaded { .. } => Exit::Refused,
                 Failure::LoadBalancer(_)
                 | Failure::Engine(_)
                 | Failure::DrainTimedOut { .. }

@@ -269,6 +269,8 @@ pub enum Step {
     AwaitIdle,
     /// Set the server lines to maint.
     Maint,
+    /// Look once more: what landed between the last look and maint has ended, and no reload has undone maint.
+    Settle,
     /// Stop the old container, and keep it under another name.
     Keep,
     /// Give the new container the old one's name and start it.
@@ -300,6 +302,7 @@ impl fmt::Display for Step {
             Self::Drain => "drain",
             Self::AwaitIdle => "wait",
             Self::Maint => "maint",
+            Self::Settle => "settle",
             Self::Keep => "stop",
             Self::Start => "start",
             Self::Prove => "prove",

@@ -44,6 +44,12 @@ pub enum Failure {
         /// The process that answers now.
         is: u32,
     },
+    /// `HAProxy` does not know the server any more, so that its sessions cannot be counted.
+    #[error("HAProxy does not know {server} any more: its sessions cannot be counted")]
+    Vanished {
+        /// Which server.
+        server: ServerId,
+    },
     /// Somebody else set the server's state meanwhile.
     #[error("somebody set {server} to {found} meanwhile")]
     TakenOver {

@@ -45,7 +45,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                     result => result?,
                 },
                 // It serves: where it cannot be taken away without loss, it goes on serving.
-                (Step::Verify | Step::AwaitIdle, Care::Serving) => {
+                (Step::Verify | Step::AwaitIdle | Step::Settle, Care::Serving) => {
                     if let Err(failure) = self.effect(lane, step).await {
                         self.insist(lane, Step::Ready).await?;
                         return Err(failure);

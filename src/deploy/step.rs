@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::observation::{
     AdminState, Answer, ContainerState, Health, LoadBalancerState, Operational, RestartPolicy,
 };
-use crate::plan::{Lane, OnDrainTimeout, Replacement, Step, floor};
+use crate::plan::{Lane, LaneServer, OnDrainTimeout, Replacement, Step, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, Recipe, WallClock};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
@@ -39,6 +39,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             Step::Drain => self.drain(lane).await,
             Step::AwaitIdle => self.await_idle(lane).await,
             Step::Maint => self.maint(lane).await,
+            Step::Settle => self.settle(lane).await,
             Step::Keep => self.keep(lane).await,
             Step::Start => self.start(lane).await,
             Step::Prove => self.prove(lane, self.created.get(&lane).cloned()).await,
@@ -150,13 +151,43 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     }
 
     async fn await_idle(&mut self, lane: usize) -> Result<(), Failure> {
+        let servers = self.lane_of(lane).ids();
+        match self.until_idle(lane, SETTLE).await {
+            Ok(()) => {
+                let took_ms = self.timing.drain_ms;
+                self.tell(Fact::Drained { servers, took_ms });
+                Ok(())
+            }
+            Err(Failure::DrainTimedOut { sessions, .. }) if self.is_forced() => {
+                self.tell(Fact::DrainForced { servers, sessions });
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn settle(&mut self, lane: usize) -> Result<(), Failure> {
+        if self.is_forced() {
+            let seen = self.look(lane).await?;
+            return self.sessions(lane, &seen).map(|_| ());
+        }
+        self.until_idle(lane, LOOK_EVERY).await
+    }
+
+    fn is_forced(&self) -> bool {
+        self.plan.policy.on_drain_timeout == OnDrainTimeout::Force
+    }
+
+    /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new
+    /// one counted.
+    async fn until_idle(&mut self, lane: usize, settle: Duration) -> Result<(), Failure> {
         let begun = Instant::now();
         let servers = self.lane_of(lane).ids();
-        let policy = self.plan.policy.clone();
+        let limit = self.plan.policy.drain_timeout;
         let stop = self.stop.asked.clone();
         let mut sessions = 0;
         let mut zero_since: Option<(Instant, u64)> = None;
-        let waited = until(LOOK_EVERY, policy.drain_timeout, &stop, async || {
+        let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
             let seen = self.look(lane).await?;
             let (now, total) = self.sessions(lane, &seen)?;
@@ -170,21 +201,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                 Some((since, counted)) if counted == total => Some((since, counted)),
                 Some(_) | None => Some((Instant::now(), total)),
             };
-            Ok::<_, Failure>(zero_since.filter(|(since, _)| since.elapsed() >= SETTLE).map(|_| ()))
+            Ok::<_, Failure>(zero_since.filter(|(since, _)| since.elapsed() >= settle).map(|_| ()))
         });
-        match waited.await? {
-            Waited::Done(()) => {
-                let took_ms = self.left_rotation.map_or_else(|| millis(begun), millis);
-                self.timing.drain_ms = took_ms;
-                self.tell(Fact::Drained { servers, took_ms });
-                Ok(())
-            }
-            Waited::TimedOut if policy.on_drain_timeout == OnDrainTimeout::Force => {
-                self.timing.drain_ms = self.left_rotation.map_or_else(|| millis(begun), millis);
-                self.tell(Fact::DrainForced { servers, sessions });
-                Ok(())
-            }
-            Waited::TimedOut => Err(Failure::DrainTimedOut { sessions, limit: policy.drain_timeout }),
+        let waited = waited.await?;
+        self.timing.drain_ms = self.left_rotation.map_or_else(|| millis(begun), millis);
+        match waited {
+            Waited::Done(()) => Ok(()),
+            Waited::TimedOut => Err(Failure::DrainTimedOut { sessions, limit }),
             Waited::Stopped => {
                 self.hear_stop();
                 Err(Failure::Stopped)
@@ -195,11 +218,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// The sessions in flight on the lane's servers, and how many there ever were.
     fn sessions(&self, lane: usize, seen: &LoadBalancerState) -> Result<(u64, u64), Failure> {
         let (mut now, mut total) = (0, 0);
-        for server in &self.lane_of(lane).servers {
-            let Some(state) = seen.server(&server.id) else { continue };
+        for LaneServer { id, .. } in &self.lane_of(lane).servers {
+            let state = seen.server(id).ok_or_else(|| Failure::Vanished { server: id.clone() })?;
             let found = state.admin.state();
             if found == AdminState::Ready {
-                return Err(Failure::TakenOver { server: server.id.clone(), found });
+                return Err(Failure::TakenOver { server: id.clone(), found });
             }
             now += state.sessions;
             total += state.sessions_total;
@@ -401,9 +424,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
+    /// Removes the new container, also where it was created and the answer that named it was lost.
     async fn discard(&mut self, lane: usize) -> Result<(), Failure> {
-        if let Some(new) = self.created.get(&lane) {
-            self.world.engine.remove(new).await?;
+        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let new = match self.created.get(&lane) {
+            Some(new) => Some(new.clone()),
+            None => {
+                let candidate = replacement.candidate_name(&self.plan.run);
+                let all = self.world.engine.containers().await?;
+                all.into_iter().find(|container| container.name == candidate).map(|container| container.id)
+            }
+        };
+        if let Some(new) = new {
+            self.world.engine.remove(&new).await?;
         }
         Ok(())
     }

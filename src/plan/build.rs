@@ -89,20 +89,25 @@ impl Draft<'_> {
     }
 
     fn steps(&self, floor: usize) -> Vec<Step> {
-        use Step::{AwaitIdle, Confirm, Create, Drain, Keep, Maint, Prove, Ready, Remove, Start, Verify};
+        use Step::{
+            AwaitIdle, Confirm, Create, Drain, Keep, Maint, Prove, Ready, Remove, Settle, Start, Verify,
+        };
         let Some(replacement) = &self.replacement else { return vec![Prove, Ready, Confirm] };
         let in_rotation = self.servers.iter().any(|server| admin(server) != AdminState::Maint);
         match &replacement.old {
             None => vec![Create, Maint, Start, Prove, Ready, Confirm],
             Some(old) if !runs(old) => vec![Create, Maint, Keep, Start, Prove, Ready, Confirm, Remove],
             Some(_) if !in_rotation => {
-                vec![Create, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
+                vec![Create, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm, Remove]
             }
             Some(_) if floor == 0 => {
-                vec![Create, Drain, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
+                vec![Create, Drain, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm, Remove]
             }
             Some(_) => {
-                vec![Create, Verify, Drain, AwaitIdle, Maint, Keep, Start, Prove, Ready, Confirm, Remove]
+                vec![
+                    Create, Verify, Drain, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm,
+                    Remove,
+                ]
             }
         }
     }

@@ -98,6 +98,7 @@ impl Plan {
                 let asked: Vec<String> = lane.servers.iter().map(|server| server.probe.to_string()).collect();
                 format!("{} ({} at most)", asked.join(", "), seconds(policy.ready_timeout))
             }
+            Step::Settle => "nothing is in flight, and nothing new can land".to_owned(),
             Step::Confirm if lane.servers.iter().any(|server| server.takes_traffic) => {
                 "HAProxy has it up and gives it traffic".to_owned()
             }

@@ -27,7 +27,11 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
             }
             steps.extend([Step::Drain, Step::AwaitIdle]);
         }
-        steps.extend([Step::Maint, Step::Discard]);
+        steps.push(Step::Maint);
+        if has(Step::Ready) && care == Care::Serving {
+            steps.push(Step::Settle);
+        }
+        steps.push(Step::Discard);
         if lane.keeps_old() {
             steps.push(Step::Return);
         }

@@ -103,13 +103,13 @@ fn a_server_in_its_slow_start_serves() {
 
 #[test]
 fn what_is_in_the_way_of_the_traffic_is_in_the_steps() {
-    assert_snapshot!(steps(&World::origin(), "mobile/app2"), @"create verify drain wait maint stop start prove ready confirm remove");
+    assert_snapshot!(steps(&World::origin(), "mobile/app2"), @"create verify drain wait maint settle stop start prove ready confirm remove");
     let gone = World::origin().down("mobile/app2").gone("mobile-app2");
     assert_snapshot!(steps(&gone, "mobile/app2"), @"create maint start prove ready confirm");
     let stopped = World::origin().down("mobile/app2").stopped("mobile-app2");
     assert_snapshot!(steps(&stopped, "mobile/app2"), @"create maint stop start prove ready confirm remove");
     // It may still hold sessions, and gets no new ones.
-    assert_snapshot!(steps(&World::origin().maint("mobile/app2"), "mobile/app2"), @"create wait maint stop start prove ready confirm remove");
+    assert_snapshot!(steps(&World::origin().maint("mobile/app2"), "mobile/app2"), @"create wait maint settle stop start prove ready confirm remove");
     let in_drain = steps(&World::origin().drain("mobile/app2"), "mobile/app2");
     assert_eq!(in_drain, steps(&World::origin(), "mobile/app2"));
     let left_out = World::origin().maint("mobile/app2").runs("mobile-app2", "v2");

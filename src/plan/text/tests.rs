@@ -36,6 +36,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)
@@ -48,6 +49,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
       drain      mobile/app2
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
@@ -60,6 +62,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
       drain      mobile/app1b
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1b
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
@@ -72,6 +75,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
       drain      mobile/app2b
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2b
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app2b, and keep it as mobile-app2b.old-20261123T221500.000Z
       start      the new mobile-app2b
       prove      GET http://127.0.0.2:50001/health (60 s at most)
@@ -122,6 +126,7 @@ fn who_is_in_maint_is_replaced_without_a_drain_and_put_back_in_service() {
       meanwhile  100 % → mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
@@ -172,6 +177,7 @@ fn who_runs_it_already_is_left_alone() {
       drain      mobile/app2
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
@@ -184,6 +190,7 @@ fn who_runs_it_already_is_left_alone() {
       drain      mobile/app1b
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1b
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
@@ -230,6 +237,7 @@ fn a_container_in_two_backends_is_drained_in_both() {
       drain      mobile/app1, tablet/one
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1, tablet/one
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health, GET http://127.0.0.1:50000/ (60 s at most)
@@ -249,6 +257,7 @@ fn without_a_floor_nobody_need_serve() {
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/ (60 s at most)
@@ -274,6 +283,7 @@ fn the_policy_is_told_where_it_is_not_the_default() {
       drain      mobile/app1
       wait       until its last session has ended; cut what is left after 1.5 s
       maint      mobile/app1
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (600 s at most)
@@ -330,6 +340,7 @@ fn a_rollback_gives_each_server_what_it_ran_before() {
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
+      settle     nothing is in flight, and nothing new can land
       stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)

@@ -29,6 +29,7 @@ fn a_container_that_failed_gives_way_to_the_old_one() {
     Drain     PutBack Discard
     AwaitIdle PutBack Discard
     Maint     PutBack Discard
+    Settle    PutBack Discard
     Keep      Maint Discard Return ProveOld PutBack
     Start     Maint Discard Return ProveOld PutBack
     Prove     Maint Discard Return ProveOld PutBack
@@ -47,11 +48,12 @@ fn a_container_that_serves_is_taken_away_only_where_others_carry_its_traffic() {
     Drain     PutBack Discard
     AwaitIdle PutBack Discard
     Maint     PutBack Discard
+    Settle    PutBack Discard
     Keep      Maint Discard Return ProveOld PutBack
     Start     Maint Discard Return ProveOld PutBack
     Prove     Maint Discard Return ProveOld PutBack
-    Ready     Verify Drain AwaitIdle Maint Discard Return ProveOld PutBack
-    Confirm   Verify Drain AwaitIdle Maint Discard Return ProveOld PutBack
+    Ready     Verify Drain AwaitIdle Maint Settle Discard Return ProveOld PutBack
+    Confirm   Verify Drain AwaitIdle Maint Settle Discard Return ProveOld PutBack
     ");
 }
 
@@ -72,7 +74,7 @@ fn where_the_old_container_was_gone_there_is_nothing_to_return_to() {
     Maint     PutBack Discard
     Start     Maint Discard PutBack
     Prove     Maint Discard PutBack
-    Ready     Verify Drain AwaitIdle Maint Discard PutBack
+    Ready     Verify Drain AwaitIdle Maint Settle Discard PutBack
     ");
     assert_eq!(lane.state_after_undo(&lane.servers[0]), AdminState::Maint);
 }
@@ -97,8 +99,8 @@ fn an_old_container_that_did_not_serve_need_not_prove_anything() {
     Keep      Maint Discard Return PutBack
     Start     Maint Discard Return PutBack
     Prove     Maint Discard Return PutBack
-    Ready     Verify Drain AwaitIdle Maint Discard Return PutBack
-    Confirm   Verify Drain AwaitIdle Maint Discard Return PutBack
+    Ready     Verify Drain AwaitIdle Maint Settle Discard Return PutBack
+    Confirm   Verify Drain AwaitIdle Maint Settle Discard Return PutBack
     ");
     assert_eq!(lane.state_after_undo(&lane.servers[0]), AdminState::Maint);
 }
@@ -111,6 +113,7 @@ fn a_server_that_was_in_maint_goes_back_there() {
     Create    Discard
     AwaitIdle Discard
     Maint     PutBack Discard
+    Settle    PutBack Discard
     Keep      Maint Discard Return PutBack
     Start     Maint Discard Return PutBack
     Prove     Maint Discard Return PutBack
