@@ -191,7 +191,7 @@ impl Journal for JournalFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Plan, Step};
+    use crate::plan::Plan;
     use crate::testing::World;
 
     fn plan() -> Plan {
@@ -200,35 +200,6 @@ mod tests {
 
     fn opened() -> Record {
         Record::Opened { version: crate::journal::VERSION, pid: 7, plan: Box::new(plan()) }
-    }
-
-    #[tokio::test]
-    async fn any_prefix_of_a_journal_loads() {
-        let dir = tempfile::tempdir().unwrap();
-        let backend = BackendDir::new(dir.path(), "mobile");
-        let mut journal = backend.create(&plan().run).unwrap();
-        let at = plan().at;
-        let outcome = crate::outcome::Outcome::Deployed { replaced: 1, put_back: 0 };
-        for record in [
-            opened(),
-            Record::Begun { at, lane: 0, step: Step::Drain },
-            Record::Done { at, lane: 0, step: Step::Drain },
-            Record::Closed { at, outcome: outcome.clone() },
-        ] {
-            journal.append(&record).await.unwrap();
-        }
-        let bytes = std::fs::read(journal.path()).unwrap();
-        for end in 0..bytes.len() {
-            let run = Run::read(&bytes[..end]).unwrap();
-            assert!(
-                run.is_none_or(|run| run.outcome.is_none()),
-                "closed after {end} of {} bytes",
-                bytes.len()
-            );
-        }
-        let runs = backend.runs().unwrap();
-        assert_eq!(runs[0].run.outcome, Some(outcome));
-        assert_eq!(runs[0].run.begun[&0], [Step::Drain]);
     }
 
     #[tokio::test]

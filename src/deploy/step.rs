@@ -427,14 +427,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// Removes the new container, also where it was created and the answer that named it was lost.
     async fn discard(&mut self, lane: usize) -> Result<(), Failure> {
         let Some(replacement) = self.replacement(lane) else { return Ok(()) };
-        let new = match self.created.get(&lane) {
-            Some(new) => Some(new.clone()),
-            None => {
-                let candidate = replacement.candidate_name(&self.plan.run);
-                let all = self.world.engine.containers().await?;
-                all.into_iter().find(|container| container.name == candidate).map(|container| container.id)
-            }
-        };
+        let mut new = self.created.get(&lane).cloned();
+        if new.is_none() {
+            let candidate = replacement.candidate_name(&self.plan.run);
+            let all = self.world.engine.containers().await?;
+            new = all.into_iter().find(|container| container.name == candidate).map(|container| container.id);
+        }
         if let Some(new) = new {
             self.world.engine.remove(&new).await?;
         }

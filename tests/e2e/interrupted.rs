@@ -1,9 +1,10 @@
 //! Ctrl-C, and a process that is killed in the middle.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::{Load, Mix, Stage, finish, wait_until};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::{assert_in_service, on_real_parts, snapshot, versions};
 
 /// Sends a signal by its number to a process of ours.
 fn signal(child: &tokio::process::Child, name: &str) {
@@ -90,4 +91,32 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     assert_eq!(versions(&stage).await, ["v1"; 4]);
     assert_in_service(&stage).await;
     stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().master_worker().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let mut stream = stage.open_stream(60).await;
+    let before = snapshot(&stage).await;
+    let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    wait_until("app1 drains", Duration::from_secs(30), async || {
+        stage.haproxy.status("app1").await == "DRAIN"
+    })
+    .await;
+    // The new process knows of no drain, and the old one keeps the stream.
+    stage.haproxy.reload().await;
+    finish(deploy).await.expect(10).says(&["HAProxy was reloaded meanwhile", "mobile/app1 is as it was"]);
+    assert!(stream.still_streams().await, "the stream was cut");
+    assert_in_service(&stage).await;
+    assert_eq!(containers(&snapshot(&stage).await), containers(&before));
+    stage.close().await;
+}
+
+/// The containers' part of a snapshot.
+fn containers(snapshot: &BTreeMap<String, String>) -> Vec<(&String, &String)> {
+    snapshot.iter().filter(|(name, _)| name.contains("-mobile-")).collect()
 }
