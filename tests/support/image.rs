@@ -34,7 +34,9 @@ fn app() -> PathBuf {
     let target = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
     let app = target.join(format!("demo-app-{:016x}", hasher.finish()));
     if !app.exists() {
-        let unfinished = app.with_extension(std::process::id().to_string());
+        // A directory of its own, since rustc names the parts that it links after the output.
+        let dir = tempfile::tempdir_in(target).expect("a directory to compile in");
+        let unfinished = dir.path().join("demo-app");
         compile(&unfinished);
         fs::rename(&unfinished, &app).expect("rename the compiled application");
     }
