@@ -178,6 +178,13 @@ impl Lane {
         self.servers.iter().map(|server| server.id.clone()).collect()
     }
 
+    /// The backends that hold its servers, each once.
+    #[must_use]
+    pub fn backends(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.servers.iter().map(|server| &server.id.backend).collect();
+        names.into_iter().cloned().collect()
+    }
+
     /// Its servers, as a set.
     #[must_use]
     pub fn id_set(&self) -> BTreeSet<ServerId> {

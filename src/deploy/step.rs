@@ -1,6 +1,6 @@
 //! The effect of each step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -137,7 +137,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
 
     async fn drain(&mut self, lane: usize) -> Result<(), Failure> {
         // A server in maint gets no traffic already, and drain would give persistent clients back to it.
-        let seen = self.world.load_balancer.look(&self.backends(lane)).await?;
+        let seen = self.look_anew(lane).await?;
         let in_maint =
             |id: &ServerId| seen.server(id).is_some_and(|state| state.admin.state() == AdminState::Maint);
         let mut servers = self.lane_of(lane).ids();
@@ -278,6 +278,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let (mut last, mut booted_after) = (String::from("it was not asked"), 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
             self.hear_stop();
+            self.keep_out(lane).await;
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
                 booted_after = millis(begun);
@@ -304,6 +305,24 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             Waited::Stopped => {
                 self.hear_stop();
                 Err(Failure::Stopped)
+            }
+        }
+    }
+
+    /// Sets maint again where it was lost while the container boots: a reload forgets it, and would give the server
+    /// requests that nobody answers yet. A load balancer that is being restarted is asked again in a moment.
+    async fn keep_out(&mut self, lane: usize) {
+        let lane = &self.plan.lanes[lane];
+        if lane.replacement.is_none() {
+            return;
+        }
+        let Ok(seen) = self.world.load_balancer.look(&lane.backends()).await else { return };
+        let is_out =
+            |id: &ServerId| seen.server(id).is_none_or(|state| state.admin.state() == AdminState::Maint);
+        for server in lane.ids().into_iter().filter(|id| !is_out(id)) {
+            if self.world.load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
+                let message = format!("{server} was put into rotation meanwhile, and is in maint again");
+                self.tell(Fact::Warned { message });
             }
         }
     }
@@ -350,7 +369,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
 
     /// Remembers how many sessions there were, so that the first one after is noticed.
     async fn count_sessions(&mut self, lane: usize) -> Result<(), Failure> {
-        let seen = self.look(lane).await?;
+        let seen = self.look_anew(lane).await?;
         let counted: BTreeMap<_, _> =
             seen.servers.into_iter().map(|server| (server.id, server.sessions_total)).collect();
         self.sessions_before_ready = counted;
@@ -365,7 +384,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let mut down = None;
         let waited = until(LOOK_EVERY, self.plan.policy.ready_timeout, &stop, async || {
             self.hear_stop();
-            let seen = self.look(lane).await?;
+            let seen = self.look_anew(lane).await?;
             let states = || {
                 self.lane_of(lane)
                     .servers
@@ -460,17 +479,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
-    /// A look at the lane's backends that is sure to be of the process that the plan was made for.
-    async fn look(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
-        let seen = self.world.load_balancer.look(&self.backends(lane)).await?;
-        let was = self.plan.haproxy_pid;
-        if seen.pid == was { Ok(seen) } else { Err(Failure::Reloaded { was, is: seen.pid }) }
+    /// A look at the lane's backends, whatever process answers.
+    async fn look_anew(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
+        Ok(self.world.load_balancer.look(&self.lane_of(lane).backends()).await?)
     }
 
-    /// The backends that hold the lane's servers, each once.
-    fn backends(&self, lane: usize) -> Vec<String> {
-        let names: BTreeSet<&String> =
-            self.lane_of(lane).servers.iter().map(|server| &server.id.backend).collect();
-        names.into_iter().cloned().collect()
+    /// A look at the lane's backends that is sure to be of the process that the plan was made for: what a
+    /// process before it still holds is counted by nobody.
+    async fn look(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
+        let seen = self.look_anew(lane).await?;
+        let was = self.plan.haproxy_pid;
+        if seen.pid == was { Ok(seen) } else { Err(Failure::Reloaded { was, is: seen.pid }) }
     }
 }

@@ -116,6 +116,36 @@ async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
     stage.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_while_a_container_boots_does_not_give_it_requests() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().master_worker().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "5000")]).await;
+    let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    wait_until("the new one boots", Duration::from_secs(30), async || {
+        let new = stage.container("app1").await;
+        new.is_some_and(|new| new.state == "running" && new.image.starts_with(&v2))
+    })
+    .await;
+    // The new process knows of no maint, and has the server up.
+    stage.haproxy.reload().await;
+    wait_until("it is out again", Duration::from_secs(3), async || {
+        stage.haproxy.status("app1").await == "MAINT"
+    })
+    .await;
+    // It is seen through; what the old process holds of the other server cannot be counted, so that one stays.
+    let ended = finish(deploy).await.expect(10);
+    ended.says(&[
+        "mobile/app1 was put into rotation meanwhile, and is in maint again",
+        "mobile/app1 keeps the new container",
+    ]);
+    assert_eq!(versions(&stage).await, ["v2", "v1"]);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
+
 /// The containers' part of a snapshot.
 fn containers(snapshot: &BTreeMap<String, String>) -> Vec<(&String, &String)> {
     snapshot.iter().filter(|(name, _)| name.contains("-mobile-")).collect()
