@@ -3,8 +3,10 @@
 //! What to do was decided in the plan. What is decided here is only whether a step succeeded, and how
 //! far to take back what did not.
 
+mod container;
 mod failure;
 mod recovery;
+mod rotation;
 mod step;
 pub mod wait;
 

@@ -1,0 +1,199 @@
+//! What a lane does to containers: makes the new one, keeps the old one, proves the new one, tidies up.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::wait::{Waited, until};
+use super::{Deploy, Failure, millis};
+use crate::event::Fact;
+use crate::ids::ContainerId;
+use crate::image::Image;
+use crate::journal::Record;
+use crate::observation::{Answer, ContainerState, Health, RestartPolicy};
+use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock};
+
+/// How often a new container is asked whether it answers.
+const ASK_EVERY: Duration = Duration::from_millis(25);
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+    pub(super) async fn pull(&mut self, image: &Image) -> Result<(), Failure> {
+        let begun = Instant::now();
+        self.tell(Fact::PullStarted { image: image.clone() });
+        let (sender, mut receiver) = tokio::sync::watch::channel(PullProgress::default());
+        let progress = move |progress| {
+            sender.send_replace(progress);
+        };
+        let pulling = self.world.engine.pull(image, &progress);
+        tokio::pin!(pulling);
+        loop {
+            tokio::select! {
+                biased;
+                pulled = &mut pulling => break pulled?,
+                () = self.stop.asked.cancelled() => return Err(Failure::Stopped),
+                Ok(()) = receiver.changed() => {
+                    let now = *receiver.borrow_and_update();
+                    self.tell(Fact::PullProgressed { received: now.received, expected: now.expected });
+                }
+            }
+        }
+        self.tell(Fact::Pulled { image: image.clone(), took_ms: millis(begun) });
+        Ok(())
+    }
+
+    pub(super) async fn create(&mut self, lane: usize) -> Result<(), Failure> {
+        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let recipe = Recipe {
+            like: replacement.like.id.clone(),
+            image: replacement.image.clone(),
+            name: replacement.candidate_name(&self.plan.run),
+            publish: replacement.publish,
+        };
+        let like = replacement.like.name.clone();
+        let container = self.world.engine.create(&recipe).await?;
+        self.created.insert(lane, container.clone());
+        self.journal.append(&Record::Created { lane, container }).await?;
+        // Until it is proved a new container that ends stays ended: its exit code is what tells why.
+        if let Some(new) = self.created.get(&lane) {
+            self.world.engine.set_restart(new, &RestartPolicy::never()).await?;
+        }
+        let servers = self.lane_of(lane).ids();
+        self.tell(Fact::Created { servers, container: recipe.name, like });
+        Ok(())
+    }
+
+    /// Stops the old container and puts it aside. Its restart policy is switched off, so that no restart
+    /// of the engine starts it beside its successor.
+    pub(super) async fn keep(&mut self, lane: usize) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let Some(old) = &replacement.old else { return Ok(()) };
+        let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
+        let engine = &self.world.engine;
+        engine.set_restart(&old.id, &RestartPolicy::never()).await?;
+        engine.stop(&old.id).await?;
+        engine.rename(&old.id, &as_name).await?;
+        let took_ms = millis(begun);
+        self.timing.engine_ms += took_ms;
+        self.tell(Fact::ContainerKept { container, as_name, took_ms });
+        Ok(())
+    }
+
+    pub(super) async fn start(&mut self, lane: usize) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let (Some(new), Some(replacement)) = (self.created.get(&lane), self.replacement(lane)) else {
+            return Ok(());
+        };
+        let name = replacement.name.clone();
+        self.world.engine.rename(new, &name).await?;
+        self.world.engine.start(new).await?;
+        let took_ms = millis(begun);
+        self.timing.engine_ms += took_ms;
+        self.tell(Fact::ContainerStarted { container: name, took_ms });
+        Ok(())
+    }
+
+    /// Waits until the container runs, is healthy where Docker checks it, and answers on every line. Fails
+    /// at once when it ends or is started again.
+    pub(super) async fn prove(&mut self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let limit = self.plan.policy.ready_timeout;
+        let stop = self.stop.now.clone();
+        let (mut last, mut booted_after) = (String::from("it was not asked"), 0);
+        let waited = until(ASK_EVERY, limit, &stop, async || {
+            self.hear_stop();
+            self.keep_out(lane).await;
+            let answer = self.ask(lane, container.as_ref()).await?;
+            if let Answer::NotReady(why) = &answer {
+                booted_after = millis(begun);
+                if *why != last {
+                    last.clone_from(why);
+                    let server = self.lane_of(lane).name().clone();
+                    self.tell(Fact::NotReadyYet { server, answer: why.clone() });
+                }
+            }
+            Ok::<_, Failure>(Some(answer).filter(Answer::is_ready))
+        });
+        match waited.await? {
+            Waited::Done(answer) => {
+                self.timing.boot_ms = booted_after;
+                let servers = self.lane_of(lane).ids();
+                self.tell(Fact::BecameReady {
+                    servers,
+                    answer: answer.detail().to_owned(),
+                    took_ms: millis(begun),
+                });
+                Ok(())
+            }
+            Waited::TimedOut => Err(Failure::NeverReady { limit, last_answer: last }),
+            Waited::Stopped => {
+                self.hear_stop();
+                Err(Failure::Stopped)
+            }
+        }
+    }
+
+    /// One look at a container, and one probe of each of its lines.
+    pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
+        if let Some(id) = container {
+            let pulse = self.world.engine.pulse(id).await?;
+            if !pulse.running {
+                return Err(Failure::Died { exit_code: pulse.exit_code, out_of_memory: pulse.out_of_memory });
+            }
+            match pulse.health {
+                Some((Health::Starting, _)) => {
+                    return Ok(Answer::NotReady("Docker's healthcheck is starting".to_owned()));
+                }
+                Some((Health::Unhealthy, output)) => {
+                    return Ok(Answer::NotReady(format!("Docker's healthcheck says unhealthy: {output}")));
+                }
+                Some((Health::Healthy, _)) | None => {}
+            }
+        }
+        let mut answer = Answer::NotReady("no server line to ask".to_owned());
+        for server in &self.lane_of(lane).servers {
+            answer = self.world.prober.probe(&server.probe).await;
+            if !answer.is_ready() {
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    pub(super) async fn remove(&mut self, lane: usize) -> Result<(), Failure> {
+        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let Some(old) = &replacement.old else { return Ok(()) };
+        let container = replacement.kept_name(&self.plan.run);
+        self.world.engine.remove(&old.id).await?;
+        self.tell(Fact::Removed { container });
+        Ok(())
+    }
+
+    /// Removes the new container, also where it was created and the answer that named it was lost.
+    pub(super) async fn discard(&mut self, lane: usize) -> Result<(), Failure> {
+        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let mut new = self.created.get(&lane).cloned();
+        if new.is_none() {
+            let candidate = replacement.candidate_name(&self.plan.run);
+            let all = self.world.engine.containers().await?;
+            new = all.into_iter().find(|container| container.name == candidate).map(|container| container.id);
+        }
+        if let Some(new) = new {
+            self.world.engine.remove(&new).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the old container its name back, and starts it if it ran before.
+    pub(super) async fn return_old(&mut self, lane: usize) -> Result<(), Failure> {
+        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let Some(old) = &replacement.old else { return Ok(()) };
+        let engine = &self.world.engine;
+        engine.rename(&old.id, &old.name).await?;
+        engine.set_restart(&old.id, &old.restart).await?;
+        if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
+            engine.start(&old.id).await?;
+        }
+        Ok(())
+    }
+}
