@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use failure::Failure;
+use recovery::TakenBack;
 
 use crate::event::{Event, Fact, Listener, Timing, VERSION};
 use crate::ids::{ContainerId, ServerId};
@@ -61,6 +62,8 @@ pub struct Deploy<'a, L, E, P, C, J> {
     journal: &'a mut J,
     stop: Stop,
     listener: &'a mut dyn Listener,
+    /// The process of `HAProxy` whose sessions are counted.
+    process: u32,
     created: BTreeMap<usize, ContainerId>,
     begun: BTreeMap<usize, Vec<Step>>,
     /// Sessions since `HAProxy` started, of the lane's servers, right before they were made ready.
@@ -69,6 +72,8 @@ pub struct Deploy<'a, L, E, P, C, J> {
     /// The timings of the lanes that ended well.
     timings: Vec<Timing>,
     left_rotation: Option<Instant>,
+    /// Servers that an undo has left in maint.
+    left_out: Vec<ServerId>,
     /// How often somebody was told that his wish to stop was heard.
     stops_told: usize,
 }
@@ -88,12 +93,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             journal,
             stop,
             listener,
+            process: plan.haproxy_pid,
             created: BTreeMap::new(),
             begun: BTreeMap::new(),
             sessions_before_ready: BTreeMap::new(),
             timing: Timing::default(),
             timings: Vec::new(),
             left_rotation: None,
+            left_out: Vec::new(),
             stops_told: 0,
         }
     }
@@ -130,7 +137,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
                 Ok(outcome)
             }
             Err(failure) => {
-                self.discard_from(0).await;
+                self.discard_candidates().await;
                 let stopped = failure == Failure::Stopped;
                 let outcome = if stopped {
                     self.cancelled(0)
@@ -156,7 +163,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             self.give_up(reached).await
         } else {
             let reason = format!("run {} was not finished", self.plan.run);
-            self.roll_back(&(0..lanes).rev().collect::<Vec<_>>(), reason, Vec::new()).await
+            let lanes: Vec<_> = (0..lanes).rev().map(|lane| (lane, Care::Serving)).collect();
+            self.roll_back(&lanes, reason).await
         };
         self.close(&outcome, started).await;
         outcome
@@ -189,27 +197,30 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             if failure == Failure::Stopped && untouched {
                 return Ok(self.give_up(index).await);
             }
-            let servers = plan.lanes[index].ids();
-            self.tell(Fact::UndoStarted { servers: servers.clone() });
-            if let Err(error) = self.undo_lane(index, Care::Failed).await {
-                return Ok(self.stuck(failure.to_string(), &[(index, error)]).await);
-            }
-            self.tell(Fact::Undone { servers });
+            let care = failure.care();
             if failure == Failure::Stopped {
-                return Ok(self.give_up(index).await);
+                return Ok(match self.take_lane_back(index, care).await {
+                    Ok(TakenBack::Undone) => self.give_up(index).await,
+                    Ok(TakenBack::Serves(_)) => self.give_up(index + 1).await,
+                    Err(error) => self.stuck(failure.to_string(), index, &error).await,
+                });
             }
             // After a reload nobody can say what the old process still holds of the servers that serve.
             let keep =
                 plan.policy.on_failure == OnFailure::Stop || matches!(failure, Failure::Reloaded { .. });
-            let replaced: Vec<usize> = (0..index).rev().collect();
+            let mut lanes = vec![(index, care)];
             if !keep {
-                return Ok(self.roll_back(&replaced, failure.to_string(), vec![index]).await);
+                lanes.extend((0..index).rev().map(|lane| (lane, Care::Serving)));
+                return Ok(self.roll_back(&lanes, failure.to_string()).await);
             }
-            self.discard_from(index + 1).await;
-            self.remove_old(0..index).await;
-            return Ok(self.rolled_back(failure.to_string(), &[index], &replaced));
+            let replaced: Vec<usize> = (0..index).collect();
+            let outcome = self.roll_back(&lanes, failure.to_string()).await;
+            let Outcome::RolledBack { reason, kept, left_out } = outcome else { return Ok(outcome) };
+            self.remove_old(&replaced).await;
+            let kept = replaced.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
+            return Ok(Outcome::RolledBack { reason, kept, left_out });
         }
-        self.remove_old(0..plan.lanes.len()).await;
+        self.remove_old(&(0..plan.lanes.len()).collect::<Vec<_>>()).await;
         let replaced = plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
         Ok(Outcome::Deployed { replaced, put_back: plan.lanes.len() - replaced })
     }
@@ -248,7 +259,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         let at = self.world.clock.now();
         self.journal.append(&Record::Begun { at, lane, step }).await?;
         self.begun.entry(lane).or_default().push(step);
-        self.effect(lane, step).await?;
+        match step {
+            // By now everything serves; a hiccup must not leave a container behind for ever.
+            Step::Remove => self.insist_on(lane, step).await?,
+            _ => self.effect(lane, step).await?,
+        }
         let at = self.world.clock.now();
         self.journal.append(&Record::Done { at, lane, step }).await?;
         Ok(())
@@ -256,7 +271,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
 
     /// Whether the lane's new container serves.
     fn is_through(&self, lane: usize) -> bool {
-        self.begun.get(&lane).is_some_and(|begun| begun.contains(&Step::Confirm))
+        self.has_begun(lane, Step::Confirm)
+    }
+
+    fn has_begun(&self, lane: usize, step: Step) -> bool {
+        self.begun.get(&lane).is_some_and(|begun| begun.contains(&step))
     }
 
     fn traffic_touched(&self, lane: usize) -> bool {
@@ -266,8 +285,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
 
     /// Ends at a safe point, before lane `next`: what is replaced stays, the rest stays as it was.
     async fn give_up(&mut self, next: usize) -> Outcome {
-        self.discard_from(next).await;
-        self.remove_old(0..next).await;
+        self.discard_candidates().await;
+        self.remove_old(&(0..next).collect::<Vec<_>>()).await;
         self.cancelled(next)
     }
 
@@ -279,8 +298,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
 
     /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
     /// is only disk space.
-    async fn remove_old(&mut self, lanes: std::ops::Range<usize>) {
-        for lane in lanes.filter(|lane| self.plan.lanes[*lane].steps.contains(&Step::Remove)) {
+    async fn remove_old(&mut self, lanes: &[usize]) {
+        for &lane in lanes.iter().filter(|lane| self.plan.lanes[**lane].steps.contains(&Step::Remove)) {
             if let Err(error) = self.step(lane, Step::Remove).await {
                 self.tell(Fact::Warned { message: format!("the old container was not removed: {error}") });
             }

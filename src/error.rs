@@ -163,6 +163,7 @@ impl Error {
                 | Failure::FellSilent { .. }
                 | Failure::NotUp { .. } => Exit::Unreachable,
                 Failure::Journal(_) => Exit::Configuration,
+                Failure::Drifted { .. } => Exit::Drifted,
                 Failure::Stopped => Exit::Cancelled,
             },
             Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } => Exit::Busy,

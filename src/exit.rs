@@ -22,6 +22,8 @@ pub enum Exit {
     Unreachable = 5,
     /// Another run holds the backend, or one was not finished.
     Busy = 6,
+    /// What was planned for is not there any more.
+    Drifted = 7,
     /// It failed, and was rolled back.
     RolledBack = 10,
     /// A person is needed.
@@ -45,6 +47,7 @@ impl Exit {
         ),
         (Self::Unreachable, "HAProxy's socket, the engine or the registry cannot be reached, or refuses"),
         (Self::Busy, "another run holds the backend, or one was not finished"),
+        (Self::Drifted, "what was planned for is not there any more; plan again"),
         (Self::RolledBack, "failed, and rolled back"),
         (Self::Stuck, "stuck: a person is needed; what is true and what to do was printed"),
         (Self::Cancelled, "cancelled at a safe point"),

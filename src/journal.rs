@@ -115,6 +115,9 @@ impl Run {
 
     fn open(record: Record) -> Result<Self, String> {
         match record {
+            Record::Opened { plan, .. } if plan.lanes.iter().any(|lane| lane.servers.is_empty()) => {
+                Err("has a lane without a server".to_owned())
+            }
             Record::Opened { version: VERSION, pid, plan } => {
                 Ok(Self { plan: *plan, pid, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: None })
             }

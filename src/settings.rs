@@ -66,16 +66,26 @@ enum OneOrMany {
 #[serde(try_from = "String")]
 pub struct Span(pub Duration);
 
+impl Span {
+    /// Nobody waits longer than a year, and the clocks' arithmetic need not.
+    fn bounded(length: Duration) -> Result<Self, String> {
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        if length > YEAR { Err("a length of time is a year at most".to_owned()) } else { Ok(Self(length)) }
+    }
+}
+
 impl std::str::FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Ok(seconds) = text.parse() {
-            return Ok(Self(Duration::from_secs(seconds)));
+            return Self::bounded(Duration::from_secs(seconds));
         }
         let parsed: Result<jiff::SignedDuration, _> = text.parse();
         let length = parsed.ok().and_then(|length| Duration::try_from(length).ok());
-        length.map(Self).ok_or_else(|| format!("`{text}` is no length of time; write 90s, 5m or 1m 30s"))
+        let length =
+            length.ok_or_else(|| format!("`{text}` is no length of time; write 90s, 5m or 1m 30s"))?;
+        Self::bounded(length)
     }
 }
 
@@ -222,5 +232,6 @@ mod tests {
             assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
         }
         assert!("-5s".parse::<Span>().is_err());
+        assert!("18446744073709551615".parse::<Span>().is_err());
     }
 }

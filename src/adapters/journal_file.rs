@@ -1,7 +1,8 @@
 //! The state directory: a directory a backend, with a lock and a journal file a run.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::ids::RunId;
@@ -134,8 +135,12 @@ impl BackendDir {
     pub fn create(&self, run: &RunId) -> Result<JournalFile, JournalError> {
         create_dirs(&self.path)?;
         let path = self.path.join(format!("{run}.jsonl"));
-        let file =
-            OpenOptions::new().create_new(true).append(true).open(&path).map_err(failed(&path, "created"))?;
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed(&path, "created"))?;
         // The name must survive a crash as the records do.
         sync_dir(&self.path)?;
         Ok(JournalFile { path, file })
@@ -155,7 +160,9 @@ impl StoredRun {
 }
 
 fn create_dirs(path: &Path) -> Result<(), JournalError> {
-    std::fs::create_dir_all(path).map_err(failed(path, "created"))?;
+    // Probes are part of a plan, and a probe's header may hold a token.
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(failed(path, "created"))?;
     path.parent().map_or(Ok(()), sync_dir)
 }
 
@@ -184,7 +191,13 @@ impl Journal for JournalFile {
         let mut line = serde_json::to_vec(record)
             .map_err(|error| failed(&self.path, "written")(std::io::Error::other(error)))?;
         line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(failed(&self.path, "written"))
+        let before = self.file.metadata().map_err(failed(&self.path, "read"))?.len();
+        let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
+        if written.is_err() {
+            // Half a record, from a full disk, would swallow the next one. If this fails too, reading says so.
+            let _unmendable = self.file.set_len(before);
+        }
+        written.map_err(failed(&self.path, "written"))
     }
 }
 

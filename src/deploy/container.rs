@@ -11,7 +11,10 @@ use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::journal::Record;
 use crate::observation::{Answer, ContainerState, Health, RestartPolicy};
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock};
+use crate::plan::Step;
+use crate::ports::{
+    ContainerEngine, EngineError, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock,
+};
 
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
@@ -179,7 +182,31 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             new = all.into_iter().find(|container| container.name == candidate).map(|container| container.id);
         }
         if let Some(new) = new {
+            if self.has_begun(lane, Step::Ready) {
+                // It has served: what it still does it may end.
+                self.world.engine.stop(&new).await?;
+            }
             self.world.engine.remove(&new).await?;
+        }
+        Ok(())
+    }
+
+    /// That the container to be replaced is still the one that the plan was made for.
+    pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
+        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(()) };
+        match self.world.engine.pulse(&old.id).await {
+            Err(EngineError::Refused { .. }) => {
+                let server = self.lane_of(lane).name().clone();
+                Err(Failure::Drifted { server, container: old.name.clone() })
+            }
+            answer => Ok(answer.map(|_| ())?),
+        }
+    }
+
+    /// Gives a new container the restart policy that its predecessor had: it is trusted from now on.
+    pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), Failure> {
+        if let (Some(new), Some(replacement)) = (self.created.get(&lane), self.replacement(lane)) {
+            self.world.engine.set_restart(new, &replacement.like.restart).await?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::ids::ServerId;
 use crate::observation::AdminState;
 use crate::plan::refusal::Refusal;
+use crate::plan::undo::Care;
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
 
 /// Why a step failed. The container's log is gathered beside it, by whoever reports it.
@@ -88,7 +89,46 @@ pub enum Failure {
         /// `HAProxy`'s word for it.
         status: String,
     },
+    /// The container that was to be replaced is not there any more.
+    #[error("the container {container} behind {server} was removed or replaced meanwhile; plan again")]
+    Drifted {
+        /// The lane's first server.
+        server: ServerId,
+        /// The container's name when the plan was made.
+        container: String,
+    },
     /// Somebody asked the run to stop.
     #[error("asked to stop")]
     Stopped,
+}
+
+impl Failure {
+    /// What the failure says of the new container, and so how carefully it is taken away.
+    pub(super) fn care(&self) -> Care {
+        match self {
+            Self::Died { .. } | Self::NeverReady { .. } | Self::FellSilent { .. } | Self::NotUp { .. } => {
+                Care::Failed
+            }
+            Self::LoadBalancer(_)
+            | Self::Engine(_)
+            | Self::Journal(_)
+            | Self::Refused(_)
+            | Self::DrainTimedOut { .. }
+            | Self::Reloaded { .. }
+            | Self::Vanished { .. }
+            | Self::TakenOver { .. }
+            | Self::Drifted { .. }
+            | Self::Stopped => Care::Serving,
+        }
+    }
+
+    /// Whether nobody answered at all.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Self::Engine(EngineError::Unreachable { .. } | EngineError::TimedOut { .. }))
+    }
+
+    /// Whether the same thing may succeed in a moment: an engine or a load balancer that is being restarted.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::LoadBalancer(_) | Self::Engine(_))
+    }
 }

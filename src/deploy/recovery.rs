@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use super::wait::{Waited, until};
+use super::wait::insist;
 use super::{Deploy, Failure};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::journal::Record;
-use crate::observation::AdminState;
-use crate::outcome::{Outcome, Stranded};
-use crate::plan::undo::{Care, undo};
-use crate::plan::{LaneServer, Step};
+use crate::outcome::{Outcome, Stranded, list};
+use crate::plan::Step;
+use crate::plan::undo::{Care, is_replaced, undo};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being
@@ -20,104 +17,123 @@ use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 const TRY_EVERY: Duration = Duration::from_millis(500);
 const TRY_FOR: Duration = Duration::from_secs(30);
 
+/// What became of a lane that was to be taken back.
+pub(super) enum TakenBack {
+    /// It is as it was.
+    Undone,
+    /// It could not be taken away without loss, for this reason, and serves on with the new container.
+    Serves(Failure),
+}
+
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
-    /// Takes a lane back as far as it was begun. Nobody's wish to stop interrupts it.
-    pub(super) async fn undo_lane(&mut self, lane: usize, care: Care) -> Result<(), Failure> {
-        let Some(begun) = self.begun.get(&lane).cloned() else { return Ok(()) };
+    /// Takes these lanes back, in this order, each as carefully as said, and removes what was only created. Ends
+    /// with the first that can neither be taken back nor serve on.
+    pub(super) async fn roll_back(&mut self, lanes: &[(usize, Care)], reason: String) -> Outcome {
+        let mut kept = Vec::new();
+        for &(lane, care) in lanes {
+            match self.take_lane_back(lane, care).await {
+                Ok(TakenBack::Undone) => {}
+                Ok(TakenBack::Serves(_)) => kept.push(lane),
+                Err(failure) => return self.stuck(reason, lane, &failure).await,
+            }
+        }
+        self.discard_candidates().await;
+        self.remove_old(&kept).await;
+        self.rolled_back(reason, &kept)
+    }
+
+    pub(super) fn rolled_back(&mut self, reason: String, kept: &[usize]) -> Outcome {
+        let kept = kept.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
+        Outcome::RolledBack { reason, kept, left_out: std::mem::take(&mut self.left_out) }
+    }
+
+    /// Takes a lane back as far as it was begun, and says so.
+    pub(super) async fn take_lane_back(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
+        let servers = self.plan.lanes[lane].ids();
+        let touched = self.traffic_touched(lane);
+        if touched {
+            self.tell(Fact::UndoStarted { servers: servers.clone() });
+        }
+        let taken = self.undo_lane(lane, care).await?;
+        match &taken {
+            TakenBack::Undone if touched => self.tell(Fact::Undone { servers }),
+            TakenBack::Undone => {}
+            TakenBack::Serves(why) => {
+                let message = format!("{} serves on with the container it has: {why}", list(&servers));
+                self.tell(Fact::Warned { message });
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Nobody's wish to stop interrupts an undo.
+    async fn undo_lane(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
+        let Some(begun) = self.begun.get(&lane).cloned() else { return Ok(TakenBack::Undone) };
         let stop = std::mem::take(&mut self.stop);
-        let undone = self.undo_steps(lane, &begun, care).await;
+        let taken = self.undo_steps(lane, &begun, care).await;
         self.stop = stop;
-        undone?;
-        self.begun.remove(&lane);
-        let at = self.world.clock.now();
-        if let Err(error) = self.journal.append(&Record::Undone { at, lane }).await {
-            // The world is as it was; that the journal does not say so must not stop what is left to undo.
-            self.tell(Fact::Warned { message: error.to_string() });
+        self.process = self.plan.haproxy_pid;
+        let taken = taken?;
+        if matches!(taken, TakenBack::Undone) {
+            self.begun.remove(&lane);
+            let at = self.world.clock.now();
+            if let Err(error) = self.journal.append(&Record::Undone { at, lane }).await {
+                // The world is as it was; that the journal does not say so must not stop what is left to undo.
+                self.tell(Fact::Warned { message: error.to_string() });
+            }
         }
-        Ok(())
+        Ok(taken)
     }
 
-    async fn undo_steps(&mut self, lane: usize, begun: &[Step], care: Care) -> Result<(), Failure> {
+    async fn undo_steps(&mut self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
+        if is_replaced(begun)
+            && let Err(failure) =
+                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await
+        {
+            return self.serve_on(lane, failure).await;
+        }
+        if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
+            // What an earlier process still holds of a container that has failed is lost either way.
+            self.process = seen.pid;
+        }
         for step in undo(&self.plan.lanes[lane], begun, care) {
-            match (step, care) {
-                (Step::AwaitIdle, Care::Failed) => match self.effect(lane, step).await {
-                    Err(Failure::DrainTimedOut { .. } | Failure::Reloaded { .. }) => {}
-                    result => result?,
-                },
-                // It serves: where it cannot be taken away without loss, it goes on serving.
-                (Step::Verify | Step::AwaitIdle | Step::Settle, Care::Serving) => {
-                    if let Err(failure) = self.effect(lane, step).await {
-                        self.insist(lane, Step::Ready).await?;
-                        return Err(failure);
-                    }
+            match (self.insist_on(lane, step).await, step, care) {
+                (Ok(()), _, _) => {}
+                (
+                    Err(Failure::DrainTimedOut { .. } | Failure::Reloaded { .. }),
+                    Step::AwaitIdle,
+                    Care::Failed,
+                ) => {}
+                (Err(failure), Step::Verify | Step::AwaitIdle | Step::Settle, Care::Serving) => {
+                    return self.serve_on(lane, failure).await;
                 }
-                (Step::ProveOld, _) => self.effect(lane, step).await?,
-                _ => self.insist(lane, step).await?,
+                (Err(failure), _, _) => return Err(failure),
             }
         }
-        Ok(())
+        Ok(TakenBack::Undone)
     }
 
-    /// Tries a step again and again for a while.
-    async fn insist(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        let mut last = Failure::Stopped;
-        let never = CancellationToken::new();
-        let waited = until(TRY_EVERY, TRY_FOR, &never, async || match self.effect(lane, step).await {
-            Ok(()) => Ok::<_, Failure>(Some(())),
-            Err(failure) => {
-                last = failure;
-                Ok(None)
+    /// Leaves a lane in service that cannot be taken away without loss, if anybody is there to serve.
+    async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
+        if !self.ask(lane, None).await?.is_ready() {
+            return Err(failure);
+        }
+        self.insist_on(lane, Step::Ready).await?;
+        self.restore_restart(lane).await?;
+        Ok(TakenBack::Serves(failure))
+    }
+
+    /// Tries a step again for a while, where it failed for a reason that may pass.
+    pub(super) async fn insist_on(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || self.effect(lane, step).await).await
+    }
+
+    /// Removes every container that was only created: those of lanes that have not touched traffic.
+    pub(super) async fn discard_candidates(&mut self) {
+        for lane in 0..self.plan.lanes.len() {
+            if self.traffic_touched(lane) {
+                continue;
             }
-        });
-        match waited.await? {
-            Waited::Done(()) => Ok(()),
-            Waited::TimedOut | Waited::Stopped => Err(last),
-        }
-    }
-
-    /// Takes these lanes back, in this order. `failed` are lanes that are taken back already.
-    pub(super) async fn roll_back(&mut self, lanes: &[usize], reason: String, failed: Vec<usize>) -> Outcome {
-        let mut stranded = Vec::new();
-        let mut undone = failed;
-        for &lane in lanes {
-            let touched = self.traffic_touched(lane);
-            let servers = self.plan.lanes[lane].ids();
-            if touched {
-                self.tell(Fact::UndoStarted { servers: servers.clone() });
-            }
-            match self.undo_lane(lane, Care::Serving).await {
-                Ok(()) if touched => {
-                    undone.push(lane);
-                    self.tell(Fact::Undone { servers });
-                }
-                Ok(()) => {}
-                Err(error) => stranded.push((lane, error)),
-            }
-        }
-        let after = undone.iter().max().map_or(0, |last| last + 1);
-        self.discard_from(after).await;
-        if stranded.is_empty() {
-            self.rolled_back(reason, &undone, &[])
-        } else {
-            self.stuck(reason, &stranded).await
-        }
-    }
-
-    pub(super) fn rolled_back(&self, reason: String, undone: &[usize], kept: &[usize]) -> Outcome {
-        let lanes =
-            |indices: &'_ [usize]| indices.iter().map(|index| &self.plan.lanes[*index]).collect::<Vec<_>>();
-        let kept = lanes(kept).into_iter().flat_map(crate::plan::Lane::ids).collect();
-        let mut left_out = Vec::new();
-        for lane in lanes(undone) {
-            let in_maint = |server: &&LaneServer| lane.state_after_undo(server) == AdminState::Maint;
-            left_out.extend(lane.servers.iter().filter(in_maint).map(|server| server.id.clone()));
-        }
-        Outcome::RolledBack { reason, kept, left_out }
-    }
-
-    /// Removes the candidates of the lanes that were never reached.
-    pub(super) async fn discard_from(&mut self, first: usize) {
-        for lane in first..self.plan.lanes.len() {
             if let Err(error) = self.undo_lane(lane, Care::Failed).await {
                 self.tell(Fact::Warned {
                     message: format!("a container that was only created is left: {error}"),
@@ -134,44 +150,40 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         self.world.engine.log_tail(new, LINES).await.unwrap_or_default()
     }
 
-    /// What is true of the servers of lanes that could not be taken back, and what to do.
-    pub(super) async fn stuck(&mut self, reason: String, lanes: &[(usize, Failure)]) -> Outcome {
-        let seen = self.world.load_balancer.look(&self.plan.backends()).await.ok();
-        let mut servers = Vec::new();
-        for (index, failure) in lanes {
-            let commands = self.commands(*index);
-            for server in self.plan.lanes[*index].ids() {
-                let state = seen.as_ref().and_then(|seen| seen.server(&server));
-                let status = state.map_or("HAProxy does not say".to_owned(), |state| {
-                    format!("HAProxy has it in {}", state.status)
-                });
-                servers.push(Stranded {
-                    truth: format!("{status}; {failure}"),
-                    server,
-                    commands: commands.clone(),
-                });
-            }
-        }
-        Outcome::Stuck { reason, servers }
+    /// What is true of the servers of a lane that could not be taken back, and what to do.
+    pub(super) async fn stuck(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
+        self.discard_candidates().await;
+        let seen = self.look_anew(lane).await.ok();
+        let commands = self.commands(lane);
+        let stranded = |server: ServerId| {
+            let state = seen.as_ref().and_then(|seen| seen.server(&server));
+            let status = state.map_or("HAProxy does not say".to_owned(), |state| {
+                format!("HAProxy has it in {}", state.status)
+            });
+            Stranded { truth: format!("{status}; {failure}"), server, commands: commands.clone() }
+        };
+        Outcome::Stuck { reason, servers: self.plan.lanes[lane].ids().into_iter().map(stranded).collect() }
     }
 
     /// The commands that bring a lane's old container back, for a person. Each may be repeated, and one
     /// whose work is done already says so and harms nothing.
     fn commands(&self, lane: usize) -> Vec<String> {
-        let mut commands = Vec::new();
-        if let Some(replacement) = self.replacement(lane) {
-            if let Some(new) = self.created.get(&lane) {
-                commands.push(format!("docker rm -f {}", new.short()));
-            }
-            if let Some(old) = &replacement.old {
-                commands.push(format!("docker rename {} {}", old.id.short(), old.name));
-                let policy = if old.restart.name.is_empty() { "no" } else { &old.restart.name };
-                commands.push(format!("docker update --restart {policy} {}", old.id.short()));
-                commands.push(format!("docker start {}", old.id.short()));
-            }
+        let servers = self.plan.lanes[lane].ids();
+        let each = |what: &str| {
+            servers.iter().map(|server| format!("drainswap {what} {server}")).collect::<Vec<_>>()
+        };
+        let Some(replacement) = self.replacement(lane) else { return each("ready") };
+        let mut commands = each("maint --floor 0");
+        if let Some(new) = self.created.get(&lane) {
+            commands.push(format!("docker rm -f {}", new.short()));
         }
-        let ready = |server: &ServerId| format!("drainswap ready {server}");
-        commands.extend(self.plan.lanes[lane].ids().iter().map(ready));
+        if let Some(old) = &replacement.old {
+            commands.push(format!("docker rename {} {}", old.id.short(), old.name));
+            let policy = if old.restart.name.is_empty() { "no" } else { &old.restart.name };
+            commands.push(format!("docker update --restart {policy} {}", old.id.short()));
+            commands.push(format!("docker start {}", old.id.short()));
+        }
+        commands.extend(each("ready"));
         commands
     }
 }

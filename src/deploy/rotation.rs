@@ -1,6 +1,6 @@
 //! What a lane does to traffic: takes its servers out of rotation, and puts them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::refusal::Refusal;
-use crate::plan::{LaneServer, OnDrainTimeout, floor};
+use crate::plan::{LaneServer, OnDrainTimeout, Step, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
@@ -28,13 +28,17 @@ const WATCH: Duration = Duration::from_secs(1);
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
     /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
     pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
+        self.old_is_there(lane).await?;
         let out = self.lane_of(lane).id_set();
         let seen = self.look(lane).await?;
+        let floor = self.plan.policy.floor;
         let mut carriers = Vec::new();
         for balance in self.plan.balances.iter().filter(|b| b.servers.iter().any(|(id, _)| out.contains(id)))
         {
-            let forecast = floor::check_fresh(balance, &seen, &out, self.plan.policy.floor)?;
-            for share in forecast.shares {
+            let forecast = floor::check_fresh(balance, &seen, &out, floor)?;
+            let moves = forecast != balance.forecast(&seen, &BTreeSet::new());
+            // Without a floor nobody needs to carry anything.
+            for share in forecast.shares.into_iter().filter(|_| moves && floor > 0) {
                 let Some(probe) = self.plan.probe(&share.server) else { continue };
                 if let Answer::NotReady(answer) = self.world.prober.probe(probe).await {
                     let server = self.lane_of(lane).name().clone();
@@ -230,9 +234,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                 if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
                     return Err(Failure::FellSilent { answer });
                 }
-                if let (Some(new), Some(replacement)) = (&container, self.replacement(lane)) {
-                    self.world.engine.set_restart(new, &replacement.like.restart).await?;
-                }
+                self.restore_restart(lane).await?;
                 self.tell(Fact::Confirmed { servers: self.lane_of(lane).ids(), first_request });
                 Ok(())
             }
@@ -248,16 +250,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         }
     }
 
+    /// Gives each server the state that it had, where that is safe.
     pub(super) async fn put_back(&mut self, lane: usize) -> Result<(), Failure> {
-        let lane = self.lane_of(lane);
-        for server in &lane.servers {
-            self.world.load_balancer.set_admin_state(&server.id, lane.state_after_undo(server)).await?;
+        let plan = self.plan;
+        for server in &plan.lanes[lane].servers {
+            let safe = plan.lanes[lane].state_after_undo(server);
+            let state = if self.has_begun(lane, Step::Maint) { safe } else { server.was };
+            self.world.load_balancer.set_admin_state(&server.id, state).await?;
+            if state == AdminState::Maint && !self.left_out.contains(&server.id) {
+                self.left_out.push(server.id.clone());
+            }
         }
         Ok(())
     }
 
     /// A look at the lane's backends, whatever process answers.
-    async fn look_anew(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
+    pub(super) async fn look_anew(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
         Ok(self.world.load_balancer.look(&self.lane_of(lane).backends()).await?)
     }
 
@@ -265,7 +273,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// process before it still holds is counted by nobody.
     async fn look(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
         let seen = self.look_anew(lane).await?;
-        let was = self.plan.haproxy_pid;
+        let was = self.process;
         if seen.pid == was { Ok(seen) } else { Err(Failure::Reloaded { was, is: seen.pid }) }
     }
 }

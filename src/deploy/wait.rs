@@ -44,6 +44,25 @@ pub async fn until<T, E>(
     }
 }
 
+/// Tries every `every` until a try succeeds, fails for good, or `limit` has passed since the first. A try under way
+/// is never cut: its effect must be known.
+pub async fn insist<T, E>(
+    every: Duration,
+    limit: Duration,
+    may_pass: impl Fn(&E) -> bool,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match attempt().await {
+            Err(error) if may_pass(&error) && Instant::now() < deadline => {}
+            result => return result,
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is the place that waits")]
+        sleep(every).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +88,25 @@ mod tests {
         let start = Instant::now();
         let hang = async || std::future::pending::<Result<Option<()>, ()>>().await;
         assert_eq!(until(TICK, LIMIT, &CancellationToken::new(), hang).await, Ok(Waited::TimedOut));
+        assert_eq!(start.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+        let mut tries = 0;
+        let result = insist(
+            TICK,
+            LIMIT,
+            |error| *error == "busy",
+            async || {
+                tries += 1;
+                if tries < 3 { Err("busy") } else { Err("gone") }
+            },
+        );
+        assert_eq!((result.await, tries), (Err::<(), _>("gone"), 3));
+        let start = Instant::now();
+        let busy = async || Err::<(), _>("busy");
+        assert_eq!(insist(TICK, LIMIT, |_| true, busy).await, Err("busy"));
         assert_eq!(start.elapsed(), LIMIT);
     }
 

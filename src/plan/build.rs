@@ -88,7 +88,7 @@ impl Draft<'_> {
         self.servers.iter().any(|server| server.is_usable() && server.answers())
     }
 
-    fn steps(&self, floor: usize) -> Vec<Step> {
+    fn steps(&self) -> Vec<Step> {
         use Step::{
             AwaitIdle, Confirm, Create, Drain, Keep, Maint, Prove, Ready, Remove, Settle, Start, Verify,
         };
@@ -99,9 +99,6 @@ impl Draft<'_> {
             Some(old) if !runs(old) => vec![Create, Maint, Keep, Start, Prove, Ready, Confirm, Remove],
             Some(_) if !in_rotation => {
                 vec![Create, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm, Remove]
-            }
-            Some(_) if floor == 0 => {
-                vec![Create, Drain, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm, Remove]
             }
             Some(_) => {
                 vec![
@@ -291,7 +288,7 @@ impl<'a> Simulation<'a> {
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
             role: draft.role(),
-            steps: draft.steps(self.floor),
+            steps: draft.steps(),
             cause: draft.cause,
             replacement: draft.replacement,
             forecasts,

@@ -79,6 +79,7 @@ impl Plan {
         match step {
             Step::Create | Step::Discard | Step::Return | Step::ProveOld => name,
             Step::Drain | Step::Maint | Step::Ready | Step::PutBack => list(&lane.ids()),
+            Step::Verify if policy.floor == 0 => format!("the old {name} is still there"),
             Step::Verify => {
                 let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
                 format!("at least {} {serve} without it, and who carries the traffic answers", policy.floor)

@@ -18,7 +18,7 @@ pub enum Care {
 #[must_use]
 pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
     let has = |step| begun.contains(&step);
-    let replaced = has(Step::Keep) || has(Step::Start);
+    let replaced = is_replaced(begun);
     let mut steps = Vec::new();
     if replaced {
         if has(Step::Ready) {
@@ -48,6 +48,12 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// Whether the old container was touched, or the new one started.
+#[must_use]
+pub fn is_replaced(begun: &[Step]) -> bool {
+    begun.contains(&Step::Keep) || begun.contains(&Step::Start)
 }
 
 impl Lane {

@@ -254,6 +254,7 @@ fn without_a_floor_nobody_need_serve() {
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  nobody serves mobile
+      verify     the old mobile-app1 is still there
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
