@@ -23,6 +23,8 @@ pub async fn run(cli: Cli) -> ExitCode {
         Ok(exit) => exit.into(),
         // Whoever read our output has read enough.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done.into(),
+        // The run has told its own end.
+        Err(error @ Error::Untouched(_)) => error.exit().into(),
         Err(error) => {
             let exit = error.exit();
             if output == Output::Json {

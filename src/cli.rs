@@ -56,11 +56,11 @@ pub struct Globals {
     #[arg(short, long, global = true, value_enum, default_value_t, env = "DRAINSWAP_OUTPUT")]
     pub output: Output,
     /// Say only what went wrong
-    #[arg(short, long, global = true, env = "DRAINSWAP_QUIET")]
+    #[arg(short, long, global = true, env = "DRAINSWAP_QUIET", value_parser = clap::builder::FalseyValueParser::new())]
     pub quiet: bool,
-    /// Say more of what is done; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    /// Say also what HAProxy and the engine are asked
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
 }
 
 /// The form of the result.

@@ -157,8 +157,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         self.created.clone_from(&unfinished.created);
         self.begun.clone_from(&unfinished.begun);
         let lanes = self.plan.lanes.len();
-        let removing = self.begun.values().flatten().any(|step| *step == Step::Remove);
-        let outcome = if removing {
+        let outcome = if unfinished.was_removing() {
             let reached = (0..lanes).find(|lane| !self.is_through(*lane)).unwrap_or(lanes);
             self.give_up(reached).await
         } else {
@@ -259,10 +258,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         let at = self.world.clock.now();
         self.journal.append(&Record::Begun { at, lane, step }).await?;
         self.begun.entry(lane).or_default().push(step);
-        match step {
+        if step == Step::Remove {
             // By now everything serves; a hiccup must not leave a container behind for ever.
-            Step::Remove => self.insist_on(lane, step).await?,
-            _ => self.effect(lane, step).await?,
+            self.insist_on(lane, step).await?;
+        } else {
+            self.effect(lane, step).await?;
         }
         let at = self.world.clock.now();
         self.journal.append(&Record::Done { at, lane, step }).await?;

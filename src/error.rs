@@ -100,12 +100,18 @@ pub enum Error {
         path: String,
     },
     /// There is nothing to go back to.
-    #[error("there is nothing to roll back on backend {backend}: {reason}")]
+    #[error(
+        "there is nothing to roll back on backend {backend}: its journal has no deploy that could be taken back"
+    )]
     NothingToRollBack {
         /// The backend.
         backend: String,
-        /// Why.
-        reason: String,
+    },
+    /// Somebody else, or a reload, ended a single move.
+    #[error("{server} is ready again: somebody put it back, or HAProxy was reloaded")]
+    MoveUndone {
+        /// The server.
+        server: ServerId,
     },
     /// A single move did not come to its end in time.
     #[error("{server} {what} within {} s (--drain-timeout). It stays in {state}", .seconds)]
@@ -167,7 +173,7 @@ impl Error {
                 Failure::Stopped => Exit::Cancelled,
             },
             Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } => Exit::Busy,
-            Self::MoveTimedOut { .. } => Exit::Stuck,
+            Self::MoveTimedOut { .. } | Self::MoveUndone { .. } => Exit::Stuck,
             Self::MoveStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Prober(_) => Exit::Bug,
         }

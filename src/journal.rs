@@ -113,6 +113,12 @@ impl Run {
         Ok(run)
     }
 
+    /// Whether it was removing old containers: then it had succeeded with what it had reached.
+    #[must_use]
+    pub fn was_removing(&self) -> bool {
+        self.begun.values().flatten().any(|step| *step == Step::Remove)
+    }
+
     fn open(record: Record) -> Result<Self, String> {
         match record {
             Record::Opened { plan, .. } if plan.lanes.iter().any(|lane| lane.servers.is_empty()) => {

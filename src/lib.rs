@@ -25,6 +25,7 @@ pub mod deploy;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod history;
 pub mod ids;
 pub mod image;
 pub mod journal;

@@ -7,11 +7,8 @@ use drainswap::cli::Cli;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = match cli.globals.verbose {
-        0 => "off",
-        1 => "drainswap=info",
-        _ => "drainswap=trace",
-    };
+    // Not bollard's own log: it prints whole requests, and with them what containers have in their environment.
+    let level = if cli.globals.verbose { "drainswap=debug" } else { "drainswap=error" };
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(drainswap::app::run(cli)),

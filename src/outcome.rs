@@ -60,6 +60,19 @@ pub struct Stranded {
     pub commands: Vec<String>,
 }
 
+impl Outcome {
+    /// Whether any server was left with a new container.
+    #[must_use]
+    pub fn left_new(&self) -> bool {
+        match self {
+            Self::Deployed { replaced, .. } => *replaced > 0,
+            Self::RolledBack { kept, .. } => !kept.is_empty(),
+            Self::Cancelled { replaced, .. } => !replaced.is_empty(),
+            Self::Unchanged | Self::Refused { .. } | Self::Stuck { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

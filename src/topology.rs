@@ -30,8 +30,10 @@ pub struct Backend {
     pub name: String,
     /// `option allbackups`: without a usable primary all backups share the traffic.
     pub all_backups: bool,
-    /// Whether a cookie or a stick table ties clients to a server: those still come in drain.
+    /// Whether a cookie, a stick table or a use-server rule ties clients to a server: those still come in drain.
     pub persistent: bool,
+    /// What its configuration does to clients when a server is taken out or put back, for a person to know.
+    pub traps: Vec<String>,
     /// Its servers, in the configuration's order.
     pub servers: Vec<Server>,
 }
@@ -95,6 +97,11 @@ impl Server {
         self.answer.as_ref().is_some_and(Answer::is_ready)
     }
 
+    /// Where `HAProxy` sends its traffic, if that is an address.
+    fn address(&self) -> Option<std::net::SocketAddr> {
+        self.state.as_ref().and_then(|state| state.address)
+    }
+
     /// The container behind it, if it is known.
     #[must_use]
     pub fn container(&self) -> Option<&Container> {
@@ -114,7 +121,8 @@ impl Topology {
             .map(|proxy| Backend {
                 name: proxy.name.clone(),
                 all_backups: proxy.all_backups,
-                persistent: proxy.cookie.is_some() || proxy.sticks,
+                persistent: proxy.cookie.is_some() || proxy.sticks || !proxy.use_servers.is_empty(),
+                traps: traps(proxy),
                 servers: servers(proxy, observation),
             })
             .collect();
@@ -130,11 +138,17 @@ impl Topology {
         self.backends.iter().find(|backend| backend.name == name)
     }
 
-    /// Every server line, in any backend, that reaches this container.
-    pub fn lines_to(&self, container: &Container) -> impl Iterator<Item = &Server> {
-        let id = container.id.clone();
+    /// Every other server line, in any backend, that reaches what this one reaches: the same container, however each
+    /// was matched, or the same address.
+    pub fn lines_beside(&self, server: &Server) -> impl Iterator<Item = &Server> {
+        let (id, container, address) =
+            (server.id.clone(), server.container().map(|it| it.id.clone()), server.address());
         let all = self.backends.iter().flat_map(|backend| &backend.servers);
-        all.filter(move |server| server.container().is_some_and(|behind| behind.id == id))
+        all.filter(move |other| {
+            let same_container =
+                container.is_some() && other.container().map(|it| &it.id) == container.as_ref();
+            other.id != id && (same_container || address.is_some() && other.address() == address)
+        })
     }
 }
 
@@ -169,6 +183,27 @@ pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerStat
         }
     });
     running.chain(written).collect()
+}
+
+fn traps(proxy: &Proxy) -> Vec<String> {
+    let name = &proxy.name;
+    let mut traps = Vec::new();
+    if proxy.persist {
+        traps.push(format!(
+            "backend {name} has option persist or force-persist: clients tied to a server still come in maint, and meet nobody while its container is replaced"
+        ));
+    }
+    if proxy.servers.iter().any(|server| server.cuts_backup_sessions_when_up) {
+        traps.push(format!(
+            "backend {name} has on-marked-up shutdown-backup-sessions: when a server is ready again, HAProxy cuts what is in flight on its backups"
+        ));
+    }
+    if proxy.servers.iter().any(|server| server.maxconn.is_some()) {
+        traps.push(format!(
+            "backend {name} has maxconn: where requests queue when the last primary leaves, HAProxy 2.6 to 3.2 may leave them queued although a backup is free"
+        ));
+    }
+    traps
 }
 
 fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {

@@ -26,7 +26,7 @@ fn module(name: &str) -> Vec<(String, String)> {
         let short = path.strip_prefix(&source).expect("below src").display().to_string();
         if inside(&short) && !short.ends_with("tests.rs") {
             let text = fs::read_to_string(&path).expect("a source file");
-            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>();
             found.push((short, code.join("\n")));
         }

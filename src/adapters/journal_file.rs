@@ -76,6 +76,16 @@ impl BackendDir {
         Self { path: state_dir.join(name) }
     }
 
+    /// Every backend that has a directory below the state directory.
+    pub fn all(state_dir: &Path) -> Result<Vec<Self>, HistoryError> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(state_dir).map_err(failed(state_dir, "read"))? {
+            all.push(Self { path: entry.map_err(failed(state_dir, "read"))?.path() });
+        }
+        all.retain(|backend| backend.path.is_dir());
+        Ok(all)
+    }
+
     /// Locks the backend for this process.
     pub fn lock(&self, backend: &str, since: &str) -> Result<Lock, LockError> {
         create_dirs(&self.path)?;

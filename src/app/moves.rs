@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::observation::{AdminState, Operational, ServerState};
 use crate::plan::floor;
-use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
+use crate::ports::{LoadBalancer, WallClock};
 use crate::topology::traffic::Balance;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -72,6 +72,11 @@ impl App {
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             let seen = socket.look(std::slice::from_ref(&it.server.backend)).await?;
             let now = seen.server(&it.server).cloned();
+            if state != AdminState::Ready
+                && now.as_ref().is_some_and(|now| now.admin.state() == AdminState::Ready)
+            {
+                return Err(Error::MoveUndone { server: it.server.clone() });
+            }
             let is_so = now.as_ref().zip(last.as_ref()).is_some_and(|(now, last)| settled(state, now, last));
             if let Some((now, before)) = now.as_ref().zip(last.as_ref())
                 && state != AdminState::Ready
@@ -80,7 +85,7 @@ impl App {
                 self.say(&format!("{}: {} left", it.server, sessions(now.sessions))).ok();
             }
             last = now;
-            Ok::<_, LoadBalancerError>(is_so.then_some(()))
+            Ok::<_, Error>(is_so.then_some(()))
         });
         let waited = waited.await;
         ctrl_c.abort();

@@ -1,6 +1,5 @@
 //! plan, deploy, rollback.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use super::look::{RealWorld, observe};
@@ -12,10 +11,10 @@ use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
-use crate::ids::ServerId;
-use crate::image::Image;
+use crate::history;
 use crate::observation::Observation;
 use crate::outcome::Outcome;
+use crate::plan::undo::{Care, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, build};
 use crate::ports::{ContainerEngine, WallClock};
 use crate::report::{Json, Progress, Text};
@@ -64,10 +63,10 @@ impl App {
         let world = self.world(load_balancer).await?;
         let held = self.hold(backend, &world)?;
         if let Some(unfinished) = held.unfinished() {
-            return self.take_back(&configuration, &world, unfinished, dry_run).await;
+            return self.take_back(&configuration, &world, (&held, unfinished), flags, dry_run).await;
         }
-        let images = before(&held.runs)
-            .map_err(|reason| Error::NothingToRollBack { backend: backend.to_owned(), reason })?;
+        let images = history::before(held.runs.iter().map(|stored| &stored.run));
+        let images = images.ok_or_else(|| Error::NothingToRollBack { backend: backend.to_owned() })?;
         let goal = self.goal(backend, Purpose::Rollback, Target::Each(images), flags);
         let (_, plan) = plan_for(&configuration, &world, &goal).await?;
         if dry_run {
@@ -116,29 +115,44 @@ impl App {
         &self,
         configuration: &Configuration,
         world: &RealWorld,
-        unfinished: &StoredRun,
+        (held, unfinished): (&Held, &StoredRun),
+        flags: &PolicyFlags,
         dry_run: bool,
     ) -> Result<Exit, Error> {
         let seen = observe(configuration, world).await?;
-        // The process that runs now is the one whose sessions count.
-        let plan = Plan { haproxy_pid: seen.load_balancer.pid, ..unfinished.run.plan.clone() };
-        self.say(&format!("run {} was not finished; what it had begun is taken back:", plan.run))?;
-        for (lane, begun) in &unfinished.run.begun {
-            let steps = crate::plan::undo::undo(&plan.lanes[*lane], begun, crate::plan::undo::Care::Serving);
-            let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
-            self.say(&format!("  {}: {}", plan.lanes[*lane].name(), steps.join(", ")))?;
+        // The process that runs now is the one whose sessions count, and the limits are those asked for now.
+        let plan = Plan {
+            haproxy_pid: seen.load_balancer.pid,
+            policy: self.settings.policy(flags),
+            ..unfinished.run.plan.clone()
+        };
+        if unfinished.run.was_removing() {
+            self.say(&format!("run {} had succeeded, and only had old containers to remove: that is finished now. Roll back once more to go back", plan.run))?;
+        } else {
+            self.say(&format!("run {} was not finished; what it had begun is taken back:", plan.run))?;
+            for (lane, begun) in &unfinished.run.begun {
+                let steps = undo(&plan.lanes[*lane], begun, Care::Serving);
+                let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+                self.say(&format!("  {}: {}", plan.lanes[*lane].name(), steps.join(", ")))?;
+            }
         }
         if dry_run {
             return Ok(Exit::Done);
         }
+        let _others = self.hold_others(&plan, held, world)?;
         let mut journal = unfinished.reopen()?;
         let mut listener = self.listener();
+        // Nobody's wish to stop interrupts it: half taken back is worse than either.
+        let signals = tokio::spawn(signals(Stop::default()));
         let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut *listener);
         let outcome = run.take_back(&unfinished.run).await;
+        signals.abort();
         match &outcome {
             // Taking back was what was asked for.
-            Outcome::RolledBack { .. } | Outcome::Cancelled { .. } => Ok(Exit::Done),
-            Outcome::Unchanged
+            Outcome::RolledBack { kept, .. } if kept.is_empty() => Ok(Exit::Done),
+            Outcome::Cancelled { .. } => Ok(Exit::Done),
+            Outcome::RolledBack { .. }
+            | Outcome::Unchanged
             | Outcome::Deployed { .. }
             | Outcome::Refused { .. }
             | Outcome::Stuck { .. } => self.conclude(&outcome, &journal),
@@ -177,7 +191,16 @@ impl App {
             let since = now(world);
             BackendDir::new(&self.settings.state_dir, &backend).lock(&backend, &since).map_err(Error::from)
         };
-        others.map(lock).collect()
+        let locks = others.map(lock).collect::<Result<_, _>>()?;
+        // A run on another backend that was killed may hold servers of this one.
+        for other in BackendDir::all(&self.settings.state_dir)? {
+            let Some(stored) = other.runs()?.pop() else { continue };
+            let shares = stored.run.plan.backends().iter().any(|backend| plan.backends().contains(backend));
+            if stored.run.outcome.is_none() && shares && stored.run.plan.run != plan.run {
+                return Err(unfinished(&stored.run.plan.backend, &stored));
+            }
+        }
+        Ok(locks)
     }
 
     /// Says so where the last run on a backend was not finished. One that is under way is none.
@@ -231,29 +254,6 @@ async fn plan_for(
     let topology = Topology::new(configuration, &observation);
     let plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
     Ok((observation, plan))
-}
-
-/// What ran before the last deploy that has not been rolled back.
-fn before(runs: &[StoredRun]) -> Result<BTreeMap<ServerId, Image>, String> {
-    let mut deploys: Vec<&Plan> = Vec::new();
-    for stored in runs {
-        let changed =
-            matches!(&stored.run.outcome, Some(Outcome::Deployed { .. } | Outcome::Cancelled { .. }));
-        match stored.run.plan.purpose {
-            _ if !changed => {}
-            Purpose::Deploy => deploys.push(&stored.run.plan),
-            Purpose::Rollback => {
-                deploys.pop();
-            }
-        }
-    }
-    let last = deploys.pop().ok_or("no deploy that could be taken back is in its journal")?;
-    let replaced = last.lanes.iter().filter_map(|lane| {
-        let old = lane.replacement.as_ref()?.old.as_ref()?;
-        Some(lane.ids().into_iter().map(|id| (id, old.running_image())).collect::<Vec<_>>())
-    });
-    let images: BTreeMap<_, _> = replaced.flatten().collect();
-    if images.is_empty() { Err("the last deploy replaced no container".to_owned()) } else { Ok(images) }
 }
 
 /// For the lock: since when it is held.

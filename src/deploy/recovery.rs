@@ -98,8 +98,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         }
         for step in undo(&self.plan.lanes[lane], begun, care) {
             match (self.insist_on(lane, step).await, step, care) {
-                (Ok(()), _, _) => {}
-                (
+                (Ok(()), _, _)
+                | (
                     Err(Failure::DrainTimedOut { .. } | Failure::Reloaded { .. }),
                     Step::AwaitIdle,
                     Care::Failed,

@@ -146,7 +146,7 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
         }
         (Behind::Container(_) | Behind::Gone { .. }, None) => None,
         (Behind::Gone { like, publish, name }, Some(image)) => Some(Draft {
-            servers: vec![server],
+            servers: in_order(topology, server),
             cause: Cause::ContainerGone { like: like.name.clone() },
             replacement: Some(Replacement {
                 old: None,
@@ -157,7 +157,7 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
             }),
         }),
         (Behind::Container(container), Some(image)) => {
-            let servers: Vec<&Server> = in_order(topology, server, container);
+            let servers: Vec<&Server> = in_order(topology, server);
             container_draft(servers, container, image)
         }
     };
@@ -168,10 +168,9 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
     Ok(draft)
 }
 
-/// Every line to the container, the one that was asked for first.
-fn in_order<'a>(topology: &'a Topology, server: &'a Server, container: &Container) -> Vec<&'a Server> {
-    let others = topology.lines_to(container).filter(|other| other.id != server.id);
-    std::iter::once(server).chain(others).collect()
+/// Every line to what is behind the server, the one that was asked for first.
+fn in_order<'a>(topology: &'a Topology, server: &'a Server) -> Vec<&'a Server> {
+    std::iter::once(server).chain(topology.lines_beside(server)).collect()
 }
 
 fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &Image) -> Option<Draft<'a>> {
@@ -362,9 +361,11 @@ fn left_down(server: &Server) -> Option<String> {
 fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Goal) -> Vec<String> {
     let mut warnings = Vec::new();
     for balance in balances {
+        warnings
+            .extend(topology.backend(&balance.backend).into_iter().flat_map(|backend| backend.traps.clone()));
         if topology.backend(&balance.backend).is_some_and(|backend| backend.persistent) {
             warnings.push(format!(
-                "backend {} ties clients to servers by cookie or stick table: in drain those still come, so a drain may take until they leave",
+                "backend {} ties clients to servers by cookie, stick table or use-server: in drain those still come, so a drain may take until they leave",
                 balance.backend
             ));
         }

@@ -60,7 +60,7 @@ backend off
 }
 
 #[test]
-fn every_line_to_a_container_is_known() {
+fn every_line_beside_a_server_is_known() {
     let world = World::of(
         "
 backend mobile
@@ -74,7 +74,7 @@ listen tablet
 ",
     );
     let topology = world.topology();
-    let container = topology.backends[0].servers[0].container().unwrap();
-    let lines: Vec<String> = topology.lines_to(container).map(|server| server.id.to_string()).collect();
-    assert_eq!(lines, ["mobile/app1", "tablet/one"]);
+    let beside = |server| topology.lines_beside(server).map(|other| other.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(beside(&topology.backends[0].servers[0]), ["tablet/one"]);
+    assert_eq!(beside(&topology.backends[1].servers[1]), Vec::<String>::new());
 }

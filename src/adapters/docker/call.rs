@@ -60,6 +60,7 @@ impl Purpose<'_> {
         endpoint: &Endpoint,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
+        tracing::debug!(%endpoint, "the engine is to {} {}", self.action, self.subject);
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.failure(endpoint, &error)),

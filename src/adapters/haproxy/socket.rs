@@ -120,6 +120,7 @@ pub async fn exchange(
     line: &str,
     limit: Duration,
 ) -> Result<Vec<u8>, ExchangeError> {
+    tracing::debug!(%address, line, "HAProxy is asked");
     let talk = async {
         match address {
             SocketAddress::Unix(path) => converse(patiently(|| UnixStream::connect(path)).await?, line).await,

@@ -255,3 +255,22 @@ fn a_plan_is_the_same_after_it_was_stored() {
     let stored = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&stored).unwrap(), plan);
 }
+
+#[test]
+fn a_line_with_the_same_address_is_drained_too_however_it_was_matched() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+backend tablet
+    mode http
+    server one 127.0.0.1:50000 check
+    server two 127.0.0.2:50000 check
+",
+    );
+    let labelled = world.container("mobile-app1", |it| it.claims = vec!["mobile/app1".to_owned()]);
+    let plan = labelled.plan("v2").unwrap();
+    assert_eq!(plan.lanes[0].ids(), [ServerId::new("mobile", "app1"), ServerId::new("tablet", "one")]);
+}

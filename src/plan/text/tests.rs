@@ -317,7 +317,7 @@ backend mobile
     );
     assert_snapshot!(excerpt(&deploy(&world), &[]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      note       backend mobile ties clients to servers by cookie or stick table: in drain those still come, so a drain may take until they leave
+      note       backend mobile ties clients to servers by cookie, stick table or use-server: in drain those still come, so a drain may take until they leave
     ");
 }
 
