@@ -183,8 +183,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         }
         if let Some(new) = new {
             if self.has_begun(lane, Step::Ready) {
-                // It has served: what it still does it may end.
-                self.world.engine.stop(&new).await?;
+                // It has served: what it still does it may end. One that is gone already is what is wanted.
+                match self.world.engine.stop(&new).await {
+                    Ok(()) | Err(EngineError::Refused { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             self.world.engine.remove(&new).await?;
         }

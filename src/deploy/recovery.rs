@@ -17,6 +17,9 @@ use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 const TRY_EVERY: Duration = Duration::from_millis(500);
 const TRY_FOR: Duration = Duration::from_secs(30);
 
+/// How many reloads an undo of a failed container begins again for.
+const RELOADS: u32 = 5;
+
 /// What became of a lane that was to be taken back.
 pub(super) enum TakenBack {
     /// It is as it was.
@@ -70,7 +73,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     async fn undo_lane(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
         let Some(begun) = self.begun.get(&lane).cloned() else { return Ok(TakenBack::Undone) };
         let stop = std::mem::take(&mut self.stop);
-        let taken = self.undo_steps(lane, &begun, care).await;
+        let mut taken = self.undo_steps(lane, &begun, care).await;
+        for _ in 0..RELOADS {
+            // A reload forgets what was set at runtime: from the beginning again, in the process that answers now.
+            if care == Care::Serving || !matches!(taken, Err(Failure::Reloaded { .. })) {
+                break;
+            }
+            taken = self.undo_steps(lane, &begun, care).await;
+        }
         self.stop = stop;
         self.process = self.plan.haproxy_pid;
         let taken = taken?;
@@ -97,17 +107,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             self.process = seen.pid;
         }
         for step in undo(&self.plan.lanes[lane], begun, care) {
-            match (self.insist_on(lane, step).await, step, care) {
-                (Ok(()), _, _)
-                | (
-                    Err(Failure::DrainTimedOut { .. } | Failure::Reloaded { .. }),
-                    Step::AwaitIdle,
-                    Care::Failed,
-                ) => {}
-                (Err(failure), Step::Verify | Step::AwaitIdle | Step::Settle, Care::Serving) => {
-                    return self.serve_on(lane, failure).await;
-                }
-                (Err(failure), _, _) => return Err(failure),
+            let Err(failure) = self.insist_on(lane, step).await else { continue };
+            let waits = matches!(step, Step::AwaitIdle | Step::Settle);
+            let in_vain = matches!(failure, Failure::DrainTimedOut { .. });
+            match care {
+                // What it still holds is lost either way.
+                Care::Failed if waits && in_vain => {}
+                Care::Serving if waits || step == Step::Verify => return self.serve_on(lane, failure).await,
+                Care::Failed | Care::Serving => return Err(failure),
             }
         }
         Ok(TakenBack::Undone)

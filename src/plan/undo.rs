@@ -28,7 +28,7 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
             steps.extend([Step::Drain, Step::AwaitIdle]);
         }
         steps.push(Step::Maint);
-        if has(Step::Ready) && care == Care::Serving {
+        if has(Step::Ready) {
             steps.push(Step::Settle);
         }
         steps.push(Step::Discard);

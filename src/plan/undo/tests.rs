@@ -33,8 +33,8 @@ fn a_container_that_failed_gives_way_to_the_old_one() {
     Keep      Maint Discard Return ProveOld PutBack
     Start     Maint Discard Return ProveOld PutBack
     Prove     Maint Discard Return ProveOld PutBack
-    Ready     Drain AwaitIdle Maint Discard Return ProveOld PutBack
-    Confirm   Drain AwaitIdle Maint Discard Return ProveOld PutBack
+    Ready     Drain AwaitIdle Maint Settle Discard Return ProveOld PutBack
+    Confirm   Drain AwaitIdle Maint Settle Discard Return ProveOld PutBack
     ");
 }
 
@@ -66,7 +66,7 @@ fn where_the_old_container_was_gone_there_is_nothing_to_return_to() {
     Maint     PutBack Discard
     Start     Maint Discard PutBack
     Prove     Maint Discard PutBack
-    Ready     Drain AwaitIdle Maint Discard PutBack
+    Ready     Drain AwaitIdle Maint Settle Discard PutBack
     ");
     assert_snapshot!(table(&lane, Care::Serving), @"
     nothing
@@ -89,8 +89,8 @@ fn an_old_container_that_did_not_serve_need_not_prove_anything() {
     Keep      Maint Discard Return PutBack
     Start     Maint Discard Return PutBack
     Prove     Maint Discard Return PutBack
-    Ready     Drain AwaitIdle Maint Discard Return PutBack
-    Confirm   Drain AwaitIdle Maint Discard Return PutBack
+    Ready     Drain AwaitIdle Maint Settle Discard Return PutBack
+    Confirm   Drain AwaitIdle Maint Settle Discard Return PutBack
     ");
     assert_snapshot!(table(&lane, Care::Serving), @"
     nothing
@@ -117,8 +117,8 @@ fn a_server_that_was_in_maint_goes_back_there() {
     Keep      Maint Discard Return PutBack
     Start     Maint Discard Return PutBack
     Prove     Maint Discard Return PutBack
-    Ready     Drain AwaitIdle Maint Discard Return PutBack
-    Confirm   Drain AwaitIdle Maint Discard Return PutBack
+    Ready     Drain AwaitIdle Maint Settle Discard Return PutBack
+    Confirm   Drain AwaitIdle Maint Settle Discard Return PutBack
     ");
     assert_eq!(lane.state_after_undo(&lane.servers[0]), AdminState::Maint);
 }
