@@ -1,5 +1,6 @@
 //! Wires everything together: one function a command.
 
+mod config;
 mod look;
 mod moves;
 mod run;
@@ -49,6 +50,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
         Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
         Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
+        Command::Config(command) => app.config(command),
     }
 }
 

@@ -1,13 +1,18 @@
 //! What can be typed.
 
+mod config;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cfg::Version;
 use crate::ids::ServerId;
 use crate::image::ImageReference;
 use crate::plan::{OnDrainTimeout, OnFailure};
 use crate::settings::Span;
+
+pub use config::ConfigCommand;
 
 /// Replaces Docker containers behind HAProxy without losing a request.
 ///
@@ -49,6 +54,12 @@ pub struct Globals {
     /// The settings file [default: /etc/drainswap/drainswap.toml if it exists]
     #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_SETTINGS")]
     pub settings: Option<PathBuf>,
+    /// The branch of HAProxy that haproxy.cfg is read as, such as 2.6 [default: the installed binary's]
+    #[arg(long = "as", global = true, value_name = "VERSION", env = "DRAINSWAP_AS")]
+    pub read_as: Option<Version>,
+    /// HAProxy's binary [default: haproxy in $PATH, then /usr/sbin/haproxy]
+    #[arg(long, global = true, value_name = "PATH", env = "DRAINSWAP_HAPROXY")]
+    pub haproxy: Option<PathBuf>,
     /// Where locks and journals are kept [default: /var/lib/drainswap]
     #[arg(long, global = true, value_name = "DIR", env = "DRAINSWAP_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
@@ -123,6 +134,9 @@ pub enum Command {
     Maint(Move),
     /// Put a server back in service
     Ready(Move),
+    /// Read, render and install haproxy.cfg
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 /// What to deploy.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags};
 use crate::plan::{OnDrainTimeout, OnFailure, Policy};
 
@@ -26,6 +27,10 @@ pub struct Settings {
     pub docker: Option<String>,
     /// Where locks and journals are.
     pub state_dir: PathBuf,
+    /// The branch that haproxy.cfg is read as; `None` means the installed binary's.
+    pub read_as: Option<Version>,
+    /// `HAProxy`'s binary; `None` means the one in `$PATH` or `/usr/sbin`.
+    pub haproxy: Option<PathBuf>,
     policy: PolicyFile,
 }
 
@@ -39,6 +44,9 @@ struct File {
     socket: Option<String>,
     docker: Option<String>,
     state_dir: Option<PathBuf>,
+    #[serde(rename = "as")]
+    read_as: Option<Version>,
+    haproxy: Option<PathBuf>,
     #[serde(flatten)]
     policy: PolicyFile,
 }
@@ -140,6 +148,8 @@ impl Settings {
                 .clone()
                 .or(file.state_dir)
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
+            read_as: globals.read_as.or(file.read_as),
+            haproxy: globals.haproxy.clone().or(file.haproxy),
             policy: file.policy,
         })
     }

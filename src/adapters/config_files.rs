@@ -57,12 +57,20 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Unreadable {
     move |error| Unreadable { path: path.clone(), reason: error.to_string() }
 }
 
-/// The version of the installed binary, by which the configuration is read; the newest that drainswap
-/// knows where there is none.
+/// `HAProxy`'s binary where none is named: the first in `$PATH`, or Debian's place, which a user's path lacks.
 #[must_use]
-pub fn installed_version() -> Version {
+pub fn binary() -> PathBuf {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).map(|dir| dir.join("haproxy")).find(|path| path.is_file());
+    found.unwrap_or_else(|| PathBuf::from("/usr/sbin/haproxy"))
+}
+
+/// The branch of the binary, by which the configuration is read; the newest that drainswap knows where there
+/// is none.
+#[must_use]
+pub fn version_of(binary: &Path) -> Version {
     const NEWEST: Version = Version { major: 3, minor: 2 };
-    let Ok(output) = Command::new("haproxy").arg("-v").output() else { return NEWEST };
+    let Ok(output) = Command::new(binary).arg("-v").output() else { return NEWEST };
     let text = String::from_utf8_lossy(&output.stdout);
     text.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(NEWEST)
 }

@@ -1,6 +1,7 @@
 //! From the settings to the world, and one look at it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::socket::SocketAddress;
 use crate::adapters::http_probe::HttpProber;
-use crate::cfg::{self, Configuration, Environment, Host, Level, Severity, StatsSocket};
+use crate::cfg::{self, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
 use crate::deploy::World;
 use crate::error::Error;
 use crate::observation::Observation;
@@ -43,12 +44,23 @@ impl App {
         Ok((configuration, HaproxySocket::new(address)))
     }
 
+    /// haproxy.cfg with every byte, and what it says.
+    pub(super) fn document(&self) -> Result<(Document, Configuration), Error> {
+        let files = config_files::read(&self.settings.haproxy_config)?;
+        let version = self.settings.read_as.unwrap_or_else(|| config_files::version_of(&self.haproxy()));
+        let document = cfg::read(files, &Environment { variables: variables(), version });
+        let configuration = cfg::interpret(&document);
+        Ok((document, configuration))
+    }
+
+    /// `HAProxy`'s binary.
+    pub(super) fn haproxy(&self) -> PathBuf {
+        self.settings.haproxy.clone().unwrap_or_else(config_files::binary)
+    }
+
     /// haproxy.cfg as `HAProxy` would read it, or everything that keeps it from doing so.
     fn configuration(&self) -> Result<Configuration, Error> {
-        let files = config_files::read(&self.settings.haproxy_config)?;
-        let environment = Environment { variables: variables(), version: config_files::installed_version() };
-        let document = cfg::read(files, &environment);
-        let configuration = cfg::interpret(&document);
+        let (document, configuration) = self.document()?;
         if configuration.has_errors() {
             let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
             let problems = errors.map(|problem| format!("{:?}", problem.report(&document))).collect();

@@ -90,13 +90,14 @@ impl Spot<'_> {
 /// One thing that is wrong in a configuration.
 ///
 /// Prints as `path:line:column: message`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// A name that stays: one of [`super::code::ALL`].
     pub code: &'static str,
     /// Whether `HAProxy` would still start.
     pub severity: Severity,
     /// Index into [`Document::files`].
+    #[serde(skip)]
     pub file: usize,
     /// That file's path.
     pub path: PathBuf,

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 /// A branch of `HAProxy`: `2.6`, `3.0`. What a line means differs between branches, not inside one.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Version {
     /// The first number.
     pub major: u16,
@@ -44,6 +47,14 @@ impl FromStr for Version {
             return Err(fail());
         }
         Ok(Self { major: major.parse().map_err(|_| fail())?, minor: minor.parse().map_err(|_| fail())? })
+    }
+}
+
+impl TryFrom<String> for Version {
+    type Error = NotAVersion;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
     }
 }
 
