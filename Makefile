@@ -14,7 +14,7 @@ test: ## Run all tests, with what they need installed and started
 	.ci/parts test
 
 bench: ## Measure
-	.ci/parts run cargo bench --bench own_share
+	.ci/parts run cargo bench
 
 lint: ## Check the format and the lints, of the scripts too where shellcheck is installed
 	cargo fmt --check

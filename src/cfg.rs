@@ -26,6 +26,7 @@ mod variable;
 pub mod version;
 
 pub use address::{Address, Host, Port, SocketAddress};
+pub use branch::{Branch, Conditional};
 pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
 pub use diagnostic::{Problem, Severity};
 pub use document::{Document, Ending, File, Line, SourceFile, read};

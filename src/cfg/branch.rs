@@ -1,9 +1,29 @@
-//! The `.if` blocks that are open at a line.
+//! The `.if` blocks of a file: a tree, since they stand inside each other.
 
 use std::ops::Range;
 
 /// `HAProxy`'s `MAXNESTEDCONDS`.
 const MAX_NESTED: usize = 100;
+
+/// An `.if` with everything up to its `.endif`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conditional {
+    /// The `.if`, every `.elif` and the `.else`, in order.
+    pub branches: Vec<Branch>,
+    /// The line of its `.endif`; `None` if the file ends before.
+    pub endif: Option<u32>,
+}
+
+/// One branch of a block: its directive and the lines up to the next one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// The line of `.if`, `.elif` or `.else`, from 1.
+    pub line: u32,
+    /// Whether its lines count, as far as this block decides it.
+    pub taken: bool,
+    /// The blocks among its lines.
+    pub inner: Vec<Conditional>,
+}
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -21,6 +41,16 @@ struct Block {
     after_else: bool,
     /// Where its `.if` is written, and on which line.
     opened: (u32, Range<usize>),
+    /// Its branches before the one that is open.
+    branches: Vec<Branch>,
+    open: Branch,
+}
+
+impl Block {
+    fn close(mut self, endif: Option<u32>) -> Conditional {
+        self.branches.push(self.open);
+        Conditional { branches: self.branches, endif }
+    }
 }
 
 /// Why a directive does not fit where it stands.
@@ -34,25 +64,30 @@ pub(super) enum Misfit {
     TooDeep,
 }
 
-/// The open blocks of one file, outermost first.
+/// The blocks of one file while it is read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Blocks(Vec<Block>);
+pub(super) struct Blocks {
+    /// Those that are open, outermost first.
+    open: Vec<Block>,
+    /// The outermost ones that are closed.
+    closed: Vec<Conditional>,
+}
 
 impl Blocks {
     /// Whether a line here counts.
     pub fn active(&self) -> bool {
-        self.0.iter().all(|block| block.state == State::Taken)
+        self.open.iter().all(|block| block.state == State::Taken)
     }
 
     /// Whether the directive of the innermost block stands where lines count.
     pub fn active_outside(&self) -> bool {
-        let outer = self.0.len().saturating_sub(1);
-        self.0[..outer].iter().all(|block| block.state == State::Taken)
+        let outer = self.open.len().saturating_sub(1);
+        self.open[..outer].iter().all(|block| block.state == State::Taken)
     }
 
     /// Opens a block; the condition is only asked where lines count.
     pub fn open(&mut self, at: (u32, Range<usize>), condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
-        if self.0.len() + 1 >= MAX_NESTED {
+        if self.open.len() + 1 >= MAX_NESTED {
             return Err(Misfit::TooDeep);
         }
         let state = match self.active() {
@@ -60,41 +95,62 @@ impl Blocks {
             true => State::Untried,
             false => State::Over,
         };
-        self.0.push(Block { state, after_else: false, opened: at });
+        let open = Branch { line: at.0, taken: state == State::Taken, inner: Vec::new() };
+        self.open.push(Block { state, after_else: false, opened: at, branches: Vec::new(), open });
         Ok(())
     }
 
     /// `.elif`; the condition is only asked if no branch was taken yet.
-    pub fn otherwise_if(&mut self, condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
-        let block = self.before_else()?;
-        block.state = match block.state {
-            State::Untried if condition() => State::Taken,
-            State::Untried => State::Untried,
-            State::Taken | State::Over => State::Over,
-        };
-        Ok(())
+    pub fn otherwise_if(&mut self, line: u32, condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
+        let holds = self.before_else()?.state == State::Untried && condition();
+        self.next_branch(line, holds)
     }
 
     /// `.else`.
-    pub fn otherwise(&mut self) -> Result<(), Misfit> {
+    pub fn otherwise(&mut self, line: u32) -> Result<(), Misfit> {
+        let holds = self.before_else()?.state == State::Untried;
+        self.next_branch(line, holds)?;
+        self.before_else()?.after_else = true;
+        Ok(())
+    }
+
+    fn next_branch(&mut self, line: u32, holds: bool) -> Result<(), Misfit> {
         let block = self.before_else()?;
-        block.after_else = true;
-        block.state = if block.state == State::Untried { State::Taken } else { State::Over };
+        block.state = match block.state {
+            State::Untried if holds => State::Taken,
+            State::Untried => State::Untried,
+            State::Taken | State::Over => State::Over,
+        };
+        let next = Branch { line, taken: block.state == State::Taken, inner: Vec::new() };
+        block.branches.push(std::mem::replace(&mut block.open, next));
         Ok(())
     }
 
     /// `.endif`.
-    pub fn close(&mut self) -> Result<(), Misfit> {
-        self.0.pop().map(drop).ok_or(Misfit::Lone)
+    pub fn close(&mut self, line: u32) -> Result<(), Misfit> {
+        let block = self.open.pop().ok_or(Misfit::Lone)?;
+        self.keep(block.close(Some(line)));
+        Ok(())
     }
 
-    /// Where the blocks were opened that the file leaves open.
-    pub fn left_open(self) -> impl Iterator<Item = (u32, Range<usize>)> {
-        self.0.into_iter().map(|block| block.opened)
+    fn keep(&mut self, conditional: Conditional) {
+        match self.open.last_mut() {
+            Some(outer) => outer.open.inner.push(conditional),
+            None => self.closed.push(conditional),
+        }
+    }
+
+    /// All blocks, and where those were opened that the file leaves open.
+    pub fn finish(mut self) -> (Vec<Conditional>, Vec<(u32, Range<usize>)>) {
+        let left_open = self.open.iter().map(|block| block.opened.clone()).collect();
+        while let Some(block) = self.open.pop() {
+            self.keep(block.close(None));
+        }
+        (self.closed, left_open)
     }
 
     fn before_else(&mut self) -> Result<&mut Block, Misfit> {
-        let block = self.0.last_mut().ok_or(Misfit::Lone)?;
+        let block = self.open.last_mut().ok_or(Misfit::Lone)?;
         if block.after_else { Err(Misfit::AfterElse) } else { Ok(block) }
     }
 }

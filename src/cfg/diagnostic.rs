@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
 use serde::Serialize;
@@ -70,7 +71,7 @@ impl Finding {
 pub(super) struct Spot<'d> {
     /// Index into [`Document::files`].
     pub file: usize,
-    pub path: &'d Path,
+    pub path: &'d Arc<Path>,
     /// From 1.
     pub line: u32,
     /// Offset of the line's first byte in the file.
@@ -82,7 +83,7 @@ impl Spot<'_> {
     pub fn problem(&self, span: Range<usize>, finding: Finding) -> Problem {
         let column = u32::try_from(span.start.saturating_sub(self.start) + 1).unwrap_or(u32::MAX);
         let Finding { code, severity, message, label, help } = finding;
-        let (file, path, line) = (self.file, self.path.to_path_buf(), self.line);
+        let (file, path, line) = (self.file, Arc::clone(self.path), self.line);
         Problem { code, severity, file, path, span, line, column, message, label, help }
     }
 }
@@ -100,7 +101,7 @@ pub struct Problem {
     #[serde(skip)]
     pub file: usize,
     /// That file's path.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// The bytes of the file that are meant.
     pub span: Range<usize>,
     /// The line, from 1.

@@ -1,17 +1,20 @@
 //! The files as they are: every byte kept, every line split into words.
 
 mod directive;
+mod line;
 
-use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::branch::Blocks;
+use super::branch::{Blocks, Conditional};
 use super::code;
 use super::diagnostic::{Finding, Problem, Spot};
 use super::environment::Environment;
 use super::keywords::section;
-use super::syntax::{self, Fault, MAX_WORDS, Split, Surroundings, Word, is_blank};
+use super::syntax::{self, Fault, MAX_WORDS, PackedWords, Split, Surroundings, Word, is_blank};
 use super::version::Version;
+use line::Entry;
+pub use line::{Ending, Line};
 
 /// One configuration file, in the order in which `HAProxy` reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,53 +25,32 @@ pub struct SourceFile {
     pub bytes: Vec<u8>,
 }
 
-/// How a line ends.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// A line feed.
-    Lf,
-    /// A carriage return and a line feed.
-    CrLf,
-    /// The file ends.
-    None,
-}
-
-impl Ending {
-    /// The bytes.
-    #[must_use]
-    pub fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::Lf => b"\n",
-            Self::CrLf => b"\r\n",
-            Self::None => b"",
-        }
-    }
-}
-
-/// One physical line. `HAProxy` knows no continuation, so it is a logical one too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Its bytes in the file, without the ending.
-    pub span: Range<usize>,
-    /// Its words: none on a blank line, a scope (`[name]`) and a line that cannot be split.
-    pub words: Vec<Word>,
-    /// From `#` to the end of the line.
-    pub comment: Option<Range<usize>>,
-    /// How it ends.
-    pub ending: Ending,
-    /// Whether it counts: it does not stand in a branch that an `.if` dropped.
-    pub active: bool,
-}
-
 /// A file with its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
     /// Its path.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// What it holds.
     pub bytes: Vec<u8>,
-    /// Its lines, in order; together they are all bytes.
-    pub lines: Vec<Line>,
+    /// Its `.if` blocks.
+    pub conditionals: Vec<Conditional>,
+    /// Its lines; together they are all bytes.
+    entries: Vec<Entry>,
+    words: PackedWords,
+}
+
+impl File {
+    /// Its lines, in order.
+    pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
+        (0..self.entries.len()).map(|index| Line::at(self, index))
+    }
+
+    /// The line of this number, from 1.
+    #[must_use]
+    pub fn line(&self, number: u32) -> Option<Line<'_>> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        (index < self.entries.len()).then(|| Line::at(self, index))
+    }
 }
 
 /// All files of one configuration.
@@ -88,9 +70,9 @@ impl Document {
     pub fn bytes(&self, file_index: usize) -> Vec<u8> {
         let Some(file) = self.files.get(file_index) else { return Vec::new() };
         let mut bytes = Vec::with_capacity(file.bytes.len());
-        for line in &file.lines {
-            bytes.extend_from_slice(&file.bytes[line.span.clone()]);
-            bytes.extend_from_slice(line.ending.bytes());
+        for line in file.lines() {
+            bytes.extend_from_slice(line.bytes());
+            bytes.extend_from_slice(line.ending().bytes());
         }
         bytes
     }
@@ -113,71 +95,89 @@ struct Reader {
 /// What goes on from line to line of one file.
 struct Position<'f> {
     file: &'f str,
+    bytes: &'f [u8],
+    /// The words of the lines so far.
+    words: PackedWords,
     blocks: Blocks,
     in_global: bool,
     /// The section's name, or its keyword if it has none.
     section: String,
 }
 
+impl<'f> Position<'f> {
+    fn at_start(file: &'f str, bytes: &'f [u8]) -> Self {
+        let words = PackedWords::for_file(bytes.len());
+        Self { file, bytes, words, blocks: Blocks::default(), in_global: false, section: String::new() }
+    }
+
+    /// The words of the line whose first one has this index.
+    fn line_words(&self, first: usize) -> Vec<Word<'_>> {
+        (first..self.words.len()).filter_map(|index| self.words.get(index, self.bytes)).collect()
+    }
+}
+
 impl Reader {
     fn file(&mut self, index: usize, source: SourceFile) -> File {
         let SourceFile { path, bytes } = source;
+        let path: Arc<Path> = path.into();
         let name = path.display().to_string();
-        let mut position =
-            Position { file: &name, blocks: Blocks::default(), in_global: false, section: String::new() };
-        let mut lines = Vec::new();
+        let mut position = Position::at_start(&name, &bytes);
+        let mut entries = Vec::with_capacity(memchr::memchr_iter(b'\n', &bytes).count() + 1);
         let mut start = 0;
-        for (number, raw) in (1u32..).zip(bytes.split_inclusive(|b| *b == b'\n')) {
-            let spot = Spot { file: index, path: &path, line: number, start };
-            lines.push(self.line(&spot, raw, &mut position));
-            start += raw.len();
+        for line in 1.. {
+            if start == bytes.len() {
+                break;
+            }
+            let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |feed| start + feed + 1);
+            let spot = Spot { file: index, path: &path, line, start };
+            entries.push(self.line(&spot, &bytes[start..end], &mut position));
+            start = end;
         }
-        for (line, span) in position.blocks.left_open() {
-            let start = bytes[..span.start].iter().rposition(|b| *b == b'\n').map_or(0, |lf| lf + 1);
+        let Position { blocks, mut words, .. } = position;
+        words.give_back_room();
+        let (conditionals, left_open) = blocks.finish();
+        for (line, span) in left_open {
+            let start = memchr::memrchr(b'\n', &bytes[..span.start]).map_or(0, |feed| feed + 1);
             let spot = Spot { file: index, path: &path, line, start };
             let finding = Finding::error(code::OPEN_BLOCK, "this `.if` is not closed before the file ends");
             self.problems.push(spot.problem(span, finding.help("write `.endif` after its last line")));
         }
-        File { path, bytes, lines }
+        File { path, bytes, conditionals, entries, words }
     }
 
-    fn line(&mut self, spot: &Spot<'_>, raw: &[u8], position: &mut Position<'_>) -> Line {
-        let ending = match raw {
-            [.., b'\r', b'\n'] => Ending::CrLf,
-            [.., b'\n'] => Ending::Lf,
-            _ => Ending::None,
-        };
+    fn line(&mut self, spot: &Spot<'_>, raw: &[u8], position: &mut Position<'_>) -> Entry {
+        let ending = Ending::of(raw);
         let text = &raw[..raw.len() - ending.bytes().len()];
-        let span = spot.start..spot.start + text.len();
-        let mut line =
-            Line { span, words: Vec::new(), comment: None, ending, active: position.blocks.active() };
-        self.check_bytes(spot, &line, text);
+        let nul = memchr::memchr(0, text);
+        self.check_bytes(spot, text, nul, ending);
+        let active = position.blocks.active();
+        let first_word = position.words.len();
+        let mut comment = None;
         match text.iter().position(|b| !is_blank(*b)) {
             Some(first) if text[first] == b'[' => self.scope(spot, &text[first..], first),
-            _ if text.contains(&0) && self.environment.version >= Version::new(2, 3) => {}
-            _ => {
-                let split = self.split(spot, text, position);
-                (line.words, line.comment) = (split.words, split.comment);
-            }
+            _ if nul.is_some() && self.environment.version >= Version::new(2, 3) => {}
+            _ => comment = self.split(spot, text, position).comment,
         }
-        if line.words.first().is_some_and(|word| !word.bytes.is_empty()) {
-            line.active = self.obey(spot, &line, position);
-        }
-        line
+        let comment = comment.map(|span| span.start);
+        let active = self.obey(spot, first_word, position).unwrap_or(active);
+        Entry::new(spot.start, first_word, comment, ending, active)
     }
 
-    fn check_bytes(&mut self, spot: &Spot<'_>, line: &Line, text: &[u8]) {
+    fn check_bytes(&mut self, spot: &Spot<'_>, text: &[u8], nul: Option<usize>, ending: Ending) {
+        if nul.is_none() && ending != Ending::None {
+            return;
+        }
         let fatal = self.environment.version >= Version::new(2, 3);
         let finding = |code, message: &str| {
             if fatal { Finding::error(code, message) } else { Finding::warning(code, message) }
         };
-        if let Some(nul) = text.iter().position(|b| *b == 0) {
+        if let Some(nul) = nul {
             let at = spot.start + nul;
             let finding =
                 finding(code::STRAY_NUL, "the line holds a NUL byte").help("was the file saved as UTF-16?");
             self.problems.push(spot.problem(at..at + 1, finding));
-        } else if line.ending == Ending::None {
-            let end = line.span.end;
+        } else {
+            let end = spot.start + text.len();
             let finding = finding(code::MISSING_LINE_FEED, "the last line does not end with a line feed")
                 .label("the file ends here")
                 .help("the file may have been cut off; if it is complete, add the line feed");
@@ -198,14 +198,15 @@ impl Reader {
         self.problems.push(spot.problem(at..at + 1, finding));
     }
 
-    fn split(&mut self, spot: &Spot<'_>, text: &[u8], position: &Position<'_>) -> Split {
+    fn split(&mut self, spot: &Spot<'_>, text: &[u8], position: &mut Position<'_>) -> Split {
         let around = Surroundings {
             environment: &self.environment,
             file: position.file,
             line: spot.line,
             section: &position.section,
         };
-        let split = match syntax::split(text, spot.start, &around) {
+        let first_word = position.words.len();
+        let split = match syntax::split(text, spot.start, &around, &mut position.words) {
             Ok(split) => split,
             Err((fault, span)) => {
                 self.problems.push(spot.problem(span, explain(fault)));
@@ -218,13 +219,13 @@ impl Reader {
                     .label("not read");
             self.problems.push(spot.problem(unread.clone(), finding));
         }
-        if position.blocks.active() {
-            self.check_empty_word(spot, &split.words);
+        if position.words.has_empty_since(first_word) && position.blocks.active() {
+            self.check_empty_word(spot, &position.line_words(first_word));
         }
         split
     }
 
-    fn check_empty_word(&mut self, spot: &Spot<'_>, words: &[Word]) {
+    fn check_empty_word(&mut self, spot: &Spot<'_>, words: &[Word<'_>]) {
         let Some(empty) = words.iter().position(|word| word.bytes.is_empty()) else { return };
         let refused = self.environment.version >= Version::new(3, 3);
         if !refused && empty + 1 == words.len() {
@@ -240,21 +241,27 @@ impl Reader {
         self.problems.push(spot.problem(words[empty].span.clone(), finding));
     }
 
-    /// Does what the line says about the reading itself. Returns whether the line counts.
-    fn obey(&mut self, spot: &Spot<'_>, line: &Line, position: &mut Position<'_>) -> bool {
-        let first = &line.words[0];
-        if first.bytes.first() == Some(&b'.') && self.environment.version >= Version::new(2, 4) {
-            return self.directive(spot, &line.words, &mut position.blocks);
+    /// Does what the line says about the reading itself. Returns whether the line counts, if it decides that.
+    fn obey(&mut self, spot: &Spot<'_>, first: usize, position: &mut Position<'_>) -> Option<bool> {
+        let version = self.environment.version;
+        let keyword = position.words.get(first, position.bytes).filter(|word| !word.bytes.is_empty())?;
+        if keyword.bytes[0] == b'.' && version >= Version::new(2, 4) {
+            let mut blocks = std::mem::take(&mut position.blocks);
+            let counts = self.directive(spot, &position.line_words(first), &mut blocks);
+            position.blocks = blocks;
+            return Some(counts);
         }
-        let active = position.blocks.active();
-        if active && section::is_section(&first.text(), self.environment.version) {
-            position.in_global = first.is("global");
-            let name = line.words.get(1).filter(|word| !word.bytes.is_empty()).unwrap_or(first);
-            position.section = name.text().into_owned();
-        } else if active && position.in_global {
-            self.environment.obey(&line.words);
+        let is_section = section::naming(keyword.bytes, version).is_some();
+        if (is_section || position.in_global) && position.blocks.active() {
+            let words = position.line_words(first);
+            if is_section {
+                let name = words.get(1).filter(|word| !word.bytes.is_empty()).unwrap_or(&words[0]);
+                (position.in_global, position.section) = (keyword.is("global"), name.text().into_owned());
+            } else {
+                self.environment.obey(&words);
+            }
         }
-        active
+        None
     }
 }
 

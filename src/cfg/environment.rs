@@ -26,7 +26,7 @@ impl Environment {
     /// Does what `setenv`, `presetenv`, `unsetenv` and `resetenv` say; other lines change nothing.
     ///
     /// `HAProxy` obeys them in a `global` section, at once: the next line already sees it.
-    pub fn obey(&mut self, words: &[Word]) {
+    pub fn obey(&mut self, words: &[Word<'_>]) {
         let Some((verb, arguments)) = words.split_first() else { return };
         let mut arguments = arguments.iter().map(|word| word.text().into_owned());
         match &*verb.text() {

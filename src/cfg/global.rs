@@ -1,5 +1,7 @@
 //! The `stats socket` lines of `global`.
 
+use std::borrow::Cow;
+
 use super::address::SocketAddress;
 use super::code;
 use super::diagnostic::Finding;
@@ -53,7 +55,7 @@ pub(super) fn stats_socket(
 
 fn read(
     line: &Statement<'_>,
-    words: &[String],
+    words: &[Cow<'_, str>],
     environment: &Environment,
 ) -> Result<StatsSocket, (usize, Finding)> {
     let Some((address, parameters)) = words.split_first() else {
@@ -66,15 +68,16 @@ fn read(
     let mut at = 0;
     while let Some(parameter) = parameters.get(at) {
         if parameter == "level" {
-            level = self::level(parameters.get(at + 1)).map_err(|finding| (4 + at, finding))?;
+            level = self::level(parameters.get(at + 1).map(|word| &**word))
+                .map_err(|finding| (4 + at, finding))?;
         }
-        at += if FLAGS.contains(&parameter.as_str()) { 1 } else { 2 };
+        at += if FLAGS.contains(&&**parameter) { 1 } else { 2 };
     }
     Ok(StatsSocket { address, level, place: line.place() })
 }
 
-fn level(word: Option<&String>) -> Result<Level, Finding> {
-    match word.map(String::as_str) {
+fn level(word: Option<&str>) -> Result<Level, Finding> {
+    match word {
         Some("user") => Ok(Level::User),
         Some("operator") => Ok(Level::Operator),
         Some("admin") => Ok(Level::Admin),

@@ -3,6 +3,10 @@
 mod references;
 mod section;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::code;
 use super::diagnostic::{Finding, Problem, Spot};
 use super::document::{Document, File, Line};
@@ -11,38 +15,49 @@ use super::global;
 use super::keywords;
 use super::model::{Configuration, Place, Proxy, StatsSocket};
 use super::proxy::{Defaults, Draft, Modifier};
+use super::server::KnownSettings;
 use super::version::Version;
 
 /// A line that counts, as texts.
 pub(super) struct Statement<'d> {
     spot: Spot<'d>,
-    line: &'d Line,
+    line: Line<'d>,
     /// The words up to the first empty one; `HAProxy` sees no more.
-    words: Vec<String>,
+    words: Vec<Cow<'d, str>>,
     /// How many words were cut off before: a `no` or `default`.
     skipped: usize,
 }
 
 impl<'d> Statement<'d> {
-    fn new(spot: Spot<'d>, line: &'d Line) -> Self {
-        let words = line.words.iter().take_while(|word| !word.bytes.is_empty());
-        Self { spot, line, words: words.map(|word| word.text().into_owned()).collect(), skipped: 0 }
+    /// `room` is an empty list to put the words into.
+    fn new(spot: Spot<'d>, line: Line<'d>, mut room: Vec<Cow<'d, str>>) -> Self {
+        room.extend(line.read_words().map(|word| word.text()));
+        Self { spot, line, words: room, skipped: 0 }
     }
 
-    pub fn words(&self) -> &[String] {
+    pub fn words(&self) -> &[Cow<'d, str>] {
         &self.words
     }
 
+    /// The line from this word on, if its words mean what is written.
+    pub fn plain_from(&self, word: usize) -> Option<&'d [u8]> {
+        if !self.line.is_as_written() {
+            return None;
+        }
+        let start = self.line.word(word + self.skipped)?.span.start;
+        self.line.bytes().get(start - self.line.span().start..)
+    }
+
     pub fn place(&self) -> Place {
-        Place { path: self.spot.path.to_path_buf(), line: self.spot.line }
+        Place { path: Arc::clone(self.spot.path), line: self.spot.line }
     }
 
     /// A problem at one of the words, or behind the last one.
     pub fn problem(&self, word: usize, finding: Finding) -> Problem {
-        let span = match self.line.words.get(word + self.skipped) {
-            Some(word) => word.span.clone(),
+        let span = match self.line.word(word + self.skipped) {
+            Some(word) => word.span,
             None => {
-                self.line.words.last().map_or(self.line.span.clone(), |last| last.span.end..last.span.end)
+                self.line.words().next_back().map_or(self.line.span(), |last| last.span.end..last.span.end)
             }
         };
         self.spot.problem(span, finding)
@@ -50,13 +65,13 @@ impl<'d> Statement<'d> {
 }
 
 /// The section that lines belong to.
-enum Section {
+enum Section<'d> {
     /// None was opened yet in this file.
     None,
     Global,
     /// A proxy section, or `defaults`.
-    Proxy(Box<Draft>),
-    Defaults(Option<String>, Box<Draft>),
+    Proxy(Box<Draft<'d>>),
+    Defaults(Option<String>, Box<Draft<'d>>),
     /// Another one, whose lines do not matter here.
     Other,
 }
@@ -68,17 +83,20 @@ pub fn interpret(document: &Document) -> Configuration {
         document,
         environment: document.environment.at_start(),
         proxies: Vec::new(),
+        named: HashMap::new(),
         stats_sockets: Vec::new(),
         problems: document.problems.clone(),
         defaults: Defaults::default(),
         named_defaults: Vec::new(),
         section: Section::None,
+        known_settings: KnownSettings::default(),
     };
     for (index, file) in document.files.iter().enumerate() {
         interpreter.file(index, file);
     }
     references::check(document, &interpreter.proxies, &mut interpreter.problems);
-    let Interpreter { proxies, stats_sockets, mut problems, .. } = interpreter;
+    let Interpreter { mut proxies, stats_sockets, mut problems, .. } = interpreter;
+    proxies.shrink_to_fit();
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
     Configuration { proxies, stats_sockets, problems }
 }
@@ -88,22 +106,29 @@ struct Interpreter<'d> {
     /// As it is at the current line.
     environment: Environment,
     proxies: Vec<Proxy>,
+    /// The index of the first proxy of each name.
+    named: HashMap<Cow<'d, str>, usize>,
     stats_sockets: Vec<StatsSocket>,
     problems: Vec<Problem>,
     /// The last `defaults` section.
     defaults: Defaults,
     named_defaults: Vec<(String, Defaults)>,
-    section: Section,
+    section: Section<'d>,
+    known_settings: KnownSettings<'d>,
 }
 
-impl Interpreter<'_> {
-    fn file(&mut self, index: usize, file: &File) {
-        for (number, line) in (1u32..).zip(&file.lines) {
-            let directive = self.environment.version >= Version::new(2, 4)
-                && line.words.first().is_some_and(|word| word.bytes.first() == Some(&b'.'));
-            if line.active && !directive {
-                let spot = Spot { file: index, path: &file.path, line: number, start: line.span.start };
-                self.statement(Statement::new(spot, line));
+impl<'d> Interpreter<'d> {
+    fn file(&mut self, index: usize, file: &'d File) {
+        let mut room = Vec::new();
+        for line in file.lines() {
+            let Some(keyword) = line.word(0) else { continue };
+            let directive =
+                self.environment.version >= Version::new(2, 4) && keyword.bytes.first() == Some(&b'.');
+            if line.is_active() && !directive {
+                let spot =
+                    Spot { file: index, path: &file.path, line: line.number(), start: line.span().start };
+                room = self.statement(Statement::new(spot, line, room));
+                room.clear();
             }
         }
         self.end_section();
@@ -127,12 +152,19 @@ impl Interpreter<'_> {
         }
     }
 
-    fn statement(&mut self, mut line: Statement<'_>) {
-        let Some(modifier) = self.modifier(&mut line) else { return };
+    /// Takes a line over, and gives the list of its words back.
+    fn statement(&mut self, mut line: Statement<'d>) -> Vec<Cow<'d, str>> {
+        if let Some(modifier) = self.modifier(&mut line) {
+            self.modified(&line, modifier);
+        }
+        line.words
+    }
+
+    fn modified(&mut self, line: &Statement<'d>, modifier: Modifier) {
         let Some(keyword) = line.words.first() else { return };
-        if let Some(naming) = keywords::section::naming(keyword, self.environment.version) {
+        if let Some(naming) = keywords::section::naming(keyword.as_bytes(), self.environment.version) {
             self.end_section();
-            self.open_section(&line, naming);
+            self.open_section(line, naming);
             return;
         }
         match &mut self.section {
@@ -140,33 +172,38 @@ impl Interpreter<'_> {
                 let finding = out_of_section(keyword);
                 self.problems.push(line.problem(0, finding));
             }
-            Section::Global => {
-                self.environment.obey(&line.line.words);
-                if ["setenv", "presetenv"].contains(&keyword.as_str()) && line.words.len() < 3 {
-                    let message = format!("`{keyword}` takes a name and a value");
-                    self.problems.push(line.problem(0, Finding::error(code::ENVIRONMENT, message)));
-                }
-                match global::stats_socket(&line, &self.environment) {
-                    Some(Ok(socket)) => self.stats_sockets.push(socket),
-                    Some(Err((word, finding))) => self.problems.push(line.problem(word, finding)),
-                    None => {}
-                }
-            }
+            Section::Global => self.global(line),
             Section::Proxy(draft) | Section::Defaults(_, draft) => {
-                draft.read(&line, modifier, &self.environment, &mut self.problems);
+                draft.read(line, modifier, &self.environment, &mut self.known_settings, &mut self.problems);
             }
             Section::Other => {}
         }
     }
 
+    fn global(&mut self, line: &Statement<'d>) {
+        self.environment.obey(&line.line.words().collect::<Vec<_>>());
+        // A server's settings may have been read with other variables.
+        self.known_settings = KnownSettings::default();
+        let keyword = &line.words[0];
+        if ["setenv", "presetenv"].contains(&&**keyword) && line.words.len() < 3 {
+            let message = format!("`{keyword}` takes a name and a value");
+            self.problems.push(line.problem(0, Finding::error(code::ENVIRONMENT, message)));
+        }
+        match global::stats_socket(line, &self.environment) {
+            Some(Ok(socket)) => self.stats_sockets.push(socket),
+            Some(Err((word, finding))) => self.problems.push(line.problem(word, finding)),
+            None => {}
+        }
+    }
+
     /// Takes a leading `no` or `default` off; `None` if it stands where none may.
     fn modifier(&mut self, line: &mut Statement<'_>) -> Option<Modifier> {
-        let modifier = match line.words.first().map(String::as_str) {
+        let modifier = match line.words.first().map(|word| &**word) {
             Some("no") => Modifier::No,
             Some("default") => Modifier::Default,
             _ => return Some(Modifier::None),
         };
-        if !line.words.get(1).is_some_and(|word| MODIFIABLE.contains(&word.as_str())) {
+        if !line.words.get(1).is_some_and(|word| MODIFIABLE.contains(&&**word)) {
             let message = format!("`{}` stands only before `option`, `log` and a few more", line.words[0]);
             self.problems.push(line.problem(0, Finding::error(code::MODIFIER, message)));
             return None;
@@ -205,10 +242,10 @@ fn out_of_section(keyword: &str) -> Finding {
 /// A problem at the last word of this line that reads so, or at the whole line if none does.
 fn problem_at(document: &Document, place: &Place, word: &str, finding: Finding) -> Option<Problem> {
     let (index, file) = document.files.iter().enumerate().find(|(_, file)| file.path == place.path)?;
-    let line = file.lines.get(usize::try_from(place.line).ok()?.checked_sub(1)?)?;
-    let named = line.words.iter().rev().find(|candidate| candidate.is(word));
-    let span = named.map_or(line.span.clone(), |word| word.span.clone());
-    let spot = Spot { file: index, path: &file.path, line: place.line, start: line.span.start };
+    let line = file.line(place.line)?;
+    let named = line.words().rev().find(|candidate| candidate.is(word));
+    let span = named.map_or(line.span(), |word| word.span);
+    let spot = Spot { file: index, path: &file.path, line: place.line, start: line.span().start };
     Some(spot.problem(span, finding))
 }
 

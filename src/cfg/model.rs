@@ -1,7 +1,9 @@
 //! What a configuration says, in types: everything inherited and expanded, in the order of the files.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -39,7 +41,7 @@ impl Configuration {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Place {
     /// The file, as it was given.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// The line, from 1.
     pub line: u32,
 }
@@ -153,8 +155,9 @@ pub struct UseServer {
 }
 
 /// A server, with what it inherits from the `default-server` lines before it.
+///
+/// Its settings read like its own fields: `server.weight`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the line, present or not")]
 pub struct Server {
     /// Its name.
     pub name: String,
@@ -162,6 +165,22 @@ pub struct Server {
     pub place: Place,
     /// Where it listens.
     pub address: Address,
+    /// Everything else; servers that are set alike share it.
+    pub settings: Arc<ServerSettings>,
+}
+
+impl Deref for Server {
+    type Target = ServerSettings;
+
+    fn deref(&self) -> &ServerSettings {
+        &self.settings
+    }
+}
+
+/// What the words after a server's address say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the line, present or not")]
+pub struct ServerSettings {
     /// Whether it only gets traffic when no other server can.
     pub backup: bool,
     /// Its share of the traffic, 0 to 256; 0 means no new sessions. 1 if not given.
@@ -218,6 +237,42 @@ pub struct Server {
     pub init_addr: Option<String>,
     /// `init-state`, since 3.2: `up`, `down`, `fully-up`, `fully-down`.
     pub init_state: Option<String>,
+}
+
+impl Default for ServerSettings {
+    /// What `HAProxy` itself starts from.
+    fn default() -> Self {
+        Self {
+            backup: false,
+            weight: 1,
+            check: false,
+            agent_check: false,
+            disabled: false,
+            cookie: None,
+            track: None,
+            maxconn: None,
+            inter: None,
+            fastinter: None,
+            downinter: None,
+            rise: None,
+            fall: None,
+            ssl: false,
+            verify: None,
+            check_ssl: None,
+            check_address: None,
+            check_port: None,
+            check_sni: None,
+            check_alpn: None,
+            check_proto: None,
+            send_proxy: false,
+            check_send_proxy: false,
+            cuts_sessions_when_down: false,
+            cuts_backup_sessions_when_up: false,
+            slowstart: None,
+            init_addr: None,
+            init_state: None,
+        }
+    }
 }
 
 impl Server {

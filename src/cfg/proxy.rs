@@ -2,6 +2,9 @@
 
 mod servers;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::CheckRules;
@@ -11,7 +14,7 @@ use super::environment::Environment;
 use super::interpret::Statement;
 use super::keywords::proxy::{self, CHECK_OPTIONS};
 use super::model::{Mode, Place, Proxy, ProxyKind, Server, UseServer};
-use super::server::Settings;
+use super::server::{KnownSettings, Settings};
 use super::time;
 use super::version::Version;
 
@@ -26,7 +29,7 @@ pub(super) struct Defaults {
     disabled: bool,
     check: CheckRules,
     timeout_check: Option<Duration>,
-    server: Settings,
+    server: Arc<Settings>,
 }
 
 impl Default for Defaults {
@@ -41,7 +44,7 @@ impl Default for Defaults {
             disabled: false,
             check: CheckRules::default(),
             timeout_check: None,
-            server: Settings::default(),
+            server: Arc::default(),
         }
     }
 }
@@ -55,7 +58,7 @@ pub(super) enum Modifier {
 }
 
 /// A section while it is read. A `defaults` section has no kind.
-pub(super) struct Draft {
+pub(super) struct Draft<'d> {
     kind: Option<ProxyKind>,
     name: String,
     place: Place,
@@ -63,13 +66,16 @@ pub(super) struct Draft {
     sticks: bool,
     use_servers: Vec<UseServer>,
     servers: Vec<Server>,
+    /// The names of its servers, each with its index.
+    named: HashMap<Cow<'d, str>, usize>,
 }
 
-impl Draft {
+impl<'d> Draft<'d> {
     /// Starts a section on top of the defaults that it inherits.
     pub fn new(kind: Option<ProxyKind>, name: String, place: Place, inherited: &Defaults) -> Self {
         let says = Defaults { check: inherited.check.inherit(), ..inherited.clone() };
-        Self { kind, name, place, says, sticks: false, use_servers: Vec::new(), servers: Vec::new() }
+        let (use_servers, servers, named) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { kind, name, place, says, sticks: false, use_servers, servers, named }
     }
 
     /// Ends a `defaults` section.
@@ -108,25 +114,26 @@ impl Draft {
     /// Takes one line over.
     pub fn read(
         &mut self,
-        line: &Statement<'_>,
+        line: &Statement<'d>,
         modifier: Modifier,
         environment: &Environment,
+        known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
     ) {
         let words = line.words();
         let Some(keyword) = words.first() else { return };
         let version = environment.version;
-        let outcome = match keyword.as_str() {
-            "server" => self.server(line, environment, problems),
-            "server-template" => self.template(line, environment, problems),
-            "default-server" => self.default_server(line, environment, problems),
+        let outcome = match &**keyword {
+            "server" => self.server(line, environment, known, problems),
+            "server-template" => self.template(line, environment, known, problems),
+            "default-server" => self.default_server(line, environment, known, problems),
             "option" => self.option(words, modifier, version),
             "mode" => self.mode(words, version),
             "balance" => self.balance(words),
             "cookie" => words
                 .get(1)
                 .ok_or((0, lacks("cookie", "its name")))
-                .map(|name| self.says.cookie = Some(name.clone())),
+                .map(|name| self.says.cookie = Some(name.clone().into_owned())),
             "disabled" => {
                 self.says.disabled = true;
                 Ok(())
@@ -145,7 +152,7 @@ impl Draft {
                 Err((0, Finding::error(code::MISPLACED_KEYWORD, message)))
             }
             "stick" => {
-                self.sticks |= words.get(1).is_some_and(|rule| STICK_RULES.contains(&rule.as_str()));
+                self.sticks |= words.get(1).is_some_and(|rule| STICK_RULES.contains(&&**rule));
                 Ok(())
             }
             "use-server" => {
@@ -164,10 +171,10 @@ impl Draft {
         }
     }
 
-    fn option(&mut self, words: &[String], modifier: Modifier, version: Version) -> Outcome {
+    fn option(&mut self, words: &[Cow<'_, str>], modifier: Modifier, version: Version) -> Outcome {
         let Some(option) = words.get(1) else { return Err((0, lacks("option", "its name"))) };
         let set = modifier == Modifier::None;
-        match option.as_str() {
+        match &**option {
             "allbackups" => self.says.all_backups = set,
             "persist" => self.says.persist = set,
             check if CHECK_OPTIONS.contains(&check) && !set => {
@@ -192,14 +199,14 @@ impl Draft {
         Ok(())
     }
 
-    fn mode(&mut self, words: &[String], version: Version) -> Outcome {
+    fn mode(&mut self, words: &[Cow<'_, str>], version: Version) -> Outcome {
         let Some(mode) = words.get(1) else { return Err((0, lacks("mode", "its value"))) };
-        self.says.mode = match mode.as_str() {
+        self.says.mode = match &**mode {
             "http" => Mode::Http,
             "tcp" => Mode::Tcp,
-            "log" if version >= Version::new(2, 9) => Mode::Other(mode.clone()),
-            "spop" if version >= Version::new(3, 1) => Mode::Other(mode.clone()),
-            "health" if version < Version::new(2, 3) => Mode::Other(mode.clone()),
+            "log" if version >= Version::new(2, 9) => Mode::Other(mode.clone().into_owned()),
+            "spop" if version >= Version::new(3, 1) => Mode::Other(mode.clone().into_owned()),
+            "health" if version < Version::new(2, 3) => Mode::Other(mode.clone().into_owned()),
             _ => {
                 let message = format!("HAProxy {version} knows no mode `{mode}`");
                 return Err((1, Finding::error(code::UNKNOWN_MODE, message).help("`http` or `tcp`")));
@@ -208,9 +215,8 @@ impl Draft {
         Ok(())
     }
 
-    fn balance(&mut self, words: &[String]) -> Outcome {
-        let plain = "roundrobin".to_owned();
-        let algorithm = words.get(1).unwrap_or(&plain);
+    fn balance(&mut self, words: &[Cow<'_, str>]) -> Outcome {
+        let algorithm = words.get(1).map_or("roundrobin", |word| &**word);
         let name = algorithm.split('(').next().unwrap_or_default();
         if !ALGORITHMS.contains(&name) {
             let nearest = super::keywords::nearest(name, ALGORITHMS.iter().copied());
@@ -218,11 +224,11 @@ impl Draft {
                 Finding::error(code::UNKNOWN_BALANCE, format!("`{algorithm}` is no way to balance"));
             return Err((1, finding.suggest(nearest)));
         }
-        self.says.balance.clone_from(algorithm);
+        algorithm.clone_into(&mut self.says.balance);
         Ok(())
     }
 
-    fn timeout(&mut self, words: &[String]) -> Outcome {
+    fn timeout(&mut self, words: &[Cow<'_, str>]) -> Outcome {
         if words.get(1).is_some_and(|which| which == "check") {
             let Some(value) = words.get(2) else { return Err((1, lacks("timeout check", "its value"))) };
             let time = time::parse(value);
@@ -237,7 +243,8 @@ impl Draft {
     fn use_server(&mut self, line: &Statement<'_>) {
         if let [_, server, condition @ ..] = line.words() {
             let condition = condition.join(" ");
-            self.use_servers.push(UseServer { server: server.clone(), condition, place: line.place() });
+            let server = server.clone().into_owned();
+            self.use_servers.push(UseServer { server, condition, place: line.place() });
         }
     }
 }

@@ -1,5 +1,8 @@
 //! The settings of `server`, `default-server` and `server-template` lines.
 
+mod known;
+
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -8,60 +11,21 @@ use super::code;
 use super::diagnostic::Finding;
 use super::environment::Environment;
 use super::keywords::{self, Arity, SERVER, ServerKeyword};
-use super::model::{Place, Server};
+use super::model::ServerSettings;
 use super::time;
+pub(super) use known::KnownSettings;
 
 /// The most servers that one `server-template` may stand for here.
 const MAX_TEMPLATE: u32 = 65_536;
 
 /// What a server's settings say, apart from its name and address. `default-server` lines change a copy
 /// that later servers start from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
-    server: Server,
+    server: ServerSettings,
     /// `send-proxy`; the newer versions of the protocol have their own keywords, and their own `no-`.
     proxy_v1: bool,
     proxy_v2: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let place = Place { path: std::path::PathBuf::new(), line: 0 };
-        let server = Server {
-            name: String::new(),
-            place,
-            address: Address::Other(String::new()),
-            backup: false,
-            weight: 1,
-            check: false,
-            agent_check: false,
-            disabled: false,
-            cookie: None,
-            track: None,
-            maxconn: None,
-            inter: None,
-            fastinter: None,
-            downinter: None,
-            rise: None,
-            fall: None,
-            ssl: false,
-            verify: None,
-            check_ssl: None,
-            check_address: None,
-            check_port: None,
-            check_sni: None,
-            check_alpn: None,
-            check_proto: None,
-            send_proxy: false,
-            check_send_proxy: false,
-            cuts_sessions_when_down: false,
-            cuts_backup_sessions_when_up: false,
-            slowstart: None,
-            init_addr: None,
-            init_state: None,
-        };
-        Self { server, proxy_v1: false, proxy_v2: false }
-    }
 }
 
 /// The line that settings stand on.
@@ -72,15 +36,15 @@ pub(super) enum Line {
 }
 
 impl Settings {
-    /// The server of this name with these settings.
-    pub fn server(&self, name: String, place: Place, address: Address) -> Server {
-        Server { name, place, address, send_proxy: self.proxy_v1 || self.proxy_v2, ..self.server.clone() }
+    /// The settings as a server has them.
+    pub fn finish(self) -> ServerSettings {
+        ServerSettings { send_proxy: self.proxy_v1 || self.proxy_v2, ..self.server }
     }
 
     /// Takes over the settings from word `first` on. Findings come with the index of the word they mean.
     pub fn read(
         &mut self,
-        words: &[String],
+        words: &[Cow<'_, str>],
         first: usize,
         line: Line,
         environment: &Environment,
@@ -94,7 +58,7 @@ impl Settings {
                 return findings;
             };
             let values = values(words, at, keyword.arity);
-            let value = values.first().map(String::as_str);
+            let value = values.first().map(|value| &**value);
             let refused = refused(keyword, word, value, line, environment)
                 .or_else(|| self.set(word, value, environment).err());
             if let Some(finding) = refused {
@@ -211,7 +175,7 @@ fn unknown(word: &str) -> Finding {
 }
 
 /// The words that belong to the setting at `at`: fewer than it takes if the line ends before.
-fn values(words: &[String], at: usize, arity: Arity) -> &[String] {
+fn values<'w, 'd>(words: &'w [Cow<'d, str>], at: usize, arity: Arity) -> &'w [Cow<'d, str>] {
     let rest = &words[at + 1..];
     let count = match arity {
         Arity::None | Arity::InsideSource => 0,

@@ -4,7 +4,9 @@
 //! word, quotes may start and stop inside one, `\` escapes only a few bytes, variables count only
 //! inside `"…"`, and `#` starts a comment even in the middle of a word.
 
+mod packed;
 mod piece;
+mod plain;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -15,6 +17,7 @@ use nom::error::{ErrorKind, ParseError};
 use super::environment::Environment;
 use super::variable::Variable;
 use super::version::Version;
+pub(super) use packed::PackedWords;
 use piece::{Piece, quoted, unquoted};
 
 /// `HAProxy`'s `MAX_LINE_ARGS`: a line with more words is refused.
@@ -22,19 +25,22 @@ pub const MAX_WORDS: usize = 64;
 
 /// One word of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub struct Word<'d> {
     /// Where it is written, quotes included, as offsets in the file. The words that one
     /// `"${NAME[*]}"` gives share a span.
     pub span: Range<usize>,
     /// What it means: quotes and escapes resolved, variables replaced.
-    pub bytes: Vec<u8>,
+    pub bytes: &'d [u8],
 }
 
-impl Word {
+impl<'d> Word<'d> {
     /// The word as text; bytes that are no UTF-8 become U+FFFD.
     #[must_use]
-    pub fn text(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.bytes)
+    pub fn text(&self) -> Cow<'d, str> {
+        match std::str::from_utf8(self.bytes) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(self.bytes),
+        }
     }
 
     /// Whether the word is exactly this one. `HAProxy` compares keywords case-sensitively.
@@ -61,11 +67,9 @@ pub enum Fault {
     TooManyWords,
 }
 
-/// The words of a line, and what is no word.
+/// What a line holds that is no word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Split {
-    /// The words.
-    pub words: Vec<Word>,
+pub(super) struct Split {
     /// From `#` to the end of the line.
     pub comment: Option<Range<usize>>,
     /// What stands after a carriage return in the middle of the line: `HAProxy` does not read it.
@@ -73,7 +77,7 @@ pub struct Split {
 }
 
 /// What a variable in a line may mean.
-pub struct Surroundings<'a> {
+pub(super) struct Surroundings<'a> {
     /// The variables as they are at this line, and the version.
     pub environment: &'a Environment,
     /// `$.FILE`.
@@ -114,13 +118,15 @@ pub fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
 }
 
-struct Lexer<'a> {
+struct Lexer<'a, 'w> {
     line: &'a [u8],
     /// Offset of the line in the file.
     offset: usize,
     rest: &'a [u8],
     around: &'a Surroundings<'a>,
-    split: Split,
+    words: &'w mut PackedWords,
+    /// How many words stood there before the line's first.
+    before: usize,
     word: Option<Started>,
     /// What is left from the `"` that is open.
     quote: Option<&'a [u8]>,
@@ -134,33 +140,45 @@ struct Started {
     vanishes: bool,
 }
 
-/// Splits a line, without its line feed, into words. `offset` is where the line starts in its file.
+/// Splits a line, without its line feed, into words, which are put behind those that are there. `offset` is where
+/// the line starts in its file.
 ///
 /// # Errors
-/// The fault and the bytes it is about, as offsets in the file.
-pub fn split(line: &[u8], offset: usize, around: &Surroundings<'_>) -> Result<Split, (Fault, Range<usize>)> {
-    let rest = line.trim_ascii_start_blanks();
-    let lexer = Lexer { line, offset, rest, around, split: Split::default(), word: None, quote: None };
-    lexer.run().map_err(|broken| {
-        let at = offset + line.len() - broken.rest.len();
-        let end = if broken.rest.is_empty() { at } else { at + 1 };
-        (broken.fault.unwrap_or(Fault::UnmatchedQuote), at..end)
-    })
-}
-
-trait Blanks {
-    fn trim_ascii_start_blanks(&self) -> &Self;
-}
-
-impl Blanks for [u8] {
-    fn trim_ascii_start_blanks(&self) -> &Self {
-        let blanks = self.iter().take_while(|b| is_blank(**b)).count();
-        &self[blanks..]
+/// The fault and the bytes it is about, as offsets in the file; no word of the line is left then.
+pub(super) fn split(
+    line: &[u8],
+    offset: usize,
+    around: &Surroundings<'_>,
+    words: &mut PackedWords,
+) -> Result<Split, (Fault, Range<usize>)> {
+    let before = words.len();
+    let at = plain::split(line, offset, words);
+    if at == line.len() {
+        return Ok(Split::default());
     }
+    if line[at] == b'#' {
+        return Ok(Split { comment: Some(offset + at..offset + line.len()), unread: None });
+    }
+    let rest = &line[at..];
+    Lexer { line, offset, rest, around, words, before, word: None, quote: None }.split()
 }
 
-impl<'a> Lexer<'a> {
-    fn run(mut self) -> Result<Split, Broken<'a>> {
+fn without_leading_blanks(bytes: &[u8]) -> &[u8] {
+    let blanks = bytes.iter().take_while(|b| is_blank(**b)).count();
+    &bytes[blanks..]
+}
+
+impl<'a> Lexer<'a, '_> {
+    fn split(mut self) -> Result<Split, (Fault, Range<usize>)> {
+        self.run().map_err(|broken| {
+            let at = self.offset_of(broken.rest);
+            let end = if broken.rest.is_empty() { at } else { at + 1 };
+            self.words.truncate(self.before);
+            (broken.fault.unwrap_or(Fault::UnmatchedQuote), at..end)
+        })
+    }
+
+    fn run(&mut self) -> Result<Split, Broken<'a>> {
         while !self.rest.is_empty() {
             let at = self.rest;
             let parsed = match self.quote {
@@ -175,14 +193,12 @@ impl<'a> Lexer<'a> {
             match piece {
                 Piece::Blanks => self.end_word(at)?,
                 Piece::Comment => {
-                    self.split.comment = Some(self.offset_of(at)..self.offset + self.line.len());
-                    return self.finish(at);
+                    let comment = Some(self.from(at));
+                    return self.finish(at, Split { comment, unread: None });
                 }
                 Piece::End => {
-                    if !rest.is_empty() {
-                        self.split.unread = Some(self.offset_of(at)..self.offset + self.line.len());
-                    }
-                    return self.finish(at);
+                    let unread = (!rest.is_empty()).then(|| self.from(at));
+                    return self.finish(at, Split { comment: None, unread });
                 }
                 Piece::Bytes(bytes) => self.word(at).bytes.extend_from_slice(bytes),
                 Piece::Byte(byte) => self.word(at).bytes.push(byte),
@@ -194,15 +210,20 @@ impl<'a> Lexer<'a> {
             }
         }
         let end = self.rest;
-        self.finish(end)
+        self.finish(end, Split::default())
     }
 
-    fn finish(mut self, at: &'a [u8]) -> Result<Split, Broken<'a>> {
+    fn finish(&mut self, at: &'a [u8], split: Split) -> Result<Split, Broken<'a>> {
         if let Some(rest) = self.quote {
             return Err(Broken { rest, fault: Some(Fault::UnmatchedQuote) });
         }
         self.end_word(at)?;
-        Ok(self.split)
+        Ok(split)
+    }
+
+    /// From here to the end of the line.
+    fn from(&self, at: &[u8]) -> Range<usize> {
+        self.offset_of(at)..self.offset + self.line.len()
     }
 
     fn offset_of(&self, at: &[u8]) -> usize {
@@ -224,12 +245,17 @@ impl<'a> Lexer<'a> {
         if let Some(nul) = bytes.iter().position(|b| *b == 0) {
             bytes.truncate(nul);
         }
-        if self.split.words.len() == MAX_WORDS {
+        if self.words.len() - self.before == MAX_WORDS {
             let rest = &self.line[start - self.offset..];
             return Err(Broken { rest, fault: Some(Fault::TooManyWords) });
         }
         let end = self.offset_of(at);
-        self.split.words.push(Word { span: start..end, bytes });
+        let written = &self.line[start - self.offset..end - self.offset];
+        if bytes == written {
+            self.words.push_plain(start..end);
+        } else {
+            self.words.push_resolved(start..end, bytes);
+        }
         Ok(())
     }
 
@@ -251,7 +277,7 @@ impl<'a> Lexer<'a> {
             let quote_end = self.rest;
             self.end_word(quote_end)?;
             self.word = Some(Started { at: start, bytes: Vec::new(), vanishes: false });
-            text = text[blank..].trim_ascii_start_blanks();
+            text = without_leading_blanks(&text[blank..]);
         }
         self.word(at).bytes.extend_from_slice(text);
         Ok(())
@@ -265,7 +291,7 @@ impl<'a> Lexer<'a> {
         } else if version >= Version::new(2, 9)
             && let [b'"', rest @ ..] = self.rest
         {
-            self.rest = rest.trim_ascii_start_blanks();
+            self.rest = without_leading_blanks(rest);
             self.quote = None;
         }
     }

@@ -28,7 +28,7 @@ impl App {
 fn verdict(document: &Document, problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     let warnings = problems.len() - errors;
-    let lines: usize = document.files.iter().map(|file| file.lines.len()).sum();
+    let lines: usize = document.files.iter().map(|file| file.lines().len()).sum();
     let files = document.files.len();
     let version = document.environment.version;
     format!(

@@ -1,5 +1,6 @@
 //! `http-check expect`.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::Verdict;
@@ -45,10 +46,10 @@ impl Expect {
     }
 
     /// Reads the words after `expect`.
-    pub(super) fn parse(words: &[String]) -> Result<Self, String> {
+    pub(super) fn parse(words: &[Cow<'_, str>]) -> Result<Self, String> {
         let mut rest = words;
         while let [word, _, tail @ ..] = rest
-            && TAKES_A_VALUE.contains(&word.as_str())
+            && TAKES_A_VALUE.contains(&&**word)
         {
             rest = tail;
         }
@@ -60,7 +61,7 @@ impl Expect {
             if after.is_empty() {
                 words.remove(0);
             } else {
-                words[0] = after;
+                words[0] = after.into();
             }
         }
         what(&words).map(|what| Self { negated, what })
@@ -79,14 +80,15 @@ const TAKES_A_VALUE: &[&str] = &[
     "status-code",
 ];
 
-fn what(words: &[String]) -> Result<Expected, String> {
+fn what(words: &[Cow<'_, str>]) -> Result<Expected, String> {
     let [kind, arguments @ ..] = words else { return Err("`expect` lacks what to expect".to_owned()) };
     let Some(first) = arguments.first() else { return Err(format!("`expect {kind}` lacks its pattern")) };
-    match kind.as_str() {
+    let pattern = || first.clone().into_owned();
+    match &**kind {
         "status" => ranges(first).map(Expected::Status),
-        "rstatus" => Ok(Expected::StatusRegex(first.clone())),
-        "string" => Ok(Expected::String(first.clone())),
-        "rstring" => Ok(Expected::StringRegex(first.clone())),
+        "rstatus" => Ok(Expected::StatusRegex(pattern())),
+        "string" => Ok(Expected::String(pattern())),
+        "rstring" => Ok(Expected::StringRegex(pattern())),
         "hdr" | "fhdr" | "string-lf" => Ok(Expected::Other(words.join(" "))),
         _ => Err(format!(
             "`{kind}` is nothing to expect: status, rstatus, string, rstring, string-lf, hdr or fhdr"

@@ -4,6 +4,8 @@
 //! `http-check send` are one, whichever comes later winning word by word, and a section with a line
 //! of its own inherits none of the rules of its `defaults`.
 
+use std::borrow::Cow;
+
 use super::super::code;
 use super::super::diagnostic::Finding;
 use super::super::version::Version;
@@ -51,7 +53,12 @@ impl CheckRules {
     }
 
     /// `option httpchk …`, `option tcp-check`, …: the last one wins.
-    pub fn choose(&mut self, option: &str, arguments: &[String], version: Version) -> Result<(), String> {
+    pub fn choose(
+        &mut self,
+        option: &str,
+        arguments: &[Cow<'_, str>],
+        version: Version,
+    ) -> Result<(), String> {
         self.kind = match option {
             "httpchk" => Kind::Http,
             "tcp-check" => Kind::Tcp,
@@ -67,11 +74,11 @@ impl CheckRules {
     }
 
     /// The words after `http-check`.
-    pub fn add(&mut self, words: &[String]) -> Result<(), String> {
+    pub fn add(&mut self, words: &[Cow<'_, str>]) -> Result<(), String> {
         let Some((verb, arguments)) = words.split_first() else {
             return Err("`http-check` lacks what to do: send, expect, connect, …".to_owned());
         };
-        match verb.as_str() {
+        match &**verb {
             "send" => {
                 let request = Request::from_send(arguments)?;
                 self.own();

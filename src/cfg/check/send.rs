@@ -1,5 +1,7 @@
 //! The request of a check: the words after `option httpchk` and after `http-check send`.
 
+use std::borrow::Cow;
+
 use super::super::version::Version;
 use super::CheckRequest;
 
@@ -13,15 +15,19 @@ pub(super) struct Request {
     pub body: Option<String>,
 }
 
+fn owned(word: &Cow<'_, str>) -> String {
+    word.clone().into_owned()
+}
+
 impl Request {
     /// `option httpchk [URI | METHOD URI [VERSION [HOST]]]`.
-    pub fn from_option(words: &[String], haproxy: Version) -> Result<Self, String> {
+    pub fn from_option(words: &[Cow<'_, str>], haproxy: Version) -> Result<Self, String> {
         let mut request = Self::default();
         match words {
             [] => {}
-            [uri] => request.uri = Some(uri.clone()),
+            [uri] => request.uri = Some(owned(uri)),
             [method, uri, rest @ ..] => {
-                (request.method, request.uri) = (Some(method.clone()), Some(uri.clone()));
+                (request.method, request.uri) = (Some(owned(method)), Some(owned(uri)));
                 if let [version, host @ ..] = rest {
                     request.version_word(version, haproxy)?;
                     request.host(host, haproxy)?;
@@ -47,11 +53,11 @@ impl Request {
         Ok(())
     }
 
-    fn host(&mut self, words: &[String], haproxy: Version) -> Result<(), String> {
+    fn host(&mut self, words: &[Cow<'_, str>], haproxy: Version) -> Result<(), String> {
         match words {
             [] => Ok(()),
             [host] if haproxy >= Version::new(3, 1) => {
-                self.headers.push(("host".to_owned(), host.clone()));
+                self.headers.push(("host".to_owned(), owned(host)));
                 Ok(())
             }
             [word, ..] => Err(format!("`option httpchk` takes no `{word}`: METHOD, URI and VERSION at most")),
@@ -59,24 +65,24 @@ impl Request {
     }
 
     /// `http-check send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body B] [comment C]`.
-    pub fn from_send(words: &[String]) -> Result<Self, String> {
+    pub fn from_send(words: &[Cow<'_, str>]) -> Result<Self, String> {
         let mut request = Self::default();
         let mut rest = words;
         while let [word, tail @ ..] = rest {
             let Some((value, mut tail)) = tail.split_first() else {
                 return Err(format!("`{word}` lacks its value"));
             };
-            match word.as_str() {
-                "meth" => request.method = Some(value.clone()),
-                "uri" | "uri-lf" => request.uri = Some(value.clone()),
-                "ver" => request.version = Some(value.clone()),
-                "body" | "body-lf" => request.body = Some(value.clone()),
+            match &**word {
+                "meth" => request.method = Some(owned(value)),
+                "uri" | "uri-lf" => request.uri = Some(owned(value)),
+                "ver" => request.version = Some(owned(value)),
+                "body" | "body-lf" => request.body = Some(owned(value)),
                 "comment" => {}
                 "hdr" => {
                     let Some((content, after)) = tail.split_first() else {
                         return Err(format!("`hdr {value}` lacks its value"));
                     };
-                    request.headers.push((value.clone(), content.clone()));
+                    request.headers.push((owned(value), owned(content)));
                     tail = after;
                 }
                 _ => {

@@ -1,8 +1,10 @@
+use std::borrow::Cow;
+
 use super::*;
 use crate::cfg::Version;
 
-fn words(line: &str) -> Vec<String> {
-    line.split_ascii_whitespace().map(str::to_owned).collect()
+fn words(line: &str) -> Vec<Cow<'_, str>> {
+    line.split_ascii_whitespace().map(Cow::Borrowed).collect()
 }
 
 /// Reads `option …` and `http-check …` lines, `;` between them.
@@ -10,7 +12,7 @@ fn rules(start: CheckRules, lines: &str) -> Result<CheckRules, String> {
     let mut rules = start;
     for line in lines.split(';') {
         let words = words(line);
-        match words[0].as_str() {
+        match &*words[0] {
             "option" => rules.choose(&words[1], &words[2..], Version::new(2, 6))?,
             _ => rules.add(&words[1..])?,
         }
@@ -135,7 +137,7 @@ fn a_reply_is_judged_as_far_as_it_can_be() {
 
 #[test]
 fn headers_hidden_in_the_version_are_found_until_2_7() {
-    let arguments = ["GET", "/", "HTTP/1.1\r\nHost: www"].map(str::to_owned);
+    let arguments = ["GET", "/", "HTTP/1.1\r\nHost: www"].map(Cow::Borrowed);
     let mut rules = CheckRules::default();
     rules.choose("httpchk", &arguments, Version::new(2, 6)).unwrap();
     let HealthCheck::Http(check) = rules.build() else { panic!() };

@@ -10,7 +10,7 @@ use super::Reader;
 
 impl Reader {
     /// Obeys a directive. Returns whether its own line counts.
-    pub(super) fn directive(&mut self, spot: &Spot<'_>, words: &[Word], blocks: &mut Blocks) -> bool {
+    pub(super) fn directive(&mut self, spot: &Spot<'_>, words: &[Word<'_>], blocks: &mut Blocks) -> bool {
         let first = words[0].span.clone();
         let active = blocks.active();
         let done = match &*words[0].text() {
@@ -18,9 +18,11 @@ impl Reader {
                 let done = blocks.open((spot.line, first.clone()), || self.decide(spot, words));
                 done.map(|()| active)
             }
-            ".elif" => blocks.otherwise_if(|| self.decide(spot, words)).map(|()| blocks.active_outside()),
-            ".else" => blocks.otherwise().map(|()| blocks.active_outside()),
-            ".endif" => blocks.close().map(|()| blocks.active()),
+            ".elif" => {
+                blocks.otherwise_if(spot.line, || self.decide(spot, words)).map(|()| blocks.active_outside())
+            }
+            ".else" => blocks.otherwise(spot.line).map(|()| blocks.active_outside()),
+            ".endif" => blocks.close(spot.line).map(|()| blocks.active()),
             _ if !active => Ok(false),
             name => {
                 self.message(spot, name, words);
@@ -35,9 +37,9 @@ impl Reader {
         })
     }
 
-    fn decide(&mut self, spot: &Spot<'_>, words: &[Word]) -> bool {
+    fn decide(&mut self, spot: &Spot<'_>, words: &[Word<'_>]) -> bool {
         let Some(arguments) = words.get(1..).filter(|arguments| !arguments.is_empty()) else { return false };
-        let joined = arguments.iter().map(|word| word.bytes.as_slice()).collect::<Vec<_>>().join(&b' ');
+        let joined = arguments.iter().map(|word| word.bytes).collect::<Vec<_>>().join(&b' ');
         let span = arguments[0].span.start..arguments[arguments.len() - 1].span.end;
         let condition = match Condition::parse(&joined) {
             Ok(condition) => condition,
@@ -62,7 +64,7 @@ impl Reader {
     }
 
     /// `.alert` and its like: one argument, and the first two are problems of their own.
-    fn message(&mut self, spot: &Spot<'_>, name: &str, words: &[Word]) {
+    fn message(&mut self, spot: &Spot<'_>, name: &str, words: &[Word<'_>]) {
         let said = words.get(1).map(|word| word.text().into_owned()).unwrap_or_default();
         let finding = match name {
             ".alert" | ".warning" | ".notice" | ".diag" if words.len() != 2 => {

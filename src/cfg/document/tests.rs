@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cfg::interpret;
+use crate::cfg::{Branch, Conditional, interpret};
 
 fn environment(version: Version) -> Environment {
     Environment { variables: [("V".to_owned(), "a b".to_owned())].into(), version }
@@ -18,10 +18,13 @@ fn codes(version: Version, text: &str) -> Vec<(&'static str, super::super::Sever
 #[test]
 fn lines_know_how_they_end_and_whether_they_count() {
     let document = document(Version::new(2, 6), "global\r\n.if 0\n daemon # c\n.endif\n\n");
-    let lines = &document.files[0].lines;
-    assert_eq!(lines.iter().map(|line| line.active).collect::<Vec<_>>(), [true, true, false, true, true]);
-    assert_eq!((lines[0].ending, lines[1].ending), (Ending::CrLf, Ending::Lf));
-    assert_eq!(lines[2].comment.clone().map(|span| &document.files[0].bytes[span]), Some(&b"# c"[..]));
+    let lines: Vec<_> = document.files[0].lines().collect();
+    assert_eq!(
+        lines.iter().map(|line| line.is_active()).collect::<Vec<_>>(),
+        [true, true, false, true, true]
+    );
+    assert_eq!((lines[0].ending(), lines[1].ending()), (Ending::CrLf, Ending::Lf));
+    assert_eq!(lines[2].comment().map(|span| &document.files[0].bytes[span]), Some(&b"# c"[..]));
     assert_eq!(document.problems, []);
 }
 
@@ -29,7 +32,7 @@ fn lines_know_how_they_end_and_whether_they_count() {
 fn active(text: &str) -> String {
     let document = document(Version::new(2, 6), text);
     assert_eq!(document.problems, []);
-    document.files[0].lines.iter().map(|line| if line.active { '+' } else { '-' }).collect()
+    document.files[0].lines().map(|line| if line.is_active() { '+' } else { '-' }).collect()
 }
 
 #[test]
@@ -45,10 +48,32 @@ fn a_block_in_a_dropped_branch_is_dropped_with_it() {
 }
 
 #[test]
+fn blocks_are_a_tree() {
+    let text = ".if 1\n.if 0\n.else\n.endif\n.elif 1\n.endif\nglobal\n.if 0\n.endif\n";
+    let document = document(Version::new(2, 6), text);
+    let branch = |line, taken, inner| Branch { line, taken, inner };
+    let inner =
+        Conditional { branches: vec![branch(2, false, vec![]), branch(3, true, vec![])], endif: Some(4) };
+    let first = Conditional {
+        branches: vec![branch(1, true, vec![inner]), branch(5, false, vec![])],
+        endif: Some(6),
+    };
+    let second = Conditional { branches: vec![branch(8, false, vec![])], endif: Some(9) };
+    assert_eq!(document.files[0].conditionals, [first, second]);
+}
+
+#[test]
+fn a_block_that_is_left_open_is_a_block() {
+    let document = document(Version::new(2, 6), ".if 1\n.if 1\n");
+    let [outer] = &document.files[0].conditionals[..] else { panic!("{document:?}") };
+    assert_eq!((outer.endif, outer.branches[0].inner[0].endif), (None, None));
+}
+
+#[test]
 fn only_global_sets_variables() {
     let text = "defaults\n setenv X 1\n.if defined(X)\n bad '\n junk\n.endif\n";
     let document = document(Version::new(2, 6), text);
-    assert!(!document.files[0].lines[4].active);
+    assert!(!document.files[0].line(5).unwrap().is_active());
 }
 
 #[test]
@@ -180,11 +205,11 @@ fn comes_back(bytes: &[u8], version: Version) -> Result<(), TestCaseError> {
     let files = vec![SourceFile { path: "h.cfg".into(), bytes: bytes.to_vec() }];
     let document = read(files, &environment(version));
     prop_assert_eq!(document.bytes(0), bytes);
-    for line in &document.files[0].lines {
-        let spans = line.words.iter().map(|word| word.span.clone()).chain(line.comment.clone());
+    for line in document.files[0].lines() {
+        let spans = line.words().map(|word| word.span).chain(line.comment());
         for span in spans {
             prop_assert!(
-                line.span.start <= span.start && span.start <= span.end && span.end <= line.span.end
+                line.span().start <= span.start && span.start <= span.end && span.end <= line.span().end
             );
         }
     }

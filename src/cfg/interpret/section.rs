@@ -1,5 +1,7 @@
 //! The line that starts a section.
 
+use std::collections::hash_map::Entry;
+
 use super::super::code;
 use super::super::diagnostic::Finding;
 use super::super::keywords::section::Naming;
@@ -14,10 +16,10 @@ const FROM_SINCE: Version = Version::new(2, 4);
 /// Since this branch a frontend and a backend may no longer share a name.
 const NAMES_SHARED_UNTIL: Version = Version::new(3, 3);
 
-impl Interpreter<'_> {
+impl<'d> Interpreter<'d> {
     /// Opens the section of this line; the one before has ended.
-    pub(super) fn open_section(&mut self, line: &Statement<'_>, naming: Naming) {
-        let keyword = line.words[0].as_str();
+    pub(super) fn open_section(&mut self, line: &Statement<'d>, naming: Naming) {
+        let keyword = &*line.words[0];
         let kind = match keyword {
             "frontend" => Some(ProxyKind::Frontend),
             "backend" => Some(ProxyKind::Backend),
@@ -40,7 +42,7 @@ impl Interpreter<'_> {
             }
             (_, Some(kind)) => {
                 let name = name.unwrap_or_default();
-                self.check_duplicate(line, kind, &name);
+                self.check_duplicate(line, kind);
                 Section::Proxy(Box::new(Draft::new(Some(kind), name, line.place(), &inherited)))
             }
             (_, None) => Section::Other,
@@ -50,7 +52,7 @@ impl Interpreter<'_> {
     /// The name and the word after `from`; what else stands there is a problem.
     fn header(
         &mut self,
-        line: &Statement<'_>,
+        line: &Statement<'d>,
         naming: Naming,
         inherits: bool,
     ) -> (Option<String>, Option<String>) {
@@ -59,7 +61,7 @@ impl Interpreter<'_> {
         let starts_with_from = inherits && naming == Naming::Optional && rest.len() == 2 && rest[0] == "from";
         let named = naming != Naming::Nameless && !starts_with_from;
         let (name, tail) = match rest.split_first() {
-            Some((name, tail)) if named => (Some(name.clone()), tail),
+            Some((name, tail)) if named => (Some(name.clone().into_owned()), tail),
             _ => (None, rest),
         };
         match &name {
@@ -72,7 +74,7 @@ impl Interpreter<'_> {
         }
         match tail {
             [] => (name, None),
-            [word, from] if inherits && word == "from" => (name, Some(from.clone())),
+            [word, from] if inherits && word == "from" => (name, Some(from.clone().into_owned())),
             _ => {
                 let at = line.words.len() - tail.len();
                 let message = format!("`{}` does not belong after the name of `{keyword}`", tail[0]);
@@ -85,7 +87,7 @@ impl Interpreter<'_> {
         }
     }
 
-    fn check_name(&mut self, line: &Statement<'_>, name: &str) {
+    fn check_name(&mut self, line: &Statement<'d>, name: &str) {
         let legal = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
         if let Some(bad) = name.chars().find(|c| !legal(*c)) {
             let message = format!("the name of `{}` does not hold `{}`", line.words[0], bad.escape_default());
@@ -93,7 +95,7 @@ impl Interpreter<'_> {
         }
     }
 
-    fn named(&mut self, line: &Statement<'_>, name: &str) -> Defaults {
+    fn named(&mut self, line: &Statement<'d>, name: &str) -> Defaults {
         let known: Vec<&Defaults> = self
             .named_defaults
             .iter()
@@ -115,9 +117,14 @@ impl Interpreter<'_> {
         defaults
     }
 
-    fn check_duplicate(&mut self, line: &Statement<'_>, kind: ProxyKind, name: &str) {
-        let Some(earlier) = self.proxies.iter().find(|proxy| proxy.name == name && !name.is_empty()) else {
-            return;
+    fn check_duplicate(&mut self, line: &Statement<'d>, kind: ProxyKind) {
+        let Some(name) = line.words.get(1) else { return };
+        let earlier = match self.named.entry(name.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(self.proxies.len());
+                return;
+            }
+            Entry::Occupied(taken) => &self.proxies[*taken.get()],
         };
         let all = |abilities: fn(ProxyKind) -> bool| !abilities(kind) || abilities(earlier.kind);
         let covered = all(ProxyKind::holds_servers) && all(ProxyKind::takes_connections);

@@ -46,17 +46,11 @@ const SECTIONS: &[Row] = &[
 
 /// What follows this section's keyword, `None` if this version has no such section.
 #[must_use]
-pub fn naming(word: &str, version: Version) -> Option<Naming> {
+pub fn naming(word: &[u8], version: Version) -> Option<Naming> {
     let has = |(_, _, from, until): &&Row| {
         (version.major, version.minor) >= *from && (version.major, version.minor) < *until
     };
-    SECTIONS.iter().filter(has).find(|row| row.0 == word).map(|row| row.1)
-}
-
-/// Whether the word starts a section.
-#[must_use]
-pub fn is_section(word: &str, version: Version) -> bool {
-    naming(word, version).is_some()
+    SECTIONS.iter().filter(|row| row.0.as_bytes() == word).find(has).map(|row| row.1)
 }
 
 /// All keywords of sections.

@@ -1,20 +1,25 @@
 //! The `server`, `server-template` and `default-server` lines of a section.
 
-use super::super::address::Address;
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::super::address::{Address, AddressError};
 use super::super::code;
 use super::super::diagnostic::{Finding, Problem};
 use super::super::environment::Environment;
 use super::super::interpret::Statement;
-use super::super::model::{ProxyKind, Server};
-use super::super::server::{Line, Settings, template_numbers};
+use super::super::model::{ProxyKind, Server, ServerSettings};
+use super::super::server::{KnownSettings, Line, Settings, template_numbers};
 use super::super::version::Version;
 use super::{Draft, Outcome, lacks};
 
-impl Draft {
+impl<'d> Draft<'d> {
     pub(super) fn server(
         &mut self,
-        line: &Statement<'_>,
+        line: &Statement<'d>,
         environment: &Environment,
+        known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
     ) -> Outcome {
         self.must_hold_servers("server")?;
@@ -25,16 +30,19 @@ impl Draft {
             ));
         };
         legal_name(name, true)?;
-        let address = self.settings_of(line, 2, address, environment, problems);
-        let Some((settings, address)) = address else { return Ok(()) };
-        self.add(settings.server(name.clone(), line.place(), address), line, problems);
+        let address = read_address(line, 2, address, environment, problems);
+        let settings = self.settings_of(line, 3, environment, known, problems);
+        if let Some(address) = address {
+            self.add(name.clone(), address, settings, line, problems);
+        }
         Ok(())
     }
 
     pub(super) fn template(
         &mut self,
-        line: &Statement<'_>,
+        line: &Statement<'d>,
         environment: &Environment,
+        known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
     ) -> Outcome {
         self.must_hold_servers("server-template")?;
@@ -50,60 +58,88 @@ impl Draft {
                 Finding::error(code::SERVER_RANGE, message).help("write N, or LOW-HIGH from 1 on"),
             ));
         };
-        let address = self.settings_of(line, 3, address, environment, problems);
-        let Some((settings, address)) = address else { return Ok(()) };
+        let address = read_address(line, 3, address, environment, problems);
+        let settings = self.settings_of(line, 4, environment, known, problems);
+        let Some(address) = address else { return Ok(()) };
         for number in numbers {
-            let server = settings.server(format!("{prefix}{number}"), line.place(), address.clone());
-            self.add(server, line, problems);
+            let name = format!("{prefix}{number}").into();
+            self.add(name, address.clone(), Arc::clone(&settings), line, problems);
         }
         Ok(())
     }
 
-    /// The settings after the address, on top of `default-server`'s, and the address, which is word `at`.
+    /// The settings from word `at` on, on top of `default-server`'s.
     fn settings_of(
         &self,
-        line: &Statement<'_>,
+        line: &Statement<'d>,
         at: usize,
-        address: &str,
         environment: &Environment,
+        known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
-    ) -> Option<(Settings, Address)> {
-        let parsed = Address::parse(address, environment);
-        if let Err(error) = &parsed {
-            problems.push(line.problem(at, Finding::error(code::SERVER_ADDRESS, error.to_string())));
+    ) -> Arc<ServerSettings> {
+        let start = &self.says.server;
+        let first = after_from(line.words(), at, environment.version);
+        let plain = line.plain_from(first);
+        if let Some(settings) = plain.and_then(|words| known.server(words, start)) {
+            return settings;
         }
-        let mut settings = self.says.server.clone();
-        let first = after_from(line.words(), at + 1, environment.version);
-        for (word, finding) in settings.read(line.words(), first, Line::Server, environment) {
-            problems.push(line.problem(word, finding));
+        let mut settings = Settings::clone(start);
+        let findings = settings.read(line.words(), first, Line::Server, environment);
+        let settings = Arc::new(settings.finish());
+        if let Some(words) = plain.filter(|_| findings.is_empty()) {
+            known.add_server(words, start, &settings);
         }
-        parsed.ok().map(|address| (settings, address))
+        problems.extend(findings.into_iter().map(|(word, finding)| line.problem(word, finding)));
+        settings
     }
 
-    fn add(&mut self, server: Server, line: &Statement<'_>, problems: &mut Vec<Problem>) {
-        if let Some(earlier) = self.servers.iter().find(|earlier| earlier.name == server.name) {
-            let message = format!("the server `{}` stands twice in `{}`", server.name, self.name);
-            let finding = Finding::error(code::DUPLICATE_SERVER, message).label("again");
-            problems.push(line.problem(1, finding.help(format!("the first one is at {}", earlier.place))));
+    fn add(
+        &mut self,
+        name: Cow<'d, str>,
+        address: Address,
+        settings: Arc<ServerSettings>,
+        line: &Statement<'d>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let server = Server { name: name.clone().into_owned(), place: line.place(), address, settings };
+        match self.named.entry(name) {
+            Entry::Vacant(free) => drop(free.insert(self.servers.len())),
+            Entry::Occupied(taken) => {
+                let earlier = &self.servers[*taken.get()].place;
+                let message = format!("the server `{}` stands twice in `{}`", server.name, self.name);
+                let finding = Finding::error(code::DUPLICATE_SERVER, message).label("again");
+                problems.push(line.problem(1, finding.help(format!("the first one is at {earlier}"))));
+            }
         }
         self.servers.push(server);
     }
 
     pub(super) fn default_server(
         &mut self,
-        line: &Statement<'_>,
+        line: &Statement<'d>,
         environment: &Environment,
+        known: &mut KnownSettings<'d>,
         problems: &mut Vec<Problem>,
     ) -> Outcome {
         if self.kind.is_some() {
             self.must_hold_servers("default-server")?;
         }
-        let named =
+        let is_named =
             environment.version >= FROM_SINCE && line.words().get(1).is_some_and(|word| word == "name");
-        let first = after_from(line.words(), if named { 3 } else { 1 }, environment.version);
-        for (word, finding) in self.says.server.read(line.words(), first, Line::DefaultServer, environment) {
-            problems.push(line.problem(word, finding));
+        let first = after_from(line.words(), if is_named { 3 } else { 1 }, environment.version);
+        let plain = line.plain_from(first);
+        if let Some(settings) = plain.and_then(|words| known.default_server(words, &self.says.server)) {
+            self.says.server = settings;
+            return Ok(());
         }
+        let mut settings = Settings::clone(&self.says.server);
+        let findings = settings.read(line.words(), first, Line::DefaultServer, environment);
+        let settings = Arc::new(settings);
+        if let Some(words) = plain.filter(|_| findings.is_empty()) {
+            known.add_default_server(words, &self.says.server, &settings);
+        }
+        problems.extend(findings.into_iter().map(|(word, finding)| line.problem(word, finding)));
+        self.says.server = settings;
         Ok(())
     }
 
@@ -120,11 +156,24 @@ impl Draft {
     }
 }
 
+fn read_address(
+    line: &Statement<'_>,
+    at: usize,
+    address: &str,
+    environment: &Environment,
+    problems: &mut Vec<Problem>,
+) -> Option<Address> {
+    let refuse = |error: AddressError| {
+        problems.push(line.problem(at, Finding::error(code::SERVER_ADDRESS, error.to_string())));
+    };
+    Address::parse(address, environment).map_err(refuse).ok()
+}
+
 /// Since this branch `from SOURCE` may follow a server's address.
 const FROM_SINCE: Version = Version::new(3, 5);
 
 /// The index of the first setting, past a `from SOURCE`.
-fn after_from(words: &[String], at: usize, version: Version) -> usize {
+fn after_from(words: &[Cow<'_, str>], at: usize, version: Version) -> usize {
     let from = version >= FROM_SINCE && words.get(at).is_some_and(|word| word == "from");
     if from { at + 2 } else { at }
 }

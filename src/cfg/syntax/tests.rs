@@ -6,14 +6,42 @@ fn environment(version: Version) -> Environment {
     Environment { variables, version }
 }
 
-fn lex(version: Version, line: &[u8]) -> Result<Split, (Fault, Range<usize>)> {
+/// What a line was split into.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    words: Vec<(Range<usize>, Vec<u8>)>,
+    split: Split,
+}
+
+fn lex(version: Version, line: &[u8]) -> Result<Found, (Fault, Range<usize>)> {
+    lex_with(split, version, line)
+}
+
+type Splitter = fn(&[u8], usize, &Surroundings<'_>, &mut PackedWords) -> Result<Split, (Fault, Range<usize>)>;
+
+fn lex_with(splitter: Splitter, version: Version, line: &[u8]) -> Result<Found, (Fault, Range<usize>)> {
     let environment = environment(version);
-    split(line, 0, &Surroundings { environment: &environment, file: "h.cfg", line: 7, section: "app" })
+    let around = Surroundings { environment: &environment, file: "h.cfg", line: 7, section: "app" };
+    let mut packed = PackedWords::default();
+    let split = splitter(line, 0, &around, &mut packed)?;
+    let words = (0..packed.len()).filter_map(|index| packed.get(index, line));
+    Ok(Found { words: words.map(|word| (word.span, word.bytes.to_vec())).collect(), split })
+}
+
+/// As [`split`], but the parser sees every word.
+fn parse(
+    line: &[u8],
+    offset: usize,
+    around: &Surroundings<'_>,
+    words: &mut PackedWords,
+) -> Result<Split, (Fault, Range<usize>)> {
+    let rest = without_leading_blanks(line);
+    Lexer { line, offset, rest, around, words, before: 0, word: None, quote: None }.split()
 }
 
 fn words_in(version: Version, line: &str) -> Vec<String> {
-    let split = lex(version, line.as_bytes()).unwrap();
-    split.words.iter().map(|word| word.text().into_owned()).collect()
+    let found = lex(version, line.as_bytes()).unwrap();
+    found.words.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -41,15 +69,15 @@ fn words_quotes_and_escapes() {
 
 #[test]
 fn a_comment_starts_anywhere_but_in_quotes() {
-    let split = lex(Version::new(2, 6), b"a#b '#' \\#").unwrap();
-    assert_eq!((split.words.len(), split.comment), (1, Some(1..10)));
+    let found = lex(Version::new(2, 6), b"a#b '#' \\#").unwrap();
+    assert_eq!((found.words.len(), found.split.comment), (1, Some(1..10)));
     assert_eq!(words("'#' \"#\" \\#x #y"), ["#", "#", "#x"]);
 }
 
 #[test]
 fn spans_cover_the_words_as_written() {
-    let split = lex(Version::new(2, 6), b"  a\"b c\" d").unwrap();
-    assert_eq!(split.words.iter().map(|word| word.span.clone()).collect::<Vec<_>>(), [2..8, 9..10]);
+    let found = lex(Version::new(2, 6), b"  a\"b c\" d").unwrap();
+    assert_eq!(found.words.iter().map(|(span, _)| span.clone()).collect::<Vec<_>>(), [2..8, 9..10]);
 }
 
 #[test]
@@ -110,7 +138,17 @@ fn the_sixty_fifth_word_is_too_much() {
 
 #[test]
 fn a_carriage_return_ends_the_line_where_it_is_a_token() {
-    let split = lex(Version::new(2, 6), b"a\rb").unwrap();
-    assert_eq!((split.words.len(), split.unread), (1, Some(1..3)));
+    let found = lex(Version::new(2, 6), b"a\rb").unwrap();
+    assert_eq!((found.words.len(), found.split.unread), (1, Some(1..3)));
     assert_eq!(words("a \rb"), ["a", "b"]);
+}
+
+proptest::proptest! {
+    /// The short way for plain words is only shorter.
+    #[test]
+    fn plain_words_are_found_as_the_parser_finds_them(line in "[ab#'\"\\\\$ \t\r\x0b{}-]{0,40}|([a-c] ?){0,140}") {
+        let version = Version::new(3, 0);
+        let both = [split as Splitter, parse].map(|splitter| lex_with(splitter, version, line.as_bytes()));
+        proptest::prop_assert_eq!(&both[0], &both[1]);
+    }
 }

@@ -2,6 +2,7 @@
 //! stop and start, the application's boot. Medians, and ratios of one run, since machines differ and are noisy.
 #![allow(clippy::print_stdout, reason = "a benchmark reports")]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use support::{Load, Mix, Need, Stage, requirements};

@@ -1,0 +1,152 @@
+//! One physical line of a file.
+
+use std::ops::Range;
+
+use super::super::syntax::Word;
+use super::File;
+
+/// How a line ends.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A line feed.
+    Lf,
+    /// A carriage return and a line feed.
+    CrLf,
+    /// The file ends.
+    None,
+}
+
+impl Ending {
+    /// How the bytes end, of which a line feed can only be the last.
+    pub(super) fn of(raw: &[u8]) -> Self {
+        match raw {
+            [.., b'\r', b'\n'] => Self::CrLf,
+            [.., b'\n'] => Self::Lf,
+            _ => Self::None,
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Lf => b"\n",
+            Self::CrLf => b"\r\n",
+            Self::None => b"",
+        }
+    }
+}
+
+/// No comment.
+const NONE: u32 = u32::MAX;
+
+/// A line as a file keeps it: where its parts begin. It ends where the next one begins.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    start: u32,
+    first_word: u32,
+    comment: u32,
+    ending: Ending,
+    active: bool,
+}
+
+impl Entry {
+    /// The reader refuses files whose offsets do not fit.
+    pub fn new(
+        start: usize,
+        first_word: usize,
+        comment: Option<usize>,
+        ending: Ending,
+        active: bool,
+    ) -> Self {
+        let narrow = |offset| u32::try_from(offset).unwrap_or(NONE);
+        let comment = comment.map_or(NONE, narrow);
+        Self { start: narrow(start), first_word: narrow(first_word), comment, ending, active }
+    }
+}
+
+/// One physical line. `HAProxy` knows no continuation, so it is a logical one too.
+#[derive(Copy, Clone, Debug)]
+pub struct Line<'d> {
+    file: &'d File,
+    index: usize,
+}
+
+impl<'d> Line<'d> {
+    pub(super) fn at(file: &'d File, index: usize) -> Self {
+        Self { file, index }
+    }
+
+    fn entry(self) -> &'d Entry {
+        &self.file.entries[self.index]
+    }
+
+    fn next(self) -> Option<&'d Entry> {
+        self.file.entries.get(self.index + 1)
+    }
+
+    /// Which line of its file it is, from 1.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        u32::try_from(self.index + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Its bytes in the file, without the ending.
+    #[must_use]
+    pub fn span(self) -> Range<usize> {
+        let end = self.next().map_or(self.file.bytes.len(), |next| next.start as usize);
+        self.entry().start as usize..end - self.ending().bytes().len()
+    }
+
+    /// The bytes, without the ending.
+    #[must_use]
+    pub fn bytes(self) -> &'d [u8] {
+        &self.file.bytes[self.span()]
+    }
+
+    /// How it ends.
+    #[must_use]
+    pub fn ending(self) -> Ending {
+        self.entry().ending
+    }
+
+    /// Whether it counts: it does not stand in a branch that an `.if` dropped.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        self.entry().active
+    }
+
+    /// From `#` to the end of the line.
+    #[must_use]
+    pub fn comment(self) -> Option<Range<usize>> {
+        let start = self.entry().comment;
+        (start != NONE).then(|| start as usize..self.span().end)
+    }
+
+    fn word_indices(self) -> Range<usize> {
+        let end = self.next().map_or(self.file.words.len(), |next| next.first_word as usize);
+        self.entry().first_word as usize..end
+    }
+
+    /// Its words: none on a blank line, a scope (`[name]`) and a line that cannot be split.
+    pub fn words(self) -> impl DoubleEndedIterator<Item = Word<'d>> + Clone {
+        self.word_indices().filter_map(move |index| self.file.words.get(index, &self.file.bytes))
+    }
+
+    /// One of its words, from 0.
+    #[must_use]
+    pub fn word(self, index: usize) -> Option<Word<'d>> {
+        let index = self.word_indices().start + index;
+        if index < self.word_indices().end { self.file.words.get(index, &self.file.bytes) } else { None }
+    }
+
+    /// Whether every word means what is written: no quotes, escapes or variables.
+    pub(in crate::cfg) fn is_as_written(self) -> bool {
+        self.file.words.are_as_written(self.word_indices())
+    }
+
+    /// Its words up to the first empty one: `HAProxy` sees no more.
+    pub fn read_words(self) -> impl Iterator<Item = Word<'d>> + Clone {
+        self.words().take_while(|word| !word.bytes.is_empty())
+    }
+}
