@@ -1,5 +1,6 @@
 //! Addresses of servers and sockets: `10.0.0.1:80`, `[::1]:80`, `*:80`, `unix@/run/app.sock`, `app.local:+1`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -142,8 +143,8 @@ impl Address {
             Form::Other(family) if family.starts_with("udp") || family == "uxdg@" => {
                 Err(AddressError::NotForServers(family.to_owned()))
             }
-            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text)),
-            Form::Abstract(_) | Form::Other(_) => Ok(Self::Other(text)),
+            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text.into_owned())),
+            Form::Abstract(_) | Form::Other(_) => Ok(Self::Other(text.into_owned())),
         }
     }
 }
@@ -165,14 +166,14 @@ impl SocketAddress {
             }
             Form::Unix(path) => Ok(Self::Unix(path.to_owned())),
             Form::Abstract(name) => Ok(Self::Abstract(name.to_owned())),
-            Form::Fd(number) => number.parse().map(Self::Fd).map_err(|_| AddressError::Family(text.clone())),
-            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text)),
-            Form::Other(_) => Ok(Self::Other(text)),
+            Form::Fd(number) => number.parse().map(Self::Fd).map_err(|_| AddressError::Family(text.to_string())),
+            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text.into_owned())),
+            Form::Other(_) => Ok(Self::Other(text.into_owned())),
         }
     }
 }
 
-fn expand(word: &str, environment: &Environment) -> Result<String, AddressError> {
+fn expand<'w>(word: &'w str, environment: &Environment) -> Result<Cow<'w, str>, AddressError> {
     let text = environment.expand(word);
     if text.is_empty() { Err(AddressError::Empty) } else { Ok(text) }
 }

@@ -41,6 +41,7 @@ pub struct File {
 
 impl File {
     /// Its lines, in order.
+    #[must_use]
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
         (0..self.entries.len()).map(|index| Line::at(self, index))
     }

@@ -1,5 +1,6 @@
 //! The environment variables and the version that a configuration is read with.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::syntax::Word;
@@ -58,7 +59,10 @@ impl Environment {
     /// An unset variable is empty, so `${NOPE}:80` is `:80`, which is 0.0.0.0. A brace that is not closed right
     /// after the name is forgotten, as `HAProxy` does: `${NAME-default}` leaves `-default}` behind.
     #[must_use]
-    pub fn expand(&self, text: &str) -> String {
+    pub fn expand<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !text.contains('$') {
+            return Cow::Borrowed(text);
+        }
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
@@ -70,6 +74,6 @@ impl Environment {
             out.push_str(self.variables.get(name).map_or("", String::as_str));
         }
         out.push_str(rest);
-        out
+        Cow::Owned(out)
     }
 }

@@ -15,19 +15,15 @@ pub(super) struct Request {
     pub body: Option<String>,
 }
 
-fn owned(word: &Cow<'_, str>) -> String {
-    word.clone().into_owned()
-}
-
 impl Request {
     /// `option httpchk [URI | METHOD URI [VERSION [HOST]]]`.
     pub fn from_option(words: &[Cow<'_, str>], haproxy: Version) -> Result<Self, String> {
         let mut request = Self::default();
         match words {
             [] => {}
-            [uri] => request.uri = Some(owned(uri)),
+            [uri] => request.uri = Some(uri.to_string()),
             [method, uri, rest @ ..] => {
-                (request.method, request.uri) = (Some(owned(method)), Some(owned(uri)));
+                (request.method, request.uri) = (Some(method.to_string()), Some(uri.to_string()));
                 if let [version, host @ ..] = rest {
                     request.version_word(version, haproxy)?;
                     request.host(host, haproxy)?;
@@ -57,7 +53,7 @@ impl Request {
         match words {
             [] => Ok(()),
             [host] if haproxy >= Version::new(3, 1) => {
-                self.headers.push(("host".to_owned(), owned(host)));
+                self.headers.push(("host".to_owned(), host.to_string()));
                 Ok(())
             }
             [word, ..] => Err(format!("`option httpchk` takes no `{word}`: METHOD, URI and VERSION at most")),
@@ -73,16 +69,16 @@ impl Request {
                 return Err(format!("`{word}` lacks its value"));
             };
             match &**word {
-                "meth" => request.method = Some(owned(value)),
-                "uri" | "uri-lf" => request.uri = Some(owned(value)),
-                "ver" => request.version = Some(owned(value)),
-                "body" | "body-lf" => request.body = Some(owned(value)),
+                "meth" => request.method = Some(value.to_string()),
+                "uri" | "uri-lf" => request.uri = Some(value.to_string()),
+                "ver" => request.version = Some(value.to_string()),
+                "body" | "body-lf" => request.body = Some(value.to_string()),
                 "comment" => {}
                 "hdr" => {
                     let Some((content, after)) = tail.split_first() else {
                         return Err(format!("`hdr {value}` lacks its value"));
                     };
-                    request.headers.push((owned(value), owned(content)));
+                    request.headers.push((value.to_string(), content.to_string()));
                     tail = after;
                 }
                 _ => {

@@ -129,6 +129,7 @@ impl<'d> Line<'d> {
     }
 
     /// Its words: none on a blank line, a scope (`[name]`) and a line that cannot be split.
+    #[must_use]
     pub fn words(self) -> impl DoubleEndedIterator<Item = Word<'d>> + Clone {
         self.word_indices().filter_map(move |index| self.file.words.get(index, &self.file.bytes))
     }
