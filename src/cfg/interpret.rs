@@ -5,6 +5,7 @@ mod section;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::code;
@@ -31,7 +32,15 @@ pub(super) struct Statement<'d> {
 impl<'d> Statement<'d> {
     /// `room` is an empty list to put the words into.
     fn new(spot: Spot<'d>, line: Line<'d>, mut room: Vec<Cow<'d, str>>) -> Self {
-        room.extend(line.read_words().map(|word| word.text()));
+        match line.plain_text() {
+            // One look at the whole line is cheaper than one at every word.
+            Some(text) => {
+                let start = line.span().start;
+                let word = |span: Range<usize>| text.get(span.start - start..span.end - start);
+                room.extend(line.words().filter_map(|found| word(found.span)).map(Cow::Borrowed));
+            }
+            None => room.extend(line.read_words().map(|word| word.text())),
+        }
         Self { spot, line, words: room, skipped: 0 }
     }
 

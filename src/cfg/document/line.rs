@@ -146,6 +146,11 @@ impl<'d> Line<'d> {
         self.file.words.are_as_written(self.word_indices())
     }
 
+    /// The whole line as text, if every word means what is written.
+    pub(in crate::cfg) fn plain_text(self) -> Option<&'d str> {
+        if self.is_as_written() { std::str::from_utf8(self.bytes()).ok() } else { None }
+    }
+
     /// Its words up to the first empty one: `HAProxy` sees no more.
     pub fn read_words(self) -> impl Iterator<Item = Word<'d>> + Clone {
         self.words().take_while(|word| !word.bytes.is_empty())

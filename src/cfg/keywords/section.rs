@@ -50,7 +50,9 @@ pub fn naming(word: &[u8], version: Version) -> Option<Naming> {
     let has = |(_, _, from, until): &&Row| {
         (version.major, version.minor) >= *from && (version.major, version.minor) < *until
     };
-    SECTIONS.iter().filter(|row| row.0.as_bytes() == word).find(has).map(|row| row.1)
+    // Nearly every word of a file is asked for here, and nearly none starts a section.
+    let could_be = |row: &&Row| row.0.as_bytes()[0] == word[0] && row.0.as_bytes() == word;
+    if word.is_empty() { None } else { SECTIONS.iter().filter(could_be).find(has).map(|row| row.1) }
 }
 
 /// All keywords of sections.
