@@ -20,4 +20,4 @@ lint: ## Check the format and the lints, of the scripts too where shellcheck is 
 	cargo fmt --check
 	rustfmt --check --edition 2024 fixtures/app/main.rs
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/haproxy-versions; fi

@@ -3,5 +3,6 @@
 pub mod config_files;
 pub mod docker;
 pub mod haproxy;
+pub mod haproxy_binary;
 pub mod http_probe;
 pub mod journal_file;

@@ -6,6 +6,7 @@
 
 pub mod address;
 mod branch;
+pub mod build;
 pub mod check;
 pub mod code;
 pub mod condition;
@@ -27,11 +28,15 @@ pub mod version;
 
 pub use address::{Address, Host, Port, SocketAddress};
 pub use branch::{Branch, Conditional};
+pub use build::Build;
 pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
 pub use diagnostic::{Problem, Severity};
 pub use document::{Document, Ending, File, Line, SourceFile, read};
 pub use environment::Environment;
 pub use interpret::interpret;
-pub use model::{Configuration, Level, Mode, Place, Proxy, ProxyKind, Server, StatsSocket, UseServer};
+pub use model::{
+    Configuration, Level, Mode, Place, Proxy, ProxyKind, Server, ServerSettings, StatsSocket, UseBackend,
+    UseServer,
+};
 pub use syntax::Word;
 pub use version::Version;

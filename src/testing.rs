@@ -224,7 +224,7 @@ impl World {
 /// Reads a haproxy.cfg that nothing is wrong with.
 pub fn configuration(config: &str) -> Configuration {
     let file = SourceFile { path: "haproxy.cfg".into(), bytes: config.as_bytes().to_vec() };
-    let environment = Environment { variables: BTreeMap::new(), version: Version::new(2, 6) };
+    let environment = Environment::new(BTreeMap::new(), Version::new(2, 6));
     let configuration = cfg::interpret(&cfg::read(vec![file], &environment));
     assert!(!configuration.has_errors(), "{:?}", configuration.problems);
     configuration
@@ -270,7 +270,7 @@ fn run_image(container: &mut Container, tag: &str) {
 fn address(address: &Address) -> Option<SocketAddr> {
     match address {
         Address::Inet { host: Host::Ip(ip), port: Port::Fixed(port) } => Some((*ip, *port).into()),
-        Address::Inet { .. } | Address::Unix(_) | Address::Other(_) => None,
+        Address::Inet { .. } | Address::Datagram { .. } | Address::Unix(_) | Address::Other(_) => None,
     }
 }
 

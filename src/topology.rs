@@ -179,7 +179,10 @@ pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerStat
     let written = with_servers(configuration).flat_map(|proxy| &proxy.servers).filter_map(|server| {
         match &server.address {
             Address::Inet { host: Host::Ip(ip), .. } => Some(*ip),
-            Address::Inet { host: Host::Name(_), .. } | Address::Unix(_) | Address::Other(_) => None,
+            Address::Inet { host: Host::Name(_), .. }
+            | Address::Datagram { .. }
+            | Address::Unix(_)
+            | Address::Other(_) => None,
         }
     });
     running.chain(written).collect()

@@ -1,9 +1,8 @@
 //! The files that haproxy.cfg is made of, in `HAProxy`'s order.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::cfg::{SourceFile, Version};
+use crate::cfg::SourceFile;
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,24 +54,6 @@ fn directory(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Unreadable {
     let path = path.display().to_string();
     move |error| Unreadable { path: path.clone(), reason: error.to_string() }
-}
-
-/// `HAProxy`'s binary where none is named: the first in `$PATH`, or Debian's place, which a user's path lacks.
-#[must_use]
-pub fn binary() -> PathBuf {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&paths).map(|dir| dir.join("haproxy")).find(|path| path.is_file());
-    found.unwrap_or_else(|| PathBuf::from("/usr/sbin/haproxy"))
-}
-
-/// The branch of the binary, by which the configuration is read; the newest that drainswap knows where there
-/// is none.
-#[must_use]
-pub fn version_of(binary: &Path) -> Version {
-    const NEWEST: Version = Version { major: 3, minor: 2 };
-    let Ok(output) = Command::new(binary).arg("-v").output() else { return NEWEST };
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.split_whitespace().find_map(|word| word.parse().ok()).unwrap_or(NEWEST)
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::App;
-use crate::adapters::config_files;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::socket::SocketAddress;
 use crate::adapters::http_probe::HttpProber;
+use crate::adapters::{config_files, haproxy_binary};
 use crate::cfg::{self, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
 use crate::deploy::World;
 use crate::error::Error;
@@ -47,15 +47,24 @@ impl App {
     /// haproxy.cfg with every byte, and what it says.
     pub(super) fn document(&self) -> Result<(Document, Configuration), Error> {
         let files = config_files::read(&self.settings.haproxy_config)?;
-        let version = self.settings.read_as.unwrap_or_else(|| config_files::version_of(&self.haproxy()));
-        let document = cfg::read(files, &Environment { variables: variables(), version });
+        let document = cfg::read(files, &self.environment());
         let configuration = cfg::interpret(&document);
         Ok((document, configuration))
     }
 
+    /// What haproxy.cfg is read with: the binary says it, unless a version was asked for.
+    pub(super) fn environment(&self) -> Environment {
+        let build = haproxy_binary::build(&self.haproxy());
+        let installed = build.as_ref().and_then(|build| build.version.parse().ok());
+        let version = self.settings.read_as.or(installed).unwrap_or(haproxy_binary::NEWEST);
+        // Another version's binary was built in a way that nobody knows.
+        let build = build.filter(|_| installed == Some(version));
+        Environment { build, ..Environment::new(variables(), version) }
+    }
+
     /// `HAProxy`'s binary.
     pub(super) fn haproxy(&self) -> PathBuf {
-        self.settings.haproxy.clone().unwrap_or_else(config_files::binary)
+        self.settings.haproxy.clone().unwrap_or_else(haproxy_binary::find)
     }
 
     /// haproxy.cfg as `HAProxy` would read it, or everything that keeps it from doing so.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::environment::Environment;
+use super::version::Version;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +19,13 @@ pub enum Address {
     },
     /// A path. `HAProxy` connects to it after its `chroot`, so it counts inside the jail.
     Unix(String),
+    /// A host and a port that datagrams go to, which only `mode log` does.
+    Datagram {
+        /// The host.
+        host: Host,
+        /// The port.
+        port: Port,
+    },
     /// Another family, as written: `abns@name`, `sockpair@3`, `rhttp@`.
     Other(String),
 }
@@ -94,6 +102,7 @@ enum Family {
 /// A word after its prefixes.
 enum Form<'t> {
     Inet(Family, &'t str),
+    Datagram(Family, &'t str),
     Unix(&'t str),
     Abstract(&'t str),
     Fd(&'t str),
@@ -111,6 +120,9 @@ fn form(text: &str) -> Form<'_> {
         "ip" | "tcp" | "mptcp" => Form::Inet(Family::Any, body),
         "ipv4" | "tcp4" | "mptcp4" => Form::Inet(Family::V4, body),
         "ipv6" | "tcp6" | "mptcp6" => Form::Inet(Family::V6, body),
+        "udp" => Form::Datagram(Family::Any, body),
+        "udp4" => Form::Datagram(Family::V4, body),
+        "udp6" => Form::Datagram(Family::V6, body),
         "unix" | "uxst" => Form::Unix(body),
         "abns" => Form::Abstract(body),
         "fd" => Form::Fd(body),
@@ -120,8 +132,10 @@ fn form(text: &str) -> Form<'_> {
 }
 
 /// The families that `HAProxy` knows and that are none of the plain ones.
-const OTHER_FAMILIES: &[&str] =
-    &["abnsz@", "sockpair@", "rhttp@", "quic4@", "quic6@", "udp@", "udp4@", "udp6@", "uxdg@"];
+const OTHER_FAMILIES: &[&str] = &["abnsz@", "sockpair@", "rhttp@", "quic4@", "quic6@", "uxdg@"];
+
+/// Since this branch a server may be one for logs, which datagrams reach.
+const LOG_SERVERS_SINCE: Version = Version::new(2, 9);
 
 impl Address {
     /// Reads a server's address as `HAProxy` does: `$NAME` is expanded here even in plain words.
@@ -138,12 +152,17 @@ impl Address {
                 let (host, port) = split_port(body);
                 Ok(Self::Inet { host: Host::parse(host, family)?, port: Port::parse(port)? })
             }
+            Form::Datagram(family, body) if environment.version >= LOG_SERVERS_SINCE => {
+                let (host, port) = split_port(body);
+                Ok(Self::Datagram { host: Host::parse(host, family)?, port: Port::parse(port)? })
+            }
+            Form::Datagram(..) => Err(AddressError::NotForServers("udp@".to_owned())),
             Form::Unix(path) => Ok(Self::Unix(path.to_owned())),
             Form::Fd(_) => Err(AddressError::NotForServers("fd@".to_owned())),
-            Form::Other(family) if family.starts_with("udp") || family == "uxdg@" => {
-                Err(AddressError::NotForServers(family.to_owned()))
+            Form::Other("uxdg@") => Err(AddressError::NotForServers("uxdg@".to_owned())),
+            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => {
+                Err(AddressError::Host(text.into_owned()))
             }
-            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text.into_owned())),
             Form::Abstract(_) | Form::Other(_) => Ok(Self::Other(text.into_owned())),
         }
     }
@@ -166,9 +185,13 @@ impl SocketAddress {
             }
             Form::Unix(path) => Ok(Self::Unix(path.to_owned())),
             Form::Abstract(name) => Ok(Self::Abstract(name.to_owned())),
-            Form::Fd(number) => number.parse().map(Self::Fd).map_err(|_| AddressError::Family(text.to_string())),
-            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => Err(AddressError::Host(text.into_owned())),
-            Form::Other(_) => Ok(Self::Other(text.into_owned())),
+            Form::Fd(number) => {
+                number.parse().map(Self::Fd).map_err(|_| AddressError::Family(text.to_string()))
+            }
+            Form::Other(family) if !OTHER_FAMILIES.contains(&family) => {
+                Err(AddressError::Host(text.into_owned()))
+            }
+            Form::Datagram(..) | Form::Other(_) => Ok(Self::Other(text.into_owned())),
         }
     }
 }
@@ -273,6 +296,8 @@ impl fmt::Display for Address {
         match self {
             Self::Inet { host: Host::Ip(IpAddr::V6(ip)), port } => write!(f, "[{ip}]{port}"),
             Self::Inet { host, port } => write!(f, "{host}{port}"),
+            Self::Datagram { host: Host::Ip(IpAddr::V6(ip)), port } => write!(f, "udp@[{ip}]{port}"),
+            Self::Datagram { host, port } => write!(f, "udp@{host}{port}"),
             Self::Unix(path) if path.starts_with('/') => f.write_str(path),
             Self::Unix(path) => write!(f, "unix@{path}"),
             Self::Other(text) => f.write_str(text),

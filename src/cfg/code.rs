@@ -53,6 +53,7 @@ codes! {
     NOT_IN_DEFAULT_SERVER = "cfg::not-in-default-server", "A setting does not belong into `default-server`; `HAProxy` ignores it there.";
     SERVER_RANGE = "cfg::server-range", "`server-template` has a number or a range that cannot be read.";
     UNKNOWN_SERVER = "cfg::unknown-server", "`track` or `use-server` names a server that does not exist.";
+    UNKNOWN_BACKEND = "cfg::unknown-backend", "`use_backend` or `default_backend` names a backend that does not exist.";
     TRACK = "cfg::track", "`track` names a server that is not checked.";
     TIME = "cfg::time", "A time cannot be read.";
     UNUSED_CHECK = "cfg::unused-check", "`http-check` lines without `option httpchk` do nothing.";

@@ -9,6 +9,7 @@ use nom::multi::{fold_many0, separated_list0, separated_list1};
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 
+use super::build::numbers;
 use super::environment::Environment;
 use super::version::Version;
 
@@ -115,7 +116,14 @@ fn predicate(name: &str, arguments: &[String], environment: &Environment) -> Res
     let wrong = || Undecided::Arguments(name.to_owned());
     let one = || if let [only] = arguments { Ok(only) } else { Err(wrong()) };
     let two = || if let [a, b] = arguments { Ok((a, b)) } else { Err(wrong()) };
-    let order = || one().map(|asked| compare(environment.version, asked));
+    let unknown = || Undecided::AboutTheBinary(name.to_owned());
+    let build = || environment.build.as_ref().ok_or_else(unknown);
+    let order = || one().map(|asked| compare(environment, asked));
+    // A binary without TLS has none of its libraries, of no version.
+    let tls = |holds: fn(Ordering) -> bool| {
+        let (asked, library) = (numbers(one()?), build()?.tls_version());
+        Ok(library.is_some_and(|library| holds(library.cmp(&asked))))
+    };
     match name {
         "defined" => Ok(environment.variables.contains_key(one()?)),
         "streq" => two().map(|(a, b)| a == b),
@@ -123,24 +131,27 @@ fn predicate(name: &str, arguments: &[String], environment: &Environment) -> Res
         "strstr" => two().map(|(text, part)| text.contains(part.as_str())),
         "version_atleast" => order().map(Ordering::is_ge),
         "version_before" => order().map(Ordering::is_lt),
-        "feature"
-        | "enabled"
-        | "openssl_version_atleast"
-        | "openssl_version_before"
-        | "ssllib_name_startswith"
-        | "awslc_api_atleast"
-        | "awslc_api_before"
-        | "fips_mode" => Err(Undecided::AboutTheBinary(name.to_owned())),
+        "feature" => Ok(build()?.features.contains(one()?)),
+        "openssl_version_atleast" => tls(Ordering::is_ge),
+        "openssl_version_before" => tls(Ordering::is_lt),
+        "ssllib_name_startswith" => {
+            let start = one()?;
+            Ok(build()?.tls_library.as_ref().is_some_and(|library| library.starts_with(start.as_str())))
+        }
+        "enabled" | "awslc_api_atleast" | "awslc_api_before" | "fips_mode" => Err(unknown()),
         _ => Err(Undecided::Unknown(name.to_owned())),
     }
 }
 
-/// The branch against a version as a condition writes it: `2.6`, `2.6.5`, `3.0-dev3`.
+/// The version against one that a condition writes: `2.6`, `2.6.5`, `3.0-dev3`. What is no version is older than all.
 ///
-/// Only the branch is known, so a patch level of the same branch counts as reached. What is no version is older
-/// than all.
-fn compare(version: Version, text: &str) -> Ordering {
-    version.cmp(&text.parse().unwrap_or(Version::new(0, 0)))
+/// Where only the branch is known, a patch level of the same branch counts as reached.
+fn compare(environment: &Environment, text: &str) -> Ordering {
+    let branch = environment.version;
+    match &environment.build {
+        Some(build) if build.version.parse() == Ok(branch) => numbers(&build.version).cmp(&numbers(text)),
+        Some(_) | None => branch.cmp(&text.parse().unwrap_or(Version::new(0, 0))),
+    }
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -249,7 +260,7 @@ mod tests {
 
     fn holds(text: &str) -> bool {
         let variables = [("STAGE".to_owned(), "production".to_owned())].into();
-        let environment = Environment { variables, version: Version::new(2, 6) };
+        let environment = Environment::new(variables, Version::new(2, 6));
         Condition::parse(text.as_bytes()).unwrap().decide(&environment).holds
     }
 
@@ -291,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_only_the_binary_knows_is_false_and_said() {
-        let environment = Environment { variables: [].into(), version: Version::new(2, 6) };
+        let environment = Environment::new([].into(), Version::new(2, 6));
         let outcome = Condition::parse(b"feature(OPENSSL) || nonsense(1)").unwrap().decide(&environment);
         let expected =
             vec![Undecided::AboutTheBinary("feature".to_owned()), Undecided::Unknown("nonsense".to_owned())];

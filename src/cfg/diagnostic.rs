@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_report_shows_the_line_and_a_caret_even_among_odd_bytes() {
         let bytes = b"# caf\xe9 \xff\nbackend b\n  server a \"1.2.3.4:80 check\n".to_vec();
-        let environment = Environment { variables: BTreeMap::new(), version: Version::new(2, 6) };
+        let environment = Environment::new(BTreeMap::new(), Version::new(2, 6));
         let document = read(vec![SourceFile { path: "h.cfg".into(), bytes }], &environment);
         let [problem] = document.problems.as_slice() else { panic!("{:?}", document.problems) };
         assert_eq!(problem.to_string(), "h.cfg:3:12: a quote is opened and never closed");

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::build::Build;
 use super::syntax::Word;
 use super::version::Version;
 
@@ -13,9 +14,17 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// The version that the configuration is read as.
     pub version: Version,
+    /// How the binary was built, where it could be asked: conditions want to know.
+    pub build: Option<Build>,
 }
 
 impl Environment {
+    /// An environment of which nothing else is known.
+    #[must_use]
+    pub fn new(variables: BTreeMap<String, String>, version: Version) -> Self {
+        Self { variables, version, build: None }
+    }
+
     /// This environment as `HAProxy` completes it before it reads the first line.
     #[must_use]
     pub fn at_start(&self) -> Self {

@@ -26,7 +26,7 @@ fn fixtures(kind: &str) -> Vec<(PathBuf, Vec<u8>, String)> {
 
 fn environment() -> Environment {
     let variables = [("HOST".to_owned(), "10.0.0.5".to_owned())].into();
-    Environment { variables, version: Version::new(2, 6) }
+    Environment::new(variables, Version::new(2, 6))
 }
 
 fn configuration(path: &Path, bytes: &[u8]) -> Configuration {

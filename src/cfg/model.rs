@@ -129,6 +129,10 @@ pub struct Proxy {
     pub cookie: Option<String>,
     /// Whether a `stick` rule ties clients to servers.
     pub sticks: bool,
+    /// The `use_backend` rules of a frontend or a listen section, in order.
+    pub use_backends: Vec<UseBackend>,
+    /// Where its connections go if no rule holds.
+    pub default_backend: Option<UseBackend>,
     /// The `use-server` rules, in order.
     pub use_servers: Vec<UseServer>,
     /// `option persist`: a client goes to its server even if that is down.
@@ -141,6 +145,17 @@ pub struct Proxy {
     pub timeout_check: Option<Duration>,
     /// Its servers, in order; those of a `server-template` one by one.
     pub servers: Vec<Server>,
+}
+
+/// A `use_backend` rule, or the `default_backend` line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseBackend {
+    /// The backend, or a log-format expression (`%[…]`) that names one.
+    pub backend: String,
+    /// The rest of the line: `if …`, `unless …`, or nothing.
+    pub condition: String,
+    /// Its line.
+    pub place: Place,
 }
 
 /// A `use-server` rule.

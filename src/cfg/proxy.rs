@@ -13,7 +13,7 @@ use super::diagnostic::{Finding, Problem};
 use super::environment::Environment;
 use super::interpret::Statement;
 use super::keywords::proxy::{self, CHECK_OPTIONS};
-use super::model::{Mode, Place, Proxy, ProxyKind, Server, UseServer};
+use super::model::{Mode, Place, Proxy, ProxyKind, Server, UseBackend, UseServer};
 use super::server::{KnownSettings, Settings};
 use super::time;
 use super::version::Version;
@@ -29,6 +29,7 @@ pub(super) struct Defaults {
     disabled: bool,
     check: CheckRules,
     timeout_check: Option<Duration>,
+    default_backend: Option<UseBackend>,
     server: Arc<Settings>,
 }
 
@@ -44,6 +45,7 @@ impl Default for Defaults {
             disabled: false,
             check: CheckRules::default(),
             timeout_check: None,
+            default_backend: None,
             server: Arc::default(),
         }
     }
@@ -64,6 +66,7 @@ pub(super) struct Draft<'d> {
     place: Place,
     says: Defaults,
     sticks: bool,
+    use_backends: Vec<UseBackend>,
     use_servers: Vec<UseServer>,
     servers: Vec<Server>,
     /// The names of its servers, each with its index.
@@ -74,8 +77,17 @@ impl<'d> Draft<'d> {
     /// Starts a section on top of the defaults that it inherits.
     pub fn new(kind: Option<ProxyKind>, name: String, place: Place, inherited: &Defaults) -> Self {
         let says = Defaults { check: inherited.check.inherit(), ..inherited.clone() };
-        let (use_servers, servers, named) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { kind, name, place, says, sticks: false, use_servers, servers, named }
+        Self {
+            kind,
+            name,
+            place,
+            says,
+            sticks: false,
+            use_backends: Vec::new(),
+            use_servers: Vec::new(),
+            servers: Vec::new(),
+            named: HashMap::new(),
+        }
     }
 
     /// Ends a `defaults` section.
@@ -91,8 +103,18 @@ impl<'d> Draft<'d> {
 
     /// Ends a proxy section; `None` for `defaults`.
     pub fn finish(self) -> Option<Proxy> {
-        let Defaults { mode, balance, all_backups, cookie, persist, disabled, check, timeout_check, .. } =
-            self.says;
+        let Defaults {
+            mode,
+            balance,
+            all_backups,
+            cookie,
+            persist,
+            disabled,
+            check,
+            timeout_check,
+            default_backend,
+            server: _,
+        } = self.says;
         Some(Proxy {
             kind: self.kind?,
             name: self.name,
@@ -102,6 +124,8 @@ impl<'d> Draft<'d> {
             all_backups,
             cookie,
             sticks: self.sticks,
+            use_backends: self.use_backends,
+            default_backend,
             use_servers: self.use_servers,
             persist,
             disabled,
@@ -157,6 +181,14 @@ impl<'d> Draft<'d> {
             }
             "use-server" => {
                 self.use_server(line);
+                Ok(())
+            }
+            "use_backend" => {
+                self.use_backends.extend(use_backend(line));
+                Ok(())
+            }
+            "default_backend" => {
+                self.says.default_backend = use_backend(line);
                 Ok(())
             }
             other => match proxy::misspelled(other) {
@@ -247,6 +279,11 @@ impl<'d> Draft<'d> {
             self.use_servers.push(UseServer { server, condition, place: line.place() });
         }
     }
+}
+
+fn use_backend(line: &Statement<'_>) -> Option<UseBackend> {
+    let [_, backend, condition @ ..] = line.words() else { return None };
+    Some(UseBackend { backend: backend.to_string(), condition: condition.join(" "), place: line.place() })
 }
 
 /// The index of the word that a finding is about, and the finding.

@@ -189,7 +189,8 @@ fn values<'w, 'd>(words: &'w [Cow<'d, str>], at: usize, arity: Arity) -> &'w [Co
 }
 
 /// The settings that take a value and that `HAProxy` lets pass without one, at the end of a line.
-const NEEDS_NO_VALUE: &[&str] = &["weight", "maxconn", "minconn", "maxqueue", "init-addr", "resolve-opts"];
+const NEEDS_NO_VALUE: &[&str] =
+    &["weight", "maxconn", "minconn", "maxqueue", "init-addr", "resolve-opts", "set-proxy-v2-tlv-fmt"];
 
 /// Whether the setting may stand on this line at all, like this.
 fn refused(
@@ -208,7 +209,7 @@ fn refused(
     } else if line == Line::DefaultServer && !keyword.in_default_server {
         let message = format!("`{word}` has no effect in `default-server`");
         Finding::warning(code::NOT_IN_DEFAULT_SERVER, message)
-    } else if takes_a_value && value.is_none() && !NEEDS_NO_VALUE.contains(&word) {
+    } else if takes_a_value && value.is_none() && !NEEDS_NO_VALUE.contains(&keyword.word) {
         return Some(missing(word));
     } else {
         return None;

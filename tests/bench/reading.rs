@@ -1,7 +1,7 @@
 //! How fast haproxy.cfg is read, how that compares with `haproxy -c` on the same file, and what it takes of memory.
 //!
 //! Times are CPU times, of this process and of its children, as the kernel counts them.
-#![allow(clippy::print_stdout, reason = "a benchmark reports")]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark reports, and roughly")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -107,7 +107,7 @@ fn large() -> String {
 }
 
 fn read(bytes: Vec<u8>) -> cfg::Document {
-    let environment = Environment { variables: [].into(), version: Version::new(2, 6) };
+    let environment = Environment::new([].into(), Version::new(2, 6));
     cfg::read(vec![SourceFile { path: "haproxy.cfg".into(), bytes }], &environment)
 }
 
@@ -137,7 +137,7 @@ fn children_seconds() -> f64 {
 
 fn haproxy(path: &Path) -> Option<f64> {
     let before = children_seconds();
-    let mut command = Command::new(drainswap::adapters::config_files::binary());
+    let mut command = Command::new(drainswap::adapters::haproxy_binary::find());
     let quiet = command.arg("-c").arg("-f").arg(path).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().ok().filter(std::process::ExitStatus::success)?;
     Some(children_seconds() - before)

@@ -32,7 +32,7 @@ fn proxy(proxy: &Proxy) -> Value {
 
 fn server(server: &Server) -> Value {
     let (address, port) = match &server.address {
-        Address::Inet { host, port } => (
+        Address::Inet { host, port } | Address::Datagram { host, port } => (
             host.to_string(),
             match port {
                 Port::Fixed(port) => i32::from(*port),

@@ -2,7 +2,7 @@ use super::*;
 use crate::cfg::Version;
 
 fn environment() -> Environment {
-    Environment { variables: [("IP".to_owned(), "10.0.0.1".to_owned())].into(), version: Version::new(2, 6) }
+    Environment::new([("IP".to_owned(), "10.0.0.1".to_owned())].into(), Version::new(2, 6))
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::cfg::{Branch, Conditional, interpret};
 
 fn environment(version: Version) -> Environment {
-    Environment { variables: [("V".to_owned(), "a b".to_owned())].into(), version }
+    Environment::new([("V".to_owned(), "a b".to_owned())].into(), version)
 }
 
 fn document(version: Version, text: &str) -> Document {

@@ -1,30 +1,57 @@
-//! Servers that other lines name: `track` and `use-server`.
+//! Servers and backends that other lines name: `track`, `use-server`, `use_backend`, `default_backend`.
+
+use std::collections::HashMap;
 
 use super::super::code;
 use super::super::diagnostic::{Finding, Problem};
 use super::super::document::Document;
-use super::super::model::Proxy;
+use super::super::keywords;
+use super::super::model::{Place, Proxy};
 use super::problem_at;
 
-/// Adds a problem for each name that no server has.
+/// The proxies that hold servers, by name.
+struct Backends<'p>(HashMap<&'p str, &'p Proxy>);
+
+/// Adds a problem for each name that no server and no backend has. `HAProxy` does not look at disabled sections.
 pub(super) fn check(document: &Document, proxies: &[Proxy], problems: &mut Vec<Problem>) {
-    for proxy in proxies {
-        for rule in &proxy.use_servers {
-            // A log-format expression names its server only when a request is there.
-            if !rule.server.contains('%') && !has(proxy, &rule.server) {
-                let message =
-                    format!("`use-server` names `{}`, which `{}` does not hold", rule.server, proxy.name);
-                let finding = Finding::error(code::UNKNOWN_SERVER, message);
-                problems.extend(problem_at(document, &rule.place, &rule.server, finding));
-            }
+    let holds_servers = proxies.iter().filter(|proxy| proxy.kind.holds_servers());
+    let backends = Backends(holds_servers.map(|proxy| (proxy.name.as_str(), proxy)).collect());
+    for proxy in proxies.iter().filter(|proxy| !proxy.disabled) {
+        for (place, name, finding) in
+            backends.rules(proxy).chain(servers(proxy)).chain(backends.tracks(proxy))
+        {
+            problems.extend(problem_at(document, place, name, finding));
         }
-        for server in &proxy.servers {
-            let Some(track) = &server.track else { continue };
-            let (backend, tracked) = track.split_once('/').unwrap_or((&proxy.name, track));
-            let held = |other: &&Proxy| other.kind.holds_servers() && other.name == backend;
-            let mut servers = proxies.iter().filter(held).flat_map(|other| &other.servers);
-            let finding = match servers.find(|other| other.name == tracked) {
-                Some(other) if other.check || other.agent_check || other.track.is_some() => continue,
+    }
+}
+
+/// Where a name stands, the name, and what is wrong with it.
+type Found<'p> = (&'p Place, &'p str, Finding);
+
+impl<'p> Backends<'p> {
+    fn rules(&self, proxy: &'p Proxy) -> impl Iterator<Item = Found<'p>> {
+        let taken = proxy.kind.takes_connections();
+        let rules = proxy.use_backends.iter().chain(&proxy.default_backend).filter(move |_| taken);
+        // A log-format expression names its backend only when a request is there.
+        let unknown =
+            rules.filter(|rule| !rule.backend.contains('%') && !self.0.contains_key(&*rule.backend));
+        unknown.map(|rule| {
+            let nearest = keywords::nearest(&rule.backend, self.0.keys().copied());
+            let message =
+                format!("`{}` sends requests to `{}`, which is no backend", proxy.name, rule.backend);
+            let finding = Finding::error(code::UNKNOWN_BACKEND, message).label("no such backend");
+            (&rule.place, &*rule.backend, finding.suggest(nearest))
+        })
+    }
+
+    fn tracks(&self, proxy: &'p Proxy) -> impl Iterator<Item = Found<'p>> {
+        proxy.servers.iter().filter_map(|server| {
+            let track = server.track.as_deref()?;
+            let (backend, name) = track.split_once('/').unwrap_or((&proxy.name, track));
+            let tracked =
+                self.0.get(backend).and_then(|backend| backend.servers.iter().find(|it| it.name == name));
+            let finding = match tracked {
+                Some(other) if other.check || other.agent_check || other.track.is_some() => return None,
                 Some(_) => {
                     let message = format!("`track` names `{track}`, which is not checked itself");
                     Finding::error(code::TRACK, message).help("give that server `check`")
@@ -34,11 +61,17 @@ pub(super) fn check(document: &Document, proxies: &[Proxy], problems: &mut Vec<P
                     Finding::error(code::UNKNOWN_SERVER, message)
                 }
             };
-            problems.extend(problem_at(document, &server.place, track, finding));
-        }
+            Some((&server.place, track, finding))
+        })
     }
 }
 
-fn has(proxy: &Proxy, server: &str) -> bool {
-    proxy.servers.iter().any(|known| known.name == server)
+fn servers(proxy: &Proxy) -> impl Iterator<Item = Found<'_>> {
+    let known = |name: &str| proxy.servers.iter().any(|server| server.name == name);
+    let unknown =
+        proxy.use_servers.iter().filter(move |rule| !rule.server.contains('%') && !known(&rule.server));
+    unknown.map(|rule| {
+        let message = format!("`use-server` names `{}`, which `{}` does not hold", rule.server, proxy.name);
+        (&rule.place, &*rule.server, Finding::error(code::UNKNOWN_SERVER, message))
+    })
 }

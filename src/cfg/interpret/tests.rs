@@ -2,7 +2,7 @@ use super::*;
 use crate::cfg::{Port, Severity, SourceFile, read};
 
 fn configuration_in(version: &str, text: &str) -> Configuration {
-    let environment = Environment { variables: [].into(), version: version.parse().unwrap() };
+    let environment = Environment::new([].into(), version.parse().unwrap());
     let files = vec![SourceFile { path: "h.cfg".into(), bytes: text.as_bytes().to_vec() }];
     interpret(&read(files, &environment))
 }

@@ -3,7 +3,7 @@ use super::*;
 fn environment(version: Version) -> Environment {
     let variables = [("A", "one"), ("TWO", "x y"), ("EMPTY", ""), ("ODD", "a#b\"c$d\\e")];
     let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Environment { variables, version }
+    Environment::new(variables, version)
 }
 
 /// What a line was split into.

@@ -1,0 +1,89 @@
+//! The HAProxy binaries that are here, and what `haproxy -c` says of a file.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use drainswap::cfg::{Build, Version};
+
+use crate::corpus::{self, Sample};
+
+/// A binary of HAProxy.
+pub struct Binary {
+    pub path: PathBuf,
+    pub build: Build,
+    pub version: Version,
+}
+
+/// The installed one and the fetched ones, one of each branch.
+pub fn all() -> Vec<Binary> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from).join("haproxy");
+    let fetched = std::fs::read_dir(target).into_iter().flatten().filter_map(|entry| {
+        let path = entry.ok()?.path().join("haproxy");
+        path.is_file().then_some(path)
+    });
+    let installed = drainswap::adapters::haproxy_binary::find();
+    let mut binaries: Vec<Binary> =
+        std::iter::once(installed).chain(fetched).filter_map(Binary::ask).collect();
+    binaries.sort_by_key(|binary| binary.version);
+    binaries.dedup_by_key(|binary| binary.version);
+    binaries
+}
+
+/// What `haproxy -c` says.
+pub struct Verdict {
+    pub accepted: bool,
+    alerts: Vec<String>,
+}
+
+impl Binary {
+    fn ask(path: PathBuf) -> Option<Self> {
+        let build = drainswap::adapters::haproxy_binary::build(&path)?;
+        let version = build.version.parse().ok()?;
+        Some(Self { path, build, version })
+    }
+
+    /// HAProxy with nothing in its environment but what the samples use.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.env_clear().envs(corpus::variables()).stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str], sample: &Sample) -> Output {
+        let file = sample.write();
+        let output = self.command().args(arguments).arg("-f").arg(file.path()).output();
+        output.expect("HAProxy runs")
+    }
+
+    pub fn check(&self, sample: &Sample) -> Verdict {
+        let output = self.run(&["-c", "-dr"], sample);
+        let text = String::from_utf8_lossy(&output.stderr);
+        let alerts = text.lines().filter(|line| line.contains("[ALERT]")).map(str::to_owned).collect();
+        // 2 means that nothing listens, which is no fault of a fragment.
+        Verdict { accepted: matches!(output.status.code(), Some(0 | 2)), alerts }
+    }
+}
+
+impl Verdict {
+    /// The first alert that is about something this reader knows.
+    pub fn ours(&self) -> Option<&str> {
+        let ours = [
+            "unmatched quote",
+            "unmatched brace",
+            "too many words",
+            "Missing LF",
+            "Stray NUL",
+            "unknown directive",
+            "unterminated '.if'",
+            "is not permitted in server name",
+            "out of section",
+            "another server named",
+            "unable to find server",
+            "unable to find required",
+            "unable to find the server",
+            "'server' not allowed",
+        ];
+        self.alerts.iter().find(|alert| ours.iter().any(|part| alert.contains(part))).map(String::as_str)
+    }
+}

@@ -1,0 +1,161 @@
+//! The files that are read: the fixtures, and HAProxy's own examples and regression tests where they were fetched.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// One configuration, made fit to be started anywhere.
+pub struct Sample {
+    /// Where it comes from.
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// The directory that its own files are named by.
+    home: Option<PathBuf>,
+}
+
+/// What the samples find in the environment.
+pub fn variables() -> BTreeMap<String, String> {
+    [("HOST", "10.0.0.5"), ("PATH", "/usr/bin:/bin"), ("HOME", "/root")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+impl Sample {
+    pub fn new(name: String, bytes: Vec<u8>) -> Self {
+        Self { name, bytes, home: None }
+    }
+
+    /// The file, until it is dropped.
+    pub fn write(&self) -> NamedTempFile {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("sample-").suffix(".cfg");
+        let file = match &self.home {
+            Some(home) => builder.tempfile_in(home),
+            None => builder.tempfile(),
+        };
+        let mut file = file.expect("a file");
+        file.write_all(&self.bytes).expect("a file");
+        file
+    }
+}
+
+pub fn all() -> Vec<Sample> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let mut samples = Vec::new();
+    for directory in ["valid", "invalid", "corpus"] {
+        walk(&root.join("fixtures/cfg").join(directory), &mut samples);
+    }
+    walk(&target.join("haproxy/sources"), &mut samples);
+    assert!(samples.len() > 10, "the fixtures are missing");
+    samples
+}
+
+fn walk(directory: &Path, samples: &mut Vec<Sample>) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap_or(&path).display().to_string();
+        if path.is_dir() {
+            walk(&path, samples);
+        } else if path.extension().is_some_and(|extension| extension == "cfg") {
+            let bytes = std::fs::read(&path).expect("a sample");
+            let ours = name.starts_with("fixtures");
+            let bytes = if ours { bytes } else { runnable(&bytes) };
+            samples.push(Sample { name, bytes, home: None });
+        } else if path.extension().is_some_and(|extension| extension == "vtc") {
+            let text = String::from_utf8_lossy(&std::fs::read(&path).expect("a test")).into_owned();
+            let home = path.parent().map(Path::to_path_buf);
+            for (index, block) in configurations(&text).into_iter().enumerate() {
+                let bytes = runnable(expand(&block, directory).as_bytes());
+                samples.push(Sample { name: format!("{name}#{index}"), bytes, home: home.clone() });
+            }
+        }
+    }
+}
+
+/// The blocks after `-conf`, `-conf-BAD {…}` and their like in a regression test.
+fn configurations(text: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once("-conf") {
+        let (options, _) = after.split_once('\n').unwrap_or((after, ""));
+        let skipped = if options.starts_with("-BAD") {
+            after.split_once('}').map_or("", |(_, rest)| rest)
+        } else {
+            after
+        };
+        let Some((_, body)) = skipped.split_once('{') else { break };
+        let mut depth = 1;
+        let end = body.find(|c| {
+            depth += match c {
+                '{' => 1,
+                '}' => -1,
+                _ => 0,
+            };
+            depth == 0
+        });
+        let Some(end) = end else { break };
+        blocks.push(body[..end].trim_start_matches('\n').to_owned());
+        rest = &body[end..];
+    }
+    blocks.into_iter().filter(|block| block.contains('\n')).map(|block| block + "\n").collect()
+}
+
+/// What the test program puts in for its own macros.
+fn expand(text: &str, directory: &Path) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut port = 20_000;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        let Some((name, tail)) = after.split_once('}') else { break };
+        port += 1;
+        out += &match name {
+            "testdir" => directory.display().to_string(),
+            "tmpdir" => "/tmp".to_owned(),
+            name if name.ends_with("_addr") => "127.0.0.1".to_owned(),
+            name if name.ends_with("_port") => port.to_string(),
+            name if name.ends_with("_sock") => format!("127.0.0.1:{port}"),
+            name => format!("${{{name}}}"),
+        };
+        rest = tail;
+    }
+    out + rest
+}
+
+const TAKEN_OUT: &[&str] = &[
+    "bind",
+    "dgram-bind",
+    "daemon",
+    "chroot",
+    "user",
+    "group",
+    "uid",
+    "gid",
+    "pidfile",
+    "nbproc",
+    "ulimit-n",
+    "master-worker",
+    "localpeer",
+];
+
+/// Without what would take something of this machine: ports, users, directories, a place in the background.
+fn runnable(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = String::from_utf8_lossy(line);
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let taken = match words.as_slice() {
+            ["maxconn", limit] => limit.parse::<u32>().is_ok_and(|limit| limit > 1000),
+            ["stats", second, ..] => ["socket", "bind-process"].contains(second),
+            [first, ..] => TAKEN_OUT.contains(first),
+            [] => false,
+        };
+        if taken { out.extend_from_slice(b"\n") } else { out.extend_from_slice(line) }
+    }
+    out
+}

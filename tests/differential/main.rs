@@ -1,0 +1,142 @@
+//! Real HAProxy and this reader on the same files: what they read must be the same.
+//!
+//! It runs with the installed HAProxy and with those that `.ci/haproxy-versions` fetched, on the fixtures and, where
+//! it was fetched, on every configuration of HAProxy's own examples and regression tests. Each test prints what it ran.
+
+mod binary;
+mod corpus;
+mod running;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use binary::Binary;
+use corpus::Sample;
+use drainswap::cfg::{self, Configuration, Document, Environment, Severity, SourceFile};
+
+/// So many files are tried at once.
+const THREADS: usize = 3;
+
+fn read(sample: &Sample, binary: &Binary) -> (Document, Configuration) {
+    let variables = corpus::variables();
+    let build = Some(binary.build.clone());
+    let environment = Environment { build, ..Environment::new(variables, binary.version) };
+    let files = vec![SourceFile { path: sample.name.clone().into(), bytes: sample.bytes.clone() }];
+    let document = cfg::read(files, &environment);
+    let configuration = cfg::interpret(&document);
+    (document, configuration)
+}
+
+/// What became of all samples with one binary.
+#[derive(Default)]
+struct Tally {
+    files: usize,
+    compared: usize,
+    left_out: BTreeMap<String, usize>,
+    differences: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, sample: &Sample, result: Result<usize, Skipped>) {
+        match result {
+            Ok(count) => (self.files, self.compared) = (self.files + 1, self.compared + count),
+            Err(Skipped::Because(reason)) => *self.left_out.entry(reason).or_default() += 1,
+            Err(Skipped::Differs(text)) => self.differences.push(format!("{}: {text}", sample.name)),
+        }
+    }
+}
+
+/// Tries every sample with every binary, some at a time, and fails with everything that differs.
+fn try_all(
+    what: &str,
+    binaries: &[Binary],
+    samples: &[Sample],
+    test: impl Fn(&Binary, &Sample) -> Result<usize, Skipped> + Sync,
+) {
+    assert!(!binaries.is_empty() || !required(), "no HAProxy is installed");
+    let mut differences = Vec::new();
+    for binary in binaries {
+        let next = AtomicUsize::new(0);
+        let tally = Mutex::new(Tally::default());
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    while let Some(sample) = samples.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let result = test(binary, sample);
+                        tally.lock().expect("a lock").add(sample, result);
+                    }
+                });
+            }
+        });
+        let Tally { files, compared, left_out, differences: found } = tally.into_inner().expect("a lock");
+        let name = &binary.build.version;
+        eprintln!("HAProxy {name}: {files} files, {compared} {what} compared; left out: {left_out:?}");
+        assert!(files > 0, "HAProxy {name} took no file at all");
+        differences.extend(found.into_iter().map(|text| format!("HAProxy {name}: {text}")));
+    }
+    let count = differences.len();
+    assert!(
+        differences.is_empty(),
+        "{count} times HAProxy and this reader differ:\n{}",
+        differences.join("\n")
+    );
+}
+
+/// Why a sample gave nothing to count.
+enum Skipped {
+    Because(String),
+    Differs(String),
+}
+
+fn required() -> bool {
+    std::env::var("REQUIRE_E2E").is_ok_and(|value| value == "1")
+}
+
+/// What HAProxy accepts has no error here, and what it refuses for a reason that this reader knows has one.
+#[test]
+fn the_verdicts_agree() {
+    let samples = corpus::all();
+    try_all("verdicts", &binary::all(), &samples, |binary, sample| {
+        let (_, configuration) = read(sample, binary);
+        let verdict = binary.check(sample);
+        let errors: Vec<String> = configuration
+            .problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .map(|problem| format!("  {problem}"))
+            .collect();
+        match (verdict.accepted, errors.is_empty()) {
+            (true, false) => Err(Skipped::Differs(format!("accepted, but\n{}", errors.join("\n")))),
+            (false, true) => match verdict.ours() {
+                Some(alert) => Err(Skipped::Differs(format!("refused, and not noticed: {alert}"))),
+                None => Err(Skipped::Because("refused for a reason of HAProxy's own".to_owned())),
+            },
+            (true, true) | (false, false) => Ok(1),
+        }
+    });
+}
+
+#[test]
+fn the_words_are_the_same() {
+    let mut samples = corpus::all();
+    samples.extend(tokens::random_lines());
+    let mut binaries = binary::all();
+    binaries.retain(|binary| binary.version >= tokens::SINCE);
+    if binaries.is_empty() {
+        eprintln!("only HAProxy {} and later prints its words, and none is here", tokens::SINCE);
+        return;
+    }
+    try_all("lines", &binaries, &samples, |binary, sample| {
+        tokens::compare(binary, sample, &read(sample, binary).0)
+    });
+}
+
+#[test]
+fn the_servers_are_the_same() {
+    let samples = corpus::all();
+    try_all("servers", &binary::all(), &samples, |binary, sample| {
+        running::compare(binary, sample, &read(sample, binary).1)
+    });
+}

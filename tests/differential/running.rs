@@ -1,0 +1,165 @@
+//! The servers of every backend, against what the running HAProxy says of them.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use drainswap::cfg::{Address, Configuration, Port, Proxy, Server};
+
+use crate::Skipped;
+use crate::binary::Binary;
+use crate::corpus::Sample;
+
+/// A HAProxy that is ended with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _code = self.0.wait();
+    }
+}
+
+pub fn compare(binary: &Binary, sample: &Sample, configuration: &Configuration) -> Result<usize, Skipped> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("s");
+    let extra = directory.path().join("extra.cfg");
+    let text = format!("global\n    stats socket {} level admin\n", socket.display());
+    std::fs::write(&extra, text).expect("a file");
+    let file = sample.write();
+    let mut command = binary.command();
+    command.args(["-db", "-dr", "-f"]).arg(&extra).arg("-f").arg(file.path());
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("HAProxy starts");
+    let mut running = Running(child);
+    let Some(state) = ask(&mut running, &socket, "show servers state\n") else {
+        return Err(Skipped::Because("does not start".to_owned()));
+    };
+    let Some(stat) = ask(&mut running, &socket, "show stat -1 6 -1\n") else {
+        return Err(Skipped::Because("does not go on".to_owned()));
+    };
+    let theirs = theirs(&state, &stat);
+    let ours = ours(configuration, &theirs);
+    if ours == theirs {
+        return Ok(theirs.values().map(Vec::len).sum());
+    }
+    let differs = ours.iter().filter(|(name, servers)| theirs.get(*name) != Some(servers));
+    let missing = theirs.iter().filter(|(name, _)| !ours.contains_key(*name));
+    let text: Vec<String> = differs
+        .map(|(name, servers)| {
+            format!("  {name}\n    here    {servers:?}\n    HAProxy {:?}", theirs.get(name))
+        })
+        .chain(missing.map(|(name, servers)| format!("  {name} is missing here: {servers:?}")))
+        .collect();
+    Err(Skipped::Differs(format!("\n{}", text.join("\n"))))
+}
+
+/// The whole answer, or nothing if HAProxy ends before.
+fn ask(running: &mut Running, socket: &Path, line: &str) -> Option<String> {
+    loop {
+        if running.0.try_wait().expect("a process").is_some() {
+            return None;
+        }
+        if let Ok(mut stream) = UnixStream::connect(socket) {
+            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a limit");
+            stream.write_all(line.as_bytes()).ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            return Some(answer);
+        }
+        // Nothing tells when it listens, so it is asked again.
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// A server, as both sides can tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    name: String,
+    address: String,
+    /// The name that the address was found by, `-` for none.
+    host: String,
+    port: u32,
+    weight: String,
+    backup: bool,
+    disabled: bool,
+    cookie: String,
+}
+
+type Backends = BTreeMap<String, Vec<Seen>>;
+
+fn rows(table: &str, separator: char) -> Vec<BTreeMap<&str, &str>> {
+    let mut lines = table.lines().skip_while(|line| !line.starts_with("# "));
+    let header = lines.next().unwrap_or("# ");
+    let columns: Vec<&str> = header[2..].split(separator).collect();
+    let rows = lines.filter(|line| !line.is_empty());
+    rows.map(|line| columns.iter().copied().zip(line.split(separator)).collect()).collect()
+}
+
+fn theirs(state: &str, stat: &str) -> Backends {
+    let stat = rows(stat, ',');
+    let mut backends = Backends::new();
+    for row in rows(state, ' ') {
+        let bits: u32 = row["srv_admin_state"].parse().expect("bits");
+        let of_stat =
+            stat.iter().find(|stat| stat["pxname"] == row["be_name"] && stat["svname"] == row["srv_name"]);
+        let text = |column| of_stat.map_or("", |stat| stat[column]).to_owned();
+        backends.entry(row["be_name"].to_owned()).or_default().push(Seen {
+            name: row["srv_name"].to_owned(),
+            address: row["srv_addr"].to_owned(),
+            host: if row["srv_fqdn"] == "-" { row["srvrecord"] } else { row["srv_fqdn"] }.to_owned(),
+            port: row["srv_port"].parse().expect("a port"),
+            weight: row["srv_iweight"].to_owned(),
+            backup: text("bck") == "1",
+            disabled: bits & 0x04 != 0,
+            cookie: text("cookie"),
+        });
+    }
+    backends
+}
+
+/// Only the backends that HAProxy tells of: it leaves out those without servers.
+fn ours(configuration: &Configuration, theirs: &Backends) -> Backends {
+    let with_servers = configuration.proxies.iter().filter(|proxy| !proxy.servers.is_empty());
+    let seen = with_servers.map(|proxy| {
+        let known = theirs.get(&proxy.name);
+        let server = |(index, server)| seen(proxy, server, known.and_then(|known| known.get(index)));
+        (proxy.name.clone(), proxy.servers.iter().enumerate().map(server).collect())
+    });
+    seen.collect()
+}
+
+fn seen(proxy: &Proxy, server: &Server, theirs: Option<&Seen>) -> Seen {
+    let (address, port) = match &server.address {
+        Address::Inet { host, port } | Address::Datagram { host, port } => {
+            let port = match port {
+                Port::Fixed(port) => u32::from(*port),
+                Port::Client => 0,
+                // HAProxy prints a negative number as if it had no sign.
+                Port::ClientOffset(offset) => offset.cast_unsigned(),
+            };
+            (host.to_string(), port)
+        }
+        Address::Unix(_) | Address::Other(_) => ("-".to_owned(), 0),
+    };
+    // What HAProxy made of a name, or of a short form that it takes for one, is its resolver's business.
+    let (address, host) = match theirs {
+        Some(theirs) if address == theirs.host => (theirs.address.clone(), address),
+        Some(theirs) => (address, theirs.host.clone()),
+        None => (address.clone(), address),
+    };
+    // A disabled backend is left out of `show stat`, and its servers with it.
+    let told = !proxy.disabled;
+    Seen {
+        name: server.name.clone(),
+        address,
+        host,
+        port,
+        weight: server.weight.to_string(),
+        backup: told && server.backup,
+        disabled: server.disabled,
+        cookie: if told { server.cookie.clone().unwrap_or_default() } else { String::new() },
+    }
+}

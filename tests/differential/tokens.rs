@@ -1,0 +1,114 @@
+//! The words of every line, against `haproxy -dC`.
+
+use drainswap::cfg::{Document, Line, Version};
+
+use crate::Skipped;
+use crate::binary::Binary;
+use crate::corpus::Sample;
+
+/// Since this branch `-dC` prints what was read.
+pub const SINCE: Version = Version::new(2, 7);
+
+/// Since this branch the files are read twice, and printed twice.
+const TWICE_SINCE: Version = Version::new(3, 1);
+
+pub fn compare(binary: &Binary, sample: &Sample, document: &Document) -> Result<usize, Skipped> {
+    let sets_variables = sample.bytes.windows(6).any(|part| part == b"setenv" || part == b"tsetenv");
+    if sets_variables {
+        return Err(Skipped::Because("`-dC` does not obey setenv".to_owned()));
+    }
+    let output = binary.run(&["-dC"], sample);
+    let theirs = dump(&output.stdout, binary.version >= TWICE_SINCE);
+    let ours: Vec<Vec<u8>> =
+        document.files[0].lines().filter(|line| !is_scope(*line)).flat_map(dumped).collect();
+    if !output.status.success() && theirs.len() < ours.len() {
+        return Err(Skipped::Because("HAProxy stops in its middle".to_owned()));
+    }
+    for (number, (ours, theirs)) in (1..).zip(ours.iter().zip(&theirs)) {
+        if ours != theirs {
+            let (ours, theirs) = (String::from_utf8_lossy(ours), String::from_utf8_lossy(theirs));
+            return Err(Skipped::Differs(format!("line {number}\n  here    {ours:?}\n  HAProxy {theirs:?}")));
+        }
+    }
+    if ours.len() != theirs.len() {
+        return Err(Skipped::Differs(format!("{} lines, and {} of HAProxy", ours.len(), theirs.len())));
+    }
+    Ok(ours.len())
+}
+
+/// The lines of a dump, without their indentation and the blanks at their end: an empty word shows nothing else.
+fn dump(text: &[u8], twice: bool) -> Vec<Vec<u8>> {
+    let Some(text) = text.strip_suffix(b"\n").filter(|text| !text.is_empty()) else { return Vec::new() };
+    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+    let start = if twice { lines.len() / 2 } else { 0 };
+    lines[start..].iter().map(|line| without_end(line.strip_prefix(b"\t").unwrap_or(line))).collect()
+}
+
+fn without_end(line: &[u8]) -> Vec<u8> {
+    let end = line.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1);
+    line[..end].to_vec()
+}
+
+/// `[name]` is no line of words, and the dump has none for it.
+fn is_scope(line: Line<'_>) -> bool {
+    line.bytes().trim_ascii_start().starts_with(b"[")
+}
+
+/// Each word with a blank behind it; a word that holds a line feed makes two lines.
+fn dumped(line: Line<'_>) -> Vec<Vec<u8>> {
+    let words: Vec<u8> = line.words().flat_map(|word| word.bytes.iter().copied().chain([b' '])).collect();
+    words.split(|byte| *byte == b'\n').map(without_end).collect()
+}
+
+/// Lines that nobody would write, the same ones in each run.
+pub fn random_lines() -> Vec<Sample> {
+    let pieces: &[&str] = &[
+        "a",
+        "b1",
+        " ",
+        "\t",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        "$",
+        "${HOST}",
+        "\"$HOST\"",
+        "\"${NOPE}\"",
+        "\"${NOPE-x y}\"",
+        "\\x41",
+        "\\n",
+        "\\ ",
+        "\\\"",
+        "\\'",
+        "{",
+        "}",
+        "[",
+        "]",
+        "é",
+        "\x0b",
+        ";",
+        "\"a b\"",
+        "'c d'",
+        "\\#",
+        "\\\\",
+        "\"\\$\"",
+    ];
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |limit: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % limit as u64).expect("small")
+    };
+    let line = |next: &mut dyn FnMut(usize) -> usize| {
+        let length = next(12);
+        (0..length).map(|_| pieces[next(pieces.len())]).collect::<String>()
+    };
+    // One a file: a line that HAProxy cannot split ends the file for it.
+    let texts = (0..150).map(|_| line(&mut next));
+    let sample = |(index, text): (usize, String)| {
+        Sample::new(format!("random line {index}: {text:?}"), format!("global\n\n x {text}\n").into_bytes())
+    };
+    texts.enumerate().map(sample).collect()
+}
