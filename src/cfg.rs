@@ -20,6 +20,7 @@ mod interpret;
 pub mod keywords;
 pub mod model;
 mod proxy;
+pub mod quote;
 mod server;
 pub mod syntax;
 pub mod time;

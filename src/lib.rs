@@ -36,6 +36,7 @@ pub mod plan;
 pub mod ports;
 pub mod probe;
 pub mod report;
+pub mod service;
 pub mod settings;
 pub mod status;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! clap merges flags and environment; what it leaves open is filled here from the file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags};
 use crate::plan::{OnDrainTimeout, OnFailure, Policy};
+use crate::service::Service;
 
 /// Read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
@@ -31,6 +33,10 @@ pub struct Settings {
     pub read_as: Option<Version>,
     /// `HAProxy`'s binary; `None` means the one in `$PATH` or `/usr/sbin`.
     pub haproxy: Option<PathBuf>,
+    /// A folder with templates of one's own.
+    pub templates: Option<PathBuf>,
+    /// The services that are described, by name.
+    pub services: BTreeMap<String, Service>,
     policy: PolicyFile,
 }
 
@@ -47,6 +53,8 @@ struct File {
     #[serde(rename = "as")]
     read_as: Option<Version>,
     haproxy: Option<PathBuf>,
+    templates: Option<PathBuf>,
+    services: BTreeMap<String, Service>,
     #[serde(flatten)]
     policy: PolicyFile,
 }
@@ -150,6 +158,8 @@ impl Settings {
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
             read_as: globals.read_as.or(file.read_as),
             haproxy: globals.haproxy.clone().or(file.haproxy),
+            templates: file.templates,
+            services: file.services,
             policy: file.policy,
         })
     }

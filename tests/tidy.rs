@@ -45,7 +45,7 @@ fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
     }
 }
 
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "cfg",
     "event",
     "ids",
@@ -55,6 +55,7 @@ const PURE: [&str; 11] = [
     "outcome",
     "plan",
     "probe",
+    "service",
     "status",
     "topology",
 ];

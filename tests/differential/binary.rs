@@ -33,7 +33,7 @@ pub fn all() -> Vec<Binary> {
 /// What `haproxy -c` says.
 pub struct Verdict {
     pub accepted: bool,
-    alerts: Vec<String>,
+    pub alerts: Vec<String>,
 }
 
 impl Binary {

@@ -114,7 +114,7 @@ fn expand(text: &str, directory: &Path) -> String {
         out.push_str(before);
         let Some((name, tail)) = after.split_once('}') else { break };
         port += 1;
-        out += &match name {
+        let value = match name {
             "testdir" => directory.display().to_string(),
             "tmpdir" => "/tmp".to_owned(),
             name if name.ends_with("_addr") => "127.0.0.1".to_owned(),
@@ -122,6 +122,7 @@ fn expand(text: &str, directory: &Path) -> String {
             name if name.ends_with("_sock") => format!("127.0.0.1:{port}"),
             name => format!("${{{name}}}"),
         };
+        out.push_str(&value);
         rest = tail;
     }
     out + rest

@@ -3,8 +3,11 @@
 //! It runs with the installed HAProxy and with those that `.ci/haproxy-versions` fetched, on the fixtures and, where
 //! it was fetched, on every configuration of HAProxy's own examples and regression tests. Each test prints what it ran.
 
+#![allow(clippy::print_stderr, reason = "what was compared is a part of the result")]
+
 mod binary;
 mod corpus;
+mod rendered;
 mod running;
 mod tokens;
 
@@ -139,4 +142,21 @@ fn the_servers_are_the_same() {
     try_all("servers", &binary::all(), &samples, |binary, sample| {
         running::compare(binary, sample, &read(sample, binary).1)
     });
+}
+
+/// Whatever was rendered is taken, and is what the description says.
+#[test]
+fn rendered_backends_are_taken() {
+    for binary in binary::all() {
+        let (samples, taken, tried) = rendered::samples(binary.version);
+        assert!(taken * 3 > tried, "only {taken} of {tried} were taken: the test shows nothing");
+        try_all("servers", std::slice::from_ref(&binary), &samples, |binary, sample| {
+            let (_, configuration) = read(sample, binary);
+            let verdict = binary.check(sample);
+            if !verdict.accepted {
+                return Err(Skipped::Differs(format!("refused: {:?}", verdict.alerts)));
+            }
+            running::compare(binary, sample, &configuration)
+        });
+    }
 }

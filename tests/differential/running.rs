@@ -37,7 +37,7 @@ pub fn compare(binary: &Binary, sample: &Sample, configuration: &Configuration) 
     let Some(state) = ask(&mut running, &socket, "show servers state\n") else {
         return Err(Skipped::Because("does not start".to_owned()));
     };
-    let Some(stat) = ask(&mut running, &socket, "show stat -1 6 -1\n") else {
+    let Some(stat) = ask(&mut running, &socket, "show stat\n") else {
         return Err(Skipped::Because("does not go on".to_owned()));
     };
     let theirs = theirs(&state, &stat);
@@ -91,11 +91,33 @@ struct Seen {
 type Backends = BTreeMap<String, Vec<Seen>>;
 
 fn rows(table: &str, separator: char) -> Vec<BTreeMap<&str, &str>> {
-    let mut lines = table.lines().skip_while(|line| !line.starts_with("# "));
-    let header = lines.next().unwrap_or("# ");
-    let columns: Vec<&str> = header[2..].split(separator).collect();
-    let rows = lines.filter(|line| !line.is_empty());
-    rows.map(|line| columns.iter().copied().zip(line.split(separator)).collect()).collect()
+    let start = table.find("# ").map_or(table.len(), |at| at + 2);
+    let mut records = records(&table[start..], separator).into_iter();
+    let columns = records.next().unwrap_or_default();
+    let rows = records.filter(|fields| fields.len() >= columns.len());
+    rows.map(|fields| columns.iter().copied().zip(fields).collect()).collect()
+}
+
+/// A field in quotes may hold separators and line feeds: a description does.
+fn records(text: &str, separator: char) -> Vec<Vec<&str>> {
+    let (mut records, mut fields, mut start, mut quoted) = (Vec::new(), Vec::new(), 0, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '\n' => {
+                fields.push(&text[start..at]);
+                records.push(std::mem::take(&mut fields));
+                start = at + 1;
+            }
+            letter if letter == separator => {
+                fields.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    records
 }
 
 fn theirs(state: &str, stat: &str) -> Backends {

@@ -60,7 +60,25 @@ fn dumped(line: Line<'_>) -> Vec<Vec<u8>> {
     words.split(|byte| *byte == b'\n').map(without_end).collect()
 }
 
-/// Lines that nobody would write, the same ones in each run.
+/// Numbers that are the same in each run.
+pub struct Random(u64);
+
+impl Default for Random {
+    fn default() -> Self {
+        Self(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+impl Random {
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("small")
+    }
+}
+
+/// Lines that nobody would write. One a file: a line that HAProxy cannot split ends the file for it.
 pub fn random_lines() -> Vec<Sample> {
     let pieces: &[&str] = &[
         "a",
@@ -94,21 +112,12 @@ pub fn random_lines() -> Vec<Sample> {
         "\\\\",
         "\"\\$\"",
     ];
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = |limit: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        usize::try_from(seed % limit as u64).expect("small")
-    };
-    let line = |next: &mut dyn FnMut(usize) -> usize| {
-        let length = next(12);
-        (0..length).map(|_| pieces[next(pieces.len())]).collect::<String>()
-    };
-    // One a file: a line that HAProxy cannot split ends the file for it.
-    let texts = (0..150).map(|_| line(&mut next));
-    let sample = |(index, text): (usize, String)| {
-        Sample::new(format!("random line {index}: {text:?}"), format!("global\n\n x {text}\n").into_bytes())
-    };
-    texts.enumerate().map(sample).collect()
+    let mut random = Random::default();
+    let mut samples = Vec::new();
+    for index in 0..150 {
+        let text: String = (0..random.below(12)).map(|_| pieces[random.below(pieces.len())]).collect();
+        let name = format!("random line {index}: {text:?}");
+        samples.push(Sample::new(name, format!("global\n\n x {text}\n").into_bytes()));
+    }
+    samples
 }

@@ -1,0 +1,128 @@
+//! From a description to the text of a backend, and back to be sure.
+
+use std::collections::BTreeMap;
+
+use tera::{Context, Tera};
+
+use super::{Refused, Service, Wanted};
+use crate::cfg::{Document, Environment, ProxyKind, Severity, SourceFile, Version, interpret, quote, read};
+
+/// The template's name, also as a file in a folder of one's own.
+pub const TEMPLATE_NAME: &str = "backend.cfg.tera";
+
+/// The template that is used where no other is given.
+pub const TEMPLATE: &str = include_str!("../../templates/backend.cfg.tera");
+
+/// Why no text came of a description.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The description.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The template.
+    #[error("service {service}: the template {TEMPLATE_NAME} does not work: {reason}")]
+    Template {
+        /// The service.
+        service: String,
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// What the template made says something else than the description.
+    #[error("service {service}: what {TEMPLATE_NAME} makes of it is not the service: {reason}")]
+    Differs {
+        /// The service.
+        service: String,
+        /// The first difference.
+        reason: String,
+    },
+}
+
+/// The text of the backend, which ends with a line feed.
+///
+/// Every value goes through the template engine's escape hook, so that none leaves its word. What comes out is read
+/// as this version of `HAProxy` reads it, and must say what the description says, or it is refused.
+///
+/// # Errors
+/// What is wrong with the description or with the template.
+pub fn render(
+    name: &str,
+    service: &Service,
+    template: &str,
+    version: Version,
+) -> Result<String, RenderError> {
+    let wanted = service.wanted(name, version)?;
+    let text = fill(template, &wanted).map_err(|error| {
+        let reason = with_causes(&error);
+        RenderError::Template { service: name.to_owned(), reason }
+    })?;
+    let text = format!("{}\n", text.trim_end_matches('\n'));
+    says(&text, &wanted, version)
+        .map_err(|reason| RenderError::Differs { service: name.to_owned(), reason })?;
+    Ok(text)
+}
+
+fn fill(template: &str, wanted: &Wanted) -> tera::TeraResult<String> {
+    let mut tera = Tera::new();
+    // Only what is named here is escaped; the engine's own list has HTML on it.
+    tera.autoescape_on(vec![TEMPLATE_NAME]);
+    tera.set_escape_fn(|text, out| {
+        let word = quote::word(text).map_err(std::io::Error::other)?;
+        out.write_all(word.as_bytes())
+    });
+    tera.add_raw_template(TEMPLATE_NAME, template)?;
+    tera.render(TEMPLATE_NAME, &Context::from_serialize(wanted)?)
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Whether the text is exactly this backend. A template may add lines, but neither servers nor sections.
+fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
+    let file = SourceFile { path: TEMPLATE_NAME.into(), bytes: text.as_bytes().to_vec() };
+    let document = read(vec![file], &Environment::new(BTreeMap::new(), version));
+    let configuration = interpret(&document);
+    if let Some(problem) = configuration.problems.iter().max_by_key(|problem| problem.severity) {
+        let severity = if problem.severity == Severity::Error { "refuses" } else { "misreads" };
+        return Err(format!("HAProxy {version} {severity} its line {}: {}", problem.line, problem.message));
+    }
+    let [proxy] = configuration.proxies.as_slice() else {
+        return Err(format!("it has {} sections", configuration.proxies.len()));
+    };
+    if proxy.kind != ProxyKind::Backend || proxy.name != wanted.backend {
+        return Err(format!("it starts `{} {}`, not `backend {}`", proxy.kind, proxy.name, wanted.backend));
+    }
+    let servers: Vec<Vec<String>> = wanted.servers.iter().map(super::WantedServer::line).collect();
+    let lines = lines(&document);
+    let written: Vec<&Vec<String>> = lines.iter().filter(|line| line[0].starts_with("server")).collect();
+    for (written, wanted) in written.iter().zip(&servers) {
+        if *written != wanted {
+            return Err(format!("it has `{}`, not `{}`", written.join(" "), wanted.join(" ")));
+        }
+    }
+    if written.len() != servers.len() {
+        return Err(format!("it has {} servers, not {}", written.len(), servers.len()));
+    }
+    let mut rest = lines.iter();
+    match wanted.lines.iter().find(|wanted| !rest.any(|line| line == *wanted)) {
+        Some(missing) => Err(format!("it lacks `{}`", missing.join(" "))),
+        None => Ok(()),
+    }
+}
+
+/// The words of the lines that have any.
+fn lines(document: &Document) -> Vec<Vec<String>> {
+    let lines = document.files.iter().flat_map(crate::cfg::File::lines);
+    let words = lines.map(|line| line.words().map(|word| word.text().into_owned()).collect::<Vec<_>>());
+    words.filter(|words| !words.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests;
