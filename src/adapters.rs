@@ -4,5 +4,7 @@ pub mod config_files;
 pub mod docker;
 pub mod haproxy;
 pub mod haproxy_binary;
+pub mod haproxy_service;
 pub mod http_probe;
+pub mod install;
 pub mod journal_file;

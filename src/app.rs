@@ -50,7 +50,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
         Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
         Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
-        Command::Config(command) => app.config(command),
+        Command::Config(command) => app.config(command).await,
     }
 }
 

@@ -7,17 +7,20 @@
 pub mod address;
 mod branch;
 pub mod build;
+pub mod change;
 pub mod check;
 pub mod code;
 pub mod condition;
 pub mod diagnostic;
 pub mod document;
+pub mod edit;
 pub mod environment;
 #[cfg(test)]
 mod fixture_tests;
 mod global;
 mod interpret;
 pub mod keywords;
+pub mod mask;
 pub mod model;
 mod proxy;
 pub mod quote;
@@ -30,9 +33,11 @@ pub mod version;
 pub use address::{Address, Host, Port, SocketAddress};
 pub use branch::{Branch, Conditional};
 pub use build::Build;
+pub use change::Change;
 pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
 pub use diagnostic::{Problem, Severity};
 pub use document::{Document, Ending, File, Line, SourceFile, read};
+pub use edit::{Edit, EditError};
 pub use environment::Environment;
 pub use interpret::interpret;
 pub use model::{

@@ -12,7 +12,7 @@ use crate::image::ImageReference;
 use crate::plan::{OnDrainTimeout, OnFailure};
 use crate::settings::Span;
 
-pub use config::ConfigCommand;
+pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
 
 /// Replaces Docker containers behind HAProxy without losing a request.
 ///

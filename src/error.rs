@@ -2,13 +2,17 @@
 
 use crate::adapters::config_files::Unreadable;
 use crate::adapters::haproxy::socket::NotASocketAddress;
+use crate::adapters::haproxy_service::NotRun;
 use crate::adapters::http_probe::NoProber;
+use crate::adapters::install::InstallError;
 use crate::adapters::journal_file::{HistoryError, LockError};
+use crate::cfg::EditError;
 use crate::deploy::{Failure, Untouched};
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::plan::refusal::Refusal;
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
+use crate::service::render::RenderError;
 use crate::settings::SettingsError;
 
 /// Why a command ended without a run. Nothing was touched.
@@ -133,6 +137,116 @@ pub enum Error {
         /// The state that it is in.
         state: String,
     },
+    /// drainswap.toml describes no service.
+    #[error("no service is described: write [services.NAME] in drainswap.toml, with hosts and primary_port")]
+    NoServices,
+    /// There is no such service.
+    #[error("no service {name} is described{}", suggestion(.nearest.as_deref(), .known))]
+    NoService {
+        /// What was given.
+        name: String,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A service did not become a backend.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// A template cannot be read.
+    #[error("the template {path} cannot be read: {reason}")]
+    Template {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file to install cannot be read.
+    #[error("{path} cannot be read: {reason}")]
+    Candidate {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// It is not said which file changes.
+    #[error("{}. Say with --target which file changes: {}", not_a_file(.path.as_deref()), .known.join(", "))]
+    NotAFile {
+        /// What was given.
+        path: Option<String>,
+        /// The files that there are.
+        known: Vec<String>,
+    },
+    /// The services' backends stand in several files.
+    #[error("the backends of these services stand in several files: name one service at a time")]
+    SeveralFiles,
+    /// The backend cannot be changed by a program.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// `haproxy -c` cannot be run.
+    #[error(transparent)]
+    NotRun(#[from] NotRun),
+    /// The service that runs does not read the file.
+    #[error(
+        "HAProxy as {service} runs it (`{arguments}`) does not read {file}; name its own file with --haproxy-config"
+    )]
+    NotItsFile {
+        /// The file.
+        file: String,
+        /// How the service was found.
+        service: String,
+        /// Its arguments.
+        arguments: String,
+    },
+    /// `haproxy -c` refuses the new file.
+    #[error("HAProxy would not start with it, nothing was touched:\n  {}", .alerts.join("\n  "))]
+    HaproxyRefuses {
+        /// What it said.
+        alerts: Vec<String>,
+    },
+    /// A reload is needed, and was forbidden.
+    #[error("refused, nothing was touched: {change}, and --reload never forbids it")]
+    ReloadNeeded {
+        /// What differs.
+        change: String,
+    },
+    /// Nobody can reload.
+    #[error(
+        "HAProxy cannot be reloaded: {service} has no master socket (-S). Nothing was touched; name one with --master-socket, or say with --reload-by how it is reloaded"
+    )]
+    NoReloader {
+        /// How the service was found.
+        service: String,
+    },
+    /// A server that is to go still has sessions.
+    #[error(
+        "the sessions of {server} had not ended within {seconds} s (--drain-timeout). It is ready again; nothing was installed"
+    )]
+    NotEmpty {
+        /// The server.
+        server: ServerId,
+        /// The limit.
+        seconds: u64,
+    },
+    /// Installing a file failed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// HAProxy did not come to the new file.
+    #[error("{file} is the old one again, and HAProxy runs it: {reason}")]
+    PutBack {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// The old file could not be brought back.
+    #[error("STUCK: {reason}. The old file is {file}: put it back by hand and reload HAProxy")]
+    NotPutBack {
+        /// Where the old file is.
+        file: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// Result or report could not be written.
     #[error("cannot write the result: {0}")]
     Output(#[from] std::io::Error),
@@ -147,15 +261,33 @@ impl Error {
             | Self::Unreadable(_)
             | Self::Configuration { .. }
             | Self::NoAdminSocket { .. }
+            | Self::Render(_)
+            | Self::Template { .. }
+            | Self::Edit(_)
+            | Self::NotItsFile { .. }
+            | Self::HaproxyRefuses { .. }
+            | Self::Install(_)
             | Self::Journal(_)
             | Self::History(_)
             | Self::Lock(LockError::Journal(_))
             | Self::LoadBalancer {
                 error: LoadBalancerError::NotAdmin { .. } | LoadBalancerError::NoSuchBackend { .. },
             } => Exit::Configuration,
-            Self::Socket(_) | Self::NoBackend { .. } | Self::NoServer { .. } => Exit::Usage,
-            Self::Refused(_) | Self::NothingToRollBack { .. } => Exit::Refused,
-            Self::LoadBalancer { .. } | Self::Engine(_) => Exit::Unreachable,
+            Self::Socket(_)
+            | Self::NoBackend { .. }
+            | Self::NoServer { .. }
+            | Self::NoServices
+            | Self::NoService { .. }
+            | Self::Candidate { .. }
+            | Self::NotAFile { .. }
+            | Self::SeveralFiles => Exit::Usage,
+            Self::Refused(_)
+            | Self::NothingToRollBack { .. }
+            | Self::ReloadNeeded { .. }
+            | Self::NoReloader { .. }
+            | Self::NotEmpty { .. } => Exit::Refused,
+            Self::PutBack { .. } => Exit::RolledBack,
+            Self::LoadBalancer { .. } | Self::Engine(_) | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
                 Failure::Refused(_)
                 | Failure::TakenOver { .. }
@@ -173,11 +305,18 @@ impl Error {
                 Failure::Stopped => Exit::Cancelled,
             },
             Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } => Exit::Busy,
-            Self::MoveTimedOut { .. } | Self::MoveUndone { .. } => Exit::Stuck,
+            Self::MoveTimedOut { .. } | Self::MoveUndone { .. } | Self::NotPutBack { .. } => Exit::Stuck,
             Self::MoveStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Prober(_) => Exit::Bug,
         }
     }
+}
+
+fn not_a_file(path: Option<&str>) -> String {
+    path.map_or_else(
+        || "the configuration has several files".to_owned(),
+        |path| format!("{path} is no file of the configuration"),
+    )
 }
 
 fn counted(count: usize, noun: &str) -> String {

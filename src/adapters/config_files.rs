@@ -17,14 +17,17 @@ pub struct Unreadable {
 /// Reads these files and directories. Of a directory `HAProxy` reads the files whose name ends in `.cfg`
 /// and does not begin with a dot, in alphabetical order.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Unreadable> {
+    list(paths)?.into_iter().map(read_file).collect()
+}
+
+/// The files that these files and directories are.
+pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            for file in directory(path).map_err(unreadable(path))? {
-                files.push(read_file(file)?);
-            }
+            files.extend(directory(path).map_err(unreadable(path))?);
         } else {
-            files.push(read_file(path.clone())?);
+            files.push(path.clone());
         }
     }
     Ok(files)

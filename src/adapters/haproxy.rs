@@ -1,6 +1,7 @@
 //! The runtime API of a running `HAProxy`, over its `stats socket`.
 
 mod command;
+pub mod master;
 mod reply;
 pub mod socket;
 
@@ -59,6 +60,37 @@ impl HaproxySocket {
             "admin" => Ok(()),
             level => {
                 Err(LoadBalancerError::NotAdmin { socket: self.address.to_string(), level: level.to_owned() })
+            }
+        }
+    }
+
+    /// Sets a server's weight.
+    pub async fn set_weight(&self, server: &ServerId, weight: u32) -> Result<(), LoadBalancerError> {
+        self.tell(Command::SetServerWeight(server, weight), "").await
+    }
+
+    /// Adds a server while `HAProxy` runs: its address and its settings. It takes traffic once it is ready.
+    pub async fn add_server(&self, server: &ServerId, words: &[String]) -> Result<(), LoadBalancerError> {
+        self.tell(Command::AddServer(server, words), "New server registered.").await?;
+        if words.iter().any(|word| word == "check") {
+            self.tell(Command::EnableHealth(server), "").await?;
+        }
+        self.set_admin_state(server, AdminState::Ready).await
+    }
+
+    /// Removes a server that is in maintenance and has no connection left.
+    pub async fn remove_server(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
+        self.tell(Command::DelServer(server), "Server deleted.").await
+    }
+
+    /// A command that succeeds with this text and nothing else.
+    async fn tell(&self, command: Command<'_>, success: &str) -> Result<(), LoadBalancerError> {
+        let answer = self.ask(&[command]).await?;
+        match answer.trim() {
+            reply if reply == success => Ok(()),
+            reply => {
+                let reply = reply.lines().next().unwrap_or_default().to_owned();
+                Err(LoadBalancerError::Refused { command: command.to_string(), reply })
             }
         }
     }

@@ -1,7 +1,11 @@
-//! config: haproxy.cfg itself, read, shown and installed.
+//! config: haproxy.cfg itself, read, shown, rendered and installed.
 
+mod apply;
 mod check;
+mod diff;
+mod render;
 mod show;
+mod wanted;
 
 use super::App;
 use crate::cli::ConfigCommand;
@@ -9,10 +13,13 @@ use crate::error::Error;
 use crate::exit::Exit;
 
 impl App {
-    pub(super) fn config(&self, command: ConfigCommand) -> Result<Exit, Error> {
+    pub(super) async fn config(&self, command: ConfigCommand) -> Result<Exit, Error> {
         match command {
-            ConfigCommand::Check => self.config_check(),
+            ConfigCommand::Check { with_haproxy } => self.config_check(with_haproxy).await,
             ConfigCommand::Show { names } => self.config_show(&names),
+            ConfigCommand::Render { services, templates } => self.config_render(&services, &templates),
+            ConfigCommand::Diff { wanted, exit_code } => self.config_diff(&wanted, exit_code),
+            ConfigCommand::Apply { wanted, reload } => self.config_apply(&wanted, &reload).await,
         }
     }
 }

@@ -37,11 +37,17 @@ impl App {
     /// The configuration, and the runtime socket that belongs to it.
     pub(super) fn load_balancer(&self) -> Result<(Configuration, HaproxySocket), Error> {
         let configuration = self.configuration()?;
+        let socket = self.socket(&configuration)?;
+        Ok((configuration, socket))
+    }
+
+    /// The runtime socket that was named, or that the configuration has.
+    pub(super) fn socket(&self, configuration: &Configuration) -> Result<HaproxySocket, Error> {
         let address = match &self.settings.socket {
             Some(text) => text.parse()?,
-            None => admin_socket(&configuration)?,
+            None => admin_socket(configuration)?,
         };
-        Ok((configuration, HaproxySocket::new(address)))
+        Ok(HaproxySocket::new(address))
     }
 
     /// haproxy.cfg with every byte, and what it says.

@@ -23,6 +23,14 @@ pub enum Command<'a> {
     Stat(Option<&'a str>),
     /// `set server … state`.
     SetServerState(&'a ServerId, AdminState),
+    /// `set server … weight`.
+    SetServerWeight(&'a ServerId, u32),
+    /// `add server`, since 2.6 for everybody: an address and settings; the server starts in maintenance.
+    AddServer(&'a ServerId, &'a [String]),
+    /// `enable health`: an added server is not checked until then.
+    EnableHealth(&'a ServerId),
+    /// `del server`, of one that is in maintenance and has no connection left.
+    DelServer(&'a ServerId),
 }
 
 impl fmt::Display for Command<'_> {
@@ -34,6 +42,10 @@ impl fmt::Display for Command<'_> {
             Self::ServersState(Some(backend)) => write!(f, "show servers state {backend}"),
             Self::Stat(backend) => write!(f, "show stat {} 6 -1", backend.unwrap_or("-1")),
             Self::SetServerState(server, state) => write!(f, "set server {server} state {state}"),
+            Self::SetServerWeight(server, weight) => write!(f, "set server {server} weight {weight}"),
+            Self::AddServer(server, words) => write!(f, "add server {server} {}", words.join(" ")),
+            Self::EnableHealth(server) => write!(f, "enable health {server}"),
+            Self::DelServer(server) => write!(f, "del server {server}"),
         }
     }
 }
@@ -44,7 +56,11 @@ impl<'a> Command<'a> {
         match self {
             Self::Info | Self::Level => None,
             Self::ServersState(backend) | Self::Stat(backend) => backend,
-            Self::SetServerState(server, _) => Some(&server.backend),
+            Self::SetServerState(server, _)
+            | Self::SetServerWeight(server, _)
+            | Self::AddServer(server, _)
+            | Self::EnableHealth(server)
+            | Self::DelServer(server) => Some(&server.backend),
         }
     }
 
@@ -55,11 +71,22 @@ impl<'a> Command<'a> {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
         };
         let server = match self {
-            Self::SetServerState(id, _) => Some(id.server.as_str()),
+            Self::SetServerState(id, _)
+            | Self::SetServerWeight(id, _)
+            | Self::AddServer(id, _)
+            | Self::EnableHealth(id)
+            | Self::DelServer(id) => Some(id.server.as_str()),
             Self::Info | Self::Level | Self::ServersState(_) | Self::Stat(_) => None,
         };
-        self.backend().into_iter().chain(server).all(legal)
+        let plain = |word: &String| !word.is_empty() && word.bytes().all(is_plain);
+        let words = if let Self::AddServer(_, words) = self { words } else { &[] };
+        self.backend().into_iter().chain(server).all(legal) && words.iter().all(plain)
     }
+}
+
+/// Whether the runtime API reads the byte as it is. It has quotes and escapes of its own, which need not be tried.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.:/@,+=*%[]-".contains(&byte)
 }
 
 /// Why commands are not sent.
@@ -104,6 +131,7 @@ mod tests {
     #[test]
     fn commands_are_these_bytes() {
         let app1 = ServerId::new("mobile", "app1");
+        let words = ["127.0.0.1:80", "check"].map(str::to_owned);
         for (command, bytes) in [
             (Command::Info, "show info\n"),
             (Command::Level, "show cli level\n"),
@@ -114,6 +142,10 @@ mod tests {
             (Command::SetServerState(&app1, AdminState::Ready), "set server mobile/app1 state ready\n"),
             (Command::SetServerState(&app1, AdminState::Drain), "set server mobile/app1 state drain\n"),
             (Command::SetServerState(&app1, AdminState::Maint), "set server mobile/app1 state maint\n"),
+            (Command::SetServerWeight(&app1, 7), "set server mobile/app1 weight 7\n"),
+            (Command::AddServer(&app1, &words), "add server mobile/app1 127.0.0.1:80 check\n"),
+            (Command::EnableHealth(&app1), "enable health mobile/app1\n"),
+            (Command::DelServer(&app1), "del server mobile/app1\n"),
         ] {
             assert_eq!(line(&[command]).as_deref(), Ok(bytes));
         }

@@ -120,16 +120,45 @@ pub async fn exchange(
     line: &str,
     limit: Duration,
 ) -> Result<Vec<u8>, ExchangeError> {
+    exchange_with(Peer::Worker, address, line, limit).await
+}
+
+/// Who listens.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Peer {
+    /// It closes the connection after the line.
+    Worker,
+    /// It closes it only when the other side has.
+    Master,
+}
+
+/// The same with the socket of the master process.
+pub async fn exchange_with_master(
+    address: &SocketAddress,
+    line: &str,
+    limit: Duration,
+) -> Result<Vec<u8>, ExchangeError> {
+    exchange_with(Peer::Master, address, line, limit).await
+}
+
+async fn exchange_with(
+    peer: Peer,
+    address: &SocketAddress,
+    line: &str,
+    limit: Duration,
+) -> Result<Vec<u8>, ExchangeError> {
     tracing::debug!(%address, line, "HAProxy is asked");
     let talk = async {
         match address {
-            SocketAddress::Unix(path) => converse(patiently(|| UnixStream::connect(path)).await?, line).await,
+            SocketAddress::Unix(path) => {
+                converse(peer, patiently(|| UnixStream::connect(path)).await?, line).await
+            }
             SocketAddress::Abstract(name) => {
                 let path = abstract_path(name);
-                converse(patiently(|| UnixStream::connect(&path)).await?, line).await
+                converse(peer, patiently(|| UnixStream::connect(&path)).await?, line).await
             }
             SocketAddress::Tcp { host, port } => {
-                converse(patiently(|| TcpStream::connect((host.as_str(), *port))).await?, line).await
+                converse(peer, patiently(|| TcpStream::connect((host.as_str(), *port))).await?, line).await
             }
         }
     };
@@ -171,10 +200,14 @@ where
 }
 
 async fn converse(
+    peer: Peer,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     line: &str,
 ) -> Result<Vec<u8>, ExchangeError> {
     stream.write_all(line.as_bytes()).await?;
+    if peer == Peer::Master {
+        stream.shutdown().await?;
+    }
     let mut answer = Vec::new();
     stream.take(LONGEST_ANSWER + 1).read_to_end(&mut answer).await?;
     match answer.len() as u64 {

@@ -3,35 +3,78 @@
 use serde_json::json;
 
 use super::super::{App, print};
-use crate::cfg::{Document, Problem, Severity};
+use crate::adapters::haproxy_service::{Service, Verdict};
+use crate::cfg::{Configuration, Document, Problem, Severity};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::ports::LoadBalancer;
 
 impl App {
-    pub(super) fn config_check(&self) -> Result<Exit, Error> {
+    pub(super) async fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
         let (document, configuration) = self.document()?;
+        let asked = if with_haproxy {
+            let service = self.service(&configuration).await;
+            service.check(None)?.map(|verdict| (service, verdict))
+        } else {
+            None
+        };
         let problems = &configuration.problems;
         match self.output {
-            Output::Json => print(&format!("{}\n", json!({ "version": 1, "problems": problems })))?,
+            Output::Json => {
+                let haproxy = asked.as_ref().map(|(service, verdict)| {
+                    json!({
+                        "as": service.source.to_string(), "accepted": verdict.accepted, "messages": verdict.messages,
+                    })
+                });
+                print(&format!("{}\n", json!({ "version": 1, "problems": problems, "haproxy": haproxy })))?;
+            }
             Output::Text => {
                 for problem in problems {
                     print(&format!("{:?}\n", problem.report(&document)))?;
                 }
-                print(&format!("{}\n", verdict(&document, problems)))?;
+                print(&format!("{}\n", summary(&document, problems)))?;
+                if let Some((service, verdict)) = &asked {
+                    print(&said(service, verdict))?;
+                }
             }
         }
-        Ok(if configuration.has_errors() { Exit::Configuration } else { Exit::Done })
+        let refused = asked.is_some_and(|(_, verdict)| !verdict.accepted);
+        Ok(if configuration.has_errors() || refused { Exit::Configuration } else { Exit::Done })
+    }
+
+    /// The service that runs this configuration, as far as it can be found.
+    pub(super) async fn service(&self, configuration: &Configuration) -> Service {
+        let worker = match self.socket(configuration) {
+            Ok(socket) => socket.look(&[]).await.ok().map(|seen| seen.pid),
+            Err(_) => None,
+        };
+        Service::find(worker, &self.haproxy(), &self.settings.haproxy_config)
     }
 }
 
-fn verdict(document: &Document, problems: &[Problem]) -> String {
+fn summary(document: &Document, problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-    let warnings = problems.len() - errors;
     let lines: usize = document.files.iter().map(|file| file.lines().len()).sum();
-    let files = document.files.len();
-    let version = document.environment.version;
+    let counted = |count: usize, noun: &str| match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    };
     format!(
-        "{files} file(s), {lines} lines, read as HAProxy {version}: {errors} error(s), {warnings} warning(s)"
+        "{}, {}, read as HAProxy {}: {}, {}",
+        counted(document.files.len(), "file"),
+        counted(lines, "line"),
+        document.environment.version,
+        counted(errors, "error"),
+        counted(problems.len() - errors, "warning")
     )
+}
+
+fn said(service: &Service, verdict: &Verdict) -> String {
+    let messages = verdict.messages.iter().map(|message| {
+        let level = if message.is_alert { "alert" } else { "warning" };
+        format!("  {level}: {message}\n")
+    });
+    let accepts = if verdict.accepted { "accepts it" } else { "refuses it" };
+    format!("haproxy -c, run like {}, {accepts}\n{}", service.source, messages.collect::<String>())
 }

@@ -1,0 +1,115 @@
+//! A unit of systemd, as far as it says how HAProxy is started.
+
+use std::collections::BTreeMap;
+
+/// The words that start the service, and its environment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    pub words: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Reads `Environment=`, `EnvironmentFile=` and `ExecStart=`; `file` gives the text of a file, if there is one.
+///
+/// As systemd has it, a file's variables win over the unit's own, and a variable that is a word of its own becomes as
+/// many words as it holds: `$EXTRAOPTS`, but not `${CONFIG}`.
+pub(super) fn start(unit: &str, file: impl Fn(&str) -> Option<String>) -> Option<Start> {
+    let unit = unit.replace("\\\n", " ");
+    let settings = |name: &'static str| {
+        unit.lines().filter_map(move |line| line.trim().strip_prefix(name)?.strip_prefix('='))
+    };
+    let mut environment = BTreeMap::new();
+    for assignment in settings("Environment").flat_map(split) {
+        environment
+            .extend(assignment.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    for path in settings("EnvironmentFile") {
+        environment.extend(file(path.trim_start_matches('-')).iter().flat_map(|text| variables(text)));
+    }
+    // An empty `ExecStart=` takes back those before it.
+    let command = settings("ExecStart").next_back().filter(|command| !command.is_empty())?;
+    let mut words = Vec::new();
+    for word in split(command.trim_start_matches(['-', '@', ':', '+', '!'])) {
+        match word.strip_prefix('$').filter(|name| !name.starts_with('{')) {
+            Some(name) => words.extend(environment.get(name).iter().flat_map(|value| split(value))),
+            None => words.push(braced(&word, &environment)),
+        }
+    }
+    (!words.is_empty()).then_some(Start { words, environment })
+}
+
+/// Lines of `NAME=value`, `NAME="value"`; `#` and `;` start comments.
+fn variables(text: &str) -> Vec<(String, String)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let assignments = lines.filter_map(|line| line.split_once('='));
+    assignments.map(|(name, value)| (name.trim().to_owned(), split(value).join(" "))).collect()
+}
+
+/// Words, of which quotes may hold blanks.
+fn split(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for letter in text.chars() {
+        match (quote, letter) {
+            (Some(open), letter) if letter == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, letter) if letter.is_whitespace() => words.extend(word.take()),
+            (_, letter) => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+fn braced(word: &str, environment: &BTreeMap<String, String>) -> String {
+    let mut out = String::new();
+    let mut rest = word;
+    while let Some((before, (name, after))) =
+        rest.split_once("${").and_then(|(before, tail)| Some((before, tail.split_once('}')?)))
+    {
+        out.push_str(before);
+        out.push_str(environment.get(name).map_or("", String::as_str));
+        rest = after;
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "[Service]\nEnvironmentFile=-/etc/default/haproxy\nEnvironmentFile=-/etc/sysconfig/haproxy\n\
+        Environment=\"CONFIG=/etc/haproxy/haproxy.cfg\" \"PIDFILE=/run/haproxy.pid\" \"EXTRAOPTS=-S /run/haproxy-master.sock\"\n\
+        ExecStart=/usr/sbin/haproxy -Ws -f $CONFIG -p $PIDFILE $EXTRAOPTS\nExecReload=/bin/kill -USR2 $MAINPID\n";
+
+    fn words(defaults: &str) -> String {
+        let file = |path: &str| (path == "/etc/default/haproxy").then(|| defaults.to_owned());
+        start(DEBIAN, file).unwrap().words.join(" ")
+    }
+
+    #[test]
+    fn debian_s_unit_is_read() {
+        assert_eq!(
+            words(""),
+            "/usr/sbin/haproxy -Ws -f /etc/haproxy/haproxy.cfg -p /run/haproxy.pid -S /run/haproxy-master.sock"
+        );
+    }
+
+    #[test]
+    fn etc_default_wins_over_the_unit() {
+        let defaults = "# comment\n#CONFIG=\"/no\"\nEXTRAOPTS=\"-S /run/m.sock -f /etc/haproxy/conf.d\"\nCONFIG=/srv/h.cfg\n";
+        assert_eq!(
+            words(defaults),
+            "/usr/sbin/haproxy -Ws -f /srv/h.cfg -p /run/haproxy.pid -S /run/m.sock -f /etc/haproxy/conf.d"
+        );
+    }
+
+    #[test]
+    fn braces_make_no_words_and_an_empty_line_takes_back() {
+        let unit = "Environment=A=x 'B=y z'\nExecStart=\nExecStart=/bin/h ${A}1 ${B} $B\n";
+        assert_eq!(start(unit, |_| None).unwrap().words, ["/bin/h", "x1", "y z", "y", "z"]);
+        assert_eq!(start("ExecStart=/bin/h\nExecStart=\n", |_| None), None);
+    }
+}

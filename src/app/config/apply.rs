@@ -1,0 +1,231 @@
+//! config apply: a new haproxy.cfg, installed as a careful administrator would.
+//!
+//! Everything that can fail without a trace comes first: reading, rendering, our own check, HAProxy's check with the
+//! service's own arguments. Then the file is replaced in one step, HAProxy is brought to it, and what it runs is looked
+//! at. If it does not run the new file, the old one comes back, and HAProxy with it.
+
+mod follow;
+mod reloader;
+mod states;
+
+use jiff::Timestamp;
+
+use super::super::look::SystemClock;
+use super::super::{App, print};
+use super::diff::diff;
+use super::wanted::Wanted;
+use crate::adapters::haproxy_service::Service;
+use crate::adapters::install::{Candidate, Installed, Place};
+use crate::adapters::journal_file::{BackendDir, Lock};
+use crate::cfg::{Change, Severity};
+use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::ports::{LoadBalancer, WallClock};
+use follow::Follower;
+use reloader::Reloader;
+use states::States;
+
+/// How HAProxy comes to what a new file says.
+enum Way {
+    /// It runs what the file says already.
+    None,
+    /// Servers come and go while it runs.
+    Runtime,
+    /// It reads its files again.
+    Reload(Reloader),
+}
+
+impl App {
+    pub(super) async fn config_apply(
+        &self,
+        wanted: &WantedConfig,
+        flags: &ReloadFlags,
+    ) -> Result<Exit, Error> {
+        let _lock = self.lock_configuration()?;
+        let wanted = self.wanted(wanted)?;
+        let place = Place::new(&wanted.target)?;
+        if !wanted.is_changed() && !place.is_unfinished() {
+            return self.applied(&wanted, "nothing to change");
+        }
+        refuse_errors(&wanted)?;
+        let socket = self.socket(&wanted.old.1)?;
+        socket.require_admin().await?;
+        let service = self.service(&wanted.old.1).await;
+        let way = way(&wanted, &place, &service, flags)?;
+        self.say(diff(&wanted).trim_end())?;
+        let candidate = place.write(&wanted.new_bytes)?;
+        let warnings = haproxy_accepts(&service, &candidate)?;
+        for warning in warnings {
+            self.say(&format!("haproxy -c warns: {warning}"))?;
+        }
+        // Removing a server can fail, and is begun before the file says so.
+        let follower = Follower { socket: &socket, settings: &self.settings, flags };
+        if let (Way::Runtime, Change::Servers { removed, .. }) = (&way, wanted.change()) {
+            follower.empty(&removed).await?;
+        }
+        let before = States::set_at_runtime(&socket.look(&[]).await?, &wanted.old.1);
+        let installed = candidate.install()?;
+        self.bring(&wanted, way, installed, &follower, &before).await
+    }
+
+    /// HAProxy comes to the installed file, or both go back.
+    async fn bring(
+        &self,
+        wanted: &Wanted,
+        way: Way,
+        installed: Installed,
+        follower: &Follower<'_>,
+        before: &States,
+    ) -> Result<Exit, Error> {
+        let what = match &way {
+            Way::None => {
+                installed.confirm()?;
+                return self.applied(wanted, "installed; HAProxy need not know");
+            }
+            Way::Runtime => match follower.follow(wanted).await {
+                Ok(()) => "installed; HAProxy has the servers, without a reload",
+                Err(error) => return take_back_at_runtime(wanted, installed, follower, error).await,
+            },
+            Way::Reload(reloader) => match reloader
+                .reload(follower.socket, &wanted.new.1, follower.limit())
+                .await
+            {
+                Ok(()) => "installed, and HAProxy runs it",
+                Err(reason) => return take_back(wanted, installed, reloader, follower, before, reason).await,
+            },
+        };
+        for set in before.set_again(follower.socket, &wanted.new.1).await? {
+            self.say(&format!("set again: {set}"))?;
+        }
+        installed.confirm()?;
+        self.applied(wanted, what)
+    }
+
+    /// Nobody else installs a configuration meanwhile.
+    fn lock_configuration(&self) -> Result<Lock, Error> {
+        let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+        Ok(BackendDir::new(&self.settings.state_dir, ".configuration").lock("the configuration", &since)?)
+    }
+
+    fn applied(&self, wanted: &Wanted, what: &str) -> Result<Exit, Error> {
+        let file = wanted.target.display();
+        match self.output {
+            Output::Text => self.say(&format!("{file}: {what}"))?,
+            Output::Json => {
+                let at: Timestamp = SystemClock.now();
+                let object = serde_json::json!({
+                    "version": 1, "at": at, "file": wanted.target, "changed": wanted.is_changed(),
+                    "change": wanted.change().to_string(), "result": what,
+                });
+                print(&format!("{object}\n"))?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// How HAProxy is to follow, decided before anything is touched.
+fn way(wanted: &Wanted, place: &Place, service: &Service, flags: &ReloadFlags) -> Result<Way, Error> {
+    let change = wanted.change();
+    let is_cosmetic = change == Change::Cosmetic && !place.is_unfinished();
+    if is_cosmetic && flags.reload != ReloadWhen::Always {
+        return Ok(Way::None);
+    }
+    let runtime = matches!(&change, Change::Servers { .. })
+        && !place.is_unfinished()
+        && flags.reload != ReloadWhen::Always
+        && wanted.new.0.environment.version >= follow::SINCE;
+    if runtime {
+        return Ok(Way::Runtime);
+    }
+    if flags.reload == ReloadWhen::Never {
+        return Err(Error::ReloadNeeded { change: change.to_string() });
+    }
+    Reloader::choose(flags, service).map(Way::Reload)
+}
+
+/// The servers that came go again, and the file with them.
+async fn take_back_at_runtime(
+    wanted: &Wanted,
+    installed: Installed,
+    follower: &Follower<'_>,
+    error: Error,
+) -> Result<Exit, Error> {
+    let kept = installed.kept().display().to_string();
+    let reason = error.to_string();
+    let undone = follower.undo(wanted).await;
+    installed.put_back()?;
+    match undone {
+        Ok(()) => Err(Error::PutBack { file: wanted.target.display().to_string(), reason }),
+        Err(undo) => Err(Error::NotPutBack { file: kept, reason: format!("{reason}; and then: {undo}") }),
+    }
+}
+
+fn refuse_errors(wanted: &Wanted) -> Result<(), Error> {
+    let (document, configuration) = &wanted.new;
+    if !configuration.has_errors() {
+        return Ok(());
+    }
+    let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let problems = errors.map(|problem| format!("{:?}", problem.report(document))).collect();
+    Err(Error::Configuration { problems })
+}
+
+/// Asks HAProxy itself; returns what it only warns of.
+fn haproxy_accepts(service: &Service, candidate: &Candidate) -> Result<Vec<String>, Error> {
+    let verdict = service.check(Some((candidate.target(), candidate.path())))?;
+    let Some(verdict) = verdict else {
+        return Err(Error::NotItsFile {
+            file: candidate.target().display().to_string(),
+            service: service.source.to_string(),
+            arguments: service.arguments.join(" "),
+        });
+    };
+    let messages = |alerts| {
+        let of_level = verdict.messages.iter().filter(move |message| message.is_alert == alerts);
+        of_level.map(ToString::to_string).collect()
+    };
+    if verdict.accepted { Ok(messages(false)) } else { Err(Error::HaproxyRefuses { alerts: messages(true) }) }
+}
+
+/// The old file comes back, and HAProxy to it if it has left it.
+async fn take_back(
+    wanted: &Wanted,
+    installed: Installed,
+    reloader: &Reloader,
+    follower: &Follower<'_>,
+    before: &States,
+    reason: String,
+) -> Result<Exit, Error> {
+    let file = wanted.target.display().to_string();
+    let kept = installed.kept().display().to_string();
+    installed.put_back().map_err(|error| Error::NotPutBack {
+        file: kept.clone(),
+        reason: format!("{reason}; and then: {error}"),
+    })?;
+    // A worker that never left the old file is only asked; one that did comes back.
+    let runs_old = reloader::runs(follower.socket, &wanted.old.1).await.is_ok();
+    if !runs_old {
+        let back = reloader.reload(follower.socket, &wanted.old.1, follower.limit()).await;
+        back.map_err(|error| Error::NotPutBack {
+            file: file.clone(),
+            reason: format!("{reason}; and then: {error}"),
+        })?;
+    }
+    before.set_again(follower.socket, &wanted.old.1).await?;
+    Err(Error::PutBack { file, reason })
+}
+
+impl Wanted {
+    fn change(&self) -> Change {
+        Change::between(&self.old, &self.new)
+    }
+}
+
+impl Follower<'_> {
+    /// How long HAProxy may take to run a new file.
+    fn limit(&self) -> std::time::Duration {
+        self.flags.reload_timeout.map_or(reloader::LIMIT, |span| span.0)
+    }
+}

@@ -1,0 +1,130 @@
+//! Who reloads HAProxy, and how it is seen that it runs what it should.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::haproxy::master::{Answer, MasterSocket};
+use crate::adapters::haproxy_service::{Service, Source, run_command, unit_is_active};
+use crate::cfg::Configuration;
+use crate::cli::ReloadFlags;
+use crate::deploy::wait::{Waited, until};
+use crate::error::Error;
+use crate::ports::LoadBalancer;
+
+/// How long HAProxy may take to run a new file, if nobody says it.
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
+
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Who reloads HAProxy.
+pub(super) enum Reloader {
+    /// Its master process.
+    Master(MasterSocket),
+    /// `systemctl reload haproxy`.
+    Systemd,
+    /// A command of the administrator's, run by the shell.
+    Command(String),
+}
+
+impl Reloader {
+    /// Who was named, or who is there.
+    pub fn choose(flags: &ReloadFlags, service: &Service) -> Result<Self, Error> {
+        let named = flags.master_socket.as_deref();
+        let found = named.or_else(|| service.master_socket());
+        let master = || -> Result<Self, Error> {
+            let address = found.ok_or_else(|| Error::NoReloader { service: service.source.to_string() })?;
+            Ok(Self::Master(MasterSocket::new(address.parse()?)))
+        };
+        match flags.reload_by.as_deref() {
+            Some("master") => master(),
+            Some("systemd") => Ok(Self::Systemd),
+            Some(command) => Ok(Self::Command(command.to_owned())),
+            None if found.is_some() => master(),
+            None if matches!(service.source, Source::Process(_)) && unit_is_active() => Ok(Self::Systemd),
+            None => master(),
+        }
+    }
+
+    /// Has HAProxy read its files again, and waits until a new worker runs them; or tells why it does not.
+    pub async fn reload(
+        &self,
+        socket: &HaproxySocket,
+        configuration: &Configuration,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let before = socket.look(&[]).await.map_err(|error| text(&error))?.pid;
+        let mut failures = None;
+        match self {
+            Self::Master(master) => {
+                failures = master.failed_reloads().await.map_err(|error| text(&error))?;
+                match master.reload().await.map_err(|error| text(&error))? {
+                    Answer::Failed(log) => return Err(format!("HAProxy did not start with it:\n{log}")),
+                    Answer::Succeeded | Answer::Silence => {}
+                }
+            }
+            Self::Systemd => run_command("systemctl", &["reload", "haproxy"]).await?,
+            Self::Command(command) => run_command("sh", &["-c", command]).await?,
+        }
+        let mut last = String::from("the old worker goes on");
+        let never = CancellationToken::new();
+        let waited = until(LOOK_EVERY, limit, &never, async || {
+            if let (Self::Master(master), Some(failures)) = (self, failures)
+                && master.failed_reloads().await.ok().flatten().is_some_and(|now| now > failures)
+            {
+                return Err("HAProxy did not start with it, and its log says why".to_owned());
+            }
+            let seen = match socket.look(&[]).await {
+                Ok(seen) if seen.pid == before => return Ok(None),
+                Ok(seen) => seen,
+                Err(error) => {
+                    last = error.to_string();
+                    return Ok(None);
+                }
+            };
+            is_that(&seen, configuration).map(Some)
+        });
+        match waited.await? {
+            Waited::Done(()) => Ok(()),
+            Waited::TimedOut | Waited::Stopped => {
+                Err(format!("no new worker within {} s (--reload-timeout): {last}", limit.as_secs()))
+            }
+        }
+    }
+}
+
+/// Whether the running HAProxy has the servers of this configuration.
+pub(super) async fn runs(socket: &HaproxySocket, configuration: &Configuration) -> Result<(), String> {
+    let seen = socket.look(&[]).await.map_err(|error| error.to_string())?;
+    is_that(&seen, configuration)
+}
+
+fn is_that(
+    seen: &crate::observation::LoadBalancerState,
+    configuration: &Configuration,
+) -> Result<(), String> {
+    let with_servers = configuration.proxies.iter().filter(|proxy| !proxy.disabled);
+    let wanted: BTreeSet<(&str, &str)> = with_servers
+        .flat_map(|proxy| proxy.servers.iter().map(|server| (&*proxy.name, &*server.name)))
+        .collect();
+    let disabled =
+        |name: &str| configuration.proxies.iter().any(|proxy| proxy.disabled && proxy.name == name);
+    let known: BTreeSet<(&str, &str)> = seen
+        .servers
+        .iter()
+        .map(|server| (&*server.id.backend, &*server.id.server))
+        .filter(|(backend, _)| !disabled(backend))
+        .collect();
+    match wanted.symmetric_difference(&known).next() {
+        None => Ok(()),
+        Some((backend, server)) if wanted.contains(&(*backend, *server)) => {
+            Err(format!("the new worker does not know {backend}/{server}; it runs another configuration"))
+        }
+        Some((backend, server)) => {
+            Err(format!("the new worker still has {backend}/{server}; it runs another configuration"))
+        }
+    }
+}

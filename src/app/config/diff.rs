@@ -1,0 +1,46 @@
+//! config diff: what apply would change.
+
+use serde_json::json;
+use similar::TextDiff;
+
+use super::super::{App, print};
+use super::wanted::Wanted;
+use crate::cfg::{Change, mask};
+use crate::cli::{Output, WantedConfig};
+use crate::error::Error;
+use crate::exit::Exit;
+
+impl App {
+    pub(super) fn config_diff(&self, wanted: &WantedConfig, exit_code: bool) -> Result<Exit, Error> {
+        let wanted = self.wanted(wanted)?;
+        let text = diff(&wanted);
+        match self.output {
+            Output::Text => print(&text)?,
+            Output::Json => {
+                let change = Change::between(&wanted.old, &wanted.new);
+                let object = json!({
+                    "version": 1, "file": wanted.target, "changed": wanted.is_changed(),
+                    "change": change.to_string(), "diff": text,
+                });
+                print(&format!("{object}\n"))?;
+            }
+        }
+        Ok(if exit_code && wanted.is_changed() { Exit::Pending } else { Exit::Done })
+    }
+}
+
+/// The lines that differ, with some around them. Secrets are hidden.
+pub(super) fn diff(wanted: &Wanted) -> String {
+    let of = |document: &crate::cfg::Document| {
+        let file = document.files.iter().find(|file| *file.path == *wanted.target);
+        file.map_or_else(String::new, mask::shown)
+    };
+    let (old, new) = (of(&wanted.old.0), of(&wanted.new.0));
+    let name = wanted.target.display().to_string();
+    let diff = TextDiff::from_lines(&old, &new);
+    let shown = diff.unified_diff().context_radius(3).header(&name, &format!("{name} (new)")).to_string();
+    if shown.is_empty() && wanted.is_changed() {
+        return format!("{name}: only what is hidden here differs\n");
+    }
+    shown
+}

@@ -1,0 +1,100 @@
+//! What haproxy.cfg is to become: the file that changes, with its new bytes.
+
+use std::path::{Path, PathBuf};
+
+use super::super::App;
+use crate::cfg::{self, Configuration, Document, Environment, SourceFile, edit};
+use crate::cli::WantedConfig;
+use crate::error::Error;
+
+/// The configuration before and after, and the one file that differs.
+pub(super) struct Wanted {
+    /// The file that changes, as it was named.
+    pub target: PathBuf,
+    pub new_bytes: Vec<u8>,
+    pub old: (Document, Configuration),
+    pub new: (Document, Configuration),
+}
+
+impl Wanted {
+    pub fn old_bytes(&self) -> &[u8] {
+        let is_target = |file: &&cfg::File| *file.path == *self.target;
+        self.old.0.files.iter().find(is_target).map_or(&[], |file| &file.bytes)
+    }
+
+    pub fn is_changed(&self) -> bool {
+        self.old_bytes() != self.new_bytes
+    }
+}
+
+impl App {
+    /// Renders the services into their backends, or takes the file that was given.
+    pub(super) fn wanted(&self, wanted: &WantedConfig) -> Result<Wanted, Error> {
+        let old = self.document()?;
+        let (path, new_bytes) = match &wanted.from {
+            Some(from) => {
+                let unreadable = |error: std::io::Error| Error::Candidate {
+                    path: from.display().to_string(),
+                    reason: error.to_string(),
+                };
+                (target(&old.0, wanted)?, std::fs::read(from).map_err(unreadable)?)
+            }
+            None => self.with_services(&old.0, wanted)?,
+        };
+        let file = |file: &cfg::File| {
+            let bytes = if *file.path == *path { new_bytes.clone() } else { file.bytes.clone() };
+            SourceFile { path: file.path.to_path_buf(), bytes }
+        };
+        let files = old.0.files.iter().map(file).collect();
+        let environment: &Environment = &old.0.environment;
+        let document = cfg::read(files, environment);
+        let configuration = cfg::interpret(&document);
+        Ok(Wanted { target: path, new_bytes, old, new: (document, configuration) })
+    }
+
+    /// The file with the services' backends in it. A backend that is there is changed where it is.
+    fn with_services(&self, document: &Document, wanted: &WantedConfig) -> Result<(PathBuf, Vec<u8>), Error> {
+        let environment = &document.environment;
+        let rendered = self.render(&wanted.services, &wanted.templates, environment.version)?;
+        let mut edits = Vec::new();
+        let mut changed = None;
+        for section in &rendered {
+            let file = SourceFile { path: PathBuf::new(), bytes: section.text.clone().into_bytes() };
+            let text = cfg::read(vec![file], environment);
+            match document.replace_section("backend", section.backend, &text) {
+                Ok(found) => edits.extend(found),
+                Err(cfg::EditError::NoSection { .. }) => {
+                    let path = target(document, wanted)?;
+                    let index = document.files.iter().position(|file| *file.path == *path);
+                    edits
+                        .extend(index.and_then(|index| document.add_section(index, section.text.as_bytes())));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for edit in &edits {
+            let path = document.files[edit.file].path.to_path_buf();
+            if changed.replace(path.clone()).is_some_and(|other| other != path) {
+                return Err(Error::SeveralFiles);
+            }
+        }
+        let path = changed.map_or_else(|| target(document, wanted), Ok)?;
+        let file = document.files.iter().find(|file| *file.path == *path);
+        let bytes = file.map_or_else(Vec::new, |file| edit::apply(&file.bytes, &edits));
+        Ok((path, bytes))
+    }
+}
+
+/// The file that was named, or the only one that there is.
+fn target(document: &Document, wanted: &WantedConfig) -> Result<PathBuf, Error> {
+    let paths: Vec<&Path> = document.files.iter().map(|file| &*file.path).collect();
+    let known = || paths.iter().map(|path| path.display().to_string()).collect();
+    match (&wanted.target, paths.as_slice()) {
+        (Some(target), _) if paths.contains(&target.as_path()) => Ok(target.clone()),
+        (Some(target), _) => {
+            Err(Error::NotAFile { path: Some(target.display().to_string()), known: known() })
+        }
+        (None, [only]) => Ok(only.to_path_buf()),
+        (None, _) => Err(Error::NotAFile { path: None, known: known() }),
+    }
+}

@@ -1,0 +1,199 @@
+//! What differs between two configurations, and whether a running HAProxy can follow without reading its files again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::document::{Document, File, Line};
+use super::model::{Configuration, Proxy, Server};
+use crate::ids::ServerId;
+
+/// The difference between two configurations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Comments, blanks, quotes: HAProxy would not notice.
+    Cosmetic,
+    /// Servers come or go, and nothing else.
+    Servers {
+        /// Those that come, behind the others of their backend.
+        added: Vec<Added>,
+        /// Those that go.
+        removed: Vec<ServerId>,
+    },
+    /// HAProxy must read its files again.
+    Reload {
+        /// Why.
+        because: String,
+    },
+}
+
+/// A server that comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Which.
+    pub server: ServerId,
+    /// Its address and its settings, as words.
+    pub words: Vec<String>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = |ids: Vec<&ServerId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Cosmetic => f.write_str("nothing that HAProxy would notice"),
+            Self::Servers { added, removed } => {
+                let added: Vec<&ServerId> = added.iter().map(|it| &it.server).collect();
+                let parts = [("added: ", added), ("removed: ", removed.iter().collect())];
+                let told = parts.into_iter().filter(|(_, servers)| !servers.is_empty());
+                f.write_str(
+                    &told
+                        .map(|(what, servers)| what.to_owned() + &ids(servers))
+                        .collect::<Vec<_>>()
+                        .join("; "),
+                )
+            }
+            Self::Reload { because } => write!(f, "a reload is needed: {because}"),
+        }
+    }
+}
+
+/// The words of a line that counts, and where it stands.
+type Statement<'d> = (Line<'d>, Vec<&'d [u8]>);
+
+impl Change {
+    /// What a running HAProxy would have to do to get from the one to the other.
+    #[must_use]
+    pub fn between(old: &(Document, Configuration), new: &(Document, Configuration)) -> Self {
+        let (old_lines, new_lines) = (statements(&old.0), statements(&new.0));
+        if old_lines.iter().map(|it| &it.1).eq(new_lines.iter().map(|it| &it.1)) {
+            return Self::Cosmetic;
+        }
+        let reload = |because: String| Self::Reload { because };
+        let others = |lines: &[Statement<'_>]| -> Vec<Vec<Vec<u8>>> {
+            let others = lines.iter().filter(|it| !is_server(it));
+            others.map(|it| it.1.iter().map(|word| word.to_vec()).collect()).collect()
+        };
+        if others(&old_lines) != others(&new_lines) {
+            return reload("more than servers differs".to_owned());
+        }
+        if new_lines.iter().any(|it| it.1[0] == b"default-server") {
+            return reload("servers that are added at runtime get nothing of `default-server`".to_owned());
+        }
+        let words: BTreeMap<(String, u32), &Statement<'_>> =
+            new_lines.iter().zip(paths(&new.0)).map(|(it, path)| ((path, it.0.number()), it)).collect();
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for (before, after) in old.1.proxies.iter().zip(&new.1.proxies) {
+            match servers(before, after) {
+                Ok((comes, goes)) => {
+                    let id = |server: &Server| ServerId::new(&after.name, &server.name);
+                    removed.extend(goes.into_iter().map(id));
+                    added.extend(comes.into_iter().filter_map(|server| {
+                        let place = (server.place.path.display().to_string(), server.place.line);
+                        let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
+                        Some(Added {
+                            server: id(server),
+                            words: words.get(&place)?.1[2..].iter().map(text).collect(),
+                        })
+                    }));
+                }
+                Err(because) => return reload(because),
+            }
+        }
+        Self::Servers { added, removed }
+    }
+}
+
+/// The servers that come and go between two states of a backend.
+fn servers<'p>(old: &'p Proxy, new: &'p Proxy) -> Result<(Vec<&'p Server>, Vec<&'p Server>), String> {
+    let before: BTreeMap<&str, &Server> = old.servers.iter().map(|server| (&*server.name, server)).collect();
+    let after: BTreeSet<&str> = new.servers.iter().map(|server| &*server.name).collect();
+    let goes: Vec<&Server> = old.servers.iter().filter(|server| !after.contains(&*server.name)).collect();
+    let stays: Vec<&str> =
+        old.servers.iter().map(|server| &*server.name).filter(|name| after.contains(name)).collect();
+    for (index, server) in new.servers.iter().enumerate() {
+        let id = || ServerId::new(&new.name, &server.name);
+        match before.get(&*server.name) {
+            Some(known) if known.address != server.address || known.settings != server.settings => {
+                return Err(format!("{} is set otherwise than before", id()));
+            }
+            // Which backup is the first one, and where a hash leads, depends on the order.
+            Some(_) if stays.get(index) != Some(&&*server.name) => {
+                return Err(format!("{} stands at another place than before", id()));
+            }
+            _ => {}
+        }
+    }
+    Ok((new.servers[stays.len()..].iter().collect(), goes))
+}
+
+fn is_server(statement: &Statement<'_>) -> bool {
+    statement.1[0] == b"server"
+}
+
+fn statements(document: &Document) -> Vec<Statement<'_>> {
+    let lines = document.files.iter().flat_map(File::lines).filter(|line| line.is_active());
+    let words = lines.map(|line| (line, line.read_words().map(|word| word.bytes).collect::<Vec<_>>()));
+    words.filter(|(_, words)| !words.is_empty()).collect()
+}
+
+/// The file of every statement.
+fn paths(document: &Document) -> Vec<String> {
+    let of = |file: &File| {
+        let count =
+            file.lines().filter(|line| line.is_active() && line.read_words().next().is_some()).count();
+        std::iter::repeat_n(file.path.display().to_string(), count).collect::<Vec<_>>()
+    };
+    document.files.iter().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cfg::{Environment, SourceFile, Version, interpret, read};
+
+    const OLD: &str =
+        "backend b\n balance roundrobin\n server a 10.0.0.1:80 check\n server ab 10.0.0.1:81 backup\n";
+
+    fn change(old: &str, new: &str) -> String {
+        let configuration = |text: &str| {
+            let file = SourceFile { path: "h.cfg".into(), bytes: text.as_bytes().to_vec() };
+            let document = read(vec![file], &Environment::new(BTreeMap::new(), Version::new(2, 6)));
+            let configuration = interpret(&document);
+            (document, configuration)
+        };
+        Change::between(&configuration(old), &configuration(new)).to_string()
+    }
+
+    #[test]
+    fn what_haproxy_would_not_notice_is_cosmetic() {
+        let new = OLD.replace("balance", "# c\n\n\tbalance").replace("check", "'check' # c");
+        assert_eq!(change(OLD, &new), "nothing that HAProxy would notice");
+    }
+
+    #[test]
+    fn servers_come_at_the_end_and_go_from_anywhere() {
+        let more = format!("{OLD} server c 10.0.0.3:80 check\n");
+        assert_eq!(change(OLD, &more), "added: b/c");
+        assert_eq!(change(&more, OLD), "removed: b/c");
+        let other = OLD.replace(" server a 10.0.0.1:80 check\n", "") + " server d 10.0.0.4:80\n";
+        assert_eq!(change(OLD, &other), "added: b/d; removed: b/a");
+    }
+
+    #[test]
+    fn anything_else_needs_a_reload() {
+        for (new, because) in [
+            (OLD.replace("roundrobin", "leastconn"), "more than servers differs"),
+            (OLD.replace("check", "check weight 3"), "b/a is set otherwise than before"),
+            (OLD.replace("10.0.0.1:80 ", "10.0.0.2:80 "), "b/a is set otherwise than before"),
+            (OLD.replace(" server ab", " server c 10.0.0.3:80\n server ab"), "b/c"),
+        ] {
+            let text = change(OLD, &new);
+            assert!(
+                text.starts_with("a reload is needed: ") && (text.contains(because) || because == "b/c"),
+                "{text}"
+            );
+        }
+        let defaults = |text: &str| format!("defaults\n default-server inter 2s\n{text}");
+        let text = change(&defaults(OLD), &defaults(&format!("{OLD} server c 10.0.0.3:80\n")));
+        assert!(text.contains("default-server"), "{text}");
+    }
+}

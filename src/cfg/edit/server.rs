@@ -1,0 +1,156 @@
+//! Single servers: one setting changed, one line added or removed.
+
+use std::ops::Range;
+
+use super::super::document::{Document, Ending, Line};
+use super::super::keywords::{self, Arity};
+use super::super::syntax::Word;
+use super::section::{Found, find};
+use super::{Edit, EditError, line_end, whole, written};
+
+/// A setting on a line: where its keyword and its values are among the words.
+struct Setting {
+    words: Range<usize>,
+}
+
+impl Document {
+    /// Sets a setting of a server: `["weight", "10"]`, `["backup"]`. Nothing changes where it is so already.
+    ///
+    /// # Errors
+    /// There is no such line, or the words cannot be written.
+    pub fn set_setting(
+        &self,
+        backend: &str,
+        server: &str,
+        setting: &[&str],
+    ) -> Result<Option<Edit>, EditError> {
+        let (found, line) = self.server_line(backend, server)?;
+        let Some((keyword, values)) = setting.split_first() else { return Ok(None) };
+        let opposite = opposite(keyword);
+        let words: Vec<Word<'_>> = line.words().collect();
+        let last = settings(&words)?
+            .into_iter()
+            .rfind(|at| words[at.words.start].is(keyword) || words[at.words.start].is(&opposite));
+        let file = found.index;
+        let added = || {
+            let end = words.last().map_or(line.span().end, |word| word.span.end);
+            Ok(Some(Edit { file, span: end..end, text: format!(" {}", written(setting)?).into_bytes() }))
+        };
+        // The last one counts, so behind its opposite it must stand once more.
+        let Some(at) = last.filter(|at| words[at.words.start].is(keyword)) else { return added() };
+        let old = &words[at.words.start + 1..at.words.end];
+        if old.iter().map(|word| word.bytes).eq(values.iter().map(|value| value.as_bytes())) {
+            return Ok(None);
+        }
+        let (Some(first), Some(last)) = (old.first(), old.last()) else { return added() };
+        unshared(&words, at.words.clone(), line)?;
+        let text = written(values)?.into_bytes();
+        Ok(Some(Edit { file, span: first.span.start..last.span.end, text }))
+    }
+
+    /// Removes a setting of a server, however often it stands there.
+    ///
+    /// # Errors
+    /// There is no such line, or a variable makes several of its words.
+    pub fn remove_setting(&self, backend: &str, server: &str, keyword: &str) -> Result<Vec<Edit>, EditError> {
+        let (found, line) = self.server_line(backend, server)?;
+        let words: Vec<Word<'_>> = line.words().collect();
+        let mut edits = Vec::new();
+        for at in settings(&words)?.into_iter().filter(|at| words[at.words.start].is(keyword)) {
+            unshared(&words, at.words.clone(), line)?;
+            let span = words[at.words.start - 1].span.end..words[at.words.end - 1].span.end;
+            edits.push(Edit { file: found.index, span, text: Vec::new() });
+        }
+        Ok(edits)
+    }
+
+    /// Adds a server behind the last one of its section.
+    ///
+    /// # Errors
+    /// There is no such section, the name is taken, or the words cannot be written.
+    pub fn add_server(
+        &self,
+        backend: &str,
+        server: &str,
+        address: &str,
+        settings: &[&str],
+    ) -> Result<Edit, EditError> {
+        let found = self.section_with_servers(backend)?;
+        if self.server_line(backend, server).is_ok() {
+            return Err(EditError::ServerExists { backend: backend.to_owned(), server: server.to_owned() });
+        }
+        let is_server = |line: &&Line<'_>| line.word(0).is_some_and(|word| word.is("server"));
+        let before = found.lines.iter().rfind(is_server).or(found.lines.last()).copied();
+        let (end, indentation) = (line_end(found.file), found.indentation());
+        let words: Vec<&str> =
+            ["server", server, address].into_iter().chain(settings.iter().copied()).collect();
+        let line = [indentation, written(&words)?.as_bytes(), end].concat();
+        let at = before.map_or(0, |line| whole(line).end);
+        let unended = before.is_some_and(|line| line.ending() == Ending::None);
+        let text = if unended { [end, &line].concat() } else { line };
+        Ok(Edit { file: found.index, span: at..at, text })
+    }
+
+    /// Removes a server with its line.
+    ///
+    /// # Errors
+    /// There is no such line.
+    pub fn remove_server(&self, backend: &str, server: &str) -> Result<Edit, EditError> {
+        let (found, line) = self.server_line(backend, server)?;
+        Ok(Edit { file: found.index, span: whole(line), text: Vec::new() })
+    }
+
+    fn section_with_servers(&self, backend: &str) -> Result<Found<'_>, EditError> {
+        find(self, "backend", backend).or_else(|error| find(self, "listen", backend).map_err(|_| error))
+    }
+
+    fn server_line(&self, backend: &str, server: &str) -> Result<(Found<'_>, Line<'_>), EditError> {
+        let found = self.section_with_servers(backend)?;
+        let is_it = |line: &Line<'_>| {
+            let is = |index, text| line.word(index).is_some_and(|word: Word<'_>| word.is(text));
+            line.is_active() && is(0, "server") && is(1, server)
+        };
+        let line = found.lines.iter().copied().find(is_it);
+        let missing = || EditError::NoServer { backend: backend.to_owned(), server: server.to_owned() };
+        line.ok_or_else(missing).map(|line| (found, line))
+    }
+}
+
+/// The settings of a line, each with its values.
+fn settings(words: &[Word<'_>]) -> Result<Vec<Setting>, EditError> {
+    let mut all = Vec::new();
+    let mut at = 3;
+    while let Some(word) = words.get(at) {
+        let keyword =
+            keywords::server(&word.text()).ok_or_else(|| EditError::NoSetting(word.text().into_owned()))?;
+        let values = match keyword.arity {
+            Arity::None | Arity::InsideSource => 0,
+            Arity::One => 1,
+            Arity::Source => {
+                let pairs = words[at + 1..].get(1..).unwrap_or_default().chunks(2);
+                1 + 2 * pairs.take_while(|pair| pair[0].is("usesrc") || pair[0].is("interface")).count()
+            }
+        };
+        let end = (at + 1 + values).min(words.len());
+        all.push(Setting { words: at..end });
+        at = end;
+    }
+    Ok(all)
+}
+
+fn opposite(keyword: &str) -> String {
+    match keyword {
+        "disabled" => "enabled".to_owned(),
+        "enabled" => "disabled".to_owned(),
+        _ => keyword.strip_prefix("no-").map_or_else(|| format!("no-{keyword}"), str::to_owned),
+    }
+}
+
+/// Words that one `"${NAME[*]}"` gives have one place, which cannot be changed for one of them.
+fn unshared(words: &[Word<'_>], changed: Range<usize>, line: Line<'_>) -> Result<(), EditError> {
+    let shared = words.windows(2).enumerate().any(|(index, pair)| {
+        let touches = changed.contains(&index) || changed.contains(&(index + 1));
+        touches && pair[0].span.start == pair[1].span.start
+    });
+    if shared { Err(EditError::Shared { line: line.number() }) } else { Ok(()) }
+}
