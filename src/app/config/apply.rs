@@ -30,8 +30,8 @@ use states::States;
 enum Way {
     /// It runs what the file says already.
     None,
-    /// Servers come and go while it runs.
-    Runtime,
+    /// Servers come and go while it runs; if it refuses that, it is reloaded where that is allowed and can be done.
+    Runtime(Option<Reloader>),
     /// It reads its files again.
     Reload(Reloader),
 }
@@ -61,7 +61,7 @@ impl App {
         }
         // Removing a server can fail, and is begun before the file says so.
         let follower = Follower { socket: &socket, settings: &self.settings, flags };
-        if let (Way::Runtime, Change::Servers { removed, .. }) = (&way, wanted.change()) {
+        if let (Way::Runtime(_), Change::Servers { removed, .. }) = (&way, wanted.change()) {
             follower.empty(&removed).await?;
         }
         let before = States::set_at_runtime(&socket.look(&[]).await?, &wanted.old.1);
@@ -78,21 +78,26 @@ impl App {
         follower: &Follower<'_>,
         before: &States,
     ) -> Result<Exit, Error> {
-        let what = match &way {
+        let what = match way {
             Way::None => {
                 installed.confirm()?;
                 return self.applied(wanted, "installed; HAProxy need not know");
             }
-            Way::Runtime => match follower.follow(wanted).await {
-                Ok(()) => "installed; HAProxy has the servers, without a reload",
-                Err(error) => return take_back_at_runtime(wanted, installed, follower, error).await,
+            Way::Runtime(otherwise) => match (follower.follow(wanted).await, otherwise) {
+                (Ok(()), _) => "installed; HAProxy has the servers, without a reload",
+                (Err(error), Some(reloader)) => {
+                    self.say(&format!("{error}; so HAProxy is reloaded"))?;
+                    return Box::pin(self.bring(wanted, Way::Reload(reloader), installed, follower, before))
+                        .await;
+                }
+                (Err(error), None) => return take_back_at_runtime(wanted, installed, follower, error).await,
             },
             Way::Reload(reloader) => match reloader
                 .reload(follower.socket, &wanted.new.1, follower.limit())
                 .await
             {
                 Ok(()) => "installed, and HAProxy runs it",
-                Err(reason) => return take_back(wanted, installed, reloader, follower, before, reason).await,
+                Err(reason) => return take_back(wanted, installed, &reloader, follower, before, reason).await,
             },
         };
         for set in before.set_again(follower.socket, &wanted.new.1).await? {
@@ -137,7 +142,9 @@ fn way(wanted: &Wanted, place: &Place, service: &Service, flags: &ReloadFlags) -
         && flags.reload != ReloadWhen::Always
         && wanted.new.0.environment.version >= follow::SINCE;
     if runtime {
-        return Ok(Way::Runtime);
+        let allowed = flags.reload == ReloadWhen::Auto;
+        let otherwise = Some(Reloader::choose(flags, service)).filter(|_| allowed).and_then(Result::ok);
+        return Ok(Way::Runtime(otherwise));
     }
     if flags.reload == ReloadWhen::Never {
         return Err(Error::ReloadNeeded { change: change.to_string() });

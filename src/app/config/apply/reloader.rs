@@ -56,7 +56,8 @@ impl Reloader {
         limit: Duration,
     ) -> Result<(), String> {
         let text = |error: &dyn std::error::Error| error.to_string();
-        let before = socket.look(&[]).await.map_err(|error| text(&error))?.pid;
+        // After a failed reload 2.2 leaves its runtime socket with nobody behind it; the next worker makes it anew.
+        let before = socket.look(&[]).await.ok().map(|seen| seen.pid);
         let mut failures = None;
         match self {
             Self::Master(master) => {
@@ -78,7 +79,7 @@ impl Reloader {
                 return Err("HAProxy did not start with it, and its log says why".to_owned());
             }
             let seen = match socket.look(&[]).await {
-                Ok(seen) if seen.pid == before => return Ok(None),
+                Ok(seen) if Some(seen.pid) == before => return Ok(None),
                 Ok(seen) => seen,
                 Err(error) => {
                     last = error.to_string();
