@@ -15,6 +15,7 @@
 //!   values out, no clock, no files, no network.
 //! - [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
 //! - [`adapters`] are the real world behind the ports; they know nothing of plan and deploy.
+//! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
 //! - [`report`] sees only events. Only [`app`] knows everybody.
 
 pub mod adapters;

@@ -92,13 +92,14 @@ impl App {
                 }
                 (Err(error), None) => return take_back_at_runtime(wanted, installed, follower, error).await,
             },
-            Way::Reload(reloader) => match reloader
-                .reload(follower.socket, &wanted.new.1, follower.limit())
-                .await
-            {
-                Ok(()) => "installed, and HAProxy runs it",
-                Err(reason) => return take_back(wanted, installed, &reloader, follower, before, reason).await,
-            },
+            Way::Reload(reloader) => {
+                match reloader.reload(follower.socket, &wanted.new.1, follower.limit()).await {
+                    Ok(()) => "installed, and HAProxy runs it",
+                    Err(reason) => {
+                        return take_back(wanted, installed, &reloader, follower, before, reason).await;
+                    }
+                }
+            }
         };
         for set in before.set_again(follower.socket, &wanted.new.1).await? {
             self.say(&format!("set again: {set}"))?;
