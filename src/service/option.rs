@@ -57,7 +57,7 @@ fn option(text: &str, is_http: bool, version: Version) -> Result<Vec<String>, St
         }
         (_, Arity::Source, [address, rest @ ..]) => source(word, address, rest)?,
         (Setting::Takes(takes) | Setting::TakesInHttp(takes), Arity::One, [value]) => {
-            takes.accept(word, value)?
+            takes.accept(word, value)?;
         }
         (_, Arity::InsideSource, _) => return Err(format!("`{word}` stands after `source ADDRESS` only")),
         (_, Arity::One | Arity::Source, _) => return Err(format!("`{word}` takes one value")),

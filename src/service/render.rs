@@ -6,7 +6,7 @@ use tera::{Context, Tera};
 
 use super::{Refused, Service, Wanted};
 use crate::cfg::{
-    Configuration, Document, Environment, HealthCheck, Proxy, ProxyKind, Severity, SourceFile, Version,
+    Configuration, Document, Environment, File, HealthCheck, Proxy, ProxyKind, Severity, SourceFile, Version,
     interpret, quote, read,
 };
 
@@ -96,6 +96,12 @@ fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
     }
     let servers: Vec<Vec<String>> = wanted.servers.iter().map(super::WantedServer::line).collect();
     let lines = lines(&document);
+    if let Some(line) = lines.iter().find(|line| line[0].starts_with('.')) {
+        return Err(format!(
+            "`{}` depends on the HAProxy that runs; templates have conditions of their own",
+            line[0]
+        ));
+    }
     let written: Vec<&Vec<String>> = lines.iter().filter(|line| adds_servers(line)).collect();
     for (written, wanted) in written.iter().zip(&servers) {
         if *written != wanted {
@@ -171,7 +177,7 @@ fn adds_servers(line: &[String]) -> bool {
 
 /// The words of the lines that have any.
 fn lines(document: &Document) -> Vec<Vec<String>> {
-    let lines = document.files.iter().flat_map(crate::cfg::File::lines);
+    let lines = document.files.iter().flat_map(File::lines);
     let words = lines.map(|line| line.words().map(|word| word.text().into_owned()).collect::<Vec<_>>());
     words.filter(|words| !words.is_empty()).collect()
 }
