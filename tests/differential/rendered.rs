@@ -37,6 +37,10 @@ pub fn all(version: Version) -> (Vec<Rendered>, usize, usize) {
             tried += 1;
             let description = description(&mut random, tried);
             let service: Service = serde_json::from_value(description.clone()).expect("a description");
+            // A spoiled name may come twice, and a file holds each only once.
+            if descriptions.iter().any(|known: &Value| known["backend"] == description["backend"]) {
+                continue;
+            }
             if let Ok(backend) = render("service", &service, TEMPLATE, version) {
                 text += &backend;
                 text.push('\n');
