@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use tera::{Context, Tera};
 
 use super::{Refused, Service, Wanted};
-use crate::cfg::{Document, Environment, ProxyKind, Severity, SourceFile, Version, interpret, quote, read};
+use crate::cfg::{
+    Configuration, Document, Environment, File, HealthCheck, Proxy, ProxyKind, Severity, SourceFile, Version,
+    interpret, quote, read,
+};
 
 /// The template's name, also as a file in a folder of one's own.
 pub const TEMPLATE_NAME: &str = "backend.cfg.tera";
@@ -84,24 +87,22 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether the text is exactly this backend. A template may add lines, but neither servers nor sections.
+/// Whether the text is exactly this backend. A template may add lines, but neither servers nor sections, and none
+/// that changes what the description says.
 fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
-    let file = SourceFile { path: TEMPLATE_NAME.into(), bytes: text.as_bytes().to_vec() };
-    let document = read(vec![file], &Environment::new(BTreeMap::new(), version));
-    let configuration = interpret(&document);
-    if let Some(problem) = configuration.problems.iter().max_by_key(|problem| problem.severity) {
-        let severity = if problem.severity == Severity::Error { "refuses" } else { "misreads" };
-        return Err(format!("HAProxy {version} {severity} its line {}: {}", problem.line, problem.message));
-    }
-    let [proxy] = configuration.proxies.as_slice() else {
-        return Err(format!("it has {} sections", configuration.proxies.len()));
-    };
+    let (document, proxy) = backend(text, version)?;
     if proxy.kind != ProxyKind::Backend || proxy.name != wanted.backend {
         return Err(format!("it starts `{} {}`, not `backend {}`", proxy.kind, proxy.name, wanted.backend));
     }
     let servers: Vec<Vec<String>> = wanted.servers.iter().map(super::WantedServer::line).collect();
     let lines = lines(&document);
-    let written: Vec<&Vec<String>> = lines.iter().filter(|line| line[0].starts_with("server")).collect();
+    if let Some(line) = lines.iter().find(|line| line[0].starts_with('.')) {
+        return Err(format!(
+            "`{}` depends on the HAProxy that runs; templates have conditions of their own",
+            line[0]
+        ));
+    }
+    let written: Vec<&Vec<String>> = lines.iter().filter(|line| adds_servers(line)).collect();
     for (written, wanted) in written.iter().zip(&servers) {
         if *written != wanted {
             return Err(format!("it has `{}`, not `{}`", written.join(" "), wanted.join(" ")));
@@ -111,15 +112,72 @@ fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
         return Err(format!("it has {} servers, not {}", written.len(), servers.len()));
     }
     let mut rest = lines.iter();
-    match wanted.lines.iter().find(|wanted| !rest.any(|line| line == *wanted)) {
-        Some(missing) => Err(format!("it lacks `{}`", missing.join(" "))),
-        None => Ok(()),
+    if let Some(missing) = wanted.lines.iter().find(|wanted| !rest.any(|line| line == *wanted)) {
+        return Err(format!("it lacks `{}`", missing.join(" ")));
     }
+    does(&proxy, wanted, version)
+}
+
+/// Whether the words mean what they are to mean: other lines, before or after, could have changed that.
+fn does(proxy: &Proxy, wanted: &Wanted, version: Version) -> Result<(), String> {
+    for (server, wanted) in proxy.servers.iter().zip(&wanted.servers) {
+        let same = server.backup == wanted.backup
+            && server.check == wanted.check
+            && server.cookie == wanted.cookie
+            && !server.disabled;
+        if !same {
+            return Err(format!("another line changes what `server {}` is", wanted.name));
+        }
+    }
+    let (_, plain) = backend(&plain(wanted), version)?;
+    let says = |keyword: &str| wanted.lines.iter().any(|line| line[0] == keyword);
+    let has_check = matches!(plain.check, HealthCheck::Http(_));
+    for (keyword, same) in [
+        ("mode", !says("mode") || proxy.mode == plain.mode),
+        ("balance", !says("balance") || proxy.balance == plain.balance),
+        ("cookie", !says("cookie") || proxy.cookie == plain.cookie),
+        ("option httpchk", !has_check || proxy.check == plain.check),
+    ] {
+        if !same {
+            return Err(format!("another line changes what its `{keyword}` says"));
+        }
+    }
+    if proxy.disabled { Err("it is disabled".to_owned()) } else { Ok(()) }
+}
+
+/// The one backend that the text is.
+fn backend(text: &str, version: Version) -> Result<(Document, Proxy), String> {
+    let file = SourceFile { path: TEMPLATE_NAME.into(), bytes: text.as_bytes().to_vec() };
+    let document = read(vec![file], &Environment::new(BTreeMap::new(), version));
+    let Configuration { proxies, problems, .. } = interpret(&document);
+    if let Some(problem) = problems.iter().max_by_key(|problem| problem.severity) {
+        let severity = if problem.severity == Severity::Error { "refuses" } else { "misreads" };
+        return Err(format!("HAProxy {version} {severity} its line {}: {}", problem.line, problem.message));
+    }
+    let count = proxies.len();
+    let only: Result<[Proxy; 1], _> = proxies.try_into();
+    only.map(|[proxy]| (document, proxy)).map_err(|_| format!("it has {count} sections"))
+}
+
+/// The description without any template.
+fn plain(wanted: &Wanted) -> String {
+    let mut text = format!("backend {}\n", wanted.backend);
+    for line in wanted.lines.iter().cloned().chain(wanted.servers.iter().map(super::WantedServer::line)) {
+        // What cannot be written was refused when the template was filled.
+        let words = line.iter().map(|word| quote::word(word).unwrap_or_default());
+        text.push_str(&words.collect::<Vec<_>>().join(" "));
+        text.push('\n');
+    }
+    text
+}
+
+fn adds_servers(line: &[String]) -> bool {
+    ["server", "server-template"].contains(&line[0].as_str())
 }
 
 /// The words of the lines that have any.
 fn lines(document: &Document) -> Vec<Vec<String>> {
-    let lines = document.files.iter().flat_map(crate::cfg::File::lines);
+    let lines = document.files.iter().flat_map(File::lines);
     let words = lines.map(|line| line.words().map(|word| word.text().into_owned()).collect::<Vec<_>>());
     words.filter(|words| !words.is_empty()).collect()
 }

@@ -22,6 +22,12 @@ pub fn variables() -> BTreeMap<String, String> {
         .into()
 }
 
+impl AsRef<Sample> for Sample {
+    fn as_ref(&self) -> &Sample {
+        self
+    }
+}
+
 impl Sample {
     pub fn new(name: String, bytes: Vec<u8>) -> Self {
         Self { name, bytes, home: None }

@@ -1,110 +1,120 @@
 //! Backends rendered from descriptions that somebody could mean badly: real HAProxy takes what was not refused.
 
-use drainswap::cfg::Version;
+mod checks;
+mod description;
+
+use drainswap::cfg::{Configuration, Version};
 use drainswap::service::Service;
 use drainswap::service::render::{TEMPLATE, render};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+pub use checks::compare as compare_checks;
+use description::description;
 
 use crate::corpus::Sample;
 use crate::tokens::Random;
 
 /// So many backends stand in a file.
 const BACKENDS: usize = 25;
-const FILES: usize = 12;
+const FILES: usize = 16;
 
-/// What may stand anywhere, and hardly ever should.
-const HOSTILE: &[&str] = &[
-    "",
-    " ",
-    "a b",
-    "it's",
-    "say \"x\"",
-    "# no comment",
-    "$HOME",
-    "${NOPE}",
-    "\"${NOPE-x}\"",
-    "\\",
-    "a\\",
-    "x\ny",
-    "x\r\n    server evil 10.6.6.6:80",
-    "tab\there",
-    "größe",
-    "日本",
-    "backend evil",
-    ".if 1",
-    "[scope]",
-    "a;b",
-    "%[src]",
-    "%%",
-    "a,b",
-    "{ x }",
-    "\u{1}\u{7f}",
-    "0",
-    "-1",
-    "99999",
-    "'",
-    "\"",
-];
+/// What HAProxy would miss without it.
+const DEFAULTS: &str = "defaults\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n    timeout check 1s\n\n";
 
-fn value(random: &mut Random, well: &[&str]) -> String {
-    if random.below(12) == 0 { HOSTILE[random.below(HOSTILE.len())] } else { well[random.below(well.len())] }
-        .to_owned()
-}
-
-fn some(random: &mut Random, well: &[&str]) -> Value {
-    if random.below(2) == 0 { Value::Null } else { json!(value(random, well)) }
-}
-
-fn description(random: &mut Random, number: usize) -> Value {
-    let list = |random: &mut Random, most: usize, well: &[&str]| -> Vec<String> {
-        (0..random.below(most + 1)).map(|_| value(random, well)).collect()
-    };
-    let headers = [(value(random, &["Host", "X-A"]), value(random, &["www.example.org", "a b"]))];
-    let checks = [
-        json!(true),
-        json!(false),
-        json!(value(random, &["GET /health", "/h?a=b", "HEAD /"])),
-        json!({ "uri": value(random, &["/h"]), "version": some(random, &["HTTP/1.1"]), "status": some(random, &["200", "200-299"]),
-                "headers": headers.into_iter().collect::<std::collections::BTreeMap<_, _>>() }),
-    ];
-    let hosts: Vec<String> = (0..=random.below(3))
-        .map(|_| value(random, &["10.0.0.1", "127.0.0.1", "::1", "0:0:0:0:0:0:0:2"]))
-        .collect();
-    let mut description = json!({
-        "backend": if random.below(9) == 0 { HOSTILE[random.below(HOSTILE.len())].to_owned() } else { format!("b{number}") },
-        "hosts": hosts,
-        "primary_port": random.below(65536),
-        "backup_port": 1 + random.below(65535),
-        "mode": some(random, &["http", "tcp"]),
-        "balance": some(random, &["roundrobin", "leastconn", "source", "uri depth 3"]),
-        "check": checks[random.below(4)],
-        "cookie": some(random, &["SRV"]),
-        "server_options": list(random, 3, &["inter 2s", "rise 2", "weight 7", "maxconn 9", "on-marked-down shutdown-sessions"]),
-        "extra_lines": list(random, 2, &["timeout server 5s", "option allbackups", "description 'it # is'", "retries 2"]),
-    });
-    description.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
-    description
+/// A file of backends, and the descriptions that they came from.
+pub struct Rendered {
+    pub sample: Sample,
+    descriptions: Vec<Value>,
 }
 
 /// The files, and how many descriptions were taken and tried.
-pub fn samples(version: Version) -> (Vec<Sample>, usize, usize) {
+pub fn all(version: Version) -> (Vec<Rendered>, usize, usize) {
     let mut random = Random::default();
-    let (mut taken, mut tried, mut samples) = (0, 0, Vec::new());
+    let (mut tried, mut files) = (0, Vec::new());
     for file in 0..FILES {
-        let mut text =
-            "defaults\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n\n".to_owned();
-        let mut backends = 0;
-        while backends < BACKENDS {
+        let (mut text, mut descriptions) = (DEFAULTS.to_owned(), Vec::new());
+        while descriptions.len() < BACKENDS {
             tried += 1;
-            let service: Service =
-                serde_json::from_value(description(&mut random, tried)).expect("a description");
+            let description = description(&mut random, tried);
+            let service: Service = serde_json::from_value(description.clone()).expect("a description");
+            // A spoiled name may come twice, and a file holds each only once.
+            if descriptions.iter().any(|known: &Value| known["backend"] == description["backend"]) {
+                continue;
+            }
             if let Ok(backend) = render("service", &service, TEMPLATE, version) {
                 text += &backend;
                 text.push('\n');
-                (taken, backends) = (taken + 1, backends + 1);
+                descriptions.push(description);
             }
         }
-        samples.push(Sample::new(format!("rendered file {file}"), text.into_bytes()));
+        let sample = Sample::new(format!("rendered file {file}"), text.into_bytes());
+        files.push(Rendered { sample, descriptions });
     }
-    (samples, taken, tried)
+    (files, BACKENDS * FILES, tried)
+}
+
+impl AsRef<Sample> for Rendered {
+    fn as_ref(&self) -> &Sample {
+        &self.sample
+    }
+}
+
+impl Rendered {
+    /// Whether the backends are what was described, looked at without the code that rendered them.
+    pub fn matches(&self, configuration: &Configuration) -> Result<(), String> {
+        let proxies = &configuration.proxies;
+        if proxies.len() != self.descriptions.len() {
+            return Err(format!("{} backends of {} descriptions", proxies.len(), self.descriptions.len()));
+        }
+        for (proxy, described) in proxies.iter().zip(&self.descriptions) {
+            let servers: Vec<_> = proxy
+                .servers
+                .iter()
+                .map(|server| {
+                    (
+                        server.name.clone(),
+                        server.address.to_string(),
+                        server.backup,
+                        server.check,
+                        server.cookie.clone(),
+                    )
+                })
+                .collect();
+            let expected = expected_servers(described);
+            let says = |key: &str, value: &str| described[key].as_str().is_none_or(|said| said == value);
+            let way =
+                described["balance"].as_str().map(|balance| balance.split(' ').next().unwrap_or_default());
+            let same = proxy.name == described["backend"]
+                && servers == expected
+                && says("mode", &proxy.mode.to_string())
+                && way.is_none_or(|way| way == proxy.balance)
+                && described["cookie"].as_str() == proxy.cookie.as_deref();
+            if !same {
+                return Err(format!("{described}\n  became {proxy:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+type ExpectedServer = (String, String, bool, bool, Option<String>);
+
+fn expected_servers(described: &Value) -> Vec<ExpectedServer> {
+    let port = |key: &str| described[key].as_u64();
+    let prefix = described["server_prefix"].as_str().unwrap_or("app");
+    let mut servers = Vec::new();
+    for (number, host) in described["hosts"].as_array().into_iter().flatten().enumerate() {
+        let host = host.as_str().expect("a host");
+        let host = match host.parse::<std::net::Ipv6Addr>() {
+            Ok(ip) => format!("[{ip}]"),
+            Err(_) => host.to_owned(),
+        };
+        let ports = [(port("primary_port"), "", false), (port("backup_port"), "b", true)];
+        for (port, suffix, backup) in ports.into_iter().filter_map(|(port, s, b)| Some((port?, s, b))) {
+            let name = format!("{prefix}{}{suffix}", number + 1);
+            let cookie = described["cookie"].is_string().then(|| name.clone());
+            servers.push((name, format!("{host}:{port}"), backup, described["check"] != false, cookie));
+        }
+    }
+    servers
 }

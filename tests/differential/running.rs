@@ -14,7 +14,7 @@ use crate::binary::Binary;
 use crate::corpus::Sample;
 
 /// A HAProxy that is ended with its test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -100,7 +100,10 @@ fn ranges(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
     let code = |text: &str| text.parse::<u16>().map_err(|_| format!("`{text}` is no status"));
     text.split(',')
         .map(|part| match part.split_once('-') {
-            Some((low, high)) => Ok(code(low)?..=code(high)?),
+            Some((low, high)) => {
+                let range = code(low)?..=code(high)?;
+                if range.is_empty() { Err(format!("`{part}` runs backwards")) } else { Ok(range) }
+            }
             None => code(part).map(|only| only..=only),
         })
         .collect()

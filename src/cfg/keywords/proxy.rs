@@ -198,16 +198,11 @@ const OTHER_OPTIONS: &[&str] = &[
     "use-small-buffers",
 ];
 
-/// Whether a branch from 2.2 to 3.5 has this keyword.
-#[must_use]
-pub fn is_known(word: &str) -> bool {
-    RELIED_ON.contains(&word) || OTHERS.contains(&word)
-}
-
 /// The keyword that a misspelled one was most likely meant to be, if this crate relies on that.
 #[must_use]
 pub fn misspelled(word: &str) -> Option<&'static str> {
-    if is_known(word) { None } else { nearest(word, RELIED_ON.iter().copied()) }
+    let known = RELIED_ON.contains(&word) || OTHERS.contains(&word);
+    if known { None } else { nearest(word, RELIED_ON.iter().copied()) }
 }
 
 /// The same for the word after `option`.

@@ -39,17 +39,36 @@ fn fixtures_become_what_is_expected_of_them() {
 
 #[test]
 fn a_template_of_one_s_own_may_add_lines_but_not_drop_or_change_any() {
-    let service =
-        service("hosts = [\"10.0.0.1\"]\nprimary_port = 80\nbackup_port = 81\nbalance = \"leastconn\"\n");
+    let service = service(
+        "hosts = [\"10.0.0.1\"]\nprimary_port = 80\nbackup_port = 81\nbalance = \"leastconn\"\nmode = \"http\"\ncookie = \"SRV\"\ncheck = \"/health\"\n",
+    );
     let with = |template: &str| {
         render("mobile", &service, template, Version::new(2, 6)).map_err(|error| error.to_string())
     };
     let added = TEMPLATE.replace("\n{%- for server", "\n    http-reuse always # ours\n{%- for server");
     assert!(with(&added).unwrap().contains("http-reuse always # ours"));
+    let servers = "\n{%- for server in servers %}";
+    let before = |line: &str| format!("\n    {line}{servers}");
+    let after = |line: &str| format!("backend {{{{ backend }}}}\n    {line}");
     for (from, to, reason) in [
-        (" {{ option }}", "", "it has `server app1 10.0.0.1:80`, not `server app1 10.0.0.1:80 check`"),
-        ("{{ word }}", "{{ word }}x", "`balancex`"),
-        ("{%- for line in lines %}", "{%- for line in [] %}", "it lacks `balance leastconn`"),
+        (servers, before("default-server backup").as_str(), "another line changes what `server app1` is"),
+        (servers, &before("default-server disabled"), "another line changes what `server app1` is"),
+        (servers, &before("balance source"), "another line changes what its `balance` says"),
+        (servers, &before("mode tcp"), "another line changes what its `mode` says"),
+        (servers, &before("cookie OTHER rewrite"), "another line changes what its `cookie` says"),
+        (servers, &before("option tcp-check"), "another line changes what its `option httpchk` says"),
+        (servers, &before("http-check send meth PUT"), "another line changes what its `option httpchk` says"),
+        (servers, &before("server-template x 3 10.6.6.6:80"), "it has `server-template x"),
+        (servers, &before("disabled"), "it is disabled"),
+        (servers, &before(".if !defined(NEVER)\n    .endif"), "depends on the HAProxy that runs"),
+        ("backend {{ backend }}", &after("mode health"), "HAProxy 2.6 refuses its line 2"),
+        (
+            " {{ option }}",
+            "",
+            "it has `server app1 10.0.0.1:80`, not `server app1 10.0.0.1:80 check cookie app1`",
+        ),
+        ("{{ word }}", "{{ word }}x", "`optionx`"),
+        ("{%- for line in lines %}", "{%- for line in [] %}", "it lacks `mode http`"),
         ("backend {{ backend }}", "listen {{ backend }}", "it starts `listen mobile`"),
         ("backend {{ backend }}", "backend x\nbackend {{ backend }}", "it has 2 sections"),
         ("{{ server.name }}", "{{ server.nam }}", "does not work"),

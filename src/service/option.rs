@@ -1,0 +1,193 @@
+//! The settings of a described server. Each must be whole, or it would swallow the word after it.
+
+use super::words::{MOST, Value, words};
+use crate::cfg::{Version, keywords};
+use keywords::Arity;
+
+/// What is to be done about a word.
+enum Setting {
+    /// Another key says it, or nothing that is the same for every server can.
+    Elsewhere(&'static str),
+    /// It takes a value like this.
+    Takes(Value),
+    /// Only mode http has it, with a value like this.
+    TakesInHttp(Value),
+}
+
+/// The settings of all servers, word by word.
+///
+/// # Errors
+/// The first one that would mean something else than it says.
+pub(super) fn options(texts: &[String], is_http: bool, version: Version) -> Result<Vec<String>, String> {
+    let mut all: Vec<Vec<String>> = Vec::new();
+    for text in texts {
+        all.push(option(text, is_http, version)?);
+    }
+    let has = |word: &str| all.iter().any(|option| option[0] == word);
+    let is_verified = !all.iter().any(|option| option.iter().eq(["verify", "none"]));
+    if (has("ssl") || has("check-ssl")) && is_verified && !has("ca-file") {
+        return Err("`ssl` needs `ca-file FILE`, or `verify none`: HAProxy refuses to guess".to_owned());
+    }
+    if has("agent-check") && !has("agent-port") {
+        return Err("`agent-check` needs `agent-port PORT`".to_owned());
+    }
+    Ok(all.concat())
+}
+
+/// A setting with its values.
+fn option(text: &str, is_http: bool, version: Version) -> Result<Vec<String>, String> {
+    let words = words(text, version)?;
+    let [word, values @ ..] = words.as_slice() else { return Err("a setting is empty".to_owned()) };
+    let Some(keyword) = keywords::server(word) else {
+        let nearest = keywords::nearest(word, keywords::SERVER.iter().map(|keyword| keyword.word));
+        let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
+        return Err(format!("`{}` is no setting of a server{hint}", word.escape_debug()));
+    };
+    match (setting(keyword.word), keyword.arity, values) {
+        (Setting::Elsewhere(why), ..) => return Err(format!("`{word}`: {why}")),
+        (Setting::TakesInHttp(_), ..) if !is_http => {
+            return Err(format!("`{word}` needs HTTP: write mode = \"http\" too"));
+        }
+        (_, Arity::None, []) => {}
+        (_, Arity::None, [extra, ..]) => {
+            return Err(format!(
+                "`{word}` takes no value; write `{}` as a setting of its own",
+                extra.escape_debug()
+            ));
+        }
+        (_, Arity::Source, [address, rest @ ..]) => source(word, address, rest)?,
+        (Setting::Takes(takes) | Setting::TakesInHttp(takes), Arity::One, [value]) => {
+            takes.accept(word, value)?;
+        }
+        (_, Arity::InsideSource, _) => return Err(format!("`{word}` stands after `source ADDRESS` only")),
+        (_, Arity::One | Arity::Source, _) => return Err(format!("`{word}` takes one value")),
+    }
+    if word == "observe" && values == ["layer7"] && !is_http {
+        return Err("`observe layer7` needs HTTP: write mode = \"http\" too".to_owned());
+    }
+    Ok(words)
+}
+
+/// `source ADDRESS[:PORT] [interface NAME] [usesrc client|clientip]`.
+pub(super) fn source(word: &str, address: &str, mut rest: &[String]) -> Result<(), String> {
+    Value::IpPort.accept(word, address)?;
+    while let [key, value, tail @ ..] = rest {
+        match key.as_str() {
+            "interface" => {}
+            "usesrc" => Value::OneOf(&["client", "clientip"]).accept(key, value)?,
+            _ => return Err(format!("`{word}` knows no `{}`", key.escape_debug())),
+        }
+        rest = tail;
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("`{word}`: `{}` lacks its value", rest[0].escape_debug()))
+    }
+}
+
+const TLS: &[&str] = &["SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
+
+/// Every setting that takes a value, and those that a description may not hold.
+fn setting(word: &str) -> Setting {
+    use Setting::{Elsewhere, Takes, TakesInHttp};
+    use Value::{Ip, IpPort, Networks, Number, OneOf, Socket, SomeOf, Text, Time};
+    match word {
+        "backup" | "no-backup" => Elsewhere("which server is a backup says backup_port"),
+        "check" | "no-check" => Elsewhere("whether servers are checked says check"),
+        "cookie" => Elsewhere("every server has a cookie of its own if cookie is set"),
+        "disabled" | "enabled" => {
+            Elsewhere("servers are taken out and put back while HAProxy runs: drainswap maint")
+        }
+        "id" | "guid" => Elsewhere("it would be the same for every server"),
+        "track" => Elsewhere("servers that follow another one are not checked themselves"),
+        "check-proto" => Elsewhere("HAProxy chooses it by the check and by proto"),
+        "namespace" => Elsewhere("a network namespace is only known on the host"),
+        "inter" | "fastinter" | "downinter" | "agent-inter" | "slowstart" | "tcp-ut" | "pool-purge-delay"
+        | "idle-ping" => Takes(Time),
+        "weight" => Takes(Number(0..=256)),
+        "rise" | "fall" | "error-limit" => Takes(Number(1..=MOST)),
+        "port" | "agent-port" => Takes(Number(1..=65535)),
+        "maxconn" | "minconn" | "maxqueue" | "shard" => Takes(Number(0..=MOST)),
+        "max-reuse" | "pool-max-conn" | "pool-low-conn" => Takes(Number(-1..=MOST)),
+        "log-bufsize" => Takes(Number(1024..=MOST)),
+        "observe" => Takes(OneOf(&["layer4", "layer7"])),
+        "on-error" => Takes(OneOf(&["fastinter", "fail-check", "sudden-death", "mark-down"])),
+        "on-marked-down" => Takes(OneOf(&["shutdown-sessions"])),
+        "on-marked-up" => Takes(OneOf(&["shutdown-backup-sessions"])),
+        "init-state" => Takes(OneOf(&["up", "down", "fully-up", "fully-down"])),
+        "init-addr" => Takes(SomeOf(&["last", "libc", "none"])),
+        "resolve-net" => Takes(Networks),
+        "hash-key" => Takes(OneOf(&["id", "addr", "addr-port"])),
+        "resolve-prefer" => Takes(OneOf(&["ipv4", "ipv6"])),
+        "resolve-opts" => Takes(SomeOf(&["allow-dup-ip", "ignore-weight", "prevent-dup-ip"])),
+        "verify" => Takes(OneOf(&["none", "required"])),
+        "ssl-min-ver" | "ssl-max-ver" => Takes(OneOf(TLS)),
+        "proto" => TakesInHttp(OneOf(&["h2"])),
+        "redir" => TakesInHttp(Text),
+        "ws" => Takes(OneOf(&["auto", "h1", "h2"])),
+        "log-proto" => Takes(OneOf(&["legacy", "octet-count"])),
+        "proxy-v2-options" => Takes(SomeOf(&[
+            "ssl",
+            "cert-cn",
+            "ssl-cipher",
+            "cert-sig",
+            "cert-key",
+            "authority",
+            "crc32c",
+            "unique-id",
+        ])),
+        "agent-addr" => Takes(Ip),
+        "addr" => Takes(IpPort),
+        "socks4" => Takes(Socket),
+        _ => Takes(Text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(texts: &[&str]) -> Result<String, String> {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        options(&texts, true, Version::new(3, 2)).map(|words| words.join(" "))
+    }
+
+    #[test]
+    fn every_setting_is_whole() {
+        assert_eq!(read(&["inter 2s", "weight 7", "send-proxy"]).unwrap(), "inter 2s weight 7 send-proxy");
+        assert_eq!(read(&["ssl", "verify none", "sni str(x)"]).unwrap(), "ssl verify none sni str(x)");
+        assert_eq!(read(&["source 10.0.0.9 interface eth0"]).unwrap(), "source 10.0.0.9 interface eth0");
+        for (text, reason) in [
+            ("init-addr", "takes one value"),
+            ("weight", "takes one value"),
+            ("weight 1 2", "takes one value"),
+            ("tfo backup", "takes no value"),
+            ("inter 2s backup", "takes one value"),
+            ("backup", "backup_port"),
+            ("no-check", "says check"),
+            ("cookie x", "cookie of its own"),
+            ("source $HOME", "takes an address"),
+            ("source '$HOME'", "takes an address"),
+            ("source 10.0.0.9 interface", "lacks its value"),
+            ("source", "takes one value"),
+            ("usesrc client", "after `source"),
+            ("ssl", "`verify none`"),
+            ("check-ssl", "`verify none`"),
+            ("agent-check", "agent-port"),
+            ("weight 12abc", "a number from 0 to 256"),
+            ("wieght 1", "did you mean `weight`"),
+        ] {
+            let error = read(&[text]).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_needs_http_is_refused_without_it() {
+        for text in ["proto h2", "redir /x", "observe layer7"] {
+            assert!(options(&[text.to_owned()], true, Version::new(2, 6)).is_ok(), "{text}");
+            assert!(options(&[text.to_owned()], false, Version::new(2, 6)).is_err(), "{text}");
+        }
+    }
+}
