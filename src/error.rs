@@ -1,5 +1,7 @@
 //! Why a command ended without a run: what, where, and what to do next.
 
+use std::time::Duration;
+
 use crate::adapters::config_files::Unreadable;
 use crate::adapters::haproxy::socket::NotASocketAddress;
 use crate::adapters::haproxy_service::NotRun;
@@ -219,14 +221,22 @@ pub enum Error {
         service: String,
     },
     /// A server that is to go still has sessions.
-    #[error(
-        "the sessions of {server} had not ended within {seconds} s (--drain-timeout). It is ready again; nothing was installed"
-    )]
+    #[error("the sessions of {server} had not ended within {limit:?} (--drain-timeout)")]
     NotEmpty {
         /// The server.
         server: ServerId,
         /// The limit.
-        seconds: u64,
+        limit: Duration,
+    },
+    /// A server that came does not pass its check.
+    #[error(
+        "{server} had not passed a check within {limit:?} (--reload-timeout), and others were to go for it"
+    )]
+    NotUp {
+        /// The server.
+        server: ServerId,
+        /// The limit.
+        limit: Duration,
     },
     /// Installing a file failed.
     #[error(transparent)]
@@ -285,7 +295,8 @@ impl Error {
             | Self::NothingToRollBack { .. }
             | Self::ReloadNeeded { .. }
             | Self::NoReloader { .. }
-            | Self::NotEmpty { .. } => Exit::Refused,
+            | Self::NotEmpty { .. }
+            | Self::NotUp { .. } => Exit::Refused,
             Self::PutBack { .. } => Exit::RolledBack,
             Self::LoadBalancer { .. } | Self::Engine(_) | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {

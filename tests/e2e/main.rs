@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config_apply;
 mod deploys;
 mod failures;
 mod interrupted;

@@ -10,6 +10,17 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+/// The installed binary, and those that `.ci/haproxy-versions` has fetched.
+pub fn binaries() -> Vec<PathBuf> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let fetched = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from).join("haproxy");
+    let folders = std::fs::read_dir(fetched).into_iter().flatten().filter_map(Result::ok);
+    let mut fetched: Vec<_> =
+        folders.map(|folder| folder.path().join("haproxy")).filter(|file| file.is_file()).collect();
+    fetched.sort();
+    find("haproxy").into_iter().chain(fetched).collect()
+}
+
 /// A running HAProxy.
 pub struct Haproxy {
     process: Process,
@@ -23,9 +34,15 @@ impl Haproxy {
     /// Starts it on `haproxy.cfg` in `dir`, which must name `admin.sock` there as its stats socket.
     pub async fn start(dir: &Path, master_worker: bool) -> Self {
         let config = dir.join("haproxy.cfg");
+        Self::start_binary(&find("haproxy").expect("haproxy is installed"), dir, &config, master_worker).await
+    }
+
+    /// The same with a binary and a configuration, a file or a directory, of one's own.
+    pub async fn start_binary(binary: &Path, dir: &Path, config: &Path, master_worker: bool) -> Self {
+        let config = config.to_owned();
         let socket = dir.join("admin.sock");
         let master_socket = master_worker.then(|| dir.join("master.sock"));
-        let mut command = Command::new(find("haproxy").expect("haproxy is installed"));
+        let mut command = Command::new(binary);
         command.arg("-db").arg("-f").arg(&config);
         if let Some(master_socket) = &master_socket {
             command.arg("-W").arg("-S").arg(master_socket);

@@ -21,6 +21,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of the bench")]
 
+mod application;
 mod builder;
 mod client;
 mod engine;
@@ -34,6 +35,7 @@ mod process;
 mod registry;
 mod report;
 mod requirements;
+mod site;
 mod stage;
 mod sweeper;
 mod tool;
@@ -41,13 +43,14 @@ mod wait;
 
 pub use builder::Builder;
 pub use engine::{Container, Engine};
-pub use haproxy::Haproxy;
-pub use http::{Answer, Loss};
+pub use haproxy::{Haproxy, binaries};
+pub use http::{Answer, Connection, Loss, get};
 pub use layout::{Layout, Mode, Server};
 pub use load::{Load, Mix, Streams};
 pub use registry::Registry;
 pub use report::{Kind, Outcome, Record, Report};
 pub use requirements::{Need, requirements};
+pub use site::{Site, on_every_haproxy};
 pub use stage::Stage;
 pub use tool::{Ended, finish, program};
 pub use wait::{wait_for, wait_until};

@@ -21,7 +21,7 @@ use crate::cfg::{Change, Severity};
 use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::ports::{LoadBalancer, WallClock};
+use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
 use follow::Follower;
 use reloader::Reloader;
 use states::States;
@@ -59,11 +59,7 @@ impl App {
         for warning in warnings {
             self.say(&format!("haproxy -c warns: {warning}"))?;
         }
-        // Removing a server can fail, and is begun before the file says so.
         let follower = Follower { socket: &socket, settings: &self.settings, flags };
-        if let (Way::Runtime(_), Change::Servers { removed, .. }) = (&way, wanted.change()) {
-            follower.empty(&removed).await?;
-        }
         let before = States::set_at_runtime(&socket.look(&[]).await?, &wanted.old.1);
         let installed = candidate.install()?;
         self.bring(&wanted, way, installed, &follower, &before).await
@@ -85,12 +81,15 @@ impl App {
             }
             Way::Runtime(otherwise) => match (follower.follow(wanted).await, otherwise) {
                 (Ok(()), _) => "installed; HAProxy has the servers, without a reload",
-                (Err(error), Some(reloader)) => {
+                (
+                    Err(error @ Error::LoadBalancer { error: LoadBalancerError::Refused { .. } }),
+                    Some(reloader),
+                ) => {
                     self.say(&format!("{error}; so HAProxy is reloaded"))?;
                     return Box::pin(self.bring(wanted, Way::Reload(reloader), installed, follower, before))
                         .await;
                 }
-                (Err(error), None) => return take_back_at_runtime(wanted, installed, follower, error).await,
+                (Err(error), _) => return take_back_at_runtime(wanted, installed, follower, error).await,
             },
             Way::Reload(reloader) => {
                 match reloader.reload(follower.socket, &wanted.new.1, follower.limit()).await {

@@ -31,20 +31,8 @@ pub(super) struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    /// Drains the servers that go; one whose sessions do not end stays, and the others with it.
-    pub async fn empty(&self, removed: &[ServerId]) -> Result<(), Error> {
-        for (index, server) in removed.iter().enumerate() {
-            if let Err(error) = self.empty_one(server).await {
-                for emptied in &removed[..=index] {
-                    self.socket.set_admin_state(emptied, AdminState::Ready).await?;
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    async fn empty_one(&self, server: &ServerId) -> Result<(), Error> {
+    /// Drains a server until its last session has ended.
+    async fn empty(&self, server: &ServerId) -> Result<(), Error> {
         self.socket.set_admin_state(server, AdminState::Drain).await?;
         let limit = self.settings.drain_timeout(self.flags.drain_timeout);
         let mut before = None;
@@ -59,22 +47,40 @@ impl Follower<'_> {
         });
         match emptied.await? {
             Waited::Done(()) => Ok(()),
-            Waited::TimedOut | Waited::Stopped => {
-                Err(Error::NotEmpty { server: server.clone(), seconds: limit.as_secs() })
-            }
+            Waited::TimedOut | Waited::Stopped => Err(Error::NotEmpty { server: server.clone(), limit }),
         }
     }
 
-    /// What the change says happens: servers are added, and those that were emptied go.
+    /// What the change says happens: servers are added, and when they serve, those that go are emptied and removed.
     pub async fn follow(&self, wanted: &Wanted) -> Result<(), Error> {
         let Change::Servers { added, removed } = wanted.change() else { return Ok(()) };
         for server in &added {
             self.socket.add_server(&server.server, &server.words).await?;
         }
+        if !removed.is_empty() {
+            for server in added.iter().filter(|added| added.words.iter().any(|word| word == "check")) {
+                self.until_checked(&server.server).await?;
+            }
+        }
         for server in &removed {
+            self.empty(server).await?;
             self.remove(server).await?;
         }
         Ok(())
+    }
+
+    /// Nobody leaves before the new server has passed a check: it counts as up before its first one.
+    async fn until_checked(&self, server: &ServerId) -> Result<(), Error> {
+        let (never, limit) = (CancellationToken::new(), self.limit());
+        let checked = until(LOOK_EVERY, limit, &never, async || {
+            let seen = self.socket.look(std::slice::from_ref(&server.backend)).await?;
+            let passed = seen.server(server).is_some_and(|server| server.check.ends_with("OK"));
+            Ok::<_, Error>(passed.then_some(()))
+        });
+        match checked.await? {
+            Waited::Done(()) => Ok(()),
+            Waited::TimedOut | Waited::Stopped => Err(Error::NotUp { server: server.clone(), limit }),
+        }
     }
 
     async fn remove(&self, server: &ServerId) -> Result<(), Error> {

@@ -1,0 +1,218 @@
+//! A new haproxy.cfg is installed under a real HAProxy, or everything stays as it was.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
+
+use crate::support::{Load, Mix, Site, finish, get, on_every_haproxy, wait_until};
+
+/// Quick requests only.
+fn pages() -> Mix {
+    Mix { slow_one_in: 0, connections: 10, ..Mix::default() }
+}
+
+/// The file that HAProxy reads.
+fn installed(site: &Site) -> String {
+    fs::read_to_string(site.haproxy.config()).expect("read haproxy.cfg")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_file_is_installed_and_run_without_a_lost_request() {
+    on_every_haproxy(async |site| {
+        let load = Load::start(site.frontend(), pages());
+        load.answered(50).await;
+        let before = site.haproxy.worker().await;
+        let new = site.original().replace("roundrobin", "leastconn");
+        site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+        assert_eq!(installed(&site), new);
+        let after = site.haproxy.worker().await;
+        assert_ne!(after, before);
+        // Once more changes nothing and reloads nothing.
+        site.apply(&new, &[]).await.expect(0).says(&["nothing to change"]);
+        assert_eq!(site.haproxy.worker().await, after);
+        load.answered(50).await;
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_haproxy_refuses_touches_nothing() {
+    on_every_haproxy(async |site| {
+        let worker = site.haproxy.worker().await;
+        let inode = fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino();
+        // Our own reader lets the first pass and HAProxy does not; with the second it is the other way round.
+        let file_of_its_own = site.original() + "    errorfile 503 /nowhere\n";
+        let refused = site.apply(&file_of_its_own, &[]).await.expect(3);
+        refused.says(&["HAProxy would not start with it, nothing was touched", "/nowhere", "haproxy.cfg:"]);
+        let typo = site.original().replace("balance", "balanse");
+        site.apply(&typo, &[]).await.expect(3).says(&["balanse"]);
+        assert_eq!(fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino(), inode);
+        assert_eq!(installed(&site), site.original());
+        assert_eq!(site.haproxy.worker().await, worker);
+        assert_eq!(left_over(&site), Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_fails_brings_the_old_file_back() {
+    on_every_haproxy(async |site| {
+        let load = Load::start(site.frontend(), pages());
+        load.answered(50).await;
+        // `haproxy -c` does not bind, so it does not notice that somebody else has the port.
+        let taken = TcpListener::bind(site.free_address()).expect("a free address");
+        let second = format!("    bind {}\n    default_backend mobile", site.free_address());
+        let new = site.original().replacen("    default_backend mobile", &second, 1);
+        site.apply(&new, &["--reload-timeout", "20s"])
+            .await
+            .expect(10)
+            .says(&["haproxy.cfg is the old one again, and HAProxy runs it"]);
+        assert_eq!(installed(&site), site.original());
+        assert_eq!(left_over(&site), Vec::<String>::new());
+        // The port is free again, and the same is installed.
+        drop(taken);
+        site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+        assert!(get(site.free_address().into(), "/").await.is_ok_and(|answer| answer.is_success()));
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_at_runtime_is_set_again_after_a_reload() {
+    on_every_haproxy(async |site| {
+        let servers = site.servers(&["app1", "app1b", "app2", "app2b"]);
+        site.apply(&site.text(&servers), &["--reload", "always"]).await.expect(0);
+        site.haproxy.set_state("app1", "drain").await;
+        site.haproxy.set_state("app1b", "maint").await;
+        site.haproxy.command("set server mobile/app2 weight 7").await;
+        site.haproxy.set_state("app2b", "maint").await;
+        let fewer = site.text(&site.servers(&["app1", "app1b", "app2"])).replace("roundrobin", "leastconn");
+        site.apply(&fewer, &[]).await.expect(0).says(&[
+            "set again: mobile/app1 is in drain",
+            "set again: mobile/app1b is in maint",
+            "set again: mobile/app2 has weight 7",
+        ]);
+        assert!(site.haproxy.status("app1").await.starts_with("DRAIN"));
+        assert_eq!(site.haproxy.status("app1b").await, "MAINT");
+        assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_owner_mode_and_attributes_stay() {
+    on_every_haproxy(async |site| {
+        let (link, file) = (site.haproxy.config().to_owned(), site.dir().join("real.cfg"));
+        fs::rename(&link, &file).expect("move haproxy.cfg");
+        std::os::unix::fs::symlink(&file, &link).expect("make a link");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).expect("set the mode");
+        let as_root = std::os::unix::fs::chown(&file, Some(12345), Some(54321)).is_ok();
+        let new = site.original().replace("roundrobin", "leastconn");
+        site.apply(&new, &[]).await.expect(0);
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_to_string(&file).expect("the file behind the link"), new);
+        let now = fs::metadata(&file).expect("the file behind the link");
+        assert_eq!(now.mode() & 0o7777, 0o604);
+        assert!(!as_root || (now.uid(), now.gid()) == (12345, 54321));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_come_and_go_without_a_reload() {
+    on_every_haproxy(async |site| {
+        let load = Load::start(site.frontend(), pages());
+        load.answered(50).await;
+        let before = site.haproxy.worker().await;
+        let dynamic = site.has_dynamic_servers();
+        let all = site.servers(&["app1", "app1b", "app2", "app2b"]);
+        site.apply(&site.text(&all), &[]).await.expect(0);
+        assert_eq!(site.haproxy.worker().await == before, dynamic);
+        wait_until("app2 is checked and up", Duration::from_secs(10), async || {
+            let stat = site.haproxy.stat("app2").await;
+            stat["status"].starts_with("UP") && stat["check_status"].starts_with('L') && stat["stot"] != "0"
+        })
+        .await;
+        let second = site.servers(&["app2", "app2b"]);
+        site.apply(&site.text(&second), &[]).await.expect(0);
+        assert_eq!(site.haproxy.worker().await == before, dynamic);
+        assert_eq!(servers(&site).await, ["app2", "app2b"]);
+        // All of them are replaced at once, and somebody serves all the while.
+        let first = site.servers(&["app1", "app1b"]);
+        site.apply(&site.text(&first), &[]).await.expect(0);
+        assert_eq!(site.haproxy.worker().await == before, dynamic);
+        assert_eq!(servers(&site).await, ["app1", "app1b"]);
+        load.answered(50).await;
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_a_server_that_goes_are_waited_for() {
+    on_every_haproxy(async |site| {
+        if !site.has_dynamic_servers() {
+            return;
+        }
+        let all = site.text(&site.servers(&["app1", "app2"]));
+        site.apply(&all, &["--reload", "always"]).await.expect(0);
+        let worker = site.haproxy.worker().await;
+        let streams = [site.open_stream().await, site.open_stream().await];
+        let fewer = site.text(&site.servers(&["app1"]));
+        let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "300ms"]).await.expect(10);
+        refused.says(&["the sessions of mobile/app2 had not ended within"]);
+        assert_eq!(
+            (installed(&site), servers(&site).await),
+            (all, vec!["app1".to_owned(), "app2".to_owned()])
+        );
+        assert!(site.haproxy.status("app2").await.starts_with("UP"));
+        let apply = site.spawn_apply(&fewer, &["--reload", "never"]);
+        wait_until("app2 drains", Duration::from_secs(10), async || {
+            site.haproxy.status("app2").await.starts_with("DRAIN")
+        })
+        .await;
+        drop(streams);
+        finish(apply).await.expect(0);
+        assert_eq!((servers(&site).await, site.haproxy.worker().await), (vec!["app1".to_owned()], worker));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_reload_is_refused_where_none_is_allowed() {
+    on_every_haproxy(async |site| {
+        let new = site.original().replace("roundrobin", "leastconn");
+        site.apply(&new, &["--reload", "never"]).await.expect(4).says(&["--reload never forbids it"]);
+        assert_eq!(installed(&site), site.original());
+        let comment = site.original() + "# a comment\n";
+        let worker = site.haproxy.worker().await;
+        site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["HAProxy need not know"]);
+        assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
+    })
+    .await;
+}
+
+/// The servers that the running HAProxy has.
+async fn servers(site: &Site) -> Vec<String> {
+    let state = site.haproxy.command("show servers state mobile").await;
+    let rows = state
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', '1']) || line.starts_with("1 "));
+    let mut names: Vec<_> = rows.filter_map(|row| row.split(' ').nth(3)).map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+/// What apply left beside the file.
+fn left_over(site: &Site) -> Vec<String> {
+    let folder = site.haproxy.config().parent().expect("a folder");
+    let entries = fs::read_dir(folder).expect("read the folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+    names.filter(|name| name.contains("drainswap")).collect()
+}

@@ -1,0 +1,59 @@
+//! An application in the test's own process, for tests of HAProxy that need no container.
+
+use std::net::SocketAddrV4;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A running application. It tells its name in every answer, and holds `/stream` open until the client leaves.
+pub struct Application(JoinHandle<()>);
+
+impl Application {
+    pub async fn start(name: &'static str, address: SocketAddrV4) -> Self {
+        let listener = TcpListener::bind(address).await.expect("listen on a reserved port");
+        Self(tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(name, stream));
+            }
+        }))
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn serve(name: &'static str, stream: TcpStream) {
+    let mut stream = BufReader::new(stream);
+    while let Some(path) = request(&mut stream).await {
+        let who = format!("HTTP/1.1 200 OK\r\nX-Server: {name}\r\nX-Version: v1\r\n");
+        if path.starts_with("/stream") {
+            let begun = stream.write_all(format!("{who}Connection: close\r\n\r\nbegun\n").as_bytes()).await;
+            if begun.is_ok() {
+                // The client says nothing more: this returns when it has left.
+                let _left = stream.read(&mut [0]).await;
+            }
+            return;
+        }
+        if stream.write_all(format!("{who}Content-Length: 2\r\n\r\nok").as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The path of the next request, read to the end of its head.
+async fn request(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut path = None;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        if line.trim_end().is_empty() {
+            return path;
+        }
+        path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
+    }
+}

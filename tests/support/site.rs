@@ -1,0 +1,186 @@
+//! An HAProxy in master-worker mode before applications of the test's own: no Docker, and any binary of HAProxy.
+
+use super::application::Application;
+use super::haproxy::{Haproxy, binaries};
+use super::http::{Connection, get};
+use super::ports::Ports;
+use super::requirements::{Need, requirements};
+use super::tool::{Ended, finish, program};
+use super::wait::wait_until;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// The applications, in the order of their ports.
+const APPLICATIONS: [&str; 4] = ["app1", "app1b", "app2", "app2b"];
+
+/// An HAProxy and the applications behind it. Dropping it ends them.
+pub struct Site {
+    pub haproxy: Haproxy,
+    binary: PathBuf,
+    /// What differs from [`Site::text`] before anything was applied: where the configuration is.
+    config: PathBuf,
+    ports: Ports,
+    #[expect(dead_code, reason = "they serve as long as the site stands")]
+    applications: Vec<Application>,
+    dir: TempDir,
+}
+
+/// Tells a story with the installed HAProxy and with each that was fetched, and says with which.
+#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
+pub async fn on_every_haproxy(story: impl AsyncFn(Site)) {
+    if !requirements(&[Need::Haproxy]).await {
+        return;
+    }
+    for binary in binaries() {
+        eprintln!("with {}", binary.display());
+        story(Site::start(&binary, "haproxy.cfg").await).await;
+    }
+}
+
+impl Site {
+    /// HAProxy on one file, at this path below the site's directory, with two servers and their backups.
+    pub async fn start(binary: &Path, file: &str) -> Self {
+        let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
+        let ports = Ports::reserve(6);
+        let mut applications = Vec::new();
+        for (index, name) in (0..).zip(APPLICATIONS) {
+            applications.push(Application::start(name, local(&ports, index)).await);
+        }
+        let file = dir.path().join(file);
+        let folder = file.parent().expect("a folder").to_owned();
+        fs::create_dir_all(&folder).expect("make a folder");
+        // A file below the site's directory is read with its whole folder.
+        let config = if folder == dir.path() { file.clone() } else { folder };
+        fs::write(&file, text(dir.path(), &ports, &servers(&ports))).expect("write haproxy.cfg");
+        let haproxy = Haproxy::start_binary(binary, dir.path(), &config, true).await;
+        let site = Self { haproxy, binary: binary.to_owned(), config, ports, applications, dir };
+        site.until_it_serves().await;
+        site
+    }
+
+    async fn until_it_serves(&self) {
+        wait_until("a page comes through HAProxy", Duration::from_secs(20), async || {
+            get(self.frontend(), "/").await.is_ok_and(|answer| answer.is_success())
+        })
+        .await;
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn frontend(&self) -> SocketAddr {
+        local(&self.ports, 4).into()
+    }
+
+    /// An address on which nobody listens yet.
+    pub fn free_address(&self) -> SocketAddrV4 {
+        local(&self.ports, 5)
+    }
+
+    /// The `server` lines of these applications.
+    pub fn servers(&self, names: &[&str]) -> String {
+        names.iter().map(|name| server(&self.ports, name)).collect()
+    }
+
+    /// Whether servers can be added while this HAProxy runs.
+    pub fn has_dynamic_servers(&self) -> bool {
+        let output =
+            std::process::Command::new(&self.binary).arg("-v").output().expect("HAProxy tells its version");
+        !String::from_utf8_lossy(&output.stdout).contains("version 2.2.")
+    }
+
+    /// The configuration that the site starts with.
+    pub fn original(&self) -> String {
+        self.text(&servers(&self.ports))
+    }
+
+    /// The configuration with these lines in its backend.
+    pub fn text(&self, backend: &str) -> String {
+        text(self.dir(), &self.ports, backend)
+    }
+
+    /// Writes a file for the test.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.dir().join(name);
+        fs::write(&path, text).expect("write a file");
+        path
+    }
+
+    /// Opens a stream through HAProxy, which holds a session until it is dropped.
+    pub async fn open_stream(&self) -> Connection {
+        let mut connection = Connection::open(self.frontend()).await.expect("connect to HAProxy");
+        connection.begin("/stream").await.expect("the stream begins");
+        connection
+    }
+
+    /// The program on this site.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .env("DRAINSWAP_HAPROXY_CONFIG", &self.config)
+            .env("DRAINSWAP_HAPROXY", &self.binary)
+            .env("DRAINSWAP_STATE_DIR", self.dir().join("state"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Starts the program and leaves it running.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("start drainswap")
+    }
+
+    /// Runs the program to its end.
+    pub async fn drainswap(&self, arguments: &[&str]) -> Ended {
+        finish(self.spawn(arguments)).await
+    }
+
+    /// Begins to apply this text.
+    pub fn spawn_apply(&self, text: &str, flags: &[&str]) -> Child {
+        let file = self.write("wanted.txt", text);
+        let from = ["config", "apply", "--from", file.to_str().expect("a path in UTF-8")];
+        self.spawn(&[&from, flags].concat())
+    }
+
+    /// Applies this text.
+    pub async fn apply(&self, text: &str, flags: &[&str]) -> Ended {
+        finish(self.spawn_apply(text, flags)).await
+    }
+}
+
+fn local(ports: &Ports, index: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(index))
+}
+
+fn server(ports: &Ports, name: &str) -> String {
+    let index = APPLICATIONS.iter().position(|known| *known == name).expect("an application's name");
+    let backup = if name.ends_with('b') { " backup" } else { "" };
+    let address = local(ports, u16::try_from(index).expect("a small number"));
+    format!("    server {name} {address} check{backup}\n")
+}
+
+/// The servers that the site starts with: the second host comes later.
+fn servers(ports: &Ports) -> String {
+    server(ports, "app1") + &server(ports, "app1b")
+}
+
+fn text(dir: &Path, ports: &Ports, backend: &str) -> String {
+    format!(
+        "global\n    stats socket {}/admin.sock mode 600 level admin\n    log stdout format raw daemon\n\n\
+         defaults\n    mode http\n    timeout connect 5s\n    timeout client 30s\n    timeout server 30s\n\n\
+         frontend www\n    bind {}\n    default_backend mobile\n\n\
+         backend mobile\n    balance roundrobin\n{backend}",
+        dir.display(),
+        local(ports, 4),
+    )
+}
