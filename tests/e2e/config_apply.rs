@@ -5,7 +5,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout};
+
 use crate::support::{Load, Mix, Site, finish, get, on_every_haproxy, wait_until};
+
+/// So many moments, spread over the time that a whole apply takes.
+const KILLS: u32 = 16;
 
 /// Quick requests only.
 fn pages() -> Mix {
@@ -194,6 +199,34 @@ async fn what_needs_a_reload_is_refused_where_none_is_allowed() {
         let worker = site.haproxy.worker().await;
         site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["HAProxy need not know"]);
         assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
+    })
+    .await;
+}
+
+/// Killed at many moments of its way, with a change that needs a reload, apply leaves a whole file and a HAProxy that
+/// serves; and the next apply finishes what was begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
+    on_every_haproxy(async |site| {
+        let load = Load::start(site.frontend(), pages());
+        load.answered(50).await;
+        let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
+        let started = Instant::now();
+        site.apply(&texts[1], &[]).await.expect(0);
+        let whole = started.elapsed();
+        for kill in 0..KILLS {
+            let mut apply = site.spawn_apply(&texts[kill as usize % 2], &[]);
+            // Whether it has ended by then is its own affair.
+            let _ended = timeout(whole * kill / KILLS, apply.wait()).await;
+            let _gone = apply.kill().await;
+            assert!(texts.contains(&installed(&site)), "kill {kill} left half a file:\n{}", installed(&site));
+            assert!(site.haproxy.takes_its_config(), "kill {kill} left a file that HAProxy does not take");
+        }
+        site.apply(&texts[0], &[]).await.expect(0);
+        assert_eq!((installed(&site), left_over(&site)), (texts[0].clone(), Vec::<String>::new()));
+        load.answered(50).await;
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}");
     })
     .await;
 }

@@ -23,6 +23,7 @@ pub fn binaries() -> Vec<PathBuf> {
 
 /// A running HAProxy.
 pub struct Haproxy {
+    binary: PathBuf,
     process: Process,
     config: PathBuf,
     socket: PathBuf,
@@ -48,7 +49,7 @@ impl Haproxy {
             command.arg("-W").arg("-S").arg(master_socket);
         }
         let process = Process::start(&mut command, &dir.join("haproxy.log"));
-        let mut haproxy = Self { process, config, socket, master_socket };
+        let mut haproxy = Self { binary: binary.to_owned(), process, config, socket, master_socket };
         haproxy.until_it_answers().await;
         haproxy
     }
@@ -65,6 +66,12 @@ impl Haproxy {
     /// The file it runs on.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// Whether `haproxy -c` takes the configuration as it is now.
+    pub fn takes_its_config(&self) -> bool {
+        let output = Command::new(&self.binary).arg("-c").arg("-f").arg(&self.config).output();
+        output.is_ok_and(|output| output.status.success())
     }
 
     /// Its stats socket.
