@@ -9,6 +9,7 @@ use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
 use serde::Serialize;
 
 use super::document::Document;
+use super::mask;
 
 /// How bad a problem is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -140,7 +141,9 @@ impl Problem {
         if let Some(help) = &self.help {
             shown = shown.with_help(help.clone());
         }
-        let text = document.files.get(self.file).map(|file| printable(&file.bytes)).unwrap_or_default();
+        // The lines around a problem are shown with it, and may hold what is no one else's business.
+        let shown_bytes = document.files.get(self.file).map(mask::same_length).unwrap_or_default();
+        let text = printable(&shown_bytes);
         Report::new(shown).with_source_code(NamedSource::new(self.path.display().to_string(), text))
     }
 }

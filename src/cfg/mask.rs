@@ -15,6 +15,15 @@ const BEFORE_A_SECRET: &[&str] = &["password", "insecure-password", "auth", "key
 const SECRET_HEADERS: &[&str] =
     &["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
 
+/// The file's bytes with a `*` for every byte of a secret, so that spans still fit.
+pub(super) fn same_length(file: &File) -> Vec<u8> {
+    let mut bytes = file.bytes.clone();
+    for secret in file.lines().flat_map(secrets) {
+        bytes[secret].fill(b'*');
+    }
+    bytes
+}
+
 /// The file's text with its secrets hidden: passwords of `userlist`, `stats auth` and mailers, the values of
 /// environment variables, and those of headers that authorise.
 #[must_use]
@@ -59,6 +68,9 @@ mod tests {
         let shown = shown(&document.files[0]);
         assert!(!shown.contains("s3cret"), "{shown}");
         assert_eq!(shown.matches("***").count(), 5);
+        let same = same_length(&document.files[0]);
+        assert_eq!(same.len(), text.len());
+        assert!(!String::from_utf8(same).unwrap().contains("s3cret"));
         for kept in ["setenv TOKEN *** # c", "groups g", "stats auth ***", "*** if x", "server a 10.0.0.1:80"]
         {
             assert!(shown.contains(kept), "{shown}");
