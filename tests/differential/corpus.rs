@@ -59,6 +59,25 @@ pub fn all() -> Vec<Sample> {
     samples
 }
 
+/// What is larger than anybody writes, and what ends in an odd way.
+pub fn extremes() -> Vec<Sample> {
+    let words = |count: usize| format!("global\n    description{}\n", " x".repeat(count - 1));
+    [
+        ("a word of 1 MB", format!("global\n    description {}\n", "x".repeat(1 << 20))),
+        ("a comment of 1 MB", format!("global\n    maxconn 9 # {}\n", "x".repeat(1 << 20))),
+        ("100 000 sections", "global\n    maxconn 9\n".repeat(100_000)),
+        ("64 words", words(64)),
+        ("65 words", words(65)),
+        ("a carriage return in a word", "global\n    maxconn 9\rx\n".to_owned()),
+        ("only carriage returns", "global\r    maxconn 9\r".to_owned()),
+        ("a NUL byte", "global\n    maxconn \09\n".to_owned()),
+        ("a byte order mark", "\u{feff}global\n    maxconn 9\n".to_owned()),
+        ("no line feed at the end", "global\n    maxconn 9".to_owned()),
+    ]
+    .map(|(name, text)| Sample::new(name.to_owned(), text.into_bytes()))
+    .into()
+}
+
 fn walk(directory: &Path, samples: &mut Vec<Sample>) {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();

@@ -100,7 +100,8 @@ fn required() -> bool {
 /// What HAProxy accepts has no error here, and what it refuses for a reason that this reader knows has one.
 #[test]
 fn the_verdicts_agree() {
-    let samples = corpus::all();
+    let mut samples = corpus::all();
+    samples.extend(corpus::extremes());
     try_all("verdicts", &binary::all(), &samples, |binary, sample| {
         let (_, configuration) = read(sample, binary);
         let verdict = binary.check(sample);
