@@ -121,7 +121,15 @@ impl Service {
         Some(Self { binary, arguments, environment, directory: "/".into(), source: Source::Unit(path) })
     }
 
-    fn of_files(binary: &Path, files: &[PathBuf]) -> Self {
+    /// Whether the service reads all of these files.
+    #[must_use]
+    pub fn reads(&self, files: &[PathBuf]) -> bool {
+        files.iter().all(|file| self.with(file, file).is_some())
+    }
+
+    /// HAProxy with these files and nothing else.
+    #[must_use]
+    pub fn of_files(binary: &Path, files: &[PathBuf]) -> Self {
         let arguments = files.iter().flat_map(|file| ["-f".to_owned(), file.display().to_string()]).collect();
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -300,5 +308,7 @@ mod tests {
         let both = service.with(&path("h.cfg"), Path::new("/new"));
         assert_eq!(both, Some(words("-W -f /new -f conf.d -- /new")));
         assert_eq!(service.with(Path::new("/other.cfg"), Path::new("/new")), None);
+        assert!(service.reads(&[path("h.cfg"), path("conf.d/1.cfg")]));
+        assert!(!service.reads(&[path("h.cfg"), "/other.cfg".into()]));
     }
 }

@@ -15,6 +15,10 @@ impl App {
         let (document, configuration) = self.document()?;
         let asked = if with_haproxy {
             let service = self.service(&configuration).await;
+            let files = document.files.iter().map(|file| file.path.to_path_buf()).collect::<Vec<_>>();
+            // What another service says of other files is no answer.
+            let service =
+                if service.reads(&files) { service } else { Service::of_files(&self.haproxy(), &files) };
             service.check(None)?.map(|verdict| (service, verdict))
         } else {
             None
