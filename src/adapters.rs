@@ -2,6 +2,7 @@
 
 pub mod config_files;
 pub mod docker;
+pub mod environment;
 pub mod haproxy;
 pub mod haproxy_binary;
 pub mod haproxy_service;

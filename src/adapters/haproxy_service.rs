@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::config_files;
+use super::{config_files, environment};
 pub use message::Message;
 
 /// Debian's unit, and where an administrator's own one would be.
@@ -131,9 +131,7 @@ impl Service {
     #[must_use]
     pub fn of_files(binary: &Path, files: &[PathBuf]) -> Self {
         let arguments = files.iter().flat_map(|file| ["-f".to_owned(), file.display().to_string()]).collect();
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let environment = environment::variables();
         let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
         Self { binary: binary.to_owned(), arguments, environment, directory, source: Source::Settings }
     }

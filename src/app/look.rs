@@ -1,6 +1,5 @@
 //! From the settings to the world, and one look at it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
@@ -11,7 +10,7 @@ use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::socket::SocketAddress;
 use crate::adapters::http_probe::HttpProber;
-use crate::adapters::{config_files, haproxy_binary};
+use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
 use crate::deploy::World;
 use crate::error::Error;
@@ -65,7 +64,7 @@ impl App {
         let version = self.settings.read_as.or(installed).unwrap_or(haproxy_binary::NEWEST);
         // Another version's binary was built in a way that nobody knows.
         let build = build.filter(|_| installed == Some(version));
-        Environment { build, ..Environment::new(variables(), version) }
+        Environment { build, ..Environment::new(environment::variables(), version) }
     }
 
     /// `HAProxy`'s binary.
@@ -76,20 +75,26 @@ impl App {
     /// haproxy.cfg as `HAProxy` would read it, or everything that keeps it from doing so.
     fn configuration(&self) -> Result<Configuration, Error> {
         let (document, configuration) = self.document()?;
-        if configuration.has_errors() {
-            let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
-            let problems = errors.map(|problem| format!("{:?}", problem.report(&document))).collect();
-            return Err(Error::Configuration { problems });
-        }
+        refuse_errors(&document, &configuration)?;
         Ok(configuration)
     }
 
     /// The world behind the ports: everything answers, or the error says what does not.
     pub(super) async fn world(&self, load_balancer: HaproxySocket) -> Result<RealWorld, Error> {
-        let endpoint = Endpoint::read(self.settings.docker.as_deref(), &variables())?;
+        let endpoint = Endpoint::read(self.settings.docker.as_deref(), &environment::variables())?;
         let engine = DockerEngine::connect(endpoint).await?;
         Ok(World { load_balancer, engine, prober: HttpProber::new()?, clock: SystemClock })
     }
+}
+
+/// Everything that keeps `HAProxy` from reading it, each problem with its line and a caret.
+pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) -> Result<(), Error> {
+    if !configuration.has_errors() {
+        return Ok(());
+    }
+    let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let problems = errors.map(|problem| format!("{:?}", problem.report(document))).collect();
+    Err(Error::Configuration { problems })
 }
 
 /// One stamped look at the world.
@@ -103,13 +108,6 @@ pub(super) async fn observe(configuration: &Configuration, world: &RealWorld) ->
     let answers = probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
     let answers = join_all(answers).await;
     Ok(Observation { at, load_balancer, containers, host_addresses, answers })
-}
-
-fn variables() -> BTreeMap<String, String> {
-    // A variable that is not UTF-8 cannot be meant by a text that is.
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
 }
 
 /// The first socket of the configuration that has level admin and that we know how to open.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::document::{Document, File, Line};
+use super::document::{Document, File};
 use super::model::{Configuration, Proxy, Server};
 use crate::ids::ServerId;
 
@@ -56,44 +56,34 @@ impl fmt::Display for Change {
     }
 }
 
-/// The words of a line that counts, and where it stands.
-type Statement<'d> = (Line<'d>, Vec<&'d [u8]>);
+/// The words of a line that counts.
+type Statement<'d> = Vec<&'d [u8]>;
 
 impl Change {
     /// What a running HAProxy would have to do to get from the one to the other.
     #[must_use]
     pub fn between(old: &(Document, Configuration), new: &(Document, Configuration)) -> Self {
         let (old_lines, new_lines) = (statements(&old.0), statements(&new.0));
-        if old_lines.iter().map(|it| &it.1).eq(new_lines.iter().map(|it| &it.1)) {
+        if old_lines == new_lines {
             return Self::Cosmetic;
         }
         let reload = |because: String| Self::Reload { because };
-        let others = |lines: &[Statement<'_>]| -> Vec<Vec<Vec<u8>>> {
-            let others = lines.iter().filter(|it| !is_server(it));
-            others.map(|it| it.1.iter().map(|word| word.to_vec()).collect()).collect()
-        };
-        if others(&old_lines) != others(&new_lines) {
+        let is_other = |words: &&Statement<'_>| words[0] != b"server";
+        if !old_lines.iter().filter(is_other).eq(new_lines.iter().filter(is_other)) {
             return reload("more than servers differs".to_owned());
         }
-        if new_lines.iter().any(|it| it.1[0] == b"default-server") {
+        if new_lines.iter().any(|words| words[0] == b"default-server") {
             return reload("servers that are added at runtime get nothing of `default-server`".to_owned());
         }
-        let words: BTreeMap<(String, u32), &Statement<'_>> =
-            new_lines.iter().zip(paths(&new.0)).map(|(it, path)| ((path, it.0.number()), it)).collect();
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for (before, after) in old.1.proxies.iter().zip(&new.1.proxies) {
             match servers(before, after) {
                 Ok((comes, goes)) => {
                     let id = |server: &Server| ServerId::new(&after.name, &server.name);
                     removed.extend(goes.into_iter().map(id));
-                    added.extend(comes.into_iter().filter_map(|server| {
-                        let place = (server.place.path.display().to_string(), server.place.line);
-                        let text = |word: &&[u8]| String::from_utf8_lossy(word).into_owned();
-                        Some(Added {
-                            server: id(server),
-                            words: words.get(&place)?.1[2..].iter().map(text).collect(),
-                        })
-                    }));
+                    let added_server =
+                        |server: &Server| Added { server: id(server), words: setting_words(&new.0, server) };
+                    added.extend(comes.into_iter().map(added_server));
                 }
                 Err(because) => return reload(because),
             }
@@ -125,24 +115,17 @@ fn servers<'p>(old: &'p Proxy, new: &'p Proxy) -> Result<(Vec<&'p Server>, Vec<&
     Ok((new.servers[stays.len()..].iter().collect(), goes))
 }
 
-fn is_server(statement: &Statement<'_>) -> bool {
-    statement.1[0] == b"server"
+/// The address and the settings, as the server's own line has them.
+fn setting_words(document: &Document, server: &Server) -> Vec<String> {
+    let file = document.files.iter().find(|file| file.path == server.place.path);
+    let line = file.and_then(|file| file.line(server.place.line));
+    line.into_iter().flat_map(|line| line.read_words().skip(2)).map(|word| word.text().into_owned()).collect()
 }
 
 fn statements(document: &Document) -> Vec<Statement<'_>> {
     let lines = document.files.iter().flat_map(File::lines).filter(|line| line.is_active());
-    let words = lines.map(|line| (line, line.read_words().map(|word| word.bytes).collect::<Vec<_>>()));
-    words.filter(|(_, words)| !words.is_empty()).collect()
-}
-
-/// The file of every statement.
-fn paths(document: &Document) -> Vec<String> {
-    let of = |file: &File| {
-        let count =
-            file.lines().filter(|line| line.is_active() && line.read_words().next().is_some()).count();
-        std::iter::repeat_n(file.path.display().to_string(), count).collect::<Vec<_>>()
-    };
-    document.files.iter().flat_map(of).collect()
+    let words = lines.map(|line| line.read_words().map(|word| word.bytes).collect::<Vec<_>>());
+    words.filter(|words| !words.is_empty()).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,21 @@ pub enum Arity {
     InsideSource,
 }
 
+impl Arity {
+    /// How many of the words behind a setting are its values: fewer than it takes if the line ends before.
+    pub(super) fn values<W>(self, rest: &[W], is: impl Fn(&W, &str) -> bool) -> usize {
+        let count = match self {
+            None | InsideSource => 0,
+            One => 1,
+            Source => {
+                let pairs = rest.get(1..).unwrap_or_default().chunks(2);
+                1 + 2 * pairs.take_while(|pair| is(&pair[0], "usesrc") || is(&pair[0], "interface")).count()
+            }
+        };
+        count.min(rest.len())
+    }
+}
+
 /// A setting of a `server` line.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct ServerKeyword {

@@ -57,7 +57,8 @@ impl Settings {
                 // What follows may be its values: naming each of them would only hide the cause.
                 return findings;
             };
-            let values = values(words, at, keyword.arity);
+            let rest = &words[at + 1..];
+            let values = &rest[..keyword.arity.values(rest, |word, keyword| word == keyword)];
             let value = values.first().map(|value| &**value);
             let refused = refused(keyword, word, value, line, environment)
                 .or_else(|| self.set(word, value, environment).err());
@@ -172,20 +173,6 @@ fn unknown(word: &str) -> Finding {
     let nearest = keywords::nearest(word, SERVER.iter().map(|keyword| keyword.word));
     let finding = Finding::error(code::SERVER_KEYWORD, format!("`{word}` is no setting of a server"));
     finding.label("unknown").suggest(nearest)
-}
-
-/// The words that belong to the setting at `at`: fewer than it takes if the line ends before.
-fn values<'w, 'd>(words: &'w [Cow<'d, str>], at: usize, arity: Arity) -> &'w [Cow<'d, str>] {
-    let rest = &words[at + 1..];
-    let count = match arity {
-        Arity::None | Arity::InsideSource => 0,
-        Arity::One => 1,
-        Arity::Source => {
-            let pairs = rest.get(1..).unwrap_or_default().chunks(2);
-            1 + 2 * pairs.take_while(|pair| pair[0] == "usesrc" || pair[0] == "interface").count()
-        }
-    };
-    &rest[..count.min(rest.len())]
 }
 
 /// The settings that take a value and that `HAProxy` lets pass without one, at the end of a line.

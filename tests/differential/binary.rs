@@ -1,11 +1,12 @@
 //! The HAProxy binaries that are here, and what `haproxy -c` says of a file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use drainswap::cfg::{Build, Version};
 
 use crate::corpus::{self, Sample};
+use crate::fetched::fetched;
 
 /// A binary of HAProxy.
 pub struct Binary {
@@ -16,15 +17,9 @@ pub struct Binary {
 
 /// The installed one and the fetched ones, one of each branch.
 pub fn all() -> Vec<Binary> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from).join("haproxy");
-    let fetched = std::fs::read_dir(target).into_iter().flatten().filter_map(|entry| {
-        let path = entry.ok()?.path().join("haproxy");
-        path.is_file().then_some(path)
-    });
     let installed = drainswap::adapters::haproxy_binary::find();
     let mut binaries: Vec<Binary> =
-        std::iter::once(installed).chain(fetched).filter_map(Binary::ask).collect();
+        std::iter::once(installed).chain(fetched()).filter_map(Binary::ask).collect();
     binaries.sort_by_key(|binary| binary.version);
     binaries.dedup_by_key(|binary| binary.version);
     binaries

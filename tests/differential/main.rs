@@ -7,6 +7,8 @@
 
 mod binary;
 mod corpus;
+#[path = "../support/fetched.rs"]
+mod fetched;
 mod rendered;
 mod running;
 mod tokens;

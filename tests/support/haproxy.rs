@@ -1,5 +1,6 @@
 //! A real HAProxy in the foreground, and its runtime socket.
 
+use super::fetched::fetched;
 use super::layout::BACKEND;
 use super::process::{Process, find};
 use super::wait::wait_until;
@@ -12,13 +13,7 @@ use tokio::net::UnixStream;
 
 /// The installed binary, and those that `.ci/haproxy-versions` has fetched.
 pub fn binaries() -> Vec<PathBuf> {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let fetched = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from).join("haproxy");
-    let folders = std::fs::read_dir(fetched).into_iter().flatten().filter_map(Result::ok);
-    let mut fetched: Vec<_> =
-        folders.map(|folder| folder.path().join("haproxy")).filter(|file| file.is_file()).collect();
-    fetched.sort();
-    find("haproxy").into_iter().chain(fetched).collect()
+    find("haproxy").into_iter().chain(fetched()).collect()
 }
 
 /// A running HAProxy.

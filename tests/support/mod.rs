@@ -25,6 +25,7 @@ mod application;
 mod builder;
 mod client;
 mod engine;
+mod fetched;
 mod haproxy;
 mod http;
 mod image;

@@ -10,14 +10,14 @@ mod states;
 
 use jiff::Timestamp;
 
-use super::super::look::SystemClock;
+use super::super::look::{SystemClock, refuse_errors};
 use super::super::{App, print};
 use super::diff::diff;
 use super::wanted::Wanted;
 use crate::adapters::haproxy_service::Service;
 use crate::adapters::install::{Candidate, Installed, Place};
 use crate::adapters::journal_file::{BackendDir, Lock};
-use crate::cfg::{Change, Severity};
+use crate::cfg::Change;
 use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -48,7 +48,7 @@ impl App {
         if !wanted.is_changed() && !place.is_unfinished() {
             return self.applied(&wanted, "nothing to change");
         }
-        refuse_errors(&wanted)?;
+        refuse_errors(&wanted.new.0, &wanted.new.1)?;
         let socket = self.socket(&wanted.old.1)?;
         socket.require_admin().await?;
         let service = self.service(&wanted.old.1).await;
@@ -121,7 +121,7 @@ impl App {
                 let at: Timestamp = SystemClock.now();
                 let object = serde_json::json!({
                     "version": 1, "at": at, "file": wanted.target, "changed": wanted.is_changed(),
-                    "change": wanted.change().to_string(), "result": what,
+                    "change": wanted.change.to_string(), "result": what,
                 });
                 print(&format!("{object}\n"))?;
             }
@@ -132,13 +132,12 @@ impl App {
 
 /// How HAProxy is to follow, decided before anything is touched.
 fn way(wanted: &Wanted, place: &Place, service: &Service, flags: &ReloadFlags) -> Result<Way, Error> {
-    let change = wanted.change();
-    let is_cosmetic = change == Change::Cosmetic && !place.is_unfinished();
-    if is_cosmetic && flags.reload != ReloadWhen::Always {
+    let (change, is_whole) = (&wanted.change, !place.is_unfinished());
+    if *change == Change::Cosmetic && is_whole && flags.reload != ReloadWhen::Always {
         return Ok(Way::None);
     }
-    let runtime = matches!(&change, Change::Servers { .. })
-        && !place.is_unfinished()
+    let runtime = matches!(change, Change::Servers { .. })
+        && is_whole
         && flags.reload != ReloadWhen::Always
         && wanted.new.0.environment.version >= follow::SINCE;
     if runtime {
@@ -167,16 +166,6 @@ async fn take_back_at_runtime(
         Ok(()) => Err(Error::PutBack { file: wanted.target.display().to_string(), reason }),
         Err(undo) => Err(Error::NotPutBack { file: kept, reason: format!("{reason}; and then: {undo}") }),
     }
-}
-
-fn refuse_errors(wanted: &Wanted) -> Result<(), Error> {
-    let (document, configuration) = &wanted.new;
-    if !configuration.has_errors() {
-        return Ok(());
-    }
-    let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let problems = errors.map(|problem| format!("{:?}", problem.report(document))).collect();
-    Err(Error::Configuration { problems })
 }
 
 /// Asks HAProxy itself; returns what it only warns of.
@@ -222,12 +211,6 @@ async fn take_back(
     }
     before.set_again(follower.socket, &wanted.old.1).await?;
     Err(Error::PutBack { file, reason })
-}
-
-impl Wanted {
-    fn change(&self) -> Change {
-        Change::between(&self.old, &self.new)
-    }
 }
 
 impl Follower<'_> {

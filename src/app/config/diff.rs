@@ -5,7 +5,7 @@ use similar::TextDiff;
 
 use super::super::{App, print};
 use super::wanted::Wanted;
-use crate::cfg::{Change, mask};
+use crate::cfg::mask;
 use crate::cli::{Output, WantedConfig};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -17,10 +17,9 @@ impl App {
         match self.output {
             Output::Text => print(&text)?,
             Output::Json => {
-                let change = Change::between(&wanted.old, &wanted.new);
                 let object = json!({
                     "version": 1, "file": wanted.target, "changed": wanted.is_changed(),
-                    "change": change.to_string(), "diff": text,
+                    "change": wanted.change.to_string(), "diff": text,
                 });
                 print(&format!("{object}\n"))?;
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::App;
-use crate::cfg::{self, Configuration, Document, Environment, SourceFile, edit};
+use crate::cfg::{self, Change, Configuration, Document, Environment, SourceFile, edit};
 use crate::cli::WantedConfig;
 use crate::error::Error;
 
@@ -14,6 +14,8 @@ pub(super) struct Wanted {
     pub new_bytes: Vec<u8>,
     pub old: (Document, Configuration),
     pub new: (Document, Configuration),
+    /// What HAProxy would have to do about it.
+    pub change: Change,
 }
 
 impl Wanted {
@@ -49,7 +51,9 @@ impl App {
         let environment: &Environment = &old.0.environment;
         let document = cfg::read(files, environment);
         let configuration = cfg::interpret(&document);
-        Ok(Wanted { target: path, new_bytes, old, new: (document, configuration) })
+        let new = (document, configuration);
+        let change = Change::between(&old, &new);
+        Ok(Wanted { target: path, new_bytes, old, new, change })
     }
 
     /// The file with the services' backends in it. A backend that is there is changed where it is.

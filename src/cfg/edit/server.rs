@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::document::{Document, Ending, Line};
-use super::super::keywords::{self, Arity};
+use super::super::keywords;
 use super::super::syntax::Word;
 use super::section::{Found, find};
 use super::{Edit, EditError, line_end, whole, written};
@@ -123,15 +123,7 @@ fn settings(words: &[Word<'_>]) -> Result<Vec<Setting>, EditError> {
     while let Some(word) = words.get(at) {
         let keyword =
             keywords::server(&word.text()).ok_or_else(|| EditError::NoSetting(word.text().into_owned()))?;
-        let values = match keyword.arity {
-            Arity::None | Arity::InsideSource => 0,
-            Arity::One => 1,
-            Arity::Source => {
-                let pairs = words[at + 1..].get(1..).unwrap_or_default().chunks(2);
-                1 + 2 * pairs.take_while(|pair| pair[0].is("usesrc") || pair[0].is("interface")).count()
-            }
-        };
-        let end = (at + 1 + values).min(words.len());
+        let end = at + 1 + keyword.arity.values(&words[at + 1..], Word::is);
         all.push(Setting { words: at..end });
         at = end;
     }

@@ -53,8 +53,8 @@ impl Follower<'_> {
 
     /// What the change says happens: servers are added, and when they serve, those that go are emptied and removed.
     pub async fn follow(&self, wanted: &Wanted) -> Result<(), Error> {
-        let Change::Servers { added, removed } = wanted.change() else { return Ok(()) };
-        for server in &added {
+        let Change::Servers { added, removed } = &wanted.change else { return Ok(()) };
+        for server in added {
             self.socket.add_server(&server.server, &server.words).await?;
         }
         if !removed.is_empty() {
@@ -62,7 +62,7 @@ impl Follower<'_> {
                 self.until_checked(&server.server).await?;
             }
         }
-        for server in &removed {
+        for server in removed {
             self.empty(server).await?;
             self.remove(server).await?;
         }
@@ -103,12 +103,12 @@ impl Follower<'_> {
 
     /// The servers are again what they were: those that came go, those that were emptied are ready.
     pub async fn undo(&self, wanted: &Wanted) -> Result<(), Error> {
-        let Change::Servers { added, removed } = wanted.change() else { return Ok(()) };
+        let Change::Servers { added, removed } = &wanted.change else { return Ok(()) };
         let seen = self.socket.look(&[]).await?;
         for server in added.iter().map(|added| &added.server).filter(|id| seen.server(id).is_some()) {
             self.remove(server).await?;
         }
-        for server in &removed {
+        for server in removed {
             self.socket.set_admin_state(server, AdminState::Ready).await?;
         }
         Ok(())
