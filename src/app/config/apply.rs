@@ -158,13 +158,13 @@ async fn take_back_at_runtime(
     follower: &Follower<'_>,
     error: Error,
 ) -> Result<Exit, Error> {
-    let kept = installed.kept().display().to_string();
+    let file = wanted.target.display().to_string();
     let reason = error.to_string();
     let undone = follower.undo(wanted).await;
     installed.put_back()?;
     match undone {
-        Ok(()) => Err(Error::PutBack { file: wanted.target.display().to_string(), reason }),
-        Err(undo) => Err(Error::NotPutBack { file: kept, reason: format!("{reason}; and then: {undo}") }),
+        Ok(()) => Err(Error::PutBack { file, reason }),
+        Err(undo) => Err(Error::NotPutBack { file, reason: format!("{reason}; and then: {undo}") }),
     }
 }
 
