@@ -33,7 +33,7 @@ pub mod version;
 pub use address::{Address, Host, Port, SocketAddress};
 pub use branch::{Branch, Conditional};
 pub use build::Build;
-pub use change::Change;
+pub use change::{Added, Change};
 pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
 pub use diagnostic::{Problem, Severity};
 pub use document::{Document, Ending, File, Line, SourceFile, read};

@@ -48,6 +48,9 @@ pub struct Globals {
     /// HAProxy's runtime socket: a path or host:port [default: the `stats socket … level admin` of haproxy.cfg]
     #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_SOCKET")]
     pub socket: Option<String>,
+    /// The socket of HAProxy's master process [default: the -S of the running HAProxy]
+    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_MASTER_SOCKET")]
+    pub master_socket: Option<String>,
     /// The container engine [default: `$DOCKER_HOST`, then `/var/run/docker.sock`]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER")]
     pub docker: Option<String>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::cfg::Version;
-use crate::cli::{Globals, PolicyFlags};
+use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::plan::{OnDrainTimeout, OnFailure, Policy};
 use crate::service::Service;
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub haproxy_config: Vec<PathBuf>,
     /// The runtime socket; `None` means the one that the configuration names.
     pub socket: Option<String>,
+    /// The socket of HAProxy's master process; `None` means the one that the running service has.
+    pub master_socket: Option<String>,
     /// The engine's endpoint; `None` means `DOCKER_HOST` or the local socket.
     pub docker: Option<String>,
     /// Where locks and journals are.
@@ -38,6 +40,20 @@ pub struct Settings {
     /// The services that are described, by name.
     pub services: BTreeMap<String, Service>,
     policy: PolicyFile,
+    reloading: ReloadFile,
+}
+
+/// How HAProxy comes to a new file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloading {
+    /// When it is reloaded.
+    pub when: ReloadWhen,
+    /// Who reloads it: `master`, `systemd` or a command; `None` means whoever is there.
+    pub by: Option<String>,
+    /// How long it may take to run the new file.
+    pub timeout: Duration,
+    /// How long the sessions of a server that goes may take to end.
+    pub drain_timeout: Duration,
 }
 
 /// `drainswap.toml`.
@@ -48,6 +64,7 @@ struct File {
     version: Option<u32>,
     haproxy_config: Option<OneOrMany>,
     socket: Option<String>,
+    master_socket: Option<String>,
     docker: Option<String>,
     state_dir: Option<PathBuf>,
     #[serde(rename = "as")]
@@ -57,6 +74,8 @@ struct File {
     services: BTreeMap<String, Service>,
     #[serde(flatten)]
     policy: PolicyFile,
+    #[serde(flatten)]
+    reloading: ReloadFile,
 }
 
 /// The policy's part of `drainswap.toml`, under the flags' names.
@@ -68,6 +87,15 @@ struct PolicyFile {
     on_drain_timeout: Option<OnDrainTimeout>,
     ready_timeout: Option<Span>,
     on_failure: Option<OnFailure>,
+}
+
+/// The part of `drainswap.toml` about reloads, under the flags' names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct ReloadFile {
+    reload: Option<ReloadWhen>,
+    reload_by: Option<String>,
+    reload_timeout: Option<Span>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -150,6 +178,7 @@ impl Settings {
         Ok(Self {
             haproxy_config: typed.or(written).unwrap_or_else(|| vec![PathBuf::from(DEFAULT_CONFIG)]),
             socket: globals.socket.clone().or(file.socket),
+            master_socket: globals.master_socket.clone().or(file.master_socket),
             docker: globals.docker.clone().or(file.docker),
             state_dir: globals
                 .state_dir
@@ -161,6 +190,7 @@ impl Settings {
             templates: file.templates,
             services: file.services,
             policy: file.policy,
+            reloading: file.reloading,
         })
     }
 
@@ -180,6 +210,19 @@ impl Settings {
                 .or(file.ready_timeout)
                 .map_or(Duration::from_secs(60), |span| span.0),
             on_failure: flags.on_failure.or(file.on_failure).unwrap_or(OnFailure::Rollback),
+        }
+    }
+
+    /// How HAProxy comes to a new file.
+    #[must_use]
+    pub fn reloading(&self, flags: &ReloadFlags) -> Reloading {
+        let file = &self.reloading;
+        let timeout = flags.reload_timeout.or(file.reload_timeout);
+        Reloading {
+            when: flags.reload.or(file.reload).unwrap_or_default(),
+            by: flags.reload_by.clone().or_else(|| file.reload_by.clone()),
+            timeout: timeout.map_or(Duration::from_secs(30), |span| span.0),
+            drain_timeout: self.drain_timeout(flags.drain_timeout),
         }
     }
 
@@ -235,6 +278,18 @@ mod tests {
         let policy = settings.policy(&PolicyFlags { floor: Some(3), ..PolicyFlags::default() });
         assert_eq!((policy.floor, policy.drain_timeout), (3, Duration::from_secs(120)));
         assert_eq!(policy.ready_timeout, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_reload_is_set_by_flags_or_the_file() {
+        let file = File::parse("reload = \"never\"\nreload_by = \"systemd\"\nreload_timeout = \"9s\"\n");
+        let settings =
+            Settings { reloading: file.unwrap().reloading, ..Settings::read(&Globals::default()).unwrap() };
+        let flags = ReloadFlags { reload: Some(ReloadWhen::Always), ..ReloadFlags::default() };
+        let reloading = settings.reloading(&flags);
+        assert_eq!((reloading.when, reloading.by.as_deref()), (ReloadWhen::Always, Some("systemd")));
+        assert_eq!(reloading.timeout, Duration::from_secs(9));
+        assert_eq!(settings.reloading(&ReloadFlags::default()).when, ReloadWhen::Never);
     }
 
     #[test]

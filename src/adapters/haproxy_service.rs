@@ -81,14 +81,21 @@ pub struct NotRun {
 }
 
 impl Service {
-    /// The service whose worker has this process id, the one that systemd would start, or the files alone.
+    /// The service that reads these files and directories: the one that runs, the one that systemd would start, or,
+    /// where neither reads them all, HAProxy with them and nothing else.
     #[must_use]
-    pub fn find(worker: Option<u32>, binary: &Path, files: &[PathBuf]) -> Self {
-        let running = worker.and_then(|pid| {
-            let parent = parent(pid).filter(|parent| is_haproxy(*parent));
-            parent.or(Some(pid).filter(|pid| is_haproxy(*pid))).and_then(Self::of_process)
-        });
-        running.or_else(Self::of_unit).unwrap_or_else(|| Self::of_files(binary, files))
+    pub fn reading(paths: &[PathBuf], binary: &Path) -> Self {
+        let files = config_files::list(paths).unwrap_or_default();
+        let reads = |service: &Self| service.reads(&files);
+        let running = || processes().into_iter().filter_map(Self::of_worker).find(reads);
+        running().or_else(|| Self::of_unit().filter(reads)).unwrap_or_else(|| Self::of_files(binary, paths))
+    }
+
+    /// The service that this process belongs to, as its master or as a worker.
+    #[must_use]
+    pub fn of_worker(pid: u32) -> Option<Self> {
+        let parent = parent(pid).filter(|parent| is_haproxy(*parent));
+        parent.or(Some(pid).filter(|pid| is_haproxy(*pid))).and_then(Self::of_process)
     }
 
     fn of_process(pid: u32) -> Option<Self> {
@@ -121,15 +128,11 @@ impl Service {
         Some(Self { binary, arguments, environment, directory: "/".into(), source: Source::Unit(path) })
     }
 
-    /// Whether the service reads all of these files.
-    #[must_use]
-    pub fn reads(&self, files: &[PathBuf]) -> bool {
-        files.iter().all(|file| self.with(file, file).is_some())
+    fn reads(&self, files: &[PathBuf]) -> bool {
+        !files.is_empty() && files.iter().all(|file| self.with(file, file).is_some())
     }
 
-    /// HAProxy with these files and nothing else.
-    #[must_use]
-    pub fn of_files(binary: &Path, files: &[PathBuf]) -> Self {
+    fn of_files(binary: &Path, files: &[PathBuf]) -> Self {
         let arguments = files.iter().flat_map(|file| ["-f".to_owned(), file.display().to_string()]).collect();
         let environment = environment::variables();
         let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
@@ -142,12 +145,6 @@ impl Service {
         let at = self.arguments.iter().position(|argument| argument == "-S")?;
         // Settings of the socket may follow behind commas.
         self.arguments.get(at + 1)?.split(',').next()
-    }
-
-    /// Whether it runs as a master with workers, which a reload needs.
-    #[must_use]
-    pub fn has_master(&self) -> bool {
-        self.arguments.iter().any(|argument| ["-W", "-Ws"].contains(&argument.as_str()))
     }
 
     /// Asks `haproxy -c`, with one file in the place of another. `None` if the service does not read that file.
@@ -252,9 +249,21 @@ fn nul_separated(bytes: &[u8]) -> Vec<String> {
     words.filter(|word| !word.is_empty()).collect()
 }
 
+/// The HAProxy processes that see the same files as this one: those in containers see others.
+fn processes() -> Vec<u32> {
+    let files_of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let here = files_of("self");
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut pids: Vec<u32> =
+        pids.filter(|pid| is_haproxy(*pid) && files_of(&pid.to_string()) == here).collect();
+    pids.sort_unstable();
+    pids
+}
+
 fn is_haproxy(pid: u32) -> bool {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim() == "haproxy"
+    name.starts_with("haproxy")
 }
 
 /// The fourth field of `stat`; the second one, the name, may hold anything.
@@ -283,7 +292,7 @@ mod tests {
             directory: "/".into(),
             source: Source::Settings,
         };
-        assert_eq!((service.master_socket(), service.has_master()), (Some("/run/m.sock"), true));
+        assert_eq!(service.master_socket(), Some("/run/m.sock"));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 impl App {
     pub(super) async fn config(&self, command: ConfigCommand) -> Result<Exit, Error> {
         match command {
-            ConfigCommand::Check { with_haproxy } => self.config_check(with_haproxy).await,
+            ConfigCommand::Check { with_haproxy } => self.config_check(with_haproxy),
             ConfigCommand::Show { names } => self.config_show(&names),
             ConfigCommand::Render { services, templates } => self.config_render(&services, &templates),
             ConfigCommand::Diff { wanted, exit_code } => self.config_diff(&wanted, exit_code),

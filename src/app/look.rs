@@ -9,6 +9,7 @@ use super::App;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::socket::SocketAddress;
+use crate::adapters::haproxy_service::Service;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
@@ -57,18 +58,29 @@ impl App {
         Ok((document, configuration))
     }
 
-    /// What haproxy.cfg is read with: the binary says it, unless a version was asked for.
+    /// What haproxy.cfg is read with, as the service has it: its variables and its binary, unless a version was asked
+    /// for.
     pub(super) fn environment(&self) -> Environment {
-        let build = haproxy_binary::build(&self.haproxy());
+        let service = self.service();
+        let build = haproxy_binary::build(&service.binary);
         let installed = build.as_ref().and_then(|build| build.version.parse().ok());
         let version = self.settings.read_as.or(installed).unwrap_or(haproxy_binary::NEWEST);
         // Another version's binary was built in a way that nobody knows.
         let build = build.filter(|_| installed == Some(version));
-        Environment { build, ..Environment::new(environment::variables(), version) }
+        Environment { build, ..Environment::new(service.environment, version) }
+    }
+
+    /// The service that reads haproxy.cfg, as far as it can be found.
+    pub(super) fn service(&self) -> Service {
+        let service = Service::reading(&self.settings.haproxy_config, &self.haproxy());
+        match &self.settings.haproxy {
+            Some(binary) => Service { binary: binary.clone(), ..service },
+            None => service,
+        }
     }
 
     /// `HAProxy`'s binary.
-    pub(super) fn haproxy(&self) -> PathBuf {
+    fn haproxy(&self) -> PathBuf {
         self.settings.haproxy.clone().unwrap_or_else(haproxy_binary::find)
     }
 

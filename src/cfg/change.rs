@@ -90,6 +90,24 @@ impl Change {
         }
         Self::Servers { added, removed }
     }
+
+    /// The servers of a configuration that another one lacks.
+    #[must_use]
+    pub fn missing(
+        from: &Configuration,
+        (document, configuration): &(Document, Configuration),
+    ) -> Vec<Added> {
+        let has = |id: &ServerId| {
+            from.backend(&id.backend).is_some_and(|proxy| proxy.servers.iter().any(|it| it.name == id.server))
+        };
+        let added = |(proxy, server): (&Proxy, &Server)| Added {
+            server: ServerId::new(&proxy.name, &server.name),
+            words: setting_words(document, server),
+        };
+        let pairs = configuration.proxies.iter();
+        let pairs = pairs.flat_map(|proxy| proxy.servers.iter().map(move |server| (proxy, server)));
+        pairs.map(added).filter(|added| !has(&added.server)).collect()
+    }
 }
 
 /// The servers that come and go between two states of a backend.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 use crate::settings::Span;
 
@@ -86,17 +87,14 @@ pub struct WantedConfig {
 }
 
 /// How HAProxy comes to a new file.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ReloadFlags {
-    /// When HAProxy is reloaded
-    #[arg(long, value_enum, default_value_t, env = "DRAINSWAP_RELOAD")]
-    pub reload: ReloadWhen,
+    /// When HAProxy is reloaded [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN", env = "DRAINSWAP_RELOAD")]
+    pub reload: Option<ReloadWhen>,
     /// Who reloads it: `master` (its master socket), `systemd`, or a command [default: what is there]
     #[arg(long, value_name = "WHO", env = "DRAINSWAP_RELOAD_BY")]
     pub reload_by: Option<String>,
-    /// The master socket [default: the -S of the running HAProxy]
-    #[arg(long, value_name = "ADDR", env = "DRAINSWAP_MASTER_SOCKET")]
-    pub master_socket: Option<String>,
     /// How long HAProxy may take to run the new file [default: 30s]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_RELOAD_TIMEOUT")]
     pub reload_timeout: Option<Span>,
@@ -106,7 +104,8 @@ pub struct ReloadFlags {
 }
 
 /// When HAProxy is reloaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ReloadWhen {
     /// Where servers only come or go, and HAProxy can do that while it runs, not at all.
     #[default]

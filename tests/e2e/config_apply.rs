@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Load, Mix, Site, finish, get, on_every_haproxy, wait_until};
+use crate::support::{Load, Mix, Site, finish, get, on_every_haproxy, on_every_haproxy_with, wait_until};
 
 /// So many moments, spread over the time that a whole apply takes.
 const KILLS: u32 = 16;
@@ -199,6 +199,93 @@ async fn what_needs_a_reload_is_refused_where_none_is_allowed() {
         let worker = site.haproxy.worker().await;
         site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["HAProxy need not know"]);
         assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
+    })
+    .await;
+}
+
+/// Debian's `conf.d`, and a reload that somebody else does: systemd, as far as drainswap can tell, or a command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
+    on_every_haproxy_with("conf.d/10-mobile.cfg", async |site| {
+        let file = site.haproxy.config().join("10-mobile.cfg");
+        let other = "backend other\n    server only 127.0.0.1:9\n";
+        fs::write(site.haproxy.config().join("20-other.cfg"), other).expect("write a file");
+        let reload = format!("kill -USR2 {}", site.haproxy.process());
+        let systemctl =
+            site.write("systemctl", &format!("#!/bin/sh\n[ \"$*\" = 'reload haproxy' ] && {reload}\n"));
+        fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("make it a program");
+        let path = format!("{}:{}", site.dir().display(), std::env::var("PATH").expect("a path"));
+        let apply = async |text: &str, by: &str| {
+            let wanted = site.write("wanted.txt", text);
+            let words = ["config", "apply", "--from", wanted.to_str().expect("UTF-8"), "--reload-by", by];
+            let target = ["--target", file.to_str().expect("UTF-8")];
+            let mut command = site.command(&[&words[..], &target[..]].concat());
+            finish(command.env("PATH", &path).spawn().expect("start drainswap")).await
+        };
+        let load = Load::start(site.frontend(), pages());
+        load.answered(50).await;
+        let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
+        for (text, by) in [(&texts[1], "systemd"), (&texts[0], &*reload)] {
+            let before = site.haproxy.worker().await;
+            apply(text, by).await.expect(0).says(&["installed, and HAProxy runs it"]);
+            assert_eq!(fs::read_to_string(&file).expect("the file"), *text);
+            assert_ne!(site.haproxy.worker().await, before);
+        }
+        // The other file's servers are there since the first reload.
+        assert!(site.haproxy.command("show servers state other").await.contains(" only "));
+        let refused = apply(&(site.original() + "    errorfile 503 /nowhere\n"), "systemd").await.expect(3);
+        refused.says(&["HAProxy would not start with it, nothing was touched", "10-mobile.cfg:"]);
+        let failed = apply(&texts[1], "echo no reload today >&2; false").await.expect(10);
+        failed.says(&["no reload today", "is the old one again"]);
+        assert_eq!(fs::read_to_string(&file).expect("the file"), texts[0]);
+        let names = fs::read_dir(site.haproxy.config()).expect("the folder").count();
+        assert_eq!(names, 2, "something was left in the folder");
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configuration_is_read_with_the_environment_of_the_service() {
+    on_every_haproxy(async |site| {
+        let weighted = site.original().replace("check\n", "check weight \"$ONLY_HAPROXY_KNOWS\"\n");
+        assert_ne!(weighted, site.original());
+        site.apply(&weighted, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+        assert_eq!(site.haproxy.stat("app1").await["weight"], "42");
+        site.drainswap(&["config", "show", "mobile", "-o", "json"])
+            .await
+            .expect(0)
+            .prints(&["\"weight\":42"]);
+        site.drainswap(&["config", "check", "--with-haproxy"])
+            .await
+            .expect(0)
+            .prints(&["the running process"]);
+    })
+    .await;
+}
+
+/// What was removed while HAProxy runs comes back when something after it fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_server_comes_again_when_a_later_one_cannot_go() {
+    on_every_haproxy(async |site| {
+        if !site.has_dynamic_servers() {
+            return;
+        }
+        let all = site.text(&site.servers(&["app1", "app1b", "app2"]));
+        site.apply(&all, &["--reload", "always"]).await.expect(0);
+        site.haproxy.set_state("app1", "maint").await;
+        let _stream = site.open_stream().await;
+        site.haproxy.set_state("app1", "ready").await;
+        // The stream is on app2, which is the last one to go.
+        let fewer = site.text(&site.servers(&["app1b"]));
+        let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "500ms"]).await.expect(10);
+        refused.says(&["the sessions of mobile/app2 had not ended within", "is the old one again"]);
+        assert_eq!(installed(&site), all);
+        assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
+        for server in ["app1", "app2"] {
+            assert!(site.haproxy.status(server).await.starts_with("UP"), "{server}");
+        }
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! An application in the test's own process, for tests of HAProxy that need no container.
 
 use std::net::SocketAddrV4;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -32,14 +33,27 @@ async fn serve(name: &'static str, stream: TcpStream) {
         if path.starts_with("/stream") {
             let begun = stream.write_all(format!("{who}Connection: close\r\n\r\nbegun\n").as_bytes()).await;
             if begun.is_ok() {
-                // The client says nothing more: this returns when it has left.
-                let _left = stream.read(&mut [0]).await;
+                let _left = go_on(&mut stream).await;
             }
             return;
         }
         if stream.write_all(format!("{who}Content-Length: 2\r\n\r\nok").as_bytes()).await.is_err() {
             return;
         }
+    }
+}
+
+/// Sends a byte now and then until the client has left: HAProxy notices that by what it cannot pass on.
+async fn go_on(stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+    let mut every = tokio::time::interval(Duration::from_millis(20));
+    let mut nothing = [0];
+    loop {
+        tokio::select! {
+            // The client says nothing more, so this is its end.
+            left = stream.read(&mut nothing) => return left.map(drop),
+            _ = every.tick() => {}
+        }
+        stream.write_all(b".").await?;
     }
 }
 

@@ -16,6 +16,10 @@ pub fn binaries() -> Vec<PathBuf> {
     find("haproxy").into_iter().chain(fetched()).collect()
 }
 
+/// A variable that only HAProxy has in its environment, and its value.
+pub const VARIABLE: &str = "ONLY_HAPROXY_KNOWS";
+pub const VALUE: &str = "42";
+
 /// A running HAProxy.
 pub struct Haproxy {
     binary: PathBuf,
@@ -39,7 +43,7 @@ impl Haproxy {
         let socket = dir.join("admin.sock");
         let master_socket = master_worker.then(|| dir.join("master.sock"));
         let mut command = Command::new(binary);
-        command.arg("-db").arg("-f").arg(&config);
+        command.arg("-db").arg("-f").arg(&config).env(VARIABLE, VALUE);
         if let Some(master_socket) = &master_socket {
             command.arg("-W").arg("-S").arg(master_socket);
         }
@@ -56,6 +60,11 @@ impl Haproxy {
             UnixStream::connect(&*socket).await.is_ok()
         })
         .await;
+    }
+
+    /// The process that was started: the master, where there is one.
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// The file it runs on.

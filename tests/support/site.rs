@@ -31,14 +31,19 @@ pub struct Site {
 }
 
 /// Tells a story with the installed HAProxy and with each that was fetched, and says with which.
-#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
 pub async fn on_every_haproxy(story: impl AsyncFn(Site)) {
+    on_every_haproxy_with("haproxy.cfg", story).await;
+}
+
+/// The same with the configuration at another path below the site's directory.
+#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
+pub async fn on_every_haproxy_with(file: &str, story: impl AsyncFn(Site)) {
     if !requirements(&[Need::Haproxy]).await {
         return;
     }
     for binary in binaries() {
         eprintln!("with {}", binary.display());
-        story(Site::start(&binary, "haproxy.cfg").await).await;
+        story(Site::start(&binary, file).await).await;
     }
 }
 

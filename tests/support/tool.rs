@@ -38,6 +38,15 @@ impl Ended {
         self
     }
 
+    /// Fails unless stdout holds every one of these.
+    #[track_caller]
+    pub fn prints(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stdout.contains(text), "stdout lacks {text:?}:\n{}", self.stdout);
+        }
+        self
+    }
+
     /// The events of `-o json`, one a line.
     pub fn events(&self) -> Vec<serde_json::Value> {
         let event = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line:?}"));

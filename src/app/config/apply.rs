@@ -17,11 +17,13 @@ use super::wanted::Wanted;
 use crate::adapters::haproxy_service::Service;
 use crate::adapters::install::{Candidate, Installed, Place};
 use crate::adapters::journal_file::{BackendDir, Lock};
-use crate::cfg::Change;
+use crate::cfg::{Change, Version};
 use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::observation::LoadBalancerState;
 use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
+use crate::settings::Reloading;
 use follow::Follower;
 use reloader::Reloader;
 use states::States;
@@ -51,15 +53,17 @@ impl App {
         refuse_errors(&wanted.new.0, &wanted.new.1)?;
         let socket = self.socket(&wanted.old.1)?;
         socket.require_admin().await?;
-        let service = self.service(&wanted.old.1).await;
-        let way = way(&wanted, &place, &service, flags)?;
+        let seen = socket.look(&[]).await?;
+        let service = self.service_of(seen.pid);
+        let reloading = self.settings.reloading(flags);
+        let way = way(&wanted, &place, self.reloader(&service, &reloading), &seen, reloading.when)?;
         self.say(diff(&wanted).trim_end())?;
         let candidate = place.write(&wanted.new_bytes)?;
         let warnings = haproxy_accepts(&service, &candidate)?;
         for warning in warnings {
             self.say(&format!("haproxy -c warns: {warning}"))?;
         }
-        let follower = Follower { socket: &socket, settings: &self.settings, flags };
+        let follower = Follower { socket: &socket, reloading: &reloading };
         let before = States::set_at_runtime(&socket.look(&[]).await?, &wanted.old.1);
         let installed = candidate.install()?;
         self.bring(&wanted, way, installed, &follower, &before).await
@@ -92,7 +96,7 @@ impl App {
                 (Err(error), _) => return take_back_at_runtime(wanted, installed, follower, error).await,
             },
             Way::Reload(reloader) => {
-                match reloader.reload(follower.socket, &wanted.new.1, follower.limit()).await {
+                match reloader.reload(follower.socket, &wanted.new.1, follower.reloading.timeout).await {
                     Ok(()) => "installed, and HAProxy runs it",
                     Err(reason) => {
                         return take_back(wanted, installed, &reloader, follower, before, reason).await;
@@ -105,6 +109,15 @@ impl App {
         }
         installed.confirm()?;
         self.applied(wanted, what)
+    }
+
+    /// The service behind this worker, or the one that reads haproxy.cfg.
+    fn service_of(&self, worker: u32) -> Service {
+        Service::of_worker(worker).unwrap_or_else(|| self.service())
+    }
+
+    fn reloader(&self, service: &Service, reloading: &Reloading) -> Result<Reloader, Error> {
+        Reloader::choose(reloading.by.as_deref(), self.settings.master_socket.as_deref(), service)
     }
 
     /// Nobody else installs a configuration meanwhile.
@@ -131,24 +144,24 @@ impl App {
 }
 
 /// How HAProxy is to follow, decided before anything is touched.
-fn way(wanted: &Wanted, place: &Place, service: &Service, flags: &ReloadFlags) -> Result<Way, Error> {
+fn way(
+    wanted: &Wanted,
+    place: &Place,
+    reloader: Result<Reloader, Error>,
+    running: &LoadBalancerState,
+    when: ReloadWhen,
+) -> Result<Way, Error> {
     let (change, is_whole) = (&wanted.change, !place.is_unfinished());
-    if *change == Change::Cosmetic && is_whole && flags.reload != ReloadWhen::Always {
-        return Ok(Way::None);
+    let may_stay = is_whole && when != ReloadWhen::Always;
+    let follows = running.version.parse::<Version>().is_ok_and(|version| version >= follow::SINCE);
+    match change {
+        Change::Cosmetic if may_stay => Ok(Way::None),
+        Change::Servers { .. } if may_stay && follows => {
+            Ok(Way::Runtime(reloader.ok().filter(|_| when == ReloadWhen::Auto)))
+        }
+        _ if when == ReloadWhen::Never => Err(Error::ReloadNeeded { change: change.to_string() }),
+        Change::Cosmetic | Change::Servers { .. } | Change::Reload { .. } => reloader.map(Way::Reload),
     }
-    let runtime = matches!(change, Change::Servers { .. })
-        && is_whole
-        && flags.reload != ReloadWhen::Always
-        && wanted.new.0.environment.version >= follow::SINCE;
-    if runtime {
-        let allowed = flags.reload == ReloadWhen::Auto;
-        let otherwise = Some(Reloader::choose(flags, service)).filter(|_| allowed).and_then(Result::ok);
-        return Ok(Way::Runtime(otherwise));
-    }
-    if flags.reload == ReloadWhen::Never {
-        return Err(Error::ReloadNeeded { change: change.to_string() });
-    }
-    Reloader::choose(flags, service).map(Way::Reload)
 }
 
 /// The servers that came go again, and the file with them.
@@ -203,7 +216,7 @@ async fn take_back(
     // A worker that never left the old file is only asked; one that did comes back.
     let runs_old = reloader::runs(follower.socket, &wanted.old.1).await.is_ok();
     if !runs_old {
-        let back = reloader.reload(follower.socket, &wanted.old.1, follower.limit()).await;
+        let back = reloader.reload(follower.socket, &wanted.old.1, follower.reloading.timeout).await;
         back.map_err(|error| Error::NotPutBack {
             file: file.clone(),
             reason: format!("{reason}; and then: {error}"),
@@ -211,11 +224,4 @@ async fn take_back(
     }
     before.set_again(follower.socket, &wanted.old.1).await?;
     Err(Error::PutBack { file, reason })
-}
-
-impl Follower<'_> {
-    /// How long HAProxy may take to run a new file.
-    fn limit(&self) -> std::time::Duration {
-        self.flags.reload_timeout.map_or(reloader::LIMIT, |span| span.0)
-    }
 }

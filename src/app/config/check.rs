@@ -4,21 +4,16 @@ use serde_json::json;
 
 use super::super::{App, print};
 use crate::adapters::haproxy_service::{Service, Verdict};
-use crate::cfg::{Configuration, Document, Problem, Severity};
+use crate::cfg::{Document, Problem, Severity};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::ports::LoadBalancer;
 
 impl App {
-    pub(super) async fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
+    pub(super) fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
         let (document, configuration) = self.document()?;
         let asked = if with_haproxy {
-            let service = self.service(&configuration).await;
-            let files = document.files.iter().map(|file| file.path.to_path_buf()).collect::<Vec<_>>();
-            // What another service says of other files is no answer.
-            let service =
-                if service.reads(&files) { service } else { Service::of_files(&self.haproxy(), &files) };
+            let service = self.service();
             service.check(None)?.map(|verdict| (service, verdict))
         } else {
             None
@@ -45,15 +40,6 @@ impl App {
         }
         let refused = asked.is_some_and(|(_, verdict)| !verdict.accepted);
         Ok(if configuration.has_errors() || refused { Exit::Configuration } else { Exit::Done })
-    }
-
-    /// The service that runs this configuration, as far as it can be found.
-    pub(super) async fn service(&self, configuration: &Configuration) -> Service {
-        let worker = match self.socket(configuration) {
-            Ok(socket) => socket.look(&[]).await.ok().map(|seen| seen.pid),
-            Err(_) => None,
-        };
-        Service::find(worker, &self.haproxy(), &self.settings.haproxy_config)
     }
 }
 

@@ -6,14 +6,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Wanted;
 use crate::adapters::haproxy::HaproxySocket;
-use crate::cfg::{Change, Version};
-use crate::cli::ReloadFlags;
+use crate::cfg::{Added, Change, Version};
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::ids::ServerId;
 use crate::observation::AdminState;
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::settings::Settings;
+use crate::settings::Reloading;
 
 /// Since this branch every HAProxy adds and removes servers.
 pub(super) const SINCE: Version = Version::new(2, 6);
@@ -26,15 +25,14 @@ const REMOVABLE_WITHIN: Duration = Duration::from_secs(5);
 /// Has a running HAProxy follow a change.
 pub(super) struct Follower<'a> {
     pub socket: &'a HaproxySocket,
-    pub settings: &'a Settings,
-    pub flags: &'a ReloadFlags,
+    pub reloading: &'a Reloading,
 }
 
 impl Follower<'_> {
     /// Drains a server until its last session has ended.
     async fn empty(&self, server: &ServerId) -> Result<(), Error> {
         self.socket.set_admin_state(server, AdminState::Drain).await?;
-        let limit = self.settings.drain_timeout(self.flags.drain_timeout);
+        let limit = self.reloading.drain_timeout;
         let mut before = None;
         let never = CancellationToken::new();
         let emptied = until(LOOK_EVERY, limit, &never, async || {
@@ -71,7 +69,7 @@ impl Follower<'_> {
 
     /// Nobody leaves before the new server has passed a check: it counts as up before its first one.
     async fn until_checked(&self, server: &ServerId) -> Result<(), Error> {
-        let (never, limit) = (CancellationToken::new(), self.limit());
+        let (never, limit) = (CancellationToken::new(), self.reloading.timeout);
         let checked = until(LOOK_EVERY, limit, &never, async || {
             let seen = self.socket.look(std::slice::from_ref(&server.backend)).await?;
             let passed = seen.server(server).is_some_and(|server| server.check.ends_with("OK"));
@@ -101,15 +99,20 @@ impl Follower<'_> {
         }
     }
 
-    /// The servers are again what they were: those that came go, those that were emptied are ready.
+    /// The servers are again what they were: those that came go, those that went come again, behind the others, and
+    /// those that were only emptied are ready.
     pub async fn undo(&self, wanted: &Wanted) -> Result<(), Error> {
-        let Change::Servers { added, removed } = &wanted.change else { return Ok(()) };
+        let Change::Servers { added, .. } = &wanted.change else { return Ok(()) };
         let seen = self.socket.look(&[]).await?;
         for server in added.iter().map(|added| &added.server).filter(|id| seen.server(id).is_some()) {
             self.remove(server).await?;
         }
-        for server in removed {
-            self.socket.set_admin_state(server, AdminState::Ready).await?;
+        for Added { server, words } in &Change::missing(&wanted.new.1, &wanted.old) {
+            if seen.server(server).is_some() {
+                self.socket.set_admin_state(server, AdminState::Ready).await?;
+            } else {
+                self.socket.add_server(server, words).await?;
+            }
         }
         Ok(())
     }

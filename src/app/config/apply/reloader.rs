@@ -9,13 +9,9 @@ use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::master::{Answer, MasterSocket};
 use crate::adapters::haproxy_service::{Service, Source, run_command, unit_is_active};
 use crate::cfg::Configuration;
-use crate::cli::ReloadFlags;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::ports::LoadBalancer;
-
-/// How long HAProxy may take to run a new file, if nobody says it.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -31,14 +27,13 @@ pub(super) enum Reloader {
 
 impl Reloader {
     /// Who was named, or who is there.
-    pub fn choose(flags: &ReloadFlags, service: &Service) -> Result<Self, Error> {
-        let named = flags.master_socket.as_deref();
-        let found = named.or_else(|| service.master_socket());
+    pub fn choose(by: Option<&str>, master_socket: Option<&str>, service: &Service) -> Result<Self, Error> {
+        let found = master_socket.or_else(|| service.master_socket());
         let master = || -> Result<Self, Error> {
             let address = found.ok_or_else(|| Error::NoReloader { service: service.source.to_string() })?;
             Ok(Self::Master(MasterSocket::new(address.parse()?)))
         };
-        match flags.reload_by.as_deref() {
+        match by {
             Some("master") => master(),
             Some("systemd") => Ok(Self::Systemd),
             Some(command) => Ok(Self::Command(command.to_owned())),
