@@ -82,3 +82,12 @@ impl Verdict {
         self.alerts.iter().find(|alert| ours.iter().any(|part| alert.contains(part))).map(String::as_str)
     }
 }
+
+/// What HAProxy's first alert is about, without the names in it.
+pub fn reason<'t>(mut lines: impl Iterator<Item = &'t str>) -> String {
+    let Some(alert) = lines.find(|line| line.contains("[ALERT]")) else { return "without a word".to_owned() };
+    let place = alert.find("cfg:").and_then(|at| alert[at..].split_once(": "));
+    let text = place.or_else(|| alert.split_once(" : ")).map_or(alert, |(_, text)| text);
+    let quoted = text.split('\'').enumerate().map(|(index, part)| if index % 2 == 0 { part } else { "…" });
+    quoted.collect::<Vec<_>>().join("'").trim_end_matches('.').chars().take(90).collect()
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::NamedTempFile;
 
@@ -88,8 +89,9 @@ fn walk(directory: &Path, samples: &mut Vec<Sample>) {
             walk(&path, samples);
         } else if path.extension().is_some_and(|extension| extension == "cfg") {
             let bytes = std::fs::read(&path).expect("a sample");
-            let ours = name.starts_with("fixtures");
-            let bytes = if ours { bytes } else { runnable(&bytes) };
+            let is_fit =
+                ["valid", "invalid"].iter().any(|kind| name.starts_with(&format!("fixtures/cfg/{kind}/")));
+            let bytes = if is_fit { bytes } else { runnable(&bytes) };
             samples.push(Sample { name, bytes, home: None });
         } else if path.extension().is_some_and(|extension| extension == "vtc") {
             let text = String::from_utf8_lossy(&std::fs::read(&path).expect("a test")).into_owned();
@@ -154,7 +156,6 @@ fn expand(text: &str, directory: &Path) -> String {
 }
 
 const TAKEN_OUT: &[&str] = &[
-    "bind",
     "dgram-bind",
     "daemon",
     "chroot",
@@ -169,6 +170,17 @@ const TAKEN_OUT: &[&str] = &[
     "localpeer",
 ];
 
+/// The line with an address that nobody else listens on, in the place of its own: an abstract socket leaves nothing.
+fn bound(line: &str) -> Option<String> {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let start = line.find(|c: char| !c.is_whitespace())?;
+    let rest = line[start..].strip_prefix("bind")?;
+    let address = rest.find(|c: char| !c.is_whitespace()).filter(|at| *at > 0)?;
+    let settings = rest[address..].find(char::is_whitespace).map_or("\n", |at| &rest[address + at..]);
+    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    Some(format!("{}bind abns@drainswap-{}-{unique}{settings}", &line[..start], std::process::id()))
+}
+
 /// Without what would take something of this machine: ports, users, directories, a place in the background.
 fn runnable(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -181,7 +193,13 @@ fn runnable(bytes: &[u8]) -> Vec<u8> {
             [first, ..] => TAKEN_OUT.contains(first),
             [] => false,
         };
-        if taken { out.extend_from_slice(b"\n") } else { out.extend_from_slice(line) }
+        if taken {
+            out.extend_from_slice(b"\n");
+        } else if let Some(line) = bound(&text) {
+            out.extend_from_slice(line.as_bytes());
+        } else {
+            out.extend_from_slice(line);
+        }
     }
     out
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use drainswap::cfg::{Address, Configuration, Port, Proxy, Server};
 
 use crate::Skipped;
-use crate::binary::Binary;
+use crate::binary::{Binary, reason};
 use crate::corpus::Sample;
 
 /// A HAProxy that is ended with its test.
@@ -32,10 +32,13 @@ pub fn compare(binary: &Binary, sample: &Sample, configuration: &Configuration) 
     let file = sample.write();
     let mut command = binary.command();
     command.args(["-db", "-dr", "-f"]).arg(&extra).arg("-f").arg(file.path());
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("HAProxy starts");
+    let said = directory.path().join("stderr");
+    let stderr = std::fs::File::create(&said).expect("a file");
+    let child = command.stdout(Stdio::null()).stderr(stderr).spawn().expect("HAProxy starts");
     let mut running = Running(child);
     let Some(state) = ask(&mut running, &socket, "show servers state\n") else {
-        return Err(Skipped::Because("does not start".to_owned()));
+        let text = std::fs::read_to_string(&said).unwrap_or_default();
+        return Err(Skipped::Because(format!("does not start: {}", reason(text.lines()))));
     };
     let Some(stat) = ask(&mut running, &socket, "show stat\n") else {
         return Err(Skipped::Because("does not go on".to_owned()));
@@ -43,15 +46,15 @@ pub fn compare(binary: &Binary, sample: &Sample, configuration: &Configuration) 
     let theirs = theirs(&state, &stat);
     let ours = ours(configuration, &theirs);
     if ours == theirs {
-        return Ok(theirs.values().map(Vec::len).sum());
+        return Ok(theirs.values().map(|backend| backend.servers.len()).sum());
     }
-    let differs = ours.iter().filter(|(name, servers)| theirs.get(*name) != Some(servers));
+    let differs = ours.iter().filter(|(name, backend)| theirs.get(*name) != Some(backend));
     let missing = theirs.iter().filter(|(name, _)| !ours.contains_key(*name));
     let text: Vec<String> = differs
-        .map(|(name, servers)| {
-            format!("  {name}\n    here    {servers:?}\n    HAProxy {:?}", theirs.get(name))
+        .map(|(name, backend)| {
+            format!("  {name}\n    here    {backend:?}\n    HAProxy {:?}", theirs.get(name))
         })
-        .chain(missing.map(|(name, servers)| format!("  {name} is missing here: {servers:?}")))
+        .chain(missing.map(|(name, backend)| format!("  {name} is missing here: {backend:?}")))
         .collect();
     Err(Skipped::Differs(format!("\n{}", text.join("\n"))))
 }
@@ -88,7 +91,15 @@ struct Seen {
     cookie: String,
 }
 
-type Backends = BTreeMap<String, Vec<Seen>>;
+/// A backend, as both sides can tell it: what it speaks, how it chooses, its servers.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Backend {
+    mode: String,
+    balance: String,
+    servers: Vec<Seen>,
+}
+
+type Backends = BTreeMap<String, Backend>;
 
 fn rows(table: &str, separator: char) -> Vec<BTreeMap<&str, &str>> {
     let start = table.find("# ").map_or(table.len(), |at| at + 2);
@@ -128,7 +139,7 @@ fn theirs(state: &str, stat: &str) -> Backends {
         let of_stat =
             stat.iter().find(|stat| stat["pxname"] == row["be_name"] && stat["svname"] == row["srv_name"]);
         let text = |column| of_stat.map_or("", |stat| stat[column]).to_owned();
-        backends.entry(row["be_name"].to_owned()).or_default().push(Seen {
+        backends.entry(row["be_name"].to_owned()).or_default().servers.push(Seen {
             name: row["srv_name"].to_owned(),
             address: row["srv_addr"].to_owned(),
             host: if row["srv_fqdn"] == "-" { row["srvrecord"] } else { row["srv_fqdn"] }.to_owned(),
@@ -139,6 +150,11 @@ fn theirs(state: &str, stat: &str) -> Backends {
             cookie: text("cookie"),
         });
     }
+    for row in stat.iter().filter(|row| row["svname"] == "BACKEND") {
+        if let Some(backend) = backends.get_mut(row["pxname"]) {
+            (backend.mode, backend.balance) = (row["mode"].to_owned(), row["algo"].to_owned());
+        }
+    }
     backends
 }
 
@@ -147,10 +163,31 @@ fn ours(configuration: &Configuration, theirs: &Backends) -> Backends {
     let with_servers = configuration.proxies.iter().filter(|proxy| !proxy.servers.is_empty());
     let seen = with_servers.map(|proxy| {
         let known = theirs.get(&proxy.name);
-        let server = |(index, server)| seen(proxy, server, known.and_then(|known| known.get(index)));
-        (proxy.name.clone(), proxy.servers.iter().enumerate().map(server).collect())
+        let server = |(index, server)| seen(proxy, server, known.and_then(|known| known.servers.get(index)));
+        let servers = proxy.servers.iter().enumerate().map(server).collect();
+        // HAProxy has no word for some ways, and tells nothing of a disabled backend.
+        let told = |ours: String, theirs: Option<&str>| match theirs {
+            Some(theirs @ ("" | "unknown")) => theirs.to_owned(),
+            _ => ours,
+        };
+        let mode = told(mode(proxy), known.map(|known| &*known.mode));
+        let balance = told(balance(proxy), known.map(|known| &*known.balance));
+        (proxy.name.clone(), Backend { mode, balance, servers })
     });
     seen.collect()
+}
+
+/// What a backend speaks. HAProxy tells of `mode log` by another word.
+fn mode(proxy: &Proxy) -> String {
+    match proxy.mode.to_string() {
+        log if log == "log" => "syslog".to_owned(),
+        mode => mode,
+    }
+}
+
+/// The way that a backend chooses, without its arguments.
+fn balance(proxy: &Proxy) -> String {
+    proxy.balance.split('(').next().unwrap_or_default().to_owned()
 }
 
 fn seen(proxy: &Proxy, server: &Server, theirs: Option<&Seen>) -> Seen {
