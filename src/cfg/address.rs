@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use super::environment::Environment;
 use super::version::Version;
@@ -143,6 +143,12 @@ impl Address {
     /// # Errors
     /// What is wrong with it. Names are not resolved.
     pub fn parse(word: &str, environment: &Environment) -> Result<Self, AddressError> {
+        // What nearly all addresses are; whatever else this is, it is looked at closely.
+        if let Ok(plain) = word.parse::<SocketAddrV4>()
+            && plain.port() != 0
+        {
+            return Ok(Self::Inet { host: Host::Ip((*plain.ip()).into()), port: Port::Fixed(plain.port()) });
+        }
         let text = expand(word, environment)?;
         if text.starts_with("dgram+") {
             return Err(AddressError::NotForServers("dgram+".to_owned()));

@@ -4,7 +4,7 @@ mod references;
 mod section;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -92,7 +92,7 @@ pub fn interpret(document: &Document) -> Configuration {
         document,
         environment: document.environment.at_start(),
         proxies: Vec::new(),
-        named: HashMap::new(),
+        named: FxHashMap::default(),
         stats_sockets: Vec::new(),
         problems: document.problems.clone(),
         defaults: Defaults::default(),
@@ -116,7 +116,7 @@ struct Interpreter<'d> {
     environment: Environment,
     proxies: Vec<Proxy>,
     /// The index of the first proxy of each name.
-    named: HashMap<Cow<'d, str>, usize>,
+    named: FxHashMap<Cow<'d, str>, usize>,
     stats_sockets: Vec<StatsSocket>,
     problems: Vec<Problem>,
     /// The last `defaults` section.

@@ -3,7 +3,7 @@
 mod servers;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(super) struct Draft<'d> {
     use_servers: Vec<UseServer>,
     servers: Vec<Server>,
     /// The names of its servers, each with its index.
-    named: HashMap<Cow<'d, str>, usize>,
+    named: FxHashMap<Cow<'d, str>, usize>,
 }
 
 impl<'d> Draft<'d> {
@@ -86,7 +86,7 @@ impl<'d> Draft<'d> {
             use_backends: Vec::new(),
             use_servers: Vec::new(),
             servers: Vec::new(),
-            named: HashMap::new(),
+            named: FxHashMap::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Servers and backends that other lines name: `track`, `use-server`, `use_backend`, `default_backend`.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::super::code;
 use super::super::diagnostic::{Finding, Problem};
@@ -10,7 +10,7 @@ use super::super::model::{Place, Proxy};
 use super::problem_at;
 
 /// The proxies that hold servers, by name.
-struct Backends<'p>(HashMap<&'p str, &'p Proxy>);
+struct Backends<'p>(FxHashMap<&'p str, &'p Proxy>);
 
 /// Adds a problem for each name that no server and no backend has. `HAProxy` does not look at disabled sections.
 pub(super) fn check(document: &Document, proxies: &[Proxy], problems: &mut Vec<Problem>) {

@@ -50,10 +50,22 @@ pub fn naming(word: &[u8], version: Version) -> Option<Naming> {
     let has = |(_, _, from, until): &&Row| {
         (version.major, version.minor) >= *from && (version.major, version.minor) < *until
     };
-    // Nearly every word of a file is asked for here, and nearly none starts a section.
-    let could_be = |row: &&Row| row.0.as_bytes()[0] == word[0] && row.0.as_bytes() == word;
-    if word.is_empty() { None } else { SECTIONS.iter().filter(could_be).find(has).map(|row| row.1) }
+    // Nearly every line of a file is asked for here, and nearly none starts a section.
+    let first = word.first().filter(|first| INITIALS[usize::from(**first)])?;
+    let is_it = |row: &&Row| row.0.as_bytes()[0] == *first && row.0.as_bytes() == word;
+    SECTIONS.iter().filter(is_it).find(has).map(|row| row.1)
 }
+
+/// The letters that a section's keyword begins with.
+const INITIALS: [bool; 256] = {
+    let mut initials = [false; 256];
+    let mut row = 0;
+    while row < SECTIONS.len() {
+        initials[SECTIONS[row].0.as_bytes()[0] as usize] = true;
+        row += 1;
+    }
+    initials
+};
 
 /// All keywords of sections.
 pub fn words() -> impl Iterator<Item = &'static str> {

@@ -179,7 +179,7 @@ fn after_from(words: &[Cow<'_, str>], at: usize, version: Version) -> usize {
 }
 
 fn legal_name(name: &str, colon: bool) -> Outcome {
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c) || (colon && c == ':');
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') || (colon && c == ':');
     match name.chars().find(|c| !legal(*c)) {
         None => Ok(()),
         Some(bad) => {

@@ -1,6 +1,6 @@
 //! Settings that were read before: most servers of a large file are set alike.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 use super::super::model::ServerSettings;
@@ -9,8 +9,8 @@ use super::Settings;
 /// Settings by the words that said them, as they stand in the file, and by what they started from.
 #[derive(Debug, Default)]
 pub(in crate::cfg) struct KnownSettings<'d> {
-    servers: HashMap<&'d [u8], (Arc<Settings>, Arc<ServerSettings>)>,
-    defaults: HashMap<&'d [u8], (Arc<Settings>, Arc<Settings>)>,
+    servers: FxHashMap<&'d [u8], (Arc<Settings>, Arc<ServerSettings>)>,
+    defaults: FxHashMap<&'d [u8], (Arc<Settings>, Arc<Settings>)>,
 }
 
 impl<'d> KnownSettings<'d> {

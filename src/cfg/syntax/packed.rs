@@ -4,23 +4,34 @@ use std::ops::Range;
 
 use super::Word;
 
-/// A word means what is written.
-const AS_WRITTEN: u32 = u32::MAX;
-
+/// A word's place in the file.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 struct Packed {
     start: u32,
-    end: u32,
-    /// Index into [`PackedWords::resolved`], or [`AS_WRITTEN`].
-    resolved: u32,
+    /// In bytes; with [`RESOLVED`] where the word means something else than what is written.
+    length: u32,
+}
+
+/// The highest bit, which no length needs: a line is refused long before it is so long.
+const RESOLVED: u32 = 1 << 31;
+
+impl Packed {
+    fn is_as_written(self) -> bool {
+        self.length & RESOLVED == 0
+    }
+
+    fn span(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + (self.length & !RESOLVED) as usize
+    }
 }
 
 /// The words of a file, in order, whose bytes are offsets of less than 4 GiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cfg) struct PackedWords {
     packed: Vec<Packed>,
-    /// What those words mean that are not written so.
-    resolved: Vec<Box<[u8]>>,
+    /// What those words mean that are not written so, by their index, in order.
+    resolved: Vec<(u32, Box<[u8]>)>,
 }
 
 /// The reader refuses larger files before.
@@ -43,38 +54,47 @@ impl PackedWords {
     }
 
     pub fn push_plain(&mut self, span: Range<usize>) {
-        self.packed.push(Packed { start: narrow(span.start), end: narrow(span.end), resolved: AS_WRITTEN });
+        self.push(span, 0);
     }
 
     pub fn push_resolved(&mut self, span: Range<usize>, bytes: Vec<u8>) {
-        let resolved = narrow(self.resolved.len());
-        self.packed.push(Packed { start: narrow(span.start), end: narrow(span.end), resolved });
-        self.resolved.push(bytes.into());
+        self.resolved.push((narrow(self.packed.len()), bytes.into()));
+        self.push(span, RESOLVED);
+    }
+
+    fn push(&mut self, span: Range<usize>, flag: u32) {
+        let length = narrow(span.len()).min(!RESOLVED);
+        self.packed.push(Packed { start: narrow(span.start), length: length | flag });
+    }
+
+    /// The position in [`PackedWords::resolved`] of the first of these words or later ones.
+    fn resolved_since(&self, first: usize) -> usize {
+        self.resolved.partition_point(|(index, _)| (*index as usize) < first)
     }
 
     pub fn truncate(&mut self, length: usize) {
-        // What a line that is given up had resolved is left behind; the line is an error anyway.
         self.packed.truncate(length);
+        self.resolved.truncate(self.resolved_since(length));
     }
 
     /// Whether a word from this one on is empty; only what is resolved can be.
     pub fn has_empty_since(&self, first: usize) -> bool {
-        let resolved = self.packed[first..].iter().filter(|word| word.resolved != AS_WRITTEN);
-        resolved.map(|word| &self.resolved[word.resolved as usize]).any(|bytes| bytes.is_empty())
+        self.resolved[self.resolved_since(first)..].iter().any(|(_, bytes)| bytes.is_empty())
     }
 
     /// Whether these words mean what is written.
     pub fn are_as_written(&self, words: Range<usize>) -> bool {
-        self.packed[words].iter().all(|word| word.resolved == AS_WRITTEN)
+        self.packed[words].iter().all(|word| word.is_as_written())
     }
 
     /// A word of the file that these bytes are.
     pub fn get<'d>(&'d self, index: usize, file: &'d [u8]) -> Option<Word<'d>> {
-        let Packed { start, end, resolved } = *self.packed.get(index)?;
-        let span = start as usize..end as usize;
-        let bytes = match resolved {
-            AS_WRITTEN => file.get(span.clone())?,
-            index => self.resolved.get(index as usize)?,
+        let word = *self.packed.get(index)?;
+        let span = word.span();
+        let bytes = if word.is_as_written() {
+            file.get(span.clone())?
+        } else {
+            &self.resolved.get(self.resolved_since(index))?.1
         };
         Some(Word { span, bytes })
     }
