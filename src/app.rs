@@ -63,7 +63,7 @@ struct App {
 
 impl App {
     async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer()?;
+        let (configuration, load_balancer) = self.load_balancer().await?;
         for name in wanted {
             known_backend(&configuration, name)?;
         }

@@ -366,6 +366,7 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         LoadBalancerError::Refused { .. }
         | LoadBalancerError::NotSent { .. }
         | LoadBalancerError::NotTaken { .. }
+        | LoadBalancerError::OtherMaster { .. }
         | LoadBalancerError::Garbled { .. } => "",
     }
 }

@@ -115,6 +115,13 @@ pub enum Fact {
         /// Since the drain began.
         after_ms: u64,
     },
+    /// `HAProxy` was reloaded or started anew, and had forgotten what was set: it is set again.
+    HaproxyReloaded {
+        /// The process that answered before.
+        was: u32,
+        /// The process that answers now.
+        is: u32,
+    },
     /// Nothing is in flight, and nothing new can land.
     Drained {
         /// Which servers.

@@ -45,6 +45,28 @@ pub struct LoadBalancerState {
     pub servers: Vec<ServerState>,
     /// Requests that wait in a backend's own queue (`qcur` of its BACKEND line), by name.
     pub queued: Vec<(String, u64)>,
+    /// The workers that a reload has replaced, and what they still hold; `None` where no master socket tells of them.
+    pub old_workers: Option<Vec<OldWorker>>,
+}
+
+/// A worker that a reload has replaced. It serves its last sessions, and then ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OldWorker {
+    /// Its process.
+    pub pid: u32,
+    /// What it holds: every server that has sessions there.
+    pub servers: Vec<OldServer>,
+}
+
+/// A server as a worker knows it that a reload has replaced: its configuration may have been another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OldServer {
+    /// Which line of that configuration.
+    pub id: ServerId,
+    /// Where its traffic goes.
+    pub address: Option<SocketAddr>,
+    /// Sessions in flight.
+    pub sessions: u64,
 }
 
 impl LoadBalancerState {
@@ -53,6 +75,50 @@ impl LoadBalancerState {
     pub fn server(&self, id: &ServerId) -> Option<&ServerState> {
         self.servers.iter().find(|server| server.id == *id)
     }
+
+    /// The sessions that replaced workers still hold to these servers.
+    #[must_use]
+    pub fn sessions_in_old_workers(&self, servers: &[ServerId]) -> u64 {
+        let workers = self.old_workers.iter().flatten();
+        workers.map(|worker| self.sessions_of_old_worker(worker, servers)).sum()
+    }
+
+    /// The sessions that one of them still holds to these servers: by their names, and by their addresses, since a
+    /// server may have had another name.
+    #[must_use]
+    pub fn sessions_of_old_worker(&self, worker: &OldWorker, servers: &[ServerId]) -> u64 {
+        let addresses: Vec<SocketAddr> =
+            servers.iter().filter_map(|id| self.server(id)).filter_map(|server| server.address).collect();
+        let is_meant = |old: &&OldServer| {
+            servers.contains(&old.id) || old.address.is_some_and(|address| addresses.contains(&address))
+        };
+        worker.servers.iter().filter(is_meant).map(|old| old.sessions).sum()
+    }
+}
+
+/// One session in flight, from `show sess`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its address in the process's memory, by which it can be named: `0x7f3cb4f0d400`.
+    pub id: String,
+    /// The old worker that holds it; `None` for the one that answers on the runtime socket.
+    pub worker: Option<u32>,
+    /// The server that it is on.
+    pub server: ServerId,
+    /// What goes on in it.
+    pub kind: SessionKind,
+}
+
+/// What goes on in a session, by the analysers (`an=`) that are still at work on its two directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionKind {
+    /// A request whose answer has not begun.
+    Waiting,
+    /// An answer is under way.
+    Answering,
+    /// A tunnel, a websocket, a connection in TCP mode: only its two ends know when it is over.
+    Tunnel,
 }
 
 /// One server, from `show servers state` and `show stat`.
@@ -76,6 +142,8 @@ pub struct ServerState {
     pub sessions: u64,
     /// Sessions since `HAProxy` started (`stot`).
     pub sessions_total: u64,
+    /// How many sessions it may have at once (`slim`, from `maxconn`); `None` where there is no limit.
+    pub limit: Option<u64>,
 }
 
 impl ServerState {

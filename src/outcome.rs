@@ -131,6 +131,12 @@ fn containers(count: usize, done: &str) -> String {
     if count == 1 { format!("1 container {done}") } else { format!("{count} containers {done}") }
 }
 
+/// `1 session`, `2 sessions`.
+#[must_use]
+pub fn sessions(count: u64) -> String {
+    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
+}
+
 /// `mobile/app1, mobile/app2`.
 #[must_use]
 pub fn list(servers: &[ServerId]) -> String {

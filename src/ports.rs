@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::ids::{ContainerId, ServerId};
 use crate::image::{Image, ImageReference};
 use crate::journal::Record;
-use crate::observation::{AdminState, Answer, Container, Health, LoadBalancerState, RestartPolicy};
+use crate::observation::{AdminState, Answer, Container, Health, LoadBalancerState, RestartPolicy, Session};
 use crate::probe::Probe;
 
 /// The runtime API of one `HAProxy` process.
@@ -29,6 +29,23 @@ pub trait LoadBalancer: Send + Sync {
         &self,
         server: &ServerId,
         state: AdminState,
+    ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// The sessions in flight on these servers, those in old workers included as far as they can be seen.
+    fn sessions(
+        &self,
+        servers: &[ServerId],
+    ) -> impl Future<Output = Result<Vec<Session>, LoadBalancerError>> + Send;
+
+    /// Ends a session: its client sees the connection close.
+    fn end_session(&self, session: &Session) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// Has a server look into its backend's queue, by setting its limit of sessions to what it is. Never to be sent to
+    /// `HAProxy` 2.2, which ends by it.
+    fn wake_queue(
+        &self,
+        server: &ServerId,
+        limit: u64,
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 }
 
@@ -52,6 +69,18 @@ pub enum LoadBalancerError {
         socket: String,
         /// The level it has: `user` or `operator`.
         level: String,
+    },
+    /// The master socket that was named belongs to another `HAProxy`.
+    #[error(
+        "the master socket {master} belongs to another HAProxy: it has no process {pid}, which answers at {socket}. Name the right one with --master-socket"
+    )]
+    OtherMaster {
+        /// The master socket.
+        master: String,
+        /// The runtime socket.
+        socket: String,
+        /// The process that answers there.
+        pid: u32,
     },
     /// `HAProxy` does not know the backend that haproxy.cfg has.
     #[error("the running HAProxy knows no backend {backend}: {reply}")]

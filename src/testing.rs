@@ -98,8 +98,13 @@ impl World {
                 servers.push(state);
             }
         }
-        let load_balancer =
-            LoadBalancerState { version: "2.6.12".to_owned(), pid: 4711, servers, queued: Vec::new() };
+        let load_balancer = LoadBalancerState {
+            version: "2.6.12".to_owned(),
+            pid: 4711,
+            servers,
+            queued: Vec::new(),
+            old_workers: Some(Vec::new()),
+        };
         let answers = topology::probes(&configuration, &load_balancer)
             .into_iter()
             .map(|(id, probe)| (id, Answer::Ready(proof(&probe.question))));
@@ -285,6 +290,7 @@ fn up(id: ServerId, address: Option<SocketAddr>, weight: u32) -> ServerState {
         weight,
         sessions: 2,
         sessions_total: 1234,
+        limit: None,
     }
 }
 

@@ -6,15 +6,17 @@ mod reply;
 pub mod socket;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use self::command::{Command, Unsendable, line};
+use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
 use self::socket::{DEADLINE, SocketAddress, exchange};
 use crate::ids::ServerId;
-use crate::observation::{AdminBits, AdminState, LoadBalancerState, ServerState};
+use crate::observation::{AdminBits, AdminState, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
 
 /// How often a state that was set is read again until it shows, and the pause between. A
@@ -31,13 +33,38 @@ const RELOAD_PAUSE: Duration = Duration::from_millis(25);
 #[derive(Clone, Debug)]
 pub struct HaproxySocket {
     address: SocketAddress,
+    /// Who tells of the workers that a reload has replaced.
+    master: Option<MasterSocket>,
+    /// The `server-state-file`, from which a reload gives the new worker the states of the old one.
+    state_file: Option<PathBuf>,
 }
 
 impl HaproxySocket {
     /// A socket that is only looked through; nothing is asked of it yet.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
-        Self { address }
+        Self { address, master: None, state_file: None }
+    }
+
+    /// The same, and the socket of the master process, which tells of the workers that a reload has replaced.
+    ///
+    /// # Errors
+    /// Where it cannot be asked, or is the master of another `HAProxy`.
+    pub async fn with_master(self, master: MasterSocket) -> Result<Self, LoadBalancerError> {
+        // A reload between the two questions changes the process once; asked again, they agree.
+        let is_ours = async || {
+            let pid = self.look_at(&[]).await?.process.pid;
+            Ok::<_, LoadBalancerError>((master.knows(pid).await?, pid))
+        };
+        let (_, pid) = match past_reload(is_ours, |result| matches!(result, Ok((false, _)))).await? {
+            (true, _) => return Ok(Self { master: Some(master), ..self }),
+            other => other,
+        };
+        Err(LoadBalancerError::OtherMaster {
+            master: master.to_string(),
+            socket: self.address.to_string(),
+            pid,
+        })
     }
 
     /// A socket to set states through: it answers, and its level is `admin`.
@@ -45,6 +72,28 @@ impl HaproxySocket {
         let socket = Self::new(address);
         socket.require_admin().await?;
         Ok(socket)
+    }
+
+    /// The same, and after each state that is set the `server-state-file` is written anew: a reload then keeps it, from
+    /// the new worker's first request on.
+    #[must_use]
+    pub fn keeping_states_in(self, file: PathBuf) -> Self {
+        Self { state_file: Some(file), ..self }
+    }
+
+    /// Writes the states of all servers into the state file, in one step. A reload that finds an older one is noticed
+    /// like any other, so that a failure is no more than a note.
+    async fn keep_states(&self) {
+        let Some(file) = &self.state_file else { return };
+        let written = async {
+            let states = self.ask(&[Command::ServersState(None)]).await?;
+            let new = file.with_extension(format!("drainswap-{}", std::process::id()));
+            let replaced = std::fs::write(&new, states).and_then(|()| std::fs::rename(&new, file));
+            replaced.map_err(|error| self.unreachable(error.to_string()))
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(file = %file.display(), %error, "the server-state-file is not kept");
+        }
     }
 
     /// Where it is.
@@ -223,6 +272,7 @@ impl Look {
                     weight: row.weight,
                     sessions: stat.sessions,
                     sessions_total: stat.sessions_total,
+                    limit: stat.limit,
                 }),
                 // A backend that is `disabled` takes no part, and `show stat` leaves it out.
                 None if !self.has(&row.id.backend) => {}
@@ -235,7 +285,7 @@ impl Look {
             }
         }
         let Process { version, pid, .. } = self.process;
-        Ok(LoadBalancerState { version, pid, servers, queued: self.stat.queued })
+        Ok(LoadBalancerState { version, pid, servers, queued: self.stat.queued, old_workers: None })
     }
 }
 
@@ -244,13 +294,20 @@ impl LoadBalancer for HaproxySocket {
         let named: BTreeSet<_> = backends.iter().map(String::as_str).collect();
         let scopes: Vec<_> = named.iter().copied().map(Some).collect();
         let too_long = matches!(line(&questions(&scopes)), Err(Unsendable::TooLong { .. }));
-        if !named.is_empty() && !too_long {
-            let look = self.look_at(&scopes).await?;
-            if look.is_complete(&named) {
-                return look.into_state();
-            }
+        let complete = if named.is_empty() || too_long {
+            None
+        } else {
+            Some(self.look_at(&scopes).await?).filter(|look| look.is_complete(&named))
+        };
+        let look = match complete {
+            Some(look) => look,
+            None => self.look_at(&[None]).await?.only(&named)?,
+        };
+        let mut state = look.into_state()?;
+        if let Some(master) = &self.master {
+            state.old_workers = Some(master.old_workers(state.pid).await?);
         }
-        self.look_at(&[None]).await?.only(&named)?.into_state()
+        Ok(state)
     }
 
     async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
@@ -272,7 +329,33 @@ impl LoadBalancer for HaproxySocket {
             sleep(READ_BACK_PAUSE).await;
             found = admin_bits(&mut Replies::new(&self.ask(&[read]).await?), server)?;
         }
+        self.keep_states().await;
         Ok(())
+    }
+
+    async fn sessions(&self, servers: &[ServerId]) -> Result<Vec<Session>, LoadBalancerError> {
+        let answer = self.ask(&[Command::Sessions]).await?;
+        let mut sessions =
+            Replies::new(&answer).sessions().map_err(|error| explain(Command::Sessions, error))?;
+        if let Some(master) = &self.master {
+            let current = self.look_at(&[]).await?.process.pid;
+            sessions.extend(master.sessions_of_old_workers(current).await?);
+        }
+        sessions.retain(|session| servers.contains(&session.server));
+        Ok(sessions)
+    }
+
+    async fn end_session(&self, session: &Session) -> Result<(), LoadBalancerError> {
+        if let (Some(pid), Some(master)) = (session.worker, &self.master) {
+            return master.end_session(pid, &session.id).await;
+        }
+        let command = Command::ShutdownSession(&session.id);
+        let answer = self.ask(&[command]).await?;
+        Replies::new(&answer).ended_session().map_err(|error| explain(command, error))
+    }
+
+    async fn wake_queue(&self, server: &ServerId, limit: u64) -> Result<(), LoadBalancerError> {
+        self.tell(Command::SetServerMaxconn(server, limit), "").await
     }
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::haproxy::socket::SocketAddress;
 use super::{config_files, environment};
 pub use message::Message;
 
@@ -141,10 +142,14 @@ impl Service {
 
     /// The master socket that it was started with.
     #[must_use]
-    pub fn master_socket(&self) -> Option<&str> {
+    pub fn master_socket(&self) -> Option<SocketAddress> {
         let at = self.arguments.iter().position(|argument| argument == "-S")?;
         // Settings of the socket may follow behind commas.
-        self.arguments.get(at + 1)?.split(',').next()
+        let address = self.arguments.get(at + 1)?.split(',').next()?;
+        match address.parse().ok()? {
+            SocketAddress::Unix(path) => Some(SocketAddress::Unix(self.directory.join(path))),
+            elsewhere @ (SocketAddress::Abstract(_) | SocketAddress::Tcp { .. }) => Some(elsewhere),
+        }
     }
 
     /// Asks `haproxy -c`, with one file in the place of another. `None` if the service does not read that file.
@@ -292,7 +297,7 @@ mod tests {
             directory: "/".into(),
             source: Source::Settings,
         };
-        assert_eq!(service.master_socket(), Some("/run/m.sock"));
+        assert_eq!(service.master_socket(), Some(SocketAddress::Unix("/run/m.sock".into())));
     }
 
     #[test]

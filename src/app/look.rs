@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::App;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::haproxy::master::MasterSocket;
 use crate::adapters::haproxy::socket::SocketAddress;
 use crate::adapters::haproxy_service::Service;
 use crate::adapters::http_probe::HttpProber;
@@ -34,10 +35,23 @@ impl WallClock for SystemClock {
 }
 
 impl App {
-    /// The configuration, and the runtime socket that belongs to it.
-    pub(super) fn load_balancer(&self) -> Result<(Configuration, HaproxySocket), Error> {
+    /// The configuration, and the runtime socket that belongs to it, with the master's where that is known.
+    pub(super) async fn load_balancer(&self) -> Result<(Configuration, HaproxySocket), Error> {
         let configuration = self.configuration()?;
         let socket = self.socket(&configuration)?;
+        let socket = match &self.settings.master_socket {
+            Some(named) => socket.with_master(MasterSocket::new(named.parse()?)).await?,
+            None => match self.service().master_socket() {
+                // One that was only found need not be of this HAProxy.
+                Some(found) => socket.clone().with_master(MasterSocket::new(found)).await.unwrap_or(socket),
+                None => socket,
+            },
+        };
+        let keeps_states = configuration.proxies.iter().any(|proxy| proxy.keeps_state);
+        let socket = match configuration.server_state_file.clone().filter(|_| keeps_states) {
+            Some(file) => socket.keeping_states_in(file),
+            None => socket,
+        };
         Ok((configuration, socket))
     }
 

@@ -15,6 +15,7 @@ use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::observation::{AdminState, Operational, ServerState};
+use crate::outcome::sessions;
 use crate::plan::floor;
 use crate::ports::{LoadBalancer, WallClock};
 use crate::topology::traffic::Balance;
@@ -23,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl App {
     pub(super) async fn single(&self, state: AdminState, it: &Move) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer()?;
+        let (configuration, load_balancer) = self.load_balancer().await?;
         known_server(&configuration, &it.server)?;
         load_balancer.require_admin().await?;
         let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
@@ -120,8 +121,4 @@ fn unfinished(state: AdminState, last: &ServerState) -> String {
         AdminState::Ready => format!("did not come up ({})", last.status),
         AdminState::Drain | AdminState::Maint => format!("still had {}", sessions(last.sessions)),
     }
-}
-
-fn sessions(count: u64) -> String {
-    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
 }

@@ -27,7 +27,7 @@ impl App {
         flags: &PolicyFlags,
         exit_code: bool,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer()?;
+        let (configuration, load_balancer) = self.load_balancer().await?;
         known_backend(&configuration, &goal.backend)?;
         let world = self.world(load_balancer).await?;
         let target = Target::Everywhere(world.engine.resolve(&goal.image).await?);
@@ -39,7 +39,7 @@ impl App {
     }
 
     pub(super) async fn deploy(&self, asked: &DeployGoal, flags: &PolicyFlags) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer()?;
+        let (configuration, load_balancer) = self.load_balancer().await?;
         known_backend(&configuration, &asked.backend)?;
         load_balancer.require_admin().await?;
         let world = self.world(load_balancer).await?;
@@ -57,7 +57,7 @@ impl App {
         flags: &PolicyFlags,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer()?;
+        let (configuration, load_balancer) = self.load_balancer().await?;
         known_backend(&configuration, backend)?;
         load_balancer.require_admin().await?;
         let world = self.world(load_balancer).await?;

@@ -1,6 +1,7 @@
-//! The `stats socket` lines of `global`.
+//! The lines of `global` that matter here: the `stats socket` lines, and where states are kept over a reload.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use super::address::SocketAddress;
 use super::code;
@@ -39,6 +40,30 @@ const FLAGS: &[&str] = &[
     "v4v6",
     "v6only",
 ];
+
+/// `server-state-base` and `server-state-file`.
+#[derive(Debug, Default)]
+pub(super) struct StateFiles {
+    base: Option<PathBuf>,
+    file: Option<PathBuf>,
+}
+
+impl StateFiles {
+    pub fn read(&mut self, words: &[Cow<'_, str>]) {
+        let [keyword, path, ..] = words else { return };
+        match &**keyword {
+            "server-state-base" => self.base = Some(PathBuf::from(&**path)),
+            "server-state-file" => self.file = Some(PathBuf::from(&**path)),
+            _ => {}
+        }
+    }
+
+    /// The file of all backends; one with a path of its own does not care for the base.
+    pub fn global(self) -> Option<PathBuf> {
+        let file = self.file?;
+        Some(self.base.unwrap_or_default().join(file))
+    }
+}
 
 /// Reads a line of `global`; `None` if it is no `stats socket`.
 pub(super) fn stats_socket(

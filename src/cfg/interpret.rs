@@ -3,8 +3,8 @@
 mod references;
 mod section;
 
-use std::borrow::Cow;
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::code;
 use super::diagnostic::{Finding, Problem, Spot};
 use super::document::{Document, File, Line};
 use super::environment::Environment;
-use super::global;
+use super::global::{self, StateFiles};
 use super::keywords;
 use super::model::{Configuration, Place, Proxy, StatsSocket};
 use super::proxy::{Defaults, Draft, Modifier};
@@ -94,6 +94,7 @@ pub fn interpret(document: &Document) -> Configuration {
         proxies: Vec::new(),
         named: FxHashMap::default(),
         stats_sockets: Vec::new(),
+        state_files: StateFiles::default(),
         problems: document.problems.clone(),
         defaults: Defaults::default(),
         named_defaults: Vec::new(),
@@ -104,10 +105,10 @@ pub fn interpret(document: &Document) -> Configuration {
         interpreter.file(index, file);
     }
     references::check(document, &interpreter.proxies, &mut interpreter.problems);
-    let Interpreter { mut proxies, stats_sockets, mut problems, .. } = interpreter;
+    let Interpreter { mut proxies, stats_sockets, state_files, mut problems, .. } = interpreter;
     proxies.shrink_to_fit();
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
-    Configuration { proxies, stats_sockets, problems }
+    Configuration { proxies, stats_sockets, server_state_file: state_files.global(), problems }
 }
 
 struct Interpreter<'d> {
@@ -118,6 +119,7 @@ struct Interpreter<'d> {
     /// The index of the first proxy of each name.
     named: FxHashMap<Cow<'d, str>, usize>,
     stats_sockets: Vec<StatsSocket>,
+    state_files: StateFiles,
     problems: Vec<Problem>,
     /// The last `defaults` section.
     defaults: Defaults,
@@ -198,6 +200,7 @@ impl<'d> Interpreter<'d> {
             let message = format!("`{keyword}` takes a name and a value");
             self.problems.push(line.problem(0, Finding::error(code::ENVIRONMENT, message)));
         }
+        self.state_files.read(line.words());
         match global::stats_socket(line, &self.environment) {
             Some(Ok(socket)) => self.stats_sockets.push(socket),
             Some(Err((word, finding))) => self.problems.push(line.problem(word, finding)),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Configuration {
     pub proxies: Vec<Proxy>,
     /// The `stats socket` lines of all `global` sections.
     pub stats_sockets: Vec<StatsSocket>,
+    /// The `server-state-file` of `global`, below its `server-state-base`: what a reload gives to the new worker.
+    pub server_state_file: Option<PathBuf>,
     /// Everything that is wrong, lexical and semantic, in the order of the files.
     pub problems: Vec<Problem>,
 }
@@ -139,6 +141,8 @@ pub struct Proxy {
     pub persist: bool,
     /// The section's `disabled`: none of its servers gets traffic.
     pub disabled: bool,
+    /// `load-server-state-from-file global`: a reload keeps what the state file says of its servers.
+    pub keeps_state: bool,
     /// How its servers are checked, for those that have `check`.
     pub check: HealthCheck,
     /// `timeout check`: how long a check may take once connected.

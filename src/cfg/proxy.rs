@@ -2,8 +2,8 @@
 
 mod servers;
 
-use std::borrow::Cow;
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::version::Version;
 
 /// What a `defaults` section says and hands on.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the section, present or not")]
 pub(super) struct Defaults {
     mode: Mode,
     balance: String,
@@ -27,6 +28,7 @@ pub(super) struct Defaults {
     cookie: Option<String>,
     persist: bool,
     disabled: bool,
+    keeps_state: bool,
     check: CheckRules,
     timeout_check: Option<Duration>,
     default_backend: Option<UseBackend>,
@@ -43,6 +45,7 @@ impl Default for Defaults {
             cookie: None,
             persist: false,
             disabled: false,
+            keeps_state: false,
             check: CheckRules::default(),
             timeout_check: None,
             default_backend: None,
@@ -110,6 +113,7 @@ impl<'d> Draft<'d> {
             cookie,
             persist,
             disabled,
+            keeps_state,
             check,
             timeout_check,
             default_backend,
@@ -129,6 +133,7 @@ impl<'d> Draft<'d> {
             use_servers: self.use_servers,
             persist,
             disabled,
+            keeps_state,
             check: check.build(),
             timeout_check,
             servers: self.servers,
@@ -164,6 +169,10 @@ impl<'d> Draft<'d> {
             }
             "enabled" => {
                 self.says.disabled = false;
+                Ok(())
+            }
+            "load-server-state-from-file" => {
+                self.says.keeps_state = words.get(1).is_some_and(|from| from == "global");
                 Ok(())
             }
             "http-check" => {

@@ -105,7 +105,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let (mut last, mut booted_after) = (String::from("it was not asked"), 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
             self.hear_stop();
-            self.keep_out(lane).await;
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
                 booted_after = millis(begun);

@@ -122,6 +122,11 @@ impl Failure {
         }
     }
 
+    /// Whether the load balancer does not answer: it may just be started anew.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Self::LoadBalancer(LoadBalancerError::Unreachable { .. }))
+    }
+
     /// Whether nobody answered at all.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Self::Engine(EngineError::Unreachable { .. } | EngineError::TimedOut { .. }))

@@ -1,17 +1,20 @@
 //! What a lane does to traffic: takes its servers out of rotation, and puts them back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::wait::{Waited, until};
-use super::{Deploy, Failure, millis};
+use super::wait::{Waited, insist, until};
+use super::{Deploy, Failure, World, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::refusal::Refusal;
-use crate::plan::{LaneServer, OnDrainTimeout, Step, floor};
+use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
@@ -24,6 +27,37 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// How long `HAProxy` may be away while it is started anew, and how often it is asked meanwhile.
+const OUTAGE: Duration = Duration::from_secs(10);
+const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// Every loop has a bound; nothing that goes on beside this one takes so long.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
+
+impl<L: LoadBalancer, E, P, C> World<L, E, P, C> {
+    /// Looks until one of the lane's servers is not in maint any more, sets it again, and tells which.
+    async fn kept_out(&self, lane: &Lane) -> Vec<ServerId> {
+        let never = CancellationToken::new();
+        let lost = until(LOOK_EVERY, A_DAY, &never, async || {
+            // One that does not answer gives nobody a request either, and is asked again.
+            let Ok(seen) = self.load_balancer.look(&lane.backends()).await else { return Ok(None) };
+            let mut lost = lane.ids();
+            lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
+            let mut set = Vec::new();
+            for server in lost {
+                if self.load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
+                    set.push(server);
+                }
+            }
+            Ok::<_, Infallible>(Some(set).filter(|set| !set.is_empty()))
+        });
+        match lost.await {
+            Ok(Waited::Done(servers)) => servers,
+            Ok(Waited::TimedOut | Waited::Stopped) => Vec::new(),
+        }
+    }
+}
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
     /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
@@ -61,14 +95,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         self.left_rotation.get_or_insert_with(Instant::now);
         self.tell(Fact::DrainStarted { servers: servers.clone() });
         for server in &servers {
-            self.world.load_balancer.set_admin_state(server, AdminState::Drain).await?;
+            self.set(server, AdminState::Drain).await?;
         }
         Ok(())
     }
 
     pub(super) async fn await_idle(&mut self, lane: usize) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
-        match self.until_idle(lane, SETTLE).await {
+        match self.until_idle(lane, AdminState::Drain, SETTLE).await {
             Ok(()) => {
                 let took_ms = self.timing.drain_ms;
                 self.tell(Fact::Drained { servers, took_ms });
@@ -87,7 +121,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             let seen = self.look(lane).await?;
             return self.sessions(lane, &seen).map(|_| ());
         }
-        self.until_idle(lane, LOOK_EVERY).await
+        self.until_idle(lane, AdminState::Maint, LOOK_EVERY).await
     }
 
     fn is_forced(&self) -> bool {
@@ -95,8 +129,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     }
 
     /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new
-    /// one counted.
-    async fn until_idle(&mut self, lane: usize, settle: Duration) -> Result<(), Failure> {
+    /// one counted. A reload of `HAProxy` forgets the state that they are in, so it is set again.
+    async fn until_idle(&mut self, lane: usize, state: AdminState, settle: Duration) -> Result<(), Failure> {
         let begun = Instant::now();
         let servers = self.lane_of(lane).ids();
         let limit = self.plan.policy.drain_timeout;
@@ -105,7 +139,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let mut zero_since: Option<(Instant, u64)> = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
+            let process = self.process;
             let seen = self.look(lane).await?;
+            if seen.pid != process {
+                self.set_out_again(lane, &seen, state).await?;
+                zero_since = None;
+                return Ok(None);
+            }
             let (now, total) = self.sessions(lane, &seen)?;
             if now != sessions {
                 sessions = now;
@@ -143,40 +183,64 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             now += state.sessions;
             total += state.sessions_total;
         }
-        Ok((now, total))
+        Ok((now + seen.sessions_in_old_workers(&self.lane_of(lane).ids()), total))
+    }
+
+    /// Takes the lane's servers out again in a process that knows nothing of it.
+    async fn set_out_again(
+        &mut self,
+        lane: usize,
+        seen: &LoadBalancerState,
+        state: AdminState,
+    ) -> Result<(), Failure> {
+        let plan = self.plan;
+        for server in &plan.lanes[lane].servers {
+            let now =
+                seen.server(&server.id).ok_or_else(|| Failure::Vanished { server: server.id.clone() })?;
+            // Drain would let persistent clients come back to a server that was in maint.
+            let wanted = state.max(server.was);
+            if now.admin.state() != wanted {
+                self.set(&server.id, wanted).await?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
         self.left_rotation.get_or_insert_with(Instant::now);
         for server in self.lane_of(lane).ids() {
-            self.world.load_balancer.set_admin_state(&server, AdminState::Maint).await?;
+            self.set(&server, AdminState::Maint).await?;
         }
         Ok(())
     }
 
-    /// Sets maint again where it was lost while the container boots: a reload forgets it, and would give the server
-    /// requests that nobody answers yet. A load balancer that is being restarted is asked again in a moment.
-    pub(super) async fn keep_out(&mut self, lane: usize) {
-        let lane = &self.plan.lanes[lane];
-        if lane.replacement.is_none() {
-            return;
-        }
-        let Ok(seen) = self.world.load_balancer.look(&lane.backends()).await else { return };
-        let is_out =
-            |id: &ServerId| seen.server(id).is_none_or(|state| state.admin.state() == AdminState::Maint);
-        for server in lane.ids().into_iter().filter(|id| !is_out(id)) {
-            if self.world.load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
-                let message = format!("{server} was put into rotation meanwhile, and is in maint again");
-                self.tell(Fact::Warned { message });
+    /// Does something while the lane's servers must stay out, and sets maint again within a look where it was lost: a
+    /// reload forgets it, and would give them requests that nobody answers.
+    pub(super) async fn while_out<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+        let (world, plan) = (self.world, self.plan);
+        let mut lost = Vec::new();
+        let done = {
+            let mut work = pin!(work(self));
+            loop {
+                tokio::select! {
+                    biased;
+                    done = &mut work => break done,
+                    servers = world.kept_out(&plan.lanes[lane]) => lost.extend(servers),
+                }
             }
+        };
+        for server in lost {
+            let message = format!("{server} was put into rotation meanwhile, and is in maint again");
+            self.tell(Fact::Warned { message });
         }
+        done
     }
 
     pub(super) async fn ready(&mut self, lane: usize) -> Result<(), Failure> {
         self.count_sessions(lane).await?;
         let servers = self.lane_of(lane).ids();
         for server in &servers {
-            self.world.load_balancer.set_admin_state(server, AdminState::Ready).await?;
+            self.set(server, AdminState::Ready).await?;
         }
         if let Some(left) = self.left_rotation {
             self.timing.out_of_rotation_ms = millis(left);
@@ -256,7 +320,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
             let state = if self.has_begun(lane, Step::Maint) { safe } else { server.was };
-            self.world.load_balancer.set_admin_state(&server.id, state).await?;
+            self.set(&server.id, state).await?;
             if state == AdminState::Maint && !self.left_out.contains(&server.id) {
                 self.left_out.push(server.id.clone());
             }
@@ -264,16 +328,32 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
-    /// A look at the lane's backends, whatever process answers.
-    pub(super) async fn look_anew(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
-        Ok(self.world.load_balancer.look(&self.lane_of(lane).backends()).await?)
+    /// Sets a server's state. A load balancer that is just being started anew is waited for.
+    async fn set(&self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
+        let set = async || Ok(self.world.load_balancer.set_admin_state(server, state).await?);
+        insist(TRY_EVERY, OUTAGE, Failure::is_silence, set).await
     }
 
-    /// A look at the lane's backends that is sure to be of the process that the plan was made for: what a
-    /// process before it still holds is counted by nobody.
-    async fn look(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
+    /// A look at the lane's backends, whatever process answers. A load balancer that is just being started anew is
+    /// waited for.
+    pub(super) async fn look_anew(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
+        let backends = self.lane_of(lane).backends();
+        let look = async || Ok(self.world.load_balancer.look(&backends).await?);
+        insist(TRY_EVERY, OUTAGE, Failure::is_silence, look).await
+    }
+
+    /// A look at the lane's backends that misses nothing: what the process that the plan was made for still holds after
+    /// a reload is told by the master, or by nobody.
+    async fn look(&mut self, lane: usize) -> Result<LoadBalancerState, Failure> {
         let seen = self.look_anew(lane).await?;
-        let was = self.process;
-        if seen.pid == was { Ok(seen) } else { Err(Failure::Reloaded { was, is: seen.pid }) }
+        let (was, is) = (self.process, seen.pid);
+        if was != is {
+            if seen.old_workers.is_none() {
+                return Err(Failure::Reloaded { was, is });
+            }
+            self.process = is;
+            self.tell(Fact::HaproxyReloaded { was, is });
+        }
+        Ok(seen)
     }
 }

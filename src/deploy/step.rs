@@ -5,8 +5,21 @@ use crate::plan::{Lane, Replacement, Step};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
-    /// Does a step of a lane.
+    /// Does a step of a lane. From maint until the servers are ready again, or put back, nothing may put them into
+    /// rotation.
     pub(super) async fn effect(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        let is_about_a_container = matches!(
+            step,
+            Step::Keep | Step::Start | Step::Prove | Step::Discard | Step::Return | Step::ProveOld
+        );
+        if is_about_a_container && self.has_begun(lane, Step::Maint) {
+            self.while_out(lane, async |this| this.simply(lane, step).await).await
+        } else {
+            self.simply(lane, step).await
+        }
+    }
+
+    async fn simply(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
             Step::Create => self.create(lane).await,
             Step::Verify => self.verify(lane).await,

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
-use crate::observation::{AdminState, Container, ContainerState, Observation, Owner};
+use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner};
+use crate::outcome::sessions;
 use crate::plan::refusal::Refusal;
 use crate::plan::{Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Replacement, Step, floor};
 use crate::topology::matching::Behind;
@@ -61,6 +62,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         probes: probes(topology, &balances),
         warnings: warnings(topology, &balances, &lanes, goal)
             .into_iter()
+            .chain(old_workers(&observation.load_balancer, &lanes))
             .chain(
                 backend.servers.iter().filter(|server| unchanged.contains(&server.id)).filter_map(left_down),
             )
@@ -356,6 +358,31 @@ fn images(lanes: &[Lane]) -> Vec<Image> {
 fn left_down(server: &Server) -> Option<String> {
     let state = server.state.as_ref().filter(|state| !state.is_usable())?;
     Some(format!("{} runs the wanted image, but HAProxy has it in {}", server.id, state.status))
+}
+
+/// What workers that a reload has replaced still hold of the lanes' servers, or that nobody can tell.
+fn old_workers(seen: &LoadBalancerState, lanes: &[Lane]) -> Vec<String> {
+    let replaces = lanes.iter().any(|lane| lane.replacement.is_some());
+    let Some(workers) = &seen.old_workers else {
+        let unseen = "what HAProxy's old workers hold after a reload cannot be seen: no master socket is known \
+                      (haproxy -S, --master-socket). A reload during the run will end it";
+        return if replaces { vec![unseen.to_owned()] } else { Vec::new() };
+    };
+    let mut warnings = Vec::new();
+    for lane in lanes {
+        for worker in workers {
+            let held = seen.sessions_of_old_worker(worker, &lane.ids());
+            if held > 0 {
+                warnings.push(format!(
+                    "HAProxy's old worker {} still holds {} to {}, which the drain waits for",
+                    worker.pid,
+                    sessions(held),
+                    lane.name()
+                ));
+            }
+        }
+    }
+    warnings
 }
 
 fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Goal) -> Vec<String> {

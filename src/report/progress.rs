@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::text::{line, seconds};
 use crate::event::{Event, Fact, Listener};
-use crate::outcome::list;
+use crate::outcome::{list, sessions};
 
 /// How often the moving line is drawn again while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
@@ -68,10 +68,12 @@ fn moving(fact: &Fact) -> Option<Moving> {
         }
         Fact::LaneStarted { servers, .. } => Moving::Phase(format!("{}: looking again", list(servers))),
         Fact::DrainStarted { servers } => Moving::Phase(format!("{}: draining", list(servers))),
-        Fact::SessionsLeft { servers, sessions, after_ms } => {
-            let left = if *sessions == 1 { "session" } else { "sessions" };
-            Moving::Detail(format!("{}: {sessions} {left} left after {}", list(servers), seconds(*after_ms)))
-        }
+        Fact::SessionsLeft { servers, sessions: left, after_ms } => Moving::Detail(format!(
+            "{}: {} left after {}",
+            list(servers),
+            sessions(*left),
+            seconds(*after_ms)
+        )),
         Fact::Drained { servers, .. } | Fact::DrainForced { servers, .. } => {
             Moving::Detail(format!("{}: out of rotation, stopping the old container", list(servers)))
         }
@@ -89,6 +91,7 @@ fn moving(fact: &Fact) -> Option<Moving> {
         }
         Fact::UndoStarted { servers } => Moving::Phase(format!("{}: taking back", list(servers))),
         Fact::RunStarted { .. }
+        | Fact::HaproxyReloaded { .. }
         | Fact::Warned { .. }
         | Fact::Pulled { .. }
         | Fact::Created { .. }

@@ -5,7 +5,7 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::event::{Event, Fact, FirstRequest, Listener, Timing};
-use crate::outcome::{Outcome, list};
+use crate::outcome::{Outcome, list, sessions};
 
 /// Writes what happened, a line a fact.
 #[derive(Debug)]
@@ -76,11 +76,15 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             "  verified  it carries no traffic now".to_owned()
         }
         Fact::Verified { carriers } => format!("  verified  {} answered", list(carriers)),
+        Fact::HaproxyReloaded { was, is } => format!(
+            "  {NOTE}reloaded{NOTE:#}  HAProxy's process {was} is now {is}: what was set is set again, and what the old one holds is waited for"
+        ),
         Fact::Drained { took_ms, .. } => format!("  drained   nothing in flight {}", dim(*took_ms)),
-        Fact::DrainForced { sessions, .. } => {
+        Fact::DrainForced { sessions: left, .. } => {
+            let are = if *left == 1 { "is" } else { "are" };
             format!(
-                "  {BAD}forced{BAD:#}    {} cut, as asked by --on-drain-timeout force",
-                if *sessions == 1 { "1 session is".to_owned() } else { format!("{sessions} sessions are") }
+                "  {BAD}forced{BAD:#}    {} {are} cut, as asked by --on-drain-timeout force",
+                sessions(*left)
             )
         }
         Fact::ContainerKept { as_name, took_ms, .. } => {

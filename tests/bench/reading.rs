@@ -2,6 +2,7 @@
 //!
 //! Times are CPU times: of this process the quickest of many rounds, of HAProxy as the kernel counts them.
 #![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark reports, and roughly")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::{Load, Mix, Stage, finish, wait_until};
+use crate::support::{Load, Mix, Processes, Stage, finish, wait_until};
 use crate::{assert_in_service, on_real_parts, snapshot, versions};
 
 /// Sends a signal by its number to a process of ours.
@@ -98,7 +98,7 @@ async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
     if !on_real_parts().await {
         return;
     }
-    let stage = Stage::pair().master_worker().start().await;
+    let stage = Stage::pair().processes(Processes::Workers).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mut stream = stage.open_stream(60).await;
     let before = snapshot(&stage).await;
@@ -121,7 +121,7 @@ async fn a_reload_while_a_container_boots_does_not_give_it_requests() {
     if !on_real_parts().await {
         return;
     }
-    let stage = Stage::pair().master_worker().start().await;
+    let stage = Stage::pair().processes(Processes::Workers).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "5000")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     wait_until("the new one boots", Duration::from_secs(30), async || {

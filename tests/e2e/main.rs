@@ -8,6 +8,7 @@ mod deploys;
 mod failures;
 mod interrupted;
 mod refusals;
+mod reloads;
 mod rollback;
 mod single_moves;
 

@@ -1,16 +1,18 @@
 //! What a stage is to look like, and setting it up.
 
 use super::engine::Engine;
-use super::haproxy::Haproxy;
+use super::haproxy::{Haproxy, Processes};
 use super::http::get;
 use super::layout::{Config, Layout, Mode, Server};
 use super::ports::Ports;
+use super::process::find;
 use super::registry::Registry;
 use super::stage::{START_LIMIT, Stage, make_image, run_server, until_healthy};
 use super::sweeper::Sweeper;
 use super::wait::wait_until;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// What a stage is to look like.
@@ -18,12 +20,19 @@ pub struct Builder {
     layout: Layout,
     config: Config,
     environment: Vec<String>,
-    master_worker: bool,
+    processes: Processes,
+    binary: PathBuf,
 }
 
 impl Builder {
     pub fn new(layout: Layout) -> Self {
-        Self { layout, config: Config::default(), environment: Vec::new(), master_worker: false }
+        Self {
+            layout,
+            config: Config::default(),
+            environment: Vec::new(),
+            processes: Processes::One,
+            binary: find("haproxy").expect("haproxy is installed"),
+        }
     }
 
     /// An environment variable of every container, stronger than that of its image.
@@ -68,6 +77,13 @@ impl Builder {
         self
     }
 
+    /// A `server-state-file`, from which a reload takes the servers' states.
+    #[must_use]
+    pub fn state_file(mut self) -> Self {
+        self.config.state_file = true;
+        self
+    }
+
     /// Text at the end of haproxy.cfg; `{app1}` stands for the address of `app1`.
     #[must_use]
     pub fn extra(mut self, text: &str) -> Self {
@@ -75,10 +91,17 @@ impl Builder {
         self
     }
 
-    /// Runs HAProxy as master and worker, so that it can be reloaded.
+    /// Runs HAProxy as a master and workers, so that it can be reloaded.
     #[must_use]
-    pub fn master_worker(mut self) -> Self {
-        self.master_worker = true;
+    pub fn processes(mut self, processes: Processes) -> Self {
+        self.processes = processes;
+        self
+    }
+
+    /// Another HAProxy than the installed one.
+    #[must_use]
+    pub fn binary(mut self, binary: &Path) -> Self {
+        binary.clone_into(&mut self.binary);
         self
     }
 
@@ -101,7 +124,8 @@ impl Builder {
         let frontend = local(3);
         let text = self.config.render(&dir.path().join("admin.sock"), frontend, &servers);
         fs::write(dir.path().join("haproxy.cfg"), text).expect("write haproxy.cfg");
-        let haproxy = Haproxy::start(dir.path(), self.master_worker).await;
+        let config = dir.path().join("haproxy.cfg");
+        let haproxy = Haproxy::start(&self.binary, dir.path(), &config, self.processes).await;
         until_serving(&haproxy, frontend, &servers).await;
         Stage {
             haproxy,

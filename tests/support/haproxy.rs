@@ -3,7 +3,7 @@
 use super::fetched::fetched;
 use super::layout::BACKEND;
 use super::process::{Process, find};
-use super::wait::wait_until;
+use super::wait::{wait_for, wait_until};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,9 +20,22 @@ pub fn binaries() -> Vec<PathBuf> {
 pub const VARIABLE: &str = "ONLY_HAPROXY_KNOWS";
 pub const VALUE: &str = "42";
 
+/// How HAProxy runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// As one process, which cannot be reloaded.
+    One,
+    /// As a master and workers, without a master socket: a signal reloads it.
+    Workers,
+    /// The same with a master socket.
+    WorkersAndSocket,
+}
+
 /// A running HAProxy.
 pub struct Haproxy {
     binary: PathBuf,
+    command: Command,
+    log: PathBuf,
     process: Process,
     config: PathBuf,
     socket: PathBuf,
@@ -31,24 +44,25 @@ pub struct Haproxy {
 }
 
 impl Haproxy {
-    /// Starts it on `haproxy.cfg` in `dir`, which must name `admin.sock` there as its stats socket.
-    pub async fn start(dir: &Path, master_worker: bool) -> Self {
-        let config = dir.join("haproxy.cfg");
-        Self::start_binary(&find("haproxy").expect("haproxy is installed"), dir, &config, master_worker).await
-    }
-
-    /// The same with a binary and a configuration, a file or a directory, of one's own.
-    pub async fn start_binary(binary: &Path, dir: &Path, config: &Path, master_worker: bool) -> Self {
+    /// Starts a binary on a configuration, a file or a directory, which must name `admin.sock` in `dir` as its stats
+    /// socket.
+    pub async fn start(binary: &Path, dir: &Path, config: &Path, processes: Processes) -> Self {
         let config = config.to_owned();
         let socket = dir.join("admin.sock");
-        let master_socket = master_worker.then(|| dir.join("master.sock"));
+        let has_socket = processes == Processes::WorkersAndSocket;
+        let master_socket = has_socket.then(|| dir.join("master.sock"));
         let mut command = Command::new(binary);
         command.arg("-db").arg("-f").arg(&config).env(VARIABLE, VALUE);
-        if let Some(master_socket) = &master_socket {
-            command.arg("-W").arg("-S").arg(master_socket);
+        if processes != Processes::One {
+            command.arg("-W");
         }
-        let process = Process::start(&mut command, &dir.join("haproxy.log"));
-        let mut haproxy = Self { binary: binary.to_owned(), process, config, socket, master_socket };
+        if let Some(master_socket) = &master_socket {
+            command.arg("-S").arg(master_socket);
+        }
+        let log = dir.join("haproxy.log");
+        let process = Process::start(&mut command, &log);
+        let mut haproxy =
+            Self { binary: binary.to_owned(), command, log, process, config, socket, master_socket };
         haproxy.until_it_answers().await;
         haproxy
     }
@@ -83,11 +97,6 @@ impl Haproxy {
         &self.socket
     }
 
-    /// Its master socket; only after [`Builder::master_worker`](super::Builder::master_worker).
-    pub fn master_socket(&self) -> &Path {
-        self.master_socket.as_deref().expect("HAProxy runs in master-worker mode")
-    }
-
     /// Everything it has printed: warnings, changes of state and the requests that failed.
     pub fn output(&self) -> String {
         self.process.output()
@@ -96,6 +105,18 @@ impl Haproxy {
     /// Kills it, for a test of what happens without a load balancer.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Kills it and starts it anew, as somebody does who does not know of reloads.
+    pub async fn restart(&mut self) {
+        let before = self.worker().await;
+        self.process.kill();
+        self.process = Process::start(&mut self.command, &self.log);
+        self.until_it_answers().await;
+        wait_until("the new process answers", Duration::from_secs(20), async || {
+            self.worker().await != before
+        })
+        .await;
     }
 
     /// Sends a command to the runtime socket and returns the whole reply.
@@ -135,7 +156,10 @@ impl Haproxy {
     /// Reloads the configuration and waits until the new worker answers.
     pub async fn reload(&self) {
         let before = self.worker().await;
-        ask(self.master_socket(), "reload").await;
+        match &self.master_socket {
+            Some(socket) => drop(ask(socket, "reload").await),
+            None => self.process.signal("USR2"),
+        }
         wait_until("the new worker answers", Duration::from_secs(20), async || {
             UnixStream::connect(&self.socket).await.is_ok() && self.worker().await != before
         })
@@ -144,7 +168,11 @@ impl Haproxy {
 }
 
 async fn ask(socket: &Path, line: &str) -> String {
-    let mut stream = UnixStream::connect(socket).await.expect("connect to HAProxy's socket");
+    // While HAProxy executes itself anew, nobody listens for a moment.
+    let mut stream = wait_for("HAProxy's socket takes a connection", Duration::from_secs(5), async || {
+        UnixStream::connect(socket).await.ok()
+    })
+    .await;
     stream.write_all(format!("{line}\n").as_bytes()).await.expect("send a command");
     let mut reply = String::new();
     // A reload closes the master socket's connections without a proper end.

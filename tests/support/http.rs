@@ -104,6 +104,11 @@ impl Connection {
         self.0.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty())
     }
 
+    /// Reads an answer that has begun to its end, and says whether all of it came.
+    pub async fn ends_whole(mut self) -> bool {
+        self.read_answer().await.is_ok()
+    }
+
     async fn read_answer(&mut self) -> Result<Answer, Loss> {
         let mut head = Head::parse(&self.read_line().await?)?;
         loop {

@@ -76,6 +76,8 @@ pub struct Config {
     /// `option httpchk GET /health`; without it a check only connects.
     pub http_check: bool,
     pub backend_lines: Vec<String>,
+    /// A `server-state-file`, so that a reload keeps the servers' states.
+    pub state_file: bool,
     pub extra: String,
 }
 
@@ -87,6 +89,7 @@ impl Default for Config {
             default_server: "inter 2s fall 3 rise 2".to_owned(),
             http_check: true,
             backend_lines: Vec::new(),
+            state_file: false,
             extra: String::new(),
         }
     }
@@ -99,10 +102,19 @@ impl Config {
             Mode::Http => "mode http\n    option httplog",
             Mode::Tcp => "mode tcp\n    option tcplog",
         };
+        let (kept_in, loaded) = if self.state_file {
+            let file = socket.with_file_name("states");
+            (
+                format!("    server-state-file {}\n", file.display()),
+                "\n    load-server-state-from-file global",
+            )
+        } else {
+            (String::new(), "")
+        };
         let check = if self.http_check { "    option httpchk GET /health\n" } else { "" };
         let mut text = format!(
-            "global\n    stats socket {} mode 600 level {}\n    log stdout format raw daemon\n    maxconn 2000\n\n\
-             defaults\n    {mode}\n    log global\n    option dontlog-normal\n    timeout connect 5s\n    \
+            "global\n    stats socket {} mode 600 level {}\n    log stdout format raw daemon\n    maxconn 2000\n{kept_in}\n\
+             defaults\n    {mode}{loaded}\n    log global\n    option dontlog-normal\n    timeout connect 5s\n    \
              timeout client 30s\n    timeout server 30s\n\n\
              frontend www\n    bind {frontend}\n    default_backend {BACKEND}\n\n\
              backend {BACKEND}\n{check}    default-server {}\n",

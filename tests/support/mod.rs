@@ -44,7 +44,7 @@ mod wait;
 
 pub use builder::Builder;
 pub use engine::{Container, Engine};
-pub use haproxy::{Haproxy, binaries};
+pub use haproxy::{Haproxy, Processes, binaries};
 pub use http::{Answer, Connection, Loss, get};
 pub use layout::{Layout, Mode, Server};
 pub use load::{Load, Mix, Streams};

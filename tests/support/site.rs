@@ -1,7 +1,7 @@
 //! An HAProxy in master-worker mode before applications of the test's own: no Docker, and any binary of HAProxy.
 
 use super::application::Application;
-use super::haproxy::{Haproxy, binaries};
+use super::haproxy::{Haproxy, Processes, binaries};
 use super::http::{Connection, get};
 use super::ports::Ports;
 use super::requirements::{Need, requirements};
@@ -62,7 +62,7 @@ impl Site {
         // A file below the site's directory is read with its whole folder.
         let config = if folder == dir.path() { file.clone() } else { folder };
         fs::write(&file, text(dir.path(), &ports, &servers(&ports))).expect("write haproxy.cfg");
-        let haproxy = Haproxy::start_binary(binary, dir.path(), &config, true).await;
+        let haproxy = Haproxy::start(binary, dir.path(), &config, Processes::WorkersAndSocket).await;
         let site = Self { haproxy, binary: binary.to_owned(), config, ports, applications, dir };
         site.until_it_serves().await;
         site

@@ -21,6 +21,12 @@ pub enum Command<'a> {
     /// `show stat`, of one backend or of all: sessions and queues. The mask 6 asks for servers
     /// (4) and for the backend itself (2), -1 for every server.
     Stat(Option<&'a str>),
+    /// `show sess`: every session, with the server that it is on.
+    Sessions,
+    /// `shutdown session`: ends one session, by the name that [`Command::Sessions`] gave it.
+    ShutdownSession(&'a str),
+    /// `set maxconn server …`.
+    SetServerMaxconn(&'a ServerId, u64),
     /// `set server … state`.
     SetServerState(&'a ServerId, AdminState),
     /// `set server … weight`.
@@ -41,6 +47,9 @@ impl fmt::Display for Command<'_> {
             Self::ServersState(None) => f.write_str("show servers state"),
             Self::ServersState(Some(backend)) => write!(f, "show servers state {backend}"),
             Self::Stat(backend) => write!(f, "show stat {} 6 -1", backend.unwrap_or("-1")),
+            Self::Sessions => f.write_str("show sess"),
+            Self::ShutdownSession(session) => write!(f, "shutdown session {session}"),
+            Self::SetServerMaxconn(server, limit) => write!(f, "set maxconn server {server} {limit}"),
             Self::SetServerState(server, state) => write!(f, "set server {server} state {state}"),
             Self::SetServerWeight(server, weight) => write!(f, "set server {server} weight {weight}"),
             Self::AddServer(server, words) => write!(f, "add server {server} {}", words.join(" ")),
@@ -54,10 +63,11 @@ impl<'a> Command<'a> {
     /// The backend that the command is about, if it is about one.
     pub fn backend(self) -> Option<&'a str> {
         match self {
-            Self::Info | Self::Level => None,
+            Self::Info | Self::Level | Self::Sessions | Self::ShutdownSession(_) => None,
             Self::ServersState(backend) | Self::Stat(backend) => backend,
             Self::SetServerState(server, _)
             | Self::SetServerWeight(server, _)
+            | Self::SetServerMaxconn(server, _)
             | Self::AddServer(server, _)
             | Self::EnableHealth(server)
             | Self::DelServer(server) => Some(&server.backend),
@@ -73,10 +83,12 @@ impl<'a> Command<'a> {
         let server = match self {
             Self::SetServerState(id, _)
             | Self::SetServerWeight(id, _)
+            | Self::SetServerMaxconn(id, _)
             | Self::AddServer(id, _)
             | Self::EnableHealth(id)
             | Self::DelServer(id) => Some(id.server.as_str()),
-            Self::Info | Self::Level | Self::ServersState(_) | Self::Stat(_) => None,
+            Self::ShutdownSession(session) => Some(session),
+            Self::Info | Self::Level | Self::Sessions | Self::ServersState(_) | Self::Stat(_) => None,
         };
         let plain = |word: &String| !word.is_empty() && word.bytes().all(is_plain);
         let words = if let Self::AddServer(_, words) = self { words } else { &[] };
@@ -144,6 +156,9 @@ mod tests {
             (Command::SetServerState(&app1, AdminState::Maint), "set server mobile/app1 state maint\n"),
             (Command::SetServerWeight(&app1, 7), "set server mobile/app1 weight 7\n"),
             (Command::AddServer(&app1, &words), "add server mobile/app1 127.0.0.1:80 check\n"),
+            (Command::Sessions, "show sess\n"),
+            (Command::ShutdownSession("0x7f00"), "shutdown session 0x7f00\n"),
+            (Command::SetServerMaxconn(&app1, 30), "set maxconn server mobile/app1 30\n"),
             (Command::EnableHealth(&app1), "enable health mobile/app1\n"),
             (Command::DelServer(&app1), "del server mobile/app1\n"),
         ] {

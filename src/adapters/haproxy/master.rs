@@ -1,6 +1,14 @@
 //! The master process, which reloads its workers.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::command::Command;
+use super::past_reload;
+use super::reply::{Replies, ReplyError};
 use super::socket::{DEADLINE, ExchangeError, SocketAddress, exchange_with_master};
+use crate::ids::ServerId;
+use crate::observation::{OldServer, OldWorker, Session};
 use crate::ports::LoadBalancerError;
 
 /// How a reload was answered.
@@ -18,6 +26,26 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct MasterSocket {
     address: SocketAddress,
+}
+
+/// Why a worker was not heard through its master.
+#[derive(Debug)]
+enum Unheard {
+    /// The answer has no end. Who is asked again may have gone.
+    BrokenOff,
+    Failed(LoadBalancerError),
+}
+
+impl From<LoadBalancerError> for Unheard {
+    fn from(error: LoadBalancerError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl fmt::Display for MasterSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
 }
 
 impl MasterSocket {
@@ -42,9 +70,121 @@ impl MasterSocket {
 
     /// How many reloads have failed, as far as this version counts them: 2.2 does not.
     pub async fn failed_reloads(&self) -> Result<Option<u32>, LoadBalancerError> {
+        Ok(failed(&self.processes().await?))
+    }
+
+    /// Whether it is the master of this process.
+    pub async fn knows(&self, pid: u32) -> Result<bool, LoadBalancerError> {
+        Ok(workers(&self.processes().await?).contains(&pid))
+    }
+
+    /// The workers that have been replaced, beside the one that answers on the runtime socket, and their sessions.
+    pub async fn old_workers(&self, current: u32) -> Result<Vec<OldWorker>, LoadBalancerError> {
+        let look = async || {
+            let mut old = Vec::new();
+            for pid in workers(&self.processes().await?).into_iter().filter(|pid| *pid != current) {
+                old.extend(self.old_worker(pid).await?.map(|servers| OldWorker { pid, servers }));
+            }
+            Ok(old)
+        };
+        // One that leaves while it is asked, or a master that executes itself anew, breaks off in the middle.
+        past_reload(look, |result| matches!(result, Err(Unheard::BrokenOff))).await.map_err(|unheard| {
+            match unheard {
+                Unheard::BrokenOff => self.unreachable(&ExchangeError::Empty),
+                Unheard::Failed(error) => error,
+            }
+        })
+    }
+
+    /// What a worker holds; `None` if it has gone, or was not replaced: after a reload that failed, the list of
+    /// processes has the worker that goes on at the wrong place, so the worker itself is asked.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods are of one lifetime only")]
+    async fn old_worker(&self, pid: u32) -> Result<Option<Vec<OldServer>>, Unheard> {
+        let Some(process) = self.ask_worker(pid, Command::Info, |answer| answer.info()).await? else {
+            return Ok(None);
+        };
+        if !process.stopping {
+            return Ok(None);
+        }
+        let Some(sessions) = self.sessions_of(pid).await? else { return Ok(None) };
+        let mut held: BTreeMap<ServerId, u64> = BTreeMap::new();
+        for session in sessions {
+            *held.entry(session.server).or_default() += 1;
+        }
+        let mut rows = None;
+        if !held.is_empty() {
+            rows = self.ask_worker(pid, Command::ServersState(None), |answer| answer.servers_state()).await?;
+        }
+        let address = |id: &ServerId| rows.iter().flatten().find(|row| row.id == *id)?.address;
+        let servers =
+            held.into_iter().map(|(id, sessions)| OldServer { address: address(&id), id, sessions });
+        Ok(Some(servers.collect()))
+    }
+
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
+    async fn sessions_of(&self, pid: u32) -> Result<Option<Vec<Session>>, Unheard> {
+        let sessions = self.ask_worker(pid, Command::Sessions, |answer| answer.sessions()).await?;
+        let of_worker = |session| Session { worker: Some(pid), ..session };
+        Ok(sessions.map(|sessions| sessions.into_iter().map(of_worker).collect()))
+    }
+
+    /// The sessions of the workers that have been replaced.
+    pub async fn sessions_of_old_workers(&self, current: u32) -> Result<Vec<Session>, LoadBalancerError> {
+        let mut all = Vec::new();
+        for worker in self.old_workers(current).await? {
+            match self.sessions_of(worker.pid).await {
+                Ok(sessions) => all.extend(sessions.into_iter().flatten()),
+                // It has left, or will be asked again.
+                Err(Unheard::BrokenOff) => {}
+                Err(Unheard::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Ends a session of an old worker; one that has ended by itself is a success.
+    pub async fn end_session(&self, pid: u32, session: &str) -> Result<(), LoadBalancerError> {
+        let command = Command::ShutdownSession(session);
+        match self.ask_worker(pid, command, |answer| Ok(answer.ended_session())).await {
+            Ok(Some(result)) => result.map_err(|error| LoadBalancerError::Refused {
+                command: command.to_string(),
+                reply: error.to_string(),
+            }),
+            Ok(None) | Err(Unheard::BrokenOff) => Ok(()),
+            Err(Unheard::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Asks a worker through the master; `None` if it has gone. What stands behind a `;` would be asked of the master.
+    async fn ask_worker<T>(
+        &self,
+        pid: u32,
+        command: Command<'_>,
+        read: impl FnOnce(&mut Replies<'_>) -> Result<T, ReplyError> + Send,
+    ) -> Result<Option<T>, Unheard> {
+        let line = format!("@!{pid} {command}");
+        let answer = match exchange_with_master(&self.address, &format!("{line}\n"), DEADLINE).await {
+            Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+            Err(ExchangeError::Empty) => return Err(Unheard::BrokenOff),
+            Err(error) => return Err(Unheard::Failed(self.unreachable(&error))),
+        };
+        if answer.starts_with(NO_SUCH_PROCESS) {
+            return Ok(None);
+        }
+        read(&mut Replies::new(&answer)).map(Some).map_err(|error| match error {
+            ReplyError::CutShort => Unheard::BrokenOff,
+            error @ (ReplyError::Refused { .. }
+            | ReplyError::Missing { .. }
+            | ReplyError::BadValue { .. }) => {
+                Unheard::Failed(LoadBalancerError::Garbled { command: line, reason: error.to_string() })
+            }
+        })
+    }
+
+    async fn processes(&self) -> Result<String, LoadBalancerError> {
         let answer = exchange_with_master(&self.address, "show proc\n", DEADLINE).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
-        Ok(failed(&String::from_utf8_lossy(&answer)))
+        Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
     fn unreachable(&self, error: &ExchangeError) -> LoadBalancerError {
@@ -59,6 +199,19 @@ fn read_answer(text: &str) -> Answer {
         "Success=0" => Answer::Failed(log.trim().to_owned()),
         _ => Answer::Silence,
     }
+}
+
+/// How the master answers when a worker has gone.
+const NO_SUCH_PROCESS: &str = "Can't find the target PID";
+
+/// The processes of all workers, old and new: `1234 worker …`.
+fn workers(processes: &str) -> Vec<u32> {
+    let pid = |line: &str| {
+        let mut words = line.split_whitespace();
+        let pid = words.next()?.parse().ok()?;
+        (words.next()? == "worker").then_some(pid)
+    };
+    processes.lines().filter_map(pid).collect()
 }
 
 /// Of the master's line: `1234 master 1 [failed: 0] 0d00h00m06s 2.6.12`.
@@ -87,5 +240,6 @@ mod tests {
         let of_2_2 = "#<PID> <type> <relative PID> <reloads> <uptime> <version>\n25591           master          0               \
                       1               0d00h00m05s     2.2.9-2+deb11u6\n# workers\n";
         assert_eq!((failed(of_2_6), failed(of_2_2), failed("")), (Some(3), None, None));
+        assert_eq!((workers(of_2_6), workers(of_2_2), workers("")), (vec![26064], vec![], vec![]));
     }
 }

@@ -5,6 +5,9 @@ mod tables;
 
 use std::str::FromStr;
 
+use crate::ids::ServerId;
+use crate::observation::{Session, SessionKind};
+
 use self::tables::{Kind, StatColumns, StateColumns};
 pub use self::tables::{Stat, StateRow};
 
@@ -78,6 +81,15 @@ impl<'a> Replies<'a> {
         }
     }
 
+    /// The answer to `shutdown session`. One that has ended by itself is what was wanted.
+    pub fn ended_session(&mut self) -> Result<(), ReplyError> {
+        match self.block()? {
+            "" => Ok(()),
+            reply if reply.starts_with("No such session") => Ok(()),
+            reply => Err(refused(reply)),
+        }
+    }
+
     /// The answer to `show cli level`: `admin`, `operator` or `user`.
     pub fn level(&mut self) -> Result<&'a str, ReplyError> {
         match self.block()? {
@@ -115,6 +127,13 @@ impl<'a> Replies<'a> {
         let header: Vec<_> = lines.next().unwrap_or_default().split(' ').collect();
         let columns = StateColumns::find(&header)?;
         lines.map(|line| columns.row(&line.split(' ').collect::<Vec<_>>())).collect()
+    }
+
+    /// The answer to `show sess`: the server of every session that has one. Each session is a line of words like
+    /// `be=mobile srv=app1`.
+    pub fn sessions(&mut self) -> Result<Vec<Session>, ReplyError> {
+        // The question is a session too, so there is always one.
+        self.block()?.lines().map(session).filter_map(Result::transpose).collect()
     }
 
     /// The answer to `show stat … 6 -1`.
@@ -161,6 +180,39 @@ impl<'a> Replies<'a> {
         }
         Err(ReplyError::CutShort)
     }
+}
+
+/// `None` for a session that is not on a server, like the one that asks.
+fn session(line: &str) -> Result<Option<Session>, ReplyError> {
+    let (id, rest) =
+        line.split_once(": ").filter(|(id, _)| id.starts_with("0x")).ok_or_else(|| refused(line))?;
+    let field = |name: &'static str| {
+        let value = |word: &str| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        rest.split(' ').find_map(value).ok_or(ReplyError::Missing { name })
+    };
+    let (backend, server) = (field("be")?, field("srv")?);
+    if backend.starts_with('<') || server.starts_with('<') {
+        return Ok(None);
+    }
+    let kind = match (analysers(rest, "rq")?, analysers(rest, "rp")?) {
+        (0, 0) => SessionKind::Tunnel,
+        (_, response) if response & FORWARDING != 0 => SessionKind::Answering,
+        (_, _) => SessionKind::Waiting,
+    };
+    Ok(Some(Session { id: id.to_owned(), worker: None, server: ServerId::new(backend, server), kind }))
+}
+
+/// `AN_RES_HTTP_XFER_BODY` of `HAProxy`'s `include/haproxy/channel-t.h`: the answer's head is through.
+const FORWARDING: u32 = 0x0400_0000;
+
+/// Of `rq[f=1840000h,i=0,an=8000h,ax=]`: `an`.
+fn analysers(line: &str, name: &'static str) -> Result<u32, ReplyError> {
+    let missing = ReplyError::Missing { name };
+    let (_, rest) = line.split_once(&format!(" {name}[")).ok_or_else(|| missing.clone())?;
+    let (inner, _) = rest.split_once(']').ok_or_else(|| missing.clone())?;
+    let digits =
+        inner.split(',').find_map(|part| part.strip_prefix("an=")?.strip_suffix('h')).ok_or(missing)?;
+    u32::from_str_radix(digits, 16).map_err(|_| bad(name, digits))
 }
 
 fn value<T: FromStr>(name: &'static str, text: &str) -> Result<T, ReplyError> {

@@ -6,7 +6,7 @@ use super::*;
 use crate::observation::Operational;
 
 const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
-const STAT: &str = "# pxname,svname,qcur,scur,stot,status,check_status,type,iid,sid,\n";
+const STAT: &str = "# pxname,svname,qcur,scur,slim,stot,status,check_status,type,iid,sid,\n";
 
 fn state(admin: u32) -> String {
     format!(
@@ -16,7 +16,7 @@ fn state(admin: u32) -> String {
 }
 
 fn stat() -> String {
-    format!("{STAT}b,s,0,2,5,UP,L7OK,2,3,1,\nb,BACKEND,4,2,5,UP,,1,3,0,\n\n")
+    format!("{STAT}b,s,0,2,30,5,UP,L7OK,2,3,1,\nb,BACKEND,4,2,200,5,UP,,1,3,0,\n\n")
 }
 
 /// Answers each connection with the next of these answers, and returns the lines it was sent.
@@ -71,6 +71,7 @@ async fn one_line_tells_of_one_process() {
         weight: 1,
         sessions: 2,
         sessions_total: 5,
+        limit: Some(30),
     };
     assert_eq!(look.servers, [server]);
     assert_eq!(fake.lines().await, ["show info;show servers state b;show stat b 6 -1\n"]);

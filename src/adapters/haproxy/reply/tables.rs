@@ -51,6 +51,8 @@ pub struct ServerStat {
     pub sessions: u64,
     /// `stot`.
     pub sessions_total: u64,
+    /// `slim`, empty without one.
+    pub limit: Option<u64>,
 }
 
 /// What a row of `show stat` tells of: its column `type`. A server may be called `BACKEND`.
@@ -153,6 +155,7 @@ pub struct StatColumns {
     check: Column,
     sessions: Column,
     sessions_total: Column,
+    limit: Column,
 }
 
 impl StatColumns {
@@ -169,6 +172,7 @@ impl StatColumns {
             check: find("check_status")?,
             sessions: find("scur")?,
             sessions_total: find("stot")?,
+            limit: find("slim")?,
         })
     }
 
@@ -194,6 +198,10 @@ impl StatColumns {
             check: check.strip_prefix("* ").unwrap_or(&check).to_owned(),
             sessions: self.sessions.number(fields)?,
             sessions_total: self.sessions_total.number(fields)?,
+            limit: match self.limit.of(fields)? {
+                "" => None,
+                limit => Some(value(self.limit.name, limit)?),
+            },
         };
         Ok(((self.iid.number(fields)?, self.sid.number(fields)?), server))
     }

@@ -125,11 +125,12 @@ fn levels() {
 
 #[test]
 fn quoted_fields_hold_anything() {
-    let text = "# pxname,svname,qcur,scur,stot,status,check_status,type,iid,sid,last_chk,\n\
-        b,s,0,3,9,UP,* L7OK,2,4,1,\"a \"\"b\"\",\n\nc\",\nb,BACKEND,7,3,9,UP,,1,4,0,,\n\n";
+    let text = "# pxname,svname,qcur,scur,slim,stot,status,check_status,type,iid,sid,last_chk,\n\
+        b,s,0,3,,9,UP,* L7OK,2,4,1,\"a \"\"b\"\",\n\nc\",\nb,BACKEND,7,3,200,9,UP,,1,4,0,,\n\n";
     let mut replies = Replies::new(text);
     let stat = replies.stat().unwrap();
-    let server = ServerStat { status: "UP".into(), check: "L7OK".into(), sessions: 3, sessions_total: 9 };
+    let server =
+        ServerStat { status: "UP".into(), check: "L7OK".into(), sessions: 3, sessions_total: 9, limit: None };
     assert_eq!(stat, Stat { servers: [((4, 1), server)].into(), queued: vec![("b".into(), 7)] });
     assert_eq!(replies.rest, "");
 }

@@ -28,16 +28,20 @@ pub(super) enum Reloader {
 impl Reloader {
     /// Who was named, or who is there.
     pub fn choose(by: Option<&str>, master_socket: Option<&str>, service: &Service) -> Result<Self, Error> {
-        let found = master_socket.or_else(|| service.master_socket());
+        let found = match master_socket {
+            Some(named) => Some(named.parse()?),
+            None => service.master_socket(),
+        };
+        let has_master = found.is_some();
         let master = || -> Result<Self, Error> {
             let address = found.ok_or_else(|| Error::NoReloader { service: service.source.to_string() })?;
-            Ok(Self::Master(MasterSocket::new(address.parse()?)))
+            Ok(Self::Master(MasterSocket::new(address)))
         };
         match by {
             Some("master") => master(),
             Some("systemd") => Ok(Self::Systemd),
             Some(command) => Ok(Self::Command(command.to_owned())),
-            None if found.is_some() => master(),
+            None if has_master => master(),
             None if matches!(service.source, Source::Process(_)) && unit_is_active() => Ok(Self::Systemd),
             None => master(),
         }

@@ -1,0 +1,130 @@
+//! HAProxy is reloaded or started anew in the middle of a deploy: what was set is set again, what an old worker still
+//! holds is waited for.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Child;
+
+use crate::support::{Load, Mix, Processes, Stage, binaries, finish, wait_for, wait_until};
+use crate::{assert_in_service, on_real_parts, versions};
+
+/// Tells a story on a pair of servers behind each HAProxy that is here, and says which.
+#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
+async fn behind_every_haproxy(story: impl AsyncFn(Stage)) {
+    if !on_real_parts().await {
+        return;
+    }
+    for binary in binaries() {
+        eprintln!("with {}", binary.display());
+        story(pair(&binary).await).await;
+    }
+}
+
+async fn pair(binary: &Path) -> Stage {
+    let stage = Stage::pair().binary(binary).processes(Processes::WorkersAndSocket).state_file();
+    // As in Debian: without it a reload of 2.2 resets connections that it has not accepted yet.
+    stage.stats_level("admin expose-fd listeners").start().await
+}
+
+/// Waits until app1 drains; a deploy that ends before has failed.
+async fn until_draining(stage: &Stage, deploy: &mut Child) {
+    let drains = wait_for("app1 drains", Duration::from_secs(30), async || {
+        let drains = stage.haproxy.status("app1").await.starts_with("DRAIN");
+        let ended = deploy.try_wait().expect("a process").is_some();
+        (drains || ended).then_some(drains)
+    });
+    if !drains.await {
+        let mut said = String::new();
+        deploy.stderr.take().expect("a pipe").read_to_string(&mut said).await.expect("read");
+        panic!("the deploy ended before: {said}");
+    }
+}
+
+/// The load that a reload does not disturb by itself: no connection is kept alive for longer than HAProxy wants.
+fn mix() -> Mix {
+    Mix { rate: 100, connections: 10, ..Mix::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_at_every_step_costs_no_request() {
+    behind_every_haproxy(async |stage| {
+        let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
+        let load = Load::start(stage.frontend(), mix());
+        load.answered(100).await;
+        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+        let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
+        let (mut reloaded, mut said) = (BTreeSet::new(), Vec::new());
+        while let Some(line) = events.next_line().await.expect("events") {
+            let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
+            let name = event["event"].as_str().expect("a name").to_owned();
+            let is_step = !["haproxy_reloaded", "sessions_left", "warned", "run_ended"].contains(&&*name);
+            if is_step && reloaded.insert(name) {
+                stage.haproxy.reload().await;
+            }
+            said.push(line);
+        }
+        let mut stderr = String::new();
+        deploy.stderr.take().expect("a pipe").read_to_string(&mut stderr).await.expect("read");
+        assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{stderr}{}", said.join("\n"));
+        for step in
+            ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"]
+        {
+            assert!(reloaded.contains(step), "no reload at {step}");
+        }
+        load.answered(100).await;
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}");
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        assert_in_service(&stage).await;
+        stage.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_old_workers_hold_is_waited_for() {
+    behind_every_haproxy(async |stage| {
+        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+        // One stream in a worker that is old before the deploy begins, one in a worker that becomes it meanwhile.
+        let mut streams = vec![stage.open_stream(6).await];
+        stage.haproxy.reload().await;
+        streams.push(stage.open_stream(6).await);
+        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+        until_draining(&stage, &mut deploy).await;
+        stage.haproxy.reload().await;
+        let ended = finish(deploy).await.expect(0);
+        for stream in streams {
+            assert!(stream.ends_whole().await, "a stream was cut: {}", ended.stderr);
+        }
+        ended.says(&["still holds 1 session to mobile/app1", "what was set is set again"]);
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        assert_in_service(&stage).await;
+        stage.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
+    behind_every_haproxy(async |mut stage| {
+        let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
+        let stream = stage.open_stream(60).await;
+        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+        until_draining(&stage, &mut deploy).await;
+        // The stream ends with the process that holds it, whoever wanted that.
+        stage.haproxy.restart().await;
+        drop(stream);
+        wait_until("app1 is out again", Duration::from_secs(5), async || {
+            stage.haproxy.status("app1").await == "MAINT"
+        })
+        .await;
+        finish(deploy).await.expect(0).says(&["what was set is set again"]);
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        assert_in_service(&stage).await;
+        stage.close().await;
+    })
+    .await;
+}
