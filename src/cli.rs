@@ -161,9 +161,16 @@ pub struct PolicyFlags {
     /// How long the sessions of a server may take to end [default: 5m]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<Span>,
-    /// What happens when they take longer: put the server back and roll back, or cut them [default: fail]
+    /// What happens when they take longer: put the server back and roll back [default: fail]
     #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_DRAIN_TIMEOUT")]
     pub on_drain_timeout: Option<OnDrainTimeout>,
+    /// Over how long --on-drain-timeout shutdown ends sessions [default: 10s]
+    #[arg(long, value_name = "TIME", env = "DRAINSWAP_SHUTDOWN_OVER")]
+    pub shutdown_over: Option<Span>,
+    /// How many per cent more than what runs now the servers that stay must have room for, where all of them have a
+    /// maxconn [default: 0]
+    #[arg(long, value_name = "PERCENT", env = "DRAINSWAP_HEADROOM")]
+    pub headroom: Option<u32>,
     /// How long a new container may take until it answers [default: 60s]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_READY_TIMEOUT")]
     pub ready_timeout: Option<Span>,

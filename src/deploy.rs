@@ -4,6 +4,7 @@
 //! far to take back what did not.
 
 mod container;
+mod drain;
 mod failure;
 mod recovery;
 mod rotation;

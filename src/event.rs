@@ -115,6 +115,49 @@ pub enum Fact {
         /// Since the drain began.
         after_ms: u64,
     },
+    /// The drain goes on: what is left, told now and then.
+    DrainGoesOn {
+        /// Whose.
+        servers: Vec<ServerId>,
+        /// Requests whose answer has not begun.
+        waiting: u64,
+        /// Answers under way.
+        answering: u64,
+        /// Tunnels, websockets, connections in TCP mode.
+        tunnels: u64,
+        /// How many of all of these are held by workers that a reload has replaced.
+        in_old_workers: u64,
+        /// How many more there are than when it was told last.
+        change: i64,
+        /// Since the drain began.
+        after_ms: u64,
+    },
+    /// The drain's limit passed: the servers were set to maint, so that nobody comes back to them.
+    PersistenceEnded {
+        /// Which servers.
+        servers: Vec<ServerId>,
+        /// How many sessions were left.
+        sessions: u64,
+    },
+    /// The sessions that were left were ended.
+    SessionsShutDown {
+        /// Whose.
+        servers: Vec<ServerId>,
+        /// How many.
+        sessions: u64,
+    },
+    /// Requests waited in a backend's queue although a server was free, and it was told to look.
+    QueueWoken {
+        /// The server.
+        server: ServerId,
+        /// How many waited.
+        queued: u64,
+    },
+    /// A server that was put back is in its slow start, and the next one is not taken out before that is over.
+    SlowStartAwaited {
+        /// Which servers.
+        servers: Vec<ServerId>,
+    },
     /// `HAProxy` was reloaded or started anew, and had forgotten what was set: it is set again.
     HaproxyReloaded {
         /// The process that answered before.

@@ -72,6 +72,11 @@ pub struct Policy {
     pub drain_timeout: Duration,
     /// What happens when it takes longer.
     pub on_drain_timeout: OnDrainTimeout,
+    /// Over how long sessions are ended, where they are.
+    #[serde(rename = "shutdown_over_ms", with = "crate::millis")]
+    pub shutdown_over: Duration,
+    /// How much more than what runs now the servers that stay must be able to take, in per cent of it.
+    pub headroom: u32,
     /// How long a new container may take until it answers.
     #[serde(rename = "ready_timeout_ms", with = "crate::millis")]
     pub ready_timeout: Duration,
@@ -85,6 +90,10 @@ pub struct Policy {
 pub enum OnDrainTimeout {
     /// The drain has failed: the server is put back, the run is rolled back.
     Fail,
+    /// Maint, which also ends what cookies and stick tables bring, and the same time once more.
+    Maint,
+    /// Maint, and then the sessions that are left are ended one by one, spread over a time.
+    Shutdown,
     /// The sessions that are left are cut when the container is stopped.
     Force,
 }

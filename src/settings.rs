@@ -85,6 +85,8 @@ struct PolicyFile {
     floor: Option<usize>,
     drain_timeout: Option<Span>,
     on_drain_timeout: Option<OnDrainTimeout>,
+    shutdown_over: Option<Span>,
+    headroom: Option<u32>,
     ready_timeout: Option<Span>,
     on_failure: Option<OnFailure>,
 }
@@ -205,6 +207,11 @@ impl Settings {
                 .on_drain_timeout
                 .or(file.on_drain_timeout)
                 .unwrap_or(OnDrainTimeout::Fail),
+            shutdown_over: flags
+                .shutdown_over
+                .or(file.shutdown_over)
+                .map_or(Duration::from_secs(10), |span| span.0),
+            headroom: flags.headroom.or(file.headroom).unwrap_or(0),
             ready_timeout: flags
                 .ready_timeout
                 .or(file.ready_timeout)

@@ -252,6 +252,8 @@ fn policy() -> Policy {
         floor: 1,
         drain_timeout: Duration::from_secs(300),
         on_drain_timeout: OnDrainTimeout::Fail,
+        shutdown_over: Duration::from_secs(10),
+        headroom: 0,
         ready_timeout: Duration::from_secs(60),
         on_failure: OnFailure::Rollback,
     }

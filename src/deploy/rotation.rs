@@ -14,16 +14,12 @@ use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::refusal::Refusal;
-use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step, floor};
+use crate::plan::{Lane, Step, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
 /// about 0.1 ms.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// How long zero sessions must hold, with no new one counted, before a server counts as idle: a request
-/// that was balanced just before the drain is counted only when it is connected.
-const SETTLE: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
@@ -63,14 +59,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
     pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
         self.old_is_there(lane).await?;
+        self.until_carried(lane).await?;
         let out = self.lane_of(lane).id_set();
         let seen = self.look(lane).await?;
         let floor = self.plan.policy.floor;
         let mut carriers = Vec::new();
-        for balance in self.plan.balances.iter().filter(|b| b.servers.iter().any(|(id, _)| out.contains(id)))
-        {
+        for balance in self.plan.balances.iter().filter(|b| b.has_any(&out)) {
             let forecast = floor::check_fresh(balance, &seen, &out, floor)?;
-            let moves = forecast != balance.forecast(&seen, &BTreeSet::new());
+            let before = balance.forecast(&seen, &BTreeSet::new());
+            floor::check_room(balance, &before, &forecast, &seen, &self.plan.policy)?;
+            let moves = forecast != before;
             // Without a floor nobody needs to carry anything.
             for share in forecast.shares.into_iter().filter(|_| moves && floor > 0) {
                 let Some(probe) = self.plan.probe(&share.server) else { continue };
@@ -85,125 +83,31 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
-    pub(super) async fn drain(&mut self, lane: usize) -> Result<(), Failure> {
-        // A server in maint gets no traffic already, and drain would give persistent clients back to it.
-        let seen = self.look_anew(lane).await?;
-        let in_maint =
-            |id: &ServerId| seen.server(id).is_some_and(|state| state.admin.state() == AdminState::Maint);
-        let mut servers = self.lane_of(lane).ids();
-        servers.retain(|id| !in_maint(id));
-        self.left_rotation.get_or_insert_with(Instant::now);
-        self.tell(Fact::DrainStarted { servers: servers.clone() });
-        for server in &servers {
-            self.set(server, AdminState::Drain).await?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn await_idle(&mut self, lane: usize) -> Result<(), Failure> {
-        let servers = self.lane_of(lane).ids();
-        match self.until_idle(lane, AdminState::Drain, SETTLE).await {
-            Ok(()) => {
-                let took_ms = self.timing.drain_ms;
-                self.tell(Fact::Drained { servers, took_ms });
-                Ok(())
-            }
-            Err(Failure::DrainTimedOut { sessions, .. }) if self.is_forced() => {
-                self.tell(Fact::DrainForced { servers, sessions });
-                Ok(())
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    pub(super) async fn settle(&mut self, lane: usize) -> Result<(), Failure> {
-        if self.is_forced() {
-            let seen = self.look(lane).await?;
-            return self.sessions(lane, &seen).map(|_| ());
-        }
-        self.until_idle(lane, AdminState::Maint, LOOK_EVERY).await
-    }
-
-    fn is_forced(&self) -> bool {
-        self.plan.policy.on_drain_timeout == OnDrainTimeout::Force
-    }
-
-    /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new
-    /// one counted. A reload of `HAProxy` forgets the state that they are in, so it is set again.
-    async fn until_idle(&mut self, lane: usize, state: AdminState, settle: Duration) -> Result<(), Failure> {
-        let begun = Instant::now();
-        let servers = self.lane_of(lane).ids();
-        let limit = self.plan.policy.drain_timeout;
-        let stop = self.stop.asked.clone();
-        let mut sessions = 0;
-        let mut zero_since: Option<(Instant, u64)> = None;
+    /// Waits until no server that would carry the lane's traffic is in its slow start any more: until then it does not
+    /// carry its share.
+    async fn until_carried(&mut self, lane: usize) -> Result<(), Failure> {
+        let (limit, stop) = (self.plan.policy.drain_timeout, self.stop.asked.clone());
+        let out = self.lane_of(lane).id_set();
+        let mut starting = Vec::new();
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            self.hear_stop();
-            let process = self.process;
             let seen = self.look(lane).await?;
-            if seen.pid != process {
-                self.set_out_again(lane, &seen, state).await?;
-                zero_since = None;
-                return Ok(None);
+            let others = seen.servers.iter().filter(|server| !out.contains(&server.id) && server.is_usable());
+            let now = others.filter(|server| server.operational == Operational::Starting);
+            let now: Vec<ServerId> = now.map(|server| server.id.clone()).collect();
+            if starting.is_empty() && !now.is_empty() {
+                self.tell(Fact::SlowStartAwaited { servers: now.clone() });
             }
-            let (now, total) = self.sessions(lane, &seen)?;
-            if now != sessions {
-                sessions = now;
-                let after_ms = millis(begun);
-                self.tell(Fact::SessionsLeft { servers: servers.clone(), sessions, after_ms });
-            }
-            zero_since = match zero_since {
-                _ if now > 0 => None,
-                Some((since, counted)) if counted == total => Some((since, counted)),
-                Some(_) | None => Some((Instant::now(), total)),
-            };
-            Ok::<_, Failure>(zero_since.filter(|(since, _)| since.elapsed() >= settle).map(|_| ()))
+            starting = now;
+            Ok::<_, Failure>(starting.is_empty().then_some(()))
         });
-        let waited = waited.await?;
-        self.timing.drain_ms = self.left_rotation.map_or_else(|| millis(begun), millis);
-        match waited {
+        match waited.await? {
             Waited::Done(()) => Ok(()),
-            Waited::TimedOut => Err(Failure::DrainTimedOut { sessions, limit }),
-            Waited::Stopped => {
-                self.hear_stop();
-                Err(Failure::Stopped)
+            Waited::Stopped => Err(Failure::Stopped),
+            Waited::TimedOut => {
+                let server = starting.pop().unwrap_or_else(|| self.lane_of(lane).name().clone());
+                Err(Failure::NotUp { server, status: "it is still in its slow start".to_owned() })
             }
         }
-    }
-
-    /// The sessions in flight on the lane's servers, and how many there ever were.
-    fn sessions(&self, lane: usize, seen: &LoadBalancerState) -> Result<(u64, u64), Failure> {
-        let (mut now, mut total) = (0, 0);
-        for LaneServer { id, .. } in &self.lane_of(lane).servers {
-            let state = seen.server(id).ok_or_else(|| Failure::Vanished { server: id.clone() })?;
-            let found = state.admin.state();
-            if found == AdminState::Ready {
-                return Err(Failure::TakenOver { server: id.clone(), found });
-            }
-            now += state.sessions;
-            total += state.sessions_total;
-        }
-        Ok((now + seen.sessions_in_old_workers(&self.lane_of(lane).ids()), total))
-    }
-
-    /// Takes the lane's servers out again in a process that knows nothing of it.
-    async fn set_out_again(
-        &mut self,
-        lane: usize,
-        seen: &LoadBalancerState,
-        state: AdminState,
-    ) -> Result<(), Failure> {
-        let plan = self.plan;
-        for server in &plan.lanes[lane].servers {
-            let now =
-                seen.server(&server.id).ok_or_else(|| Failure::Vanished { server: server.id.clone() })?;
-            // Drain would let persistent clients come back to a server that was in maint.
-            let wanted = state.max(server.was);
-            if now.admin.state() != wanted {
-                self.set(&server.id, wanted).await?;
-            }
-        }
-        Ok(())
     }
 
     pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
@@ -329,7 +233,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     }
 
     /// Sets a server's state. A load balancer that is just being started anew is waited for.
-    async fn set(&self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
+    pub(super) async fn set(&self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
         let set = async || Ok(self.world.load_balancer.set_admin_state(server, state).await?);
         insist(TRY_EVERY, OUTAGE, Failure::is_silence, set).await
     }
@@ -344,7 +248,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
 
     /// A look at the lane's backends that misses nothing: what the process that the plan was made for still holds after
     /// a reload is told by the master, or by nobody.
-    async fn look(&mut self, lane: usize) -> Result<LoadBalancerState, Failure> {
+    pub(super) async fn look(&mut self, lane: usize) -> Result<LoadBalancerState, Failure> {
         let seen = self.look_anew(lane).await?;
         let (was, is) = (self.process, seen.pid);
         if was != is {

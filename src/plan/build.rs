@@ -10,7 +10,7 @@ use crate::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner};
 use crate::outcome::sessions;
 use crate::plan::refusal::Refusal;
-use crate::plan::{Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Replacement, Step, floor};
+use crate::plan::{Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Policy, Replacement, Step, floor};
 use crate::topology::matching::Behind;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{Role, Server, Topology};
@@ -40,7 +40,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
 
     let balances = balances(topology, &drafts);
-    let mut world = Simulation::new(topology, &balances, goal.policy.floor);
+    let mut world = Simulation::new(topology, &balances, &observation.load_balancer, &goal.policy);
     let mut lanes = Vec::new();
     for draft in drafts {
         match world.lane(draft) {
@@ -234,7 +234,8 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
 /// The world as it will be while the lanes are worked off, one after the other.
 struct Simulation<'a> {
     balances: &'a [Balance],
-    floor: usize,
+    seen: &'a LoadBalancerState,
+    policy: &'a Policy,
     /// The servers of those backends, by name.
     servers: BTreeMap<&'a ServerId, &'a Server>,
     /// The weight of every server that is usable.
@@ -244,7 +245,12 @@ struct Simulation<'a> {
 }
 
 impl<'a> Simulation<'a> {
-    fn new(topology: &'a Topology, balances: &'a [Balance], floor: usize) -> Self {
+    fn new(
+        topology: &'a Topology,
+        balances: &'a [Balance],
+        seen: &'a LoadBalancerState,
+        policy: &'a Policy,
+    ) -> Self {
         let touched =
             topology.backends.iter().filter(|backend| balances.iter().any(|b| b.backend == backend.name));
         let servers: BTreeMap<_, _> =
@@ -253,7 +259,7 @@ impl<'a> Simulation<'a> {
             .values()
             .filter(|server| server.is_usable())
             .map(|server| (server.id.clone(), weight(server)));
-        Self { balances, floor, usable: usable.collect(), servers, proved: BTreeSet::new() }
+        Self { balances, seen, policy, usable: usable.collect(), servers, proved: BTreeSet::new() }
     }
 
     fn forecast(&self, balance: &Balance, out: &BTreeSet<ServerId>) -> Forecast {
@@ -264,12 +270,13 @@ impl<'a> Simulation<'a> {
     fn lane(&mut self, draft: Draft) -> Result<Lane, Refusal> {
         let out: BTreeSet<ServerId> = draft.servers.iter().map(|server| server.id.clone()).collect();
         let mut forecasts = Vec::new();
-        for balance in self.balances.iter().filter(|b| b.servers.iter().any(|(id, _)| out.contains(id))) {
+        for balance in self.balances.iter().filter(|b| b.has_any(&out)) {
             let before = self.forecast(balance, &BTreeSet::new());
             let after = self.forecast(balance, &out);
-            floor::check(balance, &before, &after, &out, self.floor)?;
+            floor::check(balance, &before, &after, &out, self.policy.floor)?;
+            floor::check_room(balance, &before, &after, self.seen, self.policy)?;
             // Without a floor nobody needs to carry anything.
-            if before.shares != after.shares && self.floor > 0 {
+            if before.shares != after.shares && self.policy.floor > 0 {
                 self.carriers_answer(&draft, &after)?;
             }
             forecasts.push(after);
@@ -408,11 +415,16 @@ fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Go
             ));
         }
     }
-    if goal.policy.on_drain_timeout == OnDrainTimeout::Force {
-        let limit = super::text::seconds(goal.policy.drain_timeout);
-        warnings.push(format!(
+    let limit = super::text::seconds(goal.policy.drain_timeout);
+    match goal.policy.on_drain_timeout {
+        OnDrainTimeout::Fail | OnDrainTimeout::Maint => {}
+        OnDrainTimeout::Shutdown => warnings.push(format!(
+            "sessions that have not ended after {limit} will be ended within {} (--on-drain-timeout shutdown)",
+            super::text::seconds(goal.policy.shutdown_over)
+        )),
+        OnDrainTimeout::Force => warnings.push(format!(
             "sessions that have not ended after {limit} will be cut (--on-drain-timeout force)"
-        ));
+        )),
     }
     warnings
 }

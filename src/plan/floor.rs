@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
+use crate::plan::Policy;
 use crate::plan::refusal::Refusal;
-use crate::topology::traffic::{Balance, Forecast};
+use crate::topology::traffic::{Balance, Forecast, Share};
 
 /// Whether a backend can spare the servers in `out`.
 ///
@@ -38,4 +39,29 @@ pub fn check_fresh(
     let after = balance.forecast(seen, out);
     check(balance, &before, &after, out, floor)?;
     Ok(after)
+}
+
+/// Whether those who carry the traffic have room for what runs now, and for so much more as the policy asks. Servers
+/// without a `maxconn` have room for everything.
+pub fn check_room(
+    balance: &Balance,
+    before: &Forecast,
+    after: &Forecast,
+    seen: &LoadBalancerState,
+    policy: &Policy,
+) -> Result<(), Refusal> {
+    // Without a floor nobody needs to carry anything.
+    if before.shares == after.shares || policy.floor == 0 {
+        return Ok(());
+    }
+    let limit = |share: &Share| seen.server(&share.server)?.limit;
+    let Some(room) = after.shares.iter().map(limit).sum::<Option<u64>>() else { return Ok(()) };
+    let servers = balance.servers.iter().filter_map(|(id, _)| seen.server(id));
+    let waiting =
+        seen.queued.iter().find(|(name, _)| *name == balance.backend).map_or(0, |(_, queued)| *queued);
+    let running = servers.map(|server| server.sessions).sum::<u64>() + waiting;
+    if running * (100 + u64::from(policy.headroom)) <= room * 100 {
+        return Ok(());
+    }
+    Err(Refusal::NoRoom { forecast: after.clone(), room, running, headroom: policy.headroom })
 }

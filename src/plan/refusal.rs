@@ -78,6 +78,23 @@ pub enum Refusal {
         /// How many servers must serve.
         floor: usize,
     },
+    /// The servers that would carry the traffic have no room for it.
+    #[error(
+        "{forecast} would have room for {} (maxconn), and backend {} has {running} now{}. Try again when there are fewer, or raise maxconn",
+        crate::outcome::sessions(*.room),
+        .forecast.backend,
+        if *.headroom == 0 { String::new() } else { format!(", with a headroom of {headroom} %") }
+    )]
+    NoRoom {
+        /// Where the traffic would go.
+        forecast: Forecast,
+        /// How many sessions those servers may have.
+        room: u64,
+        /// How many the backend has now.
+        running: u64,
+        /// How many per cent more there must be room for.
+        headroom: u32,
+    },
     /// A server that would carry the traffic does not answer.
     #[error(
         "{carrier} would carry the traffic while {server} is out, and it does not answer: {answer}. Mend it first, or accept with --floor 0 that nobody may serve meanwhile"

@@ -88,6 +88,14 @@ impl Plan {
                 let limit = seconds(policy.drain_timeout);
                 match policy.on_drain_timeout {
                     OnDrainTimeout::Fail => format!("until its last session has ended ({limit} at most)"),
+                    OnDrainTimeout::Maint => {
+                        format!("until its last session has ended; after {limit} in maint, for as long again")
+                    }
+                    OnDrainTimeout::Shutdown => {
+                        format!(
+                            "until its last session has ended; after {limit} in maint, and the rest are ended"
+                        )
+                    }
                     OnDrainTimeout::Force => {
                         format!("until its last session has ended; cut what is left after {limit}")
                     }

@@ -90,7 +90,14 @@ fn moving(fact: &Fact) -> Option<Moving> {
             Moving::Phase(format!("{}: waiting for its first request", list(servers)))
         }
         Fact::UndoStarted { servers } => Moving::Phase(format!("{}: taking back", list(servers))),
+        Fact::SlowStartAwaited { servers } => {
+            Moving::Phase(format!("waiting for the slow start of {}", list(servers)))
+        }
         Fact::RunStarted { .. }
+        | Fact::DrainGoesOn { .. }
+        | Fact::PersistenceEnded { .. }
+        | Fact::SessionsShutDown { .. }
+        | Fact::QueueWoken { .. }
         | Fact::HaproxyReloaded { .. }
         | Fact::Warned { .. }
         | Fact::Pulled { .. }

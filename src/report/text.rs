@@ -76,6 +76,23 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             "  verified  it carries no traffic now".to_owned()
         }
         Fact::Verified { carriers } => format!("  verified  {} answered", list(carriers)),
+        Fact::DrainGoesOn { after_ms, .. } => format!("  draining  {} {}", left(fact), dim(*after_ms)),
+        Fact::PersistenceEnded { sessions: left, .. } => format!(
+            "  {NOTE}maint{NOTE:#}     {} left in time; nobody comes back now, and what is left goes on",
+            sessions(*left)
+        ),
+        Fact::SessionsShutDown { sessions: ended, .. } => {
+            format!("  {BAD}ended{BAD:#}     {}, as asked by --on-drain-timeout shutdown", sessions(*ended))
+        }
+        Fact::QueueWoken { server, queued } => {
+            let wait = if *queued == 1 {
+                "1 request waited".to_owned()
+            } else {
+                format!("{queued} requests waited")
+            };
+            format!("  {NOTE}queue{NOTE:#}     {wait} although {server} was free; it was told to look")
+        }
+        Fact::SlowStartAwaited { servers } => format!("  slow start of {} is waited for", list(servers)),
         Fact::HaproxyReloaded { was, is } => format!(
             "  {NOTE}reloaded{NOTE:#}  HAProxy's process {was} is now {is}: what was set is set again, and what the old one holds is waited for"
         ),
@@ -128,6 +145,21 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             format!("{style}{head}{style:#} {DIM}({}{own}){DIM:#}{rest}", seconds(*took_ms))
         }
     })
+}
+
+/// What a drain still waits for.
+fn left(fact: &Fact) -> String {
+    let Fact::DrainGoesOn { waiting, answering, tunnels, in_old_workers, change, .. } = fact else {
+        return String::new();
+    };
+    let kinds = [(waiting, "waiting"), (answering, "being answered"), (tunnels, "in a tunnel")];
+    let mut kinds: Vec<String> = kinds
+        .iter()
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    kinds.extend((*in_old_workers > 0).then(|| format!("{in_old_workers} of them in old workers")));
+    format!("{} left ({}), {change:+}", sessions(waiting + answering + tunnels), kinds.join(", "))
 }
 
 fn finished(timing: &Timing) -> String {

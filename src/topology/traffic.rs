@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cfg::Version;
 use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
 use crate::topology::{Backend, Role};
@@ -45,6 +46,34 @@ impl Balance {
         self.share(|id| seen.server(id).filter(|server| server.is_usable()).map(|server| server.weight), out)
     }
 
+    /// Whether any of these servers is one of its own.
+    #[must_use]
+    pub fn has_any(&self, servers: &BTreeSet<ServerId>) -> bool {
+        self.servers.iter().any(|(id, _)| servers.contains(id))
+    }
+
+    /// A server that is free while requests wait in the backend's queue. `HAProxy` 2.6 to 3.2 leave them there when the
+    /// last primary is taken out while they wait, and idle backups are all that is left. Earlier versions do not, and
+    /// 2.2 must not be told what cures the later ones.
+    #[must_use]
+    pub fn stalled(&self, seen: &LoadBalancerState) -> Option<Stalled> {
+        const SINCE: Version = Version::new(2, 6);
+        if seen.version.parse::<Version>().map_or(true, |version| version < SINCE) {
+            return None;
+        }
+        let queued =
+            seen.queued.iter().find(|(name, _)| *name == self.backend).map_or(0, |(_, queued)| *queued);
+        if queued == 0 {
+            return None;
+        }
+        let takers = self.forecast(seen, &BTreeSet::new()).shares;
+        let free = takers.into_iter().find_map(|share| {
+            let state = seen.server(&share.server)?;
+            state.limit.filter(|limit| state.sessions < *limit).map(|limit| (share.server, limit))
+        });
+        free.map(|(server, limit)| Stalled { server, limit, queued })
+    }
+
     /// As [`Balance::forecast`], given the weight of each usable server.
     pub(crate) fn share(
         &self,
@@ -76,6 +105,17 @@ impl Balance {
 /// Rounded to the nearest; weights are at most 256, so nothing overflows.
 fn percent(weight: u64, sum: u64) -> u8 {
     u8::try_from((weight * 200 + sum) / (sum.max(1) * 2)).unwrap_or(100)
+}
+
+/// A queue that stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stalled {
+    /// The server that could take a request.
+    pub server: ServerId,
+    /// Its limit of sessions.
+    pub limit: u64,
+    /// How many requests wait.
+    pub queued: u64,
 }
 
 /// Who takes a backend's new requests.
@@ -145,6 +185,28 @@ mod tests {
     #[test]
     fn all_backups_share() {
         assert_eq!(forecast(&origin(true), &["app1", "app2"]), "50 % → mobile/app1b, 50 % → mobile/app2b");
+    }
+
+    /// What HAProxy says of a backend whose primary drains while three requests wait.
+    fn waiting(version: &str, backup_sessions: u64) -> LoadBalancerState {
+        let mut seen = crate::testing::World::pair().observation.load_balancer;
+        version.clone_into(&mut seen.version);
+        seen.queued = vec![("mobile".to_owned(), 3)];
+        seen.servers[0].admin = crate::observation::AdminBits(8);
+        (seen.servers[1].limit, seen.servers[1].sessions) = (Some(2), backup_sessions);
+        seen
+    }
+
+    #[test]
+    fn a_queue_stands_still_where_a_backup_is_free() {
+        let pair = crate::testing::World::pair().topology();
+        let balance = Balance::of(pair.backend("mobile").unwrap());
+        let stalled = balance.stalled(&waiting("3.2.26", 0));
+        assert_eq!(stalled, Some(Stalled { server: ServerId::new("mobile", "app1b"), limit: 2, queued: 3 }));
+        assert_eq!(balance.stalled(&waiting("3.2.26", 2)), None);
+        assert_eq!(balance.stalled(&waiting("2.2.9", 0)), None, "it would end HAProxy");
+        let without = LoadBalancerState { queued: Vec::new(), ..waiting("2.6.12", 0) };
+        assert_eq!(balance.stalled(&without), None);
     }
 
     #[test]

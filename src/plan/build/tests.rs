@@ -274,3 +274,24 @@ backend tablet
     let plan = labelled.plan("v2").unwrap();
     assert_eq!(plan.lanes[0].ids(), [ServerId::new("mobile", "app1"), ServerId::new("tablet", "one")]);
 }
+
+#[test]
+fn those_who_stay_need_room_for_what_runs() {
+    let full = |world: World, sessions| {
+        world
+            .server("mobile/app1", |it| it.sessions = sessions)
+            .server("mobile/app1b", |it| it.limit = Some(100))
+    };
+    assert!(full(World::pair(), 98).plan("v2").is_ok());
+    let refused = full(World::pair(), 99).plan("v2").unwrap_err();
+    assert_eq!(
+        refused[0].to_string(),
+        "100 % → mobile/app1b would have room for 100 sessions (maxconn), and backend mobile has 101 now. Try again \
+         when there are fewer, or raise maxconn"
+    );
+    let mut careful = full(World::pair(), 60);
+    careful.policy.headroom = 100;
+    assert!(careful.plan("v2").unwrap_err()[0].to_string().contains("with a headroom of 100 %"));
+    careful.policy.floor = 0;
+    assert!(careful.plan("v2").is_ok());
+}

@@ -1,0 +1,266 @@
+//! A drain that tells the truth: nothing in flight, in no worker, and nothing new can land.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::rotation::LOOK_EVERY;
+use super::wait::{Waited, until};
+use super::{Deploy, Failure, millis};
+use crate::event::Fact;
+use crate::ids::ServerId;
+use crate::observation::{AdminState, LoadBalancerState, Session, SessionKind};
+use crate::plan::{LaneServer, OnDrainTimeout};
+use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+
+/// How long zero sessions must hold, with no new one counted, before a server counts as idle: a request
+/// that was balanced just before the drain is counted only when it is connected.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How often somebody is told what is left.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a queue that stands still is woken.
+const WAKE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a session may take to end that was ended.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What one wait for the last session has seen so far.
+struct Watch {
+    begun: Instant,
+    sessions: u64,
+    /// Since when there is none, and how many there had been until then.
+    zero_since: Option<(Instant, u64)>,
+    /// When it was told last what is left, and how much that was.
+    told: (Instant, u64),
+    woken: Option<Instant>,
+}
+
+impl Watch {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { begun: now, sessions: 0, zero_since: None, told: (now, 0), woken: None }
+    }
+
+    /// Takes a count over; says whether none has been in flight for `settle`, with no new one counted.
+    fn is_idle(&mut self, now: u64, total: u64, settle: Duration) -> bool {
+        self.zero_since = match self.zero_since {
+            _ if now > 0 => None,
+            Some((since, counted)) if counted == total => Some((since, counted)),
+            Some(_) | None => Some((Instant::now(), total)),
+        };
+        self.zero_since.is_some_and(|(since, _)| since.elapsed() >= settle)
+    }
+}
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+    pub(super) async fn drain(&mut self, lane: usize) -> Result<(), Failure> {
+        // A server in maint gets no traffic already, and drain would give persistent clients back to it.
+        let seen = self.look_anew(lane).await?;
+        let in_maint =
+            |id: &ServerId| seen.server(id).is_some_and(|state| state.admin.state() == AdminState::Maint);
+        let mut servers = self.lane_of(lane).ids();
+        servers.retain(|id| !in_maint(id));
+        self.left_rotation.get_or_insert_with(Instant::now);
+        self.tell(Fact::DrainStarted { servers: servers.clone() });
+        for server in &servers {
+            self.set(server, AdminState::Drain).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn await_idle(&mut self, lane: usize) -> Result<(), Failure> {
+        let servers = self.lane_of(lane).ids();
+        let limit = self.plan.policy.drain_timeout;
+        let drained = self.until_idle(lane, AdminState::Drain, SETTLE, limit).await;
+        let left = match (drained, self.plan.policy.on_drain_timeout) {
+            (Err(Failure::DrainTimedOut { sessions, .. }), policy) if policy != OnDrainTimeout::Fail => {
+                Some((sessions, policy))
+            }
+            (result, _) => {
+                result?;
+                None
+            }
+        };
+        match left {
+            None | Some((_, OnDrainTimeout::Fail)) => {}
+            Some((sessions, OnDrainTimeout::Force)) => {
+                self.tell(Fact::DrainForced { servers, sessions });
+                return Ok(());
+            }
+            Some((sessions, OnDrainTimeout::Maint)) => {
+                self.end_persistence(lane, sessions).await?;
+                self.until_idle(lane, AdminState::Maint, SETTLE, limit).await?;
+            }
+            Some((sessions, OnDrainTimeout::Shutdown)) => {
+                self.end_persistence(lane, sessions).await?;
+                self.shut_down(lane).await?;
+                self.until_idle(lane, AdminState::Maint, SETTLE, GRACE).await?;
+            }
+        }
+        let took_ms = self.timing.drain_ms;
+        self.tell(Fact::Drained { servers, took_ms });
+        Ok(())
+    }
+
+    /// Nobody comes to the servers any more, not even by cookie or stick table; what is in flight goes on.
+    async fn end_persistence(&mut self, lane: usize, sessions: u64) -> Result<(), Failure> {
+        self.maint(lane).await?;
+        self.tell(Fact::PersistenceEnded { servers: self.lane_of(lane).ids(), sessions });
+        Ok(())
+    }
+
+    /// Ends the sessions that are left, one by one, so that their clients do not all come back at once.
+    async fn shut_down(&mut self, lane: usize) -> Result<(), Failure> {
+        let servers = self.lane_of(lane).ids();
+        let mut left = self.world.load_balancer.sessions(&servers).await?;
+        let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        let over = self.plan.policy.shutdown_over;
+        let stop = self.stop.now.clone();
+        let ended = until(over / count.max(1), over + GRACE, &stop, async || {
+            let Some(session) = left.pop() else { return Ok(Some(())) };
+            self.world.load_balancer.end_session(&session).await?;
+            Ok::<_, Failure>(left.is_empty().then_some(()))
+        });
+        match ended.await? {
+            Waited::Stopped => return Err(Failure::Stopped),
+            // What is left by then is counted by whoever waits next.
+            Waited::Done(()) | Waited::TimedOut => {}
+        }
+        self.tell(Fact::SessionsShutDown { servers, sessions: count.into() });
+        Ok(())
+    }
+
+    pub(super) async fn settle(&mut self, lane: usize) -> Result<(), Failure> {
+        if self.plan.policy.on_drain_timeout == OnDrainTimeout::Force {
+            let seen = self.look(lane).await?;
+            return self.sessions(lane, &seen).map(|_| ());
+        }
+        let limit = self.plan.policy.drain_timeout;
+        self.until_idle(lane, AdminState::Maint, LOOK_EVERY, limit).await
+    }
+
+    /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new
+    /// one counted. A reload of `HAProxy` forgets the state that they are in, so it is set again.
+    async fn until_idle(
+        &mut self,
+        lane: usize,
+        state: AdminState,
+        settle: Duration,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let servers = self.lane_of(lane).ids();
+        let stop = self.stop.asked.clone();
+        let mut watch = Watch::begin();
+        let waited = until(LOOK_EVERY, limit, &stop, async || {
+            self.hear_stop();
+            let process = self.process;
+            let seen = self.look(lane).await?;
+            if seen.pid != process {
+                self.set_out_again(lane, &seen, state).await?;
+                watch.zero_since = None;
+                return Ok(None);
+            }
+            let (now, total) = self.sessions(lane, &seen)?;
+            if now != watch.sessions {
+                watch.sessions = now;
+                let after_ms = millis(watch.begun);
+                self.tell(Fact::SessionsLeft { servers: servers.clone(), sessions: now, after_ms });
+            }
+            self.wake_queues(lane, &seen, &mut watch).await?;
+            if watch.is_idle(now, total, settle) {
+                return Ok(Some(()));
+            }
+            if watch.told.0.elapsed() >= TELL_EVERY {
+                self.tell_what_is_left(&servers, &mut watch).await?;
+            }
+            Ok::<_, Failure>(None)
+        });
+        let waited = waited.await?;
+        self.timing.drain_ms = self.left_rotation.map_or_else(|| millis(watch.begun), millis);
+        match waited {
+            Waited::Done(()) => Ok(()),
+            Waited::TimedOut => Err(Failure::DrainTimedOut { sessions: watch.sessions, limit }),
+            Waited::Stopped => {
+                self.hear_stop();
+                Err(Failure::Stopped)
+            }
+        }
+    }
+
+    async fn tell_what_is_left(&mut self, servers: &[ServerId], watch: &mut Watch) -> Result<(), Failure> {
+        let left = self.world.load_balancer.sessions(servers).await?;
+        let count = |is_meant: &dyn Fn(&Session) -> bool| {
+            u64::try_from(left.iter().filter(|session| is_meant(session)).count()).unwrap_or(u64::MAX)
+        };
+        let (all, before) = (count(&|_| true), watch.told.1);
+        watch.told = (Instant::now(), all);
+        self.tell(Fact::DrainGoesOn {
+            servers: servers.to_vec(),
+            waiting: count(&|session| session.kind == SessionKind::Waiting),
+            answering: count(&|session| session.kind == SessionKind::Answering),
+            tunnels: count(&|session| session.kind == SessionKind::Tunnel),
+            in_old_workers: count(&|session| session.worker.is_some()),
+            change: i64::try_from(all).unwrap_or(i64::MAX).saturating_sub_unsigned(before),
+            after_ms: millis(watch.begun),
+        });
+        Ok(())
+    }
+
+    /// Requests that waited when the last primary left are not given to a free backup by themselves.
+    async fn wake_queues(
+        &mut self,
+        lane: usize,
+        seen: &LoadBalancerState,
+        watch: &mut Watch,
+    ) -> Result<(), Failure> {
+        if watch.woken.is_some_and(|woken| woken.elapsed() < WAKE_EVERY) {
+            return Ok(());
+        }
+        let (plan, out): (_, BTreeSet<ServerId>) = (self.plan, self.lane_of(lane).id_set());
+        for balance in plan.balances.iter().filter(|balance| balance.has_any(&out)) {
+            let Some(stalled) = balance.stalled(seen) else { continue };
+            self.world.load_balancer.wake_queue(&stalled.server, stalled.limit).await?;
+            watch.woken = Some(Instant::now());
+            self.tell(Fact::QueueWoken { server: stalled.server, queued: stalled.queued });
+        }
+        Ok(())
+    }
+
+    /// The sessions in flight on the lane's servers, and how many there ever were.
+    fn sessions(&self, lane: usize, seen: &LoadBalancerState) -> Result<(u64, u64), Failure> {
+        let (mut now, mut total) = (0, 0);
+        for LaneServer { id, .. } in &self.lane_of(lane).servers {
+            let state = seen.server(id).ok_or_else(|| Failure::Vanished { server: id.clone() })?;
+            let found = state.admin.state();
+            if found == AdminState::Ready {
+                return Err(Failure::TakenOver { server: id.clone(), found });
+            }
+            now += state.sessions;
+            total += state.sessions_total;
+        }
+        Ok((now + seen.sessions_in_old_workers(&self.lane_of(lane).ids()), total))
+    }
+
+    /// Takes the lane's servers out again in a process that knows nothing of it.
+    async fn set_out_again(
+        &mut self,
+        lane: usize,
+        seen: &LoadBalancerState,
+        state: AdminState,
+    ) -> Result<(), Failure> {
+        let plan = self.plan;
+        for server in &plan.lanes[lane].servers {
+            let now =
+                seen.server(&server.id).ok_or_else(|| Failure::Vanished { server: server.id.clone() })?;
+            // Drain would let persistent clients come back to a server that was in maint.
+            let wanted = state.max(server.was);
+            if now.admin.state() != wanted {
+                self.set(&server.id, wanted).await?;
+            }
+        }
+        Ok(())
+    }
+}
