@@ -302,6 +302,7 @@ impl Error {
             Self::Untouched(Untouched(failure)) => match failure {
                 Failure::Refused(_)
                 | Failure::TakenOver { .. }
+                | Failure::NotCarried { .. }
                 | Failure::Vanished { .. }
                 | Failure::Reloaded { .. } => Exit::Refused,
                 Failure::LoadBalancer(_)

@@ -153,6 +153,13 @@ pub enum Fact {
         /// How many waited.
         queued: u64,
     },
+    /// Requests wait in a backend's queue, which this version would leave there, so they are let through first.
+    QueueAwaited {
+        /// The backend.
+        backend: String,
+        /// How many wait.
+        queued: u64,
+    },
     /// A server that was put back is in its slow start, and the next one is not taken out before that is over.
     SlowStartAwaited {
         /// Which servers.

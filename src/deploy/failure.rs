@@ -25,7 +25,7 @@ pub enum Failure {
     Refused(#[from] Refusal),
     /// Sessions did not end in time.
     #[error(
-        "{sessions} {} not ended within {} s (--drain-timeout); wait longer, or cut them with --on-drain-timeout force",
+        "{sessions} {} not ended within {} s (--drain-timeout); wait longer, or choose with --on-drain-timeout what becomes of them: maint, shutdown, force",
         if *.sessions == 1 { "session had" } else { "sessions had" },
         .limit.as_secs_f32()
     )]
@@ -89,6 +89,17 @@ pub enum Failure {
         /// `HAProxy`'s word for it.
         status: String,
     },
+    /// The others could not take over.
+    #[error(
+        "the others could not take over from {server} within {} s (--drain-timeout): a slow start or a queue does not end",
+        .limit.as_secs_f32()
+    )]
+    NotCarried {
+        /// Which server.
+        server: ServerId,
+        /// The limit.
+        limit: Duration,
+    },
     /// The container that was to be replaced is not there any more.
     #[error("the container {container} behind {server} was removed or replaced meanwhile; plan again")]
     Drifted {
@@ -114,6 +125,7 @@ impl Failure {
             | Self::Journal(_)
             | Self::Refused(_)
             | Self::DrainTimedOut { .. }
+            | Self::NotCarried { .. }
             | Self::Reloaded { .. }
             | Self::Vanished { .. }
             | Self::TakenOver { .. }

@@ -16,6 +16,7 @@ use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Lane, Step, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+use crate::topology::traffic::{Balance, can_be_woken};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
 /// about 0.1 ms.
@@ -23,6 +24,24 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// What must be waited for before these servers leave.
+fn awaits(balances: &[Balance], seen: &LoadBalancerState, out: &BTreeSet<ServerId>) -> Option<Fact> {
+    for balance in balances.iter().filter(|balance| balance.has_any(out)) {
+        let after = balance.forecast(seen, out).shares.into_iter();
+        let is_starting =
+            |id: &ServerId| seen.server(id).is_some_and(|state| state.operational == Operational::Starting);
+        let servers: Vec<ServerId> = after.map(|share| share.server).filter(is_starting).collect();
+        if !servers.is_empty() {
+            return Some(Fact::SlowStartAwaited { servers });
+        }
+        let queued = balance.queued(seen);
+        if queued > 0 && !can_be_woken(seen) {
+            return Some(Fact::QueueAwaited { backend: balance.backend.clone(), queued });
+        }
+    }
+    None
+}
 
 /// How long `HAProxy` may be away while it is started anew, and how often it is asked meanwhile.
 const OUTAGE: Duration = Duration::from_secs(10);
@@ -83,29 +102,27 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
-    /// Waits until no server that would carry the lane's traffic is in its slow start any more: until then it does not
-    /// carry its share.
+    /// Waits until those who would carry the lane's traffic can: a server in its slow start does not carry its share
+    /// yet, and what waits in a queue is left there by an `HAProxy` that cannot be woken.
     async fn until_carried(&mut self, lane: usize) -> Result<(), Failure> {
         let (limit, stop) = (self.plan.policy.drain_timeout, self.stop.asked.clone());
-        let out = self.lane_of(lane).id_set();
-        let mut starting = Vec::new();
+        let (plan, out) = (self.plan, self.lane_of(lane).id_set());
+        let mut awaited = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             let seen = self.look(lane).await?;
-            let others = seen.servers.iter().filter(|server| !out.contains(&server.id) && server.is_usable());
-            let now = others.filter(|server| server.operational == Operational::Starting);
-            let now: Vec<ServerId> = now.map(|server| server.id.clone()).collect();
-            if starting.is_empty() && !now.is_empty() {
-                self.tell(Fact::SlowStartAwaited { servers: now.clone() });
+            let now = awaits(&plan.balances, &seen, &out);
+            if let Some(fact) = now.clone().filter(|_| awaited.is_none()) {
+                self.tell(fact);
             }
-            starting = now;
-            Ok::<_, Failure>(starting.is_empty().then_some(()))
+            awaited.clone_from(&now);
+            Ok::<_, Failure>(now.is_none().then_some(()))
         });
         match waited.await? {
             Waited::Done(()) => Ok(()),
             Waited::Stopped => Err(Failure::Stopped),
             Waited::TimedOut => {
-                let server = starting.pop().unwrap_or_else(|| self.lane_of(lane).name().clone());
-                Err(Failure::NotUp { server, status: "it is still in its slow start".to_owned() })
+                let server = self.lane_of(lane).name().clone();
+                Err(Failure::NotCarried { server, limit })
             }
         }
     }

@@ -57,9 +57,7 @@ pub fn check_room(
     let limit = |share: &Share| seen.server(&share.server)?.limit;
     let Some(room) = after.shares.iter().map(limit).sum::<Option<u64>>() else { return Ok(()) };
     let servers = balance.servers.iter().filter_map(|(id, _)| seen.server(id));
-    let waiting =
-        seen.queued.iter().find(|(name, _)| *name == balance.backend).map_or(0, |(_, queued)| *queued);
-    let running = servers.map(|server| server.sessions).sum::<u64>() + waiting;
+    let running = servers.map(|server| server.sessions).sum::<u64>() + balance.queued(seen);
     if running * (100 + u64::from(policy.headroom)) <= room * 100 {
         return Ok(());
     }

@@ -93,6 +93,7 @@ fn moving(fact: &Fact) -> Option<Moving> {
         Fact::SlowStartAwaited { servers } => {
             Moving::Phase(format!("waiting for the slow start of {}", list(servers)))
         }
+        Fact::QueueAwaited { backend, .. } => Moving::Phase(format!("waiting for the queue of {backend}")),
         Fact::RunStarted { .. }
         | Fact::DrainGoesOn { .. }
         | Fact::PersistenceEnded { .. }

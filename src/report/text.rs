@@ -92,6 +92,11 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             };
             format!("  {NOTE}queue{NOTE:#}     {wait} although {server} was free; it was told to look")
         }
+        Fact::QueueAwaited { backend, queued } => {
+            format!(
+                "  the queue of {backend} is waited for ({queued} in it): this HAProxy would leave it there"
+            )
+        }
         Fact::SlowStartAwaited { servers } => format!("  slow start of {} is waited for", list(servers)),
         Fact::HaproxyReloaded { was, is } => format!(
             "  {NOTE}reloaded{NOTE:#}  HAProxy's process {was} is now {is}: what was set is set again, and what the old one holds is waited for"

@@ -52,18 +52,18 @@ impl Balance {
         self.servers.iter().any(|(id, _)| servers.contains(id))
     }
 
-    /// A server that is free while requests wait in the backend's queue. `HAProxy` 2.6 to 3.2 leave them there when the
-    /// last primary is taken out while they wait, and idle backups are all that is left. Earlier versions do not, and
-    /// 2.2 must not be told what cures the later ones.
+    /// How many requests wait in the backend's own queue.
+    #[must_use]
+    pub fn queued(&self, seen: &LoadBalancerState) -> u64 {
+        seen.queued.iter().find(|(name, _)| *name == self.backend).map_or(0, |(_, queued)| *queued)
+    }
+
+    /// A server that is free while requests wait in the backend's queue. `HAProxy` leaves them there when the last
+    /// primary is taken out while they wait, and idle backups are all that is left.
     #[must_use]
     pub fn stalled(&self, seen: &LoadBalancerState) -> Option<Stalled> {
-        const SINCE: Version = Version::new(2, 6);
-        if seen.version.parse::<Version>().map_or(true, |version| version < SINCE) {
-            return None;
-        }
-        let queued =
-            seen.queued.iter().find(|(name, _)| *name == self.backend).map_or(0, |(_, queued)| *queued);
-        if queued == 0 {
+        let queued = self.queued(seen);
+        if queued == 0 || !can_be_woken(seen) {
             return None;
         }
         let takers = self.forecast(seen, &BTreeSet::new()).shares;
@@ -105,6 +105,12 @@ impl Balance {
 /// Rounded to the nearest; weights are at most 256, so nothing overflows.
 fn percent(weight: u64, sum: u64) -> u8 {
     u8::try_from((weight * 200 + sum) / (sum.max(1) * 2)).unwrap_or(100)
+}
+
+/// Whether a server may be told to look into its backend's queue: 2.2 ends by it, and those until 2.6 were not tried.
+#[must_use]
+pub fn can_be_woken(seen: &LoadBalancerState) -> bool {
+    seen.version.parse::<Version>().is_ok_and(|version| version >= Version::new(2, 6))
 }
 
 /// A queue that stands still.

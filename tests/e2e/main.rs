@@ -5,6 +5,7 @@ mod support;
 
 mod config_apply;
 mod deploys;
+mod drains;
 mod failures;
 mod interrupted;
 mod refusals;
@@ -14,11 +15,23 @@ mod single_moves;
 
 use std::collections::BTreeMap;
 
-use support::{Need, Stage, requirements, wait_until};
+use support::{Builder, Need, Stage, binaries, requirements, wait_until};
 
 /// Whether the story can be told here; says why not, or fails where it must be.
 async fn on_real_parts() -> bool {
     requirements(Need::ALL).await
+}
+
+/// Tells a story on such a stage behind each HAProxy that is here, and says which.
+#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
+async fn behind_every_haproxy(stage: Builder, story: impl AsyncFn(Stage)) {
+    if !on_real_parts().await {
+        return;
+    }
+    for binary in binaries() {
+        eprintln!("with {}", binary.display());
+        story(stage.clone().binary(&binary).start().await).await;
+    }
 }
 
 /// The image's version that each server answers with, asked past HAProxy.

@@ -2,31 +2,19 @@
 //! holds is waited for.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Child;
 
-use crate::support::{Load, Mix, Processes, Stage, binaries, finish, wait_for, wait_until};
-use crate::{assert_in_service, on_real_parts, versions};
+use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
+use crate::{assert_in_service, behind_every_haproxy, versions};
 
-/// Tells a story on a pair of servers behind each HAProxy that is here, and says which.
-#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
-async fn behind_every_haproxy(story: impl AsyncFn(Stage)) {
-    if !on_real_parts().await {
-        return;
-    }
-    for binary in binaries() {
-        eprintln!("with {}", binary.display());
-        story(pair(&binary).await).await;
-    }
-}
-
-async fn pair(binary: &Path) -> Stage {
-    let stage = Stage::pair().binary(binary).processes(Processes::WorkersAndSocket).state_file();
+/// A pair of servers behind an HAProxy that can be reloaded, and keeps states over that.
+fn pair() -> Builder {
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).state_file();
     // As in Debian: without it a reload of 2.2 resets connections that it has not accepted yet.
-    stage.stats_level("admin expose-fd listeners").start().await
+    stage.stats_level("admin expose-fd listeners")
 }
 
 /// Waits until app1 drains; a deploy that ends before has failed.
@@ -50,7 +38,7 @@ fn mix() -> Mix {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_at_every_step_costs_no_request() {
-    behind_every_haproxy(async |stage| {
+    behind_every_haproxy(pair(), async |stage| {
         let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
         let load = Load::start(stage.frontend(), mix());
         load.answered(100).await;
@@ -86,7 +74,7 @@ async fn a_reload_at_every_step_costs_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_old_workers_hold_is_waited_for() {
-    behind_every_haproxy(async |stage| {
+    behind_every_haproxy(pair(), async |stage| {
         let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
         // One stream in a worker that is old before the deploy begins, one in a worker that becomes it meanwhile.
         let mut streams = vec![stage.open_stream(6).await];
@@ -109,7 +97,7 @@ async fn what_old_workers_hold_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
-    behind_every_haproxy(async |mut stage| {
+    behind_every_haproxy(pair(), async |mut stage| {
         let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
         let stream = stage.open_stream(60).await;
         let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// What a stage is to look like.
+#[derive(Clone)]
 pub struct Builder {
     layout: Layout,
     config: Config,
@@ -31,7 +32,7 @@ impl Builder {
             config: Config::default(),
             environment: Vec::new(),
             processes: Processes::One,
-            binary: find("haproxy").expect("haproxy is installed"),
+            binary: find("haproxy").unwrap_or_default(),
         }
     }
 

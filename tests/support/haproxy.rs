@@ -124,6 +124,11 @@ impl Haproxy {
         ask(&self.socket, line).await
     }
 
+    /// How many requests wait in the queue of the stage's backend.
+    pub async fn queued(&self) -> u64 {
+        self.stat("BACKEND").await["qcur"].parse().expect("a number")
+    }
+
     /// What `show stat` says of a server of the stage's backend, by column.
     pub async fn stat(&self, server: &str) -> HashMap<String, String> {
         let reply = self.command("show stat").await;

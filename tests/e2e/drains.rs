@@ -1,0 +1,104 @@
+//! Sessions that do not end, clients that come back, queues that stand still: what a drain does about them.
+
+use std::time::Duration;
+
+use crate::support::{Answer, Load, Mix, Processes, Stage, get, wait_until};
+use crate::{assert_in_service, behind_every_haproxy, on_real_parts, versions};
+
+/// Every client of this host comes back to the server that it had.
+const STICKY: [&str; 2] = ["stick-table type ip size 1k expire 5m", "stick on src"];
+
+async fn sticky() -> Stage {
+    STICKY.iter().fold(Stage::pair(), |stage, line| stage.backend_line(line)).start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_come_back_are_moved_by_maint() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = sticky().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(100).await;
+    let deploy = ["deploy", "mobile", "--image", &v2, "--drain-timeout", "3s"];
+    // In drain they still come, so it never ends; by default the server is put back.
+    stage.drainswap(&deploy).await.expect(10).says(&["had not ended within 3 s", "mobile/app1 is as it was"]);
+    assert_in_service(&stage).await;
+    let ended = stage.drainswap(&[&deploy[..], &["--on-drain-timeout", "maint"]].concat()).await.expect(0);
+    ended.says(&["nobody comes back now"]);
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_ended_one_by_one_where_that_is_asked_for_and_only_those() {
+    behind_every_haproxy(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
+        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+        let mut streams = vec![stage.open_stream(60).await];
+        // One of them is in an old worker.
+        stage.haproxy.reload().await;
+        streams.push(stage.open_stream(60).await);
+        let load = Load::start(stage.frontend(), Mix { rate: 100, ..Mix::default() });
+        load.answered(50).await;
+        let flags = ["--drain-timeout", "3s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
+        let ended =
+            stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat()).await.expect(0);
+        ended.says(&["will be ended within 1 s", "2 sessions, as asked by --on-drain-timeout shutdown"]);
+        for stream in streams {
+            assert!(!stream.ends_whole().await, "the stream was to be ended");
+        }
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}");
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        assert_in_service(&stage).await;
+        stage.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_waits_for_the_primary_is_given_to_the_backup() {
+    let stage =
+        Stage::pair().default_server("inter 2s fall 3 rise 2 maxconn 2").backend_line("timeout queue 9s");
+    behind_every_haproxy(stage, async |stage| {
+        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+        // The stream holds one of two sessions of app1 until the end; five requests share the other one.
+        let stream = stage.open_stream(12).await;
+        let frontend = stage.frontend();
+        let waiting: Vec<_> =
+            (0..5).map(|_| tokio::spawn(async move { get(frontend, "/slow?ms=1500").await })).collect();
+        wait_until("requests wait", Duration::from_secs(10), async || stage.haproxy.queued().await >= 3)
+            .await;
+        let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--floor", "0"]).await.expect(0);
+        for request in waiting {
+            let answer = request.await.expect("a task");
+            assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}\n{}", ended.stderr);
+        }
+        assert!(stream.ends_whole().await, "the stream was cut");
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        assert_in_service(&stage).await;
+        stage.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_server_leaves_when_the_last_one_carries_its_share() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().default_server("inter 2s fall 3 rise 2 slowstart 4s").start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(100).await;
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    ended.says(&["slow start of mobile/app1 is waited for"]);
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
