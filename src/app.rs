@@ -14,6 +14,7 @@ use crate::cli::{Cli, Command, Output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
+use crate::plan::LbQuorum;
 use crate::settings::Settings;
 use crate::topology::Topology;
 
@@ -63,21 +64,21 @@ struct App {
 
 impl App {
     async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer().await?;
+        let (configuration, load_balancers) = self.load_balancers().await?;
         for name in wanted {
             known_backend(&configuration, name)?;
         }
-        let world = self.world(load_balancer).await?;
-        let observation = look::observe(&configuration, &world).await?;
+        let world = self.world(load_balancers).await?;
+        let observation = look::observe(&configuration, &world, LbQuorum::All).await?;
         let topology = Topology::new(&configuration, &observation);
         let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
         match self.output {
             Output::Json => {
-                let haproxy = json!({
-                    "version": observation.load_balancer.version,
-                    "pid": observation.load_balancer.pid,
+                let haproxy = observation.load_balancers.iter().map(|seen| {
+                    json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
                 });
+                let haproxy: Vec<_> = haproxy.collect();
                 let object =
                     json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends });
                 print(&format!("{object}\n"))?;

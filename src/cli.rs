@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::cfg::Version;
 use crate::ids::ServerId;
 use crate::image::ImageReference;
-use crate::plan::{OnDrainTimeout, OnFailure};
+use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
 use crate::settings::Span;
 
 pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
@@ -45,12 +45,14 @@ pub struct Globals {
         value_delimiter = ','
     )]
     pub haproxy_config: Vec<PathBuf>,
-    /// HAProxy's runtime socket: a path or host:port [default: the `stats socket … level admin` of haproxy.cfg]
-    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_SOCKET")]
-    pub socket: Option<String>,
-    /// The socket of HAProxy's master process [default: the -S of the running HAProxy]
-    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_MASTER_SOCKET")]
-    pub master_socket: Option<String>,
+    /// HAProxy's runtime socket: a path or host:port; again for more load balancers with the same haproxy.cfg
+    /// [default: the `stats socket … level admin` of haproxy.cfg]
+    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_SOCKET", value_delimiter = ',')]
+    pub socket: Vec<String>,
+    /// The socket of HAProxy's master process; again for more, in the order of --socket [default: the -S of the
+    /// running HAProxy]
+    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_MASTER_SOCKET", value_delimiter = ',')]
+    pub master_socket: Vec<String>,
     /// The container engine [default: `$DOCKER_HOST`, then `/var/run/docker.sock`]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER")]
     pub docker: Option<String>,
@@ -167,6 +169,9 @@ pub struct PolicyFlags {
     /// Over how long --on-drain-timeout shutdown ends sessions [default: 10s]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_SHUTDOWN_OVER")]
     pub shutdown_over: Option<Span>,
+    /// What a load balancer that does not answer means, where there are several [default: all]
+    #[arg(long, value_enum, value_name = "WHO", env = "DRAINSWAP_LB_QUORUM")]
+    pub lb_quorum: Option<LbQuorum>,
     /// How many per cent more than what runs now the servers that stay must have room for, where all of them have a
     /// maxconn [default: 0]
     #[arg(long, value_name = "PERCENT", env = "DRAINSWAP_HEADROOM")]

@@ -3,6 +3,7 @@
 //! What to do was decided in the plan. What is decided here is only whether a step succeeded, and how
 //! far to take back what did not.
 
+mod balancers;
 mod container;
 mod drain;
 mod failure;
@@ -11,7 +12,7 @@ mod rotation;
 mod step;
 pub mod wait;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -31,8 +32,8 @@ use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 /// The world that a run works on.
 #[derive(Debug)]
 pub struct World<L, E, P, C> {
-    /// The load balancer.
-    pub load_balancer: L,
+    /// The load balancers.
+    pub load_balancers: Vec<L>,
     /// The engine.
     pub engine: E,
     /// Who asks servers whether they serve.
@@ -63,8 +64,12 @@ pub struct Deploy<'a, L, E, P, C, J> {
     journal: &'a mut J,
     stop: Stop,
     listener: &'a mut dyn Listener,
-    /// The process of `HAProxy` whose sessions are counted.
-    process: u32,
+    /// The process of each load balancer whose sessions are counted, by its name.
+    workers: BTreeMap<String, u32>,
+    /// The load balancers of which it was told that they do not answer.
+    silent: BTreeSet<String>,
+    /// Whether lanes are being taken back.
+    is_undoing: bool,
     created: BTreeMap<usize, ContainerId>,
     begun: BTreeMap<usize, Vec<Step>>,
     /// Sessions since `HAProxy` started, of the lane's servers, right before they were made ready.
@@ -94,7 +99,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             journal,
             stop,
             listener,
-            process: plan.haproxy_pid,
+            workers: plan.workers.iter().map(|it| (it.load_balancer.clone(), it.pid)).collect(),
+            silent: BTreeSet::new(),
+            is_undoing: false,
             created: BTreeMap::new(),
             begun: BTreeMap::new(),
             sessions_before_ready: BTreeMap::new(),

@@ -364,6 +364,7 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         LoadBalancerError::NoSuchBackend { .. } => {
             ". Reload HAProxy, or name the configuration that it runs with --haproxy-config"
         }
+        LoadBalancerError::At { error, .. } => hint(error),
         LoadBalancerError::Refused { .. }
         | LoadBalancerError::NotSent { .. }
         | LoadBalancerError::NotTaken { .. }

@@ -15,8 +15,8 @@ use crate::image::{Image, ImageReference};
 pub struct Observation {
     /// When the look was taken.
     pub at: Timestamp,
-    /// What the load balancer said.
-    pub load_balancer: LoadBalancerState,
+    /// What each load balancer said.
+    pub load_balancers: Vec<LoadBalancerState>,
     /// Every container of the engine, running or not.
     pub containers: Vec<Container>,
     /// Which of the servers' addresses belong to the engine's host. A port that is published
@@ -27,6 +27,12 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// What is true of a server on all load balancers together.
+    #[must_use]
+    pub fn server(&self, id: &ServerId) -> Option<ServerState> {
+        LoadBalancerState::joined(&self.load_balancers, id)
+    }
+
     /// What the server answered to our own probe, if it was asked.
     #[must_use]
     pub fn answer(&self, server: &ServerId) -> Option<&Answer> {
@@ -37,6 +43,8 @@ impl Observation {
 /// One `HAProxy` process, by its runtime API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LoadBalancerState {
+    /// The load balancer: the address of its runtime socket.
+    pub name: String,
     /// `show info`: `Version`, for example `2.6.12-1+deb12u4`.
     pub version: String,
     /// `show info`: `Pid`. It changes when `HAProxy` is reloaded.
@@ -70,6 +78,15 @@ pub struct OldServer {
 }
 
 impl LoadBalancerState {
+    /// What is true of a server on all of these together: its sessions are summed, of its states it has the worst.
+    /// `None` if one of them does not know it.
+    #[must_use]
+    pub fn joined(all: &[Self], id: &ServerId) -> Option<ServerState> {
+        let mut states = all.iter().map(|seen| seen.server(id).cloned());
+        let first = states.next()??;
+        states.try_fold(first, |all, state| Some(all.and(state?)))
+    }
+
     /// The server, if `HAProxy` knows it.
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<&ServerState> {
@@ -147,6 +164,16 @@ pub struct ServerState {
 }
 
 impl ServerState {
+    /// This one and what another load balancer says of the same server, together.
+    fn and(self, other: Self) -> Self {
+        let badness = |state: &Self| (!state.is_usable(), state.admin.state(), state.operational);
+        let sessions = self.sessions + other.sessions;
+        let sessions_total = self.sessions_total + other.sessions_total;
+        let limit = self.limit.zip(other.limit).map(|(a, b)| a + b);
+        let worst = if badness(&other) > badness(&self) { other } else { self };
+        Self { sessions, sessions_total, limit, ..worst }
+    }
+
     /// Whether the server may be given a new request now, going by what `HAProxy` says:
     /// no drain, no maintenance, operationally up (starting counts), and a weight.
     ///
@@ -217,18 +244,18 @@ impl AdminBits {
     }
 }
 
-/// `srv_op_state` of `show servers state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `srv_op_state` of `show servers state`, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operational {
-    /// 0: down.
-    Stopped,
-    /// 1: up, in its slow start.
-    Starting,
     /// 2: up.
     Running,
+    /// 1: up, in its slow start.
+    Starting,
     /// 3: up for persistent clients only (`NOLB`).
     Stopping,
+    /// 0: down.
+    Stopped,
 }
 
 /// One container, from the engine's inspection.

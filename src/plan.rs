@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
-use crate::observation::{AdminState, Container, Published};
+use crate::observation::{AdminState, Container, LoadBalancerState, Published};
 use crate::probe::Probe;
 use crate::topology::Role;
 use crate::topology::matching::Aside;
@@ -75,6 +75,8 @@ pub struct Policy {
     /// Over how long sessions are ended, where they are.
     #[serde(rename = "shutdown_over_ms", with = "crate::millis")]
     pub shutdown_over: Duration,
+    /// What a load balancer that does not answer means.
+    pub lb_quorum: LbQuorum,
     /// How much more than what runs now the servers that stay must be able to take, in per cent of it.
     pub headroom: u32,
     /// How long a new container may take until it answers.
@@ -108,6 +110,33 @@ pub enum OnFailure {
     Stop,
 }
 
+/// What a load balancer that does not answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum LbQuorum {
+    /// All must answer: nothing begins without one, and what has begun is taken back.
+    All,
+    /// Those that answer are enough. One that comes back is brought to what was set meanwhile.
+    Reachable,
+}
+
+/// The process that answers at a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// The load balancer.
+    pub load_balancer: String,
+    /// The process.
+    pub pid: u32,
+}
+
+impl Worker {
+    /// Who answered.
+    #[must_use]
+    pub fn of(seen: &LoadBalancerState) -> Self {
+        Self { load_balancer: seen.name.clone(), pid: seen.pid }
+    }
+}
+
 /// Everything that a run will do. It prints and serialises; the executor takes only this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -119,8 +148,8 @@ pub struct Plan {
     pub backend: String,
     /// Forward or back.
     pub purpose: Purpose,
-    /// The process that the plan was made for; a change of it is a reload.
-    pub haproxy_pid: u32,
+    /// The processes that the plan was made for; a change is a reload.
+    pub workers: Vec<Worker>,
     /// The limits and choices.
     pub policy: Policy,
     /// The images that must be present before anything is created, each once.

@@ -17,6 +17,9 @@ use crate::probe::Probe;
 
 /// The runtime API of one `HAProxy` process.
 pub trait LoadBalancer: Send + Sync {
+    /// What tells it from others: the address of its runtime socket.
+    fn name(&self) -> String;
+
     /// The process and the servers of these backends (all backends when none is named).
     fn look(
         &self,
@@ -52,6 +55,14 @@ pub trait LoadBalancer: Send + Sync {
 /// What can go wrong with the runtime API.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum LoadBalancerError {
+    /// One of several load balancers.
+    #[error("at {name}: {error}")]
+    At {
+        /// Which one.
+        name: String,
+        /// What went wrong there.
+        error: Box<LoadBalancerError>,
+    },
     /// Nobody answers at the socket.
     #[error("HAProxy's runtime socket {socket} cannot be reached: {reason}")]
     Unreachable {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
-use crate::plan::{OnDrainTimeout, OnFailure, Policy};
+use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::service::Service;
 
 /// Read if it exists and no other is named.
@@ -23,10 +23,11 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/drainswap";
 pub struct Settings {
     /// The files and directories that haproxy.cfg is made of.
     pub haproxy_config: Vec<PathBuf>,
-    /// The runtime socket; `None` means the one that the configuration names.
-    pub socket: Option<String>,
-    /// The socket of HAProxy's master process; `None` means the one that the running service has.
-    pub master_socket: Option<String>,
+    /// The runtime sockets; none means the one that the configuration names.
+    pub sockets: Vec<String>,
+    /// The sockets of HAProxy's master processes, in the order of the runtime sockets; none means the one that the
+    /// running service has.
+    pub master_sockets: Vec<String>,
     /// The engine's endpoint; `None` means `DOCKER_HOST` or the local socket.
     pub docker: Option<String>,
     /// Where locks and journals are.
@@ -62,9 +63,9 @@ pub struct Reloading {
 struct File {
     /// The form's version; 1 where it is not written.
     version: Option<u32>,
-    haproxy_config: Option<OneOrMany>,
-    socket: Option<String>,
-    master_socket: Option<String>,
+    haproxy_config: Option<OneOrMany<PathBuf>>,
+    socket: Option<OneOrMany<String>>,
+    master_socket: Option<OneOrMany<String>>,
     docker: Option<String>,
     state_dir: Option<PathBuf>,
     #[serde(rename = "as")]
@@ -86,6 +87,7 @@ struct PolicyFile {
     drain_timeout: Option<Span>,
     on_drain_timeout: Option<OnDrainTimeout>,
     shutdown_over: Option<Span>,
+    lb_quorum: Option<LbQuorum>,
     headroom: Option<u32>,
     ready_timeout: Option<Span>,
     on_failure: Option<OnFailure>,
@@ -102,9 +104,19 @@ struct ReloadFile {
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
-    One(PathBuf),
-    Many(Vec<PathBuf>),
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+/// What was typed, else what is written, else nothing.
+fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
+    match written {
+        _ if !typed.is_empty() => typed.to_vec(),
+        Some(OneOrMany::One(one)) => vec![one],
+        Some(OneOrMany::Many(many)) => many,
+        None => Vec::new(),
+    }
 }
 
 /// A length of time as people write it: `90s`, `5m`, `1m 30s`; a bare number means seconds.
@@ -172,15 +184,14 @@ impl Settings {
             None if Path::new(DEFAULT_FILE).exists() => File::read(Path::new(DEFAULT_FILE))?,
             None => File::default(),
         };
-        let written = file.haproxy_config.map(|paths| match paths {
-            OneOrMany::One(path) => vec![path],
-            OneOrMany::Many(paths) => paths,
-        });
-        let typed = Some(globals.haproxy_config.clone()).filter(|paths| !paths.is_empty());
+        let mut haproxy_config = typed_or(&globals.haproxy_config, file.haproxy_config);
+        if haproxy_config.is_empty() {
+            haproxy_config.push(PathBuf::from(DEFAULT_CONFIG));
+        }
         Ok(Self {
-            haproxy_config: typed.or(written).unwrap_or_else(|| vec![PathBuf::from(DEFAULT_CONFIG)]),
-            socket: globals.socket.clone().or(file.socket),
-            master_socket: globals.master_socket.clone().or(file.master_socket),
+            haproxy_config,
+            sockets: typed_or(&globals.socket, file.socket),
+            master_sockets: typed_or(&globals.master_socket, file.master_socket),
             docker: globals.docker.clone().or(file.docker),
             state_dir: globals
                 .state_dir
@@ -211,6 +222,7 @@ impl Settings {
                 .shutdown_over
                 .or(file.shutdown_over)
                 .map_or(Duration::from_secs(10), |span| span.0),
+            lb_quorum: flags.lb_quorum.or(file.lb_quorum).unwrap_or(LbQuorum::All),
             headroom: flags.headroom.or(file.headroom).unwrap_or(0),
             ready_timeout: flags
                 .ready_timeout
@@ -277,10 +289,10 @@ mod tests {
         )
         .unwrap();
         let globals =
-            Globals { settings: Some(path), socket: Some("/flag.sock".to_owned()), ..Globals::default() };
+            Globals { settings: Some(path), socket: vec!["/flag.sock".to_owned()], ..Globals::default() };
         let settings = Settings::read(&globals).unwrap();
         assert_eq!(settings.haproxy_config, [PathBuf::from("/a.cfg")]);
-        assert_eq!(settings.socket.as_deref(), Some("/flag.sock"));
+        assert_eq!(settings.sockets, ["/flag.sock"]);
         assert_eq!(settings.state_dir, Path::new("/var/lib/drainswap"));
         let policy = settings.policy(&PolicyFlags { floor: Some(3), ..PolicyFlags::default() });
         assert_eq!((policy.floor, policy.drain_timeout), (3, Duration::from_secs(120)));

@@ -19,7 +19,7 @@ use crate::observation::{
     Published, RestartPolicy, ServerState,
 };
 use crate::plan::refusal::Refusal;
-use crate::plan::{Goal, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Target, build};
+use crate::plan::{Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Target, build};
 use crate::probe::Question;
 use crate::topology::{self, Topology};
 
@@ -99,6 +99,7 @@ impl World {
             }
         }
         let load_balancer = LoadBalancerState {
+            name: "/run/haproxy/admin.sock".to_owned(),
             version: "2.6.12".to_owned(),
             pid: 4711,
             servers,
@@ -113,14 +114,14 @@ impl World {
             containers,
             host_addresses: topology::addresses(&configuration, &load_balancer),
             answers: answers.collect(),
-            load_balancer,
+            load_balancers: vec![load_balancer],
         };
         Self { configuration, observation, policy: policy() }
     }
 
     /// Changes what `HAProxy` says of a server.
     pub fn server(mut self, id: &str, change: impl FnOnce(&mut ServerState)) -> Self {
-        let servers = &mut self.observation.load_balancer.servers;
+        let servers = &mut self.observation.load_balancers[0].servers;
         change(servers.iter_mut().find(|server| server.id.to_string() == id).unwrap());
         self
     }
@@ -252,6 +253,7 @@ fn policy() -> Policy {
         floor: 1,
         drain_timeout: Duration::from_secs(300),
         on_drain_timeout: OnDrainTimeout::Fail,
+        lb_quorum: LbQuorum::All,
         shutdown_over: Duration::from_secs(10),
         headroom: 0,
         ready_timeout: Duration::from_secs(60),

@@ -212,7 +212,7 @@ fn traps(proxy: &Proxy) -> Vec<String> {
 fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
     let line = |server: &crate::cfg::Server| {
         let id = ServerId::new(&proxy.name, &server.name);
-        let state = observation.load_balancer.server(&id).cloned();
+        let state = observation.server(&id);
         Server {
             place: server.place.clone(),
             role: Role::of(server),

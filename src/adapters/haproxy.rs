@@ -285,11 +285,22 @@ impl Look {
             }
         }
         let Process { version, pid, .. } = self.process;
-        Ok(LoadBalancerState { version, pid, servers, queued: self.stat.queued, old_workers: None })
+        Ok(LoadBalancerState {
+            name: String::new(),
+            version,
+            pid,
+            servers,
+            queued: self.stat.queued,
+            old_workers: None,
+        })
     }
 }
 
 impl LoadBalancer for HaproxySocket {
+    fn name(&self) -> String {
+        self.address.to_string()
+    }
+
     async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
         let named: BTreeSet<_> = backends.iter().map(String::as_str).collect();
         let scopes: Vec<_> = named.iter().copied().map(Some).collect();
@@ -303,7 +314,7 @@ impl LoadBalancer for HaproxySocket {
             Some(look) => look,
             None => self.look_at(&[None]).await?.only(&named)?,
         };
-        let mut state = look.into_state()?;
+        let mut state = LoadBalancerState { name: self.name(), ..look.into_state()? };
         if let Some(master) = &self.master {
             state.old_workers = Some(master.old_workers(state.pid).await?);
         }

@@ -16,8 +16,9 @@ use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
 use crate::deploy::World;
 use crate::error::Error;
-use crate::observation::Observation;
-use crate::ports::{ContainerEngine, LoadBalancer, Prober, WallClock};
+use crate::observation::{LoadBalancerState, Observation};
+use crate::plan::LbQuorum;
+use crate::ports::{ContainerEngine, LoadBalancer, LoadBalancerError, Prober, WallClock};
 use crate::topology;
 
 /// The world as it really is.
@@ -35,33 +36,53 @@ impl WallClock for SystemClock {
 }
 
 impl App {
-    /// The configuration, and the runtime socket that belongs to it, with the master's where that is known.
-    pub(super) async fn load_balancer(&self) -> Result<(Configuration, HaproxySocket), Error> {
+    /// The configuration, and the load balancers that run it, each with its master where that is known.
+    pub(super) async fn load_balancers(&self) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
         let configuration = self.configuration()?;
-        let socket = self.socket(&configuration)?;
-        let socket = match &self.settings.master_socket {
-            Some(named) => socket.with_master(MasterSocket::new(named.parse()?)).await?,
-            None => match self.service().master_socket() {
-                // One that was only found need not be of this HAProxy.
-                Some(found) => socket.clone().with_master(MasterSocket::new(found)).await.unwrap_or(socket),
-                None => socket,
-            },
-        };
+        let mut sockets = Vec::new();
+        for (index, socket) in self.sockets(&configuration)?.into_iter().enumerate() {
+            let socket = match self.settings.master_sockets.get(index) {
+                Some(named) => socket.with_master(MasterSocket::new(named.parse()?)).await?,
+                None => match self.service().master_socket() {
+                    // One that was only found need not be of this HAProxy.
+                    Some(found) => {
+                        socket.clone().with_master(MasterSocket::new(found)).await.unwrap_or(socket)
+                    }
+                    None => socket,
+                },
+            };
+            sockets.push(socket);
+        }
         let keeps_states = configuration.proxies.iter().any(|proxy| proxy.keeps_state);
-        let socket = match configuration.server_state_file.clone().filter(|_| keeps_states) {
-            Some(file) => socket.keeping_states_in(file),
-            None => socket,
-        };
-        Ok((configuration, socket))
+        // The file is on this host, and so is the first load balancer, if any is.
+        if let (Some(file), true) = (configuration.server_state_file.clone(), keeps_states)
+            && let Some(first) = sockets.first_mut()
+        {
+            *first = first.clone().keeping_states_in(file);
+        }
+        Ok((configuration, sockets))
     }
 
-    /// The runtime socket that was named, or that the configuration has.
+    /// The runtime sockets that were named, or the one that the configuration has.
+    fn sockets(&self, configuration: &Configuration) -> Result<Vec<HaproxySocket>, Error> {
+        if self.settings.sockets.is_empty() {
+            return Ok(vec![HaproxySocket::new(admin_socket(configuration)?)]);
+        }
+        let mut sockets: Vec<HaproxySocket> = Vec::new();
+        for text in &self.settings.sockets {
+            let address = text.parse()?;
+            // One that is named twice would be counted twice.
+            if sockets.iter().all(|socket| *socket.address() != address) {
+                sockets.push(HaproxySocket::new(address));
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// The runtime socket of the HAProxy that runs haproxy.cfg here.
     pub(super) fn socket(&self, configuration: &Configuration) -> Result<HaproxySocket, Error> {
-        let address = match &self.settings.socket {
-            Some(text) => text.parse()?,
-            None => admin_socket(configuration)?,
-        };
-        Ok(HaproxySocket::new(address))
+        let mut sockets = self.sockets(configuration)?;
+        Ok(sockets.remove(0))
     }
 
     /// haproxy.cfg with every byte, and what it says.
@@ -106,10 +127,10 @@ impl App {
     }
 
     /// The world behind the ports: everything answers, or the error says what does not.
-    pub(super) async fn world(&self, load_balancer: HaproxySocket) -> Result<RealWorld, Error> {
+    pub(super) async fn world(&self, load_balancers: Vec<HaproxySocket>) -> Result<RealWorld, Error> {
         let endpoint = Endpoint::read(self.settings.docker.as_deref(), &environment::variables())?;
         let engine = DockerEngine::connect(endpoint).await?;
-        Ok(World { load_balancer, engine, prober: HttpProber::new()?, clock: SystemClock })
+        Ok(World { load_balancers, engine, prober: HttpProber::new()?, clock: SystemClock })
     }
 }
 
@@ -123,17 +144,58 @@ pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) 
     Err(Error::Configuration { problems })
 }
 
+/// Of those who set states: that they may. One that does not answer is left to who looks at them next.
+pub(super) async fn require_admin(load_balancers: &[HaproxySocket]) -> Result<(), Error> {
+    for socket in load_balancers {
+        match socket.require_admin().await {
+            Err(LoadBalancerError::Unreachable { .. }) if load_balancers.len() > 1 => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// What each load balancer says; one that does not answer is an error, or is left out if the others are enough.
+pub(super) async fn look(
+    load_balancers: &[HaproxySocket],
+    quorum: LbQuorum,
+) -> Result<Vec<LoadBalancerState>, LoadBalancerError> {
+    let mut seen = Vec::new();
+    let mut missing = None;
+    for socket in load_balancers {
+        match socket.look(&[]).await {
+            Ok(state) => seen.push(state),
+            Err(error @ LoadBalancerError::Unreachable { .. }) if quorum == LbQuorum::Reachable => {
+                missing = Some(error);
+            }
+            Err(error @ LoadBalancerError::Unreachable { .. }) => return Err(error),
+            Err(error) if load_balancers.len() > 1 => {
+                return Err(LoadBalancerError::At { name: socket.name(), error: Box::new(error) });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if seen.is_empty() => Err(error),
+        Some(_) | None => Ok(seen),
+    }
+}
+
 /// One stamped look at the world.
-pub(super) async fn observe(configuration: &Configuration, world: &RealWorld) -> Result<Observation, Error> {
+pub(super) async fn observe(
+    configuration: &Configuration,
+    world: &RealWorld,
+    quorum: LbQuorum,
+) -> Result<Observation, Error> {
     let at = world.clock.now();
-    let load_balancer = world.load_balancer.look(&[]).await?;
+    let load_balancers = look(&world.load_balancers, quorum).await?;
     let containers = world.engine.containers().await?;
-    let addresses = topology::addresses(configuration, &load_balancer);
+    let addresses = load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
     let host_addresses = world.engine.host_addresses(addresses).await?;
-    let probes = topology::probes(configuration, &load_balancer);
+    let probes = topology::probes(configuration, &load_balancers[0]);
     let answers = probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
     let answers = join_all(answers).await;
-    Ok(Observation { at, load_balancer, containers, host_addresses, answers })
+    Ok(Observation { at, load_balancers, containers, host_addresses, answers })
 }
 
 /// The first socket of the configuration that has level admin and that we know how to open.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::look::SystemClock;
+use super::look::{SystemClock, look, require_admin};
 use super::{App, known_server};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::journal_file::BackendDir;
@@ -14,9 +14,10 @@ use crate::cli::Move;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::observation::{AdminState, Operational, ServerState};
+use crate::ids::ServerId;
+use crate::observation::{AdminState, LoadBalancerState, Operational, ServerState};
 use crate::outcome::sessions;
-use crate::plan::floor;
+use crate::plan::{LbQuorum, floor};
 use crate::ports::{LoadBalancer, WallClock};
 use crate::topology::traffic::Balance;
 
@@ -24,41 +25,52 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl App {
     pub(super) async fn single(&self, state: AdminState, it: &Move) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer().await?;
+        let (configuration, load_balancers) = self.load_balancers().await?;
         known_server(&configuration, &it.server)?;
-        load_balancer.require_admin().await?;
+        require_admin(&load_balancers).await?;
         let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         let _lock =
             BackendDir::new(&self.settings.state_dir, &it.server.backend).lock(&it.server.backend, &since)?;
+        let seen = look(&load_balancers, LbQuorum::All).await?;
         if state != AdminState::Ready {
-            self.guard(&configuration, &load_balancer, it).await?;
+            self.guard(&configuration, &seen, it)?;
         }
-        load_balancer.set_admin_state(&it.server, state).await?;
+        for load_balancer in &load_balancers {
+            load_balancer.set_admin_state(&it.server, state).await?;
+        }
         self.say(&format!("{} is in {state}", it.server))?;
         if it.wait {
-            self.wait(&load_balancer, state, it).await?;
+            self.wait(&load_balancers, &seen, state, it).await?;
         }
         Ok(Exit::Done)
     }
 
     /// Refuses to take the last server away.
-    async fn guard(
+    fn guard(
         &self,
         configuration: &Configuration,
-        socket: &HaproxySocket,
+        load_balancers: &[LoadBalancerState],
         it: &Move,
     ) -> Result<(), Error> {
-        let seen = socket.look(std::slice::from_ref(&it.server.backend)).await?;
         let proxy = super::known_backend(configuration, &it.server.backend)?;
         let balance = Balance::written(proxy);
         let out = BTreeSet::from([it.server.clone()]);
         let floor = self.settings.floor(it.floor);
-        let forecast = floor::check_fresh(&balance, &seen, &out, floor)
-            .map_err(|refusal| Error::Refused(vec![refusal]))?;
-        self.say(&format!("traffic of {}: {forecast}", it.server.backend))
+        for seen in load_balancers {
+            let forecast = floor::check_fresh(&balance, seen, &out, floor)
+                .map_err(|refusal| Error::Refused(vec![refusal]))?;
+            self.say(&format!("traffic of {}: {forecast}", it.server.backend))?;
+        }
+        Ok(())
     }
 
-    async fn wait(&self, socket: &HaproxySocket, state: AdminState, it: &Move) -> Result<(), Error> {
+    async fn wait(
+        &self,
+        load_balancers: &[HaproxySocket],
+        before: &[LoadBalancerState],
+        state: AdminState,
+        it: &Move,
+    ) -> Result<(), Error> {
         let limit = self.settings.drain_timeout(it.drain_timeout);
         let stop = CancellationToken::new();
         let ctrl_c = tokio::spawn({
@@ -69,15 +81,18 @@ impl App {
                 }
             }
         });
+        if state != AdminState::Ready && before.iter().any(|seen| seen.old_workers.is_none()) {
+            self.say(
+                "note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)",
+            )?;
+        }
         let mut last: Option<ServerState> = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            let seen = socket.look(std::slice::from_ref(&it.server.backend)).await?;
-            let now = seen.server(&it.server).cloned();
-            if state != AdminState::Ready
-                && now.as_ref().is_some_and(|now| now.admin.state() == AdminState::Ready)
-            {
+            let seen = look(load_balancers, LbQuorum::All).await?;
+            if state != AdminState::Ready && is_undone(&seen, before, &it.server) {
                 return Err(Error::MoveUndone { server: it.server.clone() });
             }
+            let now = joined(&seen, &it.server);
             let is_so = now.as_ref().zip(last.as_ref()).is_some_and(|(now, last)| settled(state, now, last));
             if let Some((now, before)) = now.as_ref().zip(last.as_ref())
                 && state != AdminState::Ready
@@ -104,6 +119,22 @@ impl App {
             }
         }
     }
+}
+
+/// Whether somebody else, or a reload whose old worker nobody sees, has taken the move back.
+fn is_undone(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &ServerId) -> bool {
+    seen.iter().any(|now| {
+        let is_ready = now.server(server).is_some_and(|it| it.admin.state() == AdminState::Ready);
+        let was = before.iter().find(|was| was.name == now.name);
+        is_ready || now.old_workers.is_none() && was.is_some_and(|was| was.pid != now.pid)
+    })
+}
+
+/// The server on all load balancers and in all workers together.
+fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> {
+    let old: u64 = seen.iter().map(|seen| seen.sessions_in_old_workers(std::slice::from_ref(server))).sum();
+    let all = LoadBalancerState::joined(seen, server)?;
+    Some(ServerState { sessions: all.sessions + old, ..all })
 }
 
 /// Whether two looks in a row show that the move has come to its end.

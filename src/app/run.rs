@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::look::{RealWorld, observe};
+use super::look::{RealWorld, observe, require_admin};
 use super::{App, known_backend, print};
 use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, StoredRun};
 use crate::cfg::Configuration;
@@ -15,7 +15,7 @@ use crate::history;
 use crate::observation::Observation;
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, undo};
-use crate::plan::{Goal, Plan, Policy, Purpose, Target, build};
+use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker, build};
 use crate::ports::{ContainerEngine, WallClock};
 use crate::report::{Json, Progress, Text};
 use crate::topology::Topology;
@@ -27,9 +27,9 @@ impl App {
         flags: &PolicyFlags,
         exit_code: bool,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer().await?;
+        let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &goal.backend)?;
-        let world = self.world(load_balancer).await?;
+        let world = self.world(load_balancers).await?;
         let target = Target::Everywhere(world.engine.resolve(&goal.image).await?);
         let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
         let (_, plan) = plan_for(&configuration, &world, &goal).await?;
@@ -39,10 +39,10 @@ impl App {
     }
 
     pub(super) async fn deploy(&self, asked: &DeployGoal, flags: &PolicyFlags) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer().await?;
+        let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &asked.backend)?;
-        load_balancer.require_admin().await?;
-        let world = self.world(load_balancer).await?;
+        require_admin(&load_balancers).await?;
+        let world = self.world(load_balancers).await?;
         let held = self.hold(&asked.backend, &world)?;
         held.refuse_unfinished()?;
         let target = Target::Everywhere(world.engine.resolve(&asked.image).await?);
@@ -57,10 +57,10 @@ impl App {
         flags: &PolicyFlags,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancer) = self.load_balancer().await?;
+        let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
-        load_balancer.require_admin().await?;
-        let world = self.world(load_balancer).await?;
+        require_admin(&load_balancers).await?;
+        let world = self.world(load_balancers).await?;
         let held = self.hold(backend, &world)?;
         if let Some(unfinished) = held.unfinished() {
             return self.take_back(&configuration, &world, (&held, unfinished), flags, dry_run).await;
@@ -119,11 +119,12 @@ impl App {
         flags: &PolicyFlags,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let seen = observe(configuration, world).await?;
+        let policy = self.settings.policy(flags);
+        let seen = observe(configuration, world, policy.lb_quorum).await?;
         // The process that runs now is the one whose sessions count, and the limits are those asked for now.
         let plan = Plan {
-            haproxy_pid: seen.load_balancer.pid,
-            policy: self.settings.policy(flags),
+            workers: seen.load_balancers.iter().map(Worker::of).collect(),
+            policy,
             ..unfinished.run.plan.clone()
         };
         if unfinished.run.was_removing() {
@@ -250,7 +251,7 @@ async fn plan_for(
     world: &RealWorld,
     goal: &Goal,
 ) -> Result<(Observation, Plan), Error> {
-    let observation = observe(configuration, world).await?;
+    let observation = observe(configuration, world, goal.policy.lb_quorum).await?;
     let topology = Topology::new(configuration, &observation);
     let plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
     Ok((observation, plan))

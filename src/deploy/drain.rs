@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use super::balancers::Seen;
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
 use super::{Deploy, Failure, millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
-use crate::observation::{AdminState, LoadBalancerState, Session, SessionKind};
+use crate::observation::{AdminState, Session, SessionKind};
 use crate::plan::{LaneServer, OnDrainTimeout};
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
 /// How long zero sessions must hold, with no new one counted, before a server counts as idle: a request
 /// that was balanced just before the drain is counted only when it is connected.
@@ -59,14 +61,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     pub(super) async fn drain(&mut self, lane: usize) -> Result<(), Failure> {
         // A server in maint gets no traffic already, and drain would give persistent clients back to it.
         let seen = self.look_anew(lane).await?;
-        let in_maint =
-            |id: &ServerId| seen.server(id).is_some_and(|state| state.admin.state() == AdminState::Maint);
-        let mut servers = self.lane_of(lane).ids();
-        servers.retain(|id| !in_maint(id));
+        let servers = self.lane_of(lane).ids();
+        let in_maint = |load_balancer: &L, id: &ServerId| {
+            let seen = seen.iter().find(|seen| seen.name == load_balancer.name());
+            let state = seen.and_then(|seen| seen.server(id));
+            state.is_some_and(|state| state.admin.state() == AdminState::Maint)
+        };
         self.left_rotation.get_or_insert_with(Instant::now);
         self.tell(Fact::DrainStarted { servers: servers.clone() });
         for server in &servers {
-            self.set(server, AdminState::Drain).await?;
+            let all = self.world.load_balancers.iter().filter(|it| !in_maint(it, server));
+            let sets = all.map(|it| self.set_at(it, server, AdminState::Drain));
+            self.enough(join_all(sets).await)?;
         }
         Ok(())
     }
@@ -115,13 +121,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// Ends the sessions that are left, one by one, so that their clients do not all come back at once.
     async fn shut_down(&mut self, lane: usize) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
-        let mut left = self.world.load_balancer.sessions(&servers).await?;
+        let mut left = self.sessions_left(&servers).await?;
         let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
         let over = self.plan.policy.shutdown_over;
         let stop = self.stop.now.clone();
         let ended = until(over / count.max(1), over + GRACE, &stop, async || {
-            let Some(session) = left.pop() else { return Ok(Some(())) };
-            self.world.load_balancer.end_session(&session).await?;
+            let Some((load_balancer, session)) = left.pop() else { return Ok(Some(())) };
+            load_balancer.end_session(&session).await?;
             Ok::<_, Failure>(left.is_empty().then_some(()))
         });
         match ended.await? {
@@ -156,9 +162,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let mut watch = Watch::begin();
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
-            let process = self.process;
             let seen = self.look(lane).await?;
-            if seen.pid != process {
+            if seen.is_new {
                 self.set_out_again(lane, &seen, state).await?;
                 watch.zero_since = None;
                 return Ok(None);
@@ -191,9 +196,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     }
 
     async fn tell_what_is_left(&mut self, servers: &[ServerId], watch: &mut Watch) -> Result<(), Failure> {
-        let left = self.world.load_balancer.sessions(servers).await?;
+        let left = self.sessions_left(servers).await?;
         let count = |is_meant: &dyn Fn(&Session) -> bool| {
-            u64::try_from(left.iter().filter(|session| is_meant(session)).count()).unwrap_or(u64::MAX)
+            u64::try_from(left.iter().filter(|(_, session)| is_meant(session)).count()).unwrap_or(u64::MAX)
         };
         let (all, before) = (count(&|_| true), watch.told.1);
         watch.told = (Instant::now(), all);
@@ -209,55 +214,63 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
+    /// The sessions in flight, each with the load balancer that it is at.
+    async fn sessions_left(&self, servers: &[ServerId]) -> Result<Vec<(&L, Session)>, Failure> {
+        let mut left = Vec::new();
+        for load_balancer in &self.world.load_balancers {
+            match load_balancer.sessions(servers).await {
+                Ok(sessions) => left.extend(sessions.into_iter().map(|session| (load_balancer, session))),
+                // Whether one may be missing is decided at the next look.
+                Err(LoadBalancerError::Unreachable { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(left)
+    }
+
     /// Requests that waited when the last primary left are not given to a free backup by themselves.
-    async fn wake_queues(
-        &mut self,
-        lane: usize,
-        seen: &LoadBalancerState,
-        watch: &mut Watch,
-    ) -> Result<(), Failure> {
+    async fn wake_queues(&mut self, lane: usize, seen: &Seen, watch: &mut Watch) -> Result<(), Failure> {
         if watch.woken.is_some_and(|woken| woken.elapsed() < WAKE_EVERY) {
             return Ok(());
         }
         let (plan, out): (_, BTreeSet<ServerId>) = (self.plan, self.lane_of(lane).id_set());
         for balance in plan.balances.iter().filter(|balance| balance.has_any(&out)) {
-            let Some(stalled) = balance.stalled(seen) else { continue };
-            self.world.load_balancer.wake_queue(&stalled.server, stalled.limit).await?;
-            watch.woken = Some(Instant::now());
-            self.tell(Fact::QueueWoken { server: stalled.server, queued: stalled.queued });
+            for load_balancer in &self.world.load_balancers {
+                let seen = seen.all.iter().find(|seen| seen.name == load_balancer.name());
+                let Some(stalled) = seen.and_then(|seen| balance.stalled(seen)) else { continue };
+                load_balancer.wake_queue(&stalled.server, stalled.limit).await?;
+                watch.woken = Some(Instant::now());
+                self.tell(Fact::QueueWoken { server: stalled.server, queued: stalled.queued });
+            }
         }
         Ok(())
     }
 
     /// The sessions in flight on the lane's servers, and how many there ever were.
-    fn sessions(&self, lane: usize, seen: &LoadBalancerState) -> Result<(u64, u64), Failure> {
+    fn sessions(&self, lane: usize, seen: &Seen) -> Result<(u64, u64), Failure> {
         let (mut now, mut total) = (0, 0);
         for LaneServer { id, .. } in &self.lane_of(lane).servers {
-            let state = seen.server(id).ok_or_else(|| Failure::Vanished { server: id.clone() })?;
-            let found = state.admin.state();
-            if found == AdminState::Ready {
-                return Err(Failure::TakenOver { server: id.clone(), found });
+            for state in seen.server(id)? {
+                let found = state.admin.state();
+                if found == AdminState::Ready {
+                    return Err(Failure::TakenOver { server: id.clone(), found });
+                }
+                now += state.sessions;
+                total += state.sessions_total;
             }
-            now += state.sessions;
-            total += state.sessions_total;
         }
-        Ok((now + seen.sessions_in_old_workers(&self.lane_of(lane).ids()), total))
+        let ids = self.lane_of(lane).ids();
+        let old: u64 = seen.all.iter().map(|seen| seen.sessions_in_old_workers(&ids)).sum();
+        Ok((now + old, total))
     }
 
-    /// Takes the lane's servers out again in a process that knows nothing of it.
-    async fn set_out_again(
-        &mut self,
-        lane: usize,
-        seen: &LoadBalancerState,
-        state: AdminState,
-    ) -> Result<(), Failure> {
+    /// Takes the lane's servers out again at a load balancer that knows nothing of it.
+    async fn set_out_again(&mut self, lane: usize, seen: &Seen, state: AdminState) -> Result<(), Failure> {
         let plan = self.plan;
         for server in &plan.lanes[lane].servers {
-            let now =
-                seen.server(&server.id).ok_or_else(|| Failure::Vanished { server: server.id.clone() })?;
             // Drain would let persistent clients come back to a server that was in maint.
             let wanted = state.max(server.was);
-            if now.admin.state() != wanted {
+            if seen.server(&server.id)?.iter().any(|now| now.admin.state() != wanted) {
                 self.set(&server.id, wanted).await?;
             }
         }

@@ -73,6 +73,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     async fn undo_lane(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
         let Some(begun) = self.begun.get(&lane).cloned() else { return Ok(TakenBack::Undone) };
         let stop = std::mem::take(&mut self.stop);
+        self.is_undoing = true;
+        let mut workers = self.workers.clone();
         let mut taken = self.undo_steps(lane, &begun, care).await;
         for _ in 0..RELOADS {
             // A reload forgets what was set at runtime: from the beginning again, in the process that answers now.
@@ -82,7 +84,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             taken = self.undo_steps(lane, &begun, care).await;
         }
         self.stop = stop;
-        self.process = self.plan.haproxy_pid;
+        self.is_undoing = false;
+        workers.retain(|name, _| self.workers.contains_key(name));
+        self.workers = workers;
         let taken = taken?;
         if matches!(taken, TakenBack::Undone) {
             self.begun.remove(&lane);
@@ -104,7 +108,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
             // What an earlier process still holds of a container that has failed is lost either way.
-            self.process = seen.pid;
+            self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
         }
         for step in undo(&self.plan.lanes[lane], begun, care) {
             let Err(failure) = self.insist_on(lane, step).await else { continue };
@@ -163,7 +167,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let seen = self.look_anew(lane).await.ok();
         let commands = self.commands(lane);
         let stranded = |server: ServerId| {
-            let state = seen.as_ref().and_then(|seen| seen.server(&server));
+            let everywhere = seen.iter().flatten();
+            let state = everywhere.filter_map(|seen| seen.server(&server)).max_by_key(|it| it.operational);
             let status = state.map_or("HAProxy does not say".to_owned(), |state| {
                 format!("HAProxy has it in {}", state.status)
             });

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::wait::{Waited, insist, until};
+use super::wait::{Waited, until};
 use super::{Deploy, Failure, World, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
+use crate::observation::{AdminState, Answer, LoadBalancerState, Operational, ServerState};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Lane, Step, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
@@ -43,10 +43,6 @@ fn awaits(balances: &[Balance], seen: &LoadBalancerState, out: &BTreeSet<ServerI
     None
 }
 
-/// How long `HAProxy` may be away while it is started anew, and how often it is asked meanwhile.
-const OUTAGE: Duration = Duration::from_secs(10);
-const TRY_EVERY: Duration = Duration::from_millis(100);
-
 /// Every loop has a bound; nothing that goes on beside this one takes so long.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -55,14 +51,18 @@ impl<L: LoadBalancer, E, P, C> World<L, E, P, C> {
     async fn kept_out(&self, lane: &Lane) -> Vec<ServerId> {
         let never = CancellationToken::new();
         let lost = until(LOOK_EVERY, A_DAY, &never, async || {
-            // One that does not answer gives nobody a request either, and is asked again.
-            let Ok(seen) = self.load_balancer.look(&lane.backends()).await else { return Ok(None) };
-            let mut lost = lane.ids();
-            lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
             let mut set = Vec::new();
-            for server in lost {
-                if self.load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
-                    set.push(server);
+            for load_balancer in &self.load_balancers {
+                // One that does not answer gives nobody a request either, and is asked again.
+                let Ok(seen) = load_balancer.look(&lane.backends()).await else { continue };
+                let mut lost = lane.ids();
+                lost.retain(|id| {
+                    seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint)
+                });
+                for server in lost {
+                    if load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
+                        set.push(server);
+                    }
                 }
             }
             Ok::<_, Infallible>(Some(set).filter(|set| !set.is_empty()))
@@ -81,23 +81,27 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         self.until_carried(lane).await?;
         let out = self.lane_of(lane).id_set();
         let seen = self.look(lane).await?;
-        let floor = self.plan.policy.floor;
-        let mut carriers = Vec::new();
-        for balance in self.plan.balances.iter().filter(|b| b.has_any(&out)) {
-            let forecast = floor::check_fresh(balance, &seen, &out, floor)?;
-            let before = balance.forecast(&seen, &BTreeSet::new());
-            floor::check_room(balance, &before, &forecast, &seen, &self.plan.policy)?;
-            let moves = forecast != before;
-            // Without a floor nobody needs to carry anything.
-            for share in forecast.shares.into_iter().filter(|_| moves && floor > 0) {
-                let Some(probe) = self.plan.probe(&share.server) else { continue };
-                if let Answer::NotReady(answer) = self.world.prober.probe(probe).await {
-                    let server = self.lane_of(lane).name().clone();
-                    return Err(Refusal::CarrierSilent { server, carrier: share.server, answer }.into());
-                }
-                carriers.push(share.server);
+        let policy = &self.plan.policy;
+        let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
+        for balance in self.plan.balances.iter().filter(|balance| balance.has_any(&out)) {
+            for seen in &seen.all {
+                let forecast = floor::check_fresh(balance, seen, &out, policy.floor)?;
+                let before = balance.forecast(seen, &BTreeSet::new());
+                floor::check_room(balance, &before, &forecast, seen, policy)?;
+                let moves = forecast != before;
+                // Without a floor nobody needs to carry anything.
+                let shares = forecast.shares.into_iter().filter(|_| moves && policy.floor > 0);
+                carriers.extend(shares.map(|share| share.server));
             }
         }
+        for carrier in &carriers {
+            let Some(probe) = self.plan.probe(carrier) else { continue };
+            if let Answer::NotReady(answer) = self.world.prober.probe(probe).await {
+                let server = self.lane_of(lane).name().clone();
+                return Err(Refusal::CarrierSilent { server, carrier: carrier.clone(), answer }.into());
+            }
+        }
+        let carriers = carriers.into_iter().collect();
         self.tell(Fact::Verified { carriers });
         Ok(())
     }
@@ -110,7 +114,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let mut awaited = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             let seen = self.look(lane).await?;
-            let now = awaits(&plan.balances, &seen, &out);
+            let now = seen.all.iter().find_map(|seen| awaits(&plan.balances, seen, &out));
             if let Some(fact) = now.clone().filter(|_| awaited.is_none()) {
                 self.tell(fact);
             }
@@ -172,9 +176,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
 
     /// Remembers how many sessions there were, so that the first one after is noticed.
     async fn count_sessions(&mut self, lane: usize) -> Result<(), Failure> {
-        let seen = self.look_anew(lane).await?;
-        let counted: BTreeMap<_, _> =
-            seen.servers.into_iter().map(|server| (server.id, server.sessions_total)).collect();
+        let mut counted: BTreeMap<ServerId, u64> = BTreeMap::new();
+        for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
+            *counted.entry(server.id).or_default() += server.sessions_total;
+        }
         self.sessions_before_ready = counted;
         Ok(())
     }
@@ -188,22 +193,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let waited = until(LOOK_EVERY, self.plan.policy.ready_timeout, &stop, async || {
             self.hear_stop();
             let seen = self.look_anew(lane).await?;
-            let states = || {
-                self.lane_of(lane)
-                    .servers
-                    .iter()
-                    .filter_map(|server| Some((server, seen.server(&server.id)?)))
+            let states = seen.iter().flat_map(|seen| &seen.servers);
+            let states = states.filter(|state| self.lane_of(lane).servers.iter().any(|it| it.id == state.id));
+            let is_up = |state: &&ServerState| {
+                matches!(state.operational, Operational::Running | Operational::Starting)
             };
-            down = states()
-                .find(|(_, state)| !matches!(state.operational, Operational::Running | Operational::Starting))
-                .map(|(server, state)| (server.id.clone(), state.status.clone()));
+            down = states.clone().find(|state| !is_up(state)).map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
                 return Ok(None);
             }
-            let untaken = states().filter(|(server, _)| server.takes_traffic).any(|(server, state)| {
-                self.sessions_before_ready
-                    .get(&server.id)
-                    .is_some_and(|before| state.sessions_total <= *before)
+            let total = |id: &ServerId| {
+                states.clone().filter(|state| state.id == *id).map(|state| state.sessions_total).sum::<u64>()
+            };
+            let mut takers = self.lane_of(lane).servers.iter().filter(|server| server.takes_traffic);
+            let untaken = takers.any(|server| {
+                self.sessions_before_ready.get(&server.id).is_some_and(|before| total(&server.id) <= *before)
             });
             let due = self.lane_of(lane).servers.iter().any(|server| server.takes_traffic);
             let first_request = match (due, untaken) {
@@ -247,34 +251,5 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             }
         }
         Ok(())
-    }
-
-    /// Sets a server's state. A load balancer that is just being started anew is waited for.
-    pub(super) async fn set(&self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
-        let set = async || Ok(self.world.load_balancer.set_admin_state(server, state).await?);
-        insist(TRY_EVERY, OUTAGE, Failure::is_silence, set).await
-    }
-
-    /// A look at the lane's backends, whatever process answers. A load balancer that is just being started anew is
-    /// waited for.
-    pub(super) async fn look_anew(&self, lane: usize) -> Result<LoadBalancerState, Failure> {
-        let backends = self.lane_of(lane).backends();
-        let look = async || Ok(self.world.load_balancer.look(&backends).await?);
-        insist(TRY_EVERY, OUTAGE, Failure::is_silence, look).await
-    }
-
-    /// A look at the lane's backends that misses nothing: what the process that the plan was made for still holds after
-    /// a reload is told by the master, or by nobody.
-    pub(super) async fn look(&mut self, lane: usize) -> Result<LoadBalancerState, Failure> {
-        let seen = self.look_anew(lane).await?;
-        let (was, is) = (self.process, seen.pid);
-        if was != is {
-            if seen.old_workers.is_none() {
-                return Err(Failure::Reloaded { was, is });
-            }
-            self.process = is;
-            self.tell(Fact::HaproxyReloaded { was, is });
-        }
-        Ok(seen)
     }
 }

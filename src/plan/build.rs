@@ -10,7 +10,9 @@ use crate::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner};
 use crate::outcome::sessions;
 use crate::plan::refusal::Refusal;
-use crate::plan::{Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Policy, Replacement, Step, floor};
+use crate::plan::{
+    Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Policy, Replacement, Step, Worker, floor,
+};
 use crate::topology::matching::Behind;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{Role, Server, Topology};
@@ -40,7 +42,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
 
     let balances = balances(topology, &drafts);
-    let mut world = Simulation::new(topology, &balances, &observation.load_balancer, &goal.policy);
+    let mut world = Simulation::new(topology, &balances, &observation.load_balancers, &goal.policy);
     let mut lanes = Vec::new();
     for draft in drafts {
         match world.lane(draft) {
@@ -56,13 +58,13 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         at: observation.at,
         backend: goal.backend.clone(),
         purpose: goal.purpose,
-        haproxy_pid: observation.load_balancer.pid,
+        workers: observation.load_balancers.iter().map(Worker::of).collect(),
         policy: goal.policy.clone(),
         images: images(&lanes),
         probes: probes(topology, &balances),
         warnings: warnings(topology, &balances, &lanes, goal)
             .into_iter()
-            .chain(old_workers(&observation.load_balancer, &lanes))
+            .chain(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, &lanes)))
             .chain(
                 backend.servers.iter().filter(|server| unchanged.contains(&server.id)).filter_map(left_down),
             )
@@ -234,12 +236,12 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
 /// The world as it will be while the lanes are worked off, one after the other.
 struct Simulation<'a> {
     balances: &'a [Balance],
-    seen: &'a LoadBalancerState,
+    load_balancers: &'a [LoadBalancerState],
     policy: &'a Policy,
     /// The servers of those backends, by name.
     servers: BTreeMap<&'a ServerId, &'a Server>,
-    /// The weight of every server that is usable.
-    usable: BTreeMap<ServerId, u32>,
+    /// The weight of every server that is usable, on each load balancer.
+    usable: Vec<BTreeMap<ServerId, u32>>,
     /// The servers that have been proved by then.
     proved: BTreeSet<ServerId>,
 }
@@ -248,22 +250,24 @@ impl<'a> Simulation<'a> {
     fn new(
         topology: &'a Topology,
         balances: &'a [Balance],
-        seen: &'a LoadBalancerState,
+        load_balancers: &'a [LoadBalancerState],
         policy: &'a Policy,
     ) -> Self {
         let touched =
             topology.backends.iter().filter(|backend| balances.iter().any(|b| b.backend == backend.name));
         let servers: BTreeMap<_, _> =
             touched.flat_map(|backend| &backend.servers).map(|s| (&s.id, s)).collect();
-        let usable = servers
-            .values()
-            .filter(|server| server.is_usable())
-            .map(|server| (server.id.clone(), weight(server)));
-        Self { balances, seen, policy, usable: usable.collect(), servers, proved: BTreeSet::new() }
+        let usable = |seen: &LoadBalancerState| {
+            let usable = seen.servers.iter().filter(|server| server.is_usable());
+            usable.map(|server| (server.id.clone(), server.weight)).collect()
+        };
+        let usable = load_balancers.iter().map(usable).collect();
+        Self { balances, load_balancers, policy, usable, servers, proved: BTreeSet::new() }
     }
 
-    fn forecast(&self, balance: &Balance, out: &BTreeSet<ServerId>) -> Forecast {
-        balance.share(|id| self.usable.get(id).copied(), out)
+    /// What each load balancer would do with a backend's traffic.
+    fn forecasts(&self, balance: &Balance, out: &BTreeSet<ServerId>) -> Vec<Forecast> {
+        self.usable.iter().map(|usable| balance.share(|id| usable.get(id).copied(), out)).collect()
     }
 
     /// Takes the lane's servers out, checks what that means, and puts the new ones in.
@@ -271,25 +275,32 @@ impl<'a> Simulation<'a> {
         let out: BTreeSet<ServerId> = draft.servers.iter().map(|server| server.id.clone()).collect();
         let mut forecasts = Vec::new();
         for balance in self.balances.iter().filter(|b| b.has_any(&out)) {
-            let before = self.forecast(balance, &BTreeSet::new());
-            let after = self.forecast(balance, &out);
-            floor::check(balance, &before, &after, &out, self.policy.floor)?;
-            floor::check_room(balance, &before, &after, self.seen, self.policy)?;
-            // Without a floor nobody needs to carry anything.
-            if before.shares != after.shares && self.policy.floor > 0 {
-                self.carriers_answer(&draft, &after)?;
+            let before = self.forecasts(balance, &BTreeSet::new());
+            let after = self.forecasts(balance, &out);
+            for ((seen, before), after) in self.load_balancers.iter().zip(before).zip(after) {
+                floor::check(balance, &before, &after, &out, self.policy.floor)?;
+                floor::check_room(balance, &before, &after, seen, self.policy)?;
+                // Without a floor nobody needs to carry anything.
+                if before.shares != after.shares && self.policy.floor > 0 {
+                    self.carriers_answer(&draft, &after)?;
+                }
+                if !forecasts.contains(&after) {
+                    forecasts.push(after);
+                }
             }
-            forecasts.push(after);
         }
         for server in &draft.servers {
             // A weight of 0 is somebody's decision, and stays.
             if weight(server) > 0 {
-                self.usable.insert(server.id.clone(), weight(server));
+                for usable in &mut self.usable {
+                    usable.insert(server.id.clone(), weight(server));
+                }
             }
         }
         self.proved.extend(out);
         let takes_traffic = |id: &ServerId| {
-            let everywhere = self.balances.iter().map(|balance| self.forecast(balance, &BTreeSet::new()));
+            let everywhere =
+                self.balances.iter().flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
             everywhere.flat_map(|forecast| forecast.shares).any(|share| share.server == *id)
         };
         let servers = draft.servers.iter().map(|server| lane_server(server, takes_traffic(&server.id)));

@@ -57,7 +57,7 @@ backend mobile
             server.status = "MAINT (via mobile/maint)".to_owned();
             server.check.clear();
         });
-    let known = &mut world.observation.load_balancer.servers;
+    let known = &mut world.observation.load_balancers[0].servers;
     known.retain(|server| server.id.server != "unknown");
     assert_snapshot!(told(&world), @"
     SERVER            ROLE     STATE                     SESSIONS  CONTAINER               IMAGE                           DIGEST           READINESS

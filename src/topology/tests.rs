@@ -12,7 +12,7 @@ fn forecast(world: &World, out: &[&str]) -> String {
     let topology = world.topology();
     let balance = Balance::of(topology.backend("mobile").unwrap());
     let out: BTreeSet<ServerId> = out.iter().map(|id| id.parse().unwrap()).collect();
-    balance.forecast(&world.observation.load_balancer, &out).to_string()
+    balance.forecast(&world.observation.load_balancers[0], &out).to_string()
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn traffic_goes_to_whom_haproxy_may_give_it() {
 #[test]
 fn a_server_that_haproxy_does_not_know_takes_nothing() {
     let mut world = World::origin();
-    world.observation.load_balancer.servers.remove(0);
+    world.observation.load_balancers[0].servers.remove(0);
     assert_snapshot!(forecast(&world, &[]), @"100 % → mobile/app2");
 }
 

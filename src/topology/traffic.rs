@@ -195,7 +195,7 @@ mod tests {
 
     /// What HAProxy says of a backend whose primary drains while three requests wait.
     fn waiting(version: &str, backup_sessions: u64) -> LoadBalancerState {
-        let mut seen = crate::testing::World::pair().observation.load_balancer;
+        let mut seen = crate::testing::World::pair().observation.load_balancers.remove(0);
         version.clone_into(&mut seen.version);
         seen.queued = vec![("mobile".to_owned(), 3)];
         seen.servers[0].admin = crate::observation::AdminBits(8);

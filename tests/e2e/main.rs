@@ -8,6 +8,7 @@ mod deploys;
 mod drains;
 mod failures;
 mod interrupted;
+mod load_balancers;
 mod refusals;
 mod reloads;
 mod rollback;

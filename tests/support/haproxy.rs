@@ -76,6 +76,16 @@ impl Haproxy {
         .await;
     }
 
+    /// The binary.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// The master's socket.
+    pub fn master_socket(&self) -> &Path {
+        self.master_socket.as_deref().expect("it has a master socket")
+    }
+
     /// The process that was started: the master, where there is one.
     pub fn process(&self) -> u32 {
         self.process.id()

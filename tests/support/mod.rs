@@ -52,6 +52,6 @@ pub use registry::Registry;
 pub use report::{Kind, Outcome, Record, Report};
 pub use requirements::{Need, requirements};
 pub use site::{Site, on_every_haproxy, on_every_haproxy_with};
-pub use stage::Stage;
+pub use stage::{Second, Stage};
 pub use tool::{Ended, finish, program};
 pub use wait::{wait_for, wait_until};

@@ -2,7 +2,7 @@
 
 use super::builder::Builder;
 use super::engine::{Container, Engine, NewContainer, image_labels};
-use super::haproxy::Haproxy;
+use super::haproxy::{Haproxy, Processes};
 use super::http::{Answer, Connection, Loss, get};
 use super::image::{instructions, root_fs};
 use super::layout::{Layout, Server};
@@ -31,6 +31,14 @@ pub struct Stage {
     pub(super) dir: TempDir,
     #[expect(dead_code, reason = "the ports stay reserved as long as the stage stands")]
     pub(super) ports: Ports,
+}
+
+/// A second load balancer of a stage.
+pub struct Second {
+    pub haproxy: Haproxy,
+    pub frontend: SocketAddr,
+    _ports: Ports,
+    _dir: TempDir,
 }
 
 impl Stage {
@@ -95,6 +103,28 @@ impl Stage {
         let reference = make_image(&self.engine, &self.registry, self.id(), tag, environment).await;
         self.engine.forget(&reference).await;
         reference
+    }
+
+    /// Another load balancer before the same containers, by the same binary.
+    pub async fn second(&self) -> Second {
+        let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
+        let ports = Ports::reserve(1);
+        let frontend = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, ports.at(0));
+        let text = std::fs::read_to_string(self.haproxy.config()).expect("read haproxy.cfg");
+        let own = dir.path().display().to_string();
+        let text = text.replace(&self.dir().display().to_string(), &own);
+        let text = text.replace(&format!("bind {}", self.frontend), &format!("bind {frontend}"));
+        let config = dir.path().join("haproxy.cfg");
+        std::fs::write(&config, text).expect("write haproxy.cfg");
+        let haproxy =
+            Haproxy::start(self.haproxy.binary(), dir.path(), &config, Processes::WorkersAndSocket).await;
+        for server in &self.servers {
+            wait_until("the second HAProxy has checked all servers", START_LIMIT, async || {
+                !haproxy.status(server.name).await.starts_with("UP ")
+            })
+            .await;
+        }
+        Second { haproxy, frontend: frontend.into(), _ports: ports, _dir: dir }
     }
 
     /// Runs a container for a server that has lost its own, as the stage did at its start, but without waiting.

@@ -117,7 +117,11 @@ impl App {
     }
 
     fn reloader(&self, service: &Service, reloading: &Reloading) -> Result<Reloader, Error> {
-        Reloader::choose(reloading.by.as_deref(), self.settings.master_socket.as_deref(), service)
+        Reloader::choose(
+            reloading.by.as_deref(),
+            self.settings.master_sockets.first().map(String::as_str),
+            service,
+        )
     }
 
     /// Nobody else installs a configuration meanwhile.

@@ -43,7 +43,7 @@ fn a_pair_is_replaced_behind_its_backup() {
 #[test]
 fn a_plan_is_named_after_the_moment_of_the_look_and_holds_for_the_process_that_was_seen() {
     let plan = World::pair().plan("v2").unwrap();
-    assert_eq!((plan.run.0.as_str(), plan.haproxy_pid), ("20261123T221500.000Z", 4711));
+    assert_eq!((plan.run.0.as_str(), plan.workers[0].pid), ("20261123T221500.000Z", 4711));
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn what_swarm_owns_is_left_to_it() {
 
 /// The running process was started with an older haproxy.cfg.
 fn without(mut world: World, id: &str) -> World {
-    world.observation.load_balancer.servers.retain(|server| server.id.to_string() != id);
+    world.observation.load_balancers[0].servers.retain(|server| server.id.to_string() != id);
     world
 }
 

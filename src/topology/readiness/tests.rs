@@ -145,6 +145,6 @@ fn where_no_address_is_known_nobody_is_asked() {
 fn a_name_is_asked_where_haproxy_resolved_it_to() {
     let world = World::of("backend mobile\n mode http\n server app1 app.internal:80 check\n");
     let world = world.server("mobile/app1", |server| server.address = Some("10.0.0.7:80".parse().unwrap()));
-    let probes = crate::topology::probes(&world.configuration, &world.observation.load_balancer);
+    let probes = crate::topology::probes(&world.configuration, &world.observation.load_balancers[0]);
     assert_eq!(probes[0].1.to_string(), "GET http://10.0.0.7:80/");
 }

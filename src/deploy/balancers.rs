@@ -1,0 +1,127 @@
+//! All load balancers at once: every one of them must do what is said to one.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::wait::insist;
+use super::{Deploy, Failure};
+use crate::event::Fact;
+use crate::ids::ServerId;
+use crate::observation::{AdminState, LoadBalancerState};
+use crate::plan::LbQuorum;
+use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+
+/// How long `HAProxy` may be away while it is started anew, and how often it is asked meanwhile.
+const OUTAGE: Duration = Duration::from_secs(10);
+const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// What all load balancers said at one moment.
+pub(super) struct Seen {
+    /// Each that answered.
+    pub all: Vec<LoadBalancerState>,
+    /// Whether one of them is another process than before, which knows nothing of what was set.
+    pub is_new: bool,
+}
+
+impl Seen {
+    /// Every load balancer's state of a server; fails where one does not know it.
+    pub fn server(&self, id: &ServerId) -> Result<Vec<&crate::observation::ServerState>, Failure> {
+        let known = self.all.iter().map(|seen| seen.server(id));
+        known.collect::<Option<_>>().ok_or_else(|| Failure::Vanished { server: id.clone() })
+    }
+}
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+    /// Sets a server's state everywhere. A load balancer that is just being started anew is waited for.
+    pub(super) async fn set(&self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
+        let sets = self.world.load_balancers.iter().map(|it| self.set_at(it, server, state));
+        self.enough(join_all(sets).await).map(drop)
+    }
+
+    /// Sets a server's state at one load balancer.
+    pub(super) async fn set_at(
+        &self,
+        load_balancer: &L,
+        server: &ServerId,
+        state: AdminState,
+    ) -> Result<(), Failure> {
+        let set = async || Ok(load_balancer.set_admin_state(server, state).await?);
+        insist(TRY_EVERY, self.patience(load_balancer), Failure::is_silence, set)
+            .await
+            .map_err(|failure| self.at(load_balancer, failure))
+    }
+
+    /// A look at the lane's backends, whatever processes answer. A load balancer that is just being started anew is
+    /// waited for.
+    pub(super) async fn look_anew(&self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
+        let backends = self.lane_of(lane).backends();
+        let looks = self.world.load_balancers.iter().map(async |load_balancer| {
+            let look = async || Ok(load_balancer.look(&backends).await?);
+            let seen = insist(TRY_EVERY, self.patience(load_balancer), Failure::is_silence, look).await;
+            seen.map_err(|failure| self.at(load_balancer, failure))
+        });
+        self.enough(join_all(looks).await)
+    }
+
+    /// A look at the lane's backends that misses nothing: what the process that the plan was made for still holds after
+    /// a reload is told by the master, or by nobody.
+    pub(super) async fn look(&mut self, lane: usize) -> Result<Seen, Failure> {
+        let all = self.look_anew(lane).await?;
+        let answered = |name: &String| all.iter().any(|seen| seen.name == *name);
+        let names = self.world.load_balancers.iter().map(LoadBalancer::name);
+        let silent: Vec<String> = names.filter(|name| !answered(name)).collect();
+        for name in &silent {
+            // Whatever it is when it comes back, it knows nothing of what was set meanwhile.
+            self.workers.remove(name);
+            if self.silent.insert(name.clone()) {
+                let message = format!("{name} does not answer; the others go on without it");
+                self.tell(Fact::Warned { message });
+            }
+        }
+        let mut is_new = false;
+        for seen in &all {
+            self.silent.remove(&seen.name);
+            let was = self.workers.insert(seen.name.clone(), seen.pid);
+            match was {
+                Some(was) if was == seen.pid => continue,
+                Some(was) if seen.old_workers.is_none() => {
+                    self.workers.insert(seen.name.clone(), was);
+                    return Err(Failure::Reloaded { was, is: seen.pid });
+                }
+                Some(was) => self.tell(Fact::HaproxyReloaded { was, is: seen.pid }),
+                None => {}
+            }
+            is_new = true;
+        }
+        Ok(Seen { all, is_new })
+    }
+
+    /// How long a load balancer is waited for: one that was silent the last time is not waited for again.
+    fn patience(&self, load_balancer: &L) -> Duration {
+        if self.workers.contains_key(&load_balancer.name()) { OUTAGE } else { Duration::ZERO }
+    }
+
+    /// Which load balancer a failure is about, where there are several.
+    fn at(&self, load_balancer: &L, failure: Failure) -> Failure {
+        let Failure::LoadBalancer(error) = failure else { return failure };
+        // Who does not answer is named already.
+        if matches!(error, LoadBalancerError::Unreachable { .. }) || self.world.load_balancers.len() == 1 {
+            return error.into();
+        }
+        LoadBalancerError::At { name: load_balancer.name(), error: Box::new(error) }.into()
+    }
+
+    /// What those said who answered, if they are enough. What is taken back is taken back wherever somebody answers.
+    pub(super) fn enough<T>(&self, results: Vec<Result<T, Failure>>) -> Result<Vec<T>, Failure> {
+        let may_miss = self.is_undoing || self.plan.policy.lb_quorum == LbQuorum::Reachable;
+        let (mut answers, mut missing) = (Vec::new(), None);
+        for result in results {
+            match result {
+                Err(failure) if may_miss && failure.is_silence() => missing = Some(failure),
+                result => answers.push(result?),
+            }
+        }
+        missing.filter(|_| answers.is_empty()).map_or(Ok(answers), Err)
+    }
+}

@@ -1,0 +1,92 @@
+//! Several load balancers before the same containers: drained at all of them, or at none.
+
+use std::time::Duration;
+
+use crate::support::{Load, Mix, Processes, Second, Stage, finish, wait_until};
+use crate::{assert_in_service, behind_every_haproxy, on_real_parts, snapshot, versions};
+
+/// The flags that name both.
+fn both<'a>(stage: &'a Stage, second: &'a Second) -> Vec<&'a str> {
+    let path = |path: &'a std::path::Path| path.to_str().expect("UTF-8");
+    let sockets = [stage.haproxy.socket(), second.haproxy.socket()];
+    let masters = [stage.haproxy.master_socket(), second.haproxy.master_socket()];
+    let sockets = sockets.into_iter().flat_map(|socket| ["--socket", path(socket)]);
+    sockets.chain(masters.into_iter().flat_map(|master| ["--master-socket", path(master)])).collect()
+}
+
+fn mix() -> Mix {
+    Mix { rate: 100, ..Mix::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_leaves_at_all_load_balancers_and_comes_back_at_all() {
+    behind_every_haproxy(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
+        let second = stage.second().await;
+        let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "500")]).await;
+        let loads = [Load::start(stage.frontend(), mix()), Load::start(second.frontend, mix())];
+        for load in &loads {
+            load.answered(50).await;
+        }
+        // A stream through the second one alone is waited for.
+        let mut stream = crate::support::Connection::open(second.frontend).await.expect("connect");
+        stream.begin("/stream?s=4").await.expect("it begins");
+        let ended = stage
+            .drainswap(&[&["deploy", "mobile", "--image", &v2], &both(&stage, &second)[..]].concat())
+            .await;
+        let ended = ended.expect(0);
+        assert!(stream.ends_whole().await, "the stream was cut\n{}", ended.stderr);
+        for load in loads {
+            load.answered(50).await;
+            let report = load.stop().await;
+            assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
+        }
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        assert_in_service(&stage).await;
+        for server in stage.servers() {
+            assert!(second.haproxy.status(server.name).await.starts_with("UP"), "{}", server.name);
+        }
+        stage.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_does_not_answer_is_a_refusal_or_is_left_out() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let before = snapshot(&stage).await;
+    let socket = stage.haproxy.socket().to_str().expect("UTF-8").to_owned();
+    let deploy = ["deploy", "mobile", "--image", &v2, "--socket", &socket, "--socket", "/nowhere/admin.sock"];
+    stage.drainswap(&deploy).await.expect(5).says(&["/nowhere/admin.sock cannot be reached"]);
+    assert_eq!(snapshot(&stage).await, before);
+    let ended = stage.drainswap(&[&deploy[..], &["--lb-quorum", "reachable"]].concat()).await.expect(0);
+    ended.says(&["/nowhere/admin.sock does not answer; the others go on without it"]);
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_ends_in_the_middle_is_an_undo_at_all_others() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let mut second = stage.second().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let stream = stage.open_stream(30).await;
+    let deploy = stage.spawn(&[&["deploy", "mobile", "--image", &v2], &both(&stage, &second)[..]].concat());
+    wait_until("app1 drains", Duration::from_secs(30), async || {
+        second.haproxy.status("app1").await.starts_with("DRAIN")
+    })
+    .await;
+    second.haproxy.kill();
+    finish(deploy).await.expect(10).says(&["cannot be reached", "mobile/app1 is as it was"]);
+    assert!(stage.haproxy.status("app1").await.starts_with("UP"));
+    assert!(stream.ends_whole().await, "the stream was cut");
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    stage.close().await;
+}
