@@ -1,6 +1,7 @@
 //! Wires everything together: one function a command.
 
 mod config;
+mod doctor;
 mod look;
 mod moves;
 mod run;
@@ -51,6 +52,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
         Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
         Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
+        Command::Doctor { fix, exit_code } => app.doctor(fix, exit_code).await,
         Command::Config(command) => app.config(command).await,
     }
 }

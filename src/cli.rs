@@ -139,6 +139,15 @@ pub enum Command {
     Maint(Move),
     /// Put a server back in service
     Ready(Move),
+    /// Show what was left behind: servers out of service, containers put aside, old workers, and what mends each
+    Doctor {
+        /// Do what cannot harm: remove containers that a run has put aside, which do not run
+        #[arg(long)]
+        fix: bool,
+        /// Exit with 20 when something is left
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Read, render and install haproxy.cfg
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -14,6 +14,7 @@
 //! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`journal`], [`event`] are pure: values in,
 //!   values out, no clock, no files, no network.
 //! - [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
+//! - [`doctor`] names what was left behind, from the same values.
 //! - [`adapters`] are the real world behind the ports; they know nothing of plan and deploy.
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
 //! - [`report`] sees only events. Only [`app`] knows everybody.
@@ -23,6 +24,7 @@ pub mod app;
 pub mod cfg;
 pub mod cli;
 pub mod deploy;
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod exit;

@@ -5,6 +5,7 @@ mod support;
 
 mod config_apply;
 mod deploys;
+mod doctor;
 mod drains;
 mod failures;
 mod interrupted;

@@ -1,0 +1,68 @@
+//! doctor: what somebody left behind.
+
+use serde_json::json;
+
+use super::look::{SystemClock, observe};
+use super::{App, print};
+use crate::adapters::journal_file::BackendDir;
+use crate::cli::Output;
+use crate::doctor::{Finding, UnfinishedRun, examine};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::plan::LbQuorum;
+use crate::ports::{ContainerEngine, WallClock};
+use crate::topology::Topology;
+
+impl App {
+    pub(super) async fn doctor(&self, fix: bool, exit_code: bool) -> Result<Exit, Error> {
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        let world = self.world(load_balancers).await?;
+        let observation = observe(&configuration, &world, LbQuorum::Reachable).await?;
+        let topology = Topology::new(&configuration, &observation);
+        let findings = examine(&configuration, &observation, &topology, &self.unfinished_runs()?);
+        let mut left = Vec::new();
+        for finding in findings {
+            match &finding.left_over {
+                Some(container) if fix => {
+                    world.engine.remove(container).await?;
+                    self.say(&format!("mended: {}; it is removed", finding.what))?;
+                }
+                Some(_) | None => left.push(finding),
+            }
+        }
+        self.show_findings(&left)?;
+        Ok(if exit_code && !left.is_empty() { Exit::Pending } else { Exit::Done })
+    }
+
+    fn show_findings(&self, findings: &[Finding]) -> Result<(), Error> {
+        if self.output == Output::Json {
+            return print(&format!(
+                "{}\n",
+                json!({ "version": 1, "at": SystemClock.now(), "findings": findings })
+            ));
+        }
+        if findings.is_empty() {
+            return print("nothing was left behind\n");
+        }
+        for finding in findings {
+            let safe = if finding.left_over.is_some() { "  (drainswap doctor --fix does it)" } else { "" };
+            print(&format!("{}\n  → {}{safe}\n", finding.what, finding.mend))?;
+        }
+        Ok(())
+    }
+
+    fn unfinished_runs(&self) -> Result<Vec<UnfinishedRun>, Error> {
+        let mut unfinished = Vec::new();
+        if !self.settings.state_dir.is_dir() {
+            return Ok(unfinished);
+        }
+        for dir in BackendDir::all(&self.settings.state_dir)? {
+            let Some(stored) = dir.runs()?.pop().filter(|stored| stored.run.outcome.is_none()) else {
+                continue;
+            };
+            let plan = stored.run.plan;
+            unfinished.push(UnfinishedRun { touches: plan.backends(), run: plan.run, backend: plan.backend });
+        }
+        Ok(unfinished)
+    }
+}

@@ -1,0 +1,263 @@
+//! What somebody left behind, and how it is mended: nothing here touches anything.
+
+use serde::Serialize;
+
+use crate::cfg::Configuration;
+use crate::ids::{ContainerId, RunId};
+use crate::observation::{AdminState, Container, LoadBalancerState, Observation};
+use crate::outcome::sessions;
+use crate::topology::matching::{Aside, Behind};
+use crate::topology::{Backend, Server, Topology};
+
+/// One thing that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What sort of thing.
+    pub kind: Kind,
+    /// What it is, and where.
+    pub what: String,
+    /// What mends it: a command, or a line for haproxy.cfg.
+    pub mend: String,
+    /// What may be removed without harm; `None` where a person must decide.
+    #[serde(skip)]
+    pub left_over: Option<ContainerId>,
+}
+
+/// What sort of thing is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A run was not finished.
+    UnfinishedRun,
+    /// A server is out of service although its container runs.
+    LeftOut,
+    /// A container was kept or created by a run that is over.
+    LeftOver,
+    /// A worker that a reload has replaced still serves.
+    OldWorker,
+    /// The next reload of `HAProxy` forgets what was set.
+    ForgottenByReload,
+    /// No server line reaches a container that publishes a port.
+    Unreached,
+}
+
+/// A run that is not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfinishedRun {
+    /// Which.
+    pub run: RunId,
+    /// The backend that it was for.
+    pub backend: String,
+    /// Every backend that it touches.
+    pub touches: Vec<String>,
+}
+
+/// Everything that is not as it should be, the worst first.
+#[must_use]
+pub fn examine(
+    configuration: &Configuration,
+    observation: &Observation,
+    topology: &Topology,
+    unfinished: &[UnfinishedRun],
+) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = unfinished.iter().map(unfinished_run).collect();
+    // What a run is about is its own affair.
+    let is_free = |backend: &&Backend| !unfinished.iter().any(|run| run.touches.contains(&backend.name));
+    for backend in topology.backends.iter().filter(is_free) {
+        findings.extend(backend.servers.iter().filter_map(left_out));
+        findings.extend(backend.servers.iter().filter_map(|server| forgotten(configuration, server)));
+    }
+    findings.extend(observation.load_balancers.iter().flat_map(old_workers));
+    for container in &observation.containers {
+        let of_run = |run: &UnfinishedRun| container.name.ends_with(&run.run.to_string());
+        if Aside::is_name(&container.name) {
+            findings.extend((!unfinished.iter().any(of_run)).then(|| left_over(container)));
+        } else {
+            findings.extend(unreached(container, topology));
+        }
+    }
+    findings
+}
+
+fn unfinished_run(run: &UnfinishedRun) -> Finding {
+    Finding {
+        kind: Kind::UnfinishedRun,
+        what: format!("run {} on {} was not finished, or is under way", run.run, run.backend),
+        mend: format!("drainswap rollback {}", run.backend),
+        left_over: None,
+    }
+}
+
+fn admin(server: &Server) -> Option<AdminState> {
+    let state = server.state.as_ref().filter(|state| !state.admin.is_inherited())?;
+    Some(state.admin.state()).filter(|admin| *admin != AdminState::Ready)
+}
+
+fn left_out(server: &Server) -> Option<Finding> {
+    let state = admin(server)?;
+    let container = server.container()?;
+    if !server.answers() {
+        return None;
+    }
+    Some(Finding {
+        kind: Kind::LeftOut,
+        what: format!("{} is in {state}, and its container {} runs and answers", server.id, container.name),
+        mend: format!("drainswap ready {}", server.id),
+        left_over: None,
+    })
+}
+
+/// A state that only the running process knows of.
+fn forgotten(configuration: &Configuration, server: &Server) -> Option<Finding> {
+    let proxy = configuration.backend(&server.id.backend)?;
+    let written = proxy.servers.iter().find(|line| line.name == server.id.server)?;
+    let is_kept = proxy.keeps_state && configuration.server_state_file.is_some();
+    let now = server.state.as_ref().filter(|state| !state.admin.is_inherited())?.admin.state();
+    let after = if written.disabled { AdminState::Maint } else { AdminState::Ready };
+    if is_kept || now == after {
+        return None;
+    }
+    Some(Finding {
+        kind: Kind::ForgottenByReload,
+        what: format!("{} is in {now}, and a reload of HAProxy would set it to {after}", server.id),
+        mend: "in haproxy.cfg: `server-state-file /var/lib/haproxy/state` in global, and \
+               `load-server-state-from-file global` in defaults"
+            .to_owned(),
+        left_over: None,
+    })
+}
+
+fn old_workers(seen: &LoadBalancerState) -> Vec<Finding> {
+    let workers = seen.old_workers.iter().flatten();
+    let finding = |worker: &crate::observation::OldWorker| {
+        let held: Vec<String> =
+            worker.servers.iter().map(|old| format!("{} to {}", sessions(old.sessions), old.id)).collect();
+        let held = if held.is_empty() { "nothing that is on a server".to_owned() } else { held.join(", ") };
+        Finding {
+            kind: Kind::OldWorker,
+            what: format!("HAProxy's worker {} was replaced by a reload, and still holds {held}", worker.pid),
+            mend: "it ends with its last session; `hard-stop-after 30m` in global gives that a limit"
+                .to_owned(),
+            left_over: None,
+        }
+    };
+    workers.map(finding).collect()
+}
+
+fn left_over(container: &Container) -> Finding {
+    let idle = container.state.is_idle();
+    let runs = if idle { "does not run" } else { "still runs" };
+    Finding {
+        kind: Kind::LeftOver,
+        what: format!("the container {} was put aside by a run that is over, and {runs}", container.name),
+        mend: format!("docker rm {}{}", if idle { "" } else { "-f " }, container.name),
+        // One that runs is somebody's, whatever its name says.
+        left_over: idle.then(|| container.id.clone()),
+    }
+}
+
+fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
+    let servers = || topology.backends.iter().flat_map(|backend| &backend.servers);
+    let is_meant = |server: &Server| match &server.behind {
+        Behind::Container(found) => found.id == container.id,
+        // Who might be meant is somebody's to decide first.
+        Behind::Ambiguous { candidates } => candidates.iter().any(|it| it.starts_with(&container.name)),
+        Behind::Gone { .. } | Behind::Unmatched { .. } => false,
+    };
+    // Only what serves on a port that a backend uses is likely to be meant for it.
+    let ports = |server: &Server| Some(server.state.as_ref()?.address?.port());
+    let published = container
+        .published
+        .iter()
+        .find(|published| servers().filter_map(ports).any(|port| port.abs_diff(published.port) <= 1))?;
+    if container.state.is_idle() || servers().any(is_meant) {
+        return None;
+    }
+    Some(Finding {
+        kind: Kind::Unreached,
+        what: format!(
+            "the container {} publishes {}:{}, and no server line reaches it",
+            container.name, published.ip, published.port
+        ),
+        mend: format!(
+            "in haproxy.cfg: `server NAME {}:{} check`; or docker rm -f {}",
+            published.ip, published.port, container.name
+        ),
+        left_over: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{AdminBits, ContainerState, OldServer, OldWorker};
+    use crate::testing::World;
+
+    fn kinds(world: &World, unfinished: &[UnfinishedRun]) -> Vec<(Kind, String)> {
+        let findings = examine(&world.configuration, &world.observation, &world.topology(), unfinished);
+        findings.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
+    }
+
+    #[test]
+    fn all_is_well() {
+        assert_eq!(kinds(&World::origin(), &[]), []);
+    }
+
+    #[test]
+    fn a_server_that_was_left_out_is_found_and_what_a_reload_forgets() {
+        let world = World::origin().server("mobile/app1", |it| it.admin = AdminBits(1));
+        let found = kinds(&world, &[]);
+        assert_eq!(found[0], (Kind::LeftOut, "drainswap ready mobile/app1".to_owned()));
+        assert_eq!(found[1].0, Kind::ForgottenByReload);
+        assert_eq!(found.len(), 2);
+        let mut kept = world.clone();
+        kept.configuration.server_state_file = Some("/var/lib/haproxy/state".into());
+        kept.configuration.proxies[0].keeps_state = true;
+        assert_eq!(kinds(&kept, &[]).len(), 1);
+        // A run that is under way, or was killed, is the only thing to say.
+        let run = UnfinishedRun {
+            run: RunId("20261123T221500.000Z".to_owned()),
+            backend: "mobile".to_owned(),
+            touches: vec!["mobile".to_owned()],
+        };
+        assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, "drainswap rollback mobile".to_owned())]);
+    }
+
+    #[test]
+    fn containers_that_were_put_aside_are_found_and_only_idle_ones_may_go() {
+        let mut world = World::origin();
+        let mut old = world.observation.containers[0].clone();
+        (old.name, old.id) =
+            ("mobile-app1.old-20261123T221500.000Z".to_owned(), crate::ids::ContainerId("f".repeat(64)));
+        old.state = ContainerState::Stopped;
+        world.observation.containers.push(old);
+        let found = examine(&world.configuration, &world.observation, &world.topology(), &[]);
+        assert_eq!(found[0].mend, "docker rm mobile-app1.old-20261123T221500.000Z");
+        assert!(found[0].left_over.is_some());
+        world.observation.containers.last_mut().unwrap().state = ContainerState::Running;
+        let found = examine(&world.configuration, &world.observation, &world.topology(), &[]);
+        assert_eq!((found[0].kind, &found[0].left_over), (Kind::LeftOver, &None));
+    }
+
+    #[test]
+    fn old_workers_and_containers_that_nothing_reaches_are_found() {
+        let mut world = World::pair();
+        let held = OldServer { id: crate::ids::ServerId::new("mobile", "app1"), address: None, sessions: 2 };
+        let old = OldWorker { pid: 4700, servers: vec![held] };
+        world.observation.load_balancers[0].old_workers = Some(vec![old]);
+        let mut stray = world.observation.containers[0].clone();
+        (stray.name, stray.id) = ("mobile-app9".to_owned(), crate::ids::ContainerId("e".repeat(64)));
+        stray.published[0].port = 50002;
+        world.observation.containers.push(stray);
+        let found = examine(&world.configuration, &world.observation, &world.topology(), &[]);
+        assert_eq!(
+            found[0].what,
+            "HAProxy's worker 4700 was replaced by a reload, and still holds 2 sessions to mobile/app1"
+        );
+        assert_eq!(
+            found[1].what,
+            "the container mobile-app9 publishes 127.0.0.1:50002, and no server line reaches it"
+        );
+        assert_eq!(found.len(), 2);
+    }
+}

@@ -1,0 +1,38 @@
+//! What was left behind is found on real parts, and what cannot harm is mended.
+
+use std::process::Command;
+
+use crate::support::{Processes, Stage};
+use crate::{assert_in_service, on_real_parts};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_left_behind_is_found_and_what_is_safe_is_mended() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    stage.drainswap(&["doctor", "--exit-code"]).await.expect(0).prints(&["nothing was left behind"]);
+    stage.haproxy.set_state("app1b", "maint").await;
+    let kept = format!("{}.old-20260101T000000.000Z", stage.container_name("app1"));
+    let made = Command::new("docker").args(["create", "--name", &kept, &stage.reference("v1")]).output();
+    assert!(made.is_ok_and(|made| made.status.success()), "docker create");
+    let stream = stage.open_stream(20).await;
+    stage.haproxy.reload().await;
+    // The reload has forgotten maint; it is set once more.
+    stage.haproxy.set_state("app1b", "maint").await;
+    stage.drainswap(&["doctor", "--exit-code"]).await.expect(20).prints(&[
+        "mobile/app1b is in maint, and its container",
+        "drainswap ready mobile/app1b",
+        "a reload of HAProxy would set it to ready",
+        "load-server-state-from-file global",
+        "was replaced by a reload, and still holds 1 session to mobile/app1",
+        &format!("the container {kept} was put aside by a run that is over"),
+    ]);
+    assert!(stage.containers().await.iter().any(|container| container.name == kept));
+    let ended = stage.drainswap(&["doctor", "--fix"]).await.expect(0);
+    ended.says(&["it is removed"]).prints(&["drainswap ready mobile/app1b"]);
+    stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.expect(0);
+    drop(stream);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
