@@ -85,7 +85,7 @@ impl Builder {
         self
     }
 
-    /// Text at the end of haproxy.cfg; `{app1}` stands for the address of `app1`.
+    /// Text at the end of haproxy.cfg; `{app1}` stands for the address of `app1`, `{other}` for a second frontend's.
     #[must_use]
     pub fn extra(mut self, text: &str) -> Self {
         text.clone_into(&mut self.config.extra);
@@ -111,7 +111,7 @@ impl Builder {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let engine = Engine::connect().await.expect("connect to the Docker daemon");
         let sweeper = Sweeper::new();
-        let ports = Ports::reserve(4);
+        let ports = Ports::reserve(5);
         let servers = self.layout.place(ports.at(0));
         let local = |index| SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(index));
         let registry = Registry::start(dir.path(), local(2)).await;
@@ -124,6 +124,7 @@ impl Builder {
         }
         let frontend = local(3);
         let text = self.config.render(&dir.path().join("admin.sock"), frontend, &servers);
+        let text = text.replace("{other}", &local(4).to_string());
         fs::write(dir.path().join("haproxy.cfg"), text).expect("write haproxy.cfg");
         let config = dir.path().join("haproxy.cfg");
         let haproxy = Haproxy::start(&self.binary, dir.path(), &config, self.processes).await;
@@ -135,6 +136,7 @@ impl Builder {
             servers,
             environment: self.environment,
             frontend,
+            other: local(4),
             sweeper,
             dir,
             ports,

@@ -99,6 +99,27 @@ impl Connection {
         }
     }
 
+    /// Opens a websocket and says something through it, which comes back.
+    pub async fn websocket(address: SocketAddr) -> Self {
+        let mut connection = Self::open(address).await.expect("connect");
+        let request = "GET /ws HTTP/1.1\r\nHost: stage\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        connection.0.write_all(request.as_bytes()).await.expect("ask for a websocket");
+        let status = connection.read_line().await.expect("an answer");
+        assert!(status.contains(" 101 "), "{status}");
+        while !connection.read_line().await.expect("a header").is_empty() {}
+        assert!(connection.echoes().await, "a new websocket");
+        connection
+    }
+
+    /// Whether what is said through a websocket still comes back.
+    pub async fn echoes(&mut self) -> bool {
+        let mut back = [0; 4];
+        self.0.write_all(b"ping").await.is_ok()
+            && self.0.read_exact(&mut back).await.is_ok()
+            && back == *b"ping"
+    }
+
     /// Reads what more has come and says whether the other side has not closed.
     pub async fn still_streams(&mut self) -> bool {
         self.0.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty())

@@ -27,6 +27,7 @@ pub struct Stage {
     pub(super) servers: Vec<Server>,
     pub(super) environment: Vec<String>,
     pub(super) frontend: std::net::SocketAddrV4,
+    pub(super) other: std::net::SocketAddrV4,
     pub(super) sweeper: Sweeper,
     pub(super) dir: TempDir,
     #[expect(dead_code, reason = "the ports stay reserved as long as the stage stands")]
@@ -65,6 +66,11 @@ impl Stage {
     /// Where HAProxy takes requests.
     pub fn frontend(&self) -> SocketAddr {
         self.frontend.into()
+    }
+
+    /// Where a second frontend may take requests: `{other}` in the extra text.
+    pub fn other_frontend(&self) -> SocketAddr {
+        self.other.into()
     }
 
     /// The servers, in the order of haproxy.cfg.
