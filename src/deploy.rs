@@ -70,6 +70,8 @@ pub struct Deploy<'a, L, E, P, C, J> {
     silent: BTreeSet<String>,
     /// Whether lanes are being taken back.
     is_undoing: bool,
+    /// The lanes whose servers are in maint: from then on until they are ready again, or put back.
+    out: BTreeSet<usize>,
     created: BTreeMap<usize, ContainerId>,
     begun: BTreeMap<usize, Vec<Step>>,
     /// Sessions since `HAProxy` started, of the lane's servers, right before they were made ready.
@@ -102,6 +104,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             workers: plan.workers.iter().map(|it| (it.load_balancer.clone(), it.pid)).collect(),
             silent: BTreeSet::new(),
             is_undoing: false,
+            out: BTreeSet::new(),
             created: BTreeMap::new(),
             begun: BTreeMap::new(),
             sessions_before_ready: BTreeMap::new(),
@@ -164,6 +167,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         let started = Instant::now();
         self.created.clone_from(&unfinished.created);
         self.begun.clone_from(&unfinished.begun);
+        let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
+        self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
         let lanes = self.plan.lanes.len();
         let outcome = if unfinished.was_removing() {
             let reached = (0..lanes).find(|lane| !self.is_through(*lane)).unwrap_or(lanes);

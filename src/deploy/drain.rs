@@ -277,3 +277,33 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(20);
+
+    /// A request that was balanced just before the drain is counted only when it is connected: after the first look
+    /// that sees nothing in flight.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_was_on_its_way_is_waited_for() {
+        let mut watch = Watch::begin();
+        // Sessions in flight and sessions ever, look by look.
+        for (sessions, total) in [(0, 7), (0, 7), (1, 8), (1, 8), (0, 8)] {
+            assert!(!watch.is_idle(sessions, total, SETTLE), "{sessions} {total}");
+            advance(LOOK).await;
+        }
+        // One that came and went between two looks is seen by the count alone.
+        advance(SETTLE).await;
+        assert!(!watch.is_idle(0, 9, SETTLE));
+        let mut looks = 0;
+        while !watch.is_idle(0, 9, SETTLE) {
+            advance(LOOK).await;
+            looks += 1;
+        }
+        assert_eq!(looks * LOOK, SETTLE);
+    }
+}

@@ -136,6 +136,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         for server in self.lane_of(lane).ids() {
             self.set(&server, AdminState::Maint).await?;
         }
+        self.out.insert(lane);
         Ok(())
     }
 
@@ -163,6 +164,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
 
     pub(super) async fn ready(&mut self, lane: usize) -> Result<(), Failure> {
         self.count_sessions(lane).await?;
+        self.out.remove(&lane);
         let servers = self.lane_of(lane).ids();
         for server in &servers {
             self.set(server, AdminState::Ready).await?;
@@ -242,6 +244,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// Gives each server the state that it had, where that is safe.
     pub(super) async fn put_back(&mut self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
+        self.out.remove(&lane);
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
             let state = if self.has_begun(lane, Step::Maint) { safe } else { server.was };

@@ -12,7 +12,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             step,
             Step::Keep | Step::Start | Step::Prove | Step::Discard | Step::Return | Step::ProveOld
         );
-        if is_about_a_container && self.has_begun(lane, Step::Maint) {
+        if is_about_a_container && self.out.contains(&lane) {
             self.while_out(lane, async |this| this.simply(lane, step).await).await
         } else {
             self.simply(lane, step).await

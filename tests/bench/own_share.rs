@@ -49,7 +49,26 @@ async fn main() {
     }
     let percent = 100 * median(&own) / median(&whole).max(1);
     println!("drainswap's share of the whole: {percent} %; the goal is under 100 ms at the median");
+    idle_drains(&stage).await;
     stage.close().await;
+}
+
+/// From the drain to «nothing in flight», where nothing is.
+async fn idle_drains(stage: &Stage) {
+    let mut drains = Vec::new();
+    for deploy in 0..DEPLOYS {
+        let version = format!("v{}", deploy + 2 + DEPLOYS);
+        let image = stage.image(&version, &[("VERSION", &version)]).await;
+        let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.expect(0);
+        let drained = ended.events().into_iter().filter(|event| event["event"] == "drained");
+        drains.extend(drained.map(|event| event["took_ms"].as_u64().expect("milliseconds")));
+    }
+    let drains = sorted(drains);
+    println!(
+        "from before the drain to drained, with nothing in flight: {} ({}) ms; the goal is under 120 ms at the median",
+        median(&drains),
+        drains.last().expect("a drain")
+    );
 }
 
 fn own_ms(timing: &serde_json::Value) -> u64 {

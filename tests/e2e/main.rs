@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bad_socket;
 mod clients;
 mod config_apply;
 mod deploys;
@@ -15,6 +16,7 @@ mod refusals;
 mod reloads;
 mod rollback;
 mod single_moves;
+mod versions;
 
 use std::collections::BTreeMap;
 

@@ -134,6 +134,11 @@ impl Haproxy {
         ask(&self.socket, line).await
     }
 
+    /// Sends a command to the master and returns what it says; a reload breaks that off in old versions.
+    pub async fn command_to_master(&self, line: &str) -> String {
+        ask(self.master_socket(), line).await
+    }
+
     /// How many requests wait in the queue of the stage's backend.
     pub async fn queued(&self) -> u64 {
         self.stat("BACKEND").await["qcur"].parse().expect("a number")

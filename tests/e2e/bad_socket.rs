@@ -1,0 +1,115 @@
+//! A runtime socket that misbehaves at one moment of a deploy: nothing is touched, or everything is put back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::support::{Load, Mix, Stage};
+use crate::{assert_in_service, on_real_parts, versions};
+
+/// What a socket does in the place of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It takes the command, and closes without a word.
+    Closes,
+    /// It gives half of the answer.
+    Half,
+    /// It gives something else.
+    Garbage,
+    /// It takes the command, and does not answer for longer than anybody waits.
+    Hangs,
+}
+
+/// Passes what is said on to the real socket, but for one exchange.
+struct Between {
+    socket: PathBuf,
+    exchanges: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Between {
+    fn start(real: &Path, socket: PathBuf, at: usize, fault: Fault) -> Self {
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let (real, exchanges) = (real.to_owned(), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&exchanges);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let is_bad = counter.fetch_add(1, Ordering::SeqCst) == at;
+                tokio::spawn(exchange(client, real.clone(), is_bad.then_some(fault)));
+            }
+        });
+        Self { socket, exchanges, task }
+    }
+}
+
+async fn exchange(mut client: UnixStream, real: PathBuf, fault: Option<Fault>) -> io::Result<()> {
+    let mut line = vec![0; 9000];
+    let length = client.read(&mut line).await?;
+    let mut server = UnixStream::connect(real).await?;
+    server.write_all(&line[..length]).await?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).await?;
+    match fault {
+        None => client.write_all(&answer).await,
+        Some(Fault::Closes) => Ok(()),
+        Some(Fault::Half) => client.write_all(&answer[..answer.len() / 2]).await,
+        Some(Fault::Garbage) => client.write_all(b"\x00\xff 418 I'm a teapot\n\n").await,
+        // Until the other side has had enough.
+        Some(Fault::Hangs) => client.read(&mut [0]).await.map(drop),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_misbehaves_at_any_moment_loses_nothing() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
+    let load = Load::start(stage.frontend(), Mix { rate: 50, slow_one_in: 0, ..Mix::default() });
+    load.answered(20).await;
+    let mut deploys = 0;
+    let mut faults = Vec::new();
+    for fault in [Fault::Closes, Fault::Half, Fault::Garbage] {
+        faults.extend([0, 1, 2, 3, 5, 9, 12, 15].map(|at| (fault, at)));
+    }
+    faults.extend([0, 3, 6].map(|at| (Fault::Hangs, at)));
+    for (fault, at) in faults {
+        let socket = stage.dir().join(format!("{fault:?}-{at}.sock"));
+        let between = Between::start(stage.haproxy.socket(), socket, at, fault);
+        let socket = between.socket.to_str().expect("UTF-8");
+        let running = versions(&stage).await;
+        let wanted = usize::from(running[0] == "v2");
+        let image = images[wanted].as_str();
+        let ended = stage.drainswap(&["deploy", "mobile", "--image", image, "--socket", socket]).await;
+        let met = between.exchanges.load(Ordering::SeqCst) > at;
+        let now = versions(&stage).await;
+        let told = format!("{fault:?} at exchange {at}: {}", ended.stderr);
+        match ended.code {
+            0 => assert_ne!(now[0], running[0], "{told}"),
+            // Refused, unreachable or rolled back: as it was, and the reason names HAProxy.
+            4 | 5 | 10 => {
+                assert_eq!(now, running, "{told}");
+                assert!(met && ended.stderr.contains("HAProxy"), "{told}");
+                deploys += 1;
+            }
+            code => panic!("exit {code}: {told}"),
+        }
+        assert_in_service(&stage).await;
+    }
+    assert!(deploys > 5, "hardly any fault was noticed: {deploys}");
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    stage.close().await;
+}

@@ -1,0 +1,40 @@
+//! The table of HAProxy's versions in the README is true.
+
+use std::collections::BTreeMap;
+
+use drainswap::observation::LoadBalancerState;
+use drainswap::topology::traffic::can_be_woken;
+
+use crate::support::on_every_haproxy;
+
+/// The rows of the table, by the branch: what a version can.
+fn table() -> BTreeMap<String, Vec<bool>> {
+    let readme = include_str!("../../README.md");
+    let (_, table) = readme.split_once("| HAProxy | servers come and go").expect("the table");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let branch = cells.next().expect("a branch").to_owned();
+        (branch, cells.map(|cell| cell == "yes").collect())
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_each_version_can_is_what_the_readme_says() {
+    let table = table();
+    assert!(table.len() >= 4, "{table:?}");
+    on_every_haproxy(async |site| {
+        let info = site.haproxy.command("show info").await;
+        let version = info.lines().find_map(|line| line.strip_prefix("Version: ")).expect("a version");
+        let branch = version.split('.').take(2).collect::<Vec<_>>().join(".");
+        let Some(said) = table.get(&branch) else { return };
+        let added = site.haproxy.command("add server mobile/added 127.0.0.1:1").await;
+        let seen = LoadBalancerState { version: version.to_owned(), ..LoadBalancerState::default() };
+        let reloaded = site.haproxy.command_to_master("reload").await;
+        let can =
+            [added.contains("New server registered"), can_be_woken(&seen), reloaded.contains("Success=1")];
+        assert_eq!(*said, can, "{version}: {added:?}, {reloaded:?}");
+    })
+    .await;
+}
