@@ -85,7 +85,16 @@ impl App {
                     json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends });
                 print(&format!("{object}\n"))?;
             }
-            Output::Text => print(&crate::status::table(&backends))?,
+            Output::Text => {
+                print(&crate::status::table(&backends))?;
+                for seen in &observation.load_balancers {
+                    for worker in seen.old_workers.iter().flatten() {
+                        let held: u64 = worker.servers.iter().map(|server| server.sessions).sum();
+                        let held = crate::outcome::sessions(held);
+                        self.say(&format!("note: HAProxy's old worker {} still holds {held}", worker.pid))?;
+                    }
+                }
+            }
         }
         for backend in &backends {
             self.warn_of_unfinished(&backend.name)?;

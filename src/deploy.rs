@@ -68,6 +68,8 @@ pub struct Deploy<'a, L, E, P, C, J> {
     workers: BTreeMap<String, u32>,
     /// The load balancers of which it was told that they do not answer.
     silent: BTreeSet<String>,
+    /// The load balancers that have missed what was set since they did not answer.
+    behind: BTreeSet<String>,
     /// Whether lanes are being taken back.
     is_undoing: bool,
     /// The lanes whose servers are in maint: from then on until they are ready again, or put back.
@@ -103,6 +105,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             listener,
             workers: plan.workers.iter().map(|it| (it.load_balancer.clone(), it.pid)).collect(),
             silent: BTreeSet::new(),
+            behind: BTreeSet::new(),
             is_undoing: false,
             out: BTreeSet::new(),
             created: BTreeMap::new(),
@@ -231,6 +234,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             self.remove_old(&replaced).await;
             let kept = replaced.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
             return Ok(Outcome::RolledBack { reason, kept, left_out });
+        }
+        self.catch_up().await;
+        for name in std::mem::take(&mut self.behind) {
+            let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
+            let message = format!(
+                "{name} did not answer until the end: see there that these are in service: {}",
+                crate::outcome::list(&servers)
+            );
+            self.tell(Fact::Warned { message });
         }
         self.remove_old(&(0..plan.lanes.len()).collect::<Vec<_>>()).await;
         let replaced = plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();

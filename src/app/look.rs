@@ -42,7 +42,11 @@ impl App {
         let mut sockets = Vec::new();
         for (index, socket) in self.sockets(&configuration)?.into_iter().enumerate() {
             let socket = match self.settings.master_sockets.get(index) {
-                Some(named) => socket.with_master(MasterSocket::new(named.parse()?)).await?,
+                Some(named) => match socket.clone().with_master(MasterSocket::new(named.parse()?)).await {
+                    // One of several may be away; what that means is decided by who looks.
+                    Err(LoadBalancerError::Unreachable { .. }) if self.settings.sockets.len() > 1 => socket,
+                    result => result?,
+                },
                 None => match self.service().master_socket() {
                     // One that was only found need not be of this HAProxy.
                     Some(found) => {

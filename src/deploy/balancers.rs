@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::wait::insist;
 use super::{Deploy, Failure};
@@ -15,6 +16,9 @@ use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Pr
 /// How long `HAProxy` may be away while it is started anew, and how often it is asked meanwhile.
 const OUTAGE: Duration = Duration::from_secs(10);
 const TRY_EVERY: Duration = Duration::from_millis(100);
+
+/// How long one that was silent the last time may take to answer.
+const BRIEFLY: Duration = Duration::from_millis(250);
 
 /// What all load balancers said at one moment.
 pub(super) struct Seen {
@@ -46,10 +50,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         server: &ServerId,
         state: AdminState,
     ) -> Result<(), Failure> {
-        let set = async || Ok(load_balancer.set_admin_state(server, state).await?);
-        insist(TRY_EVERY, self.patience(load_balancer), Failure::is_silence, set)
-            .await
-            .map_err(|failure| self.at(load_balancer, failure))
+        self.patiently(load_balancer, async || Ok(load_balancer.set_admin_state(server, state).await?)).await
     }
 
     /// A look at the lane's backends, whatever processes answer. A load balancer that is just being started anew is
@@ -57,9 +58,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     pub(super) async fn look_anew(&self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
         let backends = self.lane_of(lane).backends();
         let looks = self.world.load_balancers.iter().map(async |load_balancer| {
-            let look = async || Ok(load_balancer.look(&backends).await?);
-            let seen = insist(TRY_EVERY, self.patience(load_balancer), Failure::is_silence, look).await;
-            seen.map_err(|failure| self.at(load_balancer, failure))
+            self.patiently(load_balancer, async || Ok(load_balancer.look(&backends).await?)).await
         });
         self.enough(join_all(looks).await)
     }
@@ -74,6 +73,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         for name in &silent {
             // Whatever it is when it comes back, it knows nothing of what was set meanwhile.
             self.workers.remove(name);
+            self.behind.insert(name.clone());
             if self.silent.insert(name.clone()) {
                 let message = format!("{name} does not answer; the others go on without it");
                 self.tell(Fact::Warned { message });
@@ -97,9 +97,37 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(Seen { all, is_new })
     }
 
-    /// How long a load balancer is waited for: one that was silent the last time is not waited for again.
-    fn patience(&self, load_balancer: &L) -> Duration {
-        if self.workers.contains_key(&load_balancer.name()) { OUTAGE } else { Duration::ZERO }
+    /// Puts the servers that are through in service at load balancers that did not answer when that was done.
+    pub(super) async fn catch_up(&mut self) {
+        let (world, plan) = (self.world, self.plan);
+        let through = (0..plan.lanes.len()).filter(|lane| self.is_through(*lane));
+        let servers: Vec<ServerId> = through.flat_map(|lane| plan.lanes[lane].ids()).collect();
+        for load_balancer in
+            world.load_balancers.iter().filter(|it| self.behind.contains(&it.name())).collect::<Vec<_>>()
+        {
+            let sets = servers.iter().map(|server| load_balancer.set_admin_state(server, AdminState::Ready));
+            if join_all(sets).await.into_iter().all(|result| result.is_ok()) && !servers.is_empty() {
+                self.behind.remove(&load_balancer.name());
+            }
+        }
+    }
+
+    /// Asks a load balancer. One that is just being started anew is waited for; one that was silent the last time is not,
+    /// so that it does not keep the others from being looked at.
+    async fn patiently<T>(
+        &self,
+        load_balancer: &L,
+        mut call: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let name = load_balancer.name();
+        let result = if self.workers.contains_key(&name) {
+            insist(TRY_EVERY, OUTAGE, Failure::is_silence, call).await
+        } else {
+            let reason = "it did not answer before, and does not now".to_owned();
+            let silence = || LoadBalancerError::Unreachable { socket: name, reason }.into();
+            timeout(BRIEFLY, call()).await.unwrap_or_else(|_| Err(silence()))
+        };
+        result.map_err(|failure| self.at(load_balancer, failure))
     }
 
     /// Which load balancer a failure is about, where there are several.

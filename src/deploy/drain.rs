@@ -142,6 +142,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     pub(super) async fn settle(&mut self, lane: usize) -> Result<(), Failure> {
         if self.plan.policy.on_drain_timeout == OnDrainTimeout::Force {
             let seen = self.look(lane).await?;
+            if seen.is_new {
+                return self.set_out_again(lane, &seen, AdminState::Maint).await;
+            }
             return self.sessions(lane, &seen).map(|_| ());
         }
         let limit = self.plan.policy.drain_timeout;

@@ -78,6 +78,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
     pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
         self.old_is_there(lane).await?;
+        self.catch_up().await;
         self.until_carried(lane).await?;
         let out = self.lane_of(lane).id_set();
         let seen = self.look(lane).await?;

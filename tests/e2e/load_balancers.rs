@@ -90,3 +90,42 @@ async fn a_load_balancer_that_ends_in_the_middle_is_an_undo_at_all_others() {
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_comes_back_is_brought_to_what_was_set() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let mut second = stage.second().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "4000")]).await;
+    let stream = stage.open_stream(3).await;
+    let flags = [&both(&stage, &second)[..], &["--lb-quorum", "reachable"]].concat();
+    let flags: Vec<String> = flags.into_iter().map(str::to_owned).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let deploy = stage.spawn(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat());
+    wait_until("app1 drains", Duration::from_secs(30), async || {
+        second.haproxy.status("app1").await.starts_with("DRAIN")
+    })
+    .await;
+    second.haproxy.kill();
+    wait_until("the new container boots", Duration::from_secs(60), async || {
+        let new = stage.container("app1").await;
+        new.is_some_and(|new| new.state == "running" && new.image.starts_with(&v2))
+    })
+    .await;
+    second.haproxy.start_again().await;
+    // The new process knows of no maint, and the container does not answer yet.
+    wait_until("app1 is out there too", Duration::from_secs(3), async || {
+        second.haproxy.status("app1").await == "MAINT"
+    })
+    .await;
+    assert!(stream.ends_whole().await, "the stream was cut");
+    finish(deploy).await.expect(0).says(&["does not answer; the others go on without it"]);
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    assert_in_service(&stage).await;
+    for server in stage.servers() {
+        assert!(second.haproxy.status(server.name).await.starts_with("UP"), "{}", server.name);
+    }
+    stage.close().await;
+}

@@ -121,12 +121,17 @@ impl Haproxy {
     pub async fn restart(&mut self) {
         let before = self.worker().await;
         self.process.kill();
-        self.process = Process::start(&mut self.command, &self.log);
-        self.until_it_answers().await;
+        self.start_again().await;
         wait_until("the new process answers", Duration::from_secs(20), async || {
             self.worker().await != before
         })
         .await;
+    }
+
+    /// Starts it after it was killed.
+    pub async fn start_again(&mut self) {
+        self.process = Process::start(&mut self.command, &self.log);
+        self.until_it_answers().await;
     }
 
     /// Sends a command to the runtime socket and returns the whole reply.
