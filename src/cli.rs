@@ -172,7 +172,7 @@ pub struct PolicyFlags {
     /// How long the sessions of a server may take to end [default: 5m]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<Span>,
-    /// What happens when they take longer: put the server back and roll back [default: fail]
+    /// What happens when they take longer [default: fail]
     #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_DRAIN_TIMEOUT")]
     pub on_drain_timeout: Option<OnDrainTimeout>,
     /// Over how long --on-drain-timeout shutdown ends sessions [default: 10s]
