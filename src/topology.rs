@@ -201,9 +201,14 @@ fn traps(proxy: &Proxy) -> Vec<String> {
             "backend {name} has on-marked-up shutdown-backup-sessions: when a server is ready again, HAProxy cuts what is in flight on its backups"
         ));
     }
+    if proxy.servers.iter().any(|server| server.cuts_sessions_when_down) {
+        traps.push(format!(
+            "backend {name} has on-marked-down shutdown-sessions: with --on-drain-timeout maint or shutdown, HAProxy cuts all that is in flight at once"
+        ));
+    }
     if proxy.servers.iter().any(|server| server.maxconn.is_some()) {
         traps.push(format!(
-            "backend {name} has maxconn: where requests queue when the last primary leaves, HAProxy 2.6 to 3.2 may leave them queued although a backup is free"
+            "backend {name} has maxconn: where requests queue when the last primary leaves, HAProxy 2.6 to 3.2 may leave them queued although a backup is free, and is woken then"
         ));
     }
     traps

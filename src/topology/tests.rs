@@ -78,3 +78,16 @@ listen tablet
     assert_eq!(beside(&topology.backends[0].servers[0]), ["tablet/one"]);
     assert_eq!(beside(&topology.backends[1].servers[1]), Vec::<String>::new());
 }
+
+#[test]
+fn what_haproxy_does_to_clients_by_its_own_settings_is_named() {
+    for setting in ["on-marked-down shutdown-sessions", "on-marked-up shutdown-backup-sessions", "maxconn 9"]
+    {
+        let config = format!("backend b\n    server a 127.0.0.1:80 check {setting}\n");
+        let topology = World::of(&config).topology();
+        let traps = &topology.backends[0].traps;
+        let keyword = setting.split(' ').next().unwrap();
+        assert!(traps.len() == 1 && traps[0].contains(keyword), "{setting}: {traps:?}");
+    }
+    assert_eq!(World::pair().topology().backends[0].traps, Vec::<String>::new());
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Answer, Load, Mix, Processes, Stage, get, wait_until};
-use crate::{assert_in_service, behind_every_haproxy, on_real_parts, versions};
+use crate::{assert_in_service, behind_every_haproxy, behind_oldest_and_newest, on_real_parts, versions};
 
 /// Every client of this host comes back to the server that it had.
 const STICKY: [&str; 2] = ["stick-table type ip size 1k expire 5m", "stick on src"];
@@ -36,7 +36,7 @@ async fn clients_that_come_back_are_moved_by_maint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_ended_one_by_one_where_that_is_asked_for_and_only_those() {
-    behind_every_haproxy(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
+    behind_oldest_and_newest(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
         let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
         let mut streams = vec![stage.open_stream(60).await];
         // One of them is in an old worker.

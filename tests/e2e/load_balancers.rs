@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Load, Mix, Processes, Second, Stage, finish, wait_until};
-use crate::{assert_in_service, behind_every_haproxy, on_real_parts, snapshot, versions};
+use crate::{assert_in_service, behind_oldest_and_newest, on_real_parts, snapshot, versions};
 
 /// The flags that name both.
 fn both<'a>(stage: &'a Stage, second: &'a Second) -> Vec<&'a str> {
@@ -20,7 +20,7 @@ fn mix() -> Mix {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_leaves_at_all_load_balancers_and_comes_back_at_all() {
-    behind_every_haproxy(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
+    behind_oldest_and_newest(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
         let second = stage.second().await;
         let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "500")]).await;
         let loads = [Load::start(stage.frontend(), mix()), Load::start(second.frontend, mix())];

@@ -186,3 +186,40 @@ fn read_anything(text: &str) {
     let _ = Replies::new(text).level();
     let _ = Replies::new(text).stat();
 }
+
+#[test]
+fn sessions_of_every_version_tell_their_server_and_what_goes_on() {
+    // As 2.2, 2.6, 3.0 and 3.2 print them: an answer under way, a request that waits, a tunnel, and the question.
+    for (line, kind) in [
+        (
+            "0x561a0c554dc0: proto=tcpv4 src=127.0.0.1:35098 fe=f be=mobile srv=app1 ts=00 age=1s calls=3 rate=1 cpu=0 \
+             lat=0 rq[f=49c40080h,i=0,an=8000h,rx=,wx=,ax=] rp[f=80040000h,i=0,an=4000000h,rx=58s,wx=,ax=] \
+             s0=[8,10008h,fd=13,ex=] s1=[8,200118h,fd=14,ex=] exp=3s",
+            SessionKind::Answering,
+        ),
+        (
+            "0x557650487760: proto=tcpv4 src=127.0.0.1:37052 fe=f be=mobile srv=app1 ts=00 epoch=0 age=2s calls=3 rate=0 \
+             cpu=0 lat=0 rq[f=c40080h,i=0,an=8000h,rx=,wx=,ax=] rp[f=80400000h,i=0,an=1400000h,rx=58s,wx=,ax=] \
+             scf=[8,80h,fd=13] scb=[8,11h,fd=14] exp=3s rc=0 c_exp=",
+            SessionKind::Waiting,
+        ),
+        (
+            "0x7f9aa38a0000: proto=tcpv4 src=127.0.0.1:35896 fe=f be=mobile srv=app1 ts=00 epoch=0 age=1s calls=3 rate=0 \
+             cpu=0 lat=0 rq[f=848000h,i=0,an=00h,ax=] rp[f=80048101h,i=0,an=00h,ax=] \
+             scf=[8,482h,fd=16,rex=,wex=] scb=[8,1011h,fd=17,rex=58s,wex=] exp=3s rc=0 c_exp=",
+            SessionKind::Tunnel,
+        ),
+    ] {
+        let own = "0x7f3cb4f0d000: proto=sockpair src=unix:1 fe=GLOBAL be=<NONE> srv=<none> ts=00 rq[f=c48202h,i=0,an=00h] \
+                   rp[f=80008002h,i=0,an=00h] exp=10s";
+        let answer = format!("{line}\n{own}\n\n");
+        let id = line.split(':').next().unwrap_or_default().to_owned();
+        let session = Session { id, worker: None, server: ServerId::new("mobile", "app1"), kind };
+        assert_eq!(Replies::new(&answer).sessions(), Ok(vec![session]));
+    }
+    assert_eq!(Replies::new("Permission denied\n\n").sessions(), Err(refusal("Permission denied")));
+    assert_eq!(
+        Replies::new("0x1: be=b srv=s rq[an=0h]\n\n").sessions(),
+        Err(ReplyError::Missing { name: "rp" })
+    );
+}
