@@ -26,6 +26,9 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How often a queue that stands still is woken.
 const WAKE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often sessions are ended at most: some at a time where there are many.
+const END_EVERY: Duration = Duration::from_millis(100);
+
 /// How long a session may take to end that was ended.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -118,24 +121,31 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
-    /// Ends the sessions that are left, one by one, so that their clients do not all come back at once.
+    /// Ends the sessions that are left, spread over a time, so that their clients do not all come back at once. Each is
+    /// looked up right before: its name is an address in memory, which a later session of somebody else may get.
     async fn shut_down(&mut self, lane: usize) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
-        let mut left = self.sessions_left(&servers).await?;
-        let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
         let over = self.plan.policy.shutdown_over;
+        let count = u32::try_from(self.sessions_left(&servers).await?.len()).unwrap_or(u32::MAX).max(1);
+        let every = (over / count).max(END_EVERY);
+        let at_once = usize::try_from(u128::from(count) * every.as_millis() / over.as_millis().max(1));
+        let at_once = at_once.unwrap_or(usize::MAX).max(1);
         let stop = self.stop.now.clone();
-        let ended = until(over / count.max(1), over + GRACE, &stop, async || {
-            let Some((load_balancer, session)) = left.pop() else { return Ok(Some(())) };
-            load_balancer.end_session(&session).await?;
-            Ok::<_, Failure>(left.is_empty().then_some(()))
+        let mut sessions = 0;
+        let ended = until(every, over + GRACE, &stop, async || {
+            let left = self.sessions_left(&servers).await?;
+            for (load_balancer, session) in left.iter().take(at_once) {
+                load_balancer.end_session(session).await?;
+                sessions += 1;
+            }
+            Ok::<_, Failure>((left.len() <= at_once).then_some(()))
         });
         match ended.await? {
             Waited::Stopped => return Err(Failure::Stopped),
             // What is left by then is counted by whoever waits next.
             Waited::Done(()) | Waited::TimedOut => {}
         }
-        self.tell(Fact::SessionsShutDown { servers, sessions: count.into() });
+        self.tell(Fact::SessionsShutDown { servers, sessions });
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Child;
 
 use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
-use crate::{assert_in_service, behind_every_haproxy, versions};
+use crate::{assert_in_service, behind_every_haproxy, on_real_parts, versions};
 
 /// A pair of servers behind an HAProxy that can be reloaded, and keeps states over that.
 fn pair() -> Builder {
@@ -115,4 +115,32 @@ async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
         stage.close().await;
     })
     .await;
+}
+
+/// Nobody can serve while HAProxy is down; whatever the step, the deploy goes on when it is there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_at_every_step_is_lived_through() {
+    if !on_real_parts().await {
+        return;
+    }
+    let mut stage = pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+    let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
+    let (mut restarted, mut said) = (BTreeSet::new(), Vec::new());
+    while let Some(line) = events.next_line().await.expect("events") {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
+        let name = event["event"].as_str().expect("a name").to_owned();
+        let steps =
+            ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"];
+        if steps.contains(&&*name) && restarted.insert(name) {
+            stage.haproxy.restart().await;
+        }
+        said.push(line);
+    }
+    assert_eq!(restarted.len(), 6, "{restarted:?}");
+    assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{}", said.join("\n"));
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    assert_in_service(&stage).await;
+    stage.close().await;
 }
