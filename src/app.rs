@@ -31,7 +31,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(error) => {
             let exit = error.exit();
             if output == Output::Json {
-                let object = json!({ "event": "failed", "exit": exit.code(), "error": error.to_string() });
+                let object = json!({ "version": 1, "event": "failed", "exit": exit.code(), "error": error.to_string() });
                 let _gone = print(&format!("{object}\n"));
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();

@@ -236,14 +236,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             return Ok(Outcome::RolledBack { reason, kept, left_out });
         }
         self.catch_up().await;
-        for name in std::mem::take(&mut self.behind) {
-            let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
-            let message = format!(
-                "{name} did not answer until the end: see there that these are in service: {}",
-                crate::outcome::list(&servers)
-            );
-            self.tell(Fact::Warned { message });
-        }
         self.remove_old(&(0..plan.lanes.len()).collect::<Vec<_>>()).await;
         let replaced = plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
         Ok(Outcome::Deployed { replaced, put_back: plan.lanes.len() - replaced })
@@ -346,6 +338,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
     }
 
     async fn close(&mut self, outcome: &Outcome, started: Instant) {
+        let plan = self.plan;
+        for name in std::mem::take(&mut self.behind) {
+            let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
+            let message = format!(
+                "{name} did not answer until the end: see there that these are in service: {}",
+                crate::outcome::list(&servers)
+            );
+            self.tell(Fact::Warned { message });
+        }
         let at = self.world.clock.now();
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
             self.tell(Fact::Warned {

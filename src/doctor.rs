@@ -1,10 +1,12 @@
 //! What somebody left behind, and how it is mended: nothing here touches anything.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::cfg::Configuration;
 use crate::ids::{ContainerId, RunId};
-use crate::observation::{AdminState, Container, LoadBalancerState, Observation};
+use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::{Backend, Server, Topology};
@@ -52,13 +54,22 @@ pub struct UnfinishedRun {
     pub touches: Vec<String>,
 }
 
+/// What the journals tell of runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Those that are not finished, or stuck.
+    pub unfinished: Vec<UnfinishedRun>,
+    /// Those that are over.
+    pub over: BTreeSet<RunId>,
+}
+
 /// Everything that is not as it should be, the worst first.
 #[must_use]
 pub fn examine(
     configuration: &Configuration,
     observation: &Observation,
     topology: &Topology,
-    unfinished: &[UnfinishedRun],
+    Runs { unfinished, over }: &Runs,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = unfinished.iter().map(unfinished_run).collect();
     // What a run is about is its own affair.
@@ -71,7 +82,10 @@ pub fn examine(
     for container in &observation.containers {
         let of_run = |run: &UnfinishedRun| container.name.ends_with(&run.run.to_string());
         if Aside::is_name(&container.name) {
-            findings.extend((!unfinished.iter().any(of_run)).then(|| left_over(container)));
+            findings.extend((!unfinished.iter().any(of_run)).then(|| {
+                let is_over = over.iter().any(|run| container.name.ends_with(&run.0));
+                left_over(container, &observation.containers, is_over)
+            }));
         } else {
             findings.extend(unreached(container, topology));
         }
@@ -144,15 +158,23 @@ fn old_workers(seen: &LoadBalancerState) -> Vec<Finding> {
     workers.map(finding).collect()
 }
 
-fn left_over(container: &Container) -> Finding {
+fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding {
     let idle = container.state.is_idle();
+    let of_its_place = |other: &&Container| {
+        container.name.starts_with(&format!("{}.", other.name)) && other.state == ContainerState::Running
+    };
+    let is_succeeded = all.iter().any(|other| of_its_place(&other));
     let runs = if idle { "does not run" } else { "still runs" };
     Finding {
         kind: Kind::LeftOver,
-        what: format!("the container {} was put aside by a run that is over, and {runs}", container.name),
+        what: format!(
+            "the container {} was put aside by a run that {}, and {runs}",
+            container.name,
+            if is_over { "is over" } else { "is not in this state directory" }
+        ),
         mend: format!("docker rm {}{}", if idle { "" } else { "-f " }, container.name),
-        // One that runs is somebody's, whatever its name says.
-        left_over: idle.then(|| container.id.clone()),
+        // One that runs is somebody's, whatever its name says; one that nobody has followed may be needed.
+        left_over: (idle && is_succeeded && is_over).then(|| container.id.clone()),
     }
 }
 
@@ -190,11 +212,12 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{AdminBits, ContainerState, OldServer, OldWorker};
+    use crate::observation::{AdminBits, OldServer, OldWorker};
     use crate::testing::World;
 
     fn kinds(world: &World, unfinished: &[UnfinishedRun]) -> Vec<(Kind, String)> {
-        let findings = examine(&world.configuration, &world.observation, &world.topology(), unfinished);
+        let runs = Runs { unfinished: unfinished.to_vec(), over: BTreeSet::new() };
+        let findings = examine(&world.configuration, &world.observation, &world.topology(), &runs);
         findings.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
     }
 
@@ -225,17 +248,25 @@ mod tests {
 
     #[test]
     fn containers_that_were_put_aside_are_found_and_only_idle_ones_may_go() {
+        let run = RunId("20261123T221500.000Z".to_owned());
+        let runs = Runs { over: BTreeSet::from([run]), ..Runs::default() };
         let mut world = World::origin();
         let mut old = world.observation.containers[0].clone();
         (old.name, old.id) =
             ("mobile-app1.old-20261123T221500.000Z".to_owned(), crate::ids::ContainerId("f".repeat(64)));
         old.state = ContainerState::Stopped;
         world.observation.containers.push(old);
-        let found = examine(&world.configuration, &world.observation, &world.topology(), &[]);
+        let found = examine(&world.configuration, &world.observation, &world.topology(), &runs);
         assert_eq!(found[0].mend, "docker rm mobile-app1.old-20261123T221500.000Z");
         assert!(found[0].left_over.is_some());
+        let mut alone = world.clone();
+        alone.observation.containers[0].state = ContainerState::Stopped;
+        let found = examine(&alone.configuration, &alone.observation, &alone.topology(), &runs);
+        assert!(found.iter().all(|finding| finding.left_over.is_none()), "nobody has followed it");
+        let found = examine(&world.configuration, &world.observation, &world.topology(), &Runs::default());
+        assert!(found[0].left_over.is_none(), "nobody here knows the run");
         world.observation.containers.last_mut().unwrap().state = ContainerState::Running;
-        let found = examine(&world.configuration, &world.observation, &world.topology(), &[]);
+        let found = examine(&world.configuration, &world.observation, &world.topology(), &runs);
         assert_eq!((found[0].kind, &found[0].left_over), (Kind::LeftOver, &None));
     }
 
@@ -249,7 +280,7 @@ mod tests {
         (stray.name, stray.id) = ("mobile-app9".to_owned(), crate::ids::ContainerId("e".repeat(64)));
         stray.published[0].port = 50002;
         world.observation.containers.push(stray);
-        let found = examine(&world.configuration, &world.observation, &world.topology(), &[]);
+        let found = examine(&world.configuration, &world.observation, &world.topology(), &Runs::default());
         assert_eq!(
             found[0].what,
             "HAProxy's worker 4700 was replaced by a reload, and still holds 2 sessions to mobile/app1"

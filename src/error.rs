@@ -179,6 +179,32 @@ pub enum Error {
         /// The files that there are.
         known: Vec<String>,
     },
+    /// Two services are one backend.
+    #[error("the services {} and {} both describe backend {backend}: give one of them another `backend`", .services[0], .services[1])]
+    SameBackend {
+        /// The services.
+        services: [String; 2],
+        /// The backend.
+        backend: String,
+    },
+    /// The backend stands in another file than the one that is to change.
+    #[error(
+        "the backend stands in {found}, and --target names {target}. Leave --target out, or name that file"
+    )]
+    OtherTarget {
+        /// What was given.
+        target: String,
+        /// Where it stands.
+        found: String,
+    },
+    /// drainswap could not see whether HAProxy runs the new file.
+    #[error(
+        "the new file does not have the `stats socket` at {socket}, by which it is seen that HAProxy runs it. Keep it, or name one that will answer with --socket"
+    )]
+    SocketGone {
+        /// The socket that is used.
+        socket: String,
+    },
     /// The services' backends stand in several files.
     #[error("the backends of these services stand in several files: name one service at a time")]
     SeveralFiles,
@@ -276,6 +302,7 @@ impl Error {
             | Self::Edit(_)
             | Self::NotItsFile { .. }
             | Self::HaproxyRefuses { .. }
+            | Self::SameBackend { .. }
             | Self::Install(_)
             | Self::Journal(_)
             | Self::History(_)
@@ -290,10 +317,12 @@ impl Error {
             | Self::NoService { .. }
             | Self::Candidate { .. }
             | Self::NotAFile { .. }
+            | Self::OtherTarget { .. }
             | Self::SeveralFiles => Exit::Usage,
             Self::Refused(_)
             | Self::NothingToRollBack { .. }
             | Self::ReloadNeeded { .. }
+            | Self::SocketGone { .. }
             | Self::NoReloader { .. }
             | Self::NotEmpty { .. }
             | Self::NotUp { .. } => Exit::Refused,

@@ -17,7 +17,14 @@ pub struct Unreadable {
 /// Reads these files and directories. Of a directory `HAProxy` reads the files whose name ends in `.cfg`
 /// and does not begin with a dot, in alphabetical order.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Unreadable> {
-    list(paths)?.into_iter().map(read_file).collect()
+    let files = list(paths)?;
+    match paths.first() {
+        Some(path) if files.is_empty() => Err(Unreadable {
+            path: path.display().to_string(),
+            reason: "it has no file that ends in .cfg".to_owned(),
+        }),
+        _ => files.into_iter().map(read_file).collect(),
+    }
 }
 
 /// The files that these files and directories are.

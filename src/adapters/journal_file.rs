@@ -34,7 +34,7 @@ pub struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another run holds it.
-    #[error("another drainswap works on backend {backend}: {holder}")]
+    #[error("another drainswap works on {backend}{}{holder}", if .holder.is_empty() { "" } else { ": " })]
     Busy {
         /// The backend.
         backend: String,

@@ -6,9 +6,10 @@ use super::look::{SystemClock, observe};
 use super::{App, print};
 use crate::adapters::journal_file::BackendDir;
 use crate::cli::Output;
-use crate::doctor::{Finding, UnfinishedRun, examine};
+use crate::doctor::{Finding, Runs, UnfinishedRun, examine};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::outcome::Outcome;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, WallClock};
 use crate::topology::Topology;
@@ -19,7 +20,7 @@ impl App {
         let world = self.world(load_balancers).await?;
         let observation = observe(&configuration, &world, LbQuorum::Reachable).await?;
         let topology = Topology::new(&configuration, &observation);
-        let findings = examine(&configuration, &observation, &topology, &self.unfinished_runs()?);
+        let findings = examine(&configuration, &observation, &topology, &self.runs()?);
         let mut left = Vec::new();
         for finding in findings {
             match &finding.left_over {
@@ -51,18 +52,22 @@ impl App {
         Ok(())
     }
 
-    fn unfinished_runs(&self) -> Result<Vec<UnfinishedRun>, Error> {
-        let mut unfinished = Vec::new();
+    fn runs(&self) -> Result<Runs, Error> {
+        let mut runs = Runs::default();
         if !self.settings.state_dir.is_dir() {
-            return Ok(unfinished);
+            return Ok(runs);
         }
         for dir in BackendDir::all(&self.settings.state_dir)? {
-            let Some(stored) = dir.runs()?.pop().filter(|stored| stored.run.outcome.is_none()) else {
-                continue;
-            };
-            let plan = stored.run.plan;
-            unfinished.push(UnfinishedRun { touches: plan.backends(), run: plan.run, backend: plan.backend });
+            let mut stored = dir.runs()?;
+            // Of a run that is stuck somebody still needs what it has put aside, as long as none has followed it.
+            let is_open = |outcome: &Option<Outcome>| matches!(outcome, None | Some(Outcome::Stuck { .. }));
+            if let Some(last) = stored.pop_if(|last| is_open(&last.run.outcome)) {
+                let plan = last.run.plan;
+                let touches = plan.backends();
+                runs.unfinished.push(UnfinishedRun { touches, run: plan.run, backend: plan.backend });
+            }
+            runs.over.extend(stored.into_iter().map(|stored| stored.run.plan.run));
         }
-        Ok(unfinished)
+        Ok(runs)
     }
 }

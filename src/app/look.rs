@@ -10,7 +10,7 @@ use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::master::MasterSocket;
 use crate::adapters::haproxy::socket::SocketAddress;
-use crate::adapters::haproxy_service::Service;
+use crate::adapters::haproxy_service::{NotRun, Service};
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
@@ -92,6 +92,12 @@ impl App {
     /// haproxy.cfg with every byte, and what it says.
     pub(super) fn document(&self) -> Result<(Document, Configuration), Error> {
         let files = config_files::read(&self.settings.haproxy_config)?;
+        if let Some(binary) = &self.settings.haproxy
+            && haproxy_binary::build(binary).is_none()
+        {
+            let reason = "it does not answer to -vv as HAProxy does".to_owned();
+            return Err(NotRun { binary: binary.display().to_string(), reason }.into());
+        }
         let document = cfg::read(files, &self.environment());
         let configuration = cfg::interpret(&document);
         Ok((document, configuration))

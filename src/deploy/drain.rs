@@ -128,7 +128,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let over = self.plan.policy.shutdown_over;
         let count = u32::try_from(self.sessions_left(&servers).await?.len()).unwrap_or(u32::MAX).max(1);
         let every = (over / count).max(END_EVERY);
-        let at_once = usize::try_from(u128::from(count) * every.as_millis() / over.as_millis().max(1));
+        let at_once = (u128::from(count) * every.as_millis()).div_ceil(over.as_millis().max(1));
+        let at_once = usize::try_from(at_once);
         let at_once = at_once.unwrap_or(usize::MAX).max(1);
         let stop = self.stop.now.clone();
         let mut sessions = 0;

@@ -14,7 +14,7 @@ use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational, ServerState};
 use crate::plan::refusal::Refusal;
-use crate::plan::{Lane, Step, floor};
+use crate::plan::{Lane, OnDrainTimeout, Step, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 use crate::topology::traffic::{Balance, can_be_woken};
 
@@ -26,7 +26,12 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 const WATCH: Duration = Duration::from_secs(1);
 
 /// What must be waited for before these servers leave.
-fn awaits(balances: &[Balance], seen: &LoadBalancerState, out: &BTreeSet<ServerId>) -> Option<Fact> {
+fn awaits(
+    balances: &[Balance],
+    seen: &LoadBalancerState,
+    out: &BTreeSet<ServerId>,
+    is_early: bool,
+) -> Option<Fact> {
     for balance in balances.iter().filter(|balance| balance.has_any(out)) {
         let after = balance.forecast(seen, out).shares.into_iter();
         let is_starting =
@@ -36,12 +41,15 @@ fn awaits(balances: &[Balance], seen: &LoadBalancerState, out: &BTreeSet<ServerI
             return Some(Fact::SlowStartAwaited { servers });
         }
         let queued = balance.queued(seen);
-        if queued > 0 && !can_be_woken(seen) {
+        if queued > 0 && is_early && !can_be_woken(seen) {
             return Some(Fact::QueueAwaited { backend: balance.backend.clone(), queued });
         }
     }
     None
 }
+
+/// How long a queue is let through first. One that never ends has requests that follow, and those pull it along.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Every loop has a bound; nothing that goes on beside this one takes so long.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
@@ -112,10 +120,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     async fn until_carried(&mut self, lane: usize) -> Result<(), Failure> {
         let (limit, stop) = (self.plan.policy.drain_timeout, self.stop.asked.clone());
         let (plan, out) = (self.plan, self.lane_of(lane).id_set());
-        let mut awaited = None;
+        let (mut awaited, begun) = (None, Instant::now());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             let seen = self.look(lane).await?;
-            let now = seen.all.iter().find_map(|seen| awaits(&plan.balances, seen, &out));
+            let is_early = begun.elapsed() < QUEUE_PATIENCE;
+            let now = seen.all.iter().find_map(|seen| awaits(&plan.balances, seen, &out, is_early));
             if let Some(fact) = now.clone().filter(|_| awaited.is_none()) {
                 self.tell(fact);
             }
@@ -246,13 +255,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     pub(super) async fn put_back(&mut self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
         self.out.remove(&lane);
+        // A drain that took too long may have ended in maint, from which HAProxy has a server up at once.
+        let may_end_in_maint =
+            matches!(plan.policy.on_drain_timeout, OnDrainTimeout::Maint | OnDrainTimeout::Shutdown);
+        let was_in_maint =
+            self.has_begun(lane, Step::Maint) || may_end_in_maint && self.has_begun(lane, Step::AwaitIdle);
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
-            let state = if self.has_begun(lane, Step::Maint) { safe } else { server.was };
+            let state = if was_in_maint { safe } else { server.was };
             self.set(&server.id, state).await?;
             if state == AdminState::Maint && !self.left_out.contains(&server.id) {
                 self.left_out.push(server.id.clone());
             }
+        }
+        if self.world.load_balancers.len() > 1 {
+            // Who does not answer has not taken it: that is said at the end.
+            let _seen = self.look(lane).await;
         }
         Ok(())
     }

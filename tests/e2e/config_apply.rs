@@ -290,6 +290,57 @@ async fn a_removed_server_comes_again_when_a_later_one_cannot_go() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_haproxy_has_not_read_yet_is_brought_to_it() {
+    on_every_haproxy(async |site| {
+        let more = site.text(&site.servers(&["app1", "app1b", "app2"]));
+        fs::write(site.haproxy.config(), &more).expect("write haproxy.cfg by hand");
+        site.apply(&more, &["--reload", "never"]).await.expect(4).says(&["mobile/app2"]);
+        site.apply(&more, &[]).await.expect(0).says(&["HAProxy runs it now"]);
+        assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
+        site.apply(&more, &[]).await.expect(0).says(&["nothing to change"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_touch_nothing() {
+    on_every_haproxy(async |site| {
+        let worker = site.haproxy.worker().await;
+        site.apply("", &[]).await.expect(4).says(&["the new file does not have the `stats socket`"]);
+        let new = site.original().replace("roundrobin", "leastconn");
+        site.apply(&new, &["--target", "/nowhere.cfg"]).await.expect(2).says(&["/nowhere.cfg"]);
+        site.apply("what is this\n", &[]).await.expect(3).says(&["wanted.txt:1"]);
+        let service = |name: &str| {
+            format!("[services.{name}]\nbackend = \"mobile\"\nhosts = [\"127.0.0.1\"]\nprimary_port = 70\n")
+        };
+        let settings = site.write("services.toml", &(service("x") + &service("y")));
+        let settings = settings.to_str().expect("UTF-8");
+        for command in ["diff", "render", "apply"] {
+            let ended = site.drainswap(&["config", command, "--settings", settings]).await.expect(3);
+            ended.says(&["x and y both describe backend mobile"]);
+        }
+        assert_eq!((installed(&site), site.haproxy.worker().await), (site.original(), worker));
+        assert_eq!(left_over(&site), Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_to_stop_leaves_nothing_half_done() {
+    on_every_haproxy(async |site| {
+        let new = site.original().replace("roundrobin", "leastconn");
+        let apply = site.spawn_apply(&new, &[]);
+        wait_until("the new file is there", Duration::from_secs(10), async || installed(&site) == new).await;
+        let pid = apply.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args(["-INT", &pid]).status();
+        assert!(sent.is_ok_and(|sent| sent.success()));
+        finish(apply).await.expect(0).says(&["installed, and HAProxy runs it"]);
+        assert_eq!((installed(&site), left_over(&site)), (new, Vec::<String>::new()));
+    })
+    .await;
+}
+
 /// Killed at many moments of its way, with a change that needs a reload, apply leaves a whole file and a HAProxy that
 /// serves; and the next apply finishes what was begun.
 #[tokio::test(flavor = "multi_thread")]

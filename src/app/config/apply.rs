@@ -9,6 +9,7 @@ mod reloader;
 mod states;
 
 use jiff::Timestamp;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::look::{SystemClock, refuse_errors};
 use super::super::{App, print};
@@ -17,7 +18,7 @@ use super::wanted::Wanted;
 use crate::adapters::haproxy_service::Service;
 use crate::adapters::install::{Candidate, Installed, Place};
 use crate::adapters::journal_file::{BackendDir, Lock};
-use crate::cfg::{Change, Version};
+use crate::cfg::{self, Change, SourceFile, Version};
 use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -45,19 +46,25 @@ impl App {
         flags: &ReloadFlags,
     ) -> Result<Exit, Error> {
         let _lock = self.lock_configuration()?;
-        let wanted = self.wanted(wanted)?;
+        let asked = wanted;
+        let wanted = self.wanted(asked)?;
         let place = Place::new(&wanted.target)?;
         if !wanted.is_changed() && !place.is_unfinished() {
-            return self.applied(&wanted, "nothing to change");
+            return self.unchanged(&wanted, flags).await;
         }
-        refuse_errors(&wanted.new.0, &wanted.new.1)?;
+        refuse_wrong(&wanted, asked)?;
         let socket = self.socket(&wanted.old.1)?;
+        if self.socket(&wanted.new.1).ok().is_none_or(|new| new.address() != socket.address()) {
+            return Err(Error::SocketGone { socket: socket.address().to_string() });
+        }
         socket.require_admin().await?;
         let seen = socket.look(&[]).await?;
         let service = self.service_of(seen.pid);
         let reloading = self.settings.reloading(flags);
         let way = way(&wanted, &place, self.reloader(&service, &reloading), &seen, reloading.when)?;
         self.say(diff(&wanted).trim_end())?;
+        // From here on nobody's wish to stop leaves it half done: it takes seconds, and ends with one file or the other.
+        let _deaf = deaf()?;
         let candidate = place.write(&wanted.new_bytes)?;
         let warnings = haproxy_accepts(&service, &candidate)?;
         for warning in warnings {
@@ -67,6 +74,30 @@ impl App {
         let before = States::set_at_runtime(&socket.look(&[]).await?, &wanted.old.1);
         let installed = candidate.install()?;
         self.bring(&wanted, way, installed, &follower, &before).await
+    }
+
+    /// The file is as it should be; HAProxy may not have read it yet.
+    async fn unchanged(&self, wanted: &Wanted, flags: &ReloadFlags) -> Result<Exit, Error> {
+        const NOTHING: &str = "nothing to change";
+        let Ok(socket) = self.socket(&wanted.old.1) else { return self.applied(wanted, NOTHING) };
+        let Ok(seen) = socket.look(&[]).await else { return self.applied(wanted, NOTHING) };
+        let Err(reason) = reloader::is_that(&seen, &wanted.new.1) else {
+            return self.applied(wanted, NOTHING);
+        };
+        let reloading = self.settings.reloading(flags);
+        if reloading.when == ReloadWhen::Never {
+            return Err(Error::ReloadNeeded { change: reason });
+        }
+        refuse_errors(&wanted.new.0, &wanted.new.1)?;
+        let reloader = self.reloader(&self.service_of(seen.pid), &reloading)?;
+        let before = States::set_at_runtime(&seen, &wanted.old.1);
+        let file = wanted.target.display().to_string();
+        let came = reloader.reload(&socket, &wanted.new.1, reloading.timeout).await;
+        came.map_err(|reason| Error::NotPutBack { file, reason })?;
+        for set in before.set_again(&socket, &wanted.new.1).await? {
+            self.say(&format!("set again: {set}"))?;
+        }
+        self.applied(wanted, "it was there already, and HAProxy runs it now")
     }
 
     /// HAProxy comes to the installed file, or both go back.
@@ -145,6 +176,26 @@ impl App {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Refuses what HAProxy would not start with, shown in the file that somebody wrote.
+fn refuse_wrong(wanted: &Wanted, asked: &WantedConfig) -> Result<(), Error> {
+    let Some(from) = asked.from.as_ref().filter(|_| wanted.new.1.has_errors()) else {
+        return refuse_errors(&wanted.new.0, &wanted.new.1);
+    };
+    let named = |file: &cfg::File| SourceFile {
+        path: if *file.path == *wanted.target { from.clone() } else { file.path.to_path_buf() },
+        bytes: file.bytes.clone(),
+    };
+    let files = wanted.new.0.files.iter().map(named).collect();
+    let document = cfg::read(files, &wanted.new.0.environment);
+    let configuration = cfg::interpret(&document);
+    refuse_errors(&document, &configuration)
+}
+
+/// Takes Ctrl-C and SIGTERM away for as long as it is held.
+fn deaf() -> std::io::Result<[Signal; 2]> {
+    Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
 }
 
 /// How HAProxy is to follow, decided before anything is touched.

@@ -1,5 +1,7 @@
 //! config render: the backends of the described services.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::super::{App, nearest, print};
@@ -52,6 +54,14 @@ impl App {
         }
         let template = self.template(templates)?;
         let wanted = services.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(name));
+        let mut backends: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, service) in wanted.clone() {
+            let backend = service.backend.as_deref().unwrap_or(name);
+            if let Some(other) = backends.insert(backend, name) {
+                let services = [other.to_owned(), name.clone()];
+                return Err(Error::SameBackend { services, backend: backend.to_owned() });
+            }
+        }
         wanted
             .map(|(name, service): (&String, &Service)| {
                 let text = render(name, service, &template, version)?;

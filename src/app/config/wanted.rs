@@ -33,6 +33,10 @@ impl App {
     /// Renders the services into their backends, or takes the file that was given.
     pub(super) fn wanted(&self, wanted: &WantedConfig) -> Result<Wanted, Error> {
         let old = self.document()?;
+        if wanted.target.is_some() {
+            // One that is no file of the configuration is a mistake, whatever changes.
+            target(&old.0, wanted)?;
+        }
         let (path, new_bytes) = match &wanted.from {
             Some(from) => {
                 let unreadable = |error: std::io::Error| Error::Candidate {
@@ -83,6 +87,10 @@ impl App {
             }
         }
         let path = changed.map_or_else(|| target(document, wanted), Ok)?;
+        if let Some(named) = wanted.target.as_ref().filter(|named| **named != path) {
+            let (target, found) = (named.display().to_string(), path.display().to_string());
+            return Err(Error::OtherTarget { target, found });
+        }
         let file = document.files.iter().find(|file| *file.path == *path);
         let bytes = file.map_or_else(Vec::new, |file| edit::apply(&file.bytes, &edits));
         Ok((path, bytes))

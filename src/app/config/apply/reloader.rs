@@ -102,7 +102,7 @@ pub(super) async fn runs(socket: &HaproxySocket, configuration: &Configuration) 
     is_that(&seen, configuration)
 }
 
-fn is_that(
+pub(super) fn is_that(
     seen: &crate::observation::LoadBalancerState,
     configuration: &Configuration,
 ) -> Result<(), String> {
