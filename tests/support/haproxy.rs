@@ -123,7 +123,7 @@ impl Haproxy {
         self.process.kill();
         self.start_again().await;
         wait_until("the new process answers", Duration::from_secs(20), async || {
-            self.worker().await != before
+            self.process_that_answers().await.is_some_and(|now| now != before)
         })
         .await;
     }
@@ -173,9 +173,13 @@ impl Haproxy {
 
     /// The process that answers on the runtime socket now: another one after a reload.
     pub async fn worker(&self) -> String {
+        self.process_that_answers().await.expect("`show info` has a Pid")
+    }
+
+    /// The same; nobody while one that was killed is just ending.
+    async fn process_that_answers(&self) -> Option<String> {
         let info = self.command("show info").await;
-        let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "));
-        pid.expect("`show info` has a Pid").to_owned()
+        info.lines().find_map(|line| line.strip_prefix("Pid: ")).map(str::to_owned)
     }
 
     /// Reloads the configuration and waits until the new worker answers.
