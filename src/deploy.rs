@@ -66,8 +66,6 @@ pub struct Deploy<'a, L, E, P, C, J> {
     listener: &'a mut dyn Listener,
     /// The process of each load balancer whose sessions are counted, by its name.
     workers: BTreeMap<String, u32>,
-    /// The load balancers of which it was told that they do not answer.
-    silent: BTreeSet<String>,
     /// The load balancers that have missed what was set since they did not answer.
     behind: BTreeSet<String>,
     /// Whether lanes are being taken back.
@@ -104,7 +102,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             stop,
             listener,
             workers: plan.workers.iter().map(|it| (it.load_balancer.clone(), it.pid)).collect(),
-            silent: BTreeSet::new(),
             behind: BTreeSet::new(),
             is_undoing: false,
             out: BTreeSet::new(),

@@ -102,13 +102,14 @@ fn unfinished_run(run: &UnfinishedRun) -> Finding {
     }
 }
 
+/// The state that somebody gave the server; `None` where it comes from elsewhere.
 fn admin(server: &Server) -> Option<AdminState> {
     let state = server.state.as_ref().filter(|state| !state.admin.is_inherited())?;
-    Some(state.admin.state()).filter(|admin| *admin != AdminState::Ready)
+    Some(state.admin.state())
 }
 
 fn left_out(server: &Server) -> Option<Finding> {
-    let state = admin(server)?;
+    let state = admin(server).filter(|state| *state != AdminState::Ready)?;
     let container = server.container()?;
     if !server.answers() {
         return None;
@@ -126,7 +127,7 @@ fn forgotten(configuration: &Configuration, server: &Server) -> Option<Finding> 
     let proxy = configuration.backend(&server.id.backend)?;
     let written = proxy.servers.iter().find(|line| line.name == server.id.server)?;
     let is_kept = proxy.keeps_state && configuration.server_state_file.is_some();
-    let now = server.state.as_ref().filter(|state| !state.admin.is_inherited())?.admin.state();
+    let now = admin(server)?;
     let after = if written.disabled { AdminState::Maint } else { AdminState::Ready };
     if is_kept || now == after {
         return None;

@@ -180,8 +180,7 @@ impl ServerState {
     /// This is `srv_willbe_usable()` of `HAProxy`'s `include/haproxy/backend.h`.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let up = matches!(self.operational, Operational::Running | Operational::Starting);
-        up && self.weight > 0 && self.admin.state() == AdminState::Ready
+        self.operational.is_up() && self.weight > 0 && self.admin.state() == AdminState::Ready
     }
 }
 
@@ -256,6 +255,14 @@ pub enum Operational {
     Stopping,
     /// 0: down.
     Stopped,
+}
+
+impl Operational {
+    /// Whether it is up, be it in its slow start.
+    #[must_use]
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Starting)
+    }
 }
 
 /// One container, from the engine's inspection.

@@ -137,6 +137,17 @@ pub enum LoadBalancerError {
     },
 }
 
+impl LoadBalancerError {
+    /// The same, and at which of so many load balancers. Who does not answer is named already.
+    #[must_use]
+    pub fn at(self, name: String, among: usize) -> Self {
+        if matches!(self, Self::Unreachable { .. }) || among == 1 {
+            return self;
+        }
+        Self::At { name, error: Box::new(self) }
+    }
+}
+
 /// How to create the new container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {

@@ -53,7 +53,7 @@ impl HaproxySocket {
     pub async fn with_master(self, master: MasterSocket) -> Result<Self, LoadBalancerError> {
         // A reload between the two questions changes the process once; asked again, they agree.
         let is_ours = async || {
-            let pid = self.look_at(&[]).await?.process.pid;
+            let pid = self.pid().await?;
             Ok::<_, LoadBalancerError>((master.knows(pid).await?, pid))
         };
         let (_, pid) = match past_reload(is_ours, |result| matches!(result, Ok((false, _)))).await? {
@@ -180,6 +180,11 @@ impl HaproxySocket {
         Ok(look)
     }
 
+    /// The process that is there to stay.
+    async fn pid(&self) -> Result<u32, LoadBalancerError> {
+        Ok(self.look_at(&[]).await?.process.pid)
+    }
+
     /// Everything about these backends, by one line, so that one process tells it at one moment.
     async fn look_once(&self, scopes: &[Option<&str>]) -> Result<Look, LoadBalancerError> {
         let answer = self.ask(&questions(scopes)).await?;
@@ -258,7 +263,7 @@ impl Look {
         Ok(self)
     }
 
-    fn into_state(mut self) -> Result<LoadBalancerState, LoadBalancerError> {
+    fn into_state(mut self, name: String) -> Result<LoadBalancerState, LoadBalancerError> {
         let mut servers = Vec::with_capacity(self.rows.len());
         for row in std::mem::take(&mut self.rows) {
             match self.stat.servers.remove(&row.key) {
@@ -285,14 +290,7 @@ impl Look {
             }
         }
         let Process { version, pid, .. } = self.process;
-        Ok(LoadBalancerState {
-            name: String::new(),
-            version,
-            pid,
-            servers,
-            queued: self.stat.queued,
-            old_workers: None,
-        })
+        Ok(LoadBalancerState { name, version, pid, servers, queued: self.stat.queued, old_workers: None })
     }
 }
 
@@ -314,7 +312,7 @@ impl LoadBalancer for HaproxySocket {
             Some(look) => look,
             None => self.look_at(&[None]).await?.only(&named)?,
         };
-        let mut state = LoadBalancerState { name: self.name(), ..look.into_state()? };
+        let mut state = look.into_state(self.name())?;
         if let Some(master) = &self.master {
             state.old_workers = Some(master.old_workers(state.pid).await?);
         }
@@ -349,8 +347,7 @@ impl LoadBalancer for HaproxySocket {
         let mut sessions =
             Replies::new(&answer).sessions().map_err(|error| explain(Command::Sessions, error))?;
         if let Some(master) = &self.master {
-            let current = self.look_at(&[]).await?.process.pid;
-            sessions.extend(master.sessions_of_old_workers(current).await?);
+            sessions.extend(master.sessions_of_old_workers(self.pid().await?).await?);
         }
         sessions.retain(|session| servers.contains(&session.server));
         Ok(sessions)

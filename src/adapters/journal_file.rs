@@ -36,7 +36,7 @@ pub enum LockError {
     /// Another run holds it.
     #[error("another drainswap works on {backend}{}{holder}", if .holder.is_empty() { "" } else { ": " })]
     Busy {
-        /// The backend.
+        /// The backend, or the configuration.
         backend: String,
         /// Who holds it, and since when.
         holder: String,

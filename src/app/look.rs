@@ -13,7 +13,7 @@ use crate::adapters::haproxy::socket::SocketAddress;
 use crate::adapters::haproxy_service::{NotRun, Service};
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
-use crate::cfg::{self, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
+use crate::cfg::{self, Build, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
 use crate::deploy::World;
 use crate::error::Error;
 use crate::observation::{LoadBalancerState, Observation};
@@ -39,6 +39,7 @@ impl App {
     /// The configuration, and the load balancers that run it, each with its master where that is known.
     pub(super) async fn load_balancers(&self) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
         let configuration = self.configuration()?;
+        let found = self.service().master_socket();
         let mut sockets = Vec::new();
         for (index, socket) in self.sockets(&configuration)?.into_iter().enumerate() {
             let socket = match self.settings.master_sockets.get(index) {
@@ -47,7 +48,7 @@ impl App {
                     Err(LoadBalancerError::Unreachable { .. }) if self.settings.sockets.len() > 1 => socket,
                     result => result?,
                 },
-                None => match self.service().master_socket() {
+                None => match found.clone() {
                     // One that was only found need not be of this HAProxy.
                     Some(found) => {
                         socket.clone().with_master(MasterSocket::new(found)).await.unwrap_or(socket)
@@ -92,13 +93,13 @@ impl App {
     /// haproxy.cfg with every byte, and what it says.
     pub(super) fn document(&self) -> Result<(Document, Configuration), Error> {
         let files = config_files::read(&self.settings.haproxy_config)?;
-        if let Some(binary) = &self.settings.haproxy
-            && haproxy_binary::build(binary).is_none()
-        {
+        let service = self.service();
+        let build = haproxy_binary::build(&service.binary);
+        if self.settings.haproxy.is_some() && build.is_none() {
             let reason = "it does not answer to -vv as HAProxy does".to_owned();
-            return Err(NotRun { binary: binary.display().to_string(), reason }.into());
+            return Err(NotRun { binary: service.binary.display().to_string(), reason }.into());
         }
-        let document = cfg::read(files, &self.environment());
+        let document = cfg::read(files, &self.environment_of(service, build));
         let configuration = cfg::interpret(&document);
         Ok((document, configuration))
     }
@@ -108,6 +109,10 @@ impl App {
     pub(super) fn environment(&self) -> Environment {
         let service = self.service();
         let build = haproxy_binary::build(&service.binary);
+        self.environment_of(service, build)
+    }
+
+    fn environment_of(&self, service: Service, build: Option<Build>) -> Environment {
         let installed = build.as_ref().and_then(|build| build.version.parse().ok());
         let version = self.settings.read_as.or(installed).unwrap_or(haproxy_binary::NEWEST);
         // Another version's binary was built in a way that nobody knows.
@@ -174,15 +179,10 @@ pub(super) async fn look(
     let mut missing = None;
     for socket in load_balancers {
         match socket.look(&[]).await {
-            Ok(state) => seen.push(state),
             Err(error @ LoadBalancerError::Unreachable { .. }) if quorum == LbQuorum::Reachable => {
                 missing = Some(error);
             }
-            Err(error @ LoadBalancerError::Unreachable { .. }) => return Err(error),
-            Err(error) if load_balancers.len() > 1 => {
-                return Err(LoadBalancerError::At { name: socket.name(), error: Box::new(error) });
-            }
-            Err(error) => return Err(error),
+            result => seen.push(result.map_err(|error| error.at(socket.name(), load_balancers.len()))?),
         }
     }
     match missing {

@@ -15,7 +15,7 @@ use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
-use crate::observation::{AdminState, LoadBalancerState, Operational, ServerState};
+use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::outcome::sessions;
 use crate::plan::{LbQuorum, floor};
 use crate::ports::{LoadBalancer, WallClock};
@@ -140,7 +140,7 @@ fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> 
 /// Whether two looks in a row show that the move has come to its end.
 fn settled(state: AdminState, now: &ServerState, before: &ServerState) -> bool {
     match state {
-        AdminState::Ready => matches!(now.operational, Operational::Running | Operational::Starting),
+        AdminState::Ready => now.operational.is_up(),
         AdminState::Drain | AdminState::Maint => {
             now.sessions == 0 && before.sessions == 0 && now.sessions_total == before.sessions_total
         }

@@ -28,6 +28,14 @@ pub(super) struct Seen {
     pub is_new: bool,
 }
 
+/// What one of them said, if it answered.
+pub(super) fn said_by<'a>(
+    all: &'a [LoadBalancerState],
+    load_balancer: &impl LoadBalancer,
+) -> Option<&'a LoadBalancerState> {
+    all.iter().find(|seen| seen.name == load_balancer.name())
+}
+
 impl Seen {
     /// Every load balancer's state of a server; fails where one does not know it.
     pub fn server(&self, id: &ServerId) -> Result<Vec<&crate::observation::ServerState>, Failure> {
@@ -72,16 +80,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let silent: Vec<String> = names.filter(|name| !answered(name)).collect();
         for name in &silent {
             // Whatever it is when it comes back, it knows nothing of what was set meanwhile.
-            self.workers.remove(name);
-            self.behind.insert(name.clone());
-            if self.silent.insert(name.clone()) {
+            let answered_before = self.workers.remove(name).is_some();
+            let is_first = self.behind.insert(name.clone());
+            if answered_before || is_first {
                 let message = format!("{name} does not answer; the others go on without it");
                 self.tell(Fact::Warned { message });
             }
         }
         let mut is_new = false;
         for seen in &all {
-            self.silent.remove(&seen.name);
             let was = self.workers.insert(seen.name.clone(), seen.pid);
             match was {
                 Some(was) if was == seen.pid => continue,
@@ -133,11 +140,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// Which load balancer a failure is about, where there are several.
     fn at(&self, load_balancer: &L, failure: Failure) -> Failure {
         let Failure::LoadBalancer(error) = failure else { return failure };
-        // Who does not answer is named already.
-        if matches!(error, LoadBalancerError::Unreachable { .. }) || self.world.load_balancers.len() == 1 {
-            return error.into();
-        }
-        LoadBalancerError::At { name: load_balancer.name(), error: Box::new(error) }.into()
+        error.at(load_balancer.name(), self.world.load_balancers.len()).into()
     }
 
     /// What those said who answered, if they are enough. What is taken back is taken back wherever somebody answers.

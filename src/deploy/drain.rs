@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::balancers::Seen;
+use super::balancers::{Seen, said_by};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
 use super::{Deploy, Failure, millis};
@@ -66,8 +66,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let seen = self.look_anew(lane).await?;
         let servers = self.lane_of(lane).ids();
         let in_maint = |load_balancer: &L, id: &ServerId| {
-            let seen = seen.iter().find(|seen| seen.name == load_balancer.name());
-            let state = seen.and_then(|seen| seen.server(id));
+            let state = said_by(&seen, load_balancer).and_then(|seen| seen.server(id));
             state.is_some_and(|state| state.admin.state() == AdminState::Maint)
         };
         self.left_rotation.get_or_insert_with(Instant::now);
@@ -83,30 +82,23 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     pub(super) async fn await_idle(&mut self, lane: usize) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
         let limit = self.plan.policy.drain_timeout;
-        let drained = self.until_idle(lane, AdminState::Drain, SETTLE, limit).await;
-        let left = match (drained, self.plan.policy.on_drain_timeout) {
-            (Err(Failure::DrainTimedOut { sessions, .. }), policy) if policy != OnDrainTimeout::Fail => {
-                Some((sessions, policy))
-            }
-            (result, _) => {
-                result?;
-                None
-            }
-        };
-        match left {
-            None | Some((_, OnDrainTimeout::Fail)) => {}
-            Some((sessions, OnDrainTimeout::Force)) => {
-                self.tell(Fact::DrainForced { servers, sessions });
-                return Ok(());
-            }
-            Some((sessions, OnDrainTimeout::Maint)) => {
-                self.end_persistence(lane, sessions).await?;
-                self.until_idle(lane, AdminState::Maint, SETTLE, limit).await?;
-            }
-            Some((sessions, OnDrainTimeout::Shutdown)) => {
-                self.end_persistence(lane, sessions).await?;
-                self.shut_down(lane).await?;
-                self.until_idle(lane, AdminState::Maint, SETTLE, GRACE).await?;
+        if let Err(failure) = self.until_idle(lane, AdminState::Drain, SETTLE, limit).await {
+            let Failure::DrainTimedOut { sessions, .. } = failure else { return Err(failure) };
+            match self.plan.policy.on_drain_timeout {
+                OnDrainTimeout::Fail => return Err(failure),
+                OnDrainTimeout::Force => {
+                    self.tell(Fact::DrainForced { servers, sessions });
+                    return Ok(());
+                }
+                OnDrainTimeout::Maint => {
+                    self.end_persistence(lane, sessions).await?;
+                    self.until_idle(lane, AdminState::Maint, SETTLE, limit).await?;
+                }
+                OnDrainTimeout::Shutdown => {
+                    self.end_persistence(lane, sessions).await?;
+                    self.shut_down(lane).await?;
+                    self.until_idle(lane, AdminState::Maint, SETTLE, GRACE).await?;
+                }
             }
         }
         let took_ms = self.timing.drain_ms;
@@ -129,8 +121,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let count = u32::try_from(self.sessions_left(&servers).await?.len()).unwrap_or(u32::MAX).max(1);
         let every = (over / count).max(END_EVERY);
         let at_once = (u128::from(count) * every.as_millis()).div_ceil(over.as_millis().max(1));
-        let at_once = usize::try_from(at_once);
-        let at_once = at_once.unwrap_or(usize::MAX).max(1);
+        let at_once = usize::try_from(at_once).unwrap_or(usize::MAX).max(1);
         let stop = self.stop.now.clone();
         let mut sessions = 0;
         let ended = until(every, over + GRACE, &stop, async || {
@@ -250,8 +241,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let (plan, out): (_, BTreeSet<ServerId>) = (self.plan, self.lane_of(lane).id_set());
         for balance in plan.balances.iter().filter(|balance| balance.has_any(&out)) {
             for load_balancer in &self.world.load_balancers {
-                let seen = seen.all.iter().find(|seen| seen.name == load_balancer.name());
-                let Some(stalled) = seen.and_then(|seen| balance.stalled(seen)) else { continue };
+                let stalled = said_by(&seen.all, load_balancer).and_then(|seen| balance.stalled(seen));
+                let Some(stalled) = stalled else { continue };
                 load_balancer.wake_queue(&stalled.server, stalled.limit).await?;
                 watch.woken = Some(Instant::now());
                 self.tell(Fact::QueueWoken { server: stalled.server, queued: stalled.queued });

@@ -207,10 +207,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             let seen = self.look_anew(lane).await?;
             let states = seen.iter().flat_map(|seen| &seen.servers);
             let states = states.filter(|state| self.lane_of(lane).servers.iter().any(|it| it.id == state.id));
-            let is_up = |state: &&ServerState| {
-                matches!(state.operational, Operational::Running | Operational::Starting)
-            };
-            down = states.clone().find(|state| !is_up(state)).map(|it| (it.id.clone(), it.status.clone()));
+            let is_down = |state: &&ServerState| !state.operational.is_up();
+            down = states.clone().find(is_down).map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
                 return Ok(None);
             }

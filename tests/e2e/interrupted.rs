@@ -23,10 +23,7 @@ async fn ctrl_c_during_a_drain_puts_the_server_back() {
     let load = Load::start(stage.frontend(), Mix::with_streams());
     load.answered(300).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-    wait_until("app1 drains", Duration::from_secs(30), async || {
-        stage.haproxy.status("app1").await == "DRAIN"
-    })
-    .await;
+    stage.haproxy.until_draining("app1").await;
     signal(&deploy, "INT");
     finish(deploy).await.expect(12).says(&["cancelled: every server is in service"]);
     let report = load.stop().await;
@@ -45,11 +42,7 @@ async fn a_second_ctrl_c_takes_back_a_container_that_boots() {
     let v2 = stage.image("v2", &[("FAIL", "never-ready")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "--ready-timeout", "10m"]);
-    wait_until("the new one boots", Duration::from_secs(30), async || {
-        let new = stage.container("app1").await;
-        new.is_some_and(|new| new.state == "running" && new.image.starts_with(&v2))
-    })
-    .await;
+    stage.until_started("app1", &v2).await;
     signal(&deploy, "TERM");
     signal(&deploy, "TERM");
     // Two signals that arrive as one are one: ask until it is heard.
@@ -76,11 +69,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "60000")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-    wait_until("the new one boots", Duration::from_secs(30), async || {
-        let new = stage.container("app1").await;
-        new.is_some_and(|new| new.state == "running" && new.image.starts_with(&v2))
-    })
-    .await;
+    stage.until_started("app1", &v2).await;
     deploy.kill().await.expect("kill drainswap");
     let again = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
     again.says(&["was not finished", ".jsonl", "`drainswap rollback mobile`"]);
@@ -103,10 +92,7 @@ async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
     let mut stream = stage.open_stream(60).await;
     let before = snapshot(&stage).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-    wait_until("app1 drains", Duration::from_secs(30), async || {
-        stage.haproxy.status("app1").await == "DRAIN"
-    })
-    .await;
+    stage.haproxy.until_draining("app1").await;
     // The new process knows of no drain, and the old one keeps the stream.
     stage.haproxy.reload().await;
     finish(deploy).await.expect(10).says(&["HAProxy was reloaded meanwhile", "mobile/app1 is as it was"]);
@@ -124,11 +110,7 @@ async fn a_reload_while_a_container_boots_does_not_give_it_requests() {
     let stage = Stage::pair().processes(Processes::Workers).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "5000")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-    wait_until("the new one boots", Duration::from_secs(30), async || {
-        let new = stage.container("app1").await;
-        new.is_some_and(|new| new.state == "running" && new.image.starts_with(&v2))
-    })
-    .await;
+    stage.until_started("app1", &v2).await;
     // The new process knows of no maint, and has the server up.
     stage.haproxy.reload().await;
     wait_until("it is out again", Duration::from_secs(3), async || {

@@ -64,6 +64,13 @@ async fn versions(stage: &Stage) -> Vec<String> {
     versions
 }
 
+/// The end of a story: every server runs this version and is in service.
+async fn ends_with(version: &str, stage: Stage) {
+    assert_eq!(versions(&stage).await, vec![version; stage.servers().len()]);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
+
 /// Fails unless HAProxy has every server in service, and no container is left over.
 async fn assert_in_service(stage: &Stage) {
     for server in stage.servers() {

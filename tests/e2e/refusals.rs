@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Ended, Stage, finish, wait_until};
+use crate::support::{Ended, Stage, finish};
 use crate::{on_real_parts, snapshot};
 
 /// The commands that would change something.
@@ -151,10 +151,7 @@ async fn the_same_backend_is_not_deployed_twice_at_once() {
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let stream = stage.open_stream(60).await;
     let first = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-    wait_until("the first drains", std::time::Duration::from_secs(30), async || {
-        stage.haproxy.status("app1").await == "DRAIN"
-    })
-    .await;
+    stage.haproxy.until_draining("app1").await;
     let second = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
     let holder = format!("process {}", first.id().expect("it runs"));
     second.says(&["another drainswap works on mobile", &holder]);

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Child;
 
 use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
-use crate::{assert_in_service, behind_every_haproxy, on_real_parts, versions};
+use crate::{behind_every_haproxy, ends_with, on_real_parts};
 
 /// A pair of servers behind an HAProxy that can be reloaded, and keeps states over that.
 fn pair() -> Builder {
@@ -31,6 +31,18 @@ async fn until_draining(stage: &Stage, deploy: &mut Child) {
     }
 }
 
+/// Does something at each event of a deploy that prints them, and returns all that it printed.
+async fn at_each_event(deploy: &mut Child, mut act: impl AsyncFnMut(String)) -> String {
+    let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
+    let mut said = String::new();
+    while let Some(line) = events.next_line().await.expect("events") {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
+        act(event["event"].as_str().expect("a name").to_owned()).await;
+        said += &(line + "\n");
+    }
+    said
+}
+
 /// The load that a reload does not disturb by itself: no connection is kept alive for longer than HAProxy wants.
 fn mix() -> Mix {
     Mix { rate: 100, connections: 10, ..Mix::default() }
@@ -43,20 +55,17 @@ async fn a_reload_at_every_step_costs_no_request() {
         let load = Load::start(stage.frontend(), mix());
         load.answered(100).await;
         let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
-        let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
-        let (mut reloaded, mut said) = (BTreeSet::new(), Vec::new());
-        while let Some(line) = events.next_line().await.expect("events") {
-            let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
-            let name = event["event"].as_str().expect("a name").to_owned();
+        let mut reloaded = BTreeSet::new();
+        let said = at_each_event(&mut deploy, async |name| {
             let is_step = !["haproxy_reloaded", "sessions_left", "warned", "run_ended"].contains(&&*name);
             if is_step && reloaded.insert(name) {
                 stage.haproxy.reload().await;
             }
-            said.push(line);
-        }
+        })
+        .await;
         let mut stderr = String::new();
         deploy.stderr.take().expect("a pipe").read_to_string(&mut stderr).await.expect("read");
-        assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{stderr}{}", said.join("\n"));
+        assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{stderr}{said}");
         for step in
             ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"]
         {
@@ -65,9 +74,7 @@ async fn a_reload_at_every_step_costs_no_request() {
         load.answered(100).await;
         let report = load.stop().await;
         assert_eq!(report.failed(), 0, "{report}");
-        assert_eq!(versions(&stage).await, ["v2", "v2"]);
-        assert_in_service(&stage).await;
-        stage.close().await;
+        ends_with("v2", stage).await;
     })
     .await;
 }
@@ -88,9 +95,7 @@ async fn what_old_workers_hold_is_waited_for() {
             assert!(stream.ends_whole().await, "a stream was cut: {}", ended.stderr);
         }
         ended.says(&["still holds 1 session to mobile/app1", "what was set is set again"]);
-        assert_eq!(versions(&stage).await, ["v2", "v2"]);
-        assert_in_service(&stage).await;
-        stage.close().await;
+        ends_with("v2", stage).await;
     })
     .await;
 }
@@ -110,9 +115,7 @@ async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
         })
         .await;
         finish(deploy).await.expect(0).says(&["what was set is set again"]);
-        assert_eq!(versions(&stage).await, ["v2", "v2"]);
-        assert_in_service(&stage).await;
-        stage.close().await;
+        ends_with("v2", stage).await;
     })
     .await;
 }
@@ -126,21 +129,16 @@ async fn a_restart_at_every_step_is_lived_through() {
     let mut stage = pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
-    let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
-    let (mut restarted, mut said) = (BTreeSet::new(), Vec::new());
-    while let Some(line) = events.next_line().await.expect("events") {
-        let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
-        let name = event["event"].as_str().expect("a name").to_owned();
-        let steps =
-            ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"];
+    let mut restarted = BTreeSet::new();
+    let steps =
+        ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"];
+    let said = at_each_event(&mut deploy, async |name| {
         if steps.contains(&&*name) && restarted.insert(name) {
             stage.haproxy.restart().await;
         }
-        said.push(line);
-    }
+    })
+    .await;
     assert_eq!(restarted.len(), 6, "{restarted:?}");
-    assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{}", said.join("\n"));
-    assert_eq!(versions(&stage).await, ["v2", "v2"]);
-    assert_in_service(&stage).await;
-    stage.close().await;
+    assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{said}");
+    ends_with("v2", stage).await;
 }

@@ -165,6 +165,14 @@ impl Haproxy {
         self.stat(server).await["status"].clone()
     }
 
+    /// Waits until a server of the stage's backend drains.
+    pub async fn until_draining(&self, server: &str) {
+        wait_until(&format!("{server} drains"), Duration::from_secs(30), async || {
+            self.status(server).await == "DRAIN"
+        })
+        .await;
+    }
+
     /// Sets a server of the stage's backend to `ready`, `drain` or `maint`.
     pub async fn set_state(&self, server: &str, state: &str) {
         let reply = self.command(&format!("set server {BACKEND}/{server} state {state}")).await;

@@ -155,6 +155,15 @@ impl Stage {
         until_healthy(self.server(server)).await;
     }
 
+    /// Waits until a server's container runs this image, answering or not.
+    pub async fn until_started(&self, server: &str, image: &str) {
+        wait_until(&format!("the new {server} boots"), Duration::from_secs(30), async || {
+            let new = self.container(server).await;
+            new.is_some_and(|new| new.state == "running" && new.image.starts_with(image))
+        })
+        .await;
+    }
+
     /// Removes a server's container, running or not.
     pub async fn remove(&self, server: &str) {
         self.engine.remove(&self.container_name(server)).await.expect("remove a container");

@@ -78,68 +78,52 @@ impl MasterSocket {
         Ok(workers(&self.processes().await?).contains(&pid))
     }
 
-    /// The workers that have been replaced, beside the one that answers on the runtime socket, and their sessions.
+    /// The workers that have been replaced, beside the one that answers on the runtime socket, and what they hold.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
     pub async fn old_workers(&self, current: u32) -> Result<Vec<OldWorker>, LoadBalancerError> {
         let look = async || {
             let mut old = Vec::new();
-            for pid in workers(&self.processes().await?).into_iter().filter(|pid| *pid != current) {
-                old.extend(self.old_worker(pid).await?.map(|servers| OldWorker { pid, servers }));
+            for (pid, sessions) in self.held_by_old_workers(current).await? {
+                let mut held: BTreeMap<ServerId, u64> = BTreeMap::new();
+                for session in sessions {
+                    *held.entry(session.server).or_default() += 1;
+                }
+                let mut rows = None;
+                if !held.is_empty() {
+                    let state = Command::ServersState(None);
+                    rows = self.ask_worker(pid, state, |answer| answer.servers_state()).await?;
+                }
+                let address = |id: &ServerId| rows.iter().flatten().find(|row| row.id == *id)?.address;
+                let server = |(id, sessions)| OldServer { address: address(&id), id, sessions };
+                old.push(OldWorker { pid, servers: held.into_iter().map(server).collect() });
             }
             Ok(old)
         };
-        // One that leaves while it is asked, or a master that executes itself anew, breaks off in the middle.
-        past_reload(look, |result| matches!(result, Err(Unheard::BrokenOff))).await.map_err(|unheard| {
-            match unheard {
-                Unheard::BrokenOff => self.unreachable(&ExchangeError::Empty),
-                Unheard::Failed(error) => error,
-            }
-        })
-    }
-
-    /// What a worker holds; `None` if it has gone, or was not replaced: after a reload that failed, the list of
-    /// processes has the worker that goes on at the wrong place, so the worker itself is asked.
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods are of one lifetime only")]
-    async fn old_worker(&self, pid: u32) -> Result<Option<Vec<OldServer>>, Unheard> {
-        let Some(process) = self.ask_worker(pid, Command::Info, |answer| answer.info()).await? else {
-            return Ok(None);
-        };
-        if !process.stopping {
-            return Ok(None);
-        }
-        let Some(sessions) = self.sessions_of(pid).await? else { return Ok(None) };
-        let mut held: BTreeMap<ServerId, u64> = BTreeMap::new();
-        for session in sessions {
-            *held.entry(session.server).or_default() += 1;
-        }
-        let mut rows = None;
-        if !held.is_empty() {
-            rows = self.ask_worker(pid, Command::ServersState(None), |answer| answer.servers_state()).await?;
-        }
-        let address = |id: &ServerId| rows.iter().flatten().find(|row| row.id == *id)?.address;
-        let servers =
-            held.into_iter().map(|(id, sessions)| OldServer { address: address(&id), id, sessions });
-        Ok(Some(servers.collect()))
-    }
-
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
-    async fn sessions_of(&self, pid: u32) -> Result<Option<Vec<Session>>, Unheard> {
-        let sessions = self.ask_worker(pid, Command::Sessions, |answer| answer.sessions()).await?;
-        let of_worker = |session| Session { worker: Some(pid), ..session };
-        Ok(sessions.map(|sessions| sessions.into_iter().map(of_worker).collect()))
+        past_reload(look, is_broken_off).await.map_err(|unheard| self.explain(unheard))
     }
 
     /// The sessions of the workers that have been replaced.
     pub async fn sessions_of_old_workers(&self, current: u32) -> Result<Vec<Session>, LoadBalancerError> {
-        let mut all = Vec::new();
-        for worker in self.old_workers(current).await? {
-            match self.sessions_of(worker.pid).await {
-                Ok(sessions) => all.extend(sessions.into_iter().flatten()),
-                // It has left, or will be asked again.
-                Err(Unheard::BrokenOff) => {}
-                Err(Unheard::Failed(error)) => return Err(error),
+        let look = async || self.held_by_old_workers(current).await;
+        let held = past_reload(look, is_broken_off).await.map_err(|unheard| self.explain(unheard))?;
+        Ok(held.into_iter().flat_map(|(_, sessions)| sessions).collect())
+    }
+
+    /// Each worker that has been replaced, with its sessions. After a reload that failed, the list of processes has the
+    /// worker that goes on at the wrong place, so each worker is asked itself; one that has gone holds nothing.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods are of one lifetime only")]
+    async fn held_by_old_workers(&self, current: u32) -> Result<Vec<(u32, Vec<Session>)>, Unheard> {
+        let mut held = Vec::new();
+        for pid in workers(&self.processes().await?).into_iter().filter(|pid| *pid != current) {
+            let process = self.ask_worker(pid, Command::Info, |answer| answer.info()).await?;
+            if !process.is_some_and(|process| process.stopping) {
+                continue;
             }
+            let sessions = self.ask_worker(pid, Command::Sessions, |answer| answer.sessions()).await?;
+            let of_worker = |session| Session { worker: Some(pid), ..session };
+            held.extend(sessions.map(|all| (pid, all.into_iter().map(of_worker).collect())));
         }
-        Ok(all)
+        Ok(held)
     }
 
     /// Ends a session of an old worker; one that has ended by itself is a success.
@@ -181,6 +165,13 @@ impl MasterSocket {
         })
     }
 
+    fn explain(&self, unheard: Unheard) -> LoadBalancerError {
+        match unheard {
+            Unheard::BrokenOff => self.unreachable(&ExchangeError::Empty),
+            Unheard::Failed(error) => error,
+        }
+    }
+
     async fn processes(&self) -> Result<String, LoadBalancerError> {
         let answer = exchange_with_master(&self.address, "show proc\n", DEADLINE).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
@@ -190,6 +181,11 @@ impl MasterSocket {
     fn unreachable(&self, error: &ExchangeError) -> LoadBalancerError {
         LoadBalancerError::Unreachable { socket: self.address.to_string(), reason: error.to_string() }
     }
+}
+
+/// One that leaves while it is asked, or a master that executes itself anew, breaks off in the middle.
+fn is_broken_off<T>(result: &Result<T, Unheard>) -> bool {
+    matches!(result, Err(Unheard::BrokenOff))
 }
 
 fn read_answer(text: &str) -> Answer {

@@ -15,10 +15,11 @@ use super::super::look::{SystemClock, refuse_errors};
 use super::super::{App, print};
 use super::diff::diff;
 use super::wanted::Wanted;
+use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy_service::Service;
 use crate::adapters::install::{Candidate, Installed, Place};
 use crate::adapters::journal_file::{BackendDir, Lock};
-use crate::cfg::{self, Change, SourceFile, Version};
+use crate::cfg::{self, Change, Configuration, SourceFile, Version};
 use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -94,9 +95,7 @@ impl App {
         let file = wanted.target.display().to_string();
         let came = reloader.reload(&socket, &wanted.new.1, reloading.timeout).await;
         came.map_err(|reason| Error::NotPutBack { file, reason })?;
-        for set in before.set_again(&socket, &wanted.new.1).await? {
-            self.say(&format!("set again: {set}"))?;
-        }
+        self.set_again(&before, &socket, &wanted.new.1).await?;
         self.applied(wanted, "it was there already, and HAProxy runs it now")
     }
 
@@ -135,11 +134,22 @@ impl App {
                 }
             }
         };
-        for set in before.set_again(follower.socket, &wanted.new.1).await? {
-            self.say(&format!("set again: {set}"))?;
-        }
+        self.set_again(before, follower.socket, &wanted.new.1).await?;
         installed.confirm()?;
         self.applied(wanted, what)
+    }
+
+    /// Sets again what a reload has forgotten, and says so.
+    async fn set_again(
+        &self,
+        before: &States,
+        socket: &HaproxySocket,
+        configuration: &Configuration,
+    ) -> Result<(), Error> {
+        for set in before.set_again(socket, configuration).await? {
+            self.say(&format!("set again: {set}"))?;
+        }
+        Ok(())
     }
 
     /// The service behind this worker, or the one that reads haproxy.cfg.
