@@ -4,9 +4,11 @@
 //! far to take back what did not.
 
 mod balancers;
+mod carriers;
 mod container;
 mod drain;
 mod failure;
+pub mod idle;
 mod recovery;
 mod rotation;
 mod step;
@@ -232,7 +234,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             let kept = replaced.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
             return Ok(Outcome::RolledBack { reason, kept, left_out });
         }
-        self.catch_up().await;
+        self.catch_up(None).await;
         self.remove_old(&(0..plan.lanes.len()).collect::<Vec<_>>()).await;
         let replaced = plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
         Ok(Outcome::Deployed { replaced, put_back: plan.lanes.len() - replaced })

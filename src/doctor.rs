@@ -1,11 +1,11 @@
 //! What somebody left behind, and how it is mended: nothing here touches anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::cfg::Configuration;
-use crate::ids::{ContainerId, RunId};
+use crate::ids::{ContainerId, RunId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
 use crate::topology::matching::{Aside, Behind};
@@ -63,10 +63,14 @@ pub struct Runs {
     pub over: BTreeSet<RunId>,
 }
 
+/// The states that the `server-state-file` has, from which a reload takes them; `None` where there is no such file.
+pub type Kept = Option<BTreeMap<ServerId, AdminState>>;
+
 /// Everything that is not as it should be, the worst first.
 #[must_use]
 pub fn examine(
     configuration: &Configuration,
+    kept: &Kept,
     observation: &Observation,
     topology: &Topology,
     Runs { unfinished, over }: &Runs,
@@ -76,7 +80,7 @@ pub fn examine(
     let is_free = |backend: &&Backend| !unfinished.iter().any(|run| run.touches.contains(&backend.name));
     for backend in topology.backends.iter().filter(is_free) {
         findings.extend(backend.servers.iter().filter_map(left_out));
-        findings.extend(backend.servers.iter().filter_map(|server| forgotten(configuration, server)));
+        findings.extend(backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server)));
     }
     findings.extend(observation.load_balancers.iter().flat_map(old_workers));
     for container in &observation.containers {
@@ -123,21 +127,34 @@ fn left_out(server: &Server) -> Option<Finding> {
 }
 
 /// A state that only the running process knows of.
-fn forgotten(configuration: &Configuration, server: &Server) -> Option<Finding> {
+fn forgotten(configuration: &Configuration, kept: &Kept, server: &Server) -> Option<Finding> {
     let proxy = configuration.backend(&server.id.backend)?;
     let written = proxy.servers.iter().find(|line| line.name == server.id.server)?;
-    let is_kept = proxy.keeps_state && configuration.server_state_file.is_some();
+    let has_file = proxy.keeps_state && configuration.server_state_file.is_some();
+    let kept = kept.as_ref().filter(|_| has_file).and_then(|kept| kept.get(&server.id));
     let now = admin(server)?;
-    let after = if written.disabled { AdminState::Maint } else { AdminState::Ready };
-    if is_kept || now == after {
+    let after = match kept {
+        Some(kept) => *kept,
+        None if written.disabled => AdminState::Maint,
+        None => AdminState::Ready,
+    };
+    if now == after {
         return None;
     }
+    let mend = if has_file {
+        format!(
+            "drainswap {now} {}: it also writes the server-state-file, which does not have that yet",
+            server.id
+        )
+    } else {
+        "in haproxy.cfg: `server-state-file /var/lib/haproxy/state` in global, and \
+         `load-server-state-from-file global` in defaults"
+            .to_owned()
+    };
     Some(Finding {
         kind: Kind::ForgottenByReload,
         what: format!("{} is in {now}, and a reload of HAProxy would set it to {after}", server.id),
-        mend: "in haproxy.cfg: `server-state-file /var/lib/haproxy/state` in global, and \
-               `load-server-state-from-file global` in defaults"
-            .to_owned(),
+        mend,
         left_over: None,
     })
 }
@@ -216,9 +233,13 @@ mod tests {
     use crate::observation::{AdminBits, OldServer, OldWorker};
     use crate::testing::World;
 
+    fn examined(world: &World, kept: &Kept, runs: &Runs) -> Vec<Finding> {
+        examine(&world.configuration, kept, &world.observation, &world.topology(), runs)
+    }
+
     fn kinds(world: &World, unfinished: &[UnfinishedRun]) -> Vec<(Kind, String)> {
         let runs = Runs { unfinished: unfinished.to_vec(), over: BTreeSet::new() };
-        let findings = examine(&world.configuration, &world.observation, &world.topology(), &runs);
+        let findings = examined(world, &None, &runs);
         findings.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
     }
 
@@ -237,7 +258,13 @@ mod tests {
         let mut kept = world.clone();
         kept.configuration.server_state_file = Some("/var/lib/haproxy/state".into());
         kept.configuration.proxies[0].keeps_state = true;
-        assert_eq!(kinds(&kept, &[]).len(), 1);
+        let id = ServerId::new("mobile", "app1");
+        for (in_file, findings) in [(Some(AdminState::Maint), 1), (Some(AdminState::Ready), 2), (None, 2)] {
+            let file = Some(in_file.map(|state| (id.clone(), state)).into_iter().collect());
+            let found = examined(&kept, &file, &Runs::default());
+            assert_eq!(found.len(), findings, "{in_file:?}");
+            assert!(found.iter().skip(1).all(|it| it.mend.starts_with("drainswap maint mobile/app1")));
+        }
         // A run that is under way, or was killed, is the only thing to say.
         let run = UnfinishedRun {
             run: RunId("20261123T221500.000Z".to_owned()),
@@ -257,31 +284,31 @@ mod tests {
             ("mobile-app1.old-20261123T221500.000Z".to_owned(), crate::ids::ContainerId("f".repeat(64)));
         old.state = ContainerState::Stopped;
         world.observation.containers.push(old);
-        let found = examine(&world.configuration, &world.observation, &world.topology(), &runs);
+        let found = examined(&world, &None, &runs);
         assert_eq!(found[0].mend, "docker rm mobile-app1.old-20261123T221500.000Z");
         assert!(found[0].left_over.is_some());
         let mut alone = world.clone();
         alone.observation.containers[0].state = ContainerState::Stopped;
-        let found = examine(&alone.configuration, &alone.observation, &alone.topology(), &runs);
+        let found = examined(&alone, &None, &runs);
         assert!(found.iter().all(|finding| finding.left_over.is_none()), "nobody has followed it");
-        let found = examine(&world.configuration, &world.observation, &world.topology(), &Runs::default());
+        let found = examined(&world, &None, &Runs::default());
         assert!(found[0].left_over.is_none(), "nobody here knows the run");
         world.observation.containers.last_mut().unwrap().state = ContainerState::Running;
-        let found = examine(&world.configuration, &world.observation, &world.topology(), &runs);
+        let found = examined(&world, &None, &runs);
         assert_eq!((found[0].kind, &found[0].left_over), (Kind::LeftOver, &None));
     }
 
     #[test]
     fn old_workers_and_containers_that_nothing_reaches_are_found() {
         let mut world = World::pair();
-        let held = OldServer { id: crate::ids::ServerId::new("mobile", "app1"), address: None, sessions: 2 };
+        let held = OldServer { id: ServerId::new("mobile", "app1"), address: None, sessions: 2 };
         let old = OldWorker { pid: 4700, servers: vec![held] };
         world.observation.load_balancers[0].old_workers = Some(vec![old]);
         let mut stray = world.observation.containers[0].clone();
         (stray.name, stray.id) = ("mobile-app9".to_owned(), crate::ids::ContainerId("e".repeat(64)));
         stray.published[0].port = 50002;
         world.observation.containers.push(stray);
-        let found = examine(&world.configuration, &world.observation, &world.topology(), &Runs::default());
+        let found = examined(&world, &None, &Runs::default());
         assert_eq!(
             found[0].what,
             "HAProxy's worker 4700 was replaced by a reload, and still holds 2 sessions to mobile/app1"

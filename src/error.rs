@@ -113,6 +113,16 @@ pub enum Error {
         /// The backend.
         backend: String,
     },
+    /// A single move failed at one load balancer, and could not be taken back at all of them.
+    #[error("{failure}. {server} may be in another state than before at {}: set it there with `drainswap ready|drain|maint`", .left.join(", "))]
+    MoveHalfDone {
+        /// The server.
+        server: ServerId,
+        /// The load balancers that do not take it back.
+        left: Vec<String>,
+        /// Why the move failed.
+        failure: LoadBalancerError,
+    },
     /// Somebody else, or a reload, ended a single move.
     #[error("{server} is ready again: somebody put it back, or HAProxy was reloaded")]
     MoveUndone {
@@ -346,7 +356,10 @@ impl Error {
                 Failure::Stopped => Exit::Cancelled,
             },
             Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } => Exit::Busy,
-            Self::MoveTimedOut { .. } | Self::MoveUndone { .. } | Self::NotPutBack { .. } => Exit::Stuck,
+            Self::MoveTimedOut { .. }
+            | Self::MoveUndone { .. }
+            | Self::MoveHalfDone { .. }
+            | Self::NotPutBack { .. } => Exit::Stuck,
             Self::MoveStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Prober(_) => Exit::Bug,
         }

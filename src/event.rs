@@ -153,6 +153,11 @@ pub enum Fact {
         /// How many waited.
         queued: u64,
     },
+    /// `HAProxy`'s check had a new container down that answers, and it is counted as healthy again.
+    CheckOverruled {
+        /// The server.
+        server: ServerId,
+    },
     /// Requests wait in a backend's queue, which this version would leave there, so they are let through first.
     QueueAwaited {
         /// The backend.

@@ -104,12 +104,15 @@ impl LoadBalancerState {
     /// server may have had another name.
     #[must_use]
     pub fn sessions_of_old_worker(&self, worker: &OldWorker, servers: &[ServerId]) -> u64 {
-        let addresses: Vec<SocketAddr> =
-            servers.iter().filter_map(|id| self.server(id)).filter_map(|server| server.address).collect();
-        let is_meant = |old: &&OldServer| {
-            servers.contains(&old.id) || old.address.is_some_and(|address| addresses.contains(&address))
-        };
+        let is_meant = |old: &&OldServer| self.is_one_of(servers, &old.id, old.address);
         worker.servers.iter().filter(is_meant).map(|old| old.sessions).sum()
+    }
+
+    /// Whether what a worker calls so, and reaches there, is one of these servers.
+    #[must_use]
+    pub fn is_one_of(&self, servers: &[ServerId], id: &ServerId, address: Option<SocketAddr>) -> bool {
+        let theirs = servers.iter().filter_map(|id| self.server(id)).filter_map(|server| server.address);
+        servers.contains(id) || address.is_some_and(|address| theirs.into_iter().any(|its| its == address))
     }
 }
 
@@ -122,6 +125,8 @@ pub struct Session {
     pub worker: Option<u32>,
     /// The server that it is on.
     pub server: ServerId,
+    /// Where that server's traffic goes, of an old worker's: its configuration may have given it another name.
+    pub address: Option<SocketAddr>,
     /// What goes on in it.
     pub kind: SessionKind,
 }

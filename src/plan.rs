@@ -239,6 +239,9 @@ pub struct LaneServer {
     pub probe: Probe,
     /// Its administrative state before the run.
     pub was: AdminState,
+    /// How many sessions were in flight on it when the plan was made, on all load balancers.
+    #[serde(default)]
+    pub sessions: u64,
     /// Whether `HAProxy` gave it requests, and it answered our own probe, before the run.
     pub served: bool,
     /// Whether `HAProxy` will give it requests as soon as it is ready.

@@ -20,8 +20,14 @@ pub trait LoadBalancer: Send + Sync {
     /// What tells it from others: the address of its runtime socket.
     fn name(&self) -> String;
 
-    /// The process and the servers of these backends (all backends when none is named).
+    /// The process, the servers of these backends (all backends when none is named), and what old workers hold.
     fn look(
+        &self,
+        backends: &[String],
+    ) -> impl Future<Output = Result<LoadBalancerState, LoadBalancerError>> + Send;
+
+    /// The same look without the workers that a reload has replaced: nobody but the process itself is asked.
+    fn glance(
         &self,
         backends: &[String],
     ) -> impl Future<Output = Result<LoadBalancerState, LoadBalancerError>> + Send;
@@ -33,6 +39,10 @@ pub trait LoadBalancer: Send + Sync {
         server: &ServerId,
         state: AdminState,
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// Has `HAProxy` count a server as healthy that its check has down, from this moment until the next check. A server
+    /// that tracks another, or has no check, refuses it.
+    fn set_healthy(&self, server: &ServerId) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
     /// The sessions in flight on these servers, those in old workers included as far as they can be seen.
     fn sessions(

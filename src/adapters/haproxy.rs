@@ -5,8 +5,8 @@ pub mod master;
 mod reply;
 pub mod socket;
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -300,6 +300,14 @@ impl LoadBalancer for HaproxySocket {
     }
 
     async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        let mut state = self.glance(backends).await?;
+        if let Some(master) = &self.master {
+            state.old_workers = Some(master.old_workers(state.pid).await?);
+        }
+        Ok(state)
+    }
+
+    async fn glance(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
         let named: BTreeSet<_> = backends.iter().map(String::as_str).collect();
         let scopes: Vec<_> = named.iter().copied().map(Some).collect();
         let too_long = matches!(line(&questions(&scopes)), Err(Unsendable::TooLong { .. }));
@@ -312,11 +320,7 @@ impl LoadBalancer for HaproxySocket {
             Some(look) => look,
             None => self.look_at(&[None]).await?.only(&named)?,
         };
-        let mut state = look.into_state(self.name())?;
-        if let Some(master) = &self.master {
-            state.old_workers = Some(master.old_workers(state.pid).await?);
-        }
-        Ok(state)
+        look.into_state(self.name())
     }
 
     async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
@@ -342,14 +346,22 @@ impl LoadBalancer for HaproxySocket {
         Ok(())
     }
 
+    async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
+        self.tell(Command::SetServerHealthy(server), "").await
+    }
+
     async fn sessions(&self, servers: &[ServerId]) -> Result<Vec<Session>, LoadBalancerError> {
         let answer = self.ask(&[Command::Sessions]).await?;
         let mut sessions =
             Replies::new(&answer).sessions().map_err(|error| explain(Command::Sessions, error))?;
-        if let Some(master) = &self.master {
-            sessions.extend(master.sessions_of_old_workers(self.pid().await?).await?);
-        }
-        sessions.retain(|session| servers.contains(&session.server));
+        let Some(master) = &self.master else {
+            sessions.retain(|session| servers.contains(&session.server));
+            return Ok(sessions);
+        };
+        let backends: BTreeSet<&String> = servers.iter().map(|server| &server.backend).collect();
+        let seen = self.glance(&backends.into_iter().cloned().collect::<Vec<_>>()).await?;
+        sessions.extend(master.sessions_of_old_workers(seen.pid).await?);
+        sessions.retain(|session| seen.is_one_of(servers, &session.server, session.address));
         Ok(sessions)
     }
 
@@ -365,6 +377,15 @@ impl LoadBalancer for HaproxySocket {
     async fn wake_queue(&self, server: &ServerId, limit: u64) -> Result<(), LoadBalancerError> {
         self.tell(Command::SetServerMaxconn(server, limit), "").await
     }
+}
+
+/// The states in a `server-state-file`, which is an answer to `show servers state`; `None` where it cannot be read.
+#[must_use]
+pub fn states_kept_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
+    let text = std::fs::read(file).ok()?;
+    let text = format!("{}\n\n", String::from_utf8_lossy(&text).trim_end());
+    let rows = Replies::new(&text).servers_state().ok()?;
+    Some(rows.into_iter().map(|row| (row.id, row.admin.state())).collect())
 }
 
 /// The server's bits, from the answer to `show servers state`.

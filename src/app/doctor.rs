@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::look::{SystemClock, observe};
 use super::{App, print};
+use crate::adapters::haproxy::states_kept_in;
 use crate::adapters::journal_file::BackendDir;
 use crate::cli::Output;
 use crate::doctor::{Finding, Runs, UnfinishedRun, examine};
@@ -20,7 +21,8 @@ impl App {
         let world = self.world(load_balancers).await?;
         let observation = observe(&configuration, &world, LbQuorum::Reachable).await?;
         let topology = Topology::new(&configuration, &observation);
-        let findings = examine(&configuration, &observation, &topology, &self.runs()?);
+        let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);
+        let findings = examine(&configuration, &kept, &observation, &topology, &self.runs()?);
         let mut left = Vec::new();
         for finding in findings {
             match &finding.left_over {

@@ -11,6 +11,7 @@ use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::journal_file::BackendDir;
 use crate::cfg::Configuration;
 use crate::cli::Move;
+use crate::deploy::idle::{Idle, SETTLE};
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -35,9 +36,7 @@ impl App {
         if state != AdminState::Ready {
             self.guard(&configuration, &seen, it)?;
         }
-        for load_balancer in &load_balancers {
-            load_balancer.set_admin_state(&it.server, state).await?;
-        }
+        set_everywhere(&load_balancers, &seen, &it.server, state).await?;
         self.say(&format!("{} is in {state}", it.server))?;
         if it.wait {
             self.wait(&load_balancers, &seen, state, it).await?;
@@ -86,14 +85,17 @@ impl App {
                 "note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)",
             )?;
         }
-        let mut last: Option<ServerState> = None;
+        let (mut last, mut idle): (Option<ServerState>, _) = (None, Idle::default());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             let seen = look(load_balancers, LbQuorum::All).await?;
             if state != AdminState::Ready && is_undone(&seen, before, &it.server) {
                 return Err(Error::MoveUndone { server: it.server.clone() });
             }
             let now = joined(&seen, &it.server);
-            let is_so = now.as_ref().zip(last.as_ref()).is_some_and(|(now, last)| settled(state, now, last));
+            let is_so = now.as_ref().is_some_and(|now| match state {
+                AdminState::Ready => now.operational.is_up(),
+                AdminState::Drain | AdminState::Maint => idle.holds(now.sessions, now.sessions_total, SETTLE),
+            });
             if let Some((now, before)) = now.as_ref().zip(last.as_ref())
                 && state != AdminState::Ready
                 && now.sessions != before.sessions
@@ -121,6 +123,32 @@ impl App {
     }
 }
 
+/// Sets a server's state at all load balancers, or leaves it at all of them as it was.
+async fn set_everywhere(
+    load_balancers: &[HaproxySocket],
+    before: &[LoadBalancerState],
+    server: &ServerId,
+    state: AdminState,
+) -> Result<(), Error> {
+    for (index, load_balancer) in load_balancers.iter().enumerate() {
+        let Err(failure) = load_balancer.set_admin_state(server, state).await else { continue };
+        let mut left = Vec::new();
+        // The one that failed may have taken it, and its answer was lost.
+        for (load_balancer, before) in load_balancers.iter().zip(before).take(index + 1) {
+            let Some(was) = before.server(server).map(|before| before.admin.state()) else { continue };
+            if load_balancer.set_admin_state(server, was).await.is_err() {
+                left.push(load_balancer.name());
+            }
+        }
+        let failure = failure.at(load_balancer.name(), load_balancers.len());
+        if left.is_empty() {
+            return Err(failure.into());
+        }
+        return Err(Error::MoveHalfDone { server: server.clone(), left, failure });
+    }
+    Ok(())
+}
+
 /// Whether somebody else, or a reload whose old worker nobody sees, has taken the move back.
 fn is_undone(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &ServerId) -> bool {
     seen.iter().any(|now| {
@@ -135,16 +163,6 @@ fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> 
     let old: u64 = seen.iter().map(|seen| seen.sessions_in_old_workers(std::slice::from_ref(server))).sum();
     let all = LoadBalancerState::joined(seen, server)?;
     Some(ServerState { sessions: all.sessions + old, ..all })
-}
-
-/// Whether two looks in a row show that the move has come to its end.
-fn settled(state: AdminState, now: &ServerState, before: &ServerState) -> bool {
-    match state {
-        AdminState::Ready => now.operational.is_up(),
-        AdminState::Drain | AdminState::Maint => {
-            now.sessions == 0 && before.sessions == 0 && now.sessions_total == before.sessions_total
-        }
-    }
 }
 
 fn unfinished(state: AdminState, last: &ServerState) -> String {

@@ -1,5 +1,6 @@
 //! All load balancers at once: every one of them must do what is said to one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -45,47 +46,64 @@ impl Seen {
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
-    /// Sets a server's state everywhere. A load balancer that is just being started anew is waited for.
-    pub(super) async fn set(&self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
-        let sets = self.world.load_balancers.iter().map(|it| self.set_at(it, server, state));
-        self.enough(join_all(sets).await).map(drop)
-    }
-
-    /// Sets a server's state at one load balancer.
-    pub(super) async fn set_at(
-        &self,
-        load_balancer: &L,
-        server: &ServerId,
-        state: AdminState,
-    ) -> Result<(), Failure> {
-        self.patiently(load_balancer, async || Ok(load_balancer.set_admin_state(server, state).await?)).await
+    /// Sets a server's state everywhere. A load balancer that is just being started anew is waited for; one that was
+    /// silent at the last look is looked at before anything leaves there.
+    pub(super) async fn set(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
+        let seen: BTreeSet<String> = self.workers.keys().cloned().collect();
+        let set = async |it: &L| {
+            if state == AdminState::Ready || seen.contains(&it.name()) {
+                it.set_admin_state(server, state).await?;
+            }
+            Ok(())
+        };
+        self.everywhere(set).await.map(drop)
     }
 
     /// A look at the lane's backends, whatever processes answer. A load balancer that is just being started anew is
     /// waited for.
-    pub(super) async fn look_anew(&self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
+    pub(super) async fn look_anew(&mut self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
         let backends = self.lane_of(lane).backends();
-        let looks = self.world.load_balancers.iter().map(async |load_balancer| {
-            self.patiently(load_balancer, async || Ok(load_balancer.look(&backends).await?)).await
-        });
-        self.enough(join_all(looks).await)
+        self.everywhere(async |it| Ok(it.look(&backends).await?)).await
+    }
+
+    /// Asks all load balancers at once. Those that do not answer have missed it, where that may be.
+    pub(super) async fn everywhere<T>(
+        &mut self,
+        call: impl AsyncFn(&L) -> Result<T, Failure>,
+    ) -> Result<Vec<T>, Failure> {
+        let all = &self.world.load_balancers;
+        let results = join_all(all.iter().map(|it| self.patiently(it, async || call(it).await))).await;
+        let may_miss = self.is_undoing || self.plan.policy.lb_quorum == LbQuorum::Reachable;
+        let (mut answers, mut missing) = (Vec::new(), None);
+        for (load_balancer, result) in all.iter().zip(results) {
+            match result {
+                Err(failure) if may_miss && failure.is_silence() => {
+                    self.has_missed(&load_balancer.name());
+                    missing = Some(failure);
+                }
+                result => answers.push(result?),
+            }
+        }
+        // What is taken back is taken back wherever somebody answers.
+        missing.filter(|_| answers.is_empty()).map_or(Ok(answers), Err)
+    }
+
+    /// Whatever it is when it comes back, it does not know what was set meanwhile.
+    fn has_missed(&mut self, name: &str) {
+        let answered_before = self.workers.remove(name).is_some();
+        let is_first = self.behind.insert(name.to_owned());
+        if answered_before || is_first {
+            let message = format!("{name} does not answer; the others go on without it");
+            self.tell(Fact::Warned { message });
+        }
     }
 
     /// A look at the lane's backends that misses nothing: what the process that the plan was made for still holds after
     /// a reload is told by the master, or by nobody.
     pub(super) async fn look(&mut self, lane: usize) -> Result<Seen, Failure> {
-        let all = self.look_anew(lane).await?;
-        let answered = |name: &String| all.iter().any(|seen| seen.name == *name);
-        let names = self.world.load_balancers.iter().map(LoadBalancer::name);
-        let silent: Vec<String> = names.filter(|name| !answered(name)).collect();
-        for name in &silent {
-            // Whatever it is when it comes back, it knows nothing of what was set meanwhile.
-            let answered_before = self.workers.remove(name).is_some();
-            let is_first = self.behind.insert(name.clone());
-            if answered_before || is_first {
-                let message = format!("{name} does not answer; the others go on without it");
-                self.tell(Fact::Warned { message });
-            }
+        let mut all = self.look_anew(lane).await?;
+        if all.iter().any(|seen| self.behind.contains(&seen.name)) && self.catch_up(Some(lane)).await {
+            all = self.look_anew(lane).await?;
         }
         let mut is_new = false;
         for seen in &all {
@@ -104,19 +122,23 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(Seen { all, is_new })
     }
 
-    /// Puts the servers that are through in service at load balancers that did not answer when that was done.
-    pub(super) async fn catch_up(&mut self) {
+    /// Puts the servers that are through in service at load balancers that have missed that, and says whether that
+    /// changed any. The lane that is worked on is not looked at here.
+    pub(super) async fn catch_up(&mut self, but: Option<usize>) -> bool {
         let (world, plan) = (self.world, self.plan);
-        let through = (0..plan.lanes.len()).filter(|lane| self.is_through(*lane));
+        let through = (0..plan.lanes.len()).filter(|lane| Some(*lane) != but && self.is_through(*lane));
         let servers: Vec<ServerId> = through.flat_map(|lane| plan.lanes[lane].ids()).collect();
-        for load_balancer in
-            world.load_balancers.iter().filter(|it| self.behind.contains(&it.name())).collect::<Vec<_>>()
-        {
+        let mut has_changed = false;
+        for load_balancer in world.load_balancers.iter().filter(|_| !servers.is_empty()) {
+            if !self.behind.contains(&load_balancer.name()) {
+                continue;
+            }
             let sets = servers.iter().map(|server| load_balancer.set_admin_state(server, AdminState::Ready));
-            if join_all(sets).await.into_iter().all(|result| result.is_ok()) && !servers.is_empty() {
-                self.behind.remove(&load_balancer.name());
+            if join_all(sets).await.into_iter().all(|result| result.is_ok()) {
+                has_changed |= self.behind.remove(&load_balancer.name());
             }
         }
+        has_changed
     }
 
     /// Asks a load balancer. One that is just being started anew is waited for; one that was silent the last time is not,
@@ -141,18 +163,5 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     fn at(&self, load_balancer: &L, failure: Failure) -> Failure {
         let Failure::LoadBalancer(error) = failure else { return failure };
         error.at(load_balancer.name(), self.world.load_balancers.len()).into()
-    }
-
-    /// What those said who answered, if they are enough. What is taken back is taken back wherever somebody answers.
-    pub(super) fn enough<T>(&self, results: Vec<Result<T, Failure>>) -> Result<Vec<T>, Failure> {
-        let may_miss = self.is_undoing || self.plan.policy.lb_quorum == LbQuorum::Reachable;
-        let (mut answers, mut missing) = (Vec::new(), None);
-        for result in results {
-            match result {
-                Err(failure) if may_miss && failure.is_silence() => missing = Some(failure),
-                result => answers.push(result?),
-            }
-        }
-        missing.filter(|_| answers.is_empty()).map_or(Ok(answers), Err)
     }
 }

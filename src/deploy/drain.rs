@@ -3,22 +3,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::balancers::{Seen, said_by};
+use super::idle::{Idle, SETTLE};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
 use super::{Deploy, Failure, millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
-use crate::plan::{LaneServer, OnDrainTimeout};
+use crate::plan::{LaneServer, OnDrainTimeout, floor};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
-
-/// How long zero sessions must hold, with no new one counted, before a server counts as idle: a request
-/// that was balanced just before the drain is counted only when it is connected.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// How often somebody is told what is left.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -36,8 +32,7 @@ const GRACE: Duration = Duration::from_secs(10);
 struct Watch {
     begun: Instant,
     sessions: u64,
-    /// Since when there is none, and how many there had been until then.
-    zero_since: Option<(Instant, u64)>,
+    idle: Idle,
     /// When it was told last what is left, and how much that was.
     told: (Instant, u64),
     woken: Option<Instant>,
@@ -46,35 +41,44 @@ struct Watch {
 impl Watch {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { begun: now, sessions: 0, zero_since: None, told: (now, 0), woken: None }
-    }
-
-    /// Takes a count over; says whether none has been in flight for `settle`, with no new one counted.
-    fn is_idle(&mut self, now: u64, total: u64, settle: Duration) -> bool {
-        self.zero_since = match self.zero_since {
-            _ if now > 0 => None,
-            Some((since, counted)) if counted == total => Some((since, counted)),
-            Some(_) | None => Some((Instant::now(), total)),
-        };
-        self.zero_since.is_some_and(|(since, _)| since.elapsed() >= settle)
+        Self { begun: now, sessions: 0, idle: Idle::default(), told: (now, 0), woken: None }
     }
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
     pub(super) async fn drain(&mut self, lane: usize) -> Result<(), Failure> {
-        // A server in maint gets no traffic already, and drain would give persistent clients back to it.
-        let seen = self.look_anew(lane).await?;
+        let seen = self.look(lane).await?;
+        if seen.is_new {
+            self.spares(lane, &seen)?;
+        }
         let servers = self.lane_of(lane).ids();
-        let in_maint = |load_balancer: &L, id: &ServerId| {
-            let state = said_by(&seen, load_balancer).and_then(|seen| seen.server(id));
-            state.is_some_and(|state| state.admin.state() == AdminState::Maint)
+        // A server in maint gets no traffic already, and drain would give persistent clients back to it.
+        let can_leave = |load_balancer: &L, id: &ServerId| {
+            let state = said_by(&seen.all, load_balancer).and_then(|seen| seen.server(id));
+            state.is_some_and(|state| state.admin.state() != AdminState::Maint)
         };
         self.left_rotation.get_or_insert_with(Instant::now);
         self.tell(Fact::DrainStarted { servers: servers.clone() });
         for server in &servers {
-            let all = self.world.load_balancers.iter().filter(|it| !in_maint(it, server));
-            let sets = all.map(|it| self.set_at(it, server, AdminState::Drain));
-            self.enough(join_all(sets).await)?;
+            let drain = async |it: &L| {
+                if can_leave(it, server) {
+                    it.set_admin_state(server, AdminState::Drain).await?;
+                }
+                Ok(())
+            };
+            self.everywhere(drain).await?;
+        }
+        Ok(())
+    }
+
+    /// Fails where a load balancer that has just come, or come back, cannot spare the lane's servers.
+    fn spares(&self, lane: usize, seen: &Seen) -> Result<(), Failure> {
+        let out = self.lane_of(lane).id_set();
+        // What is taken back has failed, or was looked at first.
+        for balance in self.plan.balances.iter().filter(|it| !self.is_undoing && it.has_any(&out)) {
+            for seen in &seen.all {
+                floor::check_fresh(balance, seen, &out, self.plan.policy.floor)?;
+            }
         }
         Ok(())
     }
@@ -170,7 +174,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             let seen = self.look(lane).await?;
             if seen.is_new {
                 self.set_out_again(lane, &seen, state).await?;
-                watch.zero_since = None;
+                watch.idle = Idle::default();
                 return Ok(None);
             }
             let (now, total) = self.sessions(lane, &seen)?;
@@ -180,7 +184,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
                 self.tell(Fact::SessionsLeft { servers: servers.clone(), sessions: now, after_ms });
             }
             self.wake_queues(lane, &seen, &mut watch).await?;
-            if watch.is_idle(now, total, settle) {
+            if watch.idle.holds(now, total, settle) {
                 return Ok(Some(()));
             }
             if watch.told.0.elapsed() >= TELL_EVERY {
@@ -269,8 +273,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok((now + old, total))
     }
 
-    /// Takes the lane's servers out again at a load balancer that knows nothing of it.
+    /// Takes the lane's servers out again at a load balancer that knows nothing of it, where it can spare them.
     async fn set_out_again(&mut self, lane: usize, seen: &Seen, state: AdminState) -> Result<(), Failure> {
+        self.spares(lane, seen)?;
         let plan = self.plan;
         for server in &plan.lanes[lane].servers {
             // Drain would let persistent clients come back to a server that was in maint.
@@ -280,35 +285,5 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    const LOOK: Duration = Duration::from_millis(20);
-
-    /// A request that was balanced just before the drain is counted only when it is connected: after the first look
-    /// that sees nothing in flight.
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_was_on_its_way_is_waited_for() {
-        let mut watch = Watch::begin();
-        // Sessions in flight and sessions ever, look by look.
-        for (sessions, total) in [(0, 7), (0, 7), (1, 8), (1, 8), (0, 8)] {
-            assert!(!watch.is_idle(sessions, total, SETTLE), "{sessions} {total}");
-            advance(LOOK).await;
-        }
-        // One that came and went between two looks is seen by the count alone.
-        advance(SETTLE).await;
-        assert!(!watch.is_idle(0, 9, SETTLE));
-        let mut looks = 0;
-        while !watch.is_idle(0, 9, SETTLE) {
-            advance(LOOK).await;
-            looks += 1;
-        }
-        assert_eq!(looks * LOOK, SETTLE);
     }
 }

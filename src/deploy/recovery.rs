@@ -14,8 +14,8 @@ use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being
 /// restarted comes back within this.
-const TRY_EVERY: Duration = Duration::from_millis(500);
-const TRY_FOR: Duration = Duration::from_secs(30);
+pub(super) const TRY_EVERY: Duration = Duration::from_millis(500);
+pub(super) const TRY_FOR: Duration = Duration::from_secs(30);
 
 /// How many reloads an undo of a failed container begins again for.
 const RELOADS: u32 = 5;
@@ -100,11 +100,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     }
 
     async fn undo_steps(&mut self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
-        if is_replaced(begun)
-            && let Err(failure) =
-                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await
-        {
-            return self.serve_on(lane, failure).await;
+        if is_replaced(begun) {
+            let old = async |this: &mut Self| {
+                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || this.old_is_there(lane).await).await
+            };
+            if let Err(failure) = self.guarded(lane, old).await {
+                return self.serve_on(lane, failure).await;
+            }
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
             // What an earlier process still holds of a container that has failed is lost either way.
@@ -132,11 +134,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         self.insist_on(lane, Step::Ready).await?;
         self.restore_restart(lane).await?;
         Ok(TakenBack::Serves(failure))
-    }
-
-    /// Tries a step again for a while, where it failed for a reason that may pass.
-    pub(super) async fn insist_on(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || self.effect(lane, step).await).await
     }
 
     /// Removes every container that was only created: those of lanes that have not touched traffic.

@@ -1,22 +1,22 @@
 //! What a lane does to traffic: takes its servers out of rotation, and puts them back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::{repeat, select_all};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::wait::{Waited, until};
-use super::{Deploy, Failure, World, millis};
+use super::{Deploy, Failure, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Answer, LoadBalancerState, Operational, ServerState};
-use crate::plan::refusal::Refusal;
-use crate::plan::{Lane, OnDrainTimeout, Step, floor};
+use crate::observation::{AdminState, Answer, ServerState};
+use crate::plan::{Lane, OnDrainTimeout, Step};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
-use crate::topology::traffic::{Balance, can_be_woken};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
 /// about 0.1 ms.
@@ -25,122 +25,32 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// What must be waited for before these servers leave.
-fn awaits(
-    balances: &[Balance],
-    seen: &LoadBalancerState,
-    out: &BTreeSet<ServerId>,
-    is_early: bool,
-) -> Option<Fact> {
-    for balance in balances.iter().filter(|balance| balance.has_any(out)) {
-        let after = balance.forecast(seen, out).shares.into_iter();
-        let is_starting =
-            |id: &ServerId| seen.server(id).is_some_and(|state| state.operational == Operational::Starting);
-        let servers: Vec<ServerId> = after.map(|share| share.server).filter(is_starting).collect();
-        if !servers.is_empty() {
-            return Some(Fact::SlowStartAwaited { servers });
-        }
-        let queued = balance.queued(seen);
-        if queued > 0 && is_early && !can_be_woken(seen) {
-            return Some(Fact::QueueAwaited { backend: balance.backend.clone(), queued });
-        }
-    }
-    None
-}
-
-/// How long a queue is let through first. One that never ends has requests that follow, and those pull it along.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
-
 /// Every loop has a bound; nothing that goes on beside this one takes so long.
 const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
-impl<L: LoadBalancer, E, P, C> World<L, E, P, C> {
-    /// Looks until one of the lane's servers is not in maint any more, sets it again, and tells which.
-    async fn kept_out(&self, lane: &Lane) -> Vec<ServerId> {
-        let never = CancellationToken::new();
-        let lost = until(LOOK_EVERY, A_DAY, &never, async || {
-            let mut set = Vec::new();
-            for load_balancer in &self.load_balancers {
-                // One that does not answer gives nobody a request either, and is asked again.
-                let Ok(seen) = load_balancer.look(&lane.backends()).await else { continue };
-                let mut lost = lane.ids();
-                lost.retain(|id| {
-                    seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint)
-                });
-                for server in lost {
-                    if load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
-                        set.push(server);
-                    }
-                }
+/// Looks until one of the lane's servers is not in maint any more at this load balancer, sets it again, and tells which.
+async fn kept_out(load_balancer: &impl LoadBalancer, lane: &Lane) -> Vec<ServerId> {
+    let never = CancellationToken::new();
+    let lost = until(LOOK_EVERY, A_DAY, &never, async || {
+        // One that does not answer gives nobody a request either, and is asked again.
+        let Ok(seen) = load_balancer.glance(&lane.backends()).await else { return Ok(None) };
+        let mut lost = lane.ids();
+        lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
+        let mut set = Vec::new();
+        for server in lost {
+            if load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
+                set.push(server);
             }
-            Ok::<_, Infallible>(Some(set).filter(|set| !set.is_empty()))
-        });
-        match lost.await {
-            Ok(Waited::Done(servers)) => servers,
-            Ok(Waited::TimedOut | Waited::Stopped) => Vec::new(),
         }
+        Ok::<_, Infallible>(Some(set).filter(|set| !set.is_empty()))
+    });
+    match lost.await {
+        Ok(Waited::Done(servers)) => servers,
+        Ok(Waited::TimedOut | Waited::Stopped) => Vec::new(),
     }
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
-    /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
-    pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
-        self.old_is_there(lane).await?;
-        self.catch_up().await;
-        self.until_carried(lane).await?;
-        let out = self.lane_of(lane).id_set();
-        let seen = self.look(lane).await?;
-        let policy = &self.plan.policy;
-        let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
-        for balance in self.plan.balances.iter().filter(|balance| balance.has_any(&out)) {
-            for seen in &seen.all {
-                let forecast = floor::check_fresh(balance, seen, &out, policy.floor)?;
-                let before = balance.forecast(seen, &BTreeSet::new());
-                floor::check_room(balance, &before, &forecast, seen, policy)?;
-                let moves = forecast != before;
-                // Without a floor nobody needs to carry anything.
-                let shares = forecast.shares.into_iter().filter(|_| moves && policy.floor > 0);
-                carriers.extend(shares.map(|share| share.server));
-            }
-        }
-        for carrier in &carriers {
-            let Some(probe) = self.plan.probe(carrier) else { continue };
-            if let Answer::NotReady(answer) = self.world.prober.probe(probe).await {
-                let server = self.lane_of(lane).name().clone();
-                return Err(Refusal::CarrierSilent { server, carrier: carrier.clone(), answer }.into());
-            }
-        }
-        let carriers = carriers.into_iter().collect();
-        self.tell(Fact::Verified { carriers });
-        Ok(())
-    }
-
-    /// Waits until those who would carry the lane's traffic can: a server in its slow start does not carry its share
-    /// yet, and what waits in a queue is left there by an `HAProxy` that cannot be woken.
-    async fn until_carried(&mut self, lane: usize) -> Result<(), Failure> {
-        let (limit, stop) = (self.plan.policy.drain_timeout, self.stop.asked.clone());
-        let (plan, out) = (self.plan, self.lane_of(lane).id_set());
-        let (mut awaited, begun) = (None, Instant::now());
-        let waited = until(LOOK_EVERY, limit, &stop, async || {
-            let seen = self.look(lane).await?;
-            let is_early = begun.elapsed() < QUEUE_PATIENCE;
-            let now = seen.all.iter().find_map(|seen| awaits(&plan.balances, seen, &out, is_early));
-            if let Some(fact) = now.clone().filter(|_| awaited.is_none()) {
-                self.tell(fact);
-            }
-            awaited.clone_from(&now);
-            Ok::<_, Failure>(now.is_none().then_some(()))
-        });
-        match waited.await? {
-            Waited::Done(()) => Ok(()),
-            Waited::Stopped => Err(Failure::Stopped),
-            Waited::TimedOut => {
-                let server = self.lane_of(lane).name().clone();
-                Err(Failure::NotCarried { server, limit })
-            }
-        }
-    }
-
     pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
         self.left_rotation.get_or_insert_with(Instant::now);
         for server in self.lane_of(lane).ids() {
@@ -150,18 +60,24 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         Ok(())
     }
 
-    /// Does something while the lane's servers must stay out, and sets maint again within a look where it was lost: a
-    /// reload forgets it, and would give them requests that nobody answers.
-    pub(super) async fn while_out<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+    /// Does something to the lane's container. While its servers are out they must stay out: where maint was lost it is
+    /// set again within a look, since a reload forgets it, and would give them requests that nobody answers. Each load
+    /// balancer has a guard of its own, so that one that hangs does not keep the others from being looked at.
+    pub(super) async fn guarded<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+        if !self.out.contains(&lane) {
+            return work(self).await;
+        }
         let (world, plan) = (self.world, self.plan);
         let mut lost = Vec::new();
         let done = {
+            let guard = |load_balancer| repeat(()).then(move |()| kept_out(load_balancer, &plan.lanes[lane]));
+            let mut guards = select_all(world.load_balancers.iter().map(|it| Box::pin(guard(it))));
             let mut work = pin!(work(self));
             loop {
                 tokio::select! {
                     biased;
                     done = &mut work => break done,
-                    servers = world.kept_out(&plan.lanes[lane]) => lost.extend(servers),
+                    Some(servers) = guards.next() => lost.extend(servers),
                 }
             }
         };

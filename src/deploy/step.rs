@@ -1,21 +1,41 @@
 //! Which step has which effect.
 
+use super::recovery::{TRY_EVERY, TRY_FOR};
+use super::wait::insist;
 use super::{Deploy, Failure};
 use crate::plan::{Lane, Replacement, Step};
 use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
-    /// Does a step of a lane. From maint until the servers are ready again, or put back, nothing may put them into
-    /// rotation.
+    /// Does a step of a lane.
     pub(super) async fn effect(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        let is_about_a_container = matches!(
-            step,
-            Step::Keep | Step::Start | Step::Prove | Step::Discard | Step::Return | Step::ProveOld
-        );
-        if is_about_a_container && self.out.contains(&lane) {
-            self.while_out(lane, async |this| this.simply(lane, step).await).await
-        } else {
-            self.simply(lane, step).await
+        self.during(step, lane, async |this| this.simply(lane, step).await).await
+    }
+
+    /// Tries a step again for a while, where it failed for a reason that may pass.
+    pub(super) async fn insist_on(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        let attempts = async |this: &mut Self| {
+            insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || this.simply(lane, step).await).await
+        };
+        self.during(step, lane, attempts).await
+    }
+
+    /// Nothing may put the lane's servers into rotation while its containers are worked on.
+    async fn during<T>(&mut self, step: Step, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+        match step {
+            Step::Keep | Step::Start | Step::Prove | Step::Discard | Step::Return | Step::ProveOld => {
+                self.guarded(lane, work).await
+            }
+            Step::Create
+            | Step::Verify
+            | Step::Drain
+            | Step::AwaitIdle
+            | Step::Maint
+            | Step::Settle
+            | Step::Ready
+            | Step::Confirm
+            | Step::Remove
+            | Step::PutBack => work(self).await,
         }
     }
 

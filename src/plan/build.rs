@@ -342,6 +342,7 @@ fn lane_server(server: &Server, takes_traffic: bool) -> Result<LaneServer, Refus
         id: server.id.clone(),
         probe: server.probe.clone().ok_or_else(|| no_address(server))?,
         was: admin(server),
+        sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),
         takes_traffic,
     })
@@ -408,10 +409,12 @@ fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Go
     for balance in balances {
         warnings
             .extend(topology.backend(&balance.backend).into_iter().flat_map(|backend| backend.traps.clone()));
-        if topology.backend(&balance.backend).is_some_and(|backend| backend.persistent) {
+        let ties = topology.backend(&balance.backend).map_or(&[][..], |backend| &backend.ties);
+        if !ties.is_empty() {
             warnings.push(format!(
-                "backend {} ties clients to servers by cookie, stick table or use-server: in drain those still come, so a drain may take until they leave",
-                balance.backend
+                "backend {} ties clients to servers by {}: in drain those still come, so a drain may take until they leave; in maint they go where the balance sends them",
+                balance.backend,
+                ties.join(", ")
             ));
         }
     }

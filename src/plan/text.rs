@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::outcome::list;
+use crate::outcome::{list, sessions};
 use crate::plan::{Cause, Lane, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
 
 impl fmt::Display for Plan {
@@ -65,6 +65,10 @@ impl Plan {
         writeln!(f, "\n{number}. {} ({}): {}", list(&lane.ids()), lane.role, lane.cause)?;
         for forecast in &lane.forecasts {
             writeln!(f, "  meanwhile  {forecast}")?;
+        }
+        let in_flight: u64 = lane.servers.iter().map(|server| server.sessions).sum();
+        if in_flight > 0 {
+            writeln!(f, "  in flight  {} now", sessions(in_flight))?;
         }
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
             writeln!(f, "  {step:<10} {}", self.describe(lane, *step))?;

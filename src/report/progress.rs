@@ -99,6 +99,7 @@ fn moving(fact: &Fact) -> Option<Moving> {
         | Fact::PersistenceEnded { .. }
         | Fact::SessionsShutDown { .. }
         | Fact::QueueWoken { .. }
+        | Fact::CheckOverruled { .. }
         | Fact::HaproxyReloaded { .. }
         | Fact::Warned { .. }
         | Fact::Pulled { .. }

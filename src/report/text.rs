@@ -84,6 +84,9 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::SessionsShutDown { sessions: ended, .. } => {
             format!("  {BAD}ended{BAD:#}     {}, as asked by --on-drain-timeout shutdown", sessions(*ended))
         }
+        Fact::CheckOverruled { server } => {
+            format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down, and it answers; it is up again")
+        }
         Fact::QueueWoken { server, queued } => {
             let wait = if *queued == 1 {
                 "1 request waited".to_owned()

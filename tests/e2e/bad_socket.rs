@@ -15,6 +15,8 @@ use crate::{assert_in_service, on_real_parts, versions};
 /// What a socket does in the place of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
+    /// It closes without a word, and the command is lost.
+    Deaf,
     /// It takes the command, and closes without a word.
     Closes,
     /// It gives half of the answer.
@@ -25,8 +27,8 @@ enum Fault {
     Hangs,
 }
 
-/// Passes what is said on to the real socket, but for one exchange.
-struct Between {
+/// Passes what is said on to the real socket, but for some exchanges.
+pub struct Between {
     socket: PathBuf,
     exchanges: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -39,30 +41,52 @@ impl Drop for Between {
 }
 
 impl Between {
+    /// One exchange goes wrong.
     fn start(real: &Path, socket: PathBuf, at: usize, fault: Fault) -> Self {
+        Self::of(real, socket, move |index, _| (index == at).then_some(fault))
+    }
+
+    /// HAProxy hears nothing of what this is said of.
+    pub fn deaf(real: &Path, socket: &Path, is_deaf: impl Fn(&str) -> bool + Clone + Send + 'static) -> Self {
+        Self::of(real, socket.to_owned(), move |_, line| is_deaf(line).then_some(Fault::Deaf))
+    }
+
+    fn of(
+        real: &Path,
+        socket: PathBuf,
+        fault: impl Fn(usize, &str) -> Option<Fault> + Clone + Send + 'static,
+    ) -> Self {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let (real, exchanges) = (real.to_owned(), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&exchanges);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let is_bad = counter.fetch_add(1, Ordering::SeqCst) == at;
-                tokio::spawn(exchange(client, real.clone(), is_bad.then_some(fault)));
+                let (fault, index) = (fault.clone(), counter.fetch_add(1, Ordering::SeqCst));
+                tokio::spawn(exchange(client, real.clone(), move |line| fault(index, line)));
             }
         });
         Self { socket, exchanges, task }
     }
 }
 
-async fn exchange(mut client: UnixStream, real: PathBuf, fault: Option<Fault>) -> io::Result<()> {
+async fn exchange(
+    mut client: UnixStream,
+    real: PathBuf,
+    fault: impl FnOnce(&str) -> Option<Fault> + Send,
+) -> io::Result<()> {
     let mut line = vec![0; 9000];
     let length = client.read(&mut line).await?;
+    let fault = fault(&String::from_utf8_lossy(&line[..length]));
+    if fault == Some(Fault::Deaf) {
+        return Ok(());
+    }
     let mut server = UnixStream::connect(real).await?;
     server.write_all(&line[..length]).await?;
     let mut answer = Vec::new();
     server.read_to_end(&mut answer).await?;
     match fault {
         None => client.write_all(&answer).await,
-        Some(Fault::Closes) => Ok(()),
+        Some(Fault::Closes | Fault::Deaf) => Ok(()),
         Some(Fault::Half) => client.write_all(&answer[..answer.len() / 2]).await,
         Some(Fault::Garbage) => client.write_all(b"\x00\xff 418 I'm a teapot\n\n").await,
         // Until the other side has had enough.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::support::{Answer, Load, Mix, Processes, Stage, get, wait_until};
-use crate::{assert_in_service, behind_every_haproxy, behind_oldest_and_newest, ends_with, on_real_parts};
+use crate::{
+    assert_in_service, at_each_event, behind_every_haproxy, behind_oldest_and_newest, ends_with,
+    on_real_parts, versions,
+};
 
 /// Every client of this host comes back to the server that it had.
 const STICKY: [&str; 2] = ["stick-table type ip size 1k expire 5m", "stick on src"];
@@ -78,6 +81,49 @@ async fn a_queue_that_waits_for_the_primary_is_given_to_the_backup() {
         ends_with("v2", stage).await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_an_old_worker_are_ended_by_their_address() {
+    behind_oldest_and_newest(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
+        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+        let stream = stage.open_stream(90).await;
+        // In the old worker app1 has the name that it was given before the reload.
+        let text = std::fs::read_to_string(stage.haproxy.config()).expect("read haproxy.cfg");
+        let text = text.replace("server app1 ", "server renamed ");
+        std::fs::write(stage.haproxy.config(), text).expect("write haproxy.cfg");
+        stage.haproxy.reload().await;
+        let flags = ["--drain-timeout", "1s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
+        let deploy = [&["deploy", "mobile", "--image", &v2], &flags[..]].concat();
+        stage.drainswap(&deploy).await.expect(0).says(&["1 session, as asked by"]);
+        assert!(!stream.ends_whole().await, "the stream was to be ended");
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        stage.close().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_fails_too_late_is_overruled() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().default_server("inter 5s fall 3 rise 9 slowstart 4s").start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let load = Load::start(stage.frontend(), Mix { rate: 100, ..Mix::default() });
+    load.answered(50).await;
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+    let said = at_each_event(&mut deploy, async |name| {
+        if name == "slow_start_awaited" {
+            stage.haproxy.command("set server mobile/app1 health down").await;
+        }
+    })
+    .await;
+    assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{said}");
+    assert!(said.contains("check_overruled"), "{said}");
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    ends_with("v2", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,14 @@
 //! Several load balancers before the same containers: drained at all of them, or at none.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::bad_socket::Between;
 use crate::support::{Load, Mix, Processes, Second, Stage, finish, wait_until};
-use crate::{assert_in_service, behind_oldest_and_newest, ends_with, on_real_parts, snapshot, versions};
+use crate::{
+    assert_in_service, at_each_event, behind_oldest_and_newest, ends_with, on_real_parts, snapshot, versions,
+};
 
 /// The flags that name both.
 fn both<'a>(stage: &'a Stage, second: &'a Second) -> Vec<&'a str> {
@@ -115,5 +120,79 @@ async fn a_load_balancer_that_comes_back_is_brought_to_what_was_set() {
     for server in stage.servers() {
         assert!(second.haproxy.status(server.name).await.starts_with("UP"), "{}", server.name);
     }
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_is_away_through_one_server_keeps_its_floor_at_the_next() {
+    if !on_real_parts().await {
+        return;
+    }
+    // Each primary is the only one to take over from the other.
+    let stage = Stage::primaries().processes(Processes::WorkersAndSocket).start().await;
+    let second = stage.second().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let mut stream = stage.open_stream(90).await;
+    while stage.haproxy.stat("app2").await["scur"] == "0" {
+        stream = stage.open_stream(90).await;
+    }
+    let (socket, is_away) = (stage.dir().join("between.sock"), Arc::new(AtomicBool::new(false)));
+    let said = Arc::clone(&is_away);
+    let _between = Between::deaf(second.haproxy.socket(), &socket, move |_| said.load(Ordering::SeqCst));
+    let sockets = [stage.haproxy.socket(), &socket].map(|path| path.to_str().expect("UTF-8"));
+    let flags = ["--socket", sockets[0], "--socket", sockets[1], "--lb-quorum", "reachable", "-o", "json"];
+    let mut deploy = stage.spawn(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat());
+    let (mut started, mut drained, mut stream, mut load) = (0, 0, Some(stream), None);
+    let said = at_each_event(&mut deploy, async |name| match name.as_str() {
+        "container_started" => {
+            started += 1;
+            if started == 1 {
+                // It has app1 in maint, and does not hear that it is ready again.
+                is_away.store(true, Ordering::SeqCst);
+            }
+        }
+        "drain_started" => {
+            drained += 1;
+            if drained == 2 {
+                load = Some(Load::start(second.frontend, mix()));
+                is_away.store(false, Ordering::SeqCst);
+                second.haproxy.until_draining("app2").await;
+                drop(stream.take());
+            }
+        }
+        _ => {}
+    })
+    .await;
+    assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{said}");
+    let load = load.expect("two servers were drained");
+    load.answered(50).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}\n{said}");
+    assert!(said.contains("does not answer; the others go on without it"), "{said}");
+    assert_eq!(versions(&stage).await, ["v2"; 2]);
+    for server in stage.servers() {
+        assert!(second.haproxy.status(server.name).await.starts_with("UP"), "{}", server.name);
+    }
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_move_is_made_at_all_load_balancers_or_at_none() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let second = stage.second().await;
+    stage.drainswap(&[&["drain", "mobile/app1"], &both(&stage, &second)[..]].concat()).await.expect(0);
+    for haproxy in [&stage.haproxy, &second.haproxy] {
+        assert!(haproxy.status("app1").await.starts_with("DRAIN"));
+    }
+    // The second one does not take the command.
+    let socket = stage.dir().join("between.sock");
+    let _between = Between::deaf(second.haproxy.socket(), &socket, |line| line.contains("state ready"));
+    let socket = [stage.haproxy.socket(), &socket].map(|path| path.to_str().expect("UTF-8"));
+    let ready = ["ready", "mobile/app1", "--socket", socket[0], "--socket", socket[1]];
+    stage.drainswap(&ready).await.expect(5).says(&["between.sock"]);
+    assert!(stage.haproxy.status("app1").await.starts_with("DRAIN"), "it is as it was");
     stage.close().await;
 }

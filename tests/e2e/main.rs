@@ -21,6 +21,9 @@ mod versions;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+
 use support::{Builder, Need, Stage, binaries, requirements, wait_until};
 
 /// Whether the story can be told here; says why not, or fails where it must be.
@@ -62,6 +65,18 @@ async fn versions(stage: &Stage) -> Vec<String> {
         versions.push(answer.version.unwrap_or_default());
     }
     versions
+}
+
+/// Does something at each event of a deploy that prints them, and returns all that it printed.
+async fn at_each_event(deploy: &mut Child, mut act: impl AsyncFnMut(String)) -> String {
+    let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
+    let mut said = String::new();
+    while let Some(line) = events.next_line().await.expect("events") {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
+        act(event["event"].as_str().expect("a name").to_owned()).await;
+        said += &(line + "\n");
+    }
+    said
 }
 
 /// The end of a story: every server runs this version and is in service.

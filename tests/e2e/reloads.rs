@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
 use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
-use crate::{behind_every_haproxy, ends_with, on_real_parts};
+use crate::{at_each_event, behind_every_haproxy, ends_with, on_real_parts};
 
 /// A pair of servers behind an HAProxy that can be reloaded, and keeps states over that.
 fn pair() -> Builder {
@@ -29,18 +29,6 @@ async fn until_draining(stage: &Stage, deploy: &mut Child) {
         deploy.stderr.take().expect("a pipe").read_to_string(&mut said).await.expect("read");
         panic!("the deploy ended before: {said}");
     }
-}
-
-/// Does something at each event of a deploy that prints them, and returns all that it printed.
-async fn at_each_event(deploy: &mut Child, mut act: impl AsyncFnMut(String)) -> String {
-    let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
-    let mut said = String::new();
-    while let Some(line) = events.next_line().await.expect("events") {
-        let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
-        act(event["event"].as_str().expect("a name").to_owned()).await;
-        said += &(line + "\n");
-    }
-    said
 }
 
 /// The load that a reload does not disturb by itself: no connection is kept alive for longer than HAProxy wants.

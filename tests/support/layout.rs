@@ -39,6 +39,11 @@ impl Layout {
         ])
     }
 
+    /// Two hosts with a primary each: `app1`, `app2`.
+    pub fn primaries() -> Self {
+        Self(Self::origin().0.into_iter().filter(|slot| !slot.backup).collect())
+    }
+
     /// Gives every server its address, from `port` upwards.
     pub fn place(&self, port: u16) -> Vec<Server> {
         let place = |slot: &Slot| Server {

@@ -53,6 +53,11 @@ impl Stage {
         Builder::new(Layout::pair())
     }
 
+    /// Two primaries, and nobody else.
+    pub fn primaries() -> Builder {
+        Builder::new(Layout::primaries())
+    }
+
     /// What makes this stage's names unique.
     pub fn id(&self) -> &str {
         self.sweeper.stage()

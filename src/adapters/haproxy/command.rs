@@ -31,6 +31,8 @@ pub enum Command<'a> {
     SetServerState(&'a ServerId, AdminState),
     /// `set server … weight`.
     SetServerWeight(&'a ServerId, u32),
+    /// `set server … health up`.
+    SetServerHealthy(&'a ServerId),
     /// `add server`, since 2.6 for everybody: an address and settings; the server starts in maintenance.
     AddServer(&'a ServerId, &'a [String]),
     /// `enable health`: an added server is not checked until then.
@@ -52,6 +54,7 @@ impl fmt::Display for Command<'_> {
             Self::SetServerMaxconn(server, limit) => write!(f, "set maxconn server {server} {limit}"),
             Self::SetServerState(server, state) => write!(f, "set server {server} state {state}"),
             Self::SetServerWeight(server, weight) => write!(f, "set server {server} weight {weight}"),
+            Self::SetServerHealthy(server) => write!(f, "set server {server} health up"),
             Self::AddServer(server, words) => write!(f, "add server {server} {}", words.join(" ")),
             Self::EnableHealth(server) => write!(f, "enable health {server}"),
             Self::DelServer(server) => write!(f, "del server {server}"),
@@ -68,6 +71,7 @@ impl<'a> Command<'a> {
             Self::SetServerState(server, _)
             | Self::SetServerWeight(server, _)
             | Self::SetServerMaxconn(server, _)
+            | Self::SetServerHealthy(server)
             | Self::AddServer(server, _)
             | Self::EnableHealth(server)
             | Self::DelServer(server) => Some(&server.backend),
@@ -86,6 +90,7 @@ impl<'a> Command<'a> {
             | Self::SetServerMaxconn(id, _)
             | Self::AddServer(id, _)
             | Self::EnableHealth(id)
+            | Self::SetServerHealthy(id)
             | Self::DelServer(id) => Some(id.server.as_str()),
             Self::ShutdownSession(session) => Some(session),
             Self::Info | Self::Level | Self::Sessions | Self::ServersState(_) | Self::Stat(_) => None,
@@ -160,6 +165,7 @@ mod tests {
             (Command::ShutdownSession("0x7f00"), "shutdown session 0x7f00\n"),
             (Command::SetServerMaxconn(&app1, 30), "set maxconn server mobile/app1 30\n"),
             (Command::EnableHealth(&app1), "enable health mobile/app1\n"),
+            (Command::SetServerHealthy(&app1), "set server mobile/app1 health up\n"),
             (Command::DelServer(&app1), "del server mobile/app1\n"),
         ] {
             assert_eq!(line(&[command]).as_deref(), Ok(bytes));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::command::Command;
 use super::past_reload;
@@ -79,22 +80,15 @@ impl MasterSocket {
     }
 
     /// The workers that have been replaced, beside the one that answers on the runtime socket, and what they hold.
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method is of one lifetime only")]
     pub async fn old_workers(&self, current: u32) -> Result<Vec<OldWorker>, LoadBalancerError> {
         let look = async || {
             let mut old = Vec::new();
             for (pid, sessions) in self.held_by_old_workers(current).await? {
-                let mut held: BTreeMap<ServerId, u64> = BTreeMap::new();
+                let mut held: BTreeMap<(ServerId, Option<SocketAddr>), u64> = BTreeMap::new();
                 for session in sessions {
-                    *held.entry(session.server).or_default() += 1;
+                    *held.entry((session.server, session.address)).or_default() += 1;
                 }
-                let mut rows = None;
-                if !held.is_empty() {
-                    let state = Command::ServersState(None);
-                    rows = self.ask_worker(pid, state, |answer| answer.servers_state()).await?;
-                }
-                let address = |id: &ServerId| rows.iter().flatten().find(|row| row.id == *id)?.address;
-                let server = |(id, sessions)| OldServer { address: address(&id), id, sessions };
+                let server = |((id, address), sessions)| OldServer { id, address, sessions };
                 old.push(OldWorker { pid, servers: held.into_iter().map(server).collect() });
             }
             Ok(old)
@@ -120,8 +114,19 @@ impl MasterSocket {
                 continue;
             }
             let sessions = self.ask_worker(pid, Command::Sessions, |answer| answer.sessions()).await?;
-            let of_worker = |session| Session { worker: Some(pid), ..session };
-            held.extend(sessions.map(|all| (pid, all.into_iter().map(of_worker).collect())));
+            let Some(sessions) = sessions else { continue };
+            let mut rows = None;
+            if !sessions.is_empty() {
+                let state = Command::ServersState(None);
+                rows = self.ask_worker(pid, state, |answer| answer.servers_state()).await?;
+            }
+            let address = |id: &ServerId| rows.iter().flatten().find(|row| row.id == *id)?.address;
+            let of_worker = |session: Session| Session {
+                worker: Some(pid),
+                address: address(&session.server),
+                ..session
+            };
+            held.push((pid, sessions.into_iter().map(of_worker).collect()));
         }
         Ok(held)
     }

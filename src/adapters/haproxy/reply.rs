@@ -199,7 +199,13 @@ fn session(line: &str) -> Result<Option<Session>, ReplyError> {
         (_, response) if response & FORWARDING != 0 => SessionKind::Answering,
         (_, _) => SessionKind::Waiting,
     };
-    Ok(Some(Session { id: id.to_owned(), worker: None, server: ServerId::new(backend, server), kind }))
+    Ok(Some(Session {
+        id: id.to_owned(),
+        worker: None,
+        server: ServerId::new(backend, server),
+        address: None,
+        kind,
+    }))
 }
 
 /// `AN_RES_HTTP_XFER_BODY` of `HAProxy`'s `include/haproxy/channel-t.h`: the answer's head is through.

@@ -32,6 +32,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app2
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
@@ -45,6 +46,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
 
     2. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app2
       wait       until its last session has ended (300 s at most)
@@ -58,6 +60,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
 
     3. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1b
       wait       until its last session has ended (300 s at most)
@@ -71,6 +74,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
 
     4. mobile/app2b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app2b
       wait       until its last session has ended (300 s at most)
@@ -104,6 +108,7 @@ fn a_container_that_is_gone_gets_a_successor() {
 
     1. mobile/app2b (backup): its container is gone; a new one gets the settings of mobile-app1b
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      in flight  2 sessions now
       maint      mobile/app2b
       start      the new mobile-app2b
       prove      GET http://127.0.0.2:50001/health (60 s at most)
@@ -124,6 +129,7 @@ fn who_is_in_maint_is_replaced_without_a_drain_and_put_back_in_service() {
 
     1. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1
+      in flight  2 sessions now
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
       settle     nothing is in flight, and nothing new can land
@@ -143,6 +149,7 @@ fn a_container_that_does_not_run_is_replaced_at_once() {
 
     1. mobile/app1b (backup): does not serve: its container does not run
       meanwhile  100 % → mobile/app1
+      in flight  2 sessions now
       maint      mobile/app1b
       stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
       start      the new mobile-app1b
@@ -173,6 +180,7 @@ fn who_runs_it_already_is_left_alone() {
 
     1. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app2
       wait       until its last session has ended (300 s at most)
@@ -186,6 +194,7 @@ fn who_runs_it_already_is_left_alone() {
 
     2. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1b
       wait       until its last session has ended (300 s at most)
@@ -211,12 +220,14 @@ fn who_runs_it_and_was_left_out_of_service_is_only_put_back() {
 
     1. mobile/app1 (primary): runs the wanted image, but was left in maint
       meanwhile  100 % → mobile/app1b
+      in flight  2 sessions now
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       ready      mobile/app1
       confirm    HAProxy has it up and gives it traffic
 
     2. mobile/app2 (primary): runs the wanted image, but was left in drain
       meanwhile  100 % → mobile/app1
+      in flight  2 sessions now
       prove      GET http://127.0.0.2:50000/health (60 s at most)
       ready      mobile/app2
       confirm    HAProxy has it up and gives it traffic
@@ -233,6 +244,7 @@ fn a_container_in_two_backends_is_drained_in_both() {
     1. mobile/app1, tablet/one (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app2
       meanwhile  100 % → tablet/two
+      in flight  4 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1, tablet/one
       wait       until its last session has ended (300 s at most)
@@ -254,6 +266,7 @@ fn without_a_floor_nobody_need_serve() {
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  nobody serves mobile
+      in flight  2 sessions now
       verify     the old mobile-app1 is still there
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
@@ -280,6 +293,7 @@ fn the_policy_is_told_where_it_is_not_the_default() {
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1b
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1
       wait       until its last session has ended; cut what is left after 1.5 s
@@ -305,19 +319,36 @@ fn what_compose_owns_is_replaced_with_a_note() {
 }
 
 #[test]
-fn clients_that_are_tied_to_a_server_are_a_note() {
+fn clients_that_are_tied_to_a_server_are_a_note_and_what_is_in_flight_is_counted() {
     let world = World::of(
         "
 backend mobile
     mode http
     cookie SERVER insert
+    stick on src
+    use-server app1 if { path /one }
     server app1 127.0.0.1:50000 check cookie a
     server app2 127.0.0.2:50000 check cookie b
 ",
     );
-    assert_snapshot!(excerpt(&deploy(&world), &[]), @"
+    let world = world.server("mobile/app1", |it| it.sessions = 3);
+    assert_snapshot!(excerpt(&deploy(&world), &["1."]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      note       backend mobile ties clients to servers by cookie, stick table or use-server: in drain those still come, so a drain may take until they leave
+      note       backend mobile ties clients to servers by cookie SERVER, a stick table, use-server app1: in drain those still come, so a drain may take until they leave; in maint they go where the balance sends them
+
+    1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app2
+      in flight  3 sessions now
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1
+      settle     nothing is in flight, and nothing new can land
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/ (60 s at most)
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
     ");
 }
 
@@ -337,6 +368,7 @@ fn a_rollback_gives_each_server_what_it_ran_before() {
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v3 (333333333333)
       meanwhile  100 % → mobile/app2
+      in flight  2 sessions now
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)

@@ -214,7 +214,8 @@ fn sessions_of_every_version_tell_their_server_and_what_goes_on() {
                    rp[f=80008002h,i=0,an=00h] exp=10s";
         let answer = format!("{line}\n{own}\n\n");
         let id = line.split(':').next().unwrap_or_default().to_owned();
-        let session = Session { id, worker: None, server: ServerId::new("mobile", "app1"), kind };
+        let session =
+            Session { id, worker: None, server: ServerId::new("mobile", "app1"), address: None, kind };
         assert_eq!(Replies::new(&answer).sessions(), Ok(vec![session]));
     }
     assert_eq!(Replies::new("Permission denied\n\n").sessions(), Err(refusal("Permission denied")));

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Wanted;
 use crate::adapters::haproxy::HaproxySocket;
 use crate::cfg::{Added, Change, Version};
+use crate::deploy::idle::{Idle, SETTLE};
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::ids::ServerId;
@@ -33,14 +34,12 @@ impl Follower<'_> {
     async fn empty(&self, server: &ServerId) -> Result<(), Error> {
         self.socket.set_admin_state(server, AdminState::Drain).await?;
         let limit = self.reloading.drain_timeout;
-        let mut before = None;
+        let mut idle = Idle::default();
         let never = CancellationToken::new();
         let emptied = until(LOOK_EVERY, limit, &never, async || {
             let seen = self.socket.look(std::slice::from_ref(&server.backend)).await?;
-            let now = seen.server(server).map(|server| (server.sessions, server.sessions_total));
-            // A request may still be on its way to the server, so zero must hold.
-            let holds = now.is_some_and(|(sessions, _)| sessions == 0) && now == before;
-            before = now;
+            let now = seen.server(server);
+            let holds = now.is_some_and(|now| idle.holds(now.sessions, now.sessions_total, SETTLE));
             Ok::<_, Error>(holds.then_some(()))
         });
         match emptied.await? {

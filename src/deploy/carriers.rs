@@ -1,0 +1,142 @@
+//! Who takes over from a lane's servers: that they are there, answer, and can.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::balancers::{Seen, said_by};
+use super::rotation::LOOK_EVERY;
+use super::wait::{Waited, until};
+use super::{Deploy, Failure};
+use crate::event::Fact;
+use crate::ids::ServerId;
+use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
+use crate::plan::floor;
+use crate::plan::refusal::Refusal;
+use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::topology::traffic::{Balance, can_be_woken};
+
+/// What must be waited for before these servers leave.
+fn awaits(
+    balances: &[Balance],
+    seen: &LoadBalancerState,
+    out: &BTreeSet<ServerId>,
+    is_early: bool,
+) -> Option<Fact> {
+    for balance in balances.iter().filter(|balance| balance.has_any(out)) {
+        let after = balance.forecast(seen, out).shares.into_iter();
+        let is_starting =
+            |id: &ServerId| seen.server(id).is_some_and(|state| state.operational == Operational::Starting);
+        let servers: Vec<ServerId> = after.map(|share| share.server).filter(is_starting).collect();
+        if !servers.is_empty() {
+            return Some(Fact::SlowStartAwaited { servers });
+        }
+        let queued = balance.queued(seen);
+        if queued > 0 && is_early && !can_be_woken(seen) {
+            return Some(Fact::QueueAwaited { backend: balance.backend.clone(), queued });
+        }
+    }
+    None
+}
+
+/// How long a queue is let through first. One that never ends has requests that follow, and those pull it along.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+    /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
+    pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
+        self.old_is_there(lane).await?;
+        self.until_carried(lane).await?;
+        let out = self.lane_of(lane).id_set();
+        let seen = self.look(lane).await?;
+        let policy = &self.plan.policy;
+        let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
+        for balance in self.plan.balances.iter().filter(|balance| balance.has_any(&out)) {
+            for seen in &seen.all {
+                let forecast = floor::check_fresh(balance, seen, &out, policy.floor)?;
+                let before = balance.forecast(seen, &BTreeSet::new());
+                floor::check_room(balance, &before, &forecast, seen, policy)?;
+                let moves = forecast != before;
+                // Without a floor nobody needs to carry anything.
+                let shares = forecast.shares.into_iter().filter(|_| moves && policy.floor > 0);
+                carriers.extend(shares.map(|share| share.server));
+            }
+        }
+        for carrier in &carriers {
+            let Some(probe) = self.plan.probe(carrier) else { continue };
+            if let Answer::NotReady(answer) = self.world.prober.probe(probe).await {
+                let server = self.lane_of(lane).name().clone();
+                return Err(Refusal::CarrierSilent { server, carrier: carrier.clone(), answer }.into());
+            }
+        }
+        let carriers = carriers.into_iter().collect();
+        self.tell(Fact::Verified { carriers });
+        Ok(())
+    }
+
+    /// Waits until those who would carry the lane's traffic can: a server in its slow start does not carry its share
+    /// yet, and what waits in a queue is left there by an `HAProxy` that cannot be woken.
+    async fn until_carried(&mut self, lane: usize) -> Result<(), Failure> {
+        let (limit, stop) = (self.plan.policy.drain_timeout, self.stop.asked.clone());
+        let (plan, out) = (self.plan, self.lane_of(lane).id_set());
+        let (mut awaited, begun, mut healed) = (None, Instant::now(), BTreeSet::new());
+        let waited = until(LOOK_EVERY, limit, &stop, async || {
+            let seen = self.look(lane).await?;
+            if self.heal(lane, &seen, &mut healed).await? {
+                return Ok(None);
+            }
+            let is_early = begun.elapsed() < QUEUE_PATIENCE;
+            let now = seen.all.iter().find_map(|seen| awaits(&plan.balances, seen, &out, is_early));
+            if let Some(fact) = now.clone().filter(|_| awaited.is_none()) {
+                self.tell(fact);
+            }
+            awaited.clone_from(&now);
+            Ok::<_, Failure>(now.is_none().then_some(()))
+        });
+        match waited.await? {
+            Waited::Done(()) => Ok(()),
+            Waited::Stopped => Err(Failure::Stopped),
+            Waited::TimedOut => {
+                let server = self.lane_of(lane).name().clone();
+                Err(Failure::NotCarried { server, limit })
+            }
+        }
+    }
+
+    /// A check that was under way when a container was replaced, and hung, fails when the new one serves already, and
+    /// takes it out of rotation (measured on 2.2 to 3.2). Whoever answers our own probe is put back, once.
+    async fn heal(
+        &mut self,
+        lane: usize,
+        seen: &Seen,
+        healed: &mut BTreeSet<(String, ServerId)>,
+    ) -> Result<bool, Failure> {
+        let (world, plan) = (self.world, self.plan);
+        let through = (0..plan.lanes.len()).filter(|it| *it != lane && self.is_through(*it));
+        let servers: Vec<_> = through.flat_map(|it| &plan.lanes[it].servers).collect();
+        let mut has_healed = false;
+        for load_balancer in &world.load_balancers {
+            let Some(seen) = said_by(&seen.all, load_balancer) else { continue };
+            let is_down = |id: &ServerId| {
+                let state = seen.server(id);
+                state.is_some_and(|it| it.admin.state() == AdminState::Ready && !it.operational.is_up())
+            };
+            for server in servers.iter().filter(|server| is_down(&server.id)) {
+                if !healed.insert((load_balancer.name(), server.id.clone()))
+                    || !world.prober.probe(&server.probe).await.is_ready()
+                {
+                    continue;
+                }
+                match load_balancer.set_healthy(&server.id).await {
+                    Ok(()) => has_healed = true,
+                    // What it tracks is what must be healthy, and is looked at itself.
+                    Err(LoadBalancerError::Refused { .. }) => continue,
+                    Err(error) => return Err(error.into()),
+                }
+                self.tell(Fact::CheckOverruled { server: server.id.clone() });
+            }
+        }
+        Ok(has_healed)
+    }
+}
