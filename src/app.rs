@@ -2,8 +2,10 @@
 
 mod config;
 mod doctor;
+mod history;
 mod look;
 mod moves;
+mod prune;
 mod run;
 
 use std::io::Write;
@@ -48,7 +50,11 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Status { backends } => app.status(&backends).await,
         Command::Plan { goal, policy, exit_code } => app.plan(&goal, &policy, exit_code).await,
         Command::Deploy { goal, policy } => app.deploy(&goal, &policy).await,
-        Command::Rollback { backend, policy, dry_run } => app.rollback(&backend, &policy, dry_run).await,
+        Command::Rollback { backend, to, policy, dry_run } => {
+            app.rollback(&backend, to.as_deref(), &policy, dry_run).await
+        }
+        Command::History { backend } => app.history(&backend).await,
+        Command::Prune { backends, keep, dry_run } => app.prune(&backends, keep, dry_run).await,
         Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
         Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
         Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,

@@ -123,13 +123,36 @@ pub enum Command {
     /// Go back to what ran before the last deploy, the same careful way
     ///
     /// Where the last run was not finished (it was killed), what it had begun is taken back.
+    #[command(
+        after_help = "Examples:\n  drainswap rollback mobile\n  drainswap rollback mobile --to 20261123T221500.000Z"
+    )]
     Rollback {
         /// The backend
         backend: String,
+        /// Further back: to what this run had deployed, or to the image with this digest (drainswap history)
+        #[arg(long, value_name = "RUN|DIGEST")]
+        to: Option<String>,
         /// The limits and choices.
         #[command(flatten)]
         policy: PolicyFlags,
         /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show what a backend ran before, and whether a rollback can return to it
+    History {
+        /// The backend
+        backend: String,
+    },
+    /// Remove containers and images that no rollback needs any more
+    Prune {
+        /// Only these backends
+        #[arg(value_name = "BACKEND")]
+        backends: Vec<String>,
+        /// How many replaced containers of each server stay [default: 1]
+        #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
+        keep: Option<usize>,
+        /// Only show what would be removed
         #[arg(long)]
         dry_run: bool,
     },
@@ -191,6 +214,9 @@ pub struct PolicyFlags {
     /// What happens to the servers already replaced when a later one fails [default: rollback]
     #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_FAILURE")]
     pub on_failure: Option<OnFailure>,
+    /// How many replaced containers of each server are kept, stopped, for a rollback that needs no image [default: 1]
+    #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
+    pub keep: Option<usize>,
 }
 
 /// A single move of a single server, for a person.

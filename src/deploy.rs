@@ -107,7 +107,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             behind: BTreeSet::new(),
             is_undoing: false,
             out: BTreeSet::new(),
-            created: BTreeMap::new(),
+            created: returning(plan),
             begun: BTreeMap::new(),
             sessions_before_ready: BTreeMap::new(),
             timing: Timing::default(),
@@ -167,7 +167,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
     /// removing old containers had succeeded with those lanes, and is finished instead.
     pub async fn take_back(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        self.created.clone_from(&unfinished.created);
+        self.created.extend(unfinished.created.clone());
         self.begun.clone_from(&unfinished.begun);
         let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
         self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
@@ -360,6 +360,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         let at: Timestamp = self.world.clock.now();
         self.listener.hear(&Event { version: VERSION, at, run: self.plan.run.clone(), fact });
     }
+}
+
+/// The containers that come back in the place of new ones.
+fn returning(plan: &Plan) -> BTreeMap<usize, ContainerId> {
+    let lanes = plan.lanes.iter().enumerate();
+    lanes
+        .filter_map(|(lane, it)| Some((lane, it.replacement.as_ref()?.returning.as_ref()?.id.clone())))
+        .collect()
 }
 
 /// The middle one, the upper of two.

@@ -8,6 +8,7 @@ use crate::cfg::Configuration;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
+use crate::retention::kept;
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::{Backend, Server, Topology};
 
@@ -61,6 +62,8 @@ pub struct Runs {
     pub unfinished: Vec<UnfinishedRun>,
     /// Those that are over.
     pub over: BTreeSet<RunId>,
+    /// How many replaced containers of each server are kept.
+    pub keep: usize,
 }
 
 /// The states that the `server-state-file` has, from which a reload takes them; `None` where there is no such file.
@@ -73,7 +76,7 @@ pub fn examine(
     kept: &Kept,
     observation: &Observation,
     topology: &Topology,
-    Runs { unfinished, over }: &Runs,
+    Runs { unfinished, over, keep }: &Runs,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> = unfinished.iter().map(unfinished_run).collect();
     // What a run is about is its own affair.
@@ -86,10 +89,12 @@ pub fn examine(
     for container in &observation.containers {
         let of_run = |run: &UnfinishedRun| container.name.ends_with(&run.run.to_string());
         if Aside::is_name(&container.name) {
-            findings.extend((!unfinished.iter().any(of_run)).then(|| {
-                let is_over = over.iter().any(|run| container.name.ends_with(&run.0));
-                left_over(container, &observation.containers, is_over)
-            }));
+            let is_over = over.iter().any(|run| container.name.ends_with(&run.0));
+            let is_kept = is_over && is_kept(container, &observation.containers, *keep);
+            findings.extend(
+                (!is_kept && !unfinished.iter().any(of_run))
+                    .then(|| left_over(container, &observation.containers, is_over)),
+            );
         } else {
             findings.extend(unreached(container, topology));
         }
@@ -176,6 +181,12 @@ fn old_workers(seen: &LoadBalancerState) -> Vec<Finding> {
     workers.map(finding).collect()
 }
 
+/// Whether it is one of the latest of its place, for a rollback.
+fn is_kept(container: &Container, all: &[Container], keep: usize) -> bool {
+    let Some((name, _)) = Aside::Old.read(&container.name) else { return false };
+    kept(all, name).into_iter().take(keep).any(|it| it.id == container.id)
+}
+
 fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding {
     let idle = container.state.is_idle();
     let of_its_place = |other: &&Container| {
@@ -238,7 +249,7 @@ mod tests {
     }
 
     fn kinds(world: &World, unfinished: &[UnfinishedRun]) -> Vec<(Kind, String)> {
-        let runs = Runs { unfinished: unfinished.to_vec(), over: BTreeSet::new() };
+        let runs = Runs { unfinished: unfinished.to_vec(), ..Runs::default() };
         let findings = examined(world, &None, &runs);
         findings.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
     }
@@ -287,6 +298,11 @@ mod tests {
         let found = examined(&world, &None, &runs);
         assert_eq!(found[0].mend, "docker rm mobile-app1.old-20261123T221500.000Z");
         assert!(found[0].left_over.is_some());
+        assert_eq!(
+            examined(&world, &None, &Runs { keep: 1, ..runs.clone() }),
+            [],
+            "it is kept for a rollback"
+        );
         let mut alone = world.clone();
         alone.observation.containers[0].state = ContainerState::Stopped;
         let found = examined(&alone, &None, &runs);

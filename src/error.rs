@@ -123,6 +123,16 @@ pub enum Error {
         /// Why the move failed.
         failure: LoadBalancerError,
     },
+    /// Nothing that is known is meant.
+    #[error(
+        "backend {backend} never ran {to}, as far as is known; `drainswap history {backend}` shows what it ran"
+    )]
+    NothingSuchToRollBackTo {
+        /// The backend.
+        backend: String,
+        /// What was asked for.
+        to: String,
+    },
     /// Somebody else, or a reload, ended a single move.
     #[error("{server} is ready again: somebody put it back, or HAProxy was reloaded")]
     MoveUndone {
@@ -331,6 +341,7 @@ impl Error {
             | Self::SeveralFiles => Exit::Usage,
             Self::Refused(_)
             | Self::NothingToRollBack { .. }
+            | Self::NothingSuchToRollBackTo { .. }
             | Self::ReloadNeeded { .. }
             | Self::SocketGone { .. }
             | Self::NoReloader { .. }

@@ -2,35 +2,94 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::ServerId;
+use jiff::Timestamp;
+
+use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::journal::Run;
+use crate::observation::Container;
 use crate::outcome::Outcome;
-use crate::plan::{Plan, Purpose};
+use crate::plan::{Plan, Purpose, Returned};
 
-/// What ran before the last deploy that has not been rolled back; `None` where there is no such deploy.
+/// What the servers of a backend ran before a deploy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Former {
+    /// The deploy that brought it; `None` where it was there before the first one that is known.
+    pub deployed_by: Option<RunId>,
+    /// When that deploy was planned.
+    pub at: Option<Timestamp>,
+    /// The deploys that a rollback to it takes back, the last one first.
+    pub takes_back: Vec<RunId>,
+    /// What each server ran that was replaced since.
+    pub servers: BTreeMap<ServerId, Returned>,
+}
+
+impl Former {
+    /// Whether somebody means it who says this: the run that brought it, or the beginning of the one digest that all
+    /// of it ran.
+    #[must_use]
+    pub fn is_meant(&self, by: &str) -> bool {
+        let digest = |image: &Image| {
+            let digest = image.pinned();
+            let hex = digest.rsplit_once("sha256:").map_or("", |(_, hex)| hex).to_owned();
+            hex.starts_with(by.strip_prefix("sha256:").unwrap_or(by))
+        };
+        let is_digest = by.strip_prefix("sha256:").unwrap_or(by).len() >= LEAST_DIGITS;
+        self.deployed_by.as_ref().is_some_and(|run| run.0 == by)
+            || is_digest && self.servers.values().all(|server| digest(&server.image))
+    }
+}
+
+/// So many digits of a digest are told apart by everybody: as many as Docker shows.
+const LEAST_DIGITS: usize = 7;
+
+/// What a rollback can return to, the latest first.
 ///
-/// Deploys are a stack: one that replaced anything is put on it, however it ended, and a rollback that came to
-/// its end takes the topmost off. A server whose container was gone goes back to what its sibling ran.
+/// Deploys are a stack: one that replaced anything is put on it, however it ended, and a rollback that came to its end
+/// takes those off that it took back. A server whose container was gone goes back to what its sibling ran.
 #[must_use]
-pub fn before<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Option<BTreeMap<ServerId, Image>> {
+pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     let mut deploys: Vec<&Plan> = Vec::new();
     for run in runs {
         let Some(outcome) = &run.outcome else { continue };
         match run.plan.purpose {
             Purpose::Deploy if outcome.left_new() => deploys.push(&run.plan),
             Purpose::Rollback if matches!(outcome, Outcome::Deployed { .. }) => {
-                deploys.pop();
+                // Older journals do not name them: one at a time.
+                let count = run.plan.takes_back.len().max(1);
+                deploys.truncate(deploys.len().saturating_sub(count));
             }
             Purpose::Deploy | Purpose::Rollback => {}
         }
     }
-    let replaced = deploys.pop()?.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
-    let images = replaced.flat_map(|(lane, replacement)| {
-        let image = replacement.like.running_image();
-        lane.ids().into_iter().map(move |id| (id, image.clone()))
-    });
-    Some(images.collect())
+    let mut formers = Vec::new();
+    let (mut servers, mut takes_back) = (BTreeMap::new(), Vec::new());
+    for (index, deploy) in deploys.iter().enumerate().rev() {
+        takes_back.push(deploy.run.clone());
+        // What a server ran before the earliest of them counts.
+        servers.extend(replaced(deploy));
+        let brought = index.checked_sub(1).map(|before| deploys[before]);
+        formers.push(Former {
+            deployed_by: brought.map(|plan| plan.run.clone()),
+            at: brought.map(|plan| plan.at),
+            takes_back: takes_back.clone(),
+            servers: servers.clone(),
+        });
+    }
+    formers
+}
+
+/// What the servers of a plan ran before it.
+fn replaced(plan: &Plan) -> impl Iterator<Item = (ServerId, Returned)> {
+    let replaced = plan.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
+    replaced.flat_map(|(lane, replacement)| {
+        let kept = |old: &Container| Container { name: replacement.kept_name(&plan.run), ..old.clone() };
+        let returned = Returned {
+            image: replacement.like.running_image(),
+            container: replacement.old.as_ref().map(kept),
+        };
+        lane.ids().into_iter().map(move |id| (id, returned.clone()))
+    })
 }
 
 #[cfg(test)]
@@ -47,17 +106,6 @@ mod tests {
         Outcome::Deployed { replaced: 2, put_back: 0 }
     }
 
-    /// How often one can go back.
-    fn depth(runs: &[Run]) -> usize {
-        let mut runs = runs.to_vec();
-        let mut depth = 0;
-        while before(&runs).is_some() {
-            runs.push(run("v2", Purpose::Rollback, deployed()));
-            depth += 1;
-        }
-        depth
-    }
-
     #[test]
     fn only_what_replaced_something_can_be_taken_back() {
         let app1 = || vec![ServerId::new("mobile", "app1")];
@@ -65,29 +113,55 @@ mod tests {
         let cancelled = |replaced| Some(Outcome::Cancelled { replaced, remaining: vec![] });
         for (outcome, expected) in [
             (Some(deployed()), 1),
-            (Some(Outcome::Deployed { replaced: 0, put_back: 1 }), 0),
-            (Some(Outcome::Unchanged), 0),
-            (Some(Outcome::Refused { reason: String::new() }), 0),
-            (cancelled(vec![]), 0),
-            (cancelled(app1()), 1),
-            (kept(vec![]), 0),
             (kept(app1()), 1),
+            (kept(vec![]), 0),
+            (cancelled(app1()), 1),
+            (cancelled(vec![]), 0),
+            (Some(Outcome::Unchanged), 0),
+            (Some(Outcome::Deployed { replaced: 0, put_back: 1 }), 0),
+            // It was killed: it is taken back as what it is, not rolled back over.
             (None, 0),
         ] {
-            let runs = [run("v2", Purpose::Deploy, outcome.clone())];
-            assert_eq!(depth(&runs), expected, "{outcome:?}");
+            let told = format!("{outcome:?}");
+            assert_eq!(formers(&[run("v2", Purpose::Deploy, outcome)]).len(), expected, "{told}");
         }
     }
 
     #[test]
-    fn a_rollback_that_was_given_up_takes_nothing_off() {
-        let cancelled =
-            Outcome::Cancelled { replaced: vec![ServerId::new("mobile", "app1")], remaining: vec![] };
-        let runs = [
-            run("v2", Purpose::Deploy, deployed()),
-            run("v3", Purpose::Deploy, deployed()),
-            run("v2", Purpose::Rollback, cancelled),
-        ];
+    fn deploys_are_a_stack() {
+        let deploy = |name: &str, image: &str| {
+            let mut run = run(image, Purpose::Deploy, deployed());
+            run.plan.run = RunId(name.to_owned());
+            run
+        };
+        let back = |count: usize| {
+            let mut run = run("v2", Purpose::Rollback, deployed());
+            run.plan.takes_back = vec![RunId(String::new()); count];
+            run
+        };
+        let mut runs = vec![deploy("one", "v2"), deploy("two", "v3"), deploy("three", "v4")];
+        let depth = |runs: &[Run]| formers(runs).len();
+        assert_eq!(depth(&runs), 3);
+        let found = formers(&runs);
+        let brought: Vec<_> =
+            found.iter().map(|former| former.deployed_by.as_ref().map(|run| &*run.0)).collect();
+        assert_eq!(brought, [Some("two"), Some("one"), None]);
+        assert_eq!(found[1].takes_back, [RunId("three".to_owned()), RunId("two".to_owned())]);
+        let kept = found[2].servers[&ServerId::new("mobile", "app1")].container.as_ref().unwrap();
+        assert_eq!(kept.name, "mobile-app1.old-one");
+        assert!(found[0].is_meant("two") && !found[0].is_meant("one"));
+        let digest = found[0].servers.values().next().unwrap().image.pinned();
+        let (_, hex) = digest.rsplit_once("sha256:").unwrap();
+        assert!(
+            found[0].is_meant(&hex[..12]) && !found[0].is_meant(&hex[..3]) && !found[0].is_meant("0123456")
+        );
+        // A journal of an older version took one back at a time.
+        runs.push(back(0));
         assert_eq!(depth(&runs), 2);
+        runs.push(back(2));
+        assert_eq!(depth(&runs), 0);
+        runs.push(run("v2", Purpose::Rollback, Outcome::Refused { reason: String::new() }));
+        runs.push(deploy("four", "v4"));
+        assert_eq!(depth(&runs), 1);
     }
 }

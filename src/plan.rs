@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{RunId, ServerId};
+use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, LoadBalancerState, Published};
 use crate::probe::Probe;
@@ -30,6 +30,8 @@ pub struct Goal {
     pub purpose: Purpose,
     /// Which image each server gets.
     pub target: Target,
+    /// The deploys that are taken back, the last one first.
+    pub takes_back: Vec<RunId>,
     /// How it is done.
     pub policy: Policy,
 }
@@ -50,15 +52,33 @@ pub enum Target {
     /// All get this one.
     Everywhere(Image),
     /// Each gets what it ran before; a server that is not named stays as it is.
-    Each(BTreeMap<ServerId, Image>),
+    Each(BTreeMap<ServerId, Returned>),
+}
+
+/// What a server ran before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// The image.
+    pub image: Image,
+    /// The container that ran it, under the name that it was kept by, if it had one.
+    pub container: Option<Container>,
 }
 
 impl Target {
     fn image(&self, server: &ServerId) -> Option<&Image> {
         match self {
             Self::Everywhere(image) => Some(image),
-            Self::Each(images) => images.get(server),
+            Self::Each(each) => each.get(server).map(|returned| &returned.image),
         }
+    }
+}
+
+impl Returned {
+    /// The container, if it is still kept: nobody has removed, renamed or started it.
+    #[must_use]
+    pub fn kept_among<'a>(&self, containers: &'a [Container]) -> Option<&'a Container> {
+        let kept = self.container.as_ref()?;
+        containers.iter().find(|it| it.id == kept.id && it.name == kept.name && it.state.is_idle())
     }
 }
 
@@ -84,6 +104,9 @@ pub struct Policy {
     pub ready_timeout: Duration,
     /// What happens to the servers already replaced when a later one fails.
     pub on_failure: OnFailure,
+    /// How many replaced containers of each server are kept, stopped, so that a rollback needs no more than to start one.
+    #[serde(default)]
+    pub keep: usize,
 }
 
 /// What happens when sessions do not end within the drain's limit.
@@ -148,6 +171,9 @@ pub struct Plan {
     pub backend: String,
     /// Forward or back.
     pub purpose: Purpose,
+    /// The deploys that it takes back, the last one first.
+    #[serde(default)]
+    pub takes_back: Vec<RunId>,
     /// The processes that the plan was made for; a change is a reload.
     pub workers: Vec<Worker>,
     /// The limits and choices.
@@ -287,6 +313,12 @@ pub struct Replacement {
     pub name: String,
     /// What the new one runs.
     pub image: Image,
+    /// The container that is started again in the place of a new one: an earlier run has kept it.
+    #[serde(default)]
+    pub returning: Option<Container>,
+    /// Containers that earlier runs have kept, and that there are too many of then.
+    #[serde(default)]
+    pub outdated: Vec<Container>,
 }
 
 impl Replacement {
@@ -294,6 +326,18 @@ impl Replacement {
     #[must_use]
     pub fn kept_name(&self, run: &RunId) -> String {
         Aside::Old.name(&self.name, run)
+    }
+
+    /// Whether nothing is left to remove once it serves, with so many kept.
+    #[must_use]
+    pub fn keeps_all(&self, keep: usize) -> bool {
+        self.outdated.is_empty() && (keep > 0 || self.old.is_none())
+    }
+
+    /// What is removed once it serves, with so many kept: each container, and its name by then.
+    pub fn removed(&self, run: &RunId, keep: usize) -> impl Iterator<Item = (&ContainerId, String)> {
+        let old = self.old.as_ref().filter(|_| keep == 0).map(|old| (&old.id, self.kept_name(run)));
+        old.into_iter().chain(self.outdated.iter().map(|kept| (&kept.id, kept.name.clone())))
     }
 
     /// The new container's name until it is started.
@@ -329,9 +373,9 @@ pub enum Step {
     Ready,
     /// See that `HAProxy` has them up and gives them traffic.
     Confirm,
-    /// Remove the old container.
+    /// Remove the old containers that are not kept.
     Remove,
-    /// Undo: stop and remove the new container.
+    /// Undo: stop and remove the new container, or put a kept one aside again.
     Discard,
     /// Undo: give the old container its name back and start it.
     Return,

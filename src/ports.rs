@@ -208,6 +208,12 @@ pub trait ContainerEngine: Send + Sync {
     /// Resolves a reference to exactly one image, without pulling it.
     fn resolve(&self, reference: &ImageReference) -> impl Future<Output = Result<Image, EngineError>> + Send;
 
+    /// Whether the engine has an image.
+    fn has(&self, image: &Image) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
+    /// Removes an image that no container uses, and says whether it did; one that is used, or gone already, is left.
+    fn remove_image(&self, image: &Image) -> impl Future<Output = Result<bool, EngineError>> + Send;
+
     /// Pulls an image; one that the engine has already is not asked for again.
     fn pull(
         &self,

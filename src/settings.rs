@@ -91,6 +91,7 @@ struct PolicyFile {
     headroom: Option<u32>,
     ready_timeout: Option<Span>,
     on_failure: Option<OnFailure>,
+    keep: Option<usize>,
 }
 
 /// The part of `drainswap.toml` about reloads, under the flags' names.
@@ -229,7 +230,14 @@ impl Settings {
                 .or(file.ready_timeout)
                 .map_or(Duration::from_secs(60), |span| span.0),
             on_failure: flags.on_failure.or(file.on_failure).unwrap_or(OnFailure::Rollback),
+            keep: self.keep(flags.keep),
         }
+    }
+
+    /// How many replaced containers of each server are kept.
+    #[must_use]
+    pub fn keep(&self, flag: Option<usize>) -> usize {
+        flag.or(self.policy.keep).unwrap_or(1)
     }
 
     /// How HAProxy comes to a new file.

@@ -19,7 +19,9 @@ use crate::observation::{
     Published, RestartPolicy, ServerState,
 };
 use crate::plan::refusal::Refusal;
-use crate::plan::{Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Target, build};
+use crate::plan::{
+    Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Returned, Target, build,
+};
 use crate::probe::Question;
 use crate::topology::{self, Topology};
 
@@ -216,13 +218,14 @@ impl World {
 
     /// Plans to give these servers of the backend mobile these versions again.
     pub fn plan_rollback(&self, tags: &[(&str, &str)]) -> Result<Plan, Vec<Refusal>> {
-        let images: BTreeMap<ServerId, Image> =
-            tags.iter().map(|(server, tag)| (server.parse().unwrap(), image(tag))).collect();
-        self.plan_for(Purpose::Rollback, Target::Each(images))
+        let returned = |tag| Returned { image: image(tag), container: None };
+        let each = tags.iter().map(|(server, tag)| (server.parse().unwrap(), returned(tag))).collect();
+        self.plan_for(Purpose::Rollback, Target::Each(each))
     }
 
     fn plan_for(&self, purpose: Purpose, target: Target) -> Result<Plan, Vec<Refusal>> {
-        let goal = Goal { backend: "mobile".to_owned(), purpose, target, policy: self.policy.clone() };
+        let (backend, policy) = ("mobile".to_owned(), self.policy.clone());
+        let goal = Goal { backend, purpose, target, takes_back: Vec::new(), policy };
         build::build(&self.topology(), &self.observation, &goal)
     }
 }
@@ -258,6 +261,7 @@ fn policy() -> Policy {
         headroom: 0,
         ready_timeout: Duration::from_secs(60),
         on_failure: OnFailure::Rollback,
+        keep: 0,
     }
 }
 

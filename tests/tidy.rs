@@ -45,9 +45,11 @@ fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
     }
 }
 
-const PURE: [&str; 12] = [
+const PURE: [&str; 15] = [
     "cfg",
+    "doctor",
     "event",
+    "history",
     "ids",
     "image",
     "journal",
@@ -55,6 +57,7 @@ const PURE: [&str; 12] = [
     "outcome",
     "plan",
     "probe",
+    "retention",
     "service",
     "status",
     "topology",

@@ -27,7 +27,7 @@ use bollard::models::{
     RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
     RenameContainerOptionsBuilder,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -156,6 +156,21 @@ impl ContainerEngine for DockerEngine {
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         self.pull_image(image, progress).await
+    }
+
+    async fn has(&self, image: &Image) -> Result<bool, EngineError> {
+        Ok(self.find_image(&image.pinned()).await?.is_some())
+    }
+
+    async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
+        let name = image.pinned();
+        let purpose = Purpose { action: "remove", subject: &name };
+        let call = self.client.remove_image(&name, None::<RemoveImageOptions>, None);
+        match self.within(CHANGE_LIMIT, purpose, call).await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is_conflict() || failure.is_absent() => Ok(false),
+            Err(failure) => Err(failure.error),
+        }
     }
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {

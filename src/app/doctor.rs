@@ -55,7 +55,7 @@ impl App {
     }
 
     fn runs(&self) -> Result<Runs, Error> {
-        let mut runs = Runs::default();
+        let mut runs = Runs { keep: self.settings.keep(None), ..Runs::default() };
         if !self.settings.state_dir.is_dir() {
             return Ok(runs);
         }

@@ -1,5 +1,6 @@
 //! plan, deploy, rollback.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use super::look::{RealWorld, observe, require_admin};
@@ -54,6 +55,7 @@ impl App {
     pub(super) async fn rollback(
         &self,
         backend: &str,
+        to: Option<&str>,
         flags: &PolicyFlags,
         dry_run: bool,
     ) -> Result<Exit, Error> {
@@ -65,9 +67,18 @@ impl App {
         if let Some(unfinished) = held.unfinished() {
             return self.take_back(&configuration, &world, (&held, unfinished), flags, dry_run).await;
         }
-        let images = history::before(held.runs.iter().map(|stored| &stored.run));
-        let images = images.ok_or_else(|| Error::NothingToRollBack { backend: backend.to_owned() })?;
-        let goal = self.goal(backend, Purpose::Rollback, Target::Each(images), flags);
+        let mut formers = history::formers(held.runs.iter().map(|stored| &stored.run)).into_iter();
+        let former = match to {
+            Some(to) => formers.find(|former| former.is_meant(to)),
+            None => formers.next(),
+        };
+        let former = former.ok_or_else(|| match to {
+            Some(to) => Error::NothingSuchToRollBackTo { backend: backend.to_owned(), to: to.to_owned() },
+            None => Error::NothingToRollBack { backend: backend.to_owned() },
+        })?;
+        let target = Target::Each(former.servers);
+        let goal = self.goal(backend, Purpose::Rollback, target, flags);
+        let goal = Goal { takes_back: former.takes_back, ..goal };
         let (_, plan) = plan_for(&configuration, &world, &goal).await?;
         if dry_run {
             self.show(&plan)?;
@@ -78,7 +89,7 @@ impl App {
 
     fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {
         let policy: Policy = self.settings.policy(flags);
-        Goal { backend: backend.to_owned(), purpose, target, policy }
+        Goal { backend: backend.to_owned(), purpose, target, takes_back: Vec::new(), policy }
     }
 
     fn show(&self, plan: &Plan) -> Result<(), Error> {
@@ -185,6 +196,14 @@ impl App {
         Ok(Held { backend: backend.to_owned(), dir, runs, _lock: lock })
     }
 
+    /// The same for who only tidies up; nothing where a run on it is not finished, or its containers are needed.
+    pub(super) fn hold_idle(&self, backend: &str, world: &RealWorld) -> Result<Option<Held>, Error> {
+        let held = self.hold(backend, world)?;
+        let is_stuck =
+            held.runs.last().is_some_and(|it| matches!(it.run.outcome, Some(Outcome::Stuck { .. })));
+        Ok(Some(held).filter(|held| held.unfinished().is_none() && !is_stuck))
+    }
+
     /// The other backends that the plan touches: a container behind both must not be replaced twice at once.
     fn hold_others(&self, plan: &Plan, held: &Held, world: &RealWorld) -> Result<Vec<Lock>, Error> {
         let others = plan.backends().into_iter().filter(|backend| *backend != held.backend);
@@ -220,7 +239,7 @@ impl App {
 }
 
 /// A backend that this process works on.
-struct Held {
+pub(super) struct Held {
     backend: String,
     dir: BackendDir,
     runs: Vec<StoredRun>,
@@ -228,6 +247,12 @@ struct Held {
 }
 
 impl Held {
+    /// The names of the containers that runs have replaced here.
+    pub(super) fn containers(&self) -> BTreeSet<&str> {
+        let lanes = self.runs.iter().flat_map(|stored| &stored.run.plan.lanes);
+        lanes.filter_map(|lane| Some(lane.replacement.as_ref()?.name.as_str())).collect()
+    }
+
     fn unfinished(&self) -> Option<&StoredRun> {
         self.runs.last().filter(|stored| stored.run.outcome.is_none())
     }

@@ -163,32 +163,40 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     }
 
     pub(super) async fn remove(&mut self, lane: usize) -> Result<(), Failure> {
-        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
-        let Some(old) = &replacement.old else { return Ok(()) };
-        let container = replacement.kept_name(&self.plan.run);
-        self.world.engine.remove(&old.id).await?;
-        self.tell(Fact::Removed { container });
+        let plan = self.plan;
+        let Some(replacement) = &plan.lanes[lane].replacement else { return Ok(()) };
+        for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
+            self.world.engine.remove(id).await?;
+            self.tell(Fact::Removed { container });
+        }
         Ok(())
     }
 
-    /// Removes the new container, also where it was created and the answer that named it was lost.
+    /// Removes the new container, also where it was created and the answer that named it was lost. One that an earlier
+    /// run has kept is put aside again.
     pub(super) async fn discard(&mut self, lane: usize) -> Result<(), Failure> {
         let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let engine = &self.world.engine;
+        if let Some(kept) = &replacement.returning {
+            engine.set_restart(&kept.id, &RestartPolicy::never()).await?;
+            engine.stop(&kept.id).await?;
+            return Ok(engine.rename(&kept.id, &kept.name).await?);
+        }
         let mut new = self.created.get(&lane).cloned();
         if new.is_none() {
             let candidate = replacement.candidate_name(&self.plan.run);
-            let all = self.world.engine.containers().await?;
+            let all = engine.containers().await?;
             new = all.into_iter().find(|container| container.name == candidate).map(|container| container.id);
         }
         if let Some(new) = new {
             if self.has_begun(lane, Step::Ready) {
                 // It has served: what it still does it may end. One that is gone already is what is wanted.
-                match self.world.engine.stop(&new).await {
+                match engine.stop(&new).await {
                     Ok(()) | Err(EngineError::Refused { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
-            self.world.engine.remove(&new).await?;
+            engine.remove(&new).await?;
         }
         Ok(())
     }
@@ -208,7 +216,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
     /// Gives a new container the restart policy that its predecessor had: it is trusted from now on.
     pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), Failure> {
         if let (Some(new), Some(replacement)) = (self.created.get(&lane), self.replacement(lane)) {
-            self.world.engine.set_restart(new, &replacement.like.restart).await?;
+            let like = replacement.returning.as_ref().unwrap_or(&replacement.like);
+            self.world.engine.set_restart(new, &like.restart).await?;
         }
         Ok(())
     }

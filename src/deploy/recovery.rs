@@ -183,8 +183,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         };
         let Some(replacement) = self.replacement(lane) else { return each("ready") };
         let mut commands = each("maint --floor 0");
-        if let Some(new) = self.created.get(&lane) {
-            commands.push(format!("docker rm -f {}", new.short()));
+        match (&replacement.returning, self.created.get(&lane)) {
+            (Some(kept), _) => {
+                commands.push(format!("docker update --restart no {}", kept.id.short()));
+                commands.push(format!("docker stop {}", kept.id.short()));
+                commands.push(format!("docker rename {} {}", kept.id.short(), kept.name));
+            }
+            (None, Some(new)) => commands.push(format!("docker rm -f {}", new.short())),
+            (None, None) => {}
         }
         if let Some(old) = &replacement.old {
             commands.push(format!("docker rename {} {}", old.id.short(), old.name));

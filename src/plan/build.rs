@@ -11,8 +11,9 @@ use crate::observation::{AdminState, Container, ContainerState, LoadBalancerStat
 use crate::outcome::sessions;
 use crate::plan::refusal::Refusal;
 use crate::plan::{
-    Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Policy, Replacement, Step, Worker, floor,
+    Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Policy, Replacement, Step, Target, Worker, floor,
 };
+use crate::retention;
 use crate::topology::matching::Behind;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{Role, Server, Topology};
@@ -34,7 +35,13 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
             continue;
         }
         match draft(topology, server, goal) {
-            Ok(Some(draft)) => drafts.push(draft),
+            Ok(Some(mut draft)) => {
+                if let Some(replacement) = &mut draft.replacement {
+                    replacement.returning = returning(&server.id, goal, &observation.containers);
+                    replacement.outdated = outdated(replacement, goal.policy.keep, &observation.containers);
+                }
+                drafts.push(draft);
+            }
             Ok(None) => unchanged.push(server.id.clone()),
             Err(refusal) => refusals.push(refusal),
         }
@@ -58,6 +65,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         at: observation.at,
         backend: goal.backend.clone(),
         purpose: goal.purpose,
+        takes_back: goal.takes_back.clone(),
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
         policy: goal.policy.clone(),
         images: images(&lanes),
@@ -92,14 +100,14 @@ impl Draft<'_> {
         self.servers.iter().any(|server| server.is_usable() && server.answers())
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self, keep: usize) -> Vec<Step> {
         use Step::{
             AwaitIdle, Confirm, Create, Drain, Keep, Maint, Prove, Ready, Remove, Settle, Start, Verify,
         };
         let Some(replacement) = &self.replacement else { return vec![Prove, Ready, Confirm] };
         let in_rotation = self.servers.iter().any(|server| admin(server) != AdminState::Maint);
-        match &replacement.old {
-            None => vec![Create, Maint, Start, Prove, Ready, Confirm],
+        let mut steps = match &replacement.old {
+            None => vec![Create, Maint, Start, Prove, Ready, Confirm, Remove],
             Some(old) if !runs(old) => vec![Create, Maint, Keep, Start, Prove, Ready, Confirm, Remove],
             Some(_) if !in_rotation => {
                 vec![Create, AwaitIdle, Maint, Settle, Keep, Start, Prove, Ready, Confirm, Remove]
@@ -110,7 +118,12 @@ impl Draft<'_> {
                     Remove,
                 ]
             }
-        }
+        };
+        steps.retain(|step| {
+            !(*step == Create && replacement.returning.is_some()
+                || *step == Remove && replacement.keeps_all(keep))
+        });
+        steps
     }
 }
 
@@ -158,6 +171,8 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
                 publish: Some(*publish),
                 name: name.clone(),
                 image: image.clone(),
+                returning: None,
+                outdated: Vec::new(),
             }),
         }),
         (Behind::Container(container), Some(image)) => {
@@ -185,6 +200,8 @@ fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &
             publish: None,
             name: container.name.clone(),
             image: image.clone(),
+            returning: None,
+            outdated: Vec::new(),
         };
         Some(Draft { servers, cause, replacement: Some(replacement) })
     };
@@ -201,6 +218,23 @@ fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &
     let left_in =
         servers.iter().map(|server| admin(server)).max().filter(|state| *state != AdminState::Ready)?;
     Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
+}
+
+/// The container that the server ran before, if it is still kept.
+fn returning(server: &ServerId, goal: &Goal, containers: &[Container]) -> Option<Container> {
+    let Target::Each(each) = &goal.target else { return None };
+    let returned = each.get(server)?;
+    let (found, as_it_was) = (returned.kept_among(containers)?, returned.container.as_ref()?);
+    // While it is kept its restart policy is off.
+    Some(Container { restart: as_it_was.restart.clone(), ..found.clone() })
+}
+
+/// The kept containers of the same name that are too many once this one's predecessor is kept too, the oldest ones.
+fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) -> Vec<Container> {
+    let mut kept = retention::kept(containers, &replacement.name);
+    kept.retain(|it| replacement.returning.as_ref().is_none_or(|returning| returning.id != it.id));
+    let room = keep.saturating_sub(usize::from(replacement.old.is_some()));
+    kept.into_iter().skip(room).cloned().collect()
 }
 
 /// What forbids the work on a replica, whatever the traffic.
@@ -307,7 +341,7 @@ impl<'a> Simulation<'a> {
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
             role: draft.role(),
-            steps: draft.steps(),
+            steps: draft.steps(self.policy.keep),
             cause: draft.cause,
             replacement: draft.replacement,
             forecasts,
@@ -365,7 +399,8 @@ fn probes(topology: &Topology, balances: &[Balance]) -> Vec<(ServerId, crate::pr
 
 fn images(lanes: &[Lane]) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
-    for replacement in lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
+    let replacements = lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+    for replacement in replacements.filter(|it| it.returning.is_none()) {
         if !images.contains(&replacement.image) {
             images.push(replacement.image.clone());
         }

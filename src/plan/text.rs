@@ -12,7 +12,7 @@ impl fmt::Display for Plan {
             Purpose::Deploy => "deploy",
             Purpose::Rollback => "roll back",
         };
-        let images = self.images.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let images = self.new_images().join(", ");
         if self.is_empty() {
             let (unchanged, so) = (list(&self.unchanged), self.wanted_already());
             return writeln!(f, "{what} {}: nothing to do for {unchanged} ({so})", self.backend);
@@ -42,8 +42,21 @@ impl Plan {
         }
     }
 
+    /// What the servers run afterwards that are worked on, each image once.
+    fn new_images(&self) -> Vec<String> {
+        let mut images = Vec::new();
+        for replacement in self.lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
+            let image = replacement.image.to_string();
+            if !images.contains(&image) {
+                images.push(image);
+            }
+        }
+        images
+    }
+
     fn prepare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let created = || self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+        let replacements = || self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+        let created = || replacements().filter(|it| it.returning.is_none());
         if created().next().is_none() {
             return Ok(());
         }
@@ -106,7 +119,10 @@ impl Plan {
                 }
             }
             Step::Keep => format!("{name}, and keep it as {}", lane.kept(&self.run)),
-            Step::Start => format!("the new {name}"),
+            Step::Start => match lane.replacement.as_ref().and_then(|it| it.returning.as_ref()) {
+                Some(returning) => format!("{}, as {name} again", returning.name),
+                None => format!("the new {name}"),
+            },
             Step::Prove => {
                 let asked: Vec<String> = lane.servers.iter().map(|server| server.probe.to_string()).collect();
                 format!("{} ({} at most)", asked.join(", "), seconds(policy.ready_timeout))
@@ -116,20 +132,27 @@ impl Plan {
                 "HAProxy has it up and gives it traffic".to_owned()
             }
             Step::Confirm => "HAProxy has it up".to_owned(),
-            Step::Remove => lane.kept(&self.run),
+            Step::Remove => self.removed(lane).join(", "),
         }
     }
 
+    /// The names of the containers that are removed once a lane serves.
+    fn removed(&self, lane: &Lane) -> Vec<String> {
+        let replacement = lane.replacement.iter();
+        replacement.flat_map(|it| it.removed(&self.run, self.policy.keep)).map(|(_, name)| name).collect()
+    }
+
     fn closing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept: Vec<String> = self
-            .lanes
-            .iter()
-            .filter(|lane| lane.steps.contains(&Step::Remove))
-            .map(|lane| lane.kept(&self.run))
-            .collect();
-        if !kept.is_empty() {
+        let removed: Vec<String> = self.lanes.iter().flat_map(|lane| self.removed(lane)).collect();
+        let old = self.lanes.iter().filter(|lane| lane.keeps_old() && self.policy.keep > 0);
+        let kept: Vec<String> = old.map(|lane| lane.kept(&self.run)).collect();
+        if !removed.is_empty() || !kept.is_empty() {
             writeln!(f, "\nwhen every server is in service again")?;
-            writeln!(f, "  remove     {}", kept.join(", "))?;
+        }
+        for (what, names) in [("keep", kept), ("remove", removed)] {
+            if !names.is_empty() {
+                writeln!(f, "  {what:<10} {}", names.join(", "))?;
+            }
         }
         writeln!(f)?;
         if self.lanes.iter().all(|lane| lane.replacement.is_none()) {

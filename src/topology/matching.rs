@@ -100,11 +100,15 @@ impl Aside {
     /// Whether a name is one of those: such a container is behind no server.
     #[must_use]
     pub fn is_name(name: &str) -> bool {
-        [Self::Old, Self::New].iter().any(|aside| {
-            let stamp = name.rsplit_once(aside.infix()).map(|(_, stamp)| stamp.as_bytes());
-            stamp.is_some_and(|stamp| {
-                stamp.len() >= 16 && stamp[..8].iter().all(u8::is_ascii_digit) && stamp[8] == b'T'
-            })
+        [Self::Old, Self::New].iter().any(|aside| aside.read(name).is_some())
+    }
+
+    /// The name that the container had, and the run that put it aside.
+    #[must_use]
+    pub fn read(self, name: &str) -> Option<(&str, &str)> {
+        name.rsplit_once(self.infix()).filter(|(_, run)| {
+            let run = run.as_bytes();
+            run.len() >= 16 && run[..8].iter().all(u8::is_ascii_digit) && run[8] == b'T'
         })
     }
 }

@@ -46,3 +46,101 @@ async fn rollback_returns_to_a_version_whose_image_is_in_no_registry_any_more() 
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     stage.close().await;
 }
+
+/// The containers that are kept, by name and state, and which container serves as each server.
+async fn kept(stage: &Stage) -> Vec<String> {
+    let all = stage.containers().await.into_iter().filter(|it| it.name.contains(".old-"));
+    let mut kept: Vec<String> =
+        all.map(|it| format!("{} {}", it.name.rsplit_once('-').expect("a run").0, it.state)).collect();
+    kept.sort();
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_containers_are_kept_and_come_back_as_they_were() {
+    if !on_real_parts().await {
+        return;
+    }
+    let mut stage = Stage::pair().start().await;
+    let deploy = async |version: &str, boot: &str| {
+        let image = stage.image(version, &[("VERSION", version), ("BOOT_MS", boot)]).await;
+        stage.drainswap(&["deploy", "mobile", "--image", &image, "--keep", "1"]).await.expect(0);
+    };
+    deploy("v2", "3000").await;
+    deploy("v3", "0").await;
+    let names = ["app1", "app1b"].map(|server| stage.container_name(server));
+    assert_eq!(kept(&stage).await, names.each_ref().map(|name| format!("{name}.old exited")));
+    let of_v2 =
+        stage.containers().await.into_iter().find(|it| it.name.starts_with(&format!("{}.old-", names[0])));
+    stage
+        .drainswap(&["history", "mobile"])
+        .await
+        .expect(0)
+        .prints(&["its containers are kept", "its images are here"]);
+    let doctor = stage.drainswap(&["doctor"]).await.expect(0);
+    assert!(!doctor.stdout.contains(stage.id()), "{}", doctor.stdout);
+    stage.registry.kill();
+    // One that does not answer in time is put aside again.
+    let late = ["rollback", "mobile", "--keep", "1", "--ready-timeout", "1500ms"];
+    stage.drainswap(&late).await.expect(10);
+    assert_eq!(versions(&stage).await, ["v3", "v3"]);
+    assert_eq!(kept(&stage).await, names.each_ref().map(|name| format!("{name}.old exited")));
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(50).await;
+    stage.drainswap(&["rollback", "mobile", "--keep", "1"]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    let now = stage.container("app1").await.expect("a container");
+    assert_eq!(Some(&now.id), of_v2.map(|it| it.id).as_ref(), "it is the same container");
+    assert_eq!(stage.engine.restart_policy(&names[0]).await.as_deref(), Some("unless-stopped"));
+    // The containers of v1 are gone, its image is not.
+    stage
+        .drainswap(&["rollback", "mobile", "--keep", "1", "--to", "nonsense"])
+        .await
+        .expect(4)
+        .says(&["never ran"]);
+    stage.drainswap(&["rollback", "mobile", "--keep", "1"]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    stage.drainswap(&["prune", "mobile", "--keep", "0", "--dry-run"]).await.expect(0).says(&["would remove"]);
+    assert_eq!(kept(&stage).await.len(), 2);
+    stage.drainswap(&["prune", "mobile", "--keep", "0"]).await.expect(0).says(&["removed the container"]);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_goes_back_as_far_as_the_run_or_digest_that_is_named() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let mut runs = Vec::new();
+    for version in ["v2", "v3", "v4"] {
+        let image = stage.image(version, &[("VERSION", version)]).await;
+        let deploy = ["deploy", "mobile", "--image", &image, "-o", "json", "--keep", "2"];
+        runs.push(
+            stage.drainswap(&deploy).await.expect(0).events()[0]["run"].as_str().expect("a run").to_owned(),
+        );
+    }
+    // The first image is needed by nobody, the others by what is kept or by a rollback.
+    let pruned = stage.drainswap(&["prune", "--keep", "2", "--dry-run"]).await.expect(0);
+    let image = |tag: &str| format!("would remove the image {}", stage.reference(tag));
+    let is_pruned = |tag: &str| pruned.stderr.contains(&image(tag));
+    assert_eq!(["v1", "v2", "v3", "v4"].map(is_pruned), [true, false, false, false], "{}", pruned.stderr);
+    let dry = ["rollback", "mobile", "--dry-run", "--to", &runs[0]];
+    stage.drainswap(&dry).await.expect(0).prints(&["mobile:v2", "app1 again"]);
+    stage.drainswap(&["rollback", "mobile", "--keep", "2", "--to", &runs[0]]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    // What was taken back is no state to return to.
+    stage.drainswap(&["rollback", "mobile", "--to", &runs[1]]).await.expect(4);
+    let states = stage.drainswap(&["history", "mobile", "-o", "json"]).await.expect(0);
+    let states: serde_json::Value = serde_json::from_str(&states.stdout).expect("an object");
+    let states = states["states"].as_array().expect("a list").clone();
+    assert_eq!(states.len(), 2, "{states:?}");
+    assert_eq!(states[0]["run"], runs[0].as_str());
+    let digest = states[1]["images"][0]["digest"].as_str().expect("a digest").to_owned();
+    stage.drainswap(&["rollback", "mobile", "--to", &digest[..20]]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    stage.close().await;
+}

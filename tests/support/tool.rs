@@ -74,6 +74,8 @@ impl Stage {
             .args(arguments)
             .env("DRAINSWAP_HAPROXY_CONFIG", self.haproxy.config())
             .env("DRAINSWAP_STATE_DIR", self.dir().join("state"))
+            // Most stories end with nothing left over; those that keep containers say so.
+            .env("DRAINSWAP_KEEP", "0")
             .env("NO_COLOR", "1")
             .kill_on_drop(true);
         command

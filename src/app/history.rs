@@ -1,0 +1,152 @@
+//! history: what a backend ran before, and whether one can return to it.
+
+use std::fmt;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use serde::Serialize;
+use serde_json::json;
+
+use super::look::{RealWorld, observe};
+use super::{App, known_backend, print};
+use crate::adapters::journal_file::BackendDir;
+use crate::cli::Output;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::history::{Former, formers};
+use crate::image::Image;
+use crate::observation::{Container, Observation};
+use crate::plan::{LbQuorum, Returned};
+use crate::ports::{ContainerEngine, EngineError};
+use crate::topology::Topology;
+
+/// Whether a rollback can return there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case", tag = "returnable", content = "reason")]
+enum Way {
+    /// It is what runs.
+    Now,
+    /// Its containers are kept.
+    Kept,
+    /// Its images are on the host.
+    Present,
+    /// Its images must be pulled, and the registry has them.
+    Pulled,
+    /// Not at all, for this reason.
+    No(String),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Now => f.write_str("runs now"),
+            Self::Kept => f.write_str("yes: its containers are kept"),
+            Self::Present => f.write_str("yes: its images are here"),
+            Self::Pulled => f.write_str("yes: its images are pulled again"),
+            Self::No(reason) => write!(f, "no: {reason}"),
+        }
+    }
+}
+
+/// What a backend's servers ran.
+#[derive(Clone, Debug, Serialize)]
+struct Row {
+    /// The run that brought it.
+    run: Option<String>,
+    /// When.
+    at: Option<jiff::Timestamp>,
+    /// Each image once.
+    images: Vec<Image>,
+    /// Whether one can return to it.
+    #[serde(flatten)]
+    way: Way,
+}
+
+impl App {
+    pub(super) async fn history(&self, backend: &str) -> Result<Exit, Error> {
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        known_backend(&configuration, backend)?;
+        let world = self.world(load_balancers).await?;
+        let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
+        let observation = observe(&configuration, &world, LbQuorum::Reachable).await?;
+        let topology = Topology::new(&configuration, &observation);
+        let formers = formers(runs.iter().map(|stored| &stored.run));
+        let last = formers.first().and_then(|former| former.takes_back.first());
+        let run = runs.iter().map(|stored| &stored.run.plan).find(|plan| Some(&plan.run) == last);
+        let servers = topology.backend(backend).into_iter().flat_map(|backend| &backend.servers);
+        let now = servers.filter_map(|server| Some(server.container()?.running_image()));
+        let mut rows = vec![Row {
+            run: run.map(|plan| plan.run.to_string()),
+            at: run.map(|plan| plan.at),
+            images: each_once(now),
+            way: Way::Now,
+        }];
+        for former in &formers {
+            rows.push(Row {
+                run: former.deployed_by.as_ref().map(ToString::to_string),
+                at: former.at,
+                images: each_once(former.servers.values().map(|returned| returned.image.clone())),
+                way: way(&world, &observation, former).await?,
+            });
+        }
+        match self.output {
+            Output::Json => {
+                print(&format!("{}\n", json!({ "version": 1, "backend": backend, "states": rows })))?;
+            }
+            Output::Text => print(&table(&rows))?,
+        }
+        self.warn_of_unfinished(backend)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn each_once(images: impl Iterator<Item = Image>) -> Vec<Image> {
+    let mut once: Vec<Image> = Vec::new();
+    for image in images {
+        if !once.contains(&image) {
+            once.push(image);
+        }
+    }
+    once
+}
+
+/// How a rollback would return there: by the worst of its servers.
+async fn way(world: &RealWorld, observation: &Observation, former: &Former) -> Result<Way, Error> {
+    let mut worst = Way::Kept;
+    for returned in former.servers.values() {
+        worst = worst.max(way_of(world, &observation.containers, returned).await?);
+    }
+    Ok(worst)
+}
+
+async fn way_of(
+    world: &RealWorld,
+    containers: &[Container],
+    returned: &Returned,
+) -> Result<Way, EngineError> {
+    if returned.kept_among(containers).is_some() {
+        return Ok(Way::Kept);
+    }
+    if world.engine.has(&returned.image).await? {
+        return Ok(Way::Present);
+    }
+    let Image::Registry { reference, digest } = &returned.image else {
+        return Ok(Way::No(format!("its image {} is gone, and came from no registry", returned.image)));
+    };
+    let pinned = crate::image::ImageReference { digest: Some(digest.clone()), ..reference.clone() };
+    Ok(match world.engine.resolve(&pinned).await {
+        Ok(_) => Way::Pulled,
+        Err(error) => Way::No(format!("its image is not here any more: {error}")),
+    })
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["RUN", "IMAGE", "ROLLBACK"]);
+    for row in rows {
+        let images: Vec<String> = row.images.iter().map(ToString::to_string).collect();
+        let run = row.run.clone().unwrap_or_else(|| "before".to_owned());
+        table.add_row([run, images.join("\n"), row.way.to_string()]);
+    }
+    table.to_string().lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}

@@ -1,0 +1,97 @@
+//! prune: removes what no rollback needs any more.
+
+use std::collections::BTreeSet;
+
+use super::look::RealWorld;
+use super::{App, known_backend};
+use crate::adapters::journal_file::BackendDir;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::history::formers;
+use crate::ids::ContainerId;
+use crate::image::Image;
+use crate::ports::ContainerEngine;
+use crate::retention::{images, kept, unneeded};
+use crate::topology::with_servers;
+
+impl App {
+    pub(super) async fn prune(
+        &self,
+        wanted: &[String],
+        keep: Option<usize>,
+        dry_run: bool,
+    ) -> Result<Exit, Error> {
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        for name in wanted {
+            known_backend(&configuration, name)?;
+        }
+        let keep = self.settings.keep(keep);
+        let world = self.world(load_balancers).await?;
+        let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for proxy in with_servers(&configuration) {
+            let backend = &proxy.name;
+            let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
+            let formers = formers(runs.iter().map(|stored| &stored.run));
+            if !wanted.is_empty() && !wanted.contains(backend) {
+                needed.extend(images(&formers));
+                continue;
+            }
+            let Some(held) = self.hold_idle(backend, &world)? else {
+                self.say(&format!("note: backend {backend} is left alone: a run on it is not finished"))?;
+                needed.extend(images(&formers));
+                continue;
+            };
+            gone.extend(self.prune_containers(&world, &held.containers(), keep, dry_run).await?);
+            needed.extend(images(&formers[..keep.min(formers.len())]));
+            old_images.extend(unneeded(&formers, keep));
+        }
+        old_images.retain(|image| !needed.contains(image));
+        self.prune_images(&world, &old_images, &gone, dry_run).await?;
+        Ok(Exit::Done)
+    }
+
+    async fn prune_containers(
+        &self,
+        world: &RealWorld,
+        names: &BTreeSet<&str>,
+        keep: usize,
+        dry_run: bool,
+    ) -> Result<Vec<ContainerId>, Error> {
+        let all = world.engine.containers().await?;
+        let mut gone = Vec::new();
+        for container in names.iter().flat_map(|name| kept(&all, name).into_iter().skip(keep)) {
+            if !dry_run {
+                world.engine.remove(&container.id).await?;
+            }
+            self.say(&removed(dry_run, &format!("container {}", container.name)))?;
+            gone.push(container.id.clone());
+        }
+        Ok(gone)
+    }
+
+    /// One that a container uses, whoever's it is, is left.
+    async fn prune_images(
+        &self,
+        world: &RealWorld,
+        images: &[Image],
+        gone: &BTreeSet<ContainerId>,
+        dry_run: bool,
+    ) -> Result<(), Error> {
+        let mut all = world.engine.containers().await?;
+        all.retain(|container| !gone.contains(&container.id));
+        for image in images {
+            let is_used = all.iter().any(|it| image.is_run_by(&it.image, &it.repo_digests));
+            if is_used || !world.engine.has(image).await? {
+                continue;
+            }
+            if dry_run || world.engine.remove_image(image).await? {
+                self.say(&removed(dry_run, &format!("image {image}")))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn removed(dry_run: bool, what: &str) -> String {
+    if dry_run { format!("would remove the {what}") } else { format!("removed the {what}") }
+}

@@ -1,0 +1,65 @@
+//! What is kept for a rollback, and what no rollback needs any more.
+
+use crate::history::Former;
+use crate::image::Image;
+use crate::observation::Container;
+use crate::topology::matching::Aside;
+
+/// The containers that runs have kept of the one that has this name, the latest first. One that runs is not kept.
+#[must_use]
+pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
+    let run = |container: &'a Container| {
+        let (of, run) = Aside::Old.read(&container.name)?;
+        (of == name && container.state.is_idle()).then_some((run, container))
+    };
+    let mut kept: Vec<(&str, &Container)> = containers.iter().filter_map(run).collect();
+    kept.sort_by(|(a, _), (b, _)| b.cmp(a));
+    kept.into_iter().map(|(_, container)| container).collect()
+}
+
+/// The images that a backend ran once, and that a rollback to one of the `keep` latest states does not need.
+#[must_use]
+pub fn unneeded(formers: &[Former], keep: usize) -> Vec<Image> {
+    let (needed, older) = formers.split_at(keep.min(formers.len()));
+    let needed = images(needed);
+    let mut unneeded = images(older);
+    unneeded.retain(|image| !needed.contains(image));
+    unneeded
+}
+
+/// The images of these states, each once.
+#[must_use]
+pub fn images(formers: &[Former]) -> Vec<Image> {
+    let mut images: Vec<Image> = Vec::new();
+    for returned in formers.iter().flat_map(|former| former.servers.values()) {
+        if !images.contains(&returned.image) {
+            images.push(returned.image.clone());
+        }
+    }
+    images
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::ContainerState;
+    use crate::testing::World;
+
+    #[test]
+    fn what_is_kept_is_idle_and_the_latest_comes_first() {
+        let mut world = World::pair();
+        let model = world.observation.containers[0].clone();
+        for (name, state) in [
+            ("mobile-app1.old-20261123T221500.000Z", ContainerState::Stopped),
+            ("mobile-app1.old-20261124T221500.000Z", ContainerState::Stopped),
+            ("mobile-app1.old-20261125T221500.000Z", ContainerState::Running),
+            ("mobile-app2.old-20261126T221500.000Z", ContainerState::Stopped),
+            ("mobile-app1.new-20261126T221500.000Z", ContainerState::Created),
+        ] {
+            world.observation.containers.push(Container { name: name.to_owned(), state, ..model.clone() });
+        }
+        let kept = kept(&world.observation.containers, "mobile-app1");
+        let runs: Vec<&str> = kept.iter().map(|it| it.name.rsplit_once('-').unwrap().1).collect();
+        assert_eq!(runs, ["20261124T221500.000Z", "20261123T221500.000Z"]);
+    }
+}
