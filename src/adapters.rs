@@ -6,6 +6,7 @@ pub mod environment;
 pub mod haproxy;
 pub mod haproxy_binary;
 pub mod haproxy_service;
+pub mod hook_command;
 pub mod http_probe;
 pub mod install;
 pub mod journal_file;

@@ -8,6 +8,7 @@ mod carriers;
 mod container;
 mod drain;
 mod failure;
+mod hooks;
 pub mod idle;
 mod recovery;
 mod rotation;
@@ -21,19 +22,21 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use failure::Failure;
+use hooks::Wish;
 use recovery::TakenBack;
 
 use crate::event::{Event, Fact, Listener, Timing, VERSION};
+use crate::hook::Moment;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
 use crate::outcome::Outcome;
 use crate::plan::undo::Care;
 use crate::plan::{OnFailure, Plan, Step};
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// The world that a run works on.
 #[derive(Debug)]
-pub struct World<L, E, P, C> {
+pub struct World<L, E, P, C, H> {
     /// The load balancers.
     pub load_balancers: Vec<L>,
     /// The engine.
@@ -42,6 +45,8 @@ pub struct World<L, E, P, C> {
     pub prober: P,
     /// What time it is.
     pub clock: C,
+    /// Commands of one's own at some moments.
+    pub hooks: H,
 }
 
 /// How a run is asked to stop.
@@ -60,9 +65,9 @@ pub struct Stop {
 pub struct Untouched(#[from] pub Failure);
 
 /// One run of one plan.
-pub struct Deploy<'a, L, E, P, C, J> {
+pub struct Deploy<'a, L, E, P, C, H, J> {
     plan: &'a Plan,
-    world: &'a World<L, E, P, C>,
+    world: &'a World<L, E, P, C, H>,
     journal: &'a mut J,
     stop: Stop,
     listener: &'a mut dyn Listener,
@@ -82,17 +87,21 @@ pub struct Deploy<'a, L, E, P, C, J> {
     /// The timings of the lanes that ended well.
     timings: Vec<Timing>,
     left_rotation: Option<Instant>,
+    /// The lanes that a hook has left out.
+    skipped: BTreeSet<usize>,
     /// Servers that an undo has left in maint.
     left_out: Vec<ServerId>,
     /// How often somebody was told that his wish to stop was heard.
     stops_told: usize,
 }
 
-impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'a, L, E, P, C, J> {
+impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'a, L, E, P, C, H, J>
+{
     /// A run that has not begun.
     pub fn new(
         plan: &'a Plan,
-        world: &'a World<L, E, P, C>,
+        world: &'a World<L, E, P, C, H>,
         journal: &'a mut J,
         stop: Stop,
         listener: &'a mut dyn Listener,
@@ -113,6 +122,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             timing: Timing::default(),
             timings: Vec::new(),
             left_rotation: None,
+            skipped: BTreeSet::new(),
             left_out: Vec::new(),
             stops_told: 0,
         }
@@ -140,10 +150,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         for message in &plan.warnings {
             self.tell(Fact::Warned { message: message.clone() });
         }
-        let result = match self.prepare().await {
-            Ok(()) => self.lanes().await,
-            Err(failure) => Err(failure),
-        };
+        let result = self.begin_and_work().await;
         match result {
             Ok(outcome) => {
                 self.close(&outcome, started).await;
@@ -161,6 +168,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
                 if stopped { Ok(outcome) } else { Err(Untouched(failure)) }
             }
         }
+    }
+
+    async fn begin_and_work(&mut self) -> Result<Outcome, Failure> {
+        if self.hook(Moment::BeforeRun, None).await? == Wish::Skip {
+            return Ok(Outcome::Skipped);
+        }
+        self.prepare().await?;
+        self.lanes().await
     }
 
     /// Takes an unfinished run back: every lane that it had begun, the last one first. A run that was
@@ -227,7 +242,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
                 lanes.extend((0..index).rev().map(|lane| (lane, Care::Serving)));
                 return Ok(self.roll_back(&lanes, failure.to_string()).await);
             }
-            let replaced: Vec<usize> = (0..index).collect();
+            let replaced: Vec<usize> = (0..index).filter(|lane| !self.skipped.contains(lane)).collect();
             let outcome = self.roll_back(&lanes, failure.to_string()).await;
             let Outcome::RolledBack { reason, kept, left_out } = outcome else { return Ok(outcome) };
             self.remove_old(&replaced).await;
@@ -235,9 +250,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             return Ok(Outcome::RolledBack { reason, kept, left_out });
         }
         self.catch_up(None).await;
-        self.remove_old(&(0..plan.lanes.len()).collect::<Vec<_>>()).await;
-        let replaced = plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
-        Ok(Outcome::Deployed { replaced, put_back: plan.lanes.len() - replaced })
+        self.discard_candidates().await;
+        let through: Vec<usize> = (0..plan.lanes.len()).filter(|lane| !self.skipped.contains(lane)).collect();
+        self.remove_old(&through).await;
+        let replaced = through.iter().filter(|lane| plan.lanes[**lane].replacement.is_some()).count();
+        let skipped = self.skipped.iter().flat_map(|lane| plan.lanes[*lane].ids()).collect();
+        Ok(Outcome::Deployed { replaced, put_back: through.len() - replaced, skipped })
     }
 
     /// All steps of a lane from rotation to rotation.
@@ -254,6 +272,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             cause: lane.cause.clone(),
             forecasts: lane.forecasts.clone(),
         });
+        if self.hook(Moment::BeforeDrain, Some(index)).await? == Wish::Skip {
+            self.skipped.insert(index);
+            self.tell(Fact::LaneSkipped { servers: lane.ids() });
+            return Ok(());
+        }
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
             if let Err(failure) = self.step(index, *step).await {
                 if failure != Failure::Stopped {
@@ -266,7 +289,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
         }
         self.timings.push(self.timing);
         self.tell(Fact::LaneFinished { servers: lane.ids(), timing: self.timing });
-        Ok(())
+        self.hook(Moment::AfterEnable, Some(index)).await.map(drop)
     }
 
     /// One step: a record, the effect, a record.
@@ -307,15 +330,22 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
     }
 
     fn cancelled(&self, next: usize) -> Outcome {
-        let names = |lanes: &[crate::plan::Lane]| lanes.iter().flat_map(crate::plan::Lane::ids).collect();
-        let (replaced, remaining) = self.plan.lanes.split_at(next);
+        let lanes = 0..self.plan.lanes.len();
+        let (replaced, remaining): (Vec<_>, Vec<_>) =
+            lanes.partition(|lane| *lane < next && !self.skipped.contains(lane));
+        let names = |lanes: Vec<usize>| lanes.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
         Outcome::Cancelled { replaced: names(replaced), remaining: names(remaining) }
     }
 
     /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
     /// is only disk space.
     async fn remove_old(&mut self, lanes: &[usize]) {
-        for &lane in lanes.iter().filter(|lane| self.plan.lanes[**lane].steps.contains(&Step::Remove)) {
+        let removes = |lane: &&usize| self.plan.lanes[**lane].steps.contains(&Step::Remove);
+        for &lane in lanes.iter().filter(removes) {
+            // Where a hook has left a lane out, the old container serves.
+            if self.skipped.contains(&lane) {
+                continue;
+            }
             if let Err(error) = self.step(lane, Step::Remove).await {
                 self.tell(Fact::Warned { message: format!("the old container was not removed: {error}") });
             }
@@ -346,6 +376,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journa
             );
             self.tell(Fact::Warned { message });
         }
+        self.after_run(outcome).await;
         let at = self.world.clock.now();
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
             self.tell(Fact::Warned {

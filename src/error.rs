@@ -354,6 +354,7 @@ impl Error {
                 | Failure::TakenOver { .. }
                 | Failure::NotCarried { .. }
                 | Failure::Vanished { .. }
+                | Failure::Hook { .. }
                 | Failure::Reloaded { .. } => Exit::Refused,
                 Failure::LoadBalancer(_)
                 | Failure::Engine(_)
@@ -362,7 +363,7 @@ impl Error {
                 | Failure::NeverReady { .. }
                 | Failure::FellSilent { .. }
                 | Failure::NotUp { .. } => Exit::Unreachable,
-                Failure::Journal(_) => Exit::Configuration,
+                Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
                 Failure::Drifted { .. } => Exit::Drifted,
                 Failure::Stopped => Exit::Cancelled,
             },

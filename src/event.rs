@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::hook::Moment;
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::outcome::Outcome;
@@ -95,6 +96,24 @@ pub enum Fact {
         cause: Cause,
         /// Where the traffic goes meanwhile.
         forecasts: Vec<Forecast>,
+    },
+    /// A hook of somebody's own has ended.
+    HookEnded {
+        /// Which.
+        hook: Moment,
+        /// The servers that it was about.
+        servers: Vec<ServerId>,
+        /// Its exit code; `None` where it was killed, because its time was over or by a signal.
+        code: Option<i32>,
+        /// What it printed.
+        output: Vec<String>,
+        /// How long it took.
+        took_ms: u64,
+    },
+    /// A hook wants a lane to be left out; its servers stay as they are.
+    LaneSkipped {
+        /// The lane's servers.
+        servers: Vec<ServerId>,
     },
     /// The floor holds on a fresh look, and these servers answered.
     Verified {

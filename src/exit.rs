@@ -70,7 +70,7 @@ impl From<Exit> for ExitCode {
 impl From<&Outcome> for Exit {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Unchanged | Outcome::Deployed { .. } => Self::Done,
+            Outcome::Unchanged | Outcome::Skipped | Outcome::Deployed { .. } => Self::Done,
             Outcome::RolledBack { .. } => Self::RolledBack,
             Outcome::Refused { .. } => Self::Refused,
             Outcome::Cancelled { .. } => Self::Cancelled,

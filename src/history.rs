@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn deployed() -> Outcome {
-        Outcome::Deployed { replaced: 2, put_back: 0 }
+        Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] }
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
             (cancelled(app1()), 1),
             (cancelled(vec![]), 0),
             (Some(Outcome::Unchanged), 0),
-            (Some(Outcome::Deployed { replaced: 0, put_back: 1 }), 0),
+            (Some(Outcome::Deployed { replaced: 0, put_back: 1, skipped: vec![] }), 0),
             // It was killed: it is taken back as what it is, not rolled back over.
             (None, 0),
         ] {

@@ -29,6 +29,7 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod history;
+pub mod hook;
 pub mod ids;
 pub mod image;
 pub mod journal;

@@ -18,7 +18,12 @@ pub enum Outcome {
         replaced: usize,
         /// How many containers were as wanted, and only put back in service.
         put_back: usize,
+        /// Servers that a hook has left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skipped: Vec<ServerId>,
     },
+    /// A hook did not want it to begin; nothing was touched.
+    Skipped,
     /// Something failed; what had failed was put back.
     RolledBack {
         /// What failed.
@@ -68,7 +73,21 @@ impl Outcome {
             Self::Deployed { replaced, .. } => *replaced > 0,
             Self::RolledBack { kept, .. } => !kept.is_empty(),
             Self::Cancelled { replaced, .. } => !replaced.is_empty(),
-            Self::Unchanged | Self::Refused { .. } | Self::Stuck { .. } => false,
+            Self::Unchanged | Self::Skipped | Self::Refused { .. } | Self::Stuck { .. } => false,
+        }
+    }
+
+    /// The same in a word, as records and events have it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Deployed { .. } => "deployed",
+            Self::Skipped => "skipped",
+            Self::RolledBack { .. } => "rolled_back",
+            Self::Refused { .. } => "refused",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Stuck { .. } => "stuck",
         }
     }
 }
@@ -77,16 +96,26 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("nothing to do: every server runs the wanted image"),
-            Self::Deployed { replaced, put_back: 0 } => {
-                write!(f, "done: {}, every one is in service", containers(*replaced, "replaced"))
+            Self::Skipped => {
+                f.write_str("nothing was touched: the hook before_run wants the run to be left out")
             }
-            Self::Deployed { replaced: 0, put_back } => {
-                write!(f, "done: {} in service", containers(*put_back, "put back"))
-            }
-            Self::Deployed { replaced, put_back } => {
-                let (replaced, put_back) =
-                    (containers(*replaced, "replaced"), containers(*put_back, "put back"));
-                write!(f, "done: {replaced} and {put_back}, every one is in service")
+            Self::Deployed { replaced, put_back, skipped } => {
+                match (replaced, put_back) {
+                    (0, 0) => f.write_str("done: nothing was replaced")?,
+                    (_, 0) => {
+                        write!(f, "done: {}, every one is in service", containers(*replaced, "replaced"))?;
+                    }
+                    (0, _) => write!(f, "done: {} in service", containers(*put_back, "put back"))?,
+                    (_, _) => {
+                        let (replaced, put_back) =
+                            (containers(*replaced, "replaced"), containers(*put_back, "put back"));
+                        write!(f, "done: {replaced} and {put_back}, every one is in service")?;
+                    }
+                }
+                if !skipped.is_empty() {
+                    write!(f, "; {} left out by a hook", list(skipped))?;
+                }
+                Ok(())
             }
             Self::RolledBack { reason, kept, left_out } => {
                 if kept.is_empty() {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::hook::Moment;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, LoadBalancerState, Published};
@@ -34,6 +35,8 @@ pub struct Goal {
     pub takes_back: Vec<RunId>,
     /// How it is done.
     pub policy: Policy,
+    /// The moments at which a command of somebody's own is run.
+    pub hooks: Vec<Moment>,
 }
 
 /// Whether a run goes forward or back; it decides what the next rollback returns to.
@@ -190,6 +193,9 @@ pub struct Plan {
     pub unchanged: Vec<ServerId>,
     /// What a person should know and the run does not stop for.
     pub warnings: Vec<String>,
+    /// The moments at which a command of somebody's own is run.
+    #[serde(default)]
+    pub hooks: Vec<Moment>,
 }
 
 impl Plan {

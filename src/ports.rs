@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::hook::{self, HookFacts, Moment};
 use crate::ids::{ContainerId, ServerId};
 use crate::image::{Image, ImageReference};
 use crate::journal::Record;
@@ -320,6 +321,23 @@ pub enum EngineError {
 pub trait Prober: Send + Sync {
     /// One probe; it ends within the probe's timeout and is no error whatever comes.
     fn probe(&self, probe: &Probe) -> impl Future<Output = Answer> + Send;
+}
+
+/// Commands of one's own at some moments of a run.
+pub trait Hooks: Send + Sync {
+    /// Runs the hook of a moment to its end, which comes within its time limit; `None` where there is none. A call
+    /// that is given up ends it.
+    fn run(&self, facts: &HookFacts) -> impl Future<Output = Result<Option<hook::Ended>, HookError>> + Send;
+}
+
+/// A hook cannot be run.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the hook {hook} cannot be run: {reason}")]
+pub struct HookError {
+    /// Which.
+    pub hook: Moment,
+    /// What the system said.
+    pub reason: String,
 }
 
 /// Where a run's records go. See [`crate::journal`].

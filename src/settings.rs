@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
+use crate::hook::Moment;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::service::Service;
 
@@ -40,6 +41,10 @@ pub struct Settings {
     pub templates: Option<PathBuf>,
     /// The services that are described, by name.
     pub services: BTreeMap<String, Service>,
+    /// Commands of one's own, by the moment at which they are run.
+    pub hooks: BTreeMap<Moment, String>,
+    /// How long each of them may take.
+    pub hook_timeout: Duration,
     policy: PolicyFile,
     reloading: ReloadFile,
 }
@@ -73,10 +78,34 @@ struct File {
     haproxy: Option<PathBuf>,
     templates: Option<PathBuf>,
     services: BTreeMap<String, Service>,
+    hooks: HooksFile,
     #[serde(flatten)]
     policy: PolicyFile,
     #[serde(flatten)]
     reloading: ReloadFile,
+}
+
+/// `[hooks]`: commands of the shell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HooksFile {
+    before_run: Option<String>,
+    before_drain: Option<String>,
+    after_enable: Option<String>,
+    after_run: Option<String>,
+    timeout: Option<Span>,
+}
+
+impl HooksFile {
+    fn commands(self) -> BTreeMap<Moment, String> {
+        let commands = [
+            (Moment::BeforeRun, self.before_run),
+            (Moment::BeforeDrain, self.before_drain),
+            (Moment::AfterEnable, self.after_enable),
+            (Moment::AfterRun, self.after_run),
+        ];
+        commands.into_iter().filter_map(|(moment, command)| Some((moment, command?))).collect()
+    }
 }
 
 /// The policy's part of `drainswap.toml`, under the flags' names.
@@ -203,6 +232,8 @@ impl Settings {
             haproxy: globals.haproxy.clone().or(file.haproxy),
             templates: file.templates,
             services: file.services,
+            hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
+            hooks: file.hooks.commands(),
             policy: file.policy,
             reloading: file.reloading,
         })

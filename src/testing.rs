@@ -225,7 +225,7 @@ impl World {
 
     fn plan_for(&self, purpose: Purpose, target: Target) -> Result<Plan, Vec<Refusal>> {
         let (backend, policy) = ("mobile".to_owned(), self.policy.clone());
-        let goal = Goal { backend, purpose, target, takes_back: Vec::new(), policy };
+        let goal = Goal { backend, purpose, target, takes_back: Vec::new(), policy, hooks: Vec::new() };
         build::build(&self.topology(), &self.observation, &goal)
     }
 }

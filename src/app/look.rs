@@ -11,6 +11,7 @@ use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::master::MasterSocket;
 use crate::adapters::haproxy::socket::SocketAddress;
 use crate::adapters::haproxy_service::{NotRun, Service};
+use crate::adapters::hook_command::HookCommands;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Build, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
@@ -22,7 +23,7 @@ use crate::ports::{ContainerEngine, LoadBalancer, LoadBalancerError, Prober, Wal
 use crate::topology;
 
 /// The world as it really is.
-pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock>;
+pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock, HookCommands>;
 
 /// The system's clock.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +146,8 @@ impl App {
     pub(super) async fn world(&self, load_balancers: Vec<HaproxySocket>) -> Result<RealWorld, Error> {
         let endpoint = Endpoint::read(self.settings.docker.as_deref(), &environment::variables())?;
         let engine = DockerEngine::connect(endpoint).await?;
-        Ok(World { load_balancers, engine, prober: HttpProber::new()?, clock: SystemClock })
+        let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };
+        Ok(World { load_balancers, engine, prober: HttpProber::new()?, clock: SystemClock, hooks })
     }
 }
 

@@ -89,7 +89,14 @@ impl App {
 
     fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {
         let policy: Policy = self.settings.policy(flags);
-        Goal { backend: backend.to_owned(), purpose, target, takes_back: Vec::new(), policy }
+        Goal {
+            backend: backend.to_owned(),
+            purpose,
+            target,
+            takes_back: Vec::new(),
+            policy,
+            hooks: self.settings.hooks.keys().copied().collect(),
+        }
     }
 
     fn show(&self, plan: &Plan) -> Result<(), Error> {
@@ -166,6 +173,7 @@ impl App {
             Outcome::RolledBack { .. }
             | Outcome::Unchanged
             | Outcome::Deployed { .. }
+            | Outcome::Skipped
             | Outcome::Refused { .. }
             | Outcome::Stuck { .. } => self.conclude(&outcome, &journal),
         }

@@ -12,7 +12,7 @@ use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::plan::LbQuorum;
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
 /// How long `HAProxy` may be away while it is started anew, and how often it is asked meanwhile.
 const OUTAGE: Duration = Duration::from_secs(10);
@@ -45,7 +45,9 @@ impl Seen {
     }
 }
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
     /// Sets a server's state everywhere. A load balancer that is just being started anew is waited for; one that was
     /// silent at the last look is looked at before anything leaves there.
     pub(super) async fn set(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {

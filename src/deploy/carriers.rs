@@ -14,7 +14,7 @@ use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::floor;
 use crate::plan::refusal::Refusal;
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 use crate::topology::traffic::{Balance, can_be_woken};
 
 /// What must be waited for before these servers leave.
@@ -43,7 +43,9 @@ fn awaits(
 /// How long a queue is let through first. One that never ends has requests that follow, and those pull it along.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
     /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
     pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
         self.old_is_there(lane).await?;

@@ -13,13 +13,15 @@ use crate::journal::Record;
 use crate::observation::{Answer, ContainerState, Health, RestartPolicy};
 use crate::plan::Step;
 use crate::ports::{
-    ContainerEngine, EngineError, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock,
+    ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock,
 };
 
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
     pub(super) async fn pull(&mut self, image: &Image) -> Result<(), Failure> {
         let begun = Instant::now();
         self.tell(Fact::PullStarted { image: image.clone() });
@@ -166,6 +168,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> D
         let plan = self.plan;
         let Some(replacement) = &plan.lanes[lane].replacement else { return Ok(()) };
         for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
+            // One that runs is somebody's, whatever its name says; one that is gone is what is wanted.
+            if matches!(self.world.engine.pulse(id).await, Ok(pulse) if pulse.running) {
+                self.tell(Fact::Warned { message: format!("{container} runs, and is not removed") });
+                continue;
+            }
             self.world.engine.remove(id).await?;
             self.tell(Fact::Removed { container });
         }

@@ -14,7 +14,7 @@ use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
 use crate::plan::{LaneServer, OnDrainTimeout, floor};
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
 /// How often somebody is told what is left.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -45,7 +45,9 @@ impl Watch {
     }
 }
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
     pub(super) async fn drain(&mut self, lane: usize) -> Result<(), Failure> {
         let seen = self.look(lane).await?;
         if seen.is_new {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::hook::Moment;
 use crate::ids::ServerId;
 use crate::observation::AdminState;
 use crate::plan::refusal::Refusal;
 use crate::plan::undo::Care;
-use crate::ports::{EngineError, JournalError, LoadBalancerError};
+use crate::ports::{EngineError, HookError, JournalError, LoadBalancerError};
 
 /// Why a step failed. The container's log is gathered beside it, by whoever reports it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +109,17 @@ pub enum Failure {
         /// The container's name when the plan was made.
         container: String,
     },
+    /// A hook wants the run to stop.
+    #[error("the hook {hook} {}", match .code { Some(code) => format!("ended with code {code}"), None => "was killed".to_owned() })]
+    Hook {
+        /// Which.
+        hook: Moment,
+        /// Its exit code; `None` where its time was over, or a signal ended it.
+        code: Option<i32>,
+    },
+    /// A hook cannot be run.
+    #[error(transparent)]
+    NoHook(#[from] HookError),
     /// Somebody asked the run to stop.
     #[error("asked to stop")]
     Stopped,
@@ -130,6 +142,8 @@ impl Failure {
             | Self::Vanished { .. }
             | Self::TakenOver { .. }
             | Self::Drifted { .. }
+            | Self::Hook { .. }
+            | Self::NoHook(_)
             | Self::Stopped => Care::Serving,
         }
     }

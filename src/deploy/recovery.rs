@@ -10,7 +10,7 @@ use crate::journal::Record;
 use crate::outcome::{Outcome, Stranded, list};
 use crate::plan::Step;
 use crate::plan::undo::{Care, is_replaced, undo};
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being
 /// restarted comes back within this.
@@ -28,7 +28,9 @@ pub(super) enum TakenBack {
     Serves(Failure),
 }
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
     /// Takes these lanes back, in this order, each as carefully as said, and removes what was only created. Ends
     /// with the first that can neither be taken back nor serve on.
     pub(super) async fn roll_back(&mut self, lanes: &[(usize, Care)], reason: String) -> Outcome {

@@ -16,7 +16,7 @@ use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, ServerState};
 use crate::plan::{Lane, OnDrainTimeout, Step};
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
 /// about 0.1 ms.
@@ -50,7 +50,9 @@ async fn kept_out(load_balancer: &impl LoadBalancer, lane: &Lane) -> Vec<ServerI
     }
 }
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
     pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
         self.left_rotation.get_or_insert_with(Instant::now);
         for server in self.lane_of(lane).ids() {

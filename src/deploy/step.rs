@@ -4,9 +4,11 @@ use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::wait::insist;
 use super::{Deploy, Failure};
 use crate::plan::{Lane, Replacement, Step};
-use crate::ports::{ContainerEngine, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, J: Journal> Deploy<'_, L, E, P, C, J> {
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
     /// Does a step of a lane.
     pub(super) async fn effect(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         self.during(step, lane, async |this| this.simply(lane, step).await).await

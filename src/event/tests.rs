@@ -16,8 +16,11 @@ fn every_event_reads_as_it_was_written() {
 
 #[test]
 fn an_event_is_one_flat_object() {
-    let fact =
-        Fact::RunEnded { outcome: Outcome::Deployed { replaced: 2, put_back: 0 }, took_ms: 1, own_ms: None };
+    let fact = Fact::RunEnded {
+        outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] },
+        took_ms: 1,
+        own_ms: None,
+    };
     let event = Event { version: VERSION, at: at(), run: RunId::from("20261123T221500.000Z"), fact };
     insta::assert_snapshot!(serde_json::to_string(&event).unwrap(), @r#"{"version":1,"at":"2026-11-23T22:15:00Z","run":"20261123T221500.000Z","event":"run_ended","outcome":"deployed","replaced":2,"put_back":0,"took_ms":1,"own_ms":null}"#);
 }

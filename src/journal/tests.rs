@@ -28,7 +28,7 @@ fn undone(lane: usize) -> Record {
 }
 
 fn closed() -> Record {
-    Record::Closed { at: at(), outcome: Outcome::Deployed { replaced: 2, put_back: 0 } }
+    Record::Closed { at: at(), outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] } }
 }
 
 fn bytes(records: &[Record]) -> Vec<u8> {
@@ -63,7 +63,7 @@ fn records_add_up_to_what_was_begun_and_not_taken_back() {
     let records = story();
     let run = fold(&records);
     assert_eq!((run.pid, &run.plan), (7, &plan()));
-    assert_eq!(run.outcome, Some(Outcome::Deployed { replaced: 2, put_back: 0 }));
+    assert_eq!(run.outcome, Some(Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] }));
     assert!(run.begun.values().all(Vec::is_empty), "{:?}", run.begun);
     let before_undo = fold(&records[..records.len() - 3]);
     assert_eq!(before_undo.begun[&1], [Step::Create]);

@@ -80,6 +80,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         balances,
         lanes,
         unchanged,
+        hooks: goal.hooks.clone(),
     })
 }
 

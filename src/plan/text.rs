@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::hook::Moment;
 use crate::outcome::{list, sessions};
 use crate::plan::{Cause, Lane, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
 
@@ -25,6 +26,7 @@ impl fmt::Display for Plan {
         for warning in &self.warnings {
             writeln!(f, "  note       {warning}")?;
         }
+        self.hook(f, Moment::BeforeRun)?;
         self.prepare(f)?;
         for (index, lane) in self.lanes.iter().enumerate() {
             self.lane(f, index + 1, lane)?;
@@ -74,6 +76,13 @@ impl Plan {
         Ok(())
     }
 
+    fn hook(&self, f: &mut fmt::Formatter<'_>, moment: Moment) -> fmt::Result {
+        if !self.hooks.contains(&moment) {
+            return Ok(());
+        }
+        writeln!(f, "  {:<10} {moment}", "hook")
+    }
+
     fn lane(&self, f: &mut fmt::Formatter<'_>, number: usize, lane: &Lane) -> fmt::Result {
         writeln!(f, "\n{number}. {} ({}): {}", list(&lane.ids()), lane.role, lane.cause)?;
         for forecast in &lane.forecasts {
@@ -83,10 +92,11 @@ impl Plan {
         if in_flight > 0 {
             writeln!(f, "  in flight  {} now", sessions(in_flight))?;
         }
+        self.hook(f, Moment::BeforeDrain)?;
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
             writeln!(f, "  {step:<10} {}", self.describe(lane, *step))?;
         }
-        Ok(())
+        self.hook(f, Moment::AfterEnable)
     }
 
     /// What a step is done to, in the operator's words.
@@ -154,6 +164,7 @@ impl Plan {
                 writeln!(f, "  {what:<10} {}", names.join(", "))?;
             }
         }
+        self.hook(f, Moment::AfterRun)?;
         writeln!(f)?;
         if self.lanes.iter().all(|lane| lane.replacement.is_none()) {
             return writeln!(f, "If anything fails, every server is left in the state that it was found in.");

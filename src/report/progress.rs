@@ -100,6 +100,8 @@ fn moving(fact: &Fact) -> Option<Moving> {
         | Fact::SessionsShutDown { .. }
         | Fact::QueueWoken { .. }
         | Fact::CheckOverruled { .. }
+        | Fact::HookEnded { .. }
+        | Fact::LaneSkipped { .. }
         | Fact::HaproxyReloaded { .. }
         | Fact::Warned { .. }
         | Fact::Pulled { .. }

@@ -5,6 +5,7 @@ use std::io::Write;
 use anstyle::{AnsiColor, Style};
 
 use crate::event::{Event, Fact, FirstRequest, Listener, Timing};
+use crate::hook::Moment;
 use crate::outcome::{Outcome, list, sessions};
 
 /// Writes what happened, a line a fact.
@@ -41,7 +42,7 @@ fn is_bad(fact: &Fact) -> bool {
 }
 
 fn is_good(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Unchanged | Outcome::Deployed { .. })
+    matches!(outcome, Outcome::Unchanged | Outcome::Skipped | Outcome::Deployed { .. })
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -87,14 +88,14 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::CheckOverruled { server } => {
             format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down, and it answers; it is up again")
         }
-        Fact::QueueWoken { server, queued } => {
-            let wait = if *queued == 1 {
-                "1 request waited".to_owned()
-            } else {
-                format!("{queued} requests waited")
-            };
-            format!("  {NOTE}queue{NOTE:#}     {wait} although {server} was free; it was told to look")
+        Fact::HookEnded { hook, code, output, took_ms, .. } => hook_ended(*hook, *code, output, *took_ms),
+        Fact::LaneSkipped { servers } => {
+            format!("  {NOTE}skipped{NOTE:#}   {} stays as it is, as the hook wants it", list(servers))
         }
+        Fact::QueueWoken { server, queued } => format!(
+            "  {NOTE}queue{NOTE:#}     {} waited although {server} was free; it was told to look",
+            if *queued == 1 { "1 request".to_owned() } else { format!("{queued} requests") }
+        ),
         Fact::QueueAwaited { backend, queued } => {
             format!(
                 "  the queue of {backend} is waited for ({queued} in it): this HAProxy would leave it there"
@@ -142,17 +143,30 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             format!("undone   {} {as_before}", list(servers))
         }
         Fact::Removed { container } => format!("removed  {container}"),
-        Fact::RunEnded { outcome, took_ms, own_ms } => {
-            let style = if is_good(outcome) { GOOD } else { BAD };
-            let own = own_ms
-                .map(|own| format!("; drainswap's own share {} a server", seconds(own)))
-                .unwrap_or_default();
-            // The commands of a stuck run stand on lines of their own, to be copied as they are.
-            let told = outcome.to_string();
-            let (head, rest) = told.split_at(told.find('\n').unwrap_or(told.len()));
-            format!("{style}{head}{style:#} {DIM}({}{own}){DIM:#}{rest}", seconds(*took_ms))
-        }
+        Fact::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
     })
+}
+
+fn run_ended(outcome: &Outcome, took_ms: u64, own_ms: Option<u64>) -> String {
+    let style = if is_good(outcome) { GOOD } else { BAD };
+    let own =
+        own_ms.map(|own| format!("; drainswap's own share {} a server", seconds(own))).unwrap_or_default();
+    // The commands of a stuck run stand on lines of their own, to be copied as they are.
+    let told = outcome.to_string();
+    let (head, rest) = told.split_at(told.find('\n').unwrap_or(told.len()));
+    format!("{style}{head}{style:#} {DIM}({}{own}){DIM:#}{rest}", seconds(took_ms))
+}
+
+fn hook_ended(hook: Moment, code: Option<i32>, output: &[String], took_ms: u64) -> String {
+    let how = match code {
+        Some(0) => "ended well".to_owned(),
+        Some(code) => format!("ended with code {code}"),
+        None => "was killed".to_owned(),
+    };
+    let style = if code == Some(0) { Style::new() } else { NOTE };
+    let head = format!("  {style}hook{style:#}      {hook} {how} {}", dim(took_ms));
+    let output = output.iter().map(|line| format!("\n            {DIM}|{DIM:#} {line}"));
+    std::iter::once(head).chain(output).collect()
 }
 
 /// What a drain still waits for.

@@ -84,6 +84,12 @@ fn lane(plan: &Plan) -> Vec<Fact> {
     ]
 }
 
+fn hook(code: Option<i32>) -> Fact {
+    let (hook, output) =
+        (crate::hook::Moment::BeforeDrain, vec!["tests pass".to_owned(), "2 of 2".to_owned()]);
+    Fact::HookEnded { hook, servers: app2(), code, output, took_ms: 1_234 }
+}
+
 fn trouble() -> Vec<Fact> {
     let failed = |step| Fact::StepFailed {
         servers: app2(),
@@ -94,6 +100,12 @@ fn trouble() -> Vec<Fact> {
     vec![
         failed(Step::Prove),
         failed(Step::AwaitIdle),
+        Fact::CheckOverruled { server: app2().remove(0) },
+        Fact::QueueWoken { server: app2().remove(0), queued: 3 },
+        hook(Some(0)),
+        hook(Some(75)),
+        hook(None),
+        Fact::LaneSkipped { servers: app2() },
         Fact::StopAsked { at_once: false },
         Fact::StopAsked { at_once: true },
         Fact::UndoStarted { servers: app2() },
@@ -114,10 +126,13 @@ pub fn outcomes() -> Vec<Outcome> {
     };
     vec![
         Outcome::Unchanged,
-        Outcome::Deployed { replaced: 1, put_back: 0 },
-        Outcome::Deployed { replaced: 4, put_back: 0 },
-        Outcome::Deployed { replaced: 3, put_back: 1 },
-        Outcome::Deployed { replaced: 0, put_back: 2 },
+        Outcome::Deployed { replaced: 1, put_back: 0, skipped: vec![] },
+        Outcome::Deployed { replaced: 4, put_back: 0, skipped: vec![] },
+        Outcome::Deployed { replaced: 3, put_back: 1, skipped: vec![] },
+        Outcome::Deployed { replaced: 0, put_back: 2, skipped: vec![] },
+        Outcome::Deployed { replaced: 1, put_back: 0, skipped: app2() },
+        Outcome::Deployed { replaced: 0, put_back: 0, skipped: app2() },
+        Outcome::Skipped,
         Outcome::RolledBack { reason: reason(), kept: vec![], left_out: vec![] },
         Outcome::RolledBack { reason: reason(), kept: app1(), left_out: vec![] },
         Outcome::RolledBack { reason: reason(), kept: both(), left_out: app2() },

@@ -10,6 +10,7 @@ mod deploys;
 mod doctor;
 mod drains;
 mod failures;
+mod hooks;
 mod interrupted;
 mod load_balancers;
 mod refusals;

@@ -1,0 +1,166 @@
+//! Runs hooks: commands of the shell, each with a time limit and a process group of its own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::hook::{Ended, HookFacts, Moment};
+use crate::ports::{HookError, Hooks};
+
+/// How many lines of what a hook prints are told.
+const LINES: usize = 100;
+
+/// How many characters of a line are told.
+const LINE: usize = 500;
+
+/// The hooks that are set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookCommands {
+    /// What the shell is given at each moment.
+    pub commands: BTreeMap<Moment, String>,
+    /// How long each may take.
+    pub limit: Duration,
+}
+
+/// How long its output may go on when it has ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Ends a hook with all that it has started, also where nobody waits for it any more.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // One that has ended and was waited for has no identifier any more.
+        let group = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(group) = group {
+            let _ended = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Hooks for HookCommands {
+    async fn run(&self, facts: &HookFacts) -> Result<Option<Ended>, HookError> {
+        let Some(text) = self.commands.get(&facts.hook) else { return Ok(None) };
+        let failed = |reason: std::io::Error| HookError { hook: facts.hook, reason: reason.to_string() };
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(text).envs(facts.variables()).process_group(0).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut group = Group(command.spawn().map_err(failed)?);
+        let child = &mut group.0;
+        let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let told = serde_json::to_vec(facts).map_err(|error| failed(error.into()))?;
+        let tell = async {
+            if let Some(mut stdin) = stdin {
+                // One that does not want to hear it closes its input.
+                let _unheard = stdin.write_all(&told).await;
+            }
+        };
+        let lines = Mutex::new(VecDeque::new());
+        let ended = timeout(self.limit, async {
+            let mut talk = pin!(async { tokio::join!(tell, gather(out, &lines), gather(err, &lines)) });
+            let status = tokio::select! {
+                biased;
+                _ = &mut talk => return child.wait().await,
+                status = child.wait() => status,
+            };
+            // What it has left behind in the background may hold its output open.
+            let _more = timeout(LAST_WORDS, talk).await;
+            status
+        });
+        let ended = ended.await;
+        let mut output = lines.into_inner().unwrap_or_default();
+        let code = match ended {
+            Ok(status) => status.map_err(failed)?.code(),
+            Err(_elapsed) => {
+                output.push_back(format!("(ended after {} s, hooks.timeout)", self.limit.as_secs_f32()));
+                None
+            }
+        };
+        Ok(Some(Ended { code, output: output.into() }))
+    }
+}
+
+/// Reads what it prints to the end; the last lines are kept.
+async fn gather(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<VecDeque<String>>) {
+    let Some(from) = from else { return };
+    let mut reader = BufReader::new(from);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE).collect();
+        line.clear();
+        if let Ok(mut lines) = lines.lock() {
+            lines.push_back(text);
+            if lines.len() > LINES {
+                lines.pop_front();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::deploy::wait::{Waited, until};
+    use crate::hook::VERSION;
+    use crate::ids::{RunId, ServerId};
+    use crate::plan::Purpose;
+
+    async fn ended(command: &str, limit: Duration) -> Ended {
+        let commands = BTreeMap::from([(Moment::BeforeDrain, command.to_owned())]);
+        let facts = HookFacts {
+            version: VERSION,
+            hook: Moment::BeforeDrain,
+            run: RunId("r".to_owned()),
+            backend: "mobile".to_owned(),
+            purpose: Purpose::Deploy,
+            servers: vec![ServerId::new("mobile", "app1"), ServerId::new("tablet", "one")],
+            container: Some("mobile-app1".to_owned()),
+            image: None,
+            outcome: None,
+        };
+        HookCommands { commands, limit }.run(&facts).await.unwrap().unwrap()
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_hook_is_told_the_facts_and_its_output_is_heard() {
+        let said = ended("echo $DRAINSWAP_SERVERS ${DRAINSWAP_IMAGE-none}; cat; echo; exit 75", LONG).await;
+        assert_eq!((said.code, &*said.output[0]), (Some(75), "mobile/app1 tablet/one none"));
+        let facts: serde_json::Value = serde_json::from_str(&said.output[1]).unwrap();
+        assert_eq!((&facts["hook"], &facts["container"]), (&"before_drain".into(), &"mobile-app1".into()));
+        // One that reads nothing and prints much is no trouble.
+        let said = ended("exec <&-; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done", LONG).await;
+        assert_eq!((said.code, said.output.len(), &*said.output[LINES - 1]), (Some(0), LINES, "3000"));
+    }
+
+    #[tokio::test]
+    async fn a_hook_that_takes_too_long_is_ended_with_all_that_it_started() {
+        let said = ended("sleep 1000 & echo $!; wait", Duration::from_millis(500)).await;
+        assert_eq!((said.code, said.output.len()), (None, 2), "{:?}", said.output);
+        let lives = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", said.output[0]));
+            stat.is_ok_and(|stat| !stat.contains(") Z "))
+        };
+        let never = CancellationToken::new();
+        let is_gone =
+            until(Duration::from_millis(5), LONG, &never, async || Ok::<_, ()>((!lives()).then_some(())));
+        assert_eq!(is_gone.await, Ok(Waited::Done(())));
+    }
+
+    #[tokio::test]
+    async fn what_a_hook_leaves_in_the_background_is_not_waited_for() {
+        let said = ended("sleep 2 & echo done", LONG).await;
+        assert_eq!((said.code, &*said.output[0]), (Some(0), "done"));
+    }
+}

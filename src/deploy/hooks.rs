@@ -1,0 +1,85 @@
+//! The moments at which a run waits for a command of somebody's own.
+
+use tokio::time::Instant;
+
+use super::{Deploy, Failure, millis};
+use crate::event::Fact;
+use crate::hook::{HookFacts, Moment, SKIP, VERSION};
+use crate::outcome::Outcome;
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+
+/// What a hook wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// That it goes on.
+    GoOn,
+    /// That this is left out.
+    Skip,
+}
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
+    /// Runs the hook of a moment, if there is one. Who asks the run to stop ends it.
+    pub(super) async fn hook(&mut self, hook: Moment, lane: Option<usize>) -> Result<Wish, Failure> {
+        let facts = self.facts(hook, lane, None);
+        let stop = self.stop.asked.clone();
+        let begun = Instant::now();
+        let ended = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                self.hear_stop();
+                return Err(Failure::Stopped);
+            }
+            ended = self.world.hooks.run(&facts) => ended?,
+        };
+        let Some(ended) = ended else { return Ok(Wish::GoOn) };
+        let code = ended.code;
+        self.tell(Fact::HookEnded {
+            hook,
+            servers: facts.servers,
+            code,
+            output: ended.output,
+            took_ms: millis(begun),
+        });
+        match code {
+            Some(0) => Ok(Wish::GoOn),
+            Some(SKIP) => Ok(Wish::Skip),
+            code => Err(Failure::Hook { hook, code }),
+        }
+    }
+
+    /// Runs the hook of the end. How the run has ended does not change by it.
+    pub(super) async fn after_run(&mut self, outcome: &Outcome) {
+        let (hook, begun) = (Moment::AfterRun, Instant::now());
+        let facts = self.facts(hook, None, Some(outcome.word().to_owned()));
+        match self.world.hooks.run(&facts).await {
+            Ok(None) => {}
+            Ok(Some(ended)) => self.tell(Fact::HookEnded {
+                hook,
+                servers: facts.servers,
+                code: ended.code,
+                output: ended.output,
+                took_ms: millis(begun),
+            }),
+            Err(error) => self.tell(Fact::Warned { message: error.to_string() }),
+        }
+    }
+
+    fn facts(&self, hook: Moment, lane: Option<usize>, outcome: Option<String>) -> HookFacts {
+        let plan = self.plan;
+        let replacement = lane.and_then(|lane| self.replacement(lane));
+        let lanes = lane.map_or(&plan.lanes[..], |lane| &plan.lanes[lane..=lane]);
+        HookFacts {
+            version: VERSION,
+            hook,
+            run: plan.run.clone(),
+            backend: plan.backend.clone(),
+            purpose: plan.purpose,
+            servers: lanes.iter().flat_map(crate::plan::Lane::ids).collect(),
+            container: replacement.map(|it| it.name.clone()),
+            image: replacement.map(|it| it.image.to_string()),
+            outcome,
+        }
+    }
+}

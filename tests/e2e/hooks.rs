@@ -1,0 +1,66 @@
+//! Commands of one's own at the moments of a run.
+
+use crate::support::{Ended, Load, Mix, Stage};
+use crate::{assert_in_service, on_real_parts, snapshot, versions};
+
+/// Deploys with these hooks.
+async fn deploy(stage: &Stage, image: &str, hooks: &str, flags: &[&str]) -> Ended {
+    let file = stage.dir().join("drainswap.toml");
+    std::fs::write(&file, format!("[hooks]\n{hooks}")).expect("write the settings");
+    let settings = ["--settings", file.to_str().expect("UTF-8")];
+    stage.drainswap(&[&["deploy", "mobile", "--image", image], &settings[..], flags].concat()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_are_told_what_happens_and_decide_what_does() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let before = snapshot(&stage).await;
+    // One that fails before the run stops it before anything is touched; one that skips it does the same, and is no failure.
+    let failed = deploy(&stage, &v2, "before_run = 'echo no window today; exit 3'", &[]).await.expect(4);
+    failed.says(&["| no window today", "the hook before_run ended with code 3"]);
+    deploy(&stage, &v2, "before_run = 'exit 75'", &[]).await.expect(0).says(&["nothing was touched"]);
+    let late = deploy(&stage, &v2, "before_run = 'sleep 1000'\ntimeout = '1s'", &[]).await.expect(4);
+    late.says(&["before_run was killed"]);
+    assert_eq!(snapshot(&stage).await, before);
+    // One that fails before a later server takes the earlier ones back.
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(50).await;
+    let second = "before_drain = 'test $DRAINSWAP_SERVERS = mobile/app1'";
+    deploy(&stage, &v2, second, &[]).await.expect(10).says(&["the hook before_drain ended with code 1"]);
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    let after = "after_enable = 'exit 1'";
+    deploy(&stage, &v2, after, &[]).await.expect(10).says(&["mobile/app1 is as it was"]);
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    assert_in_service(&stage).await;
+    // One that skips a server leaves it alone, with its container.
+    let log = stage.dir().join("log");
+    let tell = format!("echo $DRAINSWAP_HOOK $DRAINSWAP_SERVERS $DRAINSWAP_OUTCOME >> {}", log.display());
+    let skip = format!(
+        "before_drain = '{tell}; [ $DRAINSWAP_SERVERS = mobile/app1 ] || exit 75'\nafter_enable = '{tell}'\nafter_run = '{tell}; exit 1'\nbefore_run = '{tell}'"
+    );
+    deploy(&stage, &v2, &skip, &[])
+        .await
+        .expect(0)
+        .says(&["mobile/app1b stays as it is", "mobile/app1b left out by a hook"]);
+    assert_eq!(versions(&stage).await, ["v2", "v1"]);
+    let told = std::fs::read_to_string(&log).expect("what the hooks wrote");
+    let told: Vec<&str> = told.lines().map(str::trim).collect();
+    assert_eq!(
+        told,
+        [
+            "before_run mobile/app1 mobile/app1b",
+            "before_drain mobile/app1",
+            "after_enable mobile/app1",
+            "before_drain mobile/app1b",
+            "after_run mobile/app1 mobile/app1b deployed",
+        ]
+    );
+    assert_in_service(&stage).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    stage.close().await;
+}
