@@ -16,6 +16,7 @@ mod load_balancers;
 mod refusals;
 mod reloads;
 mod rollback;
+mod round_trip;
 mod single_moves;
 mod versions;
 

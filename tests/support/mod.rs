@@ -48,6 +48,7 @@ pub use haproxy::{Haproxy, Processes, binaries};
 pub use http::{Answer, Connection, Loss, get};
 pub use layout::{Layout, Mode, Server};
 pub use load::{Load, Mix, Streams};
+pub use ports::Ports;
 pub use registry::Registry;
 pub use report::{Kind, Outcome, Record, Report};
 pub use requirements::{Need, requirements};
