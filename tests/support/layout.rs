@@ -44,6 +44,11 @@ impl Layout {
         Self(Self::origin().0.into_iter().filter(|slot| !slot.backup).collect())
     }
 
+    /// One host with a primary alone: `app1`.
+    pub fn single() -> Self {
+        Self(Self::pair().0.into_iter().take(1).collect())
+    }
+
     /// Gives every server its address, from `port` upwards.
     pub fn place(&self, port: u16) -> Vec<Server> {
         let place = |slot: &Slot| Server {

@@ -58,6 +58,11 @@ impl Stage {
         Builder::new(Layout::primaries())
     }
 
+    /// One primary, and nobody else.
+    pub fn single() -> Builder {
+        Builder::new(Layout::single())
+    }
+
     /// What makes this stage's names unique.
     pub fn id(&self) -> &str {
         self.sweeper.stage()

@@ -1,0 +1,140 @@
+//! An engine that misbehaves at one call of a deploy: afterwards the old or the new container serves, and there is no
+//! other.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::support::{Engine, Stage};
+use crate::{assert_in_service, on_real_parts, versions};
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The engine says that it failed, and has done nothing.
+    Error,
+    /// The connection ends, and the engine has done nothing.
+    Unheard,
+    /// The engine has done it, and its answer is lost.
+    LostReply,
+}
+
+const REFUSED: &[u8] =
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\
+                         Connection: close\r\n\r\n{\"message\":\"injected\"}";
+
+/// Passes calls on to the real engine, one connection a call, but for one that changes something.
+struct Between {
+    socket: PathBuf,
+    changes: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Between {
+    fn start(real: &Path, socket: PathBuf, at: usize, fault: Fault) -> Self {
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let (real, changes) = (real.to_owned(), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&changes);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let counter = Arc::clone(&counter);
+                tokio::spawn(call(client, real.clone(), move || {
+                    (counter.fetch_add(1, Ordering::SeqCst) == at).then_some(fault)
+                }));
+            }
+        });
+        Self { socket, changes, task }
+    }
+}
+
+/// One call. The pull is left alone: it changes nothing that matters here.
+async fn call(
+    mut client: UnixStream,
+    real: PathBuf,
+    fault: impl FnOnce() -> Option<Fault> + Send,
+) -> io::Result<()> {
+    let request = request(&mut client).await?;
+    let is_change = [b"POST ".as_slice(), b"DELETE "].iter().any(|method| request.starts_with(method));
+    let is_pull = request.windows(14).any(|window| window == b"/images/create");
+    let fault = if is_change && !is_pull { fault() } else { None };
+    match fault {
+        Some(Fault::Error) => return client.write_all(REFUSED).await,
+        Some(Fault::Unheard) => return Ok(()),
+        Some(Fault::LostReply) | None => {}
+    }
+    let mut engine = UnixStream::connect(real).await?;
+    engine.write_all(&request).await?;
+    if fault.is_some() {
+        return engine.read_to_end(&mut Vec::new()).await.map(drop);
+    }
+    tokio::io::copy(&mut engine, &mut client).await.map(drop)
+}
+
+/// A request with its body, changed so that the engine closes the connection after its answer.
+async fn request(client: &mut UnixStream) -> io::Result<Vec<u8>> {
+    let mut request = Vec::new();
+    let head = loop {
+        if let Some(end) = request.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        if client.read_buf(&mut request).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    let text = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+    let length =
+        text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    while request.len() < head + 4 + length {
+        client.read_buf(&mut request).await?;
+    }
+    request.splice(head..head, *b"\r\nConnection: close");
+    Ok(request)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_misbehaves_at_any_call_loses_no_container() {
+    if !on_real_parts().await {
+        return;
+    }
+    let endpoint = Engine::endpoint();
+    let real = Path::new(endpoint.strip_prefix("unix://").expect("an engine on this host"));
+    let stage = Stage::single().start().await;
+    let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
+    let mut met = 0;
+    for fault in [Fault::Error, Fault::Unheard, Fault::LostReply] {
+        for at in 0.. {
+            let socket = stage.dir().join(format!("{fault:?}-{at}.sock"));
+            let between = Between::start(real, socket, at, fault);
+            let running = versions(&stage).await;
+            let image = &images[usize::from(running[0] == "v2")];
+            let docker = between.socket.to_str().expect("UTF-8");
+            let deploy = ["deploy", "mobile", "--image", image, "--floor", "0", "--docker", docker];
+            let ended = stage.drainswap(&deploy).await;
+            let now = versions(&stage).await;
+            let told = format!("{fault:?} at change {at}: {}", ended.stderr);
+            match ended.code {
+                0 => assert_ne!(now, running, "{told}"),
+                5 | 10 => assert_eq!(now, running, "{told}"),
+                code => panic!("exit {code}: {told}"),
+            }
+            assert_in_service(&stage).await;
+            if between.changes.load(Ordering::SeqCst) <= at {
+                break;
+            }
+            met += 1;
+        }
+    }
+    assert!(met >= 3 * 8, "hardly any call was met: {met}");
+    stage.close().await;
+}
