@@ -9,6 +9,7 @@ mod config_apply;
 mod deploys;
 mod doctor;
 mod drains;
+mod engines;
 mod failures;
 mod interrupted;
 mod load_balancers;
