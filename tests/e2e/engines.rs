@@ -3,15 +3,22 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::support::{Ended, Engine, Load, Mix, Need, Sshd, Stage, finish, requirements, wait_until};
-use crate::{ends_with, snapshot};
+use tokio::process::Child;
 
-/// Runs the program with an engine behind this sshd.
-async fn by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Ended {
+use crate::support::{Ended, Engine, Load, Mix, Need, Sshd, Stage, finish, requirements, wait_until};
+use crate::{assert_in_service, ends_with, snapshot};
+
+/// Starts the program with an engine behind this sshd, as the leader of a process group.
+fn spawn_by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Child {
     let mut command = stage.command(arguments);
     command.env("PATH", sshd.path()).env("DRAINSWAP_DOCKER", format!("ssh://{}{socket}", sshd.authority()));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish(command.spawn().expect("start drainswap")).await
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.spawn().expect("start drainswap")
+}
+
+/// Runs it to its end.
+async fn by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Ended {
+    finish(spawn_by_ssh(stage, sshd, socket, arguments)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,5 +71,33 @@ async fn a_way_by_ssh_that_is_closed_says_what_to_do_and_changes_nothing() {
     without.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(without.spawn().expect("start drainswap")).await.expect(5).says(&["there is no `ssh` here"]);
     assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_at_a_terminal_leaves_the_way_back_by_ssh_open() {
+    if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("FAIL", "never-ready")]).await;
+    let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
+    let socket = Engine::endpoint().trim_start_matches("unix://").to_owned();
+    let arguments = ["deploy", "mobile", "--image", &v2, "--ready-timeout", "10m"];
+    let deploy = spawn_by_ssh(&stage, &sshd, &socket, &arguments);
+    stage.until_started("app1", &v2).await;
+    // A terminal sends it to everybody in the foreground. Two that arrive as one are one: ask until it is heard.
+    let group = format!("-{}", deploy.id().expect("it runs"));
+    wait_until("it takes back", Duration::from_secs(30), async || {
+        if stage.container("app1").await.is_some_and(|it| it.image.starts_with(&v2)) {
+            let sent = std::process::Command::new("kill").args(["-INT", "--", &group]).status();
+            assert!(sent.is_ok_and(|status| status.success()), "kill -INT {group}");
+        }
+        stage.haproxy.status("app1").await.starts_with("UP")
+    })
+    .await;
+    finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
+    assert_eq!(sshd.logins(), 1, "{}", sshd.output());
+    assert_in_service(&stage).await;
     stage.close().await;
 }
