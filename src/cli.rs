@@ -53,7 +53,7 @@ pub struct Globals {
     /// running HAProxy]
     #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_MASTER_SOCKET", value_delimiter = ',')]
     pub master_socket: Vec<String>,
-    /// The container engine [default: `$DOCKER_HOST`, then `/var/run/docker.sock`]
+    /// The container engine: unix, tcp, https or ssh://, or context:NAME [default: as the docker command]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER")]
     pub docker: Option<String>,
     /// The settings file [default: /etc/drainswap/drainswap.toml if it exists]

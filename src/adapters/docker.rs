@@ -1,10 +1,11 @@
 //! A Docker engine, by its HTTP API.
 //!
-//! Where it is: [`Endpoint`]. What it has: `look.rs`. How a container is made anew: `recreate.rs`. Which image
+//! Where it is: [`Endpoint`]; behind ssh: `tunnel.rs`. What it has: `look.rs`. How a container is made anew: `recreate.rs`. Which image
 //! a reference means: `registry.rs`. No call waits for ever: every deadline is a constant beside its call.
 
 mod call;
 mod connect;
+mod context;
 mod create;
 mod credentials;
 mod endpoint;
@@ -13,6 +14,7 @@ mod log;
 mod look;
 mod recreate;
 mod registry;
+mod tunnel;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -59,6 +61,8 @@ const HEALTH_OUTPUT: usize = 200;
 pub struct DockerEngine {
     client: Docker,
     endpoint: Endpoint,
+    /// The way to an engine behind ssh, open as long as this lives.
+    tunnel: Option<tunnel::Tunnel>,
 }
 
 impl fmt::Debug for DockerEngine {
@@ -131,10 +135,19 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
+        let unreachable = |reason| EngineError::Unreachable { endpoint: self.endpoint.to_string(), reason };
+        if let Some(tunnel::Tunnel { far, .. }) = &self.tunnel {
+            return if far.is_known() {
+                Ok(addresses.into_iter().filter(|address| far.has(*address)).collect())
+            } else {
+                Err(unreachable(
+                    "its host does not tell its addresses; `hostname -I` must work there".to_owned(),
+                ))
+            };
+        }
         let Endpoint::Tcp { host, port, .. } = &self.endpoint else {
             return Ok(addresses.into_iter().filter(|address| hosts::is_own(*address)).collect());
         };
-        let unreachable = |reason| EngineError::Unreachable { endpoint: self.endpoint.to_string(), reason };
         let lookup = tokio::net::lookup_host((host.as_str(), *port));
         let found = tokio::time::timeout(CALL_LIMIT, lookup).await.map_err(|_| {
             unreachable(format!("its name was not resolved within {} s", CALL_LIMIT.as_secs()))

@@ -10,6 +10,7 @@ mod config_apply;
 mod deploys;
 mod doctor;
 mod drains;
+mod engines;
 mod failures;
 mod hooks;
 mod interrupted;

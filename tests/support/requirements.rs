@@ -9,6 +9,8 @@ pub enum Need {
     Haproxy,
     Registry,
     Docker,
+    /// OpenSSH's server and client.
+    Ssh,
 }
 
 impl Need {
@@ -20,6 +22,7 @@ impl Need {
         match self {
             Self::Haproxy => missing_program("haproxy"),
             Self::Registry => missing_program("docker-registry"),
+            Self::Ssh => missing_program("sshd").or_else(|| missing_program("ssh")),
             Self::Docker => {
                 let error = Engine::connect().await.err()?;
                 Some(format!("no Docker daemon answers at {}: {error}", Engine::endpoint()))

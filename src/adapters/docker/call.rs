@@ -111,6 +111,9 @@ pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
         (Endpoint::Unix(_), Some(std::io::ErrorKind::ConnectionRefused)) => {
             "the socket is there, but nobody listens at it; is Docker running?".to_owned()
         }
+        (Endpoint::Ssh(_), Some(std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound)) => {
+            "the ssh connection has ended".to_owned()
+        }
         _ => innermost,
     }
 }

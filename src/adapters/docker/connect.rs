@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
+use super::tunnel::Tunnel;
 use super::{DockerEngine, Endpoint, call, recreate};
 use crate::ports::EngineError;
 
@@ -13,9 +14,14 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const CLIENT_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl DockerEngine {
-    /// Connects, and agrees on the API's version, within ten seconds.
+    /// Connects, and agrees on the API's version, within ten seconds; by ssh, twenty more to come there.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
         let limit = CLIENT_LIMIT.as_secs();
+        let unreachable = |reason| EngineError::Unreachable { endpoint: endpoint.to_string(), reason };
+        let tunnel = match &endpoint {
+            Endpoint::Ssh(destination) => Some(Tunnel::open(destination).await.map_err(unreachable)?),
+            Endpoint::Unix(_) | Endpoint::Tcp { .. } => None,
+        };
         let client = match &endpoint {
             Endpoint::Unix(path) => {
                 Docker::connect_with_unix(&path.to_string_lossy(), limit, API_DEFAULT_VERSION)
@@ -31,14 +37,23 @@ impl DockerEngine {
                 limit,
                 API_DEFAULT_VERSION,
             ),
+            Endpoint::Ssh(_) => {
+                let socket = tunnel.as_ref().map(Tunnel::socket).unwrap_or_default();
+                Docker::connect_with_unix(&socket.to_string_lossy(), limit, API_DEFAULT_VERSION)
+            }
         };
-        let unreachable = |reason| EngineError::Unreachable { endpoint: endpoint.to_string(), reason };
         let client = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
         let client = client.with_request_modifier(with_url_safe_login);
         let greeting = async { client.negotiate_version().await };
         match tokio::time::timeout(CONNECT_LIMIT, greeting).await {
-            Ok(Ok(client)) => Ok(Self { client, endpoint }),
-            Ok(Err(error)) => Err(unreachable(call::unreachable(&endpoint, &error))),
+            Ok(Ok(client)) => Ok(Self { client, endpoint, tunnel }),
+            Ok(Err(error)) => {
+                let complaint = match (&endpoint, &tunnel) {
+                    (Endpoint::Ssh(destination), Some(tunnel)) => tunnel.complaint(destination).await,
+                    _ => None,
+                };
+                Err(unreachable(complaint.unwrap_or_else(|| call::unreachable(&endpoint, &error))))
+            }
             Err(_) => Err(unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()))),
         }
     }

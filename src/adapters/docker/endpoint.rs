@@ -1,9 +1,12 @@
-//! Where a container engine is reached: read from a flag's text or from the environment, nothing opened.
+//! Where a container engine is reached: read from a flag's text, the environment or Docker's contexts; no engine
+//! is asked.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::context;
+pub use super::tunnel::Destination;
 use crate::ports::EngineError;
 
 /// Docker's own default on Linux.
@@ -27,61 +30,111 @@ pub enum Endpoint {
         /// With TLS: the directory that holds `ca.pem`, `cert.pem` and `key.pem`.
         certificates: Option<PathBuf>,
     },
+    /// A unix socket on another host, by ssh.
+    Ssh(Destination),
 }
 
 impl Endpoint {
-    /// Reads an endpoint: the text given, else `DOCKER_HOST`, else Docker's local socket.
+    /// Reads an endpoint: the text given, else `DOCKER_HOST`, else `DOCKER_CONTEXT`, else the context that
+    /// `docker context use` has chosen, else Docker's local socket.
     ///
-    /// `unix:///path`, `/path`, `tcp://host[:port]`, `http://host[:port]` and
-    /// `https://host[:port]` are understood. A TCP endpoint speaks TLS where
-    /// `DOCKER_TLS_VERIFY` is set and not empty, or with `https`; its certificates are in
-    /// `DOCKER_CERT_PATH`, else in `~/.docker`, as the `docker` command has it.
+    /// `unix:///path`, `/path`, `tcp://host[:port]`, `http://host[:port]`, `https://host[:port]`,
+    /// `ssh://[user@]host[:port][/path/of/the.sock]` and `context:NAME` are understood. A TCP endpoint speaks TLS
+    /// where `DOCKER_TLS_VERIFY` is set and not empty, or with `https`; its certificates are in
+    /// `DOCKER_CERT_PATH`, else in `~/.docker`, as the `docker` command has it. A context brings its own.
     pub fn read(text: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Self, EngineError> {
         let variable =
             |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
-        let Some(text) = text.or_else(|| variable("DOCKER_HOST")) else {
-            return match variable("DOCKER_CONTEXT") {
-                // Falling back to the local socket here would act on another engine than `docker` does.
-                Some(context) if context != "default" => Err(EngineError::BadEndpoint {
-                    endpoint: format!("DOCKER_CONTEXT={context}"),
-                    reason: "Docker contexts are not read; give the Host that `docker context inspect` shows"
-                        .to_owned(),
-                }),
-                _ => Ok(Self::Unix(PathBuf::from(DEFAULT_SOCKET))),
-            };
+        let home = variable("HOME").map(|home| Path::new(home).join(".docker"));
+        let directory = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| home.clone());
+        let of_context = |name: &str| {
+            let bad = |reason| EngineError::BadEndpoint { endpoint: format!("context:{name}"), reason };
+            if name == context::DEFAULT {
+                return Ok(Self::Unix(PathBuf::from(DEFAULT_SOCKET)));
+            }
+            let directory = directory.as_deref();
+            let directory =
+                directory.ok_or_else(|| bad("neither HOME nor DOCKER_CONFIG is set".to_owned()))?;
+            let found = context::find(directory, name).map_err(bad)?;
+            Self::parse(&found.host, |https| match found.certificates {
+                None if https => Err("the context has no certificates"),
+                certificates => Ok(certificates),
+            })
         };
+        if let Some(text) = text.or_else(|| variable("DOCKER_HOST")) {
+            if let Some(name) = text.strip_prefix("context:") {
+                return of_context(name);
+            }
+            return Self::parse(text, |https| match (variable("DOCKER_CERT_PATH"), home) {
+                _ if !https && variable("DOCKER_TLS_VERIFY").is_none() => Ok(None),
+                (Some(directory), _) => Ok(Some(PathBuf::from(directory))),
+                (None, Some(home)) => Ok(Some(home)),
+                (None, None) => Err("TLS needs DOCKER_CERT_PATH, the directory of its certificates"),
+            });
+        }
+        if let Some(name) = variable("DOCKER_CONTEXT") {
+            return of_context(name);
+        }
+        let chosen = directory.as_deref().map_or(Ok(None), context::chosen);
+        let chosen = chosen.map_err(|reason| EngineError::BadEndpoint {
+            endpoint: "the current Docker context".to_owned(),
+            reason,
+        })?;
+        of_context(chosen.as_deref().unwrap_or(context::DEFAULT))
+    }
+
+    /// Reads an address. Where the certificates of a TCP endpoint are is asked, with whether it must have some.
+    fn parse(
+        text: &str,
+        certificates: impl FnOnce(bool) -> Result<Option<PathBuf>, &'static str>,
+    ) -> Result<Self, EngineError> {
         let bad =
             |reason: &str| EngineError::BadEndpoint { endpoint: text.to_owned(), reason: reason.to_owned() };
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         match scheme {
             "" | "unix" if rest.starts_with('/') => Ok(Self::Unix(PathBuf::from(rest))),
-            "" | "unix" => Err(bad("write unix:///path/to/docker.sock or tcp://host:port")),
+            "" | "unix" => Err(bad("write unix:///path/to/docker.sock, tcp://host:port or ssh://user@host")),
             "tcp" | "http" | "https" => {
-                let tls = scheme == "https" || variable("DOCKER_TLS_VERIFY").is_some();
-                let certificates = match (tls, variable("DOCKER_CERT_PATH"), variable("HOME")) {
-                    (false, _, _) => None,
-                    (true, Some(directory), _) => Some(PathBuf::from(directory)),
-                    (true, None, Some(home)) => Some(PathBuf::from(home).join(".docker")),
-                    (true, None, None) => {
-                        return Err(bad("TLS needs DOCKER_CERT_PATH, the directory of its certificates"));
-                    }
-                };
-                let (host, port) =
-                    host_and_port(rest, if tls { TLS_PORT } else { PLAIN_PORT }).map_err(bad)?;
+                let certificates = certificates(scheme == "https").map_err(bad)?;
+                let port = if certificates.is_some() { TLS_PORT } else { PLAIN_PORT };
+                let (host, port) = host_and_port(rest, Some(port)).map_err(bad)?;
+                let host = if host.is_empty() { "127.0.0.1".to_owned() } else { host };
+                let port = port.unwrap_or(PLAIN_PORT);
                 Ok(Self::Tcp { host, port, certificates })
             }
-            // A forwarded socket is no way out: it would pass for an engine on this host, with its addresses.
-            "ssh" => {
-                Err(bad("ssh is not supported yet; run drainswap on that host, or let its engine listen \
-                 with TLS and give tcp://HOST:2376 with DOCKER_TLS_VERIFY=1"))
-            }
-            _ => Err(bad("its scheme is none of unix, tcp, http and https")),
+            "ssh" => destination(rest).map(Self::Ssh).map_err(bad),
+            _ => Err(bad("its scheme is none of unix, tcp, http, https and ssh")),
         }
     }
 }
 
-/// Splits `host[:port][/]`; an empty host is this one, as Docker has it.
-fn host_and_port(text: &str, default: u16) -> Result<(String, u16), &'static str> {
+/// Reads `[user@]host[:port][/path]`.
+fn destination(text: &str) -> Result<Destination, &'static str> {
+    let (authority, socket) = match text.find('/') {
+        Some(slash) if slash + 1 < text.len() => text.split_at(slash),
+        Some(slash) => (&text[..slash], DEFAULT_SOCKET),
+        None => (text, DEFAULT_SOCKET),
+    };
+    // ssh would expand or split anything else.
+    if !socket.chars().all(|it| it.is_ascii_alphanumeric() || "/._-".contains(it)) {
+        return Err("the socket's path may have letters, digits, `/`, `.`, `_` and `-` only");
+    }
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => return Err("a password does not belong here; use a key"),
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    let (host, port) = host_and_port(host, None)?;
+    if host.is_empty() || host.starts_with('-') || user.is_some_and(|it| it.is_empty() || it.starts_with('-'))
+    {
+        return Err("write ssh://[user@]host[:port][/path/to/docker.sock]");
+    }
+    let who = user.map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
+    Ok(Destination { who, port, socket: PathBuf::from(socket) })
+}
+
+/// Splits `host[:port][/]`; either may be left out.
+fn host_and_port(text: &str, default: Option<u16>) -> Result<(String, Option<u16>), &'static str> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains(['/', '@', '?']) {
         return Err("only a host and a port are understood after the scheme");
@@ -100,10 +153,10 @@ fn host_and_port(text: &str, default: u16) -> Result<(String, u16), &'static str
     let port = match port {
         "" => default,
         digits => {
-            digits.parse().ok().filter(|port| *port != 0).ok_or("its port is no number from 1 to 65535")?
+            let port = digits.parse().ok().filter(|port| *port != 0);
+            Some(port.ok_or("its port is no number from 1 to 65535")?)
         }
     };
-    let host = if host.is_empty() { "127.0.0.1" } else { host };
     Ok((host.to_owned(), port))
 }
 
@@ -113,6 +166,11 @@ impl fmt::Display for Endpoint {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
             Self::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
+            Self::Ssh(Destination { who, port, socket }) => {
+                write!(f, "ssh://{who}")?;
+                port.map_or(Ok(()), |port| write!(f, ":{port}"))?;
+                if socket == Path::new(DEFAULT_SOCKET) { Ok(()) } else { write!(f, "{}", socket.display()) }
+            }
         }
     }
 }
@@ -139,12 +197,39 @@ mod tests {
     }
 
     #[test]
+    fn docker_host_wins_over_contexts_and_a_named_context_over_the_chosen_one() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: String| {
+            let path = home.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        for name in ["one", "two"] {
+            let meta = format!(r#"{{"Name":"{name}","Endpoints":{{"docker":{{"Host":"ssh://{name}"}}}}}}"#);
+            write(&format!(".docker/contexts/meta/{name}/meta.json"), meta);
+        }
+        write(".docker/config.json", r#"{"currentContext":"one"}"#.to_owned());
+        let home = ("HOME", home.path().to_str().unwrap());
+        let (named, host) = (("DOCKER_CONTEXT", "two"), ("DOCKER_HOST", "tcp://e"));
+        let printed = |text, environment: &[_]| read(text, environment).unwrap().to_string();
+        assert_eq!(printed(None, &[home]), "ssh://one");
+        assert_eq!(printed(None, &[home, named]), "ssh://two");
+        assert_eq!(printed(None, &[home, named, host]), "tcp://e:2375");
+        assert_eq!(printed(Some("context:one"), &[home, named, host]), "ssh://one");
+        assert_eq!(printed(None, &[home, ("DOCKER_CONTEXT", "default")]), "unix:///var/run/docker.sock");
+    }
+
+    #[test]
     fn every_spelling_is_understood() {
         assert_eq!(printed("unix:///run/d.sock"), "unix:///run/d.sock");
         assert_eq!(printed("tcp://engine"), "tcp://engine:2375");
         assert_eq!(printed("http://engine:99/"), "tcp://engine:99");
         assert_eq!(printed("tcp://[fd00::1]:2375"), "tcp://[fd00::1]:2375");
         assert_eq!(printed("tcp://:2375"), "tcp://127.0.0.1:2375");
+        assert_eq!(printed("ssh://engine"), "ssh://engine");
+        assert_eq!(printed("ssh://root@engine:22/var/run/docker.sock"), "ssh://root@engine:22");
+        assert_eq!(printed("ssh://engine/run/d.sock"), "ssh://engine/run/d.sock");
+        assert_eq!(printed("context:default"), "unix:///var/run/docker.sock");
     }
 
     #[test]
@@ -163,7 +248,10 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_says_what_to_do() {
         let reason = |text: &str| read(Some(text), &[]).unwrap_err().to_string();
-        assert!(reason("ssh://root@host").contains("not supported yet; run drainswap on that host"));
+        assert!(reason("ssh://root:hunter2@host").contains("use a key"));
+        for text in ["ssh://", "ssh://-oProxyCommand=x", "ssh://-l@host", "ssh://host:0", "ssh://host/a:b"] {
+            assert!(read(Some(text), &[]).is_err(), "{text} was taken");
+        }
         assert!(reason("tcp://fd00::1:2375").contains("in brackets"));
         for text in
             ["", "docker.sock", "unix://relative", "tcp://e:0", "tcp://e:x", "tcp://u@e:1", "npipe:////./x"]
@@ -171,6 +259,7 @@ mod tests {
             assert!(read(Some(text), &[]).is_err(), "{text} was taken");
         }
         assert!(read(None, &[("DOCKER_CONTEXT", "prod")]).is_err());
+        assert!(read(Some("context:prod"), &[("HOME", "/nowhere")]).is_err());
         assert!(read(None, &[("DOCKER_CONTEXT", "default")]).is_ok());
     }
 }

@@ -1,0 +1,103 @@
+//! Engines that are not reached by this host's socket.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Child;
+
+use crate::support::{Ended, Engine, Load, Mix, Need, Sshd, Stage, finish, requirements, wait_until};
+use crate::{assert_in_service, ends_with, snapshot};
+
+/// Starts the program with an engine behind this sshd, as the leader of a process group.
+fn spawn_by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Child {
+    let mut command = stage.command(arguments);
+    command.env("PATH", sshd.path()).env("DRAINSWAP_DOCKER", format!("ssh://{}{socket}", sshd.authority()));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.spawn().expect("start drainswap")
+}
+
+/// Runs it to its end.
+async fn by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Ended {
+    finish(spawn_by_ssh(stage, sshd, socket, arguments)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_behind_ssh_is_deployed_to_by_one_connection() {
+    if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
+    let socket = Engine::endpoint().trim_start_matches("unix://").to_owned();
+    by_ssh(&stage, &sshd, &socket, &["status", "mobile"]).await.expect(0).prints(&["mobile:v1"]);
+    assert_eq!(sshd.logins(), 1, "{}", sshd.output());
+
+    let image = stage.image("v2", &[("VERSION", "v2")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(100).await;
+    let ended = by_ssh(&stage, &sshd, &socket, &["deploy", "mobile", "--image", &image]).await.expect(0);
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
+    assert_eq!(sshd.logins(), 2, "{}", sshd.output());
+    wait_until("no connection is left", Duration::from_secs(10), async || !sshd.has_client()).await;
+    ends_with("v2", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_by_ssh_that_is_closed_says_what_to_do_and_changes_nothing() {
+    if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let before = snapshot(&stage).await;
+    let deploy = ["deploy", "mobile", "--image", &stage.image("v2", &[("VERSION", "v2")]).await];
+    let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
+    let refused = async |sshd: &Sshd, socket: &str, says: &[&str]| {
+        by_ssh(&stage, sshd, socket, &deploy).await.expect(5).says(says);
+    };
+    refused(&sshd, "/run/nobody.sock", &["/run/nobody.sock", "is Docker installed and running"]).await;
+    sshd.shows("stranger");
+    refused(&sshd, "", &["takes no key of this user", "BatchMode=yes"]).await;
+    sshd.shows("user");
+    sshd.knows_nobody();
+    refused(&sshd, "", &["the host key of 127.0.0.1 is not known", "once by hand"]).await;
+    sshd.knows("stranger");
+    refused(&sshd, "", &["another host key", "ssh-keygen -R"]).await;
+    let closed = Sshd::start(&stage.dir().join("closed"), "AllowStreamLocalForwarding no").await;
+    refused(&closed, "", &["cannot be opened there", "AllowStreamLocalForwarding"]).await;
+
+    let mut without = stage.command(&deploy);
+    without.env("PATH", "/nowhere").env("DRAINSWAP_DOCKER", format!("ssh://{}", sshd.authority()));
+    without.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(without.spawn().expect("start drainswap")).await.expect(5).says(&["there is no `ssh` here"]);
+    assert_eq!(snapshot(&stage).await, before);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_at_a_terminal_leaves_the_way_back_by_ssh_open() {
+    if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("FAIL", "never-ready")]).await;
+    let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
+    let socket = Engine::endpoint().trim_start_matches("unix://").to_owned();
+    let arguments = ["deploy", "mobile", "--image", &v2, "--ready-timeout", "10m"];
+    let deploy = spawn_by_ssh(&stage, &sshd, &socket, &arguments);
+    stage.until_started("app1", &v2).await;
+    // A terminal sends it to everybody in the foreground. Two that arrive as one are one: ask until it is heard.
+    let group = format!("-{}", deploy.id().expect("it runs"));
+    wait_until("it takes back", Duration::from_secs(30), async || {
+        if stage.container("app1").await.is_some_and(|it| it.image.starts_with(&v2)) {
+            let sent = std::process::Command::new("kill").args(["-INT", "--", &group]).status();
+            assert!(sent.is_ok_and(|status| status.success()), "kill -INT {group}");
+        }
+        stage.haproxy.status("app1").await.starts_with("UP")
+    })
+    .await;
+    finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
+    assert_eq!(sshd.logins(), 1, "{}", sshd.output());
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
