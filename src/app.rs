@@ -76,8 +76,9 @@ impl App {
         for name in wanted {
             known_backend(&configuration, name)?;
         }
-        let world = self.world(load_balancers).await?;
-        let observation = look::observe(&configuration, &world, LbQuorum::All).await?;
+        let world = self.world(&configuration, wanted, load_balancers).await?;
+        let observation =
+            look::observe(&configuration, &self.settings.engines, &world, LbQuorum::All).await?;
         let topology = Topology::new(&configuration, &observation);
         let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();

@@ -7,6 +7,7 @@ mod balancers;
 mod carriers;
 mod container;
 mod drain;
+pub mod engines;
 mod failure;
 mod hooks;
 pub mod idle;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use engines::Engines;
 pub use failure::Failure;
 use hooks::Wish;
 use recovery::TakenBack;
@@ -39,8 +41,8 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallCl
 pub struct World<L, E, P, C, H> {
     /// The load balancers.
     pub load_balancers: Vec<L>,
-    /// The engine.
-    pub engine: E,
+    /// The engines.
+    pub engines: Engines<E>,
     /// Who asks servers whether they serve.
     pub prober: P,
     /// What time it is.
@@ -205,13 +207,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.check_stop()?;
             self.pull(image).await?;
         }
-        for (index, lane) in self.plan.lanes.iter().enumerate() {
-            self.check_stop()?;
-            if lane.steps.contains(&Step::Create) {
-                self.step(index, Step::Create).await?;
-            }
-        }
-        Ok(())
+        self.check_stop()?;
+        self.create_all().await
     }
 
     /// Works the lanes off. An error means that the very first one ended before its servers left rotation.
@@ -294,18 +291,26 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// One step: a record, the effect, a record.
     async fn step(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        let at = self.world.clock.now();
-        self.journal.append(&Record::Begun { at, lane, step }).await?;
-        self.begun.entry(lane).or_default().push(step);
+        self.begin(lane, step).await?;
         if step == Step::Remove {
             // By now everything serves; a hiccup must not leave a container behind for ever.
             self.insist_on(lane, step).await?;
         } else {
             self.effect(lane, step).await?;
         }
+        self.end(lane, step).await
+    }
+
+    async fn begin(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         let at = self.world.clock.now();
-        self.journal.append(&Record::Done { at, lane, step }).await?;
+        self.journal.append(&Record::Begun { at, lane, step }).await?;
+        self.begun.entry(lane).or_default().push(step);
         Ok(())
+    }
+
+    async fn end(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        let at = self.world.clock.now();
+        Ok(self.journal.append(&Record::Done { at, lane, step }).await?)
     }
 
     /// Whether the lane's new container serves.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::cfg::Configuration;
-use crate::ids::{ContainerId, RunId, ServerId};
+use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
 use crate::retention::kept;
@@ -23,7 +23,7 @@ pub struct Finding {
     pub mend: String,
     /// What may be removed without harm; `None` where a person must decide.
     #[serde(skip)]
-    pub left_over: Option<ContainerId>,
+    pub left_over: Option<Container>,
 }
 
 /// What sort of thing is not as it should be.
@@ -203,7 +203,7 @@ fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding
         ),
         mend: format!("docker rm {}{}", if idle { "" } else { "-f " }, container.name),
         // One that runs is somebody's, whatever its name says; one that nobody has followed may be needed.
-        left_over: (idle && is_succeeded && is_over).then(|| container.id.clone()),
+        left_over: (idle && is_succeeded && is_over).then(|| container.clone()),
     }
 }
 

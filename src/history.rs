@@ -87,6 +87,7 @@ fn replaced(plan: &Plan) -> impl Iterator<Item = (ServerId, Returned)> {
         let returned = Returned {
             image: replacement.like.running_image(),
             container: replacement.old.as_ref().map(kept),
+            engine: replacement.like.engine.clone(),
         };
         lane.ids().into_iter().map(move |id| (id, returned.clone()))
     })

@@ -25,6 +25,7 @@ pub mod cfg;
 pub mod cli;
 pub mod deploy;
 pub mod doctor;
+pub mod engines;
 pub mod error;
 pub mod event;
 pub mod exit;

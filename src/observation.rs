@@ -1,6 +1,6 @@
 //! One stamped look at the world: what `HAProxy` and the container engine say, nothing derived.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,7 +19,9 @@ pub struct Observation {
     pub load_balancers: Vec<LoadBalancerState>,
     /// Every container of the engine, running or not.
     pub containers: Vec<Container>,
-    /// Which of the servers' addresses belong to the engine's host. A port that is published
+    /// The engine behind each server that is not behind the default one.
+    pub engines: BTreeMap<ServerId, String>,
+    /// Which of the servers' addresses belong to their engine's host. A port that is published
     /// on every address reaches only these.
     pub host_addresses: BTreeSet<IpAddr>,
     /// What each server answered to a probe of our own.
@@ -31,6 +33,12 @@ impl Observation {
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<ServerState> {
         LoadBalancerState::joined(&self.load_balancers, id)
+    }
+
+    /// The engine that is behind a server: nothing for the default one.
+    #[must_use]
+    pub fn engine(&self, server: &ServerId) -> &str {
+        self.engines.get(server).map_or("", String::as_str)
     }
 
     /// What the server answered to our own probe, if it was asked.
@@ -304,6 +312,9 @@ pub struct Container {
     pub auto_remove: bool,
     /// Owned by another orchestrator that would undo or fight a replacement.
     pub owner: Option<Owner>,
+    /// The engine that it is on: its endpoint, as `[engines]` has it, and nothing for the default one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub engine: String,
 }
 
 impl Container {

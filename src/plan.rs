@@ -65,6 +65,8 @@ pub struct Returned {
     pub image: Image,
     /// The container that ran it, under the name that it was kept by, if it had one.
     pub container: Option<Container>,
+    /// The engine that it was on.
+    pub engine: String,
 }
 
 impl Target {
@@ -209,6 +211,14 @@ impl Plan {
     #[must_use]
     pub fn backends(&self) -> Vec<String> {
         self.balances.iter().map(|balance| balance.backend.clone()).collect()
+    }
+
+    /// The engines that create something from an image, by name, each once.
+    #[must_use]
+    pub fn engines_for(&self, image: &Image) -> BTreeSet<&str> {
+        let replacements = self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+        let created = replacements.filter(|it| it.image == *image && it.returning.is_none());
+        created.map(|it| it.like.engine.as_str()).collect()
     }
 
     /// How to probe a server.

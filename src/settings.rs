@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
+use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::service::Service;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub templates: Option<PathBuf>,
     /// The services that are described, by name.
     pub services: BTreeMap<String, Service>,
+    /// Which engine is behind a server line, where that is not the default one.
+    pub engines: EngineMap,
     /// Commands of one's own, by the moment at which they are run.
     pub hooks: BTreeMap<Moment, String>,
     /// How long each of them may take.
@@ -78,6 +81,7 @@ struct File {
     haproxy: Option<PathBuf>,
     templates: Option<PathBuf>,
     services: BTreeMap<String, Service>,
+    engines: EngineMap,
     hooks: HooksFile,
     #[serde(flatten)]
     policy: PolicyFile,
@@ -232,6 +236,7 @@ impl Settings {
             haproxy: globals.haproxy.clone().or(file.haproxy),
             templates: file.templates,
             services: file.services,
+            engines: file.engines,
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
             hooks: file.hooks.commands(),
             policy: file.policy,

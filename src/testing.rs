@@ -114,6 +114,7 @@ impl World {
         let observation = Observation {
             at: at(),
             containers,
+            engines: BTreeMap::new(),
             host_addresses: topology::addresses(&configuration, &load_balancer),
             answers: answers.collect(),
             load_balancers: vec![load_balancer],
@@ -218,7 +219,7 @@ impl World {
 
     /// Plans to give these servers of the backend mobile these versions again.
     pub fn plan_rollback(&self, tags: &[(&str, &str)]) -> Result<Plan, Vec<Refusal>> {
-        let returned = |tag| Returned { image: image(tag), container: None };
+        let returned = |tag| Returned { image: image(tag), container: None, engine: String::new() };
         let each = tags.iter().map(|(server, tag)| (server.parse().unwrap(), returned(tag))).collect();
         self.plan_for(Purpose::Rollback, Target::Each(each))
     }
@@ -330,6 +331,7 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         restart: RestartPolicy { name: "unless-stopped".to_owned(), maximum_retries: 0 },
         auto_remove: false,
         owner: None,
+        engine: String::new(),
     };
     run_image(&mut container, "v1");
     Some(container)

@@ -4,13 +4,14 @@ pub mod matching;
 pub mod readiness;
 pub mod traffic;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
+use crate::engines::EngineMap;
 use crate::ids::ServerId;
 use crate::observation::{Answer, Container, LoadBalancerState, Observation, ServerState};
 use crate::probe::Probe;
@@ -171,6 +172,19 @@ pub fn probes(configuration: &Configuration, load_balancer: &LoadBalancerState) 
         }
     }
     probes
+}
+
+/// The engine behind every server that is not behind the default one, for [`Observation::engines`].
+#[must_use]
+pub fn engines(configuration: &Configuration, map: &EngineMap) -> BTreeMap<ServerId, String> {
+    let mut engines = BTreeMap::new();
+    for proxy in with_servers(configuration) {
+        for server in &proxy.servers {
+            let id = ServerId::new(&proxy.name, &server.name);
+            engines.extend(map.endpoint(&server.address).map(|endpoint| (id, endpoint)));
+        }
+    }
+    engines
 }
 
 /// The addresses of every server, for [`Observation::host_addresses`].

@@ -18,8 +18,9 @@ use crate::topology::Topology;
 impl App {
     pub(super) async fn doctor(&self, fix: bool, exit_code: bool) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
-        let world = self.world(load_balancers).await?;
-        let observation = observe(&configuration, &world, LbQuorum::Reachable).await?;
+        let world = self.world(&configuration, &[], load_balancers).await?;
+        let observation =
+            observe(&configuration, &self.settings.engines, &world, LbQuorum::Reachable).await?;
         let topology = Topology::new(&configuration, &observation);
         let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);
         let findings = examine(&configuration, &kept, &observation, &topology, &self.runs()?);
@@ -27,7 +28,7 @@ impl App {
         for finding in findings {
             match &finding.left_over {
                 Some(container) if fix => {
-                    world.engine.remove(container).await?;
+                    world.engines.of(container)?.remove(&container.id).await?;
                     self.say(&format!("mended: {}; it is removed", finding.what))?;
                 }
                 Some(_) | None => left.push(finding),

@@ -66,9 +66,10 @@ impl App {
     pub(super) async fn history(&self, backend: &str) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
-        let world = self.world(load_balancers).await?;
+        let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
         let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
-        let observation = observe(&configuration, &world, LbQuorum::Reachable).await?;
+        let observation =
+            observe(&configuration, &self.settings.engines, &world, LbQuorum::Reachable).await?;
         let topology = Topology::new(&configuration, &observation);
         let formers = formers(runs.iter().map(|stored| &stored.run));
         let last = formers.first().and_then(|former| former.takes_back.first());
@@ -127,14 +128,15 @@ async fn way_of(
     if returned.kept_among(containers).is_some() {
         return Ok(Way::Kept);
     }
-    if world.engine.has(&returned.image).await? {
+    let engine = world.engines.named(&returned.engine)?;
+    if engine.has(&returned.image).await? {
         return Ok(Way::Present);
     }
     let Image::Registry { reference, digest } = &returned.image else {
         return Ok(Way::No(format!("its image {} is gone, and came from no registry", returned.image)));
     };
     let pinned = crate::image::ImageReference { digest: Some(digest.clone()), ..reference.clone() };
-    Ok(match world.engine.resolve(&pinned).await {
+    Ok(match engine.resolve(&pinned).await {
         Ok(_) => Way::Pulled,
         Err(error) => Way::No(format!("its image is not here any more: {error}")),
     })

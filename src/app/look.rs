@@ -1,8 +1,10 @@
 //! From the settings to the world, and one look at it.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use jiff::Timestamp;
 
 use super::App;
@@ -16,10 +18,12 @@ use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Build, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
 use crate::deploy::World;
+use crate::deploy::engines::Engines;
+use crate::engines::EngineMap;
 use crate::error::Error;
 use crate::observation::{LoadBalancerState, Observation};
 use crate::plan::LbQuorum;
-use crate::ports::{ContainerEngine, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Prober, WallClock};
 use crate::topology;
 
 /// The world as it really is.
@@ -143,11 +147,33 @@ impl App {
     }
 
     /// The world behind the ports: everything answers, or the error says what does not.
-    pub(super) async fn world(&self, load_balancers: Vec<HaproxySocket>) -> Result<RealWorld, Error> {
-        let endpoint = Endpoint::read(self.settings.docker.as_deref(), &environment::variables())?;
-        let engine = DockerEngine::connect(endpoint).await?;
+    ///
+    /// Only the engines behind these backends (all, where none is named) are asked.
+    pub(super) async fn world(
+        &self,
+        configuration: &Configuration,
+        backends: &[String],
+        load_balancers: Vec<HaproxySocket>,
+    ) -> Result<RealWorld, Error> {
+        let proxies = topology::with_servers(configuration)
+            .filter(|proxy| backends.is_empty() || backends.contains(&proxy.name));
+        let servers = proxies.flat_map(|proxy| &proxy.servers);
+        let mut names: BTreeSet<String> = servers
+            .map(|server| self.settings.engines.endpoint(&server.address).unwrap_or_default())
+            .collect();
+        if names.is_empty() {
+            names.insert(String::new());
+        }
+        let environment = environment::variables();
+        let connect = async |name: String| {
+            let text =
+                Some(name.as_str()).filter(|name| !name.is_empty()).or(self.settings.docker.as_deref());
+            let engine = DockerEngine::connect(Endpoint::read(text, &environment)?).await?;
+            Ok::<_, EngineError>((name, engine))
+        };
+        let engines = Engines::new(try_join_all(names.into_iter().map(connect)).await?);
         let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };
-        Ok(World { load_balancers, engine, prober: HttpProber::new()?, clock: SystemClock, hooks })
+        Ok(World { load_balancers, engines, prober: HttpProber::new()?, clock: SystemClock, hooks })
     }
 }
 
@@ -196,18 +222,35 @@ pub(super) async fn look(
 /// One stamped look at the world.
 pub(super) async fn observe(
     configuration: &Configuration,
+    map: &EngineMap,
     world: &RealWorld,
     quorum: LbQuorum,
 ) -> Result<Observation, Error> {
     let at = world.clock.now();
     let load_balancers = look(&world.load_balancers, quorum).await?;
-    let containers = world.engine.containers().await?;
-    let addresses = load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
-    let host_addresses = world.engine.host_addresses(addresses).await?;
+    let engines = topology::engines(configuration, map);
+    let containers = world.engines.all().map(async |(name, engine)| {
+        let mut containers = engine.containers().await?;
+        for container in &mut containers {
+            name.clone_into(&mut container.engine);
+        }
+        Ok::<_, EngineError>(containers)
+    });
+    let containers = try_join_all(containers).await?.into_iter().flatten().collect();
+    // Where a server's host is an engine's by the settings, so is its address.
+    let mut host_addresses: BTreeSet<IpAddr> = load_balancers
+        .iter()
+        .flat_map(|seen| engines.keys().filter_map(|id| Some(seen.server(id)?.address?.ip())))
+        .collect();
+    if let Ok(engine) = world.engines.named("") {
+        let addresses =
+            load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
+        host_addresses.extend(engine.host_addresses(addresses).await?);
+    }
     let probes = topology::probes(configuration, &load_balancers[0]);
     let answers = probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
     let answers = join_all(answers).await;
-    Ok(Observation { at, load_balancers, containers, host_addresses, answers })
+    Ok(Observation { at, load_balancers, containers, engines, host_addresses, answers })
 }
 
 /// The first socket of the configuration that has level admin and that we know how to open.

@@ -26,7 +26,7 @@ impl App {
             known_backend(&configuration, name)?;
         }
         let keep = self.settings.keep(keep);
-        let world = self.world(load_balancers).await?;
+        let world = self.world(&configuration, wanted, load_balancers).await?;
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
         for proxy in with_servers(&configuration) {
             let backend = &proxy.name;
@@ -57,14 +57,16 @@ impl App {
         keep: usize,
         dry_run: bool,
     ) -> Result<Vec<ContainerId>, Error> {
-        let all = world.engine.containers().await?;
         let mut gone = Vec::new();
-        for container in names.iter().flat_map(|name| kept(&all, name).into_iter().skip(keep)) {
-            if !dry_run {
-                world.engine.remove(&container.id).await?;
+        for (_, engine) in world.engines.all() {
+            let all = engine.containers().await?;
+            for container in names.iter().flat_map(|name| kept(&all, name).into_iter().skip(keep)) {
+                if !dry_run {
+                    engine.remove(&container.id).await?;
+                }
+                self.say(&removed(dry_run, &format!("container {}", container.name)))?;
+                gone.push(container.id.clone());
             }
-            self.say(&removed(dry_run, &format!("container {}", container.name)))?;
-            gone.push(container.id.clone());
         }
         Ok(gone)
     }
@@ -77,15 +79,17 @@ impl App {
         gone: &BTreeSet<ContainerId>,
         dry_run: bool,
     ) -> Result<(), Error> {
-        let mut all = world.engine.containers().await?;
-        all.retain(|container| !gone.contains(&container.id));
-        for image in images {
-            let is_used = all.iter().any(|it| image.is_run_by(&it.image, &it.repo_digests));
-            if is_used || !world.engine.has(image).await? {
-                continue;
-            }
-            if dry_run || world.engine.remove_image(image).await? {
-                self.say(&removed(dry_run, &format!("image {image}")))?;
+        for (_, engine) in world.engines.all() {
+            let mut all = engine.containers().await?;
+            all.retain(|container| !gone.contains(&container.id));
+            for image in images {
+                let is_used = all.iter().any(|it| image.is_run_by(&it.image, &it.repo_digests));
+                if is_used || !engine.has(image).await? {
+                    continue;
+                }
+                if dry_run || engine.remove_image(image).await? {
+                    self.say(&removed(dry_run, &format!("image {image}")))?;
+                }
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::slice::from_ref;
 
 use super::look::{RealWorld, observe, require_admin};
 use super::{App, known_backend, print};
@@ -30,10 +31,10 @@ impl App {
     ) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &goal.backend)?;
-        let world = self.world(load_balancers).await?;
-        let target = Target::Everywhere(world.engine.resolve(&goal.image).await?);
+        let world = self.world(&configuration, from_ref(&goal.backend), load_balancers).await?;
+        let target = Target::Everywhere(world.engines.first()?.resolve(&goal.image).await?);
         let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
-        let (_, plan) = plan_for(&configuration, &world, &goal).await?;
+        let (_, plan) = self.plan_for(&configuration, &world, &goal).await?;
         self.show(&plan)?;
         self.warn_of_unfinished(&goal.backend)?;
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
@@ -43,12 +44,12 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &asked.backend)?;
         require_admin(&load_balancers).await?;
-        let world = self.world(load_balancers).await?;
+        let world = self.world(&configuration, from_ref(&asked.backend), load_balancers).await?;
         let held = self.hold(&asked.backend, &world)?;
         held.refuse_unfinished()?;
-        let target = Target::Everywhere(world.engine.resolve(&asked.image).await?);
+        let target = Target::Everywhere(world.engines.first()?.resolve(&asked.image).await?);
         let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
-        let (_, plan) = plan_for(&configuration, &world, &goal).await?;
+        let (_, plan) = self.plan_for(&configuration, &world, &goal).await?;
         self.execute(&world, &plan, &held).await
     }
 
@@ -62,7 +63,7 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
-        let world = self.world(load_balancers).await?;
+        let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
         let held = self.hold(backend, &world)?;
         if let Some(unfinished) = held.unfinished() {
             return self.take_back(&configuration, &world, (&held, unfinished), flags, dry_run).await;
@@ -79,7 +80,7 @@ impl App {
         let target = Target::Each(former.servers);
         let goal = self.goal(backend, Purpose::Rollback, target, flags);
         let goal = Goal { takes_back: former.takes_back, ..goal };
-        let (_, plan) = plan_for(&configuration, &world, &goal).await?;
+        let (_, plan) = self.plan_for(&configuration, &world, &goal).await?;
         if dry_run {
             self.show(&plan)?;
             return Ok(Exit::Done);
@@ -97,6 +98,19 @@ impl App {
             policy,
             hooks: self.settings.hooks.keys().copied().collect(),
         }
+    }
+
+    async fn plan_for(
+        &self,
+        configuration: &Configuration,
+        world: &RealWorld,
+        goal: &Goal,
+    ) -> Result<(Observation, Plan), Error> {
+        let observation =
+            observe(configuration, &self.settings.engines, world, goal.policy.lb_quorum).await?;
+        let topology = Topology::new(configuration, &observation);
+        let plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
+        Ok((observation, plan))
     }
 
     fn show(&self, plan: &Plan) -> Result<(), Error> {
@@ -138,7 +152,7 @@ impl App {
         dry_run: bool,
     ) -> Result<Exit, Error> {
         let policy = self.settings.policy(flags);
-        let seen = observe(configuration, world, policy.lb_quorum).await?;
+        let seen = observe(configuration, &self.settings.engines, world, policy.lb_quorum).await?;
         // The process that runs now is the one whose sessions count, and the limits are those asked for now.
         let plan = Plan {
             workers: seen.load_balancers.iter().map(Worker::of).collect(),
@@ -277,17 +291,6 @@ fn unfinished(backend: &str, stored: &StoredRun) -> Error {
         pid: stored.run.pid,
         path: stored.path.display().to_string(),
     }
-}
-
-async fn plan_for(
-    configuration: &Configuration,
-    world: &RealWorld,
-    goal: &Goal,
-) -> Result<(Observation, Plan), Error> {
-    let observation = observe(configuration, world, goal.policy.lb_quorum).await?;
-    let topology = Topology::new(configuration, &observation);
-    let plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
-    Ok((observation, plan))
 }
 
 /// For the lock: since when it is held.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::wait::{Waited, until};
@@ -16,6 +18,9 @@ use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock,
 };
 
+/// How many containers are created at once.
+const AT_ONCE: usize = 8;
+
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
@@ -25,20 +30,33 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn pull(&mut self, image: &Image) -> Result<(), Failure> {
         let begun = Instant::now();
         self.tell(Fact::PullStarted { image: image.clone() });
-        let (sender, mut receiver) = tokio::sync::watch::channel(PullProgress::default());
-        let progress = move |progress| {
-            sender.send_replace(progress);
-        };
-        let pulling = self.world.engine.pull(image, &progress);
+        let (sender, mut receiver) = tokio::sync::watch::channel(Vec::<PullProgress>::new());
+        let sender = &sender;
+        let (plan, world) = (self.plan, self.world);
+        let engines = plan.engines_for(image).into_iter().map(|name| world.engines.named(name));
+        let engines = engines.collect::<Result<Vec<_>, _>>()?;
+        let pulls = engines.iter().enumerate().map(async |(index, engine)| {
+            let progress = move |progress| {
+                sender.send_modify(|all| {
+                    all.resize(all.len().max(index + 1), PullProgress::default());
+                    all[index] = progress;
+                });
+            };
+            engine.pull(image, &progress).await
+        });
+        let pulling = try_join_all(pulls);
         tokio::pin!(pulling);
         loop {
             tokio::select! {
                 biased;
-                pulled = &mut pulling => break pulled?,
+                pulled = &mut pulling => break pulled.map(drop)?,
                 () = self.stop.asked.cancelled() => return Err(Failure::Stopped),
                 Ok(()) = receiver.changed() => {
-                    let now = *receiver.borrow_and_update();
-                    self.tell(Fact::PullProgressed { received: now.received, expected: now.expected });
+                    let now = receiver.borrow_and_update().clone();
+                    self.tell(Fact::PullProgressed {
+                        received: now.iter().map(|it| it.received).sum(),
+                        expected: now.iter().map(|it| it.expected).sum(),
+                    });
                 }
             }
         }
@@ -46,24 +64,55 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    pub(super) async fn create(&mut self, lane: usize) -> Result<(), Failure> {
-        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+    /// The engine that a lane's containers are on.
+    pub(super) fn engine(&self, lane: usize) -> Result<&E, Failure> {
+        let name = self.replacement(lane).map_or("", |it| &it.like.engine);
+        Ok(self.world.engines.named(name)?)
+    }
+
+    /// Creates every new container, some at a time: they are only created, so their order does not matter.
+    pub(super) async fn create_all(&mut self) -> Result<(), Failure> {
+        let plan = self.plan;
+        let lanes: Vec<usize> =
+            (0..plan.lanes.len()).filter(|lane| plan.lanes[*lane].steps.contains(&Step::Create)).collect();
+        for lane in &lanes {
+            self.begin(*lane, Step::Create).await?;
+        }
+        let creations = lanes.iter().map(|lane| self.create_candidate(*lane));
+        let created: Vec<_> = stream::iter(creations).buffered(AT_ONCE).collect().await;
+        let mut failed = Ok(());
+        for (lane, result) in lanes.into_iter().zip(created) {
+            match result {
+                Ok(container) => self.has_created(lane, container).await?,
+                Err(failure) if failed.is_ok() => failed = Err(failure),
+                Err(_) => {}
+            }
+        }
+        failed
+    }
+
+    async fn create_candidate(&self, lane: usize) -> Result<ContainerId, Failure> {
+        let Some(replacement) = self.replacement(lane) else { return Err(Failure::Stopped) };
         let recipe = Recipe {
             like: replacement.like.id.clone(),
             image: replacement.image.clone(),
             name: replacement.candidate_name(&self.plan.run),
             publish: replacement.publish,
         };
-        let like = replacement.like.name.clone();
-        let container = self.world.engine.create(&recipe).await?;
+        let container = self.engine(lane)?.create(&recipe).await?;
+        // Until it is proved a new container that ends stays ended: its exit code is what tells why.
+        self.engine(lane)?.set_restart(&container, &RestartPolicy::never()).await?;
+        Ok(container)
+    }
+
+    async fn has_created(&mut self, lane: usize, container: ContainerId) -> Result<(), Failure> {
         self.created.insert(lane, container.clone());
         self.journal.append(&Record::Created { lane, container }).await?;
-        // Until it is proved a new container that ends stays ended: its exit code is what tells why.
-        if let Some(new) = self.created.get(&lane) {
-            self.world.engine.set_restart(new, &RestartPolicy::never()).await?;
-        }
+        self.end(lane, Step::Create).await?;
+        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
+        let (container, like) = (replacement.candidate_name(&self.plan.run), replacement.like.name.clone());
         let servers = self.lane_of(lane).ids();
-        self.tell(Fact::Created { servers, container: recipe.name, like });
+        self.tell(Fact::Created { servers, container, like });
         Ok(())
     }
 
@@ -74,7 +123,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let Some(replacement) = self.replacement(lane) else { return Ok(()) };
         let Some(old) = &replacement.old else { return Ok(()) };
         let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
-        let engine = &self.world.engine;
+        let engine = self.engine(lane)?;
         engine.set_restart(&old.id, &RestartPolicy::never()).await?;
         engine.stop(&old.id).await?;
         engine.rename(&old.id, &as_name).await?;
@@ -90,8 +139,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             return Ok(());
         };
         let name = replacement.name.clone();
-        self.world.engine.rename(new, &name).await?;
-        self.world.engine.start(new).await?;
+        self.engine(lane)?.rename(new, &name).await?;
+        self.engine(lane)?.start(new).await?;
         let took_ms = millis(begun);
         self.timing.engine_ms += took_ms;
         self.tell(Fact::ContainerStarted { container: name, took_ms });
@@ -140,7 +189,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// One look at a container, and one probe of each of its lines.
     pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
         if let Some(id) = container {
-            let pulse = self.world.engine.pulse(id).await?;
+            let pulse = self.engine(lane)?.pulse(id).await?;
             if !pulse.running {
                 return Err(Failure::Died { exit_code: pulse.exit_code, out_of_memory: pulse.out_of_memory });
             }
@@ -169,11 +218,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let Some(replacement) = &plan.lanes[lane].replacement else { return Ok(()) };
         for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
             // One that runs is somebody's, whatever its name says; one that is gone is what is wanted.
-            if matches!(self.world.engine.pulse(id).await, Ok(pulse) if pulse.running) {
+            if matches!(self.engine(lane)?.pulse(id).await, Ok(pulse) if pulse.running) {
                 self.tell(Fact::Warned { message: format!("{container} runs, and is not removed") });
                 continue;
             }
-            self.world.engine.remove(id).await?;
+            self.engine(lane)?.remove(id).await?;
             self.tell(Fact::Removed { container });
         }
         Ok(())
@@ -183,7 +232,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// run has kept is put aside again.
     pub(super) async fn discard(&mut self, lane: usize) -> Result<(), Failure> {
         let Some(replacement) = self.replacement(lane) else { return Ok(()) };
-        let engine = &self.world.engine;
+        let engine = self.engine(lane)?;
         if let Some(kept) = &replacement.returning {
             engine.set_restart(&kept.id, &RestartPolicy::never()).await?;
             engine.stop(&kept.id).await?;
@@ -211,7 +260,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// That the container to be replaced is still the one that the plan was made for.
     pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
         let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(()) };
-        match self.world.engine.pulse(&old.id).await {
+        match self.engine(lane)?.pulse(&old.id).await {
             Err(EngineError::Refused { .. }) => {
                 let server = self.lane_of(lane).name().clone();
                 Err(Failure::Drifted { server, container: old.name.clone() })
@@ -224,7 +273,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), Failure> {
         if let (Some(new), Some(replacement)) = (self.created.get(&lane), self.replacement(lane)) {
             let like = replacement.returning.as_ref().unwrap_or(&replacement.like);
-            self.world.engine.set_restart(new, &like.restart).await?;
+            self.engine(lane)?.set_restart(new, &like.restart).await?;
         }
         Ok(())
     }
@@ -233,7 +282,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn return_old(&mut self, lane: usize) -> Result<(), Failure> {
         let Some(replacement) = self.replacement(lane) else { return Ok(()) };
         let Some(old) = &replacement.old else { return Ok(()) };
-        let engine = &self.world.engine;
+        let engine = self.engine(lane)?;
         engine.rename(&old.id, &old.name).await?;
         engine.set_restart(&old.id, &old.restart).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {

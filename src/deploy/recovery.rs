@@ -157,7 +157,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         /// More than a screen helps nobody at three in the morning.
         const LINES: usize = 15;
         let Some(new) = self.created.get(&lane) else { return Vec::new() };
-        self.world.engine.log_tail(new, LINES).await.unwrap_or_default()
+        let Ok(engine) = self.engine(lane) else { return Vec::new() };
+        engine.log_tail(new, LINES).await.unwrap_or_default()
     }
 
     /// What is true of the servers of a lane that could not be taken back, and what to do.

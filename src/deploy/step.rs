@@ -43,7 +43,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     async fn simply(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
-            Step::Create => self.create(lane).await,
+            // All of them at once, before the first lane begins.
+            Step::Create => Ok(()),
             Step::Verify => self.verify(lane).await,
             Step::Drain => self.drain(lane).await,
             Step::AwaitIdle => self.await_idle(lane).await,

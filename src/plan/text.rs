@@ -64,13 +64,16 @@ impl Plan {
         }
         writeln!(f, "\nwhile every server is in rotation")?;
         for image in &self.images {
-            writeln!(f, "  pull       {}", image.pinned())?;
+            let engines: Vec<String> = self.engines_for(image).into_iter().map(on).collect();
+            writeln!(f, "  pull       {}{}", image.pinned(), engines.join(" and"))?;
         }
         for replacement in created() {
             writeln!(
                 f,
-                "  create     {}, stopped, with the settings of {}",
-                replacement.name, replacement.like.name
+                "  create     {}, stopped, with the settings of {}{}",
+                replacement.name,
+                replacement.like.name,
+                on(&replacement.like.engine)
             )?;
         }
         Ok(())
@@ -178,6 +181,11 @@ impl Plan {
             }
         }
     }
+}
+
+/// Where that is, unless it is on the default engine.
+fn on(engine: &str) -> String {
+    if engine.is_empty() { String::new() } else { format!(" on {engine}") }
 }
 
 impl Lane {

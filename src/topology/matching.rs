@@ -121,7 +121,11 @@ pub(super) fn behind(
     observation: &Observation,
 ) -> Behind {
     let line = Line { id, address, target: socket_address(address, state), observation };
-    let eligible = || observation.containers.iter().filter(|container| !Aside::is_name(&container.name));
+    let engine = observation.engine(id);
+    let eligible = || {
+        let here = observation.containers.iter().filter(|container| container.engine == engine);
+        here.filter(|container| !Aside::is_name(&container.name))
+    };
     let running = eligible().filter(|container| !container.state.is_idle());
     let idle = eligible().filter(|container| container.state.is_idle());
     let found = line.best(running).or_else(|| line.best(idle));
@@ -228,9 +232,10 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
         .filter_map(|(index, server)| {
             let address = server.state.as_ref()?.address?;
             let on_host = observation.host_addresses.contains(&address.ip());
-            let (sibling, port) = sibling(backend, server)?;
+            let engine = observation.engine(&server.id);
+            let (sibling, port) = sibling(backend, server, engine)?;
             let name = name_like(&sibling.1, &sibling.0, &server.id);
-            let taken = observation.containers.iter().any(|container| container.name == name);
+            let taken = observation.containers.iter().any(|it| it.engine == engine && it.name == name);
             (on_host && !taken).then(|| {
                 let publish = Published { ip: address.ip(), port: address.port(), container_port: port };
                 (index, Behind::Gone { like: Box::new(sibling.1), publish, name })
@@ -242,10 +247,10 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
     }
 }
 
-/// A sibling with a published port: of the same role if there is one, else any.
-fn sibling(backend: &Backend, server: &super::Server) -> Option<((ServerId, Container), u16)> {
-    let mut siblings: Vec<&super::Server> =
-        backend.servers.iter().filter(|other| other.container().is_some()).collect();
+/// A sibling with a published port, on the same engine: of the same role if there is one, else any.
+fn sibling(backend: &Backend, server: &super::Server, engine: &str) -> Option<((ServerId, Container), u16)> {
+    let is_here = |other: &&super::Server| other.container().is_some_and(|it| it.engine == engine);
+    let mut siblings: Vec<&super::Server> = backend.servers.iter().filter(is_here).collect();
     siblings.sort_by_key(|other| other.role != server.role);
     siblings.into_iter().find_map(|other| {
         let container = other.container()?;

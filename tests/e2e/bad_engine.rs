@@ -138,3 +138,39 @@ async fn an_engine_that_misbehaves_at_any_call_loses_no_container() {
     assert!(met >= 3 * 8, "hardly any call was met: {met}");
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_s_container_is_replaced_on_the_engine_of_its_host() {
+    if !on_real_parts().await {
+        return;
+    }
+    let endpoint = Engine::endpoint();
+    let real = Path::new(endpoint.strip_prefix("unix://").expect("an engine on this host"));
+    let stage = Stage::origin().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    // The second host's engine is reached by another way.
+    let far = Between::start(real, stage.dir().join("far.sock"), usize::MAX, Fault::Error);
+    let socket = far.socket.to_str().expect("UTF-8");
+    let settings = stage.dir().join("drainswap.toml");
+    let engines = format!("[engines]\n\"127.0.0.2/32\" = \"unix://{socket}\"\n");
+    std::fs::write(&settings, engines).expect("write the settings");
+    let settings = ["--settings", settings.to_str().expect("UTF-8")];
+    let plan = ["plan", "mobile", "--image", &v2];
+    let on_far = format!("on unix://{socket}");
+    let plan = stage.drainswap(&[&plan[..], &settings].concat()).await.expect(0);
+    assert_eq!(plan.stdout.matches(&on_far).count(), 3, "{}", plan.stdout);
+    stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &settings[..]].concat()).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v2"; 4]);
+    assert_in_service(&stage).await;
+    // Two containers: created, stopped, renamed, started and removed there.
+    assert!(far.changes.load(Ordering::SeqCst) >= 2 * 5);
+    let history = [&["rollback", "mobile"], &settings[..]].concat();
+    stage.drainswap(&history).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v1"; 4]);
+    // An engine that is not there is told before anything is touched.
+    let gone = stage.dir().join("gone.toml");
+    std::fs::write(&gone, "[engines]\n\"127.0.0.2\" = \"unix:///nowhere.sock\"\n").expect("write");
+    let gone = ["--settings", gone.to_str().expect("UTF-8"), "deploy", "mobile", "--image", &v2];
+    stage.drainswap(&gone).await.expect(5).says(&["unix:///nowhere.sock cannot be reached"]);
+    stage.close().await;
+}

@@ -40,6 +40,8 @@ pub(super) fn container(inspect: &ContainerInspectResponse, repo_digests: Vec<St
         restart: restart(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or(false),
         owner: owner(&labels),
+        // Which engine is asked is known to whoever asks.
+        engine: String::new(),
     }
 }
 

@@ -254,3 +254,29 @@ fn a_container_is_gone_only_where_all_speaks_for_it() {
     }
     assert!(found(&unasked(gone())).starts_with("gone"));
 }
+
+#[test]
+fn a_container_on_another_engine_is_behind_no_server_of_this_one() {
+    let mut world = World::of(
+        "
+backend mobile
+    server app1 10.0.0.1:50000 check
+    server app2 10.0.0.2:50000 check
+",
+    );
+    let far = "ssh://deploy@10.0.0.2";
+    world.observation.engines.insert("mobile/app2".parse().unwrap(), far.to_owned());
+    // Both engines publish the port on every address of their hosts.
+    for container in &mut world.observation.containers {
+        container.published[0].ip = "0.0.0.0".parse().unwrap();
+    }
+    let behind = |world: &World| -> Vec<Option<String>> {
+        let topology = world.topology();
+        let servers = &topology.backend("mobile").unwrap().servers;
+        servers.iter().map(|server| server.container().map(|it| it.name.clone())).collect()
+    };
+    world.observation.containers[1].engine = far.to_owned();
+    assert_eq!(behind(&world), [Some("mobile-app1".to_owned()), Some("mobile-app2".to_owned())]);
+    world.observation.containers[1].engine = String::new();
+    assert_eq!(behind(&world)[1], None, "it is not where the settings say");
+}
