@@ -5,15 +5,17 @@ mod doctor;
 mod history;
 mod look;
 mod moves;
+mod promote;
 mod prune;
 mod run;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::{Cli, Command, Output};
+use crate::cli::{Cli, Command, Globals, Output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
@@ -52,6 +54,18 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Deploy { goal, policy } => app.deploy(&goal, &policy).await,
         Command::Rollback { backend, to, policy, dry_run } => {
             app.rollback(&backend, to.as_deref(), &policy, dry_run).await
+        }
+        Command::Promote { backend, from, to, policy, dry_run } => {
+            // What is typed or in the environment would mean both places.
+            let at = |file: PathBuf| {
+                let globals = Globals { settings: Some(file), ..Globals::default() };
+                Ok::<_, Error>(App {
+                    settings: Settings::read(&globals)?,
+                    output: app.output,
+                    quiet: app.quiet,
+                })
+            };
+            Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
         Command::History { backend } => app.history(&backend).await,
         Command::Prune { backends, keep, dry_run } => app.prune(&backends, keep, dry_run).await,

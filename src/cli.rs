@@ -139,6 +139,27 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Deploy what another place runs, by digest: from staging to production
+    ///
+    /// Both places are described by their settings files alone; it is refused where the first is mixed, does not serve,
+    /// or its last run did not succeed.
+    #[command(after_help = "Example: drainswap promote mobile --from staging.toml --to production.toml")]
+    Promote {
+        /// The backend, of that name in both places
+        backend: String,
+        /// The settings of the place that runs it
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// The settings of the place that gets it
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// The limits and choices.
+        #[command(flatten)]
+        policy: PolicyFlags,
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show what a backend ran before, and whether a rollback can return to it
     History {
         /// The backend

@@ -14,6 +14,7 @@ use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::plan::refusal::Refusal;
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
+use crate::promotion::Unsettled;
 use crate::service::render::RenderError;
 use crate::settings::SettingsError;
 
@@ -122,6 +123,14 @@ pub enum Error {
         left: Vec<String>,
         /// Why the move failed.
         failure: LoadBalancerError,
+    },
+    /// What runs in the one place cannot be deployed in the other.
+    #[error("refused, nothing was touched: {backend} cannot be promoted: {reason}")]
+    NotPromoted {
+        /// The backend.
+        backend: String,
+        /// Why.
+        reason: Unsettled,
     },
     /// Nothing that is known is meant.
     #[error(
@@ -342,6 +351,7 @@ impl Error {
             Self::Refused(_)
             | Self::NothingToRollBack { .. }
             | Self::NothingSuchToRollBackTo { .. }
+            | Self::NotPromoted { .. }
             | Self::ReloadNeeded { .. }
             | Self::SocketGone { .. }
             | Self::NoReloader { .. }

@@ -15,6 +15,7 @@ mod failures;
 mod hooks;
 mod interrupted;
 mod load_balancers;
+mod promotion;
 mod refusals;
 mod reloads;
 mod rollback;

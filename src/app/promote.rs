@@ -1,0 +1,49 @@
+//! promote: what runs in one place is deployed in another.
+
+use super::look::observe;
+use super::{App, known_backend};
+use crate::adapters::journal_file::BackendDir;
+use crate::cli::{DeployGoal, PolicyFlags};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::image::ImageReference;
+use crate::plan::LbQuorum;
+use crate::promotion::settled;
+use crate::topology::Topology;
+
+impl App {
+    /// Deploys here what the other place runs.
+    pub(super) async fn promote(
+        &self,
+        from: &App,
+        backend: &str,
+        flags: &PolicyFlags,
+        dry_run: bool,
+    ) -> Result<Exit, Error> {
+        let image = from.settled(backend).await?;
+        self.say(&format!("{backend} is settled there on {image}"))?;
+        let goal = DeployGoal { backend: backend.to_owned(), image };
+        if dry_run {
+            return self.plan(&goal, flags, false).await;
+        }
+        self.deploy(&goal, flags).await
+    }
+
+    /// The image, by its digest, that a backend runs here and is settled on.
+    async fn settled(&self, backend: &str) -> Result<ImageReference, Error> {
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        known_backend(&configuration, backend)?;
+        let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
+        let observation = observe(&configuration, &self.settings.engines, &world, LbQuorum::All).await?;
+        let topology = Topology::new(&configuration, &observation);
+        let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
+        let last = runs.last().map(|stored| stored.run.outcome.as_ref());
+        let found = topology.backend(backend).map(|backend| settled(backend, last));
+        let found = found.ok_or_else(|| Error::NoBackend {
+            name: backend.to_owned(),
+            nearest: None,
+            known: Vec::new(),
+        })?;
+        found.map_err(|reason| Error::NotPromoted { backend: backend.to_owned(), reason })
+    }
+}

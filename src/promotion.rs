@@ -1,0 +1,129 @@
+//! Whether what runs in one place may be deployed in another: it must be settled, and everywhere the same.
+
+use crate::image::{Image, ImageReference};
+use crate::outcome::Outcome;
+use crate::topology::{Backend, Server};
+
+/// Why nothing is promoted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsettled {
+    /// The last run there did not end well.
+    #[error("the last run there did not succeed: {outcome}")]
+    LastRun {
+        /// How it ended, or that it did not.
+        outcome: String,
+    },
+    /// A server does not serve.
+    #[error("{server} does not serve there: {why}")]
+    NotServing {
+        /// Which.
+        server: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Servers run different images.
+    #[error("it is mixed there: {one} runs {of_one}, and {other} runs {of_other}")]
+    Mixed {
+        /// A server.
+        one: String,
+        /// What it runs.
+        of_one: Image,
+        /// Another one.
+        other: String,
+        /// What that runs.
+        of_other: Image,
+    },
+    /// What runs there is in no registry.
+    #[error("{image} came from no registry there, so that nobody else can have it")]
+    NoDigest {
+        /// What runs.
+        image: Image,
+    },
+}
+
+/// The image that every server of a backend runs and serves with, by its digest. Of the runs there the last one counts,
+/// if there is one.
+pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<ImageReference, Unsettled> {
+    match last {
+        None | Some(Some(Outcome::Deployed { .. } | Outcome::Unchanged | Outcome::Skipped)) => {}
+        Some(Some(outcome)) => return Err(Unsettled::LastRun { outcome: outcome.to_string() }),
+        Some(None) => return Err(Unsettled::LastRun { outcome: "it is not finished".to_owned() }),
+    }
+    let mut found: Option<(String, Image)> = None;
+    for server in &backend.servers {
+        let (id, image) = (server.id.to_string(), running(server)?);
+        match &found {
+            None => found = Some((id, image)),
+            Some((_, known)) if is_same(known, &image) => {}
+            Some((one, of_one)) => {
+                let (one, of_one) = (one.clone(), of_one.clone());
+                return Err(Unsettled::Mixed { one, of_one, other: id, of_other: image });
+            }
+        }
+    }
+    match found {
+        Some((_, Image::Registry { reference, digest })) => {
+            Ok(ImageReference { digest: Some(digest), ..reference })
+        }
+        Some((_, image)) => Err(Unsettled::NoDigest { image }),
+        None => {
+            Err(Unsettled::NotServing { server: backend.name.clone(), why: "it has no server".to_owned() })
+        }
+    }
+}
+
+/// Tags may differ where the digest is the same.
+fn is_same(one: &Image, other: &Image) -> bool {
+    match (one, other) {
+        (Image::Registry { digest: one, .. }, Image::Registry { digest: other, .. }) => one == other,
+        (one, other) => one == other,
+    }
+}
+
+/// What a server runs, if it serves.
+fn running(server: &Server) -> Result<Image, Unsettled> {
+    let not_serving = |why: String| Unsettled::NotServing { server: server.id.to_string(), why };
+    let container = server.container().ok_or_else(|| not_serving("it has no container".to_owned()))?;
+    if !server.is_usable() {
+        let status = server.state.as_ref().map_or("unknown to it", |state| &state.status);
+        return Err(not_serving(format!("HAProxy has it in {status}")));
+    }
+    if !server.answers() {
+        let answer = server.answer.as_ref().map_or("it was not asked", |answer| answer.detail());
+        return Err(not_serving(answer.to_owned()));
+    }
+    Ok(container.running_image())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    fn settled(world: &World) -> Result<String, String> {
+        let topology = world.topology();
+        let found = super::settled(topology.backend("mobile").unwrap(), None);
+        found.map(|image| image.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_what_serves_everywhere_the_same_is_promoted() {
+        let found = settled(&World::pair()).unwrap();
+        assert!(found.starts_with("registry.example.org/mobile:v1@sha256:1111"), "{found}");
+        let mixed = settled(&World::pair().runs("mobile-app1b", "v2")).unwrap_err();
+        assert!(mixed.starts_with("it is mixed there: mobile/app1 runs registry"), "{mixed}");
+        let down = settled(&World::pair().down("mobile/app1b")).unwrap_err();
+        assert!(down.starts_with("mobile/app1b does not serve there"), "{down}");
+    }
+
+    #[test]
+    fn a_last_run_that_did_not_end_well_forbids_it() {
+        let topology = World::pair().topology();
+        let backend = topology.backend("mobile").unwrap();
+        let failed = Outcome::Refused { reason: "no".to_owned() };
+        assert!(super::settled(backend, Some(Some(&failed))).is_err());
+        assert!(super::settled(backend, Some(None)).is_err());
+        let deployed = Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] };
+        assert!(super::settled(backend, Some(Some(&deployed))).is_ok());
+    }
+}

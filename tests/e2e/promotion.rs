@@ -1,0 +1,51 @@
+//! The same digest, first in staging and then in production.
+
+use std::path::PathBuf;
+
+use crate::support::{Engine, Stage};
+use crate::{ends_with, on_real_parts, snapshot, versions};
+
+/// The settings file of a stage.
+fn settings(stage: &Stage) -> PathBuf {
+    let file = stage.dir().join("drainswap.toml");
+    let (cfg, state) = (stage.haproxy.config().display(), stage.dir().join("state"));
+    let text = format!(
+        "haproxy_config = \"{cfg}\"\nstate_dir = \"{}\"\ndocker = \"{}\"\n",
+        state.display(),
+        Engine::endpoint()
+    );
+    std::fs::write(&file, text).expect("write the settings");
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_settled_in_staging_goes_to_production_by_its_digest() {
+    if !on_real_parts().await {
+        return;
+    }
+    let (staging, production) = (Stage::pair().start().await, Stage::pair().start().await);
+    let files = [settings(&staging), settings(&production)].map(|file| file.display().to_string());
+    let promote = ["promote", "mobile", "--from", &files[0], "--to", &files[1], "--keep", "0"];
+    let v2 = staging.image("v2", &[("VERSION", "v2")]).await;
+    let before = snapshot(&production).await;
+    // Half of staging runs it: nothing happens.
+    let flags = ["--image", &v2, "--on-failure", "stop", "--ready-timeout", "2s"];
+    staging.haproxy.set_state("app1b", "maint").await;
+    staging.drainswap(&promote).await.expect(4).says(&["mobile/app1b does not serve there"]);
+    staging.haproxy.set_state("app1b", "ready").await;
+    let bad = staging.image("bad", &[("FAIL", "exit")]).await;
+    staging.drainswap(&["deploy", "mobile", "--image", &bad]).await.expect(10);
+    staging.drainswap(&promote).await.expect(4).says(&["the last run there did not succeed"]);
+    staging.drainswap(&[&["deploy", "mobile"], &flags[..]].concat()).await.expect(0);
+    assert_eq!(snapshot(&production).await, before);
+    // The tag moves on afterwards; what staging runs does not.
+    staging.image("v2", &[("VERSION", "moved")]).await;
+    let dry = staging.drainswap(&[&promote[..], &["--dry-run"]].concat()).await.expect(0);
+    dry.prints(&["mobile/app1", "mobile:v2"]);
+    assert_eq!(versions(&production).await, ["v1", "v1"]);
+    staging.drainswap(&promote).await.expect(0).says(&["is settled there on", "every one is in service"]);
+    assert_eq!(versions(&production).await, ["v2", "v2"]);
+    staging.drainswap(&promote).await.expect(0).says(&["nothing to do"]);
+    ends_with("v2", production).await;
+    staging.close().await;
+}
