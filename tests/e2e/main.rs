@@ -20,6 +20,7 @@ mod refusals;
 mod reloads;
 mod rollback;
 mod round_trip;
+mod secrets;
 mod single_moves;
 mod versions;
 

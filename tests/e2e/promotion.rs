@@ -8,10 +8,10 @@ use crate::{ends_with, on_real_parts, snapshot, versions};
 /// The settings file of a stage.
 fn settings(stage: &Stage) -> PathBuf {
     let file = stage.dir().join("drainswap.toml");
-    let (cfg, state) = (stage.haproxy.config().display(), stage.dir().join("state"));
     let text = format!(
-        "haproxy_config = \"{cfg}\"\nstate_dir = \"{}\"\ndocker = \"{}\"\n",
-        state.display(),
+        "haproxy_config = \"{}\"\nstate_dir = \"{}/state\"\ndocker = \"{}\"\n",
+        stage.haproxy.config().display(),
+        stage.dir().display(),
         Engine::endpoint()
     );
     std::fs::write(&file, text).expect("write the settings");
