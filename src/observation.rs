@@ -312,6 +312,12 @@ pub struct Container {
     pub auto_remove: bool,
     /// Owned by another orchestrator that would undo or fight a replacement.
     pub owner: Option<Owner>,
+    /// The containers whose network, IPC or process namespace it lives in, by identifier.
+    #[serde(default)]
+    pub lives_in: Vec<ContainerId>,
+    /// Whether its image is not on the engine any more.
+    #[serde(default)]
+    pub image_is_gone: bool,
     /// The engine that it is on: its endpoint, as `[engines]` has it, and nothing for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine: String,

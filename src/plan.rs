@@ -17,6 +17,7 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, LoadBalancerState, Published};
+use crate::ports::{Change, Recipe};
 use crate::probe::Probe;
 use crate::topology::Role;
 use crate::topology::matching::Aside;
@@ -332,6 +333,9 @@ pub struct Replacement {
     /// The container that is started again in the place of a new one: an earlier run has kept it.
     #[serde(default)]
     pub returning: Option<Container>,
+    /// What the new one has otherwise by its image's defaults; `None` where the engine does not have the image yet.
+    #[serde(default)]
+    pub changes: Option<Vec<Change>>,
     /// Containers that earlier runs have kept, and that there are too many of then.
     #[serde(default)]
     pub outdated: Vec<Container>,
@@ -354,6 +358,17 @@ impl Replacement {
     pub fn removed(&self, run: &RunId, keep: usize) -> impl Iterator<Item = (&ContainerId, String)> {
         let old = self.old.as_ref().filter(|_| keep == 0).map(|old| (&old.id, self.kept_name(run)));
         old.into_iter().chain(self.outdated.iter().map(|kept| (&kept.id, kept.name.clone())))
+    }
+
+    /// How the new container is created.
+    #[must_use]
+    pub fn recipe(&self, run: &RunId) -> Recipe {
+        Recipe {
+            like: self.like.id.clone(),
+            image: self.image.clone(),
+            name: self.candidate_name(run),
+            publish: self.publish,
+        }
     }
 
     /// The new container's name until it is started.

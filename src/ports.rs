@@ -2,12 +2,15 @@
 //!
 //! Every call may be repeated harmlessly: what is already so is a success.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::hook::{self, HookFacts, Moment};
 use crate::ids::{ContainerId, ServerId};
@@ -173,6 +176,54 @@ pub struct Recipe {
     pub publish: Option<crate::observation::Published>,
 }
 
+/// Something that a new container has otherwise than the one that it is like. What may be secret is named, not shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Change {
+    /// A setting has another value.
+    Value {
+        /// Which.
+        field: Cow<'static, str>,
+        /// What it was; nothing where there was none.
+        from: String,
+        /// What it will be.
+        to: String,
+    },
+    /// An entry of a list comes, such as an environment variable.
+    Added {
+        /// Which list.
+        field: Cow<'static, str>,
+        /// Its name.
+        name: String,
+    },
+    /// An entry goes.
+    Gone {
+        /// Which list.
+        field: Cow<'static, str>,
+        /// Its name.
+        name: String,
+    },
+    /// An entry gets another value.
+    Changed {
+        /// Which list.
+        field: Cow<'static, str>,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+        match self {
+            Self::Value { field, from, to } => write!(f, "{field}: {} → {}", shown(from), shown(to)),
+            Self::Added { field, name } => write!(f, "{field} {name} is new"),
+            Self::Gone { field, name } => write!(f, "{field} {name} goes"),
+            Self::Changed { field, name } => write!(f, "{field} {name} gets another value"),
+        }
+    }
+}
+
 /// How a container is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulse {
@@ -225,6 +276,13 @@ pub trait ContainerEngine: Send + Sync {
     /// Creates a container, stopped. Where one of that name exists already, created from the
     /// same image by an earlier try, that one is removed first.
     fn create(&self, recipe: &Recipe) -> impl Future<Output = Result<ContainerId, EngineError>> + Send;
+
+    /// What the new container will have otherwise than the one that it is like, by the defaults of its image; `None`
+    /// where the engine does not have that yet.
+    fn changes(
+        &self,
+        recipe: &Recipe,
+    ) -> impl Future<Output = Result<Option<Vec<Change>>, EngineError>> + Send;
 
     /// Starts a container.
     fn start(&self, container: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;

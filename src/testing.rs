@@ -331,6 +331,8 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         restart: RestartPolicy { name: "unless-stopped".to_owned(), maximum_retries: 0 },
         auto_remove: false,
         owner: None,
+        lives_in: Vec::new(),
+        image_is_gone: false,
         engine: String::new(),
     };
     run_image(&mut container, "v1");

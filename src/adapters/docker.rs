@@ -40,7 +40,7 @@ use self::call::{Failure, Purpose};
 use crate::ids::ContainerId;
 use crate::image::{Image, ImageReference};
 use crate::observation::{Container, ContainerState, RestartPolicy};
-use crate::ports::{ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
+use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 
 /// How long the engine may take to answer a question or to make a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -100,14 +100,14 @@ impl DockerEngine {
         }
     }
 
-    /// The repository digests of each of these images; an image that is gone has none.
+    /// The repository digests of each of these images that is not gone.
     async fn repo_digests(
         &self,
         images: BTreeSet<String>,
-    ) -> Result<HashMap<String, Vec<String>>, EngineError> {
+    ) -> Result<HashMap<String, Option<Vec<String>>>, EngineError> {
         let digests = stream::iter(images).map(async |image| {
-            let found = self.find_image(&image).await?.and_then(|image| image.repo_digests);
-            Ok((image, found.unwrap_or_default()))
+            let found = self.find_image(&image).await?;
+            Ok((image, found.map(|image| image.repo_digests.unwrap_or_default())))
         });
         digests.buffered(INSPECTIONS).try_collect().await
     }
@@ -129,7 +129,7 @@ impl ContainerEngine for DockerEngine {
         let digests =
             self.repo_digests(found.iter().filter_map(|container| container.image.clone()).collect()).await?;
         let digests_of = |container: &ContainerInspectResponse| {
-            container.image.as_ref().and_then(|image| digests.get(image)).cloned().unwrap_or_default()
+            container.image.as_ref().and_then(|image| digests.get(image)?.clone())
         };
         Ok(found.iter().map(|container| look::container(container, digests_of(container))).collect())
     }
@@ -189,6 +189,10 @@ impl ContainerEngine for DockerEngine {
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         // Boxed for its size: it holds two inspections and the new container's whole configuration.
         Box::pin(self.create_candidate(recipe)).await
+    }
+
+    async fn changes(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+        Box::pin(self.changes_by(recipe)).await
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {

@@ -109,7 +109,14 @@ impl App {
         let observation =
             observe(configuration, &self.settings.engines, world, goal.policy.lb_quorum).await?;
         let topology = Topology::new(configuration, &observation);
-        let plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
+        let mut plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
+        let run = plan.run.clone();
+        for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
+            if replacement.returning.is_none() {
+                let engine = world.engines.of(&replacement.like)?;
+                replacement.changes = engine.changes(&replacement.recipe(&run)).await?;
+            }
+        }
         Ok((observation, plan))
     }
 

@@ -15,7 +15,7 @@ use crate::journal::Record;
 use crate::observation::{Answer, ContainerState, Health, RestartPolicy};
 use crate::plan::Step;
 use crate::ports::{
-    ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock,
+    ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
 
 /// How many containers are created at once.
@@ -93,13 +93,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     async fn create_candidate(&self, lane: usize) -> Result<ContainerId, Failure> {
         let Some(replacement) = self.replacement(lane) else { return Err(Failure::Stopped) };
-        let recipe = Recipe {
-            like: replacement.like.id.clone(),
-            image: replacement.image.clone(),
-            name: replacement.candidate_name(&self.plan.run),
-            publish: replacement.publish,
-        };
-        let container = self.engine(lane)?.create(&recipe).await?;
+        let container = self.engine(lane)?.create(&replacement.recipe(&self.plan.run)).await?;
         // Until it is proved a new container that ends stays ended: its exit code is what tells why.
         self.engine(lane)?.set_restart(&container, &RestartPolicy::never()).await?;
         Ok(container)

@@ -36,6 +36,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         }
         match draft(topology, server, goal) {
             Ok(Some(mut draft)) => {
+                refusals.extend(lodgers(&draft, &observation.containers));
                 if let Some(replacement) = &mut draft.replacement {
                     replacement.returning = returning(&server.id, goal, &observation.containers);
                     replacement.outdated = outdated(replacement, goal.policy.keep, &observation.containers);
@@ -173,6 +174,7 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
                 name: name.clone(),
                 image: image.clone(),
                 returning: None,
+                changes: None,
                 outdated: Vec::new(),
             }),
         }),
@@ -202,6 +204,7 @@ fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &
             name: container.name.clone(),
             image: image.clone(),
             returning: None,
+            changes: None,
             outdated: Vec::new(),
         };
         Some(Draft { servers, cause, replacement: Some(replacement) })
@@ -219,6 +222,15 @@ fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &
     let left_in =
         servers.iter().map(|server| admin(server)).max().filter(|state| *state != AdminState::Ready)?;
     Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
+}
+
+/// The containers that run inside of the one that is to be stopped.
+fn lodgers(draft: &Draft, containers: &[Container]) -> Option<Refusal> {
+    let old = draft.replacement.as_ref()?.old.as_ref()?;
+    let lives_there = |it: &&Container| it.engine == old.engine && runs(it) && it.lives_in.contains(&old.id);
+    let lodgers: Vec<String> = containers.iter().filter(lives_there).map(|it| it.name.clone()).collect();
+    let (server, container) = (draft.servers[0].id.clone(), old.name.clone());
+    (!lodgers.is_empty()).then_some(Refusal::Lodgers { server, container, lodgers })
 }
 
 /// The container that the server ran before, if it is still kept.
@@ -457,6 +469,12 @@ fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Go
     for lane in lanes {
         for server in lane.servers.iter().filter(|server| server.was != AdminState::Ready) {
             warnings.push(format!("{} is in {}, and will be put back in service", server.id, server.was));
+        }
+        if let Some(like) = lane.replacement.as_ref().map(|it| &it.like).filter(|like| like.image_is_gone) {
+            warnings.push(format!(
+                "the image of {} is not on its engine any more: what it gave cannot be told from what a person gave, and all of it is carried over",
+                like.name
+            ));
         }
         let old = lane.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
         if let Some((container, Some(Owner::Compose(project)))) = old.map(|old| (&old.name, &old.owner)) {

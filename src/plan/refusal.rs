@@ -127,6 +127,19 @@ pub enum Refusal {
         /// The container's name.
         container: String,
     },
+    /// Others live in the container.
+    #[error(
+        "{} in the network, IPC or process namespace of the container {container} behind {server}, and would lose it when that is stopped. Stop them first, and create them again for the new one",
+        if .lodgers.len() == 1 { format!("{} lives", .lodgers[0]) } else { format!("{} live", .lodgers.join(", ")) }
+    )]
+    Lodgers {
+        /// The server line.
+        server: ServerId,
+        /// The container's name.
+        container: String,
+        /// The names of those that live in it.
+        lodgers: Vec<String>,
+    },
     /// Swarm would start another one.
     #[error(
         "the container {container} behind {server} belongs to the Swarm service {service}, which starts another as soon as this one stops. Use docker service update"

@@ -67,6 +67,12 @@ impl Plan {
             let engines: Vec<String> = self.engines_for(image).into_iter().map(on).collect();
             writeln!(f, "  pull       {}{}", image.pinned(), engines.join(" and"))?;
         }
+        if created().any(|it| it.changes.is_none()) {
+            writeln!(
+                f,
+                "  note       what the new image changes of its own defaults is known when it is here"
+            )?;
+        }
         for replacement in created() {
             writeln!(
                 f,
@@ -94,6 +100,10 @@ impl Plan {
         let in_flight: u64 = lane.servers.iter().map(|server| server.sessions).sum();
         if in_flight > 0 {
             writeln!(f, "  in flight  {} now", sessions(in_flight))?;
+        }
+        let created = lane.replacement.as_ref().filter(|it| it.returning.is_none());
+        for change in created.iter().flat_map(|it| it.changes.iter().flatten()) {
+            writeln!(f, "  changes    {change}")?;
         }
         self.hook(f, Moment::BeforeDrain)?;
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {

@@ -7,7 +7,7 @@ use super::call::Purpose;
 use super::{CHANGE_LIMIT, DockerEngine, look, recreate};
 use crate::ids::ContainerId;
 use crate::observation::ContainerState;
-use crate::ports::{ContainerEngine, EngineError, Recipe};
+use crate::ports::{Change, ContainerEngine, EngineError, Recipe};
 
 /// What every candidate's name holds, [`Recipe::name`]; nothing else is ever removed to make room.
 const CANDIDATE_MARK: &str = ".new-";
@@ -22,11 +22,7 @@ impl DockerEngine {
             return Err(purpose.refused(format!("the container that it is to be like, {like}, is gone")));
         };
         self.check_namespaces(&old, name).await?;
-        let old_image = match &old.image {
-            Some(image) => self.find_image(image).await?,
-            None => None,
-        };
-        let blueprint = recreate::blueprint(&old, old_image.as_ref(), self.api(), recipe)?;
+        let blueprint = self.blueprint(&old, recipe).await?;
         self.remove_leftover(recipe).await?;
 
         let options = CreateContainerOptionsBuilder::new().name(name).build();
@@ -42,6 +38,28 @@ impl DockerEngine {
             }
         }
         Ok(id)
+    }
+
+    async fn blueprint(
+        &self,
+        old: &ContainerInspectResponse,
+        recipe: &Recipe,
+    ) -> Result<recreate::Blueprint, EngineError> {
+        let old_image = match &old.image {
+            Some(image) => self.find_image(image).await?,
+            None => None,
+        };
+        recreate::blueprint(old, old_image.as_ref(), self.api(), recipe)
+    }
+
+    /// What the new image changes of its predecessor's defaults, if it is here.
+    pub(super) async fn changes_by(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+        let old = self.find("inspect", &recipe.like.0).await?;
+        let image = self.find_image(&recipe.image.pinned()).await?.and_then(|image| image.config);
+        let (Some(old), Some(image)) = (old, image) else { return Ok(None) };
+        let blueprint = self.blueprint(&old, recipe).await?;
+        let config = old.config.unwrap_or_default();
+        Ok(Some(recreate::changes::changes(&config, &blueprint.body, &image)))
     }
 
     /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away.

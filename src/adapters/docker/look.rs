@@ -8,6 +8,7 @@ use bollard::models::{
     PortMap, RestartPolicyNameEnum,
 };
 
+use super::recreate;
 use crate::ids::{ContainerId, ImageId};
 use crate::observation::{Attachment, Container, ContainerState, Health, Owner, Published, RestartPolicy};
 
@@ -18,8 +19,8 @@ pub(super) const SWARM_LABEL: &str = "com.docker.swarm.service.name";
 /// Compose puts it on the containers of a project.
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
 
-/// One container. `repo_digests` are those of its image.
-pub(super) fn container(inspect: &ContainerInspectResponse, repo_digests: Vec<String>) -> Container {
+/// One container. `repo_digests` are those of its image, unless that is gone.
+pub(super) fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<String>>) -> Container {
     let config = inspect.config.clone().unwrap_or_default();
     let host = inspect.host_config.clone().unwrap_or_default();
     let labels = config.labels.clone().unwrap_or_default();
@@ -30,7 +31,8 @@ pub(super) fn container(inspect: &ContainerInspectResponse, repo_digests: Vec<St
         name,
         image_reference: config.image.clone().unwrap_or_default(),
         image: ImageId(inspect.image.clone().unwrap_or_default()),
-        repo_digests,
+        image_is_gone: repo_digests.is_none(),
+        repo_digests: repo_digests.unwrap_or_default(),
         state: state(inspect),
         health: health(inspect),
         published: published(inspect),
@@ -40,6 +42,10 @@ pub(super) fn container(inspect: &ContainerInspectResponse, repo_digests: Vec<St
         restart: restart(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or(false),
         owner: owner(&labels),
+        lives_in: recreate::namespace_owners(inspect)
+            .into_iter()
+            .map(|(_, owner)| ContainerId(owner))
+            .collect(),
         // Which engine is asked is known to whoever asks.
         engine: String::new(),
     }
@@ -183,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_running_container_as_the_engine_shows_it() {
-        let running = container(&fixture::inspect("running.json"), vec!["r.io/m@sha256:00".to_owned()]);
+        let running = container(&fixture::inspect("running.json"), Some(vec!["r.io/m@sha256:00".to_owned()]));
         assert_eq!((running.name.as_str(), running.image_reference.as_str()), ("app1", "mobile:v1"));
         assert_eq!((running.state, running.health), (ContainerState::Running, Some(Health::Healthy)));
         assert_eq!(running.published, [port("0.0.0.0", 57913, 8080), port("127.0.0.1", 57914, 8081)]);
@@ -201,13 +207,13 @@ mod tests {
 
     #[test]
     fn environment_values_end_here() {
-        let shown = format!("{:?}", container(&fixture::inspect("running.json"), vec![]));
+        let shown = format!("{:?}", container(&fixture::inspect("running.json"), Some(vec![])));
         assert!(!shown.contains("/custom") && !shown.contains("IMAGE_ONLY"));
     }
 
     #[test]
     fn a_stopped_container_shows_what_it_would_publish() {
-        let stopped = container(&fixture::inspect("stopped.json"), vec![]);
+        let stopped = container(&fixture::inspect("stopped.json"), Some(vec![]));
         assert_eq!(stopped.state, ContainerState::Stopped);
         assert_eq!(stopped.published, [port("0.0.0.0", 57913, 8080), port("127.0.0.1", 57914, 8081)]);
         assert!(stopped.networks.iter().all(|network| network.addresses.is_empty()));

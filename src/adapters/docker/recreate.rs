@@ -1,6 +1,7 @@
 //! How a container is created anew: everything that a person gave is carried, everything that its old image
 //! gave is left out, so that the new image's own defaults apply. Pure.
 
+pub(super) mod changes;
 mod defaults;
 mod network;
 #[cfg(test)]

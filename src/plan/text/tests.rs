@@ -1,7 +1,9 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::ids::ContainerId;
 use crate::observation::{Container, Owner};
+use crate::ports::Change;
 use crate::testing::World;
 
 /// The head of a printed plan, and those paragraphs that begin like this.
@@ -25,6 +27,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
 
     while every server is in rotation
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      note       what the new image changes of its own defaults is known when it is here
       create     mobile-app1, stopped, with the settings of mobile-app1
       create     mobile-app2, stopped, with the settings of mobile-app2
       create     mobile-app1b, stopped, with the settings of mobile-app1b
@@ -101,6 +104,7 @@ fn a_container_that_is_gone_gets_a_successor() {
 
     while every server is in rotation
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      note       what the new image changes of its own defaults is known when it is here
       create     mobile-app2b, stopped, with the settings of mobile-app1b
       create     mobile-app1, stopped, with the settings of mobile-app1
       create     mobile-app2, stopped, with the settings of mobile-app2
@@ -175,6 +179,7 @@ fn who_runs_it_already_is_left_alone() {
 
     while every server is in rotation
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      note       what the new image changes of its own defaults is known when it is here
       create     mobile-app2, stopped, with the settings of mobile-app2
       create     mobile-app1b, stopped, with the settings of mobile-app1b
 
@@ -363,6 +368,7 @@ fn a_rollback_gives_each_server_what_it_ran_before() {
     while every server is in rotation
       pull       registry.example.org/mobile:v1@sha256:1111111111111111111111111111111111111111111111111111111111111111
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      note       what the new image changes of its own defaults is known when it is here
       create     mobile-app1, stopped, with the settings of mobile-app1
       create     mobile-app2, stopped, with the settings of mobile-app2
 
@@ -395,4 +401,53 @@ fn a_step_is_one_word_that_fits_its_column() {
     let lane = deploy(&World::origin()).lanes.remove(0);
     let steps = lane.steps.into_iter().chain([Step::Discard, Step::Return, Step::ProveOld, Step::PutBack]);
     assert!(steps.map(|step| step.to_string()).all(|word| word.len() <= 10));
+}
+
+#[test]
+fn what_the_new_image_changes_is_part_of_the_plan() {
+    let mut plan = deploy(&World::pair());
+    let change =
+        |field: &'static str, name: &str| Change::Added { field: field.into(), name: name.to_owned() };
+    plan.lanes[0].replacement.as_mut().unwrap().changes = Some(vec![
+        Change::Value { field: "command".into(), from: String::new(), to: "serve --all".to_owned() },
+        change("environment variable", "KEY"),
+    ]);
+    plan.lanes[1].replacement.as_mut().unwrap().changes = Some(vec![]);
+    assert_snapshot!(excerpt(&plan, &["while", "1."]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+
+    while every server is in rotation
+      pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
+      create     mobile-app1, stopped, with the settings of mobile-app1
+      create     mobile-app1b, stopped, with the settings of mobile-app1b
+
+    1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app1b
+      in flight  2 sessions now
+      changes    command: none → serve --all
+      changes    environment variable KEY is new
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1
+      wait       until its last session has ended (300 s at most)
+      maint      mobile/app1
+      settle     nothing is in flight, and nothing new can land
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/health (60 s at most)
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
+    ");
+}
+
+#[test]
+fn containers_that_live_in_the_old_one_forbid_it_and_a_lost_image_is_a_note() {
+    let mut world = World::pair().container("mobile-app1", |it| it.image_is_gone = true);
+    assert!(deploy(&world).warnings[0].starts_with("the image of mobile-app1 is not on its engine any more"));
+    let owner = world.observation.containers[0].clone();
+    let mut lodger = Container { name: "sidecar".to_owned(), published: vec![], ..owner.clone() };
+    lodger.id = ContainerId("d".repeat(64));
+    lodger.lives_in = vec![owner.id];
+    world.observation.containers.push(lodger);
+    let refused = world.plan("v2").unwrap_err();
+    assert!(refused[0].to_string().starts_with("sidecar lives in the network, IPC or process namespace"));
 }

@@ -183,3 +183,39 @@ fn an_empty_list_of_masked_paths_is_not_the_default_one() {
     let body = serde_json::to_value(create(&privileged, None).body).unwrap();
     assert_eq!(body["HostConfig"].get("MaskedPaths"), None);
 }
+
+#[test]
+fn what_another_image_changes_is_told_and_no_value_that_may_be_secret() {
+    let old = changed(|_, config| {
+        let env = config.env.get_or_insert_default();
+        env.extend(["TOKEN=planted".to_owned(), "LEVEL=planted".to_owned()]);
+    });
+    let mut old_image = image();
+    let defaults = old_image.config.get_or_insert_default();
+    defaults.env.get_or_insert_default().push("LEVEL=planted".to_owned());
+    let mut new_image = old_image.config.clone().unwrap();
+    new_image.exposed_ports.get_or_insert_default().push("9090/tcp".into());
+    let env = new_image.env.get_or_insert_default();
+    env.retain(|entry| !entry.starts_with("LEVEL="));
+    env.extend([
+        "LEVEL=other-planted".to_owned(),
+        "TOKEN=image-planted".to_owned(),
+        "KEY=planted".to_owned(),
+    ]);
+    let blueprint = blueprint(&old, Some(&old_image), BEFORE_1_44, &recipe(None)).unwrap();
+    let config = old.config.unwrap();
+    let told = |image: &bollard::models::ImageConfig| -> Vec<String> {
+        changes::changes(&config, &blueprint.body, image).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(&old_image.config.unwrap()), Vec::<String>::new(), "the same image changes nothing");
+    let told = told(&new_image);
+    // TOKEN is the person's own, whatever the image has.
+    for line in [
+        "environment variable KEY is new",
+        "environment variable LEVEL gets another value",
+        "exposed port 9090/tcp is new",
+    ] {
+        assert!(told.iter().any(|it| it == line), "{line} is missing in {told:?}");
+    }
+    assert!(!told.iter().any(|it| it.contains("planted") || it.contains("TOKEN")), "{told:?}");
+}

@@ -1,0 +1,138 @@
+//! What a container has of its image's own defaults, and what another image changes of that.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageConfig};
+
+use crate::ports::Change;
+
+/// What differs between a container as it is and as it will be, by the new image's defaults. Everything else is carried.
+/// Values of environment variables and labels may be secret, and are not told.
+pub(in crate::adapters::docker) fn changes(
+    old: &ContainerConfig,
+    new: &ContainerCreateBody,
+    image: &ImageConfig,
+) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut differs = |field: &'static str, from: String, to: String| {
+        if from != to {
+            changes.push(Change::Value { field: field.into(), from, to });
+        }
+    };
+    let (entrypoint, cmd) = command(new, image);
+    differs("entrypoint", words(old.entrypoint.as_ref()), words(entrypoint));
+    differs("command", words(old.cmd.as_ref()), words(cmd));
+    differs("user", text(old.user.as_ref()), text(given(new.user.as_ref()).or(image.user.as_ref())));
+    differs(
+        "working directory",
+        text(old.working_dir.as_ref()),
+        text(given(new.working_dir.as_ref()).or(image.working_dir.as_ref())),
+    );
+    differs(
+        "stop signal",
+        text(old.stop_signal.as_ref()),
+        text(given(new.stop_signal.as_ref()).or(image.stop_signal.as_ref())),
+    );
+    let healthcheck = healthcheck(new.healthcheck.clone(), image.healthcheck.clone());
+    differs("healthcheck", check(old.healthcheck.as_ref()), check(healthcheck.as_ref()));
+
+    let env = variables(image.env.as_ref()).into_iter().chain(variables(new.env.as_ref())).collect();
+    changes.extend(entries("environment variable", &variables(old.env.as_ref()), &env));
+    let pairs = |labels: Option<&HashMap<String, String>>| {
+        labels
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let labels = pairs(image.labels.as_ref()).into_iter().chain(pairs(new.labels.as_ref())).collect();
+    changes.extend(entries("label", &pairs(old.labels.as_ref()), &labels));
+    for (field, old, new, image) in [
+        ("exposed port", &old.exposed_ports, &new.exposed_ports, &image.exposed_ports),
+        ("volume", &old.volumes, &new.volumes, &image.volumes),
+    ] {
+        let names = |list: &Option<Vec<String>>| list.iter().flatten().cloned().collect::<BTreeSet<_>>();
+        let after: BTreeSet<String> = names(new).union(&names(image)).cloned().collect();
+        let as_map = |set: BTreeSet<String>| set.into_iter().map(|name| (name, String::new())).collect();
+        changes.extend(entries(field, &as_map(names(old)), &as_map(after)));
+    }
+    changes
+}
+
+/// A command means something only to its entrypoint: beside an entrypoint of one's own, the image's is left out.
+fn command<'a>(
+    new: &'a ContainerCreateBody,
+    image: &'a ImageConfig,
+) -> (Option<&'a Vec<String>>, Option<&'a Vec<String>>) {
+    match (&new.entrypoint, &new.cmd) {
+        (Some(entrypoint), cmd) => (Some(entrypoint), cmd.as_ref()),
+        (None, cmd) => (image.entrypoint.as_ref(), cmd.as_ref().or(image.cmd.as_ref())),
+    }
+}
+
+/// Docker fills in, field by field, what a person left out of a healthcheck.
+fn healthcheck(own: Option<HealthConfig>, image: Option<HealthConfig>) -> Option<HealthConfig> {
+    let (Some(own), Some(image)) = (own.clone(), image.clone()) else { return own.or(image) };
+    Some(HealthConfig {
+        test: own.test.or(image.test),
+        interval: own.interval.or(image.interval),
+        timeout: own.timeout.or(image.timeout),
+        retries: own.retries.or(image.retries),
+        start_period: own.start_period.or(image.start_period),
+        start_interval: own.start_interval.or(image.start_interval),
+    })
+}
+
+fn given(value: Option<&String>) -> Option<&String> {
+    value.filter(|value| !value.is_empty())
+}
+
+fn text(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_default()
+}
+
+fn words(list: Option<&Vec<String>>) -> String {
+    list.map(|list| list.join(" ")).unwrap_or_default()
+}
+
+fn check(check: Option<&HealthConfig>) -> String {
+    let Some(check) = check.filter(|check| **check != HealthConfig::default()) else { return String::new() };
+    let seconds = |name: &str, nanoseconds: Option<i64>| {
+        nanoseconds.filter(|it| *it > 0).map(|it| format!(" {name}={}s", it / 1_000_000_000))
+    };
+    let parts = [
+        seconds("interval", check.interval),
+        seconds("timeout", check.timeout),
+        seconds("start-period", check.start_period),
+        check.retries.filter(|it| *it > 0).map(|it| format!(" retries={it}")),
+    ];
+    parts.into_iter().flatten().fold(words(check.test.as_ref()), |text, part| text + &part)
+}
+
+/// `NAME=value` by name.
+fn variables(env: Option<&Vec<String>>) -> BTreeMap<String, String> {
+    let split = |entry: &String| {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    env.into_iter().flatten().map(split).collect()
+}
+
+/// Which names come, go, or change their value.
+fn entries(
+    field: &'static str,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Vec<Change> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let change = |name: &String| {
+        let name = name.clone();
+        match (old.get(&name), new.get(&name)) {
+            (Some(old), Some(new)) if old == new => None,
+            (Some(_), Some(_)) => Some(Change::Changed { field: field.into(), name }),
+            (Some(_), None) => Some(Change::Gone { field: field.into(), name }),
+            (None, _) => Some(Change::Added { field: field.into(), name }),
+        }
+    };
+    names.into_iter().filter_map(change).collect()
+}
