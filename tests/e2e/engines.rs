@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::process::Child;
 
-use crate::support::{Ended, Engine, Load, Mix, Need, Sshd, Stage, finish, requirements, wait_until};
+use crate::support::{
+    Ended, Engine, Load, Mix, Need, Papers, Sshd, Stage, TlsEngine, finish, requirements, wait_until,
+};
 use crate::{assert_in_service, ends_with, snapshot};
 
 /// Starts the program with an engine behind this sshd, as the leader of a process group.
@@ -99,5 +101,53 @@ async fn ctrl_c_at_a_terminal_leaves_the_way_back_by_ssh_open() {
     finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
     assert_eq!(sshd.logins(), 1, "{}", sshd.output());
     assert_in_service(&stage).await;
+    stage.close().await;
+}
+
+/// Runs the program with the second daemon's engine, and these papers.
+async fn by_tls(stage: &Stage, engine: &TlsEngine, papers: Option<Papers>, arguments: &[&str]) -> Ended {
+    let mut command = stage.command(arguments);
+    command.env("DOCKER_HOST", engine.endpoint()).env_remove("DOCKER_CONTEXT");
+    if let Some(papers) = papers {
+        command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", engine.certificates(papers));
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(command.spawn().expect("start drainswap")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_with_tls_is_deployed_to_by_whom_it_trusts() {
+    if !requirements(Need::ALL).await {
+        return;
+    }
+    let stage = Stage::single().start().await;
+    let engine = TlsEngine::start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    // The container behind app1 moves to the second daemon.
+    stage.remove("app1").await;
+    let name = stage.container_name("app1");
+    let publish = format!("{}:8080", stage.server("app1").address);
+    let run =
+        ["run", "-d", "--restart", "unless-stopped", "--name", &name, "-p", &publish, &stage.reference("v1")];
+    assert!(engine.docker(&run).is_some(), "docker run on the second daemon");
+    stage.until_healthy("app1").await;
+    by_tls(&stage, &engine, Some(Papers::Good), &["status"]).await.expect(0).prints(&["mobile:v1", "ready"]);
+    let deploy = ["deploy", "mobile", "--image", &v2, "--floor", "0"];
+    for (papers, says) in [
+        (Some(Papers::Expired), "it does not accept the client certificate"),
+        (Some(Papers::Foreign), "it does not accept the client certificate"),
+        (Some(Papers::WrongAuthority), "its certificate is not trusted"),
+        (None, "set DOCKER_TLS_VERIFY=1"),
+    ] {
+        let refused = by_tls(&stage, &engine, papers, &deploy).await;
+        assert_eq!(refused.code, 5, "{papers:?}: {}", refused.stderr);
+        refused.says(&[&engine.endpoint(), says]);
+    }
+    by_tls(&stage, &engine, Some(Papers::Good), &deploy).await.expect(0);
+    let answer = stage.get("app1", "/").await.expect("it answers");
+    assert_eq!(answer.version.as_deref(), Some("v2"));
+    let runs = engine.docker(&["ps", "--format", "{{.Names}}"]).expect("a list");
+    assert_eq!(runs, name);
+    drop(engine);
     stage.close().await;
 }

@@ -40,6 +40,7 @@ mod site;
 mod sshd;
 mod stage;
 mod sweeper;
+mod tls_engine;
 mod tool;
 mod wait;
 
@@ -56,5 +57,6 @@ pub use requirements::{Need, requirements};
 pub use site::{Site, on_every_haproxy, on_every_haproxy_with};
 pub use sshd::Sshd;
 pub use stage::{Second, Stage};
+pub use tls_engine::{Papers, TlsEngine};
 pub use tool::{Ended, finish, program};
 pub use wait::{wait_for, wait_until};

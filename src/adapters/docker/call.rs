@@ -114,7 +114,35 @@ pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
         (Endpoint::Ssh(_), Some(std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound)) => {
             "the ssh connection has ended".to_owned()
         }
+        (Endpoint::Tcp { certificates, .. }, _) => about_tls(&innermost, certificates.as_deref()),
         _ => innermost,
+    }
+}
+
+/// The same with what to do about it, where TLS is in the way.
+fn about_tls(reason: &str, certificates: Option<&Path>) -> String {
+    let Some(certificates) = certificates else {
+        // What an engine with TLS answers to who comes without.
+        return if reason.contains("HTTPS server") {
+            format!(
+                "it wants TLS ({reason}): set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to its certificates"
+            )
+        } else {
+            reason.to_owned()
+        };
+    };
+    let certificates = certificates.display();
+    if reason.contains("invalid peer certificate") {
+        format!(
+            "its certificate is not trusted ({reason}): was it issued by {certificates}/ca.pem, for this host?"
+        )
+    } else if ["fatal alert", "connection was not ready"].iter().any(|words| reason.contains(words)) {
+        // A refusal comes after the handshake, and is met by who waits for it or by who writes already.
+        format!(
+            "it does not accept the client certificate {certificates}/cert.pem ({reason}): is that issued by its authority, and not over?"
+        )
+    } else {
+        reason.to_owned()
     }
 }
 

@@ -1,0 +1,181 @@
+//! A Docker daemon of a test's own, on TCP, which wants client certificates.
+
+use super::ports::{Ports, random};
+use super::process::{Process, find};
+use super::wait::wait_until;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The daemon, with a containerd and a bridge of its own. It needs root.
+pub struct TlsEngine {
+    containerd: Process,
+    dockerd: Process,
+    bridge: String,
+    port: u16,
+    _ports: Ports,
+    dir: TempDir,
+}
+
+/// Whose certificates a client has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Papers {
+    /// Those that the daemon trusts.
+    Good,
+    /// A client certificate that is over.
+    Expired,
+    /// A client certificate of somebody else's authority.
+    Foreign,
+    /// The authority of somebody else, so that the daemon is not trusted.
+    WrongAuthority,
+}
+
+impl Papers {
+    const ALL: [Self; 4] = [Self::Good, Self::Expired, Self::Foreign, Self::WrongAuthority];
+
+    fn folder(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+/// A certificate authority.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Writes a certificate and its key as Docker names them, until this year.
+    fn issue(&self, dir: &Path, purpose: ExtendedKeyUsagePurpose, until: i32) {
+        let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+        params.extended_key_usages = vec![purpose];
+        params.not_after = date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        fs::create_dir_all(dir).expect("a directory");
+        fs::write(dir.join("cert.pem"), certificate.pem()).expect("write a certificate");
+        fs::write(dir.join("key.pem"), key.serialize_pem()).expect("write a key");
+    }
+}
+
+impl TlsEngine {
+    /// Starts the daemon and waits until it answers who is trusted.
+    pub async fn start() -> Self {
+        let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
+        let (ours, others) = (Authority::new(), Authority::new());
+        let server = dir.path().join("server");
+        ours.issue(&server, ExtendedKeyUsagePurpose::ServerAuth, 2100);
+        fs::write(server.join("ca.pem"), &ours.pem).expect("write a certificate");
+        for papers in Papers::ALL {
+            let folder = dir.path().join(papers.folder());
+            let issuer = if papers == Papers::Foreign { &others } else { &ours };
+            let until = if papers == Papers::Expired { 2001 } else { 2100 };
+            issuer.issue(&folder, ExtendedKeyUsagePurpose::ClientAuth, until);
+            let trusted = if papers == Papers::WrongAuthority { &others } else { &ours };
+            fs::write(folder.join("ca.pem"), &trusted.pem).expect("write a certificate");
+        }
+        let number = random() % 250;
+        let (bridge, ports) = (format!("dt{:08x}", random() >> 32), Ports::reserve(1));
+        for arguments in [
+            vec!["link", "add", "name", &bridge, "type", "bridge"],
+            vec!["addr", "add", &format!("10.214.{number}.1/24"), "dev", &bridge],
+            vec!["link", "set", &bridge, "up"],
+        ] {
+            let done = Command::new(find("ip").expect("ip")).args(&arguments).status();
+            assert!(done.is_ok_and(|status| status.success()), "ip {arguments:?}");
+        }
+        let port = ports.at(0);
+        let (containerd, dockerd) = daemons(dir.path(), &bridge, port);
+        let engine = Self { containerd, dockerd, bridge, port, _ports: ports, dir };
+        wait_until("the second daemon answers", Duration::from_secs(60), async || {
+            engine.docker(&["version"]).is_some()
+        })
+        .await;
+        engine
+    }
+
+    /// `tcp://127.0.0.1:23456`.
+    pub fn endpoint(&self) -> String {
+        format!("tcp://127.0.0.1:{}", self.port)
+    }
+
+    /// The directory that `DOCKER_CERT_PATH` names.
+    pub fn certificates(&self, papers: Papers) -> PathBuf {
+        self.dir.path().join(papers.folder())
+    }
+
+    /// What Docker's own client prints, if it succeeds.
+    pub fn docker(&self, arguments: &[&str]) -> Option<String> {
+        let mut command = Command::new("docker");
+        command.args(arguments).env("DOCKER_HOST", self.endpoint()).env("DOCKER_TLS_VERIFY", "1");
+        command.env("DOCKER_CERT_PATH", self.certificates(Papers::Good)).stderr(Stdio::null());
+        let output = command.output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+impl Drop for TlsEngine {
+    /// Containers first: what they have mounted would outlive the daemon.
+    fn drop(&mut self) {
+        let all = self.docker(&["ps", "-aq"]).unwrap_or_default();
+        let ids: Vec<&str> = all.split_whitespace().collect();
+        if !ids.is_empty() {
+            let _gone = self.docker(&[&["rm", "-fv"], &ids[..]].concat());
+        }
+        for daemon in [&self.dockerd, &self.containerd] {
+            let id = daemon.id().to_string();
+            let _ended = Command::new("kill").args(["-TERM", &id]).status();
+            let follow = format!("--pid={id}");
+            let _ended = Command::new("timeout").args(["20", "tail", &follow, "-f", "/dev/null"]).status();
+        }
+        let _gone = Command::new(find("ip").unwrap_or_default()).args(["link", "del", &self.bridge]).status();
+    }
+}
+
+/// The two processes. Traffic to a published port on 127.0.0.0/8 goes through docker-proxy, without iptables.
+fn daemons(dir: &Path, bridge: &str, port: u16) -> (Process, Process) {
+    let at = |name: &str| dir.join(name).display().to_string();
+    let config = format!(
+        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\n  address = {:?}\n",
+        at("containerd"),
+        at("containerd-state"),
+        at("containerd.sock")
+    );
+    fs::write(at("containerd.toml"), config).expect("write a configuration");
+    let mut containerd = Command::new(find("containerd").expect("containerd"));
+    let containerd =
+        Process::start(containerd.arg("--config").arg(at("containerd.toml")), &dir.join("containerd.log"));
+    let config = serde_json::json!({
+        "hosts": [format!("tcp://127.0.0.1:{port}")],
+        "tlsverify": true,
+        "tlscacert": at("server/ca.pem"),
+        "tlscert": at("server/cert.pem"),
+        "tlskey": at("server/key.pem"),
+        "containerd": at("containerd.sock"),
+        "data-root": at("docker"),
+        "exec-root": at("docker-exec"),
+        "storage-driver": "vfs",
+        "bridge": bridge,
+        "iptables": false,
+        "ip-forward": false,
+        "ip-masq": false,
+    });
+    fs::write(at("daemon.json"), config.to_string()).expect("write a configuration");
+    let mut dockerd = Command::new(find("dockerd").expect("dockerd"));
+    dockerd.args(["--config-file", &at("daemon.json"), "--pidfile", &at("dockerd.pid")]);
+    (containerd, Process::start(&mut dockerd, &dir.join("dockerd.log")))
+}
