@@ -72,7 +72,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
         Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
         Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
-        Command::Doctor { fix, exit_code } => app.doctor(fix, exit_code).await,
+        Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
     }
 }

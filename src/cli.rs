@@ -188,6 +188,9 @@ pub enum Command {
         /// Do what cannot harm: remove containers that a run has put aside, which do not run
         #[arg(long)]
         fix: bool,
+        /// How many replaced containers of each server are kept, and so are none of this [default: 1]
+        #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
+        keep: Option<usize>,
         /// Exit with 20 when something is left
         #[arg(long)]
         exit_code: bool,

@@ -16,14 +16,19 @@ use crate::ports::{ContainerEngine, WallClock};
 use crate::topology::Topology;
 
 impl App {
-    pub(super) async fn doctor(&self, fix: bool, exit_code: bool) -> Result<Exit, Error> {
+    pub(super) async fn doctor(
+        &self,
+        fix: bool,
+        keep: Option<usize>,
+        exit_code: bool,
+    ) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         let world = self.world(&configuration, &[], load_balancers).await?;
         let observation =
             observe(&configuration, &self.settings.engines, &world, LbQuorum::Reachable).await?;
         let topology = Topology::new(&configuration, &observation);
         let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);
-        let findings = examine(&configuration, &kept, &observation, &topology, &self.runs()?);
+        let findings = examine(&configuration, &kept, &observation, &topology, &self.runs(keep)?);
         let mut left = Vec::new();
         for finding in findings {
             match &finding.left_over {
@@ -55,8 +60,8 @@ impl App {
         Ok(())
     }
 
-    fn runs(&self) -> Result<Runs, Error> {
-        let mut runs = Runs { keep: self.settings.keep(None), ..Runs::default() };
+    fn runs(&self, keep: Option<usize>) -> Result<Runs, Error> {
+        let mut runs = Runs { keep: self.settings.keep(keep), ..Runs::default() };
         if !self.settings.state_dir.is_dir() {
             return Ok(runs);
         }

@@ -17,6 +17,7 @@ mod interrupted;
 mod load_balancers;
 mod promotion;
 mod refusals;
+mod registries;
 mod reloads;
 mod rollback;
 mod round_trip;

@@ -51,7 +51,7 @@ pub use http::{Answer, Connection, Loss, get};
 pub use layout::{Layout, Mode, Server};
 pub use load::{Load, Mix, Streams};
 pub use ports::Ports;
-pub use registry::Registry;
+pub use registry::{PASSWORD, Registry, USER};
 pub use report::{Kind, Outcome, Record, Report};
 pub use requirements::{Need, requirements};
 pub use site::{Site, on_every_haproxy, on_every_haproxy_with};

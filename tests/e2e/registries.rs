@@ -1,0 +1,137 @@
+//! Registries that want a password, and one that is slow.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, USER, finish, wait_until};
+use crate::{ends_with, on_real_parts, snapshot};
+
+/// A folder for Docker's configuration with this in it.
+fn docker_config(stage: &Stage, name: &str, content: &serde_json::Value) -> PathBuf {
+    let folder = stage.dir().join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("config.json"), content.to_string()).expect("write Docker's configuration");
+    folder
+}
+
+/// Deploys with this configuration of Docker's, and looks that nobody tells the password.
+async fn deploy(stage: &Stage, image: &str, config: &PathBuf) -> Ended {
+    let path = format!("{}:{}", stage.dir().display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = stage.command(&["deploy", "mobile", "--image", image, "-v"]);
+    command.env("DOCKER_CONFIG", config).env("PATH", path);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let ended = finish(command.spawn().expect("start drainswap")).await;
+    assert!(!ended.stdout.contains(PASSWORD) && !ended.stderr.contains(PASSWORD), "{}", ended.stderr);
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let ports = Ports::reserve(1);
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(0));
+    let guarded = Registry::start_guarded(stage.dir(), address).await;
+    for version in ["v2", "v3"] {
+        stage.image(version, &[("VERSION", version)]).await;
+    }
+    let image = |version: &str| format!("{}:{version}", guarded.repository());
+    let before = snapshot(&stage).await;
+    let auths = |password: &str| {
+        // Base64 of `user:password`.
+        let known = [(PASSWORD, "ZGVwbG95ZXI6cGxhbnRlZC03ZDFl"), ("wrong", "ZGVwbG95ZXI6d3Jvbmc=")];
+        let auth = known.iter().find(|(known, _)| *known == password).expect("a known password").1;
+        json!({ "auths": { address.to_string(): { "auth": auth } } })
+    };
+    let nothing = docker_config(&stage, "nothing", &json!({}));
+    deploy(&stage, &image("v2"), &nothing)
+        .await
+        .expect(5)
+        .says(&["the registry does not give", "docker login"]);
+    let wrong = docker_config(&stage, "wrong", &auths("wrong"));
+    deploy(&stage, &image("v2"), &wrong).await.expect(5).says(&["the registry does not give"]);
+    // A helper that has the wrong answer, and then the right one: it is asked anew.
+    let answer = stage.dir().join("answer.json");
+    let helper = stage.dir().join("docker-credential-x");
+    fs::write(&helper, format!("#!/bin/sh\ncat {}\n", answer.display())).expect("write the helper");
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    let by_helper = docker_config(&stage, "helped", &json!({ "credHelpers": { address.to_string(): "x" } }));
+    let say = |secret: &str| {
+        let text = json!({ "ServerURL": address.to_string(), "Username": USER, "Secret": secret });
+        fs::write(&answer, text.to_string()).expect("write the answer");
+    };
+    say("wrong");
+    deploy(&stage, &image("v2"), &by_helper).await.expect(5);
+    assert_eq!(snapshot(&stage).await, before);
+    say(PASSWORD);
+    deploy(&stage, &image("v2"), &by_helper).await.expect(0);
+    let right = docker_config(&stage, "right", &auths(PASSWORD));
+    deploy(&stage, &image("v3"), &right).await.expect(0);
+    for entry in fs::read_dir(stage.dir().join("state/mobile")).expect("the state directory") {
+        let text = fs::read_to_string(entry.expect("an entry").path()).expect("a file");
+        assert!(!text.contains(PASSWORD), "a journal tells it");
+    }
+    ends_with("v3", stage).await;
+}
+
+/// Passes a registry's answers on, but holds back whatever comes after so many bytes.
+async fn slow(listener: TcpListener, registry: SocketAddrV4, most: u64) {
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let (mut from_client, mut to_client) = client.into_split();
+            let (from, mut to) = TcpStream::connect(registry).await?.into_split();
+            let up = copy(&mut from_client, &mut to);
+            let down = async {
+                copy(&mut from.take(most), &mut to_client).await?;
+                // The rest never comes, and the connection stays.
+                std::future::pending::<std::io::Result<()>>().await
+            };
+            tokio::try_join!(up, down).map(drop)
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_does_not_come_to_its_end_can_be_stopped_and_has_touched_nothing() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    stage.image("v2", &[("VERSION", "v2")]).await;
+    let before = snapshot(&stage).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let registry = stage.registry.address();
+    // Manifests are small; a layer is not.
+    let task = tokio::spawn(slow(listener, registry, 100_000));
+    let mut pull =
+        stage.spawn(&["deploy", "mobile", "--image", &format!("{address}/mobile:v2"), "-o", "json"]);
+    let said = pull.stdout.take().expect("a pipe");
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(said));
+    wait_until("something of the layer has come", Duration::from_secs(30), async || {
+        let line = lines.next_line().await.expect("events").expect("more of them");
+        line.contains("pull_progressed")
+    })
+    .await;
+    let id = pull.id().expect("it runs").to_string();
+    let asked = std::process::Command::new("kill").args(["-INT", &id]).status();
+    assert!(asked.is_ok_and(|status| status.success()), "kill -INT");
+    let mut rest = Vec::new();
+    while let Ok(Some(line)) = lines.next_line().await {
+        rest.push(line);
+    }
+    assert_eq!(pull.wait().await.expect("an end").code(), Some(12), "{rest:?}");
+    assert_eq!(snapshot(&stage).await, before);
+    task.abort();
+    stage.close().await;
+}
