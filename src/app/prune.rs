@@ -46,7 +46,10 @@ impl App {
             old_images.extend(unneeded(&formers, keep));
         }
         old_images.retain(|image| !needed.contains(image));
-        self.prune_images(&world, &old_images, &gone, dry_run).await?;
+        let images = self.prune_images(&world, &old_images, &gone, dry_run).await?;
+        if gone.is_empty() && images == 0 {
+            self.say("nothing to remove")?;
+        }
         Ok(Exit::Done)
     }
 
@@ -71,14 +74,15 @@ impl App {
         Ok(gone)
     }
 
-    /// One that a container uses, whoever's it is, is left.
+    /// One that a container uses, whoever's it is, is left. Says how many go.
     async fn prune_images(
         &self,
         world: &RealWorld,
         images: &[Image],
         gone: &BTreeSet<ContainerId>,
         dry_run: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
+        let mut count = 0;
         for (_, engine) in world.engines.all() {
             let mut all = engine.containers().await?;
             all.retain(|container| !gone.contains(&container.id));
@@ -89,10 +93,11 @@ impl App {
                 }
                 if dry_run || engine.remove_image(image).await? {
                     self.say(&removed(dry_run, &format!("image {image}")))?;
+                    count += 1;
                 }
             }
         }
-        Ok(())
+        Ok(count)
     }
 }
 
