@@ -13,7 +13,8 @@ use crate::journal::Record;
 use crate::observation::{Answer, ContainerState, Health, RestartPolicy};
 use crate::plan::Step;
 use crate::ports::{
-    ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, Recipe, WallClock,
+    ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Model, Prober, PullProgress, Recipe,
+    WallClock,
 };
 
 /// How often a new container is asked whether it answers.
@@ -49,7 +50,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn create(&mut self, lane: usize) -> Result<(), Failure> {
         let Some(replacement) = self.replacement(lane) else { return Ok(()) };
         let recipe = Recipe {
-            like: replacement.like.id.clone(),
+            model: Model::Like(replacement.like.id.clone()),
             image: replacement.image.clone(),
             name: replacement.candidate_name(&self.plan.run),
             publish: replacement.publish,
