@@ -49,6 +49,8 @@ pub struct World<L, E, P, C, H> {
     pub clock: C,
     /// Commands of one's own at some moments.
     pub hooks: H,
+    /// The containers that are described, by backend. They hold secrets, which a plan must not.
+    pub descriptions: BTreeMap<String, crate::service::Container>,
 }
 
 /// How a run is asked to stop.

@@ -213,7 +213,7 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
         Behind::Container(found) => found.id == container.id,
         // Who might be meant is somebody's to decide first.
         Behind::Ambiguous { candidates } => candidates.iter().any(|it| it.starts_with(&container.name)),
-        Behind::Gone { .. } | Behind::Unmatched { .. } => false,
+        Behind::Gone { .. } | Behind::Described { .. } | Behind::Unmatched { .. } => false,
     };
     // Only what serves on a port that a backend uses is likely to be meant for it.
     let ports = |server: &Server| Some(server.state.as_ref()?.address?.port());

@@ -53,7 +53,9 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     for run in runs {
         let Some(outcome) = &run.outcome else { continue };
         match run.plan.purpose {
-            Purpose::Deploy if outcome.left_new() => deploys.push(&run.plan),
+            Purpose::Deploy if outcome.left_new() && replaced(&run.plan).next().is_some() => {
+                deploys.push(&run.plan);
+            }
             Purpose::Rollback if matches!(outcome, Outcome::Deployed { .. }) => {
                 // Older journals do not name them: one at a time.
                 let count = run.plan.takes_back.len().max(1);
@@ -82,6 +84,8 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
 /// What the servers of a plan ran before it.
 fn replaced(plan: &Plan) -> impl Iterator<Item = (ServerId, Returned)> {
     let replaced = plan.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
+    // Before a first start there was nothing.
+    let replaced = replaced.filter(|(_, replacement)| !replacement.described);
     replaced.flat_map(|(lane, replacement)| {
         let kept = |old: &Container| Container { name: replacement.kept_name(&plan.run), ..old.clone() };
         let returned = Returned {

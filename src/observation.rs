@@ -21,11 +21,24 @@ pub struct Observation {
     pub containers: Vec<Container>,
     /// The engine behind each server that is not behind the default one.
     pub engines: BTreeMap<ServerId, String>,
+    /// The containers that are described, by backend.
+    pub described: BTreeMap<String, Described>,
     /// Which of the servers' addresses belong to their engine's host. A port that is published
     /// on every address reaches only these.
     pub host_addresses: BTreeSet<IpAddr>,
     /// What each server answered to a probe of our own.
     pub answers: Vec<(ServerId, Answer)>,
+}
+
+/// What must be known of a container that is described, before there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Described {
+    /// Its name, with `{server}` for the server's, where one is given.
+    pub name: Option<String>,
+    /// The port inside.
+    pub port: u16,
+    /// What the engine does when it ends.
+    pub restart: RestartPolicy,
 }
 
 impl Observation {
@@ -324,6 +337,31 @@ pub struct Container {
 }
 
 impl Container {
+    /// One that there is not yet.
+    #[must_use]
+    pub fn described(name: String, restart: RestartPolicy, engine: String) -> Self {
+        Self {
+            id: ContainerId(String::new()),
+            name,
+            image_reference: String::new(),
+            image: ImageId(String::new()),
+            repo_digests: Vec::new(),
+            state: ContainerState::Created,
+            health: None,
+            published: Vec::new(),
+            networks: Vec::new(),
+            host_network: false,
+            exposed: Vec::new(),
+            claims: Vec::new(),
+            restart,
+            auto_remove: false,
+            owner: None,
+            lives_in: Vec::new(),
+            image_is_gone: false,
+            engine,
+        }
+    }
+
     /// The image that it runs, pinned: by its registry's digest where the engine knows one for the
     /// repository that it was created from, else as this engine's own.
     #[must_use]

@@ -17,7 +17,7 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, LoadBalancerState, Published};
-use crate::ports::{Change, Recipe};
+use crate::ports::{Change, Model, Recipe};
 use crate::probe::Probe;
 use crate::topology::Role;
 use crate::topology::matching::Aside;
@@ -310,6 +310,8 @@ pub enum Cause {
         /// The container whose settings the new one gets.
         like: String,
     },
+    /// It has no container yet, and one is described.
+    NotYetThere,
     /// It runs the wanted image and answers, but was left out of service.
     OutOfService {
         /// The administrative state that it was left in.
@@ -330,6 +332,9 @@ pub struct Replacement {
     pub name: String,
     /// What the new one runs.
     pub image: Image,
+    /// Whether the new one is created as drainswap.toml describes it, and not like another.
+    #[serde(default)]
+    pub described: bool,
     /// The container that is started again in the place of a new one: an earlier run has kept it.
     #[serde(default)]
     pub returning: Option<Container>,
@@ -360,11 +365,13 @@ impl Replacement {
         old.into_iter().chain(self.outdated.iter().map(|kept| (&kept.id, kept.name.clone())))
     }
 
-    /// How the new container is created.
+    /// How the new container is created, with its description where it is described.
     #[must_use]
-    pub fn recipe(&self, run: &RunId) -> Recipe {
+    pub fn recipe(&self, run: &RunId, description: Option<&crate::service::Container>) -> Recipe {
+        let description = description.filter(|_| self.described);
+        let like = || Model::Like(self.like.id.clone());
         Recipe {
-            like: self.like.id.clone(),
+            model: description.map_or_else(like, |it| Model::Described(Box::new(it.clone()))),
             image: self.image.clone(),
             name: self.candidate_name(run),
             publish: self.publish,

@@ -165,14 +165,14 @@ impl LoadBalancerError {
 /// How to create the new container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
-    /// The container whose settings are taken over.
-    pub like: ContainerId,
+    /// Where its settings come from.
+    pub model: Model,
     /// The image that it gets.
     pub image: Image,
     /// The new container's name.
     pub name: String,
-    /// Set when `like` is a sibling's container: its published host ports are replaced by
-    /// this one, address and port, in front of the container port given last.
+    /// The port that it publishes. Beside [`Model::Like`] it is set when that is a sibling's container, whose
+    /// published host ports this one replaces.
     pub publish: Option<crate::observation::Published>,
 }
 
@@ -222,6 +222,15 @@ impl fmt::Display for Change {
             Self::Changed { field, name } => write!(f, "{field} {name} gets another value"),
         }
     }
+}
+
+/// Where the settings of a new container come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// From another container: what a person gave that one is taken over.
+    Like(ContainerId),
+    /// From a description.
+    Described(Box<crate::service::Container>),
 }
 
 /// How a container is now.

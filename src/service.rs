@@ -2,9 +2,11 @@
 
 mod balance;
 pub mod check;
+pub mod container;
 mod line;
 mod names;
 mod option;
+mod read;
 pub mod render;
 mod words;
 
@@ -14,13 +16,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::cfg::Version;
 pub use check::Check;
+pub use container::Container;
 use line::Around;
 use names::{legal_host, legal_name, legal_port};
+pub use read::services;
 
 /// The most primaries of a service; so many servers twice over are read and rendered at once.
 const MOST_HOSTS: usize = 10_000;
 
-/// `[services.NAME]`: the hosts of a service and how `HAProxy` balances between them.
+/// `[services.NAME]`: the hosts of a service, how `HAProxy` balances between them, and the container on each.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
@@ -50,6 +54,9 @@ pub struct Service {
     /// More lines of the backend, in `HAProxy`'s words.
     #[serde(default)]
     pub extra_lines: Vec<String>,
+    /// Its container, whose keys stand beside these in the file: [`services`] reads them.
+    #[serde(skip)]
+    pub container: Container,
 }
 
 fn app() -> String {

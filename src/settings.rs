@@ -13,7 +13,7 @@ use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
-use crate::service::Service;
+use crate::service::{self, Service};
 
 /// Read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
@@ -80,6 +80,7 @@ struct File {
     read_as: Option<Version>,
     haproxy: Option<PathBuf>,
     templates: Option<PathBuf>,
+    #[serde(deserialize_with = "service::services")]
     services: BTreeMap<String, Service>,
     engines: EngineMap,
     hooks: HooksFile,
@@ -270,6 +271,14 @@ impl Settings {
         }
     }
 
+    /// The containers that are described, by backend: those whose port inside is known.
+    #[must_use]
+    pub fn descriptions(&self) -> BTreeMap<String, service::Container> {
+        let described = self.services.iter().filter(|(_, it)| it.container.container_port.is_some());
+        let backend = |name: &String, it: &Service| it.backend.clone().unwrap_or_else(|| name.clone());
+        described.map(|(name, it)| (backend(name, it), it.container.clone())).collect()
+    }
+
     /// How many replaced containers of each server are kept.
     #[must_use]
     pub fn keep(&self, flag: Option<usize>) -> usize {
@@ -311,11 +320,20 @@ impl File {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let file: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let file: Self = toml::from_str(text).map_err(|error| place(text, &error))?;
         match file.version {
             None | Some(1) => Ok(file),
             Some(version) => Err(format!("it has version {version}; this drainswap reads version 1")),
         }
+    }
+}
+
+/// A mistake and its line. The line itself is not repeated: it may hold a secret.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message.to_owned(),
     }
 }
 
@@ -362,6 +380,9 @@ mod tests {
         let error = File::parse("drain_timeout = \"soon\"\n").unwrap_err();
         assert!(error.contains("`soon` is no length of time"), "{error}");
         assert!(File::parse("version = 2\n").unwrap_err().contains("version 2"));
+        let secret = "floor = 1\n[services.a]\nenvironment = { TOKEN = \"hunter2 }\n";
+        let error = File::parse(secret).unwrap_err();
+        assert!(error.starts_with("line 3: ") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -115,6 +115,7 @@ impl World {
             at: at(),
             containers,
             engines: BTreeMap::new(),
+            described: BTreeMap::new(),
             host_addresses: topology::addresses(&configuration, &load_balancer),
             answers: answers.collect(),
             load_balancers: vec![load_balancer],

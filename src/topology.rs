@@ -109,7 +109,10 @@ impl Server {
     pub fn container(&self) -> Option<&Container> {
         match &self.behind {
             Behind::Container(container) => Some(container),
-            Behind::Gone { .. } | Behind::Unmatched { .. } | Behind::Ambiguous { .. } => None,
+            Behind::Gone { .. }
+            | Behind::Described { .. }
+            | Behind::Unmatched { .. }
+            | Behind::Ambiguous { .. } => None,
         }
     }
 }

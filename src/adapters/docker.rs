@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod create;
 mod credentials;
+mod describe;
 mod endpoint;
 mod hosts;
 mod log;

@@ -173,7 +173,14 @@ impl App {
         };
         let engines = Engines::new(try_join_all(names.into_iter().map(connect)).await?);
         let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };
-        Ok(World { load_balancers, engines, prober: HttpProber::new()?, clock: SystemClock, hooks })
+        Ok(World {
+            load_balancers,
+            engines,
+            prober: HttpProber::new()?,
+            clock: SystemClock,
+            hooks,
+            descriptions: self.settings.descriptions(),
+        })
     }
 }
 
@@ -250,7 +257,17 @@ pub(super) async fn observe(
     let probes = topology::probes(configuration, &load_balancers[0]);
     let answers = probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
     let answers = join_all(answers).await;
-    Ok(Observation { at, load_balancers, containers, engines, host_addresses, answers })
+    let described =
+        world.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
+    Ok(Observation {
+        at,
+        load_balancers,
+        containers,
+        engines,
+        described: described.collect(),
+        host_addresses,
+        answers,
+    })
 }
 
 /// The first socket of the configuration that has level admin and that we know how to open.

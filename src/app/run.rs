@@ -112,9 +112,9 @@ impl App {
         let mut plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
-            if replacement.returning.is_none() {
+            if replacement.returning.is_none() && !replacement.described {
                 let engine = world.engines.of(&replacement.like)?;
-                replacement.changes = engine.changes(&replacement.recipe(&run)).await?;
+                replacement.changes = engine.changes(&replacement.recipe(&run, None)).await?;
             }
         }
         Ok((observation, plan))

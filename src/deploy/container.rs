@@ -93,7 +93,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     async fn create_candidate(&self, lane: usize) -> Result<ContainerId, Failure> {
         let Some(replacement) = self.replacement(lane) else { return Err(Failure::Stopped) };
-        let container = self.engine(lane)?.create(&replacement.recipe(&self.plan.run)).await?;
+        let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
+        let recipe = replacement.recipe(&self.plan.run, description);
+        let container = self.engine(lane)?.create(&recipe).await?;
         // Until it is proved a new container that ends stays ended: its exit code is what tells why.
         self.engine(lane)?.set_restart(&container, &RestartPolicy::never()).await?;
         Ok(container)

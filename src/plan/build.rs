@@ -163,7 +163,22 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
                 candidates,
             });
         }
-        (Behind::Container(_) | Behind::Gone { .. }, None) => None,
+        (Behind::Container(_) | Behind::Gone { .. } | Behind::Described { .. }, None) => None,
+        (Behind::Described { like, publish, name }, Some(image)) => Some(Draft {
+            servers: in_order(topology, server),
+            cause: Cause::NotYetThere,
+            replacement: Some(Replacement {
+                old: None,
+                like: (**like).clone(),
+                publish: Some(*publish),
+                name: name.clone(),
+                image: image.clone(),
+                described: true,
+                returning: None,
+                changes: None,
+                outdated: Vec::new(),
+            }),
+        }),
         (Behind::Gone { like, publish, name }, Some(image)) => Some(Draft {
             servers: in_order(topology, server),
             cause: Cause::ContainerGone { like: like.name.clone() },
@@ -173,6 +188,7 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
                 publish: Some(*publish),
                 name: name.clone(),
                 image: image.clone(),
+                described: false,
                 returning: None,
                 changes: None,
                 outdated: Vec::new(),
@@ -203,6 +219,7 @@ fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &
             publish: None,
             name: container.name.clone(),
             image: image.clone(),
+            described: false,
             returning: None,
             changes: None,
             outdated: Vec::new(),

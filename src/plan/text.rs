@@ -67,20 +67,20 @@ impl Plan {
             let engines: Vec<String> = self.engines_for(image).into_iter().map(on).collect();
             writeln!(f, "  pull       {}{}", image.pinned(), engines.join(" and"))?;
         }
-        if created().any(|it| it.changes.is_none()) {
+        if created().any(|it| it.changes.is_none() && !it.described) {
             writeln!(
                 f,
                 "  note       what the new image changes of its own defaults is known when it is here"
             )?;
         }
         for replacement in created() {
-            writeln!(
-                f,
-                "  create     {}, stopped, with the settings of {}{}",
-                replacement.name,
-                replacement.like.name,
-                on(&replacement.like.engine)
-            )?;
+            let model = if replacement.described {
+                "as drainswap.toml describes it".to_owned()
+            } else {
+                format!("with the settings of {}", replacement.like.name)
+            };
+            let on = on(&replacement.like.engine);
+            writeln!(f, "  create     {}, stopped, {model}{on}", replacement.name)?;
         }
         Ok(())
     }
@@ -209,6 +209,7 @@ impl fmt::Display for Cause {
         match self {
             Self::OtherImage { runs } => write!(f, "runs {runs}"),
             Self::NotServing { why } => write!(f, "does not serve: {why}"),
+            Self::NotYetThere => f.write_str("it has no container yet, and drainswap.toml describes one"),
             Self::ContainerGone { like } => {
                 write!(f, "its container is gone; a new one gets the settings of {like}")
             }

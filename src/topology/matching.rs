@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cfg::{Address, Host};
 use crate::ids::{RunId, ServerId};
-use crate::observation::{Container, ContainerState, Observation, Published, ServerState};
+use crate::observation::{Container, ContainerState, Described, Observation, Published, ServerState};
 use crate::topology::{Backend, socket_address};
 
 /// What is behind a server line.
@@ -31,6 +31,15 @@ pub enum Behind {
     /// Nothing: its container is gone. It can be created again with a sibling's settings.
     Gone {
         /// The container, behind another server of the backend, whose settings it gets.
+        like: Box<Container>,
+        /// The port that it must publish.
+        publish: Published,
+        /// The name that it gets.
+        name: String,
+    },
+    /// Nothing yet: drainswap.toml describes its container.
+    Described {
+        /// The container as far as it is known before there is one.
         like: Box<Container>,
         /// The port that it must publish.
         publish: Published,
@@ -226,13 +235,17 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
         .servers
         .iter()
         .enumerate()
-        .filter(|(_, server)| {
-            matches!(server.behind, Behind::Unmatched { .. }) && !server.is_usable() && !server.answers()
-        })
+        .filter(|(_, server)| matches!(server.behind, Behind::Unmatched { .. }) && !server.answers())
         .filter_map(|(index, server)| {
             let address = server.state.as_ref()?.address?;
             let on_host = observation.host_addresses.contains(&address.ip());
             let engine = observation.engine(&server.id);
+            if let Some(described) = observation.described.get(&server.id.backend).filter(|_| on_host) {
+                return Some((index, not_yet(server, described, address, observation)?));
+            }
+            if server.is_usable() {
+                return None;
+            }
             let (sibling, port) = sibling(backend, server, engine)?;
             let name = name_like(&sibling.1, &sibling.0, &server.id);
             let taken = observation.containers.iter().any(|it| it.engine == engine && it.name == name);
@@ -245,6 +258,24 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
     for (index, behind) in gone {
         backend.servers[index].behind = behind;
     }
+}
+
+/// What there will be behind a server whose container is described, unless another container has its name.
+fn not_yet(
+    server: &super::Server,
+    described: &Described,
+    address: SocketAddr,
+    observation: &Observation,
+) -> Option<Behind> {
+    let engine = observation.engine(&server.id);
+    let pattern = described.name.clone().unwrap_or_else(|| format!("{}-{{server}}", server.id.backend));
+    let name = pattern.replace("{server}", &server.id.server).replace(':', "_");
+    if observation.containers.iter().any(|it| it.engine == engine && it.name == name) {
+        return None;
+    }
+    let publish = Published { ip: address.ip(), port: address.port(), container_port: described.port };
+    let like = Container::described(name.clone(), described.restart.clone(), engine.to_owned());
+    Some(Behind::Described { like: Box::new(like), publish, name })
 }
 
 /// A sibling with a published port, on the same engine: of the same role if there is one, else any.

@@ -8,6 +8,7 @@ mod bad_socket;
 mod clients;
 mod config_apply;
 mod deploys;
+mod described;
 mod doctor;
 mod drains;
 mod engines;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::ids::ContainerId;
 use drainswap::image::Image;
-use drainswap::ports::{ContainerEngine, Recipe};
+use drainswap::ports::{ContainerEngine, Model, Recipe};
 use serde_json::{Map, Value, json};
 
 use crate::on_real_parts;
@@ -108,7 +108,7 @@ const CASES: &[(&str, &str, &str)] = &[
 const IN_A_NEW_IMAGE: &[&str] =
     &["plain", "environment", "command", "own-check", "check-interval", "labels", "stop"];
 
-fn docker(arguments: &str) -> String {
+pub(super) fn docker(arguments: &str) -> String {
     let output = Command::new("docker").args(arguments.split_whitespace()).output().expect("run docker");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "docker {arguments}: {error}");
@@ -126,7 +126,7 @@ fn build(reference: &str, text: &str) {
     assert!(child.wait().is_ok_and(|status| status.success()), "docker build {reference}");
 }
 
-fn inspect(name: &str) -> Value {
+pub(super) fn inspect(name: &str) -> Value {
     let all: Vec<Value> = serde_json::from_str(&docker(&format!("inspect {name}"))).expect("an inspection");
     all.into_iter().next().expect("a container")
 }
@@ -278,7 +278,8 @@ async fn replaced(engine: &DockerEngine, name: &str, create: &str, image: &Image
     let old = inspect(name);
     let id = ContainerId(old["Id"].as_str().expect("an id").to_owned());
     let candidate = format!("{name}.new-20261126T100000.000Z");
-    let recipe = Recipe { like: id.clone(), image: image.clone(), name: candidate, publish: None };
+    let recipe =
+        Recipe { model: Model::Like(id.clone()), image: image.clone(), name: candidate, publish: None };
     let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     // Its signal to stop is another one than the application hears.
     docker(&format!("stop --time 0 {name}"));

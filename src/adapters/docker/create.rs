@@ -1,13 +1,18 @@
 //! Creating a candidate: the container that is to take another's place.
 
+use std::io::ErrorKind;
+
 use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::call::Purpose;
-use super::{CHANGE_LIMIT, DockerEngine, look, recreate};
+use super::recreate::Blueprint;
+use super::{CHANGE_LIMIT, DockerEngine, describe, look, recreate};
 use crate::ids::ContainerId;
 use crate::observation::ContainerState;
-use crate::ports::{Change, ContainerEngine, EngineError, Recipe};
+use crate::ports::{Change, ContainerEngine, EngineError, Model, Recipe};
+use crate::service::Container;
+use crate::service::container::Environment;
 
 /// What every candidate's name holds, [`Recipe::name`]; nothing else is ever removed to make room.
 const CANDIDATE_MARK: &str = ".new-";
@@ -17,12 +22,14 @@ impl DockerEngine {
     pub(super) async fn create_candidate(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         let name = recipe.name.as_str();
         let purpose = Purpose { action: "create", subject: name };
-        let Some(old) = self.find("create", &recipe.like.0).await? else {
-            let like = recipe.like.short();
-            return Err(purpose.refused(format!("the container that it is to be like, {like}, is gone")));
+        let blueprint = match &recipe.model {
+            Model::Like(like) => self.blueprint_like(like, recipe).await?,
+            Model::Described(wanted) => {
+                let environment = environment(wanted, purpose).await?;
+                let image = recipe.image.pinned();
+                describe::blueprint(wanted, &environment, &image, recipe.publish, self.api())
+            }
         };
-        self.check_namespaces(&old, name).await?;
-        let blueprint = self.blueprint(&old, recipe).await?;
         self.remove_leftover(recipe).await?;
 
         let options = CreateContainerOptionsBuilder::new().name(name).build();
@@ -40,11 +47,22 @@ impl DockerEngine {
         Ok(id)
     }
 
+    async fn blueprint_like(&self, like: &ContainerId, recipe: &Recipe) -> Result<Blueprint, EngineError> {
+        let name = recipe.name.as_str();
+        let Some(old) = self.find("create", &like.0).await? else {
+            let like = like.short();
+            let reason = format!("the container that it is to be like, {like}, is gone");
+            return Err(Purpose { action: "create", subject: name }.refused(reason));
+        };
+        self.check_namespaces(&old, name).await?;
+        self.blueprint(&old, recipe).await
+    }
+
     async fn blueprint(
         &self,
         old: &ContainerInspectResponse,
         recipe: &Recipe,
-    ) -> Result<recreate::Blueprint, EngineError> {
+    ) -> Result<Blueprint, EngineError> {
         let old_image = match &old.image {
             Some(image) => self.find_image(image).await?,
             None => None,
@@ -54,7 +72,8 @@ impl DockerEngine {
 
     /// What the new image changes of its predecessor's defaults, if it is here.
     pub(super) async fn changes_by(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
-        let old = self.find("inspect", &recipe.like.0).await?;
+        let Model::Like(like) = &recipe.model else { return Ok(None) };
+        let old = self.find("inspect", &like.0).await?;
         let image = self.find_image(&recipe.image.pinned()).await?.and_then(|image| image.config);
         let (Some(old), Some(image)) = (old, image) else { return Ok(None) };
         let blueprint = self.blueprint(&old, recipe).await?;
@@ -68,8 +87,8 @@ impl DockerEngine {
         let purpose = Purpose { action: "create", subject: &recipe.name };
         let id = ContainerId(leftover.id.clone().unwrap_or_default());
         let is_idle = matches!(look::state(&leftover), ContainerState::Created | ContainerState::Stopped);
-        if !recipe.name.contains(CANDIDATE_MARK) || id == recipe.like || look::name(&leftover) != recipe.name
-        {
+        let is_model = recipe.model == Model::Like(id.clone());
+        if !recipe.name.contains(CANDIDATE_MARK) || is_model || look::name(&leftover) != recipe.name {
             return Err(purpose.refused("a container has that name already"));
         }
         if !is_idle {
@@ -94,4 +113,19 @@ impl DockerEngine {
         }
         Ok(())
     }
+}
+
+/// The whole environment of a description: what its files say, under what stands in itself.
+async fn environment(wanted: &Container, purpose: Purpose<'_>) -> Result<Environment, EngineError> {
+    let mut all = Environment::default();
+    for file in &wanted.env_file.0 {
+        let refused = |reason| purpose.refused(format!("its env_file {}: {reason}", file.path.display()));
+        let text = match tokio::fs::read_to_string(&file.path).await {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && !file.required => continue,
+            Err(error) => return Err(refused(error.to_string())),
+        };
+        all = all.under(&Environment::of_file(&text).map_err(refused)?);
+    }
+    Ok(all.under(&wanted.environment))
 }

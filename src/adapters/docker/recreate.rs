@@ -20,6 +20,8 @@ use super::look::{CLAIM_LABEL, SWARM_LABEL};
 use crate::observation::Published;
 use crate::ports::{EngineError, Recipe};
 
+pub(super) use network::ALL_AT_ONCE;
+
 /// An API version: major, minor.
 pub(super) type ApiVersion = (usize, usize);
 

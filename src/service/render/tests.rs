@@ -138,6 +138,7 @@ fn description() -> impl Strategy<Value = Service> {
             cookie,
             server_options,
             extra_lines,
+            container: crate::service::Container::default(),
         },
     )
 }

@@ -12,6 +12,7 @@ fn found(world: &World) -> String {
     let topology = world.topology();
     match &topology.backends[0].servers[0].behind {
         Behind::Container(container) => container.name.clone(),
+        Behind::Described { name, .. } => format!("described {name}"),
         Behind::Gone { like, publish, name } => {
             let Published { ip, port, container_port } = publish;
             format!("gone; {name} like {} publishes {ip}:{port} for {container_port}", like.name)

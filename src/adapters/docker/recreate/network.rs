@@ -10,7 +10,7 @@ use crate::adapters::docker::look;
 use crate::ports::EngineError;
 
 /// From here on a container can be created in several networks, with a MAC address in each.
-const ALL_AT_ONCE: ApiVersion = (1, 44);
+pub(in crate::adapters::docker) const ALL_AT_ONCE: ApiVersion = (1, 44);
 
 /// Where the new container is to be, and when it gets there.
 pub(super) struct Networks {

@@ -7,13 +7,14 @@ use super::super::fixture;
 use super::*;
 use crate::ids::ContainerId;
 use crate::image::Image;
+use crate::ports::Model;
 
 const BEFORE_1_44: ApiVersion = (1, 41);
 const AFTER_1_44: ApiVersion = (1, 47);
 
 fn recipe(publish: Option<Published>) -> Recipe {
     Recipe {
-        like: ContainerId("67e7a6c29d15".into()),
+        model: Model::Like(ContainerId("67e7a6c29d15".into())),
         image: Image::Local { reference: "mobile:v2".into(), id: "sha256:02".into() },
         name: "app1.new-20261123T221500Z".into(),
         publish,

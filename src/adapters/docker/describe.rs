@@ -1,0 +1,246 @@
+//! What the engine is asked for when a description is all there is: what Compose would ask for such a service,
+//! without Compose's own labels. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions,
+    MountType, MountVolumeOptions, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+
+use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
+use crate::observation::Published;
+use crate::service::Container;
+use crate::service::container::{
+    Endpoint, Environment, Healthcheck, Networks, Restart, Span, Text, Volume, VolumeKind,
+};
+
+/// Works out the container. `environment` is the whole one, with what files say of it.
+pub(super) fn blueprint(
+    wanted: &Container,
+    environment: &Environment,
+    image: &str,
+    publish: Option<Published>,
+    api: ApiVersion,
+) -> Blueprint {
+    let mut endpoints = endpoints(&wanted.networks);
+    let connect = if api < ALL_AT_ONCE && endpoints.len() > 1 { endpoints.split_off(1) } else { Vec::new() };
+    let body = ContainerCreateBody {
+        networking_config: (!endpoints.is_empty())
+            .then(|| NetworkingConfig { endpoints_config: Some(endpoints.into_iter().collect()) }),
+        ..body(wanted, environment, image, publish)
+    };
+    Blueprint { body, connect }
+}
+
+fn body(
+    wanted: &Container,
+    environment: &Environment,
+    image: &str,
+    publish: Option<Published>,
+) -> ContainerCreateBody {
+    let variables = environment.0.iter().map(|(name, value)| format!("{name}={}", value.reveal()));
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        cmd: wanted.command.as_ref().map(|words| words.0.clone()),
+        entrypoint: wanted.entrypoint.as_ref().map(|words| words.0.clone()),
+        env: some(variables.collect()),
+        exposed_ports: some(exposed(wanted, publish)),
+        healthcheck: wanted.healthcheck.as_ref().map(healthcheck),
+        hostname: wanted.hostname.clone(),
+        labels: some_map(&wanted.labels.0),
+        open_stdin: wanted.stdin_open,
+        stop_signal: wanted.stop_signal.clone(),
+        stop_timeout: wanted.stop_grace_period.map(|span| whole_seconds(span.nanoseconds())),
+        tty: wanted.tty,
+        user: wanted.user.as_ref().map(|user| user.0.clone()),
+        working_dir: wanted.working_dir.clone(),
+        host_config: Some(host_config(wanted, publish)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// The engine counts whole seconds; less than one must not become none at all, which is a kill.
+fn whole_seconds(nanoseconds: i64) -> i64 {
+    nanoseconds / 1_000_000_000 + i64::from(nanoseconds % 1_000_000_000 > 0)
+}
+
+/// An empty list is the engine's own choice, as one that is not given.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn some_map(map: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
+    (!map.is_empty()).then(|| map.clone().into_iter().collect())
+}
+
+fn host_config(wanted: &Container, publish: Option<Published>) -> HostConfig {
+    let (binds, mounts) = volumes(&wanted.volumes);
+    let main_network = wanted.networks.0.keys().next().cloned();
+    let tmpfs = wanted.tmpfs.0.iter().map(|entry| {
+        let (path, options) = entry.split_once(':').unwrap_or((entry, ""));
+        (path.to_owned(), options.to_owned())
+    });
+    let tmpfs: BTreeMap<_, _> = tmpfs.collect();
+    let ulimits = wanted.ulimits.iter().map(|(name, limit)| ResourcesUlimits {
+        name: Some(name.clone()),
+        soft: Some(limit.soft),
+        hard: Some(limit.hard),
+    });
+    let devices = wanted.devices.iter().map(|device| DeviceMapping {
+        path_on_host: Some(device.host.clone()),
+        path_in_container: Some(device.container.clone()),
+        cgroup_permissions: Some(device.permissions.clone()),
+    });
+    let hosts = wanted.extra_hosts.0.iter().map(|(name, address)| format!("{name}:{address}"));
+    let security = wanted.security_opt.iter().map(|option| option.0.clone());
+    HostConfig {
+        binds: some(binds),
+        mounts: some(mounts),
+        tmpfs: some_map(&tmpfs),
+        network_mode: wanted.network_mode.clone().or(main_network),
+        port_bindings: publish.map(port_bindings),
+        restart_policy: wanted.restart.map(restart),
+        log_config: wanted.logging.as_ref().map(|logging| HostConfigLogConfig {
+            typ: Some(logging.driver.clone()),
+            config: Some(
+                logging.options.iter().map(|(name, Text(value))| (name.clone(), value.clone())).collect(),
+            ),
+        }),
+        extra_hosts: some(hosts.collect()),
+        ulimits: some(ulimits.collect()),
+        devices: some(devices.collect()),
+        security_opt: some(security.collect()),
+        cap_add: some(wanted.cap_add.clone()),
+        cap_drop: some(wanted.cap_drop.clone()),
+        dns: some(wanted.dns.0.clone()),
+        dns_search: some(wanted.dns_search.0.clone()),
+        sysctls: some_map(&wanted.sysctls.0),
+        init: wanted.init,
+        readonly_rootfs: wanted.read_only,
+        privileged: wanted.privileged,
+        shm_size: wanted.shm_size.map(|bytes| bytes.0),
+        memory: wanted.mem_limit.map(|bytes| bytes.0),
+        nano_cpus: wanted.cpus.map(|cpus| cpus.0),
+        pids_limit: wanted.pids_limit,
+        ..HostConfig::default()
+    }
+}
+
+/// The engine publishes only ports that are exposed.
+fn exposed(wanted: &Container, publish: Option<Published>) -> Vec<String> {
+    let inside = publish.map(|port| port.container_port).or(wanted.container_port);
+    let mut ports: Vec<String> = inside.map(|port| format!("{port}/tcp")).into_iter().collect();
+    for range in &wanted.expose {
+        ports.extend((range.first..=range.last).map(|port| format!("{port}/{}", range.protocol)));
+    }
+    ports.sort();
+    ports.dedup();
+    ports
+}
+
+/// No address at all means every one of IPv4 and of IPv6; the engine takes `0.0.0.0` as IPv4 only.
+fn port_bindings(port: Published) -> PortMap {
+    let ip = if port.ip.is_unspecified() { String::new() } else { port.ip.to_string() };
+    let binding = PortBinding { host_ip: Some(ip), host_port: Some(port.port.to_string()) };
+    HashMap::from([(format!("{}/tcp", port.container_port), Some(vec![binding]))])
+}
+
+fn restart(restart: Restart) -> RestartPolicy {
+    let (name, times) = match restart {
+        Restart::No => (RestartPolicyNameEnum::NO, None),
+        Restart::Always => (RestartPolicyNameEnum::ALWAYS, None),
+        Restart::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
+        Restart::OnFailure(times) => (RestartPolicyNameEnum::ON_FAILURE, Some(i64::from(times))),
+    };
+    RestartPolicy { name: Some(name), maximum_retry_count: times }
+}
+
+fn healthcheck(check: &Healthcheck) -> HealthConfig {
+    let test = check.test.as_ref().map(|test| test.0.clone());
+    HealthConfig {
+        test: if check.disable { Some(vec!["NONE".to_owned()]) } else { test },
+        interval: check.interval.map(Span::nanoseconds),
+        timeout: check.timeout.map(Span::nanoseconds),
+        retries: check.retries.map(i64::from),
+        start_period: check.start_period.map(Span::nanoseconds),
+        start_interval: check.start_interval.map(Span::nanoseconds),
+    }
+}
+
+/// The networks, the main one first.
+fn endpoints(networks: &Networks) -> Vec<(String, EndpointSettings)> {
+    networks.0.iter().map(|(name, endpoint)| (name.clone(), endpoint_settings(endpoint))).collect()
+}
+
+fn endpoint_settings(endpoint: &Endpoint) -> EndpointSettings {
+    let is_fixed = endpoint.ipv4_address.is_some() || endpoint.ipv6_address.is_some();
+    EndpointSettings {
+        aliases: some(endpoint.aliases.clone()),
+        ipam_config: is_fixed.then(|| EndpointIpamConfig {
+            ipv4_address: endpoint.ipv4_address.map(|address| address.to_string()),
+            ipv6_address: endpoint.ipv6_address.map(|address| address.to_string()),
+            link_local_ips: None,
+        }),
+        ..EndpointSettings::default()
+    }
+}
+
+/// As Compose has it: what the older form, a text, can say is said by it, because only that one makes a missing
+/// directory of the host.
+fn volumes(volumes: &[Volume]) -> (Vec<String>, Vec<Mount>) {
+    let (mut binds, mut mounts) = (Vec::new(), Vec::new());
+    for volume in volumes {
+        let as_text = |source: &str, options: &[String]| {
+            let access = if volume.read_only { "ro" } else { "rw" };
+            let options: Vec<&str> =
+                std::iter::once(access).chain(options.iter().map(String::as_str)).collect();
+            format!("{source}:{}:{}", volume.target, options.join(","))
+        };
+        let mount = |kind| Mount {
+            typ: Some(kind),
+            target: Some(volume.target.clone()),
+            read_only: volume.read_only.then_some(true),
+            ..Mount::default()
+        };
+        match &volume.kind {
+            VolumeKind::Bind { source, options, create_host_path: true } => {
+                binds.push(as_text(source, options));
+            }
+            VolumeKind::Bind { source, options, create_host_path: false } => mounts.push(Mount {
+                source: Some(source.clone()),
+                bind_options: propagation(options),
+                ..mount(MountType::BIND)
+            }),
+            VolumeKind::Volume { name: Some(name), nocopy } => {
+                let nocopy = nocopy.then(|| "nocopy".to_owned());
+                binds.push(as_text(name, nocopy.as_slice()));
+            }
+            VolumeKind::Volume { name: None, nocopy } => mounts.push(Mount {
+                volume_options: nocopy
+                    .then(|| MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+                ..mount(MountType::VOLUME)
+            }),
+            VolumeKind::Tmpfs { size, mode } => mounts.push(Mount {
+                tmpfs_options: (size.is_some() || mode.is_some()).then(|| MountTmpfsOptions {
+                    size_bytes: size.map(|bytes| bytes.0),
+                    mode: mode.map(i64::from),
+                    options: None,
+                }),
+                ..mount(MountType::TMPFS)
+            }),
+        }
+    }
+    (binds, mounts)
+}
+
+fn propagation(options: &[String]) -> Option<MountBindOptions> {
+    let chosen = options.iter().find_map(|option| option.parse::<MountBindOptionsPropagationEnum>().ok());
+    chosen
+        .map(|propagation| MountBindOptions { propagation: Some(propagation), ..MountBindOptions::default() })
+}

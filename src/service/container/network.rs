@@ -1,0 +1,95 @@
+//! Where a container is reached, and how it reaches others.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::Deserialize;
+
+use super::form::{MapOrList, Scalar};
+
+/// `networks`: the engine's networks by their own names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Forms")]
+pub struct Networks(pub BTreeMap<String, Endpoint>);
+
+/// A container's place in a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Endpoint {
+    /// More names that reach it there.
+    pub aliases: Vec<String>,
+    /// Its fixed address.
+    pub ipv4_address: Option<Ipv4Addr>,
+    /// Its fixed IPv6 address.
+    pub ipv6_address: Option<Ipv6Addr>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "write a list of networks, or a table of networks with aliases, ipv4_address and ipv6_address"
+)]
+enum Forms {
+    List(Vec<String>),
+    Map(BTreeMap<String, Endpoint>),
+}
+
+impl From<Forms> for Networks {
+    fn from(written: Forms) -> Self {
+        match written {
+            Forms::List(names) => Self(names.into_iter().map(|name| (name, Endpoint::default())).collect()),
+            Forms::Map(networks) => Self(networks),
+        }
+    }
+}
+
+/// `extra_hosts`: names that the container resolves itself, each with its address or `host-gateway`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "MapOrList")]
+pub struct ExtraHosts(pub Vec<(String, String)>);
+
+impl TryFrom<MapOrList> for ExtraHosts {
+    type Error = String;
+
+    fn try_from(written: MapOrList) -> Result<Self, String> {
+        let mut hosts = Vec::new();
+        for (name, address) in written.pairs(&['=', ':'])? {
+            let plain = address.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(&address);
+            if plain != "host-gateway" && plain.parse::<IpAddr>().is_err() {
+                let shown = plain.escape_debug();
+                return Err(format!("`{shown}` is no address: write \"NAME=10.0.0.1\" or host-gateway"));
+            }
+            hosts.push((name, plain.to_owned()));
+        }
+        Ok(Self(hosts))
+    }
+}
+
+/// A port of the container with its protocol, as the engine writes it: `8080/tcp`; or a range of them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Scalar")]
+pub struct Exposed {
+    /// The first.
+    pub first: u16,
+    /// The last.
+    pub last: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+impl TryFrom<Scalar> for Exposed {
+    type Error = String;
+
+    fn try_from(written: Scalar) -> Result<Self, String> {
+        let text = written.text();
+        let bad = || format!("`{}` is no port: write 8080, 8080/udp or 8080-8090", text.escape_debug());
+        let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0);
+        let (first, last) = port(first).zip(port(last)).ok_or_else(bad)?;
+        if first > last || !["tcp", "udp", "sctp"].contains(&protocol) {
+            return Err(bad());
+        }
+        Ok(Self { first, last, protocol: protocol.to_owned() })
+    }
+}

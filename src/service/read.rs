@@ -1,0 +1,89 @@
+//! `[services]` as values. Every mistake is named by the path of its key.
+
+use std::collections::BTreeMap;
+
+use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
+use toml::{Table, Value};
+
+use super::Service;
+use super::container::Container;
+
+/// Reads every service: its own keys, and beside them those of its container.
+///
+/// # Errors
+/// The first mistake, with the path of its key and what to write. What stands in `environment` is not repeated.
+pub fn services<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Service>, D::Error> {
+    let tables = BTreeMap::<String, Table>::deserialize(from)?;
+    let read = |(name, table): (String, Table)| match service(table) {
+        Ok(service) => Ok((name, service)),
+        Err(Mistake { key, reason }) => Err(D::Error::custom(format!("services.{name}{key}: {reason}"))),
+    };
+    tables.into_iter().map(read).collect()
+}
+
+struct Mistake {
+    /// The path below the service, each part with its dot; nothing for the service itself.
+    key: String,
+    reason: String,
+}
+
+fn service(table: Table) -> Result<Service, Mistake> {
+    let (own, container) = (keys::<Service>(), keys::<Container>());
+    let known = || own.iter().chain(container);
+    if let Some(key) = table.keys().find(|key| !known().any(|known| known == key)) {
+        let close = known().map(|known| (strsim::jaro_winkler(known, key), known));
+        let closest = close.max_by(|one, other| one.0.total_cmp(&other.0));
+        let hint = closest.filter(|(closeness, _)| *closeness > 0.8).map(|(_, known)| known);
+        let reason = hint.map_or_else(
+            || "there is no such key: leave it out".to_owned(),
+            |known| format!("there is no such key: write `{known}`"),
+        );
+        return Err(Mistake { key: format!(".{key}"), reason });
+    }
+    let (container, own): (Table, Table) =
+        table.into_iter().partition(|(key, _)| container.contains(&key.as_str()));
+    let container: Container = value(container)?;
+    if let Some((key, reason)) = container.contradiction() {
+        return Err(Mistake { key: format!(".{key}"), reason: reason.to_owned() });
+    }
+    Ok(Service { container, ..value(own)? })
+}
+
+fn value<T: DeserializeOwned>(table: Table) -> Result<T, Mistake> {
+    serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+        let path = error.path().to_string();
+        let key = if path == "." { String::new() } else { format!(".{path}") };
+        Mistake { key, reason: error.inner().message().to_owned() }
+    })
+}
+
+/// The keys of a table that becomes a `T`, as serde knows them.
+fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+    struct Names<'a>(&'a mut &'static [&'static str]);
+    impl<'de> Deserializer<'de> for Names<'_> {
+        type Error = serde::de::value::Error;
+
+        fn deserialize_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            fields: &'static [&'static str],
+            _: V,
+        ) -> Result<V::Value, Self::Error> {
+            *self.0 = fields;
+            Err(Self::Error::custom("only the names were asked for"))
+        }
+
+        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+            Err(Self::Error::custom("it is no table"))
+        }
+
+        forward_to_deserialize_any! {
+            bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+            newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+        }
+    }
+    let mut names: &'static [&'static str] = &[];
+    let _always_an_error = T::deserialize(Names(&mut names));
+    names
+}

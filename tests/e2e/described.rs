@@ -1,0 +1,194 @@
+//! A container that is created from its description in drainswap.toml.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use drainswap::adapters::docker::{DockerEngine, Endpoint};
+use drainswap::cli::Globals;
+use drainswap::ids::ImageId;
+use drainswap::image::Image;
+use drainswap::observation::Published;
+use drainswap::ports::{ContainerEngine, Model, Recipe};
+use drainswap::settings::Settings;
+use serde_json::{Value, json};
+
+use crate::round_trip::{docker, inspect};
+use crate::support::{Ports, Stage, wait_until};
+use crate::{ends_with, on_real_parts, versions};
+
+/// Two networks, a volume and whatever is named after the stage.
+struct Surroundings {
+    id: String,
+}
+
+impl Surroundings {
+    fn new(id: &str) -> Self {
+        let surroundings = Self { id: format!("{id}-described") };
+        docker(&format!("network create {id}-described-front"));
+        docker(&format!("network create {id}-described-back"));
+        surroundings
+    }
+}
+
+impl Drop for Surroundings {
+    fn drop(&mut self) {
+        let remove = "docker rm -fv $(docker ps -aqf name=^/$0); docker network rm $0-front $0-back; \
+                      docker volume rm $0-cache";
+        let _gone = Command::new("sh").args(["-c", remove, &self.id]).output();
+    }
+}
+
+fn text(id: &str, dir: &Path) -> String {
+    format!(
+        r#"
+        [services.mobile]
+        hosts = ["127.0.0.1"]
+        primary_port = 50000
+        container_port = 8080
+        entrypoint = ["/app"]
+        environment = {{ LOG = "debug", PORT = 8080 }}
+        env_file = "{dir}/mobile.env"
+        volumes = ["{dir}:/data:ro", "{id}-cache:/cache", {{ type = "tmpfs", target = "/memory" }}]
+        tmpfs = "/run:size=1m"
+        restart = "on-failure:3"
+        healthcheck = {{ test = ["CMD", "/app", "check"], interval = "1m30s", retries = 3 }}
+        labels = ["tier=web"]
+        networks.{id}-back = {{}}
+        networks.{id}-front = {{ aliases = ["mobile"] }}
+        extra_hosts = ["db:10.0.0.9"]
+        ulimits = {{ nofile = {{ soft = 512, hard = 1024 }} }}
+        logging = {{ driver = "json-file", options = {{ max-file = 3 }} }}
+        cap_drop = ["ALL"]
+        stop_grace_period = "7s"
+        init = false
+        hostname = "mobile-one"
+        mem_limit = "64m"
+        cpus = 0.5
+        "#,
+        dir = dir.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_described_container_has_all_that_is_described() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let around = Surroundings::new(stage.id());
+    let (id, dir) = (around.id.as_str(), stage.dir());
+    let path = dir.join("drainswap.toml");
+    std::fs::write(&path, text(id, dir)).expect("write");
+    std::fs::write(dir.join("mobile.env"), "LOG=info\nFROM_FILE=yes\n").expect("write");
+    let settings = Settings::read(&Globals { settings: Some(path), ..Globals::default() });
+    let settings = settings.unwrap_or_else(|error| panic!("{error}"));
+
+    let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
+    let engine = DockerEngine::connect(endpoint).await.expect("an engine");
+    let reference = format!("{}:v1", stage.registry.repository());
+    let image = ImageId(inspect(&reference)["Id"].as_str().expect("an id").to_owned());
+    let ports = Ports::reserve(1);
+    let recipe = Recipe {
+        model: Model::Described(Box::new(settings.services["mobile"].container.clone())),
+        image: Image::Local { reference, id: image.clone() },
+        name: format!("{id}.new-20261126T100000.000Z"),
+        publish: Some(Published {
+            ip: "127.0.0.1".parse().expect("an address"),
+            port: ports.at(0),
+            container_port: 8080,
+        }),
+    };
+    let first = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
+    let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_ne!(first, new, "what an earlier try left is replaced");
+    engine.start(&new).await.unwrap_or_else(|error| panic!("{error}"));
+
+    let is = inspect(&recipe.name);
+    let at = |path: &str| is.pointer(path).cloned().unwrap_or(Value::Null);
+    for (path, wanted) in [
+        ("/State/Running", json!(true)),
+        ("/Image", json!(image.0)),
+        ("/Config/Entrypoint", json!(["/app"])),
+        ("/Config/Hostname", json!("mobile-one")),
+        ("/Config/Labels/tier", json!("web")),
+        ("/Config/StopTimeout", json!(7)),
+        ("/Config/Healthcheck/Test", json!(["CMD", "/app", "check"])),
+        ("/Config/Healthcheck/Interval", json!(90_000_000_000_i64)),
+        ("/HostConfig/RestartPolicy", json!({ "Name": "on-failure", "MaximumRetryCount": 3 })),
+        (
+            "/HostConfig/Binds",
+            json!([format!("{}:/data:ro", dir.display()), format!("{id}-cache:/cache:rw")]),
+        ),
+        ("/HostConfig/Mounts/0/Target", json!("/memory")),
+        ("/HostConfig/Tmpfs", json!({ "/run": "size=1m" })),
+        ("/HostConfig/ExtraHosts", json!(["db:10.0.0.9"])),
+        ("/HostConfig/Ulimits", json!([{ "Name": "nofile", "Soft": 512, "Hard": 1024 }])),
+        // The engine adds options of its own settings.
+        ("/HostConfig/LogConfig/Type", json!("json-file")),
+        ("/HostConfig/LogConfig/Config/max-file", json!("3")),
+        ("/HostConfig/CapDrop", json!(["ALL"])),
+        ("/HostConfig/Memory", json!(64 << 20)),
+        ("/HostConfig/NanoCpus", json!(500_000_000)),
+        ("/NetworkSettings/Ports/8080~1tcp/0/HostPort", json!(ports.at(0).to_string())),
+    ] {
+        assert_eq!(at(path), wanted, "{path}");
+    }
+    let environment = at("/Config/Env");
+    for variable in ["LOG=debug", "FROM_FILE=yes", "PORT=8080"] {
+        assert!(environment.as_array().is_some_and(|all| all.contains(&json!(variable))), "{variable}");
+    }
+    let networks = at("/NetworkSettings/Networks");
+    let names: Vec<&String> = networks.as_object().expect("networks").keys().collect();
+    assert_eq!(names, [&format!("{id}-back"), &format!("{id}-front")]);
+    let aliases = &networks[format!("{id}-front")]["Aliases"];
+    assert!(aliases.as_array().is_some_and(|all| all.contains(&json!("mobile"))), "{aliases}");
+    drop(around);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_described_starts_on_empty_hosts() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let v1 = stage.reference("v1");
+    for server in stage.servers() {
+        stage.remove(server.name).await;
+    }
+    for server in stage.servers() {
+        wait_until("HAProxy has it down", Duration::from_secs(30), async || {
+            stage.haproxy.status(server.name).await.starts_with("DOWN")
+        })
+        .await;
+    }
+    let file = stage.dir().join("drainswap.toml");
+    let text = format!(
+        "[services.mobile]\nhosts = [\"127.0.0.1\"]\nprimary_port = 1\ncontainer_port = 8080\n\
+         container_name = \"{0}-mobile-{{server}}\"\n\
+         environment = {{ TOKEN = \"planted-1f\" }}\nrestart = \"unless-stopped\"\n\
+         labels = {{ \"drainswap.test\" = \"{0}\" }}\n",
+        stage.id()
+    );
+    std::fs::write(&file, text).expect("write the settings");
+    let settings = ["--settings", file.to_str().expect("UTF-8")];
+    let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.expect(0);
+    assert_eq!(status.stdout.matches("not yet").count(), 4, "{}", status.stdout);
+    let plan =
+        stage.drainswap(&[&["plan", "mobile", "--image", &v1], &settings[..]].concat()).await.expect(0);
+    let plan = plan.prints(&["as drainswap.toml describes it"]);
+    assert!(!plan.stdout.contains("planted-1f"), "{}", plan.stdout);
+    let deploy = [&["deploy", "mobile", "--image", &v1], &settings[..]].concat();
+    stage.drainswap(&deploy).await.expect(0).says(&["4 containers replaced"]);
+    assert_eq!(versions(&stage).await, ["v1"; 4]);
+    let runs = stage.dir().join("state/mobile");
+    for entry in std::fs::read_dir(runs).expect("the state directory") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a file");
+        assert!(!text.contains("planted-1f"), "a journal tells it");
+    }
+    // There was nothing before.
+    stage.drainswap(&[&["rollback", "mobile"], &settings[..]].concat()).await.expect(4);
+    stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
+    ends_with("v1", stage).await;
+}
