@@ -151,13 +151,16 @@ impl Haproxy {
 
     /// What `show stat` says of a server of the stage's backend, by column.
     pub async fn stat(&self, server: &str) -> HashMap<String, String> {
-        let reply = self.command("show stat").await;
-        let mut lines = reply.trim_start_matches("# ").lines();
-        let columns: Vec<_> = lines.next().expect("a header").split(',').collect();
-        let rows = lines.map(|line| columns.iter().copied().zip(line.split(',')).collect::<HashMap<_, _>>());
-        let mut found = rows.filter(|row| row.get("pxname") == Some(&BACKEND) && row["svname"] == server);
-        let row = found.next().unwrap_or_else(|| panic!("no server {server} in {reply}"));
-        row.into_iter().map(|(column, value)| (column.to_owned(), value.to_owned())).collect()
+        // Right after a reload a connection may still reach the old worker, and that of 2.2 tells of no server.
+        wait_for(&format!("HAProxy tells of {server}"), Duration::from_secs(5), async || {
+            let reply = self.command("show stat").await;
+            let mut lines = reply.trim_start_matches("# ").lines();
+            let columns: Vec<_> = lines.next()?.split(',').collect();
+            let mut rows = lines.map(|line| columns.iter().zip(line.split(',')).collect::<HashMap<_, _>>());
+            let row = rows.find(|row| row.get(&"pxname") == Some(&BACKEND) && row[&"svname"] == server)?;
+            Some(row.into_iter().map(|(column, value)| ((*column).to_owned(), value.to_owned())).collect())
+        })
+        .await
     }
 
     /// The `status` column: `UP`, `DRAIN`, `MAINT`, `DOWN`, …
