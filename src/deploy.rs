@@ -347,8 +347,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
     /// is only disk space.
     async fn remove_old(&mut self, lanes: &[usize]) {
-        let removes = |lane: &&usize| self.plan.lanes[**lane].steps.contains(&Step::Remove);
-        for &lane in lanes.iter().filter(removes) {
+        let plan = self.plan;
+        for &lane in lanes.iter().filter(|lane| plan.lanes[**lane].steps.contains(&Step::Remove)) {
             // Where a hook has left a lane out, the old container serves.
             if self.skipped.contains(&lane) {
                 continue;

@@ -29,14 +29,12 @@ impl Former {
     /// of it ran.
     #[must_use]
     pub fn is_meant(&self, by: &str) -> bool {
-        let digest = |image: &Image| {
-            let digest = image.pinned();
-            let hex = digest.rsplit_once("sha256:").map_or("", |(_, hex)| hex).to_owned();
-            hex.starts_with(by.strip_prefix("sha256:").unwrap_or(by))
+        let digits = by.strip_prefix("sha256:").unwrap_or(by);
+        let begins = |image: &Image| {
+            image.pinned().rsplit_once("sha256:").is_some_and(|(_, hex)| hex.starts_with(digits))
         };
-        let is_digest = by.strip_prefix("sha256:").unwrap_or(by).len() >= LEAST_DIGITS;
         self.deployed_by.as_ref().is_some_and(|run| run.0 == by)
-            || is_digest && self.servers.values().all(|server| digest(&server.image))
+            || digits.len() >= LEAST_DIGITS && self.servers.values().all(|server| begins(&server.image))
     }
 }
 

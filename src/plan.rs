@@ -347,6 +347,22 @@ pub struct Replacement {
 }
 
 impl Replacement {
+    /// A new container that is like this one, has its name, and takes nobody's place yet.
+    #[must_use]
+    pub fn like(like: &Container, image: &Image) -> Self {
+        Self {
+            old: None,
+            like: like.clone(),
+            publish: None,
+            name: like.name.clone(),
+            image: image.clone(),
+            described: false,
+            returning: None,
+            changes: None,
+            outdated: Vec::new(),
+        }
+    }
+
     /// The old container's name while it is kept.
     #[must_use]
     pub fn kept_name(&self, run: &RunId) -> String {

@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::history;
-use crate::observation::Observation;
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker, build};
@@ -34,7 +33,7 @@ impl App {
         let world = self.world(&configuration, from_ref(&goal.backend), load_balancers).await?;
         let target = Target::Everywhere(world.engines.first()?.resolve(&goal.image).await?);
         let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
-        let (_, plan) = self.plan_for(&configuration, &world, &goal).await?;
+        let plan = self.plan_for(&configuration, &world, &goal).await?;
         self.show(&plan)?;
         self.warn_of_unfinished(&goal.backend)?;
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
@@ -49,7 +48,7 @@ impl App {
         held.refuse_unfinished()?;
         let target = Target::Everywhere(world.engines.first()?.resolve(&asked.image).await?);
         let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
-        let (_, plan) = self.plan_for(&configuration, &world, &goal).await?;
+        let plan = self.plan_for(&configuration, &world, &goal).await?;
         self.execute(&world, &plan, &held).await
     }
 
@@ -80,7 +79,7 @@ impl App {
         let target = Target::Each(former.servers);
         let goal = self.goal(backend, Purpose::Rollback, target, flags);
         let goal = Goal { takes_back: former.takes_back, ..goal };
-        let (_, plan) = self.plan_for(&configuration, &world, &goal).await?;
+        let plan = self.plan_for(&configuration, &world, &goal).await?;
         if dry_run {
             self.show(&plan)?;
             return Ok(Exit::Done);
@@ -105,7 +104,7 @@ impl App {
         configuration: &Configuration,
         world: &RealWorld,
         goal: &Goal,
-    ) -> Result<(Observation, Plan), Error> {
+    ) -> Result<Plan, Error> {
         let observation =
             observe(configuration, &self.settings.engines, world, goal.policy.lb_quorum).await?;
         let topology = Topology::new(configuration, &observation);
@@ -117,7 +116,7 @@ impl App {
                 replacement.changes = engine.changes(&replacement.recipe(&run, None)).await?;
             }
         }
-        Ok((observation, plan))
+        Ok(plan)
     }
 
     fn show(&self, plan: &Plan) -> Result<(), Error> {

@@ -164,36 +164,23 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
             });
         }
         (Behind::Container(_) | Behind::Gone { .. } | Behind::Described { .. }, None) => None,
-        (Behind::Described { like, publish, name }, Some(image)) => Some(Draft {
-            servers: in_order(topology, server),
-            cause: Cause::NotYetThere,
-            replacement: Some(Replacement {
-                old: None,
-                like: (**like).clone(),
+        (Behind::Described { like, publish, name }, Some(image)) => {
+            let replacement = Replacement {
                 publish: Some(*publish),
                 name: name.clone(),
-                image: image.clone(),
                 described: true,
-                returning: None,
-                changes: None,
-                outdated: Vec::new(),
-            }),
-        }),
-        (Behind::Gone { like, publish, name }, Some(image)) => Some(Draft {
-            servers: in_order(topology, server),
-            cause: Cause::ContainerGone { like: like.name.clone() },
-            replacement: Some(Replacement {
-                old: None,
-                like: (**like).clone(),
-                publish: Some(*publish),
-                name: name.clone(),
-                image: image.clone(),
-                described: false,
-                returning: None,
-                changes: None,
-                outdated: Vec::new(),
-            }),
-        }),
+                ..Replacement::like(like, image)
+            };
+            let servers = in_order(topology, server);
+            Some(Draft { servers, cause: Cause::NotYetThere, replacement: Some(replacement) })
+        }
+        (Behind::Gone { like, publish, name }, Some(image)) => {
+            let replacement =
+                Replacement { publish: Some(*publish), name: name.clone(), ..Replacement::like(like, image) };
+            let (servers, cause) =
+                (in_order(topology, server), Cause::ContainerGone { like: like.name.clone() });
+            Some(Draft { servers, cause, replacement: Some(replacement) })
+        }
         (Behind::Container(container), Some(image)) => {
             let servers: Vec<&Server> = in_order(topology, server);
             container_draft(servers, container, image)
@@ -213,17 +200,7 @@ fn in_order<'a>(topology: &'a Topology, server: &'a Server) -> Vec<&'a Server> {
 
 fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &Image) -> Option<Draft<'a>> {
     let replace = |servers, cause| {
-        let replacement = Replacement {
-            old: Some(container.clone()),
-            like: container.clone(),
-            publish: None,
-            name: container.name.clone(),
-            image: image.clone(),
-            described: false,
-            returning: None,
-            changes: None,
-            outdated: Vec::new(),
-        };
+        let replacement = Replacement { old: Some(container.clone()), ..Replacement::like(container, image) };
         Some(Draft { servers, cause, replacement: Some(replacement) })
     };
     if !image.is_run_by(&container.image, &container.repo_digests) {
