@@ -9,6 +9,7 @@ mod promote;
 mod prune;
 mod run;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +22,6 @@ use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::plan::LbQuorum;
 use crate::settings::Settings;
-use crate::topology::Topology;
 
 /// Runs what was typed, prints its result, and tells how the process ends.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -91,19 +91,24 @@ impl App {
             known_backend(&configuration, name)?;
         }
         let world = self.world(&configuration, wanted, load_balancers).await?;
-        let observation =
-            look::observe(&configuration, &self.settings.engines, &world, LbQuorum::All).await?;
-        let topology = Topology::new(&configuration, &observation);
+        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
         let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
+        // Who may not read what a description is made of can still look at everything else.
+        let drift = match look::drift(&world, backends.iter().copied()).await {
+            Ok(drift) => drift,
+            Err(error) => {
+                self.say(&format!("note: nobody can tell what is not as described: {error}"))?;
+                BTreeMap::new()
+            }
+        };
         match self.output {
             Output::Json => {
                 let haproxy = observation.load_balancers.iter().map(|seen| {
                     json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
                 });
                 let haproxy: Vec<_> = haproxy.collect();
-                let object =
-                    json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends });
+                let object = json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends, "drift": drift });
                 print(&format!("{object}\n"))?;
             }
             Output::Text => {
@@ -115,6 +120,13 @@ impl App {
                         self.say(&format!("note: HAProxy's old worker {} still holds {held}", worker.pid))?;
                     }
                 }
+            }
+        }
+        for server in backends.iter().flat_map(|backend| &backend.servers) {
+            let changes = server.container().and_then(|it| drift.get(&it.id)).map_or(0, Vec::len);
+            if changes > 0 {
+                let (server, backend) = (&server.id, &server.id.backend);
+                self.say(&format!("note: {server} is not as drainswap.toml describes it; `drainswap plan {backend}` shows what differs"))?;
             }
         }
         for backend in &backends {

@@ -205,9 +205,9 @@ pub enum Command {
 pub struct DeployGoal {
     /// The backend
     pub backend: String,
-    /// The image, by tag or digest
+    /// The image, by tag or digest; the one that drainswap.toml describes the service with, if it is left out
     #[arg(long, value_name = "REF", env = "DRAINSWAP_IMAGE")]
-    pub image: ImageReference,
+    pub image: Option<ImageReference>,
 }
 
 /// The limits and choices of a run.

@@ -168,6 +168,14 @@ pub enum Error {
         /// The state that it is in.
         state: String,
     },
+    /// Nobody says which image.
+    #[error(
+        "which image {backend} is to run is not known: name it with --image, or write image in drainswap.toml's [services.{backend}]"
+    )]
+    NoImage {
+        /// The backend.
+        backend: String,
+    },
     /// drainswap.toml describes no service.
     #[error("no service is described: write [services.NAME] in drainswap.toml, with hosts and primary_port")]
     NoServices,
@@ -342,6 +350,7 @@ impl Error {
             Self::Socket(_)
             | Self::NoBackend { .. }
             | Self::NoServer { .. }
+            | Self::NoImage { .. }
             | Self::NoServices
             | Self::NoService { .. }
             | Self::Candidate { .. }

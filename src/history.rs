@@ -83,7 +83,7 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
 fn replaced(plan: &Plan) -> impl Iterator<Item = (ServerId, Returned)> {
     let replaced = plan.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
     // Before a first start there was nothing.
-    let replaced = replaced.filter(|(_, replacement)| !replacement.described);
+    let replaced = replaced.filter(|(_, replacement)| !replacement.described || replacement.old.is_some());
     replaced.flat_map(|(lane, replacement)| {
         let kept = |old: &Container| Container { name: replacement.kept_name(&plan.run), ..old.clone() };
         let returned = Returned {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::{Image, ImageReference};
+use crate::ports::Change;
 
 /// Everything that a plan is decided on, taken in one look.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +24,8 @@ pub struct Observation {
     pub engines: BTreeMap<ServerId, String>,
     /// The containers that are described, by backend.
     pub described: BTreeMap<String, Described>,
+    /// What containers have otherwise than their descriptions, of those that were compared.
+    pub drift: BTreeMap<ContainerId, Vec<Change>>,
     /// Which of the servers' addresses belong to their engine's host. A port that is published
     /// on every address reaches only these.
     pub host_addresses: BTreeSet<IpAddr>,

@@ -8,6 +8,7 @@ pub mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::hook::Moment;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
-use crate::observation::{AdminState, Container, LoadBalancerState, Published};
+use crate::observation::{AdminState, Container, Described, LoadBalancerState, Published};
 use crate::ports::{Change, Model, Recipe};
 use crate::probe::Probe;
 use crate::topology::Role;
@@ -312,6 +313,8 @@ pub enum Cause {
     },
     /// It has no container yet, and one is described.
     NotYetThere,
+    /// It has the wanted image, but is not as drainswap.toml describes it.
+    Drifted,
     /// It runs the wanted image and answers, but was left out of service.
     OutOfService {
         /// The administrative state that it was left in.
@@ -326,7 +329,7 @@ pub struct Replacement {
     pub old: Option<Container>,
     /// The container whose settings the new one gets: the old one, or a sibling's.
     pub like: Container,
-    /// The port that the new one publishes, where `like` is a sibling's.
+    /// The port that the new one publishes, where `like` is a sibling's or the new one is described.
     pub publish: Option<Published>,
     /// The name of the old one, and then of the new one.
     pub name: String,
@@ -363,6 +366,26 @@ impl Replacement {
         }
     }
 
+    /// A new container that is as it is described and takes this one's place, behind a server of this address.
+    #[must_use]
+    pub fn described(
+        old: &Container,
+        described: &Described,
+        address: Option<SocketAddr>,
+        image: &Image,
+    ) -> Self {
+        // Where it is published is the server line's matter, and stays; what is behind that is described.
+        let is_server_s = |it: &&Published| address.is_some_and(|address| it.port == address.port());
+        let publish = old.published.iter().find(is_server_s);
+        let like = Container { restart: described.restart.clone(), ..old.clone() };
+        Self {
+            old: Some(old.clone()),
+            publish: publish.map(|it| Published { container_port: described.port, ..*it }),
+            described: true,
+            ..Self::like(&like, image)
+        }
+    }
+
     /// The old container's name while it is kept.
     #[must_use]
     pub fn kept_name(&self, run: &RunId) -> String {
@@ -385,9 +408,12 @@ impl Replacement {
     #[must_use]
     pub fn recipe(&self, run: &RunId, description: Option<&crate::service::Container>) -> Recipe {
         let description = description.filter(|_| self.described);
-        let like = || Model::Like(self.like.id.clone());
+        let instead_of = || self.old.as_ref().map(|old| old.id.clone());
         Recipe {
-            model: description.map_or_else(like, |it| Model::Described(Box::new(it.clone()))),
+            model: match description {
+                Some(it) => Model::Described { wanted: Box::new(it.clone()), instead_of: instead_of() },
+                None => Model::Like(self.like.id.clone()),
+            },
             image: self.image.clone(),
             name: self.candidate_name(run),
             publish: self.publish,

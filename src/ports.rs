@@ -189,6 +189,11 @@ pub enum Change {
         /// What it will be.
         to: String,
     },
+    /// A setting has another value, which may be secret.
+    Hidden {
+        /// Which.
+        field: Cow<'static, str>,
+    },
     /// An entry of a list comes, such as an environment variable.
     Added {
         /// Which list.
@@ -217,6 +222,7 @@ impl fmt::Display for Change {
         let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
         match self {
             Self::Value { field, from, to } => write!(f, "{field}: {} → {}", shown(from), shown(to)),
+            Self::Hidden { field } => write!(f, "{field} is another one"),
             Self::Added { field, name } => write!(f, "{field} {name} is new"),
             Self::Gone { field, name } => write!(f, "{field} {name} goes"),
             Self::Changed { field, name } => write!(f, "{field} {name} gets another value"),
@@ -230,7 +236,13 @@ pub enum Model {
     /// From another container: what a person gave that one is taken over.
     Like(ContainerId),
     /// From a description.
-    Described(Box<crate::service::Container>),
+    Described {
+        /// What it says.
+        wanted: Box<crate::service::Container>,
+        /// The container whose place the new one takes: what belongs to that place, its unnamed volumes and the
+        /// label `drainswap.server`, goes on.
+        instead_of: Option<ContainerId>,
+    },
 }
 
 /// How a container is now.
@@ -286,8 +298,9 @@ pub trait ContainerEngine: Send + Sync {
     /// same image by an earlier try, that one is removed first.
     fn create(&self, recipe: &Recipe) -> impl Future<Output = Result<ContainerId, EngineError>> + Send;
 
-    /// What the new container will have otherwise than the one that it is like, by the defaults of its image; `None`
-    /// where the engine does not have that yet.
+    /// What the new container will have otherwise than the one whose place it takes, by the defaults of its image and
+    /// by its description, if it has one. `None` where there is nothing to compare: the image is not here yet, or
+    /// there was no container.
     fn changes(
         &self,
         recipe: &Recipe,

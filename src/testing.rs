@@ -116,6 +116,7 @@ impl World {
             containers,
             engines: BTreeMap::new(),
             described: BTreeMap::new(),
+            drift: BTreeMap::new(),
             host_addresses: topology::addresses(&configuration, &load_balancer),
             answers: answers.collect(),
             load_balancers: vec![load_balancer],

@@ -100,7 +100,8 @@ impl Server {
     }
 
     /// Where `HAProxy` sends its traffic, if that is an address.
-    fn address(&self) -> Option<std::net::SocketAddr> {
+    #[must_use]
+    pub fn address(&self) -> Option<std::net::SocketAddr> {
         self.state.as_ref().and_then(|state| state.address)
     }
 

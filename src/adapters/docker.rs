@@ -9,6 +9,7 @@ mod context;
 mod create;
 mod credentials;
 mod describe;
+mod drift;
 mod endpoint;
 mod hosts;
 mod log;

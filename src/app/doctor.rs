@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::look::{SystemClock, observe};
+use super::look::SystemClock;
 use super::{App, print};
 use crate::adapters::haproxy::states_kept_in;
 use crate::adapters::journal_file::BackendDir;
@@ -13,7 +13,6 @@ use crate::exit::Exit;
 use crate::outcome::Outcome;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, WallClock};
-use crate::topology::Topology;
 
 impl App {
     pub(super) async fn doctor(
@@ -24,9 +23,7 @@ impl App {
     ) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         let world = self.world(&configuration, &[], load_balancers).await?;
-        let observation =
-            observe(&configuration, &self.settings.engines, &world, LbQuorum::Reachable).await?;
-        let topology = Topology::new(&configuration, &observation);
+        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);
         let findings = examine(&configuration, &kept, &observation, &topology, &self.runs(keep)?);
         let mut left = Vec::new();

@@ -7,7 +7,7 @@ use comfy_table::presets::NOTHING;
 use serde::Serialize;
 use serde_json::json;
 
-use super::look::{RealWorld, observe};
+use super::look::RealWorld;
 use super::{App, known_backend, print};
 use crate::adapters::journal_file::BackendDir;
 use crate::cli::Output;
@@ -18,7 +18,6 @@ use crate::image::Image;
 use crate::observation::{Container, Observation};
 use crate::plan::{LbQuorum, Returned};
 use crate::ports::{ContainerEngine, EngineError};
-use crate::topology::Topology;
 
 /// Whether a rollback can return there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -68,9 +67,7 @@ impl App {
         known_backend(&configuration, backend)?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
         let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
-        let observation =
-            observe(&configuration, &self.settings.engines, &world, LbQuorum::Reachable).await?;
-        let topology = Topology::new(&configuration, &observation);
+        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         let formers = formers(runs.iter().map(|stored| &stored.run));
         let last = formers.first().and_then(|former| former.takes_back.first());
         let run = runs.iter().map(|stored| &stored.run.plan).find(|plan| Some(&plan.run) == last);

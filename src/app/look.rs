@@ -1,6 +1,6 @@
 //! From the settings to the world, and one look at it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -19,12 +19,15 @@ use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Build, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
 use crate::deploy::World;
 use crate::deploy::engines::Engines;
-use crate::engines::EngineMap;
 use crate::error::Error;
+use crate::ids::{ContainerId, RunId};
+use crate::image::Image;
 use crate::observation::{LoadBalancerState, Observation};
-use crate::plan::LbQuorum;
-use crate::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Prober, WallClock};
-use crate::topology;
+use crate::plan::{LbQuorum, Replacement};
+use crate::ports::{
+    Change, ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Prober, WallClock,
+};
+use crate::topology::{self, Backend, Topology};
 
 /// The world as it really is.
 pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock, HookCommands>;
@@ -184,6 +187,56 @@ impl App {
     }
 }
 
+impl App {
+    /// One stamped look at the world, and what it means for the configuration.
+    pub(super) async fn observe(
+        &self,
+        configuration: &Configuration,
+        world: &RealWorld,
+        quorum: LbQuorum,
+    ) -> Result<(Observation, Topology), Error> {
+        let at = world.clock.now();
+        let load_balancers = look(&world.load_balancers, quorum).await?;
+        let engines = topology::engines(configuration, &self.settings.engines);
+        let containers = world.engines.all().map(async |(name, engine)| {
+            let mut containers = engine.containers().await?;
+            for container in &mut containers {
+                name.clone_into(&mut container.engine);
+            }
+            Ok::<_, EngineError>(containers)
+        });
+        let containers = try_join_all(containers).await?.into_iter().flatten().collect();
+        // Where a server's host is an engine's by the settings, so is its address.
+        let mut host_addresses: BTreeSet<IpAddr> = load_balancers
+            .iter()
+            .flat_map(|seen| engines.keys().filter_map(|id| Some(seen.server(id)?.address?.ip())))
+            .collect();
+        if let Ok(engine) = world.engines.named("") {
+            let addresses =
+                load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
+            host_addresses.extend(engine.host_addresses(addresses).await?);
+        }
+        let probes = topology::probes(configuration, &load_balancers[0]);
+        let answers =
+            probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
+        let answers = join_all(answers).await;
+        let described =
+            world.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
+        let observation = Observation {
+            at,
+            load_balancers,
+            containers,
+            engines,
+            described: described.collect(),
+            drift: BTreeMap::new(),
+            host_addresses,
+            answers,
+        };
+        let topology = Topology::new(configuration, &observation);
+        Ok((observation, topology))
+    }
+}
+
 /// Everything that keeps `HAProxy` from reading it, each problem with its line and a caret.
 pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) -> Result<(), Error> {
     if !configuration.has_errors() {
@@ -226,48 +279,25 @@ pub(super) async fn look(
     }
 }
 
-/// One stamped look at the world.
-pub(super) async fn observe(
-    configuration: &Configuration,
-    map: &EngineMap,
+/// What each container behind a described backend has otherwise than its description.
+pub(super) async fn drift<'a>(
     world: &RealWorld,
-    quorum: LbQuorum,
-) -> Result<Observation, Error> {
-    let at = world.clock.now();
-    let load_balancers = look(&world.load_balancers, quorum).await?;
-    let engines = topology::engines(configuration, map);
-    let containers = world.engines.all().map(async |(name, engine)| {
-        let mut containers = engine.containers().await?;
-        for container in &mut containers {
-            name.clone_into(&mut container.engine);
+    backends: impl Iterator<Item = &'a Backend>,
+) -> Result<BTreeMap<ContainerId, Vec<Change>>, Error> {
+    let mut all = BTreeMap::new();
+    for backend in backends {
+        let Some(wanted) = world.descriptions.get(&backend.name) else { continue };
+        let Some(described) = wanted.described() else { continue };
+        for (server, container) in backend.servers.iter().filter_map(|it| Some((it, it.container()?))) {
+            let image =
+                Image::Local { reference: container.image_reference.clone(), id: container.image.clone() };
+            let replacement = Replacement::described(container, &described, server.address(), &image);
+            let recipe = replacement.recipe(&RunId("a look".to_owned()), Some(wanted));
+            let changes = world.engines.of(container)?.changes(&recipe).await?;
+            all.extend(changes.map(|changes| (container.id.clone(), changes)));
         }
-        Ok::<_, EngineError>(containers)
-    });
-    let containers = try_join_all(containers).await?.into_iter().flatten().collect();
-    // Where a server's host is an engine's by the settings, so is its address.
-    let mut host_addresses: BTreeSet<IpAddr> = load_balancers
-        .iter()
-        .flat_map(|seen| engines.keys().filter_map(|id| Some(seen.server(id)?.address?.ip())))
-        .collect();
-    if let Ok(engine) = world.engines.named("") {
-        let addresses =
-            load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
-        host_addresses.extend(engine.host_addresses(addresses).await?);
     }
-    let probes = topology::probes(configuration, &load_balancers[0]);
-    let answers = probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
-    let answers = join_all(answers).await;
-    let described =
-        world.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
-    Ok(Observation {
-        at,
-        load_balancers,
-        containers,
-        engines,
-        described: described.collect(),
-        host_addresses,
-        answers,
-    })
+    Ok(all)
 }
 
 /// The first socket of the configuration that has level admin and that we know how to open.

@@ -1,6 +1,5 @@
 //! promote: what runs in one place is deployed in another.
 
-use super::look::observe;
 use super::{App, known_backend};
 use crate::adapters::journal_file::BackendDir;
 use crate::cli::{DeployGoal, PolicyFlags};
@@ -9,7 +8,6 @@ use crate::exit::Exit;
 use crate::image::ImageReference;
 use crate::plan::LbQuorum;
 use crate::promotion::settled;
-use crate::topology::Topology;
 
 impl App {
     /// Deploys here what the other place runs.
@@ -22,7 +20,7 @@ impl App {
     ) -> Result<Exit, Error> {
         let image = from.settled(backend).await?;
         self.say(&format!("{backend} is settled there on {image}"))?;
-        let goal = DeployGoal { backend: backend.to_owned(), image };
+        let goal = DeployGoal { backend: backend.to_owned(), image: Some(image) };
         if dry_run {
             return self.plan(&goal, flags, false).await;
         }
@@ -34,8 +32,7 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let observation = observe(&configuration, &self.settings.engines, &world, LbQuorum::All).await?;
-        let topology = Topology::new(&configuration, &observation);
+        let (_, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
         let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
         let last = runs.last().map(|stored| stored.run.outcome.as_ref());
         let found = topology.backend(backend).map(|backend| settled(backend, last));

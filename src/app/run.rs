@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::slice::from_ref;
 
-use super::look::{RealWorld, observe, require_admin};
+use super::look::{RealWorld, drift, require_admin};
 use super::{App, known_backend, print};
 use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, StoredRun};
 use crate::cfg::Configuration;
@@ -19,7 +19,6 @@ use crate::plan::undo::{Care, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker, build};
 use crate::ports::{ContainerEngine, WallClock};
 use crate::report::{Json, Progress, Text};
-use crate::topology::Topology;
 
 impl App {
     pub(super) async fn plan(
@@ -31,7 +30,7 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &goal.backend)?;
         let world = self.world(&configuration, from_ref(&goal.backend), load_balancers).await?;
-        let target = Target::Everywhere(world.engines.first()?.resolve(&goal.image).await?);
+        let target = self.target(goal, &world).await?;
         let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
         let plan = self.plan_for(&configuration, &world, &goal).await?;
         self.show(&plan)?;
@@ -46,7 +45,7 @@ impl App {
         let world = self.world(&configuration, from_ref(&asked.backend), load_balancers).await?;
         let held = self.hold(&asked.backend, &world)?;
         held.refuse_unfinished()?;
-        let target = Target::Everywhere(world.engines.first()?.resolve(&asked.image).await?);
+        let target = self.target(asked, &world).await?;
         let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
         let plan = self.plan_for(&configuration, &world, &goal).await?;
         self.execute(&world, &plan, &held).await
@@ -87,6 +86,14 @@ impl App {
         self.execute(&world, &plan, &held).await
     }
 
+    /// The image that was asked for, or that the service is described with.
+    async fn target(&self, asked: &DeployGoal, world: &RealWorld) -> Result<Target, Error> {
+        let no_image = || Error::NoImage { backend: asked.backend.clone() };
+        let described = || world.descriptions.get(&asked.backend)?.image.as_ref();
+        let reference = asked.image.as_ref().or_else(described).ok_or_else(no_image)?;
+        Ok(Target::Everywhere(world.engines.first()?.resolve(reference).await?))
+    }
+
     fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {
         let policy: Policy = self.settings.policy(flags);
         Goal {
@@ -105,15 +112,16 @@ impl App {
         world: &RealWorld,
         goal: &Goal,
     ) -> Result<Plan, Error> {
-        let observation =
-            observe(configuration, &self.settings.engines, world, goal.policy.lb_quorum).await?;
-        let topology = Topology::new(configuration, &observation);
+        let (mut observation, topology) = self.observe(configuration, world, goal.policy.lb_quorum).await?;
+        let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
+        observation.drift = drift(world, asked).await?;
         let mut plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
-            if replacement.returning.is_none() && !replacement.described {
+            if replacement.returning.is_none() {
                 let engine = world.engines.of(&replacement.like)?;
-                replacement.changes = engine.changes(&replacement.recipe(&run, None)).await?;
+                let recipe = replacement.recipe(&run, world.descriptions.get(&goal.backend));
+                replacement.changes = engine.changes(&recipe).await?;
             }
         }
         Ok(plan)
@@ -158,7 +166,7 @@ impl App {
         dry_run: bool,
     ) -> Result<Exit, Error> {
         let policy = self.settings.policy(flags);
-        let seen = observe(configuration, &self.settings.engines, world, policy.lb_quorum).await?;
+        let (seen, _) = self.observe(configuration, world, policy.lb_quorum).await?;
         // The process that runs now is the one whose sessions count, and the limits are those asked for now.
         let plan = Plan {
             workers: seen.load_balancers.iter().map(Worker::of).collect(),

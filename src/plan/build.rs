@@ -3,15 +3,16 @@
 //! Servers that do not serve come first, since mending them only adds capacity. Then, as in the
 //! process that drainswap comes from, the primaries, one at a time, and then the backups.
 
+mod warnings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner};
-use crate::outcome::sessions;
 use crate::plan::refusal::Refusal;
 use crate::plan::{
-    Cause, Goal, Lane, LaneServer, OnDrainTimeout, Plan, Policy, Replacement, Step, Target, Worker, floor,
+    Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
 };
 use crate::retention;
 use crate::topology::matching::Behind;
@@ -34,7 +35,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         if drafts.iter().any(|draft| draft.servers.iter().any(|other| other.id == server.id)) {
             continue;
         }
-        match draft(topology, server, goal) {
+        match draft(topology, server, goal, observation) {
             Ok(Some(mut draft)) => {
                 refusals.extend(lodgers(&draft, &observation.containers));
                 if let Some(replacement) = &mut draft.replacement {
@@ -71,13 +72,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         policy: goal.policy.clone(),
         images: images(&lanes),
         probes: probes(topology, &balances),
-        warnings: warnings(topology, &balances, &lanes, goal)
-            .into_iter()
-            .chain(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, &lanes)))
-            .chain(
-                backend.servers.iter().filter(|server| unchanged.contains(&server.id)).filter_map(left_down),
-            )
-            .collect(),
+        warnings: warnings::all(topology, observation, &balances, &lanes, &unchanged, goal),
         balances,
         lanes,
         unchanged,
@@ -138,7 +133,12 @@ fn runs(container: &Container) -> bool {
 }
 
 /// What is to be done for the replica behind this server; `None` where nothing is.
-fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<Option<Draft<'a>>, Refusal> {
+fn draft<'a>(
+    topology: &'a Topology,
+    server: &'a Server,
+    goal: &Goal,
+    observation: &Observation,
+) -> Result<Option<Draft<'a>>, Refusal> {
     let place = || server.place.to_string();
     let state = server
         .state
@@ -183,7 +183,7 @@ fn draft<'a>(topology: &'a Topology, server: &'a Server, goal: &Goal) -> Result<
         }
         (Behind::Container(container), Some(image)) => {
             let servers: Vec<&Server> = in_order(topology, server);
-            container_draft(servers, container, image)
+            container_draft(servers, (container, image), goal, observation)
         }
     };
     match &draft {
@@ -198,9 +198,17 @@ fn in_order<'a>(topology: &'a Topology, server: &'a Server) -> Vec<&'a Server> {
     std::iter::once(server).chain(topology.lines_beside(server)).collect()
 }
 
-fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &Image) -> Option<Draft<'a>> {
-    let replace = |servers, cause| {
-        let replacement = Replacement { old: Some(container.clone()), ..Replacement::like(container, image) };
+fn container_draft<'a>(
+    servers: Vec<&'a Server>,
+    (container, image): (&Container, &Image),
+    goal: &Goal,
+    observation: &Observation,
+) -> Option<Draft<'a>> {
+    let replace = |servers: Vec<&'a Server>, cause| {
+        let replacement = match observation.described.get(&servers[0].id.backend) {
+            Some(described) => Replacement::described(container, described, servers[0].address(), image),
+            None => Replacement { old: Some(container.clone()), ..Replacement::like(container, image) },
+        };
         Some(Draft { servers, cause, replacement: Some(replacement) })
     };
     if !image.is_run_by(&container.image, &container.repo_digests) {
@@ -212,6 +220,11 @@ fn container_draft<'a>(servers: Vec<&'a Server>, container: &Container, image: &
     if let Some(silent) = servers.iter().find(|server| !server.answers()) {
         let answer = silent.answer.as_ref().map_or("it was not asked", |answer| answer.detail());
         return replace(servers, Cause::NotServing { why: answer.to_owned() });
+    }
+    // Going back is to what ran, whatever is described by now.
+    let has_drifted = observation.drift.get(&container.id).is_some_and(|drift| !drift.is_empty());
+    if has_drifted && goal.purpose == Purpose::Deploy {
+        return replace(servers, Cause::Drifted);
     }
     let left_in =
         servers.iter().map(|server| admin(server)).max().filter(|state| *state != AdminState::Ready)?;
@@ -267,6 +280,12 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
     }
     let like = &replacement.like;
     let container = like.name.clone();
+    if let (true, Some(publish)) = (replacement.described, replacement.publish)
+        && let Some(other) =
+            draft.servers.iter().find(|it| it.address().is_some_and(|it| it.port() != publish.port))
+    {
+        return Some(Refusal::OtherPort { server, container, other: other.id.clone() });
+    }
     match &like.owner {
         _ if like.auto_remove => Some(Refusal::AutoRemove { server, container }),
         Some(Owner::Swarm(service)) => Some(Refusal::Swarm { server, container, service: service.clone() }),
@@ -413,82 +432,6 @@ fn images(lanes: &[Lane]) -> Vec<Image> {
         }
     }
     images
-}
-
-/// Says so where a server runs the wanted image and answers, and `HAProxy` does not use it all the same.
-fn left_down(server: &Server) -> Option<String> {
-    let state = server.state.as_ref().filter(|state| !state.is_usable())?;
-    Some(format!("{} runs the wanted image, but HAProxy has it in {}", server.id, state.status))
-}
-
-/// What workers that a reload has replaced still hold of the lanes' servers, or that nobody can tell.
-fn old_workers(seen: &LoadBalancerState, lanes: &[Lane]) -> Vec<String> {
-    let replaces = lanes.iter().any(|lane| lane.replacement.is_some());
-    let Some(workers) = &seen.old_workers else {
-        let unseen = "what HAProxy's old workers hold after a reload cannot be seen: no master socket is known \
-                      (haproxy -S, --master-socket). A reload during the run will end it";
-        return if replaces { vec![unseen.to_owned()] } else { Vec::new() };
-    };
-    let mut warnings = Vec::new();
-    for lane in lanes {
-        for worker in workers {
-            let held = seen.sessions_of_old_worker(worker, &lane.ids());
-            if held > 0 {
-                warnings.push(format!(
-                    "HAProxy's old worker {} still holds {} to {}, which the drain waits for",
-                    worker.pid,
-                    sessions(held),
-                    lane.name()
-                ));
-            }
-        }
-    }
-    warnings
-}
-
-fn warnings(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Goal) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for balance in balances {
-        warnings
-            .extend(topology.backend(&balance.backend).into_iter().flat_map(|backend| backend.traps.clone()));
-        let ties = topology.backend(&balance.backend).map_or(&[][..], |backend| &backend.ties);
-        if !ties.is_empty() {
-            warnings.push(format!(
-                "backend {} ties clients to servers by {}: in drain those still come, so a drain may take until they leave; in maint they go where the balance sends them",
-                balance.backend,
-                ties.join(", ")
-            ));
-        }
-    }
-    for lane in lanes {
-        for server in lane.servers.iter().filter(|server| server.was != AdminState::Ready) {
-            warnings.push(format!("{} is in {}, and will be put back in service", server.id, server.was));
-        }
-        if let Some(like) = lane.replacement.as_ref().map(|it| &it.like).filter(|like| like.image_is_gone) {
-            warnings.push(format!(
-                "the image of {} is not on its engine any more: what it gave cannot be told from what a person gave, and all of it is carried over",
-                like.name
-            ));
-        }
-        let old = lane.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
-        if let Some((container, Some(Owner::Compose(project)))) = old.map(|old| (&old.name, &old.owner)) {
-            warnings.push(format!(
-                "{container} belongs to the Compose project {project}, whose next `up` creates it anew from its file: change the image there too"
-            ));
-        }
-    }
-    let limit = super::text::seconds(goal.policy.drain_timeout);
-    match goal.policy.on_drain_timeout {
-        OnDrainTimeout::Fail | OnDrainTimeout::Maint => {}
-        OnDrainTimeout::Shutdown => warnings.push(format!(
-            "sessions that have not ended after {limit} will be ended within {} (--on-drain-timeout shutdown)",
-            super::text::seconds(goal.policy.shutdown_over)
-        )),
-        OnDrainTimeout::Force => warnings.push(format!(
-            "sessions that have not ended after {limit} will be cut (--on-drain-timeout force)"
-        )),
-    }
-    warnings
 }
 
 #[cfg(test)]

@@ -42,6 +42,18 @@ pub enum Refusal {
         /// Those that fit.
         candidates: Vec<String>,
     },
+    /// Another server line reaches a port of the container that its description does not have.
+    #[error(
+        "{container} is behind {server} and, at another port, behind {other}; a container that drainswap.toml describes has one port. Give {other} a container of its own, or do not describe this one (leave container_port out)"
+    )]
+    OtherPort {
+        /// The server line whose backend is described.
+        server: ServerId,
+        /// The container.
+        container: String,
+        /// The other server line.
+        other: ServerId,
+    },
     /// The running process does not know the server.
     #[error(
         "{server} is written at {place}, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config"

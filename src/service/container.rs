@@ -14,8 +14,10 @@ mod volume;
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
+use crate::image::ImageReference;
 use crate::observation::{Described, RestartPolicy};
 
 pub use environment::{EnvFile, EnvFiles, Environment, Secret};
@@ -31,7 +33,8 @@ pub use volume::{Volume, VolumeKind};
 #[serde(deny_unknown_fields, default)]
 pub struct Container {
     /// The image; a deploy may name another one.
-    pub image: Option<String>,
+    #[serde(deserialize_with = "image")]
+    pub image: Option<ImageReference>,
     /// Its name, with `{server}` for the server's; BACKEND-SERVER where it is left out.
     pub container_name: Option<String>,
     /// What is run, or the arguments of the entrypoint.
@@ -108,6 +111,10 @@ pub struct Container {
     pub cpus: Option<Cpus>,
     /// The most processes that it may have; -1 is no limit.
     pub pids_limit: Option<i64>,
+}
+
+fn image<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ImageReference>, D::Error> {
+    String::deserialize(from)?.parse().map(Some).map_err(D::Error::custom)
 }
 
 impl Container {

@@ -10,6 +10,7 @@ use drainswap::ids::ImageId;
 use drainswap::image::Image;
 use drainswap::observation::Published;
 use drainswap::ports::{ContainerEngine, Model, Recipe};
+use drainswap::service::Container;
 use drainswap::settings::Settings;
 use serde_json::{Value, json};
 
@@ -90,7 +91,10 @@ async fn a_described_container_has_all_that_is_described() {
     let image = ImageId(inspect(&reference)["Id"].as_str().expect("an id").to_owned());
     let ports = Ports::reserve(1);
     let recipe = Recipe {
-        model: Model::Described(Box::new(settings.services["mobile"].container.clone())),
+        model: Model::Described {
+            wanted: Box::new(settings.services["mobile"].container.clone()),
+            instead_of: None,
+        },
         image: Image::Local { reference, id: image.clone() },
         name: format!("{id}.new-20261126T100000.000Z"),
         publish: Some(Published {
@@ -143,6 +147,18 @@ async fn a_described_container_has_all_that_is_described() {
     assert_eq!(names, [&format!("{id}-back"), &format!("{id}-front")]);
     let aliases = &networks[format!("{id}-front")]["Aliases"];
     assert!(aliases.as_array().is_some_and(|all| all.contains(&json!("mobile"))), "{aliases}");
+
+    // Compared with its own description it has not drifted, whatever the engine has added.
+    let Model::Described { wanted, .. } = &recipe.model else { panic!("it is described") };
+    let compared = async |wanted: &Container| {
+        let model = Model::Described { wanted: Box::new(wanted.clone()), instead_of: Some(new.clone()) };
+        let changes = engine.changes(&Recipe { model, ..recipe.clone() }).await;
+        changes.unwrap_or_else(|error| panic!("{error}")).expect("both are here")
+    };
+    assert_eq!(compared(wanted).await, []);
+    let other = Container { init: Some(true), tty: Some(true), ..(**wanted).clone() };
+    let told: Vec<String> = compared(&other).await.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["Init: none → true", "Tty: none → true"]);
     drop(around);
     stage.close().await;
 }
@@ -167,11 +183,11 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     let text = format!(
         "[services.mobile]\nhosts = [\"127.0.0.1\"]\nprimary_port = 1\ncontainer_port = 8080\n\
          container_name = \"{0}-mobile-{{server}}\"\n\
-         environment = {{ TOKEN = \"planted-1f\" }}\nrestart = \"unless-stopped\"\n\
+         environment = {{ TOKEN = \"planted-1f\" }}\nrestart = \"always\"\n\
          labels = {{ \"drainswap.test\" = \"{0}\" }}\n",
         stage.id()
     );
-    std::fs::write(&file, text).expect("write the settings");
+    std::fs::write(&file, &text).expect("write the settings");
     let settings = ["--settings", file.to_str().expect("UTF-8")];
     let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.expect(0);
     assert_eq!(status.stdout.matches("not yet").count(), 4, "{}", status.stdout);
@@ -189,6 +205,28 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     }
     // There was nothing before.
     stage.drainswap(&[&["rollback", "mobile"], &settings[..]].concat()).await.expect(4);
+    stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
+
+    // The description changes: it wins over what runs, with the same image, and without an image being named.
+    let text = text.replace("planted-1f", "planted-2e").replace("always", "unless-stopped");
+    let text = format!("{text}image = \"{v1}\"\nhostname = \"mobile\"\n");
+    std::fs::write(&file, text).expect("write the settings");
+    let status = stage.drainswap(&[&["status"], &settings[..]].concat()).await.expect(0);
+    status.says(&["note: mobile/app2b is not as drainswap.toml describes it"]);
+    let plan = stage.drainswap(&[&["plan", "mobile"], &settings[..]].concat()).await.expect(0);
+    let plan = plan.prints(&[
+        "is not as drainswap.toml describes it",
+        "environment variable TOKEN gets another value",
+        "Hostname: none → mobile",
+        "RestartPolicy: always → unless-stopped",
+    ]);
+    assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
+    let deploy = [&["deploy", "mobile"], &settings[..]].concat();
+    stage.drainswap(&deploy).await.expect(0).says(&["4 containers replaced"]);
+    let name = format!("{}-mobile-app1b", stage.id());
+    let is = inspect(&name);
+    assert_eq!(is["Config"]["Hostname"], "mobile");
+    assert_eq!(is["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
     stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
     ends_with("v1", stage).await;
 }

@@ -2,12 +2,12 @@
 
 use std::io::ErrorKind;
 
-use bollard::models::{ContainerInspectResponse, NetworkConnectRequest};
+use bollard::models::{ContainerInspectResponse, ImageConfig, NetworkConnectRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::call::Purpose;
 use super::recreate::Blueprint;
-use super::{CHANGE_LIMIT, DockerEngine, describe, look, recreate};
+use super::{CALL_LIMIT, CHANGE_LIMIT, DockerEngine, describe, drift, look, recreate};
 use crate::ids::ContainerId;
 use crate::observation::ContainerState;
 use crate::ports::{Change, ContainerEngine, EngineError, Model, Recipe};
@@ -24,10 +24,13 @@ impl DockerEngine {
         let purpose = Purpose { action: "create", subject: name };
         let blueprint = match &recipe.model {
             Model::Like(like) => self.blueprint_like(like, recipe).await?,
-            Model::Described(wanted) => {
-                let environment = environment(wanted, purpose).await?;
-                let image = recipe.image.pinned();
-                describe::blueprint(wanted, &environment, &image, recipe.publish, self.api())
+            Model::Described { wanted, instead_of } => {
+                let old = match instead_of {
+                    Some(old) => Some(self.predecessor(old, purpose).await?),
+                    None => None,
+                };
+                let image = self.find_image(&recipe.image.pinned()).await?.and_then(|image| image.config);
+                self.blueprint_described(wanted, recipe, old.as_ref(), &image.unwrap_or_default()).await?
             }
         };
         self.remove_leftover(recipe).await?;
@@ -49,13 +52,37 @@ impl DockerEngine {
 
     async fn blueprint_like(&self, like: &ContainerId, recipe: &Recipe) -> Result<Blueprint, EngineError> {
         let name = recipe.name.as_str();
-        let Some(old) = self.find("create", &like.0).await? else {
-            let like = like.short();
-            let reason = format!("the container that it is to be like, {like}, is gone");
-            return Err(Purpose { action: "create", subject: name }.refused(reason));
-        };
+        let old = self.predecessor(like, Purpose { action: "create", subject: name }).await?;
         self.check_namespaces(&old, name).await?;
         self.blueprint(&old, recipe).await
+    }
+
+    /// The container whose place the new one takes, or that it is like.
+    async fn predecessor(
+        &self,
+        id: &ContainerId,
+        purpose: Purpose<'_>,
+    ) -> Result<ContainerInspectResponse, EngineError> {
+        let reason = || format!("the container that it is to be like, {}, is gone", id.short());
+        self.find(purpose.action, &id.0).await?.ok_or_else(|| purpose.refused(reason()))
+    }
+
+    /// The container as it is described, with what goes on of the one whose place it takes.
+    async fn blueprint_described(
+        &self,
+        wanted: &Container,
+        recipe: &Recipe,
+        old: Option<&ContainerInspectResponse>,
+        image: &ImageConfig,
+    ) -> Result<Blueprint, EngineError> {
+        let environment = environment(wanted, Purpose { action: "create", subject: &recipe.name }).await?;
+        let image_name = recipe.image.pinned();
+        let mut blueprint =
+            describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.api());
+        if let Some(old) = old {
+            describe::succeed(&mut blueprint.body, old, image);
+        }
+        Ok(blueprint)
     }
 
     async fn blueprint(
@@ -70,15 +97,30 @@ impl DockerEngine {
         recreate::blueprint(old, old_image.as_ref(), self.api(), recipe)
     }
 
-    /// What the new image changes of its predecessor's defaults, if it is here.
+    /// What the new container has otherwise than its predecessor.
     pub(super) async fn changes_by(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
-        let Model::Like(like) = &recipe.model else { return Ok(None) };
-        let old = self.find("inspect", &like.0).await?;
+        let old = match &recipe.model {
+            Model::Like(old) | Model::Described { instead_of: Some(old), .. } => old,
+            Model::Described { instead_of: None, .. } => return Ok(None),
+        };
+        let Some(old) = self.find("inspect", &old.0).await? else { return Ok(None) };
         let image = self.find_image(&recipe.image.pinned()).await?.and_then(|image| image.config);
-        let (Some(old), Some(image)) = (old, image) else { return Ok(None) };
-        let blueprint = self.blueprint(&old, recipe).await?;
-        let config = old.config.unwrap_or_default();
-        Ok(Some(recreate::changes::changes(&config, &blueprint.body, &image)))
+        let Model::Described { wanted, .. } = &recipe.model else {
+            let Some(image) = image else { return Ok(None) };
+            let blueprint = self.blueprint(&old, recipe).await?;
+            let config = old.config.unwrap_or_default();
+            return Ok(Some(recreate::changes::changes(&config, &blueprint.body, &image)));
+        };
+        // Until the new image is here, its defaults are taken to be those of the one that runs.
+        let image = match (image, &old.image) {
+            (None, Some(running)) => self.find_image(running).await?.and_then(|image| image.config),
+            (image, _) => image,
+        };
+        let image = image.unwrap_or_default();
+        let blueprint = self.blueprint_described(wanted, recipe, Some(&old), &image).await?;
+        let purpose = Purpose { action: "ask for", subject: "its settings" };
+        let info = self.within(CALL_LIMIT, purpose, self.client.info()).await?;
+        Ok(Some(drift::drift(&old, &blueprint, &image, &info.into())))
     }
 
     /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away.

@@ -2,18 +2,19 @@
 //! without Compose's own labels. Pure.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions,
-    MountType, MountVolumeOptions, NetworkingConfig, PortBinding, PortMap, ResourcesUlimits, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, DeviceMapping, EndpointIpamConfig, EndpointSettings,
+    HealthConfig, HostConfig, HostConfigLogConfig, ImageConfig, Mount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType, MountVolumeOptions, NetworkingConfig,
+    PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
+use super::look::CLAIM_LABEL;
+use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint, volumes};
 use crate::observation::Published;
 use crate::service::Container;
 use crate::service::container::{
@@ -68,6 +69,35 @@ fn body(
 /// The engine counts whole seconds; less than one must not become none at all, which is a kill.
 fn whole_seconds(nanoseconds: i64) -> i64 {
     nanoseconds / 1_000_000_000 + i64::from(nanoseconds % 1_000_000_000 > 0)
+}
+
+/// Hands on what belongs to the place of the old container and not to a description: its data in volumes that nobody
+/// named, wherever the new one would get such a volume too, and the server lines that it claims.
+pub(super) fn succeed(body: &mut ContainerCreateBody, old: &ContainerInspectResponse, image: &ImageConfig) {
+    let host = body.host_config.get_or_insert_default();
+    let binds = host.binds.iter().flatten().filter_map(|bind| bind.split(':').nth(1));
+    let tmpfs = host.tmpfs.iter().flatten().map(|(target, _)| target.as_str());
+    let taken: Vec<String> = binds.chain(tmpfs).map(str::to_owned).collect();
+    for point in old.mounts.iter().flatten() {
+        let (Some(target), Some(name)) = (&point.destination, &point.name) else { continue };
+        if !volumes::is_unnamed(name) || taken.contains(target) {
+            continue;
+        }
+        let mounts = host.mounts.get_or_insert_default();
+        match mounts.iter_mut().find(|mount| mount.target.as_ref() == Some(target)) {
+            Some(mount) if mount.typ == Some(MountType::VOLUME) && mount.source.is_none() => {
+                mount.source = Some(name.clone());
+            }
+            None if image.volumes.iter().flatten().any(|it| it == target) => {
+                mounts.push(volumes::by_name(point));
+            }
+            Some(_) | None => {}
+        }
+    }
+    let claim = old.config.as_ref().and_then(|config| config.labels.as_ref()?.get(CLAIM_LABEL).cloned());
+    if let Some(claim) = claim {
+        body.labels.get_or_insert_default().entry(CLAIM_LABEL.to_owned()).or_insert(claim);
+    }
 }
 
 /// An empty list is the engine's own choice, as one that is not given.

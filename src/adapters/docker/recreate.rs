@@ -6,7 +6,7 @@ mod defaults;
 mod network;
 #[cfg(test)]
 mod tests;
-mod volumes;
+pub(super) mod volumes;
 
 use std::collections::HashMap;
 
@@ -76,7 +76,7 @@ pub(super) fn blueprint(
         Some(defaults) => defaults::subtract(config, defaults),
         None => config,
     };
-    config.hostname = config.hostname.take().filter(|name| keeps_hostname(&source, name));
+    config.hostname = chosen_hostname(&source);
     if source.is_sibling
         && let Some(labels) = &mut config.labels
     {
@@ -104,10 +104,17 @@ fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(
     Err(Purpose { action: "create", subject: name }.refused(reason))
 }
 
-/// A hostname is carried unless Docker made it up or would not take it again.
-fn keeps_hostname(source: &Source<'_>, hostname: &str) -> bool {
+/// The hostname, unless Docker made it up or would not take it again.
+fn chosen_hostname(source: &Source<'_>) -> Option<String> {
     let shares_hostname = source.shares_network() || source.host.uts_mode.as_deref() == Some("host");
-    !hostname.is_empty() && !shares_hostname && hostname != source.short_id()
+    let hostname = source.inspect.config.as_ref()?.hostname.clone()?;
+    (!hostname.is_empty() && !shares_hostname && hostname != source.short_id()).then_some(hostname)
+}
+
+/// The hostname that a person gave a container.
+pub(super) fn hostname(inspect: &ContainerInspectResponse) -> Option<String> {
+    let host = inspect.host_config.clone().unwrap_or_default();
+    chosen_hostname(&Source { inspect, host, is_sibling: false })
 }
 
 fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {

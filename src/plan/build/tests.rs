@@ -1,7 +1,8 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::observation::Operational;
+use crate::observation::{Described, Operational, Published, RestartPolicy};
+use crate::ports::Change;
 use crate::testing::{World, image};
 
 /// The lanes of a deploy of v2, one a line: the servers, why, and where their traffic goes meanwhile.
@@ -294,4 +295,52 @@ fn those_who_stay_need_room_for_what_runs() {
     assert!(careful.plan("v2").unwrap_err()[0].to_string().contains("with a headroom of 100 %"));
     careful.policy.floor = 0;
     assert!(careful.plan("v2").is_ok());
+}
+
+#[test]
+fn a_description_wins_over_the_container_that_runs() {
+    let mut world = World::pair();
+    let restart = RestartPolicy { name: "always".to_owned(), maximum_retries: 0 };
+    let described = Described { name: None, port: 9090, restart: restart.clone() };
+    world.observation.described.insert("mobile".to_owned(), described);
+    let plan = world.plan("v2").unwrap();
+    let replacement = plan.lanes[0].replacement.as_ref().unwrap();
+    assert!(replacement.described);
+    assert_eq!(replacement.name, "mobile-app1");
+    let publish = Published { ip: "127.0.0.1".parse().unwrap(), port: 50000, container_port: 9090 };
+    assert_eq!(replacement.publish, Some(publish));
+    assert_eq!(replacement.like.restart, restart);
+    assert_ne!(replacement.old.as_ref().unwrap().restart, restart, "taken back, it is as it was");
+
+    assert!(world.plan("v1").unwrap().is_empty(), "nothing differs");
+    let drift = vec![Change::Hidden { field: "command".into() }];
+    let id = world.observation.containers[0].id.clone();
+    world.observation.drift.insert(id, drift);
+    let plan = world.plan("v1").unwrap();
+    assert_eq!(plan.lanes.iter().map(|lane| lane.name().to_string()).collect::<Vec<_>>(), ["mobile/app1"]);
+    assert_eq!(plan.lanes[0].cause, Cause::Drifted);
+}
+
+#[test]
+fn a_described_container_that_other_lines_reach_at_another_port_is_refused() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+backend admin
+    mode http
+    server one 127.0.0.1:50009 check
+    server two 127.0.0.2:50009 check
+",
+    );
+    let mut world = world.container("mobile-app1", |it| {
+        it.claims = vec!["mobile/app1".to_owned(), "admin/one".to_owned()];
+    });
+    assert!(world.plan("v2").is_ok());
+    let described = Described { name: None, port: 9090, restart: RestartPolicy::never() };
+    world.observation.described.insert("mobile".to_owned(), described);
+    let refused = world.plan("v2").unwrap_err();
+    assert!(refused[0].to_string().contains("at another port, behind admin/one"), "{}", refused[0]);
 }

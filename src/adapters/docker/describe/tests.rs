@@ -14,7 +14,7 @@ struct File {
     services: BTreeMap<String, Service>,
 }
 
-fn described(text: &str) -> Container {
+pub(in crate::adapters::docker) fn described(text: &str) -> Container {
     let head = "[services.mobile]\nhosts = [\"10.0.0.1\"]\nprimary_port = 50000\n";
     let mut file: File = toml::from_str(&format!("{head}{text}\n")).unwrap();
     file.services.remove("mobile").unwrap().container

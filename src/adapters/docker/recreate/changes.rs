@@ -1,5 +1,6 @@
 //! What a container has of its image's own defaults, and what another image changes of that.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageConfig};
@@ -120,19 +121,20 @@ fn variables(env: Option<&Vec<String>>) -> BTreeMap<String, String> {
 }
 
 /// Which names come, go, or change their value.
-fn entries(
-    field: &'static str,
+pub(in crate::adapters::docker) fn entries(
+    field: impl Into<Cow<'static, str>>,
     old: &BTreeMap<String, String>,
     new: &BTreeMap<String, String>,
 ) -> Vec<Change> {
+    let field = field.into();
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let change = |name: &String| {
         let name = name.clone();
         match (old.get(&name), new.get(&name)) {
             (Some(old), Some(new)) if old == new => None,
-            (Some(_), Some(_)) => Some(Change::Changed { field: field.into(), name }),
-            (Some(_), None) => Some(Change::Gone { field: field.into(), name }),
-            (None, _) => Some(Change::Added { field: field.into(), name }),
+            (Some(_), Some(_)) => Some(Change::Changed { field: field.clone(), name }),
+            (Some(_), None) => Some(Change::Gone { field: field.clone(), name }),
+            (None, _) => Some(Change::Added { field: field.clone(), name }),
         }
     };
     names.into_iter().filter_map(change).collect()

@@ -35,14 +35,20 @@ fn bind_target(bind: &str) -> Option<&str> {
 }
 
 /// The mount, with a new volume in place of an anonymous one. One that was carried over before is mounted by
-/// its name, and the name is Docker's: 64 hexadecimal digits.
+/// its name.
 fn renewed(mount: &Mount) -> Mount {
-    let is_docker_s = |name: &String| name.len() == 64 && name.chars().all(|digit| digit.is_ascii_hexdigit());
-    let anonymous = mount.typ == Some(MountType::VOLUME) && mount.source.as_ref().is_some_and(is_docker_s);
+    let anonymous =
+        mount.typ == Some(MountType::VOLUME) && mount.source.as_ref().is_some_and(|name| is_unnamed(name));
     Mount { source: mount.source.clone().filter(|_| !anonymous), ..mount.clone() }
 }
 
-fn by_name(point: &MountPoint) -> Mount {
+/// Whether a volume's name is one that Docker gave it.
+pub(in crate::adapters::docker) fn is_unnamed(name: &str) -> bool {
+    name.len() == 64 && name.chars().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The volume of a mount point, mounted by its name.
+pub(in crate::adapters::docker) fn by_name(point: &MountPoint) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
         source: point.name.clone(),

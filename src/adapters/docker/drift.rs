@@ -1,0 +1,393 @@
+//! What a container that is created as it is described has otherwise than the one whose place it takes. Pure.
+//!
+//! Settings are named as `docker inspect` names them. What may be secret is named, not shown.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bollard::models::{
+    ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
+    ImageConfig, Mount, MountPoint, MountType, SystemInfo,
+};
+use serde_json::Value;
+
+use super::recreate::changes::{changes, entries};
+use super::recreate::{Blueprint, hostname, volumes};
+use crate::ports::Change;
+
+/// Compose's own labels, which say whose container it is.
+const COMPOSE_LABELS: &str = "com.docker.compose.";
+/// What is compared by other means, or means nothing for the container.
+const ELSEWHERE: [&str; 10] = [
+    "AutoRemove",
+    "Binds",
+    "ConsoleSize",
+    "ContainerIDFile",
+    "MaskedPaths",
+    "Mounts",
+    "NetworkMode",
+    "ReadonlyPaths",
+    "Tmpfs",
+    "VolumeDriver",
+];
+/// What the engine gives a container for shared memory that asks for nothing.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// What the engine gives a container that leaves it open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Defaults {
+    log_driver: String,
+    runtime: String,
+    cgroup_namespace: &'static str,
+}
+
+impl From<SystemInfo> for Defaults {
+    fn from(info: SystemInfo) -> Self {
+        let is_second = info.cgroup_version.is_some_and(|version| version.to_string() == "2");
+        Self {
+            log_driver: info.logging_driver.unwrap_or_default(),
+            runtime: info.default_runtime.unwrap_or_default(),
+            cgroup_namespace: if is_second { "private" } else { "host" },
+        }
+    }
+}
+
+/// Compares the container with the one that is to be created, whose image has these defaults.
+pub(super) fn drift(
+    old: &ContainerInspectResponse,
+    new: &Blueprint,
+    image: &ImageConfig,
+    defaults: &Defaults,
+) -> Vec<Change> {
+    let config = old.config.clone().unwrap_or_default();
+    let mut drift = told(changes(&config, &new.body, image));
+    drift.extend(log_options(old, new));
+    let was = Settings::of_container(old, &config, defaults);
+    let is = Settings::of_blueprint(new, image, defaults);
+    drift.extend(was.values_to(&is));
+    let none = BTreeMap::new();
+    for field in was.lists.keys().chain(is.lists.keys().filter(|field| !was.lists.contains_key(*field))) {
+        let list = |settings: &Settings| settings.lists.get(field).unwrap_or(&none).clone();
+        drift.extend(entries(field.clone(), &list(&was), &list(&is)));
+    }
+    drift
+}
+
+/// The log options that are asked for and are others. Which of the old ones are the engine's own it does not tell.
+fn log_options(old: &ContainerInspectResponse, new: &Blueprint) -> Vec<Change> {
+    let options = |host: &Option<HostConfig>| {
+        host.clone().and_then(|host| host.log_config).and_then(|log| log.config).unwrap_or_default()
+    };
+    let was = options(&old.host_config);
+    let mut is: Vec<_> = options(&new.body.host_config).into_iter().collect();
+    is.sort();
+    let other = is.into_iter().filter(|(name, value)| was.get(name) != Some(value));
+    other.map(|(name, _)| Change::Changed { field: "log option".into(), name }).collect()
+}
+
+/// Without what is compared better elsewhere, and without the words of a command, which may hold a secret here.
+fn told(changes: Vec<Change>) -> Vec<Change> {
+    let is_compose_s = |change: &Change| matches!(change, Change::Gone { field, name } if field == "label" && name.starts_with(COMPOSE_LABELS));
+    let was_compose_s = changes.iter().any(is_compose_s);
+    let of_volume = |change: &Change| matches!(change, Change::Added { field, .. } | Change::Gone { field, .. } if field == "volume");
+    let mut left = Vec::new();
+    // An anonymous volume is a mount like others.
+    for change in changes.into_iter().filter(|change| !is_compose_s(change) && !of_volume(change)) {
+        left.push(match change {
+            Change::Value { field, .. } if ["entrypoint", "command", "healthcheck"].contains(&&*field) => {
+                Change::Hidden { field }
+            }
+            Change::Value { .. }
+            | Change::Hidden { .. }
+            | Change::Added { .. }
+            | Change::Gone { .. }
+            | Change::Changed { .. } => change,
+        });
+    }
+    let compose = Change::Gone { field: "what makes it a container of".into(), name: "Compose".to_owned() };
+    left.extend(was_compose_s.then_some(compose));
+    left
+}
+
+/// A container's settings outside of what an image can say, by name. What is the engine's own choice is left out.
+#[derive(Default)]
+struct Settings {
+    /// Settings of one value.
+    values: BTreeMap<String, String>,
+    /// Settings of several entries: the name of each, and its value where it has one.
+    lists: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Settings {
+    fn of_container(
+        inspect: &ContainerInspectResponse,
+        config: &ContainerConfig,
+        defaults: &Defaults,
+    ) -> Self {
+        let mut settings = Self::default();
+        let host = inspect.host_config.clone().unwrap_or_default();
+        settings.value("Hostname", hostname(inspect));
+        settings.value("Domainname", config.domainname.clone());
+        settings.value("Tty", config.tty);
+        settings.value("OpenStdin", config.open_stdin);
+        settings.value("StopTimeout", config.stop_timeout);
+        for point in inspect.mounts.iter().flatten() {
+            let target = point.destination.clone().unwrap_or_default();
+            if point.typ.as_deref() != Some("tmpfs") {
+                settings.value(format!("mount {target}"), Some(mounted(point)));
+            }
+        }
+        settings.in_memory(&host);
+        let networks = inspect.network_settings.as_ref().and_then(|it| it.networks.clone());
+        let short_id = inspect.id.as_deref().unwrap_or_default().get(..12).unwrap_or("?");
+        let own = [short_id, config.hostname.as_deref().unwrap_or_default()];
+        settings.networks(&host, networks.unwrap_or_default().iter(), &own);
+        settings.host(host, defaults);
+        settings
+    }
+
+    fn of_blueprint(blueprint: &Blueprint, image: &ImageConfig, defaults: &Defaults) -> Self {
+        let mut settings = Self::default();
+        let ContainerCreateBody { host_config, networking_config, .. } = &blueprint.body;
+        let host = host_config.clone().unwrap_or_default();
+        settings.value("Hostname", blueprint.body.hostname.clone());
+        settings.value("Domainname", blueprint.body.domainname.clone());
+        settings.value("Tty", blueprint.body.tty);
+        settings.value("OpenStdin", blueprint.body.open_stdin);
+        settings.value("StopTimeout", blueprint.body.stop_timeout);
+        // What is mounted at the same place wins over the image's own volume.
+        for target in image.volumes.iter().flatten() {
+            settings.value(format!("mount {target}"), Some(UNNAMED.to_owned()));
+        }
+        for bind in host.binds.iter().flatten() {
+            let mut parts = bind.split(':');
+            let (source, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            settings.value(
+                format!("mount {target}"),
+                Some(with_options(source, parts.next().unwrap_or_default())),
+            );
+        }
+        for mount in host.mounts.iter().flatten().filter(|mount| mount.typ != Some(MountType::TMPFS)) {
+            let target = mount.target.clone().unwrap_or_default();
+            settings.value(format!("mount {target}"), Some(asked(mount)));
+        }
+        settings.in_memory(&host);
+        let at_create =
+            networking_config.iter().filter_map(|config| config.endpoints_config.as_ref()).flatten();
+        let afterwards = blueprint.connect.iter().map(|(name, endpoint)| (name, endpoint));
+        let own = blueprint.body.hostname.as_deref().unwrap_or_default();
+        settings.networks(&host, at_create.chain(afterwards), &[own]);
+        settings.host(host, defaults);
+        settings
+    }
+
+    fn value(&mut self, name: impl Into<String>, value: Option<impl ToString>) {
+        let value = value.map(|value| value.to_string()).unwrap_or_default();
+        // False and nothing are the engine's own choice.
+        if !value.is_empty() && value != "false" {
+            self.values.insert(name.into(), value);
+        }
+    }
+
+    fn entry(&mut self, list: impl Into<String>, name: impl Into<String>, value: String) {
+        self.lists.entry(list.into()).or_default().insert(name.into(), value);
+    }
+
+    /// What is mounted in memory, by either of the two ways to say so.
+    fn in_memory(&mut self, host: &HostConfig) {
+        for (target, options) in host.tmpfs.iter().flatten() {
+            self.value(format!("mount {target}"), Some(format!("tmpfs {options}").trim_end()));
+        }
+        for mount in host.mounts.iter().flatten().filter(|mount| mount.typ == Some(MountType::TMPFS)) {
+            let options = mount.tmpfs_options.clone().unwrap_or_default();
+            let size = options.size_bytes.filter(|size| *size > 0).map(|size| format!(" size={size}"));
+            let mode = options.mode.filter(|mode| *mode > 0).map(|mode| format!(" mode={mode:o}"));
+            let target = mount.target.clone().unwrap_or_default();
+            let (size, mode) = (size.unwrap_or_default(), mode.unwrap_or_default());
+            self.value(format!("mount {target}"), Some(format!("tmpfs{size}{mode}")));
+        }
+    }
+
+    /// The networks that somebody named, and what the container has there. The engine has it answer to its own names
+    /// in each.
+    fn networks<'a>(
+        &mut self,
+        host: &HostConfig,
+        endpoints: impl Iterator<Item = (&'a String, &'a EndpointSettings)>,
+        own_names: &[&str],
+    ) {
+        let mode = host.network_mode.as_deref().unwrap_or("default");
+        let is_own = matches!(mode, "host" | "none") || mode.starts_with("container:");
+        if is_own {
+            // The engine keeps the other container's identifier where its name was given.
+            self.value("NetworkMode", Some(mode.split(':').next().unwrap_or(mode)));
+            return;
+        }
+        let is_user_s = |name: &str| !matches!(name, "default" | "bridge" | "");
+        let mut seen = false;
+        for (name, endpoint) in endpoints.filter(|(name, _)| is_user_s(name)) {
+            seen = true;
+            self.entry("network", name.clone(), String::new());
+            for alias in
+                endpoint.aliases.iter().flatten().filter(|alias| !own_names.contains(&alias.as_str()))
+            {
+                self.entry(format!("alias in network {name},"), alias.clone(), String::new());
+            }
+            let ipam = endpoint.ipam_config.clone().unwrap_or_default();
+            self.value(format!("address in network {name}"), ipam.ipv4_address);
+            self.value(format!("IPv6 address in network {name}"), ipam.ipv6_address);
+        }
+        if !seen && is_user_s(mode) {
+            self.entry("network", mode, String::new());
+        }
+    }
+
+    /// Everything else, whatever the engine knows.
+    fn host(&mut self, host: HostConfig, defaults: &Defaults) {
+        let memory = host.memory.unwrap_or(0);
+        let Ok(Value::Object(all)) = serde_json::to_value(host) else { return };
+        for (name, value) in all.into_iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
+            match (name.as_str(), value) {
+                ("LogConfig", Value::Object(log)) => {
+                    let driver = log.get("Type").and_then(Value::as_str).unwrap_or_default();
+                    self.value("LogConfig", Some(driver).filter(|driver| *driver != defaults.log_driver));
+                }
+                ("RestartPolicy", Value::Object(policy)) => {
+                    let name = policy.get("Name").and_then(Value::as_str).unwrap_or_default();
+                    let times = policy.get("MaximumRetryCount").and_then(Value::as_i64).unwrap_or(0);
+                    let times = if times > 0 { format!(":{times}") } else { String::new() };
+                    self.value(
+                        "RestartPolicy",
+                        Some(name).filter(|name| *name != "no").map(|name| name.to_owned() + &times),
+                    );
+                }
+                ("PortBindings", Value::Object(ports)) => self.ports(&ports),
+                ("CapAdd" | "CapDrop", Value::Array(names)) => {
+                    for known in names.iter().filter_map(Value::as_str) {
+                        let known = known.to_uppercase();
+                        let known = known.strip_prefix("CAP_").unwrap_or(&known);
+                        self.entry(&name, known, String::new());
+                    }
+                }
+                ("Runtime", Value::String(runtime)) => {
+                    self.value(name, Some(runtime).filter(|it| *it != defaults.runtime));
+                }
+                ("CgroupnsMode", Value::String(mode)) => {
+                    self.value(name, Some(mode).filter(|it| it != defaults.cgroup_namespace));
+                }
+                ("IpcMode", Value::String(mode)) => self.value(name, Some(mode).filter(|it| it != "private")),
+                ("ShmSize", Value::Number(size)) => {
+                    self.value(name, size.as_u64().filter(|size| ![0, SHM_SIZE].contains(size)));
+                }
+                // Without an own limit it is twice the memory's.
+                ("MemorySwap", Value::Number(swap)) => {
+                    self.value(
+                        name,
+                        swap.as_i64().filter(|swap| ![0, memory.saturating_mul(2)].contains(swap)),
+                    );
+                }
+                (_, Value::Number(number)) => {
+                    self.value(name, number.as_i64().filter(|number| *number > 0 || *number < -1));
+                }
+                (_, Value::Bool(is_on)) => self.value(name, Some(is_on)),
+                (_, Value::String(text)) => self.value(name, Some(text)),
+                (_, Value::Array(list)) => {
+                    for entry in list {
+                        self.entry(&name, of_list(&entry), String::new());
+                    }
+                }
+                (_, Value::Object(map)) => {
+                    for (key, value) in map {
+                        self.entry(&name, key, value.to_string());
+                    }
+                }
+                (_, Value::Null) => {}
+            }
+        }
+    }
+
+    /// The published ports, as the docker command writes them.
+    fn ports(&mut self, ports: &serde_json::Map<String, Value>) {
+        for (inside, bindings) in ports {
+            for binding in bindings.as_array().into_iter().flatten() {
+                let text = |key| binding.get(key).and_then(Value::as_str).unwrap_or_default();
+                let ip = Some(text("HostIp")).filter(|ip| !["", "0.0.0.0", "::"].contains(ip));
+                let ip = ip.map(|ip| format!("{ip}:")).unwrap_or_default();
+                self.entry("published port", format!("{ip}{}:{inside}", text("HostPort")), String::new());
+            }
+        }
+    }
+
+    fn values_to(&self, new: &Self) -> Vec<Change> {
+        let empty = String::new();
+        let names =
+            self.values.keys().chain(new.values.keys().filter(|name| !self.values.contains_key(*name)));
+        let pairs = names.map(|name| {
+            (name, self.values.get(name).unwrap_or(&empty), new.values.get(name).unwrap_or(&empty))
+        });
+        let other = pairs.filter(|(_, from, to)| from != to);
+        other
+            .map(|(name, from, to)| Change::Value {
+                field: name.clone().into(),
+                from: from.clone(),
+                to: to.clone(),
+            })
+            .collect()
+    }
+}
+
+/// How a volume is shown that nobody has named.
+const UNNAMED: &str = "a volume without a name";
+
+/// What a mount of a running container is.
+fn mounted(point: &MountPoint) -> String {
+    let name = point.name.as_deref().filter(|_| point.typ.as_deref() == Some("volume"));
+    let source = match name {
+        Some(name) if volumes::is_unnamed(name) => UNNAMED,
+        Some(name) => name,
+        None => point.source.as_deref().unwrap_or_default(),
+    };
+    let access = if point.rw == Some(false) { "ro" } else { "rw" };
+    // The engine marks every volume as shared (`z`) by itself.
+    let mode = point.mode.as_deref().filter(|_| name.is_none()).unwrap_or_default();
+    let propagation = point.propagation.as_deref().unwrap_or_default();
+    with_options(source, &[access, mode, propagation].join(","))
+}
+
+/// What a mount is that is asked for.
+fn asked(mount: &Mount) -> String {
+    let source = mount.source.as_deref().filter(|source| !source.is_empty() && !volumes::is_unnamed(source));
+    let access = if mount.read_only == Some(true) { "ro" } else { "rw" };
+    let propagation = mount.bind_options.as_ref().and_then(|options| options.propagation);
+    let propagation = propagation.map(|it| it.to_string()).unwrap_or_default();
+    with_options(source.unwrap_or(UNNAMED), &format!("{access},{propagation}"))
+}
+
+/// The source, with those of the options that are no default.
+fn with_options(source: &str, options: &str) -> String {
+    let mut options: Vec<&str> = options.split(',').collect();
+    options.retain(|option| !["", "rw", "rprivate", "nocopy"].contains(option));
+    options.sort_unstable();
+    options.dedup();
+    options.into_iter().fold(source.to_owned(), |text, option| text + " " + option)
+}
+
+/// An entry of a list, as the docker command writes it where that is short.
+fn of_list(entry: &Value) -> String {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+    let number = |key: &str| entry.get(key).and_then(Value::as_i64);
+    if let (Some(name), Some(soft), Some(hard)) = (text("Name"), number("Soft"), number("Hard")) {
+        return format!("{name}={soft}:{hard}");
+    }
+    if let (Some(host), Some(inside)) = (text("PathOnHost"), text("PathInContainer")) {
+        return format!("{host}:{inside}:{}", text("CgroupPermissions").unwrap_or_default());
+    }
+    let whole = entry.as_str().map_or_else(|| entry.to_string(), str::to_owned);
+    // A seccomp profile is a whole file.
+    match whole.split_once('=') {
+        Some((name, value)) if value.starts_with('{') => format!("{name}=(a profile)"),
+        _ => whole,
+    }
+}

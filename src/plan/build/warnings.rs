@@ -1,0 +1,101 @@
+//! What a person should know of a plan and the run does not stop for.
+
+use crate::ids::ServerId;
+use crate::observation::{AdminState, LoadBalancerState, Observation, Owner};
+use crate::outcome::sessions;
+use crate::plan::text::seconds;
+use crate::plan::{Goal, Lane, OnDrainTimeout};
+use crate::topology::traffic::Balance;
+use crate::topology::{Server, Topology};
+
+/// All of them, those of the whole run first.
+pub(super) fn all(
+    topology: &Topology,
+    observation: &Observation,
+    balances: &[Balance],
+    lanes: &[Lane],
+    unchanged: &[ServerId],
+    goal: &Goal,
+) -> Vec<String> {
+    let mut warnings = of_the_run(topology, balances, lanes, goal);
+    warnings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, lanes)));
+    let servers = topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
+    warnings.extend(servers.filter(|server| unchanged.contains(&server.id)).filter_map(left_down));
+    warnings
+}
+
+fn of_the_run(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Goal) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for balance in balances {
+        warnings
+            .extend(topology.backend(&balance.backend).into_iter().flat_map(|backend| backend.traps.clone()));
+        let ties = topology.backend(&balance.backend).map_or(&[][..], |backend| &backend.ties);
+        if !ties.is_empty() {
+            warnings.push(format!(
+                "backend {} ties clients to servers by {}: in drain those still come, so a drain may take until they leave; in maint they go where the balance sends them",
+                balance.backend,
+                ties.join(", ")
+            ));
+        }
+    }
+    for lane in lanes {
+        for server in lane.servers.iter().filter(|server| server.was != AdminState::Ready) {
+            warnings.push(format!("{} is in {}, and will be put back in service", server.id, server.was));
+        }
+        if let Some(like) = lane.replacement.as_ref().map(|it| &it.like).filter(|like| like.image_is_gone) {
+            warnings.push(format!(
+                "the image of {} is not on its engine any more: what it gave cannot be told from what a person gave, and all of it is carried over",
+                like.name
+            ));
+        }
+        let old = lane.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
+        if let Some((container, Some(Owner::Compose(project)))) = old.map(|old| (&old.name, &old.owner)) {
+            warnings.push(format!(
+                "{container} belongs to the Compose project {project}, whose next `up` creates it anew from its file: change the image there too"
+            ));
+        }
+    }
+    let limit = seconds(goal.policy.drain_timeout);
+    match goal.policy.on_drain_timeout {
+        OnDrainTimeout::Fail | OnDrainTimeout::Maint => {}
+        OnDrainTimeout::Shutdown => warnings.push(format!(
+            "sessions that have not ended after {limit} will be ended within {} (--on-drain-timeout shutdown)",
+            seconds(goal.policy.shutdown_over)
+        )),
+        OnDrainTimeout::Force => warnings.push(format!(
+            "sessions that have not ended after {limit} will be cut (--on-drain-timeout force)"
+        )),
+    }
+    warnings
+}
+
+/// Says so where a server runs the wanted image and answers, and `HAProxy` does not use it all the same.
+fn left_down(server: &Server) -> Option<String> {
+    let state = server.state.as_ref().filter(|state| !state.is_usable())?;
+    Some(format!("{} runs the wanted image, but HAProxy has it in {}", server.id, state.status))
+}
+
+/// What workers that a reload has replaced still hold of the lanes' servers, or that nobody can tell.
+fn old_workers(seen: &LoadBalancerState, lanes: &[Lane]) -> Vec<String> {
+    let replaces = lanes.iter().any(|lane| lane.replacement.is_some());
+    let Some(workers) = &seen.old_workers else {
+        let unseen = "what HAProxy's old workers hold after a reload cannot be seen: no master socket is known \
+                      (haproxy -S, --master-socket). A reload during the run will end it";
+        return if replaces { vec![unseen.to_owned()] } else { Vec::new() };
+    };
+    let mut warnings = Vec::new();
+    for lane in lanes {
+        for worker in workers {
+            let held = seen.sessions_of_old_worker(worker, &lane.ids());
+            if held > 0 {
+                warnings.push(format!(
+                    "HAProxy's old worker {} still holds {} to {}, which the drain waits for",
+                    worker.pid,
+                    sessions(held),
+                    lane.name()
+                ));
+            }
+        }
+    }
+    warnings
+}
