@@ -10,6 +10,7 @@ use crate::cfg::Version;
 use crate::ids::ServerId;
 use crate::image::ImageReference;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
+use crate::probe::ProbeUrl;
 use crate::settings::Span;
 
 pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
@@ -235,6 +236,12 @@ pub struct PolicyFlags {
     /// How long a new container may take until it answers [default: 60s]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_READY_TIMEOUT")]
     pub ready_timeout: Option<Span>,
+    /// How many times in a row it must answer then [default: 1]
+    #[arg(long, value_name = "N", env = "DRAINSWAP_RISE", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rise: Option<u32>,
+    /// What a new container is asked beside the backend's own check: /PATH, or http://{address}:{port}/PATH
+    #[arg(long, value_name = "URL", env = "DRAINSWAP_PROBE")]
+    pub probe: Option<ProbeUrl>,
     /// What happens to the servers already replaced when a later one fails [default: rollback]
     #[arg(long, value_enum, value_name = "WHAT", env = "DRAINSWAP_ON_FAILURE")]
     pub on_failure: Option<OnFailure>,

@@ -279,9 +279,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
             if let Err(failure) = self.step(index, *step).await {
                 if failure != Failure::Stopped {
-                    let log = self.log_of_new(index).await;
+                    let (log, health) = self.last_words(index).await;
                     let reason = failure.to_string();
-                    self.tell(Fact::StepFailed { servers: lane.ids(), step: *step, reason, log });
+                    self.tell(Fact::StepFailed { servers: lane.ids(), step: *step, reason, log, health });
                 }
                 return Err(failure);
             }

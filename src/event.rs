@@ -271,6 +271,9 @@ pub enum Fact {
         reason: String,
         /// The container's last log lines.
         log: Vec<String>,
+        /// The last runs of its healthcheck, where Docker has one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        health: Vec<String>,
     },
     /// Somebody asked the run to stop.
     StopAsked {

@@ -19,7 +19,7 @@ use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, Described, LoadBalancerState, Published};
 use crate::ports::{Change, Model, Recipe};
-use crate::probe::Probe;
+use crate::probe::{Probe, ProbeUrl};
 use crate::topology::Role;
 use crate::topology::matching::Aside;
 use crate::topology::traffic::{Balance, Forecast};
@@ -109,11 +109,22 @@ pub struct Policy {
     /// How long a new container may take until it answers.
     #[serde(rename = "ready_timeout_ms", with = "crate::millis")]
     pub ready_timeout: Duration,
+    /// How many times in a row it must answer then; HAProxy's word.
+    #[serde(default = "once")]
+    pub rise: u32,
+    /// What it is asked beside the backend's own check.
+    #[serde(default)]
+    pub probe: Option<ProbeUrl>,
     /// What happens to the servers already replaced when a later one fails.
     pub on_failure: OnFailure,
     /// How many replaced containers of each server are kept, stopped, so that a rollback needs no more than to start one.
     #[serde(default)]
     pub keep: usize,
+}
+
+/// Earlier plans had one answer prove it.
+fn once() -> u32 {
+    1
 }
 
 /// What happens when sessions do not end within the drain's limit.
@@ -281,6 +292,9 @@ pub struct LaneServer {
     pub id: ServerId,
     /// How to prove that it serves.
     pub probe: Probe,
+    /// What a new container is asked beside that.
+    #[serde(default)]
+    pub also: Option<Probe>,
     /// Its administrative state before the run.
     pub was: AdminState,
     /// How many sessions were in flight on it when the plan was made, on all load balancers.

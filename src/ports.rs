@@ -256,6 +256,8 @@ pub struct Pulse {
     pub out_of_memory: bool,
     /// Docker's healthcheck: its state, and the output of its last run.
     pub health: Option<(Health, String)>,
+    /// The last runs of that healthcheck, oldest first: each one's exit code and output.
+    pub health_log: Vec<String>,
 }
 
 /// How far a pull is: bytes received and expected so far, over all layers.

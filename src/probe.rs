@@ -1,11 +1,15 @@
 //! What to ask a server to prove that it serves: the backend's own check, without `HAProxy`'s timing.
 
+mod url;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
+
+pub use url::ProbeUrl;
 
 /// One question to one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! clap merges flags and environment; what it leaves open is filled here from the file.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
+use crate::probe::ProbeUrl;
 use crate::service::{self, Service};
 
 /// Read if it exists and no other is named.
@@ -124,6 +126,8 @@ struct PolicyFile {
     lb_quorum: Option<LbQuorum>,
     headroom: Option<u32>,
     ready_timeout: Option<Span>,
+    rise: Option<NonZeroU32>,
+    probe: Option<ProbeUrl>,
     on_failure: Option<OnFailure>,
     keep: Option<usize>,
 }
@@ -266,6 +270,8 @@ impl Settings {
                 .ready_timeout
                 .or(file.ready_timeout)
                 .map_or(Duration::from_secs(60), |span| span.0),
+            rise: flags.rise.or(file.rise.map(NonZeroU32::get)).unwrap_or(1),
+            probe: flags.probe.clone().or_else(|| file.probe.clone()),
             on_failure: flags.on_failure.or(file.on_failure).unwrap_or(OnFailure::Rollback),
             keep: self.keep(flags.keep),
         }

@@ -263,6 +263,8 @@ fn policy() -> Policy {
         shutdown_over: Duration::from_secs(10),
         headroom: 0,
         ready_timeout: Duration::from_secs(60),
+        rise: 1,
+        probe: None,
         on_failure: OnFailure::Rollback,
         keep: 0,
     }

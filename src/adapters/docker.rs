@@ -27,7 +27,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody, HealthcheckResult,
     RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
@@ -257,17 +257,19 @@ impl ContainerEngine for DockerEngine {
     async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {
         let found = self.inspect("inspect", &container.0).await?;
         let state = found.state.clone().unwrap_or_default();
-        let output = state
-            .health
-            .and_then(|health| health.log)
-            .and_then(|mut log| log.pop())
-            .and_then(|last| last.output);
-        let output = log::plain(output.unwrap_or_default().as_bytes(), HEALTH_OUTPUT);
+        let runs = state.health.and_then(|health| health.log).unwrap_or_default();
+        let output = |run: &HealthcheckResult| {
+            log::plain(run.output.as_deref().unwrap_or_default().as_bytes(), HEALTH_OUTPUT)
+        };
+        let last = runs.last().map(output).unwrap_or_default();
+        let told =
+            |run: &HealthcheckResult| format!("exit code {}: {}", run.exit_code.unwrap_or(0), output(run));
         Ok(Pulse {
             running: look::state(&found) == ContainerState::Running,
             exit_code: state.exit_code.unwrap_or(0),
             out_of_memory: state.oom_killed.unwrap_or(false),
-            health: look::health(&found).map(|health| (health, output)),
+            health: look::health(&found).map(|health| (health, last)),
+            health_log: runs.iter().map(told).collect(),
         })
     }
 

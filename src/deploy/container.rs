@@ -149,19 +149,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let begun = Instant::now();
         let limit = self.plan.policy.ready_timeout;
         let stop = self.stop.now.clone();
-        let (mut last, mut booted_after) = (String::from("it was not asked"), 0);
+        let (mut last, mut booted_after, mut in_a_row) = (String::from("it was not asked"), 0, 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
             self.hear_stop();
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
-                booted_after = millis(begun);
+                (booted_after, in_a_row) = (millis(begun), 0);
                 if *why != last {
                     last.clone_from(why);
                     let server = self.lane_of(lane).name().clone();
                     self.tell(Fact::NotReadyYet { server, answer: why.clone() });
                 }
             }
-            Ok::<_, Failure>(Some(answer).filter(Answer::is_ready))
+            in_a_row += u32::from(answer.is_ready());
+            Ok::<_, Failure>(Some(answer).filter(|_| in_a_row >= self.plan.policy.rise))
         });
         match waited.await? {
             Waited::Done(answer) => {
@@ -200,8 +201,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         }
         let mut answer = Answer::NotReady("no server line to ask".to_owned());
-        for server in &self.lane_of(lane).servers {
-            answer = self.world.prober.probe(&server.probe).await;
+        let is_new = container.is_some() && container == self.created.get(&lane);
+        let servers = &self.lane_of(lane).servers;
+        let probes =
+            servers.iter().flat_map(|it| std::iter::once(&it.probe).chain(it.also.iter().filter(|_| is_new)));
+        for probe in probes {
+            answer = self.world.prober.probe(probe).await;
             if !answer.is_ready() {
                 break;
             }

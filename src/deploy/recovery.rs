@@ -152,13 +152,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// The container's last words, where there is a new container.
-    pub(super) async fn log_of_new(&self, lane: usize) -> Vec<String> {
+    /// The end of a new container's log, and the last runs of its healthcheck.
+    pub(super) async fn last_words(&self, lane: usize) -> (Vec<String>, Vec<String>) {
         /// More than a screen helps nobody at three in the morning.
         const LINES: usize = 15;
-        let Some(new) = self.created.get(&lane) else { return Vec::new() };
-        let Ok(engine) = self.engine(lane) else { return Vec::new() };
-        engine.log_tail(new, LINES).await.unwrap_or_default()
+        let Some(new) = self.created.get(&lane) else { return Default::default() };
+        let Ok(engine) = self.engine(lane) else { return Default::default() };
+        let health = engine.pulse(new).await.map(|pulse| pulse.health_log).unwrap_or_default();
+        (engine.log_tail(new, LINES).await.unwrap_or_default(), health)
     }
 
     /// What is true of the servers of a lane that could not be taken back, and what to do.

@@ -14,6 +14,7 @@ use crate::plan::refusal::Refusal;
 use crate::plan::{
     Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
 };
+use crate::probe::ProbeUrl;
 use crate::retention;
 use crate::topology::matching::Behind;
 use crate::topology::traffic::{Balance, Forecast};
@@ -51,7 +52,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
 
     let balances = balances(topology, &drafts);
-    let mut world = Simulation::new(topology, &balances, &observation.load_balancers, &goal.policy);
+    let mut world = Simulation::new(topology, &balances, &observation.load_balancers, goal);
     let mut lanes = Vec::new();
     for draft in drafts {
         match world.lane(draft) {
@@ -298,6 +299,7 @@ struct Simulation<'a> {
     balances: &'a [Balance],
     load_balancers: &'a [LoadBalancerState],
     policy: &'a Policy,
+    purpose: Purpose,
     /// The servers of those backends, by name.
     servers: BTreeMap<&'a ServerId, &'a Server>,
     /// The weight of every server that is usable, on each load balancer.
@@ -311,7 +313,7 @@ impl<'a> Simulation<'a> {
         topology: &'a Topology,
         balances: &'a [Balance],
         load_balancers: &'a [LoadBalancerState],
-        policy: &'a Policy,
+        goal: &'a Goal,
     ) -> Self {
         let touched =
             topology.backends.iter().filter(|backend| balances.iter().any(|b| b.backend == backend.name));
@@ -322,7 +324,15 @@ impl<'a> Simulation<'a> {
             usable.map(|server| (server.id.clone(), server.weight)).collect()
         };
         let usable = load_balancers.iter().map(usable).collect();
-        Self { balances, load_balancers, policy, usable, servers, proved: BTreeSet::new() }
+        Self {
+            balances,
+            load_balancers,
+            policy: &goal.policy,
+            purpose: goal.purpose,
+            usable,
+            servers,
+            proved: BTreeSet::new(),
+        }
     }
 
     /// What each load balancer would do with a backend's traffic.
@@ -363,7 +373,9 @@ impl<'a> Simulation<'a> {
                 self.balances.iter().flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
             everywhere.flat_map(|forecast| forecast.shares).any(|share| share.server == *id)
         };
-        let servers = draft.servers.iter().map(|server| lane_server(server, takes_traffic(&server.id)));
+        // What ran before may not know the question.
+        let also = self.policy.probe.as_ref().filter(|_| self.purpose == Purpose::Deploy);
+        let servers = draft.servers.iter().map(|server| lane_server(server, also, takes_traffic(&server.id)));
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
             role: draft.role(),
@@ -397,10 +409,12 @@ fn weight(server: &Server) -> u32 {
     server.state.as_ref().map_or(0, |state| state.weight)
 }
 
-fn lane_server(server: &Server, takes_traffic: bool) -> Result<LaneServer, Refusal> {
+fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) -> Result<LaneServer, Refusal> {
+    let probe = server.probe.clone().ok_or_else(|| no_address(server))?;
     Ok(LaneServer {
         id: server.id.clone(),
-        probe: server.probe.clone().ok_or_else(|| no_address(server))?,
+        also: also.and_then(|url| Some(url.of(&probe, server.address()?))),
+        probe,
         was: admin(server),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),

@@ -147,8 +147,15 @@ impl Plan {
                 None => format!("the new {name}"),
             },
             Step::Prove => {
-                let asked: Vec<String> = lane.servers.iter().map(|server| server.probe.to_string()).collect();
-                format!("{} ({} at most)", asked.join(", "), seconds(policy.ready_timeout))
+                let asked: Vec<String> = lane
+                    .servers
+                    .iter()
+                    .flat_map(|server| std::iter::once(&server.probe).chain(&server.also))
+                    .map(ToString::to_string)
+                    .collect();
+                let times =
+                    if policy.rise > 1 { format!("{} times in a row, ", policy.rise) } else { String::new() };
+                format!("{} ({times}{} at most)", asked.join(", "), seconds(policy.ready_timeout))
             }
             Step::Settle => "nothing is in flight, and nothing new can land".to_owned(),
             Step::Confirm if lane.servers.iter().any(|server| server.takes_traffic) => {

@@ -126,10 +126,11 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             FirstRequest::NotDue => "  confirmed up; its turn comes when no primary serves".to_owned(),
         },
         Fact::LaneFinished { timing, .. } => finished(timing),
-        Fact::StepFailed { servers, step, reason, log } => {
+        Fact::StepFailed { servers, step, reason, log, health } => {
             let head = format!("{BAD}failed{BAD:#}   {} at {step}: {reason}", list(servers));
             let log = log.iter().map(|line| format!("\n           {DIM}log |{DIM:#} {line}"));
-            std::iter::once(head).chain(log).collect()
+            let health = health.iter().map(|run| format!("\n        {DIM}health |{DIM:#} {run}"));
+            std::iter::once(head).chain(log).chain(health).collect()
         }
         Fact::StopAsked { at_once: false } => {
             format!(

@@ -96,6 +96,7 @@ fn trouble() -> Vec<Fact> {
         step,
         reason: "the container ended with code 1".to_owned(),
         log: vec!["starting".to_owned(), "cannot read /etc/mobile.toml".to_owned()],
+        health: vec!["exit code 1: connection refused".to_owned()],
     };
     vec![
         failed(Step::Prove),

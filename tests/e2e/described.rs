@@ -228,5 +228,13 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     assert_eq!(is["Config"]["Hostname"], "mobile");
     assert_eq!(is["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
     stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
+
+    // Docker's own check must pass too, and its last runs tell why it does not.
+    let text = std::fs::read_to_string(&file).expect("read the settings");
+    let check = "healthcheck = { test = [\"CMD\", \"/nothing\"], interval = \"1s\", retries = 1 }\n";
+    std::fs::write(&file, text + check).expect("write the settings");
+    let hasty = [&deploy[..], &["--ready-timeout", "4s"]].concat();
+    let failed = stage.drainswap(&hasty).await.expect(10);
+    failed.says(&["Docker's healthcheck says unhealthy", "health | exit code -1", "rolled back"]);
     ends_with("v1", stage).await;
 }

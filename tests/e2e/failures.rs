@@ -54,6 +54,28 @@ async fn an_image_whose_health_check_answers_500_is_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_question_of_one_s_own_and_answers_in_a_row_find_what_the_check_does_not() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let asked = ["--probe", "/", "--ready-timeout", "3s"];
+    failing_deploy(&stage, &[("FAIL", "pages")], &asked, 10).await.says(&["GET / → 500", "rolled back"]);
+    let in_a_row = ["--rise", "2", "--ready-timeout", "3s"];
+    failing_deploy(&stage, &[("FAIL", "flapping")], &in_a_row, 10).await.says(&["503", "rolled back"]);
+    // Every server is asked at its own address, and several times.
+    let image = stage.image("v2", &[("VERSION", "v2")]).await;
+    let probe = "http://{address}:{port}/slow?ms=1";
+    let flags = ["deploy", "mobile", "--image", &image, "--probe", probe, "--rise", "3"];
+    stage.drainswap(&flags).await.expect(0).says(&["GET /slow?ms=1 → 200"]);
+    // What ran before may not know the question.
+    stage.drainswap(&["rollback", "mobile", "--probe", "/unknown"]).await.expect(0);
+    stage.drainswap(&["plan", "mobile", "--image", &image, "--probe", "ready"]).await.expect(2);
+    assert!(versions(&stage).await.iter().all(|version| version == "v1"));
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_replaced_before_the_failure_is_rolled_back_too() {
     if !on_real_parts().await {
         return;

@@ -44,9 +44,11 @@ fn every_fact_reads_well() {
     failed   mobile/app2 at prove: the container ended with code 1
                log | starting
                log | cannot read /etc/mobile.toml
+            health | exit code 1: connection refused
     failed   mobile/app2 at wait: the container ended with code 1
                log | starting
                log | cannot read /etc/mobile.toml
+            health | exit code 1: connection refused
       check     HAProxy had mobile/app2 down, and it answers; it is up again
       queue     3 requests waited although mobile/app2 was free; it was told to look
       hook      before_drain ended well (1.23 s)
@@ -104,9 +106,11 @@ fn a_quiet_log_holds_what_went_wrong() {
     failed   mobile/app2 at prove: the container ended with code 1
                log | starting
                log | cannot read /etc/mobile.toml
+            health | exit code 1: connection refused
     failed   mobile/app2 at wait: the container ended with code 1
                log | starting
                log | cannot read /etc/mobile.toml
+            health | exit code 1: connection refused
     ");
     let ended = |outcome: Outcome| Fact::RunEnded { outcome, took_ms: 1, own_ms: None };
     let said = |outcome: &Outcome| is_bad(&ended(outcome.clone()));
