@@ -5,12 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::support::{Engine, Stage};
+use crate::support::{Engine, Need, Stage, TlsEngine, requirements, wait_until};
 use crate::{assert_in_service, on_real_parts, versions};
 
 /// What becomes of a call.
@@ -22,7 +24,14 @@ enum Fault {
     Unheard,
     /// The engine has done it, and its answer is lost.
     LostReply,
+    /// The daemon is restarted before it has done anything.
+    RestartBefore,
+    /// The daemon has done it, and is restarted before it says so.
+    RestartAfter,
 }
+
+/// How a daemon is restarted.
+type Restart = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 const REFUSED: &[u8] =
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\
@@ -43,15 +52,19 @@ impl Drop for Between {
 
 impl Between {
     fn start(real: &Path, socket: PathBuf, at: usize, fault: Fault) -> Self {
+        Self::start_with(real, socket, at, fault, Arc::new(|| Box::pin(std::future::ready(()))))
+    }
+
+    fn start_with(real: &Path, socket: PathBuf, at: usize, fault: Fault, restart: Restart) -> Self {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let (real, changes) = (real.to_owned(), Arc::new(AtomicUsize::new(0)));
         let counter = Arc::clone(&changes);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let counter = Arc::clone(&counter);
-                tokio::spawn(call(client, real.clone(), move || {
-                    (counter.fetch_add(1, Ordering::SeqCst) == at).then_some(fault)
-                }));
+                let restart = Arc::clone(&restart);
+                let fault = move || (counter.fetch_add(1, Ordering::SeqCst) == at).then_some(fault);
+                tokio::spawn(call(client, real.clone(), fault, restart));
             }
         });
         Self { socket, changes, task }
@@ -63,6 +76,7 @@ async fn call(
     mut client: UnixStream,
     real: PathBuf,
     fault: impl FnOnce() -> Option<Fault> + Send,
+    restart: Restart,
 ) -> io::Result<()> {
     let request = request(&mut client).await?;
     let is_change = [b"POST ".as_slice(), b"DELETE "].iter().any(|method| request.starts_with(method));
@@ -71,12 +85,20 @@ async fn call(
     match fault {
         Some(Fault::Error) => return client.write_all(REFUSED).await,
         Some(Fault::Unheard) => return Ok(()),
-        Some(Fault::LostReply) | None => {}
+        Some(Fault::RestartBefore) => {
+            restart().await;
+            return Ok(());
+        }
+        Some(Fault::LostReply | Fault::RestartAfter) | None => {}
     }
     let mut engine = UnixStream::connect(real).await?;
     engine.write_all(&request).await?;
     if fault.is_some() {
-        return engine.read_to_end(&mut Vec::new()).await.map(drop);
+        engine.read_to_end(&mut Vec::new()).await?;
+        if fault == Some(Fault::RestartAfter) {
+            restart().await;
+        }
+        return Ok(());
     }
     tokio::io::copy(&mut engine, &mut client).await.map(drop)
 }
@@ -136,6 +158,64 @@ async fn an_engine_that_misbehaves_at_any_call_loses_no_container() {
         }
     }
     assert!(met >= 3 * 8, "hardly any call was met: {met}");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_restarted_at_any_call_loses_no_container_and_no_volume() {
+    if !requirements(Need::ALL).await {
+        return;
+    }
+    let stage = Stage::single().start().await;
+    let engine = Arc::new(TlsEngine::start().await);
+    let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
+    stage.remove("app1").await;
+    let name = stage.container_name("app1");
+    let publish = format!("{}:8080", stage.server("app1").address);
+    let policy = ["run", "-d", "--restart", "unless-stopped", "-v", "/data"];
+    let run = [&policy[..], &["--name", &name, "-p", &publish, &images[1]]].concat();
+    assert!(engine.docker(&run).is_some(), "docker run on the second daemon");
+    stage.until_healthy("app1").await;
+    let volume = || engine.docker(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", &name]);
+    let data = volume();
+    let daemon = Arc::clone(&engine);
+    let restart: Restart = Arc::new(move || {
+        let (daemon, here) = (Arc::clone(&daemon), tokio::runtime::Handle::current());
+        let restart = tokio::task::spawn_blocking(move || here.block_on(daemon.restart()));
+        Box::pin(async move { restart.await.expect("it answers again") })
+    });
+    let mut met = 0;
+    for at in 0.. {
+        let fault = if at % 2 == 0 { Fault::RestartBefore } else { Fault::RestartAfter };
+        let socket = stage.dir().join(format!("restart-{at}.sock"));
+        let between = Between::start_with(&engine.socket(), socket, at, fault, Arc::clone(&restart));
+        let running = versions(&stage).await;
+        let image = &images[usize::from(running[0] == "v2")];
+        let docker = between.socket.to_str().expect("UTF-8");
+        let deploy = ["deploy", "mobile", "--image", image, "--floor", "0", "--docker", docker];
+        let ended = stage.drainswap(&deploy).await;
+        let told = format!("{fault:?} at change {at}: {}", ended.stderr);
+        // What the restart policy starts again takes a moment.
+        stage.until_healthy("app1").await;
+        wait_until("app1 is in service", Duration::from_secs(20), async || {
+            stage.haproxy.status("app1").await.starts_with("UP")
+        })
+        .await;
+        let now = versions(&stage).await;
+        match ended.code {
+            0 => assert_ne!(now, running, "{told}"),
+            5 | 10 => assert_eq!(now, running, "{told}"),
+            code => panic!("exit {code}: {told}"),
+        }
+        assert_eq!(engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).as_ref(), Some(&name), "{told}");
+        assert_eq!(volume(), data, "{told}");
+        if between.changes.load(Ordering::SeqCst) <= at {
+            break;
+        }
+        met += 1;
+    }
+    assert!(met >= 8, "hardly any call was met: {met}");
+    drop((engine, restart));
     stage.close().await;
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A running program whose output goes to a file.
 pub struct Process {
@@ -43,6 +44,19 @@ impl Process {
     /// Everything it has printed.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Asks it to end, and kills it when that takes longer than anything takes.
+    pub fn end(&mut self) {
+        self.signal("TERM");
+        for _ in 0..1500 {
+            if !self.is_running() {
+                break;
+            }
+            #[expect(clippy::disallowed_methods, reason = "it is dropped where nothing can be awaited")]
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.kill();
     }
 
     /// Kills it and waits for its end; harmless when it has already ended.

@@ -1,4 +1,4 @@
-//! A Docker daemon of a test's own, on TCP, which wants client certificates.
+//! A Docker daemon of a test's own, on TCP, which wants client certificates, and on a socket. It may be restarted.
 
 use super::ports::{Ports, random};
 use super::process::{Process, find};
@@ -9,13 +9,14 @@ use rcgen::{
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
 
 /// The daemon, with a containerd and a bridge of its own. It needs root.
 pub struct TlsEngine {
     containerd: Process,
-    dockerd: Process,
+    dockerd: Mutex<Process>,
     bridge: String,
     port: u16,
     _ports: Ports,
@@ -99,12 +100,31 @@ impl TlsEngine {
         }
         let port = ports.at(0);
         let (containerd, dockerd) = daemons(dir.path(), &bridge, port);
-        let engine = Self { containerd, dockerd, bridge, port, _ports: ports, dir };
+        let engine = Self { containerd, dockerd: Mutex::new(dockerd), bridge, port, _ports: ports, dir };
+        engine.until_it_answers().await;
+        engine
+    }
+
+    async fn until_it_answers(&self) {
         wait_until("the second daemon answers", Duration::from_secs(60), async || {
-            engine.docker(&["version"]).is_some()
+            self.docker(&["version"]).is_some()
         })
         .await;
-        engine
+    }
+
+    /// Restarts the daemon as its service manager does: what runs is stopped, and comes back by its restart policy.
+    pub async fn restart(&self) {
+        {
+            let mut dockerd = self.dockerd.lock().expect("nobody has failed");
+            dockerd.end();
+            *dockerd = dockerd_in(self.dir.path());
+        }
+        self.until_it_answers().await;
+    }
+
+    /// The socket, for who needs no certificate.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("docker.sock")
     }
 
     /// `tcp://127.0.0.1:23456`.
@@ -135,12 +155,10 @@ impl Drop for TlsEngine {
         if !ids.is_empty() {
             let _gone = self.docker(&[&["rm", "-fv"], &ids[..]].concat());
         }
-        for daemon in [&self.dockerd, &self.containerd] {
-            let id = daemon.id().to_string();
-            let _ended = Command::new("kill").args(["-TERM", &id]).status();
-            let follow = format!("--pid={id}");
-            let _ended = Command::new("timeout").args(["20", "tail", &follow, "-f", "/dev/null"]).status();
+        if let Ok(mut dockerd) = self.dockerd.lock() {
+            dockerd.end();
         }
+        self.containerd.end();
         let _gone = Command::new(find("ip").unwrap_or_default()).args(["link", "del", &self.bridge]).status();
     }
 }
@@ -160,7 +178,7 @@ fn daemons(dir: &Path, bridge: &str, port: u16) -> (Process, Process) {
     let containerd =
         Process::start(containerd.arg("--config").arg(at("containerd.toml")), &dir.join("containerd.log"));
     let config = serde_json::json!({
-        "hosts": [format!("tcp://127.0.0.1:{port}")],
+        "hosts": [format!("tcp://127.0.0.1:{port}"), format!("unix://{}", at("docker.sock"))],
         "tlsverify": true,
         "tlscacert": at("server/ca.pem"),
         "tlscert": at("server/cert.pem"),
@@ -175,7 +193,12 @@ fn daemons(dir: &Path, bridge: &str, port: u16) -> (Process, Process) {
         "ip-masq": false,
     });
     fs::write(at("daemon.json"), config.to_string()).expect("write a configuration");
+    (containerd, dockerd_in(dir))
+}
+
+fn dockerd_in(dir: &Path) -> Process {
+    let at = |name: &str| dir.join(name).display().to_string();
     let mut dockerd = Command::new(find("dockerd").expect("dockerd"));
     dockerd.args(["--config-file", &at("daemon.json"), "--pidfile", &at("dockerd.pid")]);
-    (containerd, Process::start(&mut dockerd, &dir.join("dockerd.log")))
+    Process::start(&mut dockerd, &dir.join("dockerd.log"))
 }
