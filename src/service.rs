@@ -3,6 +3,7 @@
 mod balance;
 pub mod check;
 pub mod container;
+pub mod interpolate;
 mod line;
 mod names;
 mod option;

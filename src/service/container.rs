@@ -2,6 +2,7 @@
 //!
 //! Nothing is interpolated: a `$` is a `$`. Networks and volumes are the engine's own, by their own names.
 
+pub(super) mod env_file;
 mod environment;
 mod form;
 mod healthcheck;

@@ -167,7 +167,7 @@ async fn environment(wanted: &Container, purpose: Purpose<'_>) -> Result<Environ
             Err(error) if error.kind() == ErrorKind::NotFound && !file.required => continue,
             Err(error) => return Err(refused(error.to_string())),
         };
-        all = all.under(&Environment::of_file(&text).map_err(refused)?);
+        all = all.under(&Environment::of_file(&text, file.variables.as_deref()).map_err(refused)?);
     }
     Ok(all.under(&wanted.environment))
 }

@@ -3,14 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::env_file;
 use super::form::{MapOrList, OneOrMany};
+use crate::service::interpolate::Variables;
 
 /// A text that is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
 
 impl Secret {
     /// The text itself, for the engine.
@@ -59,18 +68,13 @@ impl TryFrom<MapOrList> for Environment {
 }
 
 impl Environment {
-    /// What a file of `env_file` says: `NAME=VALUE` lines, quotes, `#` comments.
+    /// What a file of `env_file` says: `NAME=VALUE` lines, quotes, `#` comments. Where nobody gives variables, a `$`
+    /// outside of single quotes is refused: it would mean one thing to Compose and another one here.
     ///
     /// # Errors
     /// The first entry that is not understood, by its number.
-    pub fn of_file(text: &str) -> Result<Self, String> {
-        let mut found = BTreeMap::new();
-        for (number, entry) in (1..).zip(dotenvy::from_read_iter(text.as_bytes())) {
-            // The reader's own message repeats the line.
-            let (name, value) = entry.map_err(|_| format!("its variable {number} is no NAME=VALUE"))?;
-            found.insert(name, Secret(value));
-        }
-        Ok(Self(found))
+    pub fn of_file(text: &str, variables: Option<&Variables>) -> Result<Self, String> {
+        env_file::read(text, variables).map(Self)
     }
 
     /// What holds when another one is put over this one.
@@ -90,6 +94,9 @@ pub struct EnvFile {
     /// Whether its absence is an error.
     #[serde(default = "yes")]
     pub required: bool,
+    /// What its `$NAME` mean; they mean nothing in drainswap.toml.
+    #[serde(skip)]
+    pub variables: Option<Arc<Variables>>,
 }
 
 fn yes() -> bool {
@@ -117,7 +124,7 @@ enum Forms {
 
 impl From<Forms> for EnvFiles {
     fn from(written: Forms) -> Self {
-        let whole = |path| EnvFile { path, required: true };
+        let whole = |path| EnvFile { path, required: true, variables: None };
         Self(match written {
             Forms::Texts(OneOrMany::One(path)) => vec![whole(path.into())],
             Forms::Texts(OneOrMany::Many(paths)) => paths.into_iter().map(|it| whole(it.into())).collect(),

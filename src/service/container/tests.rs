@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::service::Service;
+use crate::service::interpolate::Variables;
 
 const HEAD: &str = "[services.mobile]\nhosts = [\"10.0.0.1\"]\nprimary_port = 50000\n";
 
@@ -76,18 +77,68 @@ fn values_of_the_environment_are_shown_nowhere() {
 #[test]
 fn files_of_variables_stand_under_the_environment() {
     let files = |text: &str| read(text).unwrap().env_file.0;
-    let whole = |path: &str, required| EnvFile { path: path.into(), required };
+    let whole = |path: &str, required| EnvFile { path: path.into(), required, variables: None };
     assert_eq!(files("env_file = \"/a.env\""), [whole("/a.env", true)]);
     assert_eq!(
         files("env_file = [\"/a.env\", { path = \"/b.env\", required = false }]"),
         [whole("/a.env", true), whole("/b.env", false)]
     );
-    let file = Environment::of_file("# said\nA=1\nB='x y'\n").unwrap();
+    let file = Environment::of_file("# said\nA=1\nB='x y'\n", None).unwrap();
     let upper = read("environment = { A = 2 }").unwrap().environment;
     let both = file.under(&upper).0;
     assert_eq!((both["A"].reveal(), both["B"].reveal()), ("2", "x y"));
-    let reason = Environment::of_file("A=1\nsecret hunter2\n").unwrap_err();
+    let reason = Environment::of_file("A=1\nsecret hunter2\n", None).unwrap_err();
     assert_eq!(reason, "its variable 2 is no NAME=VALUE");
+}
+
+#[test]
+fn a_file_of_variables_is_read_by_compose_s_rules() {
+    let text = "\u{feff}# said\r\n\nA=one two \t# said\nexport B=b#b\r\nC: 'it\\'s $A \\n' # said\nD=\"say \\\"hi\\\"\\t\\\\ \
+                \\$A \\x\"\nE=\nF=\"two\nlines\"\nG = #said\nH=#fff\nI.j-k='two\n# lines'";
+    let read = |variables: Option<&Variables>| Environment::of_file(text, variables).map(|it| it.0);
+    let expected = [
+        ("A", "one two"),
+        ("B", "b#b"),
+        ("C", "it's $A \\n"),
+        ("D", "say \"hi\"\t\\ $A \\x"),
+        ("E", ""),
+        ("F", "two\nlines"),
+        ("G", ""),
+        ("H", "#fff"),
+        ("I.j-k", "two\n# lines"),
+    ];
+    let found = read(Some(&Variables::default())).unwrap();
+    let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (&**name, value.reveal())).collect();
+    assert_eq!(found, expected);
+    for (wrong, says) in [
+        ("A=1\n=hunter2", "its variable 2 is no NAME=VALUE"),
+        ("A='hunter2", "its variable 1 is no NAME=VALUE"),
+        ("A=\"hunter2\" hunter2", "its variable 1 is no NAME=VALUE"),
+        ("A=\"hunter2\\", "its variable 1 is no NAME=VALUE"),
+        ("hunter2", "its variable 1: it has no value: write NAME=VALUE"),
+        ("é\0=", "its variable 1 is no NAME=VALUE"),
+    ] {
+        assert_eq!(Environment::of_file(wrong, None).unwrap_err(), says, "{wrong}");
+    }
+}
+
+#[test]
+fn a_dollar_of_a_file_is_a_variable_where_there_are_variables() {
+    let variables = Variables::new([("HOST".to_owned(), "hunter2".to_owned())], "").unwrap();
+    let read = |text: &str| Environment::of_file(text, Some(&variables)).map(|it| it.0);
+    let found = read("HOST\nA=${HOST}:$B_NOT\nB='$HOST'\nC=$B").unwrap_err();
+    assert_eq!(
+        found,
+        "its variable 2: the variable B_NOT is not set: set it, in .env too, or write ${B_NOT:-DEFAULT}"
+    );
+    let found = read("HOST\nA=<${HOST}>\nB='$HOST'\nC=$B\nD=\"$$A\"").unwrap();
+    let found: Vec<&str> = found.values().map(Secret::reveal).collect();
+    assert_eq!(found, ["<hunter2>", "$HOST", "$HOST", "$A", "hunter2"]);
+    for text in ["A=pa$word", "A=\"pa$word\"", "A=\"pa\\$word\""] {
+        let reason = Environment::of_file(text, None).unwrap_err();
+        assert!(reason.contains("between single quotes") && !reason.contains("word"), "{reason}");
+    }
+    assert_eq!(Environment::of_file("A='pa$word'", None).unwrap().0["A"].reveal(), "pa$word");
 }
 
 #[test]
