@@ -2,6 +2,7 @@
 
 mod balance;
 pub mod check;
+pub mod compose;
 pub mod container;
 pub mod interpolate;
 mod line;

@@ -2,6 +2,8 @@
 //!
 //! clap merges flags and environment; what it leaves open is filled here from the file.
 
+mod compose_file;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::probe::ProbeUrl;
+use crate::service::compose::ComposeError;
 use crate::service::{self, Service};
 
 /// Read if it exists and no other is named.
@@ -82,6 +85,8 @@ struct File {
     read_as: Option<Version>,
     haproxy: Option<PathBuf>,
     templates: Option<PathBuf>,
+    /// A Compose file with more services, from this file's folder on.
+    compose: Option<PathBuf>,
     #[serde(deserialize_with = "service::services")]
     services: BTreeMap<String, Service>,
     engines: EngineMap,
@@ -213,6 +218,26 @@ pub enum SettingsError {
         /// What is wrong, and where.
         reason: String,
     },
+    /// Its Compose file is not understood.
+    #[error("{path}: {error}")]
+    Compose {
+        /// The Compose file.
+        path: String,
+        /// What is wrong, and where.
+        error: ComposeError,
+    },
+    /// A service stands in both files.
+    #[error(
+        "the service {name} stands in {path}, services.{name}, and in {compose} too: take it out of one of them"
+    )]
+    Twice {
+        /// The service.
+        name: String,
+        /// The settings file.
+        path: String,
+        /// The Compose file.
+        compose: String,
+    },
 }
 
 impl Settings {
@@ -322,7 +347,18 @@ impl File {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), reason: error.to_string() })?;
-        Self::parse(&text).map_err(|reason| SettingsError::Bad { path: name, reason })
+        let mut file =
+            Self::parse(&text).map_err(|reason| SettingsError::Bad { path: name.clone(), reason })?;
+        if let Some(compose) = &file.compose {
+            let compose = path.parent().unwrap_or(Path::new("")).join(compose);
+            for (service, described) in compose_file::services(&compose)? {
+                if file.services.insert(service.clone(), described).is_some() {
+                    let compose = compose.display().to_string();
+                    return Err(SettingsError::Twice { name: service, path: name, compose });
+                }
+            }
+        }
+        Ok(file)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -389,6 +425,51 @@ mod tests {
         let secret = "floor = 1\n[services.a]\nenvironment = { TOKEN = \"hunter2 }\n";
         let error = File::parse(secret).unwrap_err();
         assert!(error.starts_with("line 3: ") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn services_of_a_compose_file_stand_beside_those_of_the_settings() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("drainswap.toml");
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let read = || {
+            let globals = Globals { settings: Some(path.clone()), ..Globals::default() };
+            Settings::read(&globals).map(|it| it.services).map_err(|error| error.to_string())
+        };
+        let service = "hosts = [\"10.0.0.2\"]\nprimary_port = 1\n";
+        write("drainswap.toml", &format!("compose = \"compose.yaml\"\n[services.web]\n{service}"));
+        let missing = read().unwrap_err();
+        assert!(missing.contains("compose.yaml cannot be read"), "{missing}");
+        write(
+            "compose.yaml",
+            "name: shop\nservices:\n  mobile:\n    image: $IMAGE_OF_MOBILE\n    \
+             x-drainswap: { hosts: [10.0.0.1], primary_port: 50000 }\n",
+        );
+        let unset = read().unwrap_err();
+        assert!(
+            unset.contains("compose.yaml: services.mobile.image: the variable IMAGE_OF_MOBILE"),
+            "{unset}"
+        );
+        write(".env", "# said\nIMAGE_OF_MOBILE='mobile:v2'\n");
+        let services = read().unwrap();
+        assert_eq!(services["mobile"].container.image.as_deref(), Some("mobile:v2"));
+        assert!(services.keys().eq(["mobile", "web"]));
+        write(".env", "IMAGE_OF_MOBILE='hunter2");
+        let wrong = read().unwrap_err();
+        assert!(wrong.ends_with(".env is not understood: its variable 1 is no NAME=VALUE"), "{wrong}");
+        write(".env", "IMAGE_OF_MOBILE=a");
+        write("drainswap.toml", &format!("compose = \"compose.yaml\"\n[services.mobile]\n{service}"));
+        let twice = read().unwrap_err();
+        assert!(
+            twice.contains("the service mobile stands in /") && twice.contains("compose.yaml too"),
+            "{twice}"
+        );
+        write("compose.yaml", &"#".repeat((1 << 20) + 1));
+        assert!(
+            read().unwrap_err().contains("compose.yaml is not understood: it is longer than 1048576 bytes")
+        );
+        std::fs::write(dir.path().join("compose.yaml"), b"a: \xff").unwrap();
+        assert!(read().unwrap_err().contains("it is no UTF-8 text"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The container of a service, described with the key names and value forms of the Compose specification.
 //!
-//! Nothing is interpolated: a `$` is a `$`. Networks and volumes are the engine's own, by their own names.
+//! Nothing is interpolated: a `$` is a `$`. Networks and volumes are the engine's own, by their own names. What a
+//! Compose file has of both is resolved before it comes here, by [`super::compose`].
 
 pub(super) mod env_file;
 mod environment;

@@ -22,13 +22,15 @@ pub fn services<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, S
     tables.into_iter().map(read).collect()
 }
 
-struct Mistake {
+/// What is wrong with a service.
+pub(super) struct Mistake {
     /// The path below the service, each part with its dot; nothing for the service itself.
-    key: String,
-    reason: String,
+    pub key: String,
+    pub reason: String,
 }
 
-fn service(table: Table) -> Result<Service, Mistake> {
+/// Reads one service: its own keys, and beside them those of its container.
+pub(super) fn service(table: Table) -> Result<Service, Mistake> {
     let (own, container) = (keys::<Service>(), keys::<Container>());
     let known = || own.iter().chain(container);
     if let Some(key) = table.keys().find(|key| !known().any(|known| known == key)) {
@@ -59,7 +61,7 @@ fn value<T: DeserializeOwned>(table: Table) -> Result<T, Mistake> {
 }
 
 /// The keys of a table that becomes a `T`, as serde knows them.
-fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     struct Names<'a>(&'a mut &'static [&'static str]);
     impl<'de> Deserializer<'de> for Names<'_> {
         type Error = serde::de::value::Error;

@@ -55,7 +55,6 @@ fn value(
         outside.or_else(|| found.get(name).map(Secret::reveal))
     };
     match (&entry.written, variables) {
-        (Written::Literal(text), _) => Ok(text.clone()),
         (Written::Nothing, None) => Err("it has no value: write NAME=VALUE".to_owned()),
         (Written::Nothing, Some(_)) => {
             let value = lookup(entry.name).map(str::to_owned);
@@ -66,7 +65,7 @@ fn value(
                  between single quotes"
                 .to_owned(),
         ),
-        (Written::Template(text), None) => Ok(text.clone()),
+        (Written::Literal(text), _) | (Written::Template(text), None) => Ok(text.clone()),
         (Written::Template(text), Some(_)) => {
             interpolate(text, &mut lookup).map_err(|error| error.to_string())
         }

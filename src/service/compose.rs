@@ -1,0 +1,184 @@
+//! Services out of a Compose file: those with a key `x-drainswap`, in which stands what Compose does not know.
+//!
+//! Each becomes the table that would stand under `[services.NAME]` in drainswap.toml, and is read as that one. What a
+//! container would be without is refused; what Compose does around a container is passed over.
+
+mod keys;
+mod plain;
+mod ports;
+mod project;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod value;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::{Table, Value};
+
+use super::container::Container;
+use super::interpolate::Variables;
+use super::{Service, read};
+use keys::{Fate, OURS};
+use project::Project;
+use value::{Place, Values};
+use yaml::{Map, Node};
+pub use yaml::{YamlError, YamlProblem};
+
+/// Why a Compose file is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// It is no YAML that is understood.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// Something is wrong with a key.
+    #[error("{path}: {reason}")]
+    Key {
+        /// The key, from the file's top on.
+        path: String,
+        /// What is wrong with it, and what to write.
+        reason: String,
+    },
+    /// No service is drainswap's.
+    #[error(
+        "no service has the key {OURS}: write under services.{}\n    {OURS}:\n      hosts: [10.0.0.1]\n      primary_port: 50000",
+        .0.as_deref().unwrap_or("NAME")
+    )]
+    NoService(
+        /// One that could be.
+        Option<String>,
+    ),
+}
+
+/// Reads the services that are drainswap's. `folder` is the file's, from the root on.
+///
+/// # Errors
+/// The first mistake. What stands in `environment` is not repeated, and what a variable means neither.
+pub fn services(
+    text: &str,
+    folder: &Path,
+    mut variables: Variables,
+) -> Result<BTreeMap<String, Service>, ComposeError> {
+    let top = yaml::read(text)?;
+    let top = mapping(&top, &Place::new("the file".to_owned()))?;
+    check_top(top)?;
+    let all = match top.get("services") {
+        Some(all) if !all.is_null() => mapping(all, &Place::new("services".to_owned()))?,
+        _ => return Err(ComposeError::NoService(None)),
+    };
+    let name = project::name(top, folder, &variables)?;
+    if let Some(name) = &name {
+        variables.set(project::NAME, name.clone());
+    }
+    let variables = Arc::new(variables);
+    let project = Project { name, folder, top };
+    let mut services = BTreeMap::new();
+    for (name, node) in all {
+        if node.map().is_some_and(|keys| keys.contains_key(OURS)) {
+            let place = Place::new("services".to_owned()).head(name);
+            let values = Values::new(&variables);
+            let mut service = service(mapping(node, &place)?, &place, &project, &values)
+                .map_err(|error| values.hide(error))?;
+            for file in &mut service.container.env_file.0 {
+                file.path = project.path(&file.path);
+                file.variables = Some(Arc::clone(&variables));
+            }
+            services.insert(name.clone(), service);
+        }
+    }
+    if services.is_empty() {
+        return Err(ComposeError::NoService(all.keys().next().cloned()));
+    }
+    Ok(services)
+}
+
+fn mapping<'n>(node: &'n Node, place: &Place) -> Result<&'n Map, ComposeError> {
+    node.map().ok_or_else(|| place.wrong("write a mapping"))
+}
+
+fn check_top(top: &Map) -> Result<(), ComposeError> {
+    const KNOWN: [&str; 8] =
+        ["configs", "models", "name", "networks", "secrets", "services", "version", "volumes"];
+    for key in top.keys() {
+        let place = Place::new(key.clone());
+        if key == "include" {
+            return Err(place.wrong("drainswap does not follow it: write the services into this file"));
+        }
+        if !KNOWN.contains(&key.as_str()) && !key.starts_with("x-") {
+            return Err(place.wrong("there is no such key: leave it out"));
+        }
+    }
+    Ok(())
+}
+
+fn service(
+    written: &Map,
+    place: &Place,
+    project: &Project<'_>,
+    values: &Values<'_>,
+) -> Result<Service, ComposeError> {
+    let (own, container) = (read::keys::<Service>(), read::keys::<Container>());
+    let mut table = Table::new();
+    let mut ports = Vec::new();
+    for (key, node) in written {
+        let at = place.key(key);
+        match keys::fate(key, own, container) {
+            Fate::Passed => {}
+            _ if node.is_null() => {}
+            Fate::Refused(reason) => return Err(at.wrong(reason)),
+            Fate::Ports => match values.value(node, &at)? {
+                Some(Value::Array(list)) => ports = list,
+                _ => return Err(at.wrong("write a list of ports")),
+            },
+            Fate::Read | Fate::Unknown => {
+                table.extend(values.value(node, &at)?.map(|value| (key.clone(), value)));
+            }
+        }
+    }
+    surroundings::networks(&mut table, place, project, values)?;
+    surroundings::volumes(&mut table, place, project, values)?;
+    let ours = ours(&written[OURS], &place.key(OURS), container, values)?;
+    let inside = ports::inside(&ports).map_err(|reason| place.key("ports").wrong(reason))?;
+    if let Some(port) = inside {
+        let port = Value::Integer(port.into());
+        if ours.get("container_port").is_some_and(|given| *given != port) {
+            let reason =
+                "x-drainswap.container_port is another one, and drainswap publishes one port: leave one out";
+            return Err(place.key("ports").wrong(reason));
+        }
+        table.insert("container_port".to_owned(), port);
+    }
+    let is_ours = |key: &str| key.is_empty() || ours.contains_key(first(key));
+    let wrong = |mistake: read::Mistake| {
+        let place = if is_ours(&mistake.key) { place.key(OURS) } else { place.clone() };
+        place.below_by(&mistake.key).wrong(mistake.reason)
+    };
+    table.extend(ours.clone());
+    read::service(table).map_err(wrong)
+}
+
+/// What stands in x-drainswap.
+fn ours(node: &Node, place: &Place, container: &[&str], values: &Values<'_>) -> Result<Table, ComposeError> {
+    let mut table = Table::new();
+    if node.is_null() {
+        return Ok(table);
+    }
+    let map = node.map().ok_or_else(|| place.wrong("write a mapping, with hosts and primary_port"))?;
+    for (key, node) in map {
+        let at = place.key(key);
+        if container.contains(&key.as_str()) && !keys::is_ours_too(key) {
+            return Err(at.wrong(format!("Compose knows it: write it beside {OURS}")));
+        }
+        table.extend(values.value(node, &at)?.map(|value| (key.clone(), value)));
+    }
+    Ok(table)
+}
+
+/// The first key of a path as `.hosts[0]`.
+fn first(path: &str) -> &str {
+    let path = path.trim_start_matches('.');
+    path.split(['.', '[']).next().unwrap_or(path)
+}
