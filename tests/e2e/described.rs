@@ -103,6 +103,11 @@ async fn a_described_container_has_all_that_is_described() {
             container_port: 8080,
         }),
     };
+    let mut elsewhere = settings.services["mobile"].container.clone();
+    elsewhere.networks.0.insert(format!("{id}-nowhere"), drainswap::service::container::Endpoint::default());
+    let elsewhere = Recipe { model: Model::Described(Box::new(elsewhere)), ..recipe.clone() };
+    let refused = engine.create(&elsewhere).await.expect_err("a network is missing").to_string();
+    assert!(refused.contains(&format!("its network {id}-nowhere is not there")), "{refused}");
     let first = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
     let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
     assert_ne!(first, new, "what an earlier try left is replaced");

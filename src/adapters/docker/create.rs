@@ -29,6 +29,7 @@ impl DockerEngine {
                     Some(old) => Some(self.predecessor(old, purpose).await?),
                     None => None,
                 };
+                self.check_networks(wanted, purpose).await?;
                 let image = self.find_image(&recipe.image.pinned()).await?.and_then(|image| image.config);
                 self.blueprint_described(wanted, recipe, old.as_ref(), &image.unwrap_or_default()).await?
             }
@@ -48,6 +49,21 @@ impl DockerEngine {
             }
         }
         Ok(id)
+    }
+
+    /// Looks whether the networks are there: the engine itself would find out at the start only.
+    async fn check_networks(&self, wanted: &Container, purpose: Purpose<'_>) -> Result<(), EngineError> {
+        for name in wanted.networks.0.keys() {
+            match self.within(CALL_LIMIT, purpose, self.client.inspect_network(name, None)).await {
+                Ok(_) => {}
+                Err(failure) if failure.is_absent() => {
+                    let reason = format!("its network {name} is not there: docker network create {name}");
+                    return Err(purpose.refused(reason));
+                }
+                Err(failure) => return Err(failure.error),
+            }
+        }
+        Ok(())
     }
 
     async fn blueprint_like(&self, like: &ContainerId, recipe: &Recipe) -> Result<Blueprint, EngineError> {
