@@ -452,7 +452,7 @@ mod tests {
         );
         write(".env", "# said\nIMAGE_OF_MOBILE='mobile:v2'\n");
         let services = read().unwrap();
-        assert_eq!(services["mobile"].container.image.as_deref(), Some("mobile:v2"));
+        assert_eq!(services["mobile"].container.image, Some("mobile:v2".parse().unwrap()));
         assert!(services.keys().eq(["mobile", "web"]));
         write(".env", "IMAGE_OF_MOBILE='hunter2");
         let wrong = read().unwrap_err();

@@ -105,7 +105,10 @@ async fn a_described_container_has_all_that_is_described() {
     };
     let mut elsewhere = settings.services["mobile"].container.clone();
     elsewhere.networks.0.insert(format!("{id}-nowhere"), drainswap::service::container::Endpoint::default());
-    let elsewhere = Recipe { model: Model::Described(Box::new(elsewhere)), ..recipe.clone() };
+    let elsewhere = Recipe {
+        model: Model::Described { wanted: Box::new(elsewhere), instead_of: None },
+        ..recipe.clone()
+    };
     let refused = engine.create(&elsewhere).await.expect_err("a network is missing").to_string();
     assert!(refused.contains(&format!("its network {id}-nowhere is not there")), "{refused}");
     let first = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
@@ -233,6 +236,25 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     assert_eq!(is["Config"]["Hostname"], "mobile");
     assert_eq!(is["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
     stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
+
+    // The same out of a Compose file, with its variables.
+    let compose = format!(
+        "services:\n  mobile:\n    image: ${{IMAGE:?}}\n    network_mode: bridge\n    hostname: mobile\n    \
+         environment: [TOKEN]\n    restart: ${{POLICY:-unless-stopped}}\n    labels: {{ drainswap.test: {0} }}\n    \
+         ports: [\"50000:8080\"]\n    x-drainswap:\n      hosts: [127.0.0.1]\n      primary_port: 1\n      \
+         container_name: {0}-mobile-{{server}}\n",
+        stage.id()
+    );
+    std::fs::write(stage.dir().join("compose.yaml"), compose).expect("write");
+    std::fs::write(stage.dir().join(".env"), format!("IMAGE={v1}\nTOKEN=planted-2e\n")).expect("write");
+    let by_compose = stage.dir().join("by-compose.toml");
+    std::fs::write(&by_compose, "compose = \"compose.yaml\"\n").expect("write");
+    let same = ["deploy", "mobile", "--settings", by_compose.to_str().expect("UTF-8")];
+    stage.drainswap(&same).await.expect(0).says(&["nothing to do"]);
+    std::fs::write(stage.dir().join(".env"), format!("IMAGE={v1}\nTOKEN=planted-3d\n")).expect("write");
+    let plan = [&["plan"], &same[1..]].concat();
+    let plan = stage.drainswap(&plan).await.expect(0).prints(&["variable TOKEN gets another value"]);
+    assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
 
     // Docker's own check must pass too, and its last runs tell why it does not.
     let text = std::fs::read_to_string(&file).expect("read the settings");

@@ -192,7 +192,7 @@ fn a_variable_that_is_not_set_is_named_with_its_key() {
     let service = read(
         "image: a:${VERSION:-${TAG}}\ninit: ${YES}\npids_limit: \"${NONE-12}\"\nlabels: { a: $$b, $c: d }",
     );
-    assert_eq!(service.container.image.as_deref(), Some("a:v2"));
+    assert_eq!(service.container.image, Some("a:v2".parse().unwrap()));
     assert_eq!((service.container.init, service.container.pids_limit), (Some(true), Some(12)));
     assert_eq!(
         service.container.labels.0,
