@@ -16,6 +16,7 @@ mod failures;
 mod hooks;
 mod interrupted;
 mod load_balancers;
+mod podman;
 mod promotion;
 mod refusals;
 mod registries;

@@ -355,6 +355,14 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
     // The old image's volume is carried for its data; the new image's own comes beside it. A fresh one does not run.
     failures.retain(|it| !it.contains(", new: .Mounts") && !it.contains(", new: .NetworkSettings.Ports"));
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+    // Who lives in another's network cannot be created anew while that one is down.
+    docker(&format!("stop --time 0 {id}-other"));
+    let lodger = format!("{id}-rt-other-s-network-same");
+    let like = ContainerId(inspect(&lodger)["Id"].as_str().expect("an id").to_owned());
+    let name = format!("{lodger}.new-20261126T100000.000Z");
+    let recipe = Recipe { model: Model::Like(like), image: image("same"), name, publish: None };
+    let refused = engine.create(&recipe).await.expect_err("its owner is down").to_string();
+    assert!(refused.contains("does not run; start that one first"), "{refused}");
     drop(around);
     stage.close().await;
 }

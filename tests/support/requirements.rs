@@ -11,6 +11,7 @@ pub enum Need {
     Docker,
     /// OpenSSH's server and client.
     Ssh,
+    Podman,
 }
 
 impl Need {
@@ -22,6 +23,7 @@ impl Need {
         match self {
             Self::Haproxy => missing_program("haproxy"),
             Self::Registry => missing_program("docker-registry"),
+            Self::Podman => missing_program("podman"),
             Self::Ssh => missing_program("sshd").or_else(|| missing_program("ssh")),
             Self::Docker => {
                 let error = Engine::connect().await.err()?;

@@ -44,9 +44,14 @@ impl DockerEngine {
         };
         let client = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
         let client = client.with_request_modifier(with_url_safe_login);
-        let greeting = async { client.negotiate_version().await };
+        let greeting = async {
+            let client = client.negotiate_version().await?;
+            let components = client.version().await?.components.unwrap_or_default();
+            let is_podman = components.iter().any(|it| it.name.starts_with("Podman"));
+            Ok::<_, bollard::errors::Error>((client, is_podman))
+        };
         match tokio::time::timeout(CONNECT_LIMIT, greeting).await {
-            Ok(Ok(client)) => Ok(Self { client, endpoint, tunnel }),
+            Ok(Ok((client, is_podman))) => Ok(Self { client, endpoint, tunnel, is_podman }),
             Ok(Err(error)) => {
                 let complaint = match (&endpoint, &tunnel) {
                     (Endpoint::Ssh(destination), Some(tunnel)) => tunnel.complaint(destination).await,
@@ -58,10 +63,11 @@ impl DockerEngine {
         }
     }
 
-    /// The API version that both sides speak.
-    pub(super) fn api(&self) -> recreate::ApiVersion {
+    /// How containers are created there.
+    pub(super) fn dialect(&self) -> recreate::Dialect {
         let version = self.client.client_version();
-        (version.major_version, version.minor_version)
+        let api = (version.major_version, version.minor_version);
+        recreate::Dialect { api, is_podman: self.is_podman }
     }
 }
 

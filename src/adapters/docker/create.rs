@@ -94,7 +94,7 @@ impl DockerEngine {
         let environment = environment(wanted, Purpose { action: "create", subject: &recipe.name }).await?;
         let image_name = recipe.image.pinned();
         let mut blueprint =
-            describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.api());
+            describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.dialect().api);
         if let Some(old) = old {
             describe::succeed(&mut blueprint.body, old, image);
         }
@@ -110,7 +110,7 @@ impl DockerEngine {
             Some(image) => self.find_image(image).await?,
             None => None,
         };
-        recreate::blueprint(old, old_image.as_ref(), self.api(), recipe)
+        recreate::blueprint(old, old_image.as_ref(), self.dialect(), recipe)
     }
 
     /// What the new container has otherwise than its predecessor.
@@ -157,17 +157,20 @@ impl DockerEngine {
         self.remove(&id).await
     }
 
-    /// Looks whether the containers whose namespaces are to be shared still exist: the engine would find out
-    /// at the start only, when the old container is down.
+    /// Looks whether the containers whose namespaces are to be shared still run: the engine would find out at the start
+    /// only, when the old container is down.
     async fn check_namespaces(&self, old: &ContainerInspectResponse, name: &str) -> Result<(), EngineError> {
         for (what, owner) in recreate::namespace_owners(old) {
-            if self.find("create", &owner).await?.is_none() {
-                let owner = owner.get(..12).unwrap_or(&owner);
-                return Err(Purpose { action: "create", subject: name }.refused(format!(
-                    "the container that it is to be like uses the {what} of container {owner}, which is gone; \
-                     create it again with one that exists"
-                )));
-            }
+            let found = self.find("create", &owner).await?;
+            let owner = owner.get(..12).unwrap_or(&owner);
+            let wrong = match found.map(|found| look::state(&found)) {
+                Some(ContainerState::Running) => continue,
+                Some(_) => "does not run; start that one first",
+                None => "is gone; create it again with one that exists",
+            };
+            return Err(Purpose { action: "create", subject: name }.refused(format!(
+                "the container that it is to be like uses the {what} of container {owner}, which {wrong}"
+            )));
         }
         Ok(())
     }

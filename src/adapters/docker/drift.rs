@@ -14,7 +14,7 @@ use bollard::models::{
 use serde_json::Value;
 
 use super::recreate::changes::{changes, entries};
-use super::recreate::{Blueprint, hostname, volumes};
+use super::recreate::{Blueprint, hostname, short_id, volumes};
 use crate::ports::Change;
 
 /// Compose's own labels, which say whose container it is.
@@ -141,8 +141,7 @@ impl Settings {
         }
         settings.in_memory(&host);
         let networks = inspect.network_settings.as_ref().and_then(|it| it.networks.clone());
-        let short_id = inspect.id.as_deref().unwrap_or_default().get(..12).unwrap_or("?");
-        let own = [short_id, config.hostname.as_deref().unwrap_or_default()];
+        let own = [short_id(inspect), config.hostname.as_deref().unwrap_or_default()];
         settings.networks(&host, networks.unwrap_or_default().iter(), &own);
         settings.host(host, defaults);
         settings

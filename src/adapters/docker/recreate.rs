@@ -25,6 +25,15 @@ pub(super) use network::ALL_AT_ONCE;
 /// An API version: major, minor.
 pub(super) type ApiVersion = (usize, usize);
 
+/// What of an engine decides how a container is created there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dialect {
+    /// The version of Docker's API that both sides speak.
+    pub api: ApiVersion,
+    /// Whether it is Podman, which speaks that API and means a few things otherwise.
+    pub is_podman: bool,
+}
+
 /// What to create.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Blueprint {
@@ -40,14 +49,11 @@ struct Source<'a> {
     host: HostConfig,
     /// Another server's container is copied: what makes it *that* server is left behind.
     is_sibling: bool,
+    /// The engine that it is on.
+    dialect: Dialect,
 }
 
 impl Source<'_> {
-    /// The name that Docker makes of the identifier, as hostname and as an alias.
-    fn short_id(&self) -> &str {
-        self.inspect.id.as_deref().unwrap_or_default().get(..12).unwrap_or("?")
-    }
-
     /// `host`, `none`, `bridge`, `default`, `container:…` or a network's name.
     fn network_mode(&self) -> &str {
         self.host.network_mode.as_deref().unwrap_or("default")
@@ -59,24 +65,29 @@ impl Source<'_> {
     }
 }
 
+/// The name that Docker makes of a container's identifier, as hostname and as an alias.
+pub(super) fn short_id(inspect: &ContainerInspectResponse) -> &str {
+    inspect.id.as_deref().unwrap_or_default().get(..12).unwrap_or("?")
+}
+
 /// Works out the new container. Without the old image (it was removed) nothing can be told apart, and the
 /// configuration is carried as it is.
 pub(super) fn blueprint(
     old: &ContainerInspectResponse,
     old_image: Option<&ImageInspect>,
-    api: ApiVersion,
+    dialect: Dialect,
     recipe: &Recipe,
 ) -> Result<Blueprint, EngineError> {
     let config = old.config.clone().unwrap_or_default();
     let host = old.host_config.clone().unwrap_or_default();
-    let source = Source { inspect: old, host, is_sibling: recipe.publish.is_some() };
+    let source = Source { inspect: old, host, is_sibling: recipe.publish.is_some(), dialect };
     refuse(&source, &config, &recipe.name)?;
 
     let mut config = match old_image.and_then(|image| image.config.as_ref()) {
         Some(defaults) => defaults::subtract(config, defaults),
         None => config,
     };
-    config.hostname = chosen_hostname(&source);
+    config.hostname = hostname(old);
     if source.is_sibling
         && let Some(labels) = &mut config.labels
     {
@@ -84,7 +95,7 @@ pub(super) fn blueprint(
     }
     let host = host_config(&source, recipe.publish);
     config.exposed_ports = exposed_ports(&source, config.exposed_ports, &host);
-    let networks = network::networks(&source, api, &recipe.name)?;
+    let networks = network::networks(&source, &recipe.name)?;
     Ok(Blueprint {
         body: body(config, host, networks.at_create, &recipe.image.pinned()),
         connect: networks.afterwards,
@@ -104,22 +115,27 @@ fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(
     Err(Purpose { action: "create", subject: name }.refused(reason))
 }
 
-/// The hostname, unless Docker made it up or would not take it again.
-fn chosen_hostname(source: &Source<'_>) -> Option<String> {
-    let shares_hostname = source.shares_network() || source.host.uts_mode.as_deref() == Some("host");
-    let hostname = source.inspect.config.as_ref()?.hostname.clone()?;
-    (!hostname.is_empty() && !shares_hostname && hostname != source.short_id()).then_some(hostname)
-}
-
-/// The hostname that a person gave a container.
+/// The hostname that a person gave: not one that Docker made up, or would not take again.
 pub(super) fn hostname(inspect: &ContainerInspectResponse) -> Option<String> {
-    let host = inspect.host_config.clone().unwrap_or_default();
-    chosen_hostname(&Source { inspect, host, is_sibling: false })
+    let host = inspect.host_config.as_ref();
+    let mode = |mode: fn(&HostConfig) -> Option<&String>| host.and_then(mode).map_or("", String::as_str);
+    let is_another_s = mode(|host| host.network_mode.as_ref()).starts_with("container:")
+        || mode(|host| host.uts_mode.as_ref()) == "host";
+    let hostname = inspect.config.as_ref()?.hostname.clone()?;
+    (!hostname.is_empty() && !is_another_s && hostname != short_id(inspect)).then_some(hostname)
 }
 
 fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
     let mut host = source.host.clone();
     host.mounts = volumes::mounts(source);
+    for limit in host.ulimits.iter_mut().flatten() {
+        limit.name = limit.name.as_deref().map(ulimit_name);
+    }
+    // Podman shows no permissions, and takes none for a mistake.
+    for device in host.devices.iter_mut().flatten() {
+        device.cgroup_permissions =
+            device.cgroup_permissions.take().filter(|it| !it.is_empty()).or(Some("rwm".to_owned()));
+    }
     host.links = host.links.map(|links| links.iter().map(|link| plain_link(link)).collect());
     if let Some(port) = publish {
         let key = format!("{}/tcp", port.container_port);
@@ -129,6 +145,11 @@ fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
         host.publish_all_ports = Some(false);
     }
     host
+}
+
+/// Podman shows `RLIMIT_NOFILE` and takes `nofile`.
+fn ulimit_name(shown: &str) -> String {
+    shown.strip_prefix("RLIMIT_").map_or_else(|| shown.to_owned(), str::to_lowercase)
 }
 
 /// The address as Docker is to be told it. Nothing at all, which a sibling may have, means every address of

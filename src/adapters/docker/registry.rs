@@ -45,6 +45,9 @@ impl DockerEngine {
         if matches!(failure.error, EngineError::Unreachable { .. }) {
             return Err(failure.error);
         }
+        if self.is_podman && failure.is_absent() {
+            return self.as_podman_has_it(reference, name).await;
+        }
         match self.built_here(reference, &name).await? {
             Some(image) => Ok(image),
             None if failure.is_absent() => {
@@ -52,6 +55,19 @@ impl DockerEngine {
             }
             None => Err(registry_error(name, &failure.error, trouble)),
         }
+    }
+
+    /// Podman asks no registry what a tag means. What is called `localhost/…` was never in one.
+    async fn as_podman_has_it(&self, reference: &ImageReference, name: String) -> Result<Image, EngineError> {
+        let found = self.find_image(&name).await?.and_then(|image| image.id);
+        if let Some(id) = found.filter(|_| matches!(reference.registry(), None | Some("localhost"))) {
+            return Ok(Image::Local { reference: name, id: ImageId(id) });
+        }
+        let reason =
+            "Podman asks no registry what a tag means; name the image by its digest, as `skopeo inspect` \
+                      shows it: NAME@sha256:…"
+                .to_owned();
+        Err(EngineError::NoSuchImage { image: name, reason })
     }
 
     /// The engine's image of that name, if it has no digest of that repository: it was built or loaded here.

@@ -1,10 +1,11 @@
 //! What a person should know of a plan and the run does not stop for.
 
 use crate::ids::ServerId;
-use crate::observation::{AdminState, LoadBalancerState, Observation, Owner};
+use crate::observation::{AdminState, Container, LoadBalancerState, Observation, Owner};
 use crate::outcome::sessions;
 use crate::plan::text::seconds;
 use crate::plan::{Goal, Lane, OnDrainTimeout};
+use crate::topology::matching::Aside;
 use crate::topology::traffic::Balance;
 use crate::topology::{Server, Topology};
 
@@ -17,14 +18,20 @@ pub(super) fn all(
     unchanged: &[ServerId],
     goal: &Goal,
 ) -> Vec<String> {
-    let mut warnings = of_the_run(topology, balances, lanes, goal);
+    let mut warnings = of_the_run(topology, &observation.containers, balances, lanes, goal);
     warnings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, lanes)));
     let servers = topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
     warnings.extend(servers.filter(|server| unchanged.contains(&server.id)).filter_map(left_down));
     warnings
 }
 
-fn of_the_run(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &Goal) -> Vec<String> {
+fn of_the_run(
+    topology: &Topology,
+    containers: &[Container],
+    balances: &[Balance],
+    lanes: &[Lane],
+    goal: &Goal,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     for balance in balances {
         warnings
@@ -39,6 +46,20 @@ fn of_the_run(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &
         }
     }
     for lane in lanes {
+        let old = lane.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
+        let lives_in = |it: &&Container, old: &Container| {
+            it.engine == old.engine && it.lives_in.contains(&old.id) && !Aside::is_name(&it.name)
+        };
+        // Those that run are a reason against it.
+        for (old, lodger) in old
+            .iter()
+            .flat_map(|old| containers.iter().filter(|it| lives_in(it, old)).map(move |lodger| (old, lodger)))
+        {
+            warnings.push(format!(
+                "{} does not run and lives in a namespace of {}, which it will not find again: create it anew afterwards",
+                lodger.name, old.name
+            ));
+        }
         for server in lane.servers.iter().filter(|server| server.was != AdminState::Ready) {
             warnings.push(format!("{} is in {}, and will be put back in service", server.id, server.was));
         }
@@ -48,7 +69,6 @@ fn of_the_run(topology: &Topology, balances: &[Balance], lanes: &[Lane], goal: &
                 like.name
             ));
         }
-        let old = lane.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
         if let Some((container, Some(Owner::Compose(project)))) = old.map(|old| (&old.name, &old.owner)) {
             warnings.push(format!(
                 "{container} belongs to the Compose project {project}, whose next `up` creates it anew from its file: change the image there too"

@@ -447,6 +447,13 @@ fn containers_that_live_in_the_old_one_forbid_it_and_a_lost_image_is_a_note() {
     let mut lodger = Container { name: "sidecar".to_owned(), published: vec![], ..owner.clone() };
     lodger.id = ContainerId("d".repeat(64));
     lodger.lives_in = vec![owner.id];
+    let stopped = Container { state: crate::observation::ContainerState::Stopped, ..lodger.clone() };
+    world.observation.containers.push(stopped);
+    assert!(
+        deploy(&world).warnings[0]
+            .starts_with("sidecar does not run and lives in a namespace of mobile-app1")
+    );
+    world.observation.containers.pop();
     world.observation.containers.push(lodger);
     let refused = world.plan("v2").unwrap_err();
     assert!(refused[0].to_string().starts_with("sidecar lives in the network, IPC or process namespace"));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
-use super::{ApiVersion, Source};
+use super::{ApiVersion, Source, short_id};
 use crate::adapters::docker::call::Purpose;
 use crate::adapters::docker::look;
 use crate::ports::EngineError;
@@ -21,14 +21,16 @@ pub(super) struct Networks {
 }
 
 /// The old container's networks, without what the engine made up for it.
-pub(super) fn networks(source: &Source<'_>, api: ApiVersion, name: &str) -> Result<Networks, EngineError> {
-    let mode = source.network_mode();
+pub(super) fn networks(source: &Source<'_>, name: &str) -> Result<Networks, EngineError> {
+    let (mode, api) = (source.network_mode(), source.dialect.api);
     let found = source.inspect.network_settings.as_ref().and_then(|settings| settings.networks.clone());
     let mut found: Vec<(String, EndpointSettings)> = found.unwrap_or_default().into_iter().collect();
     if matches!(mode, "host" | "none") || source.shares_network() {
         found.clear();
     }
-    if api < ALL_AT_ONCE && !source.is_sibling && found.iter().any(|(_, endpoint)| is_chosen(endpoint)) {
+    // Podman makes all of them up at random, and does not tell which one was chosen.
+    let can_tell = api < ALL_AT_ONCE && !source.dialect.is_podman;
+    if can_tell && !source.is_sibling && found.iter().any(|(_, endpoint)| is_chosen(endpoint)) {
         return Err(Purpose { action: "create", subject: name }.refused(format!(
             "the container that it is to be like has a MAC address of its own (--mac-address), which this \
              engine's API {}.{} cannot carry over; create it again without one, or use Docker 25 or newer",
@@ -55,7 +57,7 @@ fn wanted(source: &Source<'_>, endpoint: EndpointSettings, api: ApiVersion) -> E
     let own_name = look::name(source.inspect);
     let mut aliases = endpoint.aliases.unwrap_or_default();
     // Compose gives every container its own name as an alias; a sibling must not answer to it.
-    aliases.retain(|alias| alias != source.short_id() && !(source.is_sibling && *alias == own_name));
+    aliases.retain(|alias| alias != short_id(source.inspect) && !(source.is_sibling && *alias == own_name));
     EndpointSettings {
         ipam_config: endpoint
             .ipam_config

@@ -9,8 +9,8 @@ use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::ports::Model;
 
-const BEFORE_1_44: ApiVersion = (1, 41);
-const AFTER_1_44: ApiVersion = (1, 47);
+const BEFORE_1_44: Dialect = Dialect { api: (1, 41), is_podman: false };
+const AFTER_1_44: Dialect = Dialect { api: (1, 47), is_podman: false };
 
 fn recipe(publish: Option<Published>) -> Recipe {
     Recipe {
@@ -65,6 +65,9 @@ fn a_newer_engine_takes_all_networks_and_a_chosen_mac_address() {
     assert_eq!(endpoints(&blueprint)["front"].mac_address, None);
     let error = super::blueprint(&old, Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
     assert!(error.to_string().contains("MAC address"), "{error}");
+    let podman = Dialect { is_podman: true, ..BEFORE_1_44 };
+    let made_up = super::blueprint(&old, Some(&image()), podman, &recipe(None)).unwrap();
+    assert_eq!(endpoints(&made_up)["front"].mac_address, None);
 }
 
 #[test]
@@ -167,6 +170,20 @@ fn a_container_in_another_s_network_has_no_ports_and_no_networks_of_its_own() {
     let blueprint = create(&old, None);
     assert_eq!((blueprint.body.exposed_ports, blueprint.body.networking_config), (None, None));
     assert_eq!(namespace_owners(&old), [("network", "0123".to_owned())]);
+}
+
+#[test]
+fn what_podman_shows_is_written_as_it_takes_it() {
+    let old = changed(|host, _| {
+        host.ulimits.as_mut().unwrap()[0].name = Some("RLIMIT_NOFILE".into());
+        host.devices = Some(vec![bollard::models::DeviceMapping {
+            cgroup_permissions: Some(String::new()),
+            ..Default::default()
+        }]);
+    });
+    let host = create(&old, None).body.host_config.unwrap();
+    assert_eq!(host.ulimits.unwrap()[0].name.as_deref(), Some("nofile"));
+    assert_eq!(host.devices.unwrap()[0].cgroup_permissions.as_deref(), Some("rwm"));
 }
 
 #[test]
