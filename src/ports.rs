@@ -267,6 +267,8 @@ pub struct PullProgress {
     pub received: u64,
     /// Bytes expected; grows while layers are being discovered.
     pub expected: u64,
+    /// Whether a layer broke off, and the engine is about to ask for it again.
+    pub is_retrying: bool,
 }
 
 /// A container engine.

@@ -37,15 +37,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
         let pulls = engines.iter().enumerate().map(async |(index, engine)| {
             let progress = move |progress| {
-                sender.send_modify(|all| {
+                sender.send_if_modified(|all| {
                     all.resize(all.len().max(index + 1), PullProgress::default());
-                    all[index] = progress;
+                    std::mem::replace(&mut all[index], progress) != progress
                 });
             };
             engine.pull(image, &progress).await
         });
         let pulling = try_join_all(pulls);
         tokio::pin!(pulling);
+        let mut has_broken_off = false;
         loop {
             tokio::select! {
                 biased;
@@ -53,6 +54,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 () = self.stop.asked.cancelled() => return Err(Failure::Stopped),
                 Ok(()) = receiver.changed() => {
                     let now = receiver.borrow_and_update().clone();
+                    if !has_broken_off && now.iter().any(|it| it.is_retrying) {
+                        has_broken_off = true;
+                        let message =
+                            format!("the registry broke off while it gave {image}; the engine tries again");
+                        self.tell(Fact::Warned { message });
+                    }
                     self.tell(Fact::PullProgressed {
                         received: now.iter().map(|it| it.received).sum(),
                         expected: now.iter().map(|it| it.expected).sum(),

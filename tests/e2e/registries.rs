@@ -8,8 +8,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, copy};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, ChildStdout};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, USER, finish, wait_until};
 use crate::{ends_with, on_real_parts, snapshot};
@@ -86,8 +89,10 @@ async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
 
 /// Passes a registry's answers on, but holds back whatever comes after so many bytes.
 async fn slow(listener: TcpListener, registry: SocketAddrV4, most: u64) {
+    // They end with it, as the connections of a registry that dies do.
+    let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let (mut from_client, mut to_client) = client.into_split();
             let (from, mut to) = TcpStream::connect(registry).await?.into_split();
             let up = copy(&mut from_client, &mut to);
@@ -101,37 +106,79 @@ async fn slow(listener: TcpListener, registry: SocketAddrV4, most: u64) {
     }
 }
 
+/// A deploy whose pull has received a part of a layer, and no more comes.
+struct HalfPulled {
+    deploy: Child,
+    events: Lines<BufReader<ChildStdout>>,
+    registry: JoinHandle<()>,
+}
+
+impl HalfPulled {
+    async fn start(stage: &Stage) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        // The engine gets a layer once for all who want it: this one is nobody else's.
+        let image = format!("{}/mobile:{}", listener.local_addr().expect("an address"), stage.id());
+        stage.image(stage.id(), &[]).await;
+        // Manifests are small; a layer is not.
+        let registry = tokio::spawn(slow(listener, stage.registry.address(), 100_000));
+        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &image, "-o", "json"]);
+        let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
+        wait_until("something of the layer has come", Duration::from_secs(30), async || {
+            let line = events.next_line().await.expect("events").expect("more of them");
+            line.contains("pull_progressed")
+        })
+        .await;
+        Self { deploy, events, registry }
+    }
+
+    /// What more it says on both streams, and its exit code.
+    async fn end(mut self) -> (String, Option<i32>) {
+        let mut said = String::new();
+        while let Ok(Some(line)) = self.events.next_line().await {
+            said += &(line + "\n");
+        }
+        let mut errors = self.deploy.stderr.take().expect("a pipe");
+        errors.read_to_string(&mut said).await.expect("read what it says");
+        let code = self.deploy.wait().await.expect("an end").code();
+        self.registry.abort();
+        (said, code)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_that_does_not_come_to_its_end_can_be_stopped_and_has_touched_nothing() {
     if !on_real_parts().await {
         return;
     }
     let stage = Stage::pair().start().await;
-    stage.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&stage).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let registry = stage.registry.address();
-    // Manifests are small; a layer is not.
-    let task = tokio::spawn(slow(listener, registry, 100_000));
-    let mut pull =
-        stage.spawn(&["deploy", "mobile", "--image", &format!("{address}/mobile:v2"), "-o", "json"]);
-    let said = pull.stdout.take().expect("a pipe");
-    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(said));
-    wait_until("something of the layer has come", Duration::from_secs(30), async || {
-        let line = lines.next_line().await.expect("events").expect("more of them");
-        line.contains("pull_progressed")
-    })
-    .await;
-    let id = pull.id().expect("it runs").to_string();
+    let pull = HalfPulled::start(&stage).await;
+    let id = pull.deploy.id().expect("it runs").to_string();
     let asked = std::process::Command::new("kill").args(["-INT", &id]).status();
     assert!(asked.is_ok_and(|status| status.success()), "kill -INT");
-    let mut rest = Vec::new();
-    while let Ok(Some(line)) = lines.next_line().await {
-        rest.push(line);
-    }
-    assert_eq!(pull.wait().await.expect("an end").code(), Some(12), "{rest:?}");
+    let (said, code) = pull.end().await;
+    assert_eq!(code, Some(12), "{said}");
     assert_eq!(snapshot(&stage).await, before);
-    task.abort();
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_dies_in_the_middle_of_a_pull_ends_the_deploy_and_has_touched_nothing() {
+    if !on_real_parts().await {
+        return;
+    }
+    let mut stage = Stage::pair().start().await;
+    let before = snapshot(&stage).await;
+    let pull = HalfPulled::start(&stage).await;
+    stage.registry.kill();
+    pull.registry.abort();
+    // The engine asks again by itself five times, after 5, 10, 15, 20 and 25 s.
+    let (said, code) = timeout(Duration::from_secs(120), pull.end()).await.expect("it ends");
+    assert_eq!(code, Some(5), "{said}");
+    for text in ["the engine tries again", "\"refused\"", "the registry does not give", "when it answers"] {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    assert!(said.lines().count() < 20, "it repeats itself: {said}");
+    assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }

@@ -149,11 +149,16 @@ impl Layers {
         if let Some(id) = &message.id {
             let detail = message.progress_detail.clone().unwrap_or_default();
             let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-            match message.status.as_deref() {
+            let status = message.status.as_deref();
+            let is_retrying = status.is_some_and(|status| status.starts_with("Retrying in "));
+            if let Some(layer) = self.0.get_mut(id) {
+                layer.is_retrying = is_retrying;
+            }
+            match status {
                 Some("Downloading") => {
                     let received = number(detail.current).unwrap_or(0);
                     let expected = number(detail.total).unwrap_or(received).max(received);
-                    self.0.insert(id.clone(), PullProgress { received, expected });
+                    self.0.insert(id.clone(), PullProgress { received, expected, is_retrying });
                 }
                 Some("Download complete" | "Verifying Checksum" | "Pull complete") => {
                     if let Some(layer) = self.0.get_mut(id) {
@@ -166,6 +171,7 @@ impl Layers {
         self.0.values().fold(PullProgress::default(), |sum, layer| PullProgress {
             received: sum.received + layer.received,
             expected: sum.expected + layer.expected,
+            is_retrying: sum.is_retrying || layer.is_retrying,
         })
     }
 }
@@ -193,7 +199,13 @@ fn registry_error(image: String, error: &EngineError, trouble: Option<String>) -
     let reason = said(error);
     let wants_login =
         ["unauthorized", "no basic auth credentials", "denied"].iter().any(|word| reason.contains(word));
+    // The words of Go's network errors.
+    let is_away =
+        ["connection refused", "connection reset", "EOF", "timeout", "no such host", "no route to host"]
+            .iter()
+            .any(|word| reason.contains(word));
     let reason = match trouble {
+        _ if is_away => format!("{reason} (deploy again when it answers)"),
         Some(trouble) => format!("{reason} ({trouble})"),
         None if wants_login => format!("{reason} (`docker login` to it as the user who runs drainswap)"),
         None => reason,
@@ -249,10 +261,16 @@ mod tests {
         add(r#"{"status":"Pulling from mobile","id":"v2"}"#);
         add(r#"{"status":"Downloading","id":"a","progressDetail":{"current":10,"total":100}}"#);
         let both = add(r#"{"status":"Downloading","id":"b","progressDetail":{"current":5,"total":50}}"#);
-        assert_eq!(both, PullProgress { received: 15, expected: 150 });
+        assert_eq!(both, PullProgress { received: 15, expected: 150, is_retrying: false });
+        let broken = add(r#"{"status":"Retrying in 5 seconds","id":"b"}"#);
+        assert_eq!(broken, PullProgress { is_retrying: true, ..both });
+        assert_eq!(
+            add(r#"{"status":"Downloading","id":"b","progressDetail":{"current":5,"total":50}}"#),
+            both
+        );
         add(r#"{"status":"Download complete","id":"a","progressDetail":{}}"#);
         let end = add(r#"{"status":"Extracting","id":"a","progressDetail":{"current":1,"total":900}}"#);
-        assert_eq!(end, PullProgress { received: 105, expected: 150 });
+        assert_eq!(end, PullProgress { received: 105, expected: 150, is_retrying: false });
     }
 
     #[test]
