@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdout};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, USER, finish, wait_until};
+use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, TokenServer, USER, finish, wait_until};
 use crate::{ends_with, on_real_parts, snapshot};
 
 /// A folder for Docker's configuration with this in it.
@@ -85,6 +85,39 @@ async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
         assert!(!text.contains(PASSWORD), "a journal tells it");
     }
     ends_with("v3", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_over_ends_the_deploy_and_has_touched_nothing() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let (ports, tokens) = (Ports::reserve(1), TokenServer::start(stage.dir()).await);
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(0));
+    let guarded = Registry::start_by_tokens(stage.dir(), address, &tokens).await;
+    stage.image("v2", &[("VERSION", "v2")]).await;
+    let image = format!("{}:v2", guarded.repository());
+    let before = snapshot(&stage).await;
+    // Base64 of `user:password`.
+    let auths = |auth: &str| json!({ "auths": { address.to_string(): { "auth": auth } } });
+    let login = docker_config(&stage, "login", &auths("ZGVwbG95ZXI6cGxhbnRlZC03ZDFl"));
+    let wrong = docker_config(&stage, "wrong", &auths("ZGVwbG95ZXI6d3Jvbmc="));
+
+    let advice = ["unauthorized", "the login in Docker's configuration", "over", "`docker login"];
+    deploy(&stage, &image, &wrong).await.expect(5).says(&advice);
+    assert_eq!(tokens.given(), 0, "a wrong password got a token");
+    deploy(&stage, &image, &login).await.expect(5).says(&advice);
+    let to_resolve = tokens.given();
+    assert!(to_resolve > 0, "the registry wants no token");
+    // Over when the digest is known and the image is to be pulled.
+    tokens.gives(to_resolve);
+    let ended = deploy(&stage, &image, &login).await.expect(5).says(&["pull ", "nothing was touched"]);
+    ended.says(&advice);
+    assert_eq!(snapshot(&stage).await, before);
+    tokens.gives(1000);
+    deploy(&stage, &image, &login).await.expect(0);
+    ends_with("v2", stage).await;
 }
 
 /// Passes a registry's answers on, but holds back whatever comes after so many bytes.

@@ -42,6 +42,7 @@ mod sshd;
 mod stage;
 mod sweeper;
 mod tls_engine;
+mod token_server;
 mod tool;
 mod wait;
 
@@ -60,5 +61,6 @@ pub use site::{Site, on_every_haproxy, on_every_haproxy_with};
 pub use sshd::Sshd;
 pub use stage::{Second, Stage};
 pub use tls_engine::{Papers, TlsEngine};
+pub use token_server::TokenServer;
 pub use tool::{Ended, finish, program};
 pub use wait::{wait_for, wait_until};

@@ -2,6 +2,7 @@
 
 use super::http::get;
 use super::process::{Process, find};
+use super::token_server::TokenServer;
 use super::wait::wait_until;
 use std::fs;
 use std::net::SocketAddrV4;
@@ -33,6 +34,11 @@ impl Registry {
         fs::write(&users, format!("{USER}:{HASH}\n")).expect("write the passwords");
         let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", users.display());
         Self::start_with(dir, address, "guarded.yml", &auth, 401).await
+    }
+
+    /// Starts one of the same storage that takes the tokens of this server, and nothing else.
+    pub async fn start_by_tokens(dir: &Path, address: SocketAddrV4, tokens: &TokenServer) -> Self {
+        Self::start_with(dir, address, "tokens.yml", &tokens.registry_auth(dir), 401).await
     }
 
     async fn start_with(dir: &Path, address: SocketAddrV4, config: &str, more: &str, status: u16) -> Self {

@@ -1,6 +1,7 @@
 //! The login for a registry, from Docker's own configuration (`~/.docker/config.json`, `DOCKER_CONFIG`) and
 //! its credential helpers.
 
+use std::fmt;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -13,12 +14,43 @@ const HELPER_LIMIT: Duration = Duration::from_secs(20);
 const HUB: &str = "https://index.docker.io/v1/";
 
 /// What was found for a registry.
-#[derive(Default)]
 pub(super) struct Login {
     /// The credentials; none is fine for a registry that wants none.
     pub credentials: Option<DockerCredentials>,
-    /// Why there are none although there should be: worth saying when the registry refuses.
-    pub trouble: Option<String>,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// Where a login comes from: what to do about it, should the registry refuse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// There is none for this server.
+    Nowhere {
+        /// The server, as `docker login` takes it.
+        server: String,
+    },
+    /// Docker's configuration, or a helper that it names.
+    Docker {
+        /// The server, as `docker login` takes it.
+        server: String,
+    },
+    /// There should be one, and this is why there is none.
+    Trouble(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere { server } => {
+                write!(f, "no login for it is known: `docker login {server}` as the user who runs drainswap")
+            }
+            Self::Docker { server } => write!(
+                f,
+                "it does not take the login in Docker's configuration, which is wrong or over: `docker login {server}` again as the user who runs drainswap"
+            ),
+            Self::Trouble(trouble) => f.write_str(trouble),
+        }
+    }
 }
 
 /// Finds the login for a registry, `None` being Docker Hub.
@@ -52,12 +84,12 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
             CredentialRetrievalError::NoCredentialConfigured
             | CredentialRetrievalError::ConfigNotFound
             | CredentialRetrievalError::ConfigReadError,
-        ) => return Login::default(),
+        ) => return nothing(server),
         // What a helper prints may be the secret itself; only its name is told.
         Err(CredentialRetrievalError::HelperFailure { helper, stdout, .. }) => {
             // The words of the helpers' protocol for "I have none for this server".
             return if stdout.contains("credentials not found") {
-                Login::default()
+                nothing(server)
             } else {
                 trouble(format!("the credential helper {helper} failed; try `docker login {server}`"))
             };
@@ -79,11 +111,15 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
             ));
         }
     }
-    Login { credentials: Some(credentials), trouble: None }
+    Login { credentials: Some(credentials), origin: Origin::Docker { server: server.to_owned() } }
+}
+
+fn nothing(server: &str) -> Login {
+    Login { credentials: None, origin: Origin::Nowhere { server: server.to_owned() } }
 }
 
 fn trouble(text: String) -> Login {
-    Login { credentials: None, trouble: Some(text) }
+    Login { credentials: None, origin: Origin::Trouble(text) }
 }
 
 #[cfg(test)]
@@ -102,18 +138,15 @@ mod tests {
             helper_said("credentials not found in native keychain"),
             read("r.io", Err(CredentialRetrievalError::NoCredentialConfigured)),
         ] {
-            assert!(login.credentials.is_none() && login.trouble.is_none());
+            assert!(login.credentials.is_none() && login.origin == Origin::Nowhere { server: "r.io".into() });
         }
     }
 
     #[test]
     fn a_helper_s_output_is_never_told() {
         let login = helper_said("hunter2");
-        assert!(
-            login
-                .trouble
-                .is_some_and(|text| text.contains("docker-credential-pass") && !text.contains("hunter2"))
-        );
+        let text = login.origin.to_string();
+        assert!(text.contains("docker-credential-pass") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
 use super::call::Purpose;
-use super::credentials::{self, Login};
+use super::credentials::{self, Login, Origin};
 use super::{CALL_LIMIT, DockerEngine};
 use crate::ids::ImageId;
 use crate::image::{Image, ImageReference};
@@ -27,7 +27,7 @@ impl DockerEngine {
             return Ok(Image::Registry { reference: reference.clone(), digest: digest.clone() });
         }
         let name = reference.to_string();
-        let Login { credentials, trouble } = credentials::login(reference.registry()).await;
+        let Login { credentials, origin } = credentials::login(reference.registry()).await;
         let call = self.client.inspect_registry_image(&name, credentials);
         let failure =
             match self.within(REGISTRY_LIMIT, Purpose { action: "resolve", subject: &name }, call).await {
@@ -53,7 +53,7 @@ impl DockerEngine {
             None if failure.is_absent() => {
                 Err(EngineError::NoSuchImage { image: name, reason: said(&failure.error) })
             }
-            None => Err(registry_error(name, &failure.error, trouble)),
+            None => Err(registry_error(name, &failure.error, &origin)),
         }
     }
 
@@ -122,7 +122,7 @@ impl DockerEngine {
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let name = format!("{}@{digest}", reference.repository);
-        let Login { credentials, trouble } = credentials::login(reference.registry()).await;
+        let Login { credentials, origin } = credentials::login(reference.registry()).await;
         // As `docker pull` does it; without a tag the engine would pull every tag there is.
         let options = CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(digest).build();
         let mut messages = self.client.create_image(Some(options), None, credentials).boxed();
@@ -133,7 +133,7 @@ impl DockerEngine {
             match self.within(STALL_LIMIT, purpose, message).await {
                 Ok(Some(message)) => progress(layers.add(&message)),
                 Ok(None) => return Ok(()),
-                Err(failure) => return Err(pull_error(name, failure.status, failure.error, trouble)),
+                Err(failure) => return Err(pull_error(name, failure.status, failure.error, &origin)),
             }
         }
     }
@@ -194,32 +194,32 @@ fn said(error: &EngineError) -> String {
     }
 }
 
-/// The registry's refusal, with what to do where it wants a login.
-fn registry_error(image: String, error: &EngineError, trouble: Option<String>) -> EngineError {
+/// The registry's refusal, with what to do where it wants another login, or is away.
+fn registry_error(image: String, error: &EngineError, origin: &Origin) -> EngineError {
     let reason = said(error);
-    let wants_login =
-        ["unauthorized", "no basic auth credentials", "denied"].iter().any(|word| reason.contains(word));
+    let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     // The words of Go's network errors.
-    let is_away =
-        ["connection refused", "connection reset", "EOF", "timeout", "no such host", "no route to host"]
-            .iter()
-            .any(|word| reason.contains(word));
-    let reason = match trouble {
-        _ if is_away => format!("{reason} (deploy again when it answers)"),
-        Some(trouble) => format!("{reason} ({trouble})"),
-        None if wants_login => format!("{reason} (`docker login` to it as the user who runs drainswap)"),
-        None => reason,
+    let is_away = says(&[
+        "connection refused",
+        "connection reset",
+        "EOF",
+        "timeout",
+        "no such host",
+        "no route to host",
+    ]);
+    let wants_login = says(&["unauthorized", "no basic auth credentials", "denied"]);
+    let reason = if is_away {
+        format!("{reason} (deploy again when it answers)")
+    } else if wants_login || matches!(origin, Origin::Trouble(_)) {
+        format!("{reason} ({origin})")
+    } else {
+        reason
     };
     EngineError::Registry { image, reason }
 }
 
 /// What ended a pull: the registry, the want of an image, or the engine itself.
-fn pull_error(
-    image: String,
-    status: Option<u16>,
-    error: EngineError,
-    trouble: Option<String>,
-) -> EngineError {
+fn pull_error(image: String, status: Option<u16>, error: EngineError, origin: &Origin) -> EngineError {
     if let EngineError::TimedOut { limit, .. } = error {
         let reason = format!("the pull made no progress for {} s", limit.as_secs());
         return EngineError::Registry { image, reason };
@@ -232,7 +232,7 @@ fn pull_error(
     if reason.contains("failed to register layer") || reason.contains("no space left") {
         return error;
     }
-    registry_error(image, &error, trouble)
+    registry_error(image, &error, origin)
 }
 
 #[cfg(test)]
@@ -277,7 +277,7 @@ mod tests {
     fn the_end_of_a_pull_says_whose_fault_it_was() {
         let error = |reason: &str| {
             let refused = Purpose { action: "pull", subject: "m" }.refused(reason);
-            pull_error("m".to_owned(), None, refused, Some("the helper failed".to_owned()))
+            pull_error("m".to_owned(), None, refused, &Origin::Trouble("the helper failed".to_owned()))
         };
         assert!(matches!(error("manifest unknown: manifest unknown"), EngineError::NoSuchImage { .. }));
         assert!(matches!(
@@ -288,7 +288,7 @@ mod tests {
             "m".to_owned(),
             None,
             Purpose { action: "pull", subject: "m" }.refused("unauthorized"),
-            None,
+            &Origin::Nowhere { server: "r.io".to_owned() },
         );
         assert!(other.to_string().contains("docker login"));
         assert_eq!(
