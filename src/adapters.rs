@@ -10,3 +10,4 @@ pub mod hook_command;
 pub mod http_probe;
 pub mod install;
 pub mod journal_file;
+mod shell;

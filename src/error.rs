@@ -330,6 +330,11 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
+            Self::Engine(error) | Self::Untouched(Untouched(Failure::Engine(error)))
+                if error.is_of_settings() =>
+            {
+                Exit::Configuration
+            }
             Self::Settings(_)
             | Self::Unreadable(_)
             | Self::Configuration { .. }

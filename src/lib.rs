@@ -11,7 +11,7 @@
 //! Decide first, print what was decided, then act. Every stage is a value that prints and serialises; the
 //! next stage takes only that value.
 //!
-//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`journal`], [`event`], [`history`], [`retention`], [`promotion`], [`engines`] are pure: values in,
+//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`journal`], [`event`], [`history`], [`retention`], [`promotion`], [`engines`], [`registries`] are pure: values in,
 //!   values out, no clock, no files, no network.
 //! - [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
 //! - [`doctor`] names what was left behind, from the same values.
@@ -41,6 +41,7 @@ pub mod plan;
 pub mod ports;
 pub mod probe;
 pub mod promotion;
+pub mod registries;
 pub mod report;
 pub mod retention;
 pub mod service;

@@ -18,6 +18,7 @@ use crate::image::{Image, ImageReference};
 use crate::journal::Record;
 use crate::observation::{AdminState, Answer, Container, Health, LoadBalancerState, RestartPolicy, Session};
 use crate::probe::Probe;
+use crate::registries::NoPassword;
 
 /// The runtime API of one `HAProxy` process.
 pub trait LoadBalancer: Send + Sync {
@@ -379,6 +380,14 @@ pub enum EngineError {
         /// What the engine said of it.
         reason: String,
     },
+    /// The login that drainswap.toml has for a registry cannot be used.
+    #[error("no login for {registry}, as [registries] in drainswap.toml has it: {reason}")]
+    NoLogin {
+        /// The registry.
+        registry: String,
+        /// Why there is no password.
+        reason: NoPassword,
+    },
     /// The engine refused a call.
     #[error("the engine refused to {action} {subject}: {reason}")]
     Refused {
@@ -399,6 +408,14 @@ pub enum EngineError {
         /// How long it was waited for.
         limit: Duration,
     },
+}
+
+impl EngineError {
+    /// Whether what drainswap.toml names is wrong, rather than the engine or the registry.
+    #[must_use]
+    pub fn is_of_settings(&self) -> bool {
+        matches!(self, Self::NoLogin { reason, .. } if reason.is_of_settings())
+    }
 }
 
 /// Asks servers whether they serve.

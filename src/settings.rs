@@ -17,6 +17,7 @@ use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::probe::ProbeUrl;
+use crate::registries::Registries;
 use crate::service::compose::ComposeError;
 use crate::service::{self, Service};
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub services: BTreeMap<String, Service>,
     /// Which engine is behind a server line, where that is not the default one.
     pub engines: EngineMap,
+    /// Who one is at a registry, where that is not for Docker to know.
+    pub registries: Registries,
     /// Commands of one's own, by the moment at which they are run.
     pub hooks: BTreeMap<Moment, String>,
     /// How long each of them may take.
@@ -90,6 +93,7 @@ struct File {
     #[serde(deserialize_with = "service::services")]
     services: BTreeMap<String, Service>,
     engines: EngineMap,
+    registries: Registries,
     hooks: HooksFile,
     #[serde(flatten)]
     policy: PolicyFile,
@@ -267,6 +271,7 @@ impl Settings {
             templates: file.templates,
             services: file.services,
             engines: file.engines,
+            registries: file.registries,
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
             hooks: file.hooks.commands(),
             policy: file.policy,

@@ -45,7 +45,7 @@ fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
     }
 }
 
-const PURE: [&str; 17] = [
+const PURE: [&str; 18] = [
     "cfg",
     "doctor",
     "engines",
@@ -59,6 +59,7 @@ const PURE: [&str; 17] = [
     "plan",
     "probe",
     "promotion",
+    "registries",
     "retention",
     "service",
     "status",

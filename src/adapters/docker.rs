@@ -14,6 +14,7 @@ mod endpoint;
 mod hosts;
 mod log;
 mod look;
+mod password;
 mod recreate;
 mod registry;
 mod tunnel;
@@ -43,6 +44,7 @@ use crate::ids::ContainerId;
 use crate::image::{Image, ImageReference};
 use crate::observation::{Container, ContainerState, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
+use crate::registries::Registries;
 
 /// How long the engine may take to answer a question or to make a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -67,6 +69,7 @@ pub struct DockerEngine {
     tunnel: Option<tunnel::Tunnel>,
     /// Whether it is Podman, which speaks Docker's API and means a few things otherwise.
     is_podman: bool,
+    registries: Registries,
 }
 
 impl fmt::Debug for DockerEngine {
@@ -76,6 +79,12 @@ impl fmt::Debug for DockerEngine {
 }
 
 impl DockerEngine {
+    /// The same with logins that win over Docker's own.
+    #[must_use]
+    pub fn with_logins(self, registries: Registries) -> Self {
+        Self { registries, ..self }
+    }
+
     async fn within<T>(
         &self,
         limit: Duration,

@@ -6,11 +6,10 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::shell::{self, Group};
 use crate::hook::{Ended, HookFacts, Moment};
 use crate::ports::{HookError, Hooks};
 
@@ -32,26 +31,12 @@ pub struct HookCommands {
 /// How long its output may go on when it has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// Ends a hook with all that it has started, also where nobody waits for it any more.
-struct Group(Child);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // One that has ended and was waited for has no identifier any more.
-        let group = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(group) = group {
-            let _ended = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
 impl Hooks for HookCommands {
     async fn run(&self, facts: &HookFacts) -> Result<Option<Ended>, HookError> {
         let Some(text) = self.commands.get(&facts.hook) else { return Ok(None) };
         let failed = |reason: std::io::Error| HookError { hook: facts.hook, reason: reason.to_string() };
-        let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(text).envs(facts.variables()).process_group(0).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = shell::command(text);
+        command.envs(facts.variables()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut group = Group(command.spawn().map_err(failed)?);
         let child = &mut group.0;
         let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

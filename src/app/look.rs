@@ -172,7 +172,7 @@ impl App {
             let text =
                 Some(name.as_str()).filter(|name| !name.is_empty()).or(self.settings.docker.as_deref());
             let engine = DockerEngine::connect(Endpoint::read(text, &environment)?).await?;
-            Ok::<_, EngineError>((name, engine))
+            Ok::<_, EngineError>((name, engine.with_logins(self.settings.registries.clone())))
         };
         let engines = Engines::new(try_join_all(names.into_iter().map(connect)).await?);
         let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };

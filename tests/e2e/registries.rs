@@ -27,8 +27,13 @@ fn docker_config(stage: &Stage, name: &str, content: &serde_json::Value) -> Path
 
 /// Deploys with this configuration of Docker's, and looks that nobody tells the password.
 async fn deploy(stage: &Stage, image: &str, config: &PathBuf) -> Ended {
+    deploy_with(stage, image, config, &[]).await
+}
+
+/// The same with more arguments.
+async fn deploy_with(stage: &Stage, image: &str, config: &PathBuf, more: &[&str]) -> Ended {
     let path = format!("{}:{}", stage.dir().display(), std::env::var("PATH").unwrap_or_default());
-    let mut command = stage.command(&["deploy", "mobile", "--image", image, "-v"]);
+    let mut command = stage.command(&[&["deploy", "mobile", "--image", image, "-v"], more].concat());
     command.env("DOCKER_CONFIG", config).env("PATH", path);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let ended = finish(command.spawn().expect("start drainswap")).await;
@@ -84,6 +89,54 @@ async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a file");
         assert!(!text.contains(PASSWORD), "a journal tells it");
     }
+    ends_with("v3", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_of_the_settings_wins_and_its_password_is_asked_for_at_each_login() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let ports = Ports::reserve(1);
+    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(0));
+    let guarded = Registry::start_guarded(stage.dir(), address).await;
+    for version in ["v2", "v3"] {
+        stage.image(version, &[("VERSION", version)]).await;
+    }
+    let image = |version: &str| format!("{}:{version}", guarded.repository());
+    let (file, password) = (stage.dir().join("drainswap.toml"), stage.dir().join("password"));
+    let write = |text: &str, mode| {
+        fs::write(&password, text).expect("write the password");
+        fs::set_permissions(&password, fs::Permissions::from_mode(mode)).expect("set its mode");
+    };
+    let before = snapshot(&stage).await;
+    // Base64 of `deployer:wrong`.
+    let auths = json!({ "auths": { address.to_string(): { "auth": "ZGVwbG95ZXI6d3Jvbmc=" } } });
+    let docker = docker_config(&stage, "docker", &auths);
+    let try_it = async |entry: &str, version: &str| {
+        let text = format!("[registries]\n\"{address}\" = {{ username = \"{USER}\", {entry} }}\n");
+        fs::write(&file, text).expect("write the settings");
+        let settings = ["--settings", file.to_str().expect("UTF-8")];
+        deploy_with(&stage, &image(version), &docker, &settings).await
+    };
+    let by_file = format!("password_file = {password:?}");
+    let by_command = format!("password_command = 'cat {}'", password.display());
+
+    try_it(&format!("password = \"{PASSWORD}\""), "v2").await.expect(3).says(&["with password_file"]);
+    try_it(&by_file, "v2").await.expect(3).says(&["password_file", "cannot be read"]);
+    write(PASSWORD, 0o644);
+    try_it(&by_file, "v2").await.expect(3).says(&["open to everybody", "chmod o="]);
+    try_it("password_command = 'exit 3'", "v2").await.expect(5).says(&["password_command failed"]);
+    write("wrong", 0o640);
+    for entry in [&by_file, &by_command] {
+        let says = ["the registry does not give", "the login of [registries] in drainswap.toml"];
+        try_it(entry, "v2").await.expect(5).says(&says);
+    }
+    assert_eq!(snapshot(&stage).await, before);
+    write(PASSWORD, 0o640);
+    try_it(&by_file, "v2").await.expect(0);
+    try_it(&by_command, "v3").await.expect(0);
     ends_with("v3", stage).await;
 }
 

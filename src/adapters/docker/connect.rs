@@ -7,6 +7,7 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use super::tunnel::Tunnel;
 use super::{DockerEngine, Endpoint, call, recreate};
 use crate::ports::EngineError;
+use crate::registries::Registries;
 
 /// How long the engine may take to say hello.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -51,7 +52,9 @@ impl DockerEngine {
             Ok::<_, bollard::errors::Error>((client, is_podman))
         };
         match tokio::time::timeout(CONNECT_LIMIT, greeting).await {
-            Ok(Ok((client, is_podman))) => Ok(Self { client, endpoint, tunnel, is_podman }),
+            Ok(Ok((client, is_podman))) => {
+                Ok(Self { client, endpoint, tunnel, is_podman, registries: Registries::default() })
+            }
             Ok(Err(error)) => {
                 let complaint = match (&endpoint, &tunnel) {
                     (Endpoint::Ssh(destination), Some(tunnel)) => tunnel.complaint(destination).await,

@@ -1,5 +1,5 @@
-//! The login for a registry, from Docker's own configuration (`~/.docker/config.json`, `DOCKER_CONFIG`) and
-//! its credential helpers.
+//! The login for a registry: that of drainswap.toml, or else from Docker's own configuration
+//! (`~/.docker/config.json`, `DOCKER_CONFIG`) and its credential helpers.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,6 +7,10 @@ use std::time::Duration;
 use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use tokio::sync::oneshot;
+
+use super::password;
+use crate::ports::EngineError;
+use crate::registries::{PasswordSource, Registries};
 
 /// How long a credential helper may take; it is another program, and may ask a key ring.
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
@@ -34,6 +38,8 @@ pub(super) enum Origin {
         /// The server, as `docker login` takes it.
         server: String,
     },
+    /// `[registries]` of drainswap.toml.
+    Settings(PasswordSource),
     /// There should be one, and this is why there is none.
     Trouble(String),
 }
@@ -48,14 +54,36 @@ impl fmt::Display for Origin {
                 f,
                 "it does not take the login in Docker's configuration, which is wrong or over: `docker login {server}` again as the user who runs drainswap"
             ),
+            Self::Settings(source) => {
+                f.write_str(
+                    "it does not take the login of [registries] in drainswap.toml, which is wrong or over: ",
+                )?;
+                match source {
+                    PasswordSource::File(path) => write!(f, "look into {}", path.display()),
+                    PasswordSource::Command(_) => f.write_str("look at what its password_command prints"),
+                }
+            }
             Self::Trouble(trouble) => f.write_str(trouble),
         }
     }
 }
 
 /// Finds the login for a registry, `None` being Docker Hub.
-pub(super) async fn login(registry: Option<&str>) -> Login {
+pub(super) async fn login(registry: Option<&str>, registries: &Registries) -> Result<Login, EngineError> {
     let server = registry.unwrap_or(HUB).to_owned();
+    let Some(known) = registries.login(registry) else { return Ok(of_docker(server).await) };
+    let password = password::ask(&known.password).await;
+    let no_login = |reason| EngineError::NoLogin { registry: server.clone(), reason };
+    let credentials = DockerCredentials {
+        username: Some(known.username.clone()),
+        password: Some(password.map_err(no_login)?),
+        serveraddress: Some(server),
+        ..DockerCredentials::default()
+    };
+    Ok(Login { credentials: Some(credentials), origin: Origin::Settings(known.password.clone()) })
+}
+
+async fn of_docker(server: String) -> Login {
     let (sender, receiver) = oneshot::channel();
     // A thread of its own: a helper that hangs must not keep the program from ending.
     std::thread::spawn({

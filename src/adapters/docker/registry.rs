@@ -1,5 +1,5 @@
 //! Which image a reference means, and getting it. The engine talks to the registry, so that its mirrors,
-//! proxies and certificates count; the login is Docker's own.
+//! proxies and certificates count; the login is that of drainswap.toml, or Docker's own.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -27,7 +27,8 @@ impl DockerEngine {
             return Ok(Image::Registry { reference: reference.clone(), digest: digest.clone() });
         }
         let name = reference.to_string();
-        let Login { credentials, origin } = credentials::login(reference.registry()).await;
+        let Login { credentials, origin } =
+            credentials::login(reference.registry(), &self.registries).await?;
         let call = self.client.inspect_registry_image(&name, credentials);
         let failure =
             match self.within(REGISTRY_LIMIT, Purpose { action: "resolve", subject: &name }, call).await {
@@ -122,7 +123,8 @@ impl DockerEngine {
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let name = format!("{}@{digest}", reference.repository);
-        let Login { credentials, origin } = credentials::login(reference.registry()).await;
+        let Login { credentials, origin } =
+            credentials::login(reference.registry(), &self.registries).await?;
         // As `docker pull` does it; without a tag the engine would pull every tag there is.
         let options = CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(digest).build();
         let mut messages = self.client.create_image(Some(options), None, credentials).boxed();
