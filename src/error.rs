@@ -330,11 +330,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Engine(error) | Self::Untouched(Untouched(Failure::Engine(error)))
-                if error.is_of_settings() =>
-            {
-                Exit::Configuration
-            }
+            Self::Engine(error) => of_engine(error),
             Self::Settings(_)
             | Self::Unreadable(_)
             | Self::Configuration { .. }
@@ -372,7 +368,7 @@ impl Error {
             | Self::NotEmpty { .. }
             | Self::NotUp { .. } => Exit::Refused,
             Self::PutBack { .. } => Exit::RolledBack,
-            Self::LoadBalancer { .. } | Self::Engine(_) | Self::NotRun(_) => Exit::Unreachable,
+            Self::LoadBalancer { .. } | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
                 Failure::Refused(_)
                 | Failure::TakenOver { .. }
@@ -380,8 +376,8 @@ impl Error {
                 | Failure::Vanished { .. }
                 | Failure::Hook { .. }
                 | Failure::Reloaded { .. } => Exit::Refused,
+                Failure::Engine(error) => of_engine(error),
                 Failure::LoadBalancer(_)
-                | Failure::Engine(_)
                 | Failure::DrainTimedOut { .. }
                 | Failure::Died { .. }
                 | Failure::NeverReady { .. }
@@ -399,6 +395,20 @@ impl Error {
             Self::MoveStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Prober(_) => Exit::Bug,
         }
+    }
+}
+
+fn of_engine(error: &EngineError) -> Exit {
+    match error {
+        EngineError::NoLogin { reason, .. } if reason.is_of_settings() => Exit::Configuration,
+        EngineError::OtherPlatform { .. } => Exit::Refused,
+        EngineError::NoLogin { .. }
+        | EngineError::Unreachable { .. }
+        | EngineError::BadEndpoint { .. }
+        | EngineError::NoSuchImage { .. }
+        | EngineError::Registry { .. }
+        | EngineError::Refused { .. }
+        | EngineError::TimedOut { .. } => Exit::Unreachable,
     }
 }
 

@@ -1,11 +1,15 @@
 //! Image references, and what a reference was resolved to.
 
+mod platform;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ImageId;
+
+pub use platform::Platform;
 
 /// An image as a person writes it: `127.0.0.1:5000/mobile:v2`, `mobile@sha256:…`.
 ///

@@ -421,6 +421,7 @@ impl Replacement {
     /// How the new container is created, with its description where it is described.
     #[must_use]
     pub fn recipe(&self, run: &RunId, description: Option<&crate::service::Container>) -> Recipe {
+        let platform = description.and_then(|it| it.platform.clone());
         let description = description.filter(|_| self.described);
         let instead_of = || self.old.as_ref().map(|old| old.id.clone());
         Recipe {
@@ -430,6 +431,7 @@ impl Replacement {
             },
             image: self.image.clone(),
             name: self.candidate_name(run),
+            platform,
             publish: self.publish,
         }
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hook::{self, HookFacts, Moment};
 use crate::ids::{ContainerId, ServerId};
-use crate::image::{Image, ImageReference};
+use crate::image::{Image, ImageReference, Platform};
 use crate::journal::Record;
 use crate::observation::{AdminState, Answer, Container, Health, LoadBalancerState, RestartPolicy, Session};
 use crate::probe::Probe;
@@ -172,6 +172,8 @@ pub struct Recipe {
     pub image: Image,
     /// The new container's name.
     pub name: String,
+    /// What the image is to be made for, where that is not what the engine's host is.
+    pub platform: Option<Platform>,
     /// The port that it publishes. Beside [`Model::Like`] it is set when that is a sibling's container, whose
     /// published host ports this one replaces.
     pub publish: Option<crate::observation::Published>,
@@ -292,10 +294,12 @@ pub trait ContainerEngine: Send + Sync {
     /// Removes an image that no container uses, and says whether it did; one that is used, or gone already, is left.
     fn remove_image(&self, image: &Image) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
-    /// Pulls an image; one that the engine has already is not asked for again.
+    /// Pulls an image; one that the engine has already is not asked for again. It must be made for this platform, or
+    /// else for the engine's own.
     fn pull(
         &self,
         image: &Image,
+        platform: Option<&Platform>,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
@@ -372,6 +376,25 @@ pub enum EngineError {
         /// What the registry said.
         reason: String,
     },
+    /// The image is made for something else.
+    #[error(
+        "the image {image} is made for {}, the engine at {endpoint} {} {wanted}: push one for that{}",
+        listed(.made_for),
+        if *.is_asked_for { "is asked for" } else { "is" },
+        if *.is_asked_for { "" } else { ", or write `platform` into the service's description if it runs others too" }
+    )]
+    OtherPlatform {
+        /// The image.
+        image: String,
+        /// What it is made for.
+        made_for: Vec<Platform>,
+        /// The engine.
+        endpoint: String,
+        /// What it would have to be made for.
+        wanted: Platform,
+        /// Whether the description asks for that, and not the engine's own nature.
+        is_asked_for: bool,
+    },
     /// The registry does not answer, or wants another login.
     #[error("the registry does not give {image}: {reason}")]
     Registry {
@@ -410,12 +433,8 @@ pub enum EngineError {
     },
 }
 
-impl EngineError {
-    /// Whether what drainswap.toml names is wrong, rather than the engine or the registry.
-    #[must_use]
-    pub fn is_of_settings(&self) -> bool {
-        matches!(self, Self::NoLogin { reason, .. } if reason.is_of_settings())
-    }
+fn listed(platforms: &[Platform]) -> String {
+    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Asks servers whether they serve.

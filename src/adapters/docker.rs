@@ -15,6 +15,7 @@ mod hosts;
 mod log;
 mod look;
 mod password;
+mod platform;
 mod recreate;
 mod registry;
 mod tunnel;
@@ -41,7 +42,7 @@ pub use endpoint::Endpoint;
 
 use self::call::{Failure, Purpose};
 use crate::ids::ContainerId;
-use crate::image::{Image, ImageReference};
+use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{Container, ContainerState, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 use crate::registries::Registries;
@@ -179,9 +180,10 @@ impl ContainerEngine for DockerEngine {
     async fn pull(
         &self,
         image: &Image,
+        platform: Option<&Platform>,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
-        self.pull_image(image, progress).await
+        self.pull_image(image, platform, progress).await
     }
 
     async fn has(&self, image: &Image) -> Result<bool, EngineError> {

@@ -35,6 +35,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (plan, world) = (self.plan, self.world);
         let engines = plan.engines_for(image).into_iter().map(|name| world.engines.named(name));
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
+        let platform = world.descriptions.get(&plan.backend).and_then(|it| it.platform.as_ref());
         let pulls = engines.iter().enumerate().map(async |(index, engine)| {
             let progress = move |progress| {
                 sender.send_if_modified(|all| {
@@ -42,7 +43,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     std::mem::replace(&mut all[index], progress) != progress
                 });
             };
-            engine.pull(image, &progress).await
+            engine.pull(image, platform, &progress).await
         });
         let pulling = try_join_all(pulls);
         tokio::pin!(pulling);

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::image::ImageReference;
+use crate::image::{ImageReference, Platform};
 use crate::observation::{Described, RestartPolicy};
 
 pub use environment::{EnvFile, EnvFiles, Environment, Secret};
@@ -37,6 +37,8 @@ pub struct Container {
     /// The image; a deploy may name another one.
     #[serde(deserialize_with = "image")]
     pub image: Option<ImageReference>,
+    /// What the image is to be made for, where that is not what the engine's host is.
+    pub platform: Option<Platform>,
     /// Its name, with `{server}` for the server's; BACKEND-SERVER where it is left out.
     pub container_name: Option<String>,
     /// What is run, or the arguments of the entrypoint.

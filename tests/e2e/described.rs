@@ -95,6 +95,7 @@ async fn a_described_container_has_all_that_is_described() {
             wanted: Box::new(settings.services["mobile"].container.clone()),
             instead_of: None,
         },
+        platform: None,
         image: Image::Local { reference, id: image.clone() },
         name: format!("{id}.new-20261126T100000.000Z"),
         publish: Some(Published {

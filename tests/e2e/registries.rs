@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, TokenServer, USER, finish, wait_until};
-use crate::{ends_with, on_real_parts, snapshot};
+use crate::{ends_with, on_real_parts, snapshot, versions};
 
 /// A folder for Docker's configuration with this in it.
 fn docker_config(stage: &Stage, name: &str, content: &serde_json::Value) -> PathBuf {
@@ -171,6 +171,66 @@ async fn a_token_that_is_over_ends_the_deploy_and_has_touched_nothing() {
     tokens.gives(1000);
     deploy(&stage, &image, &login).await.expect(0);
     ends_with("v2", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_engine_gets_the_image_that_is_made_for_it_or_the_deploy_is_refused() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    for version in ["v2", "v3", "v4", "v5"] {
+        stage.image(version, &[("VERSION", version)]).await;
+    }
+    let own = platform_of_the_engine();
+    let (own, foreign) = if own == "amd64" { ("amd64", "arm64") } else { ("arm64", "amd64") };
+    let before = snapshot(&stage).await;
+    // Nothing here looks into the program: what counts is what the manifests say.
+    stage.registry.index("foreign", &[(foreign, "v2")]).await;
+    stage.registry.index("both", &[(foreign, "v2"), (own, "v3")]).await;
+    stage.registry.index("more", &[(own, "v4"), (foreign, "v5")]).await;
+    let file = stage.dir().join("drainswap.toml");
+    let write = |platform: &str| {
+        let text = format!(
+            "[services.mobile]\nhosts = [\"127.0.0.1\"]\nprimary_port = 1\ncontainer_port = 8080\n\
+             container_name = \"{0}-mobile-{{server}}\"\nrestart = \"unless-stopped\"\n\
+             labels = {{ \"drainswap.test\" = \"{0}\" }}\n{platform}\n",
+            stage.id()
+        );
+        fs::write(&file, text).expect("write the settings");
+    };
+    let settings = file.to_str().expect("UTF-8");
+    let deploy = async |tag: &str| {
+        let image = stage.reference(tag);
+        stage.drainswap(&["deploy", "mobile", "--image", &image, "--settings", settings]).await
+    };
+    let (is_for, is) = (format!("is made for linux/{foreign}"), format!("is linux/{own}"));
+
+    write("");
+    deploy("foreign").await.expect(4).says(&["nothing was touched", &is_for, &is, "`platform`"]);
+    write("platform = \"linux/s390x\"");
+    let (one, other) = (format!("linux/{foreign}"), format!("linux/{own}"));
+    deploy("both").await.expect(4).says(&["is asked for linux/s390x", &one, &other]);
+    assert_eq!(snapshot(&stage).await, before);
+
+    write("");
+    deploy("both").await.expect(0);
+    assert_eq!(versions(&stage).await, ["v3"; 2]);
+    // The engine has the index's image for itself, and is asked for the other one: its store holds one of them.
+    stage.engine.pull(&stage.reference("more")).await;
+    write(&format!("platform = \"linux/{foreign}\""));
+    let plan = ["plan", "mobile", "--image", &stage.reference("both"), "--settings", settings];
+    let change = format!("Platform: linux/{own} → linux/{foreign}");
+    stage.drainswap(&plan).await.expect(0).prints(&[&change]);
+    deploy("more").await.expect(5).says(&["can hold one of the two only", "`docker image rm"]);
+    assert_eq!(versions(&stage).await, ["v3"; 2]);
+    stage.engine.forget(&stage.reference("more")).await;
+    deploy("more").await.expect(0);
+    ends_with("v5", stage).await;
+}
+
+fn platform_of_the_engine() -> String {
+    crate::round_trip::docker("version --format {{.Server.Arch}}").trim().to_owned()
 }
 
 /// Passes a registry's answers on, but holds back whatever comes after so many bytes.

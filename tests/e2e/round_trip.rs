@@ -278,8 +278,13 @@ async fn replaced(engine: &DockerEngine, name: &str, create: &str, image: &Image
     let old = inspect(name);
     let id = ContainerId(old["Id"].as_str().expect("an id").to_owned());
     let candidate = format!("{name}.new-20261126T100000.000Z");
-    let recipe =
-        Recipe { model: Model::Like(id.clone()), image: image.clone(), name: candidate, publish: None };
+    let recipe = Recipe {
+        model: Model::Like(id.clone()),
+        image: image.clone(),
+        name: candidate,
+        platform: None,
+        publish: None,
+    };
     let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     // Its signal to stop is another one than the application hears.
     docker(&format!("stop --time 0 {name}"));
@@ -360,7 +365,8 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
     let lodger = format!("{id}-rt-other-s-network-same");
     let like = ContainerId(inspect(&lodger)["Id"].as_str().expect("an id").to_owned());
     let name = format!("{lodger}.new-20261126T100000.000Z");
-    let recipe = Recipe { model: Model::Like(like), image: image("same"), name, publish: None };
+    let recipe =
+        Recipe { model: Model::Like(like), image: image("same"), name, platform: None, publish: None };
     let refused = engine.create(&recipe).await.expect_err("its owner is down").to_string();
     assert!(refused.contains("does not run; start that one first"), "{refused}");
     drop(around);

@@ -4,6 +4,8 @@ use super::http::get;
 use super::process::{Process, find};
 use super::token_server::TokenServer;
 use super::wait::wait_until;
+use reqwest::Method;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::Path;
@@ -15,6 +17,14 @@ pub const USER: &str = "deployer";
 pub const PASSWORD: &str = "planted-7d1e";
 /// The same for htpasswd: bcrypt.
 const HASH: &str = "$2b$04$LD993HKUibtIMViTX/EikuPNTHX/nPOoQNsQXfvdZzyKXS5MfO6hS";
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+fn digest(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref().iter().fold("sha256:".to_owned(), |hex, byte| format!("{hex}{byte:02x}"))
+}
 
 /// A running `docker-registry`.
 pub struct Registry {
@@ -63,6 +73,48 @@ impl Registry {
     /// The name under which images are kept here: `127.0.0.1:25000/mobile`.
     pub fn repository(&self) -> String {
         format!("{}/mobile", self.address)
+    }
+
+    /// Tags an index of images that it has already by these tags, each said to be made for a processor of its own.
+    pub async fn index(&self, tag: &str, images: &[(&str, &str)]) {
+        let mut manifests = Vec::new();
+        for (architecture, of) in images {
+            let mut manifest: Value = self.json(&format!("manifests/{of}")).await;
+            let config = manifest["config"]["digest"].as_str().expect("a digest");
+            let mut config: Value = self.json(&format!("blobs/{config}")).await;
+            config["architecture"] = json!(architecture);
+            let config = config.to_string();
+            manifest["config"]["digest"] = json!(digest(&config));
+            manifest["config"]["size"] = json!(config.len());
+            let begun = self.send(Method::POST, "blobs/uploads/", "", String::new()).await;
+            let upload = begun.headers()["location"].to_str().expect("an address").to_owned();
+            let upload = format!("{upload}&digest={}", digest(&config));
+            self.send(Method::PUT, &upload, "application/octet-stream", config).await;
+            let manifest = manifest.to_string();
+            self.send(Method::PUT, &format!("manifests/{}", digest(&manifest)), MANIFEST, manifest.clone())
+                .await;
+            manifests.push(json!({
+                "mediaType": MANIFEST, "digest": digest(&manifest), "size": manifest.len(),
+                "platform": { "os": "linux", "architecture": architecture },
+            }));
+        }
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests }).to_string();
+        self.send(Method::PUT, &format!("manifests/{tag}"), INDEX, index).await;
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let answer = self.send(Method::GET, path, MANIFEST, String::new()).await;
+        serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON")
+    }
+
+    async fn send(&self, method: Method, path: &str, kind: &str, body: String) -> reqwest::Response {
+        // A second call finds it installed, which is as good.
+        let _there = rustls::crypto::ring::default_provider().install_default();
+        let base = format!("http://{}/v2/mobile/", self.address);
+        let url = if path.starts_with("http") { path.to_owned() } else { base + path };
+        let request = reqwest::Client::new().request(method, url);
+        let answer = request.header("accept", kind).header("content-type", kind).body(body).send().await;
+        answer.and_then(reqwest::Response::error_for_status).expect("the registry takes it")
     }
 
     /// Where it listens.

@@ -6,7 +6,7 @@ use bollard::models::{ContainerInspectResponse, ImageConfig, NetworkConnectReque
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::call::Purpose;
-use super::recreate::Blueprint;
+use super::recreate::{ApiVersion, Blueprint};
 use super::{CALL_LIMIT, CHANGE_LIMIT, DockerEngine, describe, drift, look, recreate};
 use crate::ids::ContainerId;
 use crate::observation::ContainerState;
@@ -16,6 +16,9 @@ use crate::service::container::Environment;
 
 /// What every candidate's name holds, [`Recipe::name`]; nothing else is ever removed to make room.
 const CANDIDATE_MARK: &str = ".new-";
+
+/// The API from which on a container's platform can be chosen.
+const CHOOSES_PLATFORM: ApiVersion = (1, 41);
 
 impl DockerEngine {
     /// Creates the candidate in every network of its model, stopped.
@@ -36,7 +39,12 @@ impl DockerEngine {
         };
         self.remove_leftover(recipe).await?;
 
-        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        let mut options = CreateContainerOptionsBuilder::new().name(name);
+        // An older engine takes the image that it has, which was looked at when it was pulled.
+        if let Some(platform) = recipe.platform.as_ref().filter(|_| self.dialect().api >= CHOOSES_PLATFORM) {
+            options = options.platform(&platform.to_string());
+        }
+        let options = options.build();
         let call = self.client.create_container(Some(options), blueprint.body);
         let id = ContainerId(self.within(CHANGE_LIMIT, purpose, call).await?.id);
         for (network, endpoint) in blueprint.connect {
@@ -133,10 +141,12 @@ impl DockerEngine {
             (image, _) => image,
         };
         let image = image.unwrap_or_default();
+        let platform = self.other_platform(old.image.as_deref(), recipe.platform.as_ref()).await?;
         let blueprint = self.blueprint_described(wanted, recipe, Some(&old), &image).await?;
         let purpose = Purpose { action: "ask for", subject: "its settings" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await?;
-        Ok(Some(drift::drift(&old, &blueprint, &image, &info.into())))
+        let drift = drift::drift(&old, &blueprint, &image, &info.into());
+        Ok(Some(drift.into_iter().chain(platform).collect()))
     }
 
     /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away.

@@ -10,13 +10,14 @@ use futures_util::StreamExt;
 
 use super::call::Purpose;
 use super::credentials::{self, Login, Origin};
+use super::platform::Wanted;
 use super::{CALL_LIMIT, DockerEngine};
 use crate::ids::ImageId;
-use crate::image::{Image, ImageReference};
+use crate::image::{Image, ImageReference, Platform};
 use crate::ports::{EngineError, PullProgress};
 
 /// How long the registry may take to name a digest; the engine waits for it in the call.
-const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
 /// How long a pull may go without a sign of progress. Its whole time has no limit.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
 
@@ -93,24 +94,39 @@ impl DockerEngine {
         }
     }
 
-    /// Pulls an image unless the engine has it, and looks whether it is there.
+    /// Pulls an image unless the engine has it, and looks whether it is there, made for the right platform.
     pub(super) async fn pull_image(
         &self,
         image: &Image,
+        platform: Option<&Platform>,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let name = image.pinned();
-        if self.find_image(&name).await?.is_some() {
+        let wanted = self.wanted_platform(platform).await?;
+        let found = self.find_image(&name).await?;
+        let suits = found.as_ref().map(|found| self.check_platform(&name, found, &wanted));
+        if let Some(Ok(())) = suits {
             return Ok(());
         }
         let Image::Registry { reference, digest } = image else {
             let reason = "this engine has it no longer, and it came from no registry; build or load it again"
                 .to_owned();
-            return Err(EngineError::NoSuchImage { image: image.to_string(), reason });
+            return suits.unwrap_or(Err(EngineError::NoSuchImage { image: image.to_string(), reason }));
         };
-        self.receive(reference, digest, progress).await?;
+        self.receive(reference, digest, &wanted, progress).await.map_err(|error| {
+            // The words of an engine whose store holds one platform of a digest.
+            if suits.is_some() && error.to_string().contains("Cannot overwrite digest") {
+                Purpose { action: "pull", subject: &name }.refused(format!(
+                    "it has this image for another platform than {}, and can hold one of the two only: \
+                     `docker image rm {}@{digest}` there, if no container needs it",
+                    wanted.platform, reference.repository
+                ))
+            } else {
+                error
+            }
+        })?;
         match self.find_image(&name).await? {
-            Some(_) => Ok(()),
+            Some(found) => self.check_platform(&name, &found, &wanted),
             None => Err(Purpose { action: "pull", subject: &name }
                 .refused("the pull ended well, yet the image is not there")),
         }
@@ -120,14 +136,19 @@ impl DockerEngine {
         &self,
         reference: &ImageReference,
         digest: &str,
+        wanted: &Wanted,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let name = format!("{}@{digest}", reference.repository);
         let Login { credentials, origin } =
             credentials::login(reference.registry(), &self.registries).await?;
+        self.check_offer(&name, credentials.clone(), wanted).await?;
         // As `docker pull` does it; without a tag the engine would pull every tag there is.
-        let options = CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(digest).build();
-        let mut messages = self.client.create_image(Some(options), None, credentials).boxed();
+        let mut options = CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(digest);
+        if wanted.is_asked_for {
+            options = options.platform(&wanted.platform.to_string());
+        }
+        let mut messages = self.client.create_image(Some(options.build()), None, credentials).boxed();
         let mut layers = Layers::default();
         let purpose = Purpose { action: "pull", subject: &name };
         loop {

@@ -25,7 +25,7 @@ const ELSEWHERE: &str =
     "drainswap does not know it, and without it the container would be another one: leave it out";
 
 /// The rest of what Compose knows.
-const REFUSED: [(&str, &str); 48] = [
+const REFUSED: [(&str, &str); 47] = [
     ("annotations", ELSEWHERE),
     ("blkio_config", ELSEWHERE),
     ("cgroup", ELSEWHERE),
@@ -65,7 +65,6 @@ const REFUSED: [(&str, &str); 48] = [
     ("oom_kill_disable", ELSEWHERE),
     ("oom_score_adj", ELSEWHERE),
     ("pid", ELSEWHERE),
-    ("platform", ELSEWHERE),
     ("post_start", "drainswap does not know it: a hook, after_enable, comes nearest"),
     ("pre_stop", "drainswap does not know it: a hook, before_drain, comes nearest"),
     ("provider", "this is no container: leave x-drainswap out"),

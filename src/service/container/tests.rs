@@ -42,6 +42,16 @@ fn a_command_is_split_by_the_shell_s_rules_or_is_a_list() {
 }
 
 #[test]
+fn a_platform_is_an_operating_system_and_a_processor() {
+    let platform = |text: &str| read(text).unwrap().platform.map(|it| it.to_string());
+    assert_eq!(platform("platform = \"linux/aarch64\"").as_deref(), Some("linux/arm64"));
+    assert_eq!(platform(""), None);
+    assert!(
+        refused("platform = \"arm64\"").starts_with("services.mobile.platform: write an operating system")
+    );
+}
+
+#[test]
 fn pairs_are_a_table_or_a_list() {
     let table = read("environment = { A = \"x=y\", B = 2, C = true }").unwrap().environment;
     let list = read(r#"environment = ["A=x=y", "B=2", "C=true"]"#).unwrap().environment;

@@ -14,6 +14,7 @@ const AFTER_1_44: Dialect = Dialect { api: (1, 47), is_podman: false };
 
 fn recipe(publish: Option<Published>) -> Recipe {
     Recipe {
+        platform: None,
         model: Model::Like(ContainerId("67e7a6c29d15".into())),
         image: Image::Local { reference: "mobile:v2".into(), id: "sha256:02".into() },
         name: "app1.new-20261123T221500Z".into(),
