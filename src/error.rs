@@ -403,6 +403,7 @@ fn of_engine(error: &EngineError) -> Exit {
         EngineError::NoLogin { reason, .. } if reason.is_of_settings() => Exit::Configuration,
         EngineError::OtherPlatform { .. } => Exit::Refused,
         EngineError::NoLogin { .. }
+        | EngineError::NoRoom { .. }
         | EngineError::Unreachable { .. }
         | EngineError::BadEndpoint { .. }
         | EngineError::NoSuchImage { .. }

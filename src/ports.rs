@@ -395,6 +395,18 @@ pub enum EngineError {
         /// Whether the description asks for that, and not the engine's own nature.
         is_asked_for: bool,
     },
+    /// The engine's disk is too small.
+    #[error(
+        "the engine at {endpoint} has no room for {image}: {reason}. `drainswap prune` removes what no rollback needs"
+    )]
+    NoRoom {
+        /// The image.
+        image: String,
+        /// The engine.
+        endpoint: String,
+        /// What is free and what is needed, or what the engine said.
+        reason: String,
+    },
     /// The registry does not answer, or wants another login.
     #[error("the registry does not give {image}: {reason}")]
     Registry {

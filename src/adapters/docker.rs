@@ -18,6 +18,7 @@ mod password;
 mod platform;
 mod recreate;
 mod registry;
+mod room;
 mod tunnel;
 
 use std::collections::{BTreeSet, HashMap};

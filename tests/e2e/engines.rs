@@ -115,6 +115,54 @@ async fn by_tls(stage: &Stage, engine: &TlsEngine, papers: Option<Papers>, argum
     finish(command.spawn().expect("start drainswap")).await
 }
 
+/// The container behind app1 moves to the second daemon.
+async fn move_to(engine: &TlsEngine, stage: &Stage) -> String {
+    stage.remove("app1").await;
+    let name = stage.container_name("app1");
+    let publish = format!("{}:8080", stage.server("app1").address);
+    let run =
+        ["run", "-d", "--restart", "unless-stopped", "--name", &name, "-p", &publish, &stage.reference("v1")];
+    assert!(engine.docker(&run).is_some(), "docker run on the second daemon");
+    stage.until_healthy("app1").await;
+    name
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_for_which_the_disk_has_no_room_ends_the_deploy_and_has_touched_nothing() {
+    if !requirements(Need::ALL).await {
+        return;
+    }
+    let stage = Stage::single().start().await;
+    let engine = TlsEngine::start_small(40).await;
+    let large = stage.large_image("large", 24).await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    move_to(&engine, &stage).await;
+    wait_until("HAProxy has app1 up again", Duration::from_secs(30), async || {
+        stage.haproxy.status("app1").await == "UP"
+    })
+    .await;
+    let all = || engine.docker(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.State}}"]);
+    let (before, status) = (all(), stage.haproxy.status("app1").await);
+    let by_socket = async |image: &str| {
+        let socket = format!("unix://{}", engine.socket().display());
+        let arguments = ["deploy", "mobile", "--image", image, "--floor", "0", "--docker", &socket];
+        stage.drainswap(&arguments).await
+    };
+    // On this host the disk is looked at, and the engine is not let fill it.
+    let says = ["nothing was touched", "has no room for", "`drainswap prune`"];
+    by_socket(&large).await.expect(5).says(&says).says(&["it takes some ", " MB are free in /"]);
+    // From afar it is seen when it is full.
+    let deploy = ["deploy", "mobile", "--image", &large, "--floor", "0"];
+    let ended = by_tls(&stage, &engine, Some(Papers::Good), &deploy).await.expect(5);
+    ended.says(&says).says(&["no space left on device"]);
+    assert_eq!((all(), stage.haproxy.status("app1").await), (before, status));
+    by_socket(&v2).await.expect(0);
+    let answer = stage.get("app1", "/").await.expect("it answers");
+    assert_eq!(answer.version.as_deref(), Some("v2"));
+    drop(engine);
+    stage.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_with_tls_is_deployed_to_by_whom_it_trusts() {
     if !requirements(Need::ALL).await {
@@ -123,14 +171,7 @@ async fn an_engine_with_tls_is_deployed_to_by_whom_it_trusts() {
     let stage = Stage::single().start().await;
     let engine = TlsEngine::start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    // The container behind app1 moves to the second daemon.
-    stage.remove("app1").await;
-    let name = stage.container_name("app1");
-    let publish = format!("{}:8080", stage.server("app1").address);
-    let run =
-        ["run", "-d", "--restart", "unless-stopped", "--name", &name, "-p", &publish, &stage.reference("v1")];
-    assert!(engine.docker(&run).is_some(), "docker run on the second daemon");
-    stage.until_healthy("app1").await;
+    let name = move_to(&engine, &stage).await;
     by_tls(&stage, &engine, Some(Papers::Good), &["status"]).await.expect(0).prints(&["mobile:v1", "ready"]);
     let deploy = ["deploy", "mobile", "--image", &v2, "--floor", "0"];
     for (papers, says) in [

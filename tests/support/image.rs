@@ -17,6 +17,24 @@ pub fn root_fs(tag: &str) -> Vec<u8> {
     tar
 }
 
+/// The same with so many megabytes more, which nobody can pack smaller.
+pub fn large_root_fs(tag: &str, megabytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = || {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let noise: Vec<u8> = std::iter::repeat_with(next).take(megabytes << 17).flatten().collect();
+    let mut tar = root_fs(tag);
+    tar.truncate(tar.len() - 1024);
+    append(&mut tar, "noise", 0o644, &noise);
+    tar.extend([0; 1024]);
+    tar
+}
+
 /// The instructions that make an image of it.
 pub fn instructions(environment: &[(&str, &str)], labels: &[(&str, &str)]) -> Vec<String> {
     let environment = environment.iter().map(|(key, value)| format!("ENV {key}=\"{value}\""));

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::engine::{Container, Engine, NewContainer, image_labels};
 use super::haproxy::{Haproxy, Processes};
 use super::http::{Answer, Connection, Loss, get};
-use super::image::{instructions, root_fs};
+use super::image::{instructions, large_root_fs, root_fs};
 use super::layout::{Layout, Server};
 use super::ports::Ports;
 use super::registry::Registry;
@@ -121,6 +121,14 @@ impl Stage {
         reference
     }
 
+    /// The same, larger by so many megabytes.
+    pub async fn large_image(&self, tag: &str, megabytes: usize) -> String {
+        let root_fs = large_root_fs(tag, megabytes);
+        let reference = make_image_of(root_fs, &self.engine, &self.registry, self.id(), tag, &[]).await;
+        self.engine.forget(&reference).await;
+        reference
+    }
+
     /// Another load balancer before the same containers, by the same binary.
     pub async fn second(&self) -> Second {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
@@ -210,10 +218,21 @@ pub async fn make_image(
     tag: &str,
     environment: &[(&str, &str)],
 ) -> String {
+    make_image_of(root_fs(tag), engine, registry, stage, tag, environment).await
+}
+
+async fn make_image_of(
+    root_fs: Vec<u8>,
+    engine: &Engine,
+    registry: &Registry,
+    stage: &str,
+    tag: &str,
+    environment: &[(&str, &str)],
+) -> String {
     let repository = registry.repository();
     let labels = image_labels(stage);
     let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    engine.import(&repository, tag, root_fs(tag), instructions(environment, &labels)).await;
+    engine.import(&repository, tag, root_fs, instructions(environment, &labels)).await;
     engine.push(&repository, tag).await;
     reference(registry, tag)
 }

@@ -19,6 +19,8 @@ pub struct TlsEngine {
     dockerd: Mutex<Process>,
     bridge: String,
     port: u16,
+    /// Whether its data has a file system of its own.
+    is_mounted: bool,
     _ports: Ports,
     dir: TempDir,
 }
@@ -75,6 +77,15 @@ impl Authority {
 impl TlsEngine {
     /// Starts the daemon and waits until it answers who is trusted.
     pub async fn start() -> Self {
+        Self::start_in(None).await
+    }
+
+    /// The same with no more room for images and containers than so many megabytes.
+    pub async fn start_small(megabytes: u32) -> Self {
+        Self::start_in(Some(megabytes)).await
+    }
+
+    async fn start_in(megabytes: Option<u32>) -> Self {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let (ours, others) = (Authority::new(), Authority::new());
         let server = dir.path().join("server");
@@ -88,6 +99,13 @@ impl TlsEngine {
             let trusted = if papers == Papers::WrongAuthority { &others } else { &ours };
             fs::write(folder.join("ca.pem"), &trusted.pem).expect("write a certificate");
         }
+        let root = dir.path().join("docker");
+        fs::create_dir_all(&root).expect("a directory");
+        if let Some(megabytes) = megabytes {
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]).arg(&root);
+            assert!(mount.status().is_ok_and(|status| status.success()), "mount");
+        }
         let number = random() % 250;
         let (bridge, ports) = (format!("dt{:08x}", random() >> 32), Ports::reserve(1));
         for arguments in [
@@ -100,7 +118,8 @@ impl TlsEngine {
         }
         let port = ports.at(0);
         let (containerd, dockerd) = daemons(dir.path(), &bridge, port);
-        let engine = Self { containerd, dockerd: Mutex::new(dockerd), bridge, port, _ports: ports, dir };
+        let (dockerd, is_mounted) = (Mutex::new(dockerd), megabytes.is_some());
+        let engine = Self { containerd, dockerd, bridge, port, is_mounted, _ports: ports, dir };
         engine.until_it_answers().await;
         engine
     }
@@ -159,6 +178,9 @@ impl Drop for TlsEngine {
             dockerd.end();
         }
         self.containerd.end();
+        if self.is_mounted {
+            let _gone = Command::new("umount").arg(self.dir.path().join("docker")).status();
+        }
         let _gone = Command::new(find("ip").unwrap_or_default()).args(["link", "del", &self.bridge]).status();
     }
 }

@@ -150,12 +150,25 @@ impl DockerEngine {
         }
         let mut messages = self.client.create_image(Some(options.build()), None, credentials).boxed();
         let mut layers = Layers::default();
+        let room = self.room().await;
+        let no_room =
+            |reason| EngineError::NoRoom { image: name.clone(), endpoint: self.endpoint.to_string(), reason };
         let purpose = Purpose { action: "pull", subject: &name };
         loop {
             let message = async { messages.next().await.transpose() };
             match self.within(STALL_LIMIT, purpose, message).await {
-                Ok(Some(message)) => progress(layers.add(&message)),
+                Ok(Some(message)) => {
+                    let now = layers.add(&message);
+                    // Returning ends the pull: the engine gives it up when nobody listens.
+                    if let Some(reason) = room.as_ref().and_then(|room| room.lacks(now.expected)) {
+                        return Err(no_room(reason));
+                    }
+                    progress(now);
+                }
                 Ok(None) => return Ok(()),
+                Err(failure) if said(&failure.error).contains("no space left") => {
+                    return Err(no_room(said(&failure.error)));
+                }
                 Err(failure) => return Err(pull_error(name, failure.status, failure.error, &origin)),
             }
         }
@@ -251,8 +264,8 @@ fn pull_error(image: String, status: Option<u16>, error: EngineError, origin: &O
     if status == Some(404) || reason.contains("manifest unknown") {
         return EngineError::NoSuchImage { image, reason: reason.clone() };
     }
-    // The engine's own words for a layer that it cannot store: a full disk, most often.
-    if reason.contains("failed to register layer") || reason.contains("no space left") {
+    // The engine's own words for a layer that it cannot store.
+    if reason.contains("failed to register layer") {
         return error;
     }
     registry_error(image, &error, origin)
@@ -303,10 +316,7 @@ mod tests {
             pull_error("m".to_owned(), None, refused, &Origin::Trouble("the helper failed".to_owned()))
         };
         assert!(matches!(error("manifest unknown: manifest unknown"), EngineError::NoSuchImage { .. }));
-        assert!(matches!(
-            error("failed to register layer: no space left on device"),
-            EngineError::Refused { .. }
-        ));
+        assert!(matches!(error("failed to register layer: invalid argument"), EngineError::Refused { .. }));
         let other = pull_error(
             "m".to_owned(),
             None,
