@@ -12,6 +12,7 @@ mod describe;
 mod drift;
 mod endpoint;
 mod hosts;
+mod layers;
 mod log;
 mod look;
 mod password;

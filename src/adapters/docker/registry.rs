@@ -1,15 +1,15 @@
 //! Which image a reference means, and getting it. The engine talks to the registry, so that its mirrors,
 //! proxies and certificates count; the login is that of drainswap.toml, or Docker's own.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
 use super::call::Purpose;
 use super::credentials::{self, Login, Origin};
+use super::layers::Layers;
 use super::platform::Wanted;
 use super::{CALL_LIMIT, DockerEngine};
 use crate::ids::ImageId;
@@ -175,43 +175,6 @@ impl DockerEngine {
     }
 }
 
-/// The sum over the layers of one pull.
-#[derive(Default)]
-struct Layers(HashMap<String, PullProgress>);
-
-impl Layers {
-    /// Takes a message in; tells how far the pull is. Only downloads count; extraction has its own numbers.
-    fn add(&mut self, message: &CreateImageInfo) -> PullProgress {
-        if let Some(id) = &message.id {
-            let detail = message.progress_detail.clone().unwrap_or_default();
-            let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
-            let status = message.status.as_deref();
-            let is_retrying = status.is_some_and(|status| status.starts_with("Retrying in "));
-            if let Some(layer) = self.0.get_mut(id) {
-                layer.is_retrying = is_retrying;
-            }
-            match status {
-                Some("Downloading") => {
-                    let received = number(detail.current).unwrap_or(0);
-                    let expected = number(detail.total).unwrap_or(received).max(received);
-                    self.0.insert(id.clone(), PullProgress { received, expected, is_retrying });
-                }
-                Some("Download complete" | "Verifying Checksum" | "Pull complete") => {
-                    if let Some(layer) = self.0.get_mut(id) {
-                        layer.received = layer.expected;
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.0.values().fold(PullProgress::default(), |sum, layer| PullProgress {
-            received: sum.received + layer.received,
-            expected: sum.expected + layer.expected,
-            is_retrying: sum.is_retrying || layer.is_retrying,
-        })
-    }
-}
-
 /// A repository's name as Docker shows it: `docker.io/library/mobile` is `mobile`.
 fn familiar(repository: &str) -> &str {
     let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|prefix| repository.strip_prefix(prefix));
@@ -235,14 +198,7 @@ fn registry_error(image: String, error: &EngineError, origin: &Origin) -> Engine
     let reason = said(error);
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
     // The words of Go's network errors.
-    let is_away = says(&[
-        "connection refused",
-        "connection reset",
-        "EOF",
-        "timeout",
-        "no such host",
-        "no route to host",
-    ]);
+    let is_away = says(&["connection refused", "connection reset", "EOF", "timeout", "no route to host"]);
     let wants_login = says(&["unauthorized", "no basic auth credentials", "denied"]);
     let reason = if is_away {
         format!("{reason} (deploy again when it answers)")
@@ -288,25 +244,6 @@ mod tests {
         }
         assert_eq!(familiar("r.io/library/mobile"), "r.io/library/mobile");
         assert_eq!(familiar("docker.io/team/mobile"), "team/mobile");
-    }
-
-    #[test]
-    fn only_downloads_are_summed() {
-        let mut layers = Layers::default();
-        let mut add = |json: &str| layers.add(&serde_json::from_str(json).unwrap());
-        add(r#"{"status":"Pulling from mobile","id":"v2"}"#);
-        add(r#"{"status":"Downloading","id":"a","progressDetail":{"current":10,"total":100}}"#);
-        let both = add(r#"{"status":"Downloading","id":"b","progressDetail":{"current":5,"total":50}}"#);
-        assert_eq!(both, PullProgress { received: 15, expected: 150, is_retrying: false });
-        let broken = add(r#"{"status":"Retrying in 5 seconds","id":"b"}"#);
-        assert_eq!(broken, PullProgress { is_retrying: true, ..both });
-        assert_eq!(
-            add(r#"{"status":"Downloading","id":"b","progressDetail":{"current":5,"total":50}}"#),
-            both
-        );
-        add(r#"{"status":"Download complete","id":"a","progressDetail":{}}"#);
-        let end = add(r#"{"status":"Extracting","id":"a","progressDetail":{"current":1,"total":900}}"#);
-        assert_eq!(end, PullProgress { received: 105, expected: 150, is_retrying: false });
     }
 
     #[test]
