@@ -111,10 +111,11 @@ impl Builder {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let engine = Engine::connect().await.expect("connect to the Docker daemon");
         let sweeper = Sweeper::new();
-        let ports = Ports::reserve(5);
+        let own = self.layout.ports();
+        let ports = Ports::reserve(own + 3);
         let servers = self.layout.place(ports.at(0));
-        let local = |index| SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(index));
-        let registry = Registry::start(dir.path(), local(2)).await;
+        let local = |index| SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(own + index));
+        let registry = Registry::start(dir.path(), local(0)).await;
         let v1 = make_image(&engine, &registry, sweeper.stage(), "v1", &[("VERSION", "v1")]).await;
         for server in &servers {
             run_server(&engine, sweeper.stage(), server, &v1, &self.environment, None).await;
@@ -122,9 +123,9 @@ impl Builder {
         for server in &servers {
             until_healthy(server).await;
         }
-        let frontend = local(3);
+        let frontend = local(1);
         let text = self.config.render(&dir.path().join("admin.sock"), frontend, &servers);
-        let text = text.replace("{other}", &local(4).to_string());
+        let text = text.replace("{other}", &local(2).to_string());
         fs::write(dir.path().join("haproxy.cfg"), text).expect("write haproxy.cfg");
         let config = dir.path().join("haproxy.cfg");
         let haproxy = Haproxy::start(&self.binary, dir.path(), &config, self.processes).await;
@@ -136,7 +137,7 @@ impl Builder {
             servers,
             environment: self.environment,
             frontend,
-            other: local(4),
+            other: local(2),
             sweeper,
             dir,
             ports,

@@ -39,6 +39,33 @@ impl Layout {
         ])
     }
 
+    /// Two hosts with five primaries and their backups each.
+    pub fn fleet() -> Self {
+        const NAMES: [[&str; 2]; 10] = [
+            ["app1", "app1b"],
+            ["app2", "app2b"],
+            ["app3", "app3b"],
+            ["app4", "app4b"],
+            ["app5", "app5b"],
+            ["app6", "app6b"],
+            ["app7", "app7b"],
+            ["app8", "app8b"],
+            ["app9", "app9b"],
+            ["app10", "app10b"],
+        ];
+        let slot = |(offset, names): (u16, [&'static str; 2])| {
+            let host = if offset < 5 { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(127, 0, 0, 2) };
+            [(names[0], 2 * (offset % 5), false), (names[1], 2 * (offset % 5) + 1, true)]
+                .map(|(name, offset, backup)| Slot { name, host, offset, backup })
+        };
+        Self((0..).zip(NAMES).flat_map(slot).collect())
+    }
+
+    /// How many ports the servers need on a host.
+    pub fn ports(&self) -> u16 {
+        self.0.iter().map(|slot| slot.offset + 1).max().unwrap_or(0)
+    }
+
     /// Two hosts with a primary each: `app1`, `app2`.
     pub fn primaries() -> Self {
         Self(Self::origin().0.into_iter().filter(|slot| !slot.backup).collect())

@@ -58,6 +58,11 @@ impl Stage {
         Builder::new(Layout::primaries())
     }
 
+    /// Twenty servers on two hosts.
+    pub fn fleet() -> Builder {
+        Builder::new(Layout::fleet())
+    }
+
     /// One primary, and nobody else.
     pub fn single() -> Builder {
         Builder::new(Layout::single())
