@@ -7,6 +7,7 @@ mod look;
 mod moves;
 mod promote;
 mod prune;
+mod resume;
 mod run;
 
 use std::collections::BTreeMap;
@@ -51,10 +52,15 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
     match cli.command {
         Command::Status { backends } => app.status(&backends).await,
         Command::Plan { goal, policy, exit_code } => app.plan(&goal, &policy, exit_code).await,
-        Command::Deploy { goal, policy } => app.deploy(&goal, &policy).await,
+        Command::Deploy { goal, policy, resume_first } => {
+            let left =
+                if resume_first { app.resume_one(&goal.backend, false, false).await? } else { Exit::Done };
+            if left == Exit::Done { app.deploy(&goal, &policy).await } else { Ok(left) }
+        }
         Command::Rollback { backend, to, policy, dry_run } => {
             app.rollback(&backend, to.as_deref(), &policy, dry_run).await
         }
+        Command::Resume { backend, undo, dry_run } => app.resume(backend.as_deref(), undo, dry_run).await,
         Command::Promote { backend, from, to, policy, dry_run } => {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {
@@ -94,6 +100,9 @@ impl App {
         let (observation, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
         let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
+        if let Err(error) = self.settings.described() {
+            self.say(&format!("note: {error}"))?;
+        }
         // Who may not read what a description is made of can still look at everything else.
         let drift = match look::drift(&world, backends.iter().copied()).await {
             Ok(drift) => drift,

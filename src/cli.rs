@@ -69,6 +69,9 @@ pub struct Globals {
     /// Where locks and journals are kept [default: /var/lib/drainswap]
     #[arg(long, global = true, value_name = "DIR", env = "DRAINSWAP_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// How long to wait where another drainswap works on the backend [default: 0s]
+    #[arg(long, global = true, value_name = "TIME", env = "DRAINSWAP_LOCK_WAIT")]
+    pub lock_wait: Option<Span>,
     /// What goes to stdout; everything for people goes to stderr
     #[arg(short, long, global = true, value_enum, default_value_t, env = "DRAINSWAP_OUTPUT")]
     pub output: Output,
@@ -120,6 +123,23 @@ pub enum Command {
         /// The limits and choices.
         #[command(flatten)]
         policy: PolicyFlags,
+        /// Where the last run was not finished (it was killed), resume it first
+        #[arg(long)]
+        resume_first: bool,
+    },
+    /// Bring a run that was killed to its end: forward, or back with --undo
+    ///
+    /// What it had in its hands is seen through or put back, and the rest is planned anew, with the limits that the run had.
+    #[command(after_help = "Examples:\n  drainswap resume mobile --dry-run\n  drainswap resume mobile")]
+    Resume {
+        /// The backend [default: every one with a run that was not finished]
+        backend: Option<String>,
+        /// Take back what the run had begun
+        #[arg(long)]
+        undo: bool,
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Go back to what ran before the last deploy, the same careful way
     ///

@@ -32,7 +32,7 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
 use crate::outcome::Outcome;
-use crate::plan::undo::Care;
+use crate::plan::undo::{Care, is_replaced};
 use crate::plan::{OnFailure, Plan, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
@@ -186,14 +186,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// removing old containers had succeeded with those lanes, and is finished instead.
     pub async fn take_back(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        self.created.extend(unfinished.created.clone());
-        self.begun.clone_from(&unfinished.begun);
-        let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
-        self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
+        self.take_over(unfinished);
         let lanes = self.plan.lanes.len();
         let outcome = if unfinished.was_removing() {
-            let reached = (0..lanes).find(|lane| !self.is_through(*lane)).unwrap_or(lanes);
-            self.give_up(reached).await
+            self.give_up(self.reached()).await
         } else {
             let reason = format!("run {} was not finished", self.plan.run);
             let lanes: Vec<_> = (0..lanes).rev().map(|lane| (lane, Care::Serving)).collect();
@@ -201,6 +197,54 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         };
         self.close(&outcome, started).await;
         outcome
+    }
+
+    /// Brings an unfinished run to rest: the lane that it had in its hands is seen through, if its old container may have
+    /// been stopped, and else put back. Nothing more is begun.
+    pub async fn bring_to_rest(mut self, unfinished: &Run) -> Outcome {
+        let started = Instant::now();
+        self.take_over(unfinished);
+        let lanes = self.plan.lanes.len();
+        let outcome = match unfinished.in_hand() {
+            _ if unfinished.was_removing() => self.give_up(self.reached()).await,
+            None => self.give_up(0).await,
+            Some(lane) if is_replaced(&self.begun[&lane]) => match self.rest_of(lane).await {
+                Ok(()) => self.give_up(lane + 1).await,
+                Err(failure) => self.after(lane, failure).await,
+            },
+            Some(lane) => match self.take_lane_back(lane, Care::Serving).await {
+                Ok(_) => self.give_up(lane).await,
+                Err(failure) => {
+                    self.stuck(format!("run {} was not finished", self.plan.run), lane, &failure).await
+                }
+            },
+        };
+        // With nothing left it is what it was meant to be.
+        let is_whole = matches!(&outcome, Outcome::Cancelled { remaining, .. } if remaining.is_empty());
+        let replaced = self.plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
+        let whole = Outcome::Deployed { replaced, put_back: lanes - replaced, skipped: Vec::new() };
+        let outcome = if is_whole { whole } else { outcome };
+        self.close(&outcome, started).await;
+        outcome
+    }
+
+    /// Knows what an unfinished run has begun.
+    fn take_over(&mut self, unfinished: &Run) {
+        self.created.extend(unfinished.created.clone());
+        self.begun.clone_from(&unfinished.begun);
+        let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
+        self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
+    }
+
+    /// The steps of a lane that was replaced half-way. Each may be repeated; a reload since may have put its servers
+    /// back into rotation, so that they are drained once more until the new container is known to serve.
+    async fn rest_of(&mut self, lane: usize) -> Result<(), Failure> {
+        let serves = self.has_begun(lane, Step::Ready);
+        let is_over = |step: &Step| {
+            matches!(step, Step::Create | Step::Remove)
+                || serves && !matches!(step, Step::Prove | Step::Ready | Step::Confirm)
+        };
+        self.steps(lane, |step| !is_over(step)).await
     }
 
     /// Everything that can be done while every server is still in rotation.
@@ -218,35 +262,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let plan = self.plan;
         for index in 0..plan.lanes.len() {
             let Err(failure) = self.lane(index).await else { continue };
-            let untouched = !self.traffic_touched(index);
-            if untouched && index == 0 {
+            if !self.traffic_touched(index) && index == 0 {
                 return Err(failure);
             }
-            if failure == Failure::Stopped && untouched {
-                return Ok(self.give_up(index).await);
-            }
-            let care = failure.care();
-            if failure == Failure::Stopped {
-                return Ok(match self.take_lane_back(index, care).await {
-                    Ok(TakenBack::Undone) => self.give_up(index).await,
-                    Ok(TakenBack::Serves(_)) => self.give_up(index + 1).await,
-                    Err(error) => self.stuck(failure.to_string(), index, &error).await,
-                });
-            }
-            // After a reload nobody can say what the old process still holds of the servers that serve.
-            let keep =
-                plan.policy.on_failure == OnFailure::Stop || matches!(failure, Failure::Reloaded { .. });
-            let mut lanes = vec![(index, care)];
-            if !keep {
-                lanes.extend((0..index).rev().map(|lane| (lane, Care::Serving)));
-                return Ok(self.roll_back(&lanes, failure.to_string()).await);
-            }
-            let replaced: Vec<usize> = (0..index).filter(|lane| !self.skipped.contains(lane)).collect();
-            let outcome = self.roll_back(&lanes, failure.to_string()).await;
-            let Outcome::RolledBack { reason, kept, left_out } = outcome else { return Ok(outcome) };
-            self.remove_old(&replaced).await;
-            let kept = replaced.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
-            return Ok(Outcome::RolledBack { reason, kept, left_out });
+            return Ok(self.after(index, failure).await);
         }
         self.catch_up(None).await;
         self.discard_candidates().await;
@@ -255,6 +274,35 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let replaced = through.iter().filter(|lane| plan.lanes[**lane].replacement.is_some()).count();
         let skipped = self.skipped.iter().flat_map(|lane| plan.lanes[*lane].ids()).collect();
         Ok(Outcome::Deployed { replaced, put_back: through.len() - replaced, skipped })
+    }
+
+    /// What becomes of a run when a lane has failed, or somebody has asked to stop meanwhile.
+    async fn after(&mut self, index: usize, failure: Failure) -> Outcome {
+        let plan = self.plan;
+        if failure == Failure::Stopped && !self.traffic_touched(index) {
+            return self.give_up(index).await;
+        }
+        let care = failure.care();
+        if failure == Failure::Stopped {
+            return match self.take_lane_back(index, care).await {
+                Ok(TakenBack::Undone) => self.give_up(index).await,
+                Ok(TakenBack::Serves(_)) => self.give_up(index + 1).await,
+                Err(error) => self.stuck(failure.to_string(), index, &error).await,
+            };
+        }
+        // After a reload nobody can say what the old process still holds of the servers that serve.
+        let keep = plan.policy.on_failure == OnFailure::Stop || matches!(failure, Failure::Reloaded { .. });
+        let mut lanes = vec![(index, care)];
+        if !keep {
+            lanes.extend((0..index).rev().map(|lane| (lane, Care::Serving)));
+            return self.roll_back(&lanes, failure.to_string()).await;
+        }
+        let replaced: Vec<usize> = (0..index).filter(|lane| !self.skipped.contains(lane)).collect();
+        let outcome = self.roll_back(&lanes, failure.to_string()).await;
+        let Outcome::RolledBack { reason, kept, left_out } = outcome else { return outcome };
+        self.remove_old(&replaced).await;
+        let kept = replaced.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
+        Outcome::RolledBack { reason, kept, left_out }
     }
 
     /// All steps of a lane from rotation to rotation.
@@ -276,7 +324,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.tell(Fact::LaneSkipped { servers: lane.ids() });
             return Ok(());
         }
-        for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
+        self.steps(index, |step| !matches!(step, Step::Create | Step::Remove)).await?;
+        self.hook(Moment::AfterEnable, Some(index)).await.map(drop)
+    }
+
+    /// Those steps of a lane that are wanted.
+    async fn steps(&mut self, index: usize, is_wanted: impl Fn(&Step) -> bool) -> Result<(), Failure> {
+        let lane = &self.plan.lanes[index];
+        for step in lane.steps.iter().filter(|step| is_wanted(step)) {
             if let Err(failure) = self.step(index, *step).await {
                 if failure != Failure::Stopped {
                     let (log, health) = self.last_words(index).await;
@@ -288,7 +343,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         self.timings.push(self.timing);
         self.tell(Fact::LaneFinished { servers: lane.ids(), timing: self.timing });
-        self.hook(Moment::AfterEnable, Some(index)).await.map(drop)
+        Ok(())
     }
 
     /// One step: a record, the effect, a record.
@@ -320,13 +375,19 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.has_begun(lane, Step::Confirm)
     }
 
+    /// How many lanes are through, from the first on.
+    fn reached(&self) -> usize {
+        let lanes = self.plan.lanes.len();
+        (0..lanes).find(|lane| !self.is_through(*lane)).unwrap_or(lanes)
+    }
+
     fn has_begun(&self, lane: usize, step: Step) -> bool {
         self.begun.get(&lane).is_some_and(|begun| begun.contains(&step))
     }
 
     fn traffic_touched(&self, lane: usize) -> bool {
         let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
-        begun.iter().any(|step| !matches!(step, Step::Create | Step::Verify | Step::Prove))
+        begun.iter().any(|step| step.touches_traffic())
     }
 
     /// Ends at a safe point, before lane `next`: what is replaced stays, the rest stays as it was.

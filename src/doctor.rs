@@ -51,8 +51,10 @@ pub struct UnfinishedRun {
     pub run: RunId,
     /// The backend that it was for.
     pub backend: String,
-    /// Every backend that it touches.
+    /// Every backend that it works on now; none where it is stuck.
     pub touches: Vec<String>,
+    /// Whether it has ended, and could not put everything back.
+    pub is_stuck: bool,
 }
 
 /// What the journals tell of runs.
@@ -103,12 +105,18 @@ pub fn examine(
 }
 
 fn unfinished_run(run: &UnfinishedRun) -> Finding {
-    Finding {
-        kind: Kind::UnfinishedRun,
-        what: format!("run {} on {} was not finished, or is under way", run.run, run.backend),
-        mend: format!("drainswap rollback {}", run.backend),
-        left_over: None,
-    }
+    let is_stuck = run.is_stuck;
+    let (UnfinishedRun { run, backend, .. }, kind) = (run, Kind::UnfinishedRun);
+    let (what, mend) = if is_stuck {
+        let what = format!(
+            "run {run} on {backend} could not put everything back: what it kept stays until the next deploy"
+        );
+        (what, format!("drainswap status {backend}"))
+    } else {
+        let what = format!("run {run} on {backend} was not finished, or is under way");
+        (what, format!("drainswap resume {backend}"))
+    };
+    Finding { kind, what, mend, left_over: None }
 }
 
 /// The state that somebody gave the server; `None` where it comes from elsewhere.
@@ -281,8 +289,9 @@ mod tests {
             run: RunId("20261123T221500.000Z".to_owned()),
             backend: "mobile".to_owned(),
             touches: vec!["mobile".to_owned()],
+            is_stuck: false,
         };
-        assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, "drainswap rollback mobile".to_owned())]);
+        assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, "drainswap resume mobile".to_owned())]);
     }
 
     #[test]

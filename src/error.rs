@@ -94,7 +94,7 @@ pub enum Error {
     Journal(#[from] JournalError),
     /// The last run was not finished.
     #[error(
-        "run {run} on backend {backend} was not finished (process {pid} is gone). Its journal is {path}. `drainswap rollback {backend}` takes back what it had begun"
+        "run {run} on backend {backend} was not finished (process {pid} is gone). Its journal is {path}. `drainswap resume {backend}` brings it to its end, `drainswap resume {backend} --undo` takes back what it had begun"
     )]
     Unfinished {
         /// The run.
@@ -105,6 +105,14 @@ pub enum Error {
         pid: u32,
         /// Its journal.
         path: String,
+    },
+    /// Somebody asked a resume to stop, before the rest was begun.
+    #[error(
+        "stopped: every server of {backend} is in service, and what the run had not begun was left. `drainswap deploy` brings it"
+    )]
+    ResumeStopped {
+        /// The backend.
+        backend: String,
     },
     /// There is nothing to go back to.
     #[error(
@@ -392,7 +400,7 @@ impl Error {
             | Self::MoveUndone { .. }
             | Self::MoveHalfDone { .. }
             | Self::NotPutBack { .. } => Exit::Stuck,
-            Self::MoveStopped { .. } => Exit::Cancelled,
+            Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Prober(_) => Exit::Bug,
         }
     }
@@ -400,6 +408,7 @@ impl Error {
 
 fn of_engine(error: &EngineError) -> Exit {
     match error {
+        EngineError::BadDescription { .. } => Exit::Configuration,
         EngineError::NoLogin { reason, .. } if reason.is_of_settings() => Exit::Configuration,
         EngineError::OtherPlatform { .. } => Exit::Refused,
         EngineError::NoLogin { .. }

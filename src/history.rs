@@ -68,6 +68,11 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
         takes_back.push(deploy.run.clone());
         // What a server ran before the earliest of them counts.
         servers.extend(replaced(deploy));
+        // Two runs that are one deploy are taken back together.
+        let before = index.checked_sub(1).map(|before| deploys[before]);
+        if before.is_some_and(|before| before.root() == deploy.root()) {
+            continue;
+        }
         let brought = index.checked_sub(1).map(|before| deploys[before]);
         formers.push(Former {
             deployed_by: brought.map(|plan| plan.run.clone()),

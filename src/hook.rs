@@ -77,7 +77,7 @@ impl HookFacts {
             ("DRAINSWAP_PURPOSE", Some(purpose.to_owned())),
             ("DRAINSWAP_SERVERS", Some(servers.join(" "))),
             ("DRAINSWAP_CONTAINER", self.container.clone()),
-            ("DRAINSWAP_IMAGE", self.image.clone()),
+            ("DRAINSWAP_NEW_IMAGE", self.image.clone()),
             ("DRAINSWAP_OUTCOME", self.outcome.clone()),
         ];
         known.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

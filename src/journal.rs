@@ -113,6 +113,13 @@ impl Run {
         Ok(run)
     }
 
+    /// The lane that was worked on last, beyond the creation of its container. Those before it were through.
+    #[must_use]
+    pub fn in_hand(&self) -> Option<usize> {
+        let touched = |begun: &[Step]| begun.iter().any(|step| step.touches_traffic());
+        self.begun.iter().filter(|(_, begun)| touched(begun)).map(|(lane, _)| *lane).max()
+    }
+
     /// Whether it was removing old containers: then it had succeeded with what it had reached.
     #[must_use]
     pub fn was_removing(&self) -> bool {

@@ -1,5 +1,6 @@
 //! `drainswap`, the program: reads the command line and leaves the rest to [`drainswap::app`].
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,7 +10,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Not bollard's own log: it prints whole requests, and with them what containers have in their environment.
     let level = if cli.globals.verbose { "drainswap=debug" } else { "drainswap=error" };
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(drainswap::app::run(cli)),
         Err(error) => {

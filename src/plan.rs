@@ -192,6 +192,9 @@ pub struct Plan {
     /// The deploys that it takes back, the last one first.
     #[serde(default)]
     pub takes_back: Vec<RunId>,
+    /// The run that was not finished, and whose rest this is; the first of them, where there were several.
+    #[serde(default)]
+    pub continues: Option<RunId>,
     /// The processes that the plan was made for; a change is a reload.
     pub workers: Vec<Worker>,
     /// The limits and choices.
@@ -218,6 +221,12 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()
+    }
+
+    /// The run that this is, or is the rest of.
+    #[must_use]
+    pub fn root(&self) -> &RunId {
+        self.continues.as_ref().unwrap_or(&self.run)
     }
 
     /// Every backend that the plan touches.
@@ -329,6 +338,8 @@ pub enum Cause {
     NotYetThere,
     /// It has the wanted image, but is not as drainswap.toml describes it.
     Drifted,
+    /// It has the image of the container that it took the place of, and that one comes back.
+    Superseded,
     /// It runs the wanted image and answers, but was left out of service.
     OutOfService {
         /// The administrative state that it was left in.
@@ -389,8 +400,11 @@ impl Replacement {
         image: &Image,
     ) -> Self {
         // Where it is published is the server line's matter, and stays; what is behind that is described.
-        let is_server_s = |it: &&Published| address.is_some_and(|address| it.port == address.port());
-        let publish = old.published.iter().find(is_server_s);
+        let of_port = |it: &&Published| address.is_some_and(|address| it.port == address.port());
+        let exactly = |it: &&Published| address.is_some_and(|address| it.ip == address.ip());
+        let everywhere = |it: &&Published| it.ip.is_unspecified();
+        let all = || old.published.iter().filter(of_port);
+        let publish = all().find(exactly).or_else(|| all().find(everywhere)).or_else(|| all().next());
         let like = Container { restart: described.restart.clone(), ..old.clone() };
         Self {
             old: Some(old.clone()),
@@ -479,6 +493,14 @@ pub enum Step {
     ProveOld,
     /// Undo: set the server lines to the state that they were in.
     PutBack,
+}
+
+impl Step {
+    /// Whether it may change who serves.
+    #[must_use]
+    pub fn touches_traffic(self) -> bool {
+        !matches!(self, Self::Create | Self::Verify | Self::Prove)
+    }
 }
 
 impl fmt::Display for Step {

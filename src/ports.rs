@@ -222,7 +222,7 @@ pub enum Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
+        let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };
         match self {
             Self::Value { field, from, to } => write!(f, "{field}: {} → {}", shown(from), shown(to)),
             Self::Hidden { field } => write!(f, "{field} is another one"),
@@ -381,7 +381,7 @@ pub enum EngineError {
         "the image {image} is made for {}, the engine at {endpoint} {} {wanted}: push one for that{}",
         listed(.made_for),
         if *.is_asked_for { "is asked for" } else { "is" },
-        if *.is_asked_for { "" } else { ", or write `platform` into the service's description if it runs others too" }
+        if *.is_asked_for { "" } else { ", or describe the service with `platform` and `container_port` if it runs others too" }
     )]
     OtherPlatform {
         /// The image.
@@ -422,6 +422,14 @@ pub enum EngineError {
         registry: String,
         /// Why there is no password.
         reason: NoPassword,
+    },
+    /// What drainswap.toml says of a container cannot be used.
+    #[error("{container} cannot be made as it is described: {reason}")]
+    BadDescription {
+        /// The container.
+        container: String,
+        /// What is wrong, and where.
+        reason: String,
     },
     /// The engine refused a call.
     #[error("the engine refused to {action} {subject}: {reason}")]

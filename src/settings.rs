@@ -42,6 +42,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The branch that haproxy.cfg is read as; `None` means the installed binary's.
     pub read_as: Option<Version>,
+    /// How long another run on the same backend is waited for.
+    pub lock_wait: Duration,
     /// `HAProxy`'s binary; `None` means the one in `$PATH` or `/usr/sbin`.
     pub haproxy: Option<PathBuf>,
     /// A folder with templates of one's own.
@@ -56,6 +58,8 @@ pub struct Settings {
     pub hooks: BTreeMap<Moment, String>,
     /// How long each of them may take.
     pub hook_timeout: Duration,
+    /// Why services are missing among those: the Compose file is not understood, or lacks a variable.
+    undescribed: Option<SettingsError>,
     policy: PolicyFile,
     reloading: ReloadFile,
 }
@@ -86,6 +90,7 @@ struct File {
     state_dir: Option<PathBuf>,
     #[serde(rename = "as")]
     read_as: Option<Version>,
+    lock_wait: Option<Span>,
     haproxy: Option<PathBuf>,
     templates: Option<PathBuf>,
     /// A Compose file with more services, from this file's folder on.
@@ -204,7 +209,7 @@ impl TryFrom<String> for Span {
 }
 
 /// Why `drainswap.toml` is not taken.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// It cannot be read.
     #[error("{path} cannot be read: {reason}")]
@@ -246,11 +251,14 @@ pub enum SettingsError {
 
 impl Settings {
     /// Fills what the command line and the environment leave open.
+    ///
+    /// A Compose file that is not understood is told by [`Self::described`], to those who need it: at night a rollback
+    /// must not want a variable that only a deploy was given.
     pub fn read(globals: &Globals) -> Result<Self, SettingsError> {
-        let file = match &globals.settings {
+        let (file, undescribed) = match &globals.settings {
             Some(path) => File::read(path)?,
             None if Path::new(DEFAULT_FILE).exists() => File::read(Path::new(DEFAULT_FILE))?,
-            None => File::default(),
+            None => (File::default(), None),
         };
         let mut haproxy_config = typed_or(&globals.haproxy_config, file.haproxy_config);
         if haproxy_config.is_empty() {
@@ -266,10 +274,12 @@ impl Settings {
                 .clone()
                 .or(file.state_dir)
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
+            lock_wait: globals.lock_wait.or(file.lock_wait).map_or(Duration::ZERO, |span| span.0),
             read_as: globals.read_as.or(file.read_as),
             haproxy: globals.haproxy.clone().or(file.haproxy),
             templates: file.templates,
             services: file.services,
+            undescribed,
             engines: file.engines,
             registries: file.registries,
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
@@ -305,6 +315,14 @@ impl Settings {
             on_failure: flags.on_failure.or(file.on_failure).unwrap_or(OnFailure::Rollback),
             keep: self.keep(flags.keep),
         }
+    }
+
+    /// That every service is described that is meant to be.
+    ///
+    /// # Errors
+    /// What is wrong with the Compose file.
+    pub fn described(&self) -> Result<(), SettingsError> {
+        self.undescribed.clone().map_or(Ok(()), Err)
     }
 
     /// The containers that are described, by backend: those whose port inside is known.
@@ -348,7 +366,7 @@ impl Settings {
 }
 
 impl File {
-    fn read(path: &Path) -> Result<Self, SettingsError> {
+    fn read(path: &Path) -> Result<(Self, Option<SettingsError>), SettingsError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), reason: error.to_string() })?;
@@ -356,14 +374,18 @@ impl File {
             Self::parse(&text).map_err(|reason| SettingsError::Bad { path: name.clone(), reason })?;
         if let Some(compose) = &file.compose {
             let compose = path.parent().unwrap_or(Path::new("")).join(compose);
-            for (service, described) in compose_file::services(&compose)? {
+            let services = match compose_file::services(&compose) {
+                Ok(services) => services,
+                Err(error) => return Ok((file, Some(error))),
+            };
+            for (service, described) in services {
                 if file.services.insert(service.clone(), described).is_some() {
                     let compose = compose.display().to_string();
                     return Err(SettingsError::Twice { name: service, path: name, compose });
                 }
             }
         }
-        Ok(file)
+        Ok((file, None))
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -439,7 +461,8 @@ mod tests {
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         let read = || {
             let globals = Globals { settings: Some(path.clone()), ..Globals::default() };
-            Settings::read(&globals).map(|it| it.services).map_err(|error| error.to_string())
+            let read = Settings::read(&globals).and_then(|it| it.described().map(|()| it.services));
+            read.map_err(|error| error.to_string())
         };
         let service = "hosts = [\"10.0.0.2\"]\nprimary_port = 1\n";
         write("drainswap.toml", &format!("compose = \"compose.yaml\"\n[services.web]\n{service}"));
@@ -447,7 +470,7 @@ mod tests {
         assert!(missing.contains("compose.yaml cannot be read"), "{missing}");
         write(
             "compose.yaml",
-            "name: shop\nservices:\n  mobile:\n    image: $IMAGE_OF_MOBILE\n    \
+            "name: shop\nservices:\n  mobile:\n    image: ${IMAGE_OF_MOBILE}\n    \
              x-drainswap: { hosts: [10.0.0.1], primary_port: 50000 }\n",
         );
         let unset = read().unwrap_err();
@@ -455,6 +478,8 @@ mod tests {
             unset.contains("compose.yaml: services.mobile.image: the variable IMAGE_OF_MOBILE"),
             "{unset}"
         );
+        let globals = Globals { settings: Some(path.clone()), ..Globals::default() };
+        assert!(Settings::read(&globals).is_ok(), "who needs no description is told nothing");
         write(".env", "# said\nIMAGE_OF_MOBILE='mobile:v2'\n");
         let services = read().unwrap();
         assert_eq!(services["mobile"].container.image, Some("mobile:v2".parse().unwrap()));

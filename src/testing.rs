@@ -226,7 +226,8 @@ impl World {
         self.plan_for(Purpose::Rollback, Target::Each(each))
     }
 
-    fn plan_for(&self, purpose: Purpose, target: Target) -> Result<Plan, Vec<Refusal>> {
+    /// Plans a goal on the backend mobile.
+    pub fn plan_for(&self, purpose: Purpose, target: Target) -> Result<Plan, Vec<Refusal>> {
         let (backend, policy) = ("mobile".to_owned(), self.policy.clone());
         let goal = Goal { backend, purpose, target, takes_back: Vec::new(), policy, hooks: Vec::new() };
         build::build(&self.topology(), &self.observation, &goal)

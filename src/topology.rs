@@ -51,6 +51,8 @@ pub struct Server {
     pub role: Role,
     /// What `HAProxy` says of it; `None` when the running process does not know it.
     pub state: Option<ServerState>,
+    /// Whether its traffic is encrypted.
+    pub tls: bool,
     /// How to prove that it serves; `None` where its address is not known.
     pub probe: Option<Probe>,
     /// What it answered to that.
@@ -249,6 +251,7 @@ fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
         Server {
             place: server.place.clone(),
             role: Role::of(server),
+            tls: server.ssl,
             probe: readiness::probe(proxy, server, state.as_ref()),
             answer: observation.answer(&id).cloned(),
             behind: matching::behind(&id, &server.address, state.as_ref(), observation),

@@ -120,7 +120,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_hook_is_told_the_facts_and_its_output_is_heard() {
-        let said = ended("echo $DRAINSWAP_SERVERS ${DRAINSWAP_IMAGE-none}; cat; echo; exit 75", LONG).await;
+        let said =
+            ended("echo $DRAINSWAP_SERVERS ${DRAINSWAP_NEW_IMAGE-none}; cat; echo; exit 75", LONG).await;
         assert_eq!((said.code, &*said.output[0]), (Some(75), "mobile/app1 tablet/one none"));
         let facts: serde_json::Value = serde_json::from_str(&said.output[1]).unwrap();
         assert_eq!((&facts["hook"], &facts["container"]), (&"before_drain".into(), &"mobile-app1".into()));

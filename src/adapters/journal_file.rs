@@ -108,7 +108,13 @@ impl BackendDir {
         let user = std::env::var("SUDO_USER")
             .or_else(|_| std::env::var("USER"))
             .unwrap_or_else(|_| "unknown".to_owned());
-        let holder = format!("process {} of user {user}, since {since}\n", std::process::id());
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let holder = format!(
+            "process {} of user {user} on {}, since {since}{}\n",
+            std::process::id(),
+            host.trim(),
+            job().map(|job| format!(", for {job}")).unwrap_or_default()
+        );
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed(&path, "written"))?;
         file.write_all(holder.as_bytes()).map_err(failed(&path, "written"))?;
         Ok(Lock { _file: file })
@@ -167,6 +173,16 @@ impl StoredRun {
         file.set_len(whole as u64).map_err(failed(&self.path, "written"))?;
         Ok(JournalFile { path: self.path.clone(), file })
     }
+}
+
+/// The CI job that this process runs for, by the variables that GitLab and GitHub set.
+fn job() -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let github = || {
+        let (server, repository) = (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?);
+        Some(format!("{server}/{repository}/actions/runs/{}", variable("GITHUB_RUN_ID")?))
+    };
+    variable("CI_JOB_URL").or_else(github)
 }
 
 fn create_dirs(path: &Path) -> Result<(), JournalError> {

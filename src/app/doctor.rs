@@ -67,9 +67,14 @@ impl App {
             // Of a run that is stuck somebody still needs what it has put aside, as long as none has followed it.
             let is_open = |outcome: &Option<Outcome>| matches!(outcome, None | Some(Outcome::Stuck { .. }));
             if let Some(last) = stored.pop_if(|last| is_open(&last.run.outcome)) {
-                let plan = last.run.plan;
-                let touches = plan.backends();
-                runs.unfinished.push(UnfinishedRun { touches, run: plan.run, backend: plan.backend });
+                let (plan, is_stuck) = (last.run.plan, last.run.outcome.is_some());
+                let touches = if is_stuck { Vec::new() } else { plan.backends() };
+                runs.unfinished.push(UnfinishedRun {
+                    touches,
+                    run: plan.run,
+                    backend: plan.backend,
+                    is_stuck,
+                });
             }
             runs.over.extend(stored.into_iter().map(|stored| stored.run.plan.run));
         }

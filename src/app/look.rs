@@ -25,7 +25,7 @@ use crate::image::Image;
 use crate::observation::{LoadBalancerState, Observation};
 use crate::plan::{LbQuorum, Replacement};
 use crate::ports::{
-    Change, ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Prober, WallClock,
+    Change, ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Prober, Recipe, WallClock,
 };
 use crate::topology::{self, Backend, Topology};
 
@@ -292,7 +292,8 @@ pub(super) async fn drift<'a>(
             let image =
                 Image::Local { reference: container.image_reference.clone(), id: container.image.clone() };
             let replacement = Replacement::described(container, &described, server.address(), &image);
-            let recipe = replacement.recipe(&RunId("a look".to_owned()), Some(wanted));
+            let recipe = replacement.recipe(&RunId(String::new()), Some(wanted));
+            let recipe = Recipe { name: container.name.clone(), ..recipe };
             let changes = world.engines.of(container)?.changes(&recipe).await?;
             all.extend(changes.map(|changes| (container.id.clone(), changes)));
         }

@@ -36,7 +36,7 @@ impl App {
                 needed.extend(images(&formers));
                 continue;
             }
-            let Some(held) = self.hold_idle(backend, &world)? else {
+            let Some(held) = self.hold_idle(backend, &world).await? else {
                 self.say(&format!("note: backend {backend} is left alone: a run on it is not finished"))?;
                 needed.extend(images(&formers));
                 continue;
@@ -46,6 +46,14 @@ impl App {
             old_images.extend(unneeded(&formers, keep));
         }
         old_images.retain(|image| !needed.contains(image));
+        // What is described is meant to be deployed again, and may be nowhere else.
+        for image in self.settings.services.values().filter_map(|service| service.container.image.as_ref()) {
+            for (_, engine) in world.engines.all() {
+                if let Ok(described) = engine.resolve(image).await {
+                    old_images.retain(|it| it.pinned() != described.pinned());
+                }
+            }
+        }
         let images = self.prune_images(&world, &old_images, &gone, dry_run).await?;
         if gone.is_empty() && images == 0 {
             self.say("nothing to remove")?;

@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::slice::from_ref;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::look::{RealWorld, drift, require_admin};
 use super::{App, known_backend, print};
-use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, StoredRun};
+use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, LockError, StoredRun};
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
+use crate::deploy::wait::{Waited, until};
 use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
@@ -20,6 +24,9 @@ use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker, build};
 use crate::ports::{ContainerEngine, WallClock};
 use crate::report::{Json, Progress, Text};
 
+/// How often another run's lock is tried.
+const LOCK_EVERY: Duration = Duration::from_secs(1);
+
 impl App {
     pub(super) async fn plan(
         &self,
@@ -27,6 +34,7 @@ impl App {
         flags: &PolicyFlags,
         exit_code: bool,
     ) -> Result<Exit, Error> {
+        self.settings.described()?;
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &goal.backend)?;
         let world = self.world(&configuration, from_ref(&goal.backend), load_balancers).await?;
@@ -39,11 +47,12 @@ impl App {
     }
 
     pub(super) async fn deploy(&self, asked: &DeployGoal, flags: &PolicyFlags) -> Result<Exit, Error> {
+        self.settings.described()?;
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &asked.backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(&asked.backend), load_balancers).await?;
-        let held = self.hold(&asked.backend, &world)?;
+        let held = self.hold(&asked.backend, &world).await?;
         held.refuse_unfinished()?;
         let target = self.target(asked, &world).await?;
         let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
@@ -62,9 +71,10 @@ impl App {
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let held = self.hold(backend, &world)?;
+        let held = self.hold(backend, &world).await?;
         if let Some(unfinished) = held.unfinished() {
-            return self.take_back(&configuration, &world, (&held, unfinished), flags, dry_run).await;
+            let policy = self.settings.policy(flags);
+            return self.take_back(&configuration, &world, (&held, unfinished), policy, dry_run).await;
         }
         let mut formers = history::formers(held.runs.iter().map(|stored| &stored.run)).into_iter();
         let former = match to {
@@ -106,15 +116,17 @@ impl App {
         }
     }
 
-    async fn plan_for(
+    pub(super) async fn plan_for(
         &self,
         configuration: &Configuration,
         world: &RealWorld,
         goal: &Goal,
     ) -> Result<Plan, Error> {
         let (mut observation, topology) = self.observe(configuration, world, goal.policy.lb_quorum).await?;
-        let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
-        observation.drift = drift(world, asked).await?;
+        if goal.purpose == Purpose::Deploy {
+            let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
+            observation.drift = drift(world, asked).await?;
+        }
         let mut plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
@@ -127,7 +139,7 @@ impl App {
         Ok(plan)
     }
 
-    fn show(&self, plan: &Plan) -> Result<(), Error> {
+    pub(super) fn show(&self, plan: &Plan) -> Result<(), Error> {
         match self.output {
             Output::Text => print(&plan.to_string()),
             Output::Json => {
@@ -136,7 +148,7 @@ impl App {
         }
     }
 
-    async fn execute(&self, world: &RealWorld, plan: &Plan, held: &Held) -> Result<Exit, Error> {
+    pub(super) async fn execute(&self, world: &RealWorld, plan: &Plan, held: &Held) -> Result<Exit, Error> {
         let mut listener = self.listener();
         if plan.is_empty() {
             let ended = Fact::RunEnded { outcome: Outcome::Unchanged, took_ms: 0, own_ms: None };
@@ -157,15 +169,14 @@ impl App {
         self.conclude(&outcome, &journal)
     }
 
-    async fn take_back(
+    pub(super) async fn take_back(
         &self,
         configuration: &Configuration,
         world: &RealWorld,
         (held, unfinished): (&Held, &StoredRun),
-        flags: &PolicyFlags,
+        policy: Policy,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let policy = self.settings.policy(flags);
         let (seen, _) = self.observe(configuration, world, policy.lb_quorum).await?;
         // The process that runs now is the one whose sessions count, and the limits are those asked for now.
         let plan = Plan {
@@ -207,7 +218,7 @@ impl App {
         }
     }
 
-    fn conclude(&self, outcome: &Outcome, journal: &JournalFile) -> Result<Exit, Error> {
+    pub(super) fn conclude(&self, outcome: &Outcome, journal: &JournalFile) -> Result<Exit, Error> {
         if matches!(outcome, Outcome::Stuck { .. }) {
             self.say(&format!("the journal of this run is {}", journal.path().display()))?;
         }
@@ -215,7 +226,7 @@ impl App {
     }
 
     /// JSON on stdout; for people a live line where there is a terminal, plain lines elsewhere.
-    fn listener(&self) -> Box<dyn Listener> {
+    pub(super) fn listener(&self) -> Box<dyn Listener> {
         let live =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         match self.output {
@@ -225,23 +236,52 @@ impl App {
         }
     }
 
-    fn hold(&self, backend: &str, world: &RealWorld) -> Result<Held, Error> {
+    /// Takes a backend for this process, as soon as nobody else has it or the wait for that is over.
+    pub(super) async fn hold(&self, backend: &str, world: &RealWorld) -> Result<Held, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let lock = dir.lock(backend, &now(world))?;
+        let lock = self.lock(&dir, backend, world).await?;
         let runs = dir.runs()?;
         Ok(Held { backend: backend.to_owned(), dir, runs, _lock: lock })
     }
 
+    async fn lock(&self, dir: &BackendDir, backend: &str, world: &RealWorld) -> Result<Lock, Error> {
+        let limit = self.settings.lock_wait;
+        let mut busy = None;
+        let nobody_stops_it = CancellationToken::new();
+        let waited =
+            until(LOCK_EVERY, limit, &nobody_stops_it, async || match dir.lock(backend, &now(world)) {
+                Err(error @ LockError::Busy { .. }) => {
+                    if busy.is_none() && !limit.is_zero() {
+                        self.say(&format!("waiting {} s at most: {error}", limit.as_secs()))?;
+                    }
+                    busy = Some(error);
+                    Ok(None)
+                }
+                result => Ok::<_, Error>(Some(result?)),
+            });
+        let waited = waited.await?;
+        match (waited, busy) {
+            (Waited::Done(lock), _) => Ok(lock),
+            (Waited::TimedOut | Waited::Stopped, Some(busy)) => Err(busy.into()),
+            (Waited::TimedOut | Waited::Stopped, None) => Ok(dir.lock(backend, &now(world))?),
+        }
+    }
+
     /// The same for who only tidies up; nothing where a run on it is not finished, or its containers are needed.
-    pub(super) fn hold_idle(&self, backend: &str, world: &RealWorld) -> Result<Option<Held>, Error> {
-        let held = self.hold(backend, world)?;
+    pub(super) async fn hold_idle(&self, backend: &str, world: &RealWorld) -> Result<Option<Held>, Error> {
+        let held = self.hold(backend, world).await?;
         let is_stuck =
             held.runs.last().is_some_and(|it| matches!(it.run.outcome, Some(Outcome::Stuck { .. })));
         Ok(Some(held).filter(|held| held.unfinished().is_none() && !is_stuck))
     }
 
     /// The other backends that the plan touches: a container behind both must not be replaced twice at once.
-    fn hold_others(&self, plan: &Plan, held: &Held, world: &RealWorld) -> Result<Vec<Lock>, Error> {
+    pub(super) fn hold_others(
+        &self,
+        plan: &Plan,
+        held: &Held,
+        world: &RealWorld,
+    ) -> Result<Vec<Lock>, Error> {
         let others = plan.backends().into_iter().filter(|backend| *backend != held.backend);
         let lock = |backend: String| {
             let since = now(world);
@@ -283,13 +323,18 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// The runs that are known here, the oldest first.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &StoredRun> {
+        self.runs.iter()
+    }
+
     /// The names of the containers that runs have replaced here.
     pub(super) fn containers(&self) -> BTreeSet<&str> {
         let lanes = self.runs.iter().flat_map(|stored| &stored.run.plan.lanes);
         lanes.filter_map(|lane| Some(lane.replacement.as_ref()?.name.as_str())).collect()
     }
 
-    fn unfinished(&self) -> Option<&StoredRun> {
+    pub(super) fn unfinished(&self) -> Option<&StoredRun> {
         self.runs.last().filter(|stored| stored.run.outcome.is_none())
     }
 
@@ -314,7 +359,7 @@ fn now(world: &RealWorld) -> String {
 
 /// Turns the first SIGINT or SIGTERM into «stop at the next safe point», the second into «now». SIGHUP, which
 /// a lost ssh session sends, is ignored: a deploy is seen through, and its journal tells how it ended.
-async fn signals(stop: Stop) {
+pub(super) async fn signals(stop: Stop) {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let [Ok(mut interrupt), Ok(mut terminate), Ok(_ignored)] = kinds.map(signal) else { return };

@@ -21,6 +21,9 @@ use crate::ports::{
 /// How many containers are created at once.
 const AT_ONCE: usize = 8;
 
+/// How long an old container may take at least, where it is started again.
+const OLD_LIMIT: Duration = Duration::from_secs(60);
+
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
@@ -155,7 +158,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// at once when it ends or is started again.
     pub(super) async fn prove(&mut self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
         let begun = Instant::now();
-        let limit = self.plan.policy.ready_timeout;
+        let policy = &self.plan.policy;
+        // What ran before is judged by nobody's haste: it is all that there is to return to.
+        let is_new = container.is_some() && container == self.created.get(&lane).cloned();
+        let (limit, rise) = if is_new {
+            (policy.ready_timeout, policy.rise)
+        } else {
+            (policy.ready_timeout.max(OLD_LIMIT), 1)
+        };
         let stop = self.stop.now.clone();
         let (mut last, mut booted_after, mut in_a_row) = (String::from("it was not asked"), 0, 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
@@ -169,8 +179,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     self.tell(Fact::NotReadyYet { server, answer: why.clone() });
                 }
             }
-            in_a_row += u32::from(answer.is_ready());
-            Ok::<_, Failure>(Some(answer).filter(|_| in_a_row >= self.plan.policy.rise))
+            if answer.is_ready() {
+                in_a_row += 1;
+                last = format!("{}, {in_a_row} times in a row and not {rise} (--rise)", answer.detail());
+            }
+            Ok::<_, Failure>(Some(answer).filter(|_| in_a_row >= rise))
         });
         match waited.await? {
             Waited::Done(answer) => {

@@ -78,7 +78,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             purpose: plan.purpose,
             servers: lanes.iter().flat_map(crate::plan::Lane::ids).collect(),
             container: replacement.map(|it| it.name.clone()),
-            image: replacement.map(|it| it.image.to_string()),
+            image: replacement.map(|it| it.image.pinned()),
             outcome,
         }
     }

@@ -160,3 +160,16 @@ fn nothing_was_begun_where_the_first_record_is_torn() {
     assert_eq!(Run::read(b""), Ok(None));
     assert_eq!(Run::read(b"{\"record\":\"opened\",\"vers"), Ok(None));
 }
+
+/// Written by an earlier drainswap: what it wrote always loads.
+#[test]
+fn a_journal_of_version_1_loads() {
+    let bytes = include_bytes!("../../fixtures/journal/version-1.jsonl");
+    let run = Run::read(bytes).unwrap().unwrap();
+    assert_eq!((run.plan.backend.as_str(), run.plan.lanes.len()), ("mobile", 4));
+    assert!(matches!(run.outcome, Some(Outcome::RolledBack { .. })));
+    assert!(run.begun.values().all(Vec::is_empty), "everything was taken back");
+    for end in (0..bytes.len()).step_by(61) {
+        assert!(Run::read(&bytes[..end]).is_ok(), "its first {end} bytes");
+    }
+}

@@ -69,6 +69,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         backend: goal.backend.clone(),
         purpose: goal.purpose,
         takes_back: goal.takes_back.clone(),
+        continues: None,
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
         policy: goal.policy.clone(),
         images: images(&lanes),
@@ -206,7 +207,9 @@ fn container_draft<'a>(
     observation: &Observation,
 ) -> Option<Draft<'a>> {
     let replace = |servers: Vec<&'a Server>, cause| {
-        let replacement = match observation.described.get(&servers[0].id.backend) {
+        // Going back is to what ran, whatever is described by now.
+        let described = observation.described.get(&servers[0].id.backend);
+        let replacement = match described.filter(|_| goal.purpose == Purpose::Deploy) {
             Some(described) => Replacement::described(container, described, servers[0].address(), image),
             None => Replacement { old: Some(container.clone()), ..Replacement::like(container, image) },
         };
@@ -222,7 +225,10 @@ fn container_draft<'a>(
         let answer = silent.answer.as_ref().map_or("it was not asked", |answer| answer.detail());
         return replace(servers, Cause::NotServing { why: answer.to_owned() });
     }
-    // Going back is to what ran, whatever is described by now.
+    let kept = returning(&servers[0].id, goal, &observation.containers);
+    if kept.is_some_and(|kept| kept.id != container.id) {
+        return replace(servers, Cause::Superseded);
+    }
     let has_drifted = observation.drift.get(&container.id).is_some_and(|drift| !drift.is_empty());
     if has_drifted && goal.purpose == Purpose::Deploy {
         return replace(servers, Cause::Drifted);
@@ -413,7 +419,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
     let probe = server.probe.clone().ok_or_else(|| no_address(server))?;
     Ok(LaneServer {
         id: server.id.clone(),
-        also: also.and_then(|url| Some(url.of(&probe, server.address()?))),
+        also: also.and_then(|url| Some(url.of(server.address()?, server.tls, probe.timeout))),
         probe,
         was: admin(server),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),

@@ -217,6 +217,7 @@ impl fmt::Display for Cause {
             Self::OtherImage { runs } => write!(f, "runs {runs}"),
             Self::NotServing { why } => write!(f, "does not serve: {why}"),
             Self::NotYetThere => f.write_str("it has no container yet, and drainswap.toml describes one"),
+            Self::Superseded => f.write_str("the container before it comes back"),
             Self::Drifted => f.write_str("is not as drainswap.toml describes it"),
             Self::ContainerGone { like } => {
                 write!(f, "its container is gone; a new one gets the settings of {like}")

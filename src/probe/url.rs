@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use super::{Probe, Question};
 #[serde(try_from = "String", into = "String")]
 pub struct ProbeUrl {
     text: String,
-    /// Whether TLS is spoken; as the server's own probe does it, where that is not said.
+    /// Whether TLS is spoken; as the server's traffic does it, where that is not said.
     tls: Option<bool>,
     /// The port; the server's own, where no number is given.
     port: Option<u16>,
@@ -22,12 +23,13 @@ pub struct ProbeUrl {
 }
 
 impl ProbeUrl {
-    /// The question to a server with this address, whose backend's own question is `own`. Any 2xx or 3xx proves it.
+    /// The question to a server whose traffic goes to this address, with TLS or without, within so long. Any 2xx or 3xx
+    /// proves it.
     #[must_use]
-    pub fn of(&self, own: &Probe, traffic: SocketAddr) -> Probe {
+    pub fn of(&self, traffic: SocketAddr, tls: bool, timeout: Duration) -> Probe {
         Probe {
             address: SocketAddr::new(traffic.ip(), self.port.unwrap_or(traffic.port())),
-            tls: self.tls.unwrap_or(own.tls),
+            tls: self.tls.unwrap_or(tls),
             question: Question::Http {
                 method: "GET".to_owned(),
                 uri: self.uri.clone(),
@@ -35,7 +37,7 @@ impl ProbeUrl {
                 body: None,
                 expect: Vec::new(),
             },
-            timeout: own.timeout,
+            timeout,
         }
     }
 }
@@ -98,17 +100,13 @@ impl fmt::Display for ProbeUrl {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn every_server_is_asked_at_its_own_address() {
         let asked = |text: &str, tls| {
             let traffic: SocketAddr = "10.0.0.1:50000".parse().unwrap();
-            let own =
-                Probe { address: traffic, tls, question: Question::Tcp, timeout: Duration::from_secs(1) };
-            text.parse::<ProbeUrl>().unwrap().of(&own, traffic).to_string()
+            text.parse::<ProbeUrl>().unwrap().of(traffic, tls, Duration::from_secs(1)).to_string()
         };
         for (text, tls, question) in [
             ("/ready?deep=1", false, "GET http://10.0.0.1:50000/ready?deep=1"),

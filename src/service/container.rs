@@ -28,7 +28,7 @@ pub use healthcheck::{Healthcheck, Test};
 pub use limits::{Device, Logging, Restart, SecurityOption, Ulimit};
 pub use network::{Endpoint, Exposed, ExtraHosts, Networks};
 pub use quantity::{Bytes, Cpus, Span};
-pub use volume::{Volume, VolumeKind};
+pub use volume::{Volume, VolumeKind, clean};
 
 /// What `[services.NAME]` says of its container. What it leaves open is the image's or the engine's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -138,8 +138,8 @@ impl Container {
     /// What is wrong between its keys: the key, and what to write.
     pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let shares = self.network_mode.as_deref().is_some_and(|mode| mode.starts_with("container:"));
-        let mut targets: Vec<&str> = self.volumes.iter().map(|volume| volume.target.as_str()).collect();
-        targets.extend(self.tmpfs.0.iter().map(|path| path.split(':').next().unwrap_or(path)));
+        let mut targets: Vec<String> = self.volumes.iter().map(|volume| volume.target.clone()).collect();
+        targets.extend(self.tmpfs.0.iter().map(|path| clean(path.split(':').next().unwrap_or(path))));
         targets.sort_unstable();
         let is_twice = targets.windows(2).any(|pair| pair[0] == pair[1]);
         if self.container_name.as_ref().is_some_and(|name| !name.contains("{server}")) {
@@ -148,6 +148,11 @@ impl Container {
             Some(("container_port", "0 is no port: write 1 to 65535"))
         } else if self.network_mode.is_some() && !self.networks.0.is_empty() {
             Some(("network_mode", "networks stand beside it: write one of the two"))
+        } else if (shares || self.network_mode.as_deref() == Some("none")) && self.container_port.is_some() {
+            Some((
+                "network_mode",
+                "HAProxy cannot reach a container there: write networks, or leave container_port out",
+            ))
         } else if shares && self.hostname.is_some() {
             Some(("hostname", "it is that of the container whose network is used: leave it out"))
         } else if self.network_mode.as_deref().is_some_and(|mode| mode.starts_with("service:")) {

@@ -59,6 +59,9 @@ pub enum InterpolationError {
         /// What the author says of it, as it is written.
         message: String,
     },
+    /// Nothing is known of a name that stands without braces.
+    #[error("a variable in it is not set: write $$ for a dollar, or ${{NAME}} to have it named here")]
+    UnsetUnnamed,
     /// A brace stays open.
     #[error("a `${{` has no `}}`: write it, or $$ for a dollar")]
     Unclosed,
@@ -107,7 +110,8 @@ fn expand<'v>(
             after
         } else {
             let (name, after) = name(after)?;
-            let value = lookup(name).ok_or_else(|| InterpolationError::Unset(name.to_owned()))?;
+            // Without braces it may be a part of a secret that a dollar stands in.
+            let value = lookup(name).ok_or(InterpolationError::UnsetUnnamed)?;
             append(result, value)?;
             after
         };

@@ -11,6 +11,7 @@ use drainswap::image::Image;
 use drainswap::observation::Published;
 use drainswap::ports::{ContainerEngine, Model, Recipe};
 use drainswap::service::Container;
+use drainswap::service::container::{Networks, Texts};
 use drainswap::settings::Settings;
 use serde_json::{Value, json};
 
@@ -167,9 +168,35 @@ async fn a_described_container_has_all_that_is_described() {
     assert_eq!(compared(wanted).await, []);
     let other = Container { init: Some(true), tty: Some(true), ..(**wanted).clone() };
     let told: Vec<String> = compared(&other).await.iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["Init: none → true", "Tty: none → true"]);
+    assert_eq!(told, ["Init: nothing → true", "Tty: nothing → true"]);
+    nor_where_the_engine_writes_more_into_it(&engine, &recipe, wanted, id).await;
     drop(around);
     stage.close().await;
+}
+
+/// It writes more into some containers than it was asked for, which is no drift.
+async fn nor_where_the_engine_writes_more_into_it(
+    engine: &DockerEngine,
+    recipe: &Recipe,
+    wanted: &Container,
+    id: &str,
+) {
+    let plain = Container { volumes: Vec::new(), tmpfs: Texts::default(), ..wanted.clone() };
+    let plain = Container { networks: Networks::default(), hostname: None, healthcheck: None, ..plain };
+    for special in [
+        Container { network_mode: Some("host".to_owned()), ..plain.clone() },
+        Container { privileged: Some(true), cap_drop: Vec::new(), ..plain.clone() },
+        Container { network_mode: Some("none".to_owned()), ..plain.clone() },
+    ] {
+        let model = |instead_of| Model::Described { wanted: Box::new(special.clone()), instead_of };
+        let name = format!("{id}.new-20261126T110000.000Z");
+        let recipe = Recipe { model: model(None), name, publish: None, ..recipe.clone() };
+        let made = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
+        let again = Recipe { model: model(Some(made)), ..recipe };
+        let changes = engine.changes(&again).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(changes, Some(Vec::new()), "{:?}", special.network_mode);
+    }
+    docker(&format!("rm -f {id}.new-20261126T110000.000Z"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,12 +253,20 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     let plan = plan.prints(&[
         "is not as drainswap.toml describes it",
         "environment variable TOKEN gets another value",
-        "Hostname: none → mobile",
+        "Hostname: nothing → mobile",
         "RestartPolicy: always → unless-stopped",
     ]);
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
     let deploy = [&["deploy", "mobile"], &settings[..]].concat();
+    // That is a deploy like any other: it is in the history, and can be taken back.
+    let events = stage.drainswap(&[&deploy[..], &["--keep", "1", "-o", "json"]].concat()).await.expect(0);
+    assert!(!events.stdout.contains("planted-") && !events.stderr.contains("planted-"), "{}", events.stdout);
+    let back = ["rollback", "mobile", "--keep", "0"];
+    stage.drainswap(&[&back[..], &settings[..]].concat()).await.expect(0).says(&["4 containers replaced"]);
+    assert_ne!(inspect(&format!("{}-mobile-app1b", stage.id()))["Config"]["Hostname"], "mobile");
     stage.drainswap(&deploy).await.expect(0).says(&["4 containers replaced"]);
+    let status = stage.drainswap(&[&["status", "-o", "json"], &settings[..]].concat()).await.expect(0);
+    assert!(!status.stdout.contains("planted-"), "{}", status.stdout);
     let name = format!("{}-mobile-app1b", stage.id());
     let is = inspect(&name);
     assert_eq!(is["Config"]["Hostname"], "mobile");

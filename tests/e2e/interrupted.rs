@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::io::{AsyncBufReadExt, BufReader};
+
 use crate::support::{Load, Mix, Processes, Stage, finish, wait_until};
-use crate::{assert_in_service, on_real_parts, snapshot, versions};
+use crate::{assert_in_service, ends_with, on_real_parts, snapshot, versions};
 
 /// Sends a signal by its number to a process of ours.
 fn signal(child: &tokio::process::Child, name: &str) {
@@ -72,7 +74,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     stage.until_started("app1", &v2).await;
     deploy.kill().await.expect("kill drainswap");
     let again = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
-    again.says(&["was not finished", ".jsonl", "`drainswap rollback mobile`"]);
+    again.says(&["was not finished", ".jsonl", "`drainswap resume mobile`", "--undo"]);
     stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
     stage.drainswap(&["rollback", "mobile"]).await.expect(0).says(&["undone   mobile/app1 is as it was"]);
     let report = load.stop().await;
@@ -80,6 +82,111 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     assert_eq!(versions(&stage).await, ["v1"; 4]);
     assert_in_service(&stage).await;
     stage.close().await;
+}
+
+/// The events after which a run is killed: from the first pull to the removal of what was replaced.
+const MOMENTS: [&str; 8] = [
+    "run_started",
+    "created",
+    "drain_started",
+    "container_kept",
+    "container_started",
+    "became_ready",
+    "enabled",
+    "removed",
+];
+
+/// Starts the program and kills it at the so-manieth event of a kind, or, where there is none, lets it end.
+async fn kill_at(stage: &Stage, arguments: &[&str], moment: &str, count: usize) -> bool {
+    let mut run = stage.spawn(&[arguments, &["-o", "json"]].concat());
+    let mut events = BufReader::new(run.stdout.take().expect("a pipe")).lines();
+    let mut met = 0;
+    while let Some(line) = events.next_line().await.expect("events") {
+        let event: serde_json::Value = serde_json::from_str(&line).expect("an event");
+        met += usize::from(event["event"] == moment);
+        if met == count {
+            run.kill().await.expect("kill drainswap");
+            return true;
+        }
+    }
+    finish_quietly(run).await;
+    false
+}
+
+async fn finish_quietly(deploy: tokio::process::Child) {
+    let ended = deploy.wait_with_output().await.expect("its end");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_at_any_moment_is_resumed_and_loses_no_request() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(300).await;
+    let mut killed = 0;
+    for (index, moment) in MOMENTS.into_iter().enumerate() {
+        let (image, wanted) = (&images[index % 2], ["v2", "v1"][index % 2]);
+        let was_killed = kill_at(&stage, &["deploy", "mobile", "--image", image], moment, 1).await;
+        killed += usize::from(was_killed);
+        if was_killed {
+            stage.drainswap(&["resume", "mobile", "--dry-run"]).await.expect(0);
+            let resumed = stage.drainswap(&["resume"]).await;
+            assert_eq!(resumed.code, 0, "killed at {moment}: {}", resumed.stderr);
+        }
+        assert_eq!(versions(&stage).await, [wanted; 2], "killed at {moment}");
+        assert_in_service(&stage).await;
+        stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["nothing to resume"]);
+    }
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    assert!(killed >= 7, "only {killed} of them were met");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_that_is_killed_is_resumed_and_taken_back_as_one_deploy() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::origin().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(300).await;
+    let deploy = ["deploy", "mobile", "--image", &v2, "--keep", "1"];
+    assert!(kill_at(&stage, &deploy, "container_kept", 2).await, "the second lane was not met");
+    // First in what the run had in its hands, then in what was planned anew.
+    assert!(kill_at(&stage, &["resume", "mobile"], "container_started", 1).await);
+    assert!(kill_at(&stage, &["resume", "mobile"], "drained", 1).await);
+    stage.drainswap(&["resume", "mobile"]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v2"; 4]);
+    // It was one deploy, and is taken back as one.
+    let history = stage.drainswap(&["history", "mobile"]).await.expect(0);
+    assert_eq!(history.stdout.matches("yes: its containers are kept").count(), 1, "{}", history.stdout);
+    stage.drainswap(&["rollback", "mobile", "--keep", "0"]).await.expect(0).says(&["4 containers replaced"]);
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    ends_with("v1", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_second_waits_and_then_works() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
+    let first = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    stage.until_started("app1", &v2).await;
+    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
+    refused.says(&["another drainswap works on mobile: process"]);
+    let second = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--lock-wait", "1m"]).await.expect(0);
+    second.says(&["waiting 60 s at most: another drainswap works on mobile", "nothing to do"]);
+    finish(first).await.expect(0);
+    ends_with("v2", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ impl Podman {
         command.args(["system", "service", "--time=0", &format!("unix://{}", socket.display())]);
         let service = Process::start(&mut command, &dir.path().join("podman.log"));
         let podman = Self { service, dir };
-        wait_until("Podman answers", Duration::from_secs(30), async || {
+        wait_until("Podman answers", Duration::from_secs(60), async || {
             tokio::net::UnixStream::connect(podman.socket()).await.is_ok()
         })
         .await;

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 
 use bollard::models::{ContainerInspectResponse, ImageConfig, NetworkConnectRequest};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
+use tokio::io::AsyncReadExt;
 
 use super::call::Purpose;
 use super::recreate::{ApiVersion, Blueprint};
@@ -99,12 +100,12 @@ impl DockerEngine {
         old: Option<&ContainerInspectResponse>,
         image: &ImageConfig,
     ) -> Result<Blueprint, EngineError> {
-        let environment = environment(wanted, Purpose { action: "create", subject: &recipe.name }).await?;
+        let environment = environment(wanted, &recipe.name).await?;
         let image_name = recipe.image.pinned();
         let mut blueprint =
             describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.dialect().api);
         if let Some(old) = old {
-            describe::succeed(&mut blueprint.body, old, image);
+            describe::succeed(&mut blueprint, old, image);
         }
         Ok(blueprint)
     }
@@ -187,15 +188,29 @@ impl DockerEngine {
 }
 
 /// The whole environment of a description: what its files say, under what stands in itself.
-async fn environment(wanted: &Container, purpose: Purpose<'_>) -> Result<Environment, EngineError> {
+async fn environment(wanted: &Container, container: &str) -> Result<Environment, EngineError> {
+    /// No file of variables that a person wrote is longer.
+    const MOST_BYTES: u64 = 1 << 20;
+
     let mut all = Environment::default();
     for file in &wanted.env_file.0 {
-        let refused = |reason| purpose.refused(format!("its env_file {}: {reason}", file.path.display()));
-        let text = match tokio::fs::read_to_string(&file.path).await {
-            Ok(text) => text,
+        let refused = |reason: String| EngineError::BadDescription {
+            container: container.to_owned(),
+            reason: format!("its env_file {}: {reason}", file.path.display()),
+        };
+        let mut text = String::new();
+        let read = async {
+            let opened = tokio::fs::File::open(&file.path).await?;
+            opened.take(MOST_BYTES + 1).read_to_string(&mut text).await
+        };
+        match read.await {
+            Ok(_) if text.len() as u64 > MOST_BYTES => {
+                return Err(refused(format!("it is longer than {MOST_BYTES} bytes")));
+            }
+            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound && !file.required => continue,
             Err(error) => return Err(refused(error.to_string())),
-        };
+        }
         all = all.under(&Environment::of_file(&text, file.variables.as_deref()).map_err(refused)?);
     }
     Ok(all.under(&wanted.environment))

@@ -18,7 +18,7 @@ use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint, volumes};
 use crate::observation::Published;
 use crate::service::Container;
 use crate::service::container::{
-    Endpoint, Environment, Healthcheck, Networks, Restart, Span, Text, Volume, VolumeKind,
+    Endpoint, Environment, Healthcheck, Networks, Restart, Span, Text, Volume, VolumeKind, clean,
 };
 
 /// Works out the container. `environment` is the whole one, with what files say of it.
@@ -72,8 +72,17 @@ fn whole_seconds(nanoseconds: i64) -> i64 {
 }
 
 /// Hands on what belongs to the place of the old container and not to a description: its data in volumes that nobody
-/// named, wherever the new one would get such a volume too, and the server lines that it claims.
-pub(super) fn succeed(body: &mut ContainerCreateBody, old: &ContainerInspectResponse, image: &ImageConfig) {
+/// named, wherever the new one would get such a volume too, the addresses that it was given in its networks, and the
+/// server lines that it claims.
+pub(super) fn succeed(blueprint: &mut Blueprint, old: &ContainerInspectResponse, image: &ImageConfig) {
+    let Blueprint { body, connect } = blueprint;
+    let networks = old.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let at_create = body.networking_config.iter_mut().filter_map(|config| config.endpoints_config.as_mut());
+    let endpoints = at_create.flatten().chain(connect.iter_mut().map(|(name, endpoint)| (&*name, endpoint)));
+    for (name, endpoint) in endpoints.filter(|(_, endpoint)| endpoint.ipam_config.is_none()) {
+        let given = networks.and_then(|all| all.get(name)?.ipam_config.clone());
+        endpoint.ipam_config = given.filter(|it| *it != EndpointIpamConfig::default());
+    }
     let host = body.host_config.get_or_insert_default();
     let binds = host.binds.iter().flatten().filter_map(|bind| bind.split(':').nth(1));
     let tmpfs = host.tmpfs.iter().flatten().map(|(target, _)| target.as_str());
@@ -88,7 +97,7 @@ pub(super) fn succeed(body: &mut ContainerCreateBody, old: &ContainerInspectResp
             Some(mount) if mount.typ == Some(MountType::VOLUME) && mount.source.is_none() => {
                 mount.source = Some(name.clone());
             }
-            None if image.volumes.iter().flatten().any(|it| it == target) => {
+            None if image.volumes.iter().flatten().any(|it| clean(it) == *target) => {
                 mounts.push(volumes::by_name(point));
             }
             Some(_) | None => {}
@@ -114,7 +123,7 @@ fn host_config(wanted: &Container, publish: Option<Published>) -> HostConfig {
     let main_network = wanted.networks.0.keys().next().cloned();
     let tmpfs = wanted.tmpfs.0.iter().map(|entry| {
         let (path, options) = entry.split_once(':').unwrap_or((entry, ""));
-        (path.to_owned(), options.to_owned())
+        (clean(path), options.to_owned())
     });
     let tmpfs: BTreeMap<_, _> = tmpfs.collect();
     let ulimits = wanted.ulimits.iter().map(|(name, limit)| ResourcesUlimits {

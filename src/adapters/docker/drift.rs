@@ -11,11 +11,12 @@ use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
     ImageConfig, Mount, MountPoint, MountType, SystemInfo,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::recreate::changes::{changes, entries};
-use super::recreate::{Blueprint, hostname, short_id, volumes};
+use super::recreate::{Blueprint, hostname, short_id, ulimit_name, volumes};
 use crate::ports::Change;
+use crate::service::container::clean;
 
 /// Compose's own labels, which say whose container it is.
 const COMPOSE_LABELS: &str = "com.docker.compose.";
@@ -128,7 +129,9 @@ impl Settings {
     ) -> Self {
         let mut settings = Self::default();
         let host = inspect.host_config.clone().unwrap_or_default();
-        settings.value("Hostname", hostname(inspect));
+        // The engine writes the host's own name there where the host's network is used.
+        let is_host_s = host.network_mode.as_deref() == Some("host");
+        settings.value("Hostname", hostname(inspect).filter(|_| !is_host_s));
         settings.value("Domainname", config.domainname.clone());
         settings.value("Tty", config.tty);
         settings.value("OpenStdin", config.open_stdin);
@@ -158,7 +161,7 @@ impl Settings {
         settings.value("StopTimeout", blueprint.body.stop_timeout);
         // What is mounted at the same place wins over the image's own volume.
         for target in image.volumes.iter().flatten() {
-            settings.value(format!("mount {target}"), Some(UNNAMED.to_owned()));
+            settings.value(format!("mount {}", clean(target)), Some(UNNAMED.to_owned()));
         }
         for bind in host.binds.iter().flatten() {
             let mut parts = bind.split(':');
@@ -246,6 +249,8 @@ impl Settings {
     /// Everything else, whatever the engine knows.
     fn host(&mut self, host: HostConfig, defaults: &Defaults) {
         let memory = host.memory.unwrap_or(0);
+        let is_privileged = host.privileged == Some(true);
+        let publishes = host.network_mode.as_deref() != Some("host");
         let Ok(Value::Object(all)) = serde_json::to_value(host) else { return };
         for (name, value) in all.into_iter().filter(|(name, _)| !ELSEWHERE.contains(&name.as_str())) {
             match (name.as_str(), value) {
@@ -262,7 +267,10 @@ impl Settings {
                         Some(name).filter(|name| *name != "no").map(|name| name.to_owned() + &times),
                     );
                 }
-                ("PortBindings", Value::Object(ports)) => self.ports(&ports),
+                // In the host's network nothing is published, whatever is asked for.
+                ("PortBindings", Value::Object(ports)) => {
+                    self.ports(if publishes { ports } else { Map::new() });
+                }
                 ("CapAdd" | "CapDrop", Value::Array(names)) => {
                     for known in names.iter().filter_map(Value::as_str) {
                         let known = known.to_uppercase();
@@ -280,11 +288,11 @@ impl Settings {
                 ("ShmSize", Value::Number(size)) => {
                     self.value(name, size.as_u64().filter(|size| ![0, SHM_SIZE].contains(size)));
                 }
-                // Without an own limit it is twice the memory's.
+                // Without a limit of its own it is twice the memory's, or none where the kernel does not count it.
                 ("MemorySwap", Value::Number(swap)) => {
                     self.value(
                         name,
-                        swap.as_i64().filter(|swap| ![0, memory.saturating_mul(2)].contains(swap)),
+                        swap.as_i64().filter(|swap| ![0, -1, memory.saturating_mul(2)].contains(swap)),
                     );
                 }
                 (_, Value::Number(number)) => {
@@ -293,8 +301,10 @@ impl Settings {
                 (_, Value::Bool(is_on)) => self.value(name, Some(is_on)),
                 (_, Value::String(text)) => self.value(name, Some(text)),
                 (_, Value::Array(list)) => {
-                    for entry in list {
-                        self.entry(&name, of_list(&entry), String::new());
+                    // The engine adds this one by itself.
+                    let is_added = |entry: &str| is_privileged && entry == "label=disable";
+                    for entry in list.iter().map(of_list).filter(|entry| !is_added(entry)) {
+                        self.entry(&name, entry, String::new());
                     }
                 }
                 (_, Value::Object(map)) => {
@@ -308,7 +318,7 @@ impl Settings {
     }
 
     /// The published ports, as the docker command writes them.
-    fn ports(&mut self, ports: &serde_json::Map<String, Value>) {
+    fn ports(&mut self, ports: Map<String, Value>) {
         for (inside, bindings) in ports {
             for binding in bindings.as_array().into_iter().flatten() {
                 let text = |key| binding.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -378,10 +388,11 @@ fn of_list(entry: &Value) -> String {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
     let number = |key: &str| entry.get(key).and_then(Value::as_i64);
     if let (Some(name), Some(soft), Some(hard)) = (text("Name"), number("Soft"), number("Hard")) {
-        return format!("{name}={soft}:{hard}");
+        return format!("{}={soft}:{hard}", ulimit_name(&name));
     }
     if let (Some(host), Some(inside)) = (text("PathOnHost"), text("PathInContainer")) {
-        return format!("{host}:{inside}:{}", text("CgroupPermissions").unwrap_or_default());
+        let permissions = text("CgroupPermissions").filter(|it| !it.is_empty());
+        return format!("{host}:{inside}:{}", permissions.as_deref().unwrap_or("rwm"));
     }
     let whole = entry.as_str().map_or_else(|| entry.to_string(), str::to_owned);
     // A seccomp profile is a whole file.

@@ -119,8 +119,8 @@ fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(
 pub(super) fn hostname(inspect: &ContainerInspectResponse) -> Option<String> {
     let host = inspect.host_config.as_ref();
     let mode = |mode: fn(&HostConfig) -> Option<&String>| host.and_then(mode).map_or("", String::as_str);
-    let is_another_s = mode(|host| host.network_mode.as_ref()).starts_with("container:")
-        || mode(|host| host.uts_mode.as_ref()) == "host";
+    let network = mode(|host| host.network_mode.as_ref());
+    let is_another_s = network.starts_with("container:") || mode(|host| host.uts_mode.as_ref()) == "host";
     let hostname = inspect.config.as_ref()?.hostname.clone()?;
     (!hostname.is_empty() && !is_another_s && hostname != short_id(inspect)).then_some(hostname)
 }
@@ -148,7 +148,7 @@ fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
 }
 
 /// Podman shows `RLIMIT_NOFILE` and takes `nofile`.
-fn ulimit_name(shown: &str) -> String {
+pub(super) fn ulimit_name(shown: &str) -> String {
     shown.strip_prefix("RLIMIT_").map_or_else(|| shown.to_owned(), str::to_lowercase)
 }
 

@@ -44,6 +44,7 @@ impl App {
         templates: &Templates,
         version: Version,
     ) -> Result<Vec<Rendered<'_>>, Error> {
+        self.settings.described()?;
         let services = &self.settings.services;
         if services.is_empty() {
             return Err(Error::NoServices);

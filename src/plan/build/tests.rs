@@ -1,7 +1,9 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::ids::ContainerId;
 use crate::observation::{Described, Operational, Published, RestartPolicy};
+use crate::plan::Returned;
 use crate::ports::Change;
 use crate::testing::{World, image};
 
@@ -343,4 +345,45 @@ backend admin
     world.observation.described.insert("mobile".to_owned(), described);
     let refused = world.plan("v2").unwrap_err();
     assert!(refused[0].to_string().contains("at another port, behind admin/one"), "{}", refused[0]);
+}
+
+#[test]
+fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
+    let mut world = World::pair();
+    let running = world.observation.containers[0].clone();
+    let id = ContainerId("e".repeat(64));
+    let kept_name = format!("{}.old-20261122T100000.000Z", running.name);
+    let (state, published) = (ContainerState::Stopped, Vec::new());
+    let kept = Container { id, name: kept_name, state, published, ..running.clone() };
+    world.observation.containers.push(kept.clone());
+    // Nothing of what is described by now counts, and neither does a port that it would not have.
+    let described = Described { name: None, port: 1, restart: RestartPolicy::never() };
+    world.observation.described.insert("mobile".to_owned(), described);
+    let returned = Returned { image: image("v1"), container: Some(kept.clone()), engine: String::new() };
+    let app1 = ServerId::new("mobile", "app1");
+    let target = Target::Each(BTreeMap::from([(app1.clone(), returned)]));
+    let plan = world.plan_for(Purpose::Rollback, target).unwrap();
+    assert_eq!(plan.lanes.len(), 1);
+    assert_eq!((plan.lanes[0].name(), &plan.lanes[0].cause), (&app1, &Cause::Superseded));
+    let replacement = plan.lanes[0].replacement.as_ref().unwrap();
+    assert_eq!(replacement.returning.as_ref().map(|it| &it.id), Some(&kept.id));
+    assert!(!replacement.described);
+}
+
+#[test]
+fn the_address_that_is_published_stays_where_there_are_several() {
+    let world = World::pair().container("mobile-app1", |it| {
+        let own = it.published[0];
+        it.published.insert(0, Published { ip: "127.0.0.9".parse().unwrap(), ..own });
+    });
+    let described = Described { name: None, port: 8080, restart: RestartPolicy::never() };
+    let old = &world.observation.containers[0];
+    let publish = |address: &str| {
+        Replacement::described(old, &described, address.parse().ok(), &image("v2"))
+            .publish
+            .map(|it| it.ip.to_string())
+    };
+    assert_eq!(publish("127.0.0.1:50000").as_deref(), Some("127.0.0.1"));
+    assert_eq!(publish("127.0.0.9:50000").as_deref(), Some("127.0.0.9"));
+    assert_eq!(publish("127.0.0.9:1"), None);
 }

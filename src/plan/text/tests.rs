@@ -424,7 +424,7 @@ fn what_the_new_image_changes_is_part_of_the_plan() {
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1b
       in flight  2 sessions now
-      changes    command: none → serve --all
+      changes    command: nothing → serve --all
       changes    environment variable KEY is new
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1

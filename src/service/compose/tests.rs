@@ -188,7 +188,11 @@ fn a_variable_that_is_not_set_is_named_with_its_key() {
     assert!(
         refused("command: [a, \"$\"]").starts_with("services.mobile.command[1]: a `$` stands before no name")
     );
-    assert!(refused("labels: { a: [$X] }").starts_with("services.mobile.labels.a[0]: the variable X is"));
+    assert!(
+        refused("labels: { a: [\"${X}\"] }").starts_with("services.mobile.labels.a[0]: the variable X is")
+    );
+    // A dollar may stand in a secret: what follows it is not repeated.
+    assert!(!refused("environment: { TOKEN: pa$hunter2 }").contains("hunter2"));
     let service = read(
         "image: a:${VERSION:-${TAG}}\ninit: ${YES}\npids_limit: \"${NONE-12}\"\nlabels: { a: $$b, $c: d }",
     );
@@ -304,7 +308,11 @@ fn networks_have_the_engine_s_names() {
         ("networks: [z]", "", "services.mobile.networks: `z` does not stand under the file's own networks"),
         ("networks: [a]", "networks: { a: [] }", "networks.a: write a mapping, or nothing"),
         ("networks: [a]", "networks: { a: { external: maybe } }", "networks.a.external: write true or false"),
-        ("networks: [a]", "networks: { a: { name: $NO } }", "networks.a.name: the variable NO is not set"),
+        (
+            "networks: [a]",
+            "networks: { a: { name: \"${NO}\" } }",
+            "networks.a.name: the variable NO is not set",
+        ),
         ("", "name: Shop", "name: it holds more than small letters"),
         ("", "name: [a]", "name: write a text"),
     ] {

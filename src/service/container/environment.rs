@@ -60,6 +60,9 @@ impl TryFrom<MapOrList> for Environment {
         let pairs = written.pairs(&['=']).map_err(|reason| {
             format!("{reason}; a variable of this host is not passed on: write it out, or into an env_file")
         })?;
+        if pairs.iter().any(|(_, value)| value.contains('\0')) {
+            return Err("a variable's value holds a NUL byte, which none may: leave it out".to_owned());
+        }
         if pairs.iter().any(|(name, _)| name.is_empty() || name.contains(['=', '\0'])) {
             return Err("a variable's name is empty, or holds `=`: write NAME = \"VALUE\"".to_owned());
         }

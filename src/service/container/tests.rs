@@ -136,7 +136,7 @@ fn a_file_of_variables_is_read_by_compose_s_rules() {
 fn a_dollar_of_a_file_is_a_variable_where_there_are_variables() {
     let variables = Variables::new([("HOST".to_owned(), "hunter2".to_owned())], "").unwrap();
     let read = |text: &str| Environment::of_file(text, Some(&variables)).map(|it| it.0);
-    let found = read("HOST\nA=${HOST}:$B_NOT\nB='$HOST'\nC=$B").unwrap_err();
+    let found = read("HOST\nA=${HOST}:${B_NOT}\nB='$HOST'\nC=$B").unwrap_err();
     assert_eq!(
         found,
         "its variable 2: the variable B_NOT is not set: set it, in .env too, or write ${B_NOT:-DEFAULT}"

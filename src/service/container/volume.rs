@@ -177,10 +177,24 @@ impl Volume {
 
     fn checked(self) -> Result<Self, String> {
         if self.target.starts_with('/') {
-            return Ok(self);
+            return Ok(Self { target: clean(&self.target), ..self });
         }
         Err(format!("the target `{}` is no absolute path: write /data", self.target.escape_debug()))
     }
+}
+
+/// A path inside as the engine writes it: without `.`, doubled slashes and a slash at its end.
+#[must_use]
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 impl TryFrom<Long> for Volume {

@@ -60,7 +60,7 @@ fn every_form_of_the_specification_is_known() {
 fn what_is_wrong_is_named_without_any_value() {
     let unset = |name: &str| InterpolationError::Unset(name.to_owned());
     for (text, error) in [
-        ("$NONE", unset("NONE")),
+        ("$NONE", InterpolationError::UnsetUnnamed),
         ("${NONE}", unset("NONE")),
         ("${EMPTY:-$NONE}", unset("NONE")),
         ("${NONE?}", unset("NONE")),

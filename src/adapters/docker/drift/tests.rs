@@ -43,7 +43,7 @@ fn drifted(text: &str, change: impl FnOnce(&mut HostConfig)) -> Vec<String> {
     let (wanted, image) = (described(text), image.config.unwrap());
     let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57913, container_port: 8080 };
     let mut new = blueprint(&wanted, &wanted.environment, "mobile:v1", Some(publish), (1, 41));
-    succeed(&mut new.body, &old, &image);
+    succeed(&mut new, &old, &image);
     let defaults =
         Defaults { log_driver: "json-file".to_owned(), runtime: "runc".to_owned(), cgroup_namespace: "host" };
     drift(&old, &new, &image, &defaults).iter().map(ToString::to_string).collect()
@@ -65,27 +65,27 @@ fn every_setting_that_is_described_otherwise_is_told() {
         (r#"interval = "3s""#, r#"interval = "4s""#, "healthcheck interval: 3 s → 4 s"),
         (r#"interval = "3s""#, r#"test = ["CMD", "planted"], interval = "3s""#, "healthcheck is another one"),
         (r#"color = "blue""#, r#"color = "planted""#, "label color gets another value"),
-        (r#"stop_grace_period = "3s""#, "", "StopTimeout: 3 → none"),
+        (r#"stop_grace_period = "3s""#, "", "StopTimeout: 3 → nothing"),
         (r#"stop_signal = "SIGKILL""#, r#"stop_signal = "SIGINT""#, "stop signal: SIGKILL → SIGINT"),
         (r#"user = "0:0""#, r#"user = "1:1""#, "user: 0:0 → 1:1"),
         ("/bind:ro", "/bind", "mount /bind: /srv/app ro → /srv/app"),
         ("files:/named", "other:/named", "mount /named: files → other"),
-        ("files:/named", "files:/elsewhere", "mount /elsewhere: none → files"),
-        (r#""/anon","#, "", "mount /anon: a volume without a name → none"),
+        ("files:/named", "files:/elsewhere", "mount /elsewhere: nothing → files"),
+        (r#""/anon","#, "", "mount /anon: a volume without a name → nothing"),
         ("size=1m", "size=2m", "mount /t: tmpfs size=1m → tmpfs size=2m"),
         (r#"["NET_ADMIN"]"#, r#"["SYS_TIME"]"#, "CapAdd SYS_TIME is new"),
         ("1.1.1.1", "9.9.9.9", "Dns 9.9.9.9 is new"),
         ("h:1.2.3.4", "h:1.2.3.5", "ExtraHosts h:1.2.3.4 goes"),
-        ("init = true", "", "Init: true → none"),
+        ("init = true", "", "Init: true → nothing"),
         ("max-file = 3", "max-file = 4", "log option max-file gets another value"),
-        (r#"driver = "json-file""#, r#"driver = "local""#, "LogConfig: none → local"),
+        (r#"driver = "json-file""#, r#"driver = "local""#, "LogConfig: nothing → local"),
         ("64m", "65m", "Memory: 67108864 → 68157440"),
         (r#"["webb"]"#, r#"["other"]"#, "alias in network back, other is new"),
         ("172.29.7.9", "172.29.7.10", "address in network front: 172.29.7.9 → 172.29.7.10"),
         (r#"back = { aliases = ["webb"] },"#, "", "network back goes"),
         ("unless-stopped", "on-failure:3", "RestartPolicy: unless-stopped → on-failure:3"),
         ("no-new-privileges", "label=disable", "SecurityOpt label=disable is new"),
-        ("32m", "64m", "ShmSize: 33554432 → none"),
+        ("32m", "64m", "ShmSize: 33554432 → nothing"),
         ("200", "300", "Sysctls net.core.somaxconn gets another value"),
         ("hard = 2000", "hard = 3000", "Ulimits nofile=1000:3000 is new"),
     ] {
@@ -107,7 +107,7 @@ fn what_cannot_be_described_and_is_lost_is_told_too() {
         host.group_add = Some(vec!["audio".to_owned()]);
     };
     let found = drifted(AS_IT_RUNS, change);
-    for told in ["CpuShares: 512 → none", "Runtime: kata → none", "GroupAdd audio goes"] {
+    for told in ["CpuShares: 512 → nothing", "Runtime: kata → nothing", "GroupAdd audio goes"] {
         assert!(found.iter().any(|line| line == told), "{told} is missing in {found:?}");
     }
 }
@@ -118,9 +118,9 @@ fn data_in_unnamed_volumes_goes_on_where_there_is_such_a_volume_again() {
         (fixture::inspect("running.json"), fixture::inspect("image.json"));
     let mounts = |text: &str| {
         let wanted = described(text);
-        let mut body = blueprint(&wanted, &wanted.environment, "mobile:v2", None, (1, 41)).body;
-        succeed(&mut body, &old, image.config.as_ref().unwrap());
-        let mounts = body.host_config.unwrap().mounts.unwrap_or_default();
+        let mut new = blueprint(&wanted, &wanted.environment, "mobile:v2", None, (1, 41));
+        succeed(&mut new, &old, image.config.as_ref().unwrap());
+        let mounts = new.body.host_config.unwrap().mounts.unwrap_or_default();
         let found: BTreeMap<_, _> = mounts
             .into_iter()
             .map(|mount| (mount.target.unwrap(), mount.source.map(|source| source[..8].to_owned())))
@@ -131,6 +131,6 @@ fn data_in_unnamed_volumes_goes_on_where_there_is_such_a_volume_again() {
     let image_s = ("/image-volume".to_owned(), some("5447804a"));
     assert_eq!(mounts(""), BTreeMap::from([image_s.clone()]));
     let anon = ("/anon".to_owned(), some("d4caa1aa"));
-    assert_eq!(mounts("volumes = [\"/anon\"]"), BTreeMap::from([image_s, anon]));
+    assert_eq!(mounts("volumes = [\"/anon/\"]"), BTreeMap::from([image_s, anon]));
     assert_eq!(mounts("volumes = [\"data:/image-volume\"]"), BTreeMap::new());
 }

@@ -41,6 +41,7 @@ pub(in crate::adapters::docker) fn changes(
     differs("healthcheck interval", seconds(was.interval), seconds(is.interval));
     differs("healthcheck timeout", seconds(was.timeout), seconds(is.timeout));
     differs("healthcheck start period", seconds(was.start_period), seconds(is.start_period));
+    differs("healthcheck start interval", seconds(was.start_interval), seconds(is.start_interval));
     differs("healthcheck retries", number(was.retries), number(is.retries));
 
     let env = variables(image.env.as_ref()).into_iter().chain(variables(new.env.as_ref())).collect();

@@ -1,0 +1,167 @@
+//! resume: a run that was killed is brought to its end, forward or back.
+//!
+//! Forward is done in two parts: what the run had in its hands is brought to rest, and the rest is deployed by an
+//! ordinary plan of its own, made for the world as it is by then.
+
+use std::collections::BTreeMap;
+use std::slice::from_ref;
+
+use super::look::{RealWorld, require_admin};
+use super::run::{Held, signals};
+use super::{App, known_backend};
+use crate::adapters::journal_file::{BackendDir, StoredRun};
+use crate::cfg::Configuration;
+use crate::deploy::{Deploy, Stop};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::history;
+use crate::outcome::Outcome;
+use crate::plan::undo::is_replaced;
+use crate::plan::{Goal, Plan, Purpose, Target, Worker};
+
+impl App {
+    /// Resumes a backend, or every backend that has a run which was not finished.
+    pub(super) async fn resume(
+        &self,
+        backend: Option<&str>,
+        undo: bool,
+        dry_run: bool,
+    ) -> Result<Exit, Error> {
+        let backends = match backend {
+            Some(backend) => vec![backend.to_owned()],
+            None => self.unfinished_backends()?,
+        };
+        if backends.is_empty() {
+            self.say("no run was left unfinished")?;
+        }
+        for backend in backends {
+            let exit = Box::pin(self.resume_one(&backend, undo, dry_run)).await?;
+            if exit != Exit::Done {
+                return Ok(exit);
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    pub(super) async fn resume_one(&self, backend: &str, undo: bool, dry_run: bool) -> Result<Exit, Error> {
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        known_backend(&configuration, backend)?;
+        require_admin(&load_balancers).await?;
+        let world = self.world(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
+        let held = self.hold(backend, &world).await?;
+        let Some(unfinished) = held.unfinished() else {
+            self.say(&format!("the last run on {backend} was finished: there is nothing to resume"))?;
+            return Ok(Exit::Done);
+        };
+        if !undo {
+            self.settings.described()?;
+        }
+        if undo {
+            let policy = unfinished.run.plan.policy.clone();
+            return self.take_back(&configuration, &world, (&held, unfinished), policy, dry_run).await;
+        }
+        if dry_run {
+            self.show_rest(unfinished)?;
+            let goal = self.goal_of(&held, unfinished)?;
+            match self.plan_for(&configuration, &world, &goal).await {
+                Ok(plan) => self.show(&plan)?,
+                Err(error) => {
+                    self.say(&format!("what is planned afterwards is known then; now it is {error}"))?;
+                }
+            }
+            return Ok(Exit::Done);
+        }
+        let outcome = self.bring_to_rest(&configuration, &world, &held, unfinished).await?;
+        if !matches!(outcome, Outcome::Cancelled { .. }) {
+            return Ok((&outcome).into());
+        }
+        let goal = self.goal_of(&held, unfinished)?;
+        let plan = self.plan_for(&configuration, &world, &goal).await?;
+        let plan = Plan { continues: Some(unfinished.run.plan.root().clone()), ..plan };
+        self.execute(&world, &plan, &held).await
+    }
+
+    async fn bring_to_rest(
+        &self,
+        configuration: &Configuration,
+        world: &RealWorld,
+        held: &Held,
+        unfinished: &StoredRun,
+    ) -> Result<Outcome, Error> {
+        self.show_rest(unfinished)?;
+        let plan = &unfinished.run.plan;
+        let (seen, _) = self.observe(configuration, world, plan.policy.lb_quorum).await?;
+        // The process that runs now is the one whose sessions count.
+        let workers = seen.load_balancers.iter().map(Worker::of).collect();
+        let plan = Plan { workers, ..plan.clone() };
+        let _others = self.hold_others(&plan, held, world)?;
+        let mut journal = unfinished.reopen()?;
+        let mut listener = self.listener();
+        let stop = Stop::default();
+        let signals = tokio::spawn(signals(stop.clone()));
+        let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut *listener);
+        let outcome = run.bring_to_rest(&unfinished.run).await;
+        signals.abort();
+        // Who has asked to stop wants nothing more.
+        if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
+            return Err(Error::ResumeStopped { backend: plan.backend });
+        }
+        self.conclude(&outcome, &journal)?;
+        Ok(outcome)
+    }
+
+    /// Says what a run had in its hands, and what becomes of that.
+    fn show_rest(&self, unfinished: &StoredRun) -> Result<(), Error> {
+        let run = &unfinished.run;
+        self.say(&format!("run {} was not finished", run.plan.run))?;
+        for (index, lane) in run.plan.lanes.iter().enumerate() {
+            let begun = run.begun.get(&index).map_or(&[][..], Vec::as_slice);
+            let what = match run.in_hand() {
+                _ if begun.is_empty() => "was not begun",
+                Some(in_hand) if index < in_hand => "was through",
+                Some(in_hand) if index == in_hand && is_replaced(begun) => "is seen through",
+                Some(in_hand) if index == in_hand => "is put back, and replaced anew",
+                Some(_) | None => "has a new container that was only created, which is removed",
+            };
+            self.say(&format!("  {}: {what}", lane.name()))?;
+        }
+        Ok(())
+    }
+
+    /// What the run was for, with the limits that it had.
+    fn goal_of(&self, held: &Held, unfinished: &StoredRun) -> Result<Goal, Error> {
+        let plan = &unfinished.run.plan;
+        let replacements = plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+        let target = match plan.purpose {
+            Purpose::Deploy => {
+                // Nothing but to put servers back in service: that wants no image.
+                let image = replacements.map(|it| it.image.clone()).next();
+                image.map_or_else(|| Target::Each(BTreeMap::new()), Target::Everywhere)
+            }
+            Purpose::Rollback => {
+                let formers = history::formers(held.runs().map(|stored| &stored.run));
+                let former = formers.into_iter().find(|former| former.takes_back == plan.takes_back);
+                let nothing = || Error::NothingToRollBack { backend: plan.backend.clone() };
+                Target::Each(former.ok_or_else(nothing)?.servers)
+            }
+        };
+        Ok(Goal {
+            backend: plan.backend.clone(),
+            purpose: plan.purpose,
+            target,
+            takes_back: plan.takes_back.clone(),
+            policy: plan.policy.clone(),
+            hooks: self.settings.hooks.keys().copied().collect(),
+        })
+    }
+
+    fn unfinished_backends(&self) -> Result<Vec<String>, Error> {
+        let mut backends = Vec::new();
+        for directory in BackendDir::all(&self.settings.state_dir)? {
+            let last = directory.runs()?.pop();
+            let unfinished = last.filter(|stored| stored.run.outcome.is_none());
+            backends.extend(unfinished.map(|stored| stored.run.plan.backend));
+        }
+        Ok(backends)
+    }
+}
