@@ -291,7 +291,15 @@ mod tests {
             touches: vec!["mobile".to_owned()],
             is_stuck: false,
         };
-        assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, "drainswap resume mobile".to_owned())]);
+        assert_eq!(
+            kinds(&world, std::slice::from_ref(&run)),
+            [(Kind::UnfinishedRun, "drainswap resume mobile".to_owned())]
+        );
+        // One that is stuck has ended: what it left is told like everything else.
+        let stuck = UnfinishedRun { touches: Vec::new(), is_stuck: true, ..run };
+        let told = kinds(&world, &[stuck]);
+        assert_eq!(told[0], (Kind::UnfinishedRun, "drainswap status mobile".to_owned()));
+        assert!(told.len() > 1, "{told:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::image::Image;
 use crate::journal::Run;
 use crate::observation::Container;
 use crate::outcome::Outcome;
-use crate::plan::{Plan, Purpose, Returned};
+use crate::plan::{Purpose, Returned};
 
 /// What the servers of a backend ran before a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,12 +47,12 @@ const LEAST_DIGITS: usize = 7;
 /// takes those off that it took back. A server whose container was gone goes back to what its sibling ran.
 #[must_use]
 pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
-    let mut deploys: Vec<&Plan> = Vec::new();
+    let mut deploys: Vec<&Run> = Vec::new();
     for run in runs {
         let Some(outcome) = &run.outcome else { continue };
         match run.plan.purpose {
-            Purpose::Deploy if outcome.left_new() && replaced(&run.plan).next().is_some() => {
-                deploys.push(&run.plan);
+            Purpose::Deploy if replaced(run).next().is_some() => {
+                deploys.push(run);
             }
             Purpose::Rollback if matches!(outcome, Outcome::Deployed { .. }) => {
                 // Older journals do not name them: one at a time.
@@ -65,18 +65,17 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     let mut formers = Vec::new();
     let (mut servers, mut takes_back) = (BTreeMap::new(), Vec::new());
     for (index, deploy) in deploys.iter().enumerate().rev() {
-        takes_back.push(deploy.run.clone());
+        takes_back.push(deploy.plan.run.clone());
         // What a server ran before the earliest of them counts.
         servers.extend(replaced(deploy));
         // Two runs that are one deploy are taken back together.
         let before = index.checked_sub(1).map(|before| deploys[before]);
-        if before.is_some_and(|before| before.root() == deploy.root()) {
+        if before.is_some_and(|before| before.plan.root() == deploy.plan.root()) {
             continue;
         }
-        let brought = index.checked_sub(1).map(|before| deploys[before]);
         formers.push(Former {
-            deployed_by: brought.map(|plan| plan.run.clone()),
-            at: brought.map(|plan| plan.at),
+            deployed_by: before.map(|run| run.plan.run.clone()),
+            at: before.map(|run| run.plan.at),
             takes_back: takes_back.clone(),
             servers: servers.clone(),
         });
@@ -84,25 +83,28 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     formers
 }
 
-/// What the servers of a plan ran before it.
-fn replaced(plan: &Plan) -> impl Iterator<Item = (ServerId, Returned)> {
+/// What the servers ran before a run that it has left with something else.
+fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, Returned)> {
+    let plan = &run.plan;
+    let is_new = move |id: &ServerId| run.outcome.as_ref().is_some_and(|outcome| outcome.left_new(id));
     let replaced = plan.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
     // Before a first start there was nothing.
     let replaced = replaced.filter(|(_, replacement)| !replacement.described || replacement.old.is_some());
-    replaced.flat_map(|(lane, replacement)| {
+    replaced.flat_map(move |(lane, replacement)| {
         let kept = |old: &Container| Container { name: replacement.kept_name(&plan.run), ..old.clone() };
         let returned = Returned {
             image: replacement.like.running_image(),
             container: replacement.old.as_ref().map(kept),
             engine: replacement.like.engine.clone(),
         };
-        lane.ids().into_iter().map(move |id| (id, returned.clone()))
+        lane.ids().into_iter().filter(is_new).map(move |id| (id, returned.clone()))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Plan;
     use crate::testing::World;
 
     fn run(image: &str, purpose: Purpose, outcome: impl Into<Option<Outcome>>) -> Run {
@@ -163,6 +165,20 @@ mod tests {
         assert!(
             found[0].is_meant(&hex[..12]) && !found[0].is_meant(&hex[..3]) && !found[0].is_meant("0123456")
         );
+        // What was done in several runs is one deploy, and only what a run has reached counts.
+        let mut resumed = runs.clone();
+        resumed[1].outcome =
+            Some(Outcome::Cancelled { replaced: vec![ServerId::new("mobile", "app1")], remaining: vec![] });
+        resumed[2].plan.continues = Some(RunId("two".to_owned()));
+        let found = formers(&resumed);
+        assert_eq!(found[0].takes_back, [RunId("three".to_owned()), RunId("two".to_owned())]);
+        let kept =
+            |server: &str| found[0].servers[&ServerId::new("mobile", server)].container.clone().unwrap().name;
+        assert_eq!(
+            (kept("app1"), kept("app1b")),
+            ("mobile-app1.old-two".to_owned(), "mobile-app1b.old-three".to_owned())
+        );
+        assert_eq!(found.len(), 2);
         // A journal of an older version took one back at a time.
         runs.push(back(0));
         assert_eq!(depth(&runs), 2);

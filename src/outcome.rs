@@ -66,13 +66,13 @@ pub struct Stranded {
 }
 
 impl Outcome {
-    /// Whether any server was left with a new container.
+    /// Whether a server was left with a new container, if one was planned for it.
     #[must_use]
-    pub fn left_new(&self) -> bool {
+    pub fn left_new(&self, server: &ServerId) -> bool {
         match self {
-            Self::Deployed { replaced, .. } => *replaced > 0,
-            Self::RolledBack { kept, .. } => !kept.is_empty(),
-            Self::Cancelled { replaced, .. } => !replaced.is_empty(),
+            Self::Deployed { replaced, skipped, .. } => *replaced > 0 && !skipped.contains(server),
+            Self::RolledBack { kept, .. } => kept.contains(server),
+            Self::Cancelled { replaced, .. } => replaced.contains(server),
             Self::Unchanged | Self::Skipped | Self::Refused { .. } | Self::Stuck { .. } => false,
         }
     }

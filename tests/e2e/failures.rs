@@ -63,6 +63,10 @@ async fn a_question_of_one_s_own_and_answers_in_a_row_find_what_the_check_does_n
     failing_deploy(&stage, &[("FAIL", "pages")], &asked, 10).await.says(&["GET / → 500", "rolled back"]);
     let in_a_row = ["--rise", "2", "--ready-timeout", "3s"];
     failing_deploy(&stage, &[("FAIL", "flapping")], &in_a_row, 10).await.says(&["503", "rolled back"]);
+    // What ran before is not judged by what no new one can do.
+    let in_vain = ["--rise", "1000", "--ready-timeout", "3s"];
+    let ended = failing_deploy(&stage, &[("VERSION", "v2")], &in_vain, 10).await;
+    ended.says(&["times in a row and not 1000 (--rise)", "rolled back"]);
     // Every server is asked at its own address, and several times.
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let probe = "http://{address}:{port}/slow?ms=1";

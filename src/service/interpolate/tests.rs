@@ -62,7 +62,7 @@ fn what_is_wrong_is_named_without_any_value() {
     for (text, error) in [
         ("$NONE", InterpolationError::UnsetUnnamed),
         ("${NONE}", unset("NONE")),
-        ("${EMPTY:-$NONE}", unset("NONE")),
+        ("${EMPTY:-$NONE}", InterpolationError::UnsetUnnamed),
         ("${NONE?}", unset("NONE")),
         ("${EMPTY:?}", unset("EMPTY")),
         (
