@@ -332,7 +332,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     async fn steps(&mut self, index: usize, is_wanted: impl Fn(&Step) -> bool) -> Result<(), Failure> {
         let lane = &self.plan.lanes[index];
         for step in lane.steps.iter().filter(|step| is_wanted(step)) {
-            if let Err(failure) = self.step(index, *step).await {
+            if let Err(failure) = self.hook_and_step(index, *step).await {
                 if failure != Failure::Stopped {
                     let (log, health) = self.last_words(index).await;
                     let reason = failure.to_string();
@@ -344,6 +344,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.timings.push(self.timing);
         self.tell(Fact::LaneFinished { servers: lane.ids(), timing: self.timing });
         Ok(())
+    }
+
+    /// A step, with the command of somebody's own that comes before it.
+    async fn hook_and_step(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        if let Some(moment) = self.plan.lanes[lane].moment_before(step) {
+            // It may take its time: nothing may put the servers into rotation meanwhile.
+            self.guarded(lane, async |this: &mut Self| this.hook(moment, Some(lane)).await).await?;
+        }
+        self.step(lane, step).await
     }
 
     /// One step: a record, the effect, a record.

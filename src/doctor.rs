@@ -201,7 +201,7 @@ fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding
         container.name.starts_with(&format!("{}.", other.name)) && other.state == ContainerState::Running
     };
     let is_succeeded = all.iter().any(|other| of_its_place(&other));
-    let runs = if idle { "does not run" } else { "still runs" };
+    let (runs, force) = if idle { ("does not run", "") } else { ("still runs", "-f ") };
     Finding {
         kind: Kind::LeftOver,
         what: format!(
@@ -209,7 +209,14 @@ fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding
             container.name,
             if is_over { "is over" } else { "is not in this state directory" }
         ),
-        mend: format!("docker rm {}{}", if idle { "" } else { "-f " }, container.name),
+        mend: if is_over {
+            format!("docker rm {force}{}", container.name)
+        } else {
+            format!(
+                "docker rm {force}{}, if no drainswap elsewhere works with it or keeps it for a rollback",
+                container.name
+            )
+        },
         // One that runs is somebody's, whatever its name says; one that nobody has followed may be needed.
         left_over: (idle && is_succeeded && is_over).then(|| container.clone()),
     }

@@ -1,4 +1,4 @@
-//! Commands of one's own at four moments of a run.
+//! Commands of one's own at some moments of a run.
 
 use std::fmt;
 
@@ -21,10 +21,22 @@ pub enum Moment {
     BeforeRun,
     /// Before a container's servers leave rotation.
     BeforeDrain,
+    /// When their last session has ended, and nothing is stopped yet.
+    AfterDrain,
+    /// When the new container answers, and nobody is sent to it yet.
+    BeforeEnable,
     /// When they are in service again.
     AfterEnable,
     /// When the run has ended, however it did.
     AfterRun,
+}
+
+impl Moment {
+    /// Whether what comes then can still be left out.
+    #[must_use]
+    pub fn may_skip(self) -> bool {
+        matches!(self, Self::BeforeRun | Self::BeforeDrain)
+    }
 }
 
 impl fmt::Display for Moment {
@@ -32,6 +44,8 @@ impl fmt::Display for Moment {
         f.pad(match self {
             Self::BeforeRun => "before_run",
             Self::BeforeDrain => "before_drain",
+            Self::AfterDrain => "after_drain",
+            Self::BeforeEnable => "before_enable",
             Self::AfterEnable => "after_enable",
             Self::AfterRun => "after_run",
         })

@@ -274,6 +274,31 @@ impl Lane {
         &self.servers[0].id
     }
 
+    /// The moment of a command of somebody's own that comes before a step. Whether nothing is in flight is looked at once
+    /// more behind it.
+    #[must_use]
+    pub fn moment_before(&self, step: Step) -> Option<Moment> {
+        match step {
+            Step::Settle => Some(Moment::AfterDrain),
+            Step::Ready if self.replacement.is_some() => Some(Moment::BeforeEnable),
+            Step::Create
+            | Step::Verify
+            | Step::Drain
+            | Step::AwaitIdle
+            | Step::Maint
+            | Step::Keep
+            | Step::Start
+            | Step::Prove
+            | Step::Ready
+            | Step::Confirm
+            | Step::Remove
+            | Step::Discard
+            | Step::Return
+            | Step::ProveOld
+            | Step::PutBack => None,
+        }
+    }
+
     /// Its servers.
     #[must_use]
     pub fn ids(&self) -> Vec<ServerId> {

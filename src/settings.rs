@@ -112,6 +112,8 @@ struct File {
 struct HooksFile {
     before_run: Option<String>,
     before_drain: Option<String>,
+    after_drain: Option<String>,
+    before_enable: Option<String>,
     after_enable: Option<String>,
     after_run: Option<String>,
     timeout: Option<Span>,
@@ -122,6 +124,8 @@ impl HooksFile {
         let commands = [
             (Moment::BeforeRun, self.before_run),
             (Moment::BeforeDrain, self.before_drain),
+            (Moment::AfterDrain, self.after_drain),
+            (Moment::BeforeEnable, self.before_enable),
             (Moment::AfterEnable, self.after_enable),
             (Moment::AfterRun, self.after_run),
         ];

@@ -44,7 +44,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         });
         match code {
             Some(0) => Ok(Wish::GoOn),
-            Some(SKIP) => Ok(Wish::Skip),
+            Some(SKIP) if hook.may_skip() => Ok(Wish::Skip),
             code => Err(Failure::Hook { hook, code }),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::wait::insist;
 use super::{Deploy, Failure};
 use crate::event::Fact;
-use crate::ids::ServerId;
+use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
 use crate::outcome::{Outcome, Stranded, list};
 use crate::plan::Step;
@@ -166,7 +166,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn stuck(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         self.discard_candidates().await;
         let seen = self.look_anew(lane).await.ok();
-        let commands = self.commands(lane);
+        let commands = self.commands(lane).await;
         let stranded = |server: ServerId| {
             let everywhere = seen.iter().flatten();
             let state = everywhere.filter_map(|seen| seen.server(&server)).max_by_key(|it| it.operational);
@@ -178,26 +178,38 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Outcome::Stuck { reason, servers: self.plan.lanes[lane].ids().into_iter().map(stranded).collect() }
     }
 
-    /// The commands that bring a lane's old container back, for a person. Each may be repeated, and one
-    /// whose work is done already says so and harms nothing.
-    fn commands(&self, lane: usize) -> Vec<String> {
+    /// The commands that bring a lane's old container back, for a person: those that are still needed, as far as the
+    /// engine tells.
+    async fn commands(&self, lane: usize) -> Vec<String> {
         let servers = self.plan.lanes[lane].ids();
         let each = |what: &str| {
             servers.iter().map(|server| format!("drainswap {what} {server}")).collect::<Vec<_>>()
         };
         let Some(replacement) = self.replacement(lane) else { return each("ready") };
+        let known = match self.engine(lane) {
+            Ok(engine) => engine.containers().await.ok(),
+            Err(_) => None,
+        };
+        let is_gone = |id: &ContainerId| known.as_ref().is_some_and(|all| all.iter().all(|it| it.id != *id));
+        let is_called =
+            |id: &ContainerId, name: &str| known.iter().flatten().any(|it| it.id == *id && it.name == name);
         let mut commands = each("maint --floor 0");
         match (&replacement.returning, self.created.get(&lane)) {
             (Some(kept), _) => {
                 commands.push(format!("docker update --restart no {}", kept.id.short()));
                 commands.push(format!("docker stop {}", kept.id.short()));
-                commands.push(format!("docker rename {} {}", kept.id.short(), kept.name));
+                if !is_called(&kept.id, &kept.name) {
+                    commands.push(format!("docker rename {} {}", kept.id.short(), kept.name));
+                }
             }
+            (None, Some(new)) if is_gone(new) => {}
             (None, Some(new)) => commands.push(format!("docker rm -f {}", new.short())),
             (None, None) => {}
         }
         if let Some(old) = &replacement.old {
-            commands.push(format!("docker rename {} {}", old.id.short(), old.name));
+            if !is_called(&old.id, &old.name) {
+                commands.push(format!("docker rename {} {}", old.id.short(), old.name));
+            }
             let policy = if old.restart.name.is_empty() { "no" } else { &old.restart.name };
             commands.push(format!("docker update --restart {policy} {}", old.id.short()));
             commands.push(format!("docker start {}", old.id.short()));

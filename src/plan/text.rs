@@ -107,6 +107,9 @@ impl Plan {
         }
         self.hook(f, Moment::BeforeDrain)?;
         for step in lane.steps.iter().filter(|step| !matches!(step, Step::Create | Step::Remove)) {
+            if let Some(moment) = lane.moment_before(*step) {
+                self.hook(f, moment)?;
+            }
             writeln!(f, "  {step:<10} {}", self.describe(lane, *step))?;
         }
         self.hook(f, Moment::AfterEnable)

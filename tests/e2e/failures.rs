@@ -1,7 +1,9 @@
 //! A new image that is no good must cost nobody a request, and must say why it is no good.
 
-use crate::support::{Ended, Load, Mix, Stage};
-use crate::{assert_in_service, on_real_parts, snapshot, versions};
+use std::time::Duration;
+
+use crate::support::{Ended, Load, Mix, Stage, program, wait_until};
+use crate::{assert_in_service, at_each_event, on_real_parts, snapshot, versions};
 
 /// Deploys an image with this environment under load; fails unless it ends with this code, nothing is lost,
 /// and the old version serves everywhere.
@@ -165,5 +167,58 @@ async fn a_drain_that_does_not_end_is_taken_back_or_forced_as_asked() {
     let forced = [&deploy[..], &["--on-drain-timeout", "force"]].concat();
     stage.drainswap(&forced).await.expect(0).says(&["1 session is cut"]);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let mounted = stage.dir().join("mounted");
+    std::fs::create_dir(&mounted).expect("a directory");
+    stage.remove("app1").await;
+    stage.run_with_mount("app1", &stage.reference("v1"), &mounted).await;
+    stage.until_healthy("app1").await;
+    wait_until("app1 is up", Duration::from_secs(20), async || stage.haproxy.status("app1").await == "UP")
+        .await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+    // What the old container needs goes away when it is about to be stopped: neither it nor the new one starts.
+    let said = at_each_event(&mut deploy, async |event| {
+        if event == "drained" {
+            std::fs::remove_dir(&mounted).expect("it is empty");
+        }
+    })
+    .await;
+    assert_eq!(deploy.wait().await.expect("its end").code(), Some(11), "{said}");
+    let last: serde_json::Value =
+        serde_json::from_str(said.lines().last().expect("an event")).expect("an event");
+    let commands = last["servers"][0]["commands"].as_array().expect("commands").clone();
+    let commands: Vec<&str> = commands.iter().filter_map(|it| it.as_str()).collect();
+    stage.drainswap(&["doctor"]).await.expect(0).prints(&["could not put everything back"]);
+    // The person mends what was wrong, and does what was said, to the letter.
+    std::fs::create_dir(&mounted).expect("a directory");
+    let path = format!(
+        "{}:{}",
+        program().parent().expect("a folder").display(),
+        std::env::var("PATH").expect("PATH")
+    );
+    let done = std::process::Command::new("sh")
+        .args(["-exc", &commands.join("\n")])
+        .env("PATH", path)
+        .env("DRAINSWAP_HAPROXY_CONFIG", stage.haproxy.config())
+        .env("DRAINSWAP_STATE_DIR", stage.dir().join("state"))
+        .output()
+        .expect("run the commands");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    stage.until_healthy("app1").await;
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    assert_in_service(&stage).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
     stage.close().await;
 }

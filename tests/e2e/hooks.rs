@@ -35,12 +35,19 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
     let after = "after_enable = 'exit 1'";
     deploy(&stage, &v2, after, &[]).await.expect(10).says(&["mobile/app1 is as it was"]);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    // Before anybody is sent to the new container, and before the old one is stopped, too; 75 is no way out there.
+    for hook in ["after_drain", "before_enable"] {
+        let failing = format!("{hook} = 'exit 75'");
+        let says = format!("the hook {hook} ended with code 75");
+        deploy(&stage, &v2, &failing, &[]).await.expect(10).says(&[&says, "mobile/app1 is as it was"]);
+        assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    }
     assert_in_service(&stage).await;
     // One that skips a server leaves it alone, with its container.
     let log = stage.dir().join("log");
     let tell = format!("echo $DRAINSWAP_HOOK $DRAINSWAP_SERVERS $DRAINSWAP_OUTCOME >> {}", log.display());
     let skip = format!(
-        "before_drain = '{tell}; [ $DRAINSWAP_SERVERS = mobile/app1 ] || exit 75'\nafter_enable = '{tell}'\nafter_run = '{tell}; exit 1'\nbefore_run = '{tell}'"
+        "before_drain = '{tell}; [ $DRAINSWAP_SERVERS = mobile/app1 ] || exit 75'\nafter_drain = '{tell}'\nbefore_enable = '{tell}'\nafter_enable = '{tell}'\nafter_run = '{tell}; exit 1'\nbefore_run = '{tell}'"
     );
     deploy(&stage, &v2, &skip, &[])
         .await
@@ -54,6 +61,8 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
         [
             "before_run mobile/app1 mobile/app1b",
             "before_drain mobile/app1",
+            "after_drain mobile/app1",
+            "before_enable mobile/app1",
             "after_enable mobile/app1",
             "before_drain mobile/app1b",
             "after_run mobile/app1 mobile/app1b deployed",
