@@ -157,6 +157,9 @@ impl App {
 
     fn unfinished_backends(&self) -> Result<Vec<String>, Error> {
         let mut backends = Vec::new();
+        if !self.settings.state_dir.is_dir() {
+            return Ok(backends);
+        }
         for directory in BackendDir::all(&self.settings.state_dir)? {
             let last = directory.runs()?.pop();
             let unfinished = last.filter(|stored| stored.run.outcome.is_none());

@@ -76,6 +76,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let Some(begun) = self.begun.get(&lane).cloned() else { return Ok(TakenBack::Undone) };
         let stop = std::mem::take(&mut self.stop);
         self.is_undoing = true;
+        // What is told of its drain is of this one.
+        self.left_rotation = None;
         let mut workers = self.workers.clone();
         let mut taken = self.undo_steps(lane, &begun, care).await;
         for _ in 0..RELOADS {

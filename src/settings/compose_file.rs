@@ -19,7 +19,11 @@ pub(super) fn services(path: &Path) -> Result<BTreeMap<String, Service>, Setting
         path: path.display().to_string(),
         reason: error.to_string(),
     };
-    let text = read(path)?.ok_or_else(|| unreadable(&ErrorKind::NotFound.into()))?;
+    let missing = || SettingsError::Unreadable {
+        path: path.display().to_string(),
+        reason: "there is no such file".to_owned(),
+    };
+    let text = read(path)?.ok_or_else(missing)?;
     let whole = std::path::absolute(path).map_err(|error| unreadable(&error))?;
     let folder = whole.parent().unwrap_or(&whole);
     let dotenv = folder.join(".env");

@@ -19,7 +19,8 @@ pub struct Podman {
 impl Podman {
     /// Starts the service and waits until it answers.
     pub async fn start() -> Self {
-        let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
+        // Podman's own sockets lie below it, and it takes no longer path than 50 characters for them.
+        let dir = TempDir::with_prefix_in("drainswap-test-", "/tmp").expect("a temporary directory");
         let socket = dir.path().join("podman.sock");
         let mut command = command(&dir);
         command.args(["system", "service", "--time=0", &format!("unix://{}", socket.display())]);
