@@ -185,9 +185,7 @@ impl App {
             descriptions: self.settings.descriptions(),
         })
     }
-}
 
-impl App {
     /// One stamped look at the world, and what it means for the configuration.
     pub(super) async fn observe(
         &self,

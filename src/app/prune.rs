@@ -46,19 +46,27 @@ impl App {
             old_images.extend(unneeded(&formers, keep));
         }
         old_images.retain(|image| !needed.contains(image));
-        // What is described is meant to be deployed again, and may be nowhere else.
-        for image in self.settings.services.values().filter_map(|service| service.container.image.as_ref()) {
-            for (_, engine) in world.engines.all() {
-                if let Ok(described) = engine.resolve(image).await {
-                    old_images.retain(|it| it.pinned() != described.pinned());
-                }
-            }
-        }
+        self.keep_described(&world, &mut old_images).await;
         let images = self.prune_images(&world, &old_images, &gone, dry_run).await?;
         if gone.is_empty() && images == 0 {
             self.say("nothing to remove")?;
         }
         Ok(Exit::Done)
+    }
+
+    /// What is described is meant to be deployed again, and may be nowhere else.
+    async fn keep_described(&self, world: &RealWorld, images: &mut Vec<Image>) {
+        // No registry is asked where nothing would go anyway.
+        if images.is_empty() {
+            return;
+        }
+        for image in self.settings.services.values().filter_map(|it| it.container.image.as_ref()) {
+            for (_, engine) in world.engines.all() {
+                if let Ok(described) = engine.resolve(image).await {
+                    images.retain(|it| it.pinned() != described.pinned());
+                }
+            }
+        }
     }
 
     async fn prune_containers(

@@ -53,13 +53,11 @@ impl App {
             self.say(&format!("the last run on {backend} was finished: there is nothing to resume"))?;
             return Ok(Exit::Done);
         };
-        if !undo {
-            self.settings.described()?;
-        }
         if undo {
             let policy = unfinished.run.plan.policy.clone();
             return self.take_back(&configuration, &world, (&held, unfinished), policy, dry_run).await;
         }
+        self.settings.described()?;
         if dry_run {
             self.show_rest(unfinished)?;
             let goal = self.goal_of(&held, unfinished)?;

@@ -160,7 +160,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let begun = Instant::now();
         let policy = &self.plan.policy;
         // What ran before is judged by nobody's haste: it is all that there is to return to.
-        let is_new = container.is_some() && container == self.created.get(&lane).cloned();
+        let is_new = self.is_new(lane, container.as_ref());
         let (limit, rise) = if is_new {
             (policy.ready_timeout, policy.rise)
         } else {
@@ -204,6 +204,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
+    /// Whether that is the container which takes another's place.
+    fn is_new(&self, lane: usize, container: Option<&ContainerId>) -> bool {
+        container.is_some() && container == self.created.get(&lane)
+    }
+
     /// One look at a container, and one probe of each of its lines.
     pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
         if let Some(id) = container {
@@ -222,7 +227,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         }
         let mut answer = Answer::NotReady("no server line to ask".to_owned());
-        let is_new = container.is_some() && container == self.created.get(&lane);
+        let is_new = self.is_new(lane, container);
         let servers = &self.lane_of(lane).servers;
         let probes =
             servers.iter().flat_map(|it| std::iter::once(&it.probe).chain(it.also.iter().filter(|_| is_new)));

@@ -41,11 +41,8 @@ async fn deploy_with(stage: &Stage, image: &str, config: &PathBuf, more: &[&str]
     ended
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
-    if !on_real_parts().await {
-        return;
-    }
+/// A stage whose images v2 and v3 are also in a registry that wants a password, and the port of that one.
+async fn guarded() -> (Stage, Registry, Ports) {
     let stage = Stage::pair().start().await;
     let ports = Ports::reserve(1);
     let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(0));
@@ -53,6 +50,16 @@ async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
     for version in ["v2", "v3"] {
         stage.image(version, &[("VERSION", version)]).await;
     }
+    (stage, guarded, ports)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
+    if !on_real_parts().await {
+        return;
+    }
+    let (stage, guarded, _ports) = guarded().await;
+    let address = guarded.address();
     let image = |version: &str| format!("{}:{version}", guarded.repository());
     let before = snapshot(&stage).await;
     let auths = |password: &str| {
@@ -97,13 +104,8 @@ async fn a_login_of_the_settings_wins_and_its_password_is_asked_for_at_each_logi
     if !on_real_parts().await {
         return;
     }
-    let stage = Stage::pair().start().await;
-    let ports = Ports::reserve(1);
-    let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(0));
-    let guarded = Registry::start_guarded(stage.dir(), address).await;
-    for version in ["v2", "v3"] {
-        stage.image(version, &[("VERSION", version)]).await;
-    }
+    let (stage, guarded, _ports) = guarded().await;
+    let address = guarded.address();
     let image = |version: &str| format!("{}:{version}", guarded.repository());
     let (file, password) = (stage.dir().join("drainswap.toml"), stage.dir().join("password"));
     let write = |text: &str, mode| {

@@ -99,12 +99,12 @@ fn entry(text: &str) -> Option<(Entry<'_>, &str)> {
         return Some((Entry { name, written: Written::Nothing }, after));
     };
     let (written, after) = match behind.trim_start_matches([' ', '\t']) {
-        quoted if quoted.starts_with('\'') => {
-            let (text, after) = single_quoted(&quoted[1..])?;
+        text if text.starts_with('\'') => {
+            let (text, after) = quoted(&text[1..], '\'', in_single_quotes)?;
             (Written::Literal(text), end_of_line(after)?)
         }
-        quoted if quoted.starts_with('"') => {
-            let (text, after) = double_quoted(&quoted[1..])?;
+        text if text.starts_with('"') => {
+            let (text, after) = quoted(&text[1..], '"', in_double_quotes)?;
             (Written::Template(text), end_of_line(after)?)
         }
         _ => {
@@ -124,43 +124,39 @@ fn end_of_line(text: &str) -> Option<&str> {
     (line.is_empty() || line.starts_with('#')).then_some(after)
 }
 
-fn single_quoted(text: &str) -> Option<(String, &str)> {
+/// What stands before the quote that ends it, and what follows that. What is behind a backslash is another's to read.
+fn quoted(text: &str, quote: char, escaped: impl Fn(char, &mut String)) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
     while let Some((at, character)) = characters.next() {
         match character {
-            '\'' => return Some((value, &text[at + 1..])),
-            '\\' => match characters.next()?.1 {
-                '\'' => value.push('\''),
-                other => value.extend(['\\', other]),
-            },
+            _ if character == quote => return Some((value, &text[at + quote.len_utf8()..])),
+            '\\' => escaped(characters.next()?.1, &mut value),
             _ => value.push(character),
         }
     }
     None
 }
 
-fn double_quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, &text[at + 1..])),
-            '\\' => match characters.next()?.1 {
-                'a' => value.push('\u{7}'),
-                'b' => value.push('\u{8}'),
-                'f' => value.push('\u{c}'),
-                'n' => value.push('\n'),
-                'r' => value.push('\r'),
-                't' => value.push('\t'),
-                'v' => value.push('\u{b}'),
-                same @ ('"' | '\\') => value.push(same),
-                // A dollar that begins no variable, in the words of those who put variables in.
-                '$' => value.push_str("$$"),
-                other => value.extend(['\\', other]),
-            },
-            _ => value.push(character),
-        }
+fn in_single_quotes(escaped: char, value: &mut String) {
+    match escaped {
+        '\'' => value.push('\''),
+        other => value.extend(['\\', other]),
     }
-    None
+}
+
+fn in_double_quotes(escaped: char, value: &mut String) {
+    match escaped {
+        'a' => value.push('\u{7}'),
+        'b' => value.push('\u{8}'),
+        'f' => value.push('\u{c}'),
+        'n' => value.push('\n'),
+        'r' => value.push('\r'),
+        't' => value.push('\t'),
+        'v' => value.push('\u{b}'),
+        same @ ('"' | '\\') => value.push(same),
+        // A dollar that begins no variable, in the words of those who put variables in.
+        '$' => value.push_str("$$"),
+        other => value.extend(['\\', other]),
+    }
 }
