@@ -104,7 +104,7 @@ impl App {
             self.say(&format!("note: {error}"))?;
         }
         // Who may not read what a description is made of can still look at everything else.
-        let drift = match look::drift(&world, backends.iter().copied()).await {
+        let drift = match world.drift(backends.iter().copied()).await {
             Ok(drift) => drift,
             Err(error) => {
                 self.say(&format!("note: nobody can tell what is not as described: {error}"))?;

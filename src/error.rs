@@ -12,6 +12,7 @@ use crate::cfg::EditError;
 use crate::deploy::{Failure, Untouched};
 use crate::exit::Exit;
 use crate::ids::ServerId;
+use crate::look::LookError;
 use crate::plan::refusal::Refusal;
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
 use crate::promotion::Unsettled;
@@ -331,6 +332,15 @@ pub enum Error {
     /// Result or report could not be written.
     #[error("cannot write the result: {0}")]
     Output(#[from] std::io::Error),
+}
+
+impl From<LookError> for Error {
+    fn from(error: LookError) -> Self {
+        match error {
+            LookError::LoadBalancer(error) => error.into(),
+            LookError::Engine(error) => error.into(),
+        }
+    }
 }
 
 impl Error {

@@ -13,7 +13,7 @@
 //!
 //! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`journal`], [`event`], [`history`], [`retention`], [`promotion`], [`engines`], [`registries`] are pure: values in,
 //!   values out, no clock, no files, no network.
-//! - [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
+//! - [`look`] looks at the world, and [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
 //! - [`doctor`] names what was left behind, from the same values.
 //! - [`adapters`] are the real world behind the ports; they know nothing of plan and deploy.
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
@@ -34,6 +34,7 @@ pub mod hook;
 pub mod ids;
 pub mod image;
 pub mod journal;
+pub mod look;
 mod millis;
 pub mod observation;
 pub mod outcome;

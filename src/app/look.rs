@@ -1,10 +1,9 @@
 //! From the settings to the world, and one look at it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::App;
@@ -20,14 +19,10 @@ use crate::cfg::{self, Build, Configuration, Document, Environment, Host, Level,
 use crate::deploy::World;
 use crate::deploy::engines::Engines;
 use crate::error::Error;
-use crate::ids::{ContainerId, RunId};
-use crate::image::Image;
-use crate::observation::{LoadBalancerState, Observation};
-use crate::plan::{LbQuorum, Replacement};
-use crate::ports::{
-    Change, ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Prober, Recipe, WallClock,
-};
-use crate::topology::{self, Backend, Topology};
+use crate::observation::Observation;
+use crate::plan::LbQuorum;
+use crate::ports::{EngineError, LoadBalancerError, WallClock};
+use crate::topology::{self, Topology};
 
 /// The world as it really is.
 pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock, HookCommands>;
@@ -193,45 +188,7 @@ impl App {
         world: &RealWorld,
         quorum: LbQuorum,
     ) -> Result<(Observation, Topology), Error> {
-        let at = world.clock.now();
-        let load_balancers = look(&world.load_balancers, quorum).await?;
-        let engines = topology::engines(configuration, &self.settings.engines);
-        let containers = world.engines.all().map(async |(name, engine)| {
-            let mut containers = engine.containers().await?;
-            for container in &mut containers {
-                name.clone_into(&mut container.engine);
-            }
-            Ok::<_, EngineError>(containers)
-        });
-        let containers = try_join_all(containers).await?.into_iter().flatten().collect();
-        // Where a server's host is an engine's by the settings, so is its address.
-        let mut host_addresses: BTreeSet<IpAddr> = load_balancers
-            .iter()
-            .flat_map(|seen| engines.keys().filter_map(|id| Some(seen.server(id)?.address?.ip())))
-            .collect();
-        if let Ok(engine) = world.engines.named("") {
-            let addresses =
-                load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
-            host_addresses.extend(engine.host_addresses(addresses).await?);
-        }
-        let probes = topology::probes(configuration, &load_balancers[0]);
-        let answers =
-            probes.into_iter().map(async |(server, probe)| (server, world.prober.probe(&probe).await));
-        let answers = join_all(answers).await;
-        let described =
-            world.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
-        let observation = Observation {
-            at,
-            load_balancers,
-            containers,
-            engines,
-            described: described.collect(),
-            drift: BTreeMap::new(),
-            host_addresses,
-            answers,
-        };
-        let topology = Topology::new(configuration, &observation);
-        Ok((observation, topology))
+        Ok(world.observe(configuration, &self.settings.engines, quorum).await?)
     }
 }
 
@@ -254,49 +211,6 @@ pub(super) async fn require_admin(load_balancers: &[HaproxySocket]) -> Result<()
         }
     }
     Ok(())
-}
-
-/// What each load balancer says; one that does not answer is an error, or is left out if the others are enough.
-pub(super) async fn look(
-    load_balancers: &[HaproxySocket],
-    quorum: LbQuorum,
-) -> Result<Vec<LoadBalancerState>, LoadBalancerError> {
-    let mut seen = Vec::new();
-    let mut missing = None;
-    for socket in load_balancers {
-        match socket.look(&[]).await {
-            Err(error @ LoadBalancerError::Unreachable { .. }) if quorum == LbQuorum::Reachable => {
-                missing = Some(error);
-            }
-            result => seen.push(result.map_err(|error| error.at(socket.name(), load_balancers.len()))?),
-        }
-    }
-    match missing {
-        Some(error) if seen.is_empty() => Err(error),
-        Some(_) | None => Ok(seen),
-    }
-}
-
-/// What each container behind a described backend has otherwise than its description.
-pub(super) async fn drift<'a>(
-    world: &RealWorld,
-    backends: impl Iterator<Item = &'a Backend>,
-) -> Result<BTreeMap<ContainerId, Vec<Change>>, Error> {
-    let mut all = BTreeMap::new();
-    for backend in backends {
-        let Some(wanted) = world.descriptions.get(&backend.name) else { continue };
-        let Some(described) = wanted.described() else { continue };
-        for (server, container) in backend.servers.iter().filter_map(|it| Some((it, it.container()?))) {
-            let image =
-                Image::Local { reference: container.image_reference.clone(), id: container.image.clone() };
-            let replacement = Replacement::described(container, &described, server.address(), &image);
-            let recipe = replacement.recipe(&RunId(String::new()), Some(wanted));
-            let recipe = Recipe { name: container.name.clone(), ..recipe };
-            let changes = world.engines.of(container)?.changes(&recipe).await?;
-            all.extend(changes.map(|changes| (container.id.clone(), changes)));
-        }
-    }
-    Ok(all)
 }
 
 /// The first socket of the configuration that has level admin and that we know how to open.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::look::{SystemClock, look, require_admin};
+use super::look::{SystemClock, require_admin};
 use super::{App, known_server};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::journal_file::BackendDir;
@@ -16,6 +16,7 @@ use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
+use crate::look;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::outcome::sessions;
 use crate::plan::{LbQuorum, floor};
@@ -32,7 +33,7 @@ impl App {
         let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
         let _lock =
             BackendDir::new(&self.settings.state_dir, &it.server.backend).lock(&it.server.backend, &since)?;
-        let seen = look(&load_balancers, LbQuorum::All).await?;
+        let seen = look::states(&load_balancers, LbQuorum::All).await?;
         if state != AdminState::Ready {
             self.guard(&configuration, &seen, it)?;
         }
@@ -87,7 +88,7 @@ impl App {
         }
         let (mut last, mut idle): (Option<ServerState>, _) = (None, Idle::default());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            let seen = look(load_balancers, LbQuorum::All).await?;
+            let seen = look::states(load_balancers, LbQuorum::All).await?;
             if state != AdminState::Ready && is_undone(&seen, before, &it.server) {
                 return Err(Error::MoveUndone { server: it.server.clone() });
             }

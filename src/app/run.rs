@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::look::{RealWorld, drift, require_admin};
+use super::look::{RealWorld, require_admin};
 use super::{App, known_backend, print};
 use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, LockError, StoredRun};
 use crate::cfg::Configuration;
@@ -125,7 +125,7 @@ impl App {
         let (mut observation, topology) = self.observe(configuration, world, goal.policy.lb_quorum).await?;
         if goal.purpose == Purpose::Deploy {
             let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
-            observation.drift = drift(world, asked).await?;
+            observation.drift = world.drift(asked).await?;
         }
         let mut plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
         let run = plan.run.clone();

@@ -1,0 +1,133 @@
+//! One stamped look at the world, through the ports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use futures_util::future::{join_all, try_join_all};
+
+use crate::cfg::Configuration;
+use crate::deploy::World;
+use crate::engines::EngineMap;
+use crate::ids::{ContainerId, RunId};
+use crate::image::Image;
+use crate::observation::{Container, LoadBalancerState, Observation};
+use crate::plan::{LbQuorum, Replacement};
+use crate::ports::{
+    Change, ContainerEngine, EngineError, Hooks, LoadBalancer, LoadBalancerError, Prober, Recipe, WallClock,
+};
+use crate::topology::{self, Backend, Topology};
+
+/// Why the world cannot be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookError {
+    /// A load balancer.
+    #[error(transparent)]
+    LoadBalancer(#[from] LoadBalancerError),
+    /// An engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> World<L, E, P, C, H> {
+    /// Looks at everything, and says what it means for the configuration. `engines` tells which engine is behind which
+    /// server.
+    pub async fn observe(
+        &self,
+        configuration: &Configuration,
+        engines: &EngineMap,
+        quorum: LbQuorum,
+    ) -> Result<(Observation, Topology), LookError> {
+        let at = self.clock.now();
+        let load_balancers = states(&self.load_balancers, quorum).await?;
+        let engines = topology::engines(configuration, engines);
+        let containers = self.containers().await?;
+        // Where a server's host is an engine's by the settings, so is its address.
+        let mut host_addresses: BTreeSet<IpAddr> = load_balancers
+            .iter()
+            .flat_map(|seen| engines.keys().filter_map(|id| Some(seen.server(id)?.address?.ip())))
+            .collect();
+        if let Ok(engine) = self.engines.named("") {
+            let addresses =
+                load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
+            host_addresses.extend(engine.host_addresses(addresses).await?);
+        }
+        let probes = topology::probes(configuration, &load_balancers[0]);
+        let answers =
+            probes.into_iter().map(async |(server, probe)| (server, self.prober.probe(&probe).await));
+        let answers = join_all(answers).await;
+        let described =
+            self.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
+        let observation = Observation {
+            at,
+            load_balancers,
+            containers,
+            engines,
+            described: described.collect(),
+            drift: BTreeMap::new(),
+            host_addresses,
+            answers,
+        };
+        let topology = Topology::new(configuration, &observation);
+        Ok((observation, topology))
+    }
+
+    /// Every container of every engine.
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        let containers = self.engines.all().map(async |(name, engine)| {
+            let mut containers = engine.containers().await?;
+            for container in &mut containers {
+                name.clone_into(&mut container.engine);
+            }
+            Ok::<_, EngineError>(containers)
+        });
+        Ok(try_join_all(containers).await?.into_iter().flatten().collect())
+    }
+
+    /// What each container behind a described backend has otherwise than its description.
+    pub async fn drift<'a>(
+        &self,
+        backends: impl Iterator<Item = &'a Backend>,
+    ) -> Result<BTreeMap<ContainerId, Vec<Change>>, EngineError> {
+        let mut all = BTreeMap::new();
+        for backend in backends {
+            let Some(wanted) = self.descriptions.get(&backend.name) else { continue };
+            let Some(described) = wanted.described() else { continue };
+            for (server, container) in backend.servers.iter().filter_map(|it| Some((it, it.container()?))) {
+                let image = Image::Local {
+                    reference: container.image_reference.clone(),
+                    id: container.image.clone(),
+                };
+                let replacement = Replacement::described(container, &described, server.address(), &image);
+                let recipe = replacement.recipe(&RunId(String::new()), Some(wanted));
+                let recipe = Recipe { name: container.name.clone(), ..recipe };
+                let changes = self.engines.of(container)?.changes(&recipe).await?;
+                all.extend(changes.map(|changes| (container.id.clone(), changes)));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What each load balancer says; one that does not answer is an error, or is left out if the others are enough.
+pub async fn states<L: LoadBalancer>(
+    load_balancers: &[L],
+    quorum: LbQuorum,
+) -> Result<Vec<LoadBalancerState>, LoadBalancerError> {
+    let mut seen = Vec::new();
+    let mut missing = None;
+    for load_balancer in load_balancers {
+        match load_balancer.look(&[]).await {
+            Err(error @ LoadBalancerError::Unreachable { .. }) if quorum == LbQuorum::Reachable => {
+                missing = Some(error);
+            }
+            result => {
+                let named = |error: LoadBalancerError| error.at(load_balancer.name(), load_balancers.len());
+                seen.push(result.map_err(named)?);
+            }
+        }
+    }
+    match missing {
+        Some(error) if seen.is_empty() => Err(error),
+        Some(_) | None => Ok(seen),
+    }
+}
