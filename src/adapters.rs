@@ -10,4 +10,5 @@ pub mod hook_command;
 pub mod http_probe;
 pub mod install;
 pub mod journal_file;
+pub mod memory;
 mod shell;

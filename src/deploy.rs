@@ -81,6 +81,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     behind: BTreeSet<String>,
     /// Whether lanes are being taken back.
     is_undoing: bool,
+    /// Whether no load balancer may miss what is done, although a lane is being taken back.
+    needs_all: bool,
     /// The lanes whose servers are in maint: from then on until they are ready again, or put back.
     out: BTreeSet<usize>,
     created: BTreeMap<usize, ContainerId>,
@@ -119,6 +121,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             workers: plan.workers.iter().map(|it| (it.load_balancer.clone(), it.pid)).collect(),
             behind: BTreeSet::new(),
             is_undoing: false,
+            needs_all: false,
             out: BTreeSet::new(),
             created: returning(plan),
             begun: BTreeMap::new(),

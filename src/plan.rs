@@ -526,6 +526,12 @@ impl Step {
     pub fn touches_traffic(self) -> bool {
         !matches!(self, Self::Create | Self::Verify | Self::Prove)
     }
+
+    /// Whether it is one of those that take servers out of rotation.
+    #[must_use]
+    pub fn takes_out(self) -> bool {
+        matches!(self, Self::Verify | Self::Drain | Self::AwaitIdle | Self::Maint | Self::Settle)
+    }
 }
 
 impl fmt::Display for Step {

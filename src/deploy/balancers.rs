@@ -75,7 +75,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     ) -> Result<Vec<T>, Failure> {
         let all = &self.world.load_balancers;
         let results = join_all(all.iter().map(|it| self.patiently(it, async || call(it).await))).await;
-        let may_miss = self.is_undoing || self.plan.policy.lb_quorum == LbQuorum::Reachable;
+        let may_miss =
+            self.is_undoing && !self.needs_all || self.plan.policy.lb_quorum == LbQuorum::Reachable;
         let (mut answers, mut missing) = (Vec::new(), None);
         for (load_balancer, result) in all.iter().zip(results) {
             match result {

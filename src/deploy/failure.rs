@@ -158,8 +158,9 @@ impl Failure {
         matches!(self, Self::Engine(EngineError::Unreachable { .. } | EngineError::TimedOut { .. }))
     }
 
-    /// Whether the same thing may succeed in a moment: an engine or a load balancer that is being restarted.
+    /// Whether the same thing may succeed in a moment: an engine or a load balancer that is being restarted, or a server
+    /// that is to carry the traffic and is just coming up.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Self::LoadBalancer(_) | Self::Engine(_))
+        matches!(self, Self::LoadBalancer(_) | Self::Engine(_) | Self::Refused(_))
     }
 }

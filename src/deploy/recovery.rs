@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::wait::insist;
+use tokio_util::sync::CancellationToken;
+
+use super::wait::{Waited, insist, until};
 use super::{Deploy, Failure};
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
@@ -36,6 +38,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn roll_back(&mut self, lanes: &[(usize, Care)], reason: String) -> Outcome {
         let mut kept = Vec::new();
         for &(lane, care) in lanes {
+            // Nothing but a container that was only created: it is removed at the end, or said to be left.
+            if !self.traffic_touched(lane) {
+                continue;
+            }
             match self.take_lane_back(lane, care).await {
                 Ok(TakenBack::Undone) => {}
                 Ok(TakenBack::Serves(_)) => kept.push(lane),
@@ -116,14 +122,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // What an earlier process still holds of a container that has failed is lost either way.
             self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
         }
+        let serves = care == Care::Serving && begun.contains(&Step::Ready);
         for step in undo(&self.plan.lanes[lane], begun, care) {
-            let Err(failure) = self.insist_on(lane, step).await else { continue };
+            // What serves goes only if every load balancer knows of it: one that is silent may still send requests.
+            self.needs_all = serves && step.takes_out();
+            let done = self.insist_on(lane, step).await;
+            self.needs_all = false;
+            let Err(failure) = done else { continue };
             let waits = matches!(step, Step::AwaitIdle | Step::Settle);
             let in_vain = matches!(failure, Failure::DrainTimedOut { .. });
+            let can_stay = waits || step == Step::Verify || step.takes_out() && failure.is_silence();
             match care {
                 // What it still holds is lost either way.
                 Care::Failed if waits && in_vain => {}
-                Care::Serving if waits || step == Step::Verify => return self.serve_on(lane, failure).await,
+                Care::Serving if can_stay => return self.serve_on(lane, failure).await,
                 Care::Failed | Care::Serving => return Err(failure),
             }
         }
@@ -132,7 +144,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Leaves a lane in service that cannot be taken away without loss, if anybody is there to serve.
     async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
-        if !self.ask(lane, None).await?.is_ready() {
+        let nobody_stops_it = CancellationToken::new();
+        let answers = until(TRY_EVERY, TRY_FOR, &nobody_stops_it, async || {
+            Ok::<_, Failure>(self.ask(lane, None).await?.is_ready().then_some(()))
+        });
+        if answers.await? != Waited::Done(()) {
             return Err(failure);
         }
         self.insist_on(lane, Step::Ready).await?;
@@ -168,53 +184,71 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn stuck(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         self.discard_candidates().await;
         let seen = self.look_anew(lane).await.ok();
-        let commands = self.commands(lane).await;
         let stranded = |server: ServerId| {
             let everywhere = seen.iter().flatten();
             let state = everywhere.filter_map(|seen| seen.server(&server)).max_by_key(|it| it.operational);
             let status = state.map_or("HAProxy does not say".to_owned(), |state| {
                 format!("HAProxy has it in {}", state.status)
             });
-            Stranded { truth: format!("{status}; {failure}"), server, commands: commands.clone() }
+            Stranded { truth: format!("{status}; {failure}"), server, commands: Vec::new() }
         };
-        Outcome::Stuck { reason, servers: self.plan.lanes[lane].ids().into_iter().map(stranded).collect() }
+        let mut servers: Vec<_> = self.plan.lanes[lane].ids().into_iter().map(stranded).collect();
+        // They share one container: its commands are given once, when everything is said.
+        if let Some(last) = servers.last_mut() {
+            last.commands = self.commands(lane).await;
+        }
+        Outcome::Stuck { reason, servers }
     }
 
     /// The commands that bring a lane's old container back, for a person: those that are still needed, as far as the
-    /// engine tells.
+    /// journal and the engine tell.
     async fn commands(&self, lane: usize) -> Vec<String> {
         let servers = self.plan.lanes[lane].ids();
         let each = |what: &str| {
             servers.iter().map(|server| format!("drainswap {what} {server}")).collect::<Vec<_>>()
         };
-        let Some(replacement) = self.replacement(lane) else { return each("ready") };
+        let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
+        let Some(replacement) = self.replacement(lane).filter(|_| is_replaced(begun)) else {
+            return each("ready");
+        };
         let known = match self.engine(lane) {
             Ok(engine) => engine.containers().await.ok(),
             Err(_) => None,
         };
         let is_gone = |id: &ContainerId| known.as_ref().is_some_and(|all| all.iter().all(|it| it.id != *id));
-        let is_called =
-            |id: &ContainerId, name: &str| known.iter().flatten().any(|it| it.id == *id && it.name == name);
-        let mut commands = each("maint --floor 0");
+        let rename = |id: &ContainerId, name: &str| match &known {
+            Some(all) if all.iter().any(|it| it.id == *id && it.name == name) => None,
+            Some(_) => Some(format!("docker rename {} {name}", id.short())),
+            // It may have that name already.
+            None => Some(format!("docker rename {} {name} || true", id.short())),
+        };
+        // What has served may still be at work.
+        let has_served = begun.contains(&Step::Ready);
+        let mut commands = each(if has_served { "maint --floor 0 --wait" } else { "maint --floor 0" });
         match (&replacement.returning, self.created.get(&lane)) {
             (Some(kept), _) => {
                 commands.push(format!("docker update --restart no {}", kept.id.short()));
                 commands.push(format!("docker stop {}", kept.id.short()));
-                if !is_called(&kept.id, &kept.name) {
-                    commands.push(format!("docker rename {} {}", kept.id.short(), kept.name));
-                }
+                commands.extend(rename(&kept.id, &kept.name));
             }
             (None, Some(new)) if is_gone(new) => {}
             (None, Some(new)) => commands.push(format!("docker rm -f {}", new.short())),
             (None, None) => {}
         }
-        if let Some(old) = &replacement.old {
-            if !is_called(&old.id, &old.name) {
-                commands.push(format!("docker rename {} {}", old.id.short(), old.name));
+        match &replacement.old {
+            // It cannot come back; another one of its image can be made.
+            Some(old) if is_gone(&old.id) => {
+                let (backend, image) = (&self.plan.backend, old.running_image().pinned());
+                commands.push(format!("drainswap deploy {backend} --image {image}"));
+                return commands;
             }
-            let policy = if old.restart.name.is_empty() { "no" } else { &old.restart.name };
-            commands.push(format!("docker update --restart {policy} {}", old.id.short()));
-            commands.push(format!("docker start {}", old.id.short()));
+            Some(old) => {
+                commands.extend(rename(&old.id, &old.name));
+                let policy = if old.restart.name.is_empty() { "no" } else { &old.restart.name };
+                commands.push(format!("docker update --restart {policy} {}", old.id.short()));
+                commands.push(format!("docker start {}", old.id.short()));
+            }
+            None => {}
         }
         commands.extend(each("ready"));
         commands

@@ -1,0 +1,146 @@
+//! Every call of a port: what goes wrong with it, what it does, how long it takes.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::{Fault, Memory, Millis, Site};
+use crate::ports::{EngineError, JournalError, LoadBalancerError};
+
+/// What is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The load balancer of that index.
+    LoadBalancer(usize),
+    /// The engine.
+    Engine,
+    /// A server, by a probe.
+    Server,
+    /// The disk with the journal.
+    Journal,
+}
+
+impl Part {
+    /// How long a call takes.
+    fn latency(self, what: &str) -> Millis {
+        match (self, what) {
+            (Self::Engine, "stop") => 30,
+            (Self::Engine, "start" | "create" | "pull") => 15,
+            (Self::Engine, _) => 3,
+            (Self::LoadBalancer(_) | Self::Server | Self::Journal, _) => 1,
+        }
+    }
+
+    /// How long a call may take.
+    fn deadline(self) -> Millis {
+        match self {
+            Self::LoadBalancer(_) => 5_000,
+            Self::Engine => 30_000,
+            Self::Server | Self::Journal => 2_000,
+        }
+    }
+}
+
+/// How a port says that a call has failed.
+pub(super) trait Failing {
+    /// Nobody answered.
+    fn silence(what: &'static str) -> Self;
+    /// It was refused for good.
+    fn refusal(what: &'static str) -> Self;
+}
+
+impl Failing for LoadBalancerError {
+    fn silence(what: &'static str) -> Self {
+        Self::Unreachable { socket: "memory".to_owned(), reason: format!("nobody answers to {what}") }
+    }
+
+    fn refusal(what: &'static str) -> Self {
+        Self::Refused { command: what.to_owned(), reply: "Permission denied".to_owned() }
+    }
+}
+
+impl Failing for EngineError {
+    fn silence(what: &'static str) -> Self {
+        Self::Unreachable { endpoint: "memory".to_owned(), reason: format!("nobody answers to {what}") }
+    }
+
+    fn refusal(what: &'static str) -> Self {
+        Self::Refused { action: what, subject: "it".to_owned(), reason: "no space left on device".to_owned() }
+    }
+}
+
+impl Failing for JournalError {
+    fn silence(what: &'static str) -> Self {
+        Self { path: "memory".to_owned(), action: what, reason: "input/output error".to_owned() }
+    }
+
+    fn refusal(what: &'static str) -> Self {
+        Self { path: "memory".to_owned(), action: what, reason: "no space left on device".to_owned() }
+    }
+}
+
+/// How a call goes, with the fault that comes to it.
+enum Course<T, E> {
+    Ends(Result<T, E>, Millis),
+    Dies,
+}
+
+impl Memory {
+    /// A call of a port. It is worked off at one moment, and takes its time afterwards.
+    pub(super) async fn call<T: Send, E: Failing + Send>(
+        &self,
+        part: Part,
+        what: &'static str,
+        effect: impl FnOnce(&mut Site) -> Result<T, E> + Send,
+    ) -> Result<T, E> {
+        let course = self.course(part, what, effect);
+        match course {
+            Course::Ends(result, takes) => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a call takes its time, of a clock that is paused"
+                )]
+                sleep(Duration::from_millis(takes)).await;
+                result
+            }
+            Course::Dies => {
+                self.dies.notify_one();
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn course<T, E: Failing>(
+        &self,
+        part: Part,
+        what: &'static str,
+        effect: impl FnOnce(&mut Site) -> Result<T, E>,
+    ) -> Course<T, E> {
+        let mut site = self.site();
+        let number = site.calls;
+        site.calls += 1;
+        site.tell(|| format!("call {number}: {what} ({part:?})"));
+        let fault = site.fault(number);
+        if let Some(fault) = fault {
+            site.suffer(fault, part);
+        }
+        let latency = part.latency(what);
+        match fault {
+            Some(Fault::DiesBefore) => Course::Dies,
+            Some(Fault::Refused) => Course::Ends(Err(E::refusal(what)), latency),
+            Some(Fault::Hangs) => Course::Ends(Err(E::silence(what)), part.deadline()),
+            Some(Fault::Unheard) => Course::Ends(Err(E::silence(what)), latency),
+            _ if site.is_away(part) => Course::Ends(Err(E::silence(what)), latency),
+            Some(Fault::DiesAfter) => {
+                let _unheard = effect(&mut site);
+                Course::Dies
+            }
+            Some(Fault::ReplyLost) => {
+                let _lost = effect(&mut site);
+                Course::Ends(Err(E::silence(what)), latency)
+            }
+            Some(Fault::Slow) => Course::Ends(effect(&mut site), 3_000),
+            _ => Course::Ends(effect(&mut site), latency),
+        }
+    }
+}

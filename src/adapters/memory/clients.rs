@@ -1,0 +1,219 @@
+//! Clients: requests at every moment, some of them long, some tied to a server, and what becomes of each.
+
+use std::net::SocketAddr;
+
+use super::engine::EndedBy;
+use super::haproxy::{Line, Worker};
+use super::{Effect, Happening, Millis, Site};
+use crate::ids::ServerId;
+use crate::observation::AdminState;
+
+/// `timeout queue`.
+const QUEUE_LIMIT: Millis = 4_000;
+
+/// How long a request may take at most from the choice of its server until that counts it.
+const CONNECT: Millis = 12;
+
+/// How clients ask.
+#[derive(Default)]
+pub(super) struct Clients {
+    /// The mean time between two requests to a backend; 0 for none.
+    every: Millis,
+    count: u64,
+}
+
+/// A session on a server.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// What tells it from others.
+    pub id: u64,
+    /// The server that it is on.
+    pub server: ServerId,
+    /// That server's address.
+    pub address: SocketAddr,
+    /// Whether the server has been reached, and the session is counted.
+    pub is_connected: bool,
+    /// How long it takes from then on.
+    pub takes: Millis,
+    /// Whether it is a tunnel.
+    pub is_tunnel: bool,
+}
+
+/// A request that waits for a server.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// The backend that it waits in.
+    pub backend: String,
+    /// When it gives up.
+    pub until: Millis,
+}
+
+/// How a client lost its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// No server of the backend was usable.
+    NoServer(String),
+    /// It was given to a server behind which nobody answered.
+    NoAnswer(ServerId),
+    /// It waited in the queue until its time was over.
+    WaitedInVain(String),
+    /// It was under way on a container that was ended.
+    Cut(ServerId, EndedBy),
+}
+
+impl Site {
+    /// The clients come.
+    pub(super) fn open(&mut self) {
+        self.clients.every = 20;
+        for balancer in 0..self.haproxies.len() {
+            let Some(worker) = &self.haproxies[balancer].worker else { continue };
+            let mut backends: Vec<String> = worker.lines.iter().map(|line| line.id.backend.clone()).collect();
+            backends.dedup();
+            for backend in backends {
+                self.later(1, Happening::Request(balancer, backend));
+            }
+            self.begin_checks(balancer);
+        }
+    }
+
+    /// So many milliseconds are between two requests from now on, in the mean.
+    pub fn requests_every(&mut self, every: Millis) {
+        self.clients.every = every.max(1);
+    }
+
+    pub(super) fn request(&mut self, balancer: usize, backend: &str) {
+        let every = self.clients.every;
+        let pause = 1 + self.rng.u64(..2 * every);
+        self.later(pause, Happening::Request(balancer, backend.to_owned()));
+        let waited = self.now + QUEUE_LIMIT;
+        // While HAProxy is away nobody can be asked, and it is nobody's fault here.
+        let Some(worker) = &mut self.haproxies[balancer].worker else { return };
+        let tied: Vec<&Line> = worker.lines.iter().filter(|it| it.ties && it.id.backend == backend).collect();
+        // Drain does not keep away who is tied to a server; maintenance does.
+        let chosen = (!tied.is_empty() && self.rng.u8(..4) == 0)
+            .then(|| tied[self.rng.usize(..tied.len())])
+            .filter(|line| line.up && line.admin.state() != AdminState::Maint)
+            .map(|line| (line.id.clone(), line.address));
+        match chosen {
+            Some((server, address)) => self.give(balancer, server, address),
+            None if worker.takers(backend).is_empty() => self.lose(Loss::NoServer(backend.to_owned())),
+            None => {
+                worker.queue.push(Queued { backend: backend.to_owned(), until: waited });
+                self.dequeue(balancer);
+            }
+        }
+    }
+
+    /// Gives waiting requests to servers that have room, and lets go of those that have waited too long.
+    pub(super) fn dequeue(&mut self, balancer: usize) {
+        let now = self.now;
+        loop {
+            let Some(worker) = &mut self.haproxies[balancer].worker else { return };
+            if let Some(at) = worker.queue.iter().position(|queued| queued.until <= now) {
+                let queued = worker.queue.remove(at);
+                self.lose(Loss::WaitedInVain(queued.backend));
+                continue;
+            }
+            worker.unstall();
+            let free = worker.queue.iter().enumerate().find_map(|(at, queued)| {
+                if worker.stalled.contains(&queued.backend) {
+                    return None;
+                }
+                let room = worker.takers(&queued.backend);
+                let room: Vec<&Line> = room.into_iter().filter(|line| worker.has_room(line)).collect();
+                (!room.is_empty()).then_some((at, room))
+            });
+            let Some((at, room)) = free else { return };
+            let line = room[self.rng.usize(..room.len())];
+            let (server, address) = (line.id.clone(), line.address);
+            worker.queue.remove(at);
+            self.give(balancer, server, address);
+        }
+    }
+
+    fn give(&mut self, balancer: usize, server: ServerId, address: SocketAddr) {
+        self.clients.count += 1;
+        let id = self.clients.count;
+        let is_tunnel = self.rng.u8(..30) == 0;
+        let takes = if is_tunnel { 200 + self.rng.u64(..300) } else { 3 + self.rng.u64(..50) };
+        let Some(worker) = &mut self.haproxies[balancer].worker else { return };
+        worker.sessions.push(Session { id, server, address, is_connected: false, takes, is_tunnel });
+        let pid = worker.pid;
+        // A request that was balanced is counted only when it is connected, mostly at once.
+        let after = if self.rng.u8(..4) == 0 { self.rng.u64(..CONNECT) } else { 0 };
+        self.later(after, Happening::Connect(balancer, pid, id));
+    }
+
+    pub(super) fn connect(&mut self, balancer: usize, pid: u32, id: u64) {
+        let Some(worker) = self.haproxies[balancer].process(pid) else { return };
+        let Some(session) = worker.sessions.iter().find(|session| session.id == id).cloned() else { return };
+        if let Some(line) = worker.line_mut(&session.server) {
+            line.total += 1;
+        }
+        if self.serves(session.address) {
+            let worker = self.haproxies[balancer].process(pid);
+            let found = worker.and_then(|it| it.sessions.iter_mut().find(|session| session.id == id));
+            if let Some(session) = found {
+                session.is_connected = true;
+            }
+            self.later(session.takes, Happening::End(balancer, pid, id));
+        } else {
+            self.drop_session(balancer, pid, id);
+            self.lose(Loss::NoAnswer(session.server));
+        }
+    }
+
+    /// A session ends, and what waits may go on.
+    pub(super) fn end(&mut self, balancer: usize, pid: u32, id: u64) {
+        self.drop_session(balancer, pid, id);
+        self.dequeue(balancer);
+    }
+
+    fn drop_session(&mut self, balancer: usize, pid: u32, id: u64) {
+        let haproxy = &mut self.haproxies[balancer];
+        if let Some(worker) = haproxy.process(pid) {
+            worker.sessions.retain(|session| session.id != id);
+        }
+        haproxy.old.retain(|worker| !worker.sessions.is_empty());
+    }
+
+    /// Cuts every session to an address, and says how many there were.
+    pub(super) fn cut(&mut self, address: SocketAddr, by: EndedBy) -> usize {
+        let mut lost = Vec::new();
+        for haproxy in &mut self.haproxies {
+            for worker in haproxy.worker.iter_mut().chain(&mut haproxy.old) {
+                let (cut, left) = std::mem::take(&mut worker.sessions)
+                    .into_iter()
+                    .partition(|it| it.is_connected && it.address == address);
+                worker.sessions = left;
+                lost.extend(Vec::into_iter(cut).map(|session: Session| session.server));
+            }
+            haproxy.old.retain(|worker| !worker.sessions.is_empty());
+        }
+        let count = lost.len();
+        for server in lost {
+            self.lose(Loss::Cut(server, by));
+        }
+        count
+    }
+
+    fn lose(&mut self, loss: Loss) {
+        self.effect(&Effect::Lost(loss));
+    }
+}
+
+impl Worker {
+    fn has_room(&self, line: &Line) -> bool {
+        let taken = self.sessions.iter().filter(|session| session.server == line.id).count() as u64;
+        line.limit.is_none_or(|limit| taken < limit)
+    }
+
+    /// A queue that stands still goes on when no stream is left on a server that is out.
+    fn unstall(&mut self) {
+        let (lines, sessions) = (&self.lines, &self.sessions);
+        self.stalled.retain(|backend| {
+            let out = lines.iter().filter(|line| line.id.backend == *backend && !line.is_usable());
+            out.into_iter().any(|line| sessions.iter().any(|session| session.server == line.id))
+        });
+    }
+}

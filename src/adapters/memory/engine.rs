@@ -1,0 +1,448 @@
+//! A container engine: names, ports, images, and containers that boot, serve and end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::call::Part;
+use super::{Effect, Happening, Memory, Millis, Site};
+use crate::ids::{ContainerId, ImageId};
+use crate::image::{Image, ImageReference, Platform};
+use crate::observation::{Attachment, Container, ContainerState, Published, RestartPolicy};
+use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pulse, Recipe};
+
+/// How long the engine needs to start again.
+const RESTART: Millis = 2_000;
+
+/// How a container of an image behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Build {
+    /// How long it boots.
+    pub boots: Millis,
+    /// Whether it serves then.
+    pub serves: bool,
+    /// When it ends by itself, from its start.
+    pub ends: Option<Millis>,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self { boots: 60, serves: true, ends: None }
+    }
+}
+
+/// Who has ended a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Whoever is tested.
+    Us,
+    /// Itself, a person, or the engine.
+    Others,
+}
+
+/// A container, and what only the engine knows of it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// What its inspection says.
+    pub container: Container,
+    /// When it was started.
+    pub started_at: Millis,
+    /// Who ended it, if somebody has.
+    pub ended_by: Option<EndedBy>,
+    exit_code: i64,
+}
+
+/// The engine.
+#[derive(Default)]
+pub struct Engine {
+    /// Every container, also one that does not run.
+    pub containers: Vec<Place>,
+    /// How containers of an image behave, by its digest; one that is not named serves soon.
+    pub builds: BTreeMap<String, Build>,
+    /// The digests that were pulled.
+    pulled: BTreeSet<String>,
+    count: u32,
+}
+
+impl Place {
+    /// The address that it publishes.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.container.published.first().map(|it| SocketAddr::new(it.ip, it.port))
+    }
+
+    fn runs(&self) -> bool {
+        self.container.state == ContainerState::Running
+    }
+}
+
+impl Engine {
+    pub(super) fn add_running(&mut self, name: String, address: SocketAddr, image: &Image) {
+        if self.at(address).is_none() {
+            let id = self.create(
+                name,
+                address,
+                image,
+                RestartPolicy { name: "unless-stopped".to_owned(), maximum_retries: 0 },
+            );
+            if let Some(place) = self.find_mut(&id) {
+                place.container.state = ContainerState::Running;
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        name: String,
+        address: SocketAddr,
+        image: &Image,
+        restart: RestartPolicy,
+    ) -> ContainerId {
+        self.count += 1;
+        let id = ContainerId(
+            format!("{:016x}", u64::from(self.count).wrapping_mul(0x9e37_79b9_7f4a_7c15)).repeat(4),
+        );
+        let (image_reference, repo_digests) = match image {
+            Image::Registry { reference, digest } => {
+                (image.pinned(), vec![format!("{}@{digest}", reference.repository)])
+            }
+            Image::Local { reference, .. } => (reference.clone(), Vec::new()),
+        };
+        let container = Container {
+            image_reference,
+            image: ImageId(digest_of(image)),
+            repo_digests,
+            state: ContainerState::Created,
+            published: vec![Published { ip: address.ip(), port: address.port(), container_port: 8080 }],
+            networks: vec![Attachment {
+                network: "bridge".to_owned(),
+                addresses: Vec::new(),
+                aliases: Vec::new(),
+            }],
+            exposed: vec![8080],
+            id: id.clone(),
+            ..Container::described(name, restart, String::new())
+        };
+        self.containers.push(Place { container, started_at: 0, ended_by: None, exit_code: 0 });
+        id
+    }
+
+    /// The container that runs at an address.
+    #[must_use]
+    pub fn at(&self, address: SocketAddr) -> Option<&Place> {
+        self.containers.iter().find(|place| place.runs() && place.address() == Some(address))
+    }
+
+    /// The same, if it answers by now.
+    #[must_use]
+    pub fn serving(&self, address: SocketAddr, now: Millis) -> Option<&Place> {
+        let place = self.at(address)?;
+        let build = self.build(&place.container);
+        (build.serves && (place.started_at == 0 || now >= place.started_at + build.boots)).then_some(place)
+    }
+
+    /// How a container behaves.
+    #[must_use]
+    pub fn build(&self, container: &Container) -> Build {
+        self.builds.get(&container.image.0).copied().unwrap_or_default()
+    }
+
+    /// The container.
+    #[must_use]
+    pub fn find(&self, id: &ContainerId) -> Option<&Place> {
+        self.containers.iter().find(|place| place.container.id == *id)
+    }
+
+    pub(super) fn find_mut(&mut self, id: &ContainerId) -> Option<&mut Place> {
+        self.containers.iter_mut().find(|place| place.container.id == *id)
+    }
+
+    fn named(&self, name: &str) -> Option<&Place> {
+        self.containers.iter().find(|place| place.container.name == name)
+    }
+
+    /// A container of somebody else's, that has taken a name or an address.
+    pub(super) fn add_foreign(&mut self, name: String, address: SocketAddr, runs: bool) {
+        let reference = "registry.example.org/other:v1".to_owned();
+        let image = Image::Local { reference, id: ImageId("sha256:other".to_owned()) };
+        let id = self.create(name, address, &image, RestartPolicy::never());
+        self.builds.insert(digest_of(&image), Build { serves: false, ..Build::default() });
+        if let Some(place) = self.find_mut(&id).filter(|_| runs) {
+            place.container.state = ContainerState::Running;
+        }
+    }
+}
+
+/// What an image's containers are known by.
+fn digest_of(image: &Image) -> String {
+    match image {
+        Image::Registry { digest, .. } => digest.clone(),
+        Image::Local { id, .. } => id.0.clone(),
+    }
+}
+
+impl Site {
+    /// Ends a container, and says how many sessions were on it.
+    fn end_container(&mut self, id: &ContainerId, by: EndedBy, exit_code: i64) -> usize {
+        let Some(place) = self.engine.find_mut(id).filter(|place| place.runs()) else { return 0 };
+        place.container.state = ContainerState::Stopped;
+        (place.ended_by, place.exit_code) = (Some(by), exit_code);
+        let address = place.address();
+        address.map_or(0, |address| self.cut(address, by))
+    }
+
+    /// A container ends by itself; its restart policy starts it again.
+    pub(super) fn container_ends(&mut self, id: &str, started_at: Millis) {
+        let id = ContainerId(id.to_owned());
+        let Some(place) = self.engine.find(&id).filter(|it| it.runs() && it.started_at == started_at) else {
+            return;
+        };
+        let restarts = matches!(place.container.restart.name.as_str(), "always" | "unless-stopped");
+        self.tell(|| format!("the container {} ends by itself", id.short()));
+        self.end_container(&id, EndedBy::Others, 1);
+        if restarts {
+            self.run(&id);
+        }
+    }
+
+    fn run(&mut self, id: &ContainerId) {
+        let now = self.now;
+        let Some(place) = self.engine.find_mut(id) else { return };
+        place.container.state = ContainerState::Running;
+        (place.started_at, place.ended_by) = (now, None);
+        let container = place.container.clone();
+        if let Some(after) = self.engine.build(&container).ends {
+            self.later(after, Happening::ContainerEnds(id.0.clone(), now));
+        }
+    }
+
+    /// A person removes a container, running or not.
+    pub(super) fn person_removes(&mut self, id: &ContainerId) {
+        self.tell(|| format!("a person removes the container {}", id.short()));
+        self.end_container(id, EndedBy::Others, 137);
+        self.engine.containers.retain(|place| place.container.id != *id);
+    }
+
+    /// The engine is away for a while. Without live-restore it ends its containers, and starts those again whose restart
+    /// policy says so.
+    pub(super) fn restart_engine(&mut self, live_restore: bool) {
+        self.tell(|| format!("the engine is restarted, live-restore {live_restore}"));
+        self.be_away(Part::Engine, RESTART);
+        if live_restore {
+            return;
+        }
+        let running = self.engine.containers.iter().filter(|place| place.runs());
+        for id in running.map(|place| place.container.id.clone()).collect::<Vec<_>>() {
+            self.end_container(&id, EndedBy::Others, 137);
+            if let Some(place) = self.engine.find_mut(&id) {
+                place.container.state = ContainerState::Restarting;
+            }
+        }
+        self.later(RESTART, Happening::EngineStarts);
+    }
+
+    pub(super) fn start_engine(&mut self) {
+        let ended =
+            self.engine.containers.iter().filter(|it| it.container.state == ContainerState::Restarting);
+        for (id, policy) in
+            ended.map(|it| (it.container.id.clone(), it.container.restart.name.clone())).collect::<Vec<_>>()
+        {
+            if matches!(policy.as_str(), "always" | "unless-stopped") {
+                self.run(&id);
+            } else if let Some(place) = self.engine.find_mut(&id) {
+                place.container.state = ContainerState::Stopped;
+            }
+        }
+    }
+}
+
+/// The engine's API.
+pub struct MemoryEngine(pub(super) Memory);
+
+fn refused(action: &'static str, subject: &str, reason: impl Into<String>) -> EngineError {
+    EngineError::Refused { action, subject: subject.to_owned(), reason: reason.into() }
+}
+
+impl MemoryEngine {
+    async fn ask<T: Send>(
+        &self,
+        what: &'static str,
+        effect: impl FnOnce(&mut Site) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
+        self.0.call(Part::Engine, what, effect).await
+    }
+
+    /// The same about a container, which must be there.
+    async fn ask_of<T: Send>(
+        &self,
+        what: &'static str,
+        id: &ContainerId,
+        effect: impl FnOnce(&mut Site) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
+        let ask = |site: &mut Site| match site.engine.find(id) {
+            Some(_) => effect(site),
+            None => Err(refused(what, id.short(), "No such container")),
+        };
+        self.ask(what, ask).await
+    }
+}
+
+impl ContainerEngine for MemoryEngine {
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        let list = |site: &mut Site| {
+            Ok(site.engine.containers.iter().map(|place| place.container.clone()).collect())
+        };
+        self.ask("list", list).await
+    }
+
+    async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
+        self.ask("host addresses", |_| Ok(addresses)).await
+    }
+
+    async fn resolve(&self, reference: &ImageReference) -> Result<Image, EngineError> {
+        let tag = reference.tag.clone().unwrap_or_default();
+        let digit = tag.chars().last().filter(char::is_ascii_hexdigit).unwrap_or('0').to_string();
+        let digest = format!("sha256:{}", digit.repeat(64));
+        self.ask("resolve", |_| Ok(Image::Registry { reference: reference.clone(), digest })).await
+    }
+
+    async fn has(&self, image: &Image) -> Result<bool, EngineError> {
+        let digest = digest_of(image);
+        self.ask("find image", |site: &mut Site| Ok(site.engine.pulled.contains(&digest))).await
+    }
+
+    async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
+        let digest = digest_of(image);
+        self.ask("remove image", |site: &mut Site| Ok(site.engine.pulled.remove(&digest))).await
+    }
+
+    async fn pull(
+        &self,
+        image: &Image,
+        _platform: Option<&Platform>,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        progress(PullProgress { received: 0, expected: 1_000, is_retrying: false });
+        let digest = digest_of(image);
+        let pull = |site: &mut Site| {
+            site.engine.pulled.insert(digest);
+            Ok(())
+        };
+        self.ask("pull", pull).await
+    }
+
+    async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+        let create = |site: &mut Site| {
+            let like = match &recipe.model {
+                Model::Like(id) => site.engine.find(id).map(|place| place.container.clone()),
+                Model::Described { .. } => None,
+            };
+            let like = like.ok_or_else(|| {
+                refused("create", &recipe.name, "the container that it is to be like is gone")
+            })?;
+            if let Some(leftover) = site.engine.named(&recipe.name) {
+                if leftover.container.image.0 != digest_of(&recipe.image) {
+                    return Err(refused("create", &recipe.name, "the name is in use"));
+                }
+                let id = leftover.container.id.clone();
+                site.engine.containers.retain(|place| place.container.id != id);
+            }
+            let published = recipe.publish.or(like.published.first().copied());
+            let address = published.map(|it| SocketAddr::new(it.ip, it.port));
+            let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
+            let id = site.engine.create(recipe.name.clone(), address, &recipe.image, like.restart);
+            site.effect(&Effect::Created(id.clone()));
+            Ok(id)
+        };
+        self.ask("create", create).await
+    }
+
+    async fn changes(&self, _recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+        self.ask("compare", |_| Ok(None)).await
+    }
+
+    async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let start = |site: &mut Site| {
+            let Some(place) = site.engine.find(container) else { return Ok(()) };
+            if place.runs() {
+                return Ok(());
+            }
+            if place.address().is_some_and(|address| site.engine.at(address).is_some()) {
+                return Err(refused("start", container.short(), "port is already allocated"));
+            }
+            site.run(container);
+            site.effect(&Effect::Started(container.clone()));
+            Ok(())
+        };
+        self.ask_of("start", container, start).await
+    }
+
+    async fn stop(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let stop = |site: &mut Site| {
+            if site.engine.find(container).is_some_and(Place::runs) {
+                let cut = site.end_container(container, EndedBy::Us, 143);
+                site.effect(&Effect::Stopped(container.clone(), cut));
+            }
+            Ok(())
+        };
+        self.ask_of("stop", container, stop).await
+    }
+
+    async fn rename(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
+        let rename = |site: &mut Site| {
+            match site.engine.named(name) {
+                Some(place) if place.container.id == *container => return Ok(()),
+                Some(_) => {
+                    return Err(refused("rename", container.short(), format!("the name {name} is in use")));
+                }
+                None => {}
+            }
+            if let Some(place) = site.engine.find_mut(container) {
+                name.clone_into(&mut place.container.name);
+            }
+            site.effect(&Effect::Renamed(container.clone(), name.to_owned()));
+            Ok(())
+        };
+        self.ask_of("rename", container, rename).await
+    }
+
+    async fn set_restart(&self, container: &ContainerId, policy: &RestartPolicy) -> Result<(), EngineError> {
+        let set = |site: &mut Site| {
+            if let Some(place) = site.engine.find_mut(container) {
+                place.container.restart = policy.clone();
+            }
+            Ok(())
+        };
+        self.ask_of("set the restart policy of", container, set).await
+    }
+
+    async fn remove(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let remove = |site: &mut Site| {
+            if site.engine.find(container).is_some() {
+                let cut = site.end_container(container, EndedBy::Us, 137);
+                site.effect(&Effect::Removed(container.clone(), cut));
+                site.engine.containers.retain(|place| place.container.id != *container);
+            }
+            Ok(())
+        };
+        self.ask("remove", remove).await
+    }
+
+    async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {
+        let pulse = |site: &mut Site| {
+            let place = site.engine.find(container);
+            let place = place.ok_or_else(|| refused("inspect", container.short(), "No such container"))?;
+            Ok(Pulse {
+                running: place.runs(),
+                exit_code: place.exit_code,
+                out_of_memory: false,
+                health: None,
+                health_log: Vec::new(),
+            })
+        };
+        self.ask_of("inspect", container, pulse).await
+    }
+
+    async fn log_tail(&self, container: &ContainerId, _lines: usize) -> Result<Vec<String>, EngineError> {
+        self.ask_of("read the log of", container, |_| Ok(vec!["it says nothing".to_owned()])).await
+    }
+}

@@ -1,0 +1,218 @@
+//! What goes wrong, and when.
+
+use super::call::Part;
+use super::{Happening, Millis, Site};
+use crate::ids::ContainerId;
+use crate::observation::AdminState;
+
+/// Something that goes wrong at one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody answers, and the call has no effect.
+    Unheard,
+    /// The call has its effect, and its answer is lost.
+    ReplyLost,
+    /// The call is refused for good.
+    Refused,
+    /// Nobody answers until the call's deadline.
+    Hangs,
+    /// It takes three seconds.
+    Slow,
+    /// The process under test dies before the effect.
+    DiesBefore,
+    /// It dies right after the effect.
+    DiesAfter,
+    /// The part that is called does not answer for so long.
+    Away(Millis),
+    /// Records cannot be made durable for so long: the disk is full.
+    DiskFull(Millis),
+    /// `HAProxy` is reloaded.
+    Reload,
+    /// `HAProxy` is killed, and started again.
+    HaproxyRestart,
+    /// The engine is restarted.
+    EngineRestart {
+        /// Whether its containers run on meanwhile.
+        live_restore: bool,
+    },
+    /// A person sets the server that is worked on.
+    Person(AdminState),
+    /// A person sets another server of its backend to maint, and back after a while.
+    PersonElsewhere,
+    /// A person removes the container that is to be replaced.
+    OldRemoved,
+    /// A person removes the container that takes its place.
+    NewRemoved,
+    /// The container that takes its place ends.
+    NewEnds,
+    /// A check of the server that is worked on hangs, and fails much later.
+    LateCheck,
+    /// Somebody else's container gets the name that the next new one is to have.
+    NameTaken,
+    /// Somebody else's container takes the address as soon as it is free.
+    PortTaken,
+    /// The wall clock jumps so many milliseconds.
+    ClockJump(i64),
+    /// Somebody asks the run to stop.
+    Stop,
+    /// Somebody asks twice.
+    StopTwice,
+}
+
+impl Fault {
+    /// Each kind once.
+    pub const ALL: [Self; 30] = [
+        Self::Unheard,
+        Self::ReplyLost,
+        Self::Refused,
+        Self::Hangs,
+        Self::Slow,
+        Self::DiesBefore,
+        Self::DiesAfter,
+        Self::Away(300),
+        Self::Away(5_000),
+        Self::Away(25_000),
+        Self::Away(90_000),
+        Self::DiskFull(300),
+        Self::DiskFull(3_600_000),
+        Self::Reload,
+        Self::HaproxyRestart,
+        Self::EngineRestart { live_restore: true },
+        Self::EngineRestart { live_restore: false },
+        Self::Person(AdminState::Ready),
+        Self::Person(AdminState::Drain),
+        Self::Person(AdminState::Maint),
+        Self::PersonElsewhere,
+        Self::OldRemoved,
+        Self::NewRemoved,
+        Self::NewEnds,
+        Self::LateCheck,
+        Self::NameTaken,
+        Self::PortTaken,
+        Self::ClockJump(-3_600_000),
+        Self::Stop,
+        Self::StopTwice,
+    ];
+
+    /// Whether the process under test dies of it.
+    #[must_use]
+    pub fn kills(self) -> bool {
+        matches!(self, Self::DiesBefore | Self::DiesAfter)
+    }
+}
+
+impl Site {
+    /// The fault that was planned for this call, if there is one.
+    pub(super) fn fault(&mut self, call: usize) -> Option<Fault> {
+        let at = self.faults.iter().position(|(planned, _)| *planned == call)?;
+        Some(self.faults.remove(at).1)
+    }
+
+    /// What a fault does to the site, whatever becomes of the call.
+    pub(super) fn suffer(&mut self, fault: Fault, part: Part) {
+        self.tell(|| format!("fault: {fault:?}"));
+        match fault {
+            Fault::Unheard
+            | Fault::ReplyLost
+            | Fault::Refused
+            | Fault::Hangs
+            | Fault::Slow
+            | Fault::DiesBefore
+            | Fault::DiesAfter => {}
+            Fault::Away(long) => self.be_away(part, long),
+            Fault::DiskFull(long) => self.be_away(Part::Journal, long),
+            Fault::Reload => (0..self.haproxies.len()).for_each(|balancer| self.reload(balancer)),
+            Fault::HaproxyRestart => {
+                (0..self.haproxies.len()).for_each(|balancer| self.end_haproxy(balancer));
+            }
+            Fault::EngineRestart { live_restore } => self.restart_engine(live_restore),
+            Fault::Person(state) => self.person_sets(&self.subject.clone(), state),
+            Fault::PersonElsewhere => self.person_elsewhere(),
+            Fault::OldRemoved => self.remove_one(|name| !name.contains(".new-")),
+            Fault::NewRemoved => self.remove_one(|name| name.contains(".new-")),
+            Fault::NewEnds => self.newest_ends(),
+            Fault::LateCheck => {
+                let server = self.subject.clone();
+                self.later(1_500, Happening::LateCheck(0, server));
+            }
+            Fault::NameTaken => self.take_name(),
+            Fault::PortTaken => self.take_port(),
+            Fault::ClockJump(by) => self.clock_jump += by,
+            Fault::Stop => self.stops[0].cancel(),
+            Fault::StopTwice => self.stops.iter().for_each(tokio_util::sync::CancellationToken::cancel),
+        }
+    }
+
+    pub(super) fn be_away(&mut self, part: Part, long: Millis) {
+        self.away.push((part, self.now + long));
+    }
+
+    /// Everything that is away answers again, and the disk has room.
+    pub fn mend(&mut self) {
+        self.away.clear();
+    }
+
+    pub(super) fn is_away(&self, part: Part) -> bool {
+        self.away.iter().any(|(away, until)| *away == part && self.now < *until)
+    }
+
+    fn person_elsewhere(&mut self) {
+        let subject = self.subject.clone();
+        let lines = self.haproxies[0].worker.iter().flat_map(|worker| &worker.lines);
+        let other =
+            lines.map(|line| &line.id).find(|id| id.backend == subject.backend && **id != subject).cloned();
+        if let Some(other) = other {
+            self.person_sets(&other, AdminState::Maint);
+            self.later(700, Happening::Person(other, AdminState::Ready));
+        }
+    }
+
+    /// The address of the server that is worked on.
+    fn subject_address(&self) -> Option<std::net::SocketAddr> {
+        let mut lines =
+            self.haproxies.iter().flat_map(|it| it.worker.iter().flat_map(|worker| &worker.lines));
+        lines.find(|line| line.id == self.subject).map(|line| line.address)
+    }
+
+    fn at_subject(&self, is_meant: impl Fn(&str) -> bool) -> Option<ContainerId> {
+        let address = self.subject_address()?;
+        let places = self.engine.containers.iter().filter(|place| place.address() == Some(address));
+        let mut meant = places.filter(|place| is_meant(&place.container.name));
+        meant.next().map(|place| place.container.id.clone())
+    }
+
+    fn remove_one(&mut self, is_meant: impl Fn(&str) -> bool) {
+        if let Some(id) = self.at_subject(is_meant) {
+            self.person_removes(&id);
+        }
+    }
+
+    fn newest_ends(&mut self) {
+        let address = self.subject_address();
+        let places = self.engine.containers.iter().rev().filter(|place| place.started_at > 0);
+        let newest = places.into_iter().find(|place| place.address() == address);
+        if let Some((id, at)) = newest.map(|place| (place.container.id.0.clone(), place.started_at)) {
+            self.container_ends(&id, at);
+        }
+    }
+
+    fn take_name(&mut self) {
+        let Some(address) = self.subject_address() else { return };
+        let place = self.engine.containers.iter().find(|place| place.address() == Some(address));
+        let Some(name) = place.map(|place| place.container.name.clone()) else { return };
+        let of = name.split(".old-").next().unwrap_or_default().to_owned();
+        let elsewhere = std::net::SocketAddr::from(([127, 0, 0, 9], 9));
+        if self.engine.containers.iter().all(|place| place.container.name != of) {
+            self.tell(|| format!("somebody takes the name {of}"));
+            self.engine.add_foreign(of, elsewhere, false);
+        }
+    }
+
+    fn take_port(&mut self) {
+        let Some(address) = self.subject_address() else { return };
+        if self.engine.at(address).is_none() {
+            self.tell(|| format!("somebody takes the address {address}"));
+            self.engine.add_foreign("somebody-else".to_owned(), address, true);
+        }
+    }
+}

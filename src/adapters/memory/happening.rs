@@ -1,0 +1,81 @@
+//! What happens by itself, each at its time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::{Millis, Site};
+use crate::ids::ServerId;
+use crate::observation::AdminState;
+
+/// Something that happens without anybody's call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Happening {
+    /// A client sends a request to a backend, at the load balancer of that index.
+    Request(usize, String),
+    /// A request that was given to a server reaches it: the load balancer, the process, the session.
+    Connect(usize, u32, u64),
+    /// A session ends by itself.
+    End(usize, u32, u64),
+    /// A server's check is due: the load balancer, the process.
+    Check(usize, u32, ServerId),
+    /// A check that hung fails at last.
+    LateCheck(usize, ServerId),
+    /// A container ends by itself, if it was started at that time.
+    ContainerEnds(String, Millis),
+    /// A load balancer is started.
+    HaproxyStarts(usize),
+    /// The engine starts what it had to stop.
+    EngineStarts,
+    /// A person sets a server's state everywhere.
+    Person(ServerId, AdminState),
+}
+
+/// What is to come.
+#[derive(Default)]
+pub(super) struct Calendar {
+    entries: BinaryHeap<Reverse<(Millis, u64, Happening)>>,
+    count: u64,
+}
+
+impl Calendar {
+    /// Of those at one time the one that was entered first comes first.
+    pub(super) fn enter(&mut self, at: Millis, what: Happening) {
+        self.count += 1;
+        self.entries.push(Reverse((at, self.count, what)));
+    }
+
+    fn due(&mut self, now: Millis) -> Option<(Millis, Happening)> {
+        self.entries.peek().filter(|Reverse((at, ..))| *at <= now)?;
+        self.entries.pop().map(|Reverse((at, _, what))| (at, what))
+    }
+}
+
+impl Site {
+    /// Lets everything happen that has been due since the last call.
+    pub(super) fn catch_up(&mut self) {
+        let now = Millis::try_from(self.began.elapsed().as_millis()).unwrap_or(Millis::MAX);
+        while let Some((at, what)) = self.calendar.due(now) {
+            self.now = at;
+            self.happen(what);
+        }
+        self.now = now;
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Request(balancer, backend) => self.request(balancer, &backend),
+            Happening::Connect(balancer, pid, session) => self.connect(balancer, pid, session),
+            Happening::End(balancer, pid, session) => self.end(balancer, pid, session),
+            Happening::Check(balancer, pid, server) => self.check(balancer, pid, &server),
+            Happening::LateCheck(balancer, server) => self.late_check(balancer, &server),
+            Happening::ContainerEnds(id, started_at) => self.container_ends(&id, started_at),
+            Happening::HaproxyStarts(balancer) => self.start_haproxy(balancer),
+            Happening::EngineStarts => self.start_engine(),
+            Happening::Person(server, state) => self.person_sets(&server, state),
+        }
+    }
+
+    pub(super) fn later(&mut self, after: Millis, what: Happening) {
+        self.calendar.enter(self.now + after, what);
+    }
+}

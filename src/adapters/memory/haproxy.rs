@@ -1,0 +1,547 @@
+//! `HAProxy`: its processes, what they know of servers, and what a command does to them.
+
+use std::net::SocketAddr;
+
+use super::call::Part;
+use super::clients::{Queued, Session};
+use super::{Effect, Happening, Memory, Millis, Site};
+use crate::cfg::{Proxy, Server};
+use crate::ids::ServerId;
+use crate::observation::{
+    AdminBits, AdminState, LoadBalancerState, OldServer, OldWorker, Operational, ServerState, SessionKind,
+};
+use crate::ports::{LoadBalancer, LoadBalancerError};
+
+/// How long it takes to start `HAProxy` anew.
+const RESTART: Millis = 1_500;
+
+/// One load balancer.
+pub struct Haproxy {
+    /// The address of its runtime socket.
+    pub name: String,
+    /// `show info`: `Version`. 2.2 has no stalled queue, and does not survive being told to look into one.
+    pub version: String,
+    /// The process that answers; none while it is being started.
+    pub worker: Option<Worker>,
+    /// The processes that a reload has replaced, and that still hold sessions.
+    pub old: Vec<Worker>,
+    /// Whether a master socket tells of those.
+    pub has_master: bool,
+    /// What a new process knows.
+    configured: Vec<Line>,
+    next_pid: u32,
+}
+
+/// One process.
+#[derive(Clone)]
+pub struct Worker {
+    /// Its process identifier.
+    pub pid: u32,
+    /// The server lines that it has.
+    pub lines: Vec<Line>,
+    /// The sessions in flight.
+    pub sessions: Vec<Session>,
+    /// The requests that wait.
+    pub queue: Vec<Queued>,
+    /// The backends whose queue stands still.
+    pub stalled: Vec<String>,
+}
+
+/// What a process knows of a server.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
+pub struct Line {
+    /// Which server.
+    pub id: ServerId,
+    /// Where its traffic goes.
+    pub address: SocketAddr,
+    /// Whether it only gets traffic when no other server can.
+    pub backup: bool,
+    /// Its backend's `option allbackups`.
+    pub all_backups: bool,
+    /// Whether a cookie ties clients to it.
+    pub ties: bool,
+    /// Its weight.
+    pub weight: u32,
+    /// The most sessions at once.
+    pub limit: Option<u64>,
+    /// How it is checked.
+    pub check: Option<Check>,
+    /// Over how long its weight grows after maintenance.
+    pub slowstart: Millis,
+    /// The administrative state.
+    pub admin: AdminBits,
+    /// Whether it is up.
+    pub up: bool,
+    /// Since when it has been up after maintenance.
+    pub up_since: Option<Millis>,
+    /// The checks that passed, and how many may still fail.
+    pub health: u32,
+    /// Sessions since the process started.
+    pub total: u64,
+}
+
+/// The rhythm of a server's checks.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// Time between two.
+    pub inter: Millis,
+    /// How many must pass before it is up.
+    pub rise: u32,
+    /// How many must fail before it is down.
+    pub fall: u32,
+}
+
+impl Line {
+    /// A line as it is written, up.
+    pub(super) fn of(id: ServerId, address: SocketAddr, proxy: &Proxy, server: &Server) -> Self {
+        let millis = |time: Option<std::time::Duration>, or| {
+            time.map_or(or, |it| Millis::try_from(it.as_millis()).unwrap_or(or))
+        };
+        let check = server.check.then(|| Check {
+            inter: millis(server.inter, 2_000),
+            rise: server.rise.unwrap_or(2),
+            fall: server.fall.unwrap_or(3),
+        });
+        Self {
+            id,
+            address,
+            backup: server.backup,
+            all_backups: proxy.all_backups,
+            ties: server.cookie.is_some(),
+            weight: server.weight,
+            limit: server.maxconn.map(u64::from),
+            check,
+            slowstart: millis(server.slowstart, 0),
+            admin: AdminBits(0),
+            up: true,
+            up_since: None,
+            health: check.map_or(0, |check| check.rise + check.fall - 1),
+            total: 0,
+        }
+    }
+
+    /// Whether balanced requests are given to it.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.admin.state() == AdminState::Ready && self.up && self.weight > 0
+    }
+
+    fn operational(&self, now: Millis) -> Operational {
+        match (self.up, self.up_since) {
+            (false, _) => Operational::Stopped,
+            (true, Some(since)) if now < since + self.slowstart => Operational::Starting,
+            (true, _) => Operational::Running,
+        }
+    }
+
+    /// As `set server … state` does it: from maintenance a server is up at once, and the first check that fails has it
+    /// down; from drain it stays what its checks say.
+    pub(super) fn set(&mut self, state: AdminState, now: Millis) {
+        let was = self.admin.state();
+        let rise = self.check.map_or(0, |check| check.rise);
+        self.admin = AdminBits(match state {
+            AdminState::Ready => 0,
+            AdminState::Drain => 8,
+            AdminState::Maint => 1,
+        });
+        match (was, state) {
+            (_, AdminState::Maint) => (self.up, self.health, self.up_since) = (false, 0, None),
+            (AdminState::Maint, AdminState::Ready | AdminState::Drain) => {
+                (self.up, self.health, self.up_since) = (true, rise, Some(now));
+            }
+            (AdminState::Ready | AdminState::Drain, AdminState::Ready | AdminState::Drain) => {}
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        match (self.admin.state(), self.up, self.check) {
+            (AdminState::Maint, ..) => "MAINT",
+            (_, false, _) => "DOWN",
+            (AdminState::Drain, true, _) => "DRAIN",
+            (AdminState::Ready, true, Some(_)) => "UP",
+            (AdminState::Ready, true, None) => "no check",
+        }
+    }
+}
+
+impl Worker {
+    /// What it knows of a server.
+    #[must_use]
+    pub fn line(&self, id: &ServerId) -> Option<&Line> {
+        self.lines.iter().find(|line| line.id == *id)
+    }
+
+    pub(super) fn line_mut(&mut self, id: &ServerId) -> Option<&mut Line> {
+        self.lines.iter_mut().find(|line| line.id == *id)
+    }
+
+    /// Sessions in flight on a server that `HAProxy` counts.
+    #[must_use]
+    pub fn sessions_on(&self, id: &ServerId) -> u64 {
+        let counted = self.sessions.iter().filter(|session| session.is_connected && session.server == *id);
+        counted.count() as u64
+    }
+
+    /// The servers that the backend's balanced requests are given to.
+    #[must_use]
+    pub fn takers(&self, backend: &str) -> Vec<&Line> {
+        let usable = |backup: bool| {
+            let of_backend = self.lines.iter().filter(|line| line.id.backend == backend);
+            of_backend.filter(|line| line.is_usable() && line.backup == backup).collect::<Vec<_>>()
+        };
+        let mut takers = usable(false);
+        if takers.is_empty() {
+            takers = usable(true);
+            if takers.iter().any(|line| !line.all_backups) {
+                takers.truncate(1);
+            }
+        }
+        takers
+    }
+}
+
+impl Haproxy {
+    pub(super) fn new(index: usize, lines: Vec<Line>) -> Self {
+        let mut new = Self {
+            name: format!("/run/haproxy{index}.sock"),
+            version: "3.0.11".to_owned(),
+            worker: None,
+            old: Vec::new(),
+            has_master: true,
+            configured: lines,
+            next_pid: 1000 * (u32::try_from(index).unwrap_or(0) + 1),
+        };
+        new.worker = Some(new.fresh());
+        new
+    }
+
+    fn fresh(&mut self) -> Worker {
+        self.next_pid += 1;
+        let (lines, pid) = (self.configured.clone(), self.next_pid);
+        Worker { pid, lines, sessions: Vec::new(), queue: Vec::new(), stalled: Vec::new() }
+    }
+
+    /// Every process.
+    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.worker.iter().chain(&self.old)
+    }
+
+    pub(super) fn process(&mut self, pid: u32) -> Option<&mut Worker> {
+        self.worker.iter_mut().chain(&mut self.old).find(|worker| worker.pid == pid)
+    }
+
+    fn state(&self, now: Millis, backends: &[String], with_old: bool) -> Option<LoadBalancerState> {
+        let worker = self.worker.as_ref()?;
+        let is_meant = |id: &ServerId| backends.is_empty() || backends.contains(&id.backend);
+        let server = |line: &Line| ServerState {
+            id: line.id.clone(),
+            address: Some(line.address),
+            admin: line.admin,
+            operational: line.operational(now),
+            status: line.status().to_owned(),
+            check: String::new(),
+            weight: line.weight,
+            sessions: worker.sessions_on(&line.id),
+            sessions_total: line.total,
+            limit: line.limit,
+        };
+        let servers = worker.lines.iter().filter(|line| is_meant(&line.id)).map(server).collect();
+        let mut queued: Vec<(String, u64)> = Vec::new();
+        for waiting in &worker.queue {
+            match queued.iter_mut().find(|(backend, _)| *backend == waiting.backend) {
+                Some((_, count)) => *count += 1,
+                None => queued.push((waiting.backend.clone(), 1)),
+            }
+        }
+        let old_workers = (with_old && self.has_master).then(|| self.old.iter().map(old_worker).collect());
+        let (name, version) = (self.name.clone(), self.version.clone());
+        Some(LoadBalancerState { name, version, pid: worker.pid, servers, queued, old_workers })
+    }
+}
+
+fn old_worker(worker: &Worker) -> OldWorker {
+    let held = |line: &Line| OldServer {
+        id: line.id.clone(),
+        address: Some(line.address),
+        sessions: worker.sessions_on(&line.id),
+    };
+    let servers = worker.lines.iter().map(held).filter(|server| server.sessions > 0).collect();
+    OldWorker { pid: worker.pid, servers }
+}
+
+impl Site {
+    /// A new process, that knows nothing of what was set; the old one keeps its sessions.
+    pub(super) fn reload(&mut self, balancer: usize) {
+        let haproxy = &mut self.haproxies[balancer];
+        let Some(mut old) = haproxy.worker.take() else { return };
+        let mut new = haproxy.fresh();
+        // What waits is connected by nobody any more but the old one; a client of the queue just asks again.
+        new.queue = std::mem::take(&mut old.queue);
+        let pid = new.pid;
+        haproxy.worker = Some(new);
+        haproxy.old.push(old);
+        haproxy.old.retain(|worker| !worker.sessions.is_empty());
+        self.tell(|| format!("HAProxy {balancer} is reloaded: process {pid}"));
+        self.begin_checks(balancer);
+        self.dequeue(balancer);
+    }
+
+    /// All its processes end, and it is started anew after a while.
+    pub(super) fn end_haproxy(&mut self, balancer: usize) {
+        let haproxy = &mut self.haproxies[balancer];
+        haproxy.worker = None;
+        haproxy.old.clear();
+        self.tell(|| format!("HAProxy {balancer} ends"));
+        self.later(RESTART, Happening::HaproxyStarts(balancer));
+    }
+
+    pub(super) fn start_haproxy(&mut self, balancer: usize) {
+        let haproxy = &mut self.haproxies[balancer];
+        if haproxy.worker.is_none() {
+            haproxy.worker = Some(haproxy.fresh());
+            self.tell(|| format!("HAProxy {balancer} starts"));
+            self.begin_checks(balancer);
+        }
+    }
+
+    pub(super) fn begin_checks(&mut self, balancer: usize) {
+        let Some(worker) = &self.haproxies[balancer].worker else { return };
+        let pid = worker.pid;
+        let checked = worker.lines.iter().filter_map(|line| Some((line.id.clone(), line.check?.inter)));
+        for (server, inter) in checked.collect::<Vec<_>>() {
+            let first = 1 + self.rng.u64(..inter);
+            self.later(first, Happening::Check(balancer, pid, server));
+        }
+    }
+
+    pub(super) fn check(&mut self, balancer: usize, pid: u32, server: &ServerId) {
+        let Some(address) = self.line(balancer, pid, server).map(|line| line.address) else { return };
+        let passes = self.serves(address);
+        let Some(line) = self.line(balancer, pid, server) else { return };
+        let Some(check) = line.check else { return };
+        if line.admin.state() != AdminState::Maint {
+            let full = check.rise + check.fall - 1;
+            match (passes, line.up) {
+                (true, true) => line.health = full,
+                (true, false) => {
+                    line.health += 1;
+                    if line.health >= check.rise {
+                        (line.up, line.health) = (true, full);
+                    }
+                }
+                (false, _) => {
+                    line.health = line.health.saturating_sub(1);
+                    if line.health < check.rise {
+                        (line.up, line.health) = (false, 0);
+                    }
+                }
+            }
+        }
+        self.later(check.inter, Happening::Check(balancer, pid, server.clone()));
+        self.dequeue(balancer);
+    }
+
+    /// A check that was under way when the server's container was replaced, and hung until now.
+    pub(super) fn late_check(&mut self, balancer: usize, server: &ServerId) {
+        self.tell(|| format!("a check of {server} that hung fails"));
+        let worker = self.haproxies[balancer].worker.as_mut();
+        let line = worker.and_then(|worker| worker.line_mut(server));
+        if let Some(line) =
+            line.filter(|line| line.check.is_some() && line.admin.state() != AdminState::Maint)
+        {
+            (line.up, line.health) = (false, 0);
+        }
+    }
+
+    fn line(&mut self, balancer: usize, pid: u32, server: &ServerId) -> Option<&mut Line> {
+        let worker = self.haproxies[balancer].worker.as_mut().filter(|worker| worker.pid == pid)?;
+        worker.line_mut(server)
+    }
+
+    /// Somebody else sets a server's state, at every load balancer.
+    pub(super) fn person_sets(&mut self, server: &ServerId, state: AdminState) {
+        self.tell(|| format!("a person sets {server} to {state}"));
+        for balancer in 0..self.haproxies.len() {
+            self.set_state(balancer, server, state);
+        }
+    }
+
+    /// Whether there is such a server.
+    fn set_state(&mut self, balancer: usize, server: &ServerId, state: AdminState) -> bool {
+        let now = self.now;
+        let haproxy = &mut self.haproxies[balancer];
+        let can_stall = !haproxy.version.starts_with("2.2");
+        let Some(worker) = &mut haproxy.worker else { return false };
+        let had_primaries = worker.takers(&server.backend).iter().any(|line| !line.backup);
+        let Some(line) = worker.line_mut(server) else { return false };
+        line.set(state, now);
+        let takers = worker.takers(&server.backend);
+        let only_backups = !takers.is_empty() && takers.iter().all(|line| line.backup);
+        let waits = worker.queue.iter().any(|queued| queued.backend == server.backend);
+        if can_stall && had_primaries && only_backups && waits {
+            worker.stalled.push(server.backend.clone());
+        }
+        self.dequeue(balancer);
+        true
+    }
+}
+
+/// The runtime API of a load balancer in memory.
+pub struct MemoryHaproxy {
+    memory: Memory,
+    index: usize,
+    name: String,
+}
+
+impl MemoryHaproxy {
+    pub(super) fn new(memory: Memory, index: usize, name: String) -> Self {
+        Self { memory, index, name }
+    }
+
+    async fn ask<T: Send>(
+        &self,
+        what: &'static str,
+        effect: impl FnOnce(&mut Site) -> Result<T, LoadBalancerError> + Send,
+    ) -> Result<T, LoadBalancerError> {
+        let (index, socket) = (self.index, self.name.clone());
+        let ask = |site: &mut Site| {
+            if site.haproxies[index].worker.is_none() {
+                return Err(LoadBalancerError::Unreachable {
+                    socket,
+                    reason: "connection refused".to_owned(),
+                });
+            }
+            effect(site)
+        };
+        self.memory.call(Part::LoadBalancer(self.index), what, ask).await
+    }
+
+    async fn seen(
+        &self,
+        backends: &[String],
+        with_old: bool,
+    ) -> Result<LoadBalancerState, LoadBalancerError> {
+        let look = |site: &mut Site| {
+            let state = site.haproxies[self.index].state(site.now, backends, with_old);
+            state.ok_or_else(|| self.refused("show info", "no process"))
+        };
+        let state = self.ask(if with_old { "look" } else { "glance" }, look).await?;
+        for backend in backends {
+            if state.servers.iter().all(|server| server.id.backend != *backend) {
+                let reply = "No such proxy.".to_owned();
+                return Err(LoadBalancerError::NoSuchBackend { backend: backend.clone(), reply });
+            }
+        }
+        Ok(state)
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as what it is: this one's refusal")]
+    fn refused(&self, command: impl Into<String>, reply: &str) -> LoadBalancerError {
+        LoadBalancerError::Refused { command: command.into(), reply: reply.to_owned() }
+    }
+}
+
+impl LoadBalancer for MemoryHaproxy {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        self.seen(backends, true).await
+    }
+
+    async fn glance(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        self.seen(backends, false).await
+    }
+
+    async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
+        let set = |site: &mut Site| {
+            site.subject = server.clone();
+            if !site.set_state(self.index, server, state) {
+                return Err(self.refused(format!("set server {server} state {state}"), "No such server."));
+            }
+            site.effect(&Effect::Set(self.index, server.clone(), state));
+            Ok(())
+        };
+        self.ask("set state", set).await
+    }
+
+    async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
+        let heal = |site: &mut Site| {
+            let worker = site.haproxies[self.index].worker.as_mut();
+            let line = worker.and_then(|worker| worker.line_mut(server));
+            let Some((line, check)) =
+                line.and_then(|line| Some((line.check?, line))).map(|(check, line)| (line, check))
+            else {
+                return Err(self.refused(format!("set server {server} health up"), "No such server."));
+            };
+            (line.up, line.health) = (line.admin.state() != AdminState::Maint, check.rise + check.fall - 1);
+            site.effect(&Effect::Healed(server.clone()));
+            site.dequeue(self.index);
+            Ok(())
+        };
+        self.ask("set healthy", heal).await
+    }
+
+    async fn sessions(
+        &self,
+        servers: &[ServerId],
+    ) -> Result<Vec<crate::observation::Session>, LoadBalancerError> {
+        let look = |site: &mut Site| {
+            let haproxy = &site.haproxies[self.index];
+            let current = haproxy.worker.as_ref().map(|worker| worker.pid);
+            let addresses: Vec<SocketAddr> = haproxy
+                .worker
+                .iter()
+                .flat_map(|it| &it.lines)
+                .filter(|it| servers.contains(&it.id))
+                .map(|it| it.address)
+                .collect();
+            let known = haproxy.workers().filter(|it| Some(it.pid) == current || haproxy.has_master);
+            let sessions =
+                known.flat_map(|worker| worker.sessions.iter().map(move |session| (worker.pid, session)));
+            let meant = sessions.filter(|(_, it)| it.is_connected && addresses.contains(&it.address));
+            let session = |(pid, session): (u32, &Session)| crate::observation::Session {
+                id: format!("{:#x}", session.id),
+                worker: Some(pid).filter(|pid| Some(*pid) != current),
+                server: session.server.clone(),
+                address: Some(session.address),
+                kind: if session.is_tunnel { SessionKind::Tunnel } else { SessionKind::Waiting },
+            };
+            Ok(meant.map(session).collect())
+        };
+        self.ask("sessions", look).await
+    }
+
+    async fn end_session(&self, session: &crate::observation::Session) -> Result<(), LoadBalancerError> {
+        let end = |site: &mut Site| {
+            let id = session.id.strip_prefix("0x").and_then(|hex| u64::from_str_radix(hex, 16).ok());
+            let current = site.haproxies[self.index].worker.as_ref().map(|worker| worker.pid);
+            if let (Some(pid), Some(id)) = (session.worker.or(current), id) {
+                site.end(self.index, pid, id);
+            }
+            site.effect(&Effect::SessionEnded(session.server.clone()));
+            Ok(())
+        };
+        self.ask("end session", end).await
+    }
+
+    async fn wake_queue(&self, server: &ServerId, _limit: u64) -> Result<(), LoadBalancerError> {
+        let wake = |site: &mut Site| {
+            let haproxy = &mut site.haproxies[self.index];
+            let waits = haproxy.worker.as_ref().is_some_and(|worker| !worker.queue.is_empty());
+            if waits && haproxy.version.starts_with("2.2") {
+                site.effect(&Effect::HaproxyEnded);
+                site.end_haproxy(self.index);
+                return Ok(());
+            }
+            if let Some(worker) = &mut haproxy.worker {
+                worker.stalled.retain(|backend| *backend != server.backend);
+            }
+            site.dequeue(self.index);
+            Ok(())
+        };
+        self.ask("wake queue", wake).await
+    }
+}

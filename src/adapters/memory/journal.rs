@@ -1,0 +1,37 @@
+//! The journal and the wall clock.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::call::Part;
+use super::{Effect, Memory, Site};
+use crate::journal::Record;
+use crate::ports::{Journal, JournalError, WallClock};
+
+/// The journal of the run that works on the site.
+pub struct MemoryJournal(pub(super) Memory);
+
+impl Journal for MemoryJournal {
+    async fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+        let append = |site: &mut Site| {
+            if matches!(record, Record::Closed { .. }) {
+                site.ended_at = Some(site.now);
+            }
+            site.journal.push(record.clone());
+            site.effect(&Effect::Recorded(Box::new(record.clone())));
+            Ok(())
+        };
+        self.0.call(Part::Journal, "append", append).await
+    }
+}
+
+/// The site's wall clock: it begins on a night in November, and may jump.
+pub struct MemoryClock(pub(super) Memory);
+
+impl WallClock for MemoryClock {
+    fn now(&self) -> Timestamp {
+        let site = self.0.site();
+        let since = i64::try_from(site.now).unwrap_or(i64::MAX).saturating_add(site.clock_jump);
+        let began = Timestamp::new(1_795_558_500, 0).unwrap_or(Timestamp::UNIX_EPOCH);
+        began.checked_add(SignedDuration::from_millis(since)).unwrap_or(began)
+    }
+}

@@ -1,0 +1,35 @@
+//! Asks a server in memory whether it serves.
+
+use super::call::{Failing, Part};
+use super::{Memory, Site};
+use crate::observation::Answer;
+use crate::ports::Prober;
+use crate::probe::Probe;
+
+/// Who asks servers whether they serve.
+pub struct MemoryProber(pub(super) Memory);
+
+/// Why no answer came.
+struct NoAnswer(&'static str);
+
+impl Failing for NoAnswer {
+    fn silence(_what: &'static str) -> Self {
+        Self("no answer in time")
+    }
+
+    fn refusal(_what: &'static str) -> Self {
+        Self("500, expected 2xx or 3xx")
+    }
+}
+
+impl Prober for MemoryProber {
+    async fn probe(&self, probe: &Probe) -> Answer {
+        let ask = |site: &mut Site| {
+            if site.serves(probe.address) { Ok(()) } else { Err(NoAnswer("connection refused")) }
+        };
+        match self.0.call(Part::Server, "probe", ask).await {
+            Ok(()) => Answer::Ready("GET /health → 200".to_owned()),
+            Err(NoAnswer(why)) => Answer::NotReady(why.to_owned()),
+        }
+    }
+}

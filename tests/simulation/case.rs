@@ -1,0 +1,365 @@
+//! One case: a site, a seed, and what goes wrong when; and how it is played to its end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use drainswap::adapters::memory::{Fault, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryProber};
+use drainswap::cfg::Configuration;
+use drainswap::deploy::engines::Engines;
+use drainswap::deploy::{Deploy, Stop, World};
+use drainswap::engines::EngineMap;
+use drainswap::event::{Event, Fact, Listener};
+use drainswap::hook::{Ended, HookFacts};
+use drainswap::image::ImageReference;
+use drainswap::journal::{Record, Run};
+use drainswap::outcome::Outcome;
+use drainswap::plan::{Goal, Plan, Purpose, Target, Worker, build};
+use drainswap::ports::{HookError, Hooks};
+
+use crate::judge::{Judge, Witnessed};
+use crate::person;
+use crate::scenario::{Scenario, image};
+
+/// What is played.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// Where.
+    pub scenario: Scenario,
+    /// What decides all that is left to chance.
+    pub seed: u64,
+    /// Which fault comes at which call.
+    pub faults: Vec<(usize, Fault)>,
+}
+
+/// Prints as it is replayed: `pair/1/17=Reload/40=DiesAfter`.
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.scenario.name, self.seed)?;
+        self.faults.iter().try_for_each(|(call, fault)| write!(f, "/{call}={fault:?}"))
+    }
+}
+
+impl FromStr for Case {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split('/');
+        let scenario = Scenario::named(parts.next().unwrap_or_default());
+        let seed =
+            parts.next().and_then(|seed| seed.parse().ok()).ok_or("a case is SCENARIO/SEED/CALL=FAULT/…")?;
+        let fault = |text: &str| {
+            let (call, name) = text.split_once('=').ok_or_else(|| format!("{text} is not CALL=FAULT"))?;
+            let fault = Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name);
+            Ok::<_, String>((
+                call.parse().map_err(|error| format!("{call}: {error}"))?,
+                fault.ok_or_else(|| format!("there is no fault {name}"))?,
+            ))
+        };
+        Ok(Self { scenario, seed, faults: parts.map(fault).collect::<Result<_, _>>()? })
+    }
+}
+
+/// What came of a case.
+pub struct Verdict {
+    /// How many calls the first deploy made.
+    pub calls: usize,
+    /// How many deploys and resumes there were.
+    pub runs: usize,
+    /// How many milliseconds passed in the simulation.
+    pub simulated: u64,
+    /// Everything that must not be.
+    pub violations: Vec<String>,
+    /// What happened, if it was wanted.
+    pub story: Vec<String>,
+}
+
+type MemoryWorld = World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, NoHooks>;
+
+/// Nobody has hooks here.
+pub struct NoHooks;
+
+impl Hooks for NoHooks {
+    async fn run(&self, _facts: &HookFacts) -> Result<Option<Ended>, HookError> {
+        Ok(None)
+    }
+}
+
+/// Keeps what a person was warned of.
+#[derive(Default)]
+struct Warnings(Vec<String>);
+
+impl Listener for Warnings {
+    fn hear(&mut self, event: &Event) {
+        if let Fact::Warned { message } = &event.fact {
+            self.0.push(message.clone());
+        }
+    }
+}
+
+/// How an attempt of the process under test ended.
+enum End {
+    /// It died.
+    Died,
+    /// It did not get so far as to open its journal.
+    NotBegun(String),
+    /// The run ended.
+    Outcome(Outcome),
+}
+
+/// How often somebody resumes, or tries again what could not begin.
+const TRIES: usize = 6;
+
+impl Case {
+    /// Plays it, on a clock of its own.
+    pub fn play(&self, with_story: bool) -> Verdict {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(self.play_out(with_story))
+    }
+
+    async fn play_out(&self, with_story: bool) -> Verdict {
+        let configuration = self.scenario.configuration();
+        let memory = self.scenario.site(&configuration, self.seed);
+        let judge = Arc::new(Mutex::new(Judge::new(self, &memory.site())));
+        // Whoever begins meets requests that are under way.
+        pass(Duration::from_millis(300)).await;
+        {
+            let mut site = memory.site();
+            site.story = with_story.then(Vec::new);
+            site.watch(Witnessed(Arc::clone(&judge)));
+            site.plan_faults(&self.faults);
+        }
+        let mut play = Play {
+            case: self,
+            configuration,
+            memory: memory.clone(),
+            judge: Arc::clone(&judge),
+            runs: 0,
+            image: "mobile:v2".parse().expect("a reference"),
+        };
+        play.deploy_and_resume().await;
+        play.plan_again().await;
+        // Checks come round, and what was to happen later has happened.
+        pass(Duration::from_secs(3)).await;
+        let site = memory.site();
+        let mut judge = judge.lock().expect("a judge");
+        judge.at_the_end(&site);
+        Verdict {
+            calls: judge.calls,
+            runs: play.runs,
+            simulated: site.now,
+            violations: judge.violations.clone(),
+            story: site.story.clone().unwrap_or_default(),
+        }
+    }
+}
+
+struct Play<'a> {
+    case: &'a Case,
+    configuration: Configuration,
+    memory: Memory,
+    judge: Arc<Mutex<Judge>>,
+    runs: usize,
+    /// What is deployed.
+    image: ImageReference,
+}
+
+impl Play<'_> {
+    async fn deploy_and_resume(&mut self) {
+        let mut end = self.attempt(None).await;
+        self.judge.lock().expect("a judge").calls = self.memory.site().calls;
+        for _ in 0..TRIES {
+            let unfinished = self.unfinished();
+            match (end, &unfinished) {
+                (End::NotBegun(_) | End::Died, None) => return,
+                (End::Outcome(outcome), None) => return self.ended(outcome).await,
+                // Whoever asked to stop has what he wanted.
+                (End::Died | End::NotBegun(_) | End::Outcome(_), Some(_)) => {}
+            }
+            // Somebody comes, mends what was away, and sees what is left.
+            self.mend().await;
+            end = self.attempt(unfinished).await;
+        }
+        self.judge
+            .lock()
+            .expect("a judge")
+            .violations
+            .push("it was never finished, however often it was resumed".to_owned());
+    }
+
+    /// The run that its journal says is not finished; as bytes, as it would be read.
+    fn unfinished(&mut self) -> Option<Run> {
+        let site = self.memory.site();
+        if matches!(site.journal.last(), None | Some(Record::Closed { .. })) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        for record in &site.journal {
+            bytes.extend(serde_json::to_vec(record).expect("a record"));
+            bytes.push(b'\n');
+        }
+        // The last record may have been written by half.
+        bytes.extend(b"{\"record\":\"be");
+        Run::read(&bytes).expect("a journal that is understood")
+    }
+
+    /// Deploys, or resumes what is left, until that ends or dies.
+    async fn attempt(&mut self, unfinished: Option<Run>) -> End {
+        self.runs += 1;
+        self.memory.site().stops = <[_; 2]>::default();
+        let memory = self.memory.clone();
+        tokio::select! {
+            biased;
+            () = memory.death() => End::Died,
+            end = self.run(unfinished) => end,
+        }
+    }
+
+    fn world(&self) -> MemoryWorld {
+        let memory = &self.memory;
+        World {
+            load_balancers: memory.load_balancers(),
+            engines: Engines::new(vec![(String::new(), memory.engine())]),
+            prober: memory.prober(),
+            clock: memory.clock(),
+            hooks: NoHooks,
+            descriptions: BTreeMap::new(),
+        }
+    }
+
+    async fn plan(&self, world: &MemoryWorld) -> Result<Plan, String> {
+        let goal = self.goal();
+        let seen = world.observe(&self.configuration, &EngineMap::default(), goal.policy.lb_quorum).await;
+        let (observation, topology) = seen.map_err(|error| error.to_string())?;
+        build::build(&topology, &observation, &goal).map_err(|refusals| format!("{refusals:?}"))
+    }
+
+    /// Looks whether there is anything left to do.
+    async fn plan_again(&mut self) {
+        self.memory.site().plan_faults(&[]);
+        self.mend().await;
+        let plan = self.plan(&self.world()).await.ok();
+        self.judge.lock().expect("a judge").planned_again(plan.as_ref());
+    }
+
+    async fn run(&mut self, unfinished: Option<Run>) -> End {
+        let memory = self.memory.clone();
+        let world = self.world();
+        if let Some(unfinished) = unfinished {
+            let end = self.bring_to_rest(&world, &unfinished).await;
+            if !matches!(end, End::Outcome(Outcome::Cancelled { .. })) {
+                return end;
+            }
+        }
+        let goal = self.goal();
+        let plan =
+            match world.observe(&self.configuration, &EngineMap::default(), goal.policy.lb_quorum).await {
+                Ok((observation, topology)) => build::build(&topology, &observation, &goal),
+                Err(error) => return End::NotBegun(error.to_string()),
+            };
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(refusals) => return End::NotBegun(format!("{refusals:?}")),
+        };
+        if plan.is_empty() {
+            return End::Outcome(Outcome::Unchanged);
+        }
+        memory.site().journal.clear();
+        self.judge.lock().expect("a judge").begin(&plan);
+        let mut warnings = Warnings::default();
+        let (mut journal, stop) = (memory.journal(), self.stop());
+        let result = Deploy::new(&plan, &world, &mut journal, stop, &mut warnings).run().await;
+        self.judge.lock().expect("a judge").warnings.extend(warnings.0);
+        match result {
+            Ok(outcome) => End::Outcome(outcome),
+            Err(untouched) => End::NotBegun(untouched.to_string()),
+        }
+    }
+
+    /// What `resume` does first.
+    async fn bring_to_rest(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
+        let quorum = unfinished.plan.policy.lb_quorum;
+        let seen = match world.observe(&self.configuration, &EngineMap::default(), quorum).await {
+            Ok((observation, _)) => observation,
+            Err(error) => return End::NotBegun(error.to_string()),
+        };
+        let workers = seen.load_balancers.iter().map(Worker::of).collect();
+        let plan = Plan { workers, ..unfinished.plan.clone() };
+        self.judge.lock().expect("a judge").resume(unfinished);
+        let mut warnings = Warnings::default();
+        let (mut journal, stop) = (self.memory.journal(), self.stop());
+        let outcome =
+            Deploy::new(&plan, world, &mut journal, stop, &mut warnings).bring_to_rest(unfinished).await;
+        self.judge.lock().expect("a judge").warnings.extend(warnings.0);
+        End::Outcome(outcome)
+    }
+
+    async fn mend(&self) {
+        pass(Duration::from_secs(2)).await;
+        self.memory.site().mend();
+    }
+
+    fn stop(&self) -> Stop {
+        let [asked, now] = self.memory.site().stops.clone();
+        Stop { asked, now }
+    }
+
+    fn goal(&self) -> Goal {
+        Goal {
+            backend: "mobile".to_owned(),
+            purpose: Purpose::Deploy,
+            target: Target::Everywhere(image(self.image.tag.as_deref().unwrap_or_default())),
+            takes_back: Vec::new(),
+            policy: self.case.scenario.policy(),
+            hooks: Vec::new(),
+        }
+    }
+
+    /// A deploy that somebody was told to type.
+    async fn deploy(&mut self, image: &str) -> Result<(), String> {
+        self.image = image.parse().map_err(|error| format!("{error}"))?;
+        let mut refusal = String::new();
+        for _ in 0..TRIES {
+            match Box::pin(self.attempt(None)).await {
+                End::Outcome(Outcome::Deployed { .. }) => return Ok(()),
+                End::Outcome(outcome) => return Err(outcome.to_string()),
+                // Where there is no room at the moment, there is soon.
+                End::NotBegun(why) => refusal = why,
+                End::Died => return Err("it died".to_owned()),
+            }
+            pass(Duration::from_secs(1)).await;
+        }
+        Err(refusal)
+    }
+
+    /// The run has ended, and its journal says how.
+    async fn ended(&mut self, outcome: Outcome) {
+        if let Outcome::Stuck { servers, .. } = &outcome {
+            // A person does what is printed, when all is well again.
+            self.mend().await;
+            self.memory.site().plan_faults(&[]);
+            for command in servers.iter().flat_map(|stranded| &stranded.commands) {
+                let done = match command.strip_prefix("drainswap deploy mobile --image ") {
+                    Some(image) => self.deploy(image).await,
+                    None => person::types(&self.memory, command).await,
+                };
+                if let Err(error) = done
+                    && !self.judge.lock().expect("a judge").is_in_the_way()
+                    && self.case.scenario.new_is_good()
+                {
+                    let violation = format!("`{command}`, which was printed, fails: {error}");
+                    self.judge.lock().expect("a judge").violations.push(violation);
+                }
+            }
+        }
+        self.judge.lock().expect("a judge").outcome = Some(outcome);
+    }
+}
+
+/// Lets the simulated time pass.
+#[expect(clippy::disallowed_methods, reason = "on a clock that is paused")]
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}

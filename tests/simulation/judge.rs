@@ -1,0 +1,442 @@
+//! What must hold after every effect, and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use drainswap::adapters::memory::{Effect, EndedBy, Fault, Haproxy, Loss, Place, Site, Witness};
+use drainswap::ids::{ContainerId, ServerId};
+use drainswap::image::Image;
+use drainswap::journal::{Record, Run};
+use drainswap::observation::AdminState;
+use drainswap::outcome::Outcome;
+use drainswap::plan::{LbQuorum, Plan, Step};
+
+use crate::case::Case;
+use crate::scenario::image;
+
+/// How long what somebody else has set may stand before it is set again, and how long a request that it brought takes.
+const GRACE: u64 = 120;
+
+/// How long a run that is asked to stop may go on, where the engine answers: CI systems kill soon after.
+const STOPS_WITHIN: u64 = 7_000;
+
+/// Sees everything, and notes what must not be.
+pub struct Judge {
+    /// How many calls the first deploy made.
+    pub calls: usize,
+    /// What was wrong.
+    pub violations: Vec<String>,
+    /// What a person was told.
+    pub warnings: Vec<String>,
+    /// How the last run ended, if it has.
+    pub outcome: Option<Outcome>,
+    case: Case,
+    /// Where each server's traffic goes.
+    addresses: BTreeMap<ServerId, SocketAddr>,
+    plan: Option<Plan>,
+    begun: BTreeMap<usize, BTreeSet<Step>>,
+    /// What each server was set to last, by whoever is tested.
+    set: BTreeMap<(usize, ServerId), AdminState>,
+    /// The processes of the load balancers, and when they were seen to change.
+    workers: Vec<Option<u32>>,
+    /// When somebody else last changed who gets requests.
+    meddled: Option<u64>,
+    stop_asked: Option<u64>,
+}
+
+/// The judge, as the site knows it.
+pub struct Witnessed(pub Arc<Mutex<Judge>>);
+
+impl Witness for Witnessed {
+    fn see(&mut self, site: &Site, effect: &Effect) {
+        self.0.lock().expect("a judge").see(site, effect);
+    }
+}
+
+impl Judge {
+    pub fn new(case: &Case, site: &Site) -> Self {
+        let lines = site.haproxies.iter().flat_map(Haproxy::workers).flat_map(|worker| &worker.lines);
+        Self {
+            calls: 0,
+            violations: Vec::new(),
+            warnings: Vec::new(),
+            outcome: None,
+            case: case.clone(),
+            addresses: lines.map(|line| (line.id.clone(), line.address)).collect(),
+            plan: None,
+            begun: BTreeMap::new(),
+            set: BTreeMap::new(),
+            workers: Vec::new(),
+            meddled: None,
+            stop_asked: None,
+        }
+    }
+
+    /// A run of this plan begins.
+    pub fn begin(&mut self, plan: &Plan) {
+        self.plan = Some(plan.clone());
+        self.begun.clear();
+    }
+
+    /// A run that was not finished is gone on with.
+    pub fn resume(&mut self, unfinished: &Run) {
+        self.plan = Some(unfinished.plan.clone());
+        self.begun =
+            unfinished.begun.iter().map(|(lane, steps)| (*lane, steps.iter().copied().collect())).collect();
+    }
+
+    /// Whether a fault of the case makes somebody else responsible for a loss.
+    fn is_excused(&self, may: impl Fn(Fault) -> bool) -> bool {
+        self.case.faults.iter().any(|(_, fault)| may(*fault))
+    }
+
+    /// Whether somebody else's container must be moved away before anything helps.
+    pub fn is_in_the_way(&self) -> bool {
+        let removed_later = self.case.faults.len() > 1 && self.is_excused(|fault| fault == Fault::OldRemoved);
+        self.is_excused(takes_the_place) || removed_later
+    }
+
+    /// A plan made after a success must be empty, unless somebody else has changed something since.
+    pub fn planned_again(&mut self, plan: Option<&Plan>) {
+        let is_whole = matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged));
+        if is_whole
+            && self.case.scenario.new_is_good()
+            && !self.is_excused(|fault| meddles(fault) || matches!(fault, Fault::Away(_)))
+            && plan.is_none_or(|it| !it.is_empty())
+        {
+            self.violations.push("a plan after the success has something to do".to_owned());
+        }
+    }
+
+    fn see(&mut self, site: &Site, effect: &Effect) {
+        self.notice(site);
+        match effect {
+            Effect::Set(balancer, server, state) => self.set(site, *balancer, server, *state),
+            Effect::Created(id) => self.needs(site, id, "created", &[Step::Create]),
+            Effect::Started(id) => self.needs(site, id, "started", &[Step::Start, Step::Keep]),
+            Effect::Renamed(id, _) => self.needs(site, id, "renamed", &[Step::Start, Step::Keep]),
+            Effect::Stopped(id, cut) => {
+                self.needs(site, id, "stopped", &[Step::Keep, Step::Start]);
+                self.taken(site, id, *cut, "stopped");
+            }
+            Effect::Removed(id, cut) => {
+                self.needs(site, id, "removed", &[Step::Create, Step::Remove]);
+                self.taken(site, id, *cut, "removed");
+            }
+            Effect::Recorded(record) => self.record(record),
+            Effect::Lost(loss) => self.lost(site, loss),
+            Effect::HaproxyEnded => self.violate(site, "HAProxy was ended by a command"),
+            Effect::Healed(_) | Effect::SessionEnded(_) => {}
+        }
+    }
+
+    fn violate(&mut self, site: &Site, what: impl std::fmt::Display) {
+        self.violations.push(format!("at {} ms, in call {}: {what}", site.now, site.calls.saturating_sub(1)));
+    }
+
+    /// Notices what somebody else has done: another process, or a state that is not what was set.
+    fn notice(&mut self, site: &Site) {
+        let workers: Vec<Option<u32>> =
+            site.haproxies.iter().map(|it| it.worker.as_ref().map(|it| it.pid)).collect();
+        let is_other = |(balancer, server): &(usize, ServerId), state: AdminState| {
+            let worker = site.haproxies[*balancer].worker.as_ref();
+            worker.and_then(|it| it.line(server)).is_some_and(|line| line.admin.state() != state)
+        };
+        if self.workers != workers && !self.workers.is_empty()
+            || self.set.iter().any(|(key, state)| is_other(key, *state))
+        {
+            self.meddled = Some(site.now);
+        }
+        self.workers = workers;
+        if self.stop_asked.is_none() && site.stops[0].is_cancelled() {
+            self.stop_asked = Some(site.now);
+        }
+    }
+
+    fn was_meddled_with(&self, site: &Site) -> bool {
+        self.meddled.is_some_and(|at| site.now <= at + GRACE)
+    }
+
+    fn record(&mut self, record: &Record) {
+        match record {
+            Record::Begun { lane, step, .. } => drop(self.begun.entry(*lane).or_default().insert(*step)),
+            Record::Undone { lane, .. } => drop(self.begun.remove(lane)),
+            Record::Opened { .. } | Record::Done { .. } | Record::Created { .. } | Record::Closed { .. } => {}
+        }
+    }
+
+    /// The lane that a container's address belongs to.
+    fn lane_at(&self, address: Option<SocketAddr>) -> Option<usize> {
+        let is_there = |id: &ServerId| self.addresses.get(id).copied() == address && address.is_some();
+        let lanes = &self.plan.as_ref()?.lanes;
+        lanes.iter().position(|lane| lane.servers.iter().any(|server| is_there(&server.id)))
+    }
+
+    /// The record comes before the effect.
+    fn needs(&mut self, site: &Site, id: &ContainerId, what: &str, steps: &[Step]) {
+        let Some(place) = site.engine.find(id) else { return };
+        let lane = self.lane_at(place.address());
+        let has_begun = lane
+            .and_then(|lane| self.begun.get(&lane))
+            .is_some_and(|it| steps.iter().any(|step| it.contains(step)));
+        if !has_begun {
+            let name = &place.container.name;
+            self.violate(site, format!("{name} was {what} before the journal knew of it"));
+        }
+    }
+
+    /// Nothing is taken away that can take traffic, or that holds sessions.
+    fn taken(&mut self, site: &Site, id: &ContainerId, cut: usize, what: &str) {
+        let Some(place) = site.engine.find(id) else { return };
+        let (name, address) = (place.container.name.clone(), place.address());
+        if cut > 0 && !self.may_cut(site, place) {
+            self.violate(site, format!("{name} was {what} with {cut} sessions on it"));
+        }
+        // The container has ended by now; whether it ran before does not matter to who is sent there.
+        if site
+            .engine
+            .containers
+            .iter()
+            .any(|it| it.address() == address && it.container.id != *id && is_running(it))
+        {
+            return;
+        }
+        let lines =
+            site.haproxies.iter().filter_map(|it| it.worker.as_ref()).flat_map(|worker| &worker.lines);
+        let open =
+            lines.filter(|line| Some(line.address) == address && line.admin.state() != AdminState::Maint);
+        let open: Vec<String> = open.map(|line| line.id.to_string()).collect();
+        let was_never_started = place.started_at == 0 && place.container.name.contains(".new-");
+        if !open.is_empty() && !was_never_started && !self.is_unseen() && !self.was_meddled_with(site) {
+            self.violate(
+                site,
+                format!("{name} was {what} while {} could be given requests", open.join(", ")),
+            );
+        }
+    }
+
+    /// Whether a load balancer does not answer, and by `--lb-quorum reachable` counts as one that is not there.
+    fn is_unseen(&self) -> bool {
+        let reachable = self.case.scenario.policy().lb_quorum == LbQuorum::Reachable;
+        reachable && self.is_excused(|fault| matches!(fault, Fault::Away(_)))
+    }
+
+    /// What a new container that has failed still holds is lost either way.
+    fn may_cut(&self, site: &Site, place: &Place) -> bool {
+        self.was_meddled_with(site)
+            || self.is_unseen()
+            || !self.case.scenario.new_is_good() && is_new(place)
+            || self.is_excused(|fault| meddles(fault) || fault == Fault::Reload) && is_new(place)
+    }
+
+    fn set(&mut self, site: &Site, balancer: usize, server: &ServerId, state: AdminState) {
+        self.set.insert((balancer, server.clone()), state);
+        let Some(plan) = &self.plan else { return };
+        let lane = plan.lanes.iter().position(|lane| lane.servers.iter().any(|it| it.id == *server));
+        let touches = |step: &Step| step.touches_traffic();
+        let has_begun =
+            lane.and_then(|lane| self.begun.get(&lane)).is_some_and(|begun| begun.iter().any(touches));
+        let is_back = state == AdminState::Ready && lane.is_some();
+        if !has_begun && !is_back {
+            self.violate(site, format!("{server} was set to {state} before the journal knew of it"));
+        }
+        if state != AdminState::Ready {
+            self.floor(site, balancer, server);
+        }
+    }
+
+    /// Enough serve without the server that was just taken out, if it served.
+    fn floor(&mut self, site: &Site, balancer: usize, server: &ServerId) {
+        let Some(worker) = &site.haproxies[balancer].worker else { return };
+        let Some(line) = worker.line(server) else { return };
+        let serving = worker.takers(&server.backend).iter().filter(|line| site.serves(line.address)).count();
+        let floor = self.plan.as_ref().map_or(0, |plan| plan.policy.floor);
+        let answers = site.serves(line.address);
+        let is_ours = self.case.scenario.new_is_good() && !self.is_excused(meddles) && !self.is_unseen();
+        if answers && serving < floor && is_ours {
+            self.violate(site, format!("{server} was taken out, and {serving} of {} serve", server.backend));
+        }
+    }
+
+    fn lost(&mut self, site: &Site, loss: &Loss) {
+        let is_ours = match loss {
+            Loss::NoServer(_) | Loss::WaitedInVain(_) => {
+                !self.is_excused(meddles) && !self.is_unseen() && self.case.scenario.new_is_good()
+            }
+            // Whoever ended it is judged where it was ended.
+            Loss::Cut(..) => false,
+            Loss::NoAnswer(server) => {
+                !self.was_meddled_with(site) && !self.is_unseen() && self.is_ours(site, server)
+            }
+        };
+        if is_ours {
+            self.violate(site, format!("a request was lost: {loss:?}"));
+        }
+    }
+
+    /// Whether nobody answers behind a server because of what was done by whoever is tested.
+    fn is_ours(&self, site: &Site, server: &ServerId) -> bool {
+        let Some(address) = self.addresses.get(server) else { return false };
+        let there: Vec<&Place> =
+            site.engine.containers.iter().filter(|it| it.address() == Some(*address)).collect();
+        let by_others = there
+            .iter()
+            .any(|it| it.ended_by == Some(EndedBy::Others) || it.container.name == "somebody-else");
+        // A dead process guards nothing.
+        let dies = self.is_excused(Fault::kills) && self.is_excused(|fault| !fault.kills());
+        !by_others && !self.is_excused(ends_containers) && self.case.scenario.new_is_good() && !dies
+    }
+
+    /// Everything serves, or what is said of it is true.
+    pub fn at_the_end(&mut self, site: &Site) {
+        self.notice(site);
+        if let (Some(at), Some(Outcome::Cancelled { .. })) = (self.stop_asked, &self.outcome)
+            && self.case.faults.len() == 1
+            && let Some(ended) = site.ended_at
+            && ended > at + STOPS_WITHIN
+        {
+            self.violate(site, format!("asked to stop at {at} ms, it ended at {ended} ms only"));
+        }
+        let addresses: BTreeSet<SocketAddr> = self.addresses.values().copied().collect();
+        for address in addresses {
+            self.address_at_the_end(site, address);
+        }
+        for place in &site.engine.containers {
+            self.container_at_the_end(site, place);
+        }
+        if let Some(Outcome::Stuck { reason, .. }) = self.outcome.clone()
+            && !self.may_get_stuck()
+        {
+            self.violate(site, format!("it got stuck, and undo was possible: {reason}"));
+        }
+    }
+
+    /// Undo is impossible where the engine or `HAProxy` stays away, or refuses for good, or somebody takes what it needs.
+    fn may_get_stuck(&self) -> bool {
+        let refuses = |fault| matches!(fault, Fault::Away(90_000) | Fault::Refused | Fault::Hangs);
+        self.is_excused(|fault| {
+            refuses(fault)
+                || takes_the_place(fault)
+                || ends_containers(fault)
+                || fault == Fault::HaproxyRestart
+        })
+    }
+
+    fn address_at_the_end(&mut self, site: &Site, address: SocketAddr) {
+        let runs: Vec<&Place> = site
+            .engine
+            .containers
+            .iter()
+            .filter(|it| it.address() == Some(address) && is_running(it))
+            .collect();
+        let is_by_others = self.is_excused(|fault| ends_containers(fault) || takes_the_place(fault));
+        let dies_again = !self.case.scenario.new_is_good() && runs.iter().any(|it| is_new(it));
+        if !site.serves(address) && !is_by_others && !dies_again {
+            return self.violate(site, format!("at the end nobody answers at {address}"));
+        }
+        let expected = self.expected(address);
+        if let ([place], Some(new)) = (&runs[..], expected)
+            && is_new(place) != new
+            && !is_by_others
+        {
+            let name = &place.container.name;
+            self.violate(
+                site,
+                format!("at the end {name} is {}", if new { "not replaced" } else { "replaced" }),
+            );
+        }
+        for haproxy in &site.haproxies {
+            for line in
+                haproxy.worker.iter().flat_map(|worker| &worker.lines).filter(|line| line.address == address)
+            {
+                self.line_at_the_end(site, line, &haproxy.name);
+            }
+        }
+    }
+
+    fn line_at_the_end(&mut self, site: &Site, line: &drainswap::adapters::memory::Line, name: &str) {
+        let is_left_out = match &self.outcome {
+            Some(Outcome::RolledBack { left_out, .. }) => left_out.contains(&line.id),
+            _ => false,
+        };
+        let was_told =
+            self.warnings.iter().any(|it| it.contains(name) && it.contains("did not answer until the end"));
+        let is_in = line.admin.state() == AdminState::Ready && (line.up || !site.serves(line.address));
+        if !is_in && !is_left_out && !was_told && !self.is_excused(sets_states) {
+            self.violate(
+                site,
+                format!("at the end {} is in {}, up: {}", line.id, line.admin.state(), line.up),
+            );
+        }
+    }
+
+    /// Whether the container at an address should be a new one, as far as the outcome says.
+    fn expected(&self, address: SocketAddr) -> Option<bool> {
+        let plan = self.plan.as_ref()?;
+        let lane = &plan.lanes[self.lane_at(Some(address))?];
+        let is_in = |all: &[ServerId]| lane.servers.iter().any(|server| all.contains(&server.id));
+        match self.outcome.as_ref()? {
+            Outcome::Deployed { .. } | Outcome::Unchanged => Some(true),
+            Outcome::RolledBack { kept, .. } => Some(is_in(kept)),
+            Outcome::Cancelled { replaced, .. } => Some(is_in(replaced)),
+            Outcome::Refused { .. } | Outcome::Skipped => Some(false),
+            Outcome::Stuck { .. } => None,
+        }
+    }
+
+    fn container_at_the_end(&mut self, site: &Site, place: &Place) {
+        let container = &place.container;
+        let policy_is_back = !is_running(place)
+            || container.name == "somebody-else"
+            || container.restart.name == "unless-stopped";
+        let told = |it: &String| {
+            it.contains("is left")
+                || it.contains("was not removed")
+                || it.contains("is not removed")
+                || it.contains("and is not")
+        };
+        let was_told = self.warnings.iter().any(told) || matches!(self.outcome, Some(Outcome::Stuck { .. }));
+        if !policy_is_back && !was_told {
+            self.violate(
+                site,
+                format!("at the end {} has the restart policy {}", container.name, container.restart.name),
+            );
+        }
+        let keeps = self.plan.as_ref().map_or(0, |plan| plan.policy.keep);
+        let is_aside = container.name.contains(".new-")
+            || container.name.contains(".old-") && (keeps == 0 || is_running(place));
+        if is_aside && !was_told {
+            self.violate(site, format!("at the end there is still the container {}", container.name));
+        }
+    }
+}
+
+/// Whether a fault ends or removes containers.
+fn ends_containers(fault: Fault) -> bool {
+    let removed = matches!(fault, Fault::OldRemoved | Fault::NewRemoved | Fault::NewEnds);
+    removed || fault == Fault::EngineRestart { live_restore: false }
+}
+
+/// Whether a person sets states by it.
+fn sets_states(fault: Fault) -> bool {
+    matches!(fault, Fault::Person(_) | Fault::PersonElsewhere)
+}
+
+/// Whether a fault changes for good who serves, so that a loss may be nobody's here.
+fn meddles(fault: Fault) -> bool {
+    ends_containers(fault) || sets_states(fault) || matches!(fault, Fault::HaproxyRestart | Fault::LateCheck)
+}
+
+/// Whether somebody else's container is where one is to be.
+fn takes_the_place(fault: Fault) -> bool {
+    matches!(fault, Fault::NameTaken | Fault::PortTaken)
+}
+
+fn is_running(place: &Place) -> bool {
+    place.container.state == drainswap::observation::ContainerState::Running
+}
+
+fn is_new(place: &Place) -> bool {
+    matches!(image("v2"), Image::Registry { digest, .. } if digest == place.container.image.0)
+}

@@ -1,0 +1,132 @@
+//! Whole deploys on a site in memory, on a clock that is paused, with a fault at every call of a port.
+//!
+//! `DRAINSWAP_SIMULATE=pair/1/17=Reload` replays one case and tells its story; `DRAINSWAP_SWEEP=wide` tries more seeds
+//! and more pairs of faults.
+#![expect(clippy::print_stdout, reason = "how much was tried, and the story of a case")]
+
+mod case;
+mod judge;
+mod person;
+mod scenario;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use drainswap::adapters::memory::Fault;
+
+use case::{Case, Verdict};
+use scenario::{ALL, Scenario};
+
+/// Plays cases on all cores, and fails with the first that must not be; says how many there were.
+fn sweep(what: &str, cases: &[Case]) {
+    let next = AtomicUsize::new(0);
+    let (runs, simulated) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let failed: Mutex<Vec<(String, Verdict)>> = Mutex::default();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let verdict = case.play(false);
+                    runs.fetch_add(verdict.runs, Ordering::Relaxed);
+                    simulated
+                        .fetch_add(usize::try_from(verdict.simulated / 1000).unwrap_or(0), Ordering::Relaxed);
+                    if !verdict.violations.is_empty() {
+                        failed.lock().expect("failures").push((case.to_string(), verdict));
+                    }
+                }
+            });
+        }
+    });
+    let faults: usize = cases.iter().map(|case| case.faults.len()).sum();
+    println!(
+        "{what}: {} cases with {faults} faults, {} deploys and resumes, {} simulated seconds",
+        cases.len(),
+        runs.into_inner(),
+        simulated.into_inner()
+    );
+    let mut failed = failed.into_inner().expect("failures");
+    failed.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let list: Vec<String> = failed
+        .iter()
+        .map(|(case, verdict)| {
+            format!("DRAINSWAP_SIMULATE='{case}'\n    {}", verdict.violations.join("\n    "))
+        })
+        .collect();
+    assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), list.join("\n"));
+}
+
+/// One case, with its story, where one is asked for.
+#[test]
+fn a_case_that_is_replayed_tells_its_story() {
+    let asked = std::env::var("DRAINSWAP_SIMULATE").unwrap_or_else(|_| "pair/1/40=Reload".to_owned());
+    let verdict = asked.parse::<Case>().expect("a case").play(true);
+    println!("{}", verdict.story.join("\n"));
+    assert_eq!(verdict.violations, Vec::<String>::new(), "{asked}");
+}
+
+#[test]
+fn without_faults_every_site_comes_to_its_end() {
+    let cases: Vec<Case> = ALL
+        .iter()
+        .flat_map(|scenario| (0..20).map(|seed| Case { scenario: *scenario, seed, faults: Vec::new() }))
+        .collect();
+    sweep("no fault", &cases);
+}
+
+/// How many calls a deploy makes there without a fault.
+fn calls(scenario: Scenario, seed: u64) -> usize {
+    Case { scenario, seed, faults: Vec::new() }.play(false).calls
+}
+
+#[test]
+fn every_fault_at_every_call() {
+    let seeds = if is_wide() { 20 } else { 1 };
+    let mut cases = Vec::new();
+    for scenario in ALL {
+        for seed in 0..seeds {
+            for call in 0..calls(*scenario, seed) {
+                let tried = Fault::ALL.iter().enumerate();
+                let tried = tried.filter(|(at, _)| is_wide() || (call + at) % scenario.stride() == 0);
+                cases.extend(tried.map(|(_, fault)| Case {
+                    scenario: *scenario,
+                    seed,
+                    faults: vec![(call, *fault)],
+                }));
+            }
+        }
+    }
+    sweep("every fault at every call", &cases);
+}
+
+/// Two faults, each anywhere: the second may meet what the first has led to.
+#[test]
+fn random_pairs_of_faults() {
+    pairs("random pairs of faults", if is_wide() { 50_000 } else { 1_500 }, &Fault::ALL);
+}
+
+/// A process that dies, and dies again while it is resumed.
+#[test]
+fn who_dies_twice_is_resumed_twice() {
+    let deaths = [Fault::DiesBefore, Fault::DiesAfter];
+    pairs("two deaths", if is_wide() { 20_000 } else { 500 }, &deaths);
+}
+
+fn pairs(what: &str, count: usize, faults: &[Fault]) {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let lengths: Vec<usize> = ALL.iter().map(|scenario| calls(*scenario, 0)).collect();
+    let cases: Vec<Case> = (0..count)
+        .map(|_| {
+            let at = rng.usize(..ALL.len());
+            let mut fault = |within| (rng.usize(..within), faults[rng.usize(..faults.len())]);
+            // Where the first one has changed the course, there are more calls than without it.
+            let faults = vec![fault(lengths[at]), fault(2 * lengths[at])];
+            Case { scenario: ALL[at], seed: rng.u64(..1_000), faults }
+        })
+        .collect();
+    sweep(what, &cases);
+}
+
+fn is_wide() -> bool {
+    std::env::var("DRAINSWAP_SWEEP").is_ok_and(|sweep| sweep == "wide")
+}

@@ -1,0 +1,190 @@
+//! The sites that deploys are simulated on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use drainswap::adapters::memory::{Build, Memory};
+use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
+use drainswap::image::Image;
+use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
+
+/// A site, and how a deploy of `mobile` is done there.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// What it is called where a case is replayed.
+    pub name: &'static str,
+    haproxy_cfg: &'static str,
+    load_balancers: usize,
+    /// How containers of the new image behave.
+    new: Build,
+    version: &'static str,
+    has_master: bool,
+    policy: fn(&mut Policy),
+}
+
+const WELL: Build = Build { boots: 60, serves: true, ends: None };
+
+const PAIR: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+";
+
+const ORIGIN: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+    server app2 127.0.0.2:50000 check
+    server app2b 127.0.0.2:50001 check backup
+";
+
+const SHARED: &str = "
+backend mobile
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+backend tablet
+    default-server inter 200ms
+    server one 127.0.0.1:50000 check backup
+    server two 127.0.0.3:50000 check
+";
+
+const TIED: &str = "
+backend mobile
+    cookie SRV insert
+    default-server inter 200ms slowstart 2s
+    server app1 127.0.0.1:50000 check cookie a
+    server app2 127.0.0.2:50000 check cookie b
+";
+
+const CROWDED: &str = "
+backend mobile
+    default-server inter 200ms maxconn 3
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+    server app2b 127.0.0.2:50001 check backup
+";
+
+fn usual(_: &mut Policy) {}
+
+const BASE: Scenario = Scenario {
+    name: "pair",
+    haproxy_cfg: PAIR,
+    load_balancers: 1,
+    new: WELL,
+    version: "3.0.11",
+    has_master: true,
+    policy: usual,
+};
+
+/// All of them.
+pub const ALL: &[Scenario] = &[
+    BASE,
+    Scenario { name: "origin", haproxy_cfg: ORIGIN, policy: |policy| policy.keep = 1, ..BASE },
+    Scenario { name: "shared", haproxy_cfg: SHARED, ..BASE },
+    Scenario {
+        name: "tied",
+        haproxy_cfg: TIED,
+        policy: |policy| {
+            policy.on_drain_timeout = OnDrainTimeout::Maint;
+            policy.drain_timeout = Duration::from_secs(1);
+        },
+        ..BASE
+    },
+    Scenario { name: "crowded", haproxy_cfg: CROWDED, ..BASE },
+    Scenario { name: "crowded-2.2", haproxy_cfg: CROWDED, version: "2.2.9", ..BASE },
+    Scenario { name: "no-master", has_master: false, ..BASE },
+    Scenario { name: "two-balancers", load_balancers: 2, ..BASE },
+    Scenario {
+        name: "reachable",
+        load_balancers: 2,
+        policy: |policy| policy.lb_quorum = LbQuorum::Reachable,
+        ..BASE
+    },
+    Scenario { name: "slow-boot", new: Build { boots: 2_500, ..WELL }, ..BASE },
+    Scenario { name: "never-ready", new: Build { serves: false, ..WELL }, ..BASE },
+    Scenario { name: "crash-loop", new: Build { ends: Some(150), serves: false, ..WELL }, ..BASE },
+    Scenario {
+        name: "stop-on-failure",
+        haproxy_cfg: SHARED,
+        new: Build { ends: Some(1_200), ..WELL },
+        policy: |policy| policy.on_failure = OnFailure::Stop,
+        ..BASE
+    },
+];
+
+impl Scenario {
+    /// The one of that name.
+    pub fn named(name: &str) -> Self {
+        *ALL.iter().find(|it| it.name == name).unwrap_or_else(|| panic!("no scenario {name}"))
+    }
+
+    /// What its haproxy.cfg says.
+    pub fn configuration(&self) -> Configuration {
+        let text = format!("defaults\n    mode http\n{}", self.haproxy_cfg);
+        let file = SourceFile { path: "haproxy.cfg".into(), bytes: text.into_bytes() };
+        let environment = Environment::new(BTreeMap::new(), Version::new(2, 6));
+        let configuration = cfg::interpret(&cfg::read(vec![file], &environment));
+        assert!(!configuration.has_errors(), "{:?}", configuration.problems);
+        configuration
+    }
+
+    /// The site, before anything is done.
+    pub fn site(&self, configuration: &Configuration, seed: u64) -> Memory {
+        let memory = Memory::new(configuration, self.load_balancers, &image("v1"), seed);
+        let mut site = memory.site();
+        for haproxy in &mut site.haproxies {
+            self.version.clone_into(&mut haproxy.version);
+            haproxy.has_master = self.has_master;
+        }
+        let Image::Registry { digest, .. } = image("v2") else { unreachable!("a registry's image") };
+        site.engine.builds.insert(digest, self.new);
+        if self.haproxy_cfg == CROWDED {
+            site.requests_every(18);
+        }
+        drop(site);
+        memory
+    }
+
+    /// How a deploy is done there.
+    pub fn policy(&self) -> Policy {
+        let mut policy = Policy {
+            floor: 1,
+            drain_timeout: Duration::from_secs(8),
+            on_drain_timeout: OnDrainTimeout::Fail,
+            lb_quorum: LbQuorum::All,
+            shutdown_over: Duration::from_secs(1),
+            headroom: 0,
+            ready_timeout: Duration::from_secs(5),
+            rise: 1,
+            probe: None,
+            on_failure: OnFailure::Rollback,
+            keep: 0,
+        };
+        (self.policy)(&mut policy);
+        policy
+    }
+
+    /// Of so many calls and faults one is tried where there is little time: the first site is swept without a gap.
+    pub fn stride(&self) -> usize {
+        if self.name == BASE.name { 1 } else { 13 }
+    }
+
+    /// Whether containers of the new image serve, and go on.
+    pub fn new_is_good(&self) -> bool {
+        self.new.serves && self.new.ends.is_none()
+    }
+}
+
+/// The image of a version: a tag whose digest is the tag's digit all over.
+pub fn image(tag: &str) -> Image {
+    let digest = format!("sha256:{}", tag[tag.len() - 1..].repeat(64));
+    Image::Registry {
+        reference: format!("registry.example.org/mobile:{tag}").parse().expect("a reference"),
+        digest,
+    }
+}
