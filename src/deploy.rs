@@ -211,11 +211,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let outcome = match unfinished.in_hand() {
             _ if unfinished.was_removing() => self.give_up(self.reached()).await,
             None => self.give_up(0).await,
-            Some(lane) if is_replaced(&self.begun[&lane]) => match self.rest_of(lane).await {
-                Ok(()) => self.give_up(lane + 1).await,
-                Err(failure) => self.after(lane, failure).await,
-            },
-            Some(lane) => match self.take_lane_back(lane, Care::Serving).await {
+            Some(lane) if is_replaced(&self.begun[&lane]) && self.new_is_there(lane).await => {
+                match self.rest_of(lane).await {
+                    Ok(()) => self.give_up(lane + 1).await,
+                    Err(failure) => self.after(lane, failure).await,
+                }
+            }
+            // Where its new container is gone, it has nothing to lose.
+            Some(lane) => match self.take_lane_back(lane, Care::Failed).await {
                 Ok(_) => self.give_up(lane).await,
                 Err(failure) => {
                     self.stuck(format!("run {} was not finished", self.plan.run), lane, &failure).await

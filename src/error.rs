@@ -400,7 +400,8 @@ impl Error {
                 | Failure::Died { .. }
                 | Failure::NeverReady { .. }
                 | Failure::FellSilent { .. }
-                | Failure::NotUp { .. } => Exit::Unreachable,
+                | Failure::NotUp { .. }
+                | Failure::NotSeen { .. } => Exit::Unreachable,
                 Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
                 Failure::Drifted { .. } => Exit::Drifted,
                 Failure::Stopped => Exit::Cancelled,

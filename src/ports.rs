@@ -453,6 +453,14 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Whether nobody answered at all.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. })
+    }
+}
+
 fn listed(platforms: &[Platform]) -> String {
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -62,6 +62,10 @@ pub struct Site {
     pub calls: usize,
     /// How far the wall clock is from what it should be, in milliseconds.
     pub clock_jump: i64,
+    /// When somebody else last changed who gets requests: a reload, or a person.
+    pub meddled_at: Option<Millis>,
+    /// How long a queue stood still at the most, although a server was free.
+    pub longest_stall: Millis,
     /// When the last run was closed.
     pub ended_at: Option<Millis>,
     /// What happened, for whoever looks at a case that failed; empty unless it is wanted.
@@ -97,8 +101,8 @@ pub enum Effect {
     Stopped(ContainerId, usize),
     /// A container got another name.
     Renamed(ContainerId, String),
-    /// A container was removed, with so many sessions on it.
-    Removed(ContainerId, usize),
+    /// A container was removed.
+    Removed(ContainerId),
     /// A record was made durable.
     Recorded(Box<Record>),
     /// A client lost its request.
@@ -142,6 +146,8 @@ impl Memory {
             stops: Default::default(),
             calls: 0,
             clock_jump: 0,
+            meddled_at: None,
+            longest_stall: 0,
             ended_at: None,
             story: None,
             began: Instant::now(),

@@ -6,7 +6,8 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
-use super::wait::{Waited, until};
+use super::recovery::{TRY_EVERY, TRY_FOR};
+use super::wait::{Waited, insist, until};
 use super::{Deploy, Failure, millis};
 use crate::event::Fact;
 use crate::ids::ContainerId;
@@ -284,16 +285,24 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// That the container to be replaced is still the one that the plan was made for.
-    pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
-        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(()) };
+    /// That the container to be replaced is still the one that the plan was made for, and whether it runs.
+    pub(super) async fn old_runs(&self, lane: usize) -> Result<bool, Failure> {
+        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(false) };
         match self.engine(lane)?.pulse(&old.id).await {
             Err(EngineError::Refused { .. }) => {
                 let server = self.lane_of(lane).name().clone();
                 Err(Failure::Drifted { server, container: old.name.clone() })
             }
-            answer => Ok(answer.map(|_| ())?),
+            answer => Ok(answer?.running),
         }
+    }
+
+    /// Whether a lane's new container is still there, as far as anybody can tell.
+    pub(super) async fn new_is_there(&self, lane: usize) -> bool {
+        let (Some(new), Ok(engine)) = (self.created.get(&lane), self.engine(lane)) else { return false };
+        let pulse =
+            insist(TRY_EVERY, TRY_FOR, EngineError::is_outage, async || engine.pulse(new).await).await;
+        !matches!(pulse, Err(EngineError::Refused { .. }))
     }
 
     /// Gives a new container the restart policy that its predecessor had: it is trusted from now on.
@@ -305,13 +314,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
+    /// Gives the old container its restart policy back.
+    pub(super) async fn restore_old(&self, lane: usize) -> Result<(), Failure> {
+        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(()) };
+        Ok(self.engine(lane)?.set_restart(&old.id, &old.restart).await?)
+    }
+
     /// Gives the old container its name back, and starts it if it ran before.
     pub(super) async fn return_old(&mut self, lane: usize) -> Result<(), Failure> {
         let Some(replacement) = self.replacement(lane) else { return Ok(()) };
         let Some(old) = &replacement.old else { return Ok(()) };
         let engine = self.engine(lane)?;
         engine.rename(&old.id, &old.name).await?;
-        engine.set_restart(&old.id, &old.restart).await?;
+        self.restore_old(lane).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
             engine.start(&old.id).await?;
         }

@@ -90,6 +90,14 @@ pub enum Failure {
         /// `HAProxy`'s word for it.
         status: String,
     },
+    /// `HAProxy` does not say whether it has the server up.
+    #[error("HAProxy did not say within {} s (--ready-timeout) whether it has {server} up", .limit.as_secs_f32())]
+    NotSeen {
+        /// Which server.
+        server: ServerId,
+        /// The limit.
+        limit: Duration,
+    },
     /// The others could not take over.
     #[error(
         "the others could not take over from {server} within {} s (--drain-timeout): a slow start or a queue does not end",
@@ -138,6 +146,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::DrainTimedOut { .. }
             | Self::NotCarried { .. }
+            | Self::NotSeen { .. }
             | Self::Reloaded { .. }
             | Self::Vanished { .. }
             | Self::TakenOver { .. }
@@ -155,7 +164,7 @@ impl Failure {
 
     /// Whether nobody answered at all.
     pub(super) fn is_outage(&self) -> bool {
-        matches!(self, Self::Engine(EngineError::Unreachable { .. } | EngineError::TimedOut { .. }))
+        matches!(self, Self::Engine(error) if error.is_outage())
     }
 
     /// Whether the same thing may succeed in a moment: an engine or a load balancer that is being restarted, or a server

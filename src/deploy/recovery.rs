@@ -110,12 +110,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     async fn undo_steps(&mut self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
+        let mut is_back = false;
         if is_replaced(begun) {
             let old = async |this: &mut Self| {
-                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || this.old_is_there(lane).await).await
+                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || this.old_runs(lane).await).await
             };
-            if let Err(failure) = self.guarded(lane, old).await {
-                return self.serve_on(lane, failure).await;
+            match self.guarded(lane, old).await {
+                Ok(runs) => is_back = runs,
+                Err(failure) => return self.serve_on(lane, failure).await,
             }
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
@@ -123,7 +125,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
         }
         let serves = care == Care::Serving && begun.contains(&Step::Ready);
-        for step in undo(&self.plan.lanes[lane], begun, care) {
+        let steps = undo(&self.plan.lanes[lane], begun, care);
+        // An undo that no record tells of has got so far already: who serves is not taken out for it.
+        for step in steps.into_iter().filter(|step| !(is_back && step.takes_out())) {
             // What serves goes only if every load balancer knows of it: one that is silent may still send requests.
             self.needs_all = serves && step.takes_out();
             let done = self.insist_on(lane, step).await;
@@ -152,8 +156,23 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             return Err(failure);
         }
         self.insist_on(lane, Step::Ready).await?;
-        self.restore_restart(lane).await?;
-        Ok(TakenBack::Serves(failure))
+        if self.has_begun(lane, Step::Start) {
+            let restored = self.restore_restart(lane).await;
+            self.warn_unless(restored, lane, "its container is not started again if it ends");
+            return Ok(TakenBack::Serves(failure));
+        }
+        // The new one was never started: it is the old one that answers.
+        let (restored, discarded) = (self.restore_old(lane).await, self.discard(lane).await);
+        self.warn_unless(restored, lane, "its container is not started again if it ends");
+        self.warn_unless(discarded, lane, "a container that was only created is left");
+        Ok(TakenBack::Undone)
+    }
+
+    fn warn_unless(&mut self, done: Result<(), Failure>, lane: usize, what: &str) {
+        if let Err(error) = done {
+            let message = format!("{}: {what}: {error}", list(&self.lane_of(lane).ids()));
+            self.tell(Fact::Warned { message });
+        }
     }
 
     /// Removes every container that was only created: those of lanes that have not touched traffic.
@@ -222,9 +241,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It may have that name already.
             None => Some(format!("docker rename {} {name} || true", id.short())),
         };
-        // What has served may still be at work.
-        let has_served = begun.contains(&Step::Ready);
-        let mut commands = each(if has_served { "maint --floor 0 --wait" } else { "maint --floor 0" });
+        let mut commands = each("maint --floor 0 --wait");
         match (&replacement.returning, self.created.get(&lane)) {
             (Some(kept), _) => {
                 commands.push(format!("docker update --restart no {}", kept.id.short()));
@@ -250,7 +267,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
             None => {}
         }
-        commands.extend(each("ready"));
+        // A container that was just started boots: nobody is sent to it before it answers.
+        commands.extend(each("ready --wait"));
         commands
     }
 }

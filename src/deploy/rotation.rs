@@ -122,6 +122,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let mut down = None;
         let waited = until(LOOK_EVERY, self.plan.policy.ready_timeout, &stop, async || {
             self.hear_stop();
+            down = None;
             let seen = self.look_anew(lane).await?;
             let states = seen.iter().flat_map(|seen| &seen.servers);
             let states = states.filter(|state| self.lane_of(lane).servers.iter().any(|it| it.id == state.id));
@@ -155,11 +156,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 self.tell(Fact::Confirmed { servers: self.lane_of(lane).ids(), first_request });
                 Ok(())
             }
-            Waited::TimedOut => {
-                let (server, status) =
-                    down.unwrap_or_else(|| (self.lane_of(lane).name().clone(), String::new()));
-                Err(Failure::NotUp { server, status })
-            }
+            Waited::TimedOut => Err(match down {
+                Some((server, status)) => Failure::NotUp { server, status },
+                // The look that was under way is no verdict on the container.
+                None => Failure::NotSeen {
+                    server: self.lane_of(lane).name().clone(),
+                    limit: self.plan.policy.ready_timeout,
+                },
+            }),
             Waited::Stopped => {
                 self.hear_stop();
                 Err(Failure::Stopped)

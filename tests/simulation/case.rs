@@ -142,7 +142,7 @@ impl Case {
         play.deploy_and_resume().await;
         play.plan_again().await;
         // Checks come round, and what was to happen later has happened.
-        pass(Duration::from_secs(3)).await;
+        pass(Duration::from_secs(2)).await;
         let site = memory.site();
         let mut judge = judge.lock().expect("a judge");
         judge.at_the_end(&site);

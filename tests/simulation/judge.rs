@@ -10,13 +10,19 @@ use drainswap::image::Image;
 use drainswap::journal::{Record, Run};
 use drainswap::observation::AdminState;
 use drainswap::outcome::Outcome;
-use drainswap::plan::{LbQuorum, Plan, Step};
+use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
 
 use crate::case::Case;
 use crate::scenario::image;
 
-/// How long what somebody else has set may stand before it is set again, and how long a request that it brought takes.
-const GRACE: u64 = 120;
+/// How long what somebody else has set may stand before it is set again, and requests come that it has brought.
+const GRACE: u64 = 60;
+
+/// How long before a container is stopped somebody else may have sent it a request that nobody can see yet.
+const UNSEEN: u64 = 30;
+
+/// How long a queue may stand still until it is woken.
+const WOKEN_WITHIN: u64 = 150;
 
 /// How long a run that is asked to stop may go on, where the engine answers: CI systems kill soon after.
 const STOPS_WITHIN: u64 = 7_000;
@@ -36,12 +42,6 @@ pub struct Judge {
     addresses: BTreeMap<ServerId, SocketAddr>,
     plan: Option<Plan>,
     begun: BTreeMap<usize, BTreeSet<Step>>,
-    /// What each server was set to last, by whoever is tested.
-    set: BTreeMap<(usize, ServerId), AdminState>,
-    /// The processes of the load balancers, and when they were seen to change.
-    workers: Vec<Option<u32>>,
-    /// When somebody else last changed who gets requests.
-    meddled: Option<u64>,
     stop_asked: Option<u64>,
 }
 
@@ -66,9 +66,6 @@ impl Judge {
             addresses: lines.map(|line| (line.id.clone(), line.address)).collect(),
             plan: None,
             begun: BTreeMap::new(),
-            set: BTreeMap::new(),
-            workers: Vec::new(),
-            meddled: None,
             stop_asked: None,
         }
     }
@@ -118,12 +115,9 @@ impl Judge {
             Effect::Renamed(id, _) => self.needs(site, id, "renamed", &[Step::Start, Step::Keep]),
             Effect::Stopped(id, cut) => {
                 self.needs(site, id, "stopped", &[Step::Keep, Step::Start]);
-                self.taken(site, id, *cut, "stopped");
+                self.taken(site, id, *cut);
             }
-            Effect::Removed(id, cut) => {
-                self.needs(site, id, "removed", &[Step::Create, Step::Remove]);
-                self.taken(site, id, *cut, "removed");
-            }
+            Effect::Removed(id) => self.needs(site, id, "removed", &[Step::Create, Step::Remove]),
             Effect::Recorded(record) => self.record(record),
             Effect::Lost(loss) => self.lost(site, loss),
             Effect::HaproxyEnded => self.violate(site, "HAProxy was ended by a command"),
@@ -135,27 +129,15 @@ impl Judge {
         self.violations.push(format!("at {} ms, in call {}: {what}", site.now, site.calls.saturating_sub(1)));
     }
 
-    /// Notices what somebody else has done: another process, or a state that is not what was set.
     fn notice(&mut self, site: &Site) {
-        let workers: Vec<Option<u32>> =
-            site.haproxies.iter().map(|it| it.worker.as_ref().map(|it| it.pid)).collect();
-        let is_other = |(balancer, server): &(usize, ServerId), state: AdminState| {
-            let worker = site.haproxies[*balancer].worker.as_ref();
-            worker.and_then(|it| it.line(server)).is_some_and(|line| line.admin.state() != state)
-        };
-        if self.workers != workers && !self.workers.is_empty()
-            || self.set.iter().any(|(key, state)| is_other(key, *state))
-        {
-            self.meddled = Some(site.now);
-        }
-        self.workers = workers;
         if self.stop_asked.is_none() && site.stops[0].is_cancelled() {
             self.stop_asked = Some(site.now);
         }
     }
 
-    fn was_meddled_with(&self, site: &Site) -> bool {
-        self.meddled.is_some_and(|at| site.now <= at + GRACE)
+    /// Whether somebody else has just changed who gets requests.
+    fn was_meddled_with(site: &Site, within: u64) -> bool {
+        site.meddled_at.is_some_and(|at| site.now <= at + within)
     }
 
     fn record(&mut self, record: &Record) {
@@ -187,11 +169,11 @@ impl Judge {
     }
 
     /// Nothing is taken away that can take traffic, or that holds sessions.
-    fn taken(&mut self, site: &Site, id: &ContainerId, cut: usize, what: &str) {
+    fn taken(&mut self, site: &Site, id: &ContainerId, cut: usize) {
         let Some(place) = site.engine.find(id) else { return };
         let (name, address) = (place.container.name.clone(), place.address());
         if cut > 0 && !self.may_cut(site, place) {
-            self.violate(site, format!("{name} was {what} with {cut} sessions on it"));
+            self.violate(site, format!("{name} was stopped with {cut} sessions on it"));
         }
         // The container has ended by now; whether it ran before does not matter to who is sent there.
         if site
@@ -208,10 +190,11 @@ impl Judge {
             lines.filter(|line| Some(line.address) == address && line.admin.state() != AdminState::Maint);
         let open: Vec<String> = open.map(|line| line.id.to_string()).collect();
         let was_never_started = place.started_at == 0 && place.container.name.contains(".new-");
-        if !open.is_empty() && !was_never_started && !self.is_unseen() && !self.was_meddled_with(site) {
+        if !open.is_empty() && !was_never_started && !self.is_unseen() && !Self::was_meddled_with(site, GRACE)
+        {
             self.violate(
                 site,
-                format!("{name} was {what} while {} could be given requests", open.join(", ")),
+                format!("{name} was stopped while {} could be given requests", open.join(", ")),
             );
         }
     }
@@ -224,14 +207,13 @@ impl Judge {
 
     /// What a new container that has failed still holds is lost either way.
     fn may_cut(&self, site: &Site, place: &Place) -> bool {
-        self.was_meddled_with(site)
+        Self::was_meddled_with(site, UNSEEN)
             || self.is_unseen()
             || !self.case.scenario.new_is_good() && is_new(place)
             || self.is_excused(|fault| meddles(fault) || fault == Fault::Reload) && is_new(place)
     }
 
     fn set(&mut self, site: &Site, balancer: usize, server: &ServerId, state: AdminState) {
-        self.set.insert((balancer, server.clone()), state);
         let Some(plan) = &self.plan else { return };
         let lane = plan.lanes.iter().position(|lane| lane.servers.iter().any(|it| it.id == *server));
         let touches = |step: &Step| step.touches_traffic();
@@ -267,7 +249,7 @@ impl Judge {
             // Whoever ended it is judged where it was ended.
             Loss::Cut(..) => false,
             Loss::NoAnswer(server) => {
-                !self.was_meddled_with(site) && !self.is_unseen() && self.is_ours(site, server)
+                !Self::was_meddled_with(site, GRACE) && !self.is_unseen() && self.is_ours(site, server)
             }
         };
         if is_ours {
@@ -298,6 +280,10 @@ impl Judge {
         {
             self.violate(site, format!("asked to stop at {at} ms, it ended at {ended} ms only"));
         }
+        let watches = |fault: Fault| matches!(fault, Fault::Slow | Fault::ClockJump(_) | Fault::DiskFull(_));
+        if site.longest_stall > WOKEN_WITHIN && self.case.faults.iter().all(|(_, fault)| watches(*fault)) {
+            self.violate(site, format!("a queue stood still for {} ms", site.longest_stall));
+        }
         let addresses: BTreeSet<SocketAddr> = self.addresses.values().copied().collect();
         for address in addresses {
             self.address_at_the_end(site, address);
@@ -305,11 +291,30 @@ impl Judge {
         for place in &site.engine.containers {
             self.container_at_the_end(site, place);
         }
+        let has_succeeded = matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged));
+        if self.is_to_succeed() && !has_succeeded && self.outcome.is_some() {
+            self.violate(site, format!("it ended otherwise than well: {:?}", self.outcome));
+        }
         if let Some(Outcome::Stuck { reason, .. }) = self.outcome.clone()
             && !self.may_get_stuck()
         {
             self.violate(site, format!("it got stuck, and undo was possible: {reason}"));
         }
+    }
+
+    /// One thing that goes wrong and can be gone on with must not keep a deploy from its end.
+    fn is_to_succeed(&self) -> bool {
+        // A slow call may be one too many where a wait has a short limit.
+        let is_hurried = self.case.scenario.policy().on_drain_timeout != OnDrainTimeout::Fail;
+        let goes_on = |fault: Fault| {
+            let slow = fault == Fault::Slow && !is_hurried;
+            let anew =
+                matches!(fault, Fault::Reload | Fault::HaproxyRestart) && self.case.scenario.has_master();
+            slow || anew && !is_hurried
+                || fault.kills()
+                || matches!(fault, Fault::ClockJump(_) | Fault::LateCheck)
+        };
+        self.case.scenario.new_is_good() && self.case.faults.len() == 1 && self.is_excused(goes_on)
     }
 
     /// Undo is impossible where the engine or `HAProxy` stays away, or refuses for good, or somebody takes what it needs.
@@ -363,7 +368,7 @@ impl Judge {
         let was_told =
             self.warnings.iter().any(|it| it.contains(name) && it.contains("did not answer until the end"));
         let is_in = line.admin.state() == AdminState::Ready && (line.up || !site.serves(line.address));
-        if !is_in && !is_left_out && !was_told && !self.is_excused(sets_states) {
+        if !is_in && !is_left_out && !was_told && !self.is_excused(sets_states) && !self.is_in_the_way() {
             self.violate(
                 site,
                 format!("at the end {} is in {}, up: {}", line.id, line.admin.state(), line.up),
@@ -392,6 +397,7 @@ impl Judge {
             || container.restart.name == "unless-stopped";
         let told = |it: &String| {
             it.contains("is left")
+                || it.contains("is not started again")
                 || it.contains("was not removed")
                 || it.contains("is not removed")
                 || it.contains("and is not")
@@ -402,6 +408,9 @@ impl Judge {
                 site,
                 format!("at the end {} has the restart policy {}", container.name, container.restart.name),
             );
+        }
+        if container.name.contains(".old-") && container.restart.name != "no" && !was_told {
+            self.violate(site, format!("{} is kept, and the engine would start it", container.name));
         }
         let keeps = self.plan.as_ref().map_or(0, |plan| plan.policy.keep);
         let is_aside = container.name.contains(".new-")

@@ -22,6 +22,10 @@ pub async fn types(memory: &Memory, command: &str) -> Result<(), String> {
             set(memory, server, AdminState::Maint).await?;
             until_idle(memory, server).await
         }
+        ["drainswap", "ready", "--wait", server] => {
+            until_it_answers(memory, server).await?;
+            set(memory, server, AdminState::Ready).await
+        }
         ["drainswap", "ready", server] => set(memory, server, AdminState::Ready).await,
         // To remove by force what is gone is no error.
         ["docker", "rm", "-f", id] if !is_there(memory, id) => Ok(()),
@@ -52,6 +56,24 @@ async fn until_idle(memory: &Memory, server: &str) -> Result<(), String> {
         pass(Duration::from_millis(20)).await;
     }
     Err("its sessions do not end".to_owned())
+}
+
+/// Waits until the server answers.
+async fn until_it_answers(memory: &Memory, server: &str) -> Result<(), String> {
+    let server: ServerId = server.parse().map_err(|error| format!("{error}"))?;
+    for _ in 0..500 {
+        if answers(memory, &server) {
+            return Ok(());
+        }
+        pass(Duration::from_millis(20)).await;
+    }
+    Err("it does not answer".to_owned())
+}
+
+fn answers(memory: &Memory, server: &ServerId) -> bool {
+    let site = memory.site();
+    let lines = site.haproxies.iter().flat_map(Haproxy::workers).flat_map(|worker| &worker.lines);
+    lines.into_iter().any(|line| line.id == *server && site.serves(line.address))
 }
 
 fn has_sessions(memory: &Memory, server: &ServerId) -> bool {

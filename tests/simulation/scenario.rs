@@ -19,6 +19,8 @@ pub struct Scenario {
     new: Build,
     version: &'static str,
     has_master: bool,
+    /// The mean time between two requests, in milliseconds.
+    requests_every: u64,
     policy: fn(&mut Policy),
 }
 
@@ -56,7 +58,7 @@ backend tablet
 const TIED: &str = "
 backend mobile
     cookie SRV insert
-    default-server inter 200ms slowstart 2s
+    default-server inter 200ms slowstart 400ms
     server app1 127.0.0.1:50000 check cookie a
     server app2 127.0.0.2:50000 check cookie b
 ";
@@ -78,25 +80,31 @@ const BASE: Scenario = Scenario {
     new: WELL,
     version: "3.0.11",
     has_master: true,
+    requests_every: 20,
     policy: usual,
 };
+
+const TIES: Scenario = Scenario {
+    name: "tied",
+    haproxy_cfg: TIED,
+    policy: |policy| {
+        policy.on_drain_timeout = OnDrainTimeout::Maint;
+        policy.drain_timeout = Duration::from_secs(3);
+    },
+    ..BASE
+};
+
+const CROWD: Scenario = Scenario { name: "crowded", haproxy_cfg: CROWDED, requests_every: 20, ..BASE };
 
 /// All of them.
 pub const ALL: &[Scenario] = &[
     BASE,
     Scenario { name: "origin", haproxy_cfg: ORIGIN, policy: |policy| policy.keep = 1, ..BASE },
     Scenario { name: "shared", haproxy_cfg: SHARED, ..BASE },
-    Scenario {
-        name: "tied",
-        haproxy_cfg: TIED,
-        policy: |policy| {
-            policy.on_drain_timeout = OnDrainTimeout::Maint;
-            policy.drain_timeout = Duration::from_secs(1);
-        },
-        ..BASE
-    },
-    Scenario { name: "crowded", haproxy_cfg: CROWDED, ..BASE },
-    Scenario { name: "crowded-2.2", haproxy_cfg: CROWDED, version: "2.2.9", ..BASE },
+    TIES,
+    Scenario { name: "rarely-tied", requests_every: 60, ..TIES },
+    CROWD,
+    Scenario { name: "crowded-2.2", version: "2.2.9", ..CROWD },
     Scenario { name: "no-master", has_master: false, ..BASE },
     Scenario { name: "two-balancers", load_balancers: 2, ..BASE },
     Scenario {
@@ -143,9 +151,7 @@ impl Scenario {
         }
         let Image::Registry { digest, .. } = image("v2") else { unreachable!("a registry's image") };
         site.engine.builds.insert(digest, self.new);
-        if self.haproxy_cfg == CROWDED {
-            site.requests_every(18);
-        }
+        site.requests_every(self.requests_every);
         drop(site);
         memory
     }
@@ -159,7 +165,7 @@ impl Scenario {
             lb_quorum: LbQuorum::All,
             shutdown_over: Duration::from_secs(1),
             headroom: 0,
-            ready_timeout: Duration::from_secs(5),
+            ready_timeout: Duration::from_secs(10),
             rise: 1,
             probe: None,
             on_failure: OnFailure::Rollback,
@@ -171,7 +177,12 @@ impl Scenario {
 
     /// Of so many calls and faults one is tried where there is little time: the first site is swept without a gap.
     pub fn stride(&self) -> usize {
-        if self.name == BASE.name { 1 } else { 13 }
+        if self.name == BASE.name { 1 } else { 41 }
+    }
+
+    /// Whether a master socket tells of the workers that a reload has replaced.
+    pub fn has_master(&self) -> bool {
+        self.has_master
     }
 
     /// Whether containers of the new image serve, and go on.

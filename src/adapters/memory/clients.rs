@@ -114,9 +114,12 @@ impl Site {
                 self.lose(Loss::WaitedInVain(queued.backend));
                 continue;
             }
-            worker.unstall();
+            let held = worker.held();
+            let gone_on = worker.unstall(|backend| held.iter().all(|it| it != backend));
+            self.stood_still(gone_on);
+            let Some(worker) = &mut self.haproxies[balancer].worker else { return };
             let free = worker.queue.iter().enumerate().find_map(|(at, queued)| {
-                if worker.stalled.contains(&queued.backend) {
+                if worker.stalled.iter().any(|(backend, _)| *backend == queued.backend) {
                     return None;
                 }
                 let room = worker.takers(&queued.backend);
@@ -128,6 +131,12 @@ impl Site {
             let (server, address) = (line.id.clone(), line.address);
             worker.queue.remove(at);
             self.give(balancer, server, address);
+        }
+    }
+
+    pub(super) fn stood_still(&mut self, since: Vec<Millis>) {
+        for since in since {
+            self.longest_stall = self.longest_stall.max(self.now - since);
         }
     }
 
@@ -208,12 +217,17 @@ impl Worker {
         line.limit.is_none_or(|limit| taken < limit)
     }
 
-    /// A queue that stands still goes on when no stream is left on a server that is out.
-    fn unstall(&mut self) {
-        let (lines, sessions) = (&self.lines, &self.sessions);
-        self.stalled.retain(|backend| {
-            let out = lines.iter().filter(|line| line.id.backend == *backend && !line.is_usable());
-            out.into_iter().any(|line| sessions.iter().any(|session| session.server == line.id))
-        });
+    /// Lets the queues go on that are meant, and tells since when they stood still.
+    pub(super) fn unstall(&mut self, is_meant: impl Fn(&str) -> bool) -> Vec<Millis> {
+        let (gone_on, left) = std::mem::take(&mut self.stalled).into_iter().partition(|(it, _)| is_meant(it));
+        self.stalled = left;
+        Vec::into_iter(gone_on).map(|(_, since): (String, Millis)| since).collect()
+    }
+
+    /// The backends of which a server that is out still holds a stream: until then a queue may stand still.
+    fn held(&self) -> Vec<String> {
+        let out = self.lines.iter().filter(|line| !line.is_usable());
+        let held = out.filter(|line| self.sessions.iter().any(|session| session.server == line.id));
+        held.map(|line| line.id.backend.clone()).collect()
     }
 }

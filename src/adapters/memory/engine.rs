@@ -418,8 +418,11 @@ impl ContainerEngine for MemoryEngine {
     async fn remove(&self, container: &ContainerId) -> Result<(), EngineError> {
         let remove = |site: &mut Site| {
             if site.engine.find(container).is_some() {
-                let cut = site.end_container(container, EndedBy::Us, 137);
-                site.effect(&Effect::Removed(container.clone(), cut));
+                if site.engine.find(container).is_some_and(Place::runs) {
+                    let cut = site.end_container(container, EndedBy::Us, 137);
+                    site.effect(&Effect::Stopped(container.clone(), cut));
+                }
+                site.effect(&Effect::Removed(container.clone()));
                 site.engine.containers.retain(|place| place.container.id != *container);
             }
             Ok(())

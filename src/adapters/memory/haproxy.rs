@@ -43,8 +43,8 @@ pub struct Worker {
     pub sessions: Vec<Session>,
     /// The requests that wait.
     pub queue: Vec<Queued>,
-    /// The backends whose queue stands still.
-    pub stalled: Vec<String>,
+    /// The backends whose queue stands still, and since when.
+    pub stalled: Vec<(String, Millis)>,
 }
 
 /// What a process knows of a server.
@@ -282,6 +282,7 @@ impl Site {
         haproxy.worker = Some(new);
         haproxy.old.push(old);
         haproxy.old.retain(|worker| !worker.sessions.is_empty());
+        self.meddled_at = Some(self.now);
         self.tell(|| format!("HAProxy {balancer} is reloaded: process {pid}"));
         self.begin_checks(balancer);
         self.dequeue(balancer);
@@ -300,6 +301,7 @@ impl Site {
         let haproxy = &mut self.haproxies[balancer];
         if haproxy.worker.is_none() {
             haproxy.worker = Some(haproxy.fresh());
+            self.meddled_at = Some(self.now);
             self.tell(|| format!("HAProxy {balancer} starts"));
             self.begin_checks(balancer);
         }
@@ -361,6 +363,7 @@ impl Site {
 
     /// Somebody else sets a server's state, at every load balancer.
     pub(super) fn person_sets(&mut self, server: &ServerId, state: AdminState) {
+        self.meddled_at = Some(self.now);
         self.tell(|| format!("a person sets {server} to {state}"));
         for balancer in 0..self.haproxies.len() {
             self.set_state(balancer, server, state);
@@ -380,7 +383,7 @@ impl Site {
         let only_backups = !takers.is_empty() && takers.iter().all(|line| line.backup);
         let waits = worker.queue.iter().any(|queued| queued.backend == server.backend);
         if can_stall && had_primaries && only_backups && waits {
-            worker.stalled.push(server.backend.clone());
+            worker.stalled.push((server.backend.clone(), now));
         }
         self.dequeue(balancer);
         true
@@ -537,7 +540,8 @@ impl LoadBalancer for MemoryHaproxy {
                 return Ok(());
             }
             if let Some(worker) = &mut haproxy.worker {
-                worker.stalled.retain(|backend| *backend != server.backend);
+                let woken = worker.unstall(|backend| backend == server.backend);
+                site.stood_still(woken);
             }
             site.dequeue(self.index);
             Ok(())

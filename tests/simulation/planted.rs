@@ -1,0 +1,139 @@
+//! Tests the tests: bugs that are planted into a copy of the source, and that the sweep must catch.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+/// By which the copy is told which bug is tried; without it none is.
+const VARIABLE: &str = "DRAINSWAP_PLANTED";
+
+#[derive(Deserialize)]
+struct Bugs {
+    bug: Vec<Bug>,
+}
+
+#[derive(Deserialize)]
+struct Bug {
+    name: String,
+    /// Where it shows; everywhere, if it is not said.
+    #[serde(default)]
+    scenario: String,
+    file: String,
+    line: String,
+    becomes: String,
+}
+
+#[test]
+fn every_planted_bug_is_caught() {
+    let bugs: Bugs = toml::from_str(include_str!("planted.toml")).expect("a list of bugs");
+    assert!(bugs.bug.len() >= 10, "there are only {}", bugs.bug.len());
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
+    plant(&copy, &bugs.bug);
+    let simulation = build(&copy);
+    assert!(sweeps_clean(&simulation, "", ""), "the copy fails without a bug");
+    let is_missed = |bug: &&Bug| sweeps_clean(&simulation, &bug.name, &bug.scenario);
+    let missed: Vec<&str> = bugs.bug.iter().filter(is_missed).map(|bug| bug.name.as_str()).collect();
+    println!("{} planted bugs, {} caught", bugs.bug.len(), bugs.bug.len() - missed.len());
+    assert!(missed.is_empty(), "the sweep does not catch: {missed:#?}");
+}
+
+/// Copies the source, with every bug in it, each asleep.
+fn plant(copy: &Path, bugs: &[Bug]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let _none_yet = fs::remove_dir_all(copy);
+    for folder in ["src", "tests/simulation", "templates", "fixtures"] {
+        copy_all(&root.join(folder), &copy.join(folder));
+    }
+    // Without its program, which would take the place of the real one.
+    fs::remove_file(copy.join("src/main.rs")).expect("src/main.rs");
+    // Cargo tells what it builds by name and version: with ours the copy would take the place of what is tested.
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        let text = fs::read_to_string(root.join(file)).expect(file);
+        let ours = format!("name = \"drainswap\"\nversion = \"{}\"", env!("CARGO_PKG_VERSION"));
+        let planted = text.replacen(&ours, "name = \"drainswap\"\nversion = \"0.0.0\"", 1);
+        assert_ne!(planted, text, "{file} has another version");
+        fs::write(copy.join(file), only_simulation(&planted)).expect(file);
+    }
+    let lib = copy.join("src/lib.rs");
+    let text = fs::read_to_string(&lib).expect("src/lib.rs");
+    let planted = format!(
+        "\n/// Whether this bug is tried.\npub fn planted(bug: &str) -> bool {{\n    \
+         static TRIED: std::sync::OnceLock<String> = std::sync::OnceLock::new();\n    \
+         TRIED.get_or_init(|| std::env::var(\"{VARIABLE}\").unwrap_or_default()) == bug\n}}\n"
+    );
+    fs::write(lib, text + &planted).expect("src/lib.rs");
+    for bug in bugs {
+        let file = copy.join(&bug.file);
+        let text = fs::read_to_string(&file).expect("a source file");
+        assert_eq!(text.matches(&bug.line).count(), 1, "`{}` is not once in {}", bug.line, bug.file);
+        let call = format!("crate::planted({:?})", bug.name);
+        fs::write(&file, text.replace(&bug.line, &bug.becomes.replace("PLANTED", &call)))
+            .expect("a source file");
+    }
+}
+
+/// A manifest without the other tests, benchmarks and examples.
+fn only_simulation(manifest: &str) -> String {
+    let mut parts = manifest.split("\n\n").collect::<Vec<_>>();
+    let is_other = |part: &&str| {
+        let target =
+            ["[[test]]", "[[bench]]", "[[example]]"].iter().any(|kind| part.trim_start().starts_with(kind));
+        target && !part.contains("\"simulation\"")
+    };
+    parts.retain(|part| !is_other(part));
+    parts.join("\n\n")
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy_all(&path, &copy);
+        } else {
+            fs::copy(&path, &copy).expect("a file");
+        }
+    }
+}
+
+/// Builds the copy's simulation beside ours, so that nothing else is built anew, and tells where it is.
+fn build(copy: &Path) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+    let built = Command::new(env!("CARGO"))
+        .args([
+            "test",
+            "--no-run",
+            "--offline",
+            "--locked",
+            "--test",
+            "simulation",
+            "--message-format",
+            "json",
+        ])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", target)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo");
+    assert!(built.status.success(), "the copy with the planted bugs does not build");
+    let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut executables = artifacts.filter_map(|it| it["executable"].as_str().map(PathBuf::from));
+    executables.next().expect("the simulation's executable")
+}
+
+/// Whether the copy's sweep finds nothing, with that bug.
+fn sweeps_clean(simulation: &Path, bug: &str, scenario: &str) -> bool {
+    let sweep = Command::new(simulation)
+        .args(["--exact", "--ignored", "a_few_faults_of_every_kind"])
+        .env(VARIABLE, bug)
+        .env("DRAINSWAP_SCENARIO", scenario)
+        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    sweep.expect("the copy's simulation").success()
+}
