@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench lint
+.PHONY: help build demo test bench coverage lint
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -16,8 +16,11 @@ test: ## Run all tests, with what they need installed and started
 bench: ## Measure
 	.ci/parts run cargo bench
 
+coverage: ## Say which branches of the modules that decide no test enters
+	.ci/coverage
+
 lint: ## Check the format and the lints, of the scripts too where shellcheck is installed
 	cargo fmt --check
 	rustfmt --check --edition 2024 fixtures/app/main.rs
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/haproxy-versions; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/haproxy-versions .ci/coverage; fi

@@ -3,6 +3,7 @@
 mod config;
 mod doctor;
 mod history;
+mod journals;
 mod look;
 mod moves;
 mod promote;
@@ -10,10 +11,11 @@ mod prune;
 mod resume;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use serde_json::json;
 
@@ -48,7 +50,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<Exit, Error> {
     let settings = Settings::read(&cli.globals)?;
-    let app = App { settings, output: cli.globals.output, quiet: cli.globals.quiet };
+    let app = App::new(settings, cli.globals.output, cli.globals.quiet);
     match cli.command {
         Command::Status { backends } => app.status(&backends).await,
         Command::Plan { goal, policy, exit_code } => app.plan(&goal, &policy, exit_code).await,
@@ -65,11 +67,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {
                 let globals = Globals { settings: Some(file), ..Globals::default() };
-                Ok::<_, Error>(App {
-                    settings: Settings::read(&globals)?,
-                    output: app.output,
-                    quiet: app.quiet,
-                })
+                Ok::<_, Error>(App::new(Settings::read(&globals)?, app.output, app.quiet))
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
@@ -88,9 +86,15 @@ struct App {
     settings: Settings,
     output: Output,
     quiet: bool,
+    /// The journals of which it was said that their end is missing.
+    torn: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl App {
+    fn new(settings: Settings, output: Output, quiet: bool) -> Self {
+        Self { settings, output, quiet, torn: Mutex::default() }
+    }
+
     async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         for name in wanted {

@@ -1,16 +1,16 @@
 //! What a run was about to do and has done, made durable before and after each step.
 //!
 //! One file a run, one JSON object a line. A record that could not be written whole, because the
-//! machine died, can only be the last one, and is dropped.
+//! machine died, can only be the last one, and is left out. Who reads the file says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ContainerId;
 use crate::outcome::Outcome;
-use crate::plan::{Plan, Step};
+use crate::plan::{Lane, Plan, Step};
 
 /// The version of the records' form.
 pub const VERSION: u32 = 1;
@@ -86,31 +86,47 @@ pub struct Run {
 
 /// Why a journal is not understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record {number} {reason}")]
-pub struct Corrupt {
-    /// The record's number, from 1.
-    pub number: usize,
-    /// What is wrong with it.
-    pub reason: String,
+pub enum Corrupt {
+    /// A record is no record, or cannot follow the one before it.
+    #[error("record {number} {reason}. Move the file away if you know how that run ended")]
+    Record {
+        /// The record's number, from 1.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A newer drainswap wrote it.
+    #[error("it has version {version}, and this drainswap reads version {VERSION}: update drainswap")]
+    Newer {
+        /// The version that it has.
+        version: u64,
+    },
+}
+
+/// The records that were written whole: all that is told of a journal. What is behind them is a torn one.
+#[must_use]
+pub fn whole(bytes: &[u8]) -> &[u8] {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[], |end| &bytes[..=end])
 }
 
 impl Run {
     /// Reads a run's journal. `None` where not even its first record was written whole.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, Corrupt> {
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        let mut run: Option<Self> = None;
-        for (index, line) in
-            bytes[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate()
-        {
-            let corrupt = |reason: String| Corrupt { number: index + 1, reason };
+        let mut fold: Option<Fold> = None;
+        let lines = whole(bytes).split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        for (index, line) in lines.enumerate() {
+            let corrupt = |reason: String| Corrupt::Record { number: index + 1, reason };
+            if fold.is_none() {
+                refuse_newer(line)?;
+            }
             let record: Record = serde_json::from_slice(line)
                 .map_err(|error| corrupt(format!("is not understood: {error}")))?;
-            match &mut run {
-                None => run = Some(Self::open(record).map_err(corrupt)?),
-                Some(run) => run.add(record).map_err(corrupt)?,
+            match &mut fold {
+                None => fold = Some(Fold::open(record).map_err(corrupt)?),
+                Some(fold) => fold.add(record).map_err(corrupt)?,
             }
         }
-        Ok(run)
+        Ok(fold.map(|fold| fold.run))
     }
 
     /// The lane that was worked on last, beyond the creation of its container. Those before it were through.
@@ -125,18 +141,36 @@ impl Run {
     pub fn was_removing(&self) -> bool {
         self.begun.values().flatten().any(|step| *step == Step::Remove)
     }
+}
 
+/// A version of tomorrow may say everything else in another way.
+fn refuse_newer(line: &[u8]) -> Result<(), Corrupt> {
+    #[derive(Deserialize)]
+    struct Form {
+        version: u64,
+    }
+    match serde_json::from_slice(line) {
+        Ok(Form { version }) if version > u64::from(VERSION) => Err(Corrupt::Newer { version }),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// What the records add up to so far, and what decides whether the next one can follow.
+struct Fold {
+    run: Run,
+    /// The steps that were begun and not ended, each with its lane.
+    under_way: BTreeSet<(usize, Step)>,
+}
+
+impl Fold {
     fn open(record: Record) -> Result<Self, String> {
         match record {
-            Record::Opened { plan, .. } if plan.lanes.iter().any(|lane| lane.servers.is_empty()) => {
-                Err("has a lane without a server".to_owned())
-            }
             Record::Opened { version: VERSION, pid, plan } => {
-                Ok(Self { plan: *plan, pid, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: None })
+                let run =
+                    Run { plan: *plan, pid, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: None };
+                Ok(Self { run, under_way: BTreeSet::new() })
             }
-            Record::Opened { version, .. } => {
-                Err(format!("has version {version}; this drainswap reads version {VERSION}"))
-            }
+            Record::Opened { version, .. } => Err(format!("has version {version}, which nobody ever wrote")),
             Record::Begun { .. }
             | Record::Done { .. }
             | Record::Created { .. }
@@ -145,34 +179,54 @@ impl Run {
         }
     }
 
-    /// The one place that holds every legal transition.
+    /// The one place that holds every legal transition. A step may be begun again at any time, and a lane taken back:
+    /// who resumes a run repeats what may not have had its effect.
     fn add(&mut self, record: Record) -> Result<(), String> {
-        if self.outcome.is_some() {
+        if self.run.outcome.is_some() {
             return Err("comes after the run was closed".to_owned());
         }
         match record {
             Record::Opened { .. } => return Err("opens the run a second time".to_owned()),
-            Record::Begun { lane, step, .. } => self.lane(lane)?.push(step),
-            Record::Done { lane, step, .. } if self.lane(lane)?.contains(&step) => {}
-            Record::Done { step, .. } => return Err(format!("ends the step {step:?}, which was not begun")),
-            Record::Created { lane, container } => {
-                self.lane(lane)?;
-                self.created.insert(lane, container);
+            Record::Begun { lane, step, .. } => {
+                if !self.planned(lane)?.steps.contains(&step) {
+                    return Err(format!("begins the step {step:?}, which the plan has not for lane {lane}"));
+                }
+                self.run.begun.entry(lane).or_default().push(step);
+                self.under_way.insert((lane, step));
             }
-            Record::Undone { lane, .. } => self.lane(lane)?.clear(),
-            Record::Closed { outcome, .. } => self.outcome = Some(outcome),
+            Record::Done { lane, step, .. } => {
+                self.planned(lane)?;
+                if !self.under_way.remove(&(lane, step)) {
+                    return Err(format!("ends the step {step:?}, which was not begun"));
+                }
+            }
+            Record::Created { lane, container } => {
+                if !self.begun(lane)?.contains(&Step::Create) {
+                    return Err("names a container whose creation was not begun".to_owned());
+                }
+                if self.run.created.insert(lane, container).is_some() {
+                    return Err(format!("names a second container of lane {lane}"));
+                }
+            }
+            Record::Undone { lane, .. } => {
+                self.begun(lane)?.clear();
+                self.under_way.retain(|(of, _)| *of != lane);
+            }
+            Record::Closed { outcome, .. } => self.run.outcome = Some(outcome),
         }
         Ok(())
     }
 
-    fn lane(&mut self, lane: usize) -> Result<&mut Vec<Step>, String> {
-        if lane >= self.plan.lanes.len() {
-            return Err(format!(
-                "names lane {lane}, and the plan has {}, counted from 0",
-                self.plan.lanes.len()
-            ));
-        }
-        Ok(self.begun.entry(lane).or_default())
+    fn planned(&self, lane: usize) -> Result<&Lane, String> {
+        let lanes = &self.run.plan.lanes;
+        let unknown = || format!("names lane {lane}, and the plan has {}, counted from 0", lanes.len());
+        lanes.get(lane).ok_or_else(unknown)
+    }
+
+    /// What a lane of the plan has begun.
+    fn begun(&mut self, lane: usize) -> Result<&mut Vec<Step>, String> {
+        self.planned(lane)?;
+        Ok(self.run.begun.entry(lane).or_default())
     }
 }
 

@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::hook::Moment;
 use crate::ids::{ContainerId, RunId, ServerId};
@@ -75,7 +76,14 @@ impl Target {
     fn image(&self, server: &ServerId) -> Option<&Image> {
         match self {
             Self::Everywhere(image) => Some(image),
-            Self::Each(each) => each.get(server).map(|returned| &returned.image),
+            Self::Each(_) => self.returned(server).map(|returned| &returned.image),
+        }
+    }
+
+    fn returned(&self, server: &ServerId) -> Option<&Returned> {
+        match self {
+            Self::Everywhere(_) => None,
+            Self::Each(each) => each.get(server),
         }
     }
 }
@@ -253,7 +261,8 @@ impl Plan {
 /// The work on one replica: one container and every server line that reaches it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lane {
-    /// The server lines; the first is of the backend that was asked for.
+    /// The server lines, at least one; the first is of the backend that was asked for.
+    #[serde(deserialize_with = "at_least_one")]
     pub servers: Vec<LaneServer>,
     /// Primary if any of its lines is one.
     pub role: Role,
@@ -265,6 +274,12 @@ pub struct Lane {
     pub forecasts: Vec<Forecast>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+}
+
+/// A lane is spoken of by the name of its first server.
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LaneServer>, D::Error> {
+    let servers = Vec::deserialize(deserializer)?;
+    if servers.is_empty() { Err(D::Error::custom("a lane has no server")) } else { Ok(servers) }
 }
 
 impl Lane {
@@ -557,3 +572,6 @@ impl fmt::Display for Step {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

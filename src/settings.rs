@@ -7,6 +7,7 @@ mod compose_file;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::engines::EngineMap;
 use crate::hook::Moment;
+use crate::millis::YEAR;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::probe::ProbeUrl;
 use crate::registries::Registries;
@@ -80,7 +82,7 @@ pub struct Reloading {
 /// `drainswap.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct File {
+pub struct File {
     /// The form's version; 1 where it is not written.
     version: Option<u32>,
     haproxy_config: Option<OneOrMany<PathBuf>>,
@@ -182,14 +184,12 @@ fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
 pub struct Span(pub Duration);
 
 impl Span {
-    /// Nobody waits longer than a year, and the clocks' arithmetic need not.
     fn bounded(length: Duration) -> Result<Self, String> {
-        const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
         if length > YEAR { Err("a length of time is a year at most".to_owned()) } else { Ok(Self(length)) }
     }
 }
 
-impl std::str::FromStr for Span {
+impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -375,7 +375,7 @@ impl File {
         let text = std::fs::read_to_string(path)
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), reason: error.to_string() })?;
         let mut file =
-            Self::parse(&text).map_err(|reason| SettingsError::Bad { path: name.clone(), reason })?;
+            text.parse::<Self>().map_err(|reason| SettingsError::Bad { path: name.clone(), reason })?;
         if let Some(compose) = &file.compose {
             let compose = path.parent().unwrap_or(Path::new("")).join(compose);
             let services = match compose_file::services(&compose) {
@@ -391,8 +391,13 @@ impl File {
         }
         Ok((file, None))
     }
+}
 
-    fn parse(text: &str) -> Result<Self, String> {
+impl FromStr for File {
+    type Err = String;
+
+    /// What stands in the file itself; what it refers to is read by [`Settings::read`].
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let file: Self = toml::from_str(text).map_err(|error| place(text, &error))?;
         match file.version {
             None | Some(1) => Ok(file),
@@ -412,7 +417,12 @@ fn place(text: &str, error: &toml::de::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::service::container::Environment;
+    use crate::service::interpolate::Variables;
+    use crate::testing::bytes::damaged;
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
@@ -436,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_reload_is_set_by_flags_or_the_file() {
-        let file = File::parse("reload = \"never\"\nreload_by = \"systemd\"\nreload_timeout = \"9s\"\n");
+        let file = File::from_str("reload = \"never\"\nreload_by = \"systemd\"\nreload_timeout = \"9s\"\n");
         let settings =
             Settings { reloading: file.unwrap().reloading, ..Settings::read(&Globals::default()).unwrap() };
         let flags = ReloadFlags { reload: Some(ReloadWhen::Always), ..ReloadFlags::default() };
@@ -448,13 +458,13 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_says_where() {
-        let error = File::parse("floor = 1\nflor = 2\n").unwrap_err();
+        let error = File::from_str("floor = 1\nflor = 2\n").unwrap_err();
         assert!(error.contains("flor"), "{error}");
-        let error = File::parse("drain_timeout = \"soon\"\n").unwrap_err();
+        let error = File::from_str("drain_timeout = \"soon\"\n").unwrap_err();
         assert!(error.contains("`soon` is no length of time"), "{error}");
-        assert!(File::parse("version = 2\n").unwrap_err().contains("version 2"));
+        assert!(File::from_str("version = 2\n").unwrap_err().contains("version 2"));
         let secret = "floor = 1\n[services.a]\nenvironment = { TOKEN = \"hunter2 }\n";
-        let error = File::parse(secret).unwrap_err();
+        let error = File::from_str(secret).unwrap_err();
         assert!(error.starts_with("line 3: ") && !error.contains("hunter2"), "{error}");
     }
 
@@ -504,6 +514,26 @@ mod tests {
         );
         std::fs::write(dir.path().join("compose.yaml"), b"a: \xff").unwrap();
         assert!(read().unwrap_err().contains("it is no UTF-8 text"));
+    }
+
+    #[test]
+    fn settings_of_version_1_are_read() {
+        let file: File = include_str!("../fixtures/settings/version-1.toml").parse().unwrap();
+        assert_eq!((file.policy.floor, file.services.len(), file.policy.keep), (Some(2), 1, Some(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_settings_are_too_much(bytes in damaged(include_bytes!("../fixtures/settings/version-1.toml"))) {
+            let _either = File::from_str(&String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn no_file_of_variables_is_too_much(bytes in damaged(include_bytes!("../fixtures/settings/compose.env"))) {
+            let text = String::from_utf8_lossy(&bytes);
+            let variables = Variables::new([("TAG".to_owned(), "v1".to_owned())], &text).ok();
+            let _either = Environment::of_file(&text, variables.as_ref());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A test starts from it and changes what it is about:
 //! `World::origin().down("mobile/app1").gone("mobile-app1").plan("v2")`.
 
+pub mod bytes;
 pub mod facts;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 mod command;
 pub mod master;
-mod reply;
+pub mod reply;
 pub mod socket;
 
 use std::collections::{BTreeMap, BTreeSet};

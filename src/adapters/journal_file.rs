@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::ids::RunId;
-use crate::journal::{Record, Run};
+use crate::journal::{Record, Run, whole};
 use crate::ports::{Journal, JournalError};
 
 /// A backend's part of the state directory.
@@ -22,6 +22,15 @@ pub struct StoredRun {
     pub path: PathBuf,
     /// What its records add up to.
     pub run: Run,
+}
+
+/// All that a backend's runs have left behind.
+#[derive(Clone, Debug, Default)]
+pub struct Journals {
+    /// The runs, the oldest first.
+    pub runs: Vec<StoredRun>,
+    /// The files whose last record was not written whole, and is left out.
+    pub torn: Vec<PathBuf>,
 }
 
 /// Held while a run works on a backend. The system lets go of it when the process ends, however it ends.
@@ -53,7 +62,7 @@ pub enum HistoryError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// A file is not understood.
-    #[error("the journal {path}: {corrupt}. Move the file away if you know how that run ended")]
+    #[error("the journal {path}: {corrupt}")]
     Corrupt {
         /// The file.
         path: String,
@@ -120,11 +129,12 @@ impl BackendDir {
         Ok(Lock { _file: file })
     }
 
-    /// Every run of the backend, the oldest first. A backend without a directory has none.
-    pub fn runs(&self) -> Result<Vec<StoredRun>, HistoryError> {
+    /// Every run of the backend. A backend without a directory has none.
+    pub fn journals(&self) -> Result<Journals, HistoryError> {
+        let mut journals = Journals::default();
         let entries = match std::fs::read_dir(&self.path) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(journals),
             Err(error) => return Err(failed(&self.path, "read")(error).into()),
         };
         let mut paths = Vec::new();
@@ -136,15 +146,17 @@ impl BackendDir {
         }
         // A run is named after the moment of its opening.
         paths.sort();
-        let mut runs = Vec::new();
         for path in paths {
             let bytes = std::fs::read(&path).map_err(failed(&path, "read"))?;
             let read = Run::read(&bytes);
             let run =
                 read.map_err(|corrupt| HistoryError::Corrupt { path: path.display().to_string(), corrupt })?;
-            runs.extend(run.map(|run| StoredRun { path, run }));
+            if whole(&bytes).len() < bytes.len() {
+                journals.torn.push(path.clone());
+            }
+            journals.runs.extend(run.map(|run| StoredRun { path, run }));
         }
-        Ok(runs)
+        Ok(journals)
     }
 
     /// A new run's journal.
@@ -169,8 +181,7 @@ impl StoredRun {
         let bytes = std::fs::read(&self.path).map_err(failed(&self.path, "read"))?;
         let file = OpenOptions::new().append(true).open(&self.path).map_err(failed(&self.path, "opened"))?;
         // A record that was not written whole would swallow the next one.
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        file.set_len(whole as u64).map_err(failed(&self.path, "written"))?;
+        file.set_len(whole(&bytes).len() as u64).map_err(failed(&self.path, "written"))?;
         Ok(JournalFile { path: self.path.clone(), file })
     }
 }
@@ -186,13 +197,21 @@ fn job() -> Option<String> {
 }
 
 fn create_dirs(path: &Path) -> Result<(), JournalError> {
+    let missing: Vec<&Path> =
+        path.ancestors().skip(1).take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
     // Probes are part of a plan, and a probe's header may hold a token.
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(failed(path, "created"))?;
-    path.parent().map_or(Ok(()), sync_dir)
+    // A directory's name is durable when the directory above it is, and so for each that was made.
+    for made in [path].into_iter().chain(missing) {
+        made.parent().map_or(Ok(()), sync_dir)?;
+    }
+    Ok(())
 }
 
 fn sync_dir(path: &Path) -> Result<(), JournalError> {
+    // Above a relative path is the directory that this process is in.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(path, "made durable"))
 }
 
@@ -248,11 +267,52 @@ mod tests {
         let mut journal = backend.create(&plan().run).unwrap();
         journal.append(&opened()).await.unwrap();
         journal.file.write_all(b"{\"record\":\"begu").unwrap();
-        let stored = backend.runs().unwrap().remove(0);
-        let mut journal = stored.reopen().unwrap();
+        let mut found = backend.journals().unwrap();
+        assert_eq!(found.torn, [journal.path]);
+        let mut journal = found.runs.remove(0).reopen().unwrap();
         let closed = Record::Closed { at: plan().at, outcome: crate::outcome::Outcome::Unchanged };
         journal.append(&closed).await.unwrap();
-        assert!(backend.runs().unwrap()[0].run.outcome.is_some());
+        let found = backend.journals().unwrap();
+        assert!(found.runs[0].run.outcome.is_some() && found.torn.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_no_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = BackendDir::new(&dir.path().join("made/on/the/way"), "mobile");
+        assert!(backend.journals().unwrap().runs.is_empty(), "there is not even a directory");
+        let journal = backend.create(&plan().run).unwrap();
+        let found = backend.journals().unwrap();
+        assert!(found.runs.is_empty() && found.torn.is_empty(), "killed before its first record: {found:?}");
+        std::fs::write(journal.path(), "{\"record\":\"opened\"").unwrap();
+        let found = backend.journals().unwrap();
+        assert!(found.runs.is_empty() && found.torn == [journal.path], "{found:?}");
+    }
+
+    #[test]
+    fn what_is_not_understood_names_the_file_and_the_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = BackendDir::new(dir.path(), "mobile");
+        let journal = backend.create(&plan().run).unwrap();
+        let path = journal.path().display();
+        let error = |text: &str| {
+            std::fs::write(journal.path(), text).unwrap();
+            backend.journals().unwrap_err().to_string()
+        };
+        let opened = serde_json::to_string(&opened()).unwrap();
+        let error_of = |garbage: &str| error(&format!("{opened}\n{garbage}\n{{\"record\":\"clo"));
+        assert_eq!(
+            error_of("\0\0\0"),
+            format!(
+                "the journal {path}: record 2 is not understood: expected value at line 1 column 1. Move the file away if you know how that run ended"
+            )
+        );
+        assert_eq!(
+            error("{\"record\":\"opened\",\"version\":2,\"wave\":[]}\n"),
+            format!(
+                "the journal {path}: it has version 2, and this drainswap reads version 1: update drainswap"
+            )
+        );
     }
 
     #[test]

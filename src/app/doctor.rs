@@ -63,7 +63,7 @@ impl App {
             return Ok(runs);
         }
         for dir in BackendDir::all(&self.settings.state_dir)? {
-            let mut stored = dir.runs()?;
+            let mut stored = self.runs_in(&dir)?;
             // Of a run that is stuck somebody still needs what it has put aside, as long as none has followed it.
             let is_open = |outcome: &Option<Outcome>| matches!(outcome, None | Some(Outcome::Stuck { .. }));
             if let Some(last) = stored.pop_if(|last| is_open(&last.run.outcome)) {

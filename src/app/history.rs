@@ -66,7 +66,7 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
+        let runs = self.runs_in(&BackendDir::new(&self.settings.state_dir, backend))?;
         let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         let formers = formers(runs.iter().map(|stored| &stored.run));
         let last = formers.first().and_then(|former| former.takes_back.first());

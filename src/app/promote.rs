@@ -33,7 +33,7 @@ impl App {
         known_backend(&configuration, backend)?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
         let (_, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
-        let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
+        let runs = self.runs_in(&BackendDir::new(&self.settings.state_dir, backend))?;
         let last = runs.last().map(|stored| stored.run.outcome.as_ref());
         let found = topology.backend(backend).map(|backend| settled(backend, last));
         let found = found.ok_or_else(|| Error::NoBackend {

@@ -30,7 +30,7 @@ impl App {
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
         for proxy in with_servers(&configuration) {
             let backend = &proxy.name;
-            let runs = BackendDir::new(&self.settings.state_dir, backend).runs()?;
+            let runs = self.runs_in(&BackendDir::new(&self.settings.state_dir, backend))?;
             let formers = formers(runs.iter().map(|stored| &stored.run));
             if !wanted.is_empty() && !wanted.contains(backend) {
                 needed.extend(images(&formers));

@@ -159,7 +159,7 @@ impl App {
             return Ok(backends);
         }
         for directory in BackendDir::all(&self.settings.state_dir)? {
-            let last = directory.runs()?.pop();
+            let last = self.runs_in(&directory)?.pop();
             let unfinished = last.filter(|stored| stored.run.outcome.is_none());
             backends.extend(unfinished.map(|stored| stored.run.plan.backend));
         }

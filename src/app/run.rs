@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::look::{RealWorld, require_admin};
 use super::{App, known_backend, print};
-use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, LockError, StoredRun};
+use crate::adapters::journal_file::{BackendDir, HistoryError, JournalFile, Lock, LockError, StoredRun};
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::wait::{Waited, until};
@@ -240,7 +240,7 @@ impl App {
     pub(super) async fn hold(&self, backend: &str, world: &RealWorld) -> Result<Held, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let lock = self.lock(&dir, backend, world).await?;
-        let runs = dir.runs()?;
+        let runs = self.runs_in(&dir)?;
         Ok(Held { backend: backend.to_owned(), dir, runs, _lock: lock })
     }
 
@@ -290,7 +290,7 @@ impl App {
         let locks = others.map(lock).collect::<Result<_, _>>()?;
         // A run on another backend that was killed may hold servers of this one.
         for other in BackendDir::all(&self.settings.state_dir)? {
-            let Some(stored) = other.runs()?.pop() else { continue };
+            let Some(stored) = self.runs_in(&other)?.pop() else { continue };
             let shares = stored.run.plan.backends().iter().any(|backend| plan.backends().contains(backend));
             if stored.run.outcome.is_none() && shares && stored.run.plan.run != plan.run {
                 return Err(unfinished(&stored.run.plan.backend, &stored));
@@ -302,8 +302,13 @@ impl App {
     /// Says so where the last run on a backend was not finished. One that is under way is none.
     pub(super) fn warn_of_unfinished(&self, backend: &str) -> Result<(), Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
-        // Who may not read the state directory can still look at everything else.
-        let Some(stored) = dir.runs().ok().and_then(|mut runs| runs.pop()) else { return Ok(()) };
+        let last = match self.runs_in(&dir) {
+            Ok(mut runs) => runs.pop(),
+            // Who may not read the state directory can still look at everything else.
+            Err(Error::History(HistoryError::Journal(_))) => None,
+            Err(error) => return self.say(&format!("note: {error}")),
+        };
+        let Some(stored) = last else { return Ok(()) };
         if stored.run.outcome.is_some() {
             return Ok(());
         }

@@ -66,8 +66,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                         self.tell(Fact::Warned { message });
                     }
                     self.tell(Fact::PullProgressed {
-                        received: now.iter().map(|it| it.received).sum(),
-                        expected: now.iter().map(|it| it.expected).sum(),
+                        received: now.iter().map(|it| it.received).fold(0, u64::saturating_add),
+                        expected: now.iter().map(|it| it.expected).fold(0, u64::saturating_add),
                     });
                 }
             }

@@ -11,9 +11,7 @@ use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner};
 use crate::plan::refusal::Refusal;
-use crate::plan::{
-    Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
-};
+use crate::plan::{Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Worker, floor};
 use crate::probe::ProbeUrl;
 use crate::retention;
 use crate::topology::matching::Behind;
@@ -249,9 +247,9 @@ fn lodgers(draft: &Draft, containers: &[Container]) -> Option<Refusal> {
 
 /// The container that the server ran before, if it is still kept.
 fn returning(server: &ServerId, goal: &Goal, containers: &[Container]) -> Option<Container> {
-    let Target::Each(each) = &goal.target else { return None };
-    let returned = each.get(server)?;
-    let (found, as_it_was) = (returned.kept_among(containers)?, returned.container.as_ref()?);
+    let returned = goal.target.returned(server)?;
+    let as_it_was = returned.container.as_ref()?;
+    let found = returned.kept_among(containers)?;
     // While it is kept its restart policy is off.
     Some(Container { restart: as_it_was.restart.clone(), ..found.clone() })
 }
@@ -419,7 +417,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
     let probe = server.probe.clone().ok_or_else(|| no_address(server))?;
     Ok(LaneServer {
         id: server.id.clone(),
-        also: also.and_then(|url| Some(url.of(server.address()?, server.tls, probe.timeout))),
+        also: also.zip(server.address()).map(|(url, address)| url.of(address, server.tls, probe.timeout)),
         probe,
         was: admin(server),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),

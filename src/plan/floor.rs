@@ -58,8 +58,50 @@ pub fn check_room(
     let Some(room) = after.shares.iter().map(limit).sum::<Option<u64>>() else { return Ok(()) };
     let servers = balance.servers.iter().filter_map(|(id, _)| seen.server(id));
     let running = servers.map(|server| server.sessions).sum::<u64>() + balance.queued(seen);
-    if running * (100 + u64::from(policy.headroom)) <= room * 100 {
+    if running.saturating_mul(100 + u64::from(policy.headroom)) <= room.saturating_mul(100) {
         return Ok(());
     }
     Err(Refusal::NoRoom { forecast: after.clone(), room, running, headroom: policy.headroom })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    fn balance(world: &World) -> Balance {
+        Balance::of(world.topology().backend("mobile").unwrap())
+    }
+
+    fn out(server: &str) -> BTreeSet<ServerId> {
+        BTreeSet::from([server.parse().unwrap()])
+    }
+
+    #[test]
+    fn a_fresh_look_tells_who_carries_the_traffic_or_that_too_few_would() {
+        let world = World::origin();
+        let seen = &world.observation.load_balancers[0];
+        let fresh = |floor| check_fresh(&balance(&world), seen, &out("mobile/app1"), floor);
+        assert_eq!(fresh(1).unwrap().shares[0].server.to_string(), "mobile/app2");
+        assert!(matches!(fresh(2), Err(Refusal::Floor { floor: 2, .. })));
+        // Who takes no traffic now is not missed.
+        assert!(check_fresh(&balance(&world), seen, &out("mobile/app1b"), 9).is_ok());
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_make_no_room() {
+        let mut world = World::pair()
+            .server("mobile/app1", |it| it.sessions = u64::from(u32::MAX))
+            .server("mobile/app1b", |it| it.limit = Some(u64::from(u32::MAX)));
+        world.policy.headroom = u32::MAX;
+        let (seen, balance) = (&world.observation.load_balancers[0], balance(&world));
+        let (before, after) =
+            (balance.forecast(seen, &BTreeSet::new()), balance.forecast(seen, &out("mobile/app1")));
+        let room = |after| check_room(&balance, &before, after, seen, &world.policy);
+        assert!(matches!(room(&after), Err(Refusal::NoRoom { .. })));
+        // One that this load balancer does not know may have any.
+        let mut elsewhere = after.clone();
+        elsewhere.shares[0].server = "mobile/app9".parse().unwrap();
+        assert!(room(&elsewhere).is_ok());
+    }
 }

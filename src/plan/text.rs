@@ -97,7 +97,7 @@ impl Plan {
         for forecast in &lane.forecasts {
             writeln!(f, "  meanwhile  {forecast}")?;
         }
-        let in_flight: u64 = lane.servers.iter().map(|server| server.sessions).sum();
+        let in_flight: u64 = lane.servers.iter().map(|server| server.sessions).fold(0, u64::saturating_add);
         if in_flight > 0 {
             writeln!(f, "  in flight  {} now", sessions(in_flight))?;
         }
@@ -120,7 +120,7 @@ impl Plan {
         let name = lane.replacement.as_ref().map_or("", |replacement| &replacement.name).to_owned();
         let policy = &self.policy;
         match step {
-            Step::Create | Step::Discard | Step::Return | Step::ProveOld => name,
+            Step::Create | Step::Remove | Step::Discard | Step::Return | Step::ProveOld => name,
             Step::Drain | Step::Maint | Step::Ready | Step::PutBack => list(&lane.ids()),
             Step::Verify if policy.floor == 0 => format!("the old {name} is still there"),
             Step::Verify => {
@@ -165,7 +165,6 @@ impl Plan {
                 "HAProxy has it up and gives it traffic".to_owned()
             }
             Step::Confirm => "HAProxy has it up".to_owned(),
-            Step::Remove => self.removed(lane).join(", "),
         }
     }
 

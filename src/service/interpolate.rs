@@ -13,8 +13,8 @@ use super::container::{Secret, env_file};
 /// So deep may `${A:-${B:-…}}` go.
 const DEEPEST: usize = 16;
 
-/// So long may a text become.
-const LONGEST: usize = 1 << 20;
+/// So long may a text become, and all values of a file of variables together.
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// What names mean. Nobody needs to see the meanings: they may be passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

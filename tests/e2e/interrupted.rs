@@ -1,6 +1,7 @@
 //! Ctrl-C, and a process that is killed in the middle.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -73,15 +74,33 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.until_started("app1", &v2).await;
     deploy.kill().await.expect("kill drainswap");
+    tear_journal(&stage);
+    let torn = ".jsonl was not written whole, and is left out";
     let again = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
-    again.says(&["was not finished", ".jsonl", "`drainswap resume mobile`", "--undo"]);
-    stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
+    again.says(&["was not finished", ".jsonl", "`drainswap resume mobile`", "--undo", torn]);
+    let status = stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
+    assert_eq!(status.stderr.matches(torn).count(), 1, "{}", status.stderr);
+    for command in [&["doctor"][..], &["history", "mobile"], &["resume", "--dry-run"]] {
+        let ended = stage.drainswap(command).await.expect(0);
+        assert_eq!(ended.stderr.matches(torn).count(), 1, "{command:?}: {}", ended.stderr);
+    }
     stage.drainswap(&["rollback", "mobile"]).await.expect(0).says(&["undone   mobile/app1 is as it was"]);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     assert_eq!(versions(&stage).await, ["v1"; 4]);
     assert_in_service(&stage).await;
     stage.close().await;
+}
+
+/// Leaves the last record of the run half written, as a machine that dies does.
+fn tear_journal(stage: &Stage) {
+    let entries = std::fs::read_dir(stage.dir().join("state/mobile")).expect("the state directory");
+    let journal = entries
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .expect("a journal");
+    let mut journal = std::fs::OpenOptions::new().append(true).open(journal).expect("the journal");
+    journal.write_all(b"{\"record\":\"done\",\"at\":").expect("half a record");
 }
 
 /// The events after which a run is killed: from the first pull to the removal of what was replaced.

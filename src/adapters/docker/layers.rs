@@ -7,8 +7,8 @@ use bollard::models::CreateImageInfo;
 use crate::ports::PullProgress;
 
 /// The sum over the layers of one pull.
-#[derive(Default)]
-pub(super) struct Layers(HashMap<String, PullProgress>);
+#[derive(Clone, Debug, Default)]
+pub struct Layers(HashMap<String, PullProgress>);
 
 impl Layers {
     /// Takes a message in; tells how far the pull is. Only downloads count; extraction has its own numbers.
@@ -36,8 +36,8 @@ impl Layers {
             }
         }
         self.0.values().fold(PullProgress::default(), |sum, layer| PullProgress {
-            received: sum.received + layer.received,
-            expected: sum.expected + layer.expected,
+            received: sum.received.saturating_add(layer.received),
+            expected: sum.expected.saturating_add(layer.expected),
             is_retrying: sum.is_retrying || layer.is_retrying,
         })
     }
@@ -64,5 +64,17 @@ mod tests {
         add(r#"{"status":"Download complete","id":"a","progressDetail":{}}"#);
         let end = add(r#"{"status":"Extracting","id":"a","progressDetail":{"current":1,"total":900}}"#);
         assert_eq!(end, PullProgress { received: 105, expected: 150, is_retrying: false });
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_do_not_overflow() {
+        let mut layers = Layers::default();
+        let mut sum = PullProgress::default();
+        for id in ["a", "b", "c"] {
+            let detail = format!(r#"{{"current":{0},"total":{0}}}"#, i64::MAX);
+            let json = format!(r#"{{"status":"Downloading","id":"{id}","progressDetail":{detail}}}"#);
+            sum = layers.add(&serde_json::from_str(&json).unwrap());
+        }
+        assert_eq!((sum.received, sum.expected), (u64::MAX, u64::MAX));
     }
 }

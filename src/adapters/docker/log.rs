@@ -5,15 +5,15 @@ const WIDTH: usize = 400;
 
 /// Lines from the pieces of a log as they arrive. A long line comes in several pieces, and the two streams of
 /// a container without a terminal may interleave, so each stream has its own unfinished line.
-#[derive(Default)]
-pub(super) struct Lines {
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
     finished: Vec<String>,
     unfinished: [Vec<u8>; 2],
 }
 
 /// Where a piece was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
+pub enum Stream {
     /// Standard output, or a terminal.
     Output,
     /// Standard error.
@@ -36,6 +36,7 @@ impl Lines {
     }
 
     /// The last lines, at most `count`, oldest first.
+    #[must_use]
     pub fn last(mut self, count: usize) -> Vec<String> {
         for line in self.unfinished.iter().filter(|line| !line.is_empty()) {
             self.finished.push(plain(line, WIDTH));
@@ -45,7 +46,8 @@ impl Lines {
 }
 
 /// A text without control characters and terminal sequences, at most `width` characters long.
-pub(super) fn plain(text: &[u8], width: usize) -> String {
+#[must_use]
+pub fn plain(text: &[u8], width: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let mut letters = text.trim().chars();
     let mut kept = String::new();

@@ -20,7 +20,8 @@ pub(super) const SWARM_LABEL: &str = "com.docker.swarm.service.name";
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
 
 /// One container. `repo_digests` are those of its image, unless that is gone.
-pub(super) fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<String>>) -> Container {
+#[must_use]
+pub fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<String>>) -> Container {
     let config = inspect.config.clone().unwrap_or_default();
     let host = inspect.host_config.clone().unwrap_or_default();
     let labels = config.labels.clone().unwrap_or_default();

@@ -23,11 +23,11 @@ use crate::ports::{EngineError, Recipe};
 pub(super) use network::ALL_AT_ONCE;
 
 /// An API version: major, minor.
-pub(super) type ApiVersion = (usize, usize);
+pub type ApiVersion = (usize, usize);
 
 /// What of an engine decides how a container is created there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dialect {
+pub struct Dialect {
     /// The version of Docker's API that both sides speak.
     pub api: ApiVersion,
     /// Whether it is Podman, which speaks that API and means a few things otherwise.
@@ -36,7 +36,7 @@ pub(super) struct Dialect {
 
 /// What to create.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Blueprint {
+pub struct Blueprint {
     /// The body of the create call.
     pub body: ContainerCreateBody,
     /// The networks to connect to before the start: an API before 1.44 takes only one at creation.
@@ -72,7 +72,7 @@ pub(super) fn short_id(inspect: &ContainerInspectResponse) -> &str {
 
 /// Works out the new container. Without the old image (it was removed) nothing can be told apart, and the
 /// configuration is carried as it is.
-pub(super) fn blueprint(
+pub fn blueprint(
     old: &ContainerInspectResponse,
     old_image: Option<&ImageInspect>,
     dialect: Dialect,

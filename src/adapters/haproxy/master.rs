@@ -59,7 +59,7 @@ impl MasterSocket {
     /// Has the configuration read again by new workers.
     pub async fn reload(&self) -> Result<Answer, LoadBalancerError> {
         match exchange_with_master(&self.address, "reload\n", DEADLINE).await {
-            Ok(answer) => Ok(read_answer(&String::from_utf8_lossy(&answer))),
+            Ok(answer) => Ok(Answer::read(&String::from_utf8_lossy(&answer))),
             // The master executes itself anew, and its connections end with that.
             Err(ExchangeError::Empty) => Ok(Answer::Silence),
             Err(ExchangeError::System(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
@@ -193,20 +193,25 @@ fn is_broken_off<T>(result: &Result<T, Unheard>) -> bool {
     matches!(result, Err(Unheard::BrokenOff))
 }
 
-fn read_answer(text: &str) -> Answer {
-    let (verdict, log) = text.split_once("--\n").unwrap_or((text, ""));
-    match verdict.trim() {
-        "Success=1" => Answer::Succeeded,
-        "Success=0" => Answer::Failed(log.trim().to_owned()),
-        _ => Answer::Silence,
+impl Answer {
+    /// Reads what is answered to `reload`.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let (verdict, log) = text.split_once("--\n").unwrap_or((text, ""));
+        match verdict.trim() {
+            "Success=1" => Self::Succeeded,
+            "Success=0" => Self::Failed(log.trim().to_owned()),
+            _ => Self::Silence,
+        }
     }
 }
 
 /// How the master answers when a worker has gone.
 const NO_SUCH_PROCESS: &str = "Can't find the target PID";
 
-/// The processes of all workers, old and new: `1234 worker …`.
-fn workers(processes: &str) -> Vec<u32> {
+/// The processes of all workers in an answer to `show proc`, old and new: `1234 worker …`.
+#[must_use]
+pub fn workers(processes: &str) -> Vec<u32> {
     let pid = |line: &str| {
         let mut words = line.split_whitespace();
         let pid = words.next()?.parse().ok()?;
@@ -215,8 +220,9 @@ fn workers(processes: &str) -> Vec<u32> {
     processes.lines().filter_map(pid).collect()
 }
 
-/// Of the master's line: `1234 master 1 [failed: 0] 0d00h00m06s 2.6.12`.
-fn failed(processes: &str) -> Option<u32> {
+/// How many reloads have failed by an answer to `show proc`: of `1234 master 1 [failed: 0] 0d00h00m06s 2.6.12`.
+#[must_use]
+pub fn failed(processes: &str) -> Option<u32> {
     let master = processes.lines().find(|line| line.split_whitespace().nth(1) == Some("master"))?;
     let (_, count) = master.split_once("[failed: ")?;
     count.split(']').next()?.parse().ok()
@@ -228,10 +234,10 @@ mod tests {
 
     #[test]
     fn answers_of_all_versions_are_read() {
-        assert_eq!(read_answer("Success=1\n--\n[NOTICE] x\n"), Answer::Succeeded);
-        let failed = read_answer("Success=0\n--\n[ALERT] parsing [h.cfg:3] : unknown keyword\n\n");
+        assert_eq!(Answer::read("Success=1\n--\n[NOTICE] x\n"), Answer::Succeeded);
+        let failed = Answer::read("Success=0\n--\n[ALERT] parsing [h.cfg:3] : unknown keyword\n\n");
         assert_eq!(failed, Answer::Failed("[ALERT] parsing [h.cfg:3] : unknown keyword".to_owned()));
-        assert_eq!(read_answer("\n"), Answer::Silence);
+        assert_eq!(Answer::read("\n"), Answer::Silence);
     }
 
     #[test]

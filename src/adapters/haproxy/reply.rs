@@ -8,8 +8,8 @@ use std::str::FromStr;
 use crate::ids::ServerId;
 use crate::observation::{Session, SessionKind};
 
+pub use self::tables::{Key, ServerStat, Stat, StateRow};
 use self::tables::{Kind, StatColumns, StateColumns};
-pub use self::tables::{Stat, StateRow};
 
 /// Why an answer is not what was asked for.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub struct Replies<'a> {
 
 impl<'a> Replies<'a> {
     /// The answers of one connection.
+    #[must_use]
     pub fn new(text: &'a str) -> Self {
         Self { rest: text }
     }
@@ -233,6 +234,7 @@ fn bad(name: &'static str, value: &str) -> ReplyError {
 pub const STOPPING: &str = "Proxy is disabled.";
 
 /// Whether a refusal says that there is no such backend. Each command says it in its own words.
+#[must_use]
 pub fn is_unknown_backend(reply: &str) -> bool {
     matches!(reply, "No such backend." | "Can't find backend." | "No such proxy.")
 }

@@ -2,8 +2,8 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::ids::ContainerId;
-use crate::observation::{Described, Operational, Published, RestartPolicy};
-use crate::plan::Returned;
+use crate::observation::{Described, OldServer, OldWorker, Operational, Published, RestartPolicy};
+use crate::plan::{OnDrainTimeout, Returned, Target};
 use crate::ports::Change;
 use crate::testing::{World, image};
 
@@ -362,12 +362,14 @@ fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
     let returned = Returned { image: image("v1"), container: Some(kept.clone()), engine: String::new() };
     let app1 = ServerId::new("mobile", "app1");
     let target = Target::Each(BTreeMap::from([(app1.clone(), returned)]));
-    let plan = world.plan_for(Purpose::Rollback, target).unwrap();
+    let plan = world.plan_for(Purpose::Rollback, target.clone()).unwrap();
     assert_eq!(plan.lanes.len(), 1);
     assert_eq!((plan.lanes[0].name(), &plan.lanes[0].cause), (&app1, &Cause::Superseded));
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
     assert_eq!(replacement.returning.as_ref().map(|it| &it.id), Some(&kept.id));
     assert!(!replacement.described);
+    world.observation.containers.pop();
+    assert!(world.plan_for(Purpose::Rollback, target).unwrap().is_empty(), "it is not kept any more");
 }
 
 #[test]
@@ -386,4 +388,152 @@ fn the_address_that_is_published_stays_where_there_are_several() {
     assert_eq!(publish("127.0.0.1:50000").as_deref(), Some("127.0.0.1"));
     assert_eq!(publish("127.0.0.9:50000").as_deref(), Some("127.0.0.9"));
     assert_eq!(publish("127.0.0.9:1"), None);
+    let everywhere =
+        world.clone().container("mobile-app1", |it| it.published[1].ip = "0.0.0.0".parse().unwrap());
+    let old = &everywhere.observation.containers[0];
+    let replacement = Replacement::described(old, &described, "127.0.0.7:50000".parse().ok(), &image("v2"));
+    assert_eq!(replacement.publish.map(|it| it.ip.to_string()).as_deref(), Some("0.0.0.0"));
+}
+
+#[test]
+fn where_nothing_is_behind_a_server_the_container_that_is_described_is_its_first() {
+    let mut world = World::pair().down("mobile/app1").gone("mobile-app1");
+    let described = Described { name: None, port: 9090, restart: RestartPolicy::never() };
+    world.observation.described.insert("mobile".to_owned(), described);
+    let plan = world.plan("v2").unwrap();
+    assert_eq!(
+        (plan.lanes[0].name().to_string().as_str(), &plan.lanes[0].cause),
+        ("mobile/app1", &Cause::NotYetThere)
+    );
+    let replacement = plan.lanes[0].replacement.as_ref().unwrap();
+    assert!(replacement.described && replacement.old.is_none());
+    assert_eq!(replacement.publish.map(|it| (it.port, it.container_port)), Some((50000, 9090)));
+}
+
+#[test]
+fn a_rollback_does_not_mind_what_is_described_by_now() {
+    let mut world = World::pair();
+    let id = world.observation.containers[0].id.clone();
+    world.observation.drift.insert(id, vec![Change::Hidden { field: "command".into() }]);
+    assert_eq!(world.plan("v1").unwrap().lanes[0].cause, Cause::Drifted);
+    assert!(world.plan_rollback(&[("mobile/app1", "v1"), ("mobile/app1b", "v1")]).unwrap().is_empty());
+}
+
+#[test]
+fn of_two_lines_to_one_container_the_one_that_is_named_goes_back() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server same 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+",
+    );
+    assert!(world.plan_rollback(&[("mobile/same", "v1")]).unwrap().is_empty());
+    assert_eq!(world.plan_rollback(&[("mobile/same", "v0")]).unwrap().lanes[0].ids().len(), 2);
+}
+
+#[test]
+fn what_lives_in_a_container_of_another_engine_is_no_lodger() {
+    let lodger = |engine: &str, name: &str, state| {
+        let mut world = World::pair();
+        let owner = world.observation.containers[0].clone();
+        let mut lodger = Container { name: name.to_owned(), published: vec![], state, ..owner.clone() };
+        lodger.id = ContainerId("d".repeat(64));
+        lodger.lives_in = vec![owner.id];
+        engine.clone_into(&mut lodger.engine);
+        world.observation.containers.push(lodger);
+        world.plan("v2").map(|plan| plan.warnings.len())
+    };
+    assert!(lodger("", "sidecar", ContainerState::Running).is_err());
+    assert_eq!(lodger("web-b", "sidecar", ContainerState::Running), Ok(0));
+    assert_eq!(lodger("", "sidecar", ContainerState::Stopped), Ok(1));
+    assert_eq!(lodger("web-b", "sidecar", ContainerState::Stopped), Ok(0));
+    // It was put aside itself.
+    assert_eq!(lodger("", "sidecar.old-20261101T000000.000Z", ContainerState::Stopped), Ok(0));
+}
+
+#[test]
+fn a_forecast_that_holds_for_two_load_balancers_is_told_once() {
+    let mut world = World::pair();
+    let second = world.observation.load_balancers[0].clone();
+    world.observation.load_balancers.push(LoadBalancerState { name: "10.0.0.3:9999".to_owned(), ..second });
+    assert_eq!(world.plan("v2").unwrap().lanes[0].forecasts.len(), 1);
+    // By the second, app1b has nobody to stand in for it.
+    let servers = &mut world.observation.load_balancers[1].servers;
+    for server in servers.iter_mut() {
+        server.operational = Operational::Stopped;
+    }
+    let lanes = world.plan("v2").unwrap().lanes;
+    assert_eq!(lanes[0].forecasts.len(), 2);
+}
+
+#[test]
+fn the_probe_of_the_policy_is_asked_of_new_containers_only() {
+    let mut world = World::pair();
+    world.policy.probe = Some("/deep".parse().unwrap());
+    let also = |plan: Plan| plan.lanes[0].servers[0].also.clone();
+    assert!(also(world.plan("v2").unwrap()).is_some());
+    assert!(also(world.plan_rollback(&[("mobile/app1", "v0")]).unwrap()).is_none());
+}
+
+#[test]
+fn a_server_that_cannot_be_asked_is_in_nobody_s_way_in_another_backend() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+backend tablet
+    mode http
+    server one 127.0.0.1:50000 check backup
+    server two 127.0.0.3:50000 check
+    server local unix@/run/tablet.sock
+",
+    );
+    let plan = world.plan("v2").unwrap();
+    assert_eq!(plan.probes.iter().filter(|(id, _)| id.backend == "tablet").count(), 2);
+}
+
+/// The notes of a deploy of v2.
+fn warnings(world: &World) -> String {
+    world.plan("v2").unwrap().warnings.join("\n")
+}
+
+#[test]
+fn what_ends_sessions_is_a_note() {
+    let mut world = World::pair();
+    world.policy.on_drain_timeout = OnDrainTimeout::Maint;
+    assert_eq!(warnings(&world), "");
+    world.policy.on_drain_timeout = OnDrainTimeout::Shutdown;
+    assert_snapshot!(warnings(&world), @"sessions that have not ended after 300 s will be ended within 10 s (--on-drain-timeout shutdown)");
+    world.policy.on_drain_timeout = OnDrainTimeout::Force;
+    assert_snapshot!(warnings(&world), @"sessions that have not ended after 300 s will be cut (--on-drain-timeout force)");
+}
+
+#[test]
+fn who_is_well_and_gets_nothing_is_a_note() {
+    let world = World::origin().runs("mobile-app1", "v2").server("mobile/app1", |server| {
+        server.operational = Operational::Stopped;
+        server.status = "DOWN".to_owned();
+    });
+    assert_snapshot!(warnings(&world), @"mobile/app1 runs the wanted image, but HAProxy has it in DOWN");
+}
+
+#[test]
+fn what_old_workers_hold_is_a_note_and_so_is_that_nobody_can_tell() {
+    let mut world = World::pair();
+    let held = |server: &str, sessions| OldServer { id: server.parse().unwrap(), address: None, sessions };
+    let workers = vec![
+        OldWorker { pid: 4000, servers: vec![held("mobile/app1", 3), held("else/where", 9)] },
+        OldWorker { pid: 4100, servers: vec![] },
+    ];
+    world.observation.load_balancers[0].old_workers = Some(workers);
+    assert_snapshot!(warnings(&world), @"HAProxy's old worker 4000 still holds 3 sessions to mobile/app1, which the drain waits for");
+    world.observation.load_balancers[0].old_workers = None;
+    assert_snapshot!(warnings(&world), @"what HAProxy's old workers hold after a reload cannot be seen: no master socket is known (haproxy -S, --master-socket). A reload during the run will end it");
+    let put_back = world.maint("mobile/app1").runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
+    assert!(!warnings(&put_back).contains("old workers"), "nothing is stopped: {}", warnings(&put_back));
 }

@@ -1,10 +1,12 @@
 use insta::assert_snapshot;
+use proptest::prelude::*;
 
 use super::*;
 use crate::ids::ContainerId;
 use crate::observation::{Container, Owner};
 use crate::ports::Change;
 use crate::testing::World;
+use crate::testing::bytes::damaged;
 
 /// The head of a printed plan, and those paragraphs that begin like this.
 fn excerpt(plan: &Plan, begins: &[&str]) -> String {
@@ -457,4 +459,19 @@ fn containers_that_live_in_the_old_one_forbid_it_and_a_lost_image_is_a_note() {
     world.observation.containers.push(lodger);
     let refused = world.plan("v2").unwrap_err();
     assert!(refused[0].to_string().starts_with("sidecar lives in the network, IPC or process namespace"));
+}
+
+proptest! {
+    /// A plan that can be stored can be printed, and is the same when it is stored again.
+    #[test]
+    fn no_stored_plan_is_too_much(bytes in damaged(&stored())) {
+        let Ok(plan) = serde_json::from_slice::<Plan>(&bytes) else { return Ok(()) };
+        let _printed = plan.to_string();
+        let again = serde_json::to_vec(&plan).unwrap();
+        prop_assert_eq!(serde_json::from_slice::<Plan>(&again).unwrap(), plan);
+    }
+}
+
+fn stored() -> Vec<u8> {
+    serde_json::to_vec(&World::shared().plan("v2").unwrap()).unwrap()
 }

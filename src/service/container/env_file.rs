@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::environment::Secret;
-use crate::service::interpolate::{InterpolationError, Variables, interpolate};
+use crate::service::interpolate::{InterpolationError, LONGEST, Variables, interpolate};
 
 /// Reads a file. Without `variables` there is nobody to say what a `$` means.
 ///
@@ -18,6 +18,7 @@ pub(in crate::service) fn read(
     variables: Option<&Variables>,
 ) -> Result<BTreeMap<String, Secret>, String> {
     let mut found = BTreeMap::new();
+    let mut length = 0;
     let mut rest = start(text.strip_prefix('\u{feff}').unwrap_or(text));
     let mut number = 0;
     while !rest.is_empty() {
@@ -25,6 +26,10 @@ pub(in crate::service) fn read(
         let (entry, after) = entry(rest).ok_or_else(|| format!("its variable {number} is no NAME=VALUE"))?;
         let value =
             value(&entry, variables, &found).map_err(|why| format!("its variable {number}: {why}"))?;
+        length += value.len();
+        if length > LONGEST {
+            return Err(format!("its variables become more than {LONGEST} bytes long: shorten them"));
+        }
         found.insert(entry.name.to_owned(), Secret::from(value));
         rest = start(after);
     }

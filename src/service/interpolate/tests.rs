@@ -107,6 +107,16 @@ fn the_process_stands_over_the_file() {
     assert!(!format!("{variables:?}").contains("two"));
 }
 
+#[test]
+fn a_file_of_variables_does_not_grow_without_end() {
+    let line = |index: usize| format!("B{index}=$A\n");
+    let text = format!("A={}\n{}", "x".repeat(1000), (0..1100).map(line).collect::<String>());
+    assert_eq!(
+        Variables::new([], &text).unwrap_err(),
+        "its variables become more than 1048576 bytes long: shorten them"
+    );
+}
+
 proptest! {
     #[test]
     fn no_text_is_too_much(text in "[${}A:?+a é-]{0,40}") {

@@ -1,13 +1,16 @@
 //! Inspections of a real engine (20.10), and what is to be created from them.
 
 use bollard::models::{ContainerInspectResponse, HealthConfig, ImageInspect};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::fixture;
+use super::super::layers::Layers;
+use super::super::{fixture, look};
 use super::*;
 use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::ports::Model;
+use crate::testing::bytes::damaged;
 
 const BEFORE_1_44: Dialect = Dialect { api: (1, 41), is_podman: false };
 const AFTER_1_44: Dialect = Dialect { api: (1, 47), is_podman: false };
@@ -237,4 +240,32 @@ fn what_another_image_changes_is_told_and_no_value_that_may_be_secret() {
         assert!(told.iter().any(|it| it == line), "{line} is missing in {told:?}");
     }
     assert!(!told.iter().any(|it| it.contains("planted") || it.contains("TOKEN")), "{told:?}");
+}
+
+proptest! {
+    /// What an engine tells of a container can be looked at and made anew, whatever it is.
+    #[test]
+    fn no_inspection_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/running.json"))) {
+        let Ok(found) = serde_json::from_slice(&bytes) else { return Ok(()) };
+        let _container = look::container(&found, None);
+        for (dialect, image) in [(BEFORE_1_44, Some(image())), (AFTER_1_44, None)] {
+            let Ok(blueprint) = blueprint(&found, image.as_ref(), dialect, &recipe(None)) else { continue };
+            let config = found.config.clone().unwrap_or_default();
+            let _changes = changes::changes(&config, &blueprint.body, &image.unwrap_or_default().config.unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn no_image_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/image.json"))) {
+        let Ok(image) = serde_json::from_slice(&bytes) else { return Ok(()) };
+        let _blueprint = blueprint(&running(), Some(&image), BEFORE_1_44, &recipe(None));
+    }
+
+    #[test]
+    fn no_progress_of_a_pull_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/pull.jsonl"))) {
+        let mut layers = Layers::default();
+        for message in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+            layers.add(&message);
+        }
+    }
 }

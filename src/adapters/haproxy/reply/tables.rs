@@ -86,6 +86,11 @@ impl Column {
     fn number<T: FromStr>(self, fields: &[&str]) -> Result<T, ReplyError> {
         value(self.name, self.of(fields)?)
     }
+
+    /// What is counted at a moment. `HAProxy` does so in 32 bits; sums of that cannot overflow.
+    fn count(self, fields: &[&str]) -> Result<u64, ReplyError> {
+        self.number::<u32>(fields).map(u64::from)
+    }
 }
 
 /// Where `show servers state` has what is read of it.
@@ -187,7 +192,7 @@ impl StatColumns {
 
     /// Reads a backend's row: its name and how many requests wait in its queue.
     pub fn queue(&self, fields: &[&str]) -> Result<(String, u64), ReplyError> {
-        Ok((self.proxy.of(fields)?.to_owned(), self.queued.number(fields)?))
+        Ok((self.proxy.of(fields)?.to_owned(), self.queued.count(fields)?))
     }
 
     /// Reads a server's row.
@@ -196,11 +201,11 @@ impl StatColumns {
         let server = ServerStat {
             status: unquoted(self.status.of(fields)?).into_owned(),
             check: check.strip_prefix("* ").unwrap_or(&check).to_owned(),
-            sessions: self.sessions.number(fields)?,
+            sessions: self.sessions.count(fields)?,
             sessions_total: self.sessions_total.number(fields)?,
             limit: match self.limit.of(fields)? {
                 "" => None,
-                limit => Some(value(self.limit.name, limit)?),
+                _ => Some(self.limit.count(fields)?),
             },
         };
         Ok(((self.iid.number(fields)?, self.sid.number(fields)?), server))

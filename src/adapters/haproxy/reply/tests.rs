@@ -142,6 +142,14 @@ fn what_is_missing_or_wrong_is_named() {
     let read = |rows: &str| Replies::new(&format!("{header}{rows}")).servers_state();
     assert_eq!(read("1 b 1 s 10.0.0.1 2 0 1 80\n"), Err(ReplyError::CutShort));
     assert_eq!(read("1 b 1 s\n\n"), Err(ReplyError::Missing { name: "srv_port" }));
+    assert_eq!(
+        Replies::new(
+            "# pxname,type,iid,sid,qcur,status,check_status,scur,stot,slim,\nb,1,4,0,4294967296,,,,,,\n\n"
+        )
+        .stat(),
+        Err(ReplyError::BadValue { name: "qcur", value: "4294967296".to_owned() }),
+        "more than HAProxy can count"
+    );
     let bad = |name, value: &str| Err(ReplyError::BadValue { name, value: value.to_owned() });
     assert_eq!(read("1 b 1 s 10.0.0.1 9 0 1 80\n\n"), bad("srv_op_state", "9"));
     assert_eq!(read("1 b 1 s 10.0.0.1 2 0x8 1 80\n\n"), bad("srv_admin_state", "0x8"));
@@ -182,6 +190,7 @@ fn read_anything(text: &str) {
         let _ = replies.servers_state();
         let _ = replies.stat();
     }
+    let _ = Replies::new(text).sessions();
     let _ = Replies::new(text).set_server();
     let _ = Replies::new(text).level();
     let _ = Replies::new(text).stat();

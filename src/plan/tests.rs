@@ -1,0 +1,268 @@
+use std::fmt::Write;
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+use super::*;
+use crate::ids::ContainerId;
+use crate::observation::ContainerState;
+use crate::testing::World;
+
+const STEPS: [Step; 16] = [
+    Step::Create,
+    Step::Verify,
+    Step::Drain,
+    Step::AwaitIdle,
+    Step::Maint,
+    Step::Settle,
+    Step::Keep,
+    Step::Start,
+    Step::Prove,
+    Step::Ready,
+    Step::Confirm,
+    Step::Remove,
+    Step::Discard,
+    Step::Return,
+    Step::ProveOld,
+    Step::PutBack,
+];
+
+const MOMENTS: [Moment; 6] = [
+    Moment::BeforeRun,
+    Moment::BeforeDrain,
+    Moment::AfterDrain,
+    Moment::BeforeEnable,
+    Moment::AfterEnable,
+    Moment::AfterRun,
+];
+
+/// A plan with a line of every kind: what is unchanged, notes, hooks, engines, changes, what is kept and removed, and
+/// every step, those of an undo too.
+fn with_everything() -> Plan {
+    let kept = |name: &str, run: &str| Aside::Old.name(name, &run.into());
+    let mut world = World::origin()
+        .runs("mobile-app2", "v2")
+        .server("mobile/app1b", |server| server.sessions = 0)
+        .another("mobile-app1", &kept("mobile-app1", "20261101T000000.000Z"), |it| {
+            it.state = ContainerState::Stopped;
+        });
+    world.policy.keep = 1;
+    world.policy.on_drain_timeout = OnDrainTimeout::Force;
+    let mut plan = world.plan("v2").unwrap();
+    plan.hooks = MOMENTS.to_vec();
+    let first = plan.lanes[0].replacement.as_mut().unwrap();
+    first.changes = Some(vec![Change::Hidden { field: "command".into() }]);
+    first.like.engine = "web-a".to_owned();
+    plan.lanes[0].steps = STEPS.to_vec();
+    plan.lanes[1].replacement.as_mut().unwrap().described = true;
+    plan
+}
+
+#[test]
+fn a_plan_with_everything_in_it() {
+    assert_snapshot!(with_everything().to_string(), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+      unchanged  mobile/app2 (the wanted image runs already)
+      note       sessions that have not ended after 300 s will be cut (--on-drain-timeout force)
+      hook       before_run
+
+    while every server is in rotation
+      pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222 and on web-a
+      note       what the new image changes of its own defaults is known when it is here
+      create     mobile-app1, stopped, with the settings of mobile-app1 on web-a
+      create     mobile-app1b, stopped, as drainswap.toml describes it
+      create     mobile-app2b, stopped, with the settings of mobile-app2b
+
+    1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  100 % → mobile/app2
+      in flight  2 sessions now
+      changes    command is another one
+      hook       before_drain
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1
+      wait       until its last session has ended; cut what is left after 300 s
+      maint      mobile/app1
+      hook       after_drain
+      settle     nothing is in flight, and nothing new can land
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      start      the new mobile-app1
+      prove      GET http://127.0.0.1:50000/health (60 s at most)
+      hook       before_enable
+      ready      mobile/app1
+      confirm    HAProxy has it up and gives it traffic
+      discard    mobile-app1
+      return     mobile-app1
+      prove old  mobile-app1
+      put back   mobile/app1
+      hook       after_enable
+
+    2. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      hook       before_drain
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app1b
+      wait       until its last session has ended; cut what is left after 300 s
+      maint      mobile/app1b
+      hook       after_drain
+      settle     nothing is in flight, and nothing new can land
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      start      the new mobile-app1b
+      prove      GET http://127.0.0.1:50001/health (60 s at most)
+      hook       before_enable
+      ready      mobile/app1b
+      confirm    HAProxy has it up
+      hook       after_enable
+
+    3. mobile/app2b (backup): runs registry.example.org/mobile:v1 (111111111111)
+      meanwhile  50 % → mobile/app1, 50 % → mobile/app2
+      in flight  2 sessions now
+      hook       before_drain
+      verify     at least 1 server serves without it, and who carries the traffic answers
+      drain      mobile/app2b
+      wait       until its last session has ended; cut what is left after 300 s
+      maint      mobile/app2b
+      hook       after_drain
+      settle     nothing is in flight, and nothing new can land
+      stop       mobile-app2b, and keep it as mobile-app2b.old-20261123T221500.000Z
+      start      the new mobile-app2b
+      prove      GET http://127.0.0.2:50001/health (60 s at most)
+      hook       before_enable
+      ready      mobile/app2b
+      confirm    HAProxy has it up
+      hook       after_enable
+
+    when every server is in service again
+      keep       mobile-app1.old-20261123T221500.000Z, mobile-app1b.old-20261123T221500.000Z, mobile-app2b.old-20261123T221500.000Z
+      remove     mobile-app1.old-20261101T000000.000Z
+      hook       after_run
+
+    If anything fails, every server gets its old container back.
+    ");
+}
+
+/// Room for so many bytes.
+struct Paper(usize);
+
+impl Write for Paper {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.checked_sub(text.len()).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_plan_is_printed_whole_or_the_printer_hears_of_it() {
+    let mut stop = with_everything();
+    stop.policy.on_failure = OnFailure::Stop;
+    let put_back = World::pair().maint("mobile/app1").runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
+    let nothing = World::pair().runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
+    for plan in [with_everything(), stop, put_back.plan("v2").unwrap(), nothing.plan("v2").unwrap()] {
+        let length = plan.to_string().len();
+        assert!(write!(Paper(length), "{plan}").is_ok());
+        for room in 0..length {
+            assert!(write!(Paper(room), "{plan}").is_err(), "{room} of {length}");
+        }
+    }
+}
+
+#[test]
+fn what_the_policy_asks_for_is_said() {
+    let mut plan = World::pair().plan("v2").unwrap();
+    let mut said = |change: fn(&mut Plan), text: &str| {
+        change(&mut plan);
+        assert!(plan.to_string().contains(text), "{text:?} is missing in\n{plan}");
+    };
+    said(|plan| plan.policy.floor = 2, "at least 2 servers serve without it");
+    said(|plan| plan.policy.rise = 3, "3 times in a row, 60 s at most");
+    said(
+        |plan| plan.policy.on_drain_timeout = OnDrainTimeout::Maint,
+        "after 300 s in maint, for as long again",
+    );
+    said(
+        |plan| plan.policy.on_drain_timeout = OnDrainTimeout::Shutdown,
+        "after 300 s in maint, and the rest are ended",
+    );
+    said(|plan| plan.policy.keep = 1, "  keep       mobile-app1.old-");
+    let returns = |plan: &mut Plan| {
+        let replacement = plan.lanes[0].replacement.as_mut().unwrap();
+        let name = "mobile-app1.old-20261101T000000.000Z".to_owned();
+        replacement.returning = Some(Container { name, ..replacement.like.clone() });
+    };
+    said(returns, "mobile-app1.old-20261101T000000.000Z, as mobile-app1 again");
+}
+
+#[test]
+fn every_cause_is_said() {
+    let causes = [
+        Cause::OtherImage { runs: crate::testing::image("v1") },
+        Cause::NotServing { why: "connection refused".to_owned() },
+        Cause::ContainerGone { like: "mobile-app2".to_owned() },
+        Cause::NotYetThere,
+        Cause::Drifted,
+        Cause::Superseded,
+        Cause::OutOfService { left_in: AdminState::Drain },
+    ];
+    assert_snapshot!(causes.map(|cause| cause.to_string()).join("\n"), @"
+    runs registry.example.org/mobile:v1 (111111111111)
+    does not serve: connection refused
+    its container is gone; a new one gets the settings of mobile-app2
+    it has no container yet, and drainswap.toml describes one
+    is not as drainswap.toml describes it
+    the container before it comes back
+    runs the wanted image, but was left in drain
+    ");
+}
+
+#[test]
+fn a_kept_container_counts_as_long_as_nobody_has_touched_it() {
+    let mut container = World::pair().observation.containers[0].clone();
+    container.state = ContainerState::Stopped;
+    let returned = |container: &Container| Returned {
+        image: crate::testing::image("v1"),
+        container: Some(container.clone()),
+        engine: String::new(),
+    };
+    let is_kept = |now: Container| returned(&container).kept_among(&[now]).is_some();
+    assert!(is_kept(container.clone()));
+    let unknown = Returned { container: None, ..returned(&container) };
+    assert!(unknown.kept_among(&[container.clone()]).is_none());
+    assert!(!is_kept(Container { id: ContainerId("f".repeat(64)), ..container.clone() }), "removed");
+    assert!(!is_kept(Container { name: "mine".to_owned(), ..container.clone() }), "renamed");
+    assert!(!is_kept(Container { state: ContainerState::Running, ..container.clone() }), "started");
+}
+
+/// Journals of earlier versions hold plans without what came later.
+#[test]
+fn what_an_earlier_plan_does_not_say_has_a_meaning() {
+    let mut stored = serde_json::to_value(World::pair().plan("v2").unwrap()).unwrap();
+    let mut without = |pointer: &str, keys: &[&str]| {
+        let table = stored.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
+        for key in keys {
+            assert!(table.remove(*key).is_some(), "{pointer} has no {key}");
+        }
+    };
+    without("", &["takes_back", "continues", "hooks"]);
+    without("/policy", &["rise", "probe", "keep"]);
+    without("/lanes/0/servers/0", &["also", "sessions"]);
+    without("/lanes/0/replacement", &["described", "returning", "changes", "outdated"]);
+    let plan: Plan = serde_json::from_value(stored).unwrap();
+    assert_eq!((plan.policy.rise, plan.policy.keep, plan.continues.is_none()), (1, 0, true));
+    assert_eq!(plan.root(), &plan.run);
+    let replacement = plan.lanes[0].replacement.as_ref().unwrap();
+    assert!(!replacement.keeps_all(0) && replacement.keeps_all(1));
+}
+
+#[test]
+fn a_length_of_time_that_no_clock_holds_is_refused() {
+    let mut stored = serde_json::to_value(World::pair().plan("v2").unwrap()).unwrap();
+    stored["policy"]["drain_timeout_ms"] = u64::MAX.into();
+    let error = serde_json::from_value::<Plan>(stored).unwrap_err();
+    assert_eq!(error.to_string(), "a length of time is a year at most");
+}
+
+/// Written by an earlier drainswap: what it wrote always loads.
+#[test]
+fn a_plan_of_version_1_loads() {
+    let plan: Plan = serde_json::from_str(include_str!("../../fixtures/plan/version-1.json")).unwrap();
+    assert_eq!((plan.backend.as_str(), plan.lanes.len()), ("mobile", 4));
+}
