@@ -5,11 +5,13 @@ mod doctor;
 mod history;
 mod look;
 mod moves;
+mod plan_file;
 mod promote;
 mod prune;
 mod resume;
 mod run;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,11 +19,12 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::{Cli, Command, Globals, Output};
+use crate::cli::{Cli, Command, DeployGoal, Globals, Output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::plan::LbQuorum;
+use crate::report::Json;
 use crate::settings::Settings;
 
 /// Runs what was typed, prints its result, and tells how the process ends.
@@ -48,11 +51,18 @@ pub async fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<Exit, Error> {
     let settings = Settings::read(&cli.globals)?;
-    let app = App { settings, output: cli.globals.output, quiet: cli.globals.quiet };
+    let (output, quiet) = (cli.globals.output, cli.globals.quiet);
+    let app = App { settings, output, quiet, events: OnceCell::new() };
     match cli.command {
         Command::Status { backends } => app.status(&backends).await,
-        Command::Plan { goal, policy, exit_code } => app.plan(&goal, &policy, exit_code).await,
+        Command::Plan { goal, policy, exit_code, save } => {
+            app.plan(&goal, &policy, exit_code, save.as_deref()).await
+        }
         Command::Deploy { goal, policy, resume_first } => {
+            if let Some(path) = &goal.plan {
+                return app.deploy_plan(path, &goal, &policy).await;
+            }
+            let goal = DeployGoal { backend: goal.backend.unwrap_or_default(), image: goal.image };
             let left =
                 if resume_first { app.resume_one(&goal.backend, false, false).await? } else { Exit::Done };
             if left == Exit::Done { app.deploy(&goal, &policy).await } else { Ok(left) }
@@ -64,12 +74,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Promote { backend, from, to, policy, dry_run } => {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {
-                let globals = Globals { settings: Some(file), ..Globals::default() };
-                Ok::<_, Error>(App {
-                    settings: Settings::read(&globals)?,
-                    output: app.output,
-                    quiet: app.quiet,
-                })
+                let events = cli.globals.events.clone();
+                let globals = Globals { settings: Some(file), events, ..Globals::default() };
+                let settings = Settings::read(&globals)?;
+                Ok::<_, Error>(App { settings, output, quiet, events: OnceCell::new() })
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
@@ -88,6 +96,8 @@ struct App {
     settings: Settings,
     output: Output,
     quiet: bool,
+    /// The file for events, once it is open.
+    events: OnceCell<Json>,
 }
 
 impl App {
@@ -142,6 +152,20 @@ impl App {
             self.warn_of_unfinished(&backend.name)?;
         }
         Ok(Exit::Done)
+    }
+
+    /// The file for events, if one is named. Whoever begins a run opens it before anything else.
+    fn events(&self) -> Result<Option<Json>, Error> {
+        let Some(path) = &self.settings.events else { return Ok(None) };
+        if let Some(open) = self.events.get() {
+            return Ok(Some(open.clone()));
+        }
+        let not_open = |error: std::io::Error| Error::Events {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let opened = Json::appended_to(path).map_err(not_open)?;
+        Ok(Some(self.events.get_or_init(|| opened).clone()))
     }
 
     fn say(&self, text: &str) -> Result<(), Error> {

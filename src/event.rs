@@ -31,6 +31,12 @@ pub trait Listener {
     fn hear(&mut self, event: &Event);
 }
 
+impl Listener for Vec<Box<dyn Listener>> {
+    fn hear(&mut self, event: &Event) {
+        self.iter_mut().for_each(|listener| listener.hear(event));
+    }
+}
+
 /// The version of [`Event`]'s form.
 pub const VERSION: u32 = 1;
 

@@ -1,6 +1,8 @@
 //! What will be done, decided before anything is: lanes of steps, each with its cause and forecast.
 
 pub mod build;
+pub mod drift;
+pub mod file;
 pub mod floor;
 pub mod refusal;
 pub mod text;
@@ -195,6 +197,9 @@ pub struct Plan {
     /// The run that was not finished, and whose rest this is; the first of them, where there were several.
     #[serde(default)]
     pub continues: Option<RunId>,
+    /// The plan file that was approved, and that this applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approved>,
     /// The processes that the plan was made for; a change is a reload.
     pub workers: Vec<Worker>,
     /// The limits and choices.
@@ -214,6 +219,15 @@ pub struct Plan {
     /// The moments at which a command of somebody's own is run.
     #[serde(default)]
     pub hooks: Vec<Moment>,
+}
+
+/// The plan of a file, as it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approved {
+    /// The run that it would have been.
+    pub run: RunId,
+    /// When the world was looked at for it.
+    pub at: Timestamp,
 }
 
 impl Plan {

@@ -74,6 +74,14 @@ pub enum Match {
 }
 
 impl Question {
+    /// Hides what may be secret: the values of its headers, and its body.
+    pub fn hide(&mut self) {
+        if let Self::Http { headers, body, .. } = self {
+            headers.iter_mut().for_each(|(_, value)| "***".clone_into(value));
+            body.iter_mut().for_each(|body| "***".clone_into(body));
+        }
+    }
+
     /// What is wrong with an answer, or `None` if it proves that the server serves.
     #[must_use]
     pub fn objection(&self, status: u16, body: &[u8]) -> Option<String> {

@@ -40,6 +40,8 @@ pub struct Settings {
     pub docker: Option<String>,
     /// Where locks and journals are.
     pub state_dir: PathBuf,
+    /// The file that events are appended to.
+    pub events: Option<PathBuf>,
     /// The branch that haproxy.cfg is read as; `None` means the installed binary's.
     pub read_as: Option<Version>,
     /// How long another run on the same backend is waited for.
@@ -88,6 +90,7 @@ struct File {
     master_socket: Option<OneOrMany<String>>,
     docker: Option<String>,
     state_dir: Option<PathBuf>,
+    events: Option<PathBuf>,
     #[serde(rename = "as")]
     read_as: Option<Version>,
     lock_wait: Option<Span>,
@@ -278,6 +281,7 @@ impl Settings {
                 .clone()
                 .or(file.state_dir)
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
+            events: globals.events.clone().or(file.events),
             lock_wait: globals.lock_wait.or(file.lock_wait).map_or(Duration::ZERO, |span| span.0),
             read_as: globals.read_as.or(file.read_as),
             haproxy: globals.haproxy.clone().or(file.haproxy),
@@ -296,28 +300,26 @@ impl Settings {
     /// The limits and choices of a run.
     #[must_use]
     pub fn policy(&self, flags: &PolicyFlags) -> Policy {
+        with_flags(flags, self.written_policy())
+    }
+
+    /// The limits and choices of a run for which no flag is given.
+    #[must_use]
+    pub fn written_policy(&self) -> Policy {
         let file = &self.policy;
+        let span = |span: Option<Span>, or| span.map_or(Duration::from_secs(or), |span| span.0);
         Policy {
-            floor: self.floor(flags.floor),
-            drain_timeout: self.drain_timeout(flags.drain_timeout),
-            on_drain_timeout: flags
-                .on_drain_timeout
-                .or(file.on_drain_timeout)
-                .unwrap_or(OnDrainTimeout::Fail),
-            shutdown_over: flags
-                .shutdown_over
-                .or(file.shutdown_over)
-                .map_or(Duration::from_secs(10), |span| span.0),
-            lb_quorum: flags.lb_quorum.or(file.lb_quorum).unwrap_or(LbQuorum::All),
-            headroom: flags.headroom.or(file.headroom).unwrap_or(0),
-            ready_timeout: flags
-                .ready_timeout
-                .or(file.ready_timeout)
-                .map_or(Duration::from_secs(60), |span| span.0),
-            rise: flags.rise.or(file.rise.map(NonZeroU32::get)).unwrap_or(1),
-            probe: flags.probe.clone().or_else(|| file.probe.clone()),
-            on_failure: flags.on_failure.or(file.on_failure).unwrap_or(OnFailure::Rollback),
-            keep: self.keep(flags.keep),
+            floor: self.floor(None),
+            drain_timeout: self.drain_timeout(None),
+            on_drain_timeout: file.on_drain_timeout.unwrap_or(OnDrainTimeout::Fail),
+            shutdown_over: span(file.shutdown_over, 10),
+            lb_quorum: file.lb_quorum.unwrap_or(LbQuorum::All),
+            headroom: file.headroom.unwrap_or(0),
+            ready_timeout: span(file.ready_timeout, 60),
+            rise: file.rise.map_or(1, NonZeroU32::get),
+            probe: file.probe.clone(),
+            on_failure: file.on_failure.unwrap_or(OnFailure::Rollback),
+            keep: self.keep(None),
         }
     }
 
@@ -366,6 +368,25 @@ impl Settings {
     #[must_use]
     pub fn drain_timeout(&self, flag: Option<Span>) -> Duration {
         flag.or(self.policy.drain_timeout).map_or(Duration::from_secs(300), |span| span.0)
+    }
+}
+
+/// A policy with what was typed in the place of what it has.
+#[must_use]
+pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
+    let span = |span: Option<Span>, or| span.map_or(or, |span| span.0);
+    Policy {
+        floor: flags.floor.unwrap_or(policy.floor),
+        drain_timeout: span(flags.drain_timeout, policy.drain_timeout),
+        on_drain_timeout: flags.on_drain_timeout.unwrap_or(policy.on_drain_timeout),
+        shutdown_over: span(flags.shutdown_over, policy.shutdown_over),
+        lb_quorum: flags.lb_quorum.unwrap_or(policy.lb_quorum),
+        headroom: flags.headroom.unwrap_or(policy.headroom),
+        ready_timeout: span(flags.ready_timeout, policy.ready_timeout),
+        rise: flags.rise.unwrap_or(policy.rise),
+        probe: flags.probe.clone().or(policy.probe),
+        on_failure: flags.on_failure.unwrap_or(policy.on_failure),
+        keep: flags.keep.unwrap_or(policy.keep),
     }
 }
 
