@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::cli::{Cli, Command, DeployGoal, Globals, Output};
 use crate::error::Error;
+use crate::event;
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::plan::LbQuorum;
@@ -39,8 +40,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(error) => {
             let exit = error.exit();
             if output == Output::Json {
-                let object = json!({ "version": 1, "event": "failed", "exit": exit.code(), "error": error.to_string() });
-                let _gone = print(&format!("{object}\n"));
+                let (version, error) = (event::VERSION, error.to_string());
+                let failed = event::NoRun::Failed { version, exit: exit.code(), error };
+                let _gone = serde_json::to_string(&failed).map(|object| print(&format!("{object}\n")));
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();
             let _gone = writeln!(anstream::stderr(), "{style}error{style:#}: {error}");
@@ -50,6 +52,11 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Error> {
+    if let Command::Schema { form } = cli.command {
+        // It explains the settings: a mistake in them must not keep it back.
+        print(&form.text())?;
+        return Ok(Exit::Done);
+    }
     let settings = Settings::read(&cli.globals)?;
     let (output, quiet) = (cli.globals.output, cli.globals.quiet);
     let app = App { settings, output, quiet, events: OnceCell::new() };
@@ -60,7 +67,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         }
         Command::Deploy { goal, policy, resume_first } => {
             if let Some(path) = &goal.plan {
-                return app.deploy_plan(path, &goal, &policy).await;
+                return Box::pin(app.deploy_plan(path, &goal, &policy)).await;
             }
             let goal = DeployGoal { backend: goal.backend.unwrap_or_default(), image: goal.image };
             let left =
@@ -88,6 +95,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
         Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
+        // It was printed without the settings.
+        Command::Schema { .. } => Ok(Exit::Done),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::ids::ServerId;
 use crate::image::ImageReference;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
 use crate::probe::ProbeUrl;
+use crate::schema::Form;
 use crate::settings::Span;
 
 pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
@@ -223,6 +224,13 @@ pub enum Command {
         /// Exit with 20 when something is left
         #[arg(long)]
         exit_code: bool,
+    },
+    /// Print the form of what drainswap writes and reads, as a JSON Schema
+    #[command(after_help = "Example: drainswap schema event > event.schema.json")]
+    Schema {
+        /// Which form
+        #[arg(value_enum)]
+        form: Form,
     },
     /// Read, render and install haproxy.cfg
     #[command(subcommand)]

@@ -23,6 +23,8 @@ use crate::service::{self, Service};
 
 /// Read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
+/// The version of drainswap.toml's form.
+pub const VERSION: u32 = 1;
 const DEFAULT_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 const DEFAULT_STATE_DIR: &str = "/var/lib/drainswap";
 
@@ -80,28 +82,44 @@ pub struct Reloading {
 }
 
 /// `drainswap.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct File {
+pub(crate) struct File {
     /// The form's version; 1 where it is not written.
+    #[schemars(extend("const" = VERSION))]
     version: Option<u32>,
+    /// haproxy.cfg: files, and directories of .cfg files, in HAProxy's order.
     haproxy_config: Option<OneOrMany<PathBuf>>,
+    /// HAProxy's runtime sockets: paths or host:port, one for each load balancer.
     socket: Option<OneOrMany<String>>,
+    /// The sockets of HAProxy's master processes, in the order of the runtime sockets.
     master_socket: Option<OneOrMany<String>>,
+    /// The container engine: unix, tcp, https or ssh://, or context:NAME.
     docker: Option<String>,
+    /// Where locks and journals are kept.
     state_dir: Option<PathBuf>,
+    /// The file that events are appended to.
     events: Option<PathBuf>,
+    /// The branch of HAProxy that haproxy.cfg is read as.
     #[serde(rename = "as")]
     read_as: Option<Version>,
+    /// How long to wait where another drainswap works on the backend.
     lock_wait: Option<Span>,
+    /// HAProxy's binary.
     haproxy: Option<PathBuf>,
+    /// A folder with templates of one's own.
     templates: Option<PathBuf>,
     /// A Compose file with more services, from this file's folder on.
     compose: Option<PathBuf>,
+    /// Services that are described, by name.
     #[serde(deserialize_with = "service::services")]
+    #[schemars(with = "BTreeMap<String, service::Keys>")]
     services: BTreeMap<String, Service>,
+    /// Engines by the host of a server's address.
     engines: EngineMap,
+    /// Logins by the registry's host.
     registries: Registries,
+    /// Commands of one's own.
     hooks: HooksFile,
     #[serde(flatten)]
     policy: PolicyFile,
@@ -110,15 +128,22 @@ struct File {
 }
 
 /// `[hooks]`: commands of the shell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct HooksFile {
+    /// Before anything is pulled or created.
     before_run: Option<String>,
+    /// Before a container's servers leave rotation.
     before_drain: Option<String>,
+    /// When their last session has ended, and nothing is stopped yet.
     after_drain: Option<String>,
+    /// When the new container answers, and nobody is sent to it yet.
     before_enable: Option<String>,
+    /// When they are in service again.
     after_enable: Option<String>,
+    /// When the run has ended, however it did.
     after_run: Option<String>,
+    /// How long each of them may take.
     timeout: Option<Span>,
 }
 
@@ -137,32 +162,46 @@ impl HooksFile {
 }
 
 /// The policy's part of `drainswap.toml`, under the flags' names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct PolicyFile {
+    /// The least number of servers, per backend, that must be serving at any moment.
     floor: Option<usize>,
+    /// How long the sessions of a server may take to end.
     drain_timeout: Option<Span>,
+    /// What happens when they take longer.
     on_drain_timeout: Option<OnDrainTimeout>,
+    /// Over how long sessions are ended, where they are.
     shutdown_over: Option<Span>,
+    /// What a load balancer that does not answer means.
     lb_quorum: Option<LbQuorum>,
+    /// How many per cent more than what runs now the servers that stay must have room for.
     headroom: Option<u32>,
+    /// How long a new container may take until it answers.
     ready_timeout: Option<Span>,
+    /// How many times in a row it must answer then.
     rise: Option<NonZeroU32>,
+    /// What it is asked beside the backend's own check.
     probe: Option<ProbeUrl>,
+    /// What happens to the servers already replaced when a later one fails.
     on_failure: Option<OnFailure>,
+    /// How many replaced containers of each server are kept, stopped.
     keep: Option<usize>,
 }
 
 /// The part of `drainswap.toml` about reloads, under the flags' names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct ReloadFile {
+    /// Whether a new haproxy.cfg is brought in by a reload.
     reload: Option<ReloadWhen>,
+    /// Who reloads it: `master`, `systemd`, or a command.
     reload_by: Option<String>,
+    /// How long it may take until HAProxy runs the new file.
     reload_timeout: Option<Span>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 enum OneOrMany<T> {
     One(T),
@@ -180,8 +219,9 @@ fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
 }
 
 /// A length of time as people write it: `90s`, `5m`, `1m 30s`; a bare number means seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(extend("pattern" = r"^\s*[+]?[Pp0-9]"))]
 pub struct Span(pub Duration);
 
 impl Span {
@@ -413,11 +453,11 @@ impl File {
         Ok((file, None))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let file: Self = toml::from_str(text).map_err(|error| place(text, &error))?;
         match file.version {
-            None | Some(1) => Ok(file),
-            Some(version) => Err(format!("it has version {version}; this drainswap reads version 1")),
+            None | Some(VERSION) => Ok(file),
+            Some(version) => Err(format!("it has version {version}; this drainswap reads version {VERSION}")),
         }
     }
 }

@@ -152,10 +152,9 @@ fn table(rows: &[Row]) -> String {
     table.load_style(NOTHING).set_header(["RUN", "IMAGE", "ROLLBACK"]);
     for row in rows {
         let images: Vec<String> = row.images.iter().map(ToString::to_string).collect();
-        let mut run = row.run.clone().unwrap_or_else(|| "before".to_owned());
-        if let Some(Approved { at, .. }) = &row.approved {
-            run += &format!("\nby the plan of {at:.0}");
-        }
+        let run = row.run.clone().unwrap_or_else(|| "before".to_owned());
+        let plan = row.approved.as_ref().map(|Approved { at, .. }| format!("by the plan of {at:.0}"));
+        let run = std::iter::once(run).chain(plan).collect::<Vec<_>>().join("\n");
         table.add_row([run, images.join("\n"), row.way.to_string()]);
     }
     table.to_string().lines().map(|line| line.trim_end().to_owned() + "\n").collect()

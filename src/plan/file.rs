@@ -16,9 +16,10 @@ use crate::plan::{Plan, Policy};
 pub const VERSION: u32 = 1;
 
 /// A plan file: what was planned, and what it was planned for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlanFile {
     /// The form's version. It grows when a field changes its meaning or goes away.
+    #[schemars(extend("const" = VERSION))]
     pub version: u32,
     /// What the plan rests on.
     pub basis: Basis,
@@ -27,7 +28,7 @@ pub struct PlanFile {
 }
 
 /// What a plan rests on, beside what stands in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Basis {
     /// The image that was asked for, and what that meant.
     pub image: Image,
@@ -45,7 +46,7 @@ pub struct Basis {
 }
 
 /// A file of haproxy.cfg.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReadFile {
     /// Its path.
     pub file: String,
@@ -54,7 +55,7 @@ pub struct ReadFile {
 }
 
 /// A server as a load balancer has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SeenServer {
     /// The load balancer.
     pub load_balancer: String,
@@ -127,6 +128,9 @@ impl PlanFile {
     }
 
     /// The file's text: an object that people can read and compare.
+    ///
+    /// # Panics
+    /// Never: a plan holds nothing but what JSON can.
     #[must_use]
     pub fn text(&self) -> String {
         let text = serde_json::to_string_pretty(self);
@@ -159,10 +163,10 @@ impl Plan {
     #[must_use]
     pub fn without_secrets(&self) -> Self {
         let mut plan = self.clone();
-        plan.probes.iter_mut().for_each(|(_, probe)| probe.question.hide());
-        for server in plan.lanes.iter_mut().flat_map(|lane| &mut lane.servers) {
-            server.probe.question.hide();
-            server.also.iter_mut().for_each(|probe| probe.question.hide());
+        let servers = plan.lanes.iter_mut().flat_map(|lane| &mut lane.servers);
+        let of_lanes = servers.flat_map(|server| std::iter::once(&mut server.probe).chain(&mut server.also));
+        for probe in plan.probes.iter_mut().map(|(_, probe)| probe).chain(of_lanes) {
+            probe.question.hide();
         }
         plan
     }

@@ -94,7 +94,9 @@ mod tests {
     use crate::testing::facts::{RECORDED, recorded};
 
     fn tell(mut json: Json) {
-        recorded().iter().for_each(|event| json.hear(event));
+        for event in recorded() {
+            json.hear(&event);
+        }
     }
 
     #[test]
