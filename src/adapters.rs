@@ -11,4 +11,5 @@ pub mod http_probe;
 pub mod install;
 pub mod journal_file;
 pub mod memory;
+pub mod private_file;
 mod shell;

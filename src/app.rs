@@ -6,11 +6,13 @@ mod history;
 mod journals;
 mod look;
 mod moves;
+mod plan_file;
 mod promote;
 mod prune;
 mod resume;
 mod run;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,11 +21,13 @@ use std::sync::Mutex;
 
 use serde_json::json;
 
-use crate::cli::{Cli, Command, Globals, Output};
+use crate::cli::{Cli, Command, DeployGoal, Globals, Output};
 use crate::error::Error;
+use crate::event;
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::plan::LbQuorum;
+use crate::report::Json;
 use crate::settings::Settings;
 
 /// Runs what was typed, prints its result, and tells how the process ends.
@@ -38,8 +42,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(error) => {
             let exit = error.exit();
             if output == Output::Json {
-                let object = json!({ "version": 1, "event": "failed", "exit": exit.code(), "error": error.to_string() });
-                let _gone = print(&format!("{object}\n"));
+                let (version, error) = (event::VERSION, error.to_string());
+                let failed = event::NoRun::Failed { version, exit: exit.code(), error };
+                let _gone = serde_json::to_string(&failed).map(|object| print(&format!("{object}\n")));
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();
             let _gone = writeln!(anstream::stderr(), "{style}error{style:#}: {error}");
@@ -49,12 +54,24 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Error> {
+    if let Command::Schema { form } = cli.command {
+        // It explains the settings: a mistake in them must not keep it back.
+        print(&form.text())?;
+        return Ok(Exit::Done);
+    }
     let settings = Settings::read(&cli.globals)?;
-    let app = App::new(settings, cli.globals.output, cli.globals.quiet);
+    let (output, quiet) = (cli.globals.output, cli.globals.quiet);
+    let app = App::new(settings, output, quiet);
     match cli.command {
         Command::Status { backends } => app.status(&backends).await,
-        Command::Plan { goal, policy, exit_code } => app.plan(&goal, &policy, exit_code).await,
+        Command::Plan { goal, policy, exit_code, save } => {
+            app.plan(&goal, &policy, exit_code, save.as_deref()).await
+        }
         Command::Deploy { goal, policy, resume_first } => {
+            if let Some(path) = &goal.plan {
+                return Box::pin(app.deploy_plan(path, &goal, &policy)).await;
+            }
+            let goal = DeployGoal { backend: goal.backend.unwrap_or_default(), image: goal.image };
             let left =
                 if resume_first { app.resume_one(&goal.backend, false, false).await? } else { Exit::Done };
             if left == Exit::Done { app.deploy(&goal, &policy).await } else { Ok(left) }
@@ -66,8 +83,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Promote { backend, from, to, policy, dry_run } => {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {
-                let globals = Globals { settings: Some(file), ..Globals::default() };
-                Ok::<_, Error>(App::new(Settings::read(&globals)?, app.output, app.quiet))
+                let events = cli.globals.events.clone();
+                let globals = Globals { settings: Some(file), events, ..Globals::default() };
+                Ok::<_, Error>(App::new(Settings::read(&globals)?, output, quiet))
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
@@ -78,6 +96,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
         Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
+        // It was printed without the settings.
+        Command::Schema { .. } => Ok(Exit::Done),
     }
 }
 
@@ -88,11 +108,13 @@ struct App {
     quiet: bool,
     /// The journals of which it was said that their end is missing.
     torn: Mutex<BTreeSet<PathBuf>>,
+    /// The file for events, once it is open.
+    events: OnceCell<Json>,
 }
 
 impl App {
     fn new(settings: Settings, output: Output, quiet: bool) -> Self {
-        Self { settings, output, quiet, torn: Mutex::default() }
+        Self { settings, output, quiet, torn: Mutex::default(), events: OnceCell::new() }
     }
 
     async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
@@ -146,6 +168,20 @@ impl App {
             self.warn_of_unfinished(&backend.name)?;
         }
         Ok(Exit::Done)
+    }
+
+    /// The file for events, if one is named. Whoever begins a run opens it before anything else.
+    fn events(&self) -> Result<Option<Json>, Error> {
+        let Some(path) = &self.settings.events else { return Ok(None) };
+        if let Some(open) = self.events.get() {
+            return Ok(Some(open.clone()));
+        }
+        let not_open = |error: std::io::Error| Error::Events {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let opened = Json::appended_to(path).map_err(not_open)?;
+        Ok(Some(self.events.get_or_init(|| opened).clone()))
     }
 
     fn say(&self, text: &str) -> Result<(), Error> {

@@ -15,6 +15,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod edit;
 pub mod environment;
+mod fingerprint;
 #[cfg(test)]
 mod fixture_tests;
 mod global;
@@ -39,6 +40,7 @@ pub use diagnostic::{Problem, Severity};
 pub use document::{Document, Ending, File, Line, SourceFile, read};
 pub use edit::{Edit, EditError};
 pub use environment::Environment;
+pub use fingerprint::{fingerprint, sha256};
 pub use interpret::interpret;
 pub use model::{
     Configuration, Level, Mode, Place, Proxy, ProxyKind, Server, ServerSettings, StatsSocket, UseBackend,

@@ -11,6 +11,7 @@ use crate::ids::ServerId;
 use crate::image::ImageReference;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
 use crate::probe::ProbeUrl;
+use crate::schema::Form;
 use crate::settings::Span;
 
 pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
@@ -72,6 +73,9 @@ pub struct Globals {
     /// How long to wait where another drainswap works on the backend [default: 0s]
     #[arg(long, global = true, value_name = "TIME", env = "DRAINSWAP_LOCK_WAIT")]
     pub lock_wait: Option<Span>,
+    /// Where else to tell what happens in a run: one JSON object a line, at the end of this file
+    #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_EVENTS")]
+    pub events: Option<PathBuf>,
     /// What goes to stdout; everything for people goes to stderr
     #[arg(short, long, global = true, value_enum, default_value_t, env = "DRAINSWAP_OUTPUT")]
     pub output: Output,
@@ -113,18 +117,23 @@ pub enum Command {
         /// Exit with 20 when there is something to do
         #[arg(long)]
         exit_code: bool,
+        /// Save the plan in this file (- for stdout), until `deploy --plan` applies exactly that
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
     },
     /// Replace the containers of a backend, one server at a time
-    #[command(after_help = "Example: drainswap deploy mobile --image registry.example.org/mobile:v2")]
+    #[command(
+        after_help = "Examples:\n  drainswap deploy mobile --image registry.example.org/mobile:v2\n  drainswap deploy --plan plan.json"
+    )]
     Deploy {
         /// What to deploy.
         #[command(flatten)]
-        goal: DeployGoal,
+        goal: DeployOrPlan,
         /// The limits and choices.
         #[command(flatten)]
         policy: PolicyFlags,
         /// Where the last run was not finished (it was killed), resume it first
-        #[arg(long)]
+        #[arg(long, conflicts_with = "plan")]
         resume_first: bool,
     },
     /// Bring a run that was killed to its end: forward, or back with --undo
@@ -216,6 +225,13 @@ pub enum Command {
         #[arg(long)]
         exit_code: bool,
     },
+    /// Print the form of what drainswap writes and reads, as a JSON Schema
+    #[command(after_help = "Example: drainswap schema event > event.schema.json")]
+    Schema {
+        /// Which form
+        #[arg(value_enum)]
+        form: Form,
+    },
     /// Read, render and install haproxy.cfg
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -229,6 +245,20 @@ pub struct DeployGoal {
     /// The image, by tag or digest; the one that drainswap.toml describes the service with, if it is left out
     #[arg(long, value_name = "REF", env = "DRAINSWAP_IMAGE")]
     pub image: Option<ImageReference>,
+}
+
+/// What to deploy, or the plan that says so.
+#[derive(Args, Debug)]
+pub struct DeployOrPlan {
+    /// The backend
+    #[arg(required_unless_present = "plan")]
+    pub backend: Option<String>,
+    /// The image, by tag or digest; the one that drainswap.toml describes the service with, if it is left out
+    #[arg(long, value_name = "REF", env = "DRAINSWAP_IMAGE")]
+    pub image: Option<ImageReference>,
+    /// Apply the plan that `plan --save` has put into this file (- for stdin), or refuse with all that is not as it was
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
 }
 
 /// The limits and choices of a run.

@@ -9,8 +9,9 @@ use crate::cfg::{Address, Host};
 
 /// `[engines]` of drainswap.toml: endpoints by the host of a server line. What is not named there is on the default
 /// engine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "BTreeMap<String, String>")]
+#[schemars(with = "BTreeMap<String, String>")]
 pub struct EngineMap(Vec<(Hosts, String)>);
 
 /// The hosts that a key means; the more exact come first.

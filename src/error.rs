@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::adapters::config_files::Unreadable;
 use crate::adapters::haproxy::socket::NotASocketAddress;
 use crate::adapters::haproxy_service::NotRun;
@@ -13,6 +15,8 @@ use crate::deploy::{Failure, Untouched};
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::look::LookError;
+use crate::plan::drift::Drift;
+use crate::plan::file::NotAPlanFile;
 use crate::plan::refusal::Refusal;
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
 use crate::promotion::Unsettled;
@@ -93,6 +97,62 @@ pub enum Error {
     /// The state directory.
     #[error("{0}. Run as root, or name a directory of your own with --state-dir")]
     Journal(#[from] JournalError),
+    /// The plan cannot be saved.
+    #[error("the plan cannot be saved in {path}: {reason}. Name another file with --save, or - for stdout")]
+    NotSaved {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The plan file cannot be read.
+    #[error("{path} cannot be read: {reason}. Name the file that `drainswap plan … --save` has written")]
+    NoPlanFile {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The plan file is not understood.
+    #[error("{path}: {error}")]
+    NotAPlanFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        error: NotAPlanFile,
+    },
+    /// Something else was typed than the plan file has.
+    #[error("{path} is a plan for {planned}, and {typed} is asked for: leave that out, or plan again")]
+    OtherPlan {
+        /// The file.
+        path: String,
+        /// What it has.
+        planned: String,
+        /// What was typed.
+        typed: String,
+    },
+    /// The world is not as it was when the plan was made.
+    #[error(
+        "the plan in {path} is {} old and not applied, nothing was touched. Since {at} this is not as it was:\n  - {}\nPlan again with `drainswap plan … --save`", time_since(*.age), points(.drift)
+    )]
+    PlanDrifted {
+        /// The file.
+        path: String,
+        /// When it was made.
+        at: Timestamp,
+        /// How old it is.
+        age: SignedDuration,
+        /// What is not as it was.
+        drift: Vec<Drift>,
+    },
+    /// The file for events.
+    #[error("events cannot be written to {path}: {reason}. Name a file that can be with --events")]
+    Events {
+        /// The file.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The last run was not finished.
     #[error(
         "run {run} on backend {backend} was not finished (process {pid} is gone). Its journal is {path}. `drainswap resume {backend}` brings it to its end, `drainswap resume {backend} --undo` takes back what it had begun"
@@ -373,6 +433,11 @@ impl Error {
             | Self::NoServices
             | Self::NoService { .. }
             | Self::Candidate { .. }
+            | Self::NotSaved { .. }
+            | Self::NoPlanFile { .. }
+            | Self::NotAPlanFile { .. }
+            | Self::OtherPlan { .. }
+            | Self::Events { .. }
             | Self::NotAFile { .. }
             | Self::OtherTarget { .. }
             | Self::SeveralFiles => Exit::Usage,
@@ -385,6 +450,7 @@ impl Error {
             | Self::NoReloader { .. }
             | Self::NotEmpty { .. }
             | Self::NotUp { .. } => Exit::Refused,
+            Self::PlanDrifted { .. } => Exit::Drifted,
             Self::PutBack { .. } => Exit::RolledBack,
             Self::LoadBalancer { .. } | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
@@ -450,6 +516,16 @@ fn suggestion(nearest: Option<&str>, known: &[String]) -> String {
         None if known.is_empty() => "; the configuration has none".to_owned(),
         None => format!("; there are: {}", known.join(", ")),
     }
+}
+
+/// `3h 12m 5s`: to the second, and not below nothing where clocks differ.
+#[must_use]
+pub fn time_since(age: SignedDuration) -> String {
+    format!("{:#}", SignedDuration::from_secs(age.as_secs().max(0)))
+}
+
+fn points(drift: &[Drift]) -> String {
+    drift.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  - ")
 }
 
 fn refusals(refusals: &[Refusal]) -> String {

@@ -12,9 +12,10 @@ use crate::topology::Role;
 use crate::topology::traffic::Forecast;
 
 /// One fact of one run. As JSON: one object, the fact's fields beside the stamp's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
     /// The form's version. It grows when a field changes its meaning or goes away.
+    #[schemars(extend("const" = VERSION))]
     pub version: u32,
     /// When.
     pub at: Timestamp,
@@ -25,17 +26,41 @@ pub struct Event {
     pub fact: Fact,
 }
 
+/// The end of a command that came to no run: the last line of `-o json` then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum NoRun {
+    /// Something kept it from running.
+    Failed {
+        /// The form's version.
+        #[schemars(extend("const" = VERSION))]
+        version: u32,
+        /// The exit code.
+        exit: u8,
+        /// What went wrong, where, and what to do next.
+        error: String,
+    },
+}
+
 /// Where events go. A listener that fails keeps it to itself: it never stops a run.
 pub trait Listener {
     /// Takes an event.
     fn hear(&mut self, event: &Event);
 }
 
+impl Listener for Vec<Box<dyn Listener>> {
+    fn hear(&mut self, event: &Event) {
+        for listener in self {
+            listener.hear(event);
+        }
+    }
+}
+
 /// The version of [`Event`]'s form.
 pub const VERSION: u32 = 1;
 
 /// What happened. All times are in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Fact {
     /// A run was opened.
@@ -308,7 +333,7 @@ pub enum Fact {
 }
 
 /// What is known of the first request of a server that is back in service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstRequest {
     /// It took one.
@@ -320,7 +345,7 @@ pub enum FirstRequest {
 }
 
 /// Where the time went in which a lane's servers were out of rotation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Timing {
     /// From the command that took the servers out to the reply of the one that put them back.
     pub out_of_rotation_ms: u64,

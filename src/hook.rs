@@ -14,7 +14,9 @@ pub const VERSION: u32 = 1;
 pub const SKIP: i32 = 75;
 
 /// When a hook is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Moment {
     /// Before anything is pulled or created.

@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// Prints and parses as `mobile/app1`, the form that `HAProxy`'s runtime API takes. Both
 /// parts are case-sensitive and hold only `[A-Za-z0-9_.:-]`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(into = "String", try_from = "String")]
+#[schemars(extend("pattern" = "^[A-Za-z0-9_.:-]+/[A-Za-z0-9_.:-]+$"))]
 pub struct ServerId {
     /// The backend that holds the server.
     pub backend: String,
@@ -68,7 +71,7 @@ impl From<ServerId> for String {
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
         #[serde(transparent)]
         pub struct $name(pub String);
 

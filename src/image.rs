@@ -14,7 +14,7 @@ pub use platform::Platform;
 /// An image as a person writes it: `127.0.0.1:5000/mobile:v2`, `mobile@sha256:…`.
 ///
 /// Without a tag and a digest the tag is `latest`, as Docker has it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct ImageReference {
     /// Registry and path, as written: `127.0.0.1:5000/mobile`, `mobile`.
@@ -127,7 +127,7 @@ impl From<ImageReference> for String {
 }
 
 /// Exactly one image: what a reference was resolved to, once, before anything is done.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Image {
     /// A manifest in a registry. Deployed as `repository:tag@digest`, so that `docker ps`

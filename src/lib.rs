@@ -17,6 +17,7 @@
 //! - [`doctor`] names what was left behind, from the same values.
 //! - [`adapters`] are the real world behind the ports; they know nothing of plan and deploy.
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
+//! - [`schema`] has the forms of what is written and read.
 //! - [`report`] sees only events. Only [`app`] knows everybody.
 
 pub mod adapters;
@@ -45,6 +46,7 @@ pub mod promotion;
 pub mod registries;
 pub mod report;
 pub mod retention;
+pub mod schema;
 pub mod service;
 pub mod settings;
 pub mod status;

@@ -214,7 +214,9 @@ impl ServerState {
 }
 
 /// The administrative state as the runtime API's `set server … state` takes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminState {
     /// In service.
@@ -295,7 +297,7 @@ impl Operational {
 }
 
 /// One container, from the engine's inspection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Container {
     /// The engine's identifier.
     pub id: ContainerId,
@@ -385,7 +387,7 @@ impl Container {
 }
 
 /// Whether a container runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerState {
     /// Created and never started.
@@ -409,7 +411,7 @@ impl ContainerState {
 }
 
 /// Docker's own healthcheck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
     /// In its start period, or before its first result.
@@ -421,7 +423,7 @@ pub enum Health {
 }
 
 /// A published TCP port: the host's address and port, and the container's port behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Published {
     /// The host's address; unspecified (`0.0.0.0`, `::`) means every address of the host.
     pub ip: IpAddr,
@@ -432,7 +434,7 @@ pub struct Published {
 }
 
 /// A container's place in one network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Attachment {
     /// The network's name.
     pub network: String,
@@ -443,7 +445,7 @@ pub struct Attachment {
 }
 
 /// A container's restart policy (`docker run --restart`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RestartPolicy {
     /// `no`, `always`, `unless-stopped` or `on-failure`; empty means `no`.
     pub name: String,
@@ -460,7 +462,7 @@ impl RestartPolicy {
 }
 
 /// Who else thinks that a container is theirs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "name")]
 pub enum Owner {
     /// A Swarm service: the orchestrator starts another one as soon as this stops.
@@ -470,7 +472,7 @@ pub enum Owner {
 }
 
 /// What a server answered to one probe of our own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "detail")]
 pub enum Answer {
     /// It serves; the detail says what proved it (`GET /health → 200`).

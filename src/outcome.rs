@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::ServerId;
 
 /// How a run ended. Every variant says what is true now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// Everything was as wanted already.
@@ -55,7 +55,7 @@ pub enum Outcome {
 }
 
 /// A server that could not be put back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stranded {
     /// Which server.
     pub server: ServerId,

@@ -1,6 +1,8 @@
 //! What will be done, decided before anything is: lanes of steps, each with its cause and forecast.
 
 pub mod build;
+pub mod drift;
+pub mod file;
 pub mod floor;
 pub mod refusal;
 pub mod text;
@@ -43,7 +45,7 @@ pub struct Goal {
 }
 
 /// Whether a run goes forward or back; it decides what the next rollback returns to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// To an image that somebody asked for.
@@ -98,17 +100,19 @@ impl Returned {
 }
 
 /// The limits and choices of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Policy {
     /// The least number of servers, per backend, that must be serving at any moment.
     pub floor: usize,
     /// How long a drain may take.
     #[serde(rename = "drain_timeout_ms", with = "crate::millis")]
+    #[schemars(with = "u64")]
     pub drain_timeout: Duration,
     /// What happens when it takes longer.
     pub on_drain_timeout: OnDrainTimeout,
     /// Over how long sessions are ended, where they are.
     #[serde(rename = "shutdown_over_ms", with = "crate::millis")]
+    #[schemars(with = "u64")]
     pub shutdown_over: Duration,
     /// What a load balancer that does not answer means.
     pub lb_quorum: LbQuorum,
@@ -116,6 +120,7 @@ pub struct Policy {
     pub headroom: u32,
     /// How long a new container may take until it answers.
     #[serde(rename = "ready_timeout_ms", with = "crate::millis")]
+    #[schemars(with = "u64")]
     pub ready_timeout: Duration,
     /// How many times in a row it must answer then; HAProxy's word.
     #[serde(default = "once")]
@@ -136,7 +141,9 @@ fn once() -> u32 {
 }
 
 /// What happens when sessions do not end within the drain's limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDrainTimeout {
     /// The drain has failed: the server is put back, the run is rolled back.
@@ -150,7 +157,9 @@ pub enum OnDrainTimeout {
 }
 
 /// What happens to the servers already replaced when a later one fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// They get their old containers back, as carefully as they lost them.
@@ -160,7 +169,9 @@ pub enum OnFailure {
 }
 
 /// What a load balancer that does not answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LbQuorum {
     /// All must answer: nothing begins without one, and what has begun is taken back.
@@ -170,7 +181,7 @@ pub enum LbQuorum {
 }
 
 /// The process that answers at a load balancer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Worker {
     /// The load balancer.
     pub load_balancer: String,
@@ -187,7 +198,7 @@ impl Worker {
 }
 
 /// Everything that a run will do. It prints and serialises; the executor takes only this.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
     /// The run's identifier, from the moment of the observation.
     pub run: RunId,
@@ -203,6 +214,9 @@ pub struct Plan {
     /// The run that was not finished, and whose rest this is; the first of them, where there were several.
     #[serde(default)]
     pub continues: Option<RunId>,
+    /// The plan file that was approved, and that this applies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved: Option<Approved>,
     /// The processes that the plan was made for; a change is a reload.
     pub workers: Vec<Worker>,
     /// The limits and choices.
@@ -222,6 +236,15 @@ pub struct Plan {
     /// The moments at which a command of somebody's own is run.
     #[serde(default)]
     pub hooks: Vec<Moment>,
+}
+
+/// The plan of a file, as it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Approved {
+    /// The run that it would have been.
+    pub run: RunId,
+    /// When the world was looked at for it.
+    pub at: Timestamp,
 }
 
 impl Plan {
@@ -259,7 +282,7 @@ impl Plan {
 }
 
 /// The work on one replica: one container and every server line that reaches it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Lane {
     /// The server lines, at least one; the first is of the backend that was asked for.
     #[serde(deserialize_with = "at_least_one")]
@@ -335,7 +358,7 @@ impl Lane {
 }
 
 /// A server line of a lane, and how it was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LaneServer {
     /// Which line.
     pub id: ServerId,
@@ -356,7 +379,7 @@ pub struct LaneServer {
 }
 
 /// Why a lane is worked on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Cause {
     /// It runs another image than the wanted one.
@@ -388,7 +411,7 @@ pub enum Cause {
 }
 
 /// What is replaced by what.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Replacement {
     /// The container that is replaced; `None` where it is gone.
     pub old: Option<Container>,
@@ -498,7 +521,9 @@ impl Replacement {
 }
 
 /// One step of a lane. Every one of them may be repeated harmlessly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Create the new container, stopped.

@@ -180,7 +180,7 @@ pub struct Recipe {
 }
 
 /// Something that a new container has otherwise than the one that it is like. What may be secret is named, not shown.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Change {
     /// A setting has another value.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use url::ProbeUrl;
 
 /// One question to one server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
     /// Where to ask.
     pub address: SocketAddr,
@@ -22,11 +22,12 @@ pub struct Probe {
     pub question: Question,
     /// How long an answer may take.
     #[serde(rename = "timeout_ms", with = "crate::millis")]
+    #[schemars(with = "u64")]
     pub timeout: Duration,
 }
 
 /// What a probe asks, and which answer proves that the server serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Question {
     /// The backend's `option httpchk` and `http-check` lines.
@@ -51,7 +52,7 @@ pub enum Question {
 }
 
 /// One `http-check expect` rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Expect {
     /// Written with `!`: the rule must not match.
     pub negated: bool,
@@ -60,7 +61,7 @@ pub struct Expect {
 }
 
 /// What an `http-check expect` rule looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "value")]
 pub enum Match {
     /// The status is in one of these ranges, both ends included.
@@ -74,6 +75,15 @@ pub enum Match {
 }
 
 impl Question {
+    /// Hides what may be secret: the values of its headers, and its body.
+    pub fn hide(&mut self) {
+        if let Self::Http { headers, body, .. } = self {
+            for hidden in headers.iter_mut().map(|(_, value)| value).chain(body) {
+                "***".clone_into(hidden);
+            }
+        }
+    }
+
     /// What is wrong with an answer, or `None` if it proves that the server serves.
     #[must_use]
     pub fn objection(&self, status: u16, body: &[u8]) -> Option<String> {

@@ -11,9 +11,27 @@ use toml::{Table, Value};
 const HUB: &str = "docker.io";
 
 /// The logins, by the registry's host and port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "BTreeMap<String, Value>")]
+#[schemars(with = "BTreeMap<String, Keys>")]
 pub struct Registries(BTreeMap<String, RegistryLogin>);
+
+/// The keys of an entry, for those who ask for its form: [`login`] reads them.
+#[derive(schemars::JsonSchema)]
+#[schemars(deny_unknown_fields,
+    rename = "RegistryLogin", extend("oneOf" = [{ "required": ["password_file"] }, { "required": ["password_command"] }]))]
+#[expect(dead_code, reason = "its form is all that is wanted")]
+struct Keys {
+    /// The user's name.
+    #[schemars(length(min = 1))]
+    username: String,
+    /// A file with the password, alone on its line.
+    #[schemars(length(min = 1))]
+    password_file: Option<String>,
+    /// A command of the shell that prints the password.
+    #[schemars(length(min = 1))]
+    password_command: Option<String>,
+}
 
 /// Who one is at a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]

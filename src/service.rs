@@ -27,7 +27,7 @@ pub use read::services;
 const MOST_HOSTS: usize = 10_000;
 
 /// `[services.NAME]`: the hosts of a service, how `HAProxy` balances between them, and the container on each.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The backend's name; the service's own if none is given.
@@ -61,12 +61,23 @@ pub struct Service {
     pub container: Container,
 }
 
+/// The keys of `[services.NAME]`, for those who ask for its form: [`services`] reads them.
+#[derive(schemars::JsonSchema)]
+#[schemars(deny_unknown_fields, rename = "DescribedService")]
+#[expect(dead_code, reason = "its form is all that is wanted")]
+pub(crate) struct Keys {
+    #[schemars(flatten)]
+    service: Service,
+    #[schemars(flatten)]
+    container: Container,
+}
+
 fn app() -> String {
     "app".to_owned()
 }
 
 /// Where the containers of a service run.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "a list of addresses, or a table of servers' names and addresses")]
 pub enum Hosts {
     /// Addresses, of servers that are numbered: `app1`, `app2`.

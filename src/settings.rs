@@ -25,6 +25,8 @@ use crate::service::{self, Service};
 
 /// Read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
+/// The version of drainswap.toml's form.
+pub const VERSION: u32 = 1;
 const DEFAULT_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 const DEFAULT_STATE_DIR: &str = "/var/lib/drainswap";
 
@@ -42,6 +44,8 @@ pub struct Settings {
     pub docker: Option<String>,
     /// Where locks and journals are.
     pub state_dir: PathBuf,
+    /// The file that events are appended to.
+    pub events: Option<PathBuf>,
     /// The branch that haproxy.cfg is read as; `None` means the installed binary's.
     pub read_as: Option<Version>,
     /// How long another run on the same backend is waited for.
@@ -80,27 +84,44 @@ pub struct Reloading {
 }
 
 /// `drainswap.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     /// The form's version; 1 where it is not written.
+    #[schemars(extend("const" = VERSION))]
     version: Option<u32>,
+    /// haproxy.cfg: files, and directories of .cfg files, in HAProxy's order.
     haproxy_config: Option<OneOrMany<PathBuf>>,
+    /// HAProxy's runtime sockets: paths or host:port, one for each load balancer.
     socket: Option<OneOrMany<String>>,
+    /// The sockets of HAProxy's master processes, in the order of the runtime sockets.
     master_socket: Option<OneOrMany<String>>,
+    /// The container engine: unix, tcp, https or ssh://, or context:NAME.
     docker: Option<String>,
+    /// Where locks and journals are kept.
     state_dir: Option<PathBuf>,
+    /// The file that events are appended to.
+    events: Option<PathBuf>,
+    /// The branch of HAProxy that haproxy.cfg is read as.
     #[serde(rename = "as")]
     read_as: Option<Version>,
+    /// How long to wait where another drainswap works on the backend.
     lock_wait: Option<Span>,
+    /// HAProxy's binary.
     haproxy: Option<PathBuf>,
+    /// A folder with templates of one's own.
     templates: Option<PathBuf>,
     /// A Compose file with more services, from this file's folder on.
     compose: Option<PathBuf>,
+    /// Services that are described, by name.
     #[serde(deserialize_with = "service::services")]
+    #[schemars(with = "BTreeMap<String, service::Keys>")]
     services: BTreeMap<String, Service>,
+    /// Engines by the host of a server's address.
     engines: EngineMap,
+    /// Logins by the registry's host.
     registries: Registries,
+    /// Commands of one's own.
     hooks: HooksFile,
     #[serde(flatten)]
     policy: PolicyFile,
@@ -109,15 +130,22 @@ pub struct File {
 }
 
 /// `[hooks]`: commands of the shell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct HooksFile {
+    /// Before anything is pulled or created.
     before_run: Option<String>,
+    /// Before a container's servers leave rotation.
     before_drain: Option<String>,
+    /// When their last session has ended, and nothing is stopped yet.
     after_drain: Option<String>,
+    /// When the new container answers, and nobody is sent to it yet.
     before_enable: Option<String>,
+    /// When they are in service again.
     after_enable: Option<String>,
+    /// When the run has ended, however it did.
     after_run: Option<String>,
+    /// How long each of them may take.
     timeout: Option<Span>,
 }
 
@@ -136,32 +164,46 @@ impl HooksFile {
 }
 
 /// The policy's part of `drainswap.toml`, under the flags' names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct PolicyFile {
+    /// The least number of servers, per backend, that must be serving at any moment.
     floor: Option<usize>,
+    /// How long the sessions of a server may take to end.
     drain_timeout: Option<Span>,
+    /// What happens when they take longer.
     on_drain_timeout: Option<OnDrainTimeout>,
+    /// Over how long sessions are ended, where they are.
     shutdown_over: Option<Span>,
+    /// What a load balancer that does not answer means.
     lb_quorum: Option<LbQuorum>,
+    /// How many per cent more than what runs now the servers that stay must have room for.
     headroom: Option<u32>,
+    /// How long a new container may take until it answers.
     ready_timeout: Option<Span>,
+    /// How many times in a row it must answer then.
     rise: Option<NonZeroU32>,
+    /// What it is asked beside the backend's own check.
     probe: Option<ProbeUrl>,
+    /// What happens to the servers already replaced when a later one fails.
     on_failure: Option<OnFailure>,
+    /// How many replaced containers of each server are kept, stopped.
     keep: Option<usize>,
 }
 
 /// The part of `drainswap.toml` about reloads, under the flags' names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct ReloadFile {
+    /// Whether a new haproxy.cfg is brought in by a reload.
     reload: Option<ReloadWhen>,
+    /// Who reloads it: `master`, `systemd`, or a command.
     reload_by: Option<String>,
+    /// How long it may take until HAProxy runs the new file.
     reload_timeout: Option<Span>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 enum OneOrMany<T> {
     One(T),
@@ -179,8 +221,9 @@ fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
 }
 
 /// A length of time as people write it: `90s`, `5m`, `1m 30s`; a bare number means seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(extend("pattern" = r"^\s*[+]?[Pp0-9]"))]
 pub struct Span(pub Duration);
 
 impl Span {
@@ -278,6 +321,7 @@ impl Settings {
                 .clone()
                 .or(file.state_dir)
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_STATE_DIR)),
+            events: globals.events.clone().or(file.events),
             lock_wait: globals.lock_wait.or(file.lock_wait).map_or(Duration::ZERO, |span| span.0),
             read_as: globals.read_as.or(file.read_as),
             haproxy: globals.haproxy.clone().or(file.haproxy),
@@ -296,28 +340,26 @@ impl Settings {
     /// The limits and choices of a run.
     #[must_use]
     pub fn policy(&self, flags: &PolicyFlags) -> Policy {
+        with_flags(flags, self.written_policy())
+    }
+
+    /// The limits and choices of a run for which no flag is given.
+    #[must_use]
+    pub fn written_policy(&self) -> Policy {
         let file = &self.policy;
+        let span = |span: Option<Span>, or| span.map_or(Duration::from_secs(or), |span| span.0);
         Policy {
-            floor: self.floor(flags.floor),
-            drain_timeout: self.drain_timeout(flags.drain_timeout),
-            on_drain_timeout: flags
-                .on_drain_timeout
-                .or(file.on_drain_timeout)
-                .unwrap_or(OnDrainTimeout::Fail),
-            shutdown_over: flags
-                .shutdown_over
-                .or(file.shutdown_over)
-                .map_or(Duration::from_secs(10), |span| span.0),
-            lb_quorum: flags.lb_quorum.or(file.lb_quorum).unwrap_or(LbQuorum::All),
-            headroom: flags.headroom.or(file.headroom).unwrap_or(0),
-            ready_timeout: flags
-                .ready_timeout
-                .or(file.ready_timeout)
-                .map_or(Duration::from_secs(60), |span| span.0),
-            rise: flags.rise.or(file.rise.map(NonZeroU32::get)).unwrap_or(1),
-            probe: flags.probe.clone().or_else(|| file.probe.clone()),
-            on_failure: flags.on_failure.or(file.on_failure).unwrap_or(OnFailure::Rollback),
-            keep: self.keep(flags.keep),
+            floor: self.floor(None),
+            drain_timeout: self.drain_timeout(None),
+            on_drain_timeout: file.on_drain_timeout.unwrap_or(OnDrainTimeout::Fail),
+            shutdown_over: span(file.shutdown_over, 10),
+            lb_quorum: file.lb_quorum.unwrap_or(LbQuorum::All),
+            headroom: file.headroom.unwrap_or(0),
+            ready_timeout: span(file.ready_timeout, 60),
+            rise: file.rise.map_or(1, NonZeroU32::get),
+            probe: file.probe.clone(),
+            on_failure: file.on_failure.unwrap_or(OnFailure::Rollback),
+            keep: self.keep(None),
         }
     }
 
@@ -369,6 +411,25 @@ impl Settings {
     }
 }
 
+/// A policy with what was typed in the place of what it has.
+#[must_use]
+pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
+    let span = |span: Option<Span>, or| span.map_or(or, |span| span.0);
+    Policy {
+        floor: flags.floor.unwrap_or(policy.floor),
+        drain_timeout: span(flags.drain_timeout, policy.drain_timeout),
+        on_drain_timeout: flags.on_drain_timeout.unwrap_or(policy.on_drain_timeout),
+        shutdown_over: span(flags.shutdown_over, policy.shutdown_over),
+        lb_quorum: flags.lb_quorum.unwrap_or(policy.lb_quorum),
+        headroom: flags.headroom.unwrap_or(policy.headroom),
+        ready_timeout: span(flags.ready_timeout, policy.ready_timeout),
+        rise: flags.rise.unwrap_or(policy.rise),
+        probe: flags.probe.clone().or(policy.probe),
+        on_failure: flags.on_failure.unwrap_or(policy.on_failure),
+        keep: flags.keep.unwrap_or(policy.keep),
+    }
+}
+
 impl File {
     fn read(path: &Path) -> Result<(Self, Option<SettingsError>), SettingsError> {
         let name = path.display().to_string();
@@ -400,8 +461,8 @@ impl FromStr for File {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let file: Self = toml::from_str(text).map_err(|error| place(text, &error))?;
         match file.version {
-            None | Some(1) => Ok(file),
-            Some(version) => Err(format!("it has version {version}; this drainswap reads version 1")),
+            None | Some(VERSION) => Ok(file),
+            Some(version) => Err(format!("it has version {version}; this drainswap reads version {VERSION}")),
         }
     }
 }

@@ -13,12 +13,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::cfg::{self, Address, Configuration, Environment, Host, Port, SourceFile, Version};
+use crate::hook::Moment;
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::Image;
 use crate::observation::{
     AdminBits, Answer, Attachment, Container, ContainerState, LoadBalancerState, Observation, Operational,
     Published, RestartPolicy, ServerState,
 };
+use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
 use crate::plan::{
     Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Returned, Target, build,
@@ -248,6 +250,28 @@ pub fn configuration(config: &str) -> Configuration {
 pub fn image(tag: &str) -> Image {
     let reference = format!("registry.example.org/mobile:{tag}").parse().unwrap();
     Image::Registry { reference, digest: digest(tag) }
+}
+
+/// A plan file for a deploy of v2 in a world.
+pub fn plan_file(world: &World) -> PlanFile {
+    let plan = world.plan("v2").unwrap();
+    PlanFile::new(basis(world, &plan), &plan)
+}
+
+/// What a deploy of v2 in a world rests on.
+pub fn basis(world: &World, plan: &Plan) -> Basis {
+    let read = |file: &str, sha256: &str| ReadFile { file: file.to_owned(), sha256: sha256.repeat(16) };
+    Basis {
+        image: image("v2"),
+        configuration: vec![
+            read("/etc/haproxy/haproxy.cfg", "c0de"),
+            read("/etc/haproxy/conf.d/10-mobile.cfg", "d00d"),
+        ],
+        servers: seen_servers(&world.observation.load_balancers, plan),
+        settings: world.policy.clone(),
+        description: None,
+        hooks: [(Moment::BeforeRun, "f00d".repeat(16))].into(),
+    }
 }
 
 /// When the look was taken.

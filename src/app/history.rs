@@ -14,9 +14,10 @@ use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history::{Former, formers};
+use crate::ids::RunId;
 use crate::image::Image;
 use crate::observation::{Container, Observation};
-use crate::plan::{LbQuorum, Returned};
+use crate::plan::{Approved, LbQuorum, Returned};
 use crate::ports::{ContainerEngine, EngineError};
 
 /// Whether a rollback can return there.
@@ -54,6 +55,9 @@ struct Row {
     run: Option<String>,
     /// When.
     at: Option<jiff::Timestamp>,
+    /// The plan file that it applied, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved: Option<Approved>,
     /// Each image once.
     images: Vec<Image>,
     /// Whether one can return to it.
@@ -73,9 +77,12 @@ impl App {
         let run = runs.iter().map(|stored| &stored.run.plan).find(|plan| Some(&plan.run) == last);
         let servers = topology.backend(backend).into_iter().flat_map(|backend| &backend.servers);
         let now = servers.filter_map(|server| Some(server.container()?.running_image()));
+        let plans = || runs.iter().map(|stored| &stored.run.plan);
+        let approved = |run: &RunId| plans().find(|plan| plan.run == *run)?.approved.clone();
         let mut rows = vec![Row {
             run: run.map(|plan| plan.run.to_string()),
             at: run.map(|plan| plan.at),
+            approved: run.and_then(|plan| plan.approved.clone()),
             images: each_once(now),
             way: Way::Now,
         }];
@@ -83,6 +90,7 @@ impl App {
             rows.push(Row {
                 run: former.deployed_by.as_ref().map(ToString::to_string),
                 at: former.at,
+                approved: former.deployed_by.as_ref().and_then(approved),
                 images: each_once(former.servers.values().map(|returned| returned.image.clone())),
                 way: way(&world, &observation, former).await?,
             });
@@ -145,6 +153,8 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let images: Vec<String> = row.images.iter().map(ToString::to_string).collect();
         let run = row.run.clone().unwrap_or_else(|| "before".to_owned());
+        let plan = row.approved.as_ref().map(|Approved { at, .. }| format!("by the plan of {at:.0}"));
+        let run = std::iter::once(run).chain(plan).collect::<Vec<_>>().join("\n");
         table.add_row([run, images.join("\n"), row.way.to_string()]);
     }
     table.to_string().lines().map(|line| line.trim_end().to_owned() + "\n").collect()

@@ -22,7 +22,7 @@ impl App {
         self.say(&format!("{backend} is settled there on {image}"))?;
         let goal = DeployGoal { backend: backend.to_owned(), image: Some(image) };
         if dry_run {
-            return self.plan(&goal, flags, false).await;
+            return self.plan(&goal, flags, false, None).await;
         }
         self.deploy(&goal, flags).await
     }

@@ -44,6 +44,9 @@ impl App {
     }
 
     pub(super) async fn resume_one(&self, backend: &str, undo: bool, dry_run: bool) -> Result<Exit, Error> {
+        if !dry_run {
+            self.events()?;
+        }
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
@@ -94,7 +97,7 @@ impl App {
         let plan = Plan { workers, ..plan.clone() };
         let _others = self.hold_others(&plan, held, world)?;
         let mut journal = unfinished.reopen()?;
-        let mut listener = self.listener();
+        let mut listener = self.listener()?;
         let stop = Stop::default();
         let signals = tokio::spawn(signals(stop.clone()));
         let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut *listener);
@@ -104,7 +107,7 @@ impl App {
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
             return Err(Error::ResumeStopped { backend: plan.backend });
         }
-        self.conclude(&outcome, &journal)?;
+        let _exit = self.conclude(&outcome, &journal);
         Ok(outcome)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::slice::from_ref;
 use std::time::Duration;
 
@@ -18,11 +19,13 @@ use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::history;
+use crate::observation::Observation;
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker, build};
 use crate::ports::{ContainerEngine, WallClock};
 use crate::report::{Json, Progress, Text};
+use crate::topology::Topology;
 
 /// How often another run's lock is tried.
 const LOCK_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +36,7 @@ impl App {
         goal: &DeployGoal,
         flags: &PolicyFlags,
         exit_code: bool,
+        save: Option<&Path>,
     ) -> Result<Exit, Error> {
         self.settings.described()?;
         let (configuration, load_balancers) = self.load_balancers().await?;
@@ -40,13 +44,20 @@ impl App {
         let world = self.world(&configuration, from_ref(&goal.backend), load_balancers).await?;
         let target = self.target(goal, &world).await?;
         let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
-        let plan = self.plan_for(&configuration, &world, &goal).await?;
-        self.show(&plan)?;
+        let (observation, topology) = self.look_for(&configuration, &world, &goal).await?;
+        let plan = self.build(&world, &observation, &topology, &goal).await?;
+        match (save, &goal.target) {
+            (Some(path), Target::Everywhere(image)) => {
+                self.save(&plan, self.basis(image.clone(), &observation, &plan)?, path)?;
+            }
+            (_, Target::Everywhere(_) | Target::Each(_)) => self.show(&plan)?,
+        }
         self.warn_of_unfinished(&goal.backend)?;
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
     }
 
     pub(super) async fn deploy(&self, asked: &DeployGoal, flags: &PolicyFlags) -> Result<Exit, Error> {
+        self.events()?;
         self.settings.described()?;
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &asked.backend)?;
@@ -67,6 +78,9 @@ impl App {
         flags: &PolicyFlags,
         dry_run: bool,
     ) -> Result<Exit, Error> {
+        if !dry_run {
+            self.events()?;
+        }
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
@@ -104,7 +118,7 @@ impl App {
         Ok(Target::Everywhere(world.engines.first()?.resolve(reference).await?))
     }
 
-    fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {
+    pub(super) fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {
         let policy: Policy = self.settings.policy(flags);
         Goal {
             backend: backend.to_owned(),
@@ -122,12 +136,34 @@ impl App {
         world: &RealWorld,
         goal: &Goal,
     ) -> Result<Plan, Error> {
+        let (observation, topology) = self.look_for(configuration, world, goal).await?;
+        self.build(world, &observation, &topology, goal).await
+    }
+
+    /// One look at what a goal is planned on.
+    pub(super) async fn look_for(
+        &self,
+        configuration: &Configuration,
+        world: &RealWorld,
+        goal: &Goal,
+    ) -> Result<(Observation, Topology), Error> {
         let (mut observation, topology) = self.observe(configuration, world, goal.policy.lb_quorum).await?;
         if goal.purpose == Purpose::Deploy {
             let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
             observation.drift = world.drift(asked).await?;
         }
-        let mut plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
+        Ok((observation, topology))
+    }
+
+    /// The plan for a goal, with what every new container would have otherwise.
+    pub(super) async fn build(
+        &self,
+        world: &RealWorld,
+        observation: &Observation,
+        topology: &Topology,
+        goal: &Goal,
+    ) -> Result<Plan, Error> {
+        let mut plan = build::build(topology, observation, goal).map_err(Error::Refused)?;
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
             if replacement.returning.is_none() {
@@ -143,13 +179,14 @@ impl App {
         match self.output {
             Output::Text => print(&plan.to_string()),
             Output::Json => {
-                print(&format!("{}\n", serde_json::to_string(plan).map_err(std::io::Error::other)?))
+                let plan = plan.without_secrets();
+                print(&format!("{}\n", serde_json::to_string(&plan).map_err(std::io::Error::other)?))
             }
         }
     }
 
     pub(super) async fn execute(&self, world: &RealWorld, plan: &Plan, held: &Held) -> Result<Exit, Error> {
-        let mut listener = self.listener();
+        let mut listener = self.listener()?;
         if plan.is_empty() {
             let ended = Fact::RunEnded { outcome: Outcome::Unchanged, took_ms: 0, own_ms: None };
             let warned = plan.warnings.iter().map(|message| Fact::Warned { message: message.clone() });
@@ -166,7 +203,7 @@ impl App {
         let run = Deploy::new(plan, world, &mut journal, stop, &mut *listener).run().await;
         signals.abort();
         let outcome = run?;
-        self.conclude(&outcome, &journal)
+        Ok(self.conclude(&outcome, &journal))
     }
 
     pub(super) async fn take_back(
@@ -199,7 +236,7 @@ impl App {
         }
         let _others = self.hold_others(&plan, held, world)?;
         let mut journal = unfinished.reopen()?;
-        let mut listener = self.listener();
+        let mut listener = self.listener()?;
         // Nobody's wish to stop interrupts it: half taken back is worse than either.
         let signals = tokio::spawn(signals(Stop::default()));
         let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut *listener);
@@ -214,26 +251,33 @@ impl App {
             | Outcome::Deployed { .. }
             | Outcome::Skipped
             | Outcome::Refused { .. }
-            | Outcome::Stuck { .. } => self.conclude(&outcome, &journal),
+            | Outcome::Stuck { .. } => Ok(self.conclude(&outcome, &journal)),
         }
     }
 
-    pub(super) fn conclude(&self, outcome: &Outcome, journal: &JournalFile) -> Result<Exit, Error> {
+    pub(super) fn conclude(&self, outcome: &Outcome, journal: &JournalFile) -> Exit {
         if matches!(outcome, Outcome::Stuck { .. }) {
-            self.say(&format!("the journal of this run is {}", journal.path().display()))?;
+            // How the run ended counts, whether or not somebody still listens.
+            let _gone = self.say(&format!("the journal of this run is {}", journal.path().display()));
         }
-        Ok(outcome.into())
+        outcome.into()
     }
 
     /// JSON on stdout; for people a live line where there is a terminal, plain lines elsewhere.
-    pub(super) fn listener(&self) -> Box<dyn Listener> {
+    ///
+    /// What is told to a file for events is told beside that.
+    pub(super) fn listener(&self) -> Result<Box<dyn Listener>, Error> {
         let live =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        match self.output {
-            Output::Json => Box::new(Json::default()),
+        let told: Box<dyn Listener> = match self.output {
+            Output::Json => Box::new(Json::on_stdout()),
             Output::Text if live && !self.quiet => Box::new(Progress::default()),
             Output::Text => Box::new(Text::new(self.quiet)),
-        }
+        };
+        Ok(match self.events()? {
+            Some(events) => Box::new(vec![told, Box::new(events)]),
+            None => told,
+        })
     }
 
     /// Takes a backend for this process, as soon as nobody else has it or the wait for that is over.
@@ -343,7 +387,7 @@ impl Held {
         self.runs.last().filter(|stored| stored.run.outcome.is_none())
     }
 
-    fn refuse_unfinished(&self) -> Result<(), Error> {
+    pub(super) fn refuse_unfinished(&self) -> Result<(), Error> {
         self.unfinished().map_or(Ok(()), |stored| Err(unfinished(&self.backend, stored)))
     }
 }

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 /// A branch of `HAProxy`: `2.6`, `3.0`. What a line means differs between branches, not inside one.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(extend("pattern" = r"^[0-9]+\.[0-9]+([.+~-].*)?$"))]
 pub struct Version {
     /// The first number.
     pub major: u16,

@@ -104,7 +104,7 @@ pub struct ReloadFlags {
 }
 
 /// When HAProxy is reloaded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReloadWhen {
     /// Where servers only come or go, and HAProxy can do that while it runs, not at all.

@@ -68,6 +68,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         purpose: goal.purpose,
         takes_back: goal.takes_back.clone(),
         continues: None,
+        approved: None,
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
         policy: goal.policy.clone(),
         images: images(&lanes),

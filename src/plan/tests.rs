@@ -263,6 +263,7 @@ fn a_length_of_time_that_no_clock_holds_is_refused() {
 /// Written by an earlier drainswap: what it wrote always loads.
 #[test]
 fn a_plan_of_version_1_loads() {
-    let plan: Plan = serde_json::from_str(include_str!("../../fixtures/plan/version-1.json")).unwrap();
+    let plan: Plan =
+        serde_json::from_str(include_str!("../../fixtures/journal/plan-version-1.json")).unwrap();
     assert_eq!((plan.backend.as_str(), plan.lanes.len()), ("mobile", 4));
 }

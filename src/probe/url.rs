@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{Probe, Question};
 
 /// `/ready`, or `http://{address}:{port}/ready` with the parts that are the server's own in braces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^(/|https?://\{address\})\S*$"))]
 pub struct ProbeUrl {
     text: String,
     /// Whether TLS is spoken; as the server's traffic does it, where that is not said.

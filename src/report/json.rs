@@ -1,25 +1,138 @@
-//! One event a line on stdout.
+//! One event a line: on stdout, or at the end of a file.
 
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Result, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use crate::event::{Event, Listener};
 
-/// Writes every event as one JSON object a line, flushed at once.
-#[derive(Debug, Default)]
-pub struct Json {
-    /// A reader that went away is no reason to stop a run; nothing more is written to it.
-    muted: bool,
+/// Writes every event as one JSON object a line, at once.
+///
+/// A thread of its own writes: a reader that sleeps must not keep a server out of rotation. What cannot be written is
+/// said once, and nothing more is written then.
+#[derive(Clone, Debug)]
+pub struct Json(Arc<Writer>);
+
+impl Json {
+    /// Writes to stdout.
+    #[must_use]
+    pub fn on_stdout() -> Self {
+        Self::new("stdout".to_owned(), std::io::stdout())
+    }
+
+    /// Appends to a file, which is created where there is none. An object that was torn there ends first.
+    pub fn appended_to(path: &Path) -> Result<Self> {
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        if is_torn(path)? {
+            file.write_all(b"\n")?;
+        }
+        Ok(Self::new(path.display().to_string(), file))
+    }
+
+    fn new(name: String, mut out: impl Write + Send + 'static) -> Self {
+        let (lines, heard) = channel::<String>();
+        let thread = std::thread::spawn(move || {
+            for line in heard {
+                let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+                let Err(error) = written else { continue };
+                // A reader that has read enough is no news.
+                if error.kind() != ErrorKind::BrokenPipe {
+                    let note = format!("note: {name} takes no more events ({error}); the run goes on");
+                    let _gone = writeln!(anstream::stderr(), "{note}");
+                }
+                return;
+            }
+        });
+        Self(Arc::new(Writer { lines: Some(lines), thread: Some(thread) }))
+    }
 }
 
 impl Listener for Json {
     fn hear(&mut self, event: &Event) {
-        if self.muted {
-            return;
+        if let (Some(lines), Ok(line)) = (&self.0.lines, serde_json::to_string(event)) {
+            let _muted = lines.send(line + "\n");
         }
-        let mut out = std::io::stdout().lock();
-        let written = serde_json::to_string(event)
-            .map_err(std::io::Error::other)
-            .and_then(|line| writeln!(out, "{line}").and_then(|()| out.flush()));
-        self.muted = written.is_err();
+    }
+}
+
+/// The thread that writes, and the way to it. What it was given is written before this is gone.
+#[derive(Debug)]
+struct Writer {
+    lines: Option<Sender<String>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.lines.take());
+        let _ended = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// Whether a file ends in the middle of a line, as one does whose writer was killed, or whose disk was full.
+fn is_torn(path: &Path) -> Result<bool> {
+    // What is no file, such as a pipe, has no last byte.
+    if !path.metadata()?.is_file() {
+        return Ok(false);
+    }
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != [b'\n'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::facts::{RECORDED, recorded};
+
+    fn tell(mut json: Json) {
+        for event in recorded() {
+            json.hear(&event);
+        }
+    }
+
+    #[test]
+    fn a_file_gets_every_event_at_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        tell(Json::appended_to(&path).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), RECORDED);
+        let torn = &RECORDED[..RECORDED.len() - 9];
+        std::fs::write(&path, torn).unwrap();
+        tell(Json::appended_to(&path).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{torn}\n{RECORDED}"));
+    }
+
+    #[test]
+    fn who_cannot_write_is_muted() {
+        tell(Json::appended_to(Path::new("/dev/full")).unwrap());
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        tell(Json::new("a pipe".to_owned(), writer));
+        assert!(Json::appended_to(Path::new("/nowhere/events.jsonl")).is_err());
+    }
+
+    #[test]
+    fn a_reader_that_sleeps_holds_nobody_up() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut json = Json::new("a pipe".to_owned(), writer);
+        // More than any pipe takes.
+        for event in recorded().iter().cycle().take(recorded().len() * 100) {
+            json.hear(event);
+        }
+        let read = std::thread::spawn(move || {
+            let mut all = String::new();
+            reader.read_to_string(&mut all).map(|_| all).unwrap()
+        });
+        drop(json);
+        assert_eq!(read.join().unwrap(), RECORDED.repeat(100));
     }
 }

@@ -31,11 +31,12 @@ pub use quantity::{Bytes, Cpus, Span};
 pub use volume::{Volume, VolumeKind, clean};
 
 /// What `[services.NAME]` says of its container. What it leaves open is the image's or the engine's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Container {
     /// The image; a deploy may name another one.
     #[serde(deserialize_with = "image")]
+    #[schemars(with = "Option<ImageReference>")]
     pub image: Option<ImageReference>,
     /// What the image is to be made for, where that is not what the engine's host is.
     pub platform: Option<Platform>,

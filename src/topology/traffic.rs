@@ -14,7 +14,7 @@ use crate::observation::LoadBalancerState;
 use crate::topology::{Backend, Role};
 
 /// What decides where a backend's traffic goes, and does not change during a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Balance {
     /// The backend's name.
     pub backend: String,
@@ -125,7 +125,7 @@ pub struct Stalled {
 }
 
 /// Who takes a backend's new requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Forecast {
     /// The backend.
     pub backend: String,
@@ -134,7 +134,7 @@ pub struct Forecast {
 }
 
 /// One server's part of a backend's new requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Share {
     /// Which server.
     pub server: ServerId,

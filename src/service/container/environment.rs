@@ -42,9 +42,10 @@ impl Serialize for Secret {
 }
 
 /// `environment`: names and values.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema, Serialize)]
 #[serde(try_from = "MapOrList")]
 #[serde(into = "BTreeMap<String, Secret>")]
+#[schemars(with = "MapOrList")]
 pub struct Environment(pub BTreeMap<String, Secret>);
 
 impl From<Environment> for BTreeMap<String, Secret> {
@@ -89,7 +90,7 @@ impl Environment {
 }
 
 /// One file of `env_file`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvFile {
     /// Where it is, on the host that drainswap runs on.
@@ -106,7 +107,7 @@ fn yes() -> bool {
     true
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a path, or a table of path and required")]
 enum Written {
     Path(PathBuf),
@@ -114,11 +115,11 @@ enum Written {
 }
 
 /// `env_file`: files of variables, a later one over an earlier one, and `environment` over all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Forms")]
 pub struct EnvFiles(pub Vec<EnvFile>);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a path, or a list of paths and of tables of path and required")]
 enum Forms {
     Texts(OneOrMany),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 /// What stands for a text: YAML's readers take numbers and truths for it too.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a text, a number, true or false")]
 pub(super) enum Scalar {
     Text(String),
@@ -26,7 +26,7 @@ impl Scalar {
 }
 
 /// A text, which may be written as a number or a truth.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Scalar")]
 pub struct Text(pub String);
 
@@ -37,7 +37,7 @@ impl From<Scalar> for Text {
 }
 
 /// One text, or several.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a text, or a list of texts")]
 pub(super) enum OneOrMany {
     One(String),
@@ -45,7 +45,7 @@ pub(super) enum OneOrMany {
 }
 
 /// A list whose only entry may stand without brackets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "OneOrMany")]
 pub struct Texts(pub Vec<String>);
 
@@ -59,7 +59,7 @@ impl From<OneOrMany> for Texts {
 }
 
 /// The words of a command: a text is split by the shell's rules, without a shell.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "OneOrMany")]
 pub struct Words(pub Vec<String>);
 
@@ -78,7 +78,7 @@ impl TryFrom<OneOrMany> for Words {
 }
 
 /// Names and values. What is written is not repeated in an error: it may be a secret.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a table of names and values, or a list of \"NAME=VALUE\"")]
 pub(super) enum MapOrList {
     Map(BTreeMap<String, Scalar>),
@@ -102,7 +102,7 @@ impl MapOrList {
 }
 
 /// Names with a value each: `labels`, `sysctls`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "MapOrList")]
 pub struct Pairs(pub BTreeMap<String, String>);
 

@@ -6,7 +6,7 @@ use super::form::OneOrMany;
 use super::quantity::Span;
 
 /// `healthcheck`; what it leaves open is the image's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Healthcheck {
     /// What is run.
@@ -26,7 +26,7 @@ pub struct Healthcheck {
 }
 
 /// The test in the engine's words: `NONE`, `CMD …` or `CMD-SHELL …`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "OneOrMany")]
 pub struct Test(pub Vec<String>);
 

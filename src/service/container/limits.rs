@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::form::{Scalar, Text};
 
 /// `restart`: `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub enum Restart {
     /// Never.
@@ -43,7 +43,7 @@ impl TryFrom<Scalar> for Restart {
 }
 
 /// One of `ulimits`, which the kernel enforces; -1 is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "UlimitForms")]
 pub struct Ulimit {
     /// What holds.
@@ -52,11 +52,16 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "write a number, or a table of soft and hard")]
 enum UlimitForms {
     Both(i64),
-    Each { soft: i64, hard: i64 },
+    Each {
+        /// What holds.
+        soft: i64,
+        /// How far the process may raise it.
+        hard: i64,
+    },
 }
 
 impl From<UlimitForms> for Ulimit {
@@ -69,7 +74,7 @@ impl From<UlimitForms> for Ulimit {
 }
 
 /// `logging`: where its output goes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logging {
     /// The engine's driver; its default one without.
@@ -81,7 +86,7 @@ pub struct Logging {
 }
 
 /// One of `devices`: `HOST`, `HOST:CONTAINER` or `HOST:CONTAINER:rwm`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 pub struct Device {
     /// The path on the engine's host.
@@ -114,7 +119,7 @@ impl TryFrom<String> for Device {
 }
 
 /// One of `security_opt`: what the engine takes as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 pub struct SecurityOption(pub String);
 

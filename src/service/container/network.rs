@@ -8,12 +8,12 @@ use serde::Deserialize;
 use super::form::{MapOrList, Scalar};
 
 /// `networks`: the engine's networks by their own names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Forms")]
 pub struct Networks(pub BTreeMap<String, Endpoint>);
 
 /// A container's place in a network.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Endpoint {
     /// More names that reach it there.
@@ -24,7 +24,7 @@ pub struct Endpoint {
     pub ipv6_address: Option<Ipv6Addr>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(
     untagged,
     expecting = "write a list of networks, or a table of networks with aliases, ipv4_address and ipv6_address"
@@ -44,7 +44,7 @@ impl From<Forms> for Networks {
 }
 
 /// `extra_hosts`: names that the container resolves itself, each with its address or `host-gateway`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "MapOrList")]
 pub struct ExtraHosts(pub Vec<(String, String)>);
 
@@ -66,7 +66,7 @@ impl TryFrom<MapOrList> for ExtraHosts {
 }
 
 /// A port of the container with its protocol, as the engine writes it: `8080/tcp`; or a range of them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub struct Exposed {
     /// The first.

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::form::Scalar;
 
 /// A length of time: `1m30s`, `500ms`, `2.5s`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
+#[schemars(rename = "ContainerSpan")]
 pub struct Span(pub Duration);
 
 impl TryFrom<Scalar> for Span {
@@ -35,7 +36,7 @@ impl Span {
 }
 
 /// A number of bytes: `64m`, `1.5gb`, `4096`; the units are powers of 1024.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub struct Bytes(pub i64);
 
@@ -60,7 +61,7 @@ impl TryFrom<Scalar> for Bytes {
 }
 
 /// Processors, in billionths: `0.5`, `2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub struct Cpus(pub i64);
 

@@ -7,7 +7,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use super::quantity::Bytes;
 
 /// One entry of `volumes`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(with = "Written")]
 pub struct Volume {
     /// The path inside the container.
     pub target: String,
@@ -45,22 +46,39 @@ pub enum VolumeKind {
     },
 }
 
+/// An entry as it is written, for those who ask for its form.
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "its form is all that is wanted")]
+enum Written {
+    /// `[SOURCE:]TARGET[:OPTIONS]`
+    Short(String),
+    Long(Long),
+}
+
 /// The long form.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Long {
+    /// What is mounted.
     #[serde(rename = "type")]
     kind: Type,
+    /// The path of the engine's host, or the volume's name.
     source: Option<String>,
+    /// The path inside the container.
     target: String,
+    /// Whether the container may not write.
     #[serde(default)]
     read_only: bool,
+    /// Options of a path of the host.
     bind: Option<BindOptions>,
+    /// Options of a volume.
     volume: Option<VolumeOptions>,
+    /// Options of memory.
     tmpfs: Option<TmpfsOptions>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Type {
     Bind,
@@ -68,15 +86,18 @@ enum Type {
     Tmpfs,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BindOptions {
+    /// How mounts below it are told.
     propagation: Option<Propagation>,
+    /// Whether a missing path becomes a directory.
     create_host_path: Option<bool>,
+    /// `z` where several containers share it, `Z` where one has it alone.
     selinux: Option<Selinux>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Propagation {
     Shared,
@@ -87,7 +108,7 @@ enum Propagation {
     Rprivate,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 enum Selinux {
     #[serde(rename = "z")]
     Shared,
@@ -117,17 +138,20 @@ impl Selinux {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VolumeOptions {
+    /// Whether a new volume stays empty where the image has files.
     #[serde(default)]
     nocopy: bool,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TmpfsOptions {
+    /// The most that it holds.
     size: Option<Bytes>,
+    /// The permissions of its root.
     mode: Option<u32>,
 }
 

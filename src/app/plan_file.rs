@@ -1,0 +1,152 @@
+//! plan --save and deploy --plan: what somebody approved is what is done, or nothing is.
+
+use std::path::Path;
+use std::slice::from_ref;
+
+use super::look::{RealWorld, require_admin};
+use super::{App, known_backend, print};
+use crate::adapters::private_file;
+use crate::cfg;
+use crate::cli::{DeployOrPlan, Output, PolicyFlags};
+use crate::error::{Error, time_since};
+use crate::exit::Exit;
+use crate::image::{Image, ImageReference};
+use crate::observation::Observation;
+use crate::plan::drift::drift;
+use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
+use crate::plan::{Approved, Goal, Plan, Purpose, Target};
+use crate::ports::{ContainerEngine, WallClock};
+use crate::settings::with_flags;
+
+impl App {
+    /// Saves a plan. On stdout it stands in the place of the readable one, which goes to stderr then.
+    pub(super) fn save(&self, plan: &Plan, basis: Basis, path: &Path) -> Result<(), Error> {
+        let text = PlanFile::new(basis, plan).text();
+        if path != Path::new("-") {
+            let not_saved =
+                |error: std::io::Error| Error::NotSaved { path: named(path), reason: error.to_string() };
+            private_file::write(path, text.as_bytes()).map_err(not_saved)?;
+            return self.show(plan);
+        }
+        if self.output == Output::Text {
+            self.say(plan.to_string().trim_end())?;
+        }
+        print(&text)
+    }
+
+    /// Applies a plan that was saved.
+    pub(super) async fn deploy_plan(
+        &self,
+        path: &Path,
+        typed: &DeployOrPlan,
+        flags: &PolicyFlags,
+    ) -> Result<Exit, Error> {
+        self.events()?;
+        let approved = read(path)?;
+        refuse_other(path, &approved, typed, flags)?;
+        self.settings.described()?;
+        let backend = &approved.plan.backend;
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        known_backend(&configuration, backend)?;
+        require_admin(&load_balancers).await?;
+        let world = self.world(&configuration, from_ref(backend), load_balancers).await?;
+        let held = self.hold(backend, &world).await?;
+        held.refuse_unfinished()?;
+        let target = Target::Everywhere(approved.basis.image.clone());
+        let goal = Goal {
+            policy: approved.plan.policy.clone(),
+            ..self.goal(backend, Purpose::Deploy, target, flags)
+        };
+        let (observation, topology) = self.look_for(&configuration, &world, &goal).await?;
+        let plan = match self.build(&world, &observation, &topology, &goal).await {
+            Ok(plan) => Ok(plan),
+            Err(Error::Refused(refusals)) => Err(refusals),
+            Err(error) => return Err(error),
+        };
+        let image = resolved(&world, &approved.basis.image).await?;
+        let now = self.basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan))?;
+        let (at, age) = (approved.plan.at, world.clock.now().duration_since(approved.plan.at));
+        let drift = drift(&approved, &now, &plan);
+        let (Ok(plan), []) = (plan, &drift[..]) else {
+            return Err(Error::PlanDrifted { path: named(path), at, age, drift });
+        };
+        self.say(&format!("applying the plan that was made {at}, {} ago", time_since(age)))?;
+        let plan = Plan { approved: Some(Approved { run: approved.plan.run, at }), ..plan };
+        self.execute(&world, &plan, &held).await
+    }
+
+    /// What a plan rests on.
+    pub(super) fn basis(&self, image: Image, seen: &Observation, plan: &Plan) -> Result<Basis, Error> {
+        let (document, _) = self.document()?;
+        let files = document
+            .files
+            .iter()
+            .map(|file| ReadFile { file: file.path.display().to_string(), sha256: cfg::fingerprint(file) });
+        let description =
+            self.settings.descriptions().get(&plan.backend).map(|it| cfg::sha256(&format!("{it:?}")));
+        let hooks = self.settings.hooks.iter().map(|(moment, command)| (*moment, cfg::sha256(command)));
+        Ok(Basis {
+            image,
+            configuration: files.collect(),
+            servers: seen_servers(&seen.load_balancers, plan),
+            settings: self.settings.written_policy(),
+            description,
+            hooks: hooks.collect(),
+        })
+    }
+}
+
+fn named(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
+}
+
+fn read(path: &Path) -> Result<PlanFile, Error> {
+    let bytes = private_file::read(path)
+        .map_err(|error| Error::NoPlanFile { path: named(path), reason: error.to_string() })?;
+    PlanFile::read(&bytes).map_err(|error| Error::NotAPlanFile { path: named(path), error })
+}
+
+/// That nothing else is asked for beside the plan: in words, or by `DRAINSWAP_*` variables.
+fn refuse_other(
+    path: &Path,
+    approved: &PlanFile,
+    typed: &DeployOrPlan,
+    flags: &PolicyFlags,
+) -> Result<(), Error> {
+    let plan = &approved.plan;
+    let other = |planned: String, typed: String| Err(Error::OtherPlan { path: named(path), planned, typed });
+    if let Some(backend) = typed.backend.as_ref().filter(|backend| **backend != plan.backend) {
+        return other(format!("backend {}", plan.backend), format!("backend {backend}"));
+    }
+    let image = &approved.basis.image;
+    if let Some(typed) = typed.image.as_ref().filter(|typed| !is_meant(image, typed)) {
+        return other(image.to_string(), typed.to_string());
+    }
+    let policy = with_flags(flags, plan.policy.clone());
+    if policy == plan.policy {
+        return Ok(());
+    }
+    let text = |policy| serde_json::to_string(policy).map_err(std::io::Error::other);
+    other(text(&plan.policy)?, text(&policy)?)
+}
+
+/// Whether a reference is what was asked for, or names what that was resolved to.
+fn is_meant(image: &Image, typed: &ImageReference) -> bool {
+    match image {
+        Image::Registry { reference, digest } => typed == reference || typed.digest.as_ref() == Some(digest),
+        Image::Local { reference, .. } => typed.to_string() == *reference,
+    }
+}
+
+/// What the image's name means now.
+async fn resolved(world: &RealWorld, image: &Image) -> Result<Image, Error> {
+    let reference = match image {
+        Image::Registry { reference, .. } => reference.clone(),
+        Image::Local { reference, .. } => match reference.parse() {
+            Ok(reference) => reference,
+            // It was named by its identifier, which means itself.
+            Err(_) => return Ok(image.clone()),
+        },
+    };
+    Ok(world.engines.first()?.resolve(&reference).await?)
+}

@@ -1,0 +1,160 @@
+use insta::assert_snapshot;
+
+use super::*;
+use crate::hook::Moment;
+use crate::ids::ContainerId;
+use crate::observation::{ContainerState, RestartPolicy};
+use crate::plan::OnFailure;
+use crate::ports::Change;
+use crate::testing::{World, basis, image, plan_file};
+
+/// What has drifted between a plan for a deploy of v2 in one world and the look at another, a line each.
+fn told(was: &World, is: &World) -> String {
+    told_of(was, is, |_| {})
+}
+
+fn told_of(was: &World, is: &World, change: impl FnOnce(&mut Basis)) -> String {
+    let approved = plan_file(was);
+    let is = World { policy: approved.plan.policy.clone(), ..is.clone() };
+    let plan = is.plan("v2");
+    let mut now = basis(&is, plan.as_ref().unwrap_or(&approved.plan));
+    change(&mut now);
+    drift(&approved, &now, &plan).iter().map(|it| it.to_string() + "\n").collect()
+}
+
+#[test]
+fn what_comes_and_goes_is_no_drift() {
+    let origin = World::origin();
+    let mut later = origin.clone().server("mobile/app1", |server| {
+        (server.sessions, server.sessions_total) = (17, 99_999);
+        "UP 2/3".clone_into(&mut server.status);
+    });
+    later.observation.load_balancers[0].pid += 1;
+    later.observation.at += jiff::SignedDuration::from_hours(3);
+    assert_eq!(told(&origin, &later), "");
+    let silent = |answer: &str| {
+        let mut world = World::origin().down("mobile/app2").runs("mobile-app2", "v2");
+        world.observation.answers[2].1 = crate::observation::Answer::NotReady(answer.to_owned());
+        world
+    };
+    assert_eq!(told(&silent("connection refused"), &silent("GET /health → 503")), "");
+}
+
+#[test]
+fn what_happened_to_a_server_is_told_for_each_load_balancer() {
+    let origin = World::origin();
+    assert_snapshot!(told(&origin, &origin.clone().maint("mobile/app2b")), @"
+    mobile/app2b is maint, down, weight 1, 127.0.0.2:50001 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.2:50001
+    mobile/app2b does not serve any more
+    mobile/app2b: the steps are create, wait, maint, settle, stop, start, prove, ready, confirm, remove, and were create, verify, drain, wait, maint, settle, stop, start, prove, ready, confirm, remove
+    the order is mobile/app2b, mobile/app1, mobile/app2, mobile/app1b, and was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
+    ");
+    assert_snapshot!(told(&origin, &origin.clone().down("mobile/app2")), @"
+    mobile/app2 is ready, down, weight 1, 127.0.0.2:50000 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.2:50000
+    mobile/app2 does not serve any more
+    the order is mobile/app2, mobile/app1, mobile/app1b, mobile/app2b, and was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
+    ");
+    let moved = origin.clone().server("mobile/app1", |server| {
+        server.weight = 50;
+    });
+    assert_snapshot!(told(&origin, &moved), @"mobile/app1 is ready, up, weight 50, 127.0.0.1:50000 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.1:50000");
+    let only = "backend mobile\n mode http\n server app1 127.0.0.1:50000 check\n";
+    let one = World::of(only).floor(0);
+    let mut renamed = one.clone();
+    "/run/other.sock".clone_into(&mut renamed.observation.load_balancers[0].name);
+    assert_snapshot!(told(&one, &renamed), @"
+    mobile/app1 is not known there at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.1:50000
+    mobile/app1 is ready, up, weight 1, 127.0.0.1:50000 at /run/other.sock, and was not known there
+    ");
+}
+
+#[test]
+fn what_happened_to_a_container_is_told() {
+    let origin = World::origin();
+    let replaced = origin.clone().container("mobile-app1", |it| it.id = ContainerId("f".repeat(64)));
+    assert_snapshot!(told(&origin, &replaced), @"mobile/app1: the container that is replaced is mobile-app1 (ffffffffffff), and was mobile-app1 (a1a1a1a1a1a1)");
+    let renamed = origin.clone().container("mobile-app1", |it| "shop".clone_into(&mut it.name));
+    assert_snapshot!(told(&origin, &renamed), @"mobile/app1: the container that is replaced is shop (a1a1a1a1a1a1), and was mobile-app1 (a1a1a1a1a1a1)");
+    assert_snapshot!(told(&origin, &origin.clone().runs("mobile-app2", "v3")), @"mobile/app2: runs registry.example.org/mobile:v3 (333333333333); it was: runs registry.example.org/mobile:v1 (111111111111)");
+    assert_snapshot!(told(&origin, &origin.clone().runs("mobile-app2", "v2")), @"nothing is left to do for mobile/app2");
+    assert_snapshot!(told(&origin.clone().runs("mobile-app2", "v2"), &origin), @"mobile/app2 would be worked on too: runs registry.example.org/mobile:v1 (111111111111)");
+    let stopped = origin.clone().down("mobile/app2b").stopped("mobile-app2b");
+    assert_snapshot!(told(&origin, &stopped), @"
+    mobile/app2b is ready, down, weight 1, 127.0.0.2:50001 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.2:50001
+    mobile/app2b does not serve any more
+    mobile/app2b: the steps are create, maint, stop, start, prove, ready, confirm, remove, and were create, verify, drain, wait, maint, settle, stop, start, prove, ready, confirm, remove
+    the order is mobile/app2b, mobile/app1, mobile/app2, mobile/app1b, and was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
+    ");
+    let kept = origin.clone().another("mobile-app1", "mobile-app1.old-20261120T201500.000Z", |it| {
+        it.state = ContainerState::Stopped;
+        it.restart = RestartPolicy::never();
+    });
+    assert_snapshot!(told(&origin, &kept), @"mobile/app1: what is removed at the end is mobile-app1.old-20261120T201500.000Z (a5a5a5a5a5a5), and was none");
+    assert_snapshot!(told(&kept, &origin), @"mobile/app1: what is removed at the end is none, and was mobile-app1.old-20261120T201500.000Z (a5a5a5a5a5a5)");
+    let beside = World::shared();
+    let alone = World::of(
+        "
+backend mobile
+    mode http
+    option httpchk GET /health
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+",
+    );
+    assert_snapshot!(told(&alone, &beside), @"
+    tablet/one is ready, up, weight 1, 127.0.0.1:50000 at /run/haproxy/admin.sock, and was not known there
+    tablet/two is ready, up, weight 1, 127.0.0.3:50000 at /run/haproxy/admin.sock, and was not known there
+    the container is behind mobile/app1, tablet/one, and was behind mobile/app1
+    ");
+}
+
+#[test]
+fn what_would_be_refused_is_told() {
+    let ambiguous = World::origin().another("mobile-app1", "twin", |_| {});
+    assert_snapshot!(told(&World::origin(), &ambiguous), @"it would be refused: mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); twin (publishes the address). Give the right one the label drainswap.server=mobile/app1");
+}
+
+#[test]
+fn what_a_person_has_changed_is_told() {
+    let origin = World::origin();
+    let changed = told_of(&origin, &origin, |now| {
+        "beef".clone_into(&mut now.configuration[0].sha256);
+        now.configuration[1].file = "/etc/haproxy/conf.d/20-shop.cfg".to_owned();
+        now.settings.floor = 2;
+        now.settings.on_failure = OnFailure::Stop;
+        now.description = Some("cafe".to_owned());
+        now.hooks = [(Moment::BeforeRun, "beef".to_owned()), (Moment::AfterRun, "cafe".to_owned())].into();
+        now.image = image("v3");
+    });
+    assert_snapshot!(changed, @r#"
+    /etc/haproxy/haproxy.cfg says something else
+    /etc/haproxy/conf.d/10-mobile.cfg is gone
+    /etc/haproxy/conf.d/20-shop.cfg is new
+    the settings make floor 2, and made it 1
+    the settings make on_failure "stop", and made it "rollback"
+    the container is described otherwise in drainswap.toml
+    the hook before_run says something else
+    the hook after_run is new
+    the image is registry.example.org/mobile:v3 (333333333333) by now, and was registry.example.org/mobile:v2 (222222222222)
+    "#);
+}
+
+#[test]
+fn other_settings_are_told_and_those_that_were_not_known_are_not() {
+    let mut approved = plan_file(&World::origin());
+    let change = |field: &'static str| vec![Change::Hidden { field: field.into() }];
+    let with = |plan: &Plan, changes: Option<Vec<Change>>| {
+        let mut plan = plan.clone();
+        plan.lanes[0].replacement.as_mut().unwrap().changes = changes;
+        plan
+    };
+    let mut told = |was, is| {
+        approved.plan = with(&approved.plan, was);
+        let plan = Ok(with(&approved.plan, is));
+        let found = drift(&approved, &approved.basis.clone(), &plan);
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(told(None, Some(change("user"))), "");
+    assert_eq!(told(Some(change("user")), None), "");
+    assert_snapshot!(told(Some(change("user")), Some(change("command"))), @"mobile/app1: other settings of its container would change than those that were shown");
+}

@@ -1,0 +1,51 @@
+use insta::assert_snapshot;
+
+use super::*;
+use crate::probe::Question;
+use crate::testing::{World, plan_file};
+
+const RECORDED: &str = include_str!("../../../fixtures/plan/version-1.json");
+
+/// Written by an earlier drainswap: what it wrote always loads.
+#[test]
+fn a_plan_file_of_version_1_loads_and_is_written_the_same() {
+    let file = PlanFile::read(RECORDED.as_bytes()).unwrap();
+    assert_eq!((file.plan.backend.as_str(), file.plan.lanes.len()), ("mobile", 4));
+    assert_eq!(file.text(), RECORDED);
+}
+
+#[test]
+fn what_is_no_plan_file_says_what_to_do() {
+    let error = |text: &str| PlanFile::read(text.as_bytes()).unwrap_err().to_string();
+    let other = |version: &str| error(&RECORDED.replacen("\"version\": 1", version, 1));
+    assert_snapshot!(error(""), @"it is no plan file, or a damaged one: EOF while parsing a value at line 1 column 0. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error(&RECORDED[..RECORDED.len() / 2]), @"it is no plan file, or a damaged one: EOF while parsing a string at line 422 column 55. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error("{\"run\":\"20261123T221500.000Z\"}"), @"it is no plan file, or a damaged one: missing field `version` at line 1 column 30. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(other("\"version\": 2, \"more\": true"), @"it has version 2, and this drainswap reads version 1: apply it with the drainswap that saved it, or save the plan again with this one");
+    assert_snapshot!(other("\"version\": 0"), @"it has version 0, and this drainswap reads version 1: apply it with the drainswap that saved it, or save the plan again with this one");
+    assert_snapshot!(error(&RECORDED.replace("\"deploy\"", "\"destroy\"")), @"it is no plan file, or a damaged one: unknown variant `destroy`, expected `deploy` or `rollback` at line 75 column 24. Save the plan again with `drainswap plan … --save`");
+    let mut empty = plan_file(&World::origin());
+    empty.plan.lanes[1].servers.clear();
+    assert_snapshot!(error(&empty.text()), @"it is no plan file, or a damaged one: it has a lane without a server. Save the plan again with `drainswap plan … --save`");
+}
+
+#[test]
+fn what_haproxy_says_to_servers_is_in_no_plan_file() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    option httpchk
+    http-check send meth POST uri /health hdr Authorization s3cret hdr Host shop body s3cret
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+",
+    );
+    let secret = |plan: &Plan| serde_json::to_string(plan).unwrap().matches("s3cret").count();
+    assert!(secret(&world.plan("v2").unwrap()) > 0);
+    let file = plan_file(&world);
+    assert_eq!(secret(&file.plan), 0);
+    let Question::Http { headers, body, .. } = &file.plan.probes[0].1.question else { panic!("{file:?}") };
+    assert_eq!((headers[0].0.as_str(), headers[0].1.as_str()), ("Authorization", "***"));
+    assert_eq!(body.as_deref(), Some("***"));
+}

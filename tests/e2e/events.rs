@@ -1,0 +1,66 @@
+//! Whoever listens to a deploy, and however he goes away: the deploy goes on.
+
+use std::fs::File;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::support::{Stage, finish};
+use crate::{assert_in_service, on_real_parts, versions};
+
+/// The kinds of the events in a file, in order.
+fn kinds(path: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(path).expect("a file of events");
+    let kind = |line: &str| serde_json::from_str::<Value>(line).expect("an object a line")["event"].clone();
+    text.lines().map(|line| kind(line).as_str().expect("a kind").to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_goes_on_when_its_listeners_go_away() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let (v2, v3) =
+        (stage.image("v2", &[("VERSION", "v2")]).await, stage.image("v3", &[("VERSION", "v3")]).await);
+    let file = stage.dir().join("events.jsonl");
+    let events = file.display().to_string();
+
+    let nowhere = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--events", "/nowhere/events"]).await;
+    nowhere.expect(2).says(&["events cannot be written to /nowhere/events: No such file"]);
+    assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
+
+    // As `drainswap deploy -o json | head -1` does it.
+    let mut child = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json", "--events", &events]);
+    let mut first = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    stdout.read_line(&mut first).await.expect("a first line");
+    drop(stdout);
+    let status = child.wait().await.expect("its end");
+    assert_eq!(status.code(), Some(0));
+    assert!(versions(&stage).await.iter().all(|version| version == "v2"));
+    let told = kinds(&file);
+    assert_eq!(serde_json::from_str::<Value>(&first).expect("an object")["event"], *told[0]);
+    assert_eq!((told[0].as_str(), told[told.len() - 1].as_str()), ("run_started", "run_ended"));
+
+    // Two disks that are full.
+    let mut command =
+        stage.command(&["deploy", "mobile", "--image", &v3, "-o", "json", "--events", "/dev/full"]);
+    command.stdout(Stdio::from(File::create("/dev/full").expect("/dev/full"))).stderr(Stdio::piped());
+    let ended = command.spawn().expect("start drainswap").wait_with_output().await.expect("its end");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    for name in ["/dev/full", "stdout"] {
+        let note = format!("note: {name} takes no more events (No space left on device (os error 28))");
+        assert_eq!(said.matches(&note).count(), 1, "{said}");
+    }
+    assert!(versions(&stage).await.iter().all(|version| version == "v3"));
+
+    // A run of which nothing is left to do is told too, behind the others.
+    finish(stage.spawn(&["deploy", "mobile", "--image", &v3, "--events", &events])).await.expect(0);
+    let more = kinds(&file);
+    assert_eq!((&more[..told.len()], more[told.len()..].to_vec()), (&told[..], vec!["run_ended".to_owned()]));
+    assert_in_service(&stage).await;
+    stage.close().await;
+}

@@ -1,0 +1,85 @@
+//! What was approved is what is done, or nothing is, and all that is not as it was is told.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Ended, Processes, Stage, finish};
+use crate::{assert_in_service, on_real_parts, versions};
+
+/// Applies a plan file.
+async fn apply(stage: &Stage, path: &str) -> Ended {
+    stage.drainswap(&["deploy", "--plan", path]).await
+}
+
+/// Applies a plan that comes by a pipe.
+async fn apply_text(stage: &Stage, text: &str) -> Ended {
+    let mut command = stage.command(&["deploy", "--plan", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("start drainswap");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(text.as_bytes()).await.expect("write the plan");
+    drop(stdin);
+    finish(child).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let file = stage.dir().join("plan.json");
+    let path = file.display().to_string();
+    let plan = stage.drainswap(&["plan", "mobile", "--image", &v2, "--save", &path, "--floor", "0"]).await;
+    plan.expect(0).prints(&["deploy mobile to", "1. mobile/app1"]);
+    assert_eq!(file.metadata().expect("the file").permissions().mode() & 0o7777, 0o600);
+
+    // What somebody has done since.
+    stage.haproxy.set_state("app1b", "maint").await;
+    let config = std::fs::read_to_string(stage.haproxy.config()).expect("read haproxy.cfg");
+    let changed = config.replace("backend mobile\n", "backend mobile\n    fullconn 200\n");
+    assert_ne!(changed, config);
+    std::fs::write(stage.haproxy.config(), &changed).expect("write haproxy.cfg");
+    stage.image("v2", &[("VERSION", "v2"), ("MORE", "1")]).await;
+    let refused = apply(&stage, &path).await.expect(7);
+    let config_says = format!("{} says something else", stage.haproxy.config().display());
+    refused.says(&[
+        "not applied, nothing was touched",
+        &config_says,
+        "mobile/app1b is maint, down,",
+        "and was ready, up,",
+        "the image is ",
+        "Plan again with `drainswap plan … --save`",
+    ]);
+    assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
+
+    // A comment is none of it, and neither is a reload.
+    stage.haproxy.set_state("app1b", "ready").await;
+    std::fs::write(stage.haproxy.config(), format!("# mine\n{config}")).expect("write haproxy.cfg");
+    stage.haproxy.reload().await;
+    let other = stage.drainswap(&["deploy", "--plan", &path, "--floor", "1"]).await.expect(2);
+    other.says(&["is a plan for", "\"floor\":0", "\"floor\":1"]);
+    stage.drainswap(&["deploy", "other", "--plan", &path]).await.expect(2).says(&["for backend mobile"]);
+    stage.drainswap(&["deploy", "--plan", "/nowhere"]).await.expect(2).says(&["/nowhere cannot be read"]);
+
+    let saved = stage.drainswap(&["plan", "mobile", "--image", &v2, "--save", "-"]).await.expect(0);
+    let saved = saved.says(&["deploy mobile to"]);
+    let planned: Value = serde_json::from_str(&saved.stdout).expect("a plan file");
+    stage.haproxy.reload().await;
+    apply_text(&stage, &saved.stdout).await.expect(0).says(&["applying the plan that was made", "done: "]);
+    assert!(versions(&stage).await.iter().all(|version| version == "v2"));
+    let history = stage.drainswap(&["history", "mobile", "-o", "json"]).await.expect(0);
+    let told: Value = serde_json::from_str(&history.stdout).expect("an object");
+    assert_eq!(told["states"][0]["approved"]["at"], planned["plan"]["at"], "{told}");
+    stage.drainswap(&["history", "mobile"]).await.expect(0).prints(&["by the plan of "]);
+
+    let again = apply_text(&stage, &saved.stdout).await.expect(7);
+    again.says(&["nothing is left to do for mobile/app1", "nothing is left to do for mobile/app1b"]);
+    apply_text(&stage, &saved.stdout[..99]).await.expect(2).says(&["stdin: it is no plan file"]);
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
