@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::at;
-use crate::testing::facts::{facts, outcomes};
+use crate::testing::facts::{RECORDED, facts, outcomes, recorded};
 
 #[test]
 fn every_event_reads_as_it_was_written() {
@@ -11,6 +11,18 @@ fn every_event_reads_as_it_was_written() {
         let line = serde_json::to_string(&event).unwrap();
         assert!(!line.contains('\n'), "{line}");
         assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event, "{line}");
+    }
+}
+
+/// Written by an earlier drainswap: what it wrote always loads.
+#[test]
+fn a_recording_of_version_1_loads_and_is_written_the_same() {
+    let written = recorded().into_iter().map(|event| serde_json::to_string(&event).unwrap() + "\n");
+    assert_eq!(written.collect::<String>(), RECORDED);
+    let kind = |fact: &Fact| serde_json::to_value(fact).unwrap()["event"].clone();
+    let kinds: Vec<_> = recorded().iter().map(|event| kind(&event.fact)).collect();
+    for fact in facts() {
+        assert!(kinds.contains(&kind(&fact)), "the recording lacks {}", kind(&fact));
     }
 }
 

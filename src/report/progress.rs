@@ -123,3 +123,55 @@ fn megabytes(bytes: u64) -> String {
     let megabytes = bytes as f64 / 1e6;
     format!("{megabytes:.1} MB")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::facts::recorded;
+
+    #[test]
+    fn the_moving_line_follows_a_whole_run() {
+        let line = |fact: &Fact| {
+            Some(match moving(fact)? {
+                Moving::Phase(message) => format!("* {message}\n"),
+                Moving::Detail(message) => format!("  {message}\n"),
+            })
+        };
+        let lines: String = recorded().iter().filter_map(|event| line(&event.fact)).collect();
+        insta::assert_snapshot!(lines, @"
+        * pulling registry.example.org/mobile:v2 (9b3ce17a40d2)
+          pulling 1.0 MB of 12.5 MB
+          pulling 9.4 MB of 12.5 MB
+        * mobile/app2: looking again
+        * mobile/app2: draining
+          mobile/app2: out of rotation, stopping the old container
+          out of rotation, starting mobile-app2
+          out of rotation, mobile-app2 boots
+          mobile/app2: out of rotation, connection refused
+          mobile/app2: out of rotation, GET /health → 503
+        * mobile/app2: waiting for its first request
+        * mobile/app1, tablet/one: looking again
+        * waiting for the slow start of mobile/app2
+        * waiting for the queue of tablet
+        * mobile/app1, tablet/one: draining
+          mobile/app1, tablet/one: 17 sessions left after 0.00 s
+          mobile/app1, tablet/one: 9 sessions left after 5.00 s
+          mobile/app1, tablet/one: 5 sessions left after 20.0 s
+          mobile/app1, tablet/one: 0 sessions left after 40.0 s
+          mobile/app1, tablet/one: out of rotation, stopping the old container
+          out of rotation, starting mobile-app1
+          out of rotation, mobile-app1 boots
+          mobile/app1: out of rotation, connection refused
+        * mobile/app1, tablet/one: waiting for its first request
+        * mobile/app2b: looking again
+        * mobile/app1b: looking again
+        * mobile/app1b: draining
+          mobile/app1b: 1 session left after 0.00 s
+          mobile/app1b: out of rotation, stopping the old container
+          out of rotation, starting mobile-app1b
+          out of rotation, mobile-app1b boots
+          mobile/app1b: out of rotation, connection refused
+        * mobile/app1b: taking back
+        ");
+    }
+}

@@ -1,7 +1,7 @@
-//! One example of every fact, as they could follow each other in one unlucky run.
+//! Examples of facts: one run as it was recorded, and one of every ending.
 
 use super::{World, image};
-use crate::event::{Fact, FirstRequest, Timing};
+use crate::event::{Event, Fact, FirstRequest, Timing};
 use crate::ids::ServerId;
 use crate::outcome::{Outcome, Stranded};
 use crate::plan::{Plan, Purpose, Step};
@@ -12,6 +12,14 @@ fn app1() -> Vec<ServerId> {
 
 fn app2() -> Vec<ServerId> {
     vec![ServerId::new("mobile", "app2")]
+}
+
+/// The events file of a run in which everything happened that can, even what one policy does not bring together.
+pub const RECORDED: &str = include_str!("../../fixtures/events/version-1.jsonl");
+
+/// The events in [`RECORDED`].
+pub fn recorded() -> Vec<Event> {
+    RECORDED.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Every fact but [`Fact::RunEnded`], for which see [`outcomes`].

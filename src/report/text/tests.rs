@@ -2,7 +2,7 @@ use anstream::adapter::strip_str;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::testing::facts::{facts, outcomes};
+use crate::testing::facts::{facts, outcomes, recorded};
 
 /// What a plain log holds of these facts; a fact that it leaves out is a line with its name.
 fn log(facts: &[Fact]) -> String {
@@ -67,6 +67,99 @@ fn every_fact_reads_well() {
     undone   mobile/app2 is as it was
     undone   mobile/app1, mobile/app2 are as they were
     removed  mobile-app1.old-20261123T221500.000Z
+    ");
+}
+
+#[test]
+fn a_whole_run_reads_well() {
+    let told: Vec<Fact> = recorded().into_iter().map(|event| event.fact).collect();
+    assert_snapshot!(log(&told), @"
+    (nothing: run_started)
+    note     mobile-app1b belongs to the Compose project mobile: the next `docker compose up` creates it anew from its file
+      hook      before_run ended well (0.21 s)
+                | release window is open
+    pull     registry.example.org/mobile:v2 (9b3ce17a40d2)
+    (nothing: pull_progressed)
+    (nothing: pull_progressed)
+    pulled   registry.example.org/mobile:v2 (9b3ce17a40d2) (4.32 s)
+    created  for mobile/app2, stopped, like mobile-app2
+    created  for mobile/app1, tablet/one, stopped, like mobile-app1
+    created  for mobile/app2b, stopped, like mobile-app2b
+    created  for mobile/app1b, stopped, like mobile-app1b
+    [1/4] mobile/app2 (primary) does not serve: GET /health → 503
+      meanwhile 100 % → mobile/app1
+      hook      before_drain ended well (0.08 s)
+      verified  mobile/app1 answered
+    (nothing: drain_started)
+      drained   nothing in flight (0.12 s)
+      stopped   kept as mobile-app2.old-20261123T221500.000Z (0.30 s)
+      started   mobile-app2 (0.31 s)
+      not ready connection refused
+      not ready GET /health → 503
+      answers   GET /health → 200 (4.30 s)
+      ready     back in rotation
+      confirmed up, and takes traffic
+      in service after 5.06 s out of rotation: drain 0.12 s, stop and start 0.61 s, boot 4.29 s, drainswap itself 0.05 s
+    [2/4] mobile/app1, tablet/one (primary) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
+      meanwhile 100 % → mobile/app2; 67 % → tablet/two, 33 % → tablet/three
+      hook      before_drain ended well (0.09 s)
+                | silenced mobile-app1 for 10 minutes
+      slow start of mobile/app2 is waited for
+      check     HAProxy had mobile/app2 down, and it answers; it is up again
+      the queue of tablet is waited for (2 in it): this HAProxy would leave it there
+      verified  mobile/app2, tablet/two, tablet/three answered
+    (nothing: drain_started)
+    (nothing: sessions_left)
+      queue     3 requests waited although mobile/app2 was free; it was told to look
+    (nothing: sessions_left)
+      draining  9 sessions left (1 waiting, 5 being answered, 3 in a tunnel), +9 (10.0 s)
+      reloaded  HAProxy's process 4711 is now 5822: what was set is set again, and what the old one holds is waited for
+      draining  5 sessions left (2 being answered, 3 in a tunnel, 5 of them in old workers), -4 (20.0 s)
+    (nothing: sessions_left)
+      maint     3 sessions left in time; nobody comes back now, and what is left goes on
+      ended     3 sessions, as asked by --on-drain-timeout shutdown
+    (nothing: sessions_left)
+      drained   nothing in flight (40.1 s)
+      hook      after_drain ended well (0.03 s)
+      stopped   kept as mobile-app1.old-20261123T221500.000Z (0.31 s)
+      started   mobile-app1 (0.31 s)
+      not ready connection refused
+      answers   GET /health → 200 (10.4 s)
+      hook      before_enable ended well (1.23 s)
+                | tests pass
+                | 2 of 2
+      ready     back in rotation
+      confirmed up; no request came within a second
+      in service after 52.5 s out of rotation: drain 40.1 s, stop and start 0.62 s, boot 10.4 s, drainswap itself 1.33 s
+      hook      after_enable ended well (0.05 s)
+                | warming the cache
+    [3/4] mobile/app2b (backup) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
+      meanwhile 50 % → mobile/app1, 50 % → mobile/app2
+      hook      before_drain ended with code 75 (0.07 s)
+                | mobile/app2b is being debugged by anna
+      skipped   mobile/app2b stays as it is, as the hook wants it
+    [4/4] mobile/app1b (backup) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
+      meanwhile 50 % → mobile/app1, 50 % → mobile/app2
+      hook      before_drain ended well (0.08 s)
+      verified  it carries no traffic now
+    (nothing: drain_started)
+    (nothing: sessions_left)
+      forced    1 session is cut, as asked by --on-drain-timeout force
+      stopped   kept as mobile-app1b.old-20261123T221500.000Z (10.1 s)
+      started   mobile-app1b (0.29 s)
+      not ready connection refused
+    stopping at the next safe point; ask again to take back what is under way now
+    failed   mobile/app1b at prove: the container ended with code 1
+               log | starting
+               log | cannot read /etc/mobile.toml: Permission denied
+            health | exit code 1: connection refused
+    undo     mobile/app1b
+    stopping now
+    undone   mobile/app1b is as it was
+    removed  mobile-app2.old-20261120T201500.000Z
+      hook      after_run was killed (60.0 s)
+                | notifying the team
+    failed; what failed is put back, mobile/app2, mobile/app1, tablet/one keep the new container: the container ended with code 1 (172.1 s; drainswap's own share 1.33 s a server)
     ");
 }
 
