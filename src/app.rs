@@ -7,26 +7,32 @@ mod look;
 mod moves;
 mod promote;
 mod prune;
+mod report;
+mod reporters;
 mod resume;
 mod run;
+mod sampler;
+mod screen;
+mod status;
+mod stop;
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::{Cli, Command, Globals, Output};
+use crate::cli::{CiFlags, Cli, Command, Globals, Output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
-use crate::plan::LbQuorum;
+use crate::report::ci::Ci;
 use crate::settings::Settings;
 
 /// Runs what was typed, prints its result, and tells how the process ends.
 pub async fn run(cli: Cli) -> ExitCode {
     let output = cli.globals.output;
+    let ci = reporters::ci(&cli.globals.ci);
     match Box::pin(dispatch(cli)).await {
         Ok(exit) => exit.into(),
         // Whoever read our output has read enough.
@@ -41,6 +47,9 @@ pub async fn run(cli: Cli) -> ExitCode {
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();
             let _gone = writeln!(anstream::stderr(), "{style}error{style:#}: {error}");
+            if ci == Ci::Github {
+                reporters::annotate(&error);
+            }
             exit.into()
         }
     }
@@ -48,9 +57,11 @@ pub async fn run(cli: Cli) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> Result<Exit, Error> {
     let settings = Settings::read(&cli.globals)?;
-    let app = App { settings, output: cli.globals.output, quiet: cli.globals.quiet };
+    let Globals { output, quiet, ci, .. } = cli.globals;
+    let app = App { settings, output, quiet, ci };
     match cli.command {
-        Command::Status { backends } => app.status(&backends).await,
+        Command::Status { backends, watch: None } => app.status(&backends).await,
+        Command::Status { backends, watch: Some(every) } => app.watch(&backends, every.0).await,
         Command::Plan { goal, policy, exit_code } => app.plan(&goal, &policy, exit_code).await,
         Command::Deploy { goal, policy, resume_first } => {
             let left =
@@ -69,11 +80,14 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
                     settings: Settings::read(&globals)?,
                     output: app.output,
                     quiet: app.quiet,
+                    ci: app.ci.clone(),
                 })
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
         Command::History { backend } => app.history(&backend).await,
+        Command::Report { run, file } => app.report(run.as_deref(), file.as_deref()),
+        Command::Stop { backend } => app.stop(&backend).await,
         Command::Prune { backends, keep, dry_run } => app.prune(&backends, keep, dry_run).await,
         Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
         Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
@@ -88,68 +102,26 @@ struct App {
     settings: Settings,
     output: Output,
     quiet: bool,
+    ci: CiFlags,
 }
 
 impl App {
-    async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        for name in wanted {
-            known_backend(&configuration, name)?;
-        }
-        let world = self.world(&configuration, wanted, load_balancers).await?;
-        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
-        let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
-        let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
-        if let Err(error) = self.settings.described() {
-            self.say(&format!("note: {error}"))?;
-        }
-        // Who may not read what a description is made of can still look at everything else.
-        let drift = match world.drift(backends.iter().copied()).await {
-            Ok(drift) => drift,
-            Err(error) => {
-                self.say(&format!("note: nobody can tell what is not as described: {error}"))?;
-                BTreeMap::new()
-            }
-        };
-        match self.output {
-            Output::Json => {
-                let haproxy = observation.load_balancers.iter().map(|seen| {
-                    json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
-                });
-                let haproxy: Vec<_> = haproxy.collect();
-                let object = json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends, "drift": drift });
-                print(&format!("{object}\n"))?;
-            }
-            Output::Text => {
-                print(&crate::status::table(&backends))?;
-                for seen in &observation.load_balancers {
-                    for worker in seen.old_workers.iter().flatten() {
-                        let held: u64 = worker.servers.iter().map(|server| server.sessions).sum();
-                        let held = crate::outcome::sessions(held);
-                        self.say(&format!("note: HAProxy's old worker {} still holds {held}", worker.pid))?;
-                    }
-                }
-            }
-        }
-        for server in backends.iter().flat_map(|backend| &backend.servers) {
-            let changes = server.container().and_then(|it| drift.get(&it.id)).map_or(0, Vec::len);
-            if changes > 0 {
-                let (server, backend) = (&server.id, &server.id.backend);
-                self.say(&format!("note: {server} is not as drainswap.toml describes it; `drainswap plan {backend}` shows what differs"))?;
-            }
-        }
-        for backend in &backends {
-            self.warn_of_unfinished(&backend.name)?;
-        }
-        Ok(Exit::Done)
-    }
-
+    /// Says something to people. One that went away, with his pipe or his terminal, is no reason to stop.
     fn say(&self, text: &str) -> Result<(), Error> {
-        if !self.quiet {
-            writeln!(anstream::stderr(), "{text}")?;
+        if self.quiet {
+            return Ok(());
         }
-        Ok(())
+        match writeln!(anstream::stderr(), "{text}") {
+            Err(error) if is_gone(&error) => Ok(()),
+            written => Ok(written?),
+        }
     }
+}
+
+/// Whether nobody reads any more.
+fn is_gone(error: &std::io::Error) -> bool {
+    let gone = [rustix::io::Errno::PIPE, rustix::io::Errno::IO].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| gone.contains(&code))
 }
 
 /// Writes a result to stdout. A reader that went away is told by the error's kind.

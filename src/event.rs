@@ -1,5 +1,7 @@
 //! What happened, as facts in the past tense, for people and machines.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -295,6 +297,11 @@ pub enum Fact {
         /// Its name.
         container: String,
     },
+    /// How busy the servers were, looked at now and then. Only what is kept of a run tells it.
+    Sampled {
+        /// Every server of the backends that the run touches.
+        servers: BTreeMap<ServerId, Sample>,
+    },
     /// The run ended.
     RunEnded {
         /// How.
@@ -305,6 +312,15 @@ pub enum Fact {
         /// The tool's own share of the time out of rotation, at the median of the lanes that ended well.
         own_ms: Option<u64>,
     },
+}
+
+/// How busy a server was, on all load balancers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Sessions in flight.
+    pub sessions: u64,
+    /// Sessions since `HAProxy` started.
+    pub sessions_total: u64,
 }
 
 /// What is known of the first request of a server that is back in service.

@@ -114,6 +114,7 @@ fn moving(fact: &Fact) -> Option<Moving> {
         | Fact::StopAsked { .. }
         | Fact::Undone { .. }
         | Fact::Removed { .. }
+        | Fact::Sampled { .. }
         | Fact::RunEnded { .. } => return None,
     })
 }
