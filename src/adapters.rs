@@ -3,6 +3,7 @@
 pub mod config_files;
 pub mod docker;
 pub mod environment;
+pub mod events_file;
 pub mod haproxy;
 pub mod haproxy_binary;
 pub mod haproxy_service;

@@ -9,30 +9,35 @@ mod moves;
 mod plan_file;
 mod promote;
 mod prune;
+mod report;
+mod reporters;
 mod resume;
 mod run;
+mod sampler;
+mod screen;
+mod status;
+mod stop;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use serde_json::json;
-
-use crate::cli::{Cli, Command, DeployGoal, Globals, Output};
+use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Output};
 use crate::error::Error;
 use crate::event;
 use crate::exit::Exit;
 use crate::ids::ServerId;
-use crate::plan::LbQuorum;
 use crate::report::Json;
+use crate::report::ci::Ci;
 use crate::settings::Settings;
 
 /// Runs what was typed, prints its result, and tells how the process ends.
 pub async fn run(cli: Cli) -> ExitCode {
     let output = cli.globals.output;
+    let ci = reporters::ci(&cli.globals.ci);
     match Box::pin(dispatch(cli)).await {
         Ok(exit) => exit.into(),
         // Whoever read our output has read enough.
@@ -48,6 +53,9 @@ pub async fn run(cli: Cli) -> ExitCode {
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();
             let _gone = writeln!(anstream::stderr(), "{style}error{style:#}: {error}");
+            if ci == Ci::Github {
+                reporters::annotate(&error);
+            }
             exit.into()
         }
     }
@@ -60,10 +68,11 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     }
     let settings = Settings::read(&cli.globals)?;
-    let (output, quiet) = (cli.globals.output, cli.globals.quiet);
-    let app = App::new(settings, output, quiet);
+    let Globals { output, quiet, ci, .. } = cli.globals.clone();
+    let app = App::new(settings, output, quiet, ci.clone());
     match cli.command {
-        Command::Status { backends } => app.status(&backends).await,
+        Command::Status { backends, watch: None } => app.status(&backends).await,
+        Command::Status { backends, watch: Some(every) } => app.watch(&backends, every.0).await,
         Command::Plan { goal, policy, exit_code, save } => {
             app.plan(&goal, &policy, exit_code, save.as_deref()).await
         }
@@ -85,11 +94,13 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
             let at = |file: PathBuf| {
                 let events = cli.globals.events.clone();
                 let globals = Globals { settings: Some(file), events, ..Globals::default() };
-                Ok::<_, Error>(App::new(Settings::read(&globals)?, output, quiet))
+                Ok::<_, Error>(App::new(Settings::read(&globals)?, output, quiet, ci.clone()))
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
         Command::History { backend } => app.history(&backend).await,
+        Command::Report { run, file } => app.report(run.as_deref(), file.as_deref()),
+        Command::Stop { backend } => app.stop(&backend).await,
         Command::Prune { backends, keep, dry_run } => app.prune(&backends, keep, dry_run).await,
         Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
         Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
@@ -106,6 +117,8 @@ struct App {
     settings: Settings,
     output: Output,
     quiet: bool,
+    /// What CI is told, and how.
+    ci: CiFlags,
     /// The journals of which it was said that their end is missing.
     torn: Mutex<BTreeSet<PathBuf>>,
     /// The file for events, once it is open.
@@ -113,61 +126,8 @@ struct App {
 }
 
 impl App {
-    fn new(settings: Settings, output: Output, quiet: bool) -> Self {
-        Self { settings, output, quiet, torn: Mutex::default(), events: OnceCell::new() }
-    }
-
-    async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
-        for name in wanted {
-            known_backend(&configuration, name)?;
-        }
-        let world = self.world(&configuration, wanted, load_balancers).await?;
-        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
-        let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
-        let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
-        if let Err(error) = self.settings.described() {
-            self.say(&format!("note: {error}"))?;
-        }
-        // Who may not read what a description is made of can still look at everything else.
-        let drift = match world.drift(backends.iter().copied()).await {
-            Ok(drift) => drift,
-            Err(error) => {
-                self.say(&format!("note: nobody can tell what is not as described: {error}"))?;
-                BTreeMap::new()
-            }
-        };
-        match self.output {
-            Output::Json => {
-                let haproxy = observation.load_balancers.iter().map(|seen| {
-                    json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
-                });
-                let haproxy: Vec<_> = haproxy.collect();
-                let object = json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends, "drift": drift });
-                print(&format!("{object}\n"))?;
-            }
-            Output::Text => {
-                print(&crate::status::table(&backends))?;
-                for seen in &observation.load_balancers {
-                    for worker in seen.old_workers.iter().flatten() {
-                        let held: u64 = worker.servers.iter().map(|server| server.sessions).sum();
-                        let held = crate::outcome::sessions(held);
-                        self.say(&format!("note: HAProxy's old worker {} still holds {held}", worker.pid))?;
-                    }
-                }
-            }
-        }
-        for server in backends.iter().flat_map(|backend| &backend.servers) {
-            let changes = server.container().and_then(|it| drift.get(&it.id)).map_or(0, Vec::len);
-            if changes > 0 {
-                let (server, backend) = (&server.id, &server.id.backend);
-                self.say(&format!("note: {server} is not as drainswap.toml describes it; `drainswap plan {backend}` shows what differs"))?;
-            }
-        }
-        for backend in &backends {
-            self.warn_of_unfinished(&backend.name)?;
-        }
-        Ok(Exit::Done)
+    fn new(settings: Settings, output: Output, quiet: bool, ci: CiFlags) -> Self {
+        Self { settings, output, quiet, ci, torn: Mutex::default(), events: OnceCell::new() }
     }
 
     /// The file for events, if one is named. Whoever begins a run opens it before anything else.
@@ -184,12 +144,22 @@ impl App {
         Ok(Some(self.events.get_or_init(|| opened).clone()))
     }
 
+    /// Says something to people. One that went away, with his pipe or his terminal, is no reason to stop.
     fn say(&self, text: &str) -> Result<(), Error> {
-        if !self.quiet {
-            writeln!(anstream::stderr(), "{text}")?;
+        if self.quiet {
+            return Ok(());
         }
-        Ok(())
+        match writeln!(anstream::stderr(), "{text}") {
+            Err(error) if is_gone(&error) => Ok(()),
+            written => Ok(written?),
+        }
     }
+}
+
+/// Whether nobody reads any more.
+fn is_gone(error: &std::io::Error) -> bool {
+    let gone = [rustix::io::Errno::PIPE, rustix::io::Errno::IO].map(rustix::io::Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|code| gone.contains(&code))
 }
 
 /// Writes a result to stdout. A reader that went away is told by the error's kind.

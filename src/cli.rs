@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod ci;
 mod config;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::probe::ProbeUrl;
 use crate::schema::Form;
 use crate::settings::Span;
 
+pub use ci::CiFlags;
 pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
 
 /// Replaces Docker containers behind HAProxy without losing a request.
@@ -85,6 +87,9 @@ pub struct Globals {
     /// Say also what HAProxy and the engine are asked
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// How a run is told to a CI system.
+    #[command(flatten)]
+    pub ci: CiFlags,
 }
 
 /// The form of the result.
@@ -105,6 +110,9 @@ pub enum Command {
         /// Only these backends
         #[arg(value_name = "BACKEND")]
         backends: Vec<String>,
+        /// Look again and again, until Ctrl-C [default: every 2s]
+        #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
+        watch: Option<Span>,
     },
     /// Show what deploy would do, step by step, each with its cause and where traffic goes meanwhile
     Plan {
@@ -192,6 +200,24 @@ pub enum Command {
     },
     /// Show what a backend ran before, and whether a rollback can return to it
     History {
+        /// The backend
+        backend: String,
+    },
+    /// Write a run as one page of HTML: every server over time, drains, requests, probes, the plan and its causes
+    #[command(after_help = "Example: drainswap report --file report.html")]
+    Report {
+        /// The run (drainswap history) [default: the last one]
+        run: Option<String>,
+        /// Where to [default: stdout]
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Ask the run on a backend to stop at its next safe point, as Ctrl-C does where it runs
+    ///
+    /// A drain is given up and the server put back; a container that has been stopped is seen through to its successor.
+    /// --lock-wait says how long its end is waited for. Asked twice, it takes back at once what is under way.
+    #[command(after_help = "Example: drainswap stop mobile --lock-wait 5m")]
+    Stop {
         /// The backend
         backend: String,
     },

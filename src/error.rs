@@ -10,7 +10,7 @@ use crate::adapters::haproxy_service::NotRun;
 use crate::adapters::http_probe::NoProber;
 use crate::adapters::install::InstallError;
 use crate::adapters::journal_file::{HistoryError, LockError};
-use crate::cfg::EditError;
+use crate::cfg::{EditError, Problem};
 use crate::deploy::{Failure, Untouched};
 use crate::exit::Exit;
 use crate::ids::ServerId;
@@ -33,10 +33,12 @@ pub enum Error {
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
     /// haproxy.cfg is wrong; each problem with its line and a caret.
-    #[error("the configuration has {} that HAProxy would not start with\n{}", counted(.problems.len(), "problem"), .problems.join("\n"))]
+    #[error("the configuration has {} that HAProxy would not start with\n{}", counted(.problems.len(), "problem"), .shown.join("\n"))]
     Configuration {
-        /// The problems, rendered.
-        problems: Vec<String>,
+        /// The problems.
+        problems: Vec<Problem>,
+        /// The same, rendered.
+        shown: Vec<String>,
     },
     /// haproxy.cfg has no runtime socket that may set states.
     #[error(
@@ -389,6 +391,34 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// There is no such run.
+    #[error("{}", no_run(.wanted.as_deref(), .known, .state_dir))]
+    NoRun {
+        /// What was given.
+        wanted: Option<String>,
+        /// The last runs.
+        known: Vec<String>,
+        /// Where they are kept.
+        state_dir: String,
+    },
+    /// The page of a run could not be made.
+    #[error("the page could not be made: {reason}")]
+    Page {
+        /// What the template says.
+        reason: String,
+    },
+    /// A run cannot be asked to stop.
+    #[error(
+        "process {pid}, which works on {backend}, cannot be asked to stop: {reason}. Ask as the user who started it"
+    )]
+    NotStopped {
+        /// The backend.
+        backend: String,
+        /// The process that holds it.
+        pid: u32,
+        /// What the system says.
+        reason: String,
+    },
     /// Result or report could not be written.
     #[error("cannot write the result: {0}")]
     Output(#[from] std::io::Error),
@@ -430,6 +460,7 @@ impl Error {
             | Self::NoBackend { .. }
             | Self::NoServer { .. }
             | Self::NoImage { .. }
+            | Self::NoRun { .. }
             | Self::NoServices
             | Self::NoService { .. }
             | Self::Candidate { .. }
@@ -449,6 +480,7 @@ impl Error {
             | Self::SocketGone { .. }
             | Self::NoReloader { .. }
             | Self::NotEmpty { .. }
+            | Self::NotStopped { .. }
             | Self::NotUp { .. } => Exit::Refused,
             Self::PlanDrifted { .. } => Exit::Drifted,
             Self::PutBack { .. } => Exit::RolledBack,
@@ -478,7 +510,7 @@ impl Error {
             | Self::MoveHalfDone { .. }
             | Self::NotPutBack { .. } => Exit::Stuck,
             Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
-            Self::Output(_) | Self::Prober(_) => Exit::Bug,
+            Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
         }
     }
 }
@@ -508,6 +540,13 @@ fn not_a_file(path: Option<&str>) -> String {
 
 fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn no_run(wanted: Option<&str>, known: &[String], state_dir: &str) -> String {
+    let wanted = wanted.map_or_else(String::new, |wanted| format!(" {wanted}"));
+    let known =
+        if known.is_empty() { String::new() } else { format!("; the last are: {}", known.join(", ")) };
+    format!("there is no run{wanted} in {state_dir} (--state-dir){known}")
 }
 
 fn suggestion(nearest: Option<&str>, known: &[String]) -> String {

@@ -1,5 +1,7 @@
 //! What happened, as facts in the past tense, for people and machines.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -46,14 +48,6 @@ pub enum NoRun {
 pub trait Listener {
     /// Takes an event.
     fn hear(&mut self, event: &Event);
-}
-
-impl Listener for Vec<Box<dyn Listener>> {
-    fn hear(&mut self, event: &Event) {
-        for listener in self {
-            listener.hear(event);
-        }
-    }
 }
 
 /// The version of [`Event`]'s form.
@@ -320,6 +314,11 @@ pub enum Fact {
         /// Its name.
         container: String,
     },
+    /// How busy the servers were, looked at now and then. Only what is kept of a run tells it.
+    Sampled {
+        /// Every server of the backends that the run touches.
+        servers: BTreeMap<ServerId, Sample>,
+    },
     /// The run ended.
     RunEnded {
         /// How.
@@ -330,6 +329,15 @@ pub enum Fact {
         /// The tool's own share of the time out of rotation, at the median of the lanes that ended well.
         own_ms: Option<u64>,
     },
+}
+
+/// How busy a server was, on all load balancers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Sample {
+    /// Sessions in flight.
+    pub sessions: u64,
+    /// Sessions since `HAProxy` started.
+    pub sessions_total: u64,
 }
 
 /// What is known of the first request of a server that is back in service.

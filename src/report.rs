@@ -1,9 +1,16 @@
 //! What people and machines are told of a run. A reporter sees only events.
 
+pub mod ci;
+mod html;
 mod json;
 mod progress;
+mod several;
+mod story;
+mod template;
 mod text;
 
+pub use html::html;
 pub use json::Json;
 pub use progress::Progress;
+pub use several::Several;
 pub use text::Text;

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::events_file::{ENDING, EventsFile, is_events};
 use crate::ids::RunId;
 use crate::journal::{Record, Run, whole};
 use crate::ports::{Journal, JournalError};
@@ -129,6 +130,33 @@ impl BackendDir {
         Ok(Lock { _file: file })
     }
 
+    /// The process that works on the backend, if one does.
+    pub fn holder(&self) -> Result<Option<u32>, JournalError> {
+        let path = self.path.join("lock");
+        let mut file = match OpenOptions::new().read(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(&path, "opened")(error)),
+        };
+        match file.try_lock() {
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(failed(&path, "locked")(error)),
+        }
+        let mut holder = String::new();
+        file.read_to_string(&mut holder).map_err(failed(&path, "read"))?;
+        let pid = holder.strip_prefix("process ").and_then(|rest| rest.split(' ').next());
+        Ok(pid.and_then(|pid| pid.parse().ok()))
+    }
+
+    /// Where the events of a run are kept, to go on with.
+    #[must_use]
+    pub fn events(&self, run: &RunId) -> EventsFile {
+        // Without its directory nothing is kept; the journal says so.
+        let _told_by_the_journal = create_dirs(&self.path);
+        EventsFile::open(&self.path.join(format!("{run}{ENDING}")))
+    }
+
     /// Every run of the backend. A backend without a directory has none.
     pub fn journals(&self) -> Result<Journals, HistoryError> {
         let mut journals = Journals::default();
@@ -140,7 +168,7 @@ impl BackendDir {
         let mut paths = Vec::new();
         for entry in entries {
             let path = entry.map_err(failed(&self.path, "read"))?.path();
-            if path.extension().is_some_and(|extension| extension == "jsonl") {
+            if path.extension().is_some_and(|extension| extension == "jsonl") && !is_events(&path) {
                 paths.push(path);
             }
         }
@@ -176,6 +204,12 @@ impl BackendDir {
 }
 
 impl StoredRun {
+    /// Where the run's events are kept.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.with_file_name(format!("{}{ENDING}", self.run.plan.run))
+    }
+
     /// The run's journal, to go on with.
     pub fn reopen(&self) -> Result<JournalFile, JournalError> {
         let bytes = std::fs::read(&self.path).map_err(failed(&self.path, "read"))?;
@@ -325,7 +359,9 @@ mod tests {
             second.contains(&format!("process {}", std::process::id())) && second.contains("since noon"),
             "{second}"
         );
+        assert_eq!(backend.holder().unwrap(), Some(std::process::id()));
         drop(held);
+        assert_eq!(backend.holder().unwrap(), None);
         backend.lock("mobile", "later").unwrap();
     }
 

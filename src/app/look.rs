@@ -15,7 +15,9 @@ use crate::adapters::haproxy_service::{NotRun, Service};
 use crate::adapters::hook_command::HookCommands;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
-use crate::cfg::{self, Build, Configuration, Document, Environment, Host, Level, Severity, StatsSocket};
+use crate::cfg::{
+    self, Build, Configuration, Document, Environment, Host, Level, Problem, Severity, StatsSocket,
+};
 use crate::deploy::World;
 use crate::deploy::engines::Engines;
 use crate::error::Error;
@@ -198,8 +200,9 @@ pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) 
         return Ok(());
     }
     let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let problems = errors.map(|problem| format!("{:?}", problem.report(document))).collect();
-    Err(Error::Configuration { problems })
+    let problems: Vec<Problem> = errors.cloned().collect();
+    let shown = problems.iter().map(|problem| format!("{:?}", problem.report(document))).collect();
+    Err(Error::Configuration { problems, shown })
 }
 
 /// Of those who set states: that they may. One that does not answer is left to who looks at them next.

@@ -98,9 +98,10 @@ impl App {
         let _others = self.hold_others(&plan, held, world)?;
         let mut journal = unfinished.reopen()?;
         let mut listener = self.listener()?;
+        listener.add(held.events(&plan.run));
         let stop = Stop::default();
         let signals = tokio::spawn(signals(stop.clone()));
-        let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut *listener);
+        let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener);
         let outcome = run.bring_to_rest(&unfinished.run).await;
         signals.abort();
         // Who has asked to stop wants nothing more.

@@ -1,7 +1,6 @@
 //! plan, deploy, rollback.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::slice::from_ref;
 use std::time::Duration;
@@ -9,8 +8,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::look::{RealWorld, require_admin};
+use super::sampler::sample;
 use super::{App, known_backend, print};
-use crate::adapters::journal_file::{BackendDir, HistoryError, JournalFile, Lock, LockError, StoredRun};
+use crate::adapters::events_file::EventsFile;
+use crate::adapters::journal_file::{BackendDir, JournalFile, Lock, LockError, StoredRun};
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::wait::{Waited, until};
@@ -19,16 +20,16 @@ use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::history;
+use crate::ids::RunId;
 use crate::observation::Observation;
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker, build};
 use crate::ports::{ContainerEngine, WallClock};
-use crate::report::{Json, Progress, Text};
 use crate::topology::Topology;
 
 /// How often another run's lock is tried.
-const LOCK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOCK_EVERY: Duration = Duration::from_secs(1);
 
 impl App {
     pub(super) async fn plan(
@@ -198,9 +199,14 @@ impl App {
         }
         let _others = self.hold_others(plan, held, world)?;
         let mut journal = held.dir.create(&plan.run)?;
+        listener.add(held.events(&plan.run));
+        let mut samples = held.events(&plan.run);
         let stop = Stop::default();
         let signals = tokio::spawn(signals(stop.clone()));
-        let run = Deploy::new(plan, world, &mut journal, stop, &mut *listener).run().await;
+        let run = tokio::select! {
+            run = Deploy::new(plan, world, &mut journal, stop, &mut listener).run() => run,
+            never = sample(world, plan, &mut samples) => match never {},
+        };
         signals.abort();
         let outcome = run?;
         Ok(self.conclude(&outcome, &journal))
@@ -237,9 +243,10 @@ impl App {
         let _others = self.hold_others(&plan, held, world)?;
         let mut journal = unfinished.reopen()?;
         let mut listener = self.listener()?;
+        listener.add(held.events(&plan.run));
         // Nobody's wish to stop interrupts it: half taken back is worse than either.
         let signals = tokio::spawn(signals(Stop::default()));
-        let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut *listener);
+        let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener);
         let outcome = run.take_back(&unfinished.run).await;
         signals.abort();
         match &outcome {
@@ -261,23 +268,6 @@ impl App {
             let _gone = self.say(&format!("the journal of this run is {}", journal.path().display()));
         }
         outcome.into()
-    }
-
-    /// JSON on stdout; for people a live line where there is a terminal, plain lines elsewhere.
-    ///
-    /// What is told to a file for events is told beside that.
-    pub(super) fn listener(&self) -> Result<Box<dyn Listener>, Error> {
-        let live =
-            std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let told: Box<dyn Listener> = match self.output {
-            Output::Json => Box::new(Json::on_stdout()),
-            Output::Text if live && !self.quiet => Box::new(Progress::default()),
-            Output::Text => Box::new(Text::new(self.quiet)),
-        };
-        Ok(match self.events()? {
-            Some(events) => Box::new(vec![told, Box::new(events)]),
-            None => told,
-        })
     }
 
     /// Takes a backend for this process, as soon as nobody else has it or the wait for that is over.
@@ -342,25 +332,6 @@ impl App {
         }
         Ok(locks)
     }
-
-    /// Says so where the last run on a backend was not finished. One that is under way is none.
-    pub(super) fn warn_of_unfinished(&self, backend: &str) -> Result<(), Error> {
-        let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let last = match self.runs_in(&dir) {
-            Ok(mut runs) => runs.pop(),
-            // Who may not read the state directory can still look at everything else.
-            Err(Error::History(HistoryError::Journal(_))) => None,
-            Err(error) => return self.say(&format!("note: {error}")),
-        };
-        let Some(stored) = last else { return Ok(()) };
-        if stored.run.outcome.is_some() {
-            return Ok(());
-        }
-        match dir.lock(backend, "a look") {
-            Ok(_free) => self.say(&format!("note: {}", unfinished(backend, &stored))),
-            Err(busy) => self.say(&format!("note: {busy}")),
-        }
-    }
 }
 
 /// A backend that this process works on.
@@ -383,6 +354,11 @@ impl Held {
         lanes.filter_map(|lane| Some(lane.replacement.as_ref()?.name.as_str())).collect()
     }
 
+    /// Where the events of one of its runs are kept.
+    pub(super) fn events(&self, run: &RunId) -> EventsFile {
+        self.dir.events(run)
+    }
+
     pub(super) fn unfinished(&self) -> Option<&StoredRun> {
         self.runs.last().filter(|stored| stored.run.outcome.is_none())
     }
@@ -392,7 +368,7 @@ impl Held {
     }
 }
 
-fn unfinished(backend: &str, stored: &StoredRun) -> Error {
+pub(super) fn unfinished(backend: &str, stored: &StoredRun) -> Error {
     Error::Unfinished {
         run: stored.run.plan.run.to_string(),
         backend: backend.to_owned(),

@@ -1,10 +1,11 @@
 //! The live view of a terminal: the plain lines, and below them one line that moves.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::text::{line, seconds};
+use super::text::line;
 use crate::event::{Event, Fact, Listener};
 use crate::outcome::{list, sessions};
 
@@ -15,15 +16,16 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    view: View,
 }
 
 impl Default for Progress {
     fn default() -> Self {
         let bar = ProgressBar::new_spinner();
-        let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
+        let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.enable_steady_tick(TICK);
-        Self { bar }
+        Self { bar, view: View::default() }
     }
 }
 
@@ -38,7 +40,7 @@ impl Listener for Progress {
             };
             self.bar.println(text);
         }
-        match moving(&event.fact) {
+        match self.view.hear(&event.fact) {
             Some(Moving::Phase(message)) => {
                 self.bar.reset_elapsed();
                 self.bar.set_message(message);
@@ -60,62 +62,89 @@ enum Moving {
     Detail(String),
 }
 
-fn moving(fact: &Fact) -> Option<Moving> {
-    Some(match fact {
-        Fact::PullStarted { image } => Moving::Phase(format!("pulling {image}")),
-        Fact::PullProgressed { received, expected } => {
-            Moving::Detail(format!("pulling {} of {}", megabytes(*received), megabytes(*expected)))
+/// What the moving line is about.
+#[derive(Debug, Default)]
+struct View {
+    /// The lane that is worked on: `[2/4] mobile/app1`.
+    lane: String,
+    /// How many sessions were left when that was told last.
+    sessions: Option<u64>,
+}
+
+impl View {
+    /// A new phase of the lane.
+    fn phase(&self, what: &str) -> Moving {
+        Moving::Phase(format!("{}: {what}", self.lane))
+    }
+
+    /// More of the lane's time out of rotation, which is counted from its beginning on.
+    fn out(&self, what: &str) -> Moving {
+        Moving::Detail(format!("{}: out of rotation, {what}", self.lane))
+    }
+
+    /// Whether there are fewer sessions than before, or more.
+    fn trend(&mut self, now: u64) -> &'static str {
+        match self.sessions.replace(now).map(|before| now.cmp(&before)) {
+            Some(Ordering::Less) => " ↓",
+            Some(Ordering::Greater) => " ↑",
+            Some(Ordering::Equal) | None => "",
         }
-        Fact::LaneStarted { servers, .. } => Moving::Phase(format!("{}: looking again", list(servers))),
-        Fact::DrainStarted { servers } => Moving::Phase(format!("{}: draining", list(servers))),
-        Fact::SessionsLeft { servers, sessions: left, after_ms } => Moving::Detail(format!(
-            "{}: {} left after {}",
-            list(servers),
-            sessions(*left),
-            seconds(*after_ms)
-        )),
-        Fact::Drained { servers, .. } | Fact::DrainForced { servers, .. } => {
-            Moving::Detail(format!("{}: out of rotation, stopping the old container", list(servers)))
-        }
-        Fact::ContainerKept { container, .. } => {
-            Moving::Detail(format!("out of rotation, starting {container}"))
-        }
-        Fact::ContainerStarted { container, .. } => {
-            Moving::Detail(format!("out of rotation, {container} boots"))
-        }
-        Fact::NotReadyYet { server, answer } => {
-            Moving::Detail(format!("{server}: out of rotation, {answer}"))
-        }
-        Fact::Enabled { servers } => {
-            Moving::Phase(format!("{}: waiting for its first request", list(servers)))
-        }
-        Fact::UndoStarted { servers } => Moving::Phase(format!("{}: taking back", list(servers))),
-        Fact::SlowStartAwaited { servers } => {
-            Moving::Phase(format!("waiting for the slow start of {}", list(servers)))
-        }
-        Fact::QueueAwaited { backend, .. } => Moving::Phase(format!("waiting for the queue of {backend}")),
-        Fact::RunStarted { .. }
-        | Fact::DrainGoesOn { .. }
-        | Fact::PersistenceEnded { .. }
-        | Fact::SessionsShutDown { .. }
-        | Fact::QueueWoken { .. }
-        | Fact::CheckOverruled { .. }
-        | Fact::HookEnded { .. }
-        | Fact::LaneSkipped { .. }
-        | Fact::HaproxyReloaded { .. }
-        | Fact::Warned { .. }
-        | Fact::Pulled { .. }
-        | Fact::Created { .. }
-        | Fact::Verified { .. }
-        | Fact::BecameReady { .. }
-        | Fact::Confirmed { .. }
-        | Fact::LaneFinished { .. }
-        | Fact::StepFailed { .. }
-        | Fact::StopAsked { .. }
-        | Fact::Undone { .. }
-        | Fact::Removed { .. }
-        | Fact::RunEnded { .. } => return None,
-    })
+    }
+
+    fn hear(&mut self, fact: &Fact) -> Option<Moving> {
+        Some(match fact {
+            Fact::PullStarted { image } => Moving::Phase(format!("pulling {image}")),
+            Fact::PullProgressed { received, expected } => {
+                Moving::Detail(format!("pulling {} of {}", megabytes(*received), megabytes(*expected)))
+            }
+            Fact::LaneStarted { lane, of, servers, .. } => {
+                *self = Self { lane: format!("[{lane}/{of}] {}", list(servers)), sessions: None };
+                self.phase("looking again")
+            }
+            Fact::DrainStarted { .. } => self.phase("out of rotation, draining"),
+            Fact::SessionsLeft { sessions: left, .. } => {
+                let trend = self.trend(*left);
+                self.out(&format!("{} left{trend}", sessions(*left)))
+            }
+            Fact::Drained { .. } | Fact::DrainForced { .. } => self.out("the old container stops"),
+            Fact::ContainerKept { .. } => self.out("the new container starts"),
+            Fact::ContainerStarted { container, .. } => self.out(&format!("{container} boots")),
+            Fact::NotReadyYet { answer, .. } => self.out(answer),
+            Fact::Enabled { .. } => self.phase("waiting for its first request"),
+            Fact::UndoStarted { servers } => {
+                *self = Self { lane: list(servers), sessions: None };
+                self.phase("taking back")
+            }
+            Fact::SlowStartAwaited { servers } => {
+                Moving::Phase(format!("waiting for the slow start of {}", list(servers)))
+            }
+            Fact::QueueAwaited { backend, .. } => {
+                Moving::Phase(format!("waiting for the queue of {backend}"))
+            }
+            Fact::RunStarted { .. }
+            | Fact::DrainGoesOn { .. }
+            | Fact::PersistenceEnded { .. }
+            | Fact::SessionsShutDown { .. }
+            | Fact::QueueWoken { .. }
+            | Fact::CheckOverruled { .. }
+            | Fact::HookEnded { .. }
+            | Fact::LaneSkipped { .. }
+            | Fact::HaproxyReloaded { .. }
+            | Fact::Warned { .. }
+            | Fact::Pulled { .. }
+            | Fact::Created { .. }
+            | Fact::Verified { .. }
+            | Fact::BecameReady { .. }
+            | Fact::Confirmed { .. }
+            | Fact::LaneFinished { .. }
+            | Fact::StepFailed { .. }
+            | Fact::StopAsked { .. }
+            | Fact::Undone { .. }
+            | Fact::Removed { .. }
+            | Fact::Sampled { .. }
+            | Fact::RunEnded { .. } => return None,
+        })
+    }
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -131,8 +160,9 @@ mod tests {
 
     #[test]
     fn the_moving_line_follows_a_whole_run() {
-        let line = |fact: &Fact| {
-            Some(match moving(fact)? {
+        let mut view = View::default();
+        let mut line = |fact: &Fact| {
+            Some(match view.hear(fact)? {
                 Moving::Phase(message) => format!("* {message}\n"),
                 Moving::Detail(message) => format!("  {message}\n"),
             })
@@ -142,35 +172,35 @@ mod tests {
         * pulling registry.example.org/mobile:v2 (9b3ce17a40d2)
           pulling 1.0 MB of 12.5 MB
           pulling 9.4 MB of 12.5 MB
-        * mobile/app2: looking again
-        * mobile/app2: draining
-          mobile/app2: out of rotation, stopping the old container
-          out of rotation, starting mobile-app2
-          out of rotation, mobile-app2 boots
-          mobile/app2: out of rotation, connection refused
-          mobile/app2: out of rotation, GET /health → 503
-        * mobile/app2: waiting for its first request
-        * mobile/app1, tablet/one: looking again
+        * [1/4] mobile/app2: looking again
+        * [1/4] mobile/app2: out of rotation, draining
+          [1/4] mobile/app2: out of rotation, the old container stops
+          [1/4] mobile/app2: out of rotation, the new container starts
+          [1/4] mobile/app2: out of rotation, mobile-app2 boots
+          [1/4] mobile/app2: out of rotation, connection refused
+          [1/4] mobile/app2: out of rotation, GET /health → 503
+        * [1/4] mobile/app2: waiting for its first request
+        * [2/4] mobile/app1, tablet/one: looking again
         * waiting for the slow start of mobile/app2
         * waiting for the queue of tablet
-        * mobile/app1, tablet/one: draining
-          mobile/app1, tablet/one: 17 sessions left after 0.00 s
-          mobile/app1, tablet/one: 9 sessions left after 5.00 s
-          mobile/app1, tablet/one: 5 sessions left after 20.0 s
-          mobile/app1, tablet/one: 0 sessions left after 40.0 s
-          mobile/app1, tablet/one: out of rotation, stopping the old container
-          out of rotation, starting mobile-app1
-          out of rotation, mobile-app1 boots
-          mobile/app1: out of rotation, connection refused
-        * mobile/app1, tablet/one: waiting for its first request
-        * mobile/app2b: looking again
-        * mobile/app1b: looking again
-        * mobile/app1b: draining
-          mobile/app1b: 1 session left after 0.00 s
-          mobile/app1b: out of rotation, stopping the old container
-          out of rotation, starting mobile-app1b
-          out of rotation, mobile-app1b boots
-          mobile/app1b: out of rotation, connection refused
+        * [2/4] mobile/app1, tablet/one: out of rotation, draining
+          [2/4] mobile/app1, tablet/one: out of rotation, 17 sessions left
+          [2/4] mobile/app1, tablet/one: out of rotation, 9 sessions left ↓
+          [2/4] mobile/app1, tablet/one: out of rotation, 5 sessions left ↓
+          [2/4] mobile/app1, tablet/one: out of rotation, 0 sessions left ↓
+          [2/4] mobile/app1, tablet/one: out of rotation, the old container stops
+          [2/4] mobile/app1, tablet/one: out of rotation, the new container starts
+          [2/4] mobile/app1, tablet/one: out of rotation, mobile-app1 boots
+          [2/4] mobile/app1, tablet/one: out of rotation, connection refused
+        * [2/4] mobile/app1, tablet/one: waiting for its first request
+        * [3/4] mobile/app2b: looking again
+        * [4/4] mobile/app1b: looking again
+        * [4/4] mobile/app1b: out of rotation, draining
+          [4/4] mobile/app1b: out of rotation, 1 session left
+          [4/4] mobile/app1b: out of rotation, the old container stops
+          [4/4] mobile/app1b: out of rotation, the new container starts
+          [4/4] mobile/app1b: out of rotation, mobile-app1b boots
+          [4/4] mobile/app1b: out of rotation, connection refused
         * mobile/app1b: taking back
         ");
     }

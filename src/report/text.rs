@@ -34,14 +34,14 @@ impl Listener for Text {
 }
 
 /// Whether somebody who wants to hear only of what went wrong wants to hear of it.
-fn is_bad(fact: &Fact) -> bool {
+pub(super) fn is_bad(fact: &Fact) -> bool {
     if let Fact::RunEnded { outcome, .. } = fact {
         return !is_good(outcome);
     }
     matches!(fact, Fact::StepFailed { .. } | Fact::Warned { .. } | Fact::DrainForced { .. })
 }
 
-fn is_good(outcome: &Outcome) -> bool {
+pub(super) fn is_good(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Unchanged | Outcome::Skipped | Outcome::Deployed { .. })
 }
 
@@ -57,6 +57,7 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::PullProgressed { .. }
         | Fact::SessionsLeft { .. }
         | Fact::RunStarted { .. }
+        | Fact::Sampled { .. }
         | Fact::DrainStarted { .. } => {
             return None;
         }

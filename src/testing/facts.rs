@@ -1,7 +1,7 @@
 //! Examples of facts: one run as it was recorded, and one of every ending.
 
 use super::{World, image};
-use crate::event::{Event, Fact, FirstRequest, Timing};
+use crate::event::{Event, Fact, FirstRequest, Sample, Timing};
 use crate::ids::ServerId;
 use crate::outcome::{Outcome, Stranded};
 use crate::plan::{Plan, Purpose, Step};
@@ -121,6 +121,7 @@ fn trouble() -> Vec<Fact> {
         Fact::Undone { servers: app2() },
         Fact::Undone { servers: [app1(), app2()].concat() },
         Fact::Removed { container: "mobile-app1.old-20261123T221500.000Z".to_owned() },
+        Fact::Sampled { servers: [(app1().remove(0), Sample { sessions: 3, sessions_total: 4_711 })].into() },
     ]
 }
 

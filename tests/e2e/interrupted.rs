@@ -37,6 +37,25 @@ async fn ctrl_c_during_a_drain_puts_the_server_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watched_status_is_told_again_until_ctrl_c() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let mut watch = stage.spawn(&["status", "--watch=1s"]);
+    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut tables = 0;
+    while tables < 2 {
+        let line = lines.next_line().await.expect("a line").expect("another table");
+        assert!(!line.contains('\u{1b}'), "{line:?} is for a terminal");
+        tables += usize::from(line.trim_start().starts_with("SERVER"));
+    }
+    signal(&watch, "INT");
+    assert!(watch.wait().await.expect("its end").success());
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_ctrl_c_takes_back_a_container_that_boots() {
     if !on_real_parts().await {
         return;

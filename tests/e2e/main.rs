@@ -5,6 +5,7 @@ mod support;
 
 mod bad_engine;
 mod bad_socket;
+mod ci;
 mod clients;
 mod config_apply;
 mod deploys;
@@ -17,6 +18,7 @@ mod failures;
 mod hooks;
 mod interrupted;
 mod load_balancers;
+mod pages;
 mod plan_files;
 mod podman;
 mod promotion;

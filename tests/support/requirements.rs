@@ -12,6 +12,8 @@ pub enum Need {
     /// OpenSSH's server and client.
     Ssh,
     Podman,
+    /// A browser without a window.
+    Chromium,
 }
 
 impl Need {
@@ -24,6 +26,7 @@ impl Need {
             Self::Haproxy => missing_program("haproxy"),
             Self::Registry => missing_program("docker-registry"),
             Self::Podman => missing_program("podman"),
+            Self::Chromium => missing_program("chromium"),
             Self::Ssh => missing_program("sshd").or_else(|| missing_program("ssh")),
             Self::Docker => {
                 let error = Engine::connect().await.err()?;

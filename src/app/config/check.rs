@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::super::{App, print};
+use super::super::{App, print, reporters};
 use crate::adapters::haproxy_service::{Service, Verdict};
 use crate::cfg::{Document, Problem, Severity};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::report::ci::Ci;
 
 impl App {
     pub(super) fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
@@ -37,6 +38,11 @@ impl App {
                     print(&said(service, verdict))?;
                 }
             }
+        }
+        if reporters::ci(&self.ci) == Ci::Github {
+            problems.iter().for_each(reporters::annotate_problem);
+            let messages = asked.iter().flat_map(|(_, verdict)| &verdict.messages);
+            messages.for_each(reporters::annotate_message);
         }
         let refused = asked.is_some_and(|(_, verdict)| !verdict.accepted);
         Ok(if configuration.has_errors() || refused { Exit::Configuration } else { Exit::Done })

@@ -67,6 +67,7 @@ fn every_fact_reads_well() {
     undone   mobile/app2 is as it was
     undone   mobile/app1, mobile/app2 are as they were
     removed  mobile-app1.old-20261123T221500.000Z
+    (nothing: sampled)
     ");
 }
 
@@ -157,6 +158,8 @@ fn a_whole_run_reads_well() {
     stopping now
     undone   mobile/app1b is as it was
     removed  mobile-app2.old-20261120T201500.000Z
+    (nothing: sampled)
+    (nothing: sampled)
       hook      after_run was killed (60.0 s)
                 | notifying the team
     failed; what failed is put back, mobile/app2, mobile/app1, tablet/one keep the new container: the container ended with code 1 (172.1 s; drainswap's own share 1.33 s a server)

@@ -1,0 +1,103 @@
+//! What is kept of a run's events, beside its journal, for whoever wants to look at it afterwards.
+//!
+//! It is worth no run: what cannot be written is missing in the report, and nothing more.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::event::{Event, Listener};
+
+/// How many runs of a backend have their events kept.
+const KEPT: usize = 100;
+
+/// How such a file's name ends.
+pub(super) const ENDING: &str = ".events.jsonl";
+
+/// The events of one run.
+#[derive(Debug)]
+pub struct EventsFile {
+    file: Option<File>,
+}
+
+impl EventsFile {
+    /// Goes on with the file of this path, or makes it; older ones beside it go when there are too many.
+    #[must_use]
+    pub fn open(path: &Path) -> Self {
+        if !path.exists() {
+            remove_oldest(path);
+        }
+        Self { file: OpenOptions::new().create(true).append(true).mode(0o600).open(path).ok() }
+    }
+
+    /// The events that can be read from there, in the order in which they happened.
+    #[must_use]
+    pub fn read(path: &Path) -> Vec<Event> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let mut events: Vec<Event> =
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        events.sort_by_key(|event| event.at);
+        events
+    }
+}
+
+impl Listener for EventsFile {
+    fn hear(&mut self, event: &Event) {
+        let Some(file) = &mut self.file else { return };
+        let written = serde_json::to_string(event)
+            .map_err(std::io::Error::other)
+            .and_then(|line| file.write_all((line + "\n").as_bytes()));
+        if written.is_err() {
+            self.file = None;
+        }
+    }
+}
+
+fn remove_oldest(new: &Path) {
+    let Some(folder) = new.parent() else { return };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut kept: Vec<_> = entries.filter(|path| is_events(path)).collect();
+    // A run is named after the moment of its opening.
+    kept.sort();
+    for old in kept.iter().rev().skip(KEPT - 1) {
+        let _still_there = std::fs::remove_file(old);
+    }
+}
+
+/// Whether events are in this file, and no journal.
+pub(super) fn is_events(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ENDING))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::facts::recorded;
+
+    #[test]
+    fn events_are_kept_of_the_latest_runs_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |run: usize| dir.path().join(format!("run-{run:03}{ENDING}"));
+        std::fs::write(dir.path().join("run-000.jsonl"), "").unwrap();
+        for run in 0..KEPT + 3 {
+            EventsFile::open(&path(run)).hear(&recorded()[0]);
+        }
+        let left = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!((left, path(2).exists(), path(3).exists()), (KEPT + 1, false, true));
+    }
+
+    #[test]
+    fn what_is_torn_is_left_out_and_what_cannot_be_written_stops_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(format!("run{ENDING}"));
+        let events = recorded();
+        for event in &events {
+            EventsFile::open(&path).hear(event);
+        }
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"version\":1,").unwrap();
+        assert_eq!(EventsFile::read(&path), events);
+        EventsFile::open(Path::new("/nonexistent/run")).hear(&events[0]);
+        assert_eq!(EventsFile::read(Path::new("/nonexistent/run")), []);
+    }
+}

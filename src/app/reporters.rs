@@ -1,0 +1,78 @@
+//! Who is told of a run, and of what keeps one from beginning.
+
+use std::io::{IsTerminal, Write};
+
+use super::App;
+use crate::adapters::environment;
+use crate::adapters::haproxy_service::Message;
+use crate::cfg::{self, Problem};
+use crate::cli::{CiFlags, Output};
+use crate::error::Error;
+use crate::report::ci::{Ci, Files, Github, GithubFiles, Gitlab, Place, Severity, annotation};
+use crate::report::{Json, Progress, Several, Text};
+
+/// The CI system that asks, if one does.
+pub(super) fn ci(flags: &CiFlags) -> Ci {
+    flags.ci.unwrap_or_else(|| Ci::of(&environment::variables()))
+}
+
+/// Annotates a run of GitHub's with an error: what is wrong in haproxy.cfg on the very lines.
+pub(super) fn annotate(error: &Error) {
+    if let Error::Configuration { problems, .. } = error {
+        problems.iter().for_each(annotate_problem);
+    } else {
+        tell(&annotation(Severity::Error, "drainswap", None, &error.to_string()));
+    }
+}
+
+/// The same with a problem of haproxy.cfg.
+pub(super) fn annotate_problem(problem: &Problem) {
+    let severity = match problem.severity {
+        cfg::Severity::Warning => Severity::Warning,
+        cfg::Severity::Error => Severity::Error,
+    };
+    let Problem { line, column, .. } = *problem;
+    let place = Place { file: problem.path.display().to_string(), line, column: Some(column) };
+    let help = problem.help.iter().map(|help| format!("\n{help}"));
+    let message: String = std::iter::once(problem.message.clone()).chain(help).collect();
+    tell(&annotation(severity, problem.code, Some(&place), &message));
+}
+
+/// The same with what HAProxy itself says of it.
+pub(super) fn annotate_message(message: &Message) {
+    let severity = if message.is_alert { Severity::Error } else { Severity::Warning };
+    let place =
+        message.place.as_ref().map(|(file, line)| Place { file: file.clone(), line: *line, column: None });
+    tell(&annotation(severity, "HAProxy", place.as_ref(), &message.text));
+}
+
+fn tell(command: &str) {
+    let _gone = writeln!(std::io::stderr(), "{command}");
+}
+
+impl App {
+    /// JSON on stdout; for a CI system its own form; for people a live line where there is a terminal, plain lines
+    /// elsewhere. What they are told is written into the files that were asked for, too, those for events among them.
+    pub(super) fn listener(&self) -> Result<Several, Error> {
+        let live =
+            std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let mut several = Several::default();
+        match (self.output, ci(&self.ci)) {
+            (Output::Json, _) => several.add(Json::on_stdout()),
+            (Output::Text, Ci::Github) => {
+                let files = GithubFiles::of(&environment::variables());
+                several.add(Github::new(std::io::stderr(), files, self.quiet));
+            }
+            (Output::Text, Ci::Gitlab) => several.add(Gitlab::new(std::io::stderr(), self.quiet)),
+            (Output::Text, Ci::None) if live && !self.quiet => several.add(Progress::default()),
+            (Output::Text, Ci::None) => several.add(Text::new(self.quiet)),
+        }
+        if let Some(files) = Files::new(self.ci.junit.clone(), self.ci.dotenv.clone()) {
+            several.add(files);
+        }
+        if let Some(events) = self.events()? {
+            several.add(events);
+        }
+        Ok(several)
+    }
+}

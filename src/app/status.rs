@@ -1,0 +1,129 @@
+//! status: every server as it is now, once or again and again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::screen::Screen;
+use super::{App, known_backend, print};
+use crate::adapters::journal_file::{BackendDir, HistoryError};
+use crate::cli::Output;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::plan::LbQuorum;
+
+/// Nobody reads faster.
+const OFTEN_ENOUGH: Duration = Duration::from_millis(200);
+
+/// What there is to say of the servers.
+struct Status {
+    object: Value,
+    table: String,
+    notes: Vec<String>,
+}
+
+impl App {
+    pub(super) async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
+        let status = self.look_at(wanted).await?;
+        match self.output {
+            Output::Json => print(&format!("{}\n", status.object))?,
+            Output::Text => print(&status.table)?,
+        }
+        for note in &status.notes {
+            self.say(&format!("note: {note}"))?;
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The same until somebody has seen enough: over and over on a terminal's second screen, one below the other elsewhere.
+    pub(super) async fn watch(&self, wanted: &[String], every: Duration) -> Result<Exit, Error> {
+        let [mut interrupt, mut terminate] =
+            [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        let mut screen = Screen::open(self.output == Output::Text);
+        let mut ticks = tokio::time::interval(every.max(OFTEN_ENOUGH));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let look = async {
+                ticks.tick().await;
+                self.look_at(wanted).await
+            };
+            let status = tokio::select! {
+                status = look => status,
+                _ = interrupt.recv() => return Ok(Exit::Done),
+                _ = terminate.recv() => return Ok(Exit::Done),
+            };
+            match (status, self.output) {
+                (Ok(status), Output::Json) => print(&format!("{}\n", status.object))?,
+                (Ok(status), Output::Text) => screen.show(&status.table, &status.notes)?,
+                // What does not answer now may answer the next time; what was mistyped never will.
+                (Err(error), Output::Text) if error.exit() == Exit::Unreachable => {
+                    screen.show("", &[error.to_string()])?;
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+    }
+
+    async fn look_at(&self, wanted: &[String]) -> Result<Status, Error> {
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        for name in wanted {
+            known_backend(&configuration, name)?;
+        }
+        let world = self.world(&configuration, wanted, load_balancers).await?;
+        let (observation, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
+        let shown = |backend: &&crate::topology::Backend| wanted.is_empty() || wanted.contains(&backend.name);
+        let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
+        let mut notes = Vec::new();
+        notes.extend(self.settings.described().err().map(|error| error.to_string()));
+        // Who may not read what a description is made of can still look at everything else.
+        let drift = world.drift(backends.iter().copied()).await.unwrap_or_else(|error| {
+            notes.push(format!("nobody can tell what is not as described: {error}"));
+            BTreeMap::new()
+        });
+        let haproxy = observation.load_balancers.iter().map(|seen| {
+            json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
+        });
+        let haproxy: Vec<_> = haproxy.collect();
+        let object = json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends, "drift": drift });
+        for worker in observation.load_balancers.iter().flat_map(|seen| seen.old_workers.iter().flatten()) {
+            let held: u64 = worker.servers.iter().map(|server| server.sessions).sum();
+            notes.push(format!(
+                "HAProxy's old worker {} still holds {}",
+                worker.pid,
+                crate::outcome::sessions(held)
+            ));
+        }
+        for server in backends.iter().flat_map(|backend| &backend.servers) {
+            let changes = server.container().and_then(|it| drift.get(&it.id)).map_or(0, Vec::len);
+            if changes > 0 {
+                let (server, backend) = (&server.id, &server.id.backend);
+                notes.push(format!("{server} is not as drainswap.toml describes it; `drainswap plan {backend}` shows what differs"));
+            }
+        }
+        notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name)));
+        Ok(Status { object, table: crate::status::table(&backends), notes })
+    }
+
+    /// What is to be said where the last run on a backend was not finished. One that is under way is none.
+    fn unfinished(&self, backend: &str) -> Option<String> {
+        let dir = BackendDir::new(&self.settings.state_dir, backend);
+        let last = match self.runs_in(&dir) {
+            Ok(mut runs) => runs.pop(),
+            // Who may not read the state directory can still look at everything else.
+            Err(Error::History(HistoryError::Journal(_))) => None,
+            Err(error) => return Some(error.to_string()),
+        };
+        let stored = last.filter(|stored| stored.run.outcome.is_none())?;
+        Some(match dir.lock(backend, "a look") {
+            Ok(_free) => super::run::unfinished(backend, &stored).to_string(),
+            Err(busy) => busy.to_string(),
+        })
+    }
+
+    /// Says so.
+    pub(super) fn warn_of_unfinished(&self, backend: &str) -> Result<(), Error> {
+        self.unfinished(backend).map_or(Ok(()), |note| self.say(&format!("note: {note}")))
+    }
+}

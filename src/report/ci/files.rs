@@ -1,0 +1,164 @@
+//! The files that a job hands on: results as of a test, and variables for later jobs.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::super::story::{LaneState, LaneStory, Story};
+use super::super::template::Template;
+use super::super::text::is_good;
+use super::{not_written, plain};
+use crate::event::{Event, Fact, Listener};
+use crate::image::Image;
+use crate::outcome::{Outcome, list};
+
+/// Writes them when a run has ended.
+#[derive(Debug, Default)]
+pub struct Files {
+    junit: Option<PathBuf>,
+    dotenv: Option<PathBuf>,
+    story: Story,
+}
+
+impl Files {
+    /// A reporter to these files, or nobody where there are none.
+    #[must_use]
+    pub fn new(junit: Option<PathBuf>, dotenv: Option<PathBuf>) -> Option<Self> {
+        let wanted = junit.is_some() || dotenv.is_some();
+        wanted.then(|| Self { junit, dotenv, story: Story::default() })
+    }
+
+    fn write(&self, outcome: &Outcome) {
+        if let Some(path) = &self.junit {
+            let text = Template::Junit.fill(&Suite::of(&self.story, outcome));
+            let written = text.map_err(|error| error.to_string());
+            tell(
+                path,
+                written.and_then(|text| std::fs::write(path, text).map_err(|error| error.to_string())),
+            );
+        }
+        if let Some(path) = &self.dotenv {
+            let written = std::fs::write(path, dotenv(&self.story, outcome));
+            tell(path, written.map_err(|error| error.to_string()));
+        }
+    }
+}
+
+/// A file that cannot be written is no reason to stop a run.
+fn tell(path: &std::path::Path, written: Result<(), String>) {
+    use std::io::Write;
+    if let Err(error) = written {
+        let _gone = writeln!(anstream::stderr(), "{}", plain(&not_written(path, &error)));
+    }
+}
+
+impl Listener for Files {
+    fn hear(&mut self, event: &Event) {
+        self.story.hear(event);
+        if let Fact::RunEnded { outcome, .. } = &event.fact {
+            self.write(outcome);
+            self.story = Story::default();
+        }
+    }
+}
+
+/// Variables, each on one line. Their names are none that drainswap itself reads.
+pub(in super::super) fn dotenv(story: &Story, outcome: &Outcome) -> String {
+    let images: Vec<String> = story.images.iter().map(Image::pinned).collect();
+    let run = story.run.as_ref().map(ToString::to_string).unwrap_or_default();
+    let values = [
+        ("DEPLOY_OUTCOME", outcome.word().to_owned()),
+        ("DEPLOY_RUN", run),
+        ("DEPLOY_BACKEND", story.backend.clone()),
+        ("DEPLOY_IMAGE", images.join(" ")),
+    ];
+    let lines = values.map(|(name, value)| format!("{name}={}", plain(&value).replace('\n', " ")));
+    lines.join("\n") + "\n"
+}
+
+/// A run as a suite of tests: a case for each pull and each step of each lane, and one for the whole.
+#[derive(Serialize)]
+struct Suite {
+    name: String,
+    tests: usize,
+    failures: usize,
+    skipped: usize,
+    time: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Serialize)]
+struct Case {
+    class: String,
+    name: String,
+    time: String,
+    failure: Option<CaseFailure>,
+    skipped: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct CaseFailure {
+    message: String,
+    kind: String,
+    text: String,
+}
+
+/// Renders a run as JUnit's XML.
+#[cfg(test)]
+pub(in super::super) fn junit(story: &Story, outcome: &Outcome) -> String {
+    Template::Junit.fill(&Suite::of(story, outcome)).unwrap()
+}
+
+impl Suite {
+    fn of(story: &Story, outcome: &Outcome) -> Self {
+        let name = format!("drainswap.{}", story.backend);
+        let pulls =
+            story.pulls.iter().map(|(image, took)| Case::passed(&name, format!("pull {image}"), *took));
+        let mut cases: Vec<Case> = pulls.collect();
+        cases.extend(story.lanes.iter().flat_map(|lane| of_lane(&name, lane)));
+        let failure = (!is_good(outcome)).then(|| CaseFailure {
+            message: outcome.to_string(),
+            kind: outcome.word().to_owned(),
+            text: story.notes.join("\n"),
+        });
+        cases.push(Case { failure, ..Case::passed(&name, "the run".to_owned(), story.took_ms) });
+        Self {
+            tests: cases.len(),
+            failures: cases.iter().filter(|case| case.failure.is_some()).count(),
+            skipped: cases.iter().filter(|case| case.skipped.is_some()).count(),
+            time: in_seconds(story.took_ms),
+            name,
+            cases,
+        }
+    }
+}
+
+fn of_lane(suite: &str, lane: &LaneStory) -> Vec<Case> {
+    let class = format!("{suite}.{}", list(&lane.servers));
+    let steps = lane.steps.iter().map(|(step, took)| Case::passed(&class, step.to_string(), *took));
+    let mut cases: Vec<Case> = steps.collect();
+    if let Some(failure) = &lane.failure {
+        let failure_of = CaseFailure {
+            message: failure.reason.clone(),
+            kind: failure.step.to_string(),
+            text: failure.log.join("\n"),
+        };
+        cases.push(Case { failure: Some(failure_of), ..Case::passed(&class, failure.step.to_string(), 0) });
+    }
+    if matches!(lane.state, LaneState::Waiting | LaneState::LeftOut) {
+        cases
+            .push(Case { skipped: Some(lane.state.word()), ..Case::passed(&class, "replace".to_owned(), 0) });
+    }
+    cases
+}
+
+impl Case {
+    fn passed(class: &str, name: String, took_ms: u64) -> Self {
+        Self { class: class.to_owned(), name, time: in_seconds(took_ms), failure: None, skipped: None }
+    }
+}
+
+/// `12.345`: JUnit counts in seconds.
+fn in_seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1000, ms % 1000)
+}

@@ -1,0 +1,296 @@
+//! GitHub Actions: a group a server, annotations, the step's summary and its outputs.
+//!
+//! The runner takes commands from any line, of stderr too: `::name::` at a line's beginning, `##[name]` anywhere in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::super::story::{LaneState, LaneStory, Story};
+use super::super::template::Template;
+use super::super::text::{is_bad, is_good, line, seconds};
+use super::{Fold, Lines, append, not_written, plain};
+use crate::event::{Event, Fact, Listener};
+use crate::outcome::{Outcome, list};
+use crate::plan::Purpose;
+
+/// The files by which a step speaks to its workflow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GithubFiles {
+    /// Markdown, shown on the run's page.
+    pub summary: Option<PathBuf>,
+    /// The step's outputs.
+    pub output: Option<PathBuf>,
+}
+
+impl GithubFiles {
+    /// The files that these variables name.
+    #[must_use]
+    pub fn of(variables: &BTreeMap<String, String>) -> Self {
+        let path = |name: &str| variables.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+        Self { summary: path("GITHUB_STEP_SUMMARY"), output: path("GITHUB_OUTPUT") }
+    }
+}
+
+/// How an annotation is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// For who wants to know.
+    Notice,
+    /// Something that a person should know.
+    Warning,
+    /// What failed.
+    Error,
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1, where it is known.
+    pub column: Option<u32>,
+}
+
+/// The command that annotates a run, with a title, and the place that is meant, if there is one.
+#[must_use]
+pub fn annotation(severity: Severity, title: &str, place: Option<&Place>, message: &str) -> String {
+    let name = match severity {
+        Severity::Notice => "notice",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
+    let place = place.map_or_else(String::new, |place| {
+        let column = place.column.map_or_else(String::new, |column| format!("col={column},"));
+        format!("file={},line={},{column}", property(&place.file), place.line)
+    });
+    format!("::{name} {place}title={}::{}", property(title), data(message))
+}
+
+/// A command's text: a line feed in it ends no command.
+fn data(text: &str) -> String {
+    plain(text).replace('%', "%25").replace('\n', "%0A")
+}
+
+/// The value of a command's property.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// A line that is no command, whatever is in it.
+fn inert(line: &str) -> String {
+    let line = line.replace("##[", "## [");
+    if line.trim_start().starts_with("::") { format!("| {line}") } else { line }
+}
+
+/// Tells a run to GitHub Actions.
+#[derive(Debug)]
+pub struct Github {
+    lines: Lines,
+    files: GithubFiles,
+    quiet: bool,
+    story: Story,
+    in_group: bool,
+    token: fn() -> String,
+}
+
+impl Github {
+    /// A reporter; a quiet one says only what went wrong.
+    #[must_use]
+    pub fn new(out: impl Write + Send + 'static, files: GithubFiles, quiet: bool) -> Self {
+        let story = Story::default();
+        Self { lines: Lines::new(out), files, quiet, story, in_group: false, token }
+    }
+
+    /// The same with a token that is no secret.
+    #[cfg(test)]
+    pub(in super::super) fn with_token(self, token: fn() -> String) -> Self {
+        Self { token, ..self }
+    }
+
+    fn tell(&mut self, fact: &Fact) {
+        match Fold::at(fact) {
+            Some(Fold::Begin(title)) => self.group(&title),
+            Some(Fold::End) => self.end_group(),
+            None => {}
+        }
+        let annotation = self.annotation(fact);
+        // Of what failed, the log's last words follow; of everything else, an annotation says all.
+        let says_all = annotation.is_some() && !matches!(fact, Fact::StepFailed { .. });
+        if let Some(annotation) = annotation {
+            self.lines.put(&annotation);
+        }
+        if let Some(text) = line(fact).filter(|_| !says_all) {
+            let is_quoting = matches!(fact, Fact::StepFailed { .. } | Fact::HookEnded { .. });
+            self.text(&plain(&text), is_quoting);
+        }
+    }
+
+    fn annotation(&self, fact: &Fact) -> Option<String> {
+        if let Fact::Warned { message } = fact {
+            return Some(annotation(Severity::Warning, "drainswap", None, message));
+        }
+        if let Fact::StepFailed { servers, step, reason, .. } = fact {
+            let title = format!("{} failed at {step}", list(servers));
+            return Some(annotation(Severity::Error, &title, None, reason));
+        }
+        if let Fact::RunEnded { outcome, took_ms, .. } = fact {
+            let severity = if is_good(outcome) { Severity::Notice } else { Severity::Error };
+            let title = format!("drainswap: {} ({})", self.story.backend, seconds(*took_ms));
+            return Some(annotation(severity, &title, None, &outcome.to_string()));
+        }
+        None
+    }
+
+    /// What a person reads of a fact. Where it quotes what programs have printed, that follows the first line, and the
+    /// runner is told to take no commands from it.
+    fn text(&mut self, text: &str, is_quoting: bool) {
+        let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
+        self.lines.put(&inert(head));
+        if rest.is_empty() {
+            return;
+        }
+        if is_quoting {
+            let token = (self.token)();
+            self.lines.put(&format!("::stop-commands::{token}"));
+            self.lines.put(rest);
+            self.lines.put(&format!("::{token}::"));
+        } else {
+            rest.lines().for_each(|line| self.lines.put(&inert(line)));
+        }
+    }
+
+    fn group(&mut self, title: &str) {
+        self.end_group();
+        if !self.quiet {
+            self.lines.put(&format!("::group::{}", data(title)));
+            self.in_group = true;
+        }
+    }
+
+    fn end_group(&mut self) {
+        if std::mem::take(&mut self.in_group) {
+            self.lines.put("::endgroup::");
+        }
+    }
+
+    fn write_files(&mut self) {
+        let Some(outcome) = self.story.outcome.clone() else { return };
+        if let Some(path) = &self.files.summary {
+            let summary = Template::StepSummary.fill(&Summary::of(&self.story, &outcome));
+            let written = summary
+                .map_err(|error| error.to_string())
+                .and_then(|text| append(path, &text).map_err(|error| error.to_string()));
+            if let Err(error) = written {
+                self.lines.put(&inert(&plain(&not_written(path, &error))));
+            }
+        }
+        if let Some(path) = &self.files.output
+            && let Err(error) = append(path, &outputs(&self.story, &outcome, self.token))
+        {
+            self.lines.put(&inert(&plain(&not_written(path, &error))));
+        }
+    }
+}
+
+impl Listener for Github {
+    fn hear(&mut self, event: &Event) {
+        self.story.hear(event);
+        if !self.quiet || is_bad(&event.fact) {
+            self.tell(&event.fact);
+        }
+        if matches!(event.fact, Fact::RunEnded { .. }) {
+            self.write_files();
+            self.story = Story::default();
+        }
+    }
+}
+
+/// The step's outputs. A value may hold anything but its delimiter, which nobody can guess.
+fn outputs(story: &Story, outcome: &Outcome, token: fn() -> String) -> String {
+    let images: Vec<String> = story.images.iter().map(crate::image::Image::pinned).collect();
+    let run = story.run.as_ref().map(ToString::to_string).unwrap_or_default();
+    let values = [
+        ("outcome", outcome.word().to_owned()),
+        ("message", plain(&outcome.to_string())),
+        ("run", run),
+        ("backend", story.backend.clone()),
+        ("image", images.join("\n")),
+    ];
+    values.into_iter().fold(String::new(), |mut text, (name, value)| {
+        let end = token();
+        // Writing to a text cannot fail.
+        let _written = write!(text, "{name}<<{end}\n{value}\n{end}\n");
+        text
+    })
+}
+
+/// What nobody can guess who has written his lines before.
+fn token() -> String {
+    let mut bytes = [0; 16];
+    // Without random numbers there is no system to run on; a token that can be guessed is still one.
+    let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    bytes.iter().fold("drainswap-".to_owned(), |mut text, byte| {
+        let _written = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The values of the step's summary.
+#[derive(Serialize)]
+struct Summary {
+    title: String,
+    is_good: bool,
+    message: String,
+    took: String,
+    run: String,
+    images: Vec<String>,
+    lanes: Vec<Row>,
+    notes: Vec<String>,
+}
+
+/// A lane in the step's summary.
+#[derive(Serialize)]
+struct Row {
+    servers: String,
+    state: &'static str,
+    is_bad: bool,
+    cause: String,
+    /// Out of rotation, and of that: drain, stop and start, boot.
+    times: Vec<String>,
+    failure: Option<String>,
+    log: Vec<String>,
+}
+
+impl Summary {
+    fn of(story: &Story, outcome: &Outcome) -> Self {
+        let what = if story.purpose == Some(Purpose::Rollback) { "rollback of" } else { "deploy of" };
+        let row = |lane: &LaneStory| Row {
+            servers: list(&lane.servers),
+            state: lane.state.word(),
+            is_bad: lane.failure.is_some() || lane.state == LaneState::PutBack,
+            cause: lane.cause.clone(),
+            times: lane.timing.as_ref().map_or_else(Vec::new, |timing| {
+                let times = [timing.out_of_rotation_ms, timing.drain_ms, timing.engine_ms, timing.boot_ms];
+                times.into_iter().map(seconds).collect()
+            }),
+            failure: lane.failure.as_ref().map(|it| format!("{} failed: {}", it.step, it.reason)),
+            log: lane.failure.as_ref().map_or_else(Vec::new, |it| it.log.clone()),
+        };
+        Self {
+            title: format!("{what} {}", story.backend),
+            is_good: is_good(outcome),
+            message: outcome.to_string(),
+            took: seconds(story.took_ms),
+            run: story.run.as_ref().map(ToString::to_string).unwrap_or_default(),
+            images: story.images.iter().map(ToString::to_string).collect(),
+            lanes: story.lanes.iter().map(row).collect(),
+            notes: story.notes.clone(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! GitLab: a section a server, which folds.
+
+use std::io::Write;
+
+use super::super::text::{is_bad, line};
+use super::{Fold, Lines, plain};
+use crate::event::{Event, Listener};
+
+/// Tells a run to a GitLab job.
+#[derive(Debug)]
+pub struct Gitlab {
+    lines: Lines,
+    quiet: bool,
+    /// The name of the section that is open.
+    section: Option<String>,
+    sections: usize,
+}
+
+impl Gitlab {
+    /// A reporter; a quiet one says only what went wrong.
+    #[must_use]
+    pub fn new(out: impl Write + Send + 'static, quiet: bool) -> Self {
+        Self { lines: Lines::new(out), quiet, section: None, sections: 0 }
+    }
+
+    fn begin(&mut self, event: &Event, header: &str) {
+        self.end(event);
+        self.sections += 1;
+        let (at, name) = (event.at.as_second(), format!("drainswap_{}", self.sections));
+        let header = plain(header);
+        self.lines.put(&format!("\u{1b}[0Ksection_start:{at}:{name}[collapsed=true]\r\u{1b}[0K{header}"));
+        self.section = Some(name);
+    }
+
+    fn end(&mut self, event: &Event) {
+        if let Some(name) = self.section.take() {
+            self.lines.put(&format!("\u{1b}[0Ksection_end:{}:{name}\r\u{1b}[0K", event.at.as_second()));
+        }
+    }
+}
+
+impl Listener for Gitlab {
+    fn hear(&mut self, event: &Event) {
+        if self.quiet {
+            if is_bad(&event.fact)
+                && let Some(text) = line(&event.fact)
+            {
+                self.lines.put(&plain(&text));
+            }
+            return;
+        }
+        match Fold::at(&event.fact) {
+            Some(Fold::Begin(header)) => self.begin(event, &header),
+            Some(Fold::End) => self.end(event),
+            None => {}
+        }
+        if let Some(text) = line(&event.fact) {
+            self.lines.put(&plain(&text));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+use std::collections::BTreeMap;
+
+use insta::assert_snapshot;
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::event::{Fact, Sample};
+use crate::ids::ServerId;
+use crate::journal::Run;
+use crate::plan::LaneServer;
+use crate::testing::World;
+use crate::testing::facts::recorded;
+
+/// A journal of the run that was recorded.
+fn run(events: &[Event]) -> Run {
+    let mut plan = World::pair().plan("v2").unwrap();
+    let model = plan.lanes[0].clone();
+    let Fact::RunStarted { lanes, images, .. } = &events[0].fact else { panic!("a run begins") };
+    plan.run = events[0].run.clone();
+    plan.images.clone_from(images);
+    plan.lanes = lanes
+        .iter()
+        .map(|ids| {
+            let mut lane = model.clone();
+            let server = |id: &ServerId| LaneServer { id: id.clone(), ..model.servers[0].clone() };
+            lane.servers = ids.iter().map(server).collect();
+            lane
+        })
+        .collect();
+    let Fact::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
+    Run { plan, pid: 7, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: Some(outcome.clone()) }
+}
+
+/// The recording, looked at every two seconds: two servers with 24 requests a second, but for one that is out of rotation
+/// from the 20th second to the 60th, and a HAProxy that is started anew after 90.
+fn busy() -> Vec<Event> {
+    let mut events = recorded();
+    events.retain(|event| !matches!(event.fact, Fact::Sampled { .. }));
+    let (first, run) = (events[0].at, events[0].run.clone());
+    for second in (0..170u64).step_by(2) {
+        let out = second.clamp(20, 60) - 20;
+        let counted = |total: u64| if second < 90 { total } else { total - 90 };
+        let sample = |total| Sample { sessions: 2, sessions_total: counted(total) };
+        let servers =
+            [("app1", sample(1000 + 24 * (second - out))), ("app2", sample(1000 + 24 * (second + out)))];
+        let servers = servers.map(|(name, sample)| (ServerId::new("mobile", name), sample)).into();
+        let at: Timestamp = first + SignedDuration::from_secs(i64::try_from(second).unwrap());
+        let (version, run) = (crate::event::VERSION, run.clone());
+        events.push(Event { version, at, run, fact: Fact::Sampled { servers } });
+    }
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+#[test]
+fn a_page_tells_the_whole_run() {
+    let events = busy();
+    let page = html(&run(&events), &events).unwrap();
+    // The style is looked at, not compared.
+    let (head, body) = page.split_once("<style>").unwrap();
+    assert_snapshot!("page", head.to_owned() + body.split_once("</style>").unwrap().1);
+}
+
+#[test]
+fn a_run_of_which_no_event_is_kept_has_a_page_all_the_same() {
+    let mut run = run(&recorded());
+    run.outcome = None;
+    let page = html(&run, &[]).unwrap();
+    assert!(page.contains("Nothing is kept") && page.contains("this run was not finished"), "{page}");
+}
+
+#[test]
+fn no_text_of_others_is_a_tag() {
+    let attack = "</pre></title><script>document.title='owned'</script><img src=x onerror='document.title=1'>\"><svg onload=alert(1)>";
+    let tags = |text: &str| {
+        let mut events = busy();
+        for event in &mut events {
+            if let Fact::StepFailed { reason, log, .. } = &mut event.fact {
+                text.clone_into(reason);
+                *log = vec![text.to_owned()];
+            }
+            if let Fact::HookEnded { output, .. } = &mut event.fact {
+                *output = vec![text.to_owned()];
+            }
+            if let Fact::NotReadyYet { answer, .. } = &mut event.fact {
+                text.clone_into(answer);
+            }
+        }
+        let mut run = run(&events);
+        run.plan.warnings = vec![text.to_owned()];
+        run.plan.lanes[0].replacement.as_mut().unwrap().name = text.to_owned();
+        let page = html(&run, &events).unwrap();
+        (page.matches('<').count(), page.contains("<script"))
+    };
+    assert_eq!(tags(attack), tags("fine"));
+    assert!(!tags(attack).1);
+}

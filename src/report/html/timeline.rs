@@ -1,0 +1,208 @@
+//! Where every server was at any moment of a run.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::ids::ServerId;
+use crate::journal::Run;
+use crate::plan::Lane;
+use crate::report::story::{LaneState, LaneStory, PhaseKind, Story};
+use crate::report::text::seconds;
+
+/// How wide a drawing is in its own units.
+pub(super) const WIDTH: u64 = 1000;
+
+/// The time that a run took, as the width of a drawing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axis {
+    pub from: Timestamp,
+    span_ms: u64,
+}
+
+impl Axis {
+    pub fn new(from: Timestamp, to: Timestamp) -> Self {
+        Self { from, span_ms: millis(from, to).max(1) }
+    }
+
+    /// Milliseconds since the run began.
+    pub fn after(&self, at: Timestamp) -> u64 {
+        millis(self.from, at)
+    }
+
+    pub fn x(&self, at: Timestamp) -> u64 {
+        (self.after(at) * WIDTH / self.span_ms).min(WIDTH)
+    }
+
+    /// What stands below a drawing: five moments from its left to its right.
+    pub fn ticks(&self) -> Vec<String> {
+        (0..=4).map(|quarter| seconds(self.span_ms * quarter / 4)).collect()
+    }
+}
+
+fn millis(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.duration_since(from).as_millis()).unwrap_or_default()
+}
+
+/// What a server was like for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Like {
+    /// In service, as before the run.
+    Old,
+    /// It did not serve before the run.
+    Down,
+    Draining,
+    Stopping,
+    Booting,
+    Returning,
+    Undoing,
+    /// In service, as the run was to make it.
+    New,
+}
+
+impl Like {
+    const ALL: [Self; 8] = [
+        Self::Old,
+        Self::Down,
+        Self::Draining,
+        Self::Stopping,
+        Self::Booting,
+        Self::Returning,
+        Self::Undoing,
+        Self::New,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Old => "in service as before",
+            Self::Down => "did not serve",
+            Self::Draining => PhaseKind::Draining.word(),
+            Self::Stopping => PhaseKind::Stopping.word(),
+            Self::Booting => PhaseKind::Booting.word(),
+            Self::Returning => PhaseKind::Returning.word(),
+            Self::Undoing => PhaseKind::Undoing.word(),
+            Self::New => "in service, new",
+        }
+    }
+}
+
+impl From<PhaseKind> for Like {
+    fn from(kind: PhaseKind) -> Self {
+        match kind {
+            PhaseKind::Draining => Self::Draining,
+            PhaseKind::Stopping => Self::Stopping,
+            PhaseKind::Booting => Self::Booting,
+            PhaseKind::Returning => Self::Returning,
+            PhaseKind::Undoing => Self::Undoing,
+        }
+    }
+}
+
+/// A part of a server's bar.
+#[derive(Debug, Serialize)]
+pub(super) struct Bar {
+    x: u64,
+    width: u64,
+    like: Like,
+    title: String,
+}
+
+/// A colour and what it means.
+#[derive(Debug, Serialize)]
+pub(super) struct Meaning {
+    like: Like,
+    word: &'static str,
+}
+
+/// The meanings of the colours that these bars have.
+pub(super) fn legend<'a>(bars: impl Iterator<Item = &'a Bar>) -> Vec<Meaning> {
+    let seen: Vec<Like> = bars.map(|bar| bar.like).collect();
+    let used = Like::ALL.into_iter().filter(|like| seen.contains(like));
+    used.map(|like| Meaning { like, word: like.word() }).collect()
+}
+
+/// From when on a server was like what, in order.
+pub(super) fn stretches(lane: &LaneStory, served: bool, axis: &Axis) -> Vec<(Timestamp, Like)> {
+    let before = if served { Like::Old } else { Like::Down };
+    let mut stretches = vec![(axis.from, before)];
+    for phase in &lane.phases {
+        stretches.push((phase.from, phase.kind.into()));
+        let Some(to) = phase.to else { continue };
+        let after = match phase.kind {
+            PhaseKind::Returning => Like::New,
+            PhaseKind::Undoing => before,
+            PhaseKind::Draining | PhaseKind::Stopping | PhaseKind::Booting => continue,
+        };
+        stretches.push((to, after));
+    }
+    if lane.state == LaneState::InService && lane.phases.is_empty() {
+        stretches.push((axis.from, Like::New));
+    }
+    stretches
+}
+
+/// The bar of a server.
+pub(super) fn bars(stretches: &[(Timestamp, Like)], until: Timestamp, axis: &Axis) -> Vec<Bar> {
+    let ends = stretches.iter().skip(1).map(|(from, _)| *from).chain([until]);
+    let bar = |((from, like), to): (&(Timestamp, Like), Timestamp)| {
+        let (x, end) = (axis.x(*from), axis.x(to));
+        let took = axis.after(to).saturating_sub(axis.after(*from));
+        let title = format!("{}: {} from {} on", like.word(), seconds(took), seconds(axis.after(*from)));
+        // What lasted a moment is still to be seen.
+        (took > 0).then(|| Bar {
+            x: x.min(WIDTH - 2),
+            width: end.saturating_sub(x).max(2),
+            like: *like,
+            title,
+        })
+    };
+    stretches.iter().zip(ends).filter_map(bar).collect()
+}
+
+/// What every server ran at any moment, by the name that its image has on the page.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    servers: BTreeMap<ServerId, Vec<(Timestamp, String)>>,
+}
+
+impl Versions {
+    pub fn of(run: &Run, story: &Story, axis: &Axis) -> Self {
+        let mut servers = BTreeMap::new();
+        for lane in &run.plan.lanes {
+            let (old, new) = images(lane);
+            for id in lane.ids() {
+                let mut ran = vec![(axis.from, old.clone())];
+                let told = story.lanes.iter().find(|told| told.servers.contains(&id));
+                for phase in told.iter().flat_map(|told| &told.phases) {
+                    match (phase.kind, phase.to) {
+                        (PhaseKind::Booting, _) => ran.push((phase.from, new.clone())),
+                        (PhaseKind::Undoing, Some(to)) => ran.push((to, old.clone())),
+                        _ => {}
+                    }
+                }
+                servers.insert(id, ran);
+            }
+        }
+        if let [image] = run.plan.images.as_slice() {
+            let unchanged = run.plan.unchanged.iter();
+            servers.extend(unchanged.map(|id| (id.clone(), vec![(axis.from, image.to_string())])));
+        }
+        Self { servers }
+    }
+
+    pub fn at(&self, server: &ServerId, at: Timestamp) -> &str {
+        let ran = self.servers.get(server).map(Vec::as_slice).unwrap_or_default();
+        ran.iter().rev().find(|(from, _)| *from <= at).map_or("what this run left alone", |(_, image)| image)
+    }
+}
+
+/// What a lane ran before, and what it was to run.
+fn images(lane: &Lane) -> (String, String) {
+    let Some(replacement) = &lane.replacement else {
+        return ("what was only put back".to_owned(), "what was only put back".to_owned());
+    };
+    let old = replacement.old.as_ref().map(|old| old.running_image().to_string());
+    (old.unwrap_or_else(|| "nothing".to_owned()), replacement.image.to_string())
+}

@@ -1,0 +1,93 @@
+//! The page of a run, in a real browser.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::support::{Load, Mix, Need, Stage, finish, program, requirements};
+use crate::{ends_with, on_real_parts};
+
+/// What would take over the page if it were not escaped.
+const ATTACK: &str =
+    "</pre><script>document.title='owned'</script><img src=x onerror=\\\"document.title='owned'\\\">";
+
+/// What the browser makes of a page: its elements after all scripts have run, and what it complains of.
+async fn browse(page: &Path) -> (String, String) {
+    let profile = tempfile::tempdir().expect("a directory");
+    let mut browser = Command::new("chromium");
+    browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]);
+    browser.arg(format!("--user-data-dir={}", profile.path().display()));
+    browser.arg(format!("file://{}", page.display()));
+    browser.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let ended = finish(browser.spawn().expect("start chromium")).await.expect(0);
+    let complaints = ended.stderr.lines().filter(|line| line.contains("CONSOLE"));
+    (ended.stdout, complaints.collect::<Vec<_>>().join("\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
+    if !requirements(&[Need::Chromium]).await {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let read = |path: &str| fs::read_to_string(fixtures.join(path)).expect(path);
+    let backend = dir.path().join("state/mobile");
+    fs::create_dir_all(&backend).expect("a state directory");
+    fs::write(backend.join("20261126T143747.970Z.jsonl"), read("journal/version-1.jsonl"))
+        .expect("a journal");
+    let events = read("events/version-1.jsonl");
+    let events: Vec<String> =
+        ["starting", "connection refused", "tests pass", "the container ended with code 1"]
+            .iter()
+            .fold(events, |events, text| events.replace(text, ATTACK))
+            .lines()
+            .map(str::to_owned)
+            .collect();
+    fs::write(backend.join("20261126T143747.970Z.events.jsonl"), events.join("\n")).expect("events");
+    let page = dir.path().join("page.html");
+    let mut report = Command::new(program());
+    report.args(["report", "20261126T143747.970Z", "--file"]).arg(&page).arg("--state-dir");
+    report.arg(dir.path().join("state"));
+    report.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(report.spawn().expect("start drainswap"))
+        .await
+        .expect(0)
+        .says(&["tells of run 20261126T143747.970Z"]);
+
+    let (dom, complaints) = browse(&page).await;
+    assert_eq!(complaints, "");
+    assert!(dom.contains("<title>Deploy of mobile · 20261126T143747.970Z</title>"), "{dom}");
+    assert!(dom.contains("&lt;script&gt;document.title='owned'"), "the attack is shown as text: {dom}");
+
+    // The browser would have told: the same page with the attack as it is.
+    let open = fs::read_to_string(&page).expect("the page").replace("</h1>", &ATTACK.replace('\\', ""));
+    fs::write(&page, open.replace("default-src 'none'", "script-src 'unsafe-inline'")).expect("a page");
+    assert!(browse(&page).await.0.contains("<title>owned</title>"));
+    fs::write(&page, open).expect("a page");
+    assert!(
+        !browse(&page).await.1.is_empty(),
+        "the page's own policy stops what is not escaped, and is heard"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_under_load_has_its_requests_by_version_on_its_page() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(300).await;
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    let page = stage.drainswap(&["report"]).await.expect(0).stdout;
+    for text in ["mobile/app1</b>", "mobile/app1b</b>", "class=\"booting\"", "v1 (", "v2 (", "requests/s"] {
+        assert!(page.contains(text), "the page lacks {text}:\n{page}");
+    }
+    ends_with("v2", stage).await;
+}
