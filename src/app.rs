@@ -3,6 +3,7 @@
 mod config;
 mod doctor;
 mod history;
+mod hold;
 mod look;
 mod moves;
 mod promote;

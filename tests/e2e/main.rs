@@ -25,6 +25,7 @@ mod rollback;
 mod round_trip;
 mod secrets;
 mod single_moves;
+mod two_at_once;
 mod versions;
 
 use std::collections::BTreeMap;
