@@ -91,7 +91,7 @@ pub enum Error {
     #[error(transparent)]
     History(#[from] HistoryError),
     /// The state directory.
-    #[error("{0}. Run as root, or name a directory of your own with --state-dir")]
+    #[error(transparent)]
     Journal(#[from] JournalError),
     /// The last run was not finished.
     #[error(

@@ -9,9 +9,10 @@ use super::{Deploy, Failure};
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
+use crate::observation::{Container, ContainerState};
 use crate::outcome::{Outcome, Stranded, list};
 use crate::plan::Step;
-use crate::plan::undo::{Care, is_replaced, undo};
+use crate::plan::undo::{Care, is_replaced, put_back, undo};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being
@@ -123,7 +124,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
         }
         let serves = care == Care::Serving && begun.contains(&Step::Ready);
-        for step in undo(&self.plan.lanes[lane], begun, care) {
+        let (plan, is_back) = (self.plan, self.back.contains(&lane));
+        let lane_of = &plan.lanes[lane];
+        for step in if is_back { put_back(lane_of) } else { undo(lane_of, begun, care) } {
             // What serves goes only if every load balancer knows of it: one that is silent may still send requests.
             self.needs_all = serves && step.takes_out();
             let done = self.insist_on(lane, step).await;
@@ -154,6 +157,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.insist_on(lane, Step::Ready).await?;
         self.restore_restart(lane).await?;
         Ok(TakenBack::Serves(failure))
+    }
+
+    /// Whether a lane that had been replaced has its old container back: that runs under its own name, and the new one was
+    /// started before or is gone.
+    pub(super) async fn is_back(&self, lane: usize, begun: &[Step]) -> bool {
+        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return false };
+        let Ok(engine) = self.engine(lane) else { return false };
+        let look = async || engine.containers().await.map_err(Failure::from);
+        // Who does not answer is met by the next step again.
+        let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
+        let runs =
+            |it: &Container| it.id == old.id && it.name == old.name && it.state == ContainerState::Running;
+        let new = self.created.get(&lane);
+        let is_gone = new.is_some_and(|new| all.iter().all(|it| it.id != *new));
+        all.iter().any(runs) && (begun.contains(&Step::Start) || is_gone)
     }
 
     /// Removes every container that was only created: those of lanes that have not touched traffic.

@@ -15,6 +15,7 @@ mod engines;
 mod failures;
 mod hooks;
 mod interrupted;
+mod killed;
 mod load_balancers;
 mod podman;
 mod promotion;
@@ -25,6 +26,7 @@ mod rollback;
 mod round_trip;
 mod secrets;
 mod single_moves;
+mod state_directory;
 mod two_at_once;
 mod versions;
 
