@@ -465,7 +465,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let asked = [&self.stop.asked, &self.stop.now].iter().filter(|token| token.is_cancelled()).count();
         if self.stops_told < asked {
             self.stops_told = asked;
-            self.tell(Fact::StopAsked { at_once: asked > 1 });
+            let is_begun = |lane: &&usize| self.begun.get(lane).is_some_and(|begun| is_replaced(begun));
+            let seen_through = self.out.iter().filter(is_begun).flat_map(|lane| self.plan.lanes[*lane].ids());
+            self.tell(Fact::StopAsked { at_once: asked > 1, seen_through: seen_through.collect() });
         }
     }
 

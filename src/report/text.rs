@@ -132,12 +132,19 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             let health = health.iter().map(|run| format!("\n        {DIM}health |{DIM:#} {run}"));
             std::iter::once(head).chain(log).chain(health).collect()
         }
-        Fact::StopAsked { at_once: false } => {
+        Fact::StopAsked { at_once: false, seen_through } if seen_through.is_empty() => {
             format!(
                 "{NOTE}stopping{NOTE:#} at the next safe point; ask again to take back what is under way now"
             )
         }
-        Fact::StopAsked { at_once: true } => format!("{NOTE}stopping{NOTE:#} now"),
+        Fact::StopAsked { at_once: false, seen_through } => {
+            let (servers, serve) =
+                (list(seen_through), if seen_through.len() == 1 { "serves" } else { "serve" });
+            format!(
+                "{NOTE}stopping{NOTE:#} when {servers} {serve} with the new container; ask again to take it back now"
+            )
+        }
+        Fact::StopAsked { at_once: true, .. } => format!("{NOTE}stopping{NOTE:#} now"),
         Fact::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
         Fact::Undone { servers } => {
             let as_before = if servers.len() == 1 { "is as it was" } else { "are as they were" };

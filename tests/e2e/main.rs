@@ -25,6 +25,7 @@ mod reloads;
 mod rollback;
 mod round_trip;
 mod secrets;
+mod signals;
 mod single_moves;
 mod state_directory;
 mod two_at_once;
