@@ -280,7 +280,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.pull(image).await?;
         }
         self.check_stop()?;
-        self.create_all().await
+        self.create_all().await?;
+        self.is_alone().await
     }
 
     /// Works the lanes off. An error means that the very first one ended before its servers left rotation.

@@ -349,6 +349,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Engine(error) => of_engine(error),
+            Self::Refused(refusals) if refusals.iter().all(is_other_run) => Exit::Busy,
             Self::Settings(_)
             | Self::Unreadable(_)
             | Self::Configuration { .. }
@@ -388,6 +389,7 @@ impl Error {
             Self::PutBack { .. } => Exit::RolledBack,
             Self::LoadBalancer { .. } | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
+                Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
                 Failure::Refused(_)
                 | Failure::TakenOver { .. }
                 | Failure::NotCarried { .. }
@@ -414,6 +416,10 @@ impl Error {
             Self::Output(_) | Self::Prober(_) => Exit::Bug,
         }
     }
+}
+
+fn is_other_run(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::OtherRun { .. })
 }
 
 fn of_engine(error: &EngineError) -> Exit {

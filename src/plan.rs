@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod floor;
+pub mod other_runs;
 pub mod refusal;
 pub mod text;
 pub mod undo;

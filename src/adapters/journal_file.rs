@@ -148,6 +148,13 @@ impl BackendDir {
         Ok(runs)
     }
 
+    /// The same by their names, whatever is in them; none where they may not be read.
+    #[must_use]
+    pub fn run_ids(&self) -> Vec<RunId> {
+        let journals = self.journals().unwrap_or_default().into_iter();
+        journals.filter_map(|path| Some(RunId(path.file_stem()?.to_str()?.to_owned()))).collect()
+    }
+
     fn journals(&self) -> Result<Vec<PathBuf>, JournalError> {
         let entries = match std::fs::read_dir(&self.path) {
             Ok(entries) => entries,

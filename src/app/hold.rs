@@ -8,6 +8,7 @@ use super::look::RealWorld;
 use crate::adapters::journal_file::{BackendDir, Lock, LockError, StoredRun};
 use crate::deploy::wait::insist;
 use crate::error::Error;
+use crate::ids::RunId;
 use crate::outcome::Outcome;
 use crate::ports::WallClock;
 
@@ -126,6 +127,12 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// Every run of this state directory. Who may not read it can still look at everything else.
+    pub(super) fn known_runs(&self) -> BTreeSet<RunId> {
+        let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
+        all.iter().flat_map(BackendDir::run_ids).collect()
     }
 
     /// Says so where the last run on a backend was not finished. One that is under way is none.

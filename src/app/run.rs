@@ -15,7 +15,7 @@ use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::history;
 use crate::outcome::Outcome;
-use crate::plan::{Goal, Plan, Policy, Purpose, Target, build};
+use crate::plan::{Goal, Plan, Policy, Purpose, Target, build, other_runs};
 use crate::ports::{ContainerEngine, WallClock};
 use crate::report::{Json, Progress, Text};
 
@@ -131,6 +131,10 @@ impl App {
             observation.drift = world.drift(asked).await?;
         }
         let mut plan = build::build(&topology, &observation, goal).map_err(Error::Refused)?;
+        let others = other_runs::refusals(&plan, &observation, &self.known_runs());
+        if !others.is_empty() {
+            return Err(Error::Refused(others));
+        }
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
             if replacement.returning.is_none() {
