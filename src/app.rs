@@ -3,6 +3,7 @@
 mod config;
 mod doctor;
 mod history;
+mod hold;
 mod journals;
 mod look;
 mod moves;
@@ -81,8 +82,11 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
                 return Box::pin(app.deploy_plan(path, &goal, &policy)).await;
             }
             let goal = DeployGoal { backend: goal.backend.unwrap_or_default(), image: goal.image };
-            let left =
-                if resume_first { app.resume_one(&goal.backend, false, false).await? } else { Exit::Done };
+            let left = if resume_first {
+                Box::pin(app.resume_one(&goal.backend, false, false)).await?
+            } else {
+                Exit::Done
+            };
             if left == Exit::Done { app.deploy(&goal, &policy).await } else { Ok(left) }
         }
         Command::Rollback { backend, to, policy, dry_run } => {

@@ -85,6 +85,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     needs_all: bool,
     /// The lanes whose servers are in maint: from then on until they are ready again, or put back.
     out: BTreeSet<usize>,
+    /// The lanes of an unfinished run that have their old container back.
+    back: BTreeSet<usize>,
     created: BTreeMap<usize, ContainerId>,
     begun: BTreeMap<usize, Vec<Step>>,
     /// Sessions since `HAProxy` started, of the lane's servers, right before they were made ready.
@@ -123,6 +125,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             is_undoing: false,
             needs_all: false,
             out: BTreeSet::new(),
+            back: BTreeSet::new(),
             created: returning(plan),
             begun: BTreeMap::new(),
             sessions_before_ready: BTreeMap::new(),
@@ -189,7 +192,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// removing old containers had succeeded with those lanes, and is finished instead.
     pub async fn take_back(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        self.take_over(unfinished);
+        self.take_over(unfinished).await;
         let lanes = self.plan.lanes.len();
         let outcome = if unfinished.was_removing() {
             self.give_up(self.reached()).await
@@ -206,12 +209,34 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// been stopped, and else put back. Nothing more is begun.
     pub async fn bring_to_rest(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        self.take_over(unfinished);
+        self.take_over(unfinished).await;
+        let outcome = if unfinished.was_removing() {
+            self.give_up(self.reached()).await
+        } else {
+            self.rest(unfinished).await
+        };
+        // With nothing left it is what it was meant to be.
+        let is_whole = matches!(&outcome, Outcome::Cancelled { remaining, .. } if remaining.is_empty());
         let lanes = self.plan.lanes.len();
-        let outcome = match unfinished.in_hand() {
-            _ if unfinished.was_removing() => self.give_up(self.reached()).await,
+        let replaced = self.plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
+        let whole = Outcome::Deployed { replaced, put_back: lanes - replaced, skipped: Vec::new() };
+        let outcome = if is_whole { whole } else { outcome };
+        self.close(&outcome, started).await;
+        outcome
+    }
+
+    async fn rest(&mut self, unfinished: &Run) -> Outcome {
+        let reason = format!("run {} was not finished", self.plan.run);
+        // From then on the journal says so.
+        for lane in self.back.clone() {
+            if let Err(failure) = self.take_lane_back(lane, Care::Serving).await {
+                return self.stuck(reason, lane, &failure).await;
+            }
+        }
+        let left = Run { begun: self.begun.clone(), ..unfinished.clone() };
+        match left.in_hand() {
             None => self.give_up(0).await,
-            Some(lane) if is_replaced(&self.begun[&lane]) && self.new_is_there(lane).await => {
+            Some(lane) if is_replaced(&left.begun[&lane]) && self.new_is_there(lane).await => {
                 match self.rest_of(lane).await {
                     Ok(()) => self.give_up(lane + 1).await,
                     Err(failure) => self.after(lane, failure).await,
@@ -220,26 +245,24 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             // Where its new container is gone, it has nothing to lose.
             Some(lane) => match self.take_lane_back(lane, Care::Failed).await {
                 Ok(_) => self.give_up(lane).await,
-                Err(failure) => {
-                    self.stuck(format!("run {} was not finished", self.plan.run), lane, &failure).await
-                }
+                Err(failure) => self.stuck(reason, lane, &failure).await,
             },
-        };
-        // With nothing left it is what it was meant to be.
-        let is_whole = matches!(&outcome, Outcome::Cancelled { remaining, .. } if remaining.is_empty());
-        let replaced = self.plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
-        let whole = Outcome::Deployed { replaced, put_back: lanes - replaced, skipped: Vec::new() };
-        let outcome = if is_whole { whole } else { outcome };
-        self.close(&outcome, started).await;
-        outcome
+        }
     }
 
-    /// Knows what an unfinished run has begun.
-    fn take_over(&mut self, unfinished: &Run) {
+    /// Knows what an unfinished run has begun, and which lanes were taken back since, although its journal could not say
+    /// so: they may serve already, and must not be taken out once more.
+    async fn take_over(&mut self, unfinished: &Run) {
         self.created.extend(unfinished.created.clone());
         self.begun.clone_from(&unfinished.begun);
         let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
         self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
+        for (lane, begun) in &unfinished.begun {
+            if is_replaced(begun) && self.is_back(*lane, begun).await {
+                self.back.insert(*lane);
+                self.out.remove(lane);
+            }
+        }
     }
 
     /// The steps of a lane that was replaced half-way. Each may be repeated; a reload since may have put its servers
@@ -260,7 +283,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.pull(image).await?;
         }
         self.check_stop()?;
-        self.create_all().await
+        self.create_all().await?;
+        self.is_alone().await
     }
 
     /// Works the lanes off. An error means that the very first one ended before its servers left rotation.
@@ -445,7 +469,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let asked = [&self.stop.asked, &self.stop.now].iter().filter(|token| token.is_cancelled()).count();
         if self.stops_told < asked {
             self.stops_told = asked;
-            self.tell(Fact::StopAsked { at_once: asked > 1 });
+            let is_begun = |lane: &&usize| self.begun.get(lane).is_some_and(|begun| is_replaced(begun));
+            let seen_through = self.out.iter().filter(is_begun).flat_map(|lane| self.plan.lanes[*lane].ids());
+            self.tell(Fact::StopAsked { at_once: asked > 1, seen_through: seen_through.collect() });
         }
     }
 
@@ -463,7 +489,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let at = self.world.clock.now();
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
             self.tell(Fact::Warned {
-                message: format!("the run ended, and its journal does not say so: {error}"),
+                message: format!(
+                    "the run ended, and its journal does not say so: {error}. If `drainswap status` calls it unfinished, `drainswap resume {}` ends it",
+                    plan.backend
+                ),
             });
         }
         let own_ms = median(self.timings.iter().map(Timing::own_ms).collect());

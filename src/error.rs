@@ -97,7 +97,7 @@ pub enum Error {
     #[error(transparent)]
     History(#[from] HistoryError),
     /// The state directory.
-    #[error("{0}. Run as root, or name a directory of your own with --state-dir")]
+    #[error(transparent)]
     Journal(#[from] JournalError),
     /// The plan cannot be saved.
     #[error("the plan cannot be saved in {path}: {reason}. Name another file with --save, or - for stdout")]
@@ -439,6 +439,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Engine(error) => of_engine(error),
+            Self::Refused(refusals) if refusals.iter().all(is_other_run) => Exit::Busy,
             Self::Settings(_)
             | Self::Unreadable(_)
             | Self::Configuration { .. }
@@ -486,6 +487,7 @@ impl Error {
             Self::PutBack { .. } => Exit::RolledBack,
             Self::LoadBalancer { .. } | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
+                Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
                 Failure::Refused(_)
                 | Failure::TakenOver { .. }
                 | Failure::NotCarried { .. }
@@ -513,6 +515,10 @@ impl Error {
             Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
         }
     }
+}
+
+fn is_other_run(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::OtherRun { .. })
 }
 
 fn of_engine(error: &EngineError) -> Exit {

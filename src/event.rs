@@ -298,6 +298,9 @@ pub enum Fact {
     StopAsked {
         /// Whether for the second time.
         at_once: bool,
+        /// Servers whose old container was stopped: their new one is waited for first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        seen_through: Vec<ServerId>,
     },
     /// A lane is being taken back.
     UndoStarted {

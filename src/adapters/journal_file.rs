@@ -1,9 +1,12 @@
 //! The state directory: a directory a backend, with a lock and a journal file a run.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use super::events_file::{ENDING, EventsFile, is_events};
 use crate::ids::RunId;
@@ -74,7 +77,18 @@ pub enum HistoryError {
 
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
     let path = path.display().to_string();
-    move |error| JournalError { path, action, reason: error.to_string() }
+    move |error| JournalError { path, action, reason: format!("{error}{}", hint(error.kind())) }
+}
+
+/// What to do about it, where that is known.
+fn hint(kind: ErrorKind) -> &'static str {
+    if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        ". Make room there, or name another directory with --state-dir"
+    } else if matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+        ". Run as root, or name a directory of your own with --state-dir"
+    } else {
+        ""
+    }
 }
 
 impl BackendDir {
@@ -125,8 +139,9 @@ impl BackendDir {
             host.trim(),
             job().map(|job| format!(", for {job}")).unwrap_or_default()
         );
-        file.set_len(0).and_then(|()| file.rewind()).map_err(failed(&path, "written"))?;
-        file.write_all(holder.as_bytes()).map_err(failed(&path, "written"))?;
+        // On a full disk as well: only who comes second misses it.
+        let _untold =
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
         Ok(Lock { _file: file })
     }
 
@@ -135,7 +150,7 @@ impl BackendDir {
         let path = self.path.join("lock");
         let mut file = match OpenOptions::new().read(true).open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(&path, "opened")(error)),
         };
         match file.try_lock() {
@@ -160,21 +175,7 @@ impl BackendDir {
     /// Every run of the backend. A backend without a directory has none.
     pub fn journals(&self) -> Result<Journals, HistoryError> {
         let mut journals = Journals::default();
-        let entries = match std::fs::read_dir(&self.path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(journals),
-            Err(error) => return Err(failed(&self.path, "read")(error).into()),
-        };
-        let mut paths = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(failed(&self.path, "read"))?.path();
-            if path.extension().is_some_and(|extension| extension == "jsonl") && !is_events(&path) {
-                paths.push(path);
-            }
-        }
-        // A run is named after the moment of its opening.
-        paths.sort();
-        for path in paths {
+        for path in self.paths()? {
             let bytes = std::fs::read(&path).map_err(failed(&path, "read"))?;
             let read = Run::read(&bytes);
             let run =
@@ -187,6 +188,32 @@ impl BackendDir {
         Ok(journals)
     }
 
+    /// The same by their names, whatever is in them; none where they may not be read.
+    #[must_use]
+    pub fn run_ids(&self) -> Vec<RunId> {
+        let journals = self.paths().unwrap_or_default().into_iter();
+        journals.filter_map(|path| Some(RunId(path.file_stem()?.to_str()?.to_owned()))).collect()
+    }
+
+    /// The journal files, the oldest first.
+    fn paths(&self) -> Result<Vec<PathBuf>, JournalError> {
+        let entries = match std::fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&self.path, "read")(error)),
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed(&self.path, "read"))?.path();
+            if path.extension().is_some_and(|extension| extension == "jsonl") && !is_events(&path) {
+                paths.push(path);
+            }
+        }
+        // A run is named after the moment of its opening.
+        paths.sort();
+        Ok(paths)
+    }
+
     /// A new run's journal.
     pub fn create(&self, run: &RunId) -> Result<JournalFile, JournalError> {
         create_dirs(&self.path)?;
@@ -197,9 +224,15 @@ impl BackendDir {
             .mode(0o600)
             .open(&path)
             .map_err(failed(&path, "created"))?;
+        let journal = JournalFile { path, file };
+        if let Err(error) = journal.reserve() {
+            // A run of which there is not even the first record never was.
+            let _left_empty = std::fs::remove_file(&journal.path);
+            return Err(error);
+        }
         // The name must survive a crash as the records do.
         sync_dir(&self.path)?;
-        Ok(JournalFile { path, file })
+        Ok(journal)
     }
 }
 
@@ -216,7 +249,9 @@ impl StoredRun {
         let file = OpenOptions::new().append(true).open(&self.path).map_err(failed(&self.path, "opened"))?;
         // A record that was not written whole would swallow the next one.
         file.set_len(whole(&bytes).len() as u64).map_err(failed(&self.path, "written"))?;
-        Ok(JournalFile { path: self.path.clone(), file })
+        let journal = JournalFile { path: self.path.clone(), file };
+        journal.reserve()?;
+        Ok(journal)
     }
 }
 
@@ -262,6 +297,18 @@ impl JournalFile {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Takes the room for all that a run may record, before it touches anything: a disk that fills up meanwhile does not
+    /// stop it half-way. A file system that cannot do that is asked for each record's room as it comes.
+    fn reserve(&self) -> Result<(), JournalError> {
+        /// Two hundred bytes a record, forty records a server, for more servers than any backend has.
+        const ROOM: u64 = 1 << 20;
+        let length = self.file.metadata().map_err(failed(&self.path, "read"))?.len();
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, length, ROOM) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(failed(&self.path, "given the room that a run needs")(error.into())),
+        }
+    }
 }
 
 impl Journal for JournalFile {
@@ -270,11 +317,20 @@ impl Journal for JournalFile {
         let mut line = serde_json::to_vec(record)
             .map_err(|error| failed(&self.path, "written")(std::io::Error::other(error)))?;
         line.push(b'\n');
-        let before = self.file.metadata().map_err(failed(&self.path, "read"))?.len();
+        let before = self.file.metadata().map_err(failed(&self.path, "read"))?;
+        if before.nlink() == 0 {
+            // Nobody would ever read it.
+            let removed = std::io::Error::other("it was removed meanwhile");
+            return Err(failed(&self.path, "written")(removed));
+        }
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if written.is_err() {
             // Half a record, from a full disk, would swallow the next one. If this fails too, reading says so.
-            let _unmendable = self.file.set_len(before);
+            let _unmendable = self.file.set_len(before.len());
+        }
+        if matches!(record, Record::Closed { .. }) {
+            // The room that was not needed is given back; where it is not, it is little.
+            let _still_reserved = self.file.set_len(before.len() + line.len() as u64);
         }
         written.map_err(failed(&self.path, "written"))
     }
@@ -347,6 +403,28 @@ mod tests {
                 "the journal {path}: it has version 2, and this drainswap reads version 1: update drainswap"
             )
         );
+    }
+
+    #[tokio::test]
+    async fn the_room_of_a_run_is_taken_when_it_begins_and_given_back_when_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = BackendDir::new(dir.path(), "mobile").create(&plan().run).unwrap();
+        let taken = |journal: &JournalFile| journal.file.metadata().unwrap().blocks() * 512;
+        journal.append(&opened()).await.unwrap();
+        assert!(taken(&journal) >= 1 << 20, "{}", taken(&journal));
+        let closed = Record::Closed { at: plan().at, outcome: crate::outcome::Outcome::Unchanged };
+        journal.append(&closed).await.unwrap();
+        assert!(taken(&journal) < 1 << 16, "{}", taken(&journal));
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_was_removed_takes_no_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = BackendDir::new(dir.path(), "mobile").create(&plan().run).unwrap();
+        journal.append(&opened()).await.unwrap();
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        let error = journal.append(&opened()).await.unwrap_err().to_string();
+        assert!(error.ends_with("cannot be written: it was removed meanwhile"), "{error}");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::slice::from_ref;
 
+use super::hold::Held;
 use super::look::{RealWorld, require_admin};
+use super::run::heeding_signals;
 use super::{App, known_backend, print};
 use crate::adapters::private_file;
-use crate::cfg;
+use crate::cfg::{self, Configuration};
 use crate::cli::{DeployOrPlan, Output, PolicyFlags};
 use crate::error::{Error, time_since};
 use crate::exit::Exit;
@@ -51,28 +53,43 @@ impl App {
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(backend), load_balancers).await?;
         let held = self.hold(backend, &world).await?;
-        held.refuse_unfinished()?;
-        let target = Target::Everywhere(approved.basis.image.clone());
-        let goal = Goal {
-            policy: approved.plan.policy.clone(),
-            ..self.goal(backend, Purpose::Deploy, target, flags)
+        let decide = async |held: &Held| {
+            held.refuse_unfinished()?;
+            let plan = self.approve(path, &approved, flags, (&configuration, &world)).await?;
+            let touched = plan.backends();
+            Ok((plan, touched))
         };
-        let (observation, topology) = self.look_for(&configuration, &world, &goal).await?;
-        let plan = match self.build(&world, &observation, &topology, &goal).await {
+        let (held, plan) = self.hold_for(held, &world, decide).await?;
+        heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
+    }
+
+    /// The plan as it is made now, if nothing has changed since it was approved.
+    async fn approve(
+        &self,
+        path: &Path,
+        approved: &PlanFile,
+        flags: &PolicyFlags,
+        (configuration, world): (&Configuration, &RealWorld),
+    ) -> Result<Plan, Error> {
+        let target = Target::Everywhere(approved.basis.image.clone());
+        let policy = approved.plan.policy.clone();
+        let goal = self.goal(&approved.plan.backend, Purpose::Deploy, target, flags);
+        let goal = Goal { policy, ..goal };
+        let (observation, topology) = self.look_for(configuration, world, &goal).await?;
+        let plan = match self.build(world, &observation, &topology, &goal).await {
             Ok(plan) => Ok(plan),
             Err(Error::Refused(refusals)) => Err(refusals),
             Err(error) => return Err(error),
         };
-        let image = resolved(&world, &approved.basis.image).await?;
+        let image = resolved(world, &approved.basis.image).await?;
         let now = self.basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan))?;
         let (at, age) = (approved.plan.at, world.clock.now().duration_since(approved.plan.at));
-        let drift = drift(&approved, &now, &plan);
+        let drift = drift(approved, &now, &plan);
         let (Ok(plan), []) = (plan, &drift[..]) else {
             return Err(Error::PlanDrifted { path: named(path), at, age, drift });
         };
         self.say(&format!("applying the plan that was made {at}, {} ago", time_since(age)))?;
-        let plan = Plan { approved: Some(Approved { run: approved.plan.run, at }), ..plan };
-        self.execute(&world, &plan, &held).await
+        Ok(Plan { approved: Some(Approved { run: approved.plan.run.clone(), at }), ..plan })
     }
 
     /// What a plan rests on.

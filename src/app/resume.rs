@@ -6,18 +6,20 @@
 use std::collections::BTreeMap;
 use std::slice::from_ref;
 
+use super::hold::Held;
 use super::look::{RealWorld, require_admin};
-use super::run::{Held, signals};
+use super::run::heeding_signals;
 use super::{App, known_backend};
-use crate::adapters::journal_file::{BackendDir, StoredRun};
+use crate::adapters::events_file::EventsFile;
+use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
 use crate::cfg::Configuration;
 use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history;
 use crate::outcome::Outcome;
-use crate::plan::undo::is_replaced;
-use crate::plan::{Goal, Plan, Purpose, Target, Worker};
+use crate::plan::undo::{Care, is_replaced, undo};
+use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker};
 
 impl App {
     /// Resumes a backend, or every backend that has a run which was not finished.
@@ -52,13 +54,9 @@ impl App {
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
         let held = self.hold(backend, &world).await?;
-        let Some(unfinished) = held.unfinished() else {
-            self.say(&format!("the last run on {backend} was finished: there is nothing to resume"))?;
-            return Ok(Exit::Done);
-        };
+        let Some(unfinished) = held.unfinished() else { return self.nothing_to_resume(backend) };
         if undo {
-            let policy = unfinished.run.plan.policy.clone();
-            return self.take_back(&configuration, &world, (&held, unfinished), policy, dry_run).await;
+            return self.take_back(&configuration, &world, held, None, dry_run).await;
         }
         self.settings.described()?;
         if dry_run {
@@ -72,44 +70,134 @@ impl App {
             }
             return Ok(Exit::Done);
         }
-        let outcome = self.bring_to_rest(&configuration, &world, &held, unfinished).await?;
-        if !matches!(outcome, Outcome::Cancelled { .. }) {
-            return Ok((&outcome).into());
-        }
-        let goal = self.goal_of(&held, unfinished)?;
-        let plan = self.plan_for(&configuration, &world, &goal).await?;
-        let plan = Plan { continues: Some(unfinished.run.plan.root().clone()), ..plan };
-        self.execute(&world, &plan, &held).await
+        let (held, unfinished) = self.hold_unfinished(held, &world).await?;
+        let Some(unfinished) = unfinished else { return self.nothing_to_resume(backend) };
+        heeding_signals(async |stop| {
+            let outcome = self.bring_to_rest(&configuration, &world, &unfinished, &stop).await?;
+            if !matches!(outcome, Outcome::Cancelled { .. }) {
+                return Ok((&outcome).into());
+            }
+            let decide = async |held: &Held| {
+                let goal = self.goal_of(held, &unfinished)?;
+                let plan = self.plan_for(&configuration, &world, &goal).await?;
+                let touched = plan.backends();
+                Ok((Plan { continues: Some(unfinished.run.plan.root().clone()), ..plan }, touched))
+            };
+            let (held, plan) = self.hold_for(held, &world, decide).await?;
+            self.execute(&world, &plan, &held, stop).await
+        })
+        .await
+    }
+
+    /// Where the events of a run are kept.
+    fn events_of(&self, plan: &Plan) -> EventsFile {
+        BackendDir::new(&self.settings.state_dir, &plan.backend).events(&plan.run)
+    }
+
+    fn nothing_to_resume(&self, backend: &str) -> Result<Exit, Error> {
+        self.say(&format!("the last run on {backend} was finished: there is nothing to resume"))?;
+        Ok(Exit::Done)
+    }
+
+    /// Takes every backend that the run which was not finished touches. Another process may have ended it meanwhile.
+    async fn hold_unfinished(
+        &self,
+        held: Held,
+        world: &RealWorld,
+    ) -> Result<(Held, Option<StoredRun>), Error> {
+        let decide = async |held: &Held| {
+            let unfinished = held.unfinished().cloned();
+            let touched = unfinished.as_ref().map(|stored| stored.run.plan.backends()).unwrap_or_default();
+            Ok((unfinished, touched))
+        };
+        self.hold_for(held, world, decide).await
+    }
+
+    /// What a run that was not finished goes on with: its plan, for the processes whose sessions count by now, and its
+    /// journal.
+    async fn reopen(
+        &self,
+        configuration: &Configuration,
+        world: &RealWorld,
+        unfinished: &StoredRun,
+        policy: Policy,
+    ) -> Result<(Plan, JournalFile), Error> {
+        let (seen, _) = self.observe(configuration, world, policy.lb_quorum).await?;
+        let workers = seen.load_balancers.iter().map(Worker::of).collect();
+        Ok((Plan { workers, policy, ..unfinished.run.plan.clone() }, unfinished.reopen()?))
     }
 
     async fn bring_to_rest(
         &self,
         configuration: &Configuration,
         world: &RealWorld,
-        held: &Held,
         unfinished: &StoredRun,
+        stop: &Stop,
     ) -> Result<Outcome, Error> {
         self.show_rest(unfinished)?;
-        let plan = &unfinished.run.plan;
-        let (seen, _) = self.observe(configuration, world, plan.policy.lb_quorum).await?;
-        // The process that runs now is the one whose sessions count.
-        let workers = seen.load_balancers.iter().map(Worker::of).collect();
-        let plan = Plan { workers, ..plan.clone() };
-        let _others = self.hold_others(&plan, held, world)?;
-        let mut journal = unfinished.reopen()?;
+        let policy = unfinished.run.plan.policy.clone();
+        let (plan, mut journal) = self.reopen(configuration, world, unfinished, policy).await?;
         let mut listener = self.listener()?;
-        listener.add(held.events(&plan.run));
-        let stop = Stop::default();
-        let signals = tokio::spawn(signals(stop.clone()));
+        listener.add(self.events_of(&plan));
         let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener);
         let outcome = run.bring_to_rest(&unfinished.run).await;
-        signals.abort();
         // Who has asked to stop wants nothing more.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
             return Err(Error::ResumeStopped { backend: plan.backend });
         }
         let _exit = self.conclude(&outcome, &journal);
         Ok(outcome)
+    }
+
+    /// Takes back what a run that was not finished had begun, within the limits that it had or those asked for now.
+    pub(super) async fn take_back(
+        &self,
+        configuration: &Configuration,
+        world: &RealWorld,
+        held: Held,
+        policy: Option<Policy>,
+        dry_run: bool,
+    ) -> Result<Exit, Error> {
+        let (held, unfinished) = self.hold_unfinished(held, world).await?;
+        let Some(unfinished) = unfinished else { return self.nothing_to_resume(held.backend()) };
+        self.show_undo(&unfinished)?;
+        if dry_run {
+            return Ok(Exit::Done);
+        }
+        let policy = policy.unwrap_or_else(|| unfinished.run.plan.policy.clone());
+        let (plan, mut journal) = self.reopen(configuration, world, &unfinished, policy).await?;
+        let mut listener = self.listener()?;
+        listener.add(self.events_of(&plan));
+        // Nobody's wish to stop interrupts it: half taken back is worse than either.
+        let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener);
+        let outcome = heeding_signals(async |_| run.take_back(&unfinished.run).await).await;
+        match &outcome {
+            // Taking back was what was asked for.
+            Outcome::RolledBack { kept, .. } if kept.is_empty() => Ok(Exit::Done),
+            Outcome::Cancelled { .. } => Ok(Exit::Done),
+            Outcome::RolledBack { .. }
+            | Outcome::Unchanged
+            | Outcome::Deployed { .. }
+            | Outcome::Skipped
+            | Outcome::Refused { .. }
+            | Outcome::Stuck { .. } => Ok(self.conclude(&outcome, &journal)),
+        }
+    }
+
+    /// Says what is taken back of a run.
+    fn show_undo(&self, unfinished: &StoredRun) -> Result<(), Error> {
+        let run = &unfinished.run;
+        if run.was_removing() {
+            return self.say(&format!("run {} had succeeded, and only had old containers to remove: that is finished now. Roll back once more to go back", run.plan.run));
+        }
+        self.say(&format!("run {} was not finished; what it had begun is taken back:", run.plan.run))?;
+        for (lane, begun) in &run.begun {
+            let lane = &run.plan.lanes[*lane];
+            let steps: Vec<String> =
+                undo(lane, begun, Care::Serving).iter().map(ToString::to_string).collect();
+            self.say(&format!("  {}: {}", lane.name(), steps.join(", ")))?;
+        }
+        Ok(())
     }
 
     /// Says what a run had in its hands, and what becomes of that.

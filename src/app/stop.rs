@@ -4,7 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use super::run::LOCK_EVERY;
+use super::hold::LOCK_EVERY;
 use crate::adapters::journal_file::BackendDir;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;

@@ -48,7 +48,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
     pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
-        self.old_runs(lane).await?;
+        self.old_is_there(lane).await?;
         self.until_carried(lane).await?;
         let out = self.lane_of(lane).id_set();
         let seen = self.look(lane).await?;

@@ -1,5 +1,6 @@
 //! What a lane does to containers: makes the new one, keeps the old one, proves the new one, tidies up.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -14,7 +15,7 @@ use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::journal::Record;
 use crate::observation::{Answer, ContainerState, Health, RestartPolicy};
-use crate::plan::Step;
+use crate::plan::{Step, other_runs};
 use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
@@ -101,6 +102,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
         }
         failed
+    }
+
+    /// That nobody else is about to replace the same containers. Every run looks when its own new ones are there, so that
+    /// of two which began at once one at least sees the other.
+    pub(super) async fn is_alone(&self) -> Result<(), Failure> {
+        let replacements = self.plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
+        let engines: BTreeSet<&str> = replacements.map(|it| it.like.engine.as_str()).collect();
+        for engine in engines {
+            let containers = self.world.engines.named(engine)?.containers().await?;
+            if let Some(refusal) = other_runs::rival(self.plan, engine, &containers) {
+                return Err(refusal.into());
+            }
+        }
+        Ok(())
     }
 
     async fn create_candidate(&self, lane: usize) -> Result<ContainerId, Failure> {
@@ -285,15 +300,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// That the container to be replaced is still the one that the plan was made for, and whether it runs.
-    pub(super) async fn old_runs(&self, lane: usize) -> Result<bool, Failure> {
-        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(false) };
+    /// That the container to be replaced is still the one that the plan was made for.
+    pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
+        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(()) };
         match self.engine(lane)?.pulse(&old.id).await {
             Err(EngineError::Refused { .. }) => {
                 let server = self.lane_of(lane).name().clone();
                 Err(Failure::Drifted { server, container: old.name.clone() })
             }
-            answer => Ok(answer?.running),
+            answer => Ok(answer.map(|_| ())?),
         }
     }
 

@@ -22,6 +22,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// Runs the hook of a moment, if there is one. Who asks the run to stop ends it.
     pub(super) async fn hook(&mut self, hook: Moment, lane: Option<usize>) -> Result<Wish, Failure> {
+        if !self.plan.hooks.contains(&hook) {
+            return Ok(Wish::GoOn);
+        }
         let facts = self.facts(hook, lane, None);
         let stop = self.stop.asked.clone();
         let begun = Instant::now();

@@ -9,9 +9,10 @@ use super::{Deploy, Failure};
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
+use crate::observation::{Container, ContainerState};
 use crate::outcome::{Outcome, Stranded, list};
 use crate::plan::Step;
-use crate::plan::undo::{Care, is_replaced, undo};
+use crate::plan::undo::{Care, is_replaced, put_back, undo};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being
@@ -110,14 +111,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     async fn undo_steps(&mut self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
-        let mut is_back = false;
         if is_replaced(begun) {
             let old = async |this: &mut Self| {
-                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || this.old_runs(lane).await).await
+                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || this.old_is_there(lane).await).await
             };
-            match self.guarded(lane, old).await {
-                Ok(runs) => is_back = runs,
-                Err(failure) => return self.serve_on(lane, failure).await,
+            if let Err(failure) = self.guarded(lane, old).await {
+                return self.serve_on(lane, failure).await;
             }
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
@@ -125,9 +124,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
         }
         let serves = care == Care::Serving && begun.contains(&Step::Ready);
-        let steps = undo(&self.plan.lanes[lane], begun, care);
-        // An undo that no record tells of has got so far already: who serves is not taken out for it.
-        for step in steps.into_iter().filter(|step| !(is_back && step.takes_out())) {
+        let (plan, is_back) = (self.plan, self.back.contains(&lane));
+        let lane_of = &plan.lanes[lane];
+        for step in if is_back { put_back(lane_of) } else { undo(lane_of, begun, care) } {
             // What serves goes only if every load balancer knows of it: one that is silent may still send requests.
             self.needs_all = serves && step.takes_out();
             let done = self.insist_on(lane, step).await;
@@ -173,6 +172,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let message = format!("{}: {what}: {error}", list(&self.lane_of(lane).ids()));
             self.tell(Fact::Warned { message });
         }
+    }
+
+    /// Whether a lane that had been replaced has its old container back: that runs under its own name, and the new one was
+    /// started before or is gone.
+    pub(super) async fn is_back(&self, lane: usize, begun: &[Step]) -> bool {
+        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return false };
+        let Ok(engine) = self.engine(lane) else { return false };
+        let look = async || engine.containers().await.map_err(Failure::from);
+        // Who does not answer is met by the next step again.
+        let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
+        let runs =
+            |it: &Container| it.id == old.id && it.name == old.name && it.state == ContainerState::Running;
+        let new = self.created.get(&lane);
+        let is_gone = new.is_some_and(|new| all.iter().all(|it| it.id != *new));
+        all.iter().any(runs) && (begun.contains(&Step::Start) || is_gone)
     }
 
     /// Removes every container that was only created: those of lanes that have not touched traffic.

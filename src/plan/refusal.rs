@@ -152,6 +152,16 @@ pub enum Refusal {
         /// The names of those that live in it.
         lodgers: Vec<String>,
     },
+    /// Another run, of which this state directory does not know, is at work.
+    #[error(
+        "the container {container} was put aside by another run, which works on {server} or was killed there. Let it end, or end it by `drainswap resume` with the --state-dir that it has; `drainswap doctor` tells what may be removed"
+    )]
+    OtherRun {
+        /// The lane's first server.
+        server: ServerId,
+        /// The container by which it is known.
+        container: String,
+    },
     /// Swarm would start another one.
     #[error(
         "the container {container} behind {server} belongs to the Swarm service {service}, which starts another as soon as this one stops. Use docker service update"

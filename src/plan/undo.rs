@@ -35,10 +35,7 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
         if lane.keeps_old() {
             steps.push(Step::Return);
         }
-        if lane.old_served() {
-            steps.push(Step::ProveOld);
-        }
-        steps.push(Step::PutBack);
+        steps.extend(put_back(lane));
     } else {
         if has(Step::Drain) || has(Step::Maint) || has(Step::Ready) {
             steps.push(Step::PutBack);
@@ -48,6 +45,13 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// The steps that are left where the lane has its old container back.
+#[must_use]
+pub fn put_back(lane: &Lane) -> Vec<Step> {
+    let prove = lane.old_served().then_some(Step::ProveOld);
+    prove.into_iter().chain([Step::PutBack]).collect()
 }
 
 /// Whether the old container was touched, or the new one started.

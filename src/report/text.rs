@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::event::{Event, Fact, FirstRequest, Listener, Timing};
 use crate::hook::Moment;
+use crate::ids::ServerId;
 use crate::outcome::{Outcome, list, sessions};
 
 /// Writes what happened, a line a fact.
@@ -133,12 +134,7 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
             let health = health.iter().map(|run| format!("\n        {DIM}health |{DIM:#} {run}"));
             std::iter::once(head).chain(log).chain(health).collect()
         }
-        Fact::StopAsked { at_once: false } => {
-            format!(
-                "{NOTE}stopping{NOTE:#} at the next safe point; ask again to take back what is under way now"
-            )
-        }
-        Fact::StopAsked { at_once: true } => format!("{NOTE}stopping{NOTE:#} now"),
+        Fact::StopAsked { at_once, seen_through } => stop_asked(*at_once, seen_through),
         Fact::UndoStarted { servers } => format!("{NOTE}undo{NOTE:#}     {}", list(servers)),
         Fact::Undone { servers } => {
             let as_before = if servers.len() == 1 { "is as it was" } else { "are as they were" };
@@ -147,6 +143,21 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::Removed { container } => format!("removed  {container}"),
         Fact::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
     })
+}
+
+fn stop_asked(at_once: bool, seen_through: &[ServerId]) -> String {
+    if at_once {
+        return format!("{NOTE}stopping{NOTE:#} now");
+    }
+    if seen_through.is_empty() {
+        return format!(
+            "{NOTE}stopping{NOTE:#} at the next safe point; ask again to take back what is under way now"
+        );
+    }
+    let (servers, serve) = (list(seen_through), if seen_through.len() == 1 { "serves" } else { "serve" });
+    format!(
+        "{NOTE}stopping{NOTE:#} when {servers} {serve} with the new container; ask again to take it back now"
+    )
 }
 
 fn run_ended(outcome: &Outcome, took_ms: u64, own_ms: Option<u64>) -> String {

@@ -1,5 +1,6 @@
 //! Several load balancers before the same containers: drained at all of them, or at none.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -89,6 +90,38 @@ async fn a_load_balancer_that_ends_in_the_middle_is_an_undo_at_all_others() {
     assert!(stream.ends_whole().await, "the stream was cut");
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_that_is_killed_and_started_at_every_step_costs_the_other_no_request() {
+    if !on_real_parts().await {
+        return;
+    }
+    let mut stage = Stage::pair().processes(Processes::WorkersAndSocket).state_file().start().await;
+    let second = stage.second().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
+    let load = Load::start(second.frontend, mix());
+    load.answered(50).await;
+    let deploy = [&["deploy", "mobile", "--image", &v2, "-o", "json"], &both(&stage, &second)[..]].concat();
+    let mut deploy = stage.spawn(&deploy);
+    let steps =
+        ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"];
+    let mut restarted = BTreeSet::new();
+    let said = at_each_event(&mut deploy, async |name| {
+        if steps.contains(&&*name) && restarted.insert(name) {
+            stage.haproxy.restart().await;
+        }
+    })
+    .await;
+    assert_eq!(restarted.len(), steps.len(), "{restarted:?}");
+    assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{said}");
+    load.answered(50).await;
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{said}");
+    for server in stage.servers() {
+        assert!(second.haproxy.status(server.name).await.starts_with("UP"), "{}", server.name);
+    }
+    ends_with("v2", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

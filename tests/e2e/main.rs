@@ -17,6 +17,7 @@ mod events;
 mod failures;
 mod hooks;
 mod interrupted;
+mod killed;
 mod load_balancers;
 mod pages;
 mod plan_files;
@@ -28,7 +29,10 @@ mod reloads;
 mod rollback;
 mod round_trip;
 mod secrets;
+mod signals;
 mod single_moves;
+mod state_directory;
+mod two_at_once;
 mod versions;
 
 use std::collections::BTreeMap;

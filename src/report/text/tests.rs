@@ -62,6 +62,7 @@ fn every_fact_reads_well() {
                 | 2 of 2
       skipped   mobile/app2 stays as it is, as the hook wants it
     stopping at the next safe point; ask again to take back what is under way now
+    stopping when mobile/app1 serves with the new container; ask again to take it back now
     stopping now
     undo     mobile/app2
     undone   mobile/app2 is as it was

@@ -1,0 +1,121 @@
+//! Runs of other state directories, on this host or another: they hold none of our locks, and are known by the containers
+//! that they put aside.
+
+use std::collections::BTreeSet;
+
+use super::{Lane, Plan, Replacement};
+use crate::ids::RunId;
+use crate::observation::{AdminState, Container, Observation};
+use crate::plan::refusal::Refusal;
+use crate::topology::matching::Aside;
+
+/// Every lane on which another run is at work, or was killed.
+///
+/// A new container under the name that it has until it is started says so at once. An old one says so as long as its run
+/// has such a new one anywhere, or one of the lane's servers is out; else it is kept for a rollback. The runs that are
+/// `known` here are told by their journals and locks.
+#[must_use]
+pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>) -> Vec<Refusal> {
+    let all = &observation.containers;
+    let refusal = |lane: &Lane| {
+        let place = lane.replacement.as_ref()?;
+        let goes_on =
+            |run: &str| all.iter().any(|it| Aside::New.read(&it.name).is_some_and(|(_, its)| its == run));
+        let is_at_work = |container: &&Container| {
+            let new = Aside::New.read(&container.name);
+            let Some((of, run)) = new.or_else(|| Aside::Old.read(&container.name)) else { return false };
+            let is_here = container.engine == place.like.engine && of == place.name;
+            let is_known = known.iter().any(|known| known.0 == run);
+            is_here && !is_known && (new.is_some() || is_out(lane, observation) || goes_on(run))
+        };
+        all.iter().find(is_at_work).map(|container| other_run(lane, container))
+    };
+    plan.lanes.iter().filter_map(refusal).collect()
+}
+
+/// The same when the plan's own new containers are on the engine of that name: another run's, for the same place.
+#[must_use]
+pub fn rival(plan: &Plan, engine: &str, containers: &[Container]) -> Option<Refusal> {
+    plan.lanes.iter().find_map(|lane| {
+        let place = lane.replacement.as_ref().filter(|place| place.like.engine == engine)?;
+        let other = containers.iter().find(|container| is_candidate(plan, place, container))?;
+        Some(other_run(lane, other))
+    })
+}
+
+/// Whether the container is a new one for that place, by another run.
+fn is_candidate(plan: &Plan, place: &Replacement, container: &Container) -> bool {
+    Aside::New.read(&container.name).is_some_and(|(of, run)| of == place.name && run != plan.run.0)
+}
+
+fn is_out(lane: &Lane, observation: &Observation) -> bool {
+    let ids = lane.ids();
+    let mut states = observation.load_balancers.iter().flat_map(|seen| &seen.servers);
+    states.any(|state| ids.contains(&state.id) && state.admin.state() != AdminState::Ready)
+}
+
+fn other_run(lane: &Lane, container: &Container) -> Refusal {
+    Refusal::OtherRun { server: lane.name().clone(), container: container.name.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::ContainerState;
+    use crate::testing::World;
+
+    const RUN: &str = "20261123T220000.000Z";
+
+    /// Which servers a deploy of v2 finds another run at.
+    fn found(world: &World, known: &[&str]) -> Vec<String> {
+        let known = known.iter().map(|run| RunId((*run).to_owned())).collect();
+        let refusals = refusals(&world.plan("v2").unwrap(), &world.observation, &known);
+        let server = |refusal| {
+            let Refusal::OtherRun { server, .. } = refusal else { panic!("{refusal}") };
+            server.to_string()
+        };
+        refusals.into_iter().map(server).collect()
+    }
+
+    fn aside(world: World, like: &str, aside: Aside) -> World {
+        let name = aside.name(like, &RunId(RUN.to_owned()));
+        world.another(like, &name, |it| it.state = ContainerState::Stopped)
+    }
+
+    #[test]
+    fn a_new_container_of_another_run_stands_for_all_that_the_run_has_put_aside() {
+        assert_eq!(found(&World::origin(), &[]), [""; 0]);
+        let world = aside(World::origin(), "mobile-app2", Aside::New);
+        assert_eq!(found(&world, &[]), ["mobile/app2"]);
+        assert_eq!(found(&world, &[RUN]), [""; 0], "a run of ours is told by its journal");
+        assert_eq!(found(&aside(world, "mobile-app1", Aside::Old), &[]), ["mobile/app1", "mobile/app2"]);
+    }
+
+    #[test]
+    fn an_old_container_alone_is_kept_unless_its_server_is_out() {
+        let kept = aside(World::origin(), "mobile-app1", Aside::Old);
+        assert_eq!(found(&kept, &[]), [""; 0]);
+        let out = kept.maint("mobile/app1");
+        assert_eq!(found(&out, &[]), ["mobile/app1"]);
+        assert_eq!(found(&out, &[RUN]), [""; 0], "a run of ours keeps it");
+    }
+
+    #[test]
+    fn of_two_that_began_at_once_each_sees_the_other_and_not_itself() {
+        let world = World::pair();
+        let plan = world.plan("v2").unwrap();
+        let rival = |world: &World| rival(&plan, "", &world.observation.containers).is_some();
+        let own = Aside::New.name("mobile-app1", &plan.run);
+        let alone = world.another("mobile-app1", &own, |_| {});
+        assert!(!rival(&alone));
+        assert!(rival(&aside(alone, "mobile-app1b", Aside::New)));
+    }
+
+    #[test]
+    fn another_engine_s_container_of_that_name_is_another_one() {
+        let world = aside(World::origin(), "mobile-app1", Aside::New);
+        let name = Aside::New.name("mobile-app1", &RunId(RUN.to_owned()));
+        let elsewhere = world.container(&name, |it| it.engine = "ssh://elsewhere".to_owned());
+        assert_eq!(found(&elsewhere, &[]), [""; 0]);
+    }
+}

@@ -1,0 +1,152 @@
+//! kill -9 around every record of a deploy's journal, under load, and then resume: nothing is lost, and one version runs.
+
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use serde_json::Value;
+
+use crate::support::{Load, Mix, Stage};
+use crate::{assert_in_service, on_real_parts, versions};
+
+/// Where a run is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// So many records are durable: what the last of them announces is not done, or hardly begun.
+    Behind { records: usize },
+    /// In the middle of the first record.
+    Opening,
+    /// In the middle of a later one, so many bytes behind the first: what it was to tell is done, and nobody knows.
+    Within { bytes: u64 },
+}
+
+/// Both moments around every effect of a run that left this journal, each with the record that it is at.
+fn moments(journal: &Path) -> Vec<(String, Moment)> {
+    let (mut moments, mut bytes) = (vec![("opened".to_owned(), Moment::Opening)], 0);
+    for (index, line) in fs::read_to_string(journal).expect("a journal").lines().enumerate().skip(1) {
+        let record: Value = serde_json::from_str(line).expect("a record");
+        let word = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+        let length = line.len() as u64 + 1;
+        // The times in them are a little longer or shorter in the next run.
+        let within = Moment::Within { bytes: bytes + length / 2 };
+        let behind = Moment::Behind { records: index + 1 };
+        let moment = if word("record") == "begun" { behind } else { within };
+        moments.push((format!("{} {} of lane {}", word("record"), word("step"), record["lane"]), moment));
+        bytes += length;
+    }
+    moments
+}
+
+/// Sees every write to the journals of a backend.
+struct Watch {
+    dir: PathBuf,
+    changes: OwnedFd,
+}
+
+impl Watch {
+    fn on(dir: PathBuf) -> Self {
+        let changes = inotify::init(CreateFlags::CLOEXEC).expect("inotify");
+        inotify::add_watch(&changes, &dir, WatchFlags::MODIFY | WatchFlags::CLOSE_WRITE).expect("a watch");
+        Self { dir, changes }
+    }
+
+    /// Waits until the journal that is being written has so many records, and tells its bytes; `None` where it is closed
+    /// before.
+    fn until_written(&self, records: usize) -> Option<Vec<u8>> {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut changes = Reader::new(&self.changes, &mut buffer);
+        loop {
+            let change = changes.next().expect("a change");
+            let name = change.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let path = self.dir.join(name);
+            if path.extension().is_none_or(|extension| extension != "jsonl") {
+                continue;
+            }
+            let written = fs::read(path).unwrap_or_default();
+            if written.split(|byte| *byte == b'\n').count() > records {
+                return Some(written);
+            }
+            if change.events().contains(ReadFlags::CLOSE_WRITE) {
+                return None;
+            }
+        }
+    }
+}
+
+/// The write that passes the limit ends there, and the next one ends the process.
+fn end_at(process: Pid, bytes: u64) {
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    // One that has ended needs none.
+    let _ended = prlimit(Some(process), Resource::Fsize, limit);
+}
+
+/// Runs a deploy until that moment; false where it ends before.
+async fn is_killed(stage: &Stage, image: &str, moment: Moment) -> bool {
+    let watch = Watch::on(journals(stage));
+    let mut run = stage.spawn(&["deploy", "mobile", "--image", image]);
+    let process = i32::try_from(run.id().expect("it runs")).expect("a pid");
+    let process = Pid::from_raw(process).expect("a pid");
+    let armed = tokio::task::spawn_blocking(move || match moment {
+        Moment::Opening => end_at(process, 1000),
+        Moment::Within { bytes } => {
+            let first = watch.until_written(1).map(|written| written.len() as u64);
+            end_at(process, first.unwrap_or_default() + bytes);
+        }
+        Moment::Behind { records } => {
+            if watch.until_written(records).is_some() {
+                let _ended = kill_process(process, Signal::KILL);
+            }
+        }
+    });
+    armed.await.expect("the watch ends");
+    run.wait().await.expect("its end").code().is_none()
+}
+
+/// The folder with the journals of the stage's backend.
+fn journals(stage: &Stage) -> PathBuf {
+    stage.dir().join("state").join("mobile")
+}
+
+fn latest_journal(stage: &Stage) -> PathBuf {
+    let entries = fs::read_dir(journals(stage)).expect("the journals");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let journals = paths.filter(|path| path.extension().is_some_and(|it| it == "jsonl"));
+    journals.max().expect("a journal")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_around_any_record_is_resumed_and_loses_no_request() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let images = [stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await];
+    stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.expect(0);
+    let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
+    load.answered(100).await;
+    let (mut killed, mut whole) = (0, Vec::new());
+    for (index, (record, moment)) in moments(&latest_journal(&stage)).into_iter().enumerate() {
+        let (image, wanted) = (&images[index % 2], ["v1", "v2"][index % 2]);
+        if !is_killed(&stage, image, moment).await {
+            whole.push(record);
+            continue;
+        }
+        killed += 1;
+        let now = [stage.haproxy.status("app1").await, stage.haproxy.status("app1b").await];
+        eprintln!("killed {moment:?}, {record}: app1 and app1b are in {now:?}");
+        let resumed = stage.drainswap(&["resume", "mobile"]).await.expect(0);
+        if resumed.stderr.contains("nothing to resume") {
+            // Not even the first record was whole: it never was.
+            stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
+        }
+        assert_eq!(versions(&stage).await, [wanted; 2], "killed {moment:?}, {record}: {}", resumed.stderr);
+        assert_in_service(&stage).await;
+    }
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    assert!(killed >= 50, "only {killed} records were met; not {whole:?}");
+    stage.close().await;
+}

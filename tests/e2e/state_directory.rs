@@ -1,0 +1,223 @@
+//! The state directory goes wrong under a run, at every phase of it: nobody loses a request, and what was begun is either
+//! finished or taken back.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use tokio::process::Child;
+
+use crate::support::{Ended, Load, Mix, Stage, program};
+use crate::{assert_in_service, at_each_event, on_real_parts, versions};
+
+/// The phases of a run, each by the first event of it.
+const PHASES: [&str; 8] = [
+    "run_started",
+    "created",
+    "drain_started",
+    "drained",
+    "container_kept",
+    "container_started",
+    "became_ready",
+    "removed",
+];
+
+/// Requests that no drain waits for long.
+fn mix() -> Mix {
+    Mix { rate: 100, slow_one_in: 0, ..Mix::default() }
+}
+
+/// Lets something happen at the first event of this kind, and tells how the run ended.
+async fn happens_at(mut run: Child, phase: &str, mut fault: impl FnMut(u32)) -> Ended {
+    let process = run.id().expect("it runs");
+    let mut is_due = true;
+    let stdout = at_each_event(&mut run, async |event| {
+        if event == phase && std::mem::take(&mut is_due) {
+            fault(process);
+        }
+    })
+    .await;
+    assert!(!is_due, "no {phase} in {stdout}");
+    let ended = run.wait_with_output().await.expect("its end");
+    let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
+    Ended { code: ended.status.code().unwrap_or(-1), stdout, stderr }
+}
+
+/// No write makes a file of the process longer from now on.
+fn forbid_writing(process: u32) {
+    let process = Pid::from_raw(i32::try_from(process).expect("a pid")).expect("a pid");
+    prlimit(Some(process), Resource::Fsize, Rlimit { current: Some(0), maximum: Some(0) }).expect("a limit");
+}
+
+/// The program, to which a write beyond its limit is an error and not its end.
+fn spawn_tolerant(stage: &Stage, arguments: &[&str]) -> Child {
+    let own = stage.command(arguments);
+    let mut shell = tokio::process::Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program()).args(own.as_std().get_args());
+    shell.envs(own.as_std().get_envs().filter_map(|(key, value)| Some((key, value?))));
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    shell.spawn().expect("start drainswap")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_cannot_be_written_takes_the_run_back_and_resume_ends_it() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
+    let load = Load::start(stage.frontend(), mix());
+    load.answered(100).await;
+    for (index, phase) in PHASES.into_iter().enumerate() {
+        let (image, [old, new]) =
+            (&images[index % 2], if index % 2 == 0 { ["v1", "v2"] } else { ["v2", "v1"] });
+        let run = spawn_tolerant(&stage, &["deploy", "mobile", "--image", image, "-o", "json"]);
+        let ended = happens_at(run, phase, forbid_writing).await;
+        let told = format!("{phase}: {} {}", ended.stdout, ended.stderr);
+        let (code, runs) = match phase {
+            // Before a server has left rotation, in between, and after all have come back.
+            "run_started" | "created" => (3, old),
+            "removed" => (0, new),
+            _ => (10, old),
+        };
+        assert_eq!(ended.code, code, "{told}");
+        assert!(told.contains("cannot be written: File too large"), "{told}");
+        assert_eq!(versions(&stage).await, [runs; 2], "{told}");
+        if phase != "removed" {
+            assert_in_service(&stage).await;
+        }
+        // The journal does not say how it ended.
+        stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
+        stage.drainswap(&["doctor"]).await.expect(0).prints(&["was not finished", "drainswap resume mobile"]);
+        stage
+            .drainswap(&["deploy", "mobile", "--image", image])
+            .await
+            .expect(6)
+            .says(&["drainswap resume mobile"]);
+        if phase == "drained" {
+            stage.drainswap(&["resume", "mobile", "--undo"]).await.expect(0);
+            assert_eq!(versions(&stage).await, [old; 2], "{told}");
+            stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
+        } else {
+            stage.drainswap(&["resume", "mobile"]).await.expect(0);
+        }
+        assert_eq!(versions(&stage).await, [new; 2], "{told}");
+        assert_in_service(&stage).await;
+    }
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_is_deleted_under_a_run_takes_it_back() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let load = Load::start(stage.frontend(), mix());
+    load.answered(100).await;
+    let directory = stage.dir().join("state");
+    let deploy = ["deploy", "mobile", "--image", &v2, "-o", "json"];
+    for phase in &PHASES[..7] {
+        let delete = |_| fs::remove_dir_all(&directory).expect("the state directory is there");
+        let ended = happens_at(stage.spawn(&deploy), phase, delete).await;
+        let told = format!("{phase}: {} {}", ended.stdout, ended.stderr);
+        let code = if matches!(*phase, "run_started" | "created") { 3 } else { 10 };
+        assert_eq!(ended.code, code, "{told}");
+        assert!(told.contains("cannot be written: it was removed meanwhile"), "{told}");
+        assert_eq!(versions(&stage).await, ["v1"; 2], "{told}");
+        assert_in_service(&stage).await;
+        stage.drainswap(&["resume"]).await.expect(0).says(&["no run was left unfinished"]);
+        let left = stage.drainswap(&["doctor"]).await.expect(0).stdout;
+        assert!(!left.contains(stage.id()), "{left}{told}");
+    }
+    stage.drainswap(&deploy).await.expect(0);
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    crate::ends_with("v2", stage).await;
+}
+
+/// A file system of its own, as small as a run may need. Dropping it takes it away.
+struct Disk<'a>(&'a Path);
+
+impl<'a> Disk<'a> {
+    /// Mounts it; says why not, where that is not permitted.
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    fn mount(at: &'a Path) -> Option<Self> {
+        fs::create_dir_all(at).expect("a directory");
+        if mount(&["-t", "tmpfs", "-o", "size=4m", "drainswap-test"], at) {
+            return Some(Self(at));
+        }
+        eprintln!("skipped: a disk of one's own cannot be mounted here");
+        None
+    }
+
+    /// Leaves no room for a single byte, and makes room again.
+    fn fill(&self) {
+        let full = Command::new("sh")
+            .arg("-c")
+            .arg("cat /dev/zero >\"$0/filler\"")
+            .arg(self.0)
+            .stderr(Stdio::null())
+            .status();
+        assert!(!full.expect("sh runs").success(), "the disk does not fill up");
+    }
+
+    fn clear(&self) {
+        fs::remove_file(self.0.join("filler")).expect("it was filled");
+    }
+}
+
+impl Drop for Disk<'_> {
+    fn drop(&mut self) {
+        let _gone = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+fn mount(options: &[&str], at: &Path) -> bool {
+    let mounted = Command::new("mount").args(options).arg(at).stderr(Stdio::null()).status();
+    mounted.is_ok_and(|status| status.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_under_a_run_does_not_disturb_it() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let directory = stage.dir().join("state");
+    let Some(disk) = Disk::mount(&directory) else { return stage.close().await };
+    let images = [stage.image("v2", &[("VERSION", "v2")]).await, stage.reference("v1")];
+    let load = Load::start(stage.frontend(), mix());
+    load.answered(100).await;
+    for (index, phase) in PHASES.into_iter().enumerate() {
+        let (image, new) = (&images[index % 2], ["v2", "v1"][index % 2]);
+        let run = stage.spawn(&["deploy", "mobile", "--image", image, "-o", "json"]);
+        let ended = happens_at(run, phase, |_| disk.fill()).await.expect(0);
+        assert!(!ended.stdout.contains("cannot be written"), "{phase}: {}", ended.stdout);
+        assert_eq!(versions(&stage).await, [new; 2]);
+        assert_in_service(&stage).await;
+        disk.clear();
+        stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["nothing to resume"]);
+    }
+    // Where it is full before, nothing is begun.
+    disk.fill();
+    let deploy = ["deploy", "mobile", "--image", &images[0]];
+    stage.drainswap(&deploy).await.expect(3).says(&["No space left on device", "Make room there"]);
+    stage.drainswap(&["status"]).await.expect(0);
+    disk.clear();
+    assert!(mount(&["-o", "remount,ro"], &directory), "nobody writes there");
+    stage.drainswap(&deploy).await.expect(3).says(&["Read-only file system", "--state-dir"]);
+    stage.drainswap(&["status"]).await.expect(0);
+    assert!(mount(&["-o", "remount,rw"], &directory), "it can be written again");
+    assert_eq!(versions(&stage).await, ["v1"; 2]);
+    assert_in_service(&stage).await;
+    stage.drainswap(&deploy).await.expect(0);
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    drop(disk);
+    crate::ends_with("v2", stage).await;
+}
