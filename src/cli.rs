@@ -331,7 +331,7 @@ pub struct PolicyFlags {
 pub struct Move {
     /// The server, as BACKEND/SERVER
     pub server: ServerId,
-    /// Wait: until its last session has ended, or, for ready, until HAProxy has it up
+    /// Wait: until its last session has ended, or, for ready, until it answers and HAProxy has it up
     #[arg(long)]
     pub wait: bool,
     /// Refuse when fewer servers of the backend would be serving; 0 lets the last one go [default: 1]

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::look::{SystemClock, require_admin};
 use super::{App, known_server};
 use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::http_probe::HttpProber;
 use crate::adapters::journal_file::BackendDir;
 use crate::cfg::Configuration;
 use crate::cli::Move;
@@ -20,7 +21,8 @@ use crate::look;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::outcome::sessions;
 use crate::plan::{LbQuorum, floor};
-use crate::ports::{LoadBalancer, WallClock};
+use crate::ports::{LoadBalancer, Prober, WallClock};
+use crate::topology;
 use crate::topology::traffic::Balance;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -36,6 +38,9 @@ impl App {
         let seen = look::states(&load_balancers, LbQuorum::All).await?;
         if state != AdminState::Ready {
             self.guard(&configuration, &seen, it)?;
+        }
+        if state == AdminState::Ready {
+            self.meets_somebody(&configuration, &seen, it).await?;
         }
         set_everywhere(&load_balancers, &seen, &it.server, state).await?;
         self.say(&format!("{} is in {state}", it.server))?;
@@ -62,6 +67,45 @@ impl App {
             self.say(&format!("traffic of {}: {forecast}", it.server.backend))?;
         }
         Ok(())
+    }
+
+    /// Whoever is sent to the server from now on should meet somebody: with `--wait` it is waited for until it answers.
+    async fn meets_somebody(
+        &self,
+        configuration: &Configuration,
+        seen: &[LoadBalancerState],
+        it: &Move,
+    ) -> Result<(), Error> {
+        let probe = topology::probes(configuration, &seen[0]).into_iter().find(|(id, _)| *id == it.server);
+        let Some((_, probe)) = probe else { return Ok(()) };
+        let (prober, limit) = (HttpProber::new()?, self.settings.drain_timeout(it.drain_timeout));
+        let mut last = prober.probe(&probe).await;
+        if !it.wait {
+            if !last.is_ready() {
+                self.say(&format!(
+                    "note: {} does not answer: {}; clients are sent there all the same",
+                    it.server,
+                    last.detail()
+                ))?;
+            }
+            return Ok(());
+        }
+        let nobody_stops_it = CancellationToken::new();
+        let answers = until(LOOK_EVERY, limit, &nobody_stops_it, async || {
+            if !last.is_ready() {
+                last = prober.probe(&probe).await;
+            }
+            Ok::<_, Error>(last.is_ready().then_some(()))
+        });
+        match answers.await? {
+            Waited::Done(()) => Ok(()),
+            Waited::TimedOut | Waited::Stopped => Err(Error::MoveTimedOut {
+                server: it.server.clone(),
+                what: format!("did not answer: {}", last.detail()),
+                seconds: limit.as_secs(),
+                state: seen[0].server(&it.server).map_or_else(String::new, |it| it.admin.state().to_string()),
+            }),
+        }
     }
 
     async fn wait(

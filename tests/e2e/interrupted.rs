@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -112,11 +113,15 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
 }
 
 /// Leaves the last record of the run half written, as a machine that dies does.
+fn is_events(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".events.jsonl")
+}
+
 fn tear_journal(stage: &Stage) {
     let entries = std::fs::read_dir(stage.dir().join("state/mobile")).expect("the state directory");
     let journal = entries
         .map(|entry| entry.expect("an entry").path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+        .find(|path| path.extension().is_some_and(|it| it == "jsonl") && !is_events(path))
         .expect("a journal");
     let mut journal = std::fs::OpenOptions::new().append(true).open(journal).expect("the journal");
     journal.write_all(b"{\"record\":\"done\",\"at\":").expect("half a record");

@@ -62,7 +62,7 @@ impl Watch {
             let change = changes.next().expect("a change");
             let name = change.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let path = self.dir.join(name);
-            if path.extension().is_none_or(|extension| extension != "jsonl") {
+            if !is_journal(&path) {
                 continue;
             }
             let written = fs::read(path).unwrap_or_default();
@@ -110,10 +110,16 @@ fn journals(stage: &Stage) -> PathBuf {
     stage.dir().join("state").join("mobile")
 }
 
+/// Beside each journal stand the run's events.
+fn is_journal(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.ends_with(".jsonl") && !name.ends_with(".events.jsonl")
+}
+
 fn latest_journal(stage: &Stage) -> PathBuf {
     let entries = fs::read_dir(journals(stage)).expect("the journals");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let journals = paths.filter(|path| path.extension().is_some_and(|it| it == "jsonl"));
+    let journals = paths.filter(|path| is_journal(path));
     journals.max().expect("a journal")
 }
 

@@ -22,6 +22,12 @@ async fn a_person_moves_a_server_and_waits_for_its_sessions() {
     finish(drain).await.expect(0).says(&["mobile/app1 has no session left"]);
     stage.drainswap(&["maint", "mobile/app1"]).await.expect(0);
     assert_eq!(stage.haproxy.status("app1").await, "MAINT");
+    // Nobody is sent to a server that does not answer.
+    stage.remove("app1").await;
+    let ready = ["ready", "mobile/app1", "--wait", "--drain-timeout", "500ms"];
+    stage.drainswap(&ready).await.expect(11).says(&["mobile/app1 did not answer: ", "It stays in maint"]);
+    assert_eq!(stage.haproxy.status("app1").await, "MAINT");
+    stage.run("app1", &stage.reference("v1")).await;
     stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.expect(0).says(&["mobile/app1 is up"]);
     assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     stage.close().await;
