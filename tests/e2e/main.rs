@@ -8,6 +8,7 @@ mod bad_socket;
 mod ci;
 mod clients;
 mod config_apply;
+mod contract;
 mod deploys;
 mod described;
 mod doctor;

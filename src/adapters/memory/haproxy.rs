@@ -272,7 +272,7 @@ fn old_worker(worker: &Worker) -> OldWorker {
 
 impl Site {
     /// A new process, that knows nothing of what was set; the old one keeps its sessions.
-    pub(super) fn reload(&mut self, balancer: usize) {
+    pub fn reload(&mut self, balancer: usize) {
         let haproxy = &mut self.haproxies[balancer];
         let Some(mut old) = haproxy.worker.take() else { return };
         let mut new = haproxy.fresh();

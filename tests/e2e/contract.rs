@@ -1,0 +1,238 @@
+//! What a load balancer and an engine promise: the same questions to real ones and to those in memory, so that what is
+//! simulated is what happens.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use drainswap::adapters::docker::{DockerEngine, Endpoint};
+use drainswap::adapters::haproxy::HaproxySocket;
+use drainswap::adapters::haproxy::master::MasterSocket;
+use drainswap::adapters::haproxy::socket::SocketAddress;
+use drainswap::adapters::memory::Memory;
+use drainswap::cfg::{self, Environment, SourceFile, Version};
+use drainswap::ids::ServerId;
+use drainswap::image::Image;
+use drainswap::observation::{AdminState, Container, LoadBalancerState, RestartPolicy, ServerState};
+use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Model, Recipe};
+
+use crate::behind_oldest_and_newest;
+use crate::support::{Load, Mix, Processes, Stage, wait_for, wait_until};
+
+/// How long anything may take that checks or clients must bring about.
+const SOON: Duration = Duration::from_secs(20);
+
+/// How the servers are checked.
+const CHECKS: &str = "inter 200ms rise 2 fall 2";
+
+/// One load balancer with clients, in front of a primary and its backup, each with a container.
+struct Parts<L, E> {
+    load_balancer: L,
+    engine: E,
+    /// The name of the container behind `mobile/app1`.
+    app1: String,
+    /// The same behind `mobile/app1b`.
+    app1b: String,
+}
+
+fn app1() -> ServerId {
+    ServerId::new("mobile", "app1")
+}
+
+fn app1b() -> ServerId {
+    ServerId::new("mobile", "app1b")
+}
+
+impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
+    async fn look(&self) -> LoadBalancerState {
+        self.load_balancer.look(&["mobile".to_owned()]).await.expect("a look")
+    }
+
+    async fn server(&self, id: &ServerId) -> ServerState {
+        self.look().await.server(id).expect("a server").clone()
+    }
+
+    async fn set(&self, id: &ServerId, state: AdminState) {
+        self.load_balancer.set_admin_state(id, state).await.expect("a state that is set");
+    }
+
+    async fn container(&self, name: &str) -> Container {
+        let all = self.engine.containers().await.expect("containers");
+        all.into_iter().find(|it| it.name == name).expect("a container of that name")
+    }
+
+    async fn until_up(&self, id: &ServerId, up: bool) {
+        let what = format!("{id} is {}", if up { "up" } else { "down" });
+        wait_until(&what, SOON, async || self.server(id).await.operational.is_up() == up).await;
+    }
+
+    /// Waits until a server has had so many sessions more than then.
+    async fn until_asked(&self, id: &ServerId, before: &ServerState) {
+        let is_asked = async || self.server(id).await.sessions_total > before.sessions_total + 2;
+        wait_until(&format!("{id} is given requests"), SOON, is_asked).await;
+    }
+
+    /// States are taken at once, as often as they are set; from maintenance a server is up at once.
+    async fn states_are_taken(&self) {
+        use AdminState::{Drain, Maint, Ready};
+        for (state, is_up) in
+            [(Drain, true), (Maint, false), (Drain, true), (Ready, true), (Maint, false), (Ready, true)]
+        {
+            for _ in 0..2 {
+                self.set(&app1(), state).await;
+                let seen = self.server(&app1()).await;
+                assert_eq!((seen.admin.state(), seen.operational.is_up()), (state, is_up), "{seen:?}");
+            }
+        }
+    }
+
+    async fn what_is_unknown_is_refused(&self) {
+        let nobody = ServerId::new("mobile", "nobody");
+        let set = self.load_balancer.set_admin_state(&nobody, AdminState::Drain).await;
+        assert!(matches!(set, Err(LoadBalancerError::Refused { .. })), "{set:?}");
+        let look = self.load_balancer.look(&["nowhere".to_owned()]).await;
+        assert!(matches!(look, Err(LoadBalancerError::NoSuchBackend { .. })), "{look:?}");
+    }
+
+    /// Who is in drain is given nothing new once it is idle; the backup gets everything, and only then.
+    async fn clients_go_where_they_should(&self) {
+        let before = self.server(&app1()).await;
+        self.until_asked(&app1(), &before).await;
+        self.set(&app1(), AdminState::Drain).await;
+        let is_idle = async || self.load_balancer.sessions(&[app1()]).await.is_ok_and(|it| it.is_empty());
+        wait_until("the last session ends", SOON, is_idle).await;
+        let (primary, backup) = (self.server(&app1()).await, self.server(&app1b()).await);
+        self.until_asked(&app1b(), &backup).await;
+        let after = self.server(&app1()).await;
+        assert_eq!((after.sessions, after.sessions_total), (0, primary.sessions_total));
+        self.set(&app1(), AdminState::Ready).await;
+        self.until_asked(&app1(), &primary).await;
+    }
+
+    /// From maintenance a server is up although nobody answers, until its checks see it; from drain it is what they see.
+    async fn checks_take_their_time(&self) {
+        let id = self.container(&self.app1).await.id;
+        self.set(&app1(), AdminState::Maint).await;
+        self.engine.stop(&id).await.expect("a stop");
+        self.set(&app1(), AdminState::Ready).await;
+        assert!(self.server(&app1()).await.operational.is_up(), "maint to ready is up at once");
+        self.until_up(&app1(), false).await;
+        self.set(&app1(), AdminState::Drain).await;
+        self.set(&app1(), AdminState::Ready).await;
+        assert!(!self.server(&app1()).await.operational.is_up(), "drain to ready stays down");
+        self.load_balancer.set_healthy(&app1()).await.expect("a server that is checked");
+        assert!(self.server(&app1()).await.operational.is_up(), "it is counted as healthy");
+        self.until_up(&app1(), false).await;
+        self.engine.start(&id).await.expect("a start");
+        self.until_up(&app1(), true).await;
+    }
+
+    /// Another process answers after a reload, and knows nothing of what was set.
+    async fn a_reload_forgets(&self, reload: impl AsyncFn()) {
+        self.set(&app1(), AdminState::Maint).await;
+        let before = self.look().await.pid;
+        reload().await;
+        let after = wait_for("another process", SOON, async || {
+            let seen = self.load_balancer.look(&["mobile".to_owned()]).await.ok()?;
+            (seen.pid != before).then_some(seen)
+        })
+        .await;
+        let server = after.server(&app1()).expect("a server");
+        assert_eq!((server.admin.state(), server.operational.is_up()), (AdminState::Ready, true));
+        assert!(after.old_workers.is_some(), "the master tells of old workers");
+    }
+
+    /// Names and ports are had by one; what is so already is a success; what is gone is refused, but for its removal.
+    async fn the_engine_keeps_its_promises(&self) {
+        let engine = &self.engine;
+        let old = self.container(&self.app1).await;
+        let name = format!("{}.new-20261126T221500.000Z", self.app1);
+        let recipe = Recipe {
+            model: Model::Like(old.id.clone()),
+            image: old.running_image(),
+            name: name.clone(),
+            platform: None,
+            publish: None,
+        };
+        let first = engine.create(&recipe).await.expect("a container");
+        let new = engine.create(&recipe).await.expect("the same anew");
+        assert_ne!(first, new, "what an earlier try has left is replaced");
+        assert_eq!(self.container(&name).await.id, new);
+        refused(engine.pulse(&first).await.map(drop));
+        assert!(!engine.pulse(&new).await.expect("a pulse").running);
+        refused(engine.start(&new).await);
+        engine.rename(&new, &name).await.expect("the name that it has");
+        refused(engine.rename(&new, &self.app1b).await);
+        engine.stop(&new).await.expect("what does not run");
+        engine.set_restart(&new, &RestartPolicy::never()).await.expect("a policy");
+        assert_eq!(self.container(&name).await.restart.name, "no");
+        engine.stop(&old.id).await.expect("a stop");
+        engine.stop(&old.id).await.expect("a second one");
+        assert!(!engine.pulse(&old.id).await.expect("a pulse").running);
+        engine.start(&new).await.expect("the port is free now");
+        engine.start(&new).await.expect("what runs");
+        refused(engine.start(&old.id).await);
+        engine.remove(&new).await.expect("a removal");
+        engine.remove(&new).await.expect("what is gone");
+        refused(engine.pulse(&new).await.map(drop));
+        refused(engine.stop(&new).await);
+        engine.start(&old.id).await.expect("the old one again");
+        assert!(engine.pulse(&old.id).await.expect("a pulse").running);
+    }
+
+    async fn all(&self, reload: impl AsyncFn()) {
+        self.states_are_taken().await;
+        self.what_is_unknown_is_refused().await;
+        self.clients_go_where_they_should().await;
+        self.checks_take_their_time().await;
+        self.a_reload_forgets(reload).await;
+        self.the_engine_keeps_its_promises().await;
+    }
+}
+
+fn refused(answer: Result<(), EngineError>) {
+    assert!(matches!(answer, Err(EngineError::Refused { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn the_memory_keeps_the_contract() {
+    let text = format!(
+        "backend mobile\n    mode http\n    default-server {CHECKS}\n    server app1 127.0.0.1:50000 check\n    \
+         server app1b 127.0.0.1:50001 check backup\n"
+    );
+    let file = SourceFile { path: PathBuf::from("haproxy.cfg"), bytes: text.into_bytes() };
+    let configuration =
+        cfg::interpret(&cfg::read(vec![file], &Environment::new(BTreeMap::new(), Version::new(2, 6))));
+    let reference = "registry.example.org/mobile:v1".parse().expect("a reference");
+    let image = Image::Registry { reference, digest: format!("sha256:{}", "1".repeat(64)) };
+    let memory = Memory::new(&configuration, 1, &image, 1);
+    let parts = Parts {
+        load_balancer: memory.load_balancers().remove(0),
+        engine: memory.engine(),
+        app1: "mobile-app1".to_owned(),
+        app1b: "mobile-app1b".to_owned(),
+    };
+    parts.all(async || memory.site().reload(0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_parts_keep_the_contract() {
+    let builder = Stage::pair().default_server(CHECKS).processes(Processes::WorkersAndSocket);
+    behind_oldest_and_newest(builder, async |stage| {
+        let socket: SocketAddress = stage.haproxy.socket().display().to_string().parse().expect("a socket");
+        let master = stage.haproxy.master_socket().display().to_string().parse().expect("a socket");
+        let load_balancer = HaproxySocket::new(socket).with_master(MasterSocket::new(master)).await;
+        let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
+        let parts = Parts {
+            load_balancer: load_balancer.expect("a master"),
+            engine: DockerEngine::connect(endpoint).await.expect("an engine"),
+            app1: stage.container_name("app1"),
+            app1b: stage.container_name("app1b"),
+        };
+        let load = Load::start(stage.frontend(), Mix::default());
+        parts.all(async || stage.haproxy.reload().await).await;
+        load.stop().await;
+        stage.close().await;
+    })
+    .await;
+}
