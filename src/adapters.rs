@@ -1,4 +1,4 @@
-//! The real world behind the ports.
+//! The real world behind the ports, and one in memory.
 
 pub mod config_files;
 pub mod docker;

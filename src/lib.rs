@@ -15,7 +15,7 @@
 //!   values out, no clock, no files, no network.
 //! - [`look`] looks at the world, and [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
 //! - [`doctor`] names what was left behind, from the same values.
-//! - [`adapters`] are the real world behind the ports; they know nothing of plan and deploy.
+//! - [`adapters`] are the real world behind the ports, and one in memory; they know nothing of plan and deploy.
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
 //! - [`schema`] has the forms of what is written and read.
 //! - [`report`] sees only events. Only [`app`] knows everybody.
