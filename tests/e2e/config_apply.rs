@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::support::{Load, Mix, Site, finish, get, on_every_haproxy, on_every_haproxy_with, wait_until};
+use crate::support::{
+    Load, Loss, Mix, Outcome, Site, finish, get, on_every_haproxy, on_every_haproxy_with, wait_until,
+};
 
 /// So many moments, spread over the time that a whole apply takes.
 const KILLS: u32 = 16;
@@ -77,6 +79,13 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
             .says(&["haproxy.cfg is the old one again, and HAProxy runs it"]);
         assert_eq!(installed(&site), site.original());
         assert_eq!(left_over(&site), Vec::<String>::new());
+        // While a new process tries for a port that somebody else has, HAProxy lets go of its own for a moment
+        // (SIGTTOU, until SIGTTIN): who comes then is refused, and nobody else loses anything.
+        let report = load.stop().await;
+        let other = report.failures().filter(|it| !matches!(&it.outcome, Outcome::Lost(Loss::Refused)));
+        assert_eq!(other.count(), 0, "{report}");
+        let load = Load::start(site.frontend(), pages());
+        load.answered(50).await;
         // The port is free again, and the same is installed.
         drop(taken);
         site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);

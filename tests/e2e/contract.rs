@@ -158,11 +158,11 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         let new = engine.create(&recipe).await.expect("the same anew");
         assert_ne!(first, new, "what an earlier try has left is replaced");
         assert_eq!(self.container(&name).await.id, new);
-        refused(engine.pulse(&first).await.map(drop));
+        refused(&engine.pulse(&first).await.map(drop));
         assert!(!engine.pulse(&new).await.expect("a pulse").running);
-        refused(engine.start(&new).await);
+        refused(&engine.start(&new).await);
         engine.rename(&new, &name).await.expect("the name that it has");
-        refused(engine.rename(&new, &self.app1b).await);
+        refused(&engine.rename(&new, &self.app1b).await);
         engine.stop(&new).await.expect("what does not run");
         engine.set_restart(&new, &RestartPolicy::never()).await.expect("a policy");
         assert_eq!(self.container(&name).await.restart.name, "no");
@@ -171,11 +171,11 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         assert!(!engine.pulse(&old.id).await.expect("a pulse").running);
         engine.start(&new).await.expect("the port is free now");
         engine.start(&new).await.expect("what runs");
-        refused(engine.start(&old.id).await);
+        refused(&engine.start(&old.id).await);
         engine.remove(&new).await.expect("a removal");
         engine.remove(&new).await.expect("what is gone");
-        refused(engine.pulse(&new).await.map(drop));
-        refused(engine.stop(&new).await);
+        refused(&engine.pulse(&new).await.map(drop));
+        refused(&engine.stop(&new).await);
         engine.start(&old.id).await.expect("the old one again");
         assert!(engine.pulse(&old.id).await.expect("a pulse").running);
     }
@@ -190,7 +190,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
     }
 }
 
-fn refused(answer: Result<(), EngineError>) {
+fn refused(answer: &Result<(), EngineError>) {
     assert!(matches!(answer, Err(EngineError::Refused { .. })), "{answer:?}");
 }
 
