@@ -390,6 +390,10 @@ impl Site {
     }
 }
 
+fn refused(command: impl Into<String>, reply: &str) -> LoadBalancerError {
+    LoadBalancerError::Refused { command: command.into(), reply: reply.to_owned() }
+}
+
 /// The runtime API of a load balancer in memory.
 pub struct MemoryHaproxy {
     memory: Memory,
@@ -427,7 +431,7 @@ impl MemoryHaproxy {
     ) -> Result<LoadBalancerState, LoadBalancerError> {
         let look = |site: &mut Site| {
             let state = site.haproxies[self.index].state(site.now, backends, with_old);
-            state.ok_or_else(|| self.refused("show info", "no process"))
+            state.ok_or_else(|| refused("show info", "no process"))
         };
         let state = self.ask(if with_old { "look" } else { "glance" }, look).await?;
         for backend in backends {
@@ -437,11 +441,6 @@ impl MemoryHaproxy {
             }
         }
         Ok(state)
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as what it is: this one's refusal")]
-    fn refused(&self, command: impl Into<String>, reply: &str) -> LoadBalancerError {
-        LoadBalancerError::Refused { command: command.into(), reply: reply.to_owned() }
     }
 }
 
@@ -462,7 +461,7 @@ impl LoadBalancer for MemoryHaproxy {
         let set = |site: &mut Site| {
             site.subject = server.clone();
             if !site.set_state(self.index, server, state) {
-                return Err(self.refused(format!("set server {server} state {state}"), "No such server."));
+                return Err(refused(format!("set server {server} state {state}"), "No such server."));
             }
             site.effect(&Effect::Set(self.index, server.clone(), state));
             Ok(())
@@ -474,10 +473,8 @@ impl LoadBalancer for MemoryHaproxy {
         let heal = |site: &mut Site| {
             let worker = site.haproxies[self.index].worker.as_mut();
             let line = worker.and_then(|worker| worker.line_mut(server));
-            let Some((line, check)) =
-                line.and_then(|line| Some((line.check?, line))).map(|(check, line)| (line, check))
-            else {
-                return Err(self.refused(format!("set server {server} health up"), "No such server."));
+            let Some((check, line)) = line.and_then(|line| Some((line.check?, line))) else {
+                return Err(refused(format!("set server {server} health up"), "No such server."));
             };
             (line.up, line.health) = (line.admin.state() != AdminState::Maint, check.rise + check.fall - 1);
             site.effect(&Effect::Healed(server.clone()));
