@@ -2,6 +2,7 @@
 
 mod ci;
 mod config;
+mod help;
 
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig
 /// the server back.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Start with `drainswap status`. It only looks.")]
+#[command(after_help = help::DRAINSWAP)]
 pub struct Cli {
     /// What goes with every command.
     #[command(flatten)]
@@ -106,6 +107,7 @@ pub enum Output {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show every server: its state, its sessions, its container and image, whether it answers
+    #[command(after_help = help::STATUS)]
     Status {
         /// Only these backends
         #[arg(value_name = "BACKEND")]
@@ -115,6 +117,7 @@ pub enum Command {
         watch: Option<Span>,
     },
     /// Show what deploy would do, step by step, each with its cause and where traffic goes meanwhile
+    #[command(after_help = help::PLAN)]
     Plan {
         /// What to deploy.
         #[command(flatten)]
@@ -130,9 +133,7 @@ pub enum Command {
         save: Option<PathBuf>,
     },
     /// Replace the containers of a backend, one server at a time
-    #[command(
-        after_help = "Examples:\n  drainswap deploy mobile --image registry.example.org/mobile:v2\n  drainswap deploy --plan plan.json"
-    )]
+    #[command(after_help = help::DEPLOY)]
     Deploy {
         /// What to deploy.
         #[command(flatten)]
@@ -147,7 +148,7 @@ pub enum Command {
     /// Bring a run that was killed to its end: forward, or back with --undo
     ///
     /// What it had in its hands is seen through or put back, and the rest is planned anew, with the limits that the run had.
-    #[command(after_help = "Examples:\n  drainswap resume mobile --dry-run\n  drainswap resume mobile")]
+    #[command(after_help = help::RESUME)]
     Resume {
         /// The backend [default: every one with a run that was not finished]
         backend: Option<String>,
@@ -161,9 +162,7 @@ pub enum Command {
     /// Go back to what ran before the last deploy, the same careful way
     ///
     /// Where the last run was not finished (it was killed), what it had begun is taken back.
-    #[command(
-        after_help = "Examples:\n  drainswap rollback mobile\n  drainswap rollback mobile --to 20261123T221500.000Z"
-    )]
+    #[command(after_help = help::ROLLBACK)]
     Rollback {
         /// The backend
         backend: String,
@@ -181,7 +180,7 @@ pub enum Command {
     ///
     /// Both places are described by their settings files alone; it is refused where the first is mixed, does not serve,
     /// or its last run did not succeed.
-    #[command(after_help = "Example: drainswap promote mobile --from staging.toml --to production.toml")]
+    #[command(after_help = help::PROMOTE)]
     Promote {
         /// The backend, of that name in both places
         backend: String,
@@ -199,12 +198,13 @@ pub enum Command {
         dry_run: bool,
     },
     /// Show what a backend ran before, and whether a rollback can return to it
+    #[command(after_help = help::HISTORY)]
     History {
         /// The backend
         backend: String,
     },
     /// Write a run as one page of HTML: every server over time, drains, requests, probes, the plan and its causes
-    #[command(after_help = "Example: drainswap report --file report.html")]
+    #[command(after_help = help::REPORT)]
     Report {
         /// The run (drainswap history) [default: the last one]
         run: Option<String>,
@@ -216,12 +216,13 @@ pub enum Command {
     ///
     /// A drain is given up and the server put back; a container that has been stopped is seen through to its successor.
     /// --lock-wait says how long its end is waited for. Asked twice, it takes back at once what is under way.
-    #[command(after_help = "Example: drainswap stop mobile --lock-wait 5m")]
+    #[command(after_help = help::STOP)]
     Stop {
         /// The backend
         backend: String,
     },
     /// Remove containers and images that no rollback needs any more
+    #[command(after_help = help::PRUNE)]
     Prune {
         /// Only these backends
         #[arg(value_name = "BACKEND")]
@@ -234,12 +235,16 @@ pub enum Command {
         dry_run: bool,
     },
     /// Take a server out of the balance; persistent clients still reach it
+    #[command(after_help = help::DRAIN)]
     Drain(Move),
     /// Take a server out altogether; its health checks stop
+    #[command(after_help = help::MAINT)]
     Maint(Move),
     /// Put a server back in service
+    #[command(after_help = help::READY)]
     Ready(Move),
     /// Show what was left behind: servers out of service, containers put aside, old workers, and what mends each
+    #[command(after_help = help::DOCTOR)]
     Doctor {
         /// Do what cannot harm: remove containers that a run has put aside, which do not run
         #[arg(long)]
@@ -252,14 +257,14 @@ pub enum Command {
         exit_code: bool,
     },
     /// Print the form of what drainswap writes and reads, as a JSON Schema
-    #[command(after_help = "Example: drainswap schema event > event.schema.json")]
+    #[command(after_help = help::SCHEMA)]
     Schema {
         /// Which form
         #[arg(value_enum)]
         form: Form,
     },
     /// Read, render and install haproxy.cfg
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::CONFIG)]
     Config(ConfigCommand),
 }
 

@@ -5,27 +5,28 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Deserialize;
 
+use super::help;
 use crate::settings::Span;
 
 /// What can be done with haproxy.cfg itself.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Show what is wrong in haproxy.cfg, each problem with its line and a caret
-    #[command(after_help = "Example: drainswap config check --with-haproxy")]
+    #[command(after_help = help::CONFIG_CHECK)]
     Check {
         /// Ask HAProxy too, with the arguments of the service that runs
         #[arg(long)]
         with_haproxy: bool,
     },
     /// Show what haproxy.cfg says, inherited settings included; secrets stay hidden
-    #[command(after_help = "Example: drainswap config show mobile -o json")]
+    #[command(after_help = help::CONFIG_SHOW)]
     Show {
         /// Only these frontends, backends and listen sections
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
     /// Print the backends of the services that drainswap.toml describes
-    #[command(after_help = "Example: drainswap config render mobile")]
+    #[command(after_help = help::CONFIG_RENDER)]
     Render {
         /// Only these services
         #[arg(value_name = "SERVICE")]
@@ -35,7 +36,7 @@ pub enum ConfigCommand {
         templates: Templates,
     },
     /// Show what apply would change in haproxy.cfg
-    #[command(after_help = "Example: drainswap config diff --exit-code")]
+    #[command(after_help = help::CONFIG_DIFF)]
     Diff {
         /// What is wanted.
         #[command(flatten)]
@@ -48,9 +49,7 @@ pub enum ConfigCommand {
     ///
     /// The new file is checked by HAProxy itself, takes the old one's place in one step, and is taken back if
     /// HAProxy does not come to run it. What was set at runtime (drain, maint, weights) is set again.
-    #[command(
-        after_help = "Examples:\n  drainswap config apply mobile\n  drainswap config apply --from new.cfg"
-    )]
+    #[command(after_help = help::CONFIG_APPLY)]
     Apply {
         /// What is wanted.
         #[command(flatten)]
