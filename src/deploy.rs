@@ -170,7 +170,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 self.discard_candidates().await;
                 let stopped = failure == Failure::Stopped;
                 let outcome = if stopped {
-                    self.cancelled(0)
+                    self.cancelled(&[])
                 } else {
                     Outcome::Refused { reason: failure.to_string() }
                 };
@@ -432,14 +432,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Ends at a safe point, before lane `next`: what is replaced stays, the rest stays as it was.
     async fn give_up(&mut self, next: usize) -> Outcome {
         self.discard_candidates().await;
-        self.remove_old(&(0..next).collect::<Vec<_>>()).await;
-        self.cancelled(next)
+        // One that was left out, or taken back meanwhile, is as it was.
+        let replaced: Vec<usize> = (0..next).filter(|lane| self.traffic_touched(*lane)).collect();
+        self.remove_old(&replaced).await;
+        self.cancelled(&replaced)
     }
 
-    fn cancelled(&self, next: usize) -> Outcome {
+    fn cancelled(&self, replaced: &[usize]) -> Outcome {
         let lanes = 0..self.plan.lanes.len();
-        let (replaced, remaining): (Vec<_>, Vec<_>) =
-            lanes.partition(|lane| *lane < next && !self.skipped.contains(lane));
+        let (replaced, remaining): (Vec<_>, Vec<_>) = lanes.partition(|lane| replaced.contains(lane));
         let names = |lanes: Vec<usize>| lanes.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
         Outcome::Cancelled { replaced: names(replaced), remaining: names(remaining) }
     }
@@ -449,10 +450,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     async fn remove_old(&mut self, lanes: &[usize]) {
         let plan = self.plan;
         for &lane in lanes.iter().filter(|lane| plan.lanes[**lane].steps.contains(&Step::Remove)) {
-            // Where a hook has left a lane out, the old container serves.
-            if self.skipped.contains(&lane) {
-                continue;
-            }
             if let Err(error) = self.step(lane, Step::Remove).await {
                 self.tell(Fact::Warned { message: format!("the old container was not removed: {error}") });
             }

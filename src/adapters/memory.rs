@@ -58,8 +58,8 @@ pub struct Site {
     pub journal: Vec<Record>,
     /// What a fault that stops the process cancels: the first wish to stop, and the second.
     pub stops: [tokio_util::sync::CancellationToken; 2],
-    /// How many calls there were.
-    pub calls: usize,
+    /// The calls so far: of whom, and what.
+    pub calls: Vec<(Part, &'static str)>,
     /// How far the wall clock is from what it should be, in milliseconds.
     pub clock_jump: i64,
     /// When somebody else last changed who gets requests: a reload, or a person.
@@ -144,7 +144,7 @@ impl Memory {
             engine,
             journal: Vec::new(),
             stops: Default::default(),
-            calls: 0,
+            calls: Vec::new(),
             clock_jump: 0,
             meddled_at: None,
             longest_stall: 0,
@@ -214,7 +214,7 @@ impl Memory {
 impl Site {
     /// These faults come, each at the call of that number, counted from now.
     pub fn plan_faults(&mut self, faults: &[(usize, Fault)]) {
-        self.calls = 0;
+        self.calls.clear();
         self.faults = faults.to_vec();
     }
 

@@ -108,7 +108,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// A check that was under way when a container was replaced, and hung, fails when the new one serves already, and
     /// takes it out of rotation (measured on 2.2 to 3.2). Whoever answers our own probe is put back, once.
-    async fn heal(
+    pub(super) async fn heal(
         &mut self,
         lane: usize,
         seen: &Seen,

@@ -73,13 +73,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Fails where a load balancer that has just come, or come back, cannot spare the lane's servers.
+    /// Fails where a load balancer cannot spare the lane's servers: one that has just come, or come back, or one where
+    /// those who serve instead have gone since.
     fn spares(&self, lane: usize, seen: &Seen) -> Result<(), Failure> {
         let out = self.lane_of(lane).id_set();
         // What is taken back has failed, or was looked at first.
+        let served = self.lane_of(lane).servers.iter().filter(|server| server.served);
+        let served: BTreeSet<ServerId> = served.map(|server| server.id.clone()).collect();
         for balance in self.plan.balances.iter().filter(|it| !self.is_undoing && it.has_any(&out)) {
             for seen in &seen.all {
-                floor::check_fresh(balance, seen, &out, self.plan.policy.floor)?;
+                let before = balance.forecast_with(seen, &served);
+                let after = balance.forecast(seen, &out);
+                floor::check(balance, &before, &after, &out, self.plan.policy.floor)?;
             }
         }
         Ok(())
@@ -170,7 +175,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     ) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
         let stop = self.stop.asked.clone();
-        let mut watch = Watch::begin();
+        let (mut watch, mut healed) = (Watch::begin(), BTreeSet::new());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
             let seen = self.look(lane).await?;
@@ -179,6 +184,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 watch.idle = Idle::default();
                 return Ok(None);
             }
+            if !self.is_undoing && self.heal(lane, &seen, &mut healed).await? {
+                return Ok(None);
+            }
+            self.spares(lane, &seen)?;
             let (now, total) = self.sessions(lane, &seen)?;
             if now != watch.sessions {
                 watch.sessions = now;

@@ -46,6 +46,16 @@ impl Balance {
         self.share(|id| seen.server(id).filter(|server| server.is_usable()).map(|server| server.weight), out)
     }
 
+    /// Where they would go if these servers, which are kept out, took some again.
+    #[must_use]
+    pub fn forecast_with(&self, seen: &LoadBalancerState, back: &BTreeSet<ServerId>) -> Forecast {
+        let weight = |id: &ServerId| {
+            let server = seen.server(id).filter(|server| server.is_usable() || back.contains(id));
+            server.map(|server| server.weight)
+        };
+        self.share(weight, &BTreeSet::new())
+    }
+
     /// Whether any of these servers is one of its own.
     #[must_use]
     pub fn has_any(&self, servers: &BTreeSet<ServerId>) -> bool {

@@ -142,3 +142,28 @@ async fn the_next_server_leaves_when_the_last_one_carries_its_share() {
     assert_in_service(&stage).await;
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_put_back_when_those_who_took_over_go() {
+    behind_oldest_and_newest(Stage::pair(), async |stage| {
+        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+        let stream = stage.open_stream(60).await;
+        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+        let said = at_each_event(&mut deploy, async |name| {
+            if name == "drain_started" {
+                stage.haproxy.command("set server mobile/app1b state maint").await;
+            }
+        })
+        .await;
+        assert_eq!(deploy.wait().await.expect("an end").code(), Some(10), "{said}");
+        assert!(said.contains("nobody would serve backend mobile"), "{said}");
+        let answer = get(stage.frontend(), "/").await;
+        assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}");
+        drop(stream);
+        stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.expect(0);
+        assert_in_service(&stage).await;
+        assert_eq!(versions(&stage).await, ["v1", "v1"]);
+        stage.close().await;
+    })
+    .await;
+}

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use drainswap::adapters::memory::{Fault, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryProber};
+use drainswap::adapters::memory::{
+    Fault, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryProber, Part,
+};
 use drainswap::cfg::Configuration;
 use drainswap::deploy::engines::Engines;
 use drainswap::deploy::{Deploy, Stop, World};
@@ -64,8 +66,8 @@ impl FromStr for Case {
 
 /// What came of a case.
 pub struct Verdict {
-    /// How many calls the first deploy made.
-    pub calls: usize,
+    /// The calls that the first deploy made.
+    pub calls: Vec<(Part, &'static str)>,
     /// How many deploys and resumes there were.
     pub runs: usize,
     /// How many milliseconds passed in the simulation.
@@ -147,7 +149,7 @@ impl Case {
         let mut judge = judge.lock().expect("a judge");
         judge.at_the_end(&site);
         Verdict {
-            calls: judge.calls,
+            calls: judge.calls.clone(),
             runs: play.runs,
             simulated: site.now,
             violations: judge.violations.clone(),
@@ -169,7 +171,8 @@ struct Play<'a> {
 impl Play<'_> {
     async fn deploy_and_resume(&mut self) {
         let mut end = self.attempt(None).await;
-        self.judge.lock().expect("a judge").calls = self.memory.site().calls;
+        let calls = self.memory.site().calls.clone();
+        self.judge.lock().expect("a judge").calls = calls;
         for _ in 0..TRIES {
             let unfinished = self.unfinished();
             match (end, &unfinished) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use drainswap::adapters::memory::{Effect, EndedBy, Fault, Haproxy, Loss, Place, Site, Witness};
+use drainswap::adapters::memory::{Effect, EndedBy, Fault, Haproxy, Loss, Part, Place, Site, Witness};
 use drainswap::ids::{ContainerId, ServerId};
 use drainswap::image::Image;
 use drainswap::journal::{Record, Run};
@@ -24,13 +24,16 @@ const UNSEEN: u64 = 30;
 /// How long a queue may stand still until it is woken.
 const WOKEN_WITHIN: u64 = 150;
 
+/// How long a server may stay out that is being drained, when those who serve instead are gone.
+const PUT_BACK_WITHIN: u64 = 100;
+
 /// How long a run that is asked to stop may go on, where the engine answers: CI systems kill soon after.
 const STOPS_WITHIN: u64 = 7_000;
 
 /// Sees everything, and notes what must not be.
 pub struct Judge {
-    /// How many calls the first deploy made.
-    pub calls: usize,
+    /// The calls that the first deploy made.
+    pub calls: Vec<(Part, &'static str)>,
     /// What was wrong.
     pub violations: Vec<String>,
     /// What a person was told.
@@ -43,6 +46,8 @@ pub struct Judge {
     plan: Option<Plan>,
     begun: BTreeMap<usize, BTreeSet<Step>>,
     stop_asked: Option<u64>,
+    /// Since when requests find no server, though one that is being drained could serve them.
+    unserved_since: Option<u64>,
 }
 
 /// The judge, as the site knows it.
@@ -58,7 +63,7 @@ impl Judge {
     pub fn new(case: &Case, site: &Site) -> Self {
         let lines = site.haproxies.iter().flat_map(Haproxy::workers).flat_map(|worker| &worker.lines);
         Self {
-            calls: 0,
+            calls: Vec::new(),
             violations: Vec::new(),
             warnings: Vec::new(),
             outcome: None,
@@ -67,6 +72,7 @@ impl Judge {
             plan: None,
             begun: BTreeMap::new(),
             stop_asked: None,
+            unserved_since: None,
         }
     }
 
@@ -109,7 +115,10 @@ impl Judge {
     fn see(&mut self, site: &Site, effect: &Effect) {
         self.notice(site);
         match effect {
-            Effect::Set(balancer, server, state) => self.set(site, *balancer, server, *state),
+            Effect::Set(balancer, server, state) => {
+                self.unserved_since = None;
+                self.set(site, *balancer, server, *state);
+            }
             Effect::Created(id) => self.needs(site, id, "created", &[Step::Create]),
             Effect::Started(id) => self.needs(site, id, "started", &[Step::Start, Step::Keep]),
             Effect::Renamed(id, _) => self.needs(site, id, "renamed", &[Step::Start, Step::Keep]),
@@ -126,7 +135,11 @@ impl Judge {
     }
 
     fn violate(&mut self, site: &Site, what: impl std::fmt::Display) {
-        self.violations.push(format!("at {} ms, in call {}: {what}", site.now, site.calls.saturating_sub(1)));
+        self.violations.push(format!(
+            "at {} ms, in call {}: {what}",
+            site.now,
+            site.calls.len().saturating_sub(1)
+        ));
     }
 
     fn notice(&mut self, site: &Site) {
@@ -254,6 +267,28 @@ impl Judge {
         };
         if is_ours {
             self.violate(site, format!("a request was lost: {loss:?}"));
+        }
+        if let Loss::NoServer(backend) = loss {
+            self.missed(site, backend);
+        }
+    }
+
+    /// A request has found no server. One that is being drained, and serves, is put back soon, whoever took the others.
+    fn missed(&mut self, site: &Site, backend: &str) {
+        let lines = site.haproxies.iter().filter_map(|it| it.worker.as_ref()).flat_map(|it| &it.lines);
+        let is_drained = |admin: AdminState| admin == AdminState::Drain;
+        let could = lines.filter(|line| line.id.backend == backend && is_drained(line.admin.state()));
+        let could: Vec<&ServerId> =
+            could.filter(|line| site.serves(line.address)).map(|line| &line.id).collect();
+        let [_] = self.case.faults[..] else { return };
+        if could.is_empty()
+            || !self.is_excused(|fault| matches!(fault, Fault::PersonElsewhere | Fault::OtherRemoved))
+        {
+            return;
+        }
+        let since = *self.unserved_since.get_or_insert(site.now);
+        if site.now > since + PUT_BACK_WITHIN {
+            self.violate(site, format!("nobody serves since {since} ms, and {} is kept out", could[0]));
         }
     }
 
@@ -423,7 +458,8 @@ impl Judge {
 
 /// Whether a fault ends or removes containers.
 fn ends_containers(fault: Fault) -> bool {
-    let removed = matches!(fault, Fault::OldRemoved | Fault::NewRemoved | Fault::NewEnds);
+    let removed =
+        matches!(fault, Fault::OldRemoved | Fault::OtherRemoved | Fault::NewRemoved | Fault::NewEnds);
     removed || fault == Fault::EngineRestart { live_restore: false }
 }
 

@@ -13,16 +13,21 @@ mod scenario;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use drainswap::adapters::memory::Fault;
+use drainswap::adapters::memory::{Fault, Part};
 
 use case::{Case, Verdict};
 use scenario::{ALL, Scenario};
 
-/// So many failures are enough to know that something is wrong.
+/// So many failures are enough to know what is wrong.
 const ENOUGH: usize = 20;
 
-/// Plays cases on all cores, and fails with the first that must not be; says how many there were.
+/// Plays cases on all cores, and fails with those that must not be; says how many there were.
 fn sweep(what: &str, cases: &[Case]) {
+    sweep_until(ENOUGH, what, cases);
+}
+
+/// As [`sweep`], until so many have failed.
+fn sweep_until(enough: usize, what: &str, cases: &[Case]) {
     let next = AtomicUsize::new(0);
     let (runs, simulated) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed: Mutex<Vec<(String, Verdict)>> = Mutex::default();
@@ -31,7 +36,7 @@ fn sweep(what: &str, cases: &[Case]) {
         for _ in 0..threads {
             scope.spawn(|| {
                 // Some that fail tell as much as all.
-                let is_enough = || failed.lock().expect("failures").len() >= ENOUGH;
+                let is_enough = || failed.lock().expect("failures").len() >= enough;
                 while let Some(case) =
                     cases.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !is_enough())
                 {
@@ -82,9 +87,21 @@ fn without_faults_every_site_comes_to_its_end() {
     sweep("no fault", &cases);
 }
 
-/// How many calls a deploy makes there without a fault.
-fn calls(scenario: Scenario, seed: u64) -> usize {
+/// The calls that a deploy makes there without a fault.
+fn calls(scenario: Scenario, seed: u64) -> Vec<(Part, &'static str)> {
     Case { scenario, seed, faults: Vec::new() }.play(false).calls
+}
+
+/// Whether a call only asks once more, among others that do: before it and behind it the same is asked. A record of the
+/// journal is never the same.
+fn is_in_a_row(calls: &[(Part, &'static str)], call: usize) -> bool {
+    let is_like = |other: Option<usize>| other.and_then(|it| calls.get(it)) == Some(&calls[call]);
+    calls[call].0 != Part::Journal
+        && (1..=3).any(|round| {
+            is_like(call.checked_sub(2 * round))
+                && is_like(call.checked_sub(round))
+                && is_like(Some(call + round))
+        })
 }
 
 #[test]
@@ -93,7 +110,9 @@ fn every_fault_at_every_call() {
     let mut cases = Vec::new();
     for scenario in ALL {
         for seed in 0..seeds {
-            for call in 0..calls(*scenario, seed) {
+            let calls = calls(*scenario, seed);
+            let is_tried = |call: &usize| is_wide() || !is_in_a_row(&calls, *call);
+            for call in (0..calls.len()).filter(is_tried) {
                 let tried = Fault::ALL.iter().enumerate();
                 let tried = tried.filter(|(at, _)| is_wide() || (call + at) % scenario.stride() == 0);
                 cases.extend(tried.map(|(_, fault)| Case {
@@ -105,6 +124,15 @@ fn every_fault_at_every_call() {
         }
     }
     sweep("every fault at every call", &cases);
+}
+
+/// Cases that were found by more than what is swept here, and mended.
+#[test]
+fn what_was_wrong_once_stays_mended() {
+    // A rollback that the full disk could not record: the resumed run called a server replaced that was as before.
+    let cases = ["crowded/275/166=Away(90000)/183=DiskFull(3600000)"];
+    let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
+    sweep("wrong once", &cases);
 }
 
 /// Two faults, each anywhere: the second may meet what the first has led to.
@@ -122,7 +150,7 @@ fn who_dies_twice_is_resumed_twice() {
 
 fn pairs(what: &str, count: usize, faults: &[Fault]) {
     let mut rng = fastrand::Rng::with_seed(7);
-    let lengths: Vec<usize> = ALL.iter().map(|scenario| calls(*scenario, 0)).collect();
+    let lengths: Vec<usize> = ALL.iter().map(|scenario| calls(*scenario, 0).len()).collect();
     let cases: Vec<Case> = (0..count)
         .map(|_| {
             let at = rng.usize(..ALL.len());
@@ -145,13 +173,14 @@ fn a_few_faults_of_every_kind() {
     let mut rng = fastrand::Rng::with_seed(11);
     let mut cases = Vec::new();
     for scenario in scenarios {
-        let calls = calls(scenario, 3);
+        let calls = calls(scenario, 3).len();
         for fault in Fault::ALL.iter().flat_map(|fault| std::iter::repeat_n(*fault, each)) {
             cases.push(Case { scenario, seed: rng.u64(..99), faults: vec![(rng.usize(..calls), fault)] });
         }
     }
     rng.shuffle(&mut cases);
-    sweep("a few faults", &cases);
+    // That something is wrong is all that is asked.
+    sweep_until(1, "a few faults", &cases);
 }
 
 fn is_wide() -> bool {

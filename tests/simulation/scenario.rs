@@ -113,8 +113,13 @@ pub const ALL: &[Scenario] = &[
         policy: |policy| policy.lb_quorum = LbQuorum::Reachable,
         ..BASE
     },
-    Scenario { name: "slow-boot", new: Build { boots: 2_500, ..WELL }, ..BASE },
-    Scenario { name: "never-ready", new: Build { serves: false, ..WELL }, ..BASE },
+    Scenario { name: "slow-boot", new: Build { boots: 700, ..WELL }, ..BASE },
+    Scenario {
+        name: "never-ready",
+        new: Build { serves: false, ..WELL },
+        policy: |policy| policy.ready_timeout = Duration::from_secs(1),
+        ..BASE
+    },
     Scenario { name: "crash-loop", new: Build { ends: Some(150), serves: false, ..WELL }, ..BASE },
     Scenario {
         name: "stop-on-failure",

@@ -117,8 +117,8 @@ impl Memory {
         effect: impl FnOnce(&mut Site) -> Result<T, E>,
     ) -> Course<T, E> {
         let mut site = self.site();
-        let number = site.calls;
-        site.calls += 1;
+        let number = site.calls.len();
+        site.calls.push((part, what));
         site.tell(|| format!("call {number}: {what} ({part:?})"));
         let fault = site.fault(number);
         if let Some(fault) = fault {

@@ -1,8 +1,10 @@
 //! What goes wrong, and when.
 
+use std::net::SocketAddr;
+
 use super::call::Part;
 use super::{Happening, Millis, Site};
-use crate::ids::ContainerId;
+use crate::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
 /// Something that goes wrong at one call.
@@ -41,6 +43,8 @@ pub enum Fault {
     PersonElsewhere,
     /// A person removes the container that is to be replaced.
     OldRemoved,
+    /// A person removes the container of another server of its backend.
+    OtherRemoved,
     /// A person removes the container that takes its place.
     NewRemoved,
     /// The container that takes its place ends.
@@ -61,7 +65,7 @@ pub enum Fault {
 
 impl Fault {
     /// Each kind once.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Unheard,
         Self::ReplyLost,
         Self::Refused,
@@ -84,6 +88,7 @@ impl Fault {
         Self::Person(AdminState::Maint),
         Self::PersonElsewhere,
         Self::OldRemoved,
+        Self::OtherRemoved,
         Self::NewRemoved,
         Self::NewEnds,
         Self::LateCheck,
@@ -129,6 +134,11 @@ impl Site {
             Fault::Person(state) => self.person_sets(&self.subject.clone(), state),
             Fault::PersonElsewhere => self.person_elsewhere(),
             Fault::OldRemoved => self.remove_one(|name| !name.contains(".new-")),
+            Fault::OtherRemoved => {
+                if let Some(id) = self.other().and_then(|other| self.at(&other, |_| true)) {
+                    self.person_removes(&id);
+                }
+            }
             Fault::NewRemoved => self.remove_one(|name| name.contains(".new-")),
             Fault::NewEnds => self.newest_ends(),
             Fault::LateCheck => {
@@ -156,33 +166,42 @@ impl Site {
         self.away.iter().any(|(away, until)| *away == part && self.now < *until)
     }
 
-    fn person_elsewhere(&mut self) {
-        let subject = self.subject.clone();
+    /// Another server of the backend that is worked on.
+    fn other(&self) -> Option<ServerId> {
         let lines = self.haproxies[0].worker.iter().flat_map(|worker| &worker.lines);
-        let other =
-            lines.map(|line| &line.id).find(|id| id.backend == subject.backend && **id != subject).cloned();
-        if let Some(other) = other {
+        let mut others = lines
+            .map(|line| &line.id)
+            .filter(|id| id.backend == self.subject.backend && **id != self.subject);
+        others.next().cloned()
+    }
+
+    fn person_elsewhere(&mut self) {
+        if let Some(other) = self.other() {
             self.person_sets(&other, AdminState::Maint);
             self.later(700, Happening::Person(other, AdminState::Ready));
         }
     }
 
-    /// The address of the server that is worked on.
-    fn subject_address(&self) -> Option<std::net::SocketAddr> {
+    fn address_of(&self, server: &ServerId) -> Option<SocketAddr> {
         let mut lines =
             self.haproxies.iter().flat_map(|it| it.worker.iter().flat_map(|worker| &worker.lines));
-        lines.find(|line| line.id == self.subject).map(|line| line.address)
+        lines.find(|line| line.id == *server).map(|line| line.address)
     }
 
-    fn at_subject(&self, is_meant: impl Fn(&str) -> bool) -> Option<ContainerId> {
-        let address = self.subject_address()?;
+    /// The address of the server that is worked on.
+    fn subject_address(&self) -> Option<SocketAddr> {
+        self.address_of(&self.subject)
+    }
+
+    fn at(&self, server: &ServerId, is_meant: impl Fn(&str) -> bool) -> Option<ContainerId> {
+        let address = self.address_of(server)?;
         let places = self.engine.containers.iter().filter(|place| place.address() == Some(address));
         let mut meant = places.filter(|place| is_meant(&place.container.name));
         meant.next().map(|place| place.container.id.clone())
     }
 
     fn remove_one(&mut self, is_meant: impl Fn(&str) -> bool) {
-        if let Some(id) = self.at_subject(is_meant) {
+        if let Some(id) = self.at(&self.subject, is_meant) {
             self.person_removes(&id);
         }
     }
@@ -201,7 +220,7 @@ impl Site {
         let place = self.engine.containers.iter().find(|place| place.address() == Some(address));
         let Some(name) = place.map(|place| place.container.name.clone()) else { return };
         let of = name.split(".old-").next().unwrap_or_default().to_owned();
-        let elsewhere = std::net::SocketAddr::from(([127, 0, 0, 9], 9));
+        let elsewhere = SocketAddr::from(([127, 0, 0, 9], 9));
         if self.engine.containers.iter().all(|place| place.container.name != of) {
             self.tell(|| format!("somebody takes the name {of}"));
             self.engine.add_foreign(of, elsewhere, false);
