@@ -26,11 +26,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Output};
+use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output};
 use crate::error::Error;
 use crate::event;
 use crate::exit::Exit;
 use crate::ids::ServerId;
+use crate::observation::AdminState;
 use crate::report::Json;
 use crate::report::ci::Ci;
 use crate::settings::Settings;
@@ -106,9 +107,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Report { run, file } => app.report(run.as_deref(), file.as_deref()),
         Command::Stop { backend } => app.stop(&backend).await,
         Command::Prune { backends, keep, dry_run } => app.prune(&backends, keep, dry_run).await,
-        Command::Drain(it) => app.single(crate::observation::AdminState::Drain, &it).await,
-        Command::Maint(it) => app.single(crate::observation::AdminState::Maint, &it).await,
-        Command::Ready(it) => app.single(crate::observation::AdminState::Ready, &it).await,
+        Command::Drain(it) => app.single(AdminState::Drain, &it, &Leave::default()).await,
+        Command::Maint { server, leave } => app.single(AdminState::Maint, &server, &leave).await,
+        Command::Ready(it) => app.single(AdminState::Ready, &it, &Leave::default()).await,
         Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
         // It was printed without the settings.

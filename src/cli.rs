@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cfg::Version;
-use crate::ids::ServerId;
+use crate::ids::ServerName;
 use crate::image::ImageReference;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
 use crate::probe::ProbeUrl;
 use crate::schema::Form;
 use crate::settings::Span;
+use crate::weight::Weight;
 
 pub use ci::CiFlags;
 pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig};
@@ -239,7 +240,14 @@ pub enum Command {
     Drain(Move),
     /// Take a server out altogether; its health checks stop
     #[command(after_help = help::MAINT)]
-    Maint(Move),
+    Maint {
+        /// Which server, and how.
+        #[command(flatten)]
+        server: Move,
+        /// How it leaves.
+        #[command(flatten)]
+        leave: Leave,
+    },
     /// Put a server back in service
     #[command(after_help = help::READY)]
     Ready(Move),
@@ -334,8 +342,9 @@ pub struct PolicyFlags {
 /// A single move of a single server, for a person.
 #[derive(Args, Debug)]
 pub struct Move {
-    /// The server, as BACKEND/SERVER
-    pub server: ServerId,
+    /// The server, as BACKEND/SERVER; SERVER alone means it in every backend that has one of that name
+    #[arg(value_name = "BACKEND/SERVER")]
+    pub server: ServerName,
     /// Wait: until its last session has ended, or, for ready, until it answers and HAProxy has it up
     #[arg(long)]
     pub wait: bool,
@@ -345,6 +354,41 @@ pub struct Move {
     /// How long --wait waits [default: 5m]
     #[arg(long, value_name = "TIME", env = "DRAINSWAP_DRAIN_TIMEOUT")]
     pub drain_timeout: Option<Span>,
+    /// Set its weight, too: 0 to 256, or a share of what haproxy.cfg says, such as 50%
+    #[arg(long, value_name = "WEIGHT")]
+    pub weight: Option<Weight>,
+    /// Turn its health checks on or off, too
+    #[arg(long, value_enum, value_name = "TURN")]
+    pub health: Option<Turn>,
+    /// Turn its agent (agent-check) on or off, too
+    #[arg(long, value_enum, value_name = "TURN")]
+    pub agent: Option<Turn>,
+    /// Do nothing where there is no such server, instead of failing
+    #[arg(long)]
+    pub if_exists: bool,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// How a server leaves altogether.
+#[derive(Args, Debug, Default)]
+pub struct Leave {
+    /// Drain it first, and wait until its last session has ended, --drain-timeout at most
+    #[arg(long)]
+    pub drain_first: bool,
+    /// End the sessions that are left
+    #[arg(long)]
+    pub shutdown_sessions: bool,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Turn {
+    /// At work.
+    On,
+    /// Not at work.
+    Off,
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::deploy::{Failure, Untouched};
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::look::LookError;
+use crate::observation::Checker;
 use crate::plan::drift::Drift;
 use crate::plan::file::NotAPlanFile;
 use crate::plan::refusal::Refusal;
@@ -70,6 +71,24 @@ pub enum Error {
         nearest: Option<String>,
         /// The names that there are.
         known: Vec<String>,
+    },
+    /// No backend has a server of that name.
+    #[error("no backend has a server {name}{}", suggestion(.nearest.as_deref(), .known))]
+    NoServerOfThatName {
+        /// What was given.
+        name: String,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// Checks that there are none of cannot be turned on.
+    #[error("{server} has no {checker} check that could be turned on: write `{}` on its server line", if *.checker == Checker::Health { "check" } else { "agent-check" })]
+    NotChecked {
+        /// The server.
+        server: ServerId,
+        /// Which checks.
+        checker: Checker,
     },
     /// The plan was refused.
     #[error("{}", refusals(.0))]
@@ -460,6 +479,7 @@ impl Error {
             Self::Socket(_)
             | Self::NoBackend { .. }
             | Self::NoServer { .. }
+            | Self::NoServerOfThatName { .. }
             | Self::NoImage { .. }
             | Self::NoRun { .. }
             | Self::NoServices
@@ -474,6 +494,7 @@ impl Error {
             | Self::OtherTarget { .. }
             | Self::SeveralFiles => Exit::Usage,
             Self::Refused(_)
+            | Self::NotChecked { .. }
             | Self::NothingToRollBack { .. }
             | Self::NothingSuchToRollBackTo { .. }
             | Self::NotPromoted { .. }

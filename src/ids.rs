@@ -54,6 +54,33 @@ impl FromStr for ServerId {
     }
 }
 
+/// A server as a person names it: in one backend, or in every backend that has one of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerName {
+    /// The backend, where it was named.
+    pub backend: Option<String>,
+    /// The server's name.
+    pub server: String,
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.backend.iter().try_for_each(|backend| write!(f, "{backend}/"))?;
+        f.write_str(&self.server)
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = NotAServerId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let whole = if text.contains('/') { text.to_owned() } else { format!("any/{text}") };
+        let id: ServerId = whole.parse().map_err(|_| NotAServerId(text.to_owned()))?;
+        let backend = text.contains('/').then_some(id.backend);
+        Ok(Self { backend, server: id.server })
+    }
+}
+
 impl TryFrom<String> for ServerId {
     type Error = NotAServerId;
 
@@ -119,6 +146,18 @@ mod tests {
         let id: ServerId = "mobile/app1".parse().unwrap();
         assert_eq!(id, ServerId::new("mobile", "app1"));
         assert_eq!(id.to_string(), "mobile/app1");
+    }
+
+    #[test]
+    fn a_server_may_be_named_without_its_backend() {
+        for (text, backend, server) in [("mobile/app1", Some("mobile"), "app1"), ("app1", None, "app1")] {
+            let name: ServerName = text.parse().unwrap();
+            assert_eq!((name.backend.as_deref(), name.server.as_str()), (backend, server));
+            assert_eq!(name.to_string(), text);
+        }
+        for bad in ["", "/app1", "mobile/", "app 1", "a/b/c"] {
+            assert_eq!(bad.parse::<ServerName>(), Err(NotAServerId(bad.to_owned())));
+        }
     }
 
     #[test]

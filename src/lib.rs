@@ -53,3 +53,4 @@ pub mod status;
 #[cfg(test)]
 mod testing;
 pub mod topology;
+pub mod weight;

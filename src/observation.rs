@@ -184,6 +184,8 @@ pub struct ServerState {
     pub check: String,
     /// The weight in use now; 0 takes no balanced traffic.
     pub weight: u32,
+    /// Who asks it whether it is well.
+    pub checks: Checks,
     /// Sessions in flight now (`scur`): requests, tunnels, streams; not idle connections.
     pub sessions: u64,
     /// Sessions since `HAProxy` started (`stot`).
@@ -225,6 +227,18 @@ pub enum AdminState {
     Drain,
     /// No traffic at all, no checks.
     Maint,
+}
+
+impl AdminState {
+    /// What `HAProxy` makes of it when it is set.
+    #[must_use]
+    pub fn bits(self) -> AdminBits {
+        AdminBits(match self {
+            Self::Ready => 0,
+            Self::Drain => 8,
+            Self::Maint => 1,
+        })
+    }
 }
 
 impl fmt::Display for AdminState {
@@ -271,6 +285,73 @@ impl AdminBits {
     #[must_use]
     pub fn is_inherited(self) -> bool {
         self.0 & Self::NOT_OURS != 0
+    }
+}
+
+/// Who asks a server by itself whether it is well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Checks {
+    /// Its health checks (`check`).
+    pub health: Checking,
+    /// The agent on its host (`agent-check`).
+    pub agent: Checking,
+}
+
+impl Checks {
+    /// One of the two.
+    #[must_use]
+    pub fn of(self, checker: Checker) -> Checking {
+        match checker {
+            Checker::Health => self.health,
+            Checker::Agent => self.agent,
+        }
+    }
+}
+
+/// One of those who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checker {
+    /// The health checks.
+    Health,
+    /// The agent.
+    Agent,
+}
+
+impl fmt::Display for Checker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Health => "health",
+            Self::Agent => "agent",
+        })
+    }
+}
+
+/// Whether a server is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checking {
+    /// Its line does not ask for it.
+    #[default]
+    Absent,
+    /// It is turned off.
+    Off,
+    /// It is.
+    On,
+}
+
+impl Checking {
+    const CONFIGURED: u32 = 0x02;
+    const ENABLED: u32 = 0x04;
+
+    /// By `srv_check_state` or `srv_agent_state` of `show servers state`: bit masks of `HAProxy`'s
+    /// `include/haproxy/check-t.h`, the same from 2.2 on.
+    #[must_use]
+    pub fn of_bits(bits: u32) -> Self {
+        match (bits & Self::CONFIGURED, bits & Self::ENABLED) {
+            (0, _) => Self::Absent,
+            (_, 0) => Self::Off,
+            (_, _) => Self::On,
+        }
     }
 }
 

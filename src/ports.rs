@@ -16,9 +16,12 @@ use crate::hook::{self, HookFacts, Moment};
 use crate::ids::{ContainerId, ServerId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::journal::Record;
-use crate::observation::{AdminState, Answer, Container, Health, LoadBalancerState, RestartPolicy, Session};
+use crate::observation::{
+    AdminState, Answer, Checker, Container, Health, LoadBalancerState, RestartPolicy, Session,
+};
 use crate::probe::Probe;
 use crate::registries::NoPassword;
+use crate::weight::Weight;
 
 /// The runtime API of one `HAProxy` process.
 pub trait LoadBalancer: Send + Sync {
@@ -43,6 +46,22 @@ pub trait LoadBalancer: Send + Sync {
         &self,
         server: &ServerId,
         state: AdminState,
+    ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// Sets a server's weight. One that a static balance does not take is refused.
+    fn set_weight(
+        &self,
+        server: &ServerId,
+        weight: Weight,
+    ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// Turns a server's health checks, or its agent, on or off; while they are off it stays as they left it. Those that
+    /// its line does not ask for cannot be turned on.
+    fn set_checking(
+        &self,
+        server: &ServerId,
+        checker: Checker,
+        on: bool,
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
     /// Has `HAProxy` count a server as healthy that its check has down, from this moment until the next check. A server

@@ -17,8 +17,8 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::Image;
 use crate::observation::{
-    AdminBits, Answer, Attachment, Container, ContainerState, LoadBalancerState, Observation, Operational,
-    Published, RestartPolicy, ServerState,
+    AdminBits, Answer, Attachment, Checking, Checks, Container, ContainerState, LoadBalancerState,
+    Observation, Operational, Published, RestartPolicy, ServerState,
 };
 use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
@@ -327,6 +327,7 @@ fn up(id: ServerId, address: Option<SocketAddr>, weight: u32) -> ServerState {
         status: "UP".to_owned(),
         check: "L7OK".to_owned(),
         weight,
+        checks: Checks { health: Checking::On, agent: Checking::Absent },
         sessions: 2,
         sessions_total: 1234,
         limit: None,

@@ -45,7 +45,7 @@ fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
     }
 }
 
-const PURE: [&str; 18] = [
+const PURE: [&str; 19] = [
     "cfg",
     "doctor",
     "engines",
@@ -64,6 +64,7 @@ const PURE: [&str; 18] = [
     "service",
     "status",
     "topology",
+    "weight",
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! The runtime API of a running `HAProxy`, over its `stats socket`.
 
-mod command;
+pub mod command;
 pub mod master;
 pub mod reply;
 pub mod socket;
@@ -16,8 +16,9 @@ use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
 use self::socket::{DEADLINE, SocketAddress, exchange};
 use crate::ids::ServerId;
-use crate::observation::{AdminBits, AdminState, LoadBalancerState, ServerState, Session};
+use crate::observation::{AdminBits, AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::weight::Weight;
 
 /// How often a state that was set is read again until it shows, and the pause between. A
 /// reader can meet a state that is applied by half, for some microseconds.
@@ -113,16 +114,11 @@ impl HaproxySocket {
         }
     }
 
-    /// Sets a server's weight.
-    pub async fn set_weight(&self, server: &ServerId, weight: u32) -> Result<(), LoadBalancerError> {
-        self.tell(Command::SetServerWeight(server, weight), "").await
-    }
-
     /// Adds a server while `HAProxy` runs: its address and its settings. It takes traffic once it is ready.
     pub async fn add_server(&self, server: &ServerId, words: &[String]) -> Result<(), LoadBalancerError> {
         self.tell(Command::AddServer(server, words), "New server registered.").await?;
         if words.iter().any(|word| word == "check") {
-            self.tell(Command::EnableHealth(server), "").await?;
+            self.tell(Command::SetChecking(server, Checker::Health, true), "").await?;
         }
         self.set_admin_state(server, AdminState::Ready).await
     }
@@ -275,6 +271,7 @@ impl Look {
                     status: stat.status,
                     check: stat.check,
                     weight: row.weight,
+                    checks: row.checks,
                     sessions: stat.sessions,
                     sessions_total: stat.sessions_total,
                     limit: stat.limit,
@@ -344,6 +341,21 @@ impl LoadBalancer for HaproxySocket {
         }
         self.keep_states().await;
         Ok(())
+    }
+
+    async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
+        self.tell(Command::SetServerWeight(server, weight), "").await?;
+        self.keep_states().await;
+        Ok(())
+    }
+
+    async fn set_checking(
+        &self,
+        server: &ServerId,
+        checker: Checker,
+        on: bool,
+    ) -> Result<(), LoadBalancerError> {
+        self.tell(Command::SetChecking(server, checker, on), "").await
     }
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {

@@ -93,12 +93,20 @@ impl App {
         names: BTreeSet<String>,
         world: &RealWorld,
     ) -> Result<Held, Error> {
+        let locks = self.lock_all(&names, &now(world)).await?;
+        let dir = BackendDir::new(&self.settings.state_dir, backend);
+        let runs = self.runs_in(&dir)?;
+        Ok(Held { backend: backend.to_owned(), dir, runs, names, locks })
+    }
+
+    /// The locks of these backends, as soon as they are free or the wait for that is over.
+    pub(super) async fn lock_all(&self, names: &BTreeSet<String>, since: &str) -> Result<Vec<Lock>, Error> {
         let limit = self.settings.lock_wait;
         let (mut locks, mut is_told) = (Vec::new(), limit.is_zero());
         let is_busy = |error: &Error| matches!(error, Error::Lock(LockError::Busy { .. }));
         insist(LOCK_EVERY, limit, is_busy, async || {
             for name in names.iter().skip(locks.len()) {
-                match BackendDir::new(&self.settings.state_dir, name).lock(name, &now(world)) {
+                match BackendDir::new(&self.settings.state_dir, name).lock(name, since) {
                     Ok(lock) => locks.push(lock),
                     Err(error) => {
                         if !std::mem::replace(&mut is_told, true) {
@@ -111,9 +119,7 @@ impl App {
             Ok(())
         })
         .await?;
-        let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let runs = self.runs_in(&dir)?;
-        Ok(Held { backend: backend.to_owned(), dir, runs, names, locks })
+        Ok(locks)
     }
 
     /// A run on another backend that was killed may hold servers of this one.

@@ -1,218 +1,180 @@
 //! drain, maint, ready: the single moves, for a person.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+mod act;
+mod told;
+mod wait;
 
-use tokio_util::sync::CancellationToken;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::{SystemClock, require_admin};
-use super::{App, known_server};
+use super::{App, known_server, nearest};
 use crate::adapters::haproxy::HaproxySocket;
-use crate::adapters::http_probe::HttpProber;
-use crate::adapters::journal_file::BackendDir;
 use crate::cfg::Configuration;
-use crate::cli::Move;
-use crate::deploy::idle::{Idle, SETTLE};
-use crate::deploy::wait::{Waited, until};
+use crate::cli::{Leave, Move, Turn};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::ids::ServerId;
+use crate::ids::{ServerId, ServerName};
 use crate::look;
-use crate::observation::{AdminState, LoadBalancerState, ServerState};
-use crate::outcome::sessions;
+use crate::observation::{AdminState, Checker, Checking, LoadBalancerState};
 use crate::plan::{LbQuorum, floor};
-use crate::ports::{LoadBalancer, Prober, WallClock};
-use crate::topology;
+use crate::ports::{LoadBalancer, WallClock};
 use crate::topology::traffic::Balance;
+use act::{Act, Done};
+use told::Moved;
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Servers that are moved together, with the weight that each is written with.
+type Servers = BTreeMap<ServerId, u32>;
 
 impl App {
-    pub(super) async fn single(&self, state: AdminState, it: &Move) -> Result<Exit, Error> {
+    /// Moves servers, at all load balancers or at none.
+    pub(super) async fn single(&self, state: AdminState, asked: &Move, leave: &Leave) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
-        known_server(&configuration, &it.server)?;
-        require_admin(&load_balancers).await?;
-        let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        let _lock =
-            BackendDir::new(&self.settings.state_dir, &it.server.backend).lock(&it.server.backend, &since)?;
-        let seen = look::states(&load_balancers, LbQuorum::All).await?;
-        if state != AdminState::Ready {
-            self.guard(&configuration, &seen, it)?;
+        let servers = match named(&configuration, &asked.server) {
+            Err(error) if asked.if_exists && error.exit() == Exit::Usage => {
+                self.say(&format!("nothing to do: {error}"))?;
+                return self.moved(&Moved::default());
+            }
+            servers => servers?,
+        };
+        let _locks = if asked.dry_run {
+            Vec::new()
+        } else {
+            require_admin(&load_balancers).await?;
+            let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+            let backends = servers.keys().map(|server| server.backend.clone()).collect();
+            self.lock_all(&backends, &since).await?
+        };
+        let before = look::states(&load_balancers, LbQuorum::All).await?;
+        let acts = acts(state, asked);
+        refuse_impossible(&servers, &acts, &before)?;
+        self.guard(&configuration, &servers, &acts, &before, asked)?;
+        if asked.dry_run {
+            return self.moved(&Moved::planned(&servers, &before, &acts, leave));
         }
         if state == AdminState::Ready {
-            self.meets_somebody(&configuration, &seen, it).await?;
+            self.meets_somebody(&configuration, &before[0], &servers, asked).await?;
         }
-        set_everywhere(&load_balancers, &seen, &it.server, state).await?;
-        self.say(&format!("{} is in {state}", it.server))?;
-        if it.wait {
-            self.wait(&load_balancers, &seen, state, it).await?;
+        let mut done = Done::default();
+        if leave.drain_first {
+            let drain = act::undone(&servers, &[Act::State(AdminState::Drain)], &before);
+            // Who is in maint already has left.
+            let drain = drain.into_iter().filter(|(id, _)| {
+                before
+                    .iter()
+                    .any(|seen| seen.server(id).is_some_and(|it| it.admin.state() == AdminState::Ready))
+            });
+            act::everywhere(&load_balancers, &before, drain.collect(), &mut done).await?;
+            self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await?;
         }
-        Ok(Exit::Done)
+        let now = look::states(&load_balancers, LbQuorum::All).await?;
+        let left = act::undone(&servers, &acts, &now);
+        act::everywhere(&load_balancers, &now, left, &mut done).await?;
+        for server in servers.keys() {
+            self.say(&format!("{server} is in {state}"))?;
+        }
+        let ended =
+            if leave.shutdown_sessions { self.end_sessions(&load_balancers, &servers).await? } else { 0 };
+        if asked.wait {
+            self.wait(&load_balancers, &before, state, &servers, asked).await?;
+        }
+        let after = look::states(&load_balancers, LbQuorum::All).await?;
+        self.moved(&Moved::done(&servers, &before, &after, &done, ended))
     }
 
     /// Refuses to take the last server away.
     fn guard(
         &self,
         configuration: &Configuration,
+        servers: &Servers,
+        acts: &[Act],
         load_balancers: &[LoadBalancerState],
-        it: &Move,
+        asked: &Move,
     ) -> Result<(), Error> {
-        let proxy = super::known_backend(configuration, &it.server.backend)?;
-        let balance = Balance::written(proxy);
-        let out = BTreeSet::from([it.server.clone()]);
-        let floor = self.settings.floor(it.floor);
-        for seen in load_balancers {
-            let forecast = floor::check_fresh(&balance, seen, &out, floor)
-                .map_err(|refusal| Error::Refused(vec![refusal]))?;
-            self.say(&format!("traffic of {}: {forecast}", it.server.backend))?;
+        let leaves = |weight: u32| acts.iter().any(|act| act.takes_out(weight));
+        let out: BTreeSet<ServerId> =
+            servers.iter().filter(|(_, weight)| leaves(**weight)).map(|(id, _)| id.clone()).collect();
+        let floor = self.settings.floor(asked.floor);
+        for backend in out.iter().map(|server| &server.backend).collect::<BTreeSet<_>>() {
+            let balance = Balance::written(super::known_backend(configuration, backend)?);
+            for seen in load_balancers {
+                let forecast = floor::check_fresh(&balance, seen, &out, floor)
+                    .map_err(|refusal| Error::Refused(vec![refusal]))?;
+                self.say(&format!("traffic of {backend}: {forecast}"))?;
+            }
         }
         Ok(())
     }
 
-    /// Whoever is sent to the server from now on should meet somebody: with `--wait` it is waited for until it answers.
-    async fn meets_somebody(
-        &self,
-        configuration: &Configuration,
-        seen: &[LoadBalancerState],
-        it: &Move,
-    ) -> Result<(), Error> {
-        let probe = topology::probes(configuration, &seen[0]).into_iter().find(|(id, _)| *id == it.server);
-        let Some((_, probe)) = probe else { return Ok(()) };
-        let (prober, limit) = (HttpProber::new()?, self.settings.drain_timeout(it.drain_timeout));
-        let mut last = prober.probe(&probe).await;
-        if !it.wait {
-            if !last.is_ready() {
-                self.say(&format!(
-                    "note: {} does not answer: {}; clients are sent there all the same",
-                    it.server,
-                    last.detail()
-                ))?;
+    /// Ends every session that the servers still hold, those in old workers too as far as they can be seen.
+    async fn end_sessions(&self, load_balancers: &[HaproxySocket], servers: &Servers) -> Result<u64, Error> {
+        let ids: Vec<ServerId> = servers.keys().cloned().collect();
+        let mut ended = 0;
+        for load_balancer in load_balancers {
+            for session in load_balancer.sessions(&ids).await? {
+                load_balancer.end_session(&session).await?;
+                ended += 1;
             }
-            return Ok(());
         }
-        let nobody_stops_it = CancellationToken::new();
-        let answers = until(LOOK_EVERY, limit, &nobody_stops_it, async || {
-            if !last.is_ready() {
-                last = prober.probe(&probe).await;
-            }
-            Ok::<_, Error>(last.is_ready().then_some(()))
-        });
-        match answers.await? {
-            Waited::Done(()) => Ok(()),
-            Waited::TimedOut | Waited::Stopped => Err(Error::MoveTimedOut {
-                server: it.server.clone(),
-                what: format!("did not answer: {}", last.detail()),
-                seconds: limit.as_secs(),
-                state: seen[0].server(&it.server).map_or_else(String::new, |it| it.admin.state().to_string()),
-            }),
+        if ended > 0 {
+            self.say(&format!("{} shut down", crate::outcome::sessions(ended)))?;
         }
+        Ok(ended)
     }
+}
 
-    async fn wait(
-        &self,
-        load_balancers: &[HaproxySocket],
-        before: &[LoadBalancerState],
-        state: AdminState,
-        it: &Move,
-    ) -> Result<(), Error> {
-        let limit = self.settings.drain_timeout(it.drain_timeout);
-        let stop = CancellationToken::new();
-        let ctrl_c = tokio::spawn({
-            let stop = stop.clone();
-            async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    stop.cancel();
+/// The servers of that name: the one, or all of every backend that has one.
+fn named(configuration: &Configuration, name: &ServerName) -> Result<Servers, Error> {
+    if let Some(backend) = &name.backend {
+        known_server(configuration, &ServerId::new(backend, &name.server))?;
+    }
+    let proxies = crate::topology::with_servers(configuration)
+        .filter(|proxy| name.backend.as_ref().is_none_or(|backend| *backend == proxy.name));
+    let all = proxies.flat_map(|proxy| {
+        proxy.servers.iter().map(|server| (ServerId::new(&proxy.name, &server.name), server.weight))
+    });
+    let all: Servers = all.collect();
+    let found: Servers = all
+        .iter()
+        .filter(|(id, _)| id.server == name.server)
+        .map(|(id, weight)| (id.clone(), *weight))
+        .collect();
+    if found.is_empty() {
+        let known: BTreeSet<String> = all.into_keys().map(|id| id.server).collect();
+        let known: Vec<String> = known.into_iter().collect();
+        let nearest = nearest(&name.server, &known);
+        return Err(Error::NoServerOfThatName { name: name.server.clone(), nearest, known });
+    }
+    Ok(found)
+}
+
+/// What is to be done with each server, in order: who leaves is first asked no more, and who comes back is asked again
+/// when it is there.
+fn acts(state: AdminState, asked: &Move) -> Vec<Act> {
+    let checks = [(Checker::Health, asked.health), (Checker::Agent, asked.agent)];
+    let turned = |turn: Turn| {
+        let these = checks.iter().filter(move |(_, wanted)| *wanted == Some(turn));
+        these.map(move |(checker, _)| Act::Check(*checker, turn == Turn::On))
+    };
+    let weight = asked.weight.map(Act::Weight);
+    turned(Turn::Off).chain([Act::State(state)]).chain(turned(Turn::On)).chain(weight).collect()
+}
+
+/// Checks that a server's line does not ask for cannot be turned on.
+fn refuse_impossible(
+    servers: &Servers,
+    acts: &[Act],
+    load_balancers: &[LoadBalancerState],
+) -> Result<(), Error> {
+    for seen in load_balancers {
+        for state in servers.keys().filter_map(|server| seen.server(server)) {
+            for act in acts {
+                if let Act::Check(checker, true) = act
+                    && state.checks.of(*checker) == Checking::Absent
+                {
+                    return Err(Error::NotChecked { server: state.id.clone(), checker: *checker });
                 }
             }
-        });
-        if state != AdminState::Ready && before.iter().any(|seen| seen.old_workers.is_none()) {
-            self.say(
-                "note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)",
-            )?;
         }
-        let (mut last, mut idle): (Option<ServerState>, _) = (None, Idle::default());
-        let waited = until(LOOK_EVERY, limit, &stop, async || {
-            let seen = look::states(load_balancers, LbQuorum::All).await?;
-            if state != AdminState::Ready && is_undone(&seen, before, &it.server) {
-                return Err(Error::MoveUndone { server: it.server.clone() });
-            }
-            let now = joined(&seen, &it.server);
-            let is_so = now.as_ref().is_some_and(|now| match state {
-                AdminState::Ready => now.operational.is_up(),
-                AdminState::Drain | AdminState::Maint => idle.holds(now.sessions, now.sessions_total, SETTLE),
-            });
-            if let Some((now, before)) = now.as_ref().zip(last.as_ref())
-                && state != AdminState::Ready
-                && now.sessions != before.sessions
-            {
-                self.say(&format!("{}: {} left", it.server, sessions(now.sessions))).ok();
-            }
-            last = now;
-            Ok::<_, Error>(is_so.then_some(()))
-        });
-        let waited = waited.await;
-        ctrl_c.abort();
-        match waited? {
-            Waited::Done(()) if state == AdminState::Ready => self.say(&format!("{} is up", it.server)),
-            Waited::Done(()) => self.say(&format!("{} has no session left", it.server)),
-            Waited::TimedOut => Err(Error::MoveTimedOut {
-                server: it.server.clone(),
-                what: last.map_or_else(String::new, |last| unfinished(state, &last)),
-                seconds: limit.as_secs(),
-                state: state.to_string(),
-            }),
-            Waited::Stopped => {
-                Err(Error::MoveStopped { server: it.server.clone(), state: state.to_string() })
-            }
-        }
-    }
-}
-
-/// Sets a server's state at all load balancers, or leaves it at all of them as it was.
-async fn set_everywhere(
-    load_balancers: &[HaproxySocket],
-    before: &[LoadBalancerState],
-    server: &ServerId,
-    state: AdminState,
-) -> Result<(), Error> {
-    for (index, load_balancer) in load_balancers.iter().enumerate() {
-        let Err(failure) = load_balancer.set_admin_state(server, state).await else { continue };
-        let mut left = Vec::new();
-        // The one that failed may have taken it, and its answer was lost.
-        for (load_balancer, before) in load_balancers.iter().zip(before).take(index + 1) {
-            let Some(was) = before.server(server).map(|before| before.admin.state()) else { continue };
-            if load_balancer.set_admin_state(server, was).await.is_err() {
-                left.push(load_balancer.name());
-            }
-        }
-        let failure = failure.at(load_balancer.name(), load_balancers.len());
-        if left.is_empty() {
-            return Err(failure.into());
-        }
-        return Err(Error::MoveHalfDone { server: server.clone(), left, failure });
     }
     Ok(())
-}
-
-/// Whether somebody else, or a reload whose old worker nobody sees, has taken the move back.
-fn is_undone(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &ServerId) -> bool {
-    seen.iter().any(|now| {
-        let is_ready = now.server(server).is_some_and(|it| it.admin.state() == AdminState::Ready);
-        let was = before.iter().find(|was| was.name == now.name);
-        is_ready || now.old_workers.is_none() && was.is_some_and(|was| was.pid != now.pid)
-    })
-}
-
-/// The server on all load balancers and in all workers together.
-fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> {
-    let old: u64 = seen.iter().map(|seen| seen.sessions_in_old_workers(std::slice::from_ref(server))).sum();
-    let all = LoadBalancerState::joined(seen, server)?;
-    Some(ServerState { sessions: all.sessions + old, ..all })
-}
-
-fn unfinished(state: AdminState, last: &ServerState) -> String {
-    match state {
-        AdminState::Ready => format!("did not come up ({})", last.status),
-        AdminState::Drain | AdminState::Maint => format!("still had {}", sessions(last.sessions)),
-    }
 }

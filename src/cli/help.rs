@@ -100,14 +100,15 @@ It sets the state of this one server, at every load balancer; no container is to
 
 Examples:
   drainswap maint mobile/app1
-  drainswap maint mobile/app1 --wait --drain-timeout 10m";
+  drainswap maint mobile/app1 --drain-first --drain-timeout 10m
+  drainswap maint app1 --health off --dry-run";
 
 pub(super) const READY: &str = "\
 It sets the state of this one server, at every load balancer; no container is touched.
 
 Examples:
-  drainswap ready mobile/app1
-  drainswap ready mobile/app1 --wait";
+  drainswap ready mobile/app1 --wait
+  drainswap ready mobile/app1 --weight 50%";
 
 pub(super) const DOCTOR: &str = "\
 It only looks. With --fix it removes stopped containers that a finished run has put aside.

@@ -13,7 +13,9 @@ use drainswap::adapters::memory::Memory;
 use drainswap::cfg::{self, Environment, SourceFile, Version};
 use drainswap::ids::ServerId;
 use drainswap::image::Image;
-use drainswap::observation::{AdminState, Container, LoadBalancerState, RestartPolicy, ServerState};
+use drainswap::observation::{
+    AdminState, Checker, Checking, Checks, Container, LoadBalancerState, RestartPolicy, ServerState,
+};
 use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Model, Recipe};
 
 use crate::behind_oldest_and_newest;
@@ -23,7 +25,7 @@ use crate::support::{Load, Mix, Processes, Stage, wait_for, wait_until};
 const SOON: Duration = Duration::from_secs(20);
 
 /// How the servers are checked.
-const CHECKS: &str = "inter 200ms rise 2 fall 2";
+const CHECKS: &str = "inter 200ms rise 2 fall 2 weight 4";
 
 /// One load balancer with clients, in front of a primary and its backup, each with a container.
 struct Parts<L, E> {
@@ -127,6 +129,56 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.until_up(&app1(), true).await;
     }
 
+    /// A weight is a number or a share of what is written; who has none is given nothing.
+    async fn weights_are_taken(&self) {
+        let weigh = async |weight: &str, number: u32| {
+            let weight = weight.parse().expect("a weight");
+            for _ in 0..2 {
+                self.load_balancer.set_weight(&app1(), weight).await.expect("a weight that is set");
+                let seen = self.server(&app1()).await;
+                assert_eq!((seen.weight, seen.is_usable()), (number, number > 0), "{seen:?}");
+            }
+        };
+        weigh("8", 8).await;
+        weigh("50%", 2).await;
+        weigh("0", 0).await;
+        let backup = self.server(&app1b()).await;
+        self.until_asked(&app1b(), &backup).await;
+        weigh("100%", 4).await;
+    }
+
+    /// While its checks are off a server stays what it was; an agent that its line does not ask for is never there.
+    async fn checks_are_turned_off_and_on(&self) {
+        let turn = async |on| {
+            for _ in 0..2 {
+                let set = self.load_balancer.set_checking(&app1(), Checker::Health, on).await;
+                set.expect("checks that are turned");
+                let health = if on { Checking::On } else { Checking::Off };
+                assert_eq!(self.server(&app1()).await.checks, Checks { health, agent: Checking::Absent });
+            }
+        };
+        let id = self.container(&self.app1).await.id;
+        turn(false).await;
+        self.engine.stop(&id).await.expect("a stop");
+        self.set(&app1(), AdminState::Drain).await;
+        // The other one is checked meanwhile.
+        let other = self.container(&self.app1b).await.id;
+        self.engine.stop(&other).await.expect("a stop");
+        self.until_up(&app1b(), false).await;
+        assert!(self.server(&app1()).await.operational.is_up(), "nobody asks it");
+        turn(true).await;
+        self.until_up(&app1(), false).await;
+        for id in [&id, &other] {
+            self.engine.start(id).await.expect("a start");
+        }
+        self.set(&app1(), AdminState::Ready).await;
+        self.until_up(&app1(), true).await;
+        self.until_up(&app1b(), true).await;
+        let agent = async |on| self.load_balancer.set_checking(&app1(), Checker::Agent, on).await;
+        agent(false).await.expect("there is none");
+        assert!(matches!(agent(true).await, Err(LoadBalancerError::Refused { .. })));
+    }
+
     /// Another process answers after a reload, and knows nothing of what was set.
     async fn a_reload_forgets(&self, reload: impl AsyncFn()) {
         self.set(&app1(), AdminState::Maint).await;
@@ -185,6 +237,8 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.what_is_unknown_is_refused().await;
         self.clients_go_where_they_should().await;
         self.checks_take_their_time().await;
+        self.weights_are_taken().await;
+        self.checks_are_turned_off_and_on().await;
         self.a_reload_forgets(reload).await;
         self.the_engine_keeps_its_promises().await;
     }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::on_real_parts;
-use crate::support::{Stage, finish, wait_until};
+use crate::support::{Ended, Stage, finish, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_moves_a_server_and_waits_for_its_sessions() {
@@ -44,5 +46,63 @@ async fn a_wait_that_takes_too_long_says_what_is_left() {
         stage.drainswap(&["drain", "mobile/app1", "--wait", "--drain-timeout", "500ms"]).await.expect(11);
     drain.says(&["mobile/app1 still had 1 session", "--drain-timeout", "It stays in drain"]);
     drop(stream);
+    stage.close().await;
+}
+
+/// The servers of `-o json`, as short as they can be told: state and weight before and after, and the commands.
+fn told(ended: &Ended) -> (bool, Vec<String>) {
+    let moved: Value = serde_json::from_str(&ended.stdout).expect("one object");
+    let set = |state: &Value| format!("{} {} {}", state["admin"], state["weight"], state["checks"]["health"]);
+    let row = |row: &Value| {
+        let commands: Vec<&str> =
+            row["commands"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+        format!("{} → {}: {}", set(&row["before"]), set(&row["after"]), commands.join("; ")).replace('"', "")
+    };
+    let rows = moved["servers"].as_array().expect("a list").iter().map(row).collect();
+    (moved["changed"].as_bool().expect("changed"), rows)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_checks_and_sessions_are_set_and_told() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().default_server("inter 200ms weight 4").start().await;
+    let drainswap = async |arguments: &str, code| {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        stage.drainswap(&arguments).await.expect(code)
+    };
+    let half = "ready mobile/app1 --weight 50% -o json";
+    let will = (true, vec!["0 4 on → 0 2 on: set server mobile/app1 weight 50%".to_owned()]);
+    assert_eq!(told(&drainswap(&format!("{half} --dry-run"), 0).await), will);
+    assert_eq!(told(&drainswap(half, 0).await), will, "what was foretold");
+    assert_eq!(told(&drainswap(half, 0).await), (false, vec!["0 2 on → 0 2 on: ".to_owned()]));
+    // Both servers out is nobody left, by weight as by state.
+    drainswap("maint mobile/app1b", 0).await;
+    drainswap("ready mobile/app1 --weight 0", 4).await.says(&["--floor"]);
+    drainswap("ready mobile/app1b", 0).await;
+    // What its line does not ask for cannot be turned on, and nothing else is touched then.
+    drainswap("maint mobile/app1 --agent on", 4)
+        .await
+        .says(&["mobile/app1 has no agent check", "agent-check"]);
+    assert!(stage.haproxy.status("app1").await.starts_with("UP"));
+    drainswap("drain app9 --if-exists", 0).await.says(&["nothing to do: no backend has a server app9"]);
+    drainswap("drain app9", 2).await.says(&["did you mean app1"]);
+    // Sessions are waited for, or ended.
+    let stream = stage.open_stream(60).await;
+    drainswap("maint app1 --drain-first --drain-timeout 300ms", 11).await.says(&["still had 1 session"]);
+    assert_eq!(stage.haproxy.status("app1").await, "DRAIN");
+    let out = drainswap("maint app1 --health off --shutdown-sessions --wait -o json", 0).await;
+    let commands = "disable health mobile/app1; set server mobile/app1 state maint";
+    assert_eq!(told(&out), (true, vec![format!("8 2 on → 1 2 off: {commands}")]));
+    assert!(out.stdout.contains("\"sessions_shut_down\":1"), "{}", out.stdout);
+    drop(stream);
+    drainswap("ready app1 --health on --weight 100% --wait", 0).await;
+    let first = drainswap("maint app1 --drain-first --dry-run", 0).await;
+    let socket = stage.haproxy.socket().display().to_string();
+    first.prints(&[
+        &format!("at {socket}: set server mobile/app1 state drain\n"),
+        &format!("at {socket}: set server mobile/app1 state maint\n"),
+    ]);
     stage.close().await;
 }

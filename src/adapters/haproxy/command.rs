@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::ids::ServerId;
-use crate::observation::AdminState;
+use crate::observation::{AdminState, Checker};
+use crate::weight::Weight;
 
 /// The longest line that is sent, in bytes. `HAProxy` 2.2 hangs on lines from about 16300 bytes
 /// on, and later versions refuse those that do not fit into `tune.bufsize` (16384).
@@ -30,13 +31,13 @@ pub enum Command<'a> {
     /// `set server … state`.
     SetServerState(&'a ServerId, AdminState),
     /// `set server … weight`.
-    SetServerWeight(&'a ServerId, u32),
+    SetServerWeight(&'a ServerId, Weight),
     /// `set server … health up`.
     SetServerHealthy(&'a ServerId),
     /// `add server`, since 2.6 for everybody: an address and settings; the server starts in maintenance.
     AddServer(&'a ServerId, &'a [String]),
-    /// `enable health`: an added server is not checked until then.
-    EnableHealth(&'a ServerId),
+    /// `enable` or `disable`, `health` or `agent`; an added server is not checked before `enable health`.
+    SetChecking(&'a ServerId, Checker, bool),
     /// `del server`, of one that is in maintenance and has no connection left.
     DelServer(&'a ServerId),
 }
@@ -56,7 +57,8 @@ impl fmt::Display for Command<'_> {
             Self::SetServerWeight(server, weight) => write!(f, "set server {server} weight {weight}"),
             Self::SetServerHealthy(server) => write!(f, "set server {server} health up"),
             Self::AddServer(server, words) => write!(f, "add server {server} {}", words.join(" ")),
-            Self::EnableHealth(server) => write!(f, "enable health {server}"),
+            Self::SetChecking(server, checker, true) => write!(f, "enable {checker} {server}"),
+            Self::SetChecking(server, checker, false) => write!(f, "disable {checker} {server}"),
             Self::DelServer(server) => write!(f, "del server {server}"),
         }
     }
@@ -64,6 +66,7 @@ impl fmt::Display for Command<'_> {
 
 impl<'a> Command<'a> {
     /// The backend that the command is about, if it is about one.
+    #[must_use]
     pub fn backend(self) -> Option<&'a str> {
         match self {
             Self::Info | Self::Level | Self::Sessions | Self::ShutdownSession(_) => None,
@@ -73,7 +76,7 @@ impl<'a> Command<'a> {
             | Self::SetServerMaxconn(server, _)
             | Self::SetServerHealthy(server)
             | Self::AddServer(server, _)
-            | Self::EnableHealth(server)
+            | Self::SetChecking(server, ..)
             | Self::DelServer(server) => Some(&server.backend),
         }
     }
@@ -89,7 +92,7 @@ impl<'a> Command<'a> {
             | Self::SetServerWeight(id, _)
             | Self::SetServerMaxconn(id, _)
             | Self::AddServer(id, _)
-            | Self::EnableHealth(id)
+            | Self::SetChecking(id, ..)
             | Self::SetServerHealthy(id)
             | Self::DelServer(id) => Some(id.server.as_str()),
             Self::ShutdownSession(session) => Some(session),
@@ -159,12 +162,13 @@ mod tests {
             (Command::SetServerState(&app1, AdminState::Ready), "set server mobile/app1 state ready\n"),
             (Command::SetServerState(&app1, AdminState::Drain), "set server mobile/app1 state drain\n"),
             (Command::SetServerState(&app1, AdminState::Maint), "set server mobile/app1 state maint\n"),
-            (Command::SetServerWeight(&app1, 7), "set server mobile/app1 weight 7\n"),
+            (Command::SetServerWeight(&app1, Weight::Percent(70)), "set server mobile/app1 weight 70%\n"),
             (Command::AddServer(&app1, &words), "add server mobile/app1 127.0.0.1:80 check\n"),
             (Command::Sessions, "show sess\n"),
             (Command::ShutdownSession("0x7f00"), "shutdown session 0x7f00\n"),
             (Command::SetServerMaxconn(&app1, 30), "set maxconn server mobile/app1 30\n"),
-            (Command::EnableHealth(&app1), "enable health mobile/app1\n"),
+            (Command::SetChecking(&app1, Checker::Health, true), "enable health mobile/app1\n"),
+            (Command::SetChecking(&app1, Checker::Agent, false), "disable agent mobile/app1\n"),
             (Command::SetServerHealthy(&app1), "set server mobile/app1 health up\n"),
             (Command::DelServer(&app1), "del server mobile/app1\n"),
         ] {

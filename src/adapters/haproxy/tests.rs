@@ -3,15 +3,15 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::observation::Operational;
+use crate::observation::{Checking, Checks, Operational};
 
 const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
 const STAT: &str = "# pxname,svname,qcur,scur,slim,stot,status,check_status,type,iid,sid,\n";
 
 fn state(admin: u32) -> String {
     format!(
-        "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_port\n\
-         3 b 1 s 10.0.0.1 2 {admin} 1 80\n\n"
+        "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_check_state srv_agent_state srv_port\n\
+         3 b 1 s 10.0.0.1 2 {admin} 1 6 18 80\n\n"
     )
 }
 
@@ -69,6 +69,7 @@ async fn one_line_tells_of_one_process() {
         status: "UP".to_owned(),
         check: "L7OK".to_owned(),
         weight: 1,
+        checks: Checks { health: Checking::On, agent: Checking::Off },
         sessions: 2,
         sessions_total: 5,
         limit: Some(30),

@@ -8,9 +8,11 @@ use super::{Effect, Happening, Memory, Millis, Site};
 use crate::cfg::{Proxy, Server};
 use crate::ids::ServerId;
 use crate::observation::{
-    AdminBits, AdminState, LoadBalancerState, OldServer, OldWorker, Operational, ServerState, SessionKind,
+    AdminBits, AdminState, Checker, Checking, Checks, LoadBalancerState, OldServer, OldWorker, Operational,
+    ServerState, SessionKind,
 };
 use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::weight::Weight;
 
 /// How long it takes to start `HAProxy` anew.
 const RESTART: Millis = 1_500;
@@ -77,6 +79,10 @@ pub struct Line {
     pub up_since: Option<Millis>,
     /// The checks that passed, and how many may still fail.
     pub health: u32,
+    /// Whether its checks are at work.
+    pub checking: bool,
+    /// The weight that is written.
+    pub written_weight: u32,
     /// Sessions since the process started.
     pub total: u64,
 }
@@ -117,6 +123,8 @@ impl Line {
             up: true,
             up_since: None,
             health: check.map_or(0, |check| check.rise + check.fall - 1),
+            checking: true,
+            written_weight: server.weight,
             total: 0,
         }
     }
@@ -140,11 +148,7 @@ impl Line {
     pub(super) fn set(&mut self, state: AdminState, now: Millis) {
         let was = self.admin.state();
         let rise = self.check.map_or(0, |check| check.rise);
-        self.admin = AdminBits(match state {
-            AdminState::Ready => 0,
-            AdminState::Drain => 8,
-            AdminState::Maint => 1,
-        });
+        self.admin = state.bits();
         match (was, state) {
             (_, AdminState::Maint) => (self.up, self.health, self.up_since) = (false, 0, None),
             (AdminState::Maint, AdminState::Ready | AdminState::Drain) => {
@@ -152,6 +156,15 @@ impl Line {
             }
             (AdminState::Ready | AdminState::Drain, AdminState::Ready | AdminState::Drain) => {}
         }
+    }
+
+    fn checks(&self) -> Checks {
+        let health = match (self.check, self.checking) {
+            (None, _) => Checking::Absent,
+            (Some(_), false) => Checking::Off,
+            (Some(_), true) => Checking::On,
+        };
+        Checks { health, agent: Checking::Absent }
     }
 
     fn status(&self) -> &'static str {
@@ -242,6 +255,7 @@ impl Haproxy {
             status: line.status().to_owned(),
             check: String::new(),
             weight: line.weight,
+            checks: line.checks(),
             sessions: worker.sessions_on(&line.id),
             sessions_total: line.total,
             limit: line.limit,
@@ -322,7 +336,7 @@ impl Site {
         let passes = self.serves(address);
         let Some(line) = self.line(balancer, pid, server) else { return };
         let Some(check) = line.check else { return };
-        if line.admin.state() != AdminState::Maint {
+        if line.checking && line.admin.state() != AdminState::Maint {
             let full = check.rise + check.fall - 1;
             match (passes, line.up) {
                 (true, true) => line.health = full,
@@ -467,6 +481,46 @@ impl LoadBalancer for MemoryHaproxy {
             Ok(())
         };
         self.ask("set state", set).await
+    }
+
+    async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
+        let set = |site: &mut Site| {
+            let worker = site.haproxies[self.index].worker.as_mut();
+            let Some(line) = worker.and_then(|worker| worker.line_mut(server)) else {
+                return Err(refused(format!("set server {server} weight {weight}"), "No such server."));
+            };
+            line.weight = weight.of(line.written_weight);
+            site.dequeue(self.index);
+            Ok(())
+        };
+        self.ask("set weight", set).await
+    }
+
+    async fn set_checking(
+        &self,
+        server: &ServerId,
+        checker: Checker,
+        on: bool,
+    ) -> Result<(), LoadBalancerError> {
+        let set = |site: &mut Site| {
+            let refused = |reply| {
+                let verb = if on { "enable" } else { "disable" };
+                Err(refused(format!("{verb} {checker} {server}"), reply))
+            };
+            let worker = site.haproxies[self.index].worker.as_mut();
+            let Some(line) = worker.and_then(|worker| worker.line_mut(server)) else {
+                return refused("No such server.");
+            };
+            match (checker, line.check) {
+                (Checker::Health, Some(_)) => line.checking = on,
+                (Checker::Health | Checker::Agent, _) if on => {
+                    return refused("It is not configured on this server.");
+                }
+                (Checker::Health | Checker::Agent, _) => {}
+            }
+            Ok(())
+        };
+        self.ask("set checking", set).await
     }
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {

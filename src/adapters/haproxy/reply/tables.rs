@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::{ReplyError, bad, value};
 use crate::ids::ServerId;
-use crate::observation::{AdminBits, Operational};
+use crate::observation::{AdminBits, Checking, Checks, Operational};
 
 /// A server's numeric ids: its backend's and its own. A listen section and a backend may have
 /// one name before `HAProxy` 3.2, but never one id.
@@ -29,6 +29,8 @@ pub struct StateRow {
     pub operational: Operational,
     /// `srv_uweight`: as it was last set, whatever a slow start makes of it.
     pub weight: u32,
+    /// `srv_check_state` and `srv_agent_state`.
+    pub checks: Checks,
 }
 
 /// `show stat` with the mask 6.
@@ -104,6 +106,8 @@ pub struct StateColumns {
     admin: Column,
     operational: Column,
     weight: Column,
+    check: Column,
+    agent: Column,
 }
 
 impl StateColumns {
@@ -120,6 +124,8 @@ impl StateColumns {
             admin: find("srv_admin_state")?,
             operational: find("srv_op_state")?,
             weight: find("srv_uweight")?,
+            check: find("srv_check_state")?,
+            agent: find("srv_agent_state")?,
         })
     }
 
@@ -145,6 +151,10 @@ impl StateColumns {
             admin: AdminBits(self.admin.number(fields)?),
             operational,
             weight: self.weight.number(fields)?,
+            checks: Checks {
+                health: Checking::of_bits(self.check.number(fields)?),
+                agent: Checking::of_bits(self.agent.number(fields)?),
+            },
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::ports::LoadBalancer;
+use crate::weight::Weight;
 
 /// The servers whose state or weight is not what the configuration says.
 pub(super) struct States(Vec<State>);
@@ -52,7 +53,7 @@ impl States {
                 told.push(format!("{server} is in {admin}"));
             }
             if let Some(weight) = weight.filter(|weight| now.weight != *weight) {
-                socket.set_weight(server, weight).await?;
+                socket.set_weight(server, Weight::Absolute(weight)).await?;
                 told.push(format!("{server} has weight {weight}"));
             }
         }

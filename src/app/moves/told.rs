@@ -1,0 +1,136 @@
+//! What became of a move, or would, for programs.
+
+use serde::Serialize;
+
+use super::Servers;
+use super::act::{Act, Done, undone};
+use crate::app::{App, print};
+use crate::cli::{Leave, Output};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::ids::ServerId;
+use crate::observation::{AdminState, LoadBalancerState, ServerState};
+
+/// The version of this form.
+const VERSION: u32 = 1;
+
+/// What became of a move, or would.
+#[derive(Debug, Serialize)]
+pub(super) struct Moved {
+    version: u32,
+    /// Whether anything is, or would be, otherwise than before.
+    changed: bool,
+    /// Whether nothing was touched.
+    dry_run: bool,
+    /// How many sessions were shut down, or would be.
+    sessions_shut_down: u64,
+    /// Each server at each load balancer.
+    servers: Vec<Row>,
+}
+
+/// A server at a load balancer.
+#[derive(Debug, Serialize)]
+struct Row {
+    server: ServerId,
+    load_balancer: String,
+    /// Nothing where the running `HAProxy` does not know it.
+    before: Option<ServerState>,
+    after: Option<ServerState>,
+    /// What `HAProxy` was told, or would be.
+    commands: Vec<String>,
+}
+
+impl Row {
+    /// Sessions come and go by themselves.
+    fn is_changed(&self) -> bool {
+        let set =
+            |state: &Option<ServerState>| state.as_ref().map(|it| (it.admin.state(), it.weight, it.checks));
+        set(&self.before) != set(&self.after)
+    }
+}
+
+impl Default for Moved {
+    fn default() -> Self {
+        Self::of(Vec::new(), 0, false)
+    }
+}
+
+impl Moved {
+    fn of(servers: Vec<Row>, sessions_shut_down: u64, dry_run: bool) -> Self {
+        let changed = sessions_shut_down > 0 || servers.iter().any(Row::is_changed);
+        Self { version: VERSION, changed, dry_run, sessions_shut_down, servers }
+    }
+
+    /// What would be done.
+    pub fn planned(servers: &Servers, seen: &[LoadBalancerState], acts: &[Act], leave: &Leave) -> Self {
+        let drain = leave.drain_first.then_some(Act::State(AdminState::Drain));
+        let left = undone(servers, acts, seen);
+        let row = |seen: &LoadBalancerState, server: &ServerId, written: u32| {
+            let before = seen.server(server).cloned();
+            let mut after = before.clone();
+            let is_ready = before.as_ref().is_some_and(|it| it.admin.state() == AdminState::Ready);
+            let drain = drain.filter(|_| is_ready);
+            let acts = left.iter().filter(|(id, _)| id == server).map(|(_, act)| *act);
+            let acts: Vec<Act> = drain.into_iter().chain(acts).collect();
+            for act in &acts {
+                if let Some(state) = &mut after {
+                    act.foretell(state, written);
+                }
+            }
+            let commands = acts.iter().map(|act| act.command(server)).collect();
+            Row { server: server.clone(), load_balancer: seen.name.clone(), before, after, commands }
+        };
+        let rows =
+            seen.iter().flat_map(|seen| servers.iter().map(move |(id, weight)| row(seen, id, *weight)));
+        let rows: Vec<Row> = rows.collect();
+        let held = rows.iter().filter_map(|row| row.before.as_ref()).map(|state| state.sessions).sum();
+        let ended = if leave.shutdown_sessions && !leave.drain_first { held } else { 0 };
+        Self::of(rows, ended, true)
+    }
+
+    /// What was done.
+    pub fn done(
+        servers: &Servers,
+        before: &[LoadBalancerState],
+        after: &[LoadBalancerState],
+        done: &Done,
+        sessions_shut_down: u64,
+    ) -> Self {
+        let row = |seen: &LoadBalancerState, server: &ServerId| {
+            let now = after.iter().find(|now| now.name == seen.name);
+            let told = done.0.iter().filter(|(name, id, _)| *name == seen.name && id == server);
+            Row {
+                server: server.clone(),
+                load_balancer: seen.name.clone(),
+                before: seen.server(server).cloned(),
+                after: now.and_then(|now| now.server(server)).cloned(),
+                commands: told.map(|(_, id, act)| act.command(id)).collect(),
+            }
+        };
+        let rows = before.iter().flat_map(|seen| servers.keys().map(move |server| row(seen, server)));
+        Self::of(rows.collect(), sessions_shut_down, false)
+    }
+}
+
+impl App {
+    /// Tells it: as JSON, or to people what would be done.
+    pub(super) fn moved(&self, moved: &Moved) -> Result<Exit, Error> {
+        match self.output {
+            Output::Json => {
+                print(&format!("{}\n", serde_json::to_string(moved).map_err(std::io::Error::other)?))?;
+            }
+            Output::Text if moved.dry_run => {
+                for row in &moved.servers {
+                    for command in &row.commands {
+                        print(&format!("at {}: {command}\n", row.load_balancer))?;
+                    }
+                }
+                if !moved.changed {
+                    print("nothing to do\n")?;
+                }
+            }
+            Output::Text => {}
+        }
+        Ok(Exit::Done)
+    }
+}

@@ -1,0 +1,183 @@
+//! Waiting for what a move brings about: the last session's end, or a server that answers and is up.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{App, Servers};
+use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::http_probe::HttpProber;
+use crate::cfg::Configuration;
+use crate::cli::Move;
+use crate::deploy::idle::{Idle, SETTLE};
+use crate::deploy::wait::{Waited, until};
+use crate::error::Error;
+use crate::ids::ServerId;
+use crate::look;
+use crate::observation::{AdminState, Answer, LoadBalancerState, ServerState};
+use crate::outcome::sessions;
+use crate::plan::LbQuorum;
+use crate::ports::Prober;
+use crate::probe::Probe;
+use crate::topology;
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+impl App {
+    /// Whoever is sent to the servers from now on should meet somebody: with `--wait` it is waited for until they answer.
+    pub(super) async fn meets_somebody(
+        &self,
+        configuration: &Configuration,
+        seen: &LoadBalancerState,
+        servers: &Servers,
+        asked: &Move,
+    ) -> Result<(), Error> {
+        let prober = HttpProber::new()?;
+        for (server, probe) in topology::probes(configuration, seen) {
+            if servers.contains_key(&server) {
+                self.meets(&prober, &probe, seen, &server, asked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn meets(
+        &self,
+        prober: &HttpProber,
+        probe: &Probe,
+        seen: &LoadBalancerState,
+        server: &ServerId,
+        asked: &Move,
+    ) -> Result<(), Error> {
+        let limit = self.settings.drain_timeout(asked.drain_timeout);
+        let mut last: Answer = prober.probe(probe).await;
+        if !asked.wait {
+            if !last.is_ready() {
+                let detail = last.detail();
+                self.say(&format!(
+                    "note: {server} does not answer: {detail}; clients are sent there all the same"
+                ))?;
+            }
+            return Ok(());
+        }
+        let nobody_stops_it = CancellationToken::new();
+        let answers = until(LOOK_EVERY, limit, &nobody_stops_it, async || {
+            if !last.is_ready() {
+                last = prober.probe(probe).await;
+            }
+            Ok::<_, Error>(last.is_ready().then_some(()))
+        });
+        match answers.await? {
+            Waited::Done(()) => Ok(()),
+            Waited::TimedOut | Waited::Stopped => Err(Error::MoveTimedOut {
+                server: server.clone(),
+                what: format!("did not answer: {}", last.detail()),
+                seconds: limit.as_secs(),
+                state: seen.server(server).map_or_else(String::new, |it| it.admin.state().to_string()),
+            }),
+        }
+    }
+
+    /// Waits until all of them have come to the end of the move.
+    pub(super) async fn wait(
+        &self,
+        load_balancers: &[HaproxySocket],
+        before: &[LoadBalancerState],
+        state: AdminState,
+        servers: &Servers,
+        asked: &Move,
+    ) -> Result<(), Error> {
+        let limit = self.settings.drain_timeout(asked.drain_timeout);
+        let stop = CancellationToken::new();
+        let ctrl_c = tokio::spawn({
+            let stop = stop.clone();
+            async move {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    stop.cancel();
+                }
+            }
+        });
+        if state != AdminState::Ready && before.iter().any(|seen| seen.old_workers.is_none()) {
+            self.say(
+                "note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)",
+            )?;
+        }
+        let mut pending: BTreeMap<&ServerId, Pending> =
+            servers.keys().map(|server| (server, Pending::default())).collect();
+        let waited = until(LOOK_EVERY, limit, &stop, async || {
+            let seen = look::states(load_balancers, LbQuorum::All).await?;
+            let mut is_so = true;
+            for (server, pending) in &mut pending {
+                if state != AdminState::Ready && is_undone(&seen, before, server) {
+                    return Err(Error::MoveUndone { server: (*server).clone() });
+                }
+                let now = joined(&seen, server);
+                pending.is_over = now.as_ref().is_some_and(|now| match state {
+                    AdminState::Ready => now.operational.is_up(),
+                    AdminState::Drain | AdminState::Maint => {
+                        pending.idle.holds(now.sessions, now.sessions_total, SETTLE)
+                    }
+                });
+                if let Some((now, before)) = now.as_ref().zip(pending.last.as_ref())
+                    && state != AdminState::Ready
+                    && now.sessions != before.sessions
+                {
+                    self.say(&format!("{server}: {} left", sessions(now.sessions))).ok();
+                }
+                pending.last = now;
+                is_so &= pending.is_over;
+            }
+            Ok::<_, Error>(is_so.then_some(()))
+        });
+        let waited = waited.await;
+        ctrl_c.abort();
+        let waits = pending.into_iter().find(|(_, pending)| !pending.is_over);
+        match (waited?, waits) {
+            (Waited::Done(()), _) | (_, None) => servers.keys().try_for_each(|server| {
+                let is = if state == AdminState::Ready { "is up" } else { "has no session left" };
+                self.say(&format!("{server} {is}"))
+            }),
+            (Waited::TimedOut, Some((server, pending))) => Err(Error::MoveTimedOut {
+                server: server.clone(),
+                what: pending.last.map_or_else(String::new, |last| unfinished(state, &last)),
+                seconds: limit.as_secs(),
+                state: state.to_string(),
+            }),
+            (Waited::Stopped, Some((server, _))) => {
+                Err(Error::MoveStopped { server: server.clone(), state: state.to_string() })
+            }
+        }
+    }
+}
+
+/// A server that is waited for.
+#[derive(Default)]
+struct Pending {
+    last: Option<ServerState>,
+    idle: Idle,
+    is_over: bool,
+}
+
+/// Whether somebody else, or a reload whose old worker nobody sees, has taken the move back.
+fn is_undone(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &ServerId) -> bool {
+    seen.iter().any(|now| {
+        let is_ready = now.server(server).is_some_and(|it| it.admin.state() == AdminState::Ready);
+        let was = before.iter().find(|was| was.name == now.name);
+        is_ready || now.old_workers.is_none() && was.is_some_and(|was| was.pid != now.pid)
+    })
+}
+
+/// The server on all load balancers and in all workers together.
+fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> {
+    let old: u64 = seen.iter().map(|seen| seen.sessions_in_old_workers(std::slice::from_ref(server))).sum();
+    let all = LoadBalancerState::joined(seen, server)?;
+    Some(ServerState { sessions: all.sessions + old, ..all })
+}
+
+fn unfinished(state: AdminState, last: &ServerState) -> String {
+    match state {
+        AdminState::Ready => format!("did not come up ({})", last.status),
+        AdminState::Drain | AdminState::Maint => format!("still had {}", sessions(last.sessions)),
+    }
+}
