@@ -6,6 +6,7 @@ mod history;
 mod hold;
 mod journals;
 mod look;
+mod manual;
 mod moves;
 mod plan_file;
 mod promote;
@@ -64,10 +65,8 @@ pub async fn run(cli: Cli) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Error> {
-    if let Command::Schema { form } = cli.command {
-        // It explains the settings: a mistake in them must not keep it back.
-        print(&form.text())?;
-        return Ok(Exit::Done);
+    if let Some(exit) = manual::explain(&cli.command)? {
+        return Ok(exit);
     }
     let settings = Settings::read(&cli.globals)?;
     let Globals { output, quiet, ci, .. } = cli.globals.clone();
@@ -112,8 +111,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Ready(it) => app.single(AdminState::Ready, &it, &Leave::default()).await,
         Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
-        // It was printed without the settings.
-        Command::Schema { .. } => Ok(Exit::Done),
+        // What they explain was printed without the settings.
+        Command::Schema { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Done),
     }
 }
 

@@ -7,6 +7,7 @@ mod help;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::cfg::Version;
 use crate::ids::ServerName;
@@ -270,6 +271,19 @@ pub enum Command {
         /// Which form
         #[arg(value_enum)]
         form: Form,
+    },
+    /// Print what completes commands and options in a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page of drainswap, or write the pages of all commands
+    #[command(after_help = help::MAN)]
+    Man {
+        /// Where to write all pages; it is made where it is missing [default: one page to stdout]
+        dir: Option<PathBuf>,
     },
     /// Read, render and install haproxy.cfg
     #[command(subcommand, after_help = help::CONFIG)]

@@ -438,6 +438,14 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+    /// A file or directory that was named cannot be written.
+    #[error("{path} cannot be written: {reason}. Name another place")]
+    NotWritten {
+        /// The file or directory.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
     /// Result or report could not be written.
     #[error("cannot write the result: {0}")]
     Output(#[from] std::io::Error),
@@ -486,6 +494,7 @@ impl Error {
             | Self::NoService { .. }
             | Self::Candidate { .. }
             | Self::NotSaved { .. }
+            | Self::NotWritten { .. }
             | Self::NoPlanFile { .. }
             | Self::NotAPlanFile { .. }
             | Self::OtherPlan { .. }

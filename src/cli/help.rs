@@ -125,6 +125,21 @@ Examples:
   drainswap schema event > event.schema.json
   drainswap schema settings";
 
+pub(super) const COMPLETIONS: &str = "\
+It touches nothing and needs no settings.
+
+Examples:
+  drainswap completions bash > /etc/bash_completion.d/drainswap
+  drainswap completions zsh > /usr/local/share/zsh/site-functions/_drainswap
+  drainswap completions fish > ~/.config/fish/completions/drainswap.fish";
+
+pub(super) const MAN: &str = "\
+It writes the directory that is named, touches nothing else, and needs no settings.
+
+Examples:
+  drainswap man | man -l -
+  drainswap man /usr/local/share/man/man1";
+
 pub(super) const CONFIG: &str = "\
 Only apply changes anything.
 

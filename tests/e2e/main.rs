@@ -20,6 +20,7 @@ mod hooks;
 mod interrupted;
 mod killed;
 mod load_balancers;
+mod manual;
 mod pages;
 mod plan_files;
 mod podman;

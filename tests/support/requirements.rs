@@ -14,6 +14,8 @@ pub enum Need {
     Podman,
     /// A browser without a window.
     Chromium,
+    /// What renders pages of the manual.
+    Groff,
 }
 
 impl Need {
@@ -27,6 +29,7 @@ impl Need {
             Self::Registry => missing_program("docker-registry"),
             Self::Podman => missing_program("podman"),
             Self::Chromium => missing_program("chromium"),
+            Self::Groff => missing_program("groff"),
             Self::Ssh => missing_program("sshd").or_else(|| missing_program("ssh")),
             Self::Docker => {
                 let error = Engine::connect().await.err()?;

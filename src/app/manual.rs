@@ -1,0 +1,67 @@
+//! completions, man: what drainswap says of itself, made from what can be typed.
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::print;
+use crate::cli::{Cli, Command};
+use crate::error::Error;
+use crate::exit::Exit;
+
+/// Does what needs no settings, since it explains them or the program: a mistake in them must not keep it back.
+/// Everything else is left to others.
+pub(super) fn explain(command: &Command) -> Result<Option<Exit>, Error> {
+    if let Command::Schema { form } = command {
+        print(&form.text())?;
+    } else if let Command::Completions { shell } = command {
+        completions(*shell)?;
+    } else if let Command::Man { dir } = command {
+        dir.as_deref().map_or_else(page, pages)?;
+    } else {
+        return Ok(None);
+    }
+    Ok(Some(Exit::Done))
+}
+
+fn completions(shell: Shell) -> Result<(), Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "drainswap", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// The program's command line, with what goes with every command at each.
+fn whole() -> clap::Command {
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    command
+}
+
+/// The page of the program itself.
+fn page() -> Result<(), Error> {
+    print(&text_of(&Man::new(whole()))?)
+}
+
+/// One page a command, in this directory, which is made where it is missing.
+fn pages(dir: &Path) -> Result<(), Error> {
+    let written = std::fs::create_dir_all(dir).and_then(|()| write_pages(&whole(), dir));
+    written.map_err(|error| Error::NotWritten { path: dir.display().to_string(), reason: error.to_string() })
+}
+
+fn write_pages(command: &clap::Command, dir: &Path) -> std::io::Result<()> {
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+        write_pages(inner, dir)?;
+    }
+    let page = Man::new(command.clone());
+    std::fs::write(dir.join(page.get_filename()), text_of(&page)?)
+}
+
+/// A page, in which what follows the options has headings of its own, and each example its line.
+fn text_of(page: &Man) -> std::io::Result<String> {
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
+    Ok(text.replace("\n\nExamples:\n", "\n.SH EXAMPLES\n.nf\n"))
+}
