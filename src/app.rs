@@ -8,6 +8,7 @@ mod journals;
 mod look;
 mod manual;
 mod moves;
+mod names;
 mod plan_file;
 mod promote;
 mod prune;
@@ -31,11 +32,11 @@ use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output};
 use crate::error::Error;
 use crate::event;
 use crate::exit::Exit;
-use crate::ids::ServerId;
 use crate::observation::AdminState;
 use crate::report::Json;
 use crate::report::ci::Ci;
 use crate::settings::Settings;
+use names::{known_backend, known_server, nearest};
 
 /// Runs what was typed, prints its result, and tells how the process ends.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -172,36 +173,4 @@ fn print(text: &str) -> Result<(), Error> {
     out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
-}
-
-/// The backend of that name, or the name that was probably meant.
-fn known_backend<'a>(
-    configuration: &'a crate::cfg::Configuration,
-    name: &str,
-) -> Result<&'a crate::cfg::Proxy, Error> {
-    let with_servers = || crate::topology::with_servers(configuration);
-    with_servers().find(|proxy| proxy.name == name).ok_or_else(|| {
-        let known: Vec<String> = with_servers().map(|proxy| proxy.name.clone()).collect();
-        Error::NoBackend { name: name.to_owned(), nearest: nearest(name, &known), known }
-    })
-}
-
-/// That the server exists.
-fn known_server(configuration: &crate::cfg::Configuration, server: &ServerId) -> Result<(), Error> {
-    let proxy = known_backend(configuration, &server.backend)?;
-    if proxy.servers.iter().any(|line| line.name == server.server) {
-        return Ok(());
-    }
-    let known: Vec<String> = proxy.servers.iter().map(|line| line.name.clone()).collect();
-    Err(Error::NoServer { server: server.clone(), nearest: nearest(&server.server, &known), known })
-}
-
-/// The name that was probably meant: at most a third of its letters are wrong.
-fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let distance = |other: &String| strsim::damerau_levenshtein(name, other);
-    known
-        .iter()
-        .min_by_key(|other| distance(other))
-        .filter(|other| distance(other) * 3 <= other.len().max(3))
-        .cloned()
 }

@@ -266,6 +266,18 @@ pub enum Error {
         /// The backend.
         backend: String,
     },
+    /// The image that was asked for is nowhere.
+    #[error("{error}{}", running(.nearest.as_deref(), .backend, .runs))]
+    NoSuchImage {
+        /// What the engine or the registry said.
+        error: EngineError,
+        /// The backend.
+        backend: String,
+        /// The image that was probably meant.
+        nearest: Option<String>,
+        /// What the backend's containers were created from.
+        runs: Vec<String>,
+    },
     /// drainswap.toml describes no service.
     #[error("no service is described: write [services.NAME] in drainswap.toml, with hosts and primary_port")]
     NoServices,
@@ -465,7 +477,7 @@ impl Error {
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Engine(error) => of_engine(error),
+            Self::Engine(error) | Self::NoSuchImage { error, .. } => of_engine(error),
             Self::Refused(refusals) if refusals.iter().all(is_other_run) => Exit::Busy,
             Self::Settings(_)
             | Self::Unreadable(_)
@@ -591,6 +603,15 @@ fn suggestion(nearest: Option<&str>, known: &[String]) -> String {
         None if known.is_empty() => "; the configuration has none".to_owned(),
         None => format!("; there are: {}", known.join(", ")),
     }
+}
+
+/// What is near an image that is not there.
+fn running(nearest: Option<&str>, backend: &str, runs: &[String]) -> String {
+    if runs.is_empty() {
+        return String::new();
+    }
+    let meant = nearest.map_or_else(String::new, |nearest| format!("did you mean {nearest}? "));
+    format!("; {meant}{backend} runs {}", runs.join(" and "))
 }
 
 /// `3h 12m 5s`: to the second, and not below nothing where clocks differ.

@@ -21,6 +21,7 @@ pub use check::Check;
 pub use container::Container;
 use line::Around;
 use names::{legal_host, legal_name, legal_port};
+pub(crate) use read::keys;
 pub use read::services;
 
 /// The most primaries of a service; so many servers twice over are read and rendered at once.

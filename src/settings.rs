@@ -3,6 +3,7 @@
 //! clap merges flags and environment; what it leaves open is filled here from the file.
 
 mod compose_file;
+mod mistake;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::de::{DeTable, Error as TomlError};
 
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
@@ -22,6 +24,8 @@ use crate::probe::ProbeUrl;
 use crate::registries::Registries;
 use crate::service::compose::ComposeError;
 use crate::service::{self, Service};
+
+pub use mistake::Mistake;
 
 /// Read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
@@ -84,9 +88,23 @@ pub struct Reloading {
 }
 
 /// `drainswap.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+///
+/// Each part is read from the whole text by itself: through `serde(flatten)` a mistake would lose its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct File {
+    #[schemars(flatten)]
+    own: OwnKeys,
+    #[schemars(flatten)]
+    policy: PolicyFile,
+    #[schemars(flatten)]
+    reloading: ReloadFile,
+}
+
+/// What holds for every command, and what is described.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+struct OwnKeys {
     /// The form's version; 1 where it is not written.
     #[schemars(extend("const" = VERSION))]
     version: Option<u32>,
@@ -123,10 +141,6 @@ pub struct File {
     registries: Registries,
     /// Commands of one's own.
     hooks: HooksFile,
-    #[serde(flatten)]
-    policy: PolicyFile,
-    #[serde(flatten)]
-    reloading: ReloadFile,
 }
 
 /// `[hooks]`: commands of the shell.
@@ -274,6 +288,14 @@ pub enum SettingsError {
         /// What is wrong, and where.
         reason: String,
     },
+    /// A mistake in `drainswap.toml` itself.
+    #[error("{path}:{mistake}")]
+    Wrong {
+        /// The file.
+        path: String,
+        /// Where in it, and what.
+        mistake: Mistake,
+    },
     /// Its Compose file is not understood.
     #[error("{path}: {error}")]
     Compose {
@@ -307,6 +329,7 @@ impl Settings {
             None if Path::new(DEFAULT_FILE).exists() => File::read(Path::new(DEFAULT_FILE))?,
             None => (File::default(), None),
         };
+        let File { own: file, policy, reloading } = file;
         let mut haproxy_config = typed_or(&globals.haproxy_config, file.haproxy_config);
         if haproxy_config.is_empty() {
             haproxy_config.push(PathBuf::from(DEFAULT_CONFIG));
@@ -332,8 +355,8 @@ impl Settings {
             registries: file.registries,
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
             hooks: file.hooks.commands(),
-            policy: file.policy,
-            reloading: file.reloading,
+            policy,
+            reloading,
         })
     }
 
@@ -436,15 +459,15 @@ impl File {
         let text = std::fs::read_to_string(path)
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), reason: error.to_string() })?;
         let mut file =
-            text.parse::<Self>().map_err(|reason| SettingsError::Bad { path: name.clone(), reason })?;
-        if let Some(compose) = &file.compose {
+            text.parse::<Self>().map_err(|mistake| SettingsError::Wrong { path: name.clone(), mistake })?;
+        if let Some(compose) = &file.own.compose {
             let compose = path.parent().unwrap_or(Path::new("")).join(compose);
             let services = match compose_file::services(&compose) {
                 Ok(services) => services,
                 Err(error) => return Ok((file, Some(error))),
             };
             for (service, described) in services {
-                if file.services.insert(service.clone(), described).is_some() {
+                if file.own.services.insert(service.clone(), described).is_some() {
                     let compose = compose.display().to_string();
                     return Err(SettingsError::Twice { name: service, path: name, compose });
                 }
@@ -455,29 +478,35 @@ impl File {
 }
 
 impl FromStr for File {
-    type Err = String;
+    type Err = Mistake;
 
     /// What stands in the file itself; what it refers to is read by [`Settings::read`].
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let file: Self = toml::from_str(text).map_err(|error| place(text, &error))?;
-        match file.version {
-            None | Some(VERSION) => Ok(file),
-            Some(version) => Err(format!("it has version {version}; this drainswap reads version {VERSION}")),
+        let parsed = DeTable::parse(text).map_err(|error| Mistake::new(text, &DeTable::new(), &error))?;
+        let table = parsed.get_ref();
+        let wrong = |error: TomlError| Mistake::new(text, table, &error);
+        let version = table.get("version").and_then(|it| Some((it.span().start, it.get_ref().as_integer()?)));
+        if let Some((at, version)) = version.filter(|(_, it)| it.as_str() != VERSION.to_string()) {
+            let reason = format!("it has version {version}; this drainswap reads version {VERSION}");
+            return Err(Mistake::at(text, at, reason));
         }
-    }
-}
-
-/// A mistake and its line. The line itself is not repeated: it may hold a secret.
-fn place(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message();
-    match error.span().and_then(|span| text.get(..span.start)) {
-        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
-        None => message.to_owned(),
+        let parts =
+            [service::keys::<OwnKeys>(), service::keys::<PolicyFile>(), service::keys::<ReloadFile>()];
+        mistake::refuse_unknown(text, "", table, &parts.concat())?;
+        if let Some(hooks) = table.get("hooks").and_then(|hooks| hooks.get_ref().as_table()) {
+            mistake::refuse_unknown(text, "hooks.", hooks, service::keys::<HooksFile>())?;
+        }
+        Ok(Self {
+            own: toml::from_str(text).map_err(wrong)?,
+            policy: toml::from_str(text).map_err(wrong)?,
+            reloading: toml::from_str(text).map_err(wrong)?,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
     use proptest::prelude::*;
 
     use super::*;
@@ -517,16 +546,32 @@ mod tests {
         assert_eq!(settings.reloading(&ReloadFlags::default()).when, ReloadWhen::Never);
     }
 
+    fn wrong(text: &str) -> String {
+        File::from_str(text).unwrap_err().to_string()
+    }
+
     #[test]
     fn what_is_not_understood_says_where() {
-        let error = File::from_str("floor = 1\nflor = 2\n").unwrap_err();
-        assert!(error.contains("flor"), "{error}");
-        let error = File::from_str("drain_timeout = \"soon\"\n").unwrap_err();
-        assert!(error.contains("`soon` is no length of time"), "{error}");
-        assert!(File::from_str("version = 2\n").unwrap_err().contains("version 2"));
+        assert!(wrong("version = 2\nnew = 1\n").starts_with("1:11: it has version 2"));
+        assert_snapshot!(wrong("keep = 1\n  floor = \"x\"\n"), @r#"2:11: invalid type: string "x", expected usize"#);
+        assert_snapshot!(wrong("drain_timeout = \"5 parsecs\"\n"), @"1:17: `5 parsecs` is no length of time; write 90s, 5m or 1m 30s");
+        assert_snapshot!(wrong("reload = \"perhaps\""), @"1:10: unknown variant `perhaps`, expected one of `auto`, `always`, `never`");
+        assert_snapshot!(wrong("docker = \"ü\" floor"), @"1:14: unexpected key or value, expected newline, `#`");
+        let service = "hosts = [\"10.0.0.1\"]\nprimary_port = 1\n";
+        let misplaced = wrong(&format!("[services.a]\n{service}[services.b]\n{service}chekc = true\n"));
+        assert_snapshot!(misplaced, @"7:1: services.b.chekc: there is no such key: write `check`");
+        let login = "username = \"u\"\npassword = \"hunter2\"\n";
+        assert!(wrong(&format!("[registries.\"r.io\"]\n{login}")).starts_with("1:13: registries.\"r.io\": "));
         let secret = "floor = 1\n[services.a]\nenvironment = { TOKEN = \"hunter2 }\n";
-        let error = File::from_str(secret).unwrap_err();
-        assert!(error.starts_with("line 3: ") && !error.contains("hunter2"), "{error}");
+        assert!(wrong(secret).starts_with("3:") && !wrong(secret).contains("hunter2"), "{}", wrong(secret));
+    }
+
+    #[test]
+    fn the_key_that_was_probably_meant_is_offered() {
+        assert_snapshot!(wrong("keep = 1\n\nflor = 2\n"), @"3:1: there is no key `flor`; did you mean `floor`?");
+        assert_snapshot!(wrong("haproxy-config = \"/a\"\n"), @"1:1: there is no key `haproxy-config`; did you mean `haproxy_config`?");
+        assert_snapshot!(wrong("[hooks]\nbefore_rnu = \"x\"\n"), @"2:1: there is no key `hooks.before_rnu`; did you mean `hooks.before_run`?");
+        assert_snapshot!(wrong("colour = \"blue\"\n"), @"1:1: there is no key `colour`: leave it out, `drainswap schema settings` has all there are");
     }
 
     #[test]
@@ -580,7 +625,7 @@ mod tests {
     #[test]
     fn settings_of_version_1_are_read() {
         let file: File = include_str!("../fixtures/settings/version-1.toml").parse().unwrap();
-        assert_eq!((file.policy.floor, file.services.len(), file.policy.keep), (Some(2), 1, Some(2)));
+        assert_eq!((file.policy.floor, file.own.services.len(), file.policy.keep), (Some(2), 1, Some(2)));
     }
 
     proptest! {

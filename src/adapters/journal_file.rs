@@ -110,6 +110,12 @@ impl BackendDir {
         Ok(all)
     }
 
+    /// The backend's name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Locks the backend for this process.
     pub fn lock(&self, backend: &str, since: &str) -> Result<Lock, LockError> {
         create_dirs(&self.path)?;

@@ -1,10 +1,12 @@
 //! plan, deploy, rollback.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::slice::from_ref;
 
 use super::hold::Held;
 use super::look::{RealWorld, require_admin};
+use super::names::nearest_image;
 use super::sampler::sample;
 use super::{App, known_backend, print};
 use crate::adapters::journal_file::JournalFile;
@@ -15,11 +17,20 @@ use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::history;
+use crate::image::ImageReference;
 use crate::observation::Observation;
 use crate::outcome::Outcome;
-use crate::plan::{Goal, Plan, Policy, Purpose, Target, build, other_runs};
-use crate::ports::{ContainerEngine, WallClock};
+use crate::plan::{Goal, LbQuorum, Plan, Policy, Purpose, Target, build, other_runs};
+use crate::ports::{ContainerEngine, EngineError, WallClock};
 use crate::topology::Topology;
+
+/// An image by its tag, as people know it; by its digest where it has none.
+fn by_tag(reference: &str) -> String {
+    match reference.parse::<ImageReference>() {
+        Ok(image) if image.tag.is_some() => ImageReference { digest: None, ..image }.to_string(),
+        Ok(_) | Err(_) => reference.to_owned(),
+    }
+}
 
 impl App {
     pub(super) async fn plan(
@@ -33,7 +44,7 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, &goal.backend)?;
         let world = self.world(&configuration, from_ref(&goal.backend), load_balancers).await?;
-        let target = self.target(goal, &world).await?;
+        let target = self.target(goal, &configuration, &world).await?;
         let goal = self.goal(&goal.backend, Purpose::Deploy, target, flags);
         let (observation, topology) = self.look_for(&configuration, &world, &goal).await?;
         let plan = self.build(&world, &observation, &topology, &goal).await?;
@@ -57,7 +68,7 @@ impl App {
         let held = self.hold(&asked.backend, &world).await?;
         let decide = async |held: &Held| {
             held.refuse_unfinished()?;
-            let target = self.target(asked, &world).await?;
+            let target = self.target(asked, &configuration, &world).await?;
             let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
             let plan = self.plan_for(&configuration, &world, &goal).await?;
             let touched = plan.backends();
@@ -113,11 +124,38 @@ impl App {
     }
 
     /// The image that was asked for, or that the service is described with.
-    async fn target(&self, asked: &DeployGoal, world: &RealWorld) -> Result<Target, Error> {
+    async fn target(
+        &self,
+        asked: &DeployGoal,
+        configuration: &Configuration,
+        world: &RealWorld,
+    ) -> Result<Target, Error> {
         let no_image = || Error::NoImage { backend: asked.backend.clone() };
         let described = || world.descriptions.get(&asked.backend)?.image.as_ref();
         let reference = asked.image.as_ref().or_else(described).ok_or_else(no_image)?;
-        Ok(Target::Everywhere(world.engines.first()?.resolve(reference).await?))
+        match world.engines.first()?.resolve(reference).await {
+            Ok(image) => Ok(Target::Everywhere(image)),
+            Err(error @ EngineError::NoSuchImage { .. }) => {
+                let runs = self.running_images(&asked.backend, configuration, world).await;
+                let nearest = nearest_image(reference, &runs).map(|image| image.to_string());
+                Err(Error::NoSuchImage { error, backend: asked.backend.clone(), nearest, runs })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the containers behind a backend were created from; nothing where that cannot be seen now.
+    async fn running_images(
+        &self,
+        backend: &str,
+        configuration: &Configuration,
+        world: &RealWorld,
+    ) -> Vec<String> {
+        let looked = self.observe(configuration, world, LbQuorum::Reachable).await;
+        let Ok((_, topology)) = looked else { return Vec::new() };
+        let servers = topology.backend(backend).into_iter().flat_map(|backend| &backend.servers);
+        let images = servers.filter_map(|server| Some(by_tag(&server.container()?.image_reference)));
+        images.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     pub(super) fn goal(&self, backend: &str, purpose: Purpose, target: Target, flags: &PolicyFlags) -> Goal {

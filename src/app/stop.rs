@@ -3,8 +3,8 @@
 use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 
-use super::App;
 use super::hold::LOCK_EVERY;
+use super::{App, nearest};
 use crate::adapters::journal_file::BackendDir;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
@@ -15,7 +15,11 @@ impl App {
     pub(super) async fn stop(&self, backend: &str) -> Result<Exit, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let Some(pid) = dir.holder()? else {
-            self.say(&format!("nothing runs on backend {backend}"))?;
+            let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
+            let known: Vec<String> = all.iter().map(BackendDir::name).collect();
+            let meant = nearest(backend, &known).filter(|meant| meant != backend);
+            let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+            self.say(&format!("nothing runs on backend {backend}{hint}"))?;
             return Ok(Exit::Done);
         };
         let process = i32::try_from(pid).ok().and_then(Pid::from_raw);

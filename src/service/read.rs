@@ -61,7 +61,7 @@ fn value<T: DeserializeOwned>(table: Table) -> Result<T, Mistake> {
 }
 
 /// The keys of a table that becomes a `T`, as serde knows them.
-pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
+pub(crate) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     struct Names<'a>(&'a mut &'static [&'static str]);
     impl<'de> Deserializer<'de> for Names<'_> {
         type Error = serde::de::value::Error;

@@ -119,11 +119,18 @@ async fn an_image_that_cannot_be_pulled_touches_nothing() {
     let stage = Stage::pair().start().await;
     let before = snapshot(&stage).await;
     let missing = stage.reference("no-such-tag");
+    stage.drainswap(&["deploy", "mobile", "--image", &missing]).await.expect(5).says(&[
+        "no image",
+        "no-such-tag",
+        &format!("; mobile runs {}", stage.reference("v1")),
+    ]);
+    let mistyped = missing.replace("/mobile", "/mobil");
+    assert_ne!(mistyped, missing);
     stage
-        .drainswap(&["deploy", "mobile", "--image", &missing])
+        .drainswap(&["plan", "mobile", "--image", &mistyped])
         .await
         .expect(5)
-        .says(&["no image", "no-such-tag"]);
+        .says(&[&format!("; did you mean {missing}? mobile runs ")]);
     let elsewhere = "127.0.0.1:1/mobile:v2";
     stage
         .drainswap(&["deploy", "mobile", "--image", elsewhere])

@@ -1,0 +1,72 @@
+//! Names that were typed: what they name, or what was probably meant.
+
+use crate::cfg::{Configuration, Proxy};
+use crate::error::Error;
+use crate::ids::ServerId;
+use crate::image::ImageReference;
+use crate::topology::with_servers;
+
+/// The backend of that name, or the name that was probably meant.
+pub(super) fn known_backend<'a>(configuration: &'a Configuration, name: &str) -> Result<&'a Proxy, Error> {
+    with_servers(configuration).find(|proxy| proxy.name == name).ok_or_else(|| {
+        let known: Vec<String> = with_servers(configuration).map(|proxy| proxy.name.clone()).collect();
+        Error::NoBackend { name: name.to_owned(), nearest: nearest(name, &known), known }
+    })
+}
+
+/// That the server exists.
+pub(super) fn known_server(configuration: &Configuration, server: &ServerId) -> Result<(), Error> {
+    let proxy = known_backend(configuration, &server.backend)?;
+    if proxy.servers.iter().any(|line| line.name == server.server) {
+        return Ok(());
+    }
+    let known: Vec<String> = proxy.servers.iter().map(|line| line.name.clone()).collect();
+    Err(Error::NoServer { server: server.clone(), nearest: nearest(&server.server, &known), known })
+}
+
+/// The name that was probably meant: at most a third of its letters are wrong.
+pub(super) fn nearest(name: &str, known: &[String]) -> Option<String> {
+    let distance = |other: &String| strsim::damerau_levenshtein(name, other);
+    known
+        .iter()
+        .min_by_key(|other| distance(other))
+        .filter(|other| distance(other) * 3 <= other.len().max(3))
+        .cloned()
+}
+
+/// The same tag or digest in the repository that was probably meant: each part of its path is near, and one is wrong.
+///
+/// Of tags none is near another: v1 and v2 are one letter apart.
+pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Option<ImageReference> {
+    let meant = |running: &ImageReference| {
+        let pairs: Vec<_> = typed.repository.split('/').zip(running.repository.split('/')).collect();
+        let as_long = running.repository.split('/').count() == pairs.len();
+        as_long
+            && typed.repository.split('/').count() == pairs.len()
+            && typed.repository != running.repository
+            && pairs.iter().all(|(typed, running)| nearest(typed, &[(*running).to_owned()]).is_some())
+    };
+    let running = running.iter().filter_map(|text| text.parse::<ImageReference>().ok()).find(meant)?;
+    Some(ImageReference { repository: running.repository, ..typed.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_near_when_each_part_of_its_path_is() {
+        let near = |typed: &str| {
+            let running = ["registry.example.org/shop/mobile:v1@sha256:".to_owned() + &"0".repeat(64)];
+            nearest_image(&typed.parse().unwrap(), &running).map(|image| image.to_string())
+        };
+        let mobile = Some("registry.example.org/shop/mobile:v2".to_owned());
+        assert_eq!(near("registry.example.org/shop/mobil:v2"), mobile);
+        assert_eq!(near("registry.exmaple.org/shop/mobile:v2"), mobile);
+        // A tag that is not there yet is no slip of the pen, and neither is another image of the same shop.
+        assert_eq!(near("registry.example.org/shop/mobile:v2"), None);
+        assert_eq!(near("registry.example.org/shop/tablet:v2"), None);
+        assert_eq!(near("registry.example.org/mobile:v2"), None);
+        assert_eq!(near("mobile:v2"), None);
+    }
+}
