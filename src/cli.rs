@@ -3,6 +3,8 @@
 mod ci;
 mod config;
 mod help;
+#[cfg(test)]
+mod reference;
 
 use std::path::PathBuf;
 

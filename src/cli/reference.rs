@@ -1,0 +1,149 @@
+//! The README's chapter about commands and options is made from what can be typed.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::{Arg, Command, CommandFactory};
+
+use crate::cli::Cli;
+
+const BEGIN: &str = "<!-- made from `--help`: UPDATE=1 cargo test --lib reference -->\n";
+const END: &str = "<!-- so far -->\n";
+
+/// Options of other programs that the README names.
+const OF_OTHERS: [&str; 3] = ["--lib", "--port", "--test"];
+
+/// An option, and the commands that have it in these words.
+struct Row {
+    option: String,
+    text: String,
+    commands: Vec<String>,
+}
+
+fn is_option(arg: &Arg) -> bool {
+    arg.get_long().is_some_and(|long| !matches!(long, "help" | "version")) && !arg.is_hide_set()
+}
+
+/// `-f, --haproxy-config PATH`
+fn form(arg: &Arg) -> String {
+    let short = arg.get_short().map_or_else(String::new, |short| format!("-{short}, "));
+    let mut form = format!("{short}--{}", arg.get_long().unwrap_or_default());
+    let Some(value) = value(arg) else { return form };
+    let written = if arg.get_num_args().is_some_and(|count| count.min_values() == 0) {
+        write!(form, "[={value}]")
+    } else {
+        write!(form, " {value}")
+    };
+    written.expect("a String takes everything");
+    form
+}
+
+fn value(arg: &Arg) -> Option<String> {
+    let names = arg.get_value_names().filter(|_| arg.get_action().takes_values())?;
+    Some(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+}
+
+/// What it does, the values that it takes, and its variable.
+fn text(arg: &Arg) -> String {
+    let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let values = arg.get_possible_values();
+    if !values.is_empty() && arg.get_action().takes_values() {
+        let names: Vec<String> = values.iter().map(|value| format!("`{}`", value.get_name())).collect();
+        write!(text, ": {}", names.join(", ")).expect("a String takes everything");
+    }
+    if let Some(name) = arg.get_env() {
+        write!(text, " · `{}`", name.to_string_lossy()).expect("a String takes everything");
+    }
+    text
+}
+
+/// A row a command, and the options of all of them.
+fn walk(command: &Command, path: &str, table: &mut String, rows: &mut Vec<Row>) {
+    let mut typed = path.to_owned();
+    let mut about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    for arg in command.get_positionals() {
+        let name = value(arg).unwrap_or_default();
+        let more = if arg.get_num_args().is_some_and(|count| count.max_values() > 1) { " …" } else { "" };
+        let word = if arg.is_required_set() { format!(" {name}") } else { format!(" [{name}{more}]") };
+        typed += &word;
+        write!(about, " · {name}: {}", text(arg)).expect("a String takes everything");
+    }
+    if !command.has_subcommands() {
+        writeln!(table, "| `{}` | {} |", cell(&typed), cell(&about)).expect("a String takes everything");
+    }
+    for arg in command.get_arguments().filter(|arg| is_option(arg)) {
+        let (option, text) = (form(arg), text(arg));
+        let command = path.trim_start_matches("drainswap").trim();
+        let command = if command.is_empty() { "every one" } else { command };
+        match rows.iter_mut().find(|row| row.option == option && row.text == text) {
+            Some(row) => row.commands.push(command.to_owned()),
+            None => rows.push(Row { option, text, commands: vec![command.to_owned()] }),
+        }
+    }
+    for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
+        walk(inner, &format!("{path} {}", inner.get_name()), table, rows);
+    }
+}
+
+/// The chapter.
+fn chapter() -> String {
+    let (mut commands, mut rows) = (String::new(), Vec::new());
+    walk(&Cli::command(), "drainswap", &mut commands, &mut rows);
+    let mut chapter = format!("| command | |\n|---|---|\n{commands}");
+    chapter += "\n| option | of which command | |\n|---|---|---|\n";
+    for Row { option, text, commands } in rows {
+        let commands = commands.join(", ");
+        writeln!(chapter, "| `{}` | {commands} | {} |", cell(&option), cell(&text))
+            .expect("a String takes everything");
+    }
+    chapter
+}
+
+/// A bar inside a cell would end it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn readme() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")
+}
+
+#[test]
+fn the_readme_has_the_reference_of_every_option() {
+    let readme = readme();
+    let text = std::fs::read_to_string(&readme).expect("README.md");
+    let (before, rest) = text.split_once(BEGIN).expect("where the reference begins");
+    let (found, after) = rest.split_once(END).expect("where the reference ends");
+    let chapter = chapter();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(readme, format!("{before}{BEGIN}{chapter}{END}{after}")).expect("write README.md");
+        return;
+    }
+    let lacks = |of: &str, other: &str| {
+        let other: BTreeSet<String> = other.lines().map(str::to_owned).collect();
+        of.lines().filter(|line| !other.contains(*line)).collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        found == chapter,
+        "README.md's reference is not as `--help` (UPDATE=1 brings it there). It lacks\n{}\nand has too much\n{}",
+        lacks(&chapter, found),
+        lacks(found, &chapter)
+    );
+}
+
+#[test]
+fn the_readme_names_no_option_that_there_is_not() {
+    fn collect(command: &Command, all: &mut BTreeSet<String>) {
+        all.extend(command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?))));
+        command.get_subcommands().for_each(|inner| collect(inner, all));
+    }
+    let mut known: BTreeSet<String> = OF_OTHERS.map(str::to_owned).into();
+    known.extend(["--help".to_owned(), "--version".to_owned()]);
+    collect(&Cli::command(), &mut known);
+    let text = std::fs::read_to_string(readme()).expect("README.md");
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+    let options = words.filter(|word| word.len() > 2 && word.starts_with("--") && !word.starts_with("---"));
+    let unknown: BTreeSet<&str> = options.filter(|word| !known.contains(*word)).collect();
+    assert!(unknown.is_empty(), "README.md names options that drainswap does not have: {unknown:?}");
+}
