@@ -4,6 +4,7 @@ mod config;
 mod doctor;
 mod history;
 mod hold;
+mod init;
 mod journals;
 mod look;
 mod manual;
@@ -69,6 +70,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
     if let Some(exit) = manual::explain(&cli.command)? {
         return Ok(exit);
     }
+    if let Command::Init(wanted) = &cli.command {
+        return Box::pin(init::init(&cli.globals, wanted)).await;
+    }
     let settings = Settings::read(&cli.globals)?;
     let Globals { output, quiet, ci, .. } = cli.globals.clone();
     let app = App::new(settings, output, quiet, ci.clone());
@@ -112,8 +116,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Ready(it) => app.single(AdminState::Ready, &it, &Leave::default()).await,
         Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
-        // What they explain was printed without the settings.
-        Command::Schema { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Done),
+        // These were done without the settings.
+        Command::Init(_) | Command::Schema { .. } | Command::Completions { .. } | Command::Man { .. } => {
+            Ok(Exit::Done)
+        }
     }
 }
 

@@ -267,6 +267,9 @@ pub enum Command {
         #[arg(long)]
         exit_code: bool,
     },
+    /// Write a drainswap.toml with every key, from what is found on this machine
+    #[command(after_help = help::INIT)]
+    Init(Init),
     /// Print the form of what drainswap writes and reads, as a JSON Schema
     #[command(after_help = help::SCHEMA)]
     Schema {
@@ -290,6 +293,19 @@ pub enum Command {
     /// Read, render and install haproxy.cfg
     #[command(subcommand, after_help = help::CONFIG)]
     Config(ConfigCommand),
+}
+
+/// Which drainswap.toml is written.
+#[derive(Args, Debug)]
+pub struct Init {
+    /// Where to, - for stdout [default: the file of --settings, or /etc/drainswap/drainswap.toml]
+    pub file: Option<PathBuf>,
+    /// Write it anew where it is there already
+    #[arg(long)]
+    pub force: bool,
+    /// Look at nothing, and leave every key at its default
+    #[arg(long)]
+    pub defaults: bool,
 }
 
 /// What to deploy.

@@ -450,6 +450,14 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+    /// There are settings already.
+    #[error(
+        "{path} is there already. `drainswap init --force` writes it anew, `drainswap init -` only shows what it would write"
+    )]
+    SettingsExist {
+        /// The file.
+        path: String,
+    },
     /// A file or directory that was named cannot be written.
     #[error("{path} cannot be written: {reason}. Name another place")]
     NotWritten {
@@ -517,6 +525,7 @@ impl Error {
             Self::Refused(_)
             | Self::NotChecked { .. }
             | Self::NothingToRollBack { .. }
+            | Self::SettingsExist { .. }
             | Self::NothingSuchToRollBackTo { .. }
             | Self::NotPromoted { .. }
             | Self::ReloadNeeded { .. }

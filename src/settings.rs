@@ -3,6 +3,7 @@
 //! clap merges flags and environment; what it leaves open is filled here from the file.
 
 mod compose_file;
+mod initial;
 mod mistake;
 
 use std::collections::BTreeMap;
@@ -25,13 +26,15 @@ use crate::registries::Registries;
 use crate::service::compose::ComposeError;
 use crate::service::{self, Service};
 
+pub use initial::{Found, FoundBackend, FoundServer, initial};
 pub use mistake::Mistake;
 
 /// Read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
 /// The version of drainswap.toml's form.
 pub const VERSION: u32 = 1;
-const DEFAULT_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
+/// haproxy.cfg, where no other is named.
+pub const DEFAULT_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 const DEFAULT_STATE_DIR: &str = "/var/lib/drainswap";
 
 /// What holds for every command.
@@ -329,12 +332,22 @@ impl Settings {
             None if Path::new(DEFAULT_FILE).exists() => File::read(Path::new(DEFAULT_FILE))?,
             None => (File::default(), None),
         };
+        Ok(Self { undescribed, ..Self::of(globals, file) })
+    }
+
+    /// What is typed and in the environment, without a file.
+    #[must_use]
+    pub fn typed(globals: &Globals) -> Self {
+        Self::of(globals, File::default())
+    }
+
+    fn of(globals: &Globals, file: File) -> Self {
         let File { own: file, policy, reloading } = file;
         let mut haproxy_config = typed_or(&globals.haproxy_config, file.haproxy_config);
         if haproxy_config.is_empty() {
             haproxy_config.push(PathBuf::from(DEFAULT_CONFIG));
         }
-        Ok(Self {
+        Self {
             haproxy_config,
             sockets: typed_or(&globals.socket, file.socket),
             master_sockets: typed_or(&globals.master_socket, file.master_socket),
@@ -350,14 +363,14 @@ impl Settings {
             haproxy: globals.haproxy.clone().or(file.haproxy),
             templates: file.templates,
             services: file.services,
-            undescribed,
+            undescribed: None,
             engines: file.engines,
             registries: file.registries,
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
             hooks: file.hooks.commands(),
             policy,
             reloading,
-        })
+        }
     }
 
     /// The limits and choices of a run.

@@ -4,7 +4,7 @@
 mod message;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -179,6 +179,21 @@ impl Service {
         Ok(Some(Verdict { accepted, messages }))
     }
 
+    /// The files and directories that it was started with.
+    fn files(&self) -> Vec<PathBuf> {
+        let (mut files, mut only_files) = (Vec::new(), false);
+        let mut arguments = self.arguments.iter();
+        while let Some(argument) = arguments.next() {
+            if only_files {
+                files.push(self.directory.join(argument));
+            } else if argument == "-f" {
+                files.extend(arguments.next().map(|file| self.directory.join(file)));
+            }
+            only_files |= argument == "--";
+        }
+        files
+    }
+
     /// The arguments with the candidate in the target's place. A directory is given file by file.
     fn with(&self, target: &Path, candidate: &Path) -> Option<Vec<String>> {
         let mut arguments = Vec::new();
@@ -208,6 +223,16 @@ impl Service {
         }
         found.then_some(arguments)
     }
+}
+
+/// The files and directories of the HAProxy that runs here; `None` where none does, or several that read others.
+#[must_use]
+pub fn running_files() -> Option<Vec<PathBuf>> {
+    let services = processes().into_iter().filter_map(Service::of_worker);
+    let read: BTreeSet<Vec<PathBuf>> =
+        services.map(|service| service.files()).filter(|files| !files.is_empty()).collect();
+    let mut read = read.into_iter();
+    read.next().filter(|_| read.next().is_none())
 }
 
 /// Whether systemd runs HAProxy.
@@ -321,6 +346,7 @@ mod tests {
         assert_eq!(both, Some(words("-W -f /new -f conf.d -- /new")));
         assert_eq!(service.with(Path::new("/other.cfg"), Path::new("/new")), None);
         assert!(service.reads(&[path("h.cfg"), path("conf.d/1.cfg")]));
+        assert_eq!(service.files(), [path("h.cfg"), path("conf.d"), path("h.cfg")]);
         assert!(!service.reads(&[path("h.cfg"), "/other.cfg".into()]));
     }
 }

@@ -217,7 +217,7 @@ pub(super) async fn require_admin(load_balancers: &[HaproxySocket]) -> Result<()
 }
 
 /// The first socket of the configuration that has level admin and that we know how to open.
-fn admin_socket(configuration: &Configuration) -> Result<SocketAddress, Error> {
+pub(super) fn admin_socket(configuration: &Configuration) -> Result<SocketAddress, Error> {
     let sockets = &configuration.stats_sockets;
     let admin = sockets.iter().filter(|socket| socket.level == Level::Admin);
     if let Some(address) = admin.clone().find_map(connectable) {

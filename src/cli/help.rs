@@ -118,6 +118,15 @@ Examples:
   drainswap doctor --exit-code
   drainswap doctor --fix";
 
+pub(super) const INIT: &str = "\
+It reads haproxy.cfg, looks at HAProxy and the engine, and writes this one file. What is given by
+flags and variables is written into it.
+
+Examples:
+  drainswap init
+  drainswap init -
+  drainswap init -f /srv/haproxy/haproxy.cfg --settings /srv/haproxy/drainswap.toml";
+
 pub(super) const SCHEMA: &str = "\
 It touches nothing and needs no settings.
 

@@ -17,6 +17,7 @@ mod engines;
 mod events;
 mod failures;
 mod hooks;
+mod init;
 mod interrupted;
 mod killed;
 mod load_balancers;

@@ -1,0 +1,125 @@
+//! init: a drainswap.toml from what is found on this machine.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use super::look::{admin_socket, refuse_errors};
+use super::{App, print};
+use crate::adapters::docker::Endpoint;
+use crate::adapters::{environment, haproxy_service};
+use crate::cfg::Configuration;
+use crate::cli::{Globals, Init};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::image::ImageReference;
+use crate::plan::LbQuorum;
+use crate::settings::{DEFAULT_CONFIG, DEFAULT_FILE, Found, FoundBackend, FoundServer, Settings, initial};
+use crate::topology::{Topology, with_servers};
+
+/// Writes the file, or prints it, and says what to do next. Nothing else is touched.
+pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error> {
+    let file = wanted.file.as_deref().or(globals.settings.as_deref()).unwrap_or(Path::new(DEFAULT_FILE));
+    if file != Path::new("-") && !wanted.force && file.symlink_metadata().is_ok() {
+        return Err(Error::SettingsExist { path: file.display().to_string() });
+    }
+    // What was written before does not count.
+    let mut typed = Globals { settings: None, ..globals.clone() };
+    if wanted.defaults {
+        write(file, &typed, None, wanted.force)?;
+        return Ok(Exit::Done);
+    }
+    if typed.haproxy_config.is_empty() && !Path::new(DEFAULT_CONFIG).exists() {
+        typed.haproxy_config = haproxy_service::running_files().unwrap_or_default();
+    }
+    let app = App::new(Settings::typed(&typed), typed.output, typed.quiet, typed.ci.clone());
+    let (document, configuration) = app.document()?;
+    refuse_errors(&document, &configuration)?;
+    let looked = Box::pin(app.topology()).await;
+    write(file, &typed, Some(&app.found(&configuration, looked.as_ref().ok())), wanted.force)?;
+    app.say(&next(file, &looked))?;
+    Ok(Exit::Done)
+}
+
+fn write(file: &Path, typed: &Globals, found: Option<&Found>, force: bool) -> Result<(), Error> {
+    let text = initial(typed, found).map_err(|error| Error::Page { reason: error.to_string() })?;
+    if file == Path::new("-") {
+        return print(&text);
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(force).create_new(!force).truncate(force);
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let made = folder.map_or(Ok(()), std::fs::create_dir_all);
+    let written = made.and_then(|()| options.open(file)?.write_all(text.as_bytes()));
+    written.map_err(|error| Error::NotWritten { path: file.display().to_string(), reason: error.to_string() })
+}
+
+/// What to do next, and what stands in the way.
+fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
+    let is_printed = file == Path::new("-");
+    let written = if is_printed { String::new() } else { format!("{} is written.\n", file.display()) };
+    let is_found = is_printed || file == Path::new(DEFAULT_FILE);
+    let settings = if is_found { String::new() } else { format!(" --settings {}", file.display()) };
+    let topology = match looked {
+        Ok(topology) => topology,
+        Err(error) => {
+            return format!(
+                "{written}What runs could not be looked at: {error}\nWhen that is mended:\n  drainswap{settings} status"
+            );
+        }
+    };
+    let with_image = topology.backends.iter().find_map(|backend| {
+        let container = backend.servers.iter().find_map(|server| server.container())?;
+        let image: ImageReference = container.image_reference.parse().ok()?;
+        Some((&backend.name, image.repository))
+    });
+    match with_image {
+        Some((backend, repository)) => format!(
+            "{written}Next, with the tag that is to run:\n  drainswap{settings} plan {backend} --image {repository}:TAG\n  drainswap{settings} deploy {backend} --image {repository}:TAG"
+        ),
+        None => format!(
+            "{written}No container was found behind a server; `drainswap{settings} plan BACKEND --image REF` says why"
+        ),
+    }
+}
+
+impl App {
+    /// What is behind every backend, as far as it can be seen now.
+    async fn topology(&self) -> Result<Topology, Error> {
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        let world = self.world(&configuration, &[], load_balancers).await?;
+        let (_, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
+        Ok(topology)
+    }
+
+    fn found(&self, configuration: &Configuration, topology: Option<&Topology>) -> Found {
+        let endpoint = Endpoint::read(None, &environment::variables());
+        let behind = |backend: &str, server: &str| {
+            let Some(topology) = topology else { return "could not be looked at".to_owned() };
+            let backend = topology.backend(backend);
+            let found = backend.and_then(|it| it.servers.iter().find(|it| it.id.server == server));
+            found.and_then(|server| server.container()).map_or_else(
+                || "no container was found".to_owned(),
+                |container| format!("{}  {}", container.name, container.image_reference),
+            )
+        };
+        let backends = with_servers(configuration).map(|proxy| FoundBackend {
+            name: proxy.name.clone(),
+            servers: proxy
+                .servers
+                .iter()
+                .map(|server| FoundServer {
+                    name: server.name.clone(),
+                    address: server.address.to_string(),
+                    behind: behind(&proxy.name, &server.name),
+                })
+                .collect(),
+        });
+        Found {
+            socket: admin_socket(configuration).ok().map(|socket| socket.to_string()),
+            master_socket: self.service().master_socket().map(|socket| socket.to_string()),
+            docker: endpoint.ok().map(|endpoint| endpoint.to_string()),
+            backends: backends.collect(),
+        }
+    }
+}

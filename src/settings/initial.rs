@@ -1,0 +1,247 @@
+//! drainswap.toml as `init` writes it: every key, with what was found, what was typed, or its default.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use tera::{Context, Tera};
+use toml::Value;
+
+use super::{DEFAULT_CONFIG, DEFAULT_STATE_DIR};
+use crate::cli::Globals;
+
+const TEMPLATE_NAME: &str = "drainswap.toml.tera";
+const TEMPLATE: &str = include_str!("../../templates/drainswap.toml.tera");
+
+/// What was found on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The runtime socket that haproxy.cfg has.
+    pub socket: Option<String>,
+    /// The master socket of the HAProxy that runs.
+    pub master_socket: Option<String>,
+    /// The engine that the docker command would ask.
+    pub docker: Option<String>,
+    /// The backends of haproxy.cfg.
+    pub backends: Vec<FoundBackend>,
+}
+
+/// A backend of haproxy.cfg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FoundBackend {
+    /// Its name.
+    pub name: String,
+    /// Its servers.
+    pub servers: Vec<FoundServer>,
+}
+
+/// A server line, and what is behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FoundServer {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// The container and what it runs, or why there is none.
+    pub behind: String,
+}
+
+/// The values of the template: whole lines, since what was not typed is commented out.
+#[derive(Serialize)]
+struct Lines<'a> {
+    haproxy_config: String,
+    socket: String,
+    master_socket: String,
+    read_as: String,
+    haproxy: String,
+    docker: String,
+    lock_wait: String,
+    state_dir: String,
+    events: String,
+    found: Option<&'a Found>,
+    example: &'a str,
+}
+
+/// The text of a new drainswap.toml. What was typed is written, and so is what was found, as comments.
+///
+/// # Errors
+/// The template's, which is a bug.
+pub fn initial(typed: &Globals, found: Option<&Found>) -> tera::TeraResult<String> {
+    let path = |path: &PathBuf| Value::String(absolute(path));
+    let text = |text: &String| Value::String(text.clone());
+    let one = |key, value: Option<Value>, or| line(key, value.into_iter().collect(), or);
+    let many = |key, values: &[String], or| line(key, values.iter().map(text).collect(), or);
+    let lines = Lines {
+        haproxy_config: line(
+            "haproxy_config",
+            typed.haproxy_config.iter().map(path).collect(),
+            &format!("#haproxy_config = {DEFAULT_CONFIG:?}"),
+        ),
+        socket: many("socket", &typed.socket, "# socket = \"/run/haproxy/admin.sock\""),
+        master_socket: many(
+            "master_socket",
+            &typed.master_socket,
+            "# master_socket = \"/run/haproxy-master.sock\"",
+        ),
+        read_as: one("as", typed.read_as.map(|it| Value::String(it.to_string())), "# as = \"3.2\""),
+        haproxy: one(
+            "haproxy",
+            typed.haproxy.as_ref().map(path),
+            "# haproxy = \"/opt/haproxy/sbin/haproxy\"",
+        ),
+        docker: one(
+            "docker",
+            typed.docker.as_ref().map(text),
+            "# docker = \"ssh://deploy@app1.example.org\"",
+        ),
+        lock_wait: one(
+            "lock_wait",
+            typed
+                .lock_wait
+                .and_then(|wait| SignedDuration::try_from(wait.0).ok())
+                .map(|wait| Value::String(format!("{wait:#}"))),
+            "#lock_wait = \"0s\"",
+        ),
+        state_dir: one(
+            "state_dir",
+            typed.state_dir.as_ref().map(path),
+            &format!("#state_dir = {DEFAULT_STATE_DIR:?}"),
+        ),
+        events: one(
+            "events",
+            typed.events.as_ref().map(path),
+            "# events = \"/var/log/drainswap/events.jsonl\"",
+        ),
+        found,
+        example: found.and_then(|found| found.backends.first()).map_or("mobile", |it| it.name.as_str()),
+    };
+    let mut tera = Tera::new();
+    tera.autoescape_on(vec![TEMPLATE_NAME]);
+    // Only comments hold what others wrote, and a comment ends with its line.
+    tera.set_escape_fn(|text, out| {
+        out.write_all(text.replace(|letter: char| letter.is_control(), " ").as_bytes())
+    });
+    tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
+    tera.render(TEMPLATE_NAME, &Context::from_serialize(&lines)?)
+}
+
+/// `key = value`, with a list for several; the other text for none.
+fn line(key: &str, mut values: Vec<Value>, or: &str) -> String {
+    match values.len() {
+        0 => or.to_owned(),
+        1 => format!("{key} = {}", values.remove(0)),
+        _ => format!("{key} = {}", Value::Array(values)),
+    }
+}
+
+fn absolute(path: &PathBuf) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::{PolicyFlags, ReloadFlags};
+    use crate::schema::Form;
+    use crate::settings::{PolicyFile, ReloadFile, Settings};
+
+    /// The text with such comments taken off the lines that they keep out.
+    fn uncommented(text: &str, mark: &str) -> String {
+        let is_setting = |line: &str| {
+            line.starts_with(['[', '"'])
+                || line.split_once(" = ").is_some_and(|(key, _)| {
+                    key.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_')
+                })
+        };
+        let lines = text.lines().map(|line| match line.strip_prefix(mark) {
+            Some(setting) if is_setting(setting) => setting,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n") + "\n"
+    }
+
+    fn read(text: &str) -> Settings {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("drainswap.toml");
+        std::fs::write(&path, text).unwrap();
+        let globals = Globals { settings: Some(path), ..Globals::default() };
+        Settings::read(&globals).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    /// All that settings come to.
+    fn meaning(settings: &Settings) -> String {
+        let (policy, reloading) = (PolicyFile::default(), ReloadFile::default());
+        let own = Settings { policy, reloading, ..settings.clone() };
+        let policy = settings.policy(&PolicyFlags::default());
+        format!("{own:#?}\n{policy:#?}\n{:#?}", settings.reloading(&ReloadFlags::default()))
+    }
+
+    #[test]
+    fn what_is_commented_out_is_the_default() {
+        let text = initial(&Globals::default(), None).unwrap();
+        let defaults = uncommented(&text, "#");
+        assert_ne!(defaults, text);
+        assert_eq!(meaning(&read(&defaults)), meaning(&read("")));
+        assert_eq!(meaning(&read(&text)), meaning(&read("")));
+        // A value that is none of a default shows.
+        assert_ne!(meaning(&read(&defaults.replace("rise = 1", "rise = 2"))), meaning(&read("")));
+    }
+
+    #[test]
+    fn every_key_is_there() {
+        let text = initial(&Globals::default(), None).unwrap();
+        let all = uncommented(&uncommented(&text, "# "), "#");
+        read(&all);
+        let written: toml::Table = all.parse().unwrap();
+        let schema = Form::Settings.schema().to_value();
+        let keys = |schema: &serde_json::Value| -> Vec<String> {
+            schema["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        let lacks: Vec<_> = keys(&schema).into_iter().filter(|key| !written.contains_key(key)).collect();
+        assert!(lacks.is_empty(), "templates/drainswap.toml.tera lacks {lacks:?}");
+        let hooks = keys(&schema["$defs"]["HooksFile"]);
+        let lacks: Vec<_> = hooks.iter().filter(|key| written["hooks"].get(key).is_none()).collect();
+        assert!(lacks.is_empty(), "templates/drainswap.toml.tera lacks {lacks:?} of [hooks]");
+    }
+
+    #[test]
+    fn what_was_typed_and_found_is_written_and_read_again() {
+        let typed = Globals {
+            haproxy_config: vec!["/a b.cfg".into(), "/conf.d".into()],
+            socket: vec!["/s\"1".to_owned()],
+            docker: Some("context:app".to_owned()),
+            read_as: Some("3.0".parse().unwrap()),
+            lock_wait: Some("15m".parse().unwrap()),
+            events: Some("/e.jsonl".into()),
+            state_dir: Some("/state".into()),
+            ..Globals::default()
+        };
+        let server = FoundServer {
+            name: "app1".to_owned(),
+            address: "127.0.0.1:50000".to_owned(),
+            behind: "a container\nkeep = 9".to_owned(),
+        };
+        let backends = vec![FoundBackend { name: "mobile".to_owned(), servers: vec![server] }];
+        let found = Found { socket: Some("/run/s".to_owned()), backends, ..Found::default() };
+        let text = initial(&typed, Some(&found)).unwrap();
+        assert!(
+            text.contains(
+                "# The backend mobile of haproxy.cfg:\n#   app1  127.0.0.1:50000  a container keep = 9\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("in haproxy.cfg, here /run/s.\n"), "{text}");
+        let settings = read(&text);
+        assert_eq!(settings.haproxy_config, [Path::new("/a b.cfg"), Path::new("/conf.d")]);
+        assert_eq!(
+            (settings.sockets.as_slice(), settings.docker.as_deref()),
+            (&["/s\"1".to_owned()][..], Some("context:app"))
+        );
+        assert_eq!(settings.lock_wait.as_secs(), 900);
+        assert_eq!(settings.state_dir, Path::new("/state"));
+        let again = Globals { settings: None, ..typed };
+        assert_eq!(meaning(&settings), meaning(&Settings::typed(&again)));
+    }
+}

@@ -1,0 +1,71 @@
+//! A new user's drainswap.toml: written from what is found, and all that the other commands need.
+
+use tokio::process::Command;
+
+use crate::on_real_parts;
+use crate::support::{Ended, Stage, finish, program};
+
+/// The program with nothing but these arguments.
+async fn drainswap(arguments: &[&str]) -> Ended {
+    let mut command = Command::new(program());
+    command.args(arguments).env("NO_COLOR", "1").stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    finish(command.spawn().expect("start drainswap")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_init_writes_is_all_that_a_plan_needs() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let file = stage.dir().join("fresh/drainswap.toml");
+    let file = file.to_str().expect("a path in UTF-8");
+    let repository = v2.rsplit_once(':').expect("a tag").0;
+    stage.drainswap(&["init", "--settings", file]).await.expect(0).says(&[
+        &format!("{file} is written"),
+        &format!("drainswap --settings {file} plan mobile --image {repository}:TAG"),
+    ]);
+    let text = std::fs::read_to_string(file).expect("the settings");
+    for name in ["app1", "app1b"] {
+        let server = stage.server(name);
+        let container = stage.container_name(name);
+        let line = format!("#   {name}  {}  {container}  {}", server.address, stage.reference("v1"));
+        assert!(text.contains(&line), "{line}\n{text}");
+    }
+    assert!(text.contains(&format!("here {}.", stage.dir().join("admin.sock").display())), "{text}");
+    // Neither flags nor variables say where anything is.
+    drainswap(&["--settings", file, "plan", "mobile", "--image", &v2])
+        .await
+        .expect(0)
+        .prints(&["app1", "app1b"]);
+    drainswap(&["--settings", file, "deploy", "mobile", "--image", &v2, "--keep", "0"]).await.expect(0);
+
+    stage.drainswap(&["init", "--settings", file]).await.expect(4).says(&["is there already", "--force"]);
+    assert_eq!(std::fs::read_to_string(file).expect("the settings"), text);
+    let shown = stage.drainswap(&["init", "-"]).await.expect(0);
+    assert!(shown.stdout.contains(&v2), "what runs now is shown:\n{}", shown.stdout);
+    stage.drainswap(&["init", file, "--force"]).await.expect(0);
+    assert_eq!(std::fs::read_to_string(file).expect("the settings"), shown.stdout);
+    crate::ends_with("v2", stage).await;
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_of_a_deploy_is_said() {
+    let dir = tempfile::TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
+    let config = dir.path().join("haproxy.cfg");
+    let config_name = config.to_str().expect("a path in UTF-8");
+    drainswap(&["init", "-", "-f", config_name]).await.expect(3).says(&["haproxy.cfg cannot be read"]);
+    std::fs::write(&config, "backend mobile\n    server app1 127.0.0.1:1\n").expect("write haproxy.cfg");
+    drainswap(&["init", "-", "-f", config_name])
+        .await
+        .expect(0)
+        .says(&["no `stats socket`", "level admin"])
+        .prints(&[
+            "#   app1  127.0.0.1:1  could not be looked at",
+            &format!("haproxy_config = {config_name:?}"),
+        ]);
+    let defaults = drainswap(&["init", "-", "--defaults"]).await.expect(0);
+    assert!(defaults.stderr.is_empty() && defaults.stdout.contains("#haproxy_config = \"/etc/haproxy"));
+}
