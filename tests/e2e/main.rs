@@ -26,6 +26,7 @@ mod pages;
 mod plan_files;
 mod podman;
 mod promotion;
+mod readme;
 mod refusals;
 mod registries;
 mod reloads;

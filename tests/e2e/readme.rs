@@ -1,0 +1,172 @@
+//! Every command that the README shows is typed, in the README's order, on one stage.
+
+use std::process::Stdio;
+
+use regex::Regex;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+
+use crate::support::{Ended, Engine, Processes, Stage, finish, program};
+use crate::{at_each_event, on_real_parts};
+
+/// Commands that are not typed here, each with the reason.
+const NOT_HERE: [(&str, &str); 2] = [
+    ("make demo", "it is made of the same stages, and wants the machine for itself"),
+    ("make test", "it is what runs this"),
+];
+
+/// A command, how it must end, and what it must print.
+struct Typed {
+    line: String,
+    exit: i32,
+    output: Vec<String>,
+}
+
+/// The commands of the README's blocks. A comment that says `exit code N` names another end than 0.
+fn commands() -> Vec<Typed> {
+    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(readme).expect("README.md");
+    let (mut commands, mut block): (Vec<Typed>, Option<&str>) = (Vec::new(), None);
+    for line in text.lines() {
+        let Some(language) = line.trim_start().strip_prefix("```") else {
+            match (block, line.strip_prefix("$ ")) {
+                (Some("console"), Some(line)) => {
+                    let exit = line.rsplit_once("exit code ").map_or(Some(0), |(_, code)| code.parse().ok());
+                    let exit = exit.unwrap_or_else(|| panic!("no exit code ends {line:?}"));
+                    commands.push(Typed { line: line.to_owned(), exit, output: Vec::new() });
+                }
+                (Some("console"), None) => {
+                    let command = commands.last_mut().expect("a command before its output");
+                    command.output.push(line.to_owned());
+                }
+                _ => {}
+            }
+            continue;
+        };
+        assert!(block.is_some() || !language.is_empty(), "a block of the README says not what it holds");
+        block = if block.is_some() { None } else { Some(language) };
+    }
+    assert!(commands.len() > 20, "the README shows hardly anything");
+    commands
+}
+
+/// Fails unless what was printed has these lines in their order; `…` stands for anything.
+fn assert_shape(expected: &[String], ended: &Ended) {
+    let printed = format!("{}{}", ended.stdout, ended.stderr);
+    let mut lines = printed.lines();
+    for line in expected.iter().filter(|line| line.trim() != "…") {
+        let words: Vec<String> = line.split_whitespace().map(regex::escape).collect();
+        let pattern = words.join(r"\s+").replace('…', ".*");
+        let pattern = Regex::new(&format!(r"^\s*{pattern}\s*$")).expect("a pattern");
+        assert!(
+            lines.any(|line| pattern.is_match(line)),
+            "the README has {line:?}, and printed was\n{printed}"
+        );
+    }
+}
+
+/// The README's reader: his shell, in a directory of his own.
+struct Reader {
+    stage: Stage,
+    /// What he would type for RUN.
+    run: String,
+}
+
+impl Reader {
+    async fn new() -> Self {
+        let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+        for version in ["v2", "v3", "v4"] {
+            stage.image(version, &[("VERSION", version)]).await;
+        }
+        let [primary, backup] = ["app1", "app1b"].map(|name| stage.server(name).address.port());
+        let settings = format!(
+            "haproxy_config = \"{}\"\nstate_dir = \"{}/state\"\ndocker = \"{}\"\n\
+             [services.mobile]\nhosts = {{ app1 = \"127.0.0.1\" }}\nprimary_port = {primary}\n\
+             backup_port = {backup}\ncheck = \"GET /\"\n",
+            stage.haproxy.config().display(),
+            stage.dir().display(),
+            Engine::endpoint()
+        );
+        for name in ["drainswap.toml", "staging.toml", "production.toml"] {
+            std::fs::write(stage.dir().join(name), &settings).expect("write the settings");
+        }
+        std::fs::copy(stage.haproxy.config(), stage.dir().join("new.cfg")).expect("copy haproxy.cfg");
+        Self { stage, run: String::new() }
+    }
+
+    async fn types(&self, line: &str) -> Ended {
+        let repository = self.stage.reference("").trim_end_matches(':').to_owned();
+        let line = line
+            .replace("registry.example.org/mobile", &repository)
+            .replace(" RUN", &format!(" {}", self.run));
+        let program = program();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", &line])
+            .current_dir(self.stage.dir())
+            .env("PATH", format!("{}:{path}", program.parent().expect("a directory").display()))
+            .env("DRAINSWAP_SETTINGS", self.stage.dir().join("drainswap.toml"))
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        finish(command.spawn().expect("start a shell")).await
+    }
+
+    /// What has happened before somebody types this.
+    async fn before(&mut self, line: &str) {
+        let killed = ["drainswap resume mobile --dry-run", "drainswap resume mobile --undo"];
+        if line.starts_with("drainswap history") {
+            for (index, version) in ["v2", "v3", "v4"].into_iter().enumerate() {
+                let image = self.stage.reference(version);
+                let ended =
+                    self.types(&format!("drainswap deploy mobile --image {image} -o json")).await.expect(0);
+                if index == 0 {
+                    ended.events()[0]["run"].as_str().expect("a run").clone_into(&mut self.run);
+                }
+            }
+        } else if line.contains("--save") {
+            let image = self.stage.reference("v3");
+            self.types(&format!("drainswap deploy mobile --image {image}")).await.expect(0);
+        } else if killed.iter().any(|killed| line.starts_with(killed)) || line.contains("--resume-first") {
+            self.is_killed_in_a_deploy().await;
+        }
+    }
+
+    /// Whoever deploys goes away with SIGKILL when something has happened.
+    async fn is_killed_in_a_deploy(&self) {
+        let running = self.stage.get("app1", "/").await.expect("app1 answers").version;
+        let image = self.stage.reference(if running.as_deref() == Some("v3") { "v4" } else { "v3" });
+        let settings = self.stage.dir().join("drainswap.toml").display().to_string();
+        let mut deploy =
+            self.stage.spawn(&["--settings", &settings, "deploy", "mobile", "--image", &image, "-o", "json"]);
+        let process = deploy.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("a process");
+        at_each_event(&mut deploy, async |event| {
+            if event == "drain_started" {
+                let _gone_already = kill_process(process, Signal::KILL);
+            }
+        })
+        .await;
+        deploy.wait().await.expect("wait for drainswap");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_readme_can_be_typed() {
+    if !on_real_parts().await {
+        return;
+    }
+    let mut reader = Reader::new().await;
+    for Typed { line, exit, output } in commands() {
+        if NOT_HERE.iter().any(|(not_here, _)| line.starts_with(not_here)) {
+            continue;
+        }
+        reader.before(&line).await;
+        let ended = reader.types(&line).await;
+        assert_eq!(ended.code, exit, "$ {line}\n{}{}", ended.stdout, ended.stderr);
+        assert_shape(&output, &ended);
+    }
+    reader.stage.close().await;
+}
