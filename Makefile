@@ -1,11 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench coverage lint
+.PHONY: help build deb demo test bench coverage lint
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 build: ## Build the program into target/release/drainswap
 	cargo build --release
+
+deb: ## Build a Debian package of it into target/debian
+	.ci/deb
 
 demo: ## Replace four real containers behind a real HAProxy under load
 	.ci/parts run sh -c "cargo build --quiet && cargo run --quiet --example demo"
@@ -23,4 +26,4 @@ lint: ## Check the format and the lints, of the scripts too where shellcheck is 
 	cargo fmt --check
 	rustfmt --check --edition 2024 fixtures/app/main.rs
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/haproxy-versions .ci/coverage; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/deb .ci/haproxy-versions .ci/coverage; fi

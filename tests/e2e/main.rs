@@ -9,6 +9,7 @@ mod ci;
 mod clients;
 mod config_apply;
 mod contract;
+mod debian;
 mod deploys;
 mod described;
 mod doctor;

@@ -10,7 +10,10 @@ use crate::support::{Ended, Engine, Processes, Stage, finish, program};
 use crate::{at_each_event, on_real_parts};
 
 /// Commands that are not typed here, each with the reason.
-const NOT_HERE: [(&str, &str); 2] = [
+const NOT_HERE: [(&str, &str); 5] = [
+    ("make deb", "it takes a release build; tests/e2e/debian.rs makes a package of this one"),
+    ("apt install", "it changes the machine; tests/e2e/debian.rs installs the package elsewhere"),
+    ("systemctl", "no systemd runs here"),
     ("make demo", "it is made of the same stages, and wants the machine for itself"),
     ("make test", "it is what runs this"),
 ];

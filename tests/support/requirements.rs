@@ -16,6 +16,8 @@ pub enum Need {
     Chromium,
     /// What renders pages of the manual.
     Groff,
+    /// What makes and installs Debian packages.
+    Dpkg,
 }
 
 impl Need {
@@ -29,6 +31,7 @@ impl Need {
             Self::Registry => missing_program("docker-registry"),
             Self::Podman => missing_program("podman"),
             Self::Chromium => missing_program("chromium"),
+            Self::Dpkg => missing_program("dpkg-deb"),
             Self::Groff => missing_program("groff"),
             Self::Ssh => missing_program("sshd").or_else(|| missing_program("ssh")),
             Self::Docker => {
