@@ -10,7 +10,8 @@ use crate::support::{Ended, Engine, Processes, Stage, finish, program};
 use crate::{at_each_event, on_real_parts};
 
 /// Commands that are not typed here, each with the reason.
-const NOT_HERE: [(&str, &str); 5] = [
+const NOT_HERE: [(&str, &str); 6] = [
+    ("make build", "the program under test is built already"),
     ("make deb", "it takes a release build; tests/e2e/debian.rs makes a package of this one"),
     ("apt install", "it changes the machine; tests/e2e/debian.rs installs the package elsewhere"),
     ("systemctl", "no systemd runs here"),
@@ -90,26 +91,31 @@ impl Reader {
             stage.dir().display(),
             Engine::endpoint()
         );
-        for name in ["drainswap.toml", "staging.toml", "production.toml"] {
+        for name in ["described.toml", "staging.toml", "production.toml"] {
             std::fs::write(stage.dir().join(name), &settings).expect("write the settings");
         }
         std::fs::copy(stage.haproxy.config(), stage.dir().join("new.cfg")).expect("copy haproxy.cfg");
         Self { stage, run: String::new() }
     }
 
+    /// What the README says, on this stage.
+    fn here(&self, text: &str) -> String {
+        let repository = self.stage.reference("");
+        let text = text.replace("registry.example.org/mobile:", &repository).replace("target/release/", "");
+        text.replace(" RUN", &format!(" {}", self.run))
+    }
+
     async fn types(&self, line: &str) -> Ended {
-        let repository = self.stage.reference("").trim_end_matches(':').to_owned();
-        let line = line
-            .replace("registry.example.org/mobile", &repository)
-            .replace(" RUN", &format!(" {}", self.run));
         let program = program();
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new("bash");
         command
-            .args(["-c", &line])
+            .args(["-c", &self.here(line)])
             .current_dir(self.stage.dir())
             .env("PATH", format!("{}:{path}", program.parent().expect("a directory").display()))
             .env("DRAINSWAP_SETTINGS", self.stage.dir().join("drainswap.toml"))
+            .env("DRAINSWAP_HAPROXY_CONFIG", self.stage.haproxy.config())
+            .env("DRAINSWAP_STATE_DIR", self.stage.dir().join("state"))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -121,7 +127,10 @@ impl Reader {
     /// What has happened before somebody types this.
     async fn before(&mut self, line: &str) {
         let killed = ["drainswap resume mobile --dry-run", "drainswap resume mobile --undo"];
-        if line.starts_with("drainswap history") {
+        if line.starts_with("drainswap config") {
+            let described = ["described.toml", "drainswap.toml"].map(|name| self.stage.dir().join(name));
+            std::fs::copy(&described[0], &described[1]).expect("write the settings");
+        } else if line.starts_with("drainswap history") {
             for (index, version) in ["v2", "v3", "v4"].into_iter().enumerate() {
                 let image = self.stage.reference(version);
                 let ended =
@@ -169,6 +178,7 @@ async fn every_command_of_the_readme_can_be_typed() {
         reader.before(&line).await;
         let ended = reader.types(&line).await;
         assert_eq!(ended.code, exit, "$ {line}\n{}{}", ended.stdout, ended.stderr);
+        let output: Vec<String> = output.iter().map(|line| reader.here(line)).collect();
         assert_shape(&output, &ended);
     }
     reader.stage.close().await;
