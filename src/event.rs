@@ -84,6 +84,9 @@ pub enum Fact {
         received: u64,
         /// Bytes expected so far.
         expected: u64,
+        /// How far each engine is, where there are several.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        engines: Vec<EnginePull>,
     },
     /// The image is present.
     Pulled {
@@ -341,6 +344,17 @@ pub struct Sample {
     pub sessions: u64,
     /// Sessions since `HAProxy` started.
     pub sessions_total: u64,
+}
+
+/// How far one engine is with an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct EnginePull {
+    /// The engine, as `[engines]` names it; empty for the one that `docker` names.
+    pub engine: String,
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes expected so far.
+    pub expected: u64,
 }
 
 /// What is known of the first request of a server that is back in service.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::wait::{Waited, insist, until};
 use super::{Deploy, Failure, millis};
-use crate::event::Fact;
+use crate::event::{EnginePull, Fact};
 use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::journal::Record;
@@ -26,6 +26,20 @@ const AT_ONCE: usize = 8;
 /// How long an old container may take at least, where it is started again.
 const OLD_LIMIT: Duration = Duration::from_secs(60);
 
+/// How far the engines of these names are with an image.
+fn progressed(names: &BTreeSet<&str>, now: &[PullProgress]) -> Fact {
+    let each = names.iter().zip(now).map(|(name, it)| EnginePull {
+        engine: (*name).to_owned(),
+        received: it.received,
+        expected: it.expected,
+    });
+    Fact::PullProgressed {
+        received: now.iter().map(|it| it.received).fold(0, u64::saturating_add),
+        expected: now.iter().map(|it| it.expected).fold(0, u64::saturating_add),
+        engines: each.filter(|_| names.len() > 1).collect(),
+    }
+}
+
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
@@ -38,8 +52,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (sender, mut receiver) = tokio::sync::watch::channel(Vec::<PullProgress>::new());
         let sender = &sender;
         let (plan, world) = (self.plan, self.world);
-        let engines = plan.engines_for(image).into_iter().map(|name| world.engines.named(name));
-        let engines = engines.collect::<Result<Vec<_>, _>>()?;
+        let names = plan.engines_for(image);
+        let engines = names.iter().map(|name| world.engines.named(name)).collect::<Result<Vec<_>, _>>()?;
         let platform = world.descriptions.get(&plan.backend).and_then(|it| it.platform.as_ref());
         let pulls = engines.iter().enumerate().map(async |(index, engine)| {
             let progress = move |progress| {
@@ -66,10 +80,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                             format!("the registry broke off while it gave {image}; the engine tries again");
                         self.tell(Fact::Warned { message });
                     }
-                    self.tell(Fact::PullProgressed {
-                        received: now.iter().map(|it| it.received).fold(0, u64::saturating_add),
-                        expected: now.iter().map(|it| it.expected).fold(0, u64::saturating_add),
-                    });
+                    self.tell(progressed(&names, &now));
                 }
             }
         }
@@ -346,5 +357,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             engine.start(&old.id).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_engine_s_part_of_a_pull_is_told_where_there_are_several() {
+        let pull = |received, expected| PullProgress { received, expected, is_retrying: false };
+        let told = |names: &[&str], now: &[PullProgress]| {
+            let fact = progressed(&names.iter().copied().collect(), now);
+            let Fact::PullProgressed { received, expected, engines } = fact else { panic!("{fact:?}") };
+            (received, expected, engines.len())
+        };
+        assert_eq!(told(&[""], &[pull(1, 4)]), (1, 4, 0));
+        assert_eq!(told(&["", "ssh://app2"], &[pull(1, 4), pull(2, u64::MAX)]), (3, u64::MAX, 2));
     }
 }

@@ -94,8 +94,17 @@ impl View {
     fn hear(&mut self, fact: &Fact) -> Option<Moving> {
         Some(match fact {
             Fact::PullStarted { image } => Moving::Phase(format!("pulling {image}")),
-            Fact::PullProgressed { received, expected } => {
-                Moving::Detail(format!("pulling {} of {}", megabytes(*received), megabytes(*expected)))
+            Fact::PullProgressed { received, expected, engines } => {
+                let of = |received: u64, expected: u64| {
+                    format!("{} of {}", megabytes(received), megabytes(expected))
+                };
+                let each = engines.iter().map(|it| {
+                    let name = if it.engine.is_empty() { "docker" } else { &it.engine };
+                    format!("{name} {}", of(it.received, it.expected))
+                });
+                let each: Vec<String> = each.collect();
+                let all = if each.is_empty() { of(*received, *expected) } else { each.join(", ") };
+                Moving::Detail(format!("pulling {all}"))
             }
             Fact::LaneStarted { lane, of, servers, .. } => {
                 *self = Self { lane: format!("[{lane}/{of}] {}", list(servers)), sessions: None };
@@ -171,7 +180,7 @@ mod tests {
         insta::assert_snapshot!(lines, @"
         * pulling registry.example.org/mobile:v2 (9b3ce17a40d2)
           pulling 1.0 MB of 12.5 MB
-          pulling 9.4 MB of 12.5 MB
+          pulling docker 6.2 MB of 6.3 MB, ssh://app2.example.org 3.2 MB of 6.2 MB
         * [1/4] mobile/app2: looking again
         * [1/4] mobile/app2: out of rotation, draining
           [1/4] mobile/app2: out of rotation, the old container stops

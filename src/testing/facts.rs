@@ -47,7 +47,7 @@ fn opening(plan: &Plan) -> Vec<Fact> {
         },
         Fact::Warned { message: "mobile/app2 is in maint, and will be put back in service".to_owned() },
         Fact::PullStarted { image: image() },
-        Fact::PullProgressed { received: 1_000_000, expected: 12_500_000 },
+        Fact::PullProgressed { received: 1_000_000, expected: 12_500_000, engines: Vec::new() },
         Fact::Pulled { image: image(), took_ms: 4_321 },
         created,
     ]

@@ -106,7 +106,7 @@ fn is_in_a_row(calls: &[(Part, &'static str)], call: usize) -> bool {
 
 #[test]
 fn every_fault_at_every_call() {
-    let seeds = if is_wide() { 20 } else { 1 };
+    let seeds = if is_wide() { 2 } else { 1 };
     let mut cases = Vec::new();
     for scenario in ALL {
         for seed in 0..seeds {
@@ -138,14 +138,14 @@ fn what_was_wrong_once_stays_mended() {
 /// Two faults, each anywhere: the second may meet what the first has led to.
 #[test]
 fn random_pairs_of_faults() {
-    pairs("random pairs of faults", if is_wide() { 50_000 } else { 600 }, &Fault::ALL);
+    pairs("random pairs of faults", if is_wide() { 20_000 } else { 600 }, &Fault::ALL);
 }
 
 /// A process that dies, and dies again while it is resumed.
 #[test]
 fn who_dies_twice_is_resumed_twice() {
     let deaths = [Fault::DiesBefore, Fault::DiesAfter];
-    pairs("two deaths", if is_wide() { 20_000 } else { 200 }, &deaths);
+    pairs("two deaths", if is_wide() { 5_000 } else { 200 }, &deaths);
 }
 
 fn pairs(what: &str, count: usize, faults: &[Fault]) {
