@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build deb demo test bench coverage lint
+.PHONY: help build deb demo test bench coverage fuzz lint
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\): ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -19,11 +19,14 @@ test: ## Run all tests, with what they need installed and started
 bench: ## Measure
 	.ci/parts run cargo bench
 
-coverage: ## Say which branches of the modules that decide no test enters
+coverage: ## Fail where a branch of the modules that decide is entered by no test
 	.ci/coverage
+
+fuzz: ## Try every reader of stored or received bytes with a fuzzer, for TIME seconds each
+	.ci/fuzz
 
 lint: ## Check the format and the lints, of the scripts too where shellcheck is installed
 	cargo fmt --check
 	rustfmt --check --edition 2024 fixtures/app/main.rs
 	cargo clippy --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/deb .ci/haproxy-versions .ci/coverage; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/deb .ci/haproxy-versions .ci/coverage .ci/fuzz; fi

@@ -1,0 +1,131 @@
+//! What must hold of every reader, whatever bytes it is given: it does not panic, and what it has read can be worked with.
+//!
+//! One function a target of the fuzzer; the seeds of each are read as a test as well.
+
+use std::path::Path;
+
+use bollard::models::ContainerInspectResponse;
+use drainswap::adapters::docker::layers::Layers;
+use drainswap::adapters::docker::log::{Lines, Stream};
+use drainswap::adapters::docker::look;
+use drainswap::adapters::docker::recreate::{Dialect, blueprint};
+use drainswap::adapters::haproxy::master::{Answer, failed, workers};
+use drainswap::adapters::haproxy::reply::Replies;
+use drainswap::cfg::{self, Environment, SourceFile, Version};
+use drainswap::history::formers;
+use drainswap::ids::ContainerId;
+use drainswap::journal::{Run, whole};
+use drainswap::plan::drift::drift;
+use drainswap::plan::file::PlanFile;
+use drainswap::plan::undo::{Care, undo};
+use drainswap::ports::{Model, Recipe};
+use drainswap::service::compose;
+use drainswap::service::interpolate::Variables;
+use drainswap::settings::File;
+
+/// A reader of any bytes.
+type Reader = fn(&[u8]);
+
+/// Each reader by the name of its target, which is that of the folder in `fixtures` that has its seeds.
+const ALL: [(&str, Reader); 6] = [
+    ("cfg", configuration),
+    ("journal", journal),
+    ("plan", plan_file),
+    ("runtime", runtime_reply),
+    ("docker", engine_reply),
+    ("settings", settings),
+];
+
+/// Gives bytes to the reader of that name.
+pub fn read(target: &str, bytes: &[u8]) {
+    let (_, reader) = ALL.iter().find(|(name, _)| *name == target).expect("a target");
+    reader(bytes);
+}
+
+/// haproxy.cfg comes back as it was, and is not moved by an edit that says nothing new.
+fn configuration(bytes: &[u8]) {
+    for (major, minor) in [(2, 2), (2, 6), (3, 2), (3, 3)] {
+        let environment = Environment::new([("V".into(), "a b".into())].into(), Version::new(major, minor));
+        let file = SourceFile { path: "haproxy.cfg".into(), bytes: bytes.to_vec() };
+        let document = cfg::read(vec![file], &environment);
+        assert_eq!(document.bytes(0), bytes);
+        let configuration = cfg::interpret(&document);
+        for proxy in &configuration.proxies {
+            for server in &proxy.servers {
+                let weight = server.weight.to_string();
+                let _refused = document.set_setting(&proxy.name, &server.name, &["weight", &weight]);
+            }
+        }
+    }
+}
+
+/// A journal that is understood can be resumed and gone back to; a record that is torn does not count.
+fn journal(bytes: &[u8]) {
+    let read = Run::read(bytes);
+    assert_eq!(read, Run::read(whole(bytes)));
+    let Ok(Some(run)) = read else { return };
+    let _either = (run.in_hand(), run.was_removing(), formers([&run]));
+    for (lane, begun) in &run.begun {
+        for care in [Care::Failed, Care::Serving] {
+            let _steps = undo(&run.plan.lanes[*lane], begun, care);
+        }
+    }
+}
+
+/// A plan that was read can be shown, is the same when it is saved again, and has not drifted from itself.
+fn plan_file(bytes: &[u8]) {
+    let Ok(file) = PlanFile::read(bytes) else { return };
+    let _shown = file.plan.to_string();
+    assert_eq!(PlanFile::read(file.text().as_bytes()).as_ref(), Ok(&file));
+    assert_eq!(drift(&file, &file.basis, &Ok(file.plan.clone())), []);
+}
+
+/// What answers at a socket of `HAProxy` or its master.
+fn runtime_reply(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut look = Replies::new(&text);
+    let _process = look.info();
+    for _ in 0..3 {
+        let _tables = (look.servers_state(), look.stat());
+    }
+    let replies = || Replies::new(&text);
+    let _each = (replies().set_server(), replies().ended_session(), replies().level().is_ok());
+    let _tables = (replies().sessions(), replies().stat(), replies().servers_state());
+    let _master = (workers(&text), failed(&text), Answer::read(&text));
+}
+
+/// What an engine tells of a container, of a pull, and of what a container has written.
+fn engine_reply(bytes: &[u8]) {
+    let mut layers = Layers::default();
+    for message in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
+        layers.add(&message);
+    }
+    let mut log = Lines::default();
+    for (index, piece) in bytes.chunks(97).enumerate() {
+        log.add(if index % 3 == 0 { Stream::Error } else { Stream::Output }, piece);
+    }
+    assert!(log.last(15).iter().all(|line| !line.contains('\u{1b}')));
+    let Ok(found) = serde_json::from_slice::<ContainerInspectResponse>(bytes) else { return };
+    let container = look::container(&found, None);
+    let recipe = Recipe {
+        model: Model::Like(ContainerId("67e7a6c29d15".to_owned())),
+        image: container.running_image(),
+        name: "app1.new-20261123T221500.000Z".to_owned(),
+        platform: None,
+        publish: container.published.first().copied(),
+    };
+    for (api, is_podman) in [((1, 41), false), ((1, 47), false), ((1, 41), true)] {
+        let _refused = blueprint(&found, None, Dialect { api, is_podman }, &recipe);
+    }
+}
+
+/// drainswap.toml, a Compose file, and the variables beside one.
+fn settings(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _refused = text.parse::<File>();
+    let process = || [("TAG".to_owned(), "v1".to_owned())];
+    let variables = Variables::new(process(), &text);
+    for variables in [variables, Variables::new(process(), "")].into_iter().flatten() {
+        let _refused = compose::services(&text, Path::new("/srv/mobile"), variables);
+    }
+}
