@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use super::rotation::LOOK_EVERY;
 use super::wait::insist;
 use super::{Deploy, Failure};
 use crate::event::Fact;
@@ -14,9 +15,8 @@ use crate::observation::{AdminState, LoadBalancerState};
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
-/// How long `HAProxy` may be away while it is started anew, and how often it is asked meanwhile.
+/// How long `HAProxy` may be away while it is started anew. It is asked as often as ever: a new process forgets what was set.
 const OUTAGE: Duration = Duration::from_secs(10);
-const TRY_EVERY: Duration = Duration::from_millis(100);
 
 /// How long one that was silent the last time may take to answer.
 const BRIEFLY: Duration = Duration::from_millis(250);
@@ -153,7 +153,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     ) -> Result<T, Failure> {
         let name = load_balancer.name();
         let result = if self.workers.contains_key(&name) {
-            insist(TRY_EVERY, OUTAGE, Failure::is_silence, call).await
+            insist(LOOK_EVERY, OUTAGE, Failure::is_silence, call).await
         } else {
             let reason = "it did not answer before, and does not now".to_owned();
             let silence = || LoadBalancerError::Unreachable { socket: name, reason }.into();

@@ -32,9 +32,6 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
             steps.push(Step::Settle);
         }
         steps.push(Step::Discard);
-        if lane.keeps_old() {
-            steps.push(Step::Return);
-        }
         steps.extend(put_back(lane));
     } else {
         if has(Step::Drain) || has(Step::Maint) || has(Step::Ready) {
@@ -47,11 +44,13 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
     steps
 }
 
-/// The steps that are left where the lane has its old container back.
+/// The steps that are left where the lane has its old container back: whether it was given back all that it had is not
+/// known.
 #[must_use]
 pub fn put_back(lane: &Lane) -> Vec<Step> {
+    let back = lane.keeps_old().then_some(Step::Return);
     let prove = lane.old_served().then_some(Step::ProveOld);
-    prove.into_iter().chain([Step::PutBack]).collect()
+    back.into_iter().chain(prove).chain([Step::PutBack]).collect()
 }
 
 /// Whether the old container was touched, or the new one started.

@@ -203,7 +203,12 @@ impl Judge {
             lines.filter(|line| Some(line.address) == address && line.admin.state() != AdminState::Maint);
         let open: Vec<String> = open.map(|line| line.id.to_string()).collect();
         let was_never_started = place.started_at == 0 && place.container.name.contains(".new-");
-        if !open.is_empty() && !was_never_started && !self.is_unseen() && !Self::was_meddled_with(site, GRACE)
+        let never_served = is_new(place) && !self.case.scenario.new_is_good();
+        if !open.is_empty()
+            && !was_never_started
+            && !never_served
+            && !self.is_unseen()
+            && !Self::was_meddled_with(site, GRACE)
         {
             self.violate(
                 site,
@@ -216,6 +221,12 @@ impl Judge {
     fn is_unseen(&self) -> bool {
         let reachable = self.case.scenario.policy().lb_quorum == LbQuorum::Reachable;
         reachable && self.is_excused(|fault| matches!(fault, Fault::Away(_)))
+    }
+
+    /// Whether a look takes its time while somebody else changes what it is to see.
+    fn is_looked_at_late(&self) -> bool {
+        let changes = |fault| matches!(fault, Fault::Reload | Fault::HaproxyRestart | Fault::Person(_));
+        self.is_excused(|fault| matches!(fault, Fault::Hangs | Fault::Slow)) && self.is_excused(changes)
     }
 
     /// What a new container that has failed still holds is lost either way.
@@ -262,7 +273,8 @@ impl Judge {
             // Whoever ended it is judged where it was ended.
             Loss::Cut(..) => false,
             Loss::NoAnswer(server) => {
-                !Self::was_meddled_with(site, GRACE) && !self.is_unseen() && self.is_ours(site, server)
+                let is_seen = !self.is_unseen() && !self.is_looked_at_late();
+                !Self::was_meddled_with(site, GRACE) && is_seen && self.is_ours(site, server)
             }
         };
         if is_ours {

@@ -129,8 +129,14 @@ fn every_fault_at_every_call() {
 /// Cases that were found by more than what is swept here, and mended.
 #[test]
 fn what_was_wrong_once_stays_mended() {
-    // A rollback that the full disk could not record: the resumed run called a server replaced that was as before.
-    let cases = ["crowded/275/166=Away(90000)/183=DiskFull(3600000)"];
+    let cases = [
+        // A rollback that the full disk could not record: the resumed run called a server replaced that was as before.
+        "crowded/275/166=Away(90000)/183=DiskFull(3600000)",
+        // The old container never ended, and was left without its restart policy.
+        "crowded/109/50=DiesAfter/41=NewRemoved",
+        // An HAProxy that comes back while a container is taken back was seen too late.
+        "tied/302/91=EngineRestart { live_restore: true }/136=HaproxyRestart",
+    ];
     let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
     sweep("wrong once", &cases);
 }
