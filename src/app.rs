@@ -37,7 +37,8 @@ use crate::observation::AdminState;
 use crate::report::Json;
 use crate::report::ci::Ci;
 use crate::settings::Settings;
-use names::{known_backend, known_server, nearest};
+pub use names::nearest;
+use names::{known_backend, known_server};
 
 /// Runs what was typed, prints its result, and tells how the process ends.
 pub async fn run(cli: Cli) -> ExitCode {
@@ -82,11 +83,14 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Plan { goal, policy, exit_code, save } => {
             app.plan(&goal, &policy, exit_code, save.as_deref()).await
         }
-        Command::Deploy { goal, policy, resume_first } => {
+        Command::Deploy { goal, policy, resume_first, dry_run } => {
             if let Some(path) = &goal.plan {
-                return Box::pin(app.deploy_plan(path, &goal, &policy)).await;
+                return Box::pin(app.deploy_plan(path, &goal, &policy, dry_run)).await;
             }
             let goal = DeployGoal { backend: goal.backend.unwrap_or_default(), image: goal.image };
+            if dry_run {
+                return app.plan(&goal, &policy, false, None).await;
+            }
             let left = if resume_first {
                 Box::pin(app.resume_one(&goal.backend, false, false)).await?
             } else {

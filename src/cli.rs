@@ -148,6 +148,9 @@ pub enum Command {
         /// Where the last run was not finished (it was killed), resume it first
         #[arg(long, conflicts_with = "plan")]
         resume_first: bool,
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Bring a run that was killed to its end: forward, or back with --undo
     ///

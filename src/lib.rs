@@ -19,8 +19,10 @@
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
 //! - [`schema`] has the forms of what is written and read.
 //! - [`report`] sees only events. Only [`app`] knows everybody.
+//! - [`ansible`] stands before all that: a task of Ansible's becomes a command line, and what that prints the task's answer.
 
 pub mod adapters;
+pub mod ansible;
 pub mod app;
 pub mod cfg;
 pub mod cli;

@@ -7,6 +7,9 @@ use clap::Parser;
 use drainswap::cli::Cli;
 
 fn main() -> ExitCode {
+    if let Some(exit) = drainswap::ansible::called(&std::env::args_os().collect::<Vec<_>>()) {
+        return exit;
+    }
     let cli = Cli::parse();
     // Not bollard's own log: it prints whole requests, and with them what containers have in their environment.
     let level = if cli.globals.verbose { "drainswap=debug" } else { "drainswap=error" };

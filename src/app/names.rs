@@ -25,7 +25,8 @@ pub(super) fn known_server(configuration: &Configuration, server: &ServerId) -> 
 }
 
 /// The name that was probably meant: at most a third of its letters are wrong.
-pub(super) fn nearest(name: &str, known: &[String]) -> Option<String> {
+#[must_use]
+pub fn nearest(name: &str, known: &[String]) -> Option<String> {
     let distance = |other: &String| strsim::damerau_levenshtein(name, other);
     known
         .iter()

@@ -42,8 +42,11 @@ impl App {
         path: &Path,
         typed: &DeployOrPlan,
         flags: &PolicyFlags,
+        dry_run: bool,
     ) -> Result<Exit, Error> {
-        self.events()?;
+        if !dry_run {
+            self.events()?;
+        }
         let approved = read(path)?;
         refuse_other(path, &approved, typed, flags)?;
         self.settings.described()?;
@@ -52,6 +55,10 @@ impl App {
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(backend), load_balancers).await?;
+        if dry_run {
+            self.show(&self.approve(path, &approved, flags, (&configuration, &world)).await?)?;
+            return Ok(Exit::Done);
+        }
         let held = self.hold(backend, &world).await?;
         let decide = async |held: &Held| {
             held.refuse_unfinished()?;

@@ -71,7 +71,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         approved: None,
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
         policy: goal.policy.clone(),
-        images: images(&lanes),
+        images: images(&lanes, &goal.target),
         probes: probes(topology, &balances),
         warnings: warnings::all(topology, observation, &balances, &lanes, &unchanged, goal),
         balances,
@@ -442,8 +442,12 @@ fn probes(topology: &Topology, balances: &[Balance]) -> Vec<(ServerId, crate::pr
     servers.filter_map(|server| Some((server.id.clone(), server.probe.clone()?))).collect()
 }
 
-fn images(lanes: &[Lane]) -> Vec<Image> {
+/// What is pulled; of a plan without anything to do the image that everybody runs already.
+fn images(lanes: &[Lane], target: &crate::plan::Target) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
+    if let (crate::plan::Target::Everywhere(image), []) = (target, lanes) {
+        images.push(image.clone());
+    }
     let replacements = lanes.iter().filter_map(|lane| lane.replacement.as_ref());
     for replacement in replacements.filter(|it| it.returning.is_none()) {
         if !images.contains(&replacement.image) {

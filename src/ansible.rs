@@ -1,0 +1,103 @@
+//! drainswap as a module of Ansible's: a task's options in, one JSON object out.
+//!
+//! ```text
+//! arguments file ─► Task ─► the program's own command line, with -o json ─► what it printed ─► answer
+//! ```
+//!
+//! The options are those of the command line, so that whatever a command can do, a task can.
+
+mod answer;
+mod diff;
+mod mask;
+mod module;
+mod moves;
+pub mod option;
+mod task;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use serde_json::{Value, json};
+
+use self::answer::Ran;
+pub use self::module::Module;
+use self::task::{Steps, Task};
+
+/// A call by Ansible: exactly one argument, the path of a JSON file, and a module's name: the program's own, or in the
+/// file. `None` where a person called.
+#[must_use]
+pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
+    let [program, path] = arguments else { return None };
+    let name = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned());
+    let by_name = name.as_deref().and_then(Module::of);
+    let is_file = Path::new(path).is_file();
+    let bytes = if is_file { std::fs::read(path) } else { Err(std::io::ErrorKind::NotFound.into()) };
+    let object = bytes.as_ref().ok().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+    let asked =
+        object.as_ref().and_then(|object| object["_ansible_module_name"].as_str()).and_then(Module::of);
+    let module = by_name.or(asked)?;
+    let answer = match (object, bytes) {
+        (Some(Value::Object(options)), _) => answer(module, options),
+        (_, Err(error)) => failed(&format!("{} cannot be read: {error}", Path::new(path).display())),
+        (_, Ok(_)) => {
+            failed(&format!("{} is no JSON object with a task's options", Path::new(path).display()))
+        }
+    };
+    let is_failed = answer["failed"] == true;
+    let _gone = writeln!(std::io::stdout(), "{answer}");
+    Some(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn answer(module: Module, options: serde_json::Map<String, Value>) -> Value {
+    let task = match Task::read(module, options) {
+        Ok(task) => task,
+        Err(reason) => return failed(&reason),
+    };
+    let mut answer = match task.steps() {
+        Ok(steps) => {
+            done(&task, &steps).unwrap_or_else(|error| failed(&format!("drainswap cannot be run: {error}")))
+        }
+        Err(reason) => failed(&reason),
+    };
+    answer["invocation"] = json!({ "module_args": task.options });
+    mask::mask(&mut answer);
+    answer
+}
+
+/// Does it. What is to be shown is looked at before anything is done.
+fn done(task: &Task, steps: &Steps) -> std::io::Result<Value> {
+    let Some(look) = steps.look.as_ref() else { return Ok(answer::of(task, None, &run(&steps.act)?)) };
+    let mut looked = if task.check || task.diff { Some(run(look)?) } else { None };
+    if let Some(looked) = looked.as_ref().filter(|looked| task.check || looked.code != 0) {
+        return Ok(answer::of(task, Some(looked), looked));
+    }
+    let acted = run(&steps.act)?;
+    // A run that had nothing to replace does not tell by what; a look does.
+    let told = acted.event("run_started").is_some_and(|event| event["images"] != json!([]));
+    // After a rollback it would tell of the next one.
+    let may_tell = steps.act[0] != "rollback";
+    if task.module == Module::Deploy && may_tell && looked.is_none() && acted.code == 0 && !told {
+        looked = Some(run(look)?);
+    }
+    Ok(answer::of(task, looked.as_ref(), &acted))
+}
+
+fn failed(message: &str) -> Value {
+    json!({ "failed": true, "changed": false, "rc": crate::exit::Exit::Usage.code(), "msg": message })
+}
+
+/// Runs the program itself.
+fn run(words: &[String]) -> std::io::Result<Ran> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--output=json", "--ci=none"])
+        .args(words)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let objects = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Ok(Ran { code: output.status.code().unwrap_or(-1), objects, said })
+}

@@ -1,0 +1,115 @@
+//! What differs, in Ansible's form.
+
+use serde_json::{Value, json};
+
+use super::answer::{Ran, digest, lanes};
+use super::mask::HIDDEN;
+use super::module::Module;
+
+/// What differs, by the look before: the containers of a deploy, the states of servers, the lines of haproxy.cfg.
+pub fn diff(module: Module, looked: &Ran) -> Option<Value> {
+    let object = looked.last();
+    match module {
+        Module::Deploy if object["lanes"].is_array() => {
+            Some(json!(lanes(object).filter_map(container).collect::<Vec<_>>()))
+        }
+        Module::Server => {
+            let differs = |row: &&Value| set(&row["before"]) != set(&row["after"]);
+            Some(json!(object["servers"].as_array()?.iter().filter(differs).map(server).collect::<Vec<_>>()))
+        }
+        Module::Config => Some(json!({ "prepared": object["diff"].as_str()? })),
+        Module::Deploy | Module::Info => None,
+    }
+}
+
+fn set(state: &Value) -> Value {
+    let checks = &state["checks"];
+    json!({
+        "state": state["status"], "weight": state["weight"], "health": checks["health"], "agent": checks["agent"],
+    })
+}
+
+fn server(row: &Value) -> Value {
+    let text = |key: &str| row[key].as_str().unwrap_or_default();
+    let header = format!("{} at {}", text("server"), text("load_balancer"));
+    json!({
+        "before_header": header, "after_header": header, "before": set(&row["before"]), "after": set(&row["after"]),
+    })
+}
+
+/// A container's old and new image, and its settings that will be others; values that may be secret are not told.
+fn container(lane: &Value) -> Option<Value> {
+    let replacement = lane.get("replacement").filter(|it| !it.is_null())?;
+    let (old, new) = (&replacement["old"], &replacement["image"]);
+    let image = |reference: &Value, digest: &str| {
+        format!("image: {} {digest}", reference.as_str().unwrap_or_default())
+    };
+    let known = old["repo_digests"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let known = known.filter_map(|known| known.split_once('@')).map(|(_, digest)| digest).next();
+    let known = known.or(old["image"].as_str());
+    let mut before: Vec<String> =
+        known.map(|known| image(&old["image_reference"], known)).into_iter().collect();
+    let mut after = vec![image(&new["reference"], digest(new).as_str().unwrap_or_default())];
+    for change in replacement["changes"].as_array().into_iter().flatten() {
+        let text = |key: &str| change[key].as_str().unwrap_or_default();
+        let name = format!("{} {}", text("field"), text("name")).trim_end().to_owned();
+        let kind = text("kind");
+        if kind == "value" {
+            before.push(format!("{name}: {}", text("from")));
+            after.push(format!("{name}: {}", text("to")));
+            continue;
+        }
+        if kind != "added" {
+            before.push(format!("{name}: {HIDDEN}"));
+        }
+        if kind != "gone" {
+            after.push(format!("{name}: {HIDDEN}{}", if kind == "added" { "" } else { " (another one)" }));
+        }
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let header = format!("{} ({})", text(&lane["servers"][0]["id"]), text(&replacement["name"]));
+    Some(json!({
+        "before_header": header, "after_header": header,
+        "before": before.join("\n") + "\n", "after": after.join("\n") + "\n",
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_told_without_what_may_be_secret() {
+        let lane = json!({
+            "servers": [{"id": "mobile/app1"}],
+            "replacement": {
+                "name": "mobile-app1",
+                "old": {"image_reference": "r/mobile:v1", "image": "sha256:aa", "repo_digests": ["r/mobile@sha256:11"]},
+                "image": {"kind": "registry", "reference": "r/mobile:v2", "digest": "sha256:22"},
+                "changes": [
+                    {"kind": "value", "field": "user", "from": "", "to": "app"},
+                    {"kind": "added", "field": "environment", "name": "A"},
+                    {"kind": "gone", "field": "environment", "name": "B"},
+                    {"kind": "changed", "field": "environment", "name": "C"},
+                    {"kind": "hidden", "field": "command"},
+                ],
+            },
+        });
+        let diff = container(&lane).unwrap();
+        assert_eq!(diff["before_header"], "mobile/app1 (mobile-app1)");
+        insta::assert_snapshot!(diff["before"].as_str().unwrap(), @r"
+        image: r/mobile:v1 sha256:11
+        user: 
+        environment B: ********
+        environment C: ********
+        command: ********
+        ");
+        insta::assert_snapshot!(diff["after"].as_str().unwrap(), @r"
+        image: r/mobile:v2 sha256:22
+        user: app
+        environment A: ********
+        environment C: ******** (another one)
+        command: ******** (another one)
+        ");
+    }
+}

@@ -1,0 +1,211 @@
+//! What a task may say: the options of a command, read off the command line's own definition, so that the two cannot
+//! differ.
+
+use clap::{Arg, ArgAction, CommandFactory};
+use serde_json::Value;
+
+use crate::cli::Cli;
+
+/// What is the module's business: it wants JSON, and is told to people by Ansible.
+const NOT_HERE: [&str; 12] = [
+    "ci",
+    "dotenv",
+    "dry_run",
+    "exit_code",
+    "help",
+    "junit",
+    "output",
+    "quiet",
+    "save",
+    "verbose",
+    "version",
+    "watch",
+];
+
+/// An option of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opt {
+    /// Its name, with underscores.
+    pub name: String,
+    /// What it takes.
+    pub kind: Kind,
+    /// How it is typed.
+    pub typed: Typed,
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Yes or no.
+    Bool,
+    /// One text or number.
+    Text,
+    /// Several of them.
+    List,
+}
+
+/// How an option is typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// `--name`.
+    Flag(String),
+    /// By its place.
+    Positional,
+    /// Not at all: the module itself heeds it.
+    Own,
+}
+
+impl Opt {
+    /// One that only the module knows.
+    #[must_use]
+    pub fn own(name: &str, kind: Kind) -> Self {
+        Self { name: name.to_owned(), kind, typed: Typed::Own }
+    }
+
+    fn of(arg: &Arg) -> Self {
+        let action = arg.get_action();
+        let kind = if matches!(action, ArgAction::SetTrue) {
+            Kind::Bool
+        } else if matches!(action, ArgAction::Append) {
+            Kind::List
+        } else {
+            Kind::Text
+        };
+        let long = arg.get_long().map(|long| Typed::Flag(format!("--{long}")));
+        let name = arg.get_long().unwrap_or(arg.get_id().as_str()).replace('-', "_");
+        Self { name, kind, typed: long.unwrap_or(Typed::Positional) }
+    }
+
+    /// The words that say this value on a command line.
+    ///
+    /// # Errors
+    /// Where it is of another type.
+    pub fn words(&self, value: &Value) -> Result<Vec<String>, String> {
+        let flag = match &self.typed {
+            Typed::Flag(flag) => flag,
+            Typed::Positional => return self.texts(value),
+            Typed::Own => return Ok(Vec::new()),
+        };
+        if self.kind == Kind::Bool {
+            return Ok(if truth(&self.name, value)? { vec![flag.clone()] } else { Vec::new() });
+        }
+        Ok(self.texts(value)?.into_iter().map(|text| format!("{flag}={text}")).collect())
+    }
+
+    /// The values, as texts.
+    fn texts(&self, value: &Value) -> Result<Vec<String>, String> {
+        match (self.kind, value) {
+            (Kind::List, Value::Array(values)) => {
+                values.iter().map(|value| text(&self.name, value)).collect()
+            }
+            (Kind::List, Value::String(list)) => {
+                Ok(list.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect())
+            }
+            _ => text(&self.name, value).map(|text| vec![text]),
+        }
+    }
+}
+
+/// The options that the whole program has, and those of a command (`config apply`).
+#[must_use]
+pub fn of_command(path: &[&str]) -> Vec<Opt> {
+    let program = Cli::command();
+    let mut command = &program;
+    let mut args: Vec<&Arg> = program.get_arguments().filter(|arg| arg.is_global_set()).collect();
+    for name in path {
+        if let Some(found) = command.find_subcommand(name) {
+            command = found;
+        }
+    }
+    args.extend(command.get_arguments().filter(|arg| !arg.is_global_set()));
+    let options = args.into_iter().map(Opt::of);
+    options.filter(|option| !NOT_HERE.contains(&option.name.as_str())).collect()
+}
+
+/// A yes or no, in any of Ansible's words.
+pub fn truth(name: &str, value: &Value) -> Result<bool, String> {
+    let word = match value {
+        Value::Bool(truth) => return Ok(*truth),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.to_lowercase(),
+        Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
+    };
+    match word.as_str() {
+        "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => Ok(true),
+        "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => Ok(false),
+        _ => Err(format!("{name} is {}, and must be yes or no", shown(value))),
+    }
+}
+
+/// A text or a number.
+pub fn text(name: &str, value: &Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(truth) => Ok(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err(format!("{name} is {}, and must be one text or number", shown(value)))
+        }
+    }
+}
+
+/// A whole number that is not below nothing.
+pub fn number(name: &str, value: &Value) -> Result<u64, String> {
+    let read = text(name, value)?.trim().parse();
+    read.map_err(|_| format!("{name} is {}, and must be a number", shown(value)))
+}
+
+/// What it is, without a value that could be long or secret.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) => format!("`{text}`"),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a dictionary".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ansibles_loose_types_are_read() {
+        for yes in [json!(true), json!("yes"), json!("On"), json!(1), json!("1"), json!("TRUE")] {
+            assert_eq!(truth("wait", &yes), Ok(true), "{yes}");
+        }
+        for no in [json!(false), json!("no"), json!("off"), json!(0), json!("False")] {
+            assert_eq!(truth("wait", &no), Ok(false), "{no}");
+        }
+        assert_eq!(truth("wait", &json!("maybe")), Err("wait is `maybe`, and must be yes or no".to_owned()));
+        assert_eq!(number("retries", &json!("5")), Ok(5));
+        assert_eq!(number("retries", &json!(5)), Ok(5));
+        assert!(number("retries", &json!(-5)).is_err() && number("retries", &json!([5])).is_err());
+    }
+
+    #[test]
+    fn options_are_those_of_the_command_line() {
+        let deploy = of_command(&["deploy"]);
+        let words = |name: &str, value| {
+            deploy.iter().find(|option| option.name == name).expect("an option").words(&value)
+        };
+        assert_eq!(words("floor", json!("2")), Ok(vec!["--floor=2".to_owned()]));
+        assert_eq!(
+            words("on_drain_timeout", json!("-force")),
+            Ok(vec!["--on-drain-timeout=-force".to_owned()])
+        );
+        assert_eq!(words("resume_first", json!("yes")), Ok(vec!["--resume-first".to_owned()]));
+        assert_eq!(words("resume_first", json!(0)), Ok(Vec::new()));
+        let both = Ok(vec!["--socket=a".to_owned(), "--socket=b:1".to_owned()]);
+        assert_eq!(
+            (words("socket", json!("a, b:1")), words("socket", json!(["a", "b:1"]))),
+            (both.clone(), both)
+        );
+        assert_eq!(words("backend", json!("mobile")), Ok(vec!["mobile".to_owned()]));
+        assert!(words("floor", json!({"a": 1})).is_err());
+        assert!(deploy.iter().all(|option| !NOT_HERE.contains(&option.name.as_str())));
+    }
+}
