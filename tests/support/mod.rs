@@ -21,6 +21,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of the bench")]
 
+mod ansible;
 mod application;
 mod builder;
 mod client;
@@ -46,6 +47,7 @@ mod token_server;
 mod tool;
 mod wait;
 
+pub use ansible::{Ansible, ansibles};
 pub use builder::Builder;
 pub use engine::{Container, Engine};
 pub use haproxy::{Haproxy, Processes, binaries};
@@ -56,7 +58,7 @@ pub use podman::Podman;
 pub use ports::Ports;
 pub use registry::{PASSWORD, Registry, USER};
 pub use report::{Kind, Outcome, Record, Report};
-pub use requirements::{Need, requirements};
+pub use requirements::{Need, may_run, requirements};
 pub use site::{Site, on_every_haproxy, on_every_haproxy_with};
 pub use sshd::Sshd;
 pub use stage::{Second, Stage};

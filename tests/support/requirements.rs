@@ -42,18 +42,23 @@ impl Need {
     }
 }
 
-fn missing_program(name: &str) -> Option<String> {
+pub fn missing_program(name: &str) -> Option<String> {
     find(name).is_none().then(|| format!("{name} is not installed"))
 }
 
 /// Whether the test can run. Where it cannot, the reason is printed and the test is to return; with `REQUIRE_E2E=1`
 /// a missing part is a failure.
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
 pub async fn requirements(needs: &[Need]) -> bool {
     let mut missing = Vec::new();
     for need in needs {
         missing.extend(need.missing().await);
     }
+    may_run(&missing)
+}
+
+/// The same for what was found missing elsewhere.
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+pub fn may_run(missing: &[String]) -> bool {
     if missing.is_empty() {
         return true;
     }

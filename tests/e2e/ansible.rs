@@ -1,0 +1,170 @@
+//! Real Ansible: the collection's modules and the binary as a module, which do the same.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use drainswap::ansible::Module;
+use drainswap::ansible::option::Kind;
+use serde_json::{Value, json};
+
+use crate::support::{Ansible, Need, Stage, ansibles, may_run, requirements};
+use crate::versions;
+
+/// The oldest and the newest Ansible, where the story can be told here.
+async fn on_real_ansible() -> Option<Vec<Ansible>> {
+    if !requirements(Need::ALL).await {
+        return None;
+    }
+    match ansibles() {
+        Ok(ansibles) => Some(ansibles),
+        Err(reason) => {
+            may_run(&[format!("there is no Ansible: {reason}")]);
+            None
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+#[track_caller]
+fn all_went_well(output: &Output) {
+    assert!(output.status.success(), "{}", said(output));
+}
+
+fn said(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The asserts are in the playbook.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_does_the_same_as_a_collections_module_and_as_a_binary_one() {
+    let Some(ansibles) = on_real_ansible().await else { return };
+    let story = std::fs::read_to_string(root().join("fixtures/ansible/story.yml")).expect("the playbook");
+    let binary = story.replace("drainswap.drainswap.drainswap_", "drainswap_");
+    for (ansible, text) in ansibles.iter().zip([story, binary]) {
+        let stage = Stage::pair().start().await;
+        let playbook = stage.dir().join("story.yml");
+        std::fs::write(&playbook, text).expect("write the playbook");
+        let (v2, v3) =
+            (stage.image("v2", &[("VERSION", "v2")]).await, stage.image("v3", &[("VERSION", "v3")]).await);
+        let broken = stage.image("broken", &[("FAIL", "never-ready")]).await;
+        let inventory =
+            json!({"all": {"hosts": {"lb1": {"v2": v2, "v3": v3, "broken": broken}}, "vars": {}}});
+        let environment = [
+            ("DRAINSWAP_HAPROXY_CONFIG", stage.haproxy.config().display().to_string()),
+            ("DRAINSWAP_STATE_DIR", stage.dir().join("state").display().to_string()),
+        ];
+        let dir = stage.dir().to_owned();
+        all_went_well(&ansible.play(&dir, &playbook, &inventory, &environment));
+        assert_eq!(versions(&stage).await, ["v2", "v2"]);
+        stage.close().await;
+    }
+}
+
+/// From staging to production by digest, and back where production does not pass its test.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
+    let Some(ansibles) = on_real_ansible().await else { return };
+    let ansible = ansibles.last().expect("an Ansible");
+    let (staging, production) = (Stage::pair().start().await, Stage::pair().start().await);
+    let playbook = root().join("ansible/playbooks/release.yml");
+    let host = |stage: &Stage, status: u16| {
+        let settings = stage.dir().join("drainswap.toml");
+        let text = format!(
+            "haproxy_config = {:?}\nstate_dir = {:?}\n",
+            stage.haproxy.config().display().to_string(),
+            stage.dir().join("state").display().to_string()
+        );
+        std::fs::write(&settings, text).expect("write the settings");
+        json!({
+            "drainswap_settings": settings, "smoke_test": format!("http://{}/", stage.frontend()),
+            "smoke_test_status": status,
+        })
+    };
+    let play = |image: &str, status| {
+        let inventory = json!({"all": {
+            "children": {
+                "staging": {"hosts": {"lb-staging": host(&staging, 200)}},
+                "production": {"hosts": {"lb-production": host(&production, status)}},
+            },
+            "vars": {"backend": "mobile", "image": image},
+        }});
+        ansible.play(staging.dir(), &playbook, &inventory, &[])
+    };
+    let v2 = staging.image("v2", &[("VERSION", "v2")]).await;
+    all_went_well(&play(&v2, 200));
+    assert_eq!(
+        (versions(&staging).await, versions(&production).await),
+        (vec!["v2".to_owned(); 2], vec!["v2".to_owned(); 2])
+    );
+    // Nothing is left to do, and production is told the digest all the same.
+    let again = play(&v2, 200);
+    all_went_well(&again);
+    assert!(said(&again).contains("changed=0"), "{}", said(&again));
+    let v3 = staging.image("v3", &[("VERSION", "v3")]).await;
+    let refused = play(&v3, 418);
+    assert!(!refused.status.success(), "{}", said(&refused));
+    assert!(said(&refused).contains("production runs again what it ran before"), "{}", said(&refused));
+    assert_eq!(
+        (versions(&staging).await, versions(&production).await),
+        (vec!["v3".to_owned(); 2], vec!["v2".to_owned(); 2])
+    );
+    production.close().await;
+    staging.close().await;
+}
+
+/// Documentation and code of each module agree, and Ansible's own rules hold; but the licence is no GPL.
+#[tokio::test(flavor = "multi_thread")]
+async fn ansibles_own_rules_hold() {
+    let Some(ansibles) = on_real_ansible().await else { return };
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = ansibles.last().expect("an Ansible").validate(dir.path());
+    let found = String::from_utf8_lossy(&output.stdout);
+    let found: Vec<&str> = found.lines().filter(|line| !line.contains("missing-gplv3-license")).collect();
+    assert!(found.is_empty() && output.stderr.is_empty(), "{}", said(&output));
+    // Each has that one remark, so it was really looked at.
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), Module::ALL.len());
+}
+
+/// What ansible-doc tells of each module is what the binary takes: the same names, and the same types.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_documented_is_what_is_taken() {
+    let Some(ansibles) = on_real_ansible().await else { return };
+    let dir = tempfile::tempdir().expect("a folder");
+    for (ansible, module) in ansibles.iter().flat_map(|ansible| Module::ALL.map(|module| (ansible, module))) {
+        let name = format!("drainswap.drainswap.{}", module.name());
+        let output = ansible.command("ansible-doc", dir.path()).args(["-t", "module", "-j", &name]).output();
+        let output = output.expect("run ansible-doc");
+        all_went_well(&output);
+        let doc: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let doc = &doc[&name];
+        assert!(doc["examples"].is_string() && doc["return"].is_object(), "{name}");
+        let kind = |option: &Value| match option["type"].as_str() {
+            Some("bool") => Kind::Bool,
+            Some("list") => Kind::List,
+            _ => Kind::Text,
+        };
+        let options = doc["doc"]["options"].as_object().expect("options");
+        let mut documented: BTreeMap<String, Kind> =
+            options.iter().map(|(name, option)| (name.clone(), kind(option))).collect();
+        // Which program it is hands the rest over.
+        assert_eq!(documented.remove("executable"), Some(Kind::Text), "{name}");
+        let taken: BTreeMap<String, Kind> =
+            module.options().into_iter().map(|option| (option.name, option.kind)).collect();
+        assert_eq!(documented, taken, "{name}");
+        if let Some(state) = options.get("state") {
+            assert_eq!(state["choices"], json!(module.state_names()), "{name}");
+        }
+        // Plays run with the options' own argument_spec, too: nothing is missing there.
+        let spec =
+            std::fs::read_to_string(root().join(format!("ansible/plugins/modules/{}.py", module.name())));
+        let shared = std::fs::read_to_string(root().join("ansible/plugins/module_utils/drainswap.py"));
+        let spec = spec.expect("a module") + &shared.expect("the hand-over");
+        for option in documented.keys() {
+            assert!(spec.contains(&format!("\"{option}\": {{")), "{name} does not take {option}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Ansible, from PyPI: the oldest ansible-core that the collection is for, and the newest that this Python runs.
+
+use super::process::find;
+use super::tool::program;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// An ansible-core in a virtual environment of its own, kept between runs.
+pub struct Ansible {
+    bin: PathBuf,
+}
+
+/// The oldest and the newest one, or why there is none.
+pub fn ansibles() -> Result<Vec<Ansible>, String> {
+    let python = find("python3").ok_or("python3 is not installed")?;
+    let minor = said(Command::new(&python).args(["-c", "import sys; print(sys.version_info[1])"]))?;
+    // Each ansible-core runs on three versions of Python or so.
+    let oldest = match minor.trim().parse::<u32>().map_err(|error| error.to_string())? {
+        ..12 => "2.14",
+        12 => "2.16",
+        13 => "2.18",
+        14.. => "2.20",
+    };
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ansible");
+    fs::create_dir_all(&home).map_err(|error| error.to_string())?;
+    // Several tests may want it at once.
+    let lock = File::create(home.join("lock")).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    // What validates modules needs two packages more.
+    let newest = ["ansible-core".to_owned(), "voluptuous".to_owned(), "antsibull-docs-parser".to_owned()];
+    [(oldest, vec![format!("ansible-core=={oldest}.*")]), ("newest", newest.to_vec())]
+        .into_iter()
+        .map(|(name, wanted)| {
+            let folder = home.join(name);
+            let bin = folder.join("bin");
+            if !folder.join("complete").exists() {
+                said(Command::new(&python).args(["-m", "venv", "--clear"]).arg(&folder))?;
+                said(Command::new(bin.join("pip")).args(["install", "--quiet"]).args(&wanted))?;
+                fs::write(folder.join("complete"), "").map_err(|error| error.to_string())?;
+            }
+            Ok(Ansible { bin })
+        })
+        .collect()
+}
+
+fn said(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+impl Ansible {
+    /// A command of Ansible's that finds the collection, the program and, under their names, the binary modules.
+    pub fn command(&self, name: &str, dir: &Path) -> Command {
+        let collections = dir.join("collections");
+        let place = collections.join("ansible_collections/drainswap");
+        let modules = dir.join("library");
+        fs::create_dir_all(&place).expect("a folder");
+        fs::create_dir_all(&modules).expect("a folder");
+        let link = |from: &Path, to: PathBuf| {
+            if !to.exists() {
+                std::os::unix::fs::symlink(from, to).expect("a link");
+            }
+        };
+        link(&Path::new(env!("CARGO_MANIFEST_DIR")).join("ansible"), place.join("drainswap"));
+        for module in drainswap::ansible::Module::ALL {
+            link(&program(), modules.join(module.name()));
+        }
+        let mut command = Command::new(self.bin.join(name));
+        let own = program();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .env("PATH", format!("{}:{path}", own.parent().expect("a folder").display()))
+            .env("ANSIBLE_COLLECTIONS_PATH", &collections)
+            .env("ANSIBLE_LIBRARY", &modules)
+            .env("ANSIBLE_HOME", dir.join("ansible-home"))
+            .env("ANSIBLE_LOCAL_TEMP", dir.join("ansible-local"))
+            .env("ANSIBLE_REMOTE_TMP", dir.join("ansible-remote"))
+            .env("ANSIBLE_ASYNC_DIR", dir.join("ansible-async"))
+            .env("ANSIBLE_NOCOLOR", "1")
+            .env("ANSIBLE_LOCALHOST_WARNING", "0")
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Its Python, for the hosts that it works on.
+    pub fn python(&self) -> PathBuf {
+        self.bin.join("python")
+    }
+
+    /// What `ansible-test sanity --test validate-modules` says of the collection's modules, without its container.
+    pub fn validate(&self, dir: &Path) -> Output {
+        let script = "_util/controller/sanity/validate-modules/validate.py";
+        let find = "import ansible_test, os; print(os.path.dirname(ansible_test.__file__))";
+        let package = said(Command::new(self.python()).args(["-c", find])).expect("ansible_test");
+        let mut command = self.command("python", dir);
+        let place = dir.join("collections");
+        command.current_dir(place.join("ansible_collections/drainswap/drainswap"));
+        command.env("PYTHONPATH", &place).arg(Path::new(package.trim()).join(script));
+        command.args([
+            "--collection",
+            "ansible_collections/drainswap/drainswap",
+            "--collection-version",
+            "0.1.0",
+        ]);
+        let module = |module: drainswap::ansible::Module| format!("plugins/modules/{}.py", module.name());
+        command.args(drainswap::ansible::Module::ALL.map(module)).output().expect("run validate.py")
+    }
+
+    /// Plays a playbook on this host, with an inventory and variables in JSON.
+    pub fn play(
+        &self,
+        dir: &Path,
+        playbook: &Path,
+        inventory: &serde_json::Value,
+        environment: &[(&str, String)],
+    ) -> Output {
+        let file = dir.join("inventory.json");
+        let mut inventory = inventory.clone();
+        inventory["all"]["vars"]["ansible_connection"] = "local".into();
+        inventory["all"]["vars"]["ansible_python_interpreter"] = self.python().display().to_string().into();
+        fs::write(&file, inventory.to_string()).expect("write the inventory");
+        self.command("ansible-playbook", dir)
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
+            .arg("-i")
+            .arg(&file)
+            .arg(playbook)
+            .output()
+            .expect("run ansible-playbook")
+    }
+}
