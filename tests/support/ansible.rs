@@ -1,4 +1,4 @@
-//! Ansible, from PyPI: the oldest ansible-core that the collection is for, and the newest that this Python runs.
+//! Ansible, from `PyPI`: the oldest `ansible-core` that the collection is for, and the newest that this Python runs.
 
 use super::process::find;
 use super::tool::program;
