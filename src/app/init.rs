@@ -29,8 +29,10 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
         write(file, &typed, None, wanted.force)?;
         return Ok(Exit::Done);
     }
-    if typed.haproxy_config.is_empty() && !Path::new(DEFAULT_CONFIG).exists() {
-        typed.haproxy_config = haproxy_service::running_files().unwrap_or_default();
+    if typed.haproxy_config.is_empty() {
+        // Debian's package brings a haproxy.cfg that nobody may use.
+        let running = haproxy_service::running_files().filter(|files| *files != [Path::new(DEFAULT_CONFIG)]);
+        typed.haproxy_config = running.unwrap_or_default();
     }
     let app = App::new(Settings::typed(&typed), typed.output, typed.quiet, typed.ci.clone());
     let (document, configuration) = app.document()?;
@@ -60,11 +62,14 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
     let written = if is_printed { String::new() } else { format!("{} is written.\n", file.display()) };
     let is_found = is_printed || file == Path::new(DEFAULT_FILE);
     let settings = if is_found { String::new() } else { format!(" --settings {}", file.display()) };
+    // As it was typed, so that it can be typed again.
+    let program = std::env::args_os().next().unwrap_or_else(|| "drainswap".into());
+    let drainswap = format!("{}{settings}", program.to_string_lossy());
     let topology = match looked {
         Ok(topology) => topology,
         Err(error) => {
             return format!(
-                "{written}What runs could not be looked at: {error}\nWhen that is mended:\n  drainswap{settings} status"
+                "{written}What runs could not be looked at: {error}\nWhen that is mended:\n  {drainswap} status"
             );
         }
     };
@@ -75,10 +80,10 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
     });
     match with_image {
         Some((backend, repository)) => format!(
-            "{written}Next, with the tag that is to run:\n  drainswap{settings} plan {backend} --image {repository}:TAG\n  drainswap{settings} deploy {backend} --image {repository}:TAG"
+            "{written}Next, with the tag that is to run:\n  {drainswap} plan {backend} --image {repository}:TAG\n  {drainswap} deploy {backend} --image {repository}:TAG"
         ),
         None => format!(
-            "{written}No container was found behind a server; `drainswap{settings} plan BACKEND --image REF` says why"
+            "{written}No container was found behind a server; `{drainswap} plan BACKEND --image REF` says why"
         ),
     }
 }

@@ -119,8 +119,8 @@ Examples:
   drainswap doctor --fix";
 
 pub(super) const INIT: &str = "\
-It reads haproxy.cfg, looks at HAProxy and the engine, and writes this one file. What is given by
-flags and variables is written into it.
+It reads haproxy.cfg (that of the HAProxy which runs here, unless one is named), looks at HAProxy
+and the engine, and writes this one file. What is given by flags and variables is written into it.
 
 Examples:
   drainswap init
@@ -234,6 +234,20 @@ mod tests {
         }
         for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
             walk(inner, &format!("{path} {}", inner.get_name()), wrong);
+        }
+    }
+
+    #[test]
+    fn what_a_help_lacks_is_found() {
+        let status = Command::new("status").after_help("Examples:\n  drainswap status");
+        let bad = Command::new("drainswap").after_help("It looks.\n\nExamples:\n  drainswap statsu");
+        let mut wrong = Vec::new();
+        walk(&bad.subcommand(status), "drainswap", &mut wrong);
+        let wrong = wrong.join("\n");
+        for expected in
+            ["not taken: drainswap statsu", "`drainswap status --help` has no example", "does not say"]
+        {
+            assert!(wrong.contains(expected), "{expected} is not in\n{wrong}");
         }
     }
 
