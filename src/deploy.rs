@@ -33,8 +33,8 @@ use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, is_replaced};
-use crate::plan::{OnFailure, Plan, Step};
-use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::plan::{OnFailure, Plan, Replacement, Step};
+use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// The world that a run works on.
 #[derive(Debug)]
@@ -68,6 +68,9 @@ pub struct Stop {
 #[error(transparent)]
 pub struct Untouched(#[from] pub Failure);
 
+/// What a lane replaces by what, and the engine that does it.
+type Swap<'a, E> = (&'a Replacement, &'a E);
+
 /// One run of one plan.
 pub struct Deploy<'a, L, E, P, C, H, J> {
     plan: &'a Plan,
@@ -75,6 +78,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     journal: &'a mut J,
     stop: Stop,
     listener: &'a mut dyn Listener,
+    /// What each lane replaces; nothing where it only puts servers back in service.
+    swaps: Vec<Option<Swap<'a, E>>>,
     /// The process of each load balancer whose sessions are counted, by its name.
     workers: BTreeMap<String, u32>,
     /// The load balancers that have missed what was set since they did not answer.
@@ -107,16 +112,22 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     Deploy<'a, L, E, P, C, H, J>
 {
     /// A run that has not begun.
+    ///
+    /// # Errors
+    /// An engine that the plan needs is not known any more.
     pub fn new(
         plan: &'a Plan,
         world: &'a World<L, E, P, C, H>,
         journal: &'a mut J,
         stop: Stop,
         listener: &'a mut dyn Listener,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, EngineError> {
+        let swap = |it: &'a Replacement| world.engines.named(&it.like.engine).map(|engine| (it, engine));
+        let swaps = plan.lanes.iter().map(|lane| lane.replacement.as_ref().map(swap).transpose());
+        Ok(Self {
             plan,
             world,
+            swaps: swaps.collect::<Result<_, _>>()?,
             journal,
             stop,
             listener,
@@ -135,7 +146,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             skipped: BTreeSet::new(),
             left_out: Vec::new(),
             stops_told: 0,
-        }
+        })
     }
 
     /// Does what the plan says, and takes it back where that fails.

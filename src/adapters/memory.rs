@@ -9,6 +9,7 @@ mod engine;
 mod fault;
 mod happening;
 mod haproxy;
+mod hooks;
 mod journal;
 mod prober;
 
@@ -21,13 +22,15 @@ use tokio::time::Instant;
 pub use call::Part;
 pub use clients::{Loss, Session};
 pub use engine::{Build, EndedBy, Engine, MemoryEngine, Place};
-pub use fault::Fault;
+pub use fault::{Fault, When};
 pub use happening::Happening;
 pub use haproxy::{Haproxy, Line, MemoryHaproxy, Worker};
+pub use hooks::MemoryHooks;
 pub use journal::{MemoryClock, MemoryJournal};
 pub use prober::MemoryProber;
 
 use crate::cfg::{Address, Configuration, Host, Port};
+use crate::hook::HookFacts;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
 use crate::observation::AdminState;
@@ -54,6 +57,8 @@ pub struct Site {
     pub haproxies: Vec<Haproxy>,
     /// The engine.
     pub engine: Engine,
+    /// With which code a hook ends; none where there is no hook.
+    pub hook: fn(&HookFacts) -> Option<i32>,
     /// The records of the run, all that were made durable.
     pub journal: Vec<Record>,
     /// What a fault that stops the process cancels: the first wish to stop, and the second.
@@ -74,7 +79,7 @@ pub struct Site {
     rng: fastrand::Rng,
     clients: Clients,
     calendar: Calendar,
-    faults: Vec<(usize, Fault)>,
+    faults: Vec<(When, Fault)>,
     /// The server that was set last.
     subject: ServerId,
     /// Until when a part does not answer.
@@ -142,6 +147,7 @@ impl Memory {
             now: 0,
             haproxies,
             engine,
+            hook: |_| None,
             journal: Vec::new(),
             stops: Default::default(),
             calls: Vec::new(),
@@ -193,6 +199,12 @@ impl Memory {
         MemoryProber(self.clone())
     }
 
+    /// Who runs hooks there.
+    #[must_use]
+    pub fn hooks(&self) -> MemoryHooks {
+        MemoryHooks(self.clone())
+    }
+
     /// The journal of the run that works on it.
     #[must_use]
     pub fn journal(&self) -> MemoryJournal {
@@ -212,8 +224,8 @@ impl Memory {
 }
 
 impl Site {
-    /// These faults come, each at the call of that number, counted from now.
-    pub fn plan_faults(&mut self, faults: &[(usize, Fault)]) {
+    /// These faults come, each at its call, counted from now.
+    pub fn plan_faults(&mut self, faults: &[(When, Fault)]) {
         self.calls.clear();
         self.faults = faults.to_vec();
     }

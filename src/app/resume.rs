@@ -139,7 +139,7 @@ impl App {
         let (plan, mut journal) = self.reopen(configuration, world, unfinished, policy).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
-        let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener);
+        let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener)?;
         let outcome = run.bring_to_rest(&unfinished.run).await;
         // Who has asked to stop wants nothing more.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
@@ -169,7 +169,7 @@ impl App {
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
         // Nobody's wish to stop interrupts it: half taken back is worse than either.
-        let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener);
+        let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener)?;
         let outcome = heeding_signals(async |_| run.take_back(&unfinished.run).await).await;
         match &outcome {
             // Taking back was what was asked for.

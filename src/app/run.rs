@@ -250,7 +250,7 @@ impl App {
         listener.add(held.dir.events(&plan.run));
         let mut samples = held.dir.events(&plan.run);
         let run = tokio::select! {
-            run = Deploy::new(plan, world, &mut journal, stop, &mut listener).run() => run,
+            run = Deploy::new(plan, world, &mut journal, stop, &mut listener)?.run() => run,
             never = sample(world, plan, &mut samples) => match never {},
         };
         let outcome = run?;

@@ -1,21 +1,21 @@
 //! What a lane does to containers: makes the new one, keeps the old one, proves the new one, tidies up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{OptionFuture, try_join_all};
 use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::wait::{Waited, insist, until};
-use super::{Deploy, Failure, millis};
+use super::{Deploy, Failure, Swap, millis};
 use crate::event::{EnginePull, Fact};
 use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::journal::Record;
-use crate::observation::{Answer, ContainerState, Health, RestartPolicy};
-use crate::plan::{Step, other_runs};
+use crate::observation::{Answer, Container, ContainerState, Health, RestartPolicy};
+use crate::plan::{Replacement, Step, other_runs};
 use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
@@ -43,19 +43,19 @@ fn progressed(names: &BTreeSet<&str>, now: &[PullProgress]) -> Fact {
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'a, L, E, P, C, H, J>
 {
     pub(super) async fn pull(&mut self, image: &Image) -> Result<(), Failure> {
         let begun = Instant::now();
         self.tell(Fact::PullStarted { image: image.clone() });
         let (sender, mut receiver) = tokio::sync::watch::channel(Vec::<PullProgress>::new());
         let sender = &sender;
-        let (plan, world) = (self.plan, self.world);
-        let names = plan.engines_for(image);
-        let engines = names.iter().map(|name| world.engines.named(name)).collect::<Result<Vec<_>, _>>()?;
-        let platform = world.descriptions.get(&plan.backend).and_then(|it| it.platform.as_ref());
-        let pulls = engines.iter().enumerate().map(async |(index, engine)| {
+        let creates = |(it, _): &Swap<'_, E>| it.image == *image && it.returning.is_none();
+        let engines = self.engines(creates);
+        let names: BTreeSet<&str> = engines.keys().copied().collect();
+        let platform = self.world.descriptions.get(&self.plan.backend).and_then(|it| it.platform.as_ref());
+        let pulls = engines.values().enumerate().map(async |(index, engine)| {
             let progress = move |progress| {
                 sender.send_if_modified(|all| {
                     all.resize(all.len().max(index + 1), PullProgress::default());
@@ -88,26 +88,27 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// The engine that a lane's containers are on.
-    pub(super) fn engine(&self, lane: usize) -> Result<&E, Failure> {
-        let name = self.replacement(lane).map_or("", |it| &it.like.engine);
-        Ok(self.world.engines.named(name)?)
+    /// The engines of those replacements, by name.
+    fn engines(&self, is_meant: impl Fn(&Swap<'a, E>) -> bool) -> BTreeMap<&'a str, &'a E> {
+        let meant = self.swaps.iter().flatten().filter(|swap| is_meant(swap));
+        meant.map(|(replacement, engine)| (replacement.like.engine.as_str(), *engine)).collect()
     }
 
     /// Creates every new container, some at a time: they are only created, so their order does not matter.
     pub(super) async fn create_all(&mut self) -> Result<(), Failure> {
-        let plan = self.plan;
-        let lanes: Vec<usize> =
-            (0..plan.lanes.len()).filter(|lane| plan.lanes[*lane].steps.contains(&Step::Create)).collect();
-        for lane in &lanes {
+        let swaps = self.plan.lanes.iter().zip(self.swaps.clone()).enumerate();
+        let creating = swaps.filter(|(_, (lane, _))| lane.steps.contains(&Step::Create));
+        let creating: Vec<_> =
+            creating.filter_map(|(lane, (_, swap))| swap.map(|swap| (lane, swap))).collect();
+        for (lane, _) in &creating {
             self.begin(*lane, Step::Create).await?;
         }
-        let creations = lanes.iter().map(|lane| self.create_candidate(*lane));
+        let creations = creating.iter().map(|(lane, swap)| self.create_candidate(*lane, *swap));
         let created: Vec<_> = stream::iter(creations).buffered(AT_ONCE).collect().await;
         let mut failed = Ok(());
-        for (lane, result) in lanes.into_iter().zip(created) {
+        for ((lane, (replacement, _)), result) in creating.into_iter().zip(created) {
             match result {
-                Ok(container) => self.has_created(lane, container).await?,
+                Ok(container) => self.has_created(lane, replacement, container).await?,
                 Err(failure) if failed.is_ok() => failed = Err(failure),
                 Err(_) => {}
             }
@@ -118,32 +119,37 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// That nobody else is about to replace the same containers. Every run looks when its own new ones are there, so that
     /// of two which began at once one at least sees the other.
     pub(super) async fn is_alone(&self) -> Result<(), Failure> {
-        let replacements = self.plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
-        let engines: BTreeSet<&str> = replacements.map(|it| it.like.engine.as_str()).collect();
-        for engine in engines {
-            let containers = self.world.engines.named(engine)?.containers().await?;
-            if let Some(refusal) = other_runs::rival(self.plan, engine, &containers) {
+        for (name, engine) in self.engines(|_| true) {
+            let containers = engine.containers().await?;
+            if let Some(refusal) = other_runs::rival(self.plan, name, &containers) {
                 return Err(refusal.into());
             }
         }
         Ok(())
     }
 
-    async fn create_candidate(&self, lane: usize) -> Result<ContainerId, Failure> {
-        let Some(replacement) = self.replacement(lane) else { return Err(Failure::Stopped) };
+    async fn create_candidate(
+        &self,
+        lane: usize,
+        (replacement, engine): Swap<'_, E>,
+    ) -> Result<ContainerId, Failure> {
         let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
         let recipe = replacement.recipe(&self.plan.run, description);
-        let container = self.engine(lane)?.create(&recipe).await?;
+        let container = engine.create(&recipe).await?;
         // Until it is proved a new container that ends stays ended: its exit code is what tells why.
-        self.engine(lane)?.set_restart(&container, &RestartPolicy::never()).await?;
+        engine.set_restart(&container, &RestartPolicy::never()).await?;
         Ok(container)
     }
 
-    async fn has_created(&mut self, lane: usize, container: ContainerId) -> Result<(), Failure> {
+    async fn has_created(
+        &mut self,
+        lane: usize,
+        replacement: &Replacement,
+        container: ContainerId,
+    ) -> Result<(), Failure> {
         self.created.insert(lane, container.clone());
         self.journal.append(&Record::Created { lane, container }).await?;
         self.end(lane, Step::Create).await?;
-        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
         let (container, like) = (replacement.candidate_name(&self.plan.run), replacement.like.name.clone());
         let servers = self.lane_of(lane).ids();
         self.tell(Fact::Created { servers, container, like });
@@ -152,12 +158,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Stops the old container and puts it aside. Its restart policy is switched off, so that no restart
     /// of the engine starts it beside its successor.
-    pub(super) async fn keep(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn keep(
+        &mut self,
+        (replacement, engine): Swap<'_, E>,
+        old: &Container,
+    ) -> Result<(), Failure> {
         let begun = Instant::now();
-        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
-        let Some(old) = &replacement.old else { return Ok(()) };
         let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
-        let engine = self.engine(lane)?;
         engine.set_restart(&old.id, &RestartPolicy::never()).await?;
         engine.stop(&old.id).await?;
         engine.rename(&old.id, &as_name).await?;
@@ -167,14 +174,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    pub(super) async fn start(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn start(
+        &mut self,
+        (replacement, engine): Swap<'_, E>,
+        new: &ContainerId,
+    ) -> Result<(), Failure> {
         let begun = Instant::now();
-        let (Some(new), Some(replacement)) = (self.created.get(&lane), self.replacement(lane)) else {
-            return Ok(());
-        };
         let name = replacement.name.clone();
-        self.engine(lane)?.rename(new, &name).await?;
-        self.engine(lane)?.start(new).await?;
+        engine.rename(new, &name).await?;
+        engine.start(new).await?;
         let took_ms = millis(begun);
         self.timing.engine_ms += took_ms;
         self.tell(Fact::ContainerStarted { container: name, took_ms });
@@ -231,6 +239,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
+    /// The container that a lane replaces, if it is not gone, and the engine that it is on.
+    pub(super) fn old(&self, lane: usize) -> Option<(&'a Container, &'a E)> {
+        self.swaps[lane].and_then(|(replacement, engine)| replacement.old.as_ref().map(|old| (old, engine)))
+    }
+
+    /// The container that takes its place, as soon as it is there.
+    pub(super) fn new_one(&self, lane: usize) -> Option<(&ContainerId, &'a E)> {
+        self.created.get(&lane).zip(self.swaps[lane]).map(|(new, (_, engine))| (new, engine))
+    }
+
     /// Whether that is the container which takes another's place.
     fn is_new(&self, lane: usize, container: Option<&ContainerId>) -> bool {
         container.is_some() && container == self.created.get(&lane)
@@ -238,8 +256,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// One look at a container, and one probe of each of its lines.
     pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
-        if let Some(id) = container {
-            let pulse = self.engine(lane)?.pulse(id).await?;
+        if let Some((id, (_, engine))) = container.zip(self.swaps[lane]) {
+            let pulse = engine.pulse(id).await?;
             if !pulse.running {
                 return Err(Failure::Died { exit_code: pulse.exit_code, out_of_memory: pulse.out_of_memory });
             }
@@ -267,16 +285,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(answer)
     }
 
-    pub(super) async fn remove(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn remove(&mut self, (replacement, engine): Swap<'_, E>) -> Result<(), Failure> {
         let plan = self.plan;
-        let Some(replacement) = &plan.lanes[lane].replacement else { return Ok(()) };
         for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
             // One that runs is somebody's, whatever its name says; one that is gone is what is wanted.
-            if matches!(self.engine(lane)?.pulse(id).await, Ok(pulse) if pulse.running) {
+            if matches!(engine.pulse(id).await, Ok(pulse) if pulse.running) {
                 self.tell(Fact::Warned { message: format!("{container} runs, and is not removed") });
                 continue;
             }
-            self.engine(lane)?.remove(id).await?;
+            engine.remove(id).await?;
             self.tell(Fact::Removed { container });
         }
         Ok(())
@@ -284,15 +301,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Removes the new container, also where it was created and the answer that named it was lost. One that an earlier
     /// run has kept is put aside again.
-    pub(super) async fn discard(&mut self, lane: usize) -> Result<(), Failure> {
-        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
-        let engine = self.engine(lane)?;
+    pub(super) async fn discard(
+        &mut self,
+        lane: usize,
+        (replacement, engine): Swap<'_, E>,
+        mut new: Option<ContainerId>,
+    ) -> Result<(), Failure> {
         if let Some(kept) = &replacement.returning {
             engine.set_restart(&kept.id, &RestartPolicy::never()).await?;
             engine.stop(&kept.id).await?;
             return Ok(engine.rename(&kept.id, &kept.name).await?);
         }
-        let mut new = self.created.get(&lane).cloned();
         if new.is_none() {
             let candidate = replacement.candidate_name(&self.plan.run);
             let all = engine.containers().await?;
@@ -313,8 +332,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// That the container to be replaced is still the one that the plan was made for.
     pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
-        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(()) };
-        match self.engine(lane)?.pulse(&old.id).await {
+        let Some((old, engine)) = self.old(lane) else { return Ok(()) };
+        match engine.pulse(&old.id).await {
             Err(EngineError::Refused { .. }) => {
                 let server = self.lane_of(lane).name().clone();
                 Err(Failure::Drifted { server, container: old.name.clone() })
@@ -325,32 +344,34 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Whether a lane's new container is still there, as far as anybody can tell.
     pub(super) async fn new_is_there(&self, lane: usize) -> bool {
-        let (Some(new), Ok(engine)) = (self.created.get(&lane), self.engine(lane)) else { return false };
-        let pulse =
-            insist(TRY_EVERY, TRY_FOR, EngineError::is_outage, async || engine.pulse(new).await).await;
-        !matches!(pulse, Err(EngineError::Refused { .. }))
+        let look = self.new_one(lane).map(|(new, engine)| {
+            insist(TRY_EVERY, TRY_FOR, EngineError::is_outage, async move || engine.pulse(new).await)
+        });
+        !matches!(OptionFuture::from(look).await, None | Some(Err(EngineError::Refused { .. })))
     }
 
     /// Gives a new container the restart policy that its predecessor had: it is trusted from now on.
     pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), Failure> {
-        if let (Some(new), Some(replacement)) = (self.created.get(&lane), self.replacement(lane)) {
-            let like = replacement.returning.as_ref().unwrap_or(&replacement.like);
-            self.engine(lane)?.set_restart(new, &like.restart).await?;
-        }
-        Ok(())
+        let Some((new, (replacement, engine))) = self.created.get(&lane).zip(self.swaps[lane]) else {
+            return Ok(());
+        };
+        let like = replacement.returning.as_ref().unwrap_or(&replacement.like);
+        Ok(engine.set_restart(new, &like.restart).await?)
     }
 
     /// Gives the old container its restart policy back.
     pub(super) async fn restore_old(&self, lane: usize) -> Result<(), Failure> {
-        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return Ok(()) };
-        Ok(self.engine(lane)?.set_restart(&old.id, &old.restart).await?)
+        let Some((old, engine)) = self.old(lane) else { return Ok(()) };
+        Ok(engine.set_restart(&old.id, &old.restart).await?)
     }
 
     /// Gives the old container its name back, and starts it if it ran before.
-    pub(super) async fn return_old(&mut self, lane: usize) -> Result<(), Failure> {
-        let Some(replacement) = self.replacement(lane) else { return Ok(()) };
-        let Some(old) = &replacement.old else { return Ok(()) };
-        let engine = self.engine(lane)?;
+    pub(super) async fn return_old(
+        &mut self,
+        lane: usize,
+        (_, engine): Swap<'_, E>,
+        old: &Container,
+    ) -> Result<(), Failure> {
         engine.rename(&old.id, &old.name).await?;
         self.restore_old(lane).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {

@@ -161,7 +161,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             return Ok(TakenBack::Serves(failure));
         }
         // The new one was never started: it is the old one that answers.
-        let (restored, discarded) = (self.restore_old(lane).await, self.discard(lane).await);
+        let (restored, discarded) = (self.restore_old(lane).await, self.simply(lane, Step::Discard).await);
         self.warn_unless(restored, lane, "its container is not started again if it ends");
         self.warn_unless(discarded, lane, "a container that was only created is left");
         Ok(TakenBack::Undone)
@@ -177,8 +177,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Whether a lane that had been replaced has its old container back: that runs under its own name, and the new one was
     /// started before or is gone.
     pub(super) async fn is_back(&self, lane: usize, begun: &[Step]) -> bool {
-        let Some(old) = self.replacement(lane).and_then(|it| it.old.as_ref()) else { return false };
-        let Ok(engine) = self.engine(lane) else { return false };
+        let Some((old, engine)) = self.old(lane) else { return false };
         let look = async || engine.containers().await.map_err(Failure::from);
         // Who does not answer is met by the next step again.
         let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
@@ -207,8 +206,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn last_words(&self, lane: usize) -> (Vec<String>, Vec<String>) {
         /// More than a screen helps nobody at three in the morning.
         const LINES: usize = 15;
-        let Some(new) = self.created.get(&lane) else { return Default::default() };
-        let Ok(engine) = self.engine(lane) else { return Default::default() };
+        let Some((new, engine)) = self.new_one(lane) else { return Default::default() };
         let health = engine.pulse(new).await.map(|pulse| pulse.health_log).unwrap_or_default();
         (engine.log_tail(new, LINES).await.unwrap_or_default(), health)
     }
@@ -241,13 +239,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             servers.iter().map(|server| format!("drainswap {what} {server}")).collect::<Vec<_>>()
         };
         let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
-        let Some(replacement) = self.replacement(lane).filter(|_| is_replaced(begun)) else {
+        let Some((replacement, engine)) = self.swaps[lane].filter(|_| is_replaced(begun)) else {
             return each("ready");
         };
-        let known = match self.engine(lane) {
-            Ok(engine) => engine.containers().await.ok(),
-            Err(_) => None,
-        };
+        let known = engine.containers().await.ok();
         let is_gone = |id: &ContainerId| known.as_ref().is_some_and(|all| all.iter().all(|it| it.id != *id));
         let rename = |id: &ContainerId, name: &str| match &known {
             Some(all) if all.iter().any(|it| it.id == *id && it.name == name) => None,

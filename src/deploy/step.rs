@@ -41,28 +41,31 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    async fn simply(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        match step {
-            // All of them at once, before the first lane begins.
-            Step::Create => Ok(()),
-            Step::Verify => self.verify(lane).await,
-            Step::Drain => self.drain(lane).await,
-            Step::AwaitIdle => self.await_idle(lane).await,
-            Step::Maint => self.maint(lane).await,
-            Step::Settle => self.settle(lane).await,
-            Step::Keep => self.keep(lane).await,
-            Step::Start => self.start(lane).await,
-            Step::Prove => self.prove(lane, self.created.get(&lane).cloned()).await,
-            Step::Ready => self.ready(lane).await,
-            Step::Confirm => self.confirm(lane).await,
-            Step::Remove => self.remove(lane).await,
-            Step::Discard => self.discard(lane).await,
-            Step::Return => self.return_old(lane).await,
-            Step::ProveOld => {
-                let old = self.replacement(lane).and_then(|it| it.old.as_ref()).map(|old| old.id.clone());
-                self.prove(lane, old).await
+    pub(super) async fn simply(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        let swap = self.swaps[lane];
+        let old = swap.and_then(|(replacement, _)| replacement.old.as_ref());
+        let new = self.created.get(&lane).cloned();
+        match (step, swap, old, new) {
+            (Step::Verify, ..) => self.verify(lane).await,
+            (Step::Drain, ..) => self.drain(lane).await,
+            (Step::AwaitIdle, ..) => self.await_idle(lane).await,
+            (Step::Maint, ..) => self.maint(lane).await,
+            (Step::Settle, ..) => self.settle(lane).await,
+            (Step::Keep, Some(swap), Some(old), _) => self.keep(swap, old).await,
+            (Step::Start, Some(swap), _, Some(new)) => self.start(swap, &new).await,
+            (Step::Prove, _, _, new) => self.prove(lane, new).await,
+            (Step::Ready, ..) => self.ready(lane).await,
+            (Step::Confirm, ..) => self.confirm(lane).await,
+            (Step::Remove, Some(swap), ..) => self.remove(swap).await,
+            (Step::Discard, Some(swap), _, new) => self.discard(lane, swap, new).await,
+            (Step::Return, Some(swap), Some(old), _) => self.return_old(lane, swap, old).await,
+            (Step::ProveOld, _, old, _) => self.prove(lane, old.map(|old| old.id.clone())).await,
+            (Step::PutBack, ..) => self.put_back(lane).await,
+            // All new containers are created at once, before the first lane begins; and what is not there, whatever a
+            // stored plan says of it, is as it should be.
+            (Step::Create | Step::Keep | Step::Start | Step::Remove | Step::Discard | Step::Return, ..) => {
+                Ok(())
             }
-            Step::PutBack => self.put_back(lane).await,
         }
     }
 
@@ -71,6 +74,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     pub(super) fn replacement(&self, lane: usize) -> Option<&Replacement> {
-        self.plan.lanes[lane].replacement.as_ref()
+        self.swaps[lane].map(|(replacement, _)| replacement)
     }
 }

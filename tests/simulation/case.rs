@@ -7,23 +7,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use drainswap::adapters::memory::{
-    Fault, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryProber, Part,
+    Fault, Haproxy, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks, MemoryProber, Part, Site,
+    When,
 };
 use drainswap::cfg::Configuration;
 use drainswap::deploy::engines::Engines;
 use drainswap::deploy::{Deploy, Stop, World};
 use drainswap::engines::EngineMap;
 use drainswap::event::{Event, Fact, Listener};
-use drainswap::hook::{Ended, HookFacts};
+use drainswap::ids::ServerId;
 use drainswap::image::ImageReference;
 use drainswap::journal::{Record, Run};
+use drainswap::observation::{Container, RestartPolicy};
 use drainswap::outcome::Outcome;
-use drainswap::plan::{Goal, Plan, Purpose, Target, Worker, build};
-use drainswap::ports::{HookError, Hooks};
+use drainswap::plan::{Goal, Plan, Purpose, Returned, Target, Worker, build};
 
 use crate::judge::{Judge, Witnessed};
 use crate::person;
-use crate::scenario::{Scenario, image};
+use crate::scenario::{Scenario, Wish, image};
 
 /// What is played.
 #[derive(Clone, Debug)]
@@ -33,14 +34,17 @@ pub struct Case {
     /// What decides all that is left to chance.
     pub seed: u64,
     /// Which fault comes at which call.
-    pub faults: Vec<(usize, Fault)>,
+    pub faults: Vec<(When, Fault)>,
 }
 
-/// Prints as it is replayed: `pair/1/17=Reload/40=DiesAfter`.
+/// Prints as it is replayed: `pair/1/17=Reload/stop.1=DiesAfter`, where the second comes at the second call of that name.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.scenario.name, self.seed)?;
-        self.faults.iter().try_for_each(|(call, fault)| write!(f, "/{call}={fault:?}"))
+        self.faults.iter().try_for_each(|(when, fault)| match when {
+            When::Call(call) => write!(f, "/{call}={fault:?}"),
+            When::Nth(name, before) => write!(f, "/{name}.{before}={fault:?}"),
+        })
     }
 }
 
@@ -55,10 +59,12 @@ impl FromStr for Case {
         let fault = |text: &str| {
             let (call, name) = text.split_once('=').ok_or_else(|| format!("{text} is not CALL=FAULT"))?;
             let fault = Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name);
-            Ok::<_, String>((
-                call.parse().map_err(|error| format!("{call}: {error}"))?,
-                fault.ok_or_else(|| format!("there is no fault {name}"))?,
-            ))
+            let number = |text: &str| text.parse().map_err(|error| format!("{text}: {error}"));
+            let when = match call.split_once('.') {
+                Some((call, before)) => When::Nth(call.to_owned(), number(before)?),
+                None => When::Call(number(call)?),
+            };
+            Ok::<_, String>((when, fault.ok_or_else(|| format!("there is no fault {name}"))?))
         };
         Ok(Self { scenario, seed, faults: parts.map(fault).collect::<Result<_, _>>()? })
     }
@@ -74,20 +80,15 @@ pub struct Verdict {
     pub simulated: u64,
     /// Everything that must not be.
     pub violations: Vec<String>,
+    /// How the last run ended, if it did.
+    pub outcome: Option<Outcome>,
+    /// What a person was told.
+    pub told: Vec<String>,
     /// What happened, if it was wanted.
     pub story: Vec<String>,
 }
 
-type MemoryWorld = World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, NoHooks>;
-
-/// Nobody has hooks here.
-pub struct NoHooks;
-
-impl Hooks for NoHooks {
-    async fn run(&self, _facts: &HookFacts) -> Result<Option<Ended>, HookError> {
-        Ok(None)
-    }
-}
+type MemoryWorld = World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>;
 
 /// Keeps what a person was warned of.
 #[derive(Default)]
@@ -140,6 +141,7 @@ impl Case {
             judge: Arc::clone(&judge),
             runs: 0,
             image: "mobile:v2".parse().expect("a reference"),
+            kept: kept(&memory.site()),
         };
         play.deploy_and_resume().await;
         play.plan_again().await;
@@ -153,6 +155,8 @@ impl Case {
             runs: play.runs,
             simulated: site.now,
             violations: judge.violations.clone(),
+            outcome: judge.outcome.clone(),
+            told: judge.warnings.clone(),
             story: site.story.clone().unwrap_or_default(),
         }
     }
@@ -166,6 +170,8 @@ struct Play<'a> {
     runs: usize,
     /// What is deployed.
     image: ImageReference,
+    /// What each server gets back by a rollback.
+    kept: BTreeMap<ServerId, Returned>,
 }
 
 impl Play<'_> {
@@ -227,7 +233,7 @@ impl Play<'_> {
             engines: Engines::new(vec![(String::new(), memory.engine())]),
             prober: memory.prober(),
             clock: memory.clock(),
-            hooks: NoHooks,
+            hooks: memory.hooks(),
             descriptions: BTreeMap::new(),
         }
     }
@@ -252,7 +258,8 @@ impl Play<'_> {
         let world = self.world();
         if let Some(unfinished) = unfinished {
             let end = self.bring_to_rest(&world, &unfinished).await;
-            if !matches!(end, End::Outcome(Outcome::Cancelled { .. })) {
+            let is_enough = self.case.scenario.wish() == Wish::DeployOrUndo;
+            if is_enough || !matches!(end, End::Outcome(Outcome::Cancelled { .. })) {
                 return end;
             }
         }
@@ -273,7 +280,8 @@ impl Play<'_> {
         self.judge.lock().expect("a judge").begin(&plan);
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (memory.journal(), self.stop());
-        let result = Deploy::new(&plan, &world, &mut journal, stop, &mut warnings).run().await;
+        let run = Deploy::new(&plan, &world, &mut journal, stop, &mut warnings).expect("its engines");
+        let result = run.run().await;
         self.judge.lock().expect("a judge").warnings.extend(warnings.0);
         match result {
             Ok(outcome) => End::Outcome(outcome),
@@ -293,8 +301,11 @@ impl Play<'_> {
         self.judge.lock().expect("a judge").resume(unfinished);
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (self.memory.journal(), self.stop());
-        let outcome =
-            Deploy::new(&plan, world, &mut journal, stop, &mut warnings).bring_to_rest(unfinished).await;
+        let run = Deploy::new(&plan, world, &mut journal, stop, &mut warnings).expect("its engines");
+        let outcome = match self.case.scenario.wish() {
+            Wish::DeployOrUndo => run.take_back(unfinished).await,
+            Wish::Deploy | Wish::Rollback => run.bring_to_rest(unfinished).await,
+        };
         self.judge.lock().expect("a judge").warnings.extend(warnings.0);
         End::Outcome(outcome)
     }
@@ -310,13 +321,20 @@ impl Play<'_> {
     }
 
     fn goal(&self) -> Goal {
+        let (purpose, target) = match self.case.scenario.wish() {
+            Wish::Rollback => (Purpose::Rollback, Target::Each(self.kept.clone())),
+            Wish::Deploy | Wish::DeployOrUndo => {
+                let image = image(self.image.tag.as_deref().unwrap_or_default());
+                (Purpose::Deploy, Target::Everywhere(image))
+            }
+        };
         Goal {
             backend: "mobile".to_owned(),
-            purpose: Purpose::Deploy,
-            target: Target::Everywhere(image(self.image.tag.as_deref().unwrap_or_default())),
+            purpose,
+            target,
             takes_back: Vec::new(),
             policy: self.case.scenario.policy(),
-            hooks: Vec::new(),
+            hooks: Scenario::hooks(),
         }
     }
 
@@ -359,6 +377,19 @@ impl Play<'_> {
         }
         self.judge.lock().expect("a judge").outcome = Some(outcome);
     }
+}
+
+/// The containers that were put aside, by the servers that have their addresses.
+fn kept(site: &Site) -> BTreeMap<ServerId, Returned> {
+    let lines = site.haproxies.iter().flat_map(Haproxy::workers).flat_map(|worker| &worker.lines);
+    let kept = lines.filter_map(|line| {
+        let mut there = site.engine.containers.iter().filter(|it| it.address() == Some(line.address));
+        let place = there.find(|it| it.container.name.contains(".old-"))?;
+        let restart = RestartPolicy { name: "unless-stopped".to_owned(), maximum_retries: 0 };
+        let container = Some(Container { restart, ..place.container.clone() });
+        Some((line.id.clone(), Returned { image: image("v2"), container, engine: String::new() }))
+    });
+    kept.collect()
 }
 
 /// Lets the simulated time pass.

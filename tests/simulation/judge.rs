@@ -13,7 +13,7 @@ use drainswap::outcome::Outcome;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
 
 use crate::case::Case;
-use crate::scenario::image;
+use crate::scenario::{Wish, image};
 
 /// How long what somebody else has set may stand before it is set again, and requests come that it has brought.
 const GRACE: u64 = 60;
@@ -102,7 +102,11 @@ impl Judge {
 
     /// A plan made after a success must be empty, unless somebody else has changed something since.
     pub fn planned_again(&mut self, plan: Option<&Plan>) {
-        let is_whole = matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged));
+        let is_whole = match &self.outcome {
+            Some(Outcome::Deployed { skipped, .. }) => skipped.is_empty(),
+            Some(Outcome::Unchanged) => true,
+            _ => false,
+        };
         if is_whole
             && self.case.scenario.new_is_good()
             && !self.is_excused(|fault| meddles(fault) || matches!(fault, Fault::Away(_)))
@@ -233,6 +237,7 @@ impl Judge {
     fn may_cut(&self, site: &Site, place: &Place) -> bool {
         Self::was_meddled_with(site, UNSEEN)
             || self.is_unseen()
+            || self.case.scenario.policy().on_drain_timeout == OnDrainTimeout::Force
             || !self.case.scenario.new_is_good() && is_new(place)
             || self.is_excused(|fault| meddles(fault) || fault == Fault::Reload) && is_new(place)
     }
@@ -357,8 +362,9 @@ impl Judge {
             let slow = fault == Fault::Slow && !is_hurried;
             let anew =
                 matches!(fault, Fault::Reload | Fault::HaproxyRestart) && self.case.scenario.has_master();
+            let is_taken_back = self.case.scenario.wish() == Wish::DeployOrUndo;
             slow || anew && !is_hurried
-                || fault.kills()
+                || fault.kills() && !is_taken_back
                 || matches!(fault, Fault::ClockJump(_) | Fault::LateCheck)
         };
         self.case.scenario.new_is_good() && self.case.faults.len() == 1 && self.is_excused(goes_on)
@@ -429,7 +435,8 @@ impl Judge {
         let lane = &plan.lanes[self.lane_at(Some(address))?];
         let is_in = |all: &[ServerId]| lane.servers.iter().any(|server| all.contains(&server.id));
         match self.outcome.as_ref()? {
-            Outcome::Deployed { .. } | Outcome::Unchanged => Some(true),
+            Outcome::Deployed { skipped, .. } => Some(!is_in(skipped)),
+            Outcome::Unchanged => Some(true),
             Outcome::RolledBack { kept, .. } => Some(is_in(kept)),
             Outcome::Cancelled { replaced, .. } => Some(is_in(replaced)),
             Outcome::Refused { .. } | Outcome::Skipped => Some(false),
@@ -459,7 +466,7 @@ impl Judge {
         if container.name.contains(".old-") && container.restart.name != "no" && !was_told {
             self.violate(site, format!("{} is kept, and the engine would start it", container.name));
         }
-        let keeps = self.plan.as_ref().map_or(0, |plan| plan.policy.keep);
+        let keeps = self.case.scenario.policy().keep;
         let is_aside = container.name.contains(".new-")
             || container.name.contains(".old-") && (keeps == 0 || is_running(place));
         if is_aside && !was_told {

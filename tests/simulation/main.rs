@@ -9,14 +9,15 @@ mod judge;
 mod person;
 mod planted;
 mod scenario;
+mod stories;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use drainswap::adapters::memory::{Fault, Part};
+use drainswap::adapters::memory::{Fault, Part, When};
 
 use case::{Case, Verdict};
-use scenario::{ALL, Scenario};
+use scenario::{ALL, Scenario, sites};
 
 /// So many failures are enough to know what is wrong.
 const ENOUGH: usize = 20;
@@ -80,10 +81,8 @@ fn a_case_that_is_replayed_tells_its_story() {
 
 #[test]
 fn without_faults_every_site_comes_to_its_end() {
-    let cases: Vec<Case> = ALL
-        .iter()
-        .flat_map(|scenario| (0..5).map(|seed| Case { scenario: *scenario, seed, faults: Vec::new() }))
-        .collect();
+    let each = |scenario| (0..5).map(move |seed| Case { scenario, seed, faults: Vec::new() });
+    let cases: Vec<Case> = sites().into_iter().flat_map(each).collect();
     sweep("no fault", &cases);
 }
 
@@ -108,17 +107,17 @@ fn is_in_a_row(calls: &[(Part, &'static str)], call: usize) -> bool {
 fn every_fault_at_every_call() {
     let seeds = if is_wide() { 2 } else { 1 };
     let mut cases = Vec::new();
-    for scenario in ALL {
+    for scenario in ALL.iter().copied() {
         for seed in 0..seeds {
-            let calls = calls(*scenario, seed);
+            let calls = calls(scenario, seed);
             let is_tried = |call: &usize| is_wide() || !is_in_a_row(&calls, *call);
             for call in (0..calls.len()).filter(is_tried) {
                 let tried = Fault::ALL.iter().enumerate();
                 let tried = tried.filter(|(at, _)| is_wide() || (call + at) % scenario.stride() == 0);
                 cases.extend(tried.map(|(_, fault)| Case {
-                    scenario: *scenario,
+                    scenario,
                     seed,
-                    faults: vec![(call, *fault)],
+                    faults: vec![(When::Call(call), *fault)],
                 }));
             }
         }
@@ -160,7 +159,7 @@ fn pairs(what: &str, count: usize, faults: &[Fault]) {
     let cases: Vec<Case> = (0..count)
         .map(|_| {
             let at = rng.usize(..ALL.len());
-            let mut fault = |within| (rng.usize(..within), faults[rng.usize(..faults.len())]);
+            let mut fault = |within| (When::Call(rng.usize(..within)), faults[rng.usize(..faults.len())]);
             // Where the first one has changed the course, there are more calls than without it.
             let faults = vec![fault(lengths[at]), fault(2 * lengths[at])];
             Case { scenario: ALL[at], seed: rng.u64(..1_000), faults }
@@ -181,7 +180,11 @@ fn a_few_faults_of_every_kind() {
     for scenario in scenarios {
         let calls = calls(scenario, 3).len();
         for fault in Fault::ALL.iter().flat_map(|fault| std::iter::repeat_n(*fault, each)) {
-            cases.push(Case { scenario, seed: rng.u64(..99), faults: vec![(rng.usize(..calls), fault)] });
+            cases.push(Case {
+                scenario,
+                seed: rng.u64(..99),
+                faults: vec![(When::Call(rng.usize(..calls)), fault)],
+            });
         }
     }
     rng.shuffle(&mut cases);

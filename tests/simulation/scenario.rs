@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drainswap::adapters::memory::{Build, Memory};
+use drainswap::adapters::memory::{Build, Memory, Site};
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
+use drainswap::hook::{HookFacts, Moment, SKIP};
 use drainswap::image::Image;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 
@@ -22,9 +23,26 @@ pub struct Scenario {
     /// The mean time between two requests, in milliseconds.
     requests_every: u64,
     policy: fn(&mut Policy),
+    /// With which code each hook ends; none where there is no hook.
+    hook: fn(&HookFacts) -> Option<i32>,
+    /// What else is special before anything is done.
+    before: fn(&mut Site),
+    /// What is asked for.
+    wish: Wish,
 }
 
-const WELL: Build = Build { boots: 60, serves: true, ends: None };
+/// What somebody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A deploy of v2, and that it is resumed where it was not finished.
+    Deploy,
+    /// The same, and that it is taken back where it was not finished.
+    DeployOrUndo,
+    /// A rollback to v2, whose containers an earlier run has kept.
+    Rollback,
+}
+
+const WELL: Build = Build { boots: 60, serves: true, ends: None, out_of_memory: false, healthcheck: false };
 
 const PAIR: &str = "
 backend mobile
@@ -82,6 +100,9 @@ const BASE: Scenario = Scenario {
     has_master: true,
     requests_every: 20,
     policy: usual,
+    hook: |_| None,
+    before: |_| {},
+    wish: Wish::Deploy,
 };
 
 const TIES: Scenario = Scenario {
@@ -96,7 +117,92 @@ const TIES: Scenario = Scenario {
 
 const CROWD: Scenario = Scenario { name: "crowded", haproxy_cfg: CROWDED, requests_every: 20, ..BASE };
 
-/// All of them.
+/// A hook at every moment, each of which wants it to go on.
+const HOOKED: Scenario = Scenario { name: "hooked", hook: |_| Some(0), ..BASE };
+
+/// Whose clients come back by a cookie until the drain's time is over.
+const STUBBORN: Scenario = Scenario {
+    name: "fails-to-drain",
+    haproxy_cfg: TIED,
+    requests_every: 2,
+    policy: |policy| policy.drain_timeout = Duration::from_secs(1),
+    ..BASE
+};
+
+/// The name of the container that an earlier run has kept for a server.
+fn kept(name: &str) -> String {
+    format!("{name}.old-20261120T201500.000Z")
+}
+
+/// Every container has one beside it that runs v2, and was put aside.
+fn with_kept(site: &mut Site) {
+    let running = site.engine.containers.iter();
+    let running: Vec<_> = running.filter_map(|it| Some((kept(&it.container.name), it.address()?))).collect();
+    for (name, address) in running {
+        site.engine.add_kept(&name, address, &image("v2"));
+    }
+}
+
+/// Those that are played now and then, each for something of its own.
+pub const MORE: &[Scenario] = &[
+    Scenario {
+        name: "left-out",
+        hook: |it| Some(if it.hook == Moment::BeforeRun { SKIP } else { 0 }),
+        ..HOOKED
+    },
+    Scenario {
+        name: "one-left-out",
+        hook: |it| Some(if it.hook == Moment::BeforeDrain && is_app1(it) { SKIP } else { 0 }),
+        ..HOOKED
+    },
+    Scenario {
+        name: "hook-fails",
+        hook: |it| Some(if it.hook == Moment::AfterEnable && !is_app1(it) { SKIP } else { 0 }),
+        ..HOOKED
+    },
+    Scenario {
+        name: "hook-fails-and-stop",
+        hook: |it| Some(i32::from(it.hook == Moment::BeforeDrain && !is_app1(it))),
+        policy: |policy| policy.on_failure = OnFailure::Stop,
+        ..HOOKED
+    },
+    Scenario {
+        name: "out-of-memory",
+        new: Build { ends: Some(30), serves: false, out_of_memory: true, ..WELL },
+        ..BASE
+    },
+    Scenario { name: "unhealthy", new: Build { healthcheck: true, serves: false, ..WELL }, ..BASE },
+    Scenario { name: "breaks-off", before: |site| site.engine.registry_breaks_off = true, ..BASE },
+    STUBBORN,
+    Scenario {
+        name: "long-drain",
+        requests_every: 1,
+        policy: |policy| policy.drain_timeout = Duration::from_secs(12),
+        ..STUBBORN
+    },
+    Scenario {
+        name: "forced",
+        policy: |policy| {
+            policy.on_drain_timeout = OnDrainTimeout::Force;
+            policy.drain_timeout = Duration::from_secs(1);
+        },
+        ..STUBBORN
+    },
+    Scenario { name: "no-floor", policy: |policy| policy.floor = 0, ..BASE },
+    Scenario {
+        name: "no-room",
+        haproxy_cfg: CROWDED,
+        requests_every: 6,
+        policy: |policy| policy.headroom = 200,
+        ..BASE
+    },
+];
+
+fn is_app1(facts: &HookFacts) -> bool {
+    facts.servers.iter().any(|server| server.server == "app1")
+}
+
+/// All that are swept.
 pub const ALL: &[Scenario] = &[
     BASE,
     Scenario { name: "origin", haproxy_cfg: ORIGIN, policy: |policy| policy.keep = 1, ..BASE },
@@ -130,10 +236,47 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
+/// What only some deploys have, and that comes to its end everywhere.
+const SOMETIMES: &[Scenario] = &[
+    HOOKED,
+    Scenario {
+        name: "healthcheck",
+        new: Build { healthcheck: true, boots: 400, ..WELL },
+        policy: |policy| policy.rise = 3,
+        ..BASE
+    },
+    Scenario {
+        name: "shut-down",
+        requests_every: 5,
+        policy: |policy| {
+            policy.on_drain_timeout = OnDrainTimeout::Shutdown;
+            policy.drain_timeout = Duration::from_secs(1);
+        },
+        ..STUBBORN
+    },
+    Scenario { name: "undone", haproxy_cfg: SHARED, wish: Wish::DeployOrUndo, ..BASE },
+    Scenario {
+        name: "rolled-back",
+        before: with_kept,
+        policy: |policy| policy.keep = 1,
+        wish: Wish::Rollback,
+        ..BASE
+    },
+];
+
+/// Every site where a deploy comes to its end without a fault.
+pub fn sites() -> Vec<Scenario> {
+    [ALL, SOMETIMES].concat()
+}
+
 impl Scenario {
     /// The one of that name.
     pub fn named(name: &str) -> Self {
-        *ALL.iter().find(|it| it.name == name).unwrap_or_else(|| panic!("no scenario {name}"))
+        *ALL.iter()
+            .chain(SOMETIMES)
+            .chain(MORE)
+            .find(|it| it.name == name)
+            .unwrap_or_else(|| panic!("no scenario {name}"))
     }
 
     /// What its haproxy.cfg says.
@@ -157,6 +300,8 @@ impl Scenario {
         let Image::Registry { digest, .. } = image("v2") else { unreachable!("a registry's image") };
         site.engine.builds.insert(digest, self.new);
         site.requests_every(self.requests_every);
+        site.hook = self.hook;
+        (self.before)(&mut site);
         drop(site);
         memory
     }
@@ -180,9 +325,20 @@ impl Scenario {
         policy
     }
 
+    /// The moments that a plan is told to have a hook for: all of them, since one may be gone when it is due.
+    pub fn hooks() -> Vec<Moment> {
+        use Moment::{AfterDrain, AfterEnable, AfterRun, BeforeDrain, BeforeEnable, BeforeRun};
+        vec![BeforeRun, BeforeDrain, AfterDrain, BeforeEnable, AfterEnable, AfterRun]
+    }
+
     /// Of so many calls and faults one is tried where there is little time: the first site is swept without a gap.
     pub fn stride(&self) -> usize {
         if self.name == BASE.name { 1 } else { 41 }
+    }
+
+    /// What is asked for.
+    pub fn wish(&self) -> Wish {
+        self.wish
     }
 
     /// Whether a master socket tells of the workers that a reload has replaced.

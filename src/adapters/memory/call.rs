@@ -18,6 +18,8 @@ pub enum Part {
     Server,
     /// The disk with the journal.
     Journal,
+    /// A command of somebody's own.
+    Hook,
 }
 
 impl Part {
@@ -27,6 +29,7 @@ impl Part {
             (Self::Engine, "stop") => 30,
             (Self::Engine, "start" | "create" | "pull") => 15,
             (Self::Engine, _) => 3,
+            (Self::Hook, _) => 50,
             (Self::LoadBalancer(_) | Self::Server | Self::Journal, _) => 1,
         }
     }
@@ -36,6 +39,7 @@ impl Part {
         match self {
             Self::LoadBalancer(_) => 5_000,
             Self::Engine => 30_000,
+            Self::Hook => 10_000,
             Self::Server | Self::Journal => 2_000,
         }
     }
@@ -120,7 +124,7 @@ impl Memory {
         let number = site.calls.len();
         site.calls.push((part, what));
         site.tell(|| format!("call {number}: {what} ({part:?})"));
-        let fault = site.fault(number);
+        let fault = site.fault(number, what);
         if let Some(fault) = fault {
             site.suffer(fault, part);
         }

@@ -7,7 +7,7 @@ use super::call::Part;
 use super::{Effect, Happening, Memory, Millis, Site};
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
-use crate::observation::{Attachment, Container, ContainerState, Published, RestartPolicy};
+use crate::observation::{Attachment, Container, ContainerState, Health, Published, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pulse, Recipe};
 
 /// How long the engine needs to start again.
@@ -22,11 +22,15 @@ pub struct Build {
     pub serves: bool,
     /// When it ends by itself, from its start.
     pub ends: Option<Millis>,
+    /// Whether it is the kernel that ends it then, for want of memory.
+    pub out_of_memory: bool,
+    /// Whether the image has a healthcheck, by which the engine says whether it serves.
+    pub healthcheck: bool,
 }
 
 impl Default for Build {
     fn default() -> Self {
-        Self { boots: 60, serves: true, ends: None }
+        Self { boots: 60, serves: true, ends: None, out_of_memory: false, healthcheck: false }
     }
 }
 
@@ -49,6 +53,7 @@ pub struct Place {
     /// Who ended it, if somebody has.
     pub ended_by: Option<EndedBy>,
     exit_code: i64,
+    out_of_memory: bool,
 }
 
 /// The engine.
@@ -58,6 +63,8 @@ pub struct Engine {
     pub containers: Vec<Place>,
     /// How containers of an image behave, by its digest; one that is not named serves soon.
     pub builds: BTreeMap<String, Build>,
+    /// Whether the registry breaks off in the middle of a pull, once.
+    pub registry_breaks_off: bool,
     /// The digests that were pulled.
     pulled: BTreeSet<String>,
     count: u32,
@@ -122,7 +129,13 @@ impl Engine {
             id: id.clone(),
             ..Container::described(name, restart, String::new())
         };
-        self.containers.push(Place { container, started_at: 0, ended_by: None, exit_code: 0 });
+        self.containers.push(Place {
+            container,
+            started_at: 0,
+            ended_by: None,
+            exit_code: 0,
+            out_of_memory: false,
+        });
         id
     }
 
@@ -146,6 +159,21 @@ impl Engine {
         self.builds.get(&container.image.0).copied().unwrap_or_default()
     }
 
+    /// What its image's healthcheck says of a container that runs, and the output of the last one.
+    fn health(&self, place: &Place, now: Millis) -> Option<(Health, String)> {
+        let build = self.build(&place.container);
+        if !build.healthcheck || !place.runs() {
+            return None;
+        }
+        let is_booted = now >= place.started_at + build.boots;
+        let (health, output) = match (is_booted, build.serves) {
+            (false, _) => (Health::Starting, "exit 7"),
+            (true, true) => (Health::Healthy, "exit 0"),
+            (true, false) => (Health::Unhealthy, "exit 7"),
+        };
+        Some((health, output.to_owned()))
+    }
+
     /// The container.
     #[must_use]
     pub fn find(&self, id: &ContainerId) -> Option<&Place> {
@@ -158,6 +186,14 @@ impl Engine {
 
     fn named(&self, name: &str) -> Option<&Place> {
         self.containers.iter().find(|place| place.container.name == name)
+    }
+
+    /// A container that an earlier run has replaced and kept, under the name that it gave it.
+    pub fn add_kept(&mut self, name: &str, address: SocketAddr, image: &Image) {
+        let id = self.create(name.to_owned(), address, image, RestartPolicy::never());
+        if let Some(place) = self.find_mut(&id) {
+            place.container.state = ContainerState::Stopped;
+        }
     }
 
     /// A container of somebody else's, that has taken a name or an address.
@@ -197,8 +233,13 @@ impl Site {
             return;
         };
         let restarts = matches!(place.container.restart.name.as_str(), "always" | "unless-stopped");
+        let place_of = place.container.clone();
         self.tell(|| format!("the container {} ends by itself", id.short()));
-        self.end_container(&id, EndedBy::Others, 1);
+        let out_of_memory = self.engine.build(&place_of).out_of_memory;
+        self.end_container(&id, EndedBy::Others, if out_of_memory { 137 } else { 1 });
+        if let Some(place) = self.engine.find_mut(&id) {
+            place.out_of_memory = out_of_memory;
+        }
         if restarts {
             self.run(&id);
         }
@@ -208,7 +249,7 @@ impl Site {
         let now = self.now;
         let Some(place) = self.engine.find_mut(id) else { return };
         place.container.state = ContainerState::Running;
-        (place.started_at, place.ended_by) = (now, None);
+        (place.started_at, place.ended_by, place.out_of_memory) = (now, None, false);
         let container = place.container.clone();
         if let Some(after) = self.engine.build(&container).ends {
             self.later(after, Happening::ContainerEnds(id.0.clone(), now));
@@ -321,7 +362,12 @@ impl ContainerEngine for MemoryEngine {
         _platform: Option<&Platform>,
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
-        progress(PullProgress { received: 0, expected: 1_000, is_retrying: false });
+        let breaks_off = std::mem::take(&mut self.0.site().engine.registry_breaks_off);
+        for received in [100, 200].into_iter().filter(|_| breaks_off) {
+            progress(PullProgress { received, expected: 1_000, is_retrying: true });
+            self.ask("pull a part", |_| Ok(())).await?;
+        }
+        progress(PullProgress { received: 300, expected: 1_000, is_retrying: false });
         let digest = digest_of(image);
         let pull = |site: &mut Site| {
             site.engine.pulled.insert(digest);
@@ -434,12 +480,13 @@ impl ContainerEngine for MemoryEngine {
         let pulse = |site: &mut Site| {
             let place = site.engine.find(container);
             let place = place.ok_or_else(|| refused("inspect", container.short(), "No such container"))?;
+            let health = site.engine.health(place, site.now);
             Ok(Pulse {
                 running: place.runs(),
                 exit_code: place.exit_code,
-                out_of_memory: false,
-                health: None,
-                health_log: Vec::new(),
+                out_of_memory: place.out_of_memory,
+                health_log: health.iter().map(|(_, output)| output.clone()).collect(),
+                health,
             })
         };
         self.ask_of("inspect", container, pulse).await

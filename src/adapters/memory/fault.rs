@@ -7,6 +7,15 @@ use super::{Happening, Millis, Site};
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
+/// At which call something goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// At the call of that number, from 0.
+    Call(usize),
+    /// At the call of that name that has so many of the same name before it.
+    Nth(String, usize),
+}
+
 /// Something that goes wrong at one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -108,9 +117,20 @@ impl Fault {
 
 impl Site {
     /// The fault that was planned for this call, if there is one.
-    pub(super) fn fault(&mut self, call: usize) -> Option<Fault> {
-        let at = self.faults.iter().position(|(planned, _)| *planned == call)?;
-        Some(self.faults.remove(at).1)
+    pub(super) fn fault(&mut self, call: usize, what: &str) -> Option<Fault> {
+        let is_now = |(when, _): &(When, Fault)| match when {
+            When::Call(planned) => *planned == call,
+            When::Nth(name, before) => *before == 0 && name == what,
+        };
+        let at = self.faults.iter().position(is_now);
+        for (when, _) in &mut self.faults {
+            if let When::Nth(name, before) = when
+                && name == what
+            {
+                *before = before.saturating_sub(1);
+            }
+        }
+        at.map(|at| self.faults.remove(at).1)
     }
 
     /// What a fault does to the site, whatever becomes of the call.

@@ -1,0 +1,42 @@
+//! Commands of somebody's own, at the moments of a run.
+
+use super::call::{Failing, Part};
+use super::{Memory, Site};
+use crate::hook::{Ended, HookFacts};
+use crate::ports::{HookError, Hooks};
+
+/// Runs the hooks that a site has.
+pub struct MemoryHooks(pub(super) Memory);
+
+/// Why a hook did not come to its end.
+enum NotEnded {
+    /// Its time was over.
+    Killed,
+    /// The system does not run it.
+    NotRun,
+}
+
+impl Failing for NotEnded {
+    fn silence(_what: &'static str) -> Self {
+        Self::Killed
+    }
+
+    fn refusal(_what: &'static str) -> Self {
+        Self::NotRun
+    }
+}
+
+impl Hooks for MemoryHooks {
+    async fn run(&self, facts: &HookFacts) -> Result<Option<Ended>, HookError> {
+        let hook = self.0.site().hook;
+        let Some(code) = hook(facts) else { return Ok(None) };
+        let ended = |code| Ok(Some(Ended { code, output: vec![format!("this is {}", facts.hook)] }));
+        match self.0.call(Part::Hook, "hook", |_: &mut Site| Ok(())).await {
+            Ok(()) => ended(Some(code)),
+            Err(NotEnded::Killed) => ended(None),
+            Err(NotEnded::NotRun) => {
+                Err(HookError { hook: facts.hook, reason: "permission denied".to_owned() })
+            }
+        }
+    }
+}

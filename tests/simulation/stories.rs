@@ -1,0 +1,71 @@
+//! Single cases, each of which must end in one way: the fault that a story is about comes where it says.
+
+use crate::case::Case;
+
+/// Plays a case in which nothing may be wrong, and tells how it ended and what a person was told.
+fn told(case: &str) -> String {
+    let verdict = case.parse::<Case>().expect("a case").play(false);
+    assert_eq!(verdict.violations, Vec::<String>::new(), "{case}");
+    let outcome = verdict.outcome.map_or_else(|| "it did not end".to_owned(), |it| it.to_string());
+    [vec![outcome], verdict.told].concat().join("\n")
+}
+
+/// The stories that end so.
+fn end_so(cases: &[(&str, &str)]) {
+    let wrong = cases.iter().filter_map(|(case, wanted)| {
+        let told = told(case);
+        (!told.contains(wanted)).then(|| format!("{case}: {told}, and not: {wanted}"))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
+    end_so(&[
+        ("hooked/1", "done: 2 containers replaced"),
+        ("left-out/1", "the hook before_run wants the run to be left out"),
+        (
+            "one-left-out/1",
+            "done: 1 container replaced, every one is in service; mobile/app1 left out by a hook",
+        ),
+        (
+            "hook-fails/1",
+            "rolled back, the old containers serve as before: the hook after_enable ended with code 75",
+        ),
+        (
+            "hook-fails-and-stop/1",
+            "mobile/app1 keeps the new container: the hook before_drain ended with code 1",
+        ),
+        (
+            "hooked/1/hook.3=Hangs",
+            "rolled back, the old containers serve as before: the hook before_enable was killed",
+        ),
+        ("hooked/1/hook.2=Refused", "the hook after_drain cannot be run: permission denied"),
+        ("hooked/1/hook.9=Refused", "the hook after_run cannot be run: permission denied"),
+        (
+            "hooked/1/hook.2=Stop",
+            "cancelled: every server is in service, mobile/app1, mobile/app1b unchanged",
+        ),
+        ("hooked/1/hook.0=Stop", "cancelled: every server is in service"),
+    ]);
+}
+
+#[test]
+fn a_new_container_that_is_not_well_is_taken_back() {
+    end_so(&[
+        ("out-of-memory/1", "the container ended with code 137, for want of memory"),
+        ("unhealthy/1", "Docker's healthcheck says unhealthy: exit 7"),
+        ("breaks-off/1", "the registry broke off while it gave registry.example.org/mobile:v2"),
+    ]);
+}
+
+#[test]
+fn a_drain_that_takes_too_long_ends_as_it_was_chosen() {
+    end_so(&[
+        ("fails-to-drain/1", "not ended within 1 s (--drain-timeout)"),
+        ("long-drain/1", "not ended within 12 s (--drain-timeout)"),
+        ("shut-down/1", "done: 2 containers replaced"),
+        ("forced/1", "done: 2 containers replaced"),
+    ]);
+}
