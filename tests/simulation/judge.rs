@@ -372,7 +372,7 @@ impl Judge {
 
     /// Undo is impossible where the engine or `HAProxy` stays away, or refuses for good, or somebody takes what it needs.
     fn may_get_stuck(&self) -> bool {
-        let refuses = |fault| matches!(fault, Fault::Away(90_000) | Fault::Refused | Fault::Hangs);
+        let refuses = |fault| matches!(fault, Fault::Away(40_000) | Fault::Refused | Fault::Hangs);
         self.is_excused(|fault| {
             refuses(fault)
                 || takes_the_place(fault)

@@ -130,7 +130,7 @@ fn every_fault_at_every_call() {
 fn what_was_wrong_once_stays_mended() {
     let cases = [
         // A rollback that the full disk could not record: the resumed run called a server replaced that was as before.
-        "crowded/275/166=Away(90000)/183=DiskFull(3600000)",
+        "crowded/275/166=Away(40000)/183=DiskFull(3600000)",
         // The old container never ended, and was left without its restart policy.
         "crowded/109/50=DiesAfter/41=NewRemoved",
         // An HAProxy that comes back while a container is taken back was seen too late.

@@ -333,7 +333,7 @@ impl Scenario {
 
     /// Of so many calls and faults one is tried where there is little time: the first site is swept without a gap.
     pub fn stride(&self) -> usize {
-        if self.name == BASE.name { 1 } else { 41 }
+        if self.name == BASE.name { 1 } else { 73 }
     }
 
     /// What is asked for.

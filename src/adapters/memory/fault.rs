@@ -85,7 +85,7 @@ impl Fault {
         Self::Away(300),
         Self::Away(5_000),
         Self::Away(25_000),
-        Self::Away(90_000),
+        Self::Away(40_000),
         Self::DiskFull(300),
         Self::DiskFull(3_600_000),
         Self::Reload,
