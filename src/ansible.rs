@@ -45,6 +45,8 @@ pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
             failed(&format!("{} is no JSON object with a task's options", Path::new(path).display()))
         }
     };
+    let mut answer = answer;
+    mask::mask(&mut answer);
     let is_failed = answer["failed"] == true;
     let _gone = writeln!(std::io::stdout(), "{answer}");
     Some(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -62,26 +64,27 @@ fn answer(module: Module, options: serde_json::Map<String, Value>) -> Value {
         Err(reason) => failed(&reason),
     };
     answer["invocation"] = json!({ "module_args": task.options });
-    mask::mask(&mut answer);
     answer
 }
 
 /// Does it. What is to be shown is looked at before anything is done.
 fn done(task: &Task, steps: &Steps) -> std::io::Result<Value> {
     let Some(look) = steps.look.as_ref() else { return Ok(answer::of(task, None, &run(&steps.act)?)) };
-    let mut looked = if task.check || task.diff { Some(run(look)?) } else { None };
+    let looked = if task.check || task.diff { Some(run(look)?) } else { None };
     if let Some(looked) = looked.as_ref().filter(|looked| task.check || looked.code != 0) {
         return Ok(answer::of(task, Some(looked), looked));
     }
     let acted = run(&steps.act)?;
-    // A run that had nothing to replace does not tell by what; a look does.
-    let told = acted.event("run_started").is_some_and(|event| event["images"] != json!([]));
-    // After a rollback it would tell of the next one.
-    let may_tell = steps.act[0] != "rollback";
-    if task.module == Module::Deploy && may_tell && looked.is_none() && acted.code == 0 && !told {
-        looked = Some(run(look)?);
+    let mut answer = answer::of(task, looked.as_ref(), &acted);
+    // A run that had nothing to replace does not tell by what; a look does. After a rollback it would tell of the next one.
+    let is_told = !answer["image"].is_null() || steps.act[0] == "rollback";
+    if task.module == Module::Deploy && acted.code == 0 && !is_told {
+        let looked = answer::of(task, None, &run(look)?);
+        for key in ["image", "reference"].into_iter().filter(|key| !looked[*key].is_null()) {
+            answer[key] = looked[key].clone();
+        }
     }
-    Ok(answer::of(task, looked.as_ref(), &acted))
+    Ok(answer)
 }
 
 fn failed(message: &str) -> Value {

@@ -105,8 +105,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Promote { backend, from, to, policy, dry_run } => {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {
-                let events = cli.globals.events.clone();
-                let globals = Globals { settings: Some(file), events, ..Globals::default() };
+                let (events, lock_wait) = (cli.globals.events.clone(), cli.globals.lock_wait);
+                let globals = Globals { settings: Some(file), events, lock_wait, ..Globals::default() };
                 Ok::<_, Error>(App::new(Settings::read(&globals)?, output, quiet, ci.clone()))
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await

@@ -24,7 +24,7 @@ use crate::promotion::Unsettled;
 use crate::service::render::RenderError;
 use crate::settings::SettingsError;
 
-/// Why a command ended without a run. Nothing was touched.
+/// Why a command ended without a run. Nothing was touched, unless its exit code says otherwise ([`Error::exit`]).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// drainswap.toml.
@@ -231,6 +231,14 @@ pub enum Error {
         backend: String,
         /// What was asked for.
         to: String,
+    },
+    /// A single move was begun, and then not all could be seen or done.
+    #[error("{failure}. What was begun stands, as far as it came: look with `drainswap status` where {} is now, and set it with `drainswap ready|drain|maint`", crate::outcome::list(.servers))]
+    MoveUnsure {
+        /// The servers that were moved.
+        servers: Vec<ServerId>,
+        /// Why.
+        failure: Box<Error>,
     },
     /// Somebody else, or a reload, ended a single move.
     #[error("{server} is ready again: somebody put it back, or HAProxy was reloaded")]
@@ -561,10 +569,22 @@ impl Error {
             Self::MoveTimedOut { .. }
             | Self::MoveUndone { .. }
             | Self::MoveHalfDone { .. }
+            | Self::MoveUnsure { .. }
             | Self::NotPutBack { .. } => Exit::Stuck,
             Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
         }
+    }
+}
+
+impl Error {
+    /// The same, where servers were moved already: an exit code below 10 would say that nothing was touched.
+    #[must_use]
+    pub fn after_a_move(self, servers: &[ServerId]) -> Self {
+        if self.exit() == Exit::Unreachable {
+            return Self::MoveUnsure { servers: servers.to_vec(), failure: Box::new(self) };
+        }
+        self
     }
 }
 

@@ -51,7 +51,7 @@ impl Exit {
         (Self::RolledBack, "failed, and rolled back"),
         (Self::Stuck, "stuck: a person is needed; what is true and what to do was printed"),
         (Self::Cancelled, "cancelled at a safe point"),
-        (Self::Pending, "changes are pending (`plan --exit-code`)"),
+        (Self::Pending, "changes are pending, or something is left (`--exit-code`)"),
     ];
 
     /// The number.

@@ -355,7 +355,9 @@ impl LoadBalancer for HaproxySocket {
         checker: Checker,
         on: bool,
     ) -> Result<(), LoadBalancerError> {
-        self.tell(Command::SetChecking(server, checker, on), "").await
+        self.tell(Command::SetChecking(server, checker, on), "").await?;
+        self.keep_states().await;
+        Ok(())
     }
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {

@@ -25,9 +25,9 @@ impl Ran {
         self.objects.last().unwrap_or(&Value::Null)
     }
 
-    /// The first event of that name.
+    /// The last event of that name: a run that was resumed first tells of itself before.
     pub fn event(&self, name: &str) -> Option<&Value> {
-        self.objects.iter().find(|event| event["event"] == name)
+        self.objects.iter().rev().find(|event| event["event"] == name)
     }
 }
 
@@ -36,6 +36,10 @@ pub fn of(task: &Task, look: Option<&Ran>, last: &Ran) -> Value {
     let mut answer = match task.module {
         Module::Deploy => {
             let mut answer = look.map_or_else(Map::new, deploy);
+            // What was planned did not come about where nothing was begun.
+            if last.code != 0 {
+                answer.retain(|key, _| matches!(key.as_str(), "backend" | "image" | "reference"));
+            }
             answer.extend(deploy(last));
             answer
         }
@@ -55,7 +59,9 @@ pub fn of(task: &Task, look: Option<&Ran>, last: &Ran) -> Value {
         answer.insert("msg".to_owned(), json!(message));
         answer.insert("stderr".to_owned(), json!(last.said));
     }
-    if let (true, Some(diff)) = (task.diff, look.and_then(|look| diff(task.module, look))) {
+    // What compares is a look itself.
+    let looked = look.or(Some(last).filter(|_| task.module == Module::Config));
+    if let (true, Some(diff)) = (task.diff, looked.and_then(|look| diff(task.module, look))) {
         answer.insert("diff".to_owned(), diff);
     }
     Value::Object(answer)
@@ -118,7 +124,7 @@ fn deploy(ran: &Ran) -> Map<String, Value> {
     let started = ran.event("run_started").unwrap_or(&Value::Null);
     let outcome = &last["outcome"];
     let touched = ran.objects.iter().any(|event| {
-        let touches = ["drain_started", "container_kept", "container_started", "enabled"];
+        let touches = ["drain_started", "container_kept", "container_started", "enabled", "undo_started"];
         event["event"].as_str().is_some_and(|name| touches.contains(&name))
     });
     let servers: Vec<&Value> = started["lanes"]
@@ -174,10 +180,17 @@ fn planned(plan: &Value) -> Map<String, Value> {
     facts
 }
 
+/// Whether an exit code says that something was touched, and did not come to its end.
+fn is_touched(code: i32) -> bool {
+    [Exit::RolledBack, Exit::Stuck, Exit::Cancelled].map(|exit| i32::from(exit.code())).contains(&code)
+}
+
 fn server(ran: &Ran) -> Map<String, Value> {
     let moved = ran.last();
     let mut facts = Map::new();
-    facts.insert("changed".to_owned(), json!(moved["changed"] == true));
+    // From there on something was touched.
+    let is_left = is_touched(ran.code);
+    facts.insert("changed".to_owned(), json!(moved["changed"] == true || is_left));
     if moved["servers"].is_array() {
         facts.extend(moves::told(moved).map(|(key, value)| (key.to_owned(), value)));
         let nobody = moved["servers"].as_array().is_some_and(Vec::is_empty);
@@ -221,7 +234,11 @@ fn config(ran: &Ran) -> Map<String, Value> {
         (Some(result), _) => result.to_owned(),
         (None, true) if object["changed"] == true => "haproxy.cfg would change".to_owned(),
         (None, true) => "nothing to change".to_owned(),
-        (None, false) => problems.join("\n"),
+        (None, false) => {
+            let said = object["haproxy"]["messages"].as_array().into_iter().flatten();
+            let said = said.map(|message| message["text"].as_str().unwrap_or_default().to_owned());
+            problems.into_iter().chain(said).collect::<Vec<_>>().join("\n")
+        }
     };
     facts.insert("msg".to_owned(), json!(message));
     facts
@@ -254,6 +271,23 @@ mod tests {
         assert_eq!((&answer["outcome"], &answer["backend"]), (&json!("rolled_back"), &json!("mobile")));
         assert!(answer["image"].as_str().unwrap().starts_with("sha256:9b3c"));
         assert!(answer["warnings"][0].as_str().unwrap().contains("Compose"));
+    }
+
+    #[test]
+    fn after_a_run_that_was_resumed_first_the_answer_is_of_the_wanted_one() {
+        let other = RECORDED.replace("mobile:v2", "mobile:v1");
+        let task = task(Module::Deploy, json!({"backend": "mobile", "resume_first": true}));
+        let answer = of(&task, None, &ran(10, &format!("{}\n{RECORDED}", other.trim_end()), ""));
+        assert!(answer["reference"].as_str().unwrap().contains("mobile:v2@"), "{answer}");
+    }
+
+    #[test]
+    fn a_move_that_did_not_come_to_its_end_has_changed_something() {
+        let task = task(Module::Server, json!({"host": "app1", "state": "drain"}));
+        let failed =
+            |exit| format!(r#"{{"event":"failed","version":1,"exit":{exit},"error":"it stays in drain"}}"#);
+        assert_eq!(of(&task, None, &ran(11, &failed(11), ""))["changed"], true);
+        assert_eq!(of(&task, None, &ran(4, &failed(4), ""))["changed"], false);
     }
 
     #[test]

@@ -155,7 +155,7 @@ pub fn number(name: &str, value: &Value) -> Result<u64, String> {
     read.map_err(|_| format!("{name} is {}, and must be a number", shown(value)))
 }
 
-/// What it is, without a value that could be long or secret.
+/// What it is; of what is long only its kind.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),

@@ -64,20 +64,26 @@ impl App {
                     .any(|seen| seen.server(id).is_some_and(|it| it.admin.state() == AdminState::Ready))
             });
             act::everywhere(&load_balancers, &before, drain.collect(), &mut done).await?;
-            self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await?;
+            let drained = self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await;
+            drained.map_err(|error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>()))?;
         }
-        let now = look::states(&load_balancers, LbQuorum::All).await?;
+        // From the first act on nobody may say that nothing was touched.
+        let unsure = |error: Error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>());
+        let now = wait::states(&load_balancers).await.map_err(unsure)?;
         let left = act::undone(&servers, &acts, &now);
-        act::everywhere(&load_balancers, &now, left, &mut done).await?;
+        act::everywhere(&load_balancers, &before, left, &mut done).await?;
         for server in servers.keys() {
             self.say(&format!("{server} is in {state}"))?;
         }
-        let ended =
-            if leave.shutdown_sessions { self.end_sessions(&load_balancers, &servers).await? } else { 0 };
+        let ended = if leave.shutdown_sessions {
+            self.end_sessions(&load_balancers, &servers).await.map_err(unsure)?
+        } else {
+            0
+        };
         if asked.wait {
-            self.wait(&load_balancers, &before, state, &servers, asked).await?;
+            self.wait(&load_balancers, &before, state, &servers, asked).await.map_err(unsure)?;
         }
-        let after = look::states(&load_balancers, LbQuorum::All).await?;
+        let after = wait::states(&load_balancers).await.map_err(unsure)?;
         self.moved(&Moved::done(&servers, &before, &after, &done, ended))
     }
 

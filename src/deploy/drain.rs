@@ -13,7 +13,7 @@ use super::{Deploy, Failure, millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
-use crate::plan::{LaneServer, OnDrainTimeout, floor};
+use crate::plan::{LaneServer, OnDrainTimeout, Step, floor};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
 /// How often somebody is told what is left.
@@ -187,7 +187,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if !self.is_undoing && self.heal(lane, &seen, &mut healed).await? {
                 return Ok(None);
             }
-            self.spares(lane, &seen)?;
+            // Who has given up the old container has nothing to go back to that serves sooner.
+            if !self.has_begun(lane, Step::Keep) {
+                self.spares(lane, &seen)?;
+            }
             let (now, total) = self.sessions(lane, &seen)?;
             if now != watch.sessions {
                 watch.sessions = now;

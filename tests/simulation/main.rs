@@ -107,7 +107,7 @@ fn is_in_a_row(calls: &[(Part, &'static str)], call: usize) -> bool {
 fn every_fault_at_every_call() {
     let seeds = if is_wide() { 2 } else { 1 };
     let mut cases = Vec::new();
-    for scenario in ALL.iter().copied() {
+    for scenario in sites() {
         for seed in 0..seeds {
             let calls = calls(scenario, seed);
             let is_tried = |call: &usize| is_wide() || !is_in_a_row(&calls, *call);

@@ -68,7 +68,6 @@ def run(name, *options):
             stdout=out,
             stderr=err,
         )
-    answer.pop("invocation", None)
     for warning in answer.pop("warnings", []):
         module.warn(warning)
     if answer.pop("failed", False):

@@ -11,8 +11,9 @@ use crate::adapters::http_probe::HttpProber;
 use crate::cfg::Configuration;
 use crate::cli::Move;
 use crate::deploy::idle::{Idle, SETTLE};
-use crate::deploy::wait::{Waited, until};
+use crate::deploy::wait::{Waited, insist, until};
 use crate::error::Error;
+use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::look;
 use crate::observation::{AdminState, Answer, LoadBalancerState, ServerState};
@@ -23,6 +24,9 @@ use crate::probe::Probe;
 use crate::topology;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How long `HAProxy` may be away while it is started anew.
+const OUTAGE: Duration = Duration::from_secs(10);
 
 impl App {
     /// Whoever is sent to the servers from now on should meet somebody: with `--wait` it is waited for until they answer.
@@ -106,7 +110,7 @@ impl App {
         let mut pending: BTreeMap<&ServerId, Pending> =
             servers.keys().map(|server| (server, Pending::default())).collect();
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            let seen = look::states(load_balancers, LbQuorum::All).await?;
+            let seen = states(load_balancers).await?;
             let mut is_so = true;
             for (server, pending) in &mut pending {
                 if state != AdminState::Ready && is_undone(&seen, before, server) {
@@ -149,6 +153,12 @@ impl App {
             }
         }
     }
+}
+
+/// What every load balancer says. One that is just being started anew is waited for.
+pub(super) async fn states(load_balancers: &[HaproxySocket]) -> Result<Vec<LoadBalancerState>, Error> {
+    let is_away = |error: &Error| error.exit() == Exit::Unreachable;
+    insist(LOOK_EVERY, OUTAGE, is_away, async || Ok(look::states(load_balancers, LbQuorum::All).await?)).await
 }
 
 /// A server that is waited for.
