@@ -63,7 +63,7 @@ pub struct Globals {
     #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_MASTER_SOCKET", value_delimiter = ',')]
     pub master_socket: Vec<String>,
     /// The container engine: unix, tcp, https or ssh://, or context:NAME [default: as the docker command]
-    #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER")]
+    #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER", hide_env_values = true)]
     pub docker: Option<String>,
     /// The settings file [default: /etc/drainswap/drainswap.toml if it exists]
     #[arg(long, global = true, value_name = "FILE", env = "DRAINSWAP_SETTINGS")]

@@ -89,16 +89,16 @@ Examples:
   drainswap prune mobile --keep 2";
 
 pub(super) const DRAIN: &str = "\
-It sets the state, and what else is asked for, of this one server (or of all of that name, where no backend is
-named), at every load balancer; no container is touched.
+It sets the state, and what else is asked for, of this one server, or of all of that name where no
+backend is named, at every load balancer; no container is touched.
 
 Examples:
   drainswap drain mobile/app1 --wait
   drainswap drain mobile/app1 --floor 0";
 
 pub(super) const MAINT: &str = "\
-It sets the state, and what else is asked for, of this one server (or of all of that name, where no backend is
-named), at every load balancer; no container is touched.
+It sets the state, and what else is asked for, of this one server, or of all of that name where no
+backend is named, at every load balancer; no container is touched.
 
 Examples:
   drainswap maint mobile/app1
@@ -106,8 +106,8 @@ Examples:
   drainswap maint app1 --health off --dry-run";
 
 pub(super) const READY: &str = "\
-It sets the state, and what else is asked for, of this one server (or of all of that name, where no backend is
-named), at every load balancer; no container is touched.
+It sets the state, and what else is asked for, of this one server, or of all of that name where no
+backend is named, at every load balancer; no container is touched.
 
 Examples:
   drainswap ready mobile/app1 --wait
