@@ -38,14 +38,13 @@ pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
     let asked =
         object.as_ref().and_then(|object| object["_ansible_module_name"].as_str()).and_then(Module::of);
     let module = by_name.or(asked)?;
-    let answer = match (object, bytes) {
+    let mut answer = match (object, bytes) {
         (Some(Value::Object(options)), _) => answer(module, options),
         (_, Err(error)) => failed(&format!("{} cannot be read: {error}", Path::new(path).display())),
         (_, Ok(_)) => {
             failed(&format!("{} is no JSON object with a task's options", Path::new(path).display()))
         }
     };
-    let mut answer = answer;
     mask::mask(&mut answer);
     let is_failed = answer["failed"] == true;
     let _gone = writeln!(std::io::stdout(), "{answer}");

@@ -1,5 +1,7 @@
 //! Why a command ended without a run: what, where, and what to do next.
 
+mod exit;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,8 +13,7 @@ use crate::adapters::http_probe::NoProber;
 use crate::adapters::install::InstallError;
 use crate::adapters::journal_file::{HistoryError, LockError};
 use crate::cfg::{EditError, Problem};
-use crate::deploy::{Failure, Untouched};
-use crate::exit::Exit;
+use crate::deploy::Untouched;
 use crate::ids::ServerId;
 use crate::look::LookError;
 use crate::observation::Checker;
@@ -485,126 +486,6 @@ impl From<LookError> for Error {
             LookError::LoadBalancer(error) => error.into(),
             LookError::Engine(error) => error.into(),
         }
-    }
-}
-
-impl Error {
-    /// The code that the process ends with.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Engine(error) | Self::NoSuchImage { error, .. } => of_engine(error),
-            Self::Refused(refusals) if refusals.iter().all(is_other_run) => Exit::Busy,
-            Self::Settings(_)
-            | Self::Unreadable(_)
-            | Self::Configuration { .. }
-            | Self::NoAdminSocket { .. }
-            | Self::Render(_)
-            | Self::Template { .. }
-            | Self::Edit(_)
-            | Self::NotItsFile { .. }
-            | Self::HaproxyRefuses { .. }
-            | Self::SameBackend { .. }
-            | Self::Install(_)
-            | Self::Journal(_)
-            | Self::History(_)
-            | Self::Lock(LockError::Journal(_))
-            | Self::LoadBalancer {
-                error: LoadBalancerError::NotAdmin { .. } | LoadBalancerError::NoSuchBackend { .. },
-            } => Exit::Configuration,
-            Self::Socket(_)
-            | Self::NoBackend { .. }
-            | Self::NoServer { .. }
-            | Self::NoServerOfThatName { .. }
-            | Self::NoImage { .. }
-            | Self::NoRun { .. }
-            | Self::NoServices
-            | Self::NoService { .. }
-            | Self::Candidate { .. }
-            | Self::NotSaved { .. }
-            | Self::NotWritten { .. }
-            | Self::NoPlanFile { .. }
-            | Self::NotAPlanFile { .. }
-            | Self::OtherPlan { .. }
-            | Self::Events { .. }
-            | Self::NotAFile { .. }
-            | Self::OtherTarget { .. }
-            | Self::SeveralFiles => Exit::Usage,
-            Self::Refused(_)
-            | Self::NotChecked { .. }
-            | Self::NothingToRollBack { .. }
-            | Self::SettingsExist { .. }
-            | Self::NothingSuchToRollBackTo { .. }
-            | Self::NotPromoted { .. }
-            | Self::ReloadNeeded { .. }
-            | Self::SocketGone { .. }
-            | Self::NoReloader { .. }
-            | Self::NotEmpty { .. }
-            | Self::NotStopped { .. }
-            | Self::NotUp { .. } => Exit::Refused,
-            Self::PlanDrifted { .. } => Exit::Drifted,
-            Self::PutBack { .. } => Exit::RolledBack,
-            Self::LoadBalancer { .. } | Self::NotRun(_) => Exit::Unreachable,
-            Self::Untouched(Untouched(failure)) => match failure {
-                Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
-                Failure::Refused(_)
-                | Failure::TakenOver { .. }
-                | Failure::NotCarried { .. }
-                | Failure::Vanished { .. }
-                | Failure::Hook { .. }
-                | Failure::Reloaded { .. } => Exit::Refused,
-                Failure::Engine(error) => of_engine(error),
-                Failure::LoadBalancer(_)
-                | Failure::DrainTimedOut { .. }
-                | Failure::Died { .. }
-                | Failure::NeverReady { .. }
-                | Failure::FellSilent { .. }
-                | Failure::NotUp { .. }
-                | Failure::NotSeen { .. } => Exit::Unreachable,
-                Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
-                Failure::Drifted { .. } => Exit::Drifted,
-                Failure::Stopped => Exit::Cancelled,
-            },
-            Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } => Exit::Busy,
-            Self::MoveTimedOut { .. }
-            | Self::MoveUndone { .. }
-            | Self::MoveHalfDone { .. }
-            | Self::MoveUnsure { .. }
-            | Self::NotPutBack { .. } => Exit::Stuck,
-            Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
-            Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
-        }
-    }
-}
-
-impl Error {
-    /// The same, where servers were moved already: an exit code below 10 would say that nothing was touched.
-    #[must_use]
-    pub fn after_a_move(self, servers: &[ServerId]) -> Self {
-        if self.exit() == Exit::Unreachable {
-            return Self::MoveUnsure { servers: servers.to_vec(), failure: Box::new(self) };
-        }
-        self
-    }
-}
-
-fn is_other_run(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::OtherRun { .. })
-}
-
-fn of_engine(error: &EngineError) -> Exit {
-    match error {
-        EngineError::BadDescription { .. } => Exit::Configuration,
-        EngineError::NoLogin { reason, .. } if reason.is_of_settings() => Exit::Configuration,
-        EngineError::OtherPlatform { .. } => Exit::Refused,
-        EngineError::NoLogin { .. }
-        | EngineError::NoRoom { .. }
-        | EngineError::Unreachable { .. }
-        | EngineError::BadEndpoint { .. }
-        | EngineError::NoSuchImage { .. }
-        | EngineError::Registry { .. }
-        | EngineError::Refused { .. }
-        | EngineError::TimedOut { .. } => Exit::Unreachable,
     }
 }
 

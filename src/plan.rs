@@ -271,7 +271,7 @@ impl Plan {
     #[must_use]
     pub fn engines_for(&self, image: &Image) -> BTreeSet<&str> {
         let replacements = self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
-        let created = replacements.filter(|it| it.image == *image && it.returning.is_none());
+        let created = replacements.filter(|it| it.is_created() && it.image == *image);
         created.map(|it| it.like.engine.as_str()).collect()
     }
 
@@ -439,6 +439,12 @@ pub struct Replacement {
 }
 
 impl Replacement {
+    /// Whether the new container is created, and is not one that was kept and returns.
+    #[must_use]
+    pub fn is_created(&self) -> bool {
+        self.returning.is_none()
+    }
+
     /// A new container that is like this one, has its name, and takes nobody's place yet.
     #[must_use]
     pub fn like(like: &Container, image: &Image) -> Self {

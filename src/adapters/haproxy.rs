@@ -140,6 +140,13 @@ impl HaproxySocket {
         }
     }
 
+    /// The same, with the states kept that it has changed.
+    async fn set(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
+        self.tell(command, "").await?;
+        self.keep_states().await;
+        Ok(())
+    }
+
     async fn ask(&self, commands: &[Command<'_>]) -> Result<String, LoadBalancerError> {
         let line = line(commands).map_err(|error| match &error {
             Unsendable::BadName { command } | Unsendable::TooLong { command, .. } => {
@@ -344,9 +351,7 @@ impl LoadBalancer for HaproxySocket {
     }
 
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
-        self.tell(Command::SetServerWeight(server, weight), "").await?;
-        self.keep_states().await;
-        Ok(())
+        self.set(Command::SetServerWeight(server, weight)).await
     }
 
     async fn set_checking(
@@ -355,9 +360,7 @@ impl LoadBalancer for HaproxySocket {
         checker: Checker,
         on: bool,
     ) -> Result<(), LoadBalancerError> {
-        self.tell(Command::SetChecking(server, checker, on), "").await?;
-        self.keep_states().await;
-        Ok(())
+        self.set(Command::SetChecking(server, checker, on)).await
     }
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {

@@ -52,6 +52,17 @@ pub enum Source {
     Settings,
 }
 
+/// What an argument names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// A file or directory of the configuration, behind its `-f`.
+    File,
+    /// One behind `--`, where there is nothing else.
+    FileAlone,
+    /// Something else.
+    Other,
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,30 +190,33 @@ impl Service {
         Ok(Some(Verdict { accepted, messages }))
     }
 
+    /// The arguments, and of each whether it names a file or directory of the configuration.
+    fn named(&self) -> impl Iterator<Item = (&String, Names)> {
+        let (mut is_next, mut only_files) = (false, false);
+        self.arguments.iter().map(move |argument| {
+            let names = match (only_files, is_next) {
+                (true, _) => Names::FileAlone,
+                (false, true) => Names::File,
+                (false, false) => Names::Other,
+            };
+            is_next = !only_files && !is_next && argument == "-f";
+            only_files |= names == Names::Other && argument == "--";
+            (argument, names)
+        })
+    }
+
     /// The files and directories that it was started with.
     fn files(&self) -> Vec<PathBuf> {
-        let (mut files, mut only_files) = (Vec::new(), false);
-        let mut arguments = self.arguments.iter();
-        while let Some(argument) = arguments.next() {
-            if only_files {
-                files.push(self.directory.join(argument));
-            } else if argument == "-f" {
-                files.extend(arguments.next().map(|file| self.directory.join(file)));
-            }
-            only_files |= argument == "--";
-        }
-        files
+        let named = self.named().filter(|(_, names)| *names != Names::Other);
+        named.map(|(argument, _)| self.directory.join(argument)).collect()
     }
 
     /// The arguments with the candidate in the target's place. A directory is given file by file.
     fn with(&self, target: &Path, candidate: &Path) -> Option<Vec<String>> {
         let mut arguments = Vec::new();
-        let (mut found, mut only_files, mut is_file) = (false, false, false);
-        for argument in &self.arguments {
-            let names_file = is_file || only_files;
-            is_file = !only_files && argument == "-f";
-            only_files |= argument == "--";
-            if !names_file {
+        let mut found = false;
+        for (argument, names) in self.named() {
+            if names == Names::Other {
                 arguments.push(argument.clone());
                 continue;
             }
@@ -214,7 +228,7 @@ impl Service {
             }
             found = true;
             for (index, file) in files.iter().enumerate() {
-                if index > 0 && !only_files {
+                if index > 0 && names == Names::File {
                     arguments.push("-f".to_owned());
                 }
                 let file = if same(file, target) { candidate } else { file };

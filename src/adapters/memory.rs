@@ -11,6 +11,7 @@ mod happening;
 mod haproxy;
 mod hooks;
 mod journal;
+mod line;
 mod prober;
 
 use std::net::SocketAddr;
@@ -24,9 +25,10 @@ pub use clients::{Loss, Session};
 pub use engine::{Build, EndedBy, Engine, MemoryEngine, Place};
 pub use fault::{Fault, When};
 pub use happening::Happening;
-pub use haproxy::{Haproxy, Line, MemoryHaproxy, Worker};
+pub use haproxy::{Haproxy, MemoryHaproxy, Worker};
 pub use hooks::MemoryHooks;
 pub use journal::{MemoryClock, MemoryJournal};
+pub use line::{Check, Line};
 pub use prober::MemoryProber;
 
 use crate::cfg::{Address, Configuration, Host, Port};

@@ -87,10 +87,7 @@ fn message(ran: &Ran, answer: &Map<String, Value>) -> String {
         let commands: Vec<&str> = commands.collect();
         format!("{}: {}. Do: {}", text("server"), text("truth"), commands.join("; "))
     });
-    [message].into_iter().chain(lines).collect::<Vec<_>>().join(
-        "
-",
-    )
+    [message].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 /// What a person should know.
@@ -188,9 +185,7 @@ fn is_touched(code: i32) -> bool {
 fn server(ran: &Ran) -> Map<String, Value> {
     let moved = ran.last();
     let mut facts = Map::new();
-    // From there on something was touched.
-    let is_left = is_touched(ran.code);
-    facts.insert("changed".to_owned(), json!(moved["changed"] == true || is_left));
+    facts.insert("changed".to_owned(), json!(moved["changed"] == true || is_touched(ran.code)));
     if moved["servers"].is_array() {
         facts.extend(moves::told(moved).map(|(key, value)| (key.to_owned(), value)));
         let nobody = moved["servers"].as_array().is_some_and(Vec::is_empty);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::App;
-use super::look::RealWorld;
+use super::look::SystemClock;
 use crate::adapters::journal_file::{BackendDir, Lock, LockError, StoredRun};
 use crate::deploy::wait::insist;
 use crate::error::Error;
@@ -53,13 +53,13 @@ impl Held {
 
 impl App {
     /// Takes a backend for this process, as soon as nobody else has it or the wait for that is over.
-    pub(super) async fn hold(&self, backend: &str, world: &RealWorld) -> Result<Held, Error> {
-        self.hold_all(backend, BTreeSet::from([backend.to_owned()]), world).await
+    pub(super) async fn hold(&self, backend: &str) -> Result<Held, Error> {
+        self.hold_all(backend, BTreeSet::from([backend.to_owned()])).await
     }
 
     /// The same for who only tidies up; nothing where a run on it is not finished, or its containers are needed.
-    pub(super) async fn hold_idle(&self, backend: &str, world: &RealWorld) -> Result<Option<Held>, Error> {
-        let held = self.hold(backend, world).await?;
+    pub(super) async fn hold_idle(&self, backend: &str) -> Result<Option<Held>, Error> {
+        let held = self.hold(backend).await?;
         let is_stuck =
             held.runs.last().is_some_and(|it| matches!(it.run.outcome, Some(Outcome::Stuck { .. })));
         Ok(Some(held).filter(|held| held.unfinished().is_none() && !is_stuck))
@@ -70,7 +70,6 @@ impl App {
     pub(super) async fn hold_for<T>(
         &self,
         mut held: Held,
-        world: &RealWorld,
         decide: impl AsyncFn(&Held) -> Result<(T, Vec<String>), Error>,
     ) -> Result<(Held, T), Error> {
         loop {
@@ -82,31 +81,27 @@ impl App {
             let Held { backend, mut names, locks, .. } = held;
             names.extend(touched);
             drop(locks);
-            held = self.hold_all(&backend, names, world).await?;
+            held = self.hold_all(&backend, names).await?;
         }
     }
 
     /// Everybody takes them in the order of their names, so that nobody waits for who waits for him.
-    async fn hold_all(
-        &self,
-        backend: &str,
-        names: BTreeSet<String>,
-        world: &RealWorld,
-    ) -> Result<Held, Error> {
-        let locks = self.lock_all(&names, &now(world)).await?;
+    async fn hold_all(&self, backend: &str, names: BTreeSet<String>) -> Result<Held, Error> {
+        let locks = self.lock_all(&names).await?;
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let runs = self.runs_in(&dir)?;
         Ok(Held { backend: backend.to_owned(), dir, runs, names, locks })
     }
 
     /// The locks of these backends, as soon as they are free or the wait for that is over.
-    pub(super) async fn lock_all(&self, names: &BTreeSet<String>, since: &str) -> Result<Vec<Lock>, Error> {
+    pub(super) async fn lock_all(&self, names: &BTreeSet<String>) -> Result<Vec<Lock>, Error> {
+        let since = now();
         let limit = self.settings.lock_wait;
         let (mut locks, mut is_told) = (Vec::new(), limit.is_zero());
         let is_busy = |error: &Error| matches!(error, Error::Lock(LockError::Busy { .. }));
         insist(LOCK_EVERY, limit, is_busy, async || {
             for name in names.iter().skip(locks.len()) {
-                match BackendDir::new(&self.settings.state_dir, name).lock(name, since) {
+                match BackendDir::new(&self.settings.state_dir, name).lock(name, &since) {
                     Ok(lock) => locks.push(lock),
                     Err(error) => {
                         if !std::mem::replace(&mut is_told, true) {
@@ -152,6 +147,6 @@ pub(super) fn unfinished(backend: &str, stored: &StoredRun) -> Error {
 }
 
 /// For the lock: since when it is held.
-fn now(world: &RealWorld) -> String {
-    world.clock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+pub(super) fn now() -> String {
+    SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -6,7 +6,7 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::look::{SystemClock, require_admin};
+use super::look::require_admin;
 use super::{App, known_server, nearest};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::cfg::Configuration;
@@ -17,7 +17,7 @@ use crate::ids::{ServerId, ServerName};
 use crate::look;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState};
 use crate::plan::{LbQuorum, floor};
-use crate::ports::{LoadBalancer, WallClock};
+use crate::ports::LoadBalancer;
 use crate::topology::traffic::Balance;
 use act::{Act, Done};
 use told::Moved;
@@ -40,9 +40,8 @@ impl App {
             Vec::new()
         } else {
             require_admin(&load_balancers).await?;
-            let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
             let backends = servers.keys().map(|server| server.backend.clone()).collect();
-            self.lock_all(&backends, &since).await?
+            self.lock_all(&backends).await?
         };
         let before = look::states(&load_balancers, LbQuorum::All).await?;
         let acts = acts(state, asked);

@@ -59,14 +59,14 @@ impl App {
             self.show(&self.approve(path, &approved, flags, (&configuration, &world)).await?)?;
             return Ok(Exit::Done);
         }
-        let held = self.hold(backend, &world).await?;
+        let held = self.hold(backend).await?;
         let decide = async |held: &Held| {
             held.refuse_unfinished()?;
             let plan = self.approve(path, &approved, flags, (&configuration, &world)).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, &world, decide).await?;
+        let (held, plan) = self.hold_for(held, decide).await?;
         heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
     }
 

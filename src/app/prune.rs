@@ -36,7 +36,7 @@ impl App {
                 needed.extend(images(&formers));
                 continue;
             }
-            let Some(held) = self.hold_idle(backend, &world).await? else {
+            let Some(held) = self.hold_idle(backend).await? else {
                 self.say(&format!("note: backend {backend} is left alone: a run on it is not finished"))?;
                 needed.extend(images(&formers));
                 continue;

@@ -53,7 +53,7 @@ impl App {
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
-        let held = self.hold(backend, &world).await?;
+        let held = self.hold(backend).await?;
         let Some(unfinished) = held.unfinished() else { return self.nothing_to_resume(backend) };
         if undo {
             return self.take_back(&configuration, &world, held, None, dry_run).await;
@@ -70,7 +70,7 @@ impl App {
             }
             return Ok(Exit::Done);
         }
-        let (held, unfinished) = self.hold_unfinished(held, &world).await?;
+        let (held, unfinished) = self.hold_unfinished(held).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(backend) };
         heeding_signals(async |stop| {
             let outcome = self.bring_to_rest(&configuration, &world, &unfinished, &stop).await?;
@@ -83,7 +83,7 @@ impl App {
                 let touched = plan.backends();
                 Ok((Plan { continues: Some(unfinished.run.plan.root().clone()), ..plan }, touched))
             };
-            let (held, plan) = self.hold_for(held, &world, decide).await?;
+            let (held, plan) = self.hold_for(held, decide).await?;
             self.execute(&world, &plan, &held, stop).await
         })
         .await
@@ -100,17 +100,13 @@ impl App {
     }
 
     /// Takes every backend that the run which was not finished touches. Another process may have ended it meanwhile.
-    async fn hold_unfinished(
-        &self,
-        held: Held,
-        world: &RealWorld,
-    ) -> Result<(Held, Option<StoredRun>), Error> {
+    async fn hold_unfinished(&self, held: Held) -> Result<(Held, Option<StoredRun>), Error> {
         let decide = async |held: &Held| {
             let unfinished = held.unfinished().cloned();
             let touched = unfinished.as_ref().map(|stored| stored.run.plan.backends()).unwrap_or_default();
             Ok((unfinished, touched))
         };
-        self.hold_for(held, world, decide).await
+        self.hold_for(held, decide).await
     }
 
     /// What a run that was not finished goes on with: its plan, for the processes whose sessions count by now, and its
@@ -158,7 +154,7 @@ impl App {
         policy: Option<Policy>,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let (held, unfinished) = self.hold_unfinished(held, world).await?;
+        let (held, unfinished) = self.hold_unfinished(held).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(held.backend()) };
         self.show_undo(&unfinished)?;
         if dry_run {

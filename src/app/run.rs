@@ -65,7 +65,7 @@ impl App {
         known_backend(&configuration, &asked.backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(&asked.backend), load_balancers).await?;
-        let held = self.hold(&asked.backend, &world).await?;
+        let held = self.hold(&asked.backend).await?;
         let decide = async |held: &Held| {
             held.refuse_unfinished()?;
             let target = self.target(asked, &configuration, &world).await?;
@@ -74,7 +74,7 @@ impl App {
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, &world, decide).await?;
+        let (held, plan) = self.hold_for(held, decide).await?;
         heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
     }
 
@@ -92,7 +92,7 @@ impl App {
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let held = self.hold(backend, &world).await?;
+        let held = self.hold(backend).await?;
         if held.unfinished().is_some() {
             let policy = Some(self.settings.policy(flags));
             return self.take_back(&configuration, &world, held, policy, dry_run).await;
@@ -115,7 +115,7 @@ impl App {
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, &world, decide).await?;
+        let (held, plan) = self.hold_for(held, decide).await?;
         if dry_run {
             self.show(&plan)?;
             return Ok(Exit::Done);
@@ -210,7 +210,7 @@ impl App {
         }
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
-            if replacement.returning.is_none() {
+            if replacement.is_created() {
                 let engine = world.engines.of(&replacement.like)?;
                 let recipe = replacement.recipe(&run, world.descriptions.get(&goal.backend));
                 replacement.changes = engine.changes(&recipe).await?;

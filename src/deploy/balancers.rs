@@ -7,16 +7,13 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::rotation::LOOK_EVERY;
-use super::wait::insist;
+use super::wait::{OUTAGE, insist};
 use super::{Deploy, Failure};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
-
-/// How long `HAProxy` may be away while it is started anew. It is asked as often as ever: a new process forgets what was set.
-const OUTAGE: Duration = Duration::from_secs(10);
 
 /// How long one that was silent the last time may take to answer.
 const BRIEFLY: Duration = Duration::from_millis(250);

@@ -26,20 +26,6 @@ const AT_ONCE: usize = 8;
 /// How long an old container may take at least, where it is started again.
 const OLD_LIMIT: Duration = Duration::from_secs(60);
 
-/// How far the engines of these names are with an image.
-fn progressed(names: &BTreeSet<&str>, now: &[PullProgress]) -> Fact {
-    let each = names.iter().zip(now).map(|(name, it)| EnginePull {
-        engine: (*name).to_owned(),
-        received: it.received,
-        expected: it.expected,
-    });
-    Fact::PullProgressed {
-        received: now.iter().map(|it| it.received).fold(0, u64::saturating_add),
-        expected: now.iter().map(|it| it.expected).fold(0, u64::saturating_add),
-        engines: each.filter(|_| names.len() > 1).collect(),
-    }
-}
-
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
@@ -51,7 +37,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.tell(Fact::PullStarted { image: image.clone() });
         let (sender, mut receiver) = tokio::sync::watch::channel(Vec::<PullProgress>::new());
         let sender = &sender;
-        let creates = |(it, _): &Swap<'_, E>| it.image == *image && it.returning.is_none();
+        let creates = |(it, _): &Swap<'_, E>| it.is_created() && it.image == *image;
         let engines = self.engines(creates);
         let names: BTreeSet<&str> = engines.keys().copied().collect();
         let platform = self.world.descriptions.get(&self.plan.backend).and_then(|it| it.platform.as_ref());
@@ -378,6 +364,20 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             engine.start(&old.id).await?;
         }
         Ok(())
+    }
+}
+
+/// How far the engines of these names are with an image.
+fn progressed(names: &BTreeSet<&str>, now: &[PullProgress]) -> Fact {
+    let each = names.iter().zip(now).map(|(name, it)| EnginePull {
+        engine: (*name).to_owned(),
+        received: it.received,
+        expected: it.expected,
+    });
+    Fact::PullProgressed {
+        received: now.iter().map(|it| it.received).fold(0, u64::saturating_add),
+        expected: now.iter().map(|it| it.expected).fold(0, u64::saturating_add),
+        engines: each.filter(|_| names.len() > 1).collect(),
     }
 }
 

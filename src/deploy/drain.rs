@@ -76,11 +76,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Fails where a load balancer cannot spare the lane's servers: one that has just come, or come back, or one where
     /// those who serve instead have gone since.
     fn spares(&self, lane: usize, seen: &Seen) -> Result<(), Failure> {
-        let out = self.lane_of(lane).id_set();
         // What is taken back has failed, or was looked at first.
+        if self.is_undoing {
+            return Ok(());
+        }
+        let out = self.lane_of(lane).id_set();
         let served = self.lane_of(lane).servers.iter().filter(|server| server.served);
         let served: BTreeSet<ServerId> = served.map(|server| server.id.clone()).collect();
-        for balance in self.plan.balances.iter().filter(|it| !self.is_undoing && it.has_any(&out)) {
+        for balance in self.plan.balances.iter().filter(|it| it.has_any(&out)) {
             for seen in &seen.all {
                 let before = balance.forecast_with(seen, &served);
                 let after = balance.forecast(seen, &out);

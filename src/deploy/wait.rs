@@ -5,6 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+/// How long `HAProxy` may be away while it is started anew.
+pub const OUTAGE: Duration = Duration::from_secs(10);
+
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited<T> {

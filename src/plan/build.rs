@@ -11,7 +11,9 @@ use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner};
 use crate::plan::refusal::Refusal;
-use crate::plan::{Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Worker, floor};
+use crate::plan::{
+    Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
+};
 use crate::probe::ProbeUrl;
 use crate::retention;
 use crate::topology::matching::Behind;
@@ -443,13 +445,13 @@ fn probes(topology: &Topology, balances: &[Balance]) -> Vec<(ServerId, crate::pr
 }
 
 /// What is pulled; of a plan without anything to do the image that everybody runs already.
-fn images(lanes: &[Lane], target: &crate::plan::Target) -> Vec<Image> {
+fn images(lanes: &[Lane], target: &Target) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
-    if let (crate::plan::Target::Everywhere(image), []) = (target, lanes) {
+    if let (Target::Everywhere(image), []) = (target, lanes) {
         images.push(image.clone());
     }
     let replacements = lanes.iter().filter_map(|lane| lane.replacement.as_ref());
-    for replacement in replacements.filter(|it| it.returning.is_none()) {
+    for replacement in replacements.filter(|it| it.is_created()) {
         if !images.contains(&replacement.image) {
             images.push(replacement.image.clone());
         }

@@ -58,7 +58,7 @@ impl Plan {
 
     fn prepare(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let replacements = || self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
-        let created = || replacements().filter(|it| it.returning.is_none());
+        let created = || replacements().filter(|it| it.is_created());
         if created().next().is_none() {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Plan {
         if in_flight > 0 {
             writeln!(f, "  in flight  {} now", sessions(in_flight))?;
         }
-        let created = lane.replacement.as_ref().filter(|it| it.returning.is_none());
+        let created = lane.replacement.as_ref().filter(|it| it.is_created());
         for change in created.iter().flat_map(|it| it.changes.iter().flatten()) {
             writeln!(f, "  changes    {change}")?;
         }

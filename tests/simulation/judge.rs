@@ -293,8 +293,7 @@ impl Judge {
     /// A request has found no server. One that is being drained, and serves, is put back soon, whoever took the others.
     fn missed(&mut self, site: &Site, backend: &str) {
         let lines = site.haproxies.iter().filter_map(|it| it.worker.as_ref()).flat_map(|it| &it.lines);
-        let is_drained = |admin: AdminState| admin == AdminState::Drain;
-        let could = lines.filter(|line| line.id.backend == backend && is_drained(line.admin.state()));
+        let could = lines.filter(|it| it.id.backend == backend && it.admin.state() == AdminState::Drain);
         let could: Vec<&ServerId> =
             could.filter(|line| site.serves(line.address)).map(|line| &line.id).collect();
         let [_] = self.case.faults[..] else { return };

@@ -331,8 +331,8 @@ impl Scenario {
         vec![BeforeRun, BeforeDrain, AfterDrain, BeforeEnable, AfterEnable, AfterRun]
     }
 
-    /// Of so many calls and faults one is tried where there is little time: the first site is swept without a gap but for calls in a row
-    /// that ask the same.
+    /// Of so many calls and faults one is tried where there is little time: the first site is swept without a gap but
+    /// for calls in a row that ask the same.
     pub fn stride(&self) -> usize {
         if self.name == BASE.name { 1 } else { 146 }
     }

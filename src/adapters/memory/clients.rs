@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::engine::EndedBy;
-use super::haproxy::{Line, Worker};
+use super::haproxy::Worker;
+use super::line::Line;
 use super::{Effect, Happening, Millis, Site};
 use crate::ids::ServerId;
 use crate::observation::AdminState;

@@ -233,9 +233,9 @@ impl Site {
             return;
         };
         let restarts = matches!(place.container.restart.name.as_str(), "always" | "unless-stopped");
-        let place_of = place.container.clone();
+        let container = place.container.clone();
         self.tell(|| format!("the container {} ends by itself", id.short()));
-        let out_of_memory = self.engine.build(&place_of).out_of_memory;
+        let out_of_memory = self.engine.build(&container).out_of_memory;
         self.end_container(&id, EndedBy::Others, if out_of_memory { 137 } else { 1 });
         if let Some(place) = self.engine.find_mut(&id) {
             place.out_of_memory = out_of_memory;

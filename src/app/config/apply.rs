@@ -11,6 +11,7 @@ mod states;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::super::hold;
 use super::super::look::{SystemClock, refuse_errors};
 use super::super::{App, print};
 use super::diff::diff;
@@ -167,8 +168,8 @@ impl App {
 
     /// Nobody else installs a configuration meanwhile.
     fn lock_configuration(&self) -> Result<Lock, Error> {
-        let since = SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        Ok(BackendDir::new(&self.settings.state_dir, ".configuration").lock("the configuration", &since)?)
+        let dir = BackendDir::new(&self.settings.state_dir, ".configuration");
+        Ok(dir.lock("the configuration", &hold::now())?)
     }
 
     fn applied(&self, wanted: &Wanted, what: &str) -> Result<Exit, Error> {

@@ -11,7 +11,7 @@ use crate::adapters::http_probe::HttpProber;
 use crate::cfg::Configuration;
 use crate::cli::Move;
 use crate::deploy::idle::{Idle, SETTLE};
-use crate::deploy::wait::{Waited, insist, until};
+use crate::deploy::wait::{OUTAGE, Waited, insist, until};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
@@ -24,9 +24,6 @@ use crate::probe::Probe;
 use crate::topology;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// How long `HAProxy` may be away while it is started anew.
-const OUTAGE: Duration = Duration::from_secs(10);
 
 impl App {
     /// Whoever is sent to the servers from now on should meet somebody: with `--wait` it is waited for until they answer.
