@@ -4,7 +4,7 @@
 //! far to take back what did not.
 
 mod balancers;
-mod carriers;
+pub mod carriers;
 mod container;
 mod drain;
 pub mod engines;

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::look::require_admin;
 use super::{App, known_server, nearest};
 use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::http_probe::HttpProber;
 use crate::cfg::Configuration;
 use crate::cli::{Leave, Move, Turn};
+use crate::deploy::carriers;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::{ServerId, ServerName};
@@ -18,6 +20,7 @@ use crate::look;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState};
 use crate::plan::{LbQuorum, floor};
 use crate::ports::LoadBalancer;
+use crate::topology;
 use crate::topology::traffic::Balance;
 use act::{Act, Done};
 use told::Moved;
@@ -46,7 +49,7 @@ impl App {
         let before = look::states(&load_balancers, LbQuorum::All).await?;
         let acts = acts(state, asked);
         refuse_impossible(&servers, &acts, &before)?;
-        self.guard(&configuration, &servers, &acts, &before, asked)?;
+        self.guard(&configuration, &servers, &acts, &before, asked).await?;
         if asked.dry_run {
             return self.moved(&Moved::planned(&servers, &before, &acts, leave));
         }
@@ -86,8 +89,8 @@ impl App {
         self.moved(&Moved::done(&servers, &before, &after, &done, ended))
     }
 
-    /// Refuses to take the last server away.
-    fn guard(
+    /// Refuses to take the last server away, or to leave its traffic to one that does not answer.
+    async fn guard(
         &self,
         configuration: &Configuration,
         servers: &Servers,
@@ -95,17 +98,21 @@ impl App {
         load_balancers: &[LoadBalancerState],
         asked: &Move,
     ) -> Result<(), Error> {
-        let leaves = |weight: u32| acts.iter().any(|act| act.takes_out(weight));
-        let out: BTreeSet<ServerId> =
-            servers.iter().filter(|(_, weight)| leaves(**weight)).map(|(id, _)| id.clone()).collect();
+        let refused = |refusal| Error::Refused(vec![refusal]);
+        let out = leaving(servers, acts);
         let floor = self.settings.floor(asked.floor);
-        for backend in out.iter().map(|server| &server.backend).collect::<BTreeSet<_>>() {
+        let probes = topology::probes(configuration, &load_balancers[0]);
+        for server in &out {
+            let backend = &server.backend;
             let balance = Balance::written(super::known_backend(configuration, backend)?);
+            let mut carriers = BTreeSet::new();
             for seen in load_balancers {
-                let forecast = floor::check_fresh(&balance, seen, &out, floor)
-                    .map_err(|refusal| Error::Refused(vec![refusal]))?;
+                let before = balance.forecast(seen, &BTreeSet::new());
+                let forecast = floor::check_fresh(&balance, seen, &out, floor).map_err(refused)?;
                 self.say(&format!("traffic of {backend}: {forecast}"))?;
+                carriers.extend(floor::carriers(&before, &forecast, floor).cloned());
             }
+            carriers::answer(&HttpProber::new()?, &probes, server, &carriers).await.map_err(refused)?;
         }
         Ok(())
     }
@@ -127,12 +134,18 @@ impl App {
     }
 }
 
+/// Those that get no new traffic any more; one at most of each backend.
+fn leaving(servers: &Servers, acts: &[Act]) -> BTreeSet<ServerId> {
+    let leaves = |weight: u32| acts.iter().any(|act| act.takes_out(weight));
+    servers.iter().filter(|(_, weight)| leaves(**weight)).map(|(id, _)| id.clone()).collect()
+}
+
 /// The servers of that name: the one, or all of every backend that has one.
 fn named(configuration: &Configuration, name: &ServerName) -> Result<Servers, Error> {
     if let Some(backend) = &name.backend {
         known_server(configuration, &ServerId::new(backend, &name.server))?;
     }
-    let proxies = crate::topology::with_servers(configuration)
+    let proxies = topology::with_servers(configuration)
         .filter(|proxy| name.backend.as_ref().is_none_or(|backend| *backend == proxy.name));
     let all = proxies.flat_map(|proxy| {
         proxy.servers.iter().map(|server| (ServerId::new(&proxy.name, &server.name), server.weight))

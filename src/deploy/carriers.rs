@@ -15,6 +15,7 @@ use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::floor;
 use crate::plan::refusal::Refusal;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
+use crate::probe::Probe;
 use crate::topology::traffic::{Balance, can_be_woken};
 
 /// What must be waited for before these servers leave.
@@ -40,6 +41,22 @@ fn awaits(
     None
 }
 
+/// That those who are to carry a server's traffic answer. Of one that has no probe nobody can tell.
+pub async fn answer(
+    prober: &impl Prober,
+    questions: &[(ServerId, Probe)],
+    server: &ServerId,
+    carriers: &BTreeSet<ServerId>,
+) -> Result<(), Refusal> {
+    for (carrier, probe) in questions.iter().filter(|(id, _)| carriers.contains(id)) {
+        if let Answer::NotReady(answer) = prober.probe(probe).await {
+            let (server, carrier) = (server.clone(), carrier.clone());
+            return Err(Refusal::CarrierSilent { server, carrier, answer });
+        }
+    }
+    Ok(())
+}
+
 /// How long a queue is let through first. One that never ends has requests that follow, and those pull it along.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -59,19 +76,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 let forecast = floor::check_fresh(balance, seen, &out, policy.floor)?;
                 let before = balance.forecast(seen, &BTreeSet::new());
                 floor::check_room(balance, &before, &forecast, seen, policy)?;
-                let moves = forecast != before;
-                // Without a floor nobody needs to carry anything.
-                let shares = forecast.shares.into_iter().filter(|_| moves && policy.floor > 0);
-                carriers.extend(shares.map(|share| share.server));
+                carriers.extend(floor::carriers(&before, &forecast, policy.floor).cloned());
             }
         }
-        for carrier in &carriers {
-            let Some(probe) = self.plan.probe(carrier) else { continue };
-            if let Answer::NotReady(answer) = self.world.prober.probe(probe).await {
-                let server = self.lane_of(lane).name().clone();
-                return Err(Refusal::CarrierSilent { server, carrier: carrier.clone(), answer }.into());
-            }
-        }
+        answer(&self.world.prober, &self.plan.probes, self.lane_of(lane).name(), &carriers).await?;
         let carriers = carriers.into_iter().collect();
         self.tell(Fact::Verified { carriers });
         Ok(())

@@ -357,10 +357,7 @@ impl<'a> Simulation<'a> {
             for ((seen, before), after) in self.load_balancers.iter().zip(before).zip(after) {
                 floor::check(balance, &before, &after, &out, self.policy.floor)?;
                 floor::check_room(balance, &before, &after, seen, self.policy)?;
-                // Without a floor nobody needs to carry anything.
-                if before.shares != after.shares && self.policy.floor > 0 {
-                    self.carriers_answer(&draft, &after)?;
-                }
+                self.carriers_answer(&draft, floor::carriers(&before, &after, self.policy.floor))?;
                 if !forecasts.contains(&after) {
                     forecasts.push(after);
                 }
@@ -393,9 +390,13 @@ impl<'a> Simulation<'a> {
         })
     }
 
-    fn carriers_answer(&self, draft: &Draft, after: &Forecast) -> Result<(), Refusal> {
-        for share in after.shares.iter().filter(|share| !self.proved.contains(&share.server)) {
-            let carrier = self.servers[&share.server];
+    fn carriers_answer<'c>(
+        &self,
+        draft: &Draft,
+        carriers: impl Iterator<Item = &'c ServerId>,
+    ) -> Result<(), Refusal> {
+        for carrier in carriers.filter(|carrier| !self.proved.contains(*carrier)) {
+            let carrier = self.servers[carrier];
             if let (false, Some(answer)) = (carrier.answers(), &carrier.answer) {
                 return Err(Refusal::CarrierSilent {
                     server: draft.servers[0].id.clone(),

@@ -41,6 +41,17 @@ pub fn check_fresh(
     Ok(after)
 }
 
+/// Who must answer before servers leave: everybody who carries the traffic then, where it goes elsewhere than before.
+/// Without a floor nobody needs to carry anything.
+pub fn carriers<'a>(
+    before: &Forecast,
+    after: &'a Forecast,
+    floor: usize,
+) -> impl Iterator<Item = &'a ServerId> + use<'a> {
+    let goes_elsewhere = before.shares != after.shares && floor > 0;
+    after.shares.iter().filter(move |_| goes_elsewhere).map(|share| &share.server)
+}
+
 /// Whether those who carry the traffic have room for what runs now, and for so much more as the policy asks. Servers
 /// without a `maxconn` have room for everything.
 pub fn check_room(

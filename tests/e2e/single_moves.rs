@@ -49,6 +49,25 @@ async fn a_wait_that_takes_too_long_says_what_is_left() {
     stage.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_server_that_answers_stays_where_haproxy_checks_nobody() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    stage.drainswap(&["ready", "mobile/app1b", "--health", "off"]).await.expect(0);
+    stage.remove("app1b").await;
+    for leave in [&["drain"][..], &["maint"], &["maint", "--drain-first"], &["ready", "--weight", "0"]] {
+        let refused = stage.drainswap(&[leave, &["mobile/app1"]].concat()).await.expect(4);
+        refused.says(&["mobile/app1b would carry the traffic while mobile/app1 is out", "--floor 0"]);
+        assert!(stage.haproxy.status("app1").await.starts_with("UP"));
+    }
+    stage.drainswap(&["drain", "mobile/app1", "--floor", "0"]).await.expect(0);
+    // It takes nothing any more, so that nobody is missed when it leaves altogether.
+    stage.drainswap(&["maint", "mobile/app1"]).await.expect(0);
+    stage.close().await;
+}
+
 /// The servers of `-o json`, as short as they can be told: state and weight before and after, and the commands.
 fn told(ended: &Ended) -> (bool, Vec<String>) {
     let moved: Value = serde_json::from_str(&ended.stdout).expect("one object");
