@@ -383,7 +383,8 @@ pub struct Move {
     /// Wait: until its last session has ended, or, for ready, until it answers and HAProxy has it up
     #[arg(long)]
     pub wait: bool,
-    /// Refuse when fewer servers of the backend would be serving; 0 lets the last one go [default: 1]
+    /// Refuse when fewer servers of the backend would be serving; 0 lets the last one go, and one of a run that was not
+    /// finished [default: 1]
     #[arg(long, value_name = "N", env = "DRAINSWAP_FLOOR")]
     pub floor: Option<usize>,
     /// How long --wait waits [default: 5m]

@@ -189,6 +189,12 @@ pub enum Error {
         /// Its journal.
         path: String,
     },
+    /// A single move would take a server from a run that was not finished.
+    #[error("{unfinished}. Nothing was touched; `--floor 0` takes the server away all the same")]
+    MoveOverRun {
+        /// Of which run.
+        unfinished: Box<Error>,
+    },
     /// Somebody asked a resume to stop, before the rest was begun.
     #[error(
         "stopped: every server of {backend} is in service, and what the run had not begun was left. `drainswap deploy` brings it"

@@ -47,7 +47,7 @@ impl Held {
     }
 
     pub(super) fn refuse_unfinished(&self) -> Result<(), Error> {
-        self.unfinished().map_or(Ok(()), |stored| Err(unfinished(&self.backend, stored)))
+        self.unfinished().map_or(Ok(()), |stored| Err(unfinished(stored)))
     }
 }
 
@@ -119,15 +119,25 @@ impl App {
 
     /// A run on another backend that was killed may hold servers of this one.
     fn refuse_others(&self, held: &Held, touched: &[String]) -> Result<(), Error> {
-        for other in BackendDir::all(&self.settings.state_dir)? {
-            let Some(stored) = self.runs_in(&other)?.pop() else { continue };
-            let plan = &stored.run.plan;
-            let shares = plan.backends().iter().any(|backend| touched.contains(backend));
-            if stored.run.outcome.is_none() && shares && plan.backend != held.backend {
-                return Err(unfinished(&plan.backend, &stored));
-            }
+        let left = self.unfinished_on(touched)?;
+        let other = left.iter().find(|stored| stored.run.plan.backend != held.backend);
+        other.map_or(Ok(()), |stored| Err(unfinished(stored)))
+    }
+
+    /// The runs that were not finished and touch any of these backends. One that is under way looks like them to who does
+    /// not hold the lock.
+    pub(super) fn unfinished_on(&self, backends: &[String]) -> Result<Vec<StoredRun>, Error> {
+        let mut left = Vec::new();
+        if !self.settings.state_dir.is_dir() {
+            return Ok(left);
         }
-        Ok(())
+        for dir in BackendDir::all(&self.settings.state_dir)? {
+            let last = self.runs_in(&dir)?.pop().filter(|stored| stored.run.outcome.is_none());
+            let touches =
+                |stored: &StoredRun| stored.run.plan.backends().iter().any(|it| backends.contains(it));
+            left.extend(last.filter(touches));
+        }
+        Ok(left)
     }
 
     /// Every run of this state directory. Who may not read it can still look at everything else.
@@ -137,10 +147,10 @@ impl App {
     }
 }
 
-pub(super) fn unfinished(backend: &str, stored: &StoredRun) -> Error {
+pub(super) fn unfinished(stored: &StoredRun) -> Error {
     Error::Unfinished {
         run: stored.run.plan.run.to_string(),
-        backend: backend.to_owned(),
+        backend: stored.run.plan.backend.clone(),
         pid: stored.run.pid,
         path: stored.path.display().to_string(),
     }

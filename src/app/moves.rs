@@ -6,10 +6,12 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::hold::unfinished;
 use super::look::require_admin;
 use super::{App, known_server, nearest};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
+use crate::adapters::journal_file::{BackendDir, HistoryError};
 use crate::cfg::Configuration;
 use crate::cli::{Leave, Move, Turn};
 use crate::deploy::carriers;
@@ -49,6 +51,7 @@ impl App {
         let before = look::states(&load_balancers, LbQuorum::All).await?;
         let acts = acts(state, asked);
         refuse_impossible(&servers, &acts, &before)?;
+        self.heed_unfinished(&servers, &acts, asked)?;
         self.guard(&configuration, &servers, &acts, &before, asked).await?;
         if asked.dry_run {
             return self.moved(&Moved::planned(&servers, &before, &acts, leave));
@@ -87,6 +90,36 @@ impl App {
         }
         let after = wait::states(&load_balancers).await.map_err(unsure)?;
         self.moved(&Moved::done(&servers, &before, &after, &done, ended))
+    }
+
+    /// A run that was not finished has servers in its hands, and what ends it looks where they are: nobody takes one away
+    /// under it, but who says so. To put one back mends more than it breaks, and is done with a word about it.
+    fn heed_unfinished(&self, servers: &Servers, acts: &[Act], asked: &Move) -> Result<(), Error> {
+        let backends: Vec<String> = servers.keys().map(|server| server.backend.clone()).collect();
+        let is_refused = asked.floor != Some(0) && !leaving(servers, acts).is_empty();
+        let left = match self.unfinished_on(&backends) {
+            // Who may not read the state directory can still look at what would be done.
+            Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
+            // A damaged journal keeps nobody from putting a server back.
+            Err(error) if !is_refused => {
+                self.say(&format!("note: {error}"))?;
+                Vec::new()
+            }
+            left => left?,
+        };
+        for stored in left {
+            let dir = BackendDir::new(&self.settings.state_dir, &stored.run.plan.backend);
+            if asked.dry_run && dir.holder()?.is_some() {
+                // It is under way; the move itself would wait for its end.
+                continue;
+            }
+            let unfinished = unfinished(&stored);
+            if is_refused {
+                return Err(Error::MoveOverRun { unfinished: Box::new(unfinished) });
+            }
+            self.say(&format!("note: {unfinished}"))?;
+        }
+        Ok(())
     }
 
     /// Refuses to take the last server away, or to leave its traffic to one that does not answer.

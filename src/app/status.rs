@@ -117,7 +117,7 @@ impl App {
         };
         let stored = last.filter(|stored| stored.run.outcome.is_none())?;
         Some(match dir.lock(backend, "a look") {
-            Ok(_free) => super::hold::unfinished(backend, &stored).to_string(),
+            Ok(_free) => super::hold::unfinished(&stored).to_string(),
             Err(busy) => busy.to_string(),
         })
     }

@@ -85,7 +85,9 @@ impl Error {
                 Failure::Drifted { .. } => Exit::Drifted,
                 Failure::Stopped => Exit::Cancelled,
             },
-            Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } => Exit::Busy,
+            Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } | Self::MoveOverRun { .. } => {
+                Exit::Busy
+            }
             Self::MoveTimedOut { .. }
             | Self::MoveUndone { .. }
             | Self::MoveHalfDone { .. }

@@ -104,6 +104,13 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
         let ended = stage.drainswap(command).await.expect(0);
         assert_eq!(ended.stderr.matches(torn).count(), 1, "{command:?}: {}", ended.stderr);
     }
+    for taken in [&["drain"][..], &["maint"], &["ready", "--weight", "0"], &["drain", "--dry-run"]] {
+        let refused = stage.drainswap(&[taken, &["mobile/app2"]].concat()).await.expect(6);
+        refused.says(&["was not finished", "drainswap resume mobile", "--undo", "--floor 0"]);
+        assert!(stage.haproxy.status("app2").await.starts_with("UP"), "{taken:?}");
+    }
+    stage.drainswap(&["drain", "mobile/app2", "--floor", "0"]).await.expect(0).says(&["note: run "]);
+    stage.drainswap(&["ready", "mobile/app2"]).await.expect(0).says(&["note: run ", "was not finished"]);
     stage.drainswap(&["rollback", "mobile"]).await.expect(0).says(&["undone   mobile/app1 is as it was"]);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");

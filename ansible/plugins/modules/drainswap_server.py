@@ -75,7 +75,7 @@ options:
     type: bool
     default: false
   floor:
-    description: The least number of servers of the backend that must be serving. V(0) lets the last one go. Without it, 1.
+    description: The least number of servers of the backend that must be serving. V(0) lets the last one go, and one of a run that was not finished. Without it, 1.
     type: int
 seealso:
   - module: community.general.haproxy
