@@ -310,6 +310,10 @@ pub trait ContainerEngine: Send + Sync {
     /// Whether the engine has an image.
     fn has(&self, image: &Image) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
+    /// The name of an image that nobody could bring back: somebody calls it so, and no registry is known to have it. It
+    /// was built or loaded here.
+    fn only_copy(&self, image: &Image) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
+
     /// Removes an image that no container uses, and says whether it did; one that is used, or gone already, is left.
     fn remove_image(&self, image: &Image) -> impl Future<Output = Result<bool, EngineError>> + Send;
 

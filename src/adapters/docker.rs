@@ -192,6 +192,14 @@ impl ContainerEngine for DockerEngine {
         Ok(self.find_image(&image.pinned()).await?.is_some())
     }
 
+    async fn only_copy(&self, image: &Image) -> Result<Option<String>, EngineError> {
+        let Some(found) = self.find_image(&image.pinned()).await? else { return Ok(None) };
+        // Podman gives a digest to what was built here, too, under a name that no registry has.
+        let is_elsewhere = |digest: &String| !digest.starts_with("localhost/");
+        let is_known = found.repo_digests.iter().flatten().any(is_elsewhere);
+        Ok(found.repo_tags.into_iter().flatten().next().filter(|_| !is_known))
+    }
+
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
         let name = image.pinned();
         let purpose = Purpose { action: "remove", subject: &name };

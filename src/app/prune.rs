@@ -90,7 +90,7 @@ impl App {
         Ok(gone)
     }
 
-    /// One that a container uses, whoever's it is, is left. Says how many go.
+    /// One that a container uses, whoever's it is, is left, and so is one that nobody could bring back. Says how many go.
     async fn prune_images(
         &self,
         world: &RealWorld,
@@ -105,6 +105,10 @@ impl App {
             for image in images {
                 let is_used = all.iter().any(|it| image.is_run_by(&it.image, &it.repo_digests));
                 if is_used || !engine.has(image).await? {
+                    continue;
+                }
+                if let Some(name) = engine.only_copy(image).await? {
+                    self.say(&format!("note: the image {name} is kept: it was built or loaded here, and no registry is known to have it"))?;
                     continue;
                 }
                 if dry_run || engine.remove_image(image).await? {

@@ -81,8 +81,9 @@ Examples:
   drainswap stop mobile --lock-wait 5m";
 
 pub(super) const PRUNE: &str = "\
-It removes stopped containers that runs have put aside, and images that nobody uses. No running
-container and no server's state is touched, and with --dry-run nothing at all.
+It removes stopped containers that runs have put aside, and images that nobody uses, but none that
+no registry is known to have. No running container and no server's state is touched, and with
+--dry-run nothing at all.
 
 Examples:
   drainswap prune --dry-run

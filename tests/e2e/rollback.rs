@@ -110,6 +110,29 @@ async fn the_last_containers_are_kept_and_come_back_as_they_were() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_only_copy_of_an_image_is_never_removed() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let local = stage.local_image("local", &[("VERSION", "local")]).await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    for image in [&local, &v2] {
+        stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
+    }
+    let kept = format!("note: the image {local} is kept");
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let pruned =
+            stage.drainswap(&[&["prune", "mobile", "--keep", "0"][..], dry_run].concat()).await.expect(0);
+        // That of v1 goes: the registry has it.
+        pruned.says(&[&kept, "the image ", &stage.reference("v1")]);
+    }
+    stage.drainswap(&["rollback", "mobile"]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["local", "local"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_goes_back_as_far_as_the_run_or_digest_that_is_named() {
     if !on_real_parts().await {
         return;

@@ -134,6 +134,13 @@ impl Stage {
         reference
     }
 
+    /// Makes an image that only the engine has: the registry does not know the tag. Returns its reference.
+    pub async fn local_image(&self, tag: &str, environment: &[(&str, &str)]) -> String {
+        let repository = self.registry.repository();
+        import(root_fs(tag), &self.engine, &repository, self.id(), tag, environment).await;
+        self.reference(tag)
+    }
+
     /// Another load balancer before the same containers, by the same binary.
     pub async fn second(&self) -> Second {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
@@ -235,11 +242,22 @@ async fn make_image_of(
     environment: &[(&str, &str)],
 ) -> String {
     let repository = registry.repository();
-    let labels = image_labels(stage);
-    let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    engine.import(&repository, tag, root_fs, instructions(environment, &labels)).await;
+    import(root_fs, engine, &repository, stage, tag, environment).await;
     engine.push(&repository, tag).await;
     reference(registry, tag)
+}
+
+async fn import(
+    root_fs: Vec<u8>,
+    engine: &Engine,
+    repository: &str,
+    stage: &str,
+    tag: &str,
+    environment: &[(&str, &str)],
+) {
+    let labels = image_labels(stage);
+    let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    engine.import(repository, tag, root_fs, instructions(environment, &labels)).await;
 }
 
 /// Runs the container behind a server.

@@ -351,6 +351,11 @@ impl ContainerEngine for MemoryEngine {
         self.ask("find image", |site: &mut Site| Ok(site.engine.pulled.contains(&digest))).await
     }
 
+    async fn only_copy(&self, _image: &Image) -> Result<Option<String>, EngineError> {
+        // All there is came from the registry.
+        self.ask("find image", |_| Ok(None)).await
+    }
+
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
         let digest = digest_of(image);
         self.ask("remove image", |site: &mut Site| Ok(site.engine.pulled.remove(&digest))).await
