@@ -21,6 +21,7 @@ mod sampler;
 mod screen;
 mod status;
 mod stop;
+mod typed;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output};
+use crate::command_line::CommandLine;
 use crate::error::Error;
 use crate::event;
 use crate::exit::Exit;
@@ -75,8 +77,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         return Box::pin(init::init(&cli.globals, wanted)).await;
     }
     let settings = Settings::read(&cli.globals)?;
-    let Globals { output, quiet, ci, .. } = cli.globals.clone();
-    let app = App::new(settings, output, quiet, ci.clone());
+    let app = App::new(settings, &cli.globals);
     match cli.command {
         Command::Status { backends, watch: None } => app.status(&backends).await,
         Command::Status { backends, watch: Some(every) } => app.watch(&backends, every.0).await,
@@ -105,9 +106,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Promote { backend, from, to, policy, dry_run } => {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {
-                let (events, lock_wait) = (cli.globals.events.clone(), cli.globals.lock_wait);
-                let globals = Globals { settings: Some(file), events, lock_wait, ..Globals::default() };
-                Ok::<_, Error>(App::new(Settings::read(&globals)?, output, quiet, ci.clone()))
+                let Globals { lock_wait, events, output, quiet, ci, .. } = cli.globals.clone();
+                let place = Globals { settings: Some(file), ..Globals::default() };
+                let globals = Globals { lock_wait, events, output, quiet, ci, ..place };
+                Ok::<_, Error>(App::new(Settings::read(&globals)?, &globals))
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
         }
@@ -130,6 +132,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
 /// What every command works with.
 struct App {
     settings: Settings,
+    /// For the commands that a person is told to type.
+    typed: CommandLine,
     output: Output,
     quiet: bool,
     /// What CI is told, and how.
@@ -141,8 +145,16 @@ struct App {
 }
 
 impl App {
-    fn new(settings: Settings, output: Output, quiet: bool, ci: CiFlags) -> Self {
-        Self { settings, output, quiet, ci, torn: Mutex::default(), events: OnceCell::new() }
+    fn new(settings: Settings, globals: &Globals) -> Self {
+        Self {
+            settings,
+            typed: typed::command_line(globals),
+            output: globals.output,
+            quiet: globals.quiet,
+            ci: globals.ci.clone(),
+            torn: Mutex::default(),
+            events: OnceCell::new(),
+        }
     }
 
     /// The file for events, if one is named. Whoever begins a run opens it before anything else.

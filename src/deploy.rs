@@ -27,6 +27,7 @@ pub use failure::Failure;
 use hooks::Wish;
 use recovery::TakenBack;
 
+use crate::command_line::CommandLine;
 use crate::event::{Event, Fact, Listener, Timing, VERSION};
 use crate::hook::Moment;
 use crate::ids::{ContainerId, ServerId};
@@ -51,6 +52,8 @@ pub struct World<L, E, P, C, H> {
     pub hooks: H,
     /// The containers that are described, by backend. They hold secrets, which a plan must not.
     pub descriptions: BTreeMap<String, crate::service::Container>,
+    /// For the commands that a person is told to type.
+    pub typed: CommandLine,
 }
 
 /// How a run is asked to stop.
@@ -496,12 +499,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.after_run(outcome).await;
         let at = self.world.clock.now();
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
-            self.tell(Fact::Warned {
-                message: format!(
-                    "the run ended, and its journal does not say so: {error}. If `drainswap status` calls it unfinished, `drainswap resume {}` ends it",
-                    plan.backend
-                ),
-            });
+            let typed = |words: &str| self.world.typed.command(words);
+            let (status, resume) = (typed("status"), typed(&format!("resume {}", plan.backend)));
+            let message = format!(
+                "the run ended, and its journal does not say so: {error}. If `{status}` calls it unfinished, `{resume}` ends it"
+            );
+            self.tell(Fact::Warned { message });
         }
         let own_ms = median(self.timings.iter().map(Timing::own_ms).collect());
         self.tell(Fact::RunEnded { outcome: outcome.clone(), took_ms: millis(started), own_ms });

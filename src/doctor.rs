@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::cfg::Configuration;
+use crate::command_line::CommandLine;
 use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
@@ -79,13 +80,14 @@ pub fn examine(
     observation: &Observation,
     topology: &Topology,
     Runs { unfinished, over, keep }: &Runs,
+    typed: &CommandLine,
 ) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = unfinished.iter().map(unfinished_run).collect();
+    let mut findings: Vec<Finding> = unfinished.iter().map(|run| unfinished_run(run, typed)).collect();
     // What a run is about is its own affair.
     let is_free = |backend: &&Backend| !unfinished.iter().any(|run| run.touches.contains(&backend.name));
     for backend in topology.backends.iter().filter(is_free) {
-        findings.extend(backend.servers.iter().filter_map(left_out));
-        findings.extend(backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server)));
+        findings.extend(backend.servers.iter().filter_map(|server| left_out(server, typed)));
+        findings.extend(backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server, typed)));
     }
     findings.extend(observation.load_balancers.iter().flat_map(old_workers));
     for container in &observation.containers {
@@ -104,17 +106,17 @@ pub fn examine(
     findings
 }
 
-fn unfinished_run(run: &UnfinishedRun) -> Finding {
+fn unfinished_run(run: &UnfinishedRun, typed: &CommandLine) -> Finding {
     let is_stuck = run.is_stuck;
     let (UnfinishedRun { run, backend, .. }, kind) = (run, Kind::UnfinishedRun);
     let (what, mend) = if is_stuck {
         let what = format!(
             "run {run} on {backend} could not put everything back: what it kept stays until the next deploy"
         );
-        (what, format!("drainswap status {backend}"))
+        (what, typed.command(&format!("status {backend}")))
     } else {
         let what = format!("run {run} on {backend} was not finished, or is under way");
-        (what, format!("drainswap resume {backend}"))
+        (what, typed.command(&format!("resume {backend}")))
     };
     Finding { kind, what, mend, left_over: None }
 }
@@ -125,7 +127,7 @@ fn admin(server: &Server) -> Option<AdminState> {
     Some(state.admin.state())
 }
 
-fn left_out(server: &Server) -> Option<Finding> {
+fn left_out(server: &Server, typed: &CommandLine) -> Option<Finding> {
     let state = admin(server).filter(|state| *state != AdminState::Ready)?;
     let container = server.container()?;
     if !server.answers() {
@@ -134,13 +136,18 @@ fn left_out(server: &Server) -> Option<Finding> {
     Some(Finding {
         kind: Kind::LeftOut,
         what: format!("{} is in {state}, and its container {} runs and answers", server.id, container.name),
-        mend: format!("drainswap ready {}", server.id),
+        mend: typed.command(&format!("ready {}", server.id)),
         left_over: None,
     })
 }
 
 /// A state that only the running process knows of.
-fn forgotten(configuration: &Configuration, kept: &Kept, server: &Server) -> Option<Finding> {
+fn forgotten(
+    configuration: &Configuration,
+    kept: &Kept,
+    server: &Server,
+    typed: &CommandLine,
+) -> Option<Finding> {
     let proxy = configuration.backend(&server.id.backend)?;
     let written = proxy.servers.iter().find(|line| line.name == server.id.server)?;
     let has_file = proxy.keeps_state && configuration.server_state_file.is_some();
@@ -156,8 +163,8 @@ fn forgotten(configuration: &Configuration, kept: &Kept, server: &Server) -> Opt
     }
     let mend = if has_file {
         format!(
-            "drainswap {now} {}: it also writes the server-state-file, which does not have that yet",
-            server.id
+            "{}: it also writes the server-state-file, which does not have that yet",
+            typed.command(&format!("{now} {}", server.id))
         )
     } else {
         "in haproxy.cfg: `server-state-file /var/lib/haproxy/state` in global, and \
@@ -260,7 +267,8 @@ mod tests {
     use crate::testing::World;
 
     fn examined(world: &World, kept: &Kept, runs: &Runs) -> Vec<Finding> {
-        examine(&world.configuration, kept, &world.observation, &world.topology(), runs)
+        let typed = CommandLine::default();
+        examine(&world.configuration, kept, &world.observation, &world.topology(), runs, &typed)
     }
 
     fn kinds(world: &World, unfinished: &[UnfinishedRun]) -> Vec<(Kind, String)> {

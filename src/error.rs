@@ -177,7 +177,7 @@ pub enum Error {
     },
     /// The last run was not finished.
     #[error(
-        "run {run} on backend {backend} was not finished (process {pid} is gone). Its journal is {path}. `drainswap resume {backend}` brings it to its end, `drainswap resume {backend} --undo` takes back what it had begun"
+        "run {run} on backend {backend} was not finished (process {pid} is gone). Its journal is {path}. `{resume}` brings it to its end, `{undo}` takes back what it had begun"
     )]
     Unfinished {
         /// The run.
@@ -188,6 +188,10 @@ pub enum Error {
         pid: u32,
         /// Its journal.
         path: String,
+        /// The command that goes on with it.
+        resume: String,
+        /// The command that takes it back.
+        undo: String,
     },
     /// A single move would take a server from a run that was not finished.
     #[error("{unfinished}. Nothing was touched; `--floor 0` takes the server away all the same")]
@@ -197,11 +201,13 @@ pub enum Error {
     },
     /// Somebody asked a resume to stop, before the rest was begun.
     #[error(
-        "stopped: every server of {backend} is in service, and what the run had not begun was left. `drainswap deploy` brings it"
+        "stopped: every server of {backend} is in service, and what the run had not begun was left. `{deploy}` brings it"
     )]
     ResumeStopped {
         /// The backend.
         backend: String,
+        /// The command for the rest.
+        deploy: String,
     },
     /// There is nothing to go back to.
     #[error(
@@ -230,14 +236,14 @@ pub enum Error {
         reason: Unsettled,
     },
     /// Nothing that is known is meant.
-    #[error(
-        "backend {backend} never ran {to}, as far as is known; `drainswap history {backend}` shows what it ran"
-    )]
+    #[error("backend {backend} never ran {to}, as far as is known; `{history}` shows what it ran")]
     NothingSuchToRollBackTo {
         /// The backend.
         backend: String,
         /// What was asked for.
         to: String,
+        /// The command that shows what can be.
+        history: String,
     },
     /// A single move was begun, and then not all could be seen or done.
     #[error("{failure}. What was begun stands, as far as it came: look with `drainswap status` where {} is now, and set it with `drainswap ready|drain|maint`", crate::outcome::list(.servers))]

@@ -14,7 +14,7 @@
 //! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`journal`], [`event`], [`history`], [`retention`], [`promotion`], [`engines`], [`registries`] are pure: values in,
 //!   values out, no clock, no files, no network.
 //! - [`look`] looks at the world, and [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
-//! - [`doctor`] names what was left behind, from the same values.
+//! - [`doctor`] names what was left behind, from the same values; the commands that it prints are [`command_line`]'s.
 //! - [`adapters`] are the real world behind the ports, and one in memory; they know nothing of plan and deploy.
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
 //! - [`schema`] has the forms of what is written and read.
@@ -26,6 +26,7 @@ pub mod ansible;
 pub mod app;
 pub mod cfg;
 pub mod cli;
+pub mod command_line;
 pub mod deploy;
 pub mod doctor;
 pub mod engines;

@@ -25,7 +25,8 @@ impl App {
         let world = self.world(&configuration, &[], load_balancers).await?;
         let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);
-        let findings = examine(&configuration, &kept, &observation, &topology, &self.runs(keep)?);
+        let runs = self.runs(keep)?;
+        let findings = examine(&configuration, &kept, &observation, &topology, &runs, &self.typed);
         let mut left = Vec::new();
         for finding in findings {
             match &finding.left_over {
@@ -51,7 +52,8 @@ impl App {
             return print("nothing was left behind\n");
         }
         for finding in findings {
-            let safe = if finding.left_over.is_some() { "  (drainswap doctor --fix does it)" } else { "" };
+            let fix = || format!("  ({} does it)", self.typed.command("doctor --fix"));
+            let safe = finding.left_over.as_ref().map_or_else(String::new, |_| fix());
             print(&format!("{}\n  → {}{safe}\n", finding.what, finding.mend))?;
         }
         Ok(())

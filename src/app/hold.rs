@@ -45,10 +45,6 @@ impl Held {
     pub(super) fn unfinished(&self) -> Option<&StoredRun> {
         self.runs.last().filter(|stored| stored.run.outcome.is_none())
     }
-
-    pub(super) fn refuse_unfinished(&self) -> Result<(), Error> {
-        self.unfinished().map_or(Ok(()), |stored| Err(unfinished(stored)))
-    }
 }
 
 impl App {
@@ -117,11 +113,29 @@ impl App {
         Ok(locks)
     }
 
+    /// That nobody begins anew over a run that was not finished.
+    pub(super) fn refuse_unfinished(&self, held: &Held) -> Result<(), Error> {
+        held.unfinished().map_or(Ok(()), |stored| Err(self.unfinished_run(stored)))
+    }
+
+    /// What is to be said of a run that was not finished.
+    pub(super) fn unfinished_run(&self, stored: &StoredRun) -> Error {
+        let backend = &stored.run.plan.backend;
+        Error::Unfinished {
+            run: stored.run.plan.run.to_string(),
+            backend: backend.clone(),
+            pid: stored.run.pid,
+            path: stored.path.display().to_string(),
+            resume: self.typed.command(&format!("resume {backend}")),
+            undo: self.typed.command(&format!("resume {backend} --undo")),
+        }
+    }
+
     /// A run on another backend that was killed may hold servers of this one.
     fn refuse_others(&self, held: &Held, touched: &[String]) -> Result<(), Error> {
         let left = self.unfinished_on(touched)?;
         let other = left.iter().find(|stored| stored.run.plan.backend != held.backend);
-        other.map_or(Ok(()), |stored| Err(unfinished(stored)))
+        other.map_or(Ok(()), |stored| Err(self.unfinished_run(stored)))
     }
 
     /// The runs that were not finished and touch any of these backends. One that is under way looks like them to who does
@@ -144,15 +158,6 @@ impl App {
     pub(super) fn known_runs(&self) -> BTreeSet<RunId> {
         let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
         all.iter().flat_map(BackendDir::run_ids).collect()
-    }
-}
-
-pub(super) fn unfinished(stored: &StoredRun) -> Error {
-    Error::Unfinished {
-        run: stored.run.plan.run.to_string(),
-        backend: stored.run.plan.backend.clone(),
-        pid: stored.run.pid,
-        path: stored.path.display().to_string(),
     }
 }
 

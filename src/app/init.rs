@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::look::{admin_socket, refuse_errors};
-use super::{App, print};
+use super::{App, print, typed};
 use crate::adapters::docker::Endpoint;
 use crate::adapters::{environment, haproxy_service};
 use crate::cfg::Configuration;
@@ -34,7 +34,7 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
         let running = haproxy_service::running_files().filter(|files| *files != [Path::new(DEFAULT_CONFIG)]);
         typed.haproxy_config = running.unwrap_or_default();
     }
-    let app = App::new(Settings::typed(&typed), typed.output, typed.quiet, typed.ci.clone());
+    let app = App::new(Settings::typed(&typed), &typed);
     let (document, configuration) = app.document()?;
     refuse_errors(&document, &configuration)?;
     let looked = Box::pin(app.topology()).await;
@@ -61,15 +61,15 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
     let is_printed = file == Path::new("-");
     let written = if is_printed { String::new() } else { format!("{} is written.\n", file.display()) };
     let is_found = is_printed || file == Path::new(DEFAULT_FILE);
-    let settings = if is_found { String::new() } else { format!(" --settings {}", file.display()) };
-    // As it was typed, so that it can be typed again.
-    let program = std::env::args_os().next().unwrap_or_else(|| "drainswap".into());
-    let drainswap = format!("{}{settings}", program.to_string_lossy());
+    // All else that was typed stands in the file.
+    let settings = Some(file.to_owned()).filter(|_| !is_found);
+    let typed = typed::command_line(&Globals { settings, ..Globals::default() });
     let topology = match looked {
         Ok(topology) => topology,
         Err(error) => {
             return format!(
-                "{written}What runs could not be looked at: {error}\nWhen that is mended:\n  {drainswap} status"
+                "{written}What runs could not be looked at: {error}\nWhen that is mended:\n  {}",
+                typed.command("status")
             );
         }
     };
@@ -79,11 +79,13 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
         Some((&backend.name, image.repository))
     });
     match with_image {
-        Some((backend, repository)) => format!(
-            "{written}Next, with the tag that is to run:\n  {drainswap} plan {backend} --image {repository}:TAG\n  {drainswap} deploy {backend} --image {repository}:TAG"
-        ),
+        Some((backend, repository)) => {
+            let next = |what| typed.command(&format!("{what} {backend} --image {repository}:TAG"));
+            format!("{written}Next, with the tag that is to run:\n  {}\n  {}", next("plan"), next("deploy"))
+        }
         None => format!(
-            "{written}No container was found behind a server; `{drainswap} plan BACKEND --image REF` says why"
+            "{written}No container was found behind a server; `{}` says why",
+            typed.command("plan BACKEND --image REF")
         ),
     }
 }

@@ -180,6 +180,7 @@ impl App {
             clock: SystemClock,
             hooks,
             descriptions: self.settings.descriptions(),
+            typed: self.typed.clone(),
         })
     }
 

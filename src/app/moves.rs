@@ -6,7 +6,6 @@ mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::hold::unfinished;
 use super::look::require_admin;
 use super::{App, known_server, nearest};
 use crate::adapters::haproxy::HaproxySocket;
@@ -113,7 +112,7 @@ impl App {
                 // It is under way; the move itself would wait for its end.
                 continue;
             }
-            let unfinished = unfinished(&stored);
+            let unfinished = self.unfinished_run(&stored);
             if is_refused {
                 return Err(Error::MoveOverRun { unfinished: Box::new(unfinished) });
             }

@@ -61,7 +61,7 @@ impl App {
         }
         let held = self.hold(backend).await?;
         let decide = async |held: &Held| {
-            held.refuse_unfinished()?;
+            self.refuse_unfinished(held)?;
             let plan = self.approve(path, &approved, flags, (&configuration, &world)).await?;
             let touched = plan.backends();
             Ok((plan, touched))

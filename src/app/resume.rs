@@ -139,10 +139,20 @@ impl App {
         let outcome = run.bring_to_rest(&unfinished.run).await;
         // Who has asked to stop wants nothing more.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
-            return Err(Error::ResumeStopped { backend: plan.backend });
+            return Err(Error::ResumeStopped { deploy: self.once_more(&plan), backend: plan.backend });
         }
         let _exit = self.conclude(&outcome, &journal);
         Ok(outcome)
+    }
+
+    /// The command that does anew what a run was for.
+    fn once_more(&self, plan: &Plan) -> String {
+        let backend = &plan.backend;
+        let image = plan.images.first().map_or_else(String::new, |it| format!(" --image {}", it.pinned()));
+        self.typed.command(&match plan.purpose {
+            Purpose::Deploy => format!("deploy {backend}{image}"),
+            Purpose::Rollback => format!("rollback {backend}"),
+        })
     }
 
     /// Takes back what a run that was not finished had begun, within the limits that it had or those asked for now.

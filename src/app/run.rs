@@ -67,7 +67,7 @@ impl App {
         let world = self.world(&configuration, from_ref(&asked.backend), load_balancers).await?;
         let held = self.hold(&asked.backend).await?;
         let decide = async |held: &Held| {
-            held.refuse_unfinished()?;
+            self.refuse_unfinished(held)?;
             let target = self.target(asked, &configuration, &world).await?;
             let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
             let plan = self.plan_for(&configuration, &world, &goal).await?;
@@ -98,14 +98,18 @@ impl App {
             return self.take_back(&configuration, &world, held, policy, dry_run).await;
         }
         let decide = async |held: &Held| {
-            held.refuse_unfinished()?;
+            self.refuse_unfinished(held)?;
             let mut formers = history::formers(held.runs().map(|stored| &stored.run)).into_iter();
             let former = match to {
                 Some(to) => formers.find(|former| former.is_meant(to)),
                 None => formers.next(),
             };
             let former = former.ok_or_else(|| match to {
-                Some(to) => Error::NothingSuchToRollBackTo { backend: backend.to_owned(), to: to.to_owned() },
+                Some(to) => Error::NothingSuchToRollBackTo {
+                    backend: backend.to_owned(),
+                    to: to.to_owned(),
+                    history: self.typed.command(&format!("history {backend}")),
+                },
                 None => Error::NothingToRollBack { backend: backend.to_owned() },
             })?;
             let target = Target::Each(former.servers);

@@ -98,8 +98,10 @@ impl App {
         for server in backends.iter().flat_map(|backend| &backend.servers) {
             let changes = server.container().and_then(|it| drift.get(&it.id)).map_or(0, Vec::len);
             if changes > 0 {
-                let (server, backend) = (&server.id, &server.id.backend);
-                notes.push(format!("{server} is not as drainswap.toml describes it; `drainswap plan {backend}` shows what differs"));
+                let (server, plan) = (&server.id, self.typed.command(&format!("plan {}", server.id.backend)));
+                notes.push(format!(
+                    "{server} is not as drainswap.toml describes it; `{plan}` shows what differs"
+                ));
             }
         }
         notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name)));
@@ -117,7 +119,7 @@ impl App {
         };
         let stored = last.filter(|stored| stored.run.outcome.is_none())?;
         Some(match dir.lock(backend, "a look") {
-            Ok(_free) => super::hold::unfinished(&stored).to_string(),
+            Ok(_free) => self.unfinished_run(&stored).to_string(),
             Err(busy) => busy.to_string(),
         })
     }

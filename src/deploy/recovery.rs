@@ -235,8 +235,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// journal and the engine tell.
     async fn commands(&self, lane: usize) -> Vec<String> {
         let servers = self.plan.lanes[lane].ids();
+        let typed = &self.world.typed;
         let each = |what: &str| {
-            servers.iter().map(|server| format!("drainswap {what} {server}")).collect::<Vec<_>>()
+            servers.iter().map(|server| typed.command(&format!("{what} {server}"))).collect::<Vec<_>>()
         };
         let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
         let Some((replacement, engine)) = self.swaps[lane].filter(|_| is_replaced(begun)) else {
@@ -265,7 +266,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It cannot come back; another one of its image can be made.
             Some(old) if is_gone(&old.id) => {
                 let (backend, image) = (&self.plan.backend, old.running_image().pinned());
-                commands.push(format!("drainswap deploy {backend} --image {image}"));
+                commands.push(typed.command(&format!("deploy {backend} --image {image}")));
                 return commands;
             }
             Some(old) => {

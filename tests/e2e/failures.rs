@@ -216,8 +216,6 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
     let done = std::process::Command::new("sh")
         .args(["-exc", &commands.join("\n")])
         .env("PATH", path)
-        .env("DRAINSWAP_HAPROXY_CONFIG", stage.haproxy.config())
-        .env("DRAINSWAP_STATE_DIR", stage.dir().join("state"))
         .output()
         .expect("run the commands");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

@@ -25,7 +25,7 @@ async fn what_init_writes_is_all_that_a_plan_needs() {
     let repository = v2.rsplit_once(':').expect("a tag").0;
     stage.drainswap(&["init", "--settings", file]).await.expect(0).says(&[
         &format!("{file} is written"),
-        &format!("drainswap --settings {file} plan mobile --image {repository}:TAG"),
+        &format!("drainswap plan mobile --image {repository}:TAG --settings {file}"),
     ]);
     let text = std::fs::read_to_string(file).expect("the settings");
     for name in ["app1", "app1b"] {

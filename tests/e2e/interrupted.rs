@@ -97,7 +97,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     tear_journal(&stage);
     let torn = ".jsonl was not written whole, and is left out";
     let again = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
-    again.says(&["was not finished", ".jsonl", "`drainswap resume mobile`", "--undo", torn]);
+    again.says(&["was not finished", ".jsonl", "drainswap resume mobile -f ", "--undo", torn]);
     let status = stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
     assert_eq!(status.stderr.matches(torn).count(), 1, "{}", status.stderr);
     for command in [&["doctor"][..], &["history", "mobile"], &["resume", "--dry-run"]] {

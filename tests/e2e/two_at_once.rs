@@ -63,7 +63,7 @@ async fn who_was_killed_on_a_backend_is_resumed_before_another_shares_its_contai
     stage.until_started("app1", &v2).await;
     killed.kill().await.expect("kill drainswap");
     let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
-    refused.says(&["on backend tablet was not finished", "`drainswap resume tablet`"]);
+    refused.says(&["on backend tablet was not finished", "drainswap resume tablet -f "]);
     stage.drainswap(&["resume"]).await.expect(0);
     ends_with("v2", stage).await;
 }

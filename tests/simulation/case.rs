@@ -11,6 +11,7 @@ use drainswap::adapters::memory::{
     When,
 };
 use drainswap::cfg::Configuration;
+use drainswap::command_line::CommandLine;
 use drainswap::deploy::engines::Engines;
 use drainswap::deploy::{Deploy, Stop, World};
 use drainswap::engines::EngineMap;
@@ -235,6 +236,7 @@ impl Play<'_> {
             clock: memory.clock(),
             hooks: memory.hooks(),
             descriptions: BTreeMap::new(),
+            typed: CommandLine::default(),
         }
     }
 

@@ -1,0 +1,58 @@
+//! What was typed, for the commands that are printed.
+
+use std::path::Path;
+
+use crate::cli::Globals;
+use crate::command_line::CommandLine;
+
+/// How drainswap was called, with everything that leads to what it works on: whoever reads a command in a log has
+/// neither the variables nor the directory that it was called with.
+pub(super) fn command_line(globals: &Globals) -> CommandLine {
+    let path = |path: &Path| {
+        let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        whole.display().to_string()
+    };
+    let mut options: Vec<(&'static str, String)> = Vec::new();
+    options.extend(globals.haproxy_config.iter().map(|it| ("-f", path(it))));
+    options.extend(globals.socket.iter().map(|it| ("--socket", it.clone())));
+    options.extend(globals.master_socket.iter().map(|it| ("--master-socket", it.clone())));
+    options.extend(globals.docker.iter().map(|it| ("--docker", it.clone())));
+    options.extend(globals.settings.iter().map(|it| ("--settings", path(it))));
+    options.extend(globals.read_as.iter().map(|it| ("--as", it.to_string())));
+    options.extend(globals.haproxy.iter().map(|it| ("--haproxy", path(it))));
+    options.extend(globals.state_dir.iter().map(|it| ("--state-dir", path(it))));
+    CommandLine::new(program(), options)
+}
+
+/// The program as it was called; a module of Ansible's is a copy under another name, and soon gone.
+fn program() -> String {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let is_own = Path::new(&called).file_name().is_some_and(|name| name == "drainswap");
+    if is_own { called.to_string_lossy().into_owned() } else { "drainswap".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_leads_to_the_same_place_is_repeated() {
+        let globals = Globals {
+            haproxy_config: vec!["/a.cfg".into(), "/b.d".into()],
+            socket: vec!["lb1:9999".to_owned(), "lb2:9999".to_owned()],
+            docker: Some("ssh://deploy@app1".to_owned()),
+            settings: Some("staging.toml".into()),
+            state_dir: Some("/state".into()),
+            quiet: true,
+            ..Globals::default()
+        };
+        let here = std::env::current_dir().unwrap().display().to_string();
+        assert_eq!(
+            command_line(&globals).command("resume mobile"),
+            format!(
+                "drainswap resume mobile -f /a.cfg -f /b.d --socket lb1:9999 --socket lb2:9999 \
+                 --docker ssh://deploy@app1 --settings {here}/staging.toml --state-dir /state"
+            )
+        );
+    }
+}
