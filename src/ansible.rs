@@ -62,7 +62,7 @@ fn answer(module: Module, options: serde_json::Map<String, Value>) -> Value {
         }
         Err(reason) => failed(&reason),
     };
-    answer["invocation"] = json!({ "module_args": task.options });
+    answer["invocation"] = json!({ "module_args": mask::options(&task.options) });
     answer
 }
 

@@ -6,8 +6,10 @@ mod help;
 #[cfg(test)]
 mod reference;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ContextValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -17,6 +19,7 @@ use crate::image::ImageReference;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
 use crate::probe::ProbeUrl;
 use crate::schema::Form;
+use crate::secret::shown;
 use crate::settings::Span;
 use crate::weight::Weight;
 
@@ -38,6 +41,24 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads a command line. What is refused is told without the passwords that may stand in it.
+    ///
+    /// # Errors
+    /// What is wrong with it, or what was asked for with `--help` and `--version`.
+    pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(words).map_err(|mut error| {
+            let told: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+            for (kind, value) in told {
+                if let ContextValue::String(text) = value {
+                    error.insert(kind, ContextValue::String(shown(&text)));
+                }
+            }
+            error
+        })
+    }
 }
 
 /// What goes with every command.
@@ -432,6 +453,19 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn what_is_refused_is_told_without_passwords() {
+        for words in [
+            &["deploy", "mobile", "--image", "https://deployer:hunter2@r.io/mobile:v1"][..],
+            &["deploy", "mobile", "--probe", "http://admin:hunter2@{address}/"],
+            &["status", "mobile", "--colour=deployer:hunter2@r.io"],
+            &["stop", "mobile", "tcp://admin:hunter2@lb1:9999"],
+        ] {
+            let told = Cli::read([&["drainswap"][..], words].concat()).unwrap_err().to_string();
+            assert!(!told.contains("hunter2") && told.contains("error: "), "{told}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -50,6 +50,7 @@ pub mod registries;
 pub mod report;
 pub mod retention;
 pub mod schema;
+mod secret;
 pub mod service;
 pub mod settings;
 pub mod status;

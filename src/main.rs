@@ -3,14 +3,13 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use drainswap::cli::Cli;
 
 fn main() -> ExitCode {
     if let Some(exit) = drainswap::ansible::called(&std::env::args_os().collect::<Vec<_>>()) {
         return exit;
     }
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|told| told.exit());
     // Not bollard's own log: it prints whole requests, and with them what containers have in their environment.
     let level = if cli.globals.verbose { "drainswap=debug" } else { "drainswap=error" };
     tracing_subscriber::fmt()

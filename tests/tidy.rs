@@ -45,7 +45,7 @@ fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
     }
 }
 
-const PURE: [&str; 20] = [
+const PURE: [&str; 21] = [
     "cfg",
     "command_line",
     "doctor",
@@ -62,6 +62,7 @@ const PURE: [&str; 20] = [
     "promotion",
     "registries",
     "retention",
+    "secret",
     "service",
     "status",
     "topology",

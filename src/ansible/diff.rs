@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::answer::{Ran, digest, lanes};
-use super::mask::HIDDEN;
 use super::module::Module;
+use crate::secret::HIDDEN;
 
 /// What differs, by the look before: the containers of a deploy, the states of servers, the lines of haproxy.cfg.
 pub fn diff(module: Module, looked: &Ran) -> Option<Value> {

@@ -1,9 +1,8 @@
 //! What an answer never shows.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// What stands for a secret.
-pub const HIDDEN: &str = "********";
+use crate::secret::{HIDDEN, shown};
 
 /// Hides the passwords that addresses may hold, wherever they stand.
 pub fn mask(value: &mut Value) {
@@ -13,6 +12,21 @@ pub fn mask(value: &mut Value) {
         Value::Object(values) => values.values_mut().for_each(mask),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// A task's options as they may be told again: where an address belongs, whatever was written in its place.
+pub fn options(written: &Map<String, Value>) -> Value {
+    const ADDRESSES: [&str; 4] = ["socket", "master_socket", "docker", "image"];
+    let told = |value: &Value| match value {
+        Value::String(address) => Value::String(shown(address)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.clone(),
+    };
+    let mut options = written.clone();
+    for (_, value) in options.iter_mut().filter(|(name, _)| ADDRESSES.contains(&name.as_str())) {
+        let several = value.as_array().map(|several| several.iter().map(told).collect());
+        *value = several.unwrap_or_else(|| told(value));
+    }
+    Value::Object(options)
 }
 
 /// `tcp://user:secret@host` without its secret.
@@ -35,7 +49,21 @@ fn masked(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn what_was_written_for_an_address_is_told_without_its_password() {
+        let written = json!({
+            "socket": ["admin:hunter2@lb1:9999", "/run/a.sock"], "docker": "tcp://host:2375?token=hunter2",
+            "image": "r.io/mobile:v1@sha256:12", "floor": 1,
+        });
+        let told = options(written.as_object().unwrap());
+        let socket = json!(["admin:********@lb1:9999", "/run/a.sock"]);
+        assert_eq!((&told["socket"], &told["docker"]), (&socket, &json!("tcp://host:2375?********")));
+        assert_eq!((&told["image"], &told["floor"]), (&written["image"], &json!(1)));
+    }
 
     #[test]
     fn passwords_in_addresses_are_hidden() {

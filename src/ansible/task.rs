@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use clap::Parser;
 use serde_json::{Map, Value};
 
 use super::module::Module;
@@ -178,7 +177,7 @@ fn names(options: Vec<Opt>) -> BTreeSet<String> {
 /// That the command line is one, or what is wrong with it in a task's words.
 fn parsed(words: &[String]) -> Result<(), String> {
     let program = std::iter::once("drainswap".to_owned());
-    let Err(error) = Cli::try_parse_from(program.chain(words.iter().cloned())) else { return Ok(()) };
+    let Err(error) = Cli::read(program.chain(words.iter().cloned())) else { return Ok(()) };
     let whole = error.to_string();
     let paragraph = whole.split("\n\n").next().unwrap_or_default();
     let lines: Vec<&str> = paragraph.lines().map(str::trim).collect();

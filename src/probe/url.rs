@@ -75,7 +75,7 @@ impl FromStr for ProbeUrl {
 fn wrong(text: &str) -> String {
     format!(
         "`{}` asks nobody: every server is asked at its own address, so write /PATH or http://{{address}}:{{port}}/PATH",
-        text.escape_debug()
+        crate::secret::shown(text).escape_debug()
     )
 }
 

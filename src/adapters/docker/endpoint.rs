@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::context;
 pub use super::tunnel::Destination;
 use crate::ports::EngineError;
+use crate::secret::shown;
 
 /// Docker's own default on Linux.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -89,7 +90,7 @@ impl Endpoint {
         certificates: impl FnOnce(bool) -> Result<Option<PathBuf>, &'static str>,
     ) -> Result<Self, EngineError> {
         let bad =
-            |reason: &str| EngineError::BadEndpoint { endpoint: text.to_owned(), reason: reason.to_owned() };
+            |reason: &str| EngineError::BadEndpoint { endpoint: shown(text), reason: reason.to_owned() };
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         match scheme {
             "" | "unix" if rest.starts_with('/') => Ok(Self::Unix(PathBuf::from(rest))),
@@ -249,6 +250,11 @@ mod tests {
     fn what_cannot_be_reached_says_what_to_do() {
         let reason = |text: &str| read(Some(text), &[]).unwrap_err().to_string();
         assert!(reason("ssh://root:hunter2@host").contains("use a key"));
+        for text in
+            ["ssh://root:hunter2@host", "tcp://root:hunter2@host:2375", "tcp://host:2375?token=hunter2"]
+        {
+            assert!(!reason(text).contains("hunter2"), "{}", reason(text));
+        }
         for text in ["ssh://", "ssh://-oProxyCommand=x", "ssh://-l@host", "ssh://host:0", "ssh://host/a:b"] {
             assert!(read(Some(text), &[]).is_err(), "{text} was taken");
         }

@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::secret::shown;
+
 /// How long one line may take, from connecting to the answer's end. Ten thousand servers take
 /// about 60 ms; a connection beyond `stats maxconn` is accepted by the kernel and never answered.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -58,13 +60,14 @@ impl FromStr for SocketAddress {
     type Err = NotASocketAddress;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || NotASocketAddress(text.to_owned());
+        let bad = || NotASocketAddress(shown(text));
         match text.split_once('@') {
             Some((_, "")) => Err(bad()),
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
             Some(("abns", name)) if name.len() < UNIX_PATH_LENGTH => Ok(Self::Abstract(name.to_owned())),
             Some(("ipv4" | "ipv6", rest)) => tcp(rest).ok_or_else(bad),
-            _ if text.contains('/') => Ok(Self::Unix(text.into())),
+            // A URL is no path, although it has slashes.
+            _ if text.contains('/') && !text.contains("://") => Ok(Self::Unix(text.into())),
             _ => tcp(text).ok_or_else(bad),
         }
     }
@@ -254,6 +257,10 @@ mod tests {
             ["", "admin.sock", "unix@", "abns@", "lb:0", "lb:99999", "lb:x", "ipv4@lb", "fd@3", "a b:1"]
         {
             assert_eq!(text.parse::<SocketAddress>(), Err(NotASocketAddress(text.to_owned())));
+        }
+        for text in ["admin:hunter2@10.0.0.1:9999", "tcp://admin:hunter2@10.0.0.1:9999"] {
+            let refused = text.parse::<SocketAddress>().unwrap_err().to_string();
+            assert!(refused.contains("admin:********@10.0.0.1:9999"), "{refused}");
         }
     }
 

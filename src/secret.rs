@@ -1,0 +1,59 @@
+//! Addresses as they may be shown: who writes one wrong may have written a password into it.
+
+/// What stands for a secret.
+pub const HIDDEN: &str = "********";
+
+/// `ssh://root:hunter2@host` as `ssh://root:********@host`, and nothing of a query. A password may hold any letter, so that
+/// all up to the last `@` is one.
+#[must_use]
+pub fn shown(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    let (who, host) = match rest.rsplit_once('@') {
+        // That is how an image is named.
+        Some((name, digest)) if digest.starts_with("sha256:") => {
+            return format!("{}@{digest}", shown(&format!("{scheme}{name}")));
+        }
+        Some((who, host)) => (Some(who), host),
+        None => (None, rest),
+    };
+    let who = match who.map(|who| who.split_once(':').ok_or(who)) {
+        None => String::new(),
+        Some(Ok((user, _))) => format!("{user}:{HIDDEN}@"),
+        // A token stands alone there.
+        Some(Err(_)) if scheme.starts_with("http") => format!("{HIDDEN}@"),
+        Some(Err(user)) => format!("{user}@"),
+    };
+    let host = match host.split_once('?') {
+        Some((host, _)) => format!("{host}?{HIDDEN}"),
+        None => host.to_owned(),
+    };
+    format!("{scheme}{who}{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown_and_all_else_is() {
+        for (address, expected) in [
+            ("ssh://root:hunter2@host:22", "ssh://root:********@host:22"),
+            ("admin:hunter2@10.0.0.1:9999", "admin:********@10.0.0.1:9999"),
+            ("tcp://u:hun/ter?2@hunter2@host", "tcp://u:********@host"),
+            ("https://hunter2@host/x", "https://********@host/x"),
+            ("tcp://host:1?token=hunter2", "tcp://host:1?********"),
+            ("u:hunter2@r.io/mobile:v1", "u:********@r.io/mobile:v1"),
+            ("https://u:hunter2@r.io/mobile@sha256:12", "https://u:********@r.io/mobile@sha256:12"),
+            ("mobile:v1@sha256:12", "mobile:v1@sha256:12"),
+            ("ssh://deploy@app1", "ssh://deploy@app1"),
+            ("unix@/run/haproxy.sock", "unix@/run/haproxy.sock"),
+            ("localhost", "localhost"),
+        ] {
+            assert_eq!(shown(address), expected);
+            assert!(!shown(address).contains("hunter2"));
+        }
+    }
+}
