@@ -19,6 +19,7 @@ mod resume;
 mod run;
 mod sampler;
 mod screen;
+mod signals;
 mod status;
 mod stop;
 mod typed;

@@ -243,7 +243,8 @@ pub enum Command {
     /// Ask the run on a backend to stop at its next safe point, as Ctrl-C does where it runs
     ///
     /// A drain is given up and the server put back; a container that has been stopped is seen through to its successor.
-    /// --lock-wait says how long its end is waited for. Asked twice, it takes back at once what is under way.
+    /// --lock-wait says how long its end is waited for. Asked twice, it takes back at once what is under way; a Ctrl-C
+    /// where the run is does not count as the first time.
     #[command(after_help = help::STOP)]
     Stop {
         /// The backend

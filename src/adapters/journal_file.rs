@@ -116,6 +116,12 @@ impl BackendDir {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
+    /// Whether anything of the backend was ever kept here.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.path.is_dir()
+    }
+
     /// Locks the backend for this process.
     pub fn lock(&self, backend: &str, since: &str) -> Result<Lock, LockError> {
         create_dirs(&self.path)?;

@@ -5,7 +5,7 @@ use std::slice::from_ref;
 
 use super::hold::Held;
 use super::look::{RealWorld, require_admin};
-use super::run::heeding_signals;
+use super::signals::heeding_signals;
 use super::{App, known_backend, print};
 use crate::adapters::private_file;
 use crate::cfg::{self, Configuration};

@@ -8,7 +8,7 @@ use std::slice::from_ref;
 
 use super::hold::Held;
 use super::look::{RealWorld, require_admin};
-use super::run::heeding_signals;
+use super::signals::heeding_signals;
 use super::{App, known_backend};
 use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};

@@ -8,6 +8,7 @@ use super::hold::Held;
 use super::look::{RealWorld, require_admin};
 use super::names::nearest_image;
 use super::sampler::sample;
+use super::signals::heeding_signals;
 use super::{App, known_backend, print};
 use crate::adapters::journal_file::JournalFile;
 use crate::cfg::Configuration;
@@ -268,30 +269,4 @@ impl App {
         }
         outcome.into()
     }
-}
-
-/// Works, and heeds signals meanwhile: all that is done in there stops at the first safe point after one.
-pub(super) async fn heeding_signals<T>(work: impl AsyncFnOnce(Stop) -> T) -> T {
-    let stop = Stop::default();
-    let signals = tokio::spawn(signals(stop.clone()));
-    let done = work(stop).await;
-    signals.abort();
-    done
-}
-
-/// Turns the first SIGINT or SIGTERM into «stop at the next safe point», the second into «now». SIGHUP, which
-/// a lost ssh session sends, is ignored: a deploy is seen through, and its journal tells how it ended.
-async fn signals(stop: Stop) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut interrupt), Ok(mut terminate), Ok(_ignored)] = kinds.map(signal) else { return };
-    for token in [&stop.asked, &stop.now] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        token.cancel();
-    }
-    // Further ones are swallowed: what is being taken back must not be cut short.
-    std::future::pending::<()>().await;
 }

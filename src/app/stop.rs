@@ -1,29 +1,31 @@
 //! stop: asks the run on a backend to end at its next safe point.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::hold::LOCK_EVERY;
-use super::{App, nearest};
+use super::signals::ASKED;
+use super::{App, known_backend};
 use crate::adapters::journal_file::BackendDir;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::exit::Exit;
 
 impl App {
-    /// What Ctrl-C does where the run is; its end is waited for as long as `--lock-wait` says.
+    /// What Ctrl-C does where the run is, whoever has pressed that already; its end is waited for as long as `--lock-wait` says.
     pub(super) async fn stop(&self, backend: &str) -> Result<Exit, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let Some(pid) = dir.holder()? else {
-            let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
-            let known: Vec<String> = all.iter().map(BackendDir::name).collect();
-            let meant = nearest(backend, &known).filter(|meant| meant != backend);
-            let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
-            self.say(&format!("nothing runs on backend {backend}{hint}"))?;
+            // One that no run was ever on is known to haproxy.cfg alone.
+            if !dir.exists() {
+                let (_, configuration) = self.document()?;
+                known_backend(&configuration, backend)?;
+            }
+            self.say(&format!("nothing runs on backend {backend}"))?;
             return Ok(Exit::Done);
         };
         let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let asked = process.ok_or(rustix::io::Errno::SRCH).and_then(|it| kill_process(it, Signal::INT));
+        let asked = process.ok_or(rustix::io::Errno::SRCH).and_then(|it| kill_process(it, ASKED));
         asked.map_err(|error| Error::NotStopped {
             backend: backend.to_owned(),
             pid,

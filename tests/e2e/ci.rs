@@ -126,7 +126,7 @@ async fn a_run_is_stopped_from_elsewhere() {
     finish(deploy).await.expect(12).says(&["cancelled: every server is in service"]);
     drop(stream);
     stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["nothing runs on backend mobile\n"]);
-    stage.drainswap(&["stop", "mobil"]).await.expect(0).says(&["backend mobil; did you mean mobile?"]);
+    stage.drainswap(&["stop", "mobil"]).await.expect(2).says(&["no backend mobil; did you mean mobile?"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }

@@ -93,3 +93,29 @@ async fn what_cannot_stop_soon_says_what_it_waits_for() {
     assert_in_service(&stage).await;
     stage.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_from_elsewhere_after_a_ctrl_c_asks_for_the_same() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "9000")]).await;
+    let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    let process = pid(deploy.id().expect("it runs"));
+    stage.until_started("app1", &v2).await;
+    kill_process(process, Signal::INT).expect("it runs");
+    stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["asked to stop at its next safe point"]);
+    finish(deploy).await.expect(12).says(&["stopping when mobile/app1 serves with the new container"]);
+    assert_eq!(versions(&stage).await, ["v2", "v1"]);
+    assert_in_service(&stage).await;
+    // The second time it is meant.
+    let slow = stage.image("v3", &[("FAIL", "never-ready")]).await;
+    let deploy = stage.spawn(&["deploy", "mobile", "--image", &slow, "--ready-timeout", "10m"]);
+    stage.until_started("app1", &slow).await;
+    stage.drainswap(&["stop", "mobile"]).await.expect(0);
+    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.expect(0).says(&["it has ended"]);
+    finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
+    assert_eq!(versions(&stage).await, ["v2", "v1"]);
+    stage.close().await;
+}

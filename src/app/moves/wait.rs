@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{App, Servers};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
+use crate::app::signals::heeding_signals;
 use crate::cfg::Configuration;
 use crate::cli::Move;
 use crate::deploy::idle::{Idle, SETTLE};
@@ -90,15 +91,6 @@ impl App {
         asked: &Move,
     ) -> Result<(), Error> {
         let limit = self.settings.drain_timeout(asked.drain_timeout);
-        let stop = CancellationToken::new();
-        let ctrl_c = tokio::spawn({
-            let stop = stop.clone();
-            async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    stop.cancel();
-                }
-            }
-        });
         if state != AdminState::Ready && before.iter().any(|seen| seen.old_workers.is_none()) {
             self.say(
                 "note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)",
@@ -106,7 +98,7 @@ impl App {
         }
         let mut pending: BTreeMap<&ServerId, Pending> =
             servers.keys().map(|server| (server, Pending::default())).collect();
-        let waited = until(LOOK_EVERY, limit, &stop, async || {
+        let mut look = async || {
             let seen = states(load_balancers).await?;
             let mut is_so = true;
             for (server, pending) in &mut pending {
@@ -130,9 +122,9 @@ impl App {
                 is_so &= pending.is_over;
             }
             Ok::<_, Error>(is_so.then_some(()))
-        });
-        let waited = waited.await;
-        ctrl_c.abort();
+        };
+        let waited =
+            heeding_signals(async |stop| until(LOOK_EVERY, limit, &stop.asked, &mut look).await).await;
         let waits = pending.into_iter().find(|(_, pending)| !pending.is_over);
         match (waited?, waits) {
             (Waited::Done(()), _) | (_, None) => servers.keys().try_for_each(|server| {
