@@ -213,7 +213,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         } else {
             let reason = format!("run {} was not finished", self.plan.run);
             let lanes: Vec<_> = (0..lanes).rev().map(|lane| (lane, Care::Serving)).collect();
-            self.roll_back(&lanes, reason).await
+            let mut outcome = self.roll_back(&lanes, reason).await;
+            if let Outcome::RolledBack { asked, .. } = &mut outcome {
+                *asked = true;
+            }
+            outcome
         };
         self.close(&outcome, started).await;
         outcome
@@ -343,10 +347,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         let replaced: Vec<usize> = (0..index).filter(|lane| !self.skipped.contains(lane)).collect();
         let outcome = self.roll_back(&lanes, failure.to_string()).await;
-        let Outcome::RolledBack { reason, kept, left_out } = outcome else { return outcome };
+        let Outcome::RolledBack { reason, kept, left_out, asked } = outcome else { return outcome };
         self.remove_old(&replaced).await;
         let kept = replaced.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
-        Outcome::RolledBack { reason, kept, left_out }
+        Outcome::RolledBack { reason, kept, left_out, asked }
     }
 
     /// All steps of a lane from rotation to rotation.

@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn only_what_replaced_something_can_be_taken_back() {
         let app1 = || vec![ServerId::new("mobile", "app1")];
-        let kept = |kept| Some(Outcome::RolledBack { reason: String::new(), kept, left_out: vec![] });
+        let kept =
+            |kept| Some(Outcome::RolledBack { reason: String::new(), kept, left_out: vec![], asked: false });
         let cancelled = |replaced| Some(Outcome::Cancelled { replaced, remaining: vec![] });
         for (outcome, expected) in [
             (Some(deployed()), 1),

@@ -32,6 +32,9 @@ pub enum Outcome {
         kept: Vec<ServerId>,
         /// Servers that did not serve before the run either, and are left in maint.
         left_out: Vec<ServerId>,
+        /// Whether nothing failed: a run that was not finished was to be taken back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        asked: bool,
     },
     /// It ended before any server left rotation; nothing was touched.
     Refused {
@@ -77,6 +80,16 @@ impl Outcome {
         }
     }
 
+    /// Whether what was asked for came about.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        match self {
+            Self::Unchanged | Self::Deployed { .. } | Self::Skipped => true,
+            Self::RolledBack { asked, kept, .. } => *asked && kept.is_empty(),
+            Self::Refused { .. } | Self::Cancelled { .. } | Self::Stuck { .. } => false,
+        }
+    }
+
     /// The same in a word, as records and events have it.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -117,13 +130,23 @@ impl fmt::Display for Outcome {
                 }
                 Ok(())
             }
-            Self::RolledBack { reason, kept, left_out } => {
-                if kept.is_empty() {
-                    write!(f, "failed and rolled back, the old containers serve as before: {reason}")?;
-                } else {
-                    let keep = if kept.len() == 1 { "keeps" } else { "keep" };
-                    let kept = list(kept);
-                    write!(f, "failed; what failed is put back, {kept} {keep} the new container: {reason}")?;
+            Self::RolledBack { reason, kept, left_out, asked } => {
+                let keep = if kept.len() == 1 { "keeps" } else { "keep" };
+                let kept = list(kept);
+                match (asked, kept.is_empty()) {
+                    (true, true) => {
+                        write!(f, "taken back, the old containers serve as before: {reason}")?;
+                    }
+                    (true, false) => {
+                        write!(f, "taken back, but {kept} {keep} the new container: {reason}")?;
+                    }
+                    (false, true) => {
+                        write!(f, "failed and rolled back, the old containers serve as before: {reason}")?;
+                    }
+                    (false, false) => write!(
+                        f,
+                        "failed; what failed is put back, {kept} {keep} the new container: {reason}"
+                    )?,
                 }
                 if !left_out.is_empty() {
                     let stay = if left_out.len() == 1 { "stays" } else { "stay" };

@@ -136,6 +136,10 @@ fn deploy(ran: &Ran) -> Map<String, Value> {
             format!("deployed: {} replaced, {} put back in service", last["replaced"], last["put_back"])
         }
         Some("skipped") => "skipped: a hook did not want it to begin".to_owned(),
+        // Where it failed, the reason is told.
+        Some("rolled_back") if last["asked"] == true => {
+            "taken back what a run had begun that was not finished".to_owned()
+        }
         Some("cancelled") => "cancelled at a safe point: every server is in service".to_owned(),
         Some(_) | None => String::new(),
     };
@@ -266,6 +270,24 @@ mod tests {
         assert_eq!((&answer["outcome"], &answer["backend"]), (&json!("rolled_back"), &json!("mobile")));
         assert!(answer["image"].as_str().unwrap().starts_with("sha256:9b3c"));
         assert!(answer["warnings"][0].as_str().unwrap().contains("Compose"));
+    }
+
+    #[test]
+    fn a_run_that_was_to_be_taken_back_is_told_before_and_after() {
+        let task = task(Module::Deploy, json!({"backend": "mobile", "state": "rolled_back"}));
+        let servers = |id| json!([{"id": id}]);
+        let lane = |id| json!({"servers": servers(id), "steps": ["put_back"], "replacement": null});
+        let look = json!({"backend": "mobile", "images": [], "lanes": [lane("mobile/app1")]}).to_string();
+        let planned = of(&task, Some(&ran(0, &look, "")), &ran(0, &look, ""));
+        assert_eq!((&planned["changed"], &planned["servers"]), (&json!(true), &json!(["mobile/app1"])));
+        let events = concat!(
+            r#"{"event":"undo_started","servers":["mobile/app1"]}"#,
+            "\n",
+            r#"{"event":"run_ended","outcome":"rolled_back","asked":true,"reason":"run 1 was not finished"}"#
+        );
+        let answer = of(&task, None, &ran(0, events, ""));
+        assert_eq!((&answer["changed"], &answer["failed"]), (&json!(true), &json!(false)));
+        assert_eq!(answer["msg"], "taken back what a run had begun that was not finished");
     }
 
     #[test]

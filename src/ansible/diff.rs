@@ -66,6 +66,10 @@ fn container(lane: &Value) -> Option<Value> {
             after.push(format!("{name}: {HIDDEN}{}", if kind == "added" { "" } else { " (another one)" }));
         }
     }
+    let is_undone = lane["steps"].as_array().is_some_and(|steps| steps.contains(&json!("put_back")));
+    if is_undone {
+        std::mem::swap(&mut before, &mut after);
+    }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let header = format!("{} ({})", text(&lane["servers"][0]["id"]), text(&replacement["name"]));
     Some(json!({
@@ -111,5 +115,9 @@ mod tests {
         environment C: ******** (another one)
         command: ******** (another one)
         ");
+        let mut undone = lane.clone();
+        undone["steps"] = json!(["maint", "discard", "return", "put_back"]);
+        let back = container(&undone).unwrap();
+        assert_eq!((&back["before"], &back["after"]), (&diff["after"], &diff["before"]));
     }
 }

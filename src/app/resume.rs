@@ -13,12 +13,13 @@ use super::{App, known_backend};
 use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
 use crate::cfg::Configuration;
+use crate::cli::Output;
 use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history;
 use crate::outcome::Outcome;
-use crate::plan::undo::{Care, is_replaced, undo};
+use crate::plan::undo::{Care, is_replaced, taken_back, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker};
 
 impl App {
@@ -168,6 +169,12 @@ impl App {
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(held.backend()) };
         self.show_undo(&unfinished)?;
         if dry_run {
+            let run = &unfinished.run;
+            let begun = if run.was_removing() { &BTreeMap::new() } else { &run.begun };
+            // People have read it already.
+            if self.output == Output::Json {
+                self.show(&taken_back(&run.plan, begun))?;
+            }
             return Ok(Exit::Done);
         }
         let policy = policy.unwrap_or_else(|| unfinished.run.plan.policy.clone());
@@ -177,17 +184,9 @@ impl App {
         // Nobody's wish to stop interrupts it: half taken back is worse than either.
         let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener)?;
         let outcome = heeding_signals(async |_| run.take_back(&unfinished.run).await).await;
-        match &outcome {
-            // Taking back was what was asked for.
-            Outcome::RolledBack { kept, .. } if kept.is_empty() => Ok(Exit::Done),
-            Outcome::Cancelled { .. } => Ok(Exit::Done),
-            Outcome::RolledBack { .. }
-            | Outcome::Unchanged
-            | Outcome::Deployed { .. }
-            | Outcome::Skipped
-            | Outcome::Refused { .. }
-            | Outcome::Stuck { .. } => Ok(self.conclude(&outcome, &journal)),
-        }
+        // What had succeeded already is left with that.
+        let is_whole = matches!(outcome, Outcome::Cancelled { .. });
+        Ok(if is_whole { Exit::Done } else { self.conclude(&outcome, &journal) })
     }
 
     /// Says what is taken back of a run.

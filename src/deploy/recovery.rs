@@ -56,7 +56,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     pub(super) fn rolled_back(&mut self, reason: String, kept: &[usize]) -> Outcome {
         let kept = kept.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
-        Outcome::RolledBack { reason, kept, left_out: std::mem::take(&mut self.left_out) }
+        Outcome::RolledBack { reason, kept, left_out: std::mem::take(&mut self.left_out), asked: false }
     }
 
     /// Takes a lane back as far as it was begun, and says so.

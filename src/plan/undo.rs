@@ -1,7 +1,9 @@
 //! How a lane is taken back, from how far it got.
 
+use std::collections::BTreeMap;
+
 use crate::observation::AdminState;
-use crate::plan::{Lane, LaneServer, Step};
+use crate::plan::{Lane, LaneServer, Plan, Purpose, Step};
 
 /// What is known of the container that an undo takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,19 @@ pub fn put_back(lane: &Lane) -> Vec<Step> {
     let back = lane.keeps_old().then_some(Step::Return);
     let prove = lane.old_served().then_some(Step::ProveOld);
     back.into_iter().chain(prove).chain([Step::PutBack]).collect()
+}
+
+/// What taking a run back would do, of which these steps were begun: its lanes from the last on, each with the steps that
+/// undo it. What was only created is not told of.
+#[must_use]
+pub fn taken_back(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
+    let touched = begun.iter().rev().filter(|(_, begun)| begun.iter().any(|step| step.touches_traffic()));
+    let lanes = touched.map(|(lane, begun)| {
+        let lane = &plan.lanes[*lane];
+        Lane { steps: undo(lane, begun, Care::Serving), ..lane.clone() }
+    });
+    let (images, unchanged, warnings) = (Vec::new(), Vec::new(), Vec::new());
+    Plan { purpose: Purpose::Rollback, lanes: lanes.collect(), images, unchanged, warnings, ..plan.clone() }
 }
 
 /// Whether the old container was touched, or the new one started.

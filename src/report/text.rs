@@ -37,13 +37,9 @@ impl Listener for Text {
 /// Whether somebody who wants to hear only of what went wrong wants to hear of it.
 pub(super) fn is_bad(fact: &Fact) -> bool {
     if let Fact::RunEnded { outcome, .. } = fact {
-        return !is_good(outcome);
+        return !outcome.is_good();
     }
     matches!(fact, Fact::StepFailed { .. } | Fact::Warned { .. } | Fact::DrainForced { .. })
-}
-
-pub(super) fn is_good(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Unchanged | Outcome::Skipped | Outcome::Deployed { .. })
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -161,7 +157,7 @@ fn stop_asked(at_once: bool, seen_through: &[ServerId]) -> String {
 }
 
 fn run_ended(outcome: &Outcome, took_ms: u64, own_ms: Option<u64>) -> String {
-    let style = if is_good(outcome) { GOOD } else { BAD };
+    let style = if outcome.is_good() { GOOD } else { BAD };
     let own =
         own_ms.map(|own| format!("; drainswap's own share {} a server", seconds(own))).unwrap_or_default();
     // The commands of a stuck run stand on lines of their own, to be copied as they are.

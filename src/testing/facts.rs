@@ -129,6 +129,7 @@ fn trouble() -> Vec<Fact> {
 /// Every way in which a run ends, with one server and with several.
 pub fn outcomes() -> Vec<Outcome> {
     let reason = || "the container ended with code 1".to_owned();
+    let unfinished = || "run 20261123T221500.000Z was not finished".to_owned();
     let both = || [app1(), app2()].concat();
     let stranded = Stranded {
         server: app1().remove(0),
@@ -144,13 +145,15 @@ pub fn outcomes() -> Vec<Outcome> {
         Outcome::Deployed { replaced: 1, put_back: 0, skipped: app2() },
         Outcome::Deployed { replaced: 0, put_back: 0, skipped: app2() },
         Outcome::Skipped,
-        Outcome::RolledBack { reason: reason(), kept: vec![], left_out: vec![] },
-        Outcome::RolledBack { reason: reason(), kept: app1(), left_out: vec![] },
-        Outcome::RolledBack { reason: reason(), kept: both(), left_out: app2() },
-        Outcome::RolledBack { reason: reason(), kept: vec![], left_out: both() },
+        Outcome::RolledBack { reason: reason(), kept: vec![], left_out: vec![], asked: false },
+        Outcome::RolledBack { reason: reason(), kept: app1(), left_out: vec![], asked: false },
+        Outcome::RolledBack { reason: reason(), kept: both(), left_out: app2(), asked: false },
+        Outcome::RolledBack { reason: reason(), kept: vec![], left_out: both(), asked: false },
         Outcome::Refused { reason: reason() },
         Outcome::Cancelled { replaced: vec![], remaining: both() },
         Outcome::Cancelled { replaced: app1(), remaining: app2() },
         Outcome::Stuck { reason: reason(), servers: vec![stranded] },
+        Outcome::RolledBack { reason: unfinished(), kept: vec![], left_out: vec![], asked: true },
+        Outcome::RolledBack { reason: unfinished(), kept: app1(), left_out: app2(), asked: true },
     ]
 }

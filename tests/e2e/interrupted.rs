@@ -111,7 +111,12 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     }
     stage.drainswap(&["drain", "mobile/app2", "--floor", "0"]).await.expect(0).says(&["note: run "]);
     stage.drainswap(&["ready", "mobile/app2"]).await.expect(0).says(&["note: run ", "was not finished"]);
-    stage.drainswap(&["rollback", "mobile"]).await.expect(0).says(&["undone   mobile/app1 is as it was"]);
+    let would = stage.drainswap(&["rollback", "mobile", "--dry-run", "-o", "json"]).await.expect(0);
+    let would: serde_json::Value = serde_json::from_str(&would.stdout).expect("a plan");
+    assert_eq!(would["lanes"][0]["servers"][0]["id"], "mobile/app1", "{would}");
+    let back = stage.drainswap(&["rollback", "mobile"]).await.expect(0);
+    assert!(back.stderr.contains("taken back, the old") && !back.stderr.contains("failed"), "{}", back.stderr);
+    back.says(&["undone   mobile/app1 is as it was"]);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     assert_eq!(versions(&stage).await, ["v1"; 4]);

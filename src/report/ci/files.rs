@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
-use super::super::text::is_good;
 use super::{not_written, plain};
 use crate::event::{Event, Fact, Listener};
 use crate::image::Image;
@@ -116,7 +115,7 @@ impl Suite {
             story.pulls.iter().map(|(image, took)| Case::passed(&name, format!("pull {image}"), *took));
         let mut cases: Vec<Case> = pulls.collect();
         cases.extend(story.lanes.iter().flat_map(|lane| of_lane(&name, lane)));
-        let failure = (!is_good(outcome)).then(|| CaseFailure {
+        let failure = (!outcome.is_good()).then(|| CaseFailure {
             message: outcome.to_string(),
             kind: outcome.word().to_owned(),
             text: story.notes.join("\n"),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
-use super::super::text::{is_bad, is_good, line, seconds};
+use super::super::text::{is_bad, line, seconds};
 use super::{Fold, Lines, append, not_written, plain};
 use crate::event::{Event, Fact, Listener};
 use crate::outcome::{Outcome, list};
@@ -140,7 +140,7 @@ impl Github {
             return Some(annotation(Severity::Error, &title, None, reason));
         }
         if let Fact::RunEnded { outcome, took_ms, .. } = fact {
-            let severity = if is_good(outcome) { Severity::Notice } else { Severity::Error };
+            let severity = if outcome.is_good() { Severity::Notice } else { Severity::Error };
             let title = format!("drainswap: {} ({})", self.story.backend, seconds(*took_ms));
             return Some(annotation(severity, &title, None, &outcome.to_string()));
         }
@@ -284,7 +284,7 @@ impl Summary {
         };
         Self {
             title: format!("{what} {}", story.backend),
-            is_good: is_good(outcome),
+            is_good: outcome.is_good(),
             message: outcome.to_string(),
             took: seconds(story.took_ms),
             run: story.run.as_ref().map(ToString::to_string).unwrap_or_default(),

@@ -12,7 +12,7 @@ use crate::journal::Run;
 use crate::outcome::list;
 use crate::plan::{Lane, Purpose};
 use crate::report::story::{LaneStory, Story};
-use crate::report::text::{is_bad, is_good, line, seconds};
+use crate::report::text::{is_bad, line, seconds};
 
 /// Everything that the page says.
 #[derive(Serialize)]
@@ -115,7 +115,7 @@ impl Page {
         Self {
             title: format!("{what} {}", plan.backend),
             run: plan.run.to_string(),
-            kind: outcome.map_or("open", |outcome| if is_good(outcome) { "good" } else { "bad" }),
+            kind: outcome.map_or("open", |outcome| if outcome.is_good() { "good" } else { "bad" }),
             message: outcome.map_or_else(|| "this run was not finished".to_owned(), ToString::to_string),
             began: plan.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             took: seconds(axis.after(until)),
