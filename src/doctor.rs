@@ -45,24 +45,39 @@ pub enum Kind {
     Unreached,
 }
 
-/// A run that is not finished.
+/// A run that is not finished, or could not put everything back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnfinishedRun {
+pub struct OpenRun {
     /// Which.
     pub run: RunId,
     /// The backend that it was for.
     pub backend: String,
-    /// Every backend that it works on now; none where it is stuck.
-    pub touches: Vec<String>,
-    /// Whether it has ended, and could not put everything back.
-    pub is_stuck: bool,
+    /// What is open about it.
+    pub left: Left,
+}
+
+/// What a run has left open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It was killed, or is under way, and works on these backends.
+    Unfinished {
+        /// Which.
+        touches: Vec<String>,
+    },
+    /// It has ended, and could not put these servers back.
+    Stuck {
+        /// Each with the state that it was to have again.
+        servers: Vec<(ServerId, AdminState)>,
+        /// What a person was told to do.
+        commands: Vec<String>,
+    },
 }
 
 /// What the journals tell of runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
     /// Those that are not finished, or stuck.
-    pub unfinished: Vec<UnfinishedRun>,
+    pub open: Vec<OpenRun>,
     /// Those that are over.
     pub over: BTreeSet<RunId>,
     /// How many replaced containers of each server are kept.
@@ -79,24 +94,29 @@ pub fn examine(
     kept: &Kept,
     observation: &Observation,
     topology: &Topology,
-    Runs { unfinished, over, keep }: &Runs,
+    Runs { open, over, keep }: &Runs,
     typed: &CommandLine,
 ) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = unfinished.iter().map(|run| unfinished_run(run, typed)).collect();
+    // What was mended by hand is over, whatever the journal says.
+    let (open, mended): (Vec<_>, Vec<_>) = open.iter().partition(|run| run.is_open(topology));
+    let mut findings: Vec<Finding> = open.iter().map(|run| run.finding(topology, typed)).collect();
     // What a run is about is its own affair.
-    let is_free = |backend: &&Backend| !unfinished.iter().any(|run| run.touches.contains(&backend.name));
+    let is_free = |backend: &&Backend| !open.iter().any(|run| run.touches(&backend.name));
     for backend in topology.backends.iter().filter(is_free) {
         findings.extend(backend.servers.iter().filter_map(|server| left_out(server, typed)));
-        findings.extend(backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server, typed)));
+        findings.extend(
+            backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server, typed)),
+        );
     }
     findings.extend(observation.load_balancers.iter().flat_map(old_workers));
     for container in &observation.containers {
-        let of_run = |run: &UnfinishedRun| container.name.ends_with(&run.run.to_string());
+        let of_run = |run: &&OpenRun| container.name.ends_with(&run.run.0);
         if Aside::is_name(&container.name) {
-            let is_over = over.iter().any(|run| container.name.ends_with(&run.0));
+            let is_over =
+                over.iter().any(|run| container.name.ends_with(&run.0)) || mended.iter().any(of_run);
             let is_kept = is_over && is_kept(container, &observation.containers, *keep);
             findings.extend(
-                (!is_kept && !unfinished.iter().any(of_run))
+                (!is_kept && !open.iter().any(of_run))
                     .then(|| left_over(container, &observation.containers, is_over)),
             );
         } else {
@@ -106,19 +126,50 @@ pub fn examine(
     findings
 }
 
-fn unfinished_run(run: &UnfinishedRun, typed: &CommandLine) -> Finding {
-    let is_stuck = run.is_stuck;
-    let (UnfinishedRun { run, backend, .. }, kind) = (run, Kind::UnfinishedRun);
-    let (what, mend) = if is_stuck {
-        let what = format!(
-            "run {run} on {backend} could not put everything back: what it kept stays until the next deploy"
-        );
-        (what, typed.command(&format!("status {backend}")))
-    } else {
-        let what = format!("run {run} on {backend} was not finished, or is under way");
-        (what, typed.command(&format!("resume {backend}")))
-    };
-    Finding { kind, what, mend, left_over: None }
+impl OpenRun {
+    /// Whether it works on that backend now.
+    fn touches(&self, backend: &str) -> bool {
+        matches!(&self.left, Left::Unfinished { touches } if touches.iter().any(|name| name == backend))
+    }
+
+    /// Whether there is still something to do about it. A server that haproxy.cfg does not have any more needs nothing.
+    fn is_open(&self, topology: &Topology) -> bool {
+        match &self.left {
+            Left::Unfinished { .. } => true,
+            Left::Stuck { servers, .. } => servers.iter().any(|it| is_stranded(topology, it).is_some()),
+        }
+    }
+
+    fn finding(&self, topology: &Topology, typed: &CommandLine) -> Finding {
+        let Self { run, backend, left } = self;
+        let (what, mend) = match left {
+            Left::Unfinished { .. } => {
+                let resume = typed.command(&format!("resume {backend}"));
+                let undo = typed.command(&format!("resume {backend} --undo"));
+                let what = format!("run {run} on {backend} was not finished, or is under way");
+                (what, format!("{resume}, or to take it back: {undo}"))
+            }
+            Left::Stuck { servers, commands } => {
+                let stranded: Vec<String> =
+                    servers.iter().filter_map(|it| is_stranded(topology, it)).collect();
+                let what =
+                    format!("run {run} on {backend} could not put everything back: {}", stranded.join(", "));
+                (what, commands.join("; "))
+            }
+        };
+        Finding { kind: Kind::UnfinishedRun, what, mend, left_over: None }
+    }
+}
+
+/// What is wrong with a server that was to have this state again, if anything is.
+fn is_stranded(topology: &Topology, (id, wanted): &(ServerId, AdminState)) -> Option<String> {
+    let server = topology.backend(&id.backend)?.servers.iter().find(|server| server.id == *id)?;
+    let state = server.state.as_ref()?;
+    let is_up = state.admin.state() == AdminState::Ready && state.operational.is_up();
+    let is_as_before = *wanted != AdminState::Ready && state.admin.state() == *wanted;
+    let answer = if server.answers() { "answers" } else { "does not answer" };
+    let is_well = is_as_before || is_up && server.answers();
+    (!is_well).then(|| format!("{id} is in {} and {answer}", state.status))
 }
 
 /// The state that somebody gave the server; `None` where it comes from elsewhere.
@@ -271,8 +322,8 @@ mod tests {
         examine(&world.configuration, kept, &world.observation, &world.topology(), runs, &typed)
     }
 
-    fn kinds(world: &World, unfinished: &[UnfinishedRun]) -> Vec<(Kind, String)> {
-        let runs = Runs { unfinished: unfinished.to_vec(), ..Runs::default() };
+    fn kinds(world: &World, open: &[OpenRun]) -> Vec<(Kind, String)> {
+        let runs = Runs { open: open.to_vec(), ..Runs::default() };
         let findings = examined(world, &None, &runs);
         findings.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
     }
@@ -300,21 +351,41 @@ mod tests {
             assert!(found.iter().skip(1).all(|it| it.mend.starts_with("drainswap maint mobile/app1")));
         }
         // A run that is under way, or was killed, is the only thing to say.
-        let run = UnfinishedRun {
+        let run = OpenRun {
             run: RunId("20261123T221500.000Z".to_owned()),
             backend: "mobile".to_owned(),
-            touches: vec!["mobile".to_owned()],
-            is_stuck: false,
+            left: Left::Unfinished { touches: vec!["mobile".to_owned()] },
         };
-        assert_eq!(
-            kinds(&world, std::slice::from_ref(&run)),
-            [(Kind::UnfinishedRun, "drainswap resume mobile".to_owned())]
-        );
-        // One that is stuck has ended: what it left is told like everything else.
-        let stuck = UnfinishedRun { touches: Vec::new(), is_stuck: true, ..run };
-        let told = kinds(&world, &[stuck]);
-        assert_eq!(told[0], (Kind::UnfinishedRun, "drainswap status mobile".to_owned()));
-        assert!(told.len() > 1, "{told:?}");
+        let mend = "drainswap resume mobile, or to take it back: drainswap resume mobile --undo".to_owned();
+        assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, mend)]);
+    }
+
+    #[test]
+    fn who_is_stuck_is_told_until_all_is_mended() {
+        let run = RunId("20261123T221500.000Z".to_owned());
+        let servers = ["app1", "app1b"].map(|name| (ServerId::new("mobile", name), AdminState::Ready));
+        let commands = ["docker start a1", "drainswap ready mobile/app1"].map(str::to_owned);
+        let left = Left::Stuck { servers: servers.to_vec(), commands: commands.to_vec() };
+        let stuck = OpenRun { run: run.clone(), backend: "mobile".to_owned(), left };
+        let told = |world: &World| {
+            let runs = Runs { open: vec![stuck.clone()], ..Runs::default() };
+            examined(world, &None, &runs)
+        };
+        let well = World::origin();
+        assert_eq!(told(&well), []);
+        let open = told(&well.clone().maint("mobile/app1").silent("mobile/app1"));
+        assert!(open[0].what.ends_with("put everything back: mobile/app1 is in MAINT and does not answer"));
+        assert_eq!((open[0].kind, &*open[0].mend), (Kind::UnfinishedRun, &*commands.join("; ")));
+        // What it left is told like everything else.
+        let open = told(&well.clone().maint("mobile/app1"));
+        assert_eq!((open[0].kind, open[1].kind), (Kind::UnfinishedRun, Kind::LeftOut));
+        assert_eq!(open[1].mend, "drainswap ready mobile/app1");
+        // By then nobody needs what it has put aside.
+        let aside = Aside::New.name("mobile-app1", &run);
+        let with =
+            |world: World| world.another("mobile-app1", &aside, |it| it.state = ContainerState::Stopped);
+        assert_eq!(told(&with(well.clone()))[0].kind, Kind::LeftOver);
+        assert!(told(&with(well.down("mobile/app1"))).iter().all(|it| it.kind != Kind::LeftOver));
     }
 
     #[test]

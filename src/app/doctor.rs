@@ -5,11 +5,12 @@ use serde_json::json;
 use super::look::SystemClock;
 use super::{App, print};
 use crate::adapters::haproxy::states_kept_in;
-use crate::adapters::journal_file::BackendDir;
+use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::cli::Output;
-use crate::doctor::{Finding, Runs, UnfinishedRun, examine};
+use crate::doctor::{Finding, Left, OpenRun, Runs, examine};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::ids::ServerId;
 use crate::outcome::Outcome;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, WallClock};
@@ -66,20 +67,41 @@ impl App {
         }
         for dir in BackendDir::all(&self.settings.state_dir)? {
             let mut stored = self.runs_in(&dir)?;
-            // Of a run that is stuck somebody still needs what it has put aside, as long as none has followed it.
-            let is_open = |outcome: &Option<Outcome>| matches!(outcome, None | Some(Outcome::Stuck { .. }));
-            if let Some(last) = stored.pop_if(|last| is_open(&last.run.outcome)) {
-                let (plan, is_stuck) = (last.run.plan, last.run.outcome.is_some());
-                let touches = if is_stuck { Vec::new() } else { plan.backends() };
-                runs.unfinished.push(UnfinishedRun {
-                    touches,
-                    run: plan.run,
-                    backend: plan.backend,
-                    is_stuck,
-                });
+            // Of a run that is stuck somebody may still need what it has put aside, as long as none has followed it.
+            if let Some(last) = stored.last().and_then(open) {
+                runs.open.push(last);
+                stored.pop();
             }
             runs.over.extend(stored.into_iter().map(|stored| stored.run.plan.run));
         }
         Ok(runs)
     }
+}
+
+/// What the last run of a backend has left open, if it has.
+fn open(stored: &StoredRun) -> Option<OpenRun> {
+    let plan = &stored.run.plan;
+    let left = match &stored.run.outcome {
+        None => Left::Unfinished { touches: plan.backends() },
+        Some(Outcome::Stuck { servers, .. }) => {
+            let lines = plan.lanes.iter().flat_map(|lane| lane.servers.iter().map(move |it| (lane, it)));
+            let stranded = |id: &ServerId| servers.iter().any(|stranded| stranded.server == *id);
+            Left::Stuck {
+                servers: lines
+                    .filter(|(_, server)| stranded(&server.id))
+                    .map(|(lane, server)| (server.id.clone(), lane.state_after_undo(server)))
+                    .collect(),
+                commands: servers.iter().flat_map(|stranded| stranded.commands.clone()).collect(),
+            }
+        }
+        Some(
+            Outcome::Unchanged
+            | Outcome::Deployed { .. }
+            | Outcome::Skipped
+            | Outcome::RolledBack { .. }
+            | Outcome::Refused { .. }
+            | Outcome::Cancelled { .. },
+        ) => return None,
+    };
+    Some(OpenRun { run: plan.run.clone(), backend: plan.backend.clone(), left })
 }
