@@ -18,7 +18,10 @@ impl App {
         match file {
             None => print(&page)?,
             Some(path) => {
-                std::fs::write(path, page)?;
+                std::fs::write(path, page).map_err(|error| Error::NotWritten {
+                    path: path.display().to_string(),
+                    reason: error.to_string(),
+                })?;
                 self.say(&format!("{} tells of run {}", path.display(), stored.run.plan.run))?;
             }
         }

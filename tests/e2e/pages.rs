@@ -73,6 +73,22 @@ async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
     );
 }
 
+#[tokio::test]
+async fn a_page_that_cannot_be_written_is_the_command_line_s_fault() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let backend = dir.path().join("state/mobile");
+    fs::create_dir_all(&backend).expect("a state directory");
+    let journal = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/journal/version-1.jsonl");
+    fs::copy(journal, backend.join("20261126T143747.970Z.jsonl")).expect("a journal");
+    let mut report = Command::new(program());
+    report.args(["report", "--file", "/proc/nowhere/page.html", "--state-dir"]).arg(dir.path().join("state"));
+    report.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(report.spawn().expect("start drainswap"))
+        .await
+        .expect(2)
+        .says(&["/proc/nowhere/page.html cannot be written", "Name another place"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deploy_under_load_has_its_requests_by_version_on_its_page() {
     if !on_real_parts().await {
