@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output};
+use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output, PolicyFlags};
 use crate::command_line::CommandLine;
 use crate::error::Error;
 use crate::event;
@@ -94,7 +94,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
                 return app.plan(&goal, &policy, false, None).await;
             }
             let left = if resume_first {
-                Box::pin(app.resume_one(&goal.backend, false, false)).await?
+                Box::pin(app.resume_one(&goal.backend, false, false, &PolicyFlags::default())).await?
             } else {
                 Exit::Done
             };
@@ -103,7 +103,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Rollback { backend, to, policy, dry_run } => {
             app.rollback(&backend, to.as_deref(), &policy, dry_run).await
         }
-        Command::Resume { backend, undo, dry_run } => app.resume(backend.as_deref(), undo, dry_run).await,
+        Command::Resume { backend, undo, policy, dry_run } => {
+            app.resume(backend.as_deref(), undo, dry_run, &policy).await
+        }
         Command::Promote { backend, from, to, policy, dry_run } => {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {

@@ -9,6 +9,7 @@ mod reference;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::Resettable;
 use clap::error::ContextValue;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -176,13 +177,17 @@ pub enum Command {
     /// Bring a run that was killed to its end: forward, or back with --undo
     ///
     /// What it had in its hands is seen through or put back, and the rest is planned anew, with the limits that the run had.
-    #[command(after_help = help::RESUME)]
+    /// Those that are typed here take their place; variables and settings do not count.
+    #[command(after_help = help::RESUME, mut_args(|arg| arg.env(Resettable::Reset)))]
     Resume {
         /// The backend [default: every one with a run that was not finished]
         backend: Option<String>,
         /// Take back what the run had begun
         #[arg(long)]
         undo: bool,
+        /// The limits and choices that are others than the run's.
+        #[command(flatten)]
+        policy: PolicyFlags,
         /// Only show what would be done
         #[arg(long)]
         dry_run: bool,

@@ -13,7 +13,7 @@ use super::{App, known_backend};
 use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
 use crate::cfg::Configuration;
-use crate::cli::Output;
+use crate::cli::{Output, PolicyFlags};
 use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -21,6 +21,7 @@ use crate::history;
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, is_replaced, taken_back, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker};
+use crate::settings::with_flags;
 
 impl App {
     /// Resumes a backend, or every backend that has a run which was not finished.
@@ -29,6 +30,7 @@ impl App {
         backend: Option<&str>,
         undo: bool,
         dry_run: bool,
+        flags: &PolicyFlags,
     ) -> Result<Exit, Error> {
         let backends = match backend {
             Some(backend) => vec![backend.to_owned()],
@@ -38,7 +40,7 @@ impl App {
             self.say("no run was left unfinished")?;
         }
         for backend in backends {
-            let exit = Box::pin(self.resume_one(&backend, undo, dry_run)).await?;
+            let exit = Box::pin(self.resume_one(&backend, undo, dry_run, flags)).await?;
             if exit != Exit::Done {
                 return Ok(exit);
             }
@@ -46,7 +48,13 @@ impl App {
         Ok(Exit::Done)
     }
 
-    pub(super) async fn resume_one(&self, backend: &str, undo: bool, dry_run: bool) -> Result<Exit, Error> {
+    pub(super) async fn resume_one(
+        &self,
+        backend: &str,
+        undo: bool,
+        dry_run: bool,
+        flags: &PolicyFlags,
+    ) -> Result<Exit, Error> {
         if !dry_run {
             self.events()?;
         }
@@ -56,13 +64,14 @@ impl App {
         let world = self.world(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
         let held = self.hold(backend).await?;
         let Some(unfinished) = held.unfinished() else { return self.nothing_to_resume(backend) };
+        let policy = with_flags(flags, unfinished.run.plan.policy.clone());
         if undo {
-            return self.take_back(&configuration, &world, held, None, dry_run).await;
+            return self.take_back(&configuration, &world, held, policy, dry_run).await;
         }
         self.settings.described()?;
         if dry_run {
             self.show_rest(unfinished)?;
-            let goal = self.goal_of(&held, unfinished)?;
+            let goal = self.goal_of(&held, unfinished, &policy)?;
             match self.plan_for(&configuration, &world, &goal).await {
                 Ok(plan) => self.show(&plan)?,
                 Err(error) => {
@@ -74,12 +83,12 @@ impl App {
         let (held, unfinished) = self.hold_unfinished(held).await?;
         let Some(unfinished) = unfinished else { return self.nothing_to_resume(backend) };
         heeding_signals(async |stop| {
-            let outcome = self.bring_to_rest(&configuration, &world, &unfinished, &stop).await?;
+            let outcome = self.bring_to_rest(&configuration, &world, &unfinished, (&policy, &stop)).await?;
             if !matches!(outcome, Outcome::Cancelled { .. }) {
                 return Ok((&outcome).into());
             }
             let decide = async |held: &Held| {
-                let goal = self.goal_of(held, &unfinished)?;
+                let goal = self.goal_of(held, &unfinished, &policy)?;
                 let plan = self.plan_for(&configuration, &world, &goal).await?;
                 let touched = plan.backends();
                 Ok((Plan { continues: Some(unfinished.run.plan.root().clone()), ..plan }, touched))
@@ -129,11 +138,10 @@ impl App {
         configuration: &Configuration,
         world: &RealWorld,
         unfinished: &StoredRun,
-        stop: &Stop,
+        (policy, stop): (&Policy, &Stop),
     ) -> Result<Outcome, Error> {
         self.show_rest(unfinished)?;
-        let policy = unfinished.run.plan.policy.clone();
-        let (plan, mut journal) = self.reopen(configuration, world, unfinished, policy).await?;
+        let (plan, mut journal) = self.reopen(configuration, world, unfinished, policy.clone()).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
         let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener)?;
@@ -156,13 +164,13 @@ impl App {
         })
     }
 
-    /// Takes back what a run that was not finished had begun, within the limits that it had or those asked for now.
+    /// Takes back what a run that was not finished had begun, within these limits.
     pub(super) async fn take_back(
         &self,
         configuration: &Configuration,
         world: &RealWorld,
         held: Held,
-        policy: Option<Policy>,
+        policy: Policy,
         dry_run: bool,
     ) -> Result<Exit, Error> {
         let (held, unfinished) = self.hold_unfinished(held).await?;
@@ -177,7 +185,6 @@ impl App {
             }
             return Ok(Exit::Done);
         }
-        let policy = policy.unwrap_or_else(|| unfinished.run.plan.policy.clone());
         let (plan, mut journal) = self.reopen(configuration, world, &unfinished, policy).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
@@ -223,8 +230,8 @@ impl App {
         Ok(())
     }
 
-    /// What the run was for, with the limits that it had.
-    fn goal_of(&self, held: &Held, unfinished: &StoredRun) -> Result<Goal, Error> {
+    /// What the run was for, with these limits.
+    fn goal_of(&self, held: &Held, unfinished: &StoredRun, policy: &Policy) -> Result<Goal, Error> {
         let plan = &unfinished.run.plan;
         let replacements = plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
         let target = match plan.purpose {
@@ -245,7 +252,7 @@ impl App {
             purpose: plan.purpose,
             target,
             takes_back: plan.takes_back.clone(),
-            policy: plan.policy.clone(),
+            policy: policy.clone(),
             hooks: self.settings.hooks.keys().copied().collect(),
         })
     }

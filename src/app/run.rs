@@ -95,7 +95,7 @@ impl App {
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
         let held = self.hold(backend).await?;
         if held.unfinished().is_some() {
-            let policy = Some(self.settings.policy(flags));
+            let policy = self.settings.policy(flags);
             return self.take_back(&configuration, &world, held, policy, dry_run).await;
         }
         let decide = async |held: &Held| {

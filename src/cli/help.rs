@@ -40,6 +40,7 @@ It touches what the run that was killed would have touched, and with --dry-run n
 Examples:
   drainswap resume mobile --dry-run
   drainswap resume mobile
+  drainswap resume mobile --drain-timeout 30m
   drainswap resume mobile --undo";
 
 pub(super) const ROLLBACK: &str = "\

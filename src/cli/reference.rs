@@ -18,6 +18,7 @@ const OF_OTHERS: [&str; 4] = ["--lib", "--now", "--port", "--test"];
 struct Row {
     option: String,
     text: String,
+    variable: Option<String>,
     commands: Vec<String>,
 }
 
@@ -44,7 +45,7 @@ fn value(arg: &Arg) -> Option<String> {
     Some(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 
-/// What it does, the values that it takes, and its variable.
+/// What it does, and the values that it takes.
 fn text(arg: &Arg) -> String {
     let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
@@ -52,10 +53,11 @@ fn text(arg: &Arg) -> String {
         let names: Vec<String> = values.iter().map(|value| format!("`{}`", value.get_name())).collect();
         write!(text, ": {}", names.join(", ")).expect("a String takes everything");
     }
-    if let Some(name) = arg.get_env() {
-        write!(text, " · `{}`", name.to_string_lossy()).expect("a String takes everything");
-    }
     text
+}
+
+fn variable(arg: &Arg) -> Option<String> {
+    arg.get_env().map(|name| name.to_string_lossy().into_owned())
 }
 
 /// A row a command, and the options of all of them.
@@ -77,8 +79,12 @@ fn walk(command: &Command, path: &str, table: &mut String, rows: &mut Vec<Row>) 
         let command = path.trim_start_matches("drainswap").trim();
         let command = if command.is_empty() { "every one" } else { command };
         match rows.iter_mut().find(|row| row.option == option && row.text == text) {
-            Some(row) => row.commands.push(command.to_owned()),
-            None => rows.push(Row { option, text, commands: vec![command.to_owned()] }),
+            Some(row) if row.variable == variable(arg) => row.commands.push(command.to_owned()),
+            Some(row) => row.commands.push(format!("{command} (no variable)")),
+            None => {
+                let (variable, commands) = (variable(arg), vec![command.to_owned()]);
+                rows.push(Row { option, text, variable, commands });
+            }
         }
     }
     for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set()) {
@@ -92,8 +98,11 @@ fn chapter() -> String {
     walk(&Cli::command(), "drainswap", &mut commands, &mut rows);
     let mut chapter = format!("| command | |\n|---|---|\n{commands}");
     chapter += "\n| option | of which command | |\n|---|---|---|\n";
-    for Row { option, text, commands } in rows {
+    for Row { option, mut text, variable, commands } in rows {
         let commands = commands.join(", ");
+        if let Some(name) = variable {
+            write!(text, " · `{name}`").expect("a String takes everything");
+        }
         writeln!(chapter, "| `{}` | {commands} | {} |", cell(&option), cell(&text))
             .expect("a String takes everything");
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -104,6 +105,18 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
         let ended = stage.drainswap(command).await.expect(0);
         assert_eq!(ended.stderr.matches(torn).count(), 1, "{command:?}: {}", ended.stderr);
     }
+    // What the run's limits forbid may be allowed now; a variable is none of them.
+    let resume = async |limits: &[&str]| {
+        let mut command = stage.command(&[&["resume", "mobile", "--dry-run"][..], limits].concat());
+        command
+            .env("DRAINSWAP_FLOOR", "8")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        finish(command.spawn().expect("start drainswap")).await.expect(0)
+    };
+    resume(&["--floor", "9"]).await.says(&["the floor is 9"]);
+    assert!(!resume(&[]).await.stderr.contains("the floor is"), "that of the run counts");
     for taken in [&["drain"][..], &["maint"], &["ready", "--weight", "0"], &["drain", "--dry-run"]] {
         let refused = stage.drainswap(&[taken, &["mobile/app2"]].concat()).await.expect(6);
         refused.says(&["was not finished", "drainswap resume mobile", "--undo", "--floor 0"]);
@@ -115,7 +128,11 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     let would: serde_json::Value = serde_json::from_str(&would.stdout).expect("a plan");
     assert_eq!(would["lanes"][0]["servers"][0]["id"], "mobile/app1", "{would}");
     let back = stage.drainswap(&["rollback", "mobile"]).await.expect(0);
-    assert!(back.stderr.contains("taken back, the old") && !back.stderr.contains("failed"), "{}", back.stderr);
+    assert!(
+        back.stderr.contains("taken back, the old") && !back.stderr.contains("failed"),
+        "{}",
+        back.stderr
+    );
     back.says(&["undone   mobile/app1 is as it was"]);
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
