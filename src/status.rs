@@ -4,7 +4,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
 use crate::image::short_digest;
-use crate::observation::{Container, ContainerState, ServerState};
+use crate::observation::{Checker, Checking, Container, ContainerState, ServerState};
 use crate::topology::matching::Behind;
 use crate::topology::{Backend, Server};
 
@@ -45,7 +45,7 @@ fn row(server: &Server) -> [String; 8] {
     [
         server.id.to_string(),
         server.role.to_string(),
-        server.state.as_ref().map_or_else(|| "unknown to HAProxy".to_owned(), state),
+        server.state.as_ref().map_or_else(|| "unknown to HAProxy".to_owned(), |it| state(server, it)),
         server.state.as_ref().map_or_else(String::new, |state| state.sessions.to_string()),
         container,
         image,
@@ -54,13 +54,20 @@ fn row(server: &Server) -> [String; 8] {
     ]
 }
 
-/// `HAProxy`'s word, and the check's where that says more: what is wrong.
-fn state(state: &ServerState) -> String {
-    if state.check.is_empty() || state.check.ends_with("OK") || state.is_usable() {
+/// `HAProxy`'s word, and the check's where that says more: what is wrong. And what somebody has set otherwise than it is
+/// written.
+fn state(server: &Server, state: &ServerState) -> String {
+    let word = if state.check.is_empty() || state.check.ends_with("OK") || state.is_usable() {
         state.status.clone()
     } else {
         format!("{} ({})", state.status, state.check)
-    }
+    };
+    let weight = format!("weight {} of {}", state.weight, server.weight);
+    let weight = Some(weight).filter(|_| state.weight != server.weight);
+    let off = [Checker::Health, Checker::Agent].into_iter();
+    let off = off.filter(|checker| state.checks.of(*checker) == Checking::Off);
+    let off = off.map(|checker| format!("{checker} checks off"));
+    std::iter::once(word).chain(weight).chain(off).collect::<Vec<_>>().join(", ")
 }
 
 fn behind(behind: &Behind) -> (String, String, String) {

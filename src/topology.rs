@@ -49,6 +49,8 @@ pub struct Server {
     pub place: Place,
     /// From the `backup` keyword.
     pub role: Role,
+    /// The weight that is written.
+    pub weight: u32,
     /// What `HAProxy` says of it; `None` when the running process does not know it.
     pub state: Option<ServerState>,
     /// Whether its traffic is encrypted.
@@ -253,6 +255,7 @@ fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
         Server {
             place: server.place.clone(),
             role: Role::of(server),
+            weight: server.weight,
             tls: server.ssl,
             probe: readiness::probe(proxy, server, state.as_ref()),
             answer: observation.answer(&id).cloned(),

@@ -23,6 +23,7 @@ use crate::plan::{LbQuorum, floor};
 use crate::ports::LoadBalancer;
 use crate::topology;
 use crate::topology::traffic::Balance;
+use crate::weight::Weight;
 use act::{Act, Done};
 use told::Moved;
 
@@ -51,12 +52,13 @@ impl App {
         let acts = acts(state, asked);
         refuse_impossible(&servers, &acts, &before)?;
         self.heed_unfinished(&servers, &acts, asked)?;
+        self.note_lost_weight(&servers, asked)?;
         self.guard(&configuration, &servers, &acts, &before, asked).await?;
-        if asked.dry_run {
-            return self.moved(&Moved::planned(&servers, &before, &acts, leave));
-        }
         if state == AdminState::Ready {
             self.meets_somebody(&configuration, &before[0], &servers, asked).await?;
+        }
+        if asked.dry_run {
+            return self.moved(&Moved::planned(&servers, &before, &acts, (state, asked, leave)));
         }
         let mut done = Done::default();
         if leave.drain_first {
@@ -89,6 +91,16 @@ impl App {
         }
         let after = wait::states(&load_balancers).await.map_err(unsure)?;
         self.moved(&Moved::done(&servers, &before, &after, &done, ended))
+    }
+
+    /// `HAProxy` rounds a share of a small weight down to nothing.
+    fn note_lost_weight(&self, servers: &Servers, asked: &Move) -> Result<(), Error> {
+        let Some(weight @ Weight::Percent(1..)) = asked.weight else { return Ok(()) };
+        let is_lost = |written: u32| written > 0 && weight.of(written) == 0;
+        for (server, written) in servers.iter().filter(|(_, written)| is_lost(**written)) {
+            self.say(&format!("note: {weight} of the weight {written} that {server} is written with is 0: it gets no new traffic. Write larger weights in haproxy.cfg"))?;
+        }
+        Ok(())
     }
 
     /// A run that was not finished has servers in its hands, and what ends it looks where they are: nobody takes one away

@@ -75,3 +75,12 @@ backend mobile
     mobile/tracks     primary  MAINT (via mobile/maint)  2         mobile-tracks           registry.example.org/mobile:v1  111111111111     ready
     ");
 }
+
+#[test]
+fn what_was_set_otherwise_than_it_is_written_is_told() {
+    let world = World::pair().server("mobile/app1", |it| {
+        it.weight = 0;
+        it.checks.health = Checking::Off;
+    });
+    assert!(told(&world).contains("UP, weight 0 of 1, health checks off"), "{}", told(&world));
+}

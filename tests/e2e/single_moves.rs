@@ -96,6 +96,10 @@ async fn weights_checks_and_sessions_are_set_and_told() {
     assert_eq!(told(&drainswap(&format!("{half} --dry-run"), 0).await), will);
     assert_eq!(told(&drainswap(half, 0).await), will, "what was foretold");
     assert_eq!(told(&drainswap(half, 0).await), (false, vec!["0 2 on → 0 2 on: ".to_owned()]));
+    drainswap("ready mobile/app1b --health off", 0).await;
+    drainswap("status", 0).await.prints(&["UP, weight 2 of 4", ", health checks off"]);
+    drainswap("ready mobile/app1b --health on", 0).await;
+    drainswap("ready mobile/app1 --weight 10% --dry-run --floor 0", 0).await.says(&["is 0: it gets no new"]);
     // Both servers out is nobody left, by weight as by state.
     drainswap("maint mobile/app1b", 0).await;
     drainswap("ready mobile/app1 --weight 0", 4).await.says(&["--floor"]);
@@ -109,6 +113,8 @@ async fn weights_checks_and_sessions_are_set_and_told() {
     drainswap("drain app9", 2).await.says(&["did you mean app1"]);
     // Sessions are waited for, or ended.
     let stream = stage.open_stream(60).await;
+    let would = drainswap("maint app1 --shutdown-sessions --wait --dry-run", 0).await;
+    would.prints(&["end the sessions that are left (1 session now)", "wait until its last session"]);
     drainswap("maint app1 --drain-first --drain-timeout 300ms", 11).await.says(&["still had 1 session"]);
     assert_eq!(stage.haproxy.status("app1").await, "DRAIN");
     let out = drainswap("maint app1 --health off --shutdown-sessions --wait -o json", 0).await;
@@ -120,7 +126,7 @@ async fn weights_checks_and_sessions_are_set_and_told() {
     let first = drainswap("maint app1 --drain-first --dry-run", 0).await;
     let socket = stage.haproxy.socket().display().to_string();
     first.prints(&[
-        &format!("at {socket}: set server mobile/app1 state drain\n"),
+        &format!("at {socket}: set server mobile/app1 state drain\nat {socket}: wait until its last session"),
         &format!("at {socket}: set server mobile/app1 state maint\n"),
     ]);
     stage.close().await;

@@ -5,11 +5,12 @@ use serde::Serialize;
 use super::Servers;
 use super::act::{Act, Done, undone};
 use crate::app::{App, print};
-use crate::cli::{Leave, Output};
+use crate::cli::{Leave, Move, Output};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
+use crate::outcome::sessions;
 
 /// The version of this form.
 const VERSION: u32 = 1;
@@ -38,6 +39,9 @@ struct Row {
     after: Option<ServerState>,
     /// What `HAProxy` was told, or would be.
     commands: Vec<String>,
+    /// What would be done, in words: what it would be told, and what is waited for.
+    #[serde(skip)]
+    steps: Vec<String>,
 }
 
 impl Row {
@@ -62,23 +66,44 @@ impl Moved {
     }
 
     /// What would be done.
-    pub fn planned(servers: &Servers, seen: &[LoadBalancerState], acts: &[Act], leave: &Leave) -> Self {
-        let drain = leave.drain_first.then_some(Act::State(AdminState::Drain));
+    pub fn planned(
+        servers: &Servers,
+        seen: &[LoadBalancerState],
+        acts: &[Act],
+        (state, asked, leave): (AdminState, &Move, &Leave),
+    ) -> Self {
         let left = undone(servers, acts, seen);
         let row = |seen: &LoadBalancerState, server: &ServerId, written: u32| {
             let before = seen.server(server).cloned();
             let mut after = before.clone();
-            let is_ready = before.as_ref().is_some_and(|it| it.admin.state() == AdminState::Ready);
-            let drain = drain.filter(|_| is_ready);
-            let acts = left.iter().filter(|(id, _)| id == server).map(|(_, act)| *act);
-            let acts: Vec<Act> = drain.into_iter().chain(acts).collect();
-            for act in &acts {
+            let held = sessions(before.as_ref().map_or(0, |it| it.sessions));
+            let (mut commands, mut steps) = (Vec::new(), Vec::new());
+            let mut act = |act: &Act, steps: &mut Vec<String>| {
                 if let Some(state) = &mut after {
                     act.foretell(state, written);
                 }
+                steps.push(act.command(server));
+                commands.push(act.command(server));
+            };
+            let is_ready = before.as_ref().is_some_and(|it| it.admin.state() == AdminState::Ready);
+            if leave.drain_first && is_ready {
+                act(&Act::State(AdminState::Drain), &mut steps);
+                steps.push(format!("wait until its last session has ended ({held} now)"));
             }
-            let commands = acts.iter().map(|act| act.command(server)).collect();
-            Row { server: server.clone(), load_balancer: seen.name.clone(), before, after, commands }
+            for (_, it) in left.iter().filter(|(id, _)| id == server) {
+                act(it, &mut steps);
+            }
+            if leave.shutdown_sessions {
+                steps.push(format!("end the sessions that are left ({held} now)"));
+            }
+            match state {
+                AdminState::Ready if asked.wait => steps.push("wait until it is up".to_owned()),
+                AdminState::Drain | AdminState::Maint if asked.wait => {
+                    steps.push(format!("wait until its last session has ended ({held} now)"));
+                }
+                AdminState::Ready | AdminState::Drain | AdminState::Maint => {}
+            }
+            Row { server: server.clone(), load_balancer: seen.name.clone(), before, after, commands, steps }
         };
         let rows =
             seen.iter().flat_map(|seen| servers.iter().map(move |(id, weight)| row(seen, id, *weight)));
@@ -105,6 +130,7 @@ impl Moved {
                 before: seen.server(server).cloned(),
                 after: now.and_then(|now| now.server(server)).cloned(),
                 commands: told.map(|(_, id, act)| act.command(id)).collect(),
+                steps: Vec::new(),
             }
         };
         let rows = before.iter().flat_map(|seen| servers.keys().map(move |server| row(seen, server)));
@@ -121,8 +147,8 @@ impl App {
             }
             Output::Text if moved.dry_run => {
                 for row in &moved.servers {
-                    for command in &row.commands {
-                        print(&format!("at {}: {command}\n", row.load_balancer))?;
+                    for step in &row.steps {
+                        print(&format!("at {}: {step}\n", row.load_balancer))?;
                     }
                 }
                 if !moved.changed {

@@ -54,7 +54,7 @@ impl App {
     ) -> Result<(), Error> {
         let limit = self.settings.drain_timeout(asked.drain_timeout);
         let mut last: Answer = prober.probe(probe).await;
-        if !asked.wait {
+        if !asked.wait || asked.dry_run {
             if !last.is_ready() {
                 let detail = last.detail();
                 self.say(&format!(
