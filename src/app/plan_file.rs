@@ -1,6 +1,6 @@
 //! plan --save and deploy --plan: what somebody approved is what is done, or nothing is.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::slice::from_ref;
 
 use super::hold::Held;
@@ -14,7 +14,7 @@ use crate::error::{Error, time_since};
 use crate::exit::Exit;
 use crate::image::{Image, ImageReference};
 use crate::observation::Observation;
-use crate::plan::drift::drift;
+use crate::plan::drift::{differences, drift};
 use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
 use crate::plan::{Approved, Goal, Plan, Purpose, Target};
 use crate::ports::{ContainerEngine, WallClock};
@@ -105,7 +105,7 @@ impl App {
         let files = document
             .files
             .iter()
-            .map(|file| ReadFile { file: file.path.display().to_string(), sha256: cfg::fingerprint(file) });
+            .map(|file| ReadFile { file: whole(&file.path), sha256: cfg::fingerprint(file) });
         let description =
             self.settings.descriptions().get(&plan.backend).map(|it| cfg::sha256(&format!("{it:?}")));
         let hooks = self.settings.hooks.iter().map(|(moment, command)| (*moment, cfg::sha256(command)));
@@ -118,6 +118,20 @@ impl App {
             hooks: hooks.collect(),
         })
     }
+}
+
+/// A path from the root on, without detours: the same file, however and from wherever it was named. Links stay, since what
+/// they lead to may change.
+fn whole(path: &Path) -> String {
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
+        if part == Component::ParentDir {
+            whole.pop();
+        } else {
+            whole.push(part);
+        }
+    }
+    whole.display().to_string()
 }
 
 fn named(path: &Path) -> String {
@@ -146,12 +160,13 @@ fn refuse_other(
     if let Some(typed) = typed.image.as_ref().filter(|typed| !is_meant(image, typed)) {
         return other(image.to_string(), typed.to_string());
     }
-    let policy = with_flags(flags, plan.policy.clone());
-    if policy == plan.policy {
+    let differs = differences(&plan.policy, &with_flags(flags, plan.policy.clone()));
+    if differs.is_empty() {
         return Ok(());
     }
-    let text = |policy| serde_json::to_string(policy).map_err(std::io::Error::other);
-    other(text(&plan.policy)?, text(&policy)?)
+    let planned: Vec<String> = differs.iter().map(|(name, planned, _)| format!("{name} {planned}")).collect();
+    let typed: Vec<String> = differs.iter().map(|(name, _, typed)| format!("{name} {typed}")).collect();
+    other(planned.join(", "), typed.join(", "))
 }
 
 /// Whether a reference is what was asked for, or names what that was resolved to.
@@ -173,4 +188,19 @@ async fn resolved(world: &RealWorld, image: &Image) -> Result<Image, Error> {
         },
     };
     Ok(world.engines.first()?.resolve(&reference).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_same_however_it_is_named() {
+        let here = std::env::current_dir().unwrap();
+        let expected = here.join("haproxy.cfg").display().to_string();
+        for spelling in ["haproxy.cfg", "./haproxy.cfg", "conf.d/../haproxy.cfg"] {
+            assert_eq!(whole(Path::new(spelling)), expected);
+        }
+        assert_eq!(whole(Path::new("/etc//haproxy/./haproxy.cfg")), "/etc/haproxy/haproxy.cfg");
+    }
 }

@@ -214,18 +214,20 @@ fn server_drift(was: &[SeenServer], is: &[SeenServer]) -> Vec<Drift> {
 
 /// The settings of a policy that differ, by the names that they have in the file.
 fn policy_drift(was: &Policy, is: &Policy) -> Vec<Drift> {
+    let differs = differences(was, is).into_iter();
+    differs.map(|(setting, was, is)| Drift::Settings { setting, was, is }).collect()
+}
+
+/// Where two policies differ: the name of the setting, and what each has.
+#[must_use]
+pub fn differences(was: &Policy, is: &Policy) -> Vec<(String, String, String)> {
     let fields = |policy: &Policy| serde_json::to_value(policy).unwrap_or_default();
     let (was, is) = (fields(was), fields(is));
     let names: BTreeSet<&String> =
         [&was, &is].into_iter().filter_map(|it| it.as_object()).flat_map(serde_json::Map::keys).collect();
     let differs = names.into_iter().filter(|name| was[name.as_str()] != is[name.as_str()]);
-    differs
-        .map(|name| Drift::Settings {
-            setting: name.clone(),
-            was: was[name.as_str()].to_string(),
-            is: is[name.as_str()].to_string(),
-        })
-        .collect()
+    let text = |of: &serde_json::Value, name: &String| of[name.as_str()].to_string();
+    differs.map(|name| (name.clone(), text(&was, name), text(&is, name))).collect()
 }
 
 fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
