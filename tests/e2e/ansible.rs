@@ -8,7 +8,7 @@ use drainswap::ansible::Module;
 use drainswap::ansible::option::Kind;
 use serde_json::{Value, json};
 
-use crate::support::{Ansible, Need, Stage, ansibles, may_run, requirements};
+use crate::support::{Ansible, Need, Stage, Typed, ansibles, blocks, commands, may_run, requirements};
 use crate::versions;
 
 /// The oldest and the newest Ansible, where the story can be told here.
@@ -64,14 +64,9 @@ async fn a_task_does_the_same_as_a_collections_module_and_as_a_binary_one() {
     }
 }
 
-/// From staging to production by digest, and back where production does not pass its test.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
-    let Some(ansibles) = on_real_ansible().await else { return };
-    let ansible = ansibles.last().expect("an Ansible");
-    let (staging, production) = (Stage::pair().start().await, Stage::pair().start().await);
-    let playbook = root().join("ansible/playbooks/release.yml");
-    let host = |stage: &Stage, status: u16| {
+/// An inventory of two load balancers, with what answers there to the test of a release.
+fn two_places(staging: (&Stage, u16), production: (&Stage, u16)) -> Value {
+    let host = |(stage, status): (&Stage, u16)| {
         let settings = stage.dir().join("drainswap.toml");
         let text = format!(
             "haproxy_config = {:?}\nstate_dir = {:?}\n",
@@ -84,14 +79,96 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
             "smoke_test_status": status,
         })
     };
+    json!({"all": {
+        "children": {
+            "staging": {"hosts": {"lb-staging": host(staging)}},
+            "production": {"hosts": {"lb-production": host(production)}},
+        },
+        "vars": {},
+    }})
+}
+
+/// Every command that the collection's page shows is typed, by somebody who has nothing of it yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_collections_readme_can_be_typed() {
+    let Some(ansibles) = on_real_ansible().await else { return };
+    let ansible = ansibles.last().expect("an Ansible");
+    let (staging, production) = (Stage::pair().start().await, Stage::pair().start().await);
+    let v2 = staging.image("v2", &[("VERSION", "v2")]).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let inventory = ansible.inventory(dir.path(), &two_places((&staging, 200), (&production, 200)));
+    std::os::unix::fs::symlink(root().join("ansible"), dir.path().join("ansible")).expect("a link");
+    let commands = commands("ansible/README.md");
+    assert!(commands.len() > 3, "the page shows hardly anything");
+    for Typed { line, exit, .. } in commands {
+        let line = line.replace("registry.example.org/mobile:v2", &v2);
+        let mut typed = ansible.shell(&line, dir.path(), &dir.path().join("installed"));
+        let output = typed.env("ANSIBLE_INVENTORY", &inventory).output().expect("start a shell");
+        assert_eq!(output.status.code(), Some(exit), "$ {line}\n{}", said(&output));
+    }
+    let expected = vec!["v2".to_owned(); 2];
+    assert_eq!((versions(&staging).await, versions(&production).await), (expected.clone(), expected));
+    production.close().await;
+    staging.close().await;
+}
+
+/// Every play and every task that a page shows is one, with options that there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plays_of_the_readmes_are_taken_by_ansible() {
+    let Some(ansibles) = on_real_ansible().await else { return };
+    let dir = tempfile::tempdir().expect("a folder");
+    let shown = ["README.md", "ansible/README.md"].map(blocks).into_iter().flatten();
+    // The others are Compose files.
+    let shown: Vec<_> = shown.filter(|it| it.language == "yaml" && it.text.starts_with("- ")).collect();
+    assert!(shown.len() > 2, "the pages show hardly anything");
+    for block in &shown {
+        let tasks: String = block.text.lines().flat_map(|line| ["    ", line, "\n"]).collect();
+        let is_play = block.text.starts_with("- hosts:");
+        let text = if is_play { block.text.clone() } else { format!("- hosts: all\n  tasks:\n{tasks}") };
+        let playbook = dir.path().join("shown.yml");
+        std::fs::write(&playbook, &text).expect("write the playbook");
+        for ansible in &ansibles {
+            let mut check = ansible.command("ansible-playbook", dir.path());
+            let output = check.arg("--syntax-check").arg(&playbook).output().expect("run ansible-playbook");
+            assert!(output.status.success(), "{text}\n{}", said(&output));
+        }
+        // Ansible looks at options only when a task runs.
+        for (module, option) in options_in(&text) {
+            let known = module.options().into_iter().any(|it| it.name == option);
+            assert!(known, "{} has no option {option}:\n{text}", module.name());
+        }
+    }
+}
+
+/// The options that the tasks of a text have, by their modules.
+fn options_in(text: &str) -> Vec<(Module, String)> {
+    let mut found = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((indent, rest)) = line.split_once("- drainswap.drainswap.") else { continue };
+        let name = rest.trim_end_matches(':');
+        let module = Module::ALL.into_iter().find(|module| module.name() == name).expect(name);
+        let mut options = String::new();
+        while let Some(line) = lines.next_if(|line| line.starts_with(&format!("{indent}    "))) {
+            options.extend([line.trim().trim_matches(['{', '}']), ", "]);
+        }
+        let words = options.split(", ").filter_map(|option| option.split_once(": "));
+        found.extend(words.map(|(option, _)| (module, option.trim().to_owned())));
+    }
+    assert!(!found.is_empty(), "no task of drainswap's in\n{text}");
+    found
+}
+
+/// From staging to production by digest, and back where production does not pass its test.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
+    let Some(ansibles) = on_real_ansible().await else { return };
+    let ansible = ansibles.last().expect("an Ansible");
+    let (staging, production) = (Stage::pair().start().await, Stage::pair().start().await);
+    let playbook = root().join("ansible/playbooks/release.yml");
     let play = |image: &str, status| {
-        let inventory = json!({"all": {
-            "children": {
-                "staging": {"hosts": {"lb-staging": host(&staging, 200)}},
-                "production": {"hosts": {"lb-production": host(&production, status)}},
-            },
-            "vars": {"backend": "mobile", "image": image},
-        }});
+        let mut inventory = two_places((&staging, 200), (&production, status));
+        inventory["all"]["vars"] = json!({"backend": "mobile", "image": image});
         ansible.play(staging.dir(), &playbook, &inventory, &[])
     };
     let v2 = staging.image("v2", &[("VERSION", "v2")]).await;

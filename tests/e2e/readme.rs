@@ -6,7 +6,7 @@ use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
-use crate::support::{Ended, Engine, Processes, Stage, finish, program};
+use crate::support::{Ended, Engine, Processes, Stage, Typed, commands, finish, program};
 use crate::{at_each_event, on_real_parts};
 
 /// Commands that are not typed here, each with the reason.
@@ -18,41 +18,6 @@ const NOT_HERE: [(&str, &str); 6] = [
     ("make demo", "it is made of the same stages, and wants the machine for itself"),
     ("make test", "it is what runs this"),
 ];
-
-/// A command, how it must end, and what it must print.
-struct Typed {
-    line: String,
-    exit: i32,
-    output: Vec<String>,
-}
-
-/// The commands of the README's blocks. A comment that says `exit code N` names another end than 0.
-fn commands() -> Vec<Typed> {
-    let readme = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = std::fs::read_to_string(readme).expect("README.md");
-    let (mut commands, mut block): (Vec<Typed>, Option<&str>) = (Vec::new(), None);
-    for line in text.lines() {
-        let Some(language) = line.trim_start().strip_prefix("```") else {
-            match (block, line.strip_prefix("$ ")) {
-                (Some("console"), Some(line)) => {
-                    let exit = line.rsplit_once("exit code ").map_or(Some(0), |(_, code)| code.parse().ok());
-                    let exit = exit.unwrap_or_else(|| panic!("no exit code ends {line:?}"));
-                    commands.push(Typed { line: line.to_owned(), exit, output: Vec::new() });
-                }
-                (Some("console"), None) => {
-                    let command = commands.last_mut().expect("a command before its output");
-                    command.output.push(line.to_owned());
-                }
-                _ => {}
-            }
-            continue;
-        };
-        assert!(block.is_some() || !language.is_empty(), "a block of the README says not what it holds");
-        block = if block.is_some() { None } else { Some(language) };
-    }
-    assert!(commands.len() > 20, "the README shows hardly anything");
-    commands
-}
 
 /// Fails unless what was printed has these lines in their order; `…` stands for anything.
 fn assert_shape(expected: &[String], ended: &Ended) {
@@ -171,7 +136,9 @@ async fn every_command_of_the_readme_can_be_typed() {
         return;
     }
     let mut reader = Reader::new().await;
-    for Typed { line, exit, output } in commands() {
+    let commands = commands("README.md");
+    assert!(commands.len() > 20, "the README shows hardly anything");
+    for Typed { line, exit, output } in commands {
         if NOT_HERE.iter().any(|(not_here, _)| line.starts_with(not_here)) {
             continue;
         }

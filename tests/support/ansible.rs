@@ -70,12 +70,27 @@ impl Ansible {
             link(&program(), modules.join(module.name()));
         }
         let mut command = Command::new(self.bin.join(name));
+        self.at_home_in(&mut command, dir, &collections);
+        command.env("ANSIBLE_LIBRARY", &modules);
+        command
+    }
+
+    /// A command line of somebody who has this Ansible and the program, and of the collection what is in a folder.
+    pub fn shell(&self, line: &str, dir: &Path, collections: &Path) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(dir);
+        self.at_home_in(&mut command, dir, collections);
+        command
+    }
+
+    /// What Ansible finds, and where it keeps its own.
+    fn at_home_in(&self, command: &mut Command, dir: &Path, collections: &Path) {
         let own = program();
+        let own = own.parent().expect("a folder").display();
         let path = std::env::var("PATH").unwrap_or_default();
         command
-            .env("PATH", format!("{}:{path}", own.parent().expect("a folder").display()))
-            .env("ANSIBLE_COLLECTIONS_PATH", &collections)
-            .env("ANSIBLE_LIBRARY", &modules)
+            .env("PATH", format!("{own}:{}:{path}", self.bin.display()))
+            .env("ANSIBLE_COLLECTIONS_PATH", collections)
             .env("ANSIBLE_HOME", dir.join("ansible-home"))
             .env("ANSIBLE_LOCAL_TEMP", dir.join("ansible-local"))
             .env("ANSIBLE_REMOTE_TMP", dir.join("ansible-remote"))
@@ -83,7 +98,6 @@ impl Ansible {
             .env("ANSIBLE_NOCOLOR", "1")
             .env("ANSIBLE_LOCALHOST_WARNING", "0")
             .env("LC_ALL", "C.UTF-8");
-        command
     }
 
     /// Its Python, for the hosts that it works on.
@@ -110,6 +124,16 @@ impl Ansible {
         command.args(drainswap::ansible::Module::ALL.map(module)).output().expect("run validate.py")
     }
 
+    /// Writes an inventory whose hosts are all this one.
+    pub fn inventory(&self, dir: &Path, inventory: &serde_json::Value) -> PathBuf {
+        let file = dir.join("inventory.json");
+        let mut inventory = inventory.clone();
+        inventory["all"]["vars"]["ansible_connection"] = "local".into();
+        inventory["all"]["vars"]["ansible_python_interpreter"] = self.python().display().to_string().into();
+        fs::write(&file, inventory.to_string()).expect("write the inventory");
+        file
+    }
+
     /// Plays a playbook on this host, with an inventory and variables in JSON.
     pub fn play(
         &self,
@@ -118,11 +142,7 @@ impl Ansible {
         inventory: &serde_json::Value,
         environment: &[(&str, String)],
     ) -> Output {
-        let file = dir.join("inventory.json");
-        let mut inventory = inventory.clone();
-        inventory["all"]["vars"]["ansible_connection"] = "local".into();
-        inventory["all"]["vars"]["ansible_python_interpreter"] = self.python().display().to_string().into();
-        fs::write(&file, inventory.to_string()).expect("write the inventory");
+        let file = self.inventory(dir, inventory);
         self.command("ansible-playbook", dir)
             .envs(environment.iter().map(|(name, value)| (*name, value)))
             .arg("-i")
