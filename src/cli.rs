@@ -78,11 +78,25 @@ pub struct Globals {
     pub haproxy_config: Vec<PathBuf>,
     /// HAProxy's runtime socket: a path or host:port; again for more load balancers with the same haproxy.cfg
     /// [default: the `stats socket … level admin` of haproxy.cfg]
-    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_SOCKET", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        env = "DRAINSWAP_SOCKET",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub socket: Vec<String>,
     /// The socket of HAProxy's master process; again for more, in the order of --socket [default: the -S of the
     /// running HAProxy]
-    #[arg(long, global = true, value_name = "ADDR", env = "DRAINSWAP_MASTER_SOCKET", value_delimiter = ',')]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ADDR",
+        env = "DRAINSWAP_MASTER_SOCKET",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     pub master_socket: Vec<String>,
     /// The container engine: unix, tcp, https or ssh://, or context:NAME [default: as the docker command]
     #[arg(long, global = true, value_name = "ENDPOINT", env = "DRAINSWAP_DOCKER", hide_env_values = true)]
@@ -459,6 +473,15 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn help_shows_no_address_of_the_environment() {
+        let command = Cli::command();
+        for name in ["socket", "master_socket", "docker"] {
+            let arg = command.get_arguments().find(|arg| arg.get_id() == name).expect(name);
+            assert!(arg.is_hide_env_values_set(), "{name}");
+        }
+    }
 
     #[test]
     fn what_is_refused_is_told_without_passwords() {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use crate::cfg::{Address, Host};
+use crate::secret::shown;
 
 /// `[engines]` of drainswap.toml: endpoints by the host of a server line. What is not named there is on the default
 /// engine.
@@ -60,7 +61,7 @@ impl EngineMap {
 
 impl Hosts {
     fn read(text: &str) -> Result<Self, String> {
-        let bad = |what: &str| format!("engines: `{text}` {what}");
+        let bad = |what: &str| format!("engines: `{}` {what}", shown(text));
         if let Some((net, bits)) = text.split_once('/') {
             let net: IpAddr = net.parse().map_err(|_| bad("is no network: write 10.0.1.0/24"))?;
             let most: u8 = if net.is_ipv4() { 32 } else { 128 };
@@ -161,6 +162,8 @@ mod tests {
         for key in ["10.0.0.0/33", "ten/8", "", "two words"] {
             assert!(map(&[(key, "x")]).unwrap_err().contains(&format!("`{key}`")), "{key}");
         }
+        let error = map(&[("tcp://u:hunter2@host:2376", "x")]).unwrap_err();
+        assert!(error.contains("`tcp://u:********@host:2376`"), "{error}");
         assert!(fits("a*b*c", "axxbyyc") && !fits("a*b*c", "axxbyy") && fits("*", ""));
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::secret::shown;
+
 /// What Docker Hub is called as a key; images from there name no registry.
 const HUB: &str = "docker.io";
 
@@ -119,7 +121,7 @@ impl TryFrom<BTreeMap<String, Value>> for Registries {
             let login = legal_key(&name).and_then(|()| login(value));
             login
                 .map(|login| (name.clone(), login))
-                .map_err(|reason| format!("registries.\"{}\": {reason}", name.escape_debug()))
+                .map_err(|reason| format!("registries.\"{}\": {reason}", shown(&name).escape_debug()))
         };
         written.into_iter().map(read).collect::<Result<_, _>>().map(Self)
     }
@@ -205,6 +207,11 @@ mod tests {
             let error = read(&format!("\"r.io\" = {entry}")).unwrap_err();
             assert!(error.contains(says) && !error.contains("hunter2"), "{entry}: {error}");
             assert!(error.contains("registries.\"r.io\""), "{error}");
+        }
+        for key in ["u:hunter2@r.io", "https://u:hunter2@r.io"] {
+            let error =
+                read(&format!("{key:?} = {{ username = \"u\", password_file = \"/p\" }}")).unwrap_err();
+            assert!(error.contains("u:********@r.io") && !error.contains("hunter2"), "{error}");
         }
         for key in ["https://r.io", "r.io/team", "", "index.docker.io"] {
             let entry = "{ username = \"u\", password_file = \"/p\" }";
