@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One server line: the backend's (or listen section's) name and the server's name.
@@ -129,6 +132,27 @@ identifier! {
     RunId
 }
 
+impl RunId {
+    const FORM: &str = "%Y%m%dT%H%M%S.%3fZ";
+
+    /// The run that is opened at that moment.
+    #[must_use]
+    pub fn opened_at(moment: Timestamp) -> Self {
+        Self(moment.strftime(Self::FORM).to_string())
+    }
+
+    /// The same, or where a clock was set back the next moment after another run: runs are put in order by their names, and
+    /// one that was killed must stay the last until it is ended.
+    #[must_use]
+    pub fn after(self, other: &Self) -> Self {
+        let next = || {
+            let moment = DateTime::strptime(Self::FORM, &other.0).ok()?.to_zoned(TimeZone::UTC).ok()?;
+            Some(Self::opened_at(moment.timestamp().checked_add(SignedDuration::from_millis(1)).ok()?))
+        };
+        if self > *other { self } else { next().unwrap_or(self) }
+    }
+}
+
 impl ContainerId {
     /// The first twelve digits, as `docker ps` shows them.
     #[must_use]
@@ -157,6 +181,23 @@ mod tests {
         }
         for bad in ["", "/app1", "mobile/", "app 1", "a/b/c"] {
             assert_eq!(bad.parse::<ServerName>(), Err(NotAServerId(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_run_comes_after_those_that_are_known_whatever_the_clock_says() {
+        let run = |name: &str| RunId(name.to_owned());
+        let now = RunId::opened_at("2026-11-23T22:15:00.000123Z".parse().unwrap());
+        assert_eq!(now, run("20261123T221500.000Z"));
+        for (other, expected) in [
+            ("20261123T221459.999Z", "20261123T221500.000Z"),
+            ("20261123T221500.000Z", "20261123T221500.001Z"),
+            ("20261231T235959.999Z", "20270101T000000.000Z"),
+            // Nobody's clock has written these.
+            ("renamed", "20261123T221500.000Z"),
+            ("99991231T235959.999Z", "20261123T221500.000Z"),
+        ] {
+            assert_eq!(now.clone().after(&run(other)), run(expected), "after {other}");
         }
     }
 

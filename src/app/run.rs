@@ -209,7 +209,11 @@ impl App {
         goal: &Goal,
     ) -> Result<Plan, Error> {
         let mut plan = build::build(topology, observation, goal).map_err(Error::Refused)?;
-        let others = other_runs::refusals(&plan, observation, &self.known_runs());
+        let known = self.known_runs();
+        if let Some(last) = known.last() {
+            plan.run = plan.run.after(last);
+        }
+        let others = other_runs::refusals(&plan, observation, &known);
         if !others.is_empty() {
             return Err(Error::Refused(others));
         }

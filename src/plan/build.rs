@@ -64,7 +64,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         return Err(refusals);
     }
     Ok(Plan {
-        run: RunId(observation.at.strftime("%Y%m%dT%H%M%S.%3fZ").to_string()),
+        run: RunId::opened_at(observation.at),
         at: observation.at,
         backend: goal.backend.clone(),
         purpose: goal.purpose,
