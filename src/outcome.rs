@@ -54,6 +54,12 @@ pub enum Outcome {
         reason: String,
         /// What is true of each server that could not be put back, and what to do about it.
         servers: Vec<Stranded>,
+        /// Servers that had the new container before, and serve with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        kept: Vec<ServerId>,
+        /// Where the run's journal is.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        journal: String,
     },
 }
 
@@ -74,9 +80,9 @@ impl Outcome {
     pub fn left_new(&self, server: &ServerId) -> bool {
         match self {
             Self::Deployed { replaced, skipped, .. } => *replaced > 0 && !skipped.contains(server),
-            Self::RolledBack { kept, .. } => kept.contains(server),
+            Self::RolledBack { kept, .. } | Self::Stuck { kept, .. } => kept.contains(server),
             Self::Cancelled { replaced, .. } => replaced.contains(server),
-            Self::Unchanged | Self::Skipped | Self::Refused { .. } | Self::Stuck { .. } => false,
+            Self::Unchanged | Self::Skipped | Self::Refused { .. } => false,
         }
     }
 
@@ -164,13 +170,20 @@ impl fmt::Display for Outcome {
                 list(replaced),
                 list(remaining)
             ),
-            Self::Stuck { servers, .. } => {
+            Self::Stuck { servers, kept, journal, .. } => {
                 f.write_str("STUCK, a person is needed")?;
                 for stranded in servers {
                     write!(f, "\n  {}: {}", stranded.server, stranded.truth)?;
                     for command in &stranded.commands {
                         write!(f, "\n      {command}")?;
                     }
+                }
+                if !kept.is_empty() {
+                    let keep = if kept.len() == 1 { "keeps" } else { "keep" };
+                    write!(f, "\n  {} {keep} the new container, in service", list(kept))?;
+                }
+                if !journal.is_empty() {
+                    write!(f, "\n  the journal of this run is {journal}")?;
                 }
                 Ok(())
             }

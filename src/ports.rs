@@ -515,6 +515,9 @@ pub struct HookError {
 pub trait Journal: Send {
     /// Makes a record durable. When this returns, the record survives a crash of the machine.
     fn append(&mut self, record: &Record) -> impl Future<Output = Result<(), JournalError>> + Send;
+
+    /// Where a person finds it.
+    fn place(&self) -> String;
 }
 
 /// What can go wrong with the journal.

@@ -304,12 +304,6 @@ pub struct JournalFile {
 }
 
 impl JournalFile {
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Takes the room for all that a run may record, before it touches anything: a disk that fills up meanwhile does not
     /// stop it half-way. A file system that cannot do that is asked for each record's room as it comes.
     fn reserve(&self) -> Result<(), JournalError> {
@@ -345,6 +339,10 @@ impl Journal for JournalFile {
             let _still_reserved = self.file.set_len(before.len() + line.len() as u64);
         }
         written.map_err(failed(&self.path, "written"))
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
     }
 }
 
@@ -386,7 +384,7 @@ mod tests {
         let journal = backend.create(&plan().run).unwrap();
         let found = backend.journals().unwrap();
         assert!(found.runs.is_empty() && found.torn.is_empty(), "killed before its first record: {found:?}");
-        std::fs::write(journal.path(), "{\"record\":\"opened\"").unwrap();
+        std::fs::write(&journal.path, "{\"record\":\"opened\"").unwrap();
         let found = backend.journals().unwrap();
         assert!(found.runs.is_empty() && found.torn == [journal.path], "{found:?}");
     }
@@ -396,9 +394,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let backend = BackendDir::new(dir.path(), "mobile");
         let journal = backend.create(&plan().run).unwrap();
-        let path = journal.path().display();
+        let path = journal.path.display();
         let error = |text: &str| {
-            std::fs::write(journal.path(), text).unwrap();
+            std::fs::write(&journal.path, text).unwrap();
             backend.journals().unwrap_err().to_string()
         };
         let opened = serde_json::to_string(&opened()).unwrap();

@@ -87,7 +87,8 @@ fn message(ran: &Ran, answer: &Map<String, Value>) -> String {
         let commands: Vec<&str> = commands.collect();
         format!("{}: {}. Do: {}", text("server"), text("truth"), commands.join("; "))
     });
-    [message].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+    let rest = ran.last()["journal"].as_str().map(|path| format!("the journal of this run is {path}"));
+    [message].into_iter().chain(lines).chain(rest).collect::<Vec<_>>().join("\n")
 }
 
 /// What a person should know.

@@ -150,7 +150,6 @@ impl App {
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
             return Err(Error::ResumeStopped { deploy: self.once_more(&plan), backend: plan.backend });
         }
-        let _exit = self.conclude(&outcome, &journal);
         Ok(outcome)
     }
 
@@ -193,7 +192,7 @@ impl App {
         let outcome = heeding_signals(async |_| run.take_back(&unfinished.run).await).await;
         // What had succeeded already is left with that.
         let is_whole = matches!(outcome, Outcome::Cancelled { .. });
-        Ok(if is_whole { Exit::Done } else { self.conclude(&outcome, &journal) })
+        Ok(if is_whole { Exit::Done } else { (&outcome).into() })
     }
 
     /// Says what is taken back of a run.

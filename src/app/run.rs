@@ -10,7 +10,6 @@ use super::names::nearest_image;
 use super::sampler::sample;
 use super::signals::heeding_signals;
 use super::{App, known_backend, print};
-use crate::adapters::journal_file::JournalFile;
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::{Deploy, Stop};
@@ -262,15 +261,6 @@ impl App {
             run = Deploy::new(plan, world, &mut journal, stop, &mut listener)?.run() => run,
             never = sample(world, plan, &mut samples) => match never {},
         };
-        let outcome = run?;
-        Ok(self.conclude(&outcome, &journal))
-    }
-
-    pub(super) fn conclude(&self, outcome: &Outcome, journal: &JournalFile) -> Exit {
-        if matches!(outcome, Outcome::Stuck { .. }) {
-            // How the run ended counts, whether or not somebody still listens.
-            let _gone = self.say(&format!("the journal of this run is {}", journal.path().display()));
-        }
-        outcome.into()
+        Ok((&run?).into())
     }
 }

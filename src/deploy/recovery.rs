@@ -228,7 +228,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         if let Some(last) = servers.last_mut() {
             last.commands = self.commands(lane).await;
         }
-        Outcome::Stuck { reason, servers }
+        let is_kept = |other: &usize| {
+            *other != lane && self.is_through(*other) && self.plan.lanes[*other].replacement.is_some()
+        };
+        let kept = (0..self.plan.lanes.len()).filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
+        Outcome::Stuck { reason, servers, kept: kept.collect(), journal: self.journal.place() }
     }
 
     /// The commands that bring a lane's old container back, for a person: those that are still needed, as far as the

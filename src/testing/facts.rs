@@ -152,7 +152,12 @@ pub fn outcomes() -> Vec<Outcome> {
         Outcome::Refused { reason: reason() },
         Outcome::Cancelled { replaced: vec![], remaining: both() },
         Outcome::Cancelled { replaced: app1(), remaining: app2() },
-        Outcome::Stuck { reason: reason(), servers: vec![stranded] },
+        Outcome::Stuck {
+            reason: reason(),
+            servers: vec![stranded],
+            kept: app2(),
+            journal: "/var/lib/drainswap/mobile/20261123T221500.000Z.jsonl".to_owned(),
+        },
         Outcome::RolledBack { reason: unfinished(), kept: vec![], left_out: vec![], asked: true },
         Outcome::RolledBack { reason: unfinished(), kept: app1(), left_out: app2(), asked: true },
     ]

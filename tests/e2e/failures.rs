@@ -186,16 +186,18 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mounted = stage.dir().join("mounted");
     std::fs::create_dir(&mounted).expect("a directory");
-    stage.remove("app1").await;
-    stage.run_with_mount("app1", &stage.reference("v1"), &mounted).await;
-    stage.until_healthy("app1").await;
-    wait_until("app1 is up", Duration::from_secs(20), async || stage.haproxy.status("app1").await == "UP")
+    stage.remove("app1b").await;
+    stage.run_with_mount("app1b", &stage.reference("v1"), &mounted).await;
+    stage.until_healthy("app1b").await;
+    wait_until("app1b is up", Duration::from_secs(20), async || stage.haproxy.status("app1b").await == "UP")
         .await;
     let load = Load::start(stage.frontend(), Mix::default());
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
     // What the old container needs goes away when it is about to be stopped: neither it nor the new one starts.
+    let mut drained = 0;
     let said = at_each_event(&mut deploy, async |event| {
-        if event == "drained" {
+        drained += usize::from(event == "drained");
+        if event == "drained" && drained == 2 {
             std::fs::remove_dir(&mounted).expect("it is empty");
         }
     })
@@ -203,13 +205,16 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
     assert_eq!(deploy.wait().await.expect("its end").code(), Some(11), "{said}");
     let last: serde_json::Value =
         serde_json::from_str(said.lines().last().expect("an event")).expect("an event");
+    assert_eq!(last["kept"], serde_json::json!(["mobile/app1"]), "{last}");
+    let journal = last["journal"].as_str().expect("a path");
+    assert!(std::fs::read_to_string(journal).expect("the journal").contains("\"stuck\""), "{journal}");
     let commands = last["servers"][0]["commands"].as_array().expect("commands").clone();
     let commands: Vec<&str> = commands.iter().filter_map(|it| it.as_str()).collect();
     stage
         .drainswap(&["doctor"])
         .await
         .expect(0)
-        .prints(&["could not put everything back: mobile/app1 is in ", "; docker start "]);
+        .prints(&["could not put everything back: mobile/app1b is in ", "; docker start "]);
     // The person mends what was wrong, and does what was said, to the letter.
     std::fs::create_dir(&mounted).expect("a directory");
     let path = format!(
@@ -223,12 +228,17 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
         .output()
         .expect("run the commands");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    stage.until_healthy("app1").await;
+    stage.until_healthy("app1b").await;
+    assert_eq!(versions(&stage).await, ["v2", "v1"]);
+    let doctor = stage.drainswap(&["doctor"]).await.expect(0);
+    assert!(!doctor.stdout.contains("could not put everything back"), "{}", doctor.stdout);
+    // What keeps the new container goes back as after any deploy.
+    stage.drainswap(&["rollback", "mobile"]).await.expect(0);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     assert_in_service(&stage).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
-    // Then all is well, although no run has followed. What others left on this engine does not count.
+    // Then all is well. What others left on this engine does not count.
     let doctor = stage.drainswap(&["doctor"]).await.expect(0);
     assert!(!doctor.stdout.contains("mobile/") && !doctor.stdout.contains(stage.id()), "{}", doctor.stdout);
     stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);

@@ -91,6 +91,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     }
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "60000")]).await;
+    leave_a_run_of_a_clock_that_was_ahead(&stage);
     let load = Load::start(stage.frontend(), Mix::default());
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.until_started("app1", &v2).await;
@@ -141,16 +142,26 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     stage.close().await;
 }
 
-/// Leaves the last record of the run half written, as a machine that dies does.
 fn is_events(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".events.jsonl")
 }
 
+/// A run that has ended, and whose name is later than any that the clock gives now.
+fn leave_a_run_of_a_clock_that_was_ahead(stage: &Stage) {
+    let dir = stage.dir().join("state/mobile");
+    let (run, later) = ("20261126T143747.970Z", "20991231T235959.999Z");
+    let journal = include_str!("../../fixtures/journal/version-1.jsonl").replace(run, later);
+    std::fs::create_dir_all(&dir).expect("the state directory");
+    std::fs::write(dir.join(format!("{later}.jsonl")), journal).expect("a journal");
+}
+
+/// Leaves the last record of the run half written, as a machine that dies does.
 fn tear_journal(stage: &Stage) {
     let entries = std::fs::read_dir(stage.dir().join("state/mobile")).expect("the state directory");
     let journal = entries
         .map(|entry| entry.expect("an entry").path())
-        .find(|path| path.extension().is_some_and(|it| it == "jsonl") && !is_events(path))
+        .filter(|path| path.extension().is_some_and(|it| it == "jsonl") && !is_events(path))
+        .max()
         .expect("a journal");
     let mut journal = std::fs::OpenOptions::new().append(true).open(journal).expect("the journal");
     journal.write_all(b"{\"record\":\"done\",\"at\":").expect("half a record");

@@ -439,7 +439,11 @@ impl Judge {
             Outcome::RolledBack { kept, .. } => Some(is_in(kept)),
             Outcome::Cancelled { replaced, .. } => Some(is_in(replaced)),
             Outcome::Refused { .. } | Outcome::Skipped => Some(false),
-            Outcome::Stuck { .. } => None,
+            Outcome::Stuck { servers, kept, .. } => {
+                let stranded: Vec<ServerId> =
+                    servers.iter().map(|stranded| stranded.server.clone()).collect();
+                (!is_in(&stranded)).then(|| is_in(kept))
+            }
         }
     }
 

@@ -22,6 +22,10 @@ impl Journal for MemoryJournal {
         };
         self.0.call(Part::Journal, "append", append).await
     }
+
+    fn place(&self) -> String {
+        "in memory".to_owned()
+    }
 }
 
 /// The site's wall clock: it begins on a night in November, and may jump.
