@@ -37,8 +37,8 @@ use crate::error::Error;
 use crate::event;
 use crate::exit::Exit;
 use crate::observation::AdminState;
-use crate::report::Json;
 use crate::report::ci::Ci;
+use crate::report::{Json, stderr};
 use crate::settings::Settings;
 pub use names::nearest;
 use names::{known_backend, known_server};
@@ -57,11 +57,10 @@ pub async fn run(cli: Cli) -> ExitCode {
             let exit = error.exit();
             if output == Output::Json {
                 let (version, error) = (event::VERSION, error.to_string());
-                let failed = event::NoRun::Failed { version, exit: exit.code(), error };
-                let _gone = serde_json::to_string(&failed).map(|object| print(&format!("{object}\n")));
+                Json::on_stdout().put(&event::NoRun::Failed { version, exit: exit.code(), error });
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();
-            let _gone = writeln!(anstream::stderr(), "{style}error{style:#}: {error}");
+            stderr::say(&format!("{style}error{style:#}: {error}"));
             if ci == Ci::Github {
                 reporters::annotate(&error);
             }
@@ -174,26 +173,18 @@ impl App {
         Ok(Some(self.events.get_or_init(|| opened).clone()))
     }
 
-    /// Says something to people. One that went away, with his pipe or his terminal, is no reason to stop.
-    fn say(&self, text: &str) -> Result<(), Error> {
-        if self.quiet {
-            return Ok(());
-        }
-        match writeln!(anstream::stderr(), "{text}") {
-            Err(error) if is_gone(&error) => Ok(()),
-            written => Ok(written?),
+    /// Says something to people.
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            stderr::say(text);
         }
     }
 }
 
-/// Whether nobody reads any more.
-fn is_gone(error: &std::io::Error) -> bool {
-    let gone = [rustix::io::Errno::PIPE, rustix::io::Errno::IO].map(rustix::io::Errno::raw_os_error);
-    error.raw_os_error().is_some_and(|code| gone.contains(&code))
-}
-
 /// Writes a result to stdout. A reader that went away is told by the error's kind.
 fn print(text: &str) -> Result<(), Error> {
+    // What was said before stands before it on a terminal, too.
+    stderr::settle();
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()?;

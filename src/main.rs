@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use drainswap::cli::Cli;
+use drainswap::report::stderr::{self, Stderr};
 
 fn main() -> ExitCode {
     if let Some(exit) = drainswap::ansible::called(&std::env::args_os().collect::<Vec<_>>()) {
@@ -14,14 +15,16 @@ fn main() -> ExitCode {
     let level = if cli.globals.verbose { "drainswap=debug" } else { "drainswap=error" };
     tracing_subscriber::fmt()
         .with_env_filter(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(drainswap::app::run(cli)),
         Err(error) => {
             tracing::error!("no runtime: {error}");
             drainswap::exit::Exit::Bug.into()
         }
-    }
+    };
+    stderr::settle();
+    exit
 }

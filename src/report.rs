@@ -3,8 +3,10 @@
 pub mod ci;
 mod html;
 mod json;
+mod outlet;
 mod progress;
 mod several;
+pub mod stderr;
 mod story;
 mod template;
 mod text;

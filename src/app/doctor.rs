@@ -33,7 +33,7 @@ impl App {
             match &finding.left_over {
                 Some(container) if fix => {
                     world.engines.of(container)?.remove(&container.id).await?;
-                    self.say(&format!("mended: {}; it is removed", finding.what))?;
+                    self.say(&format!("mended: {}; it is removed", finding.what));
                 }
                 Some(_) | None => left.push(finding),
             }

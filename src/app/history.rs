@@ -101,7 +101,7 @@ impl App {
             }
             Output::Text => print(&table(&rows))?,
         }
-        self.warn_of_unfinished(backend)?;
+        self.warn_of_unfinished(backend);
         Ok(Exit::Done)
     }
 }

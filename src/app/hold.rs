@@ -101,7 +101,7 @@ impl App {
                     Ok(lock) => locks.push(lock),
                     Err(error) => {
                         if !std::mem::replace(&mut is_told, true) {
-                            self.say(&format!("waiting {} s at most: {error}", limit.as_secs()))?;
+                            self.say(&format!("waiting {} s at most: {error}", limit.as_secs()));
                         }
                         return Err(error.into());
                     }

@@ -39,7 +39,7 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
     refuse_errors(&document, &configuration)?;
     let looked = Box::pin(app.topology()).await;
     write(file, &typed, Some(&app.found(&configuration, looked.as_ref().ok())), wanted.force)?;
-    app.say(&next(file, &looked))?;
+    app.say(&next(file, &looked));
     Ok(Exit::Done)
 }
 

@@ -19,7 +19,7 @@ impl App {
                     format!("note: the last record of {path} was not written whole, and is left out")
                 } else {
                     format!("note: the first record of {path} was not written whole: that run had not begun, and the file can be removed")
-                })?;
+                });
             }
         }
         Ok(runs)

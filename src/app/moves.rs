@@ -36,7 +36,7 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         let servers = match named(&configuration, &asked.server) {
             Err(error) if asked.if_exists && error.exit() == Exit::Usage => {
-                self.say(&format!("nothing to do: {error}"))?;
+                self.say(&format!("nothing to do: {error}"));
                 return self.moved(&Moved::default());
             }
             servers => servers?,
@@ -52,7 +52,7 @@ impl App {
         let acts = acts(state, asked);
         refuse_impossible(&servers, &acts, &before)?;
         self.heed_unfinished(&servers, &acts, asked)?;
-        self.note_lost_weight(&servers, asked)?;
+        self.note_lost_weight(&servers, asked);
         self.guard(&configuration, &servers, &acts, &before, asked).await?;
         if state == AdminState::Ready {
             self.meets_somebody(&configuration, &before[0], &servers, asked).await?;
@@ -79,7 +79,7 @@ impl App {
         let left = act::undone(&servers, &acts, &now);
         act::everywhere(&load_balancers, &before, left, &mut done).await?;
         for server in servers.keys() {
-            self.say(&format!("{server} is in {state}"))?;
+            self.say(&format!("{server} is in {state}"));
         }
         let ended = if leave.shutdown_sessions {
             self.end_sessions(&load_balancers, &servers).await.map_err(unsure)?
@@ -94,13 +94,12 @@ impl App {
     }
 
     /// `HAProxy` rounds a share of a small weight down to nothing.
-    fn note_lost_weight(&self, servers: &Servers, asked: &Move) -> Result<(), Error> {
-        let Some(weight @ Weight::Percent(1..)) = asked.weight else { return Ok(()) };
+    fn note_lost_weight(&self, servers: &Servers, asked: &Move) {
+        let Some(weight @ Weight::Percent(1..)) = asked.weight else { return };
         let is_lost = |written: u32| written > 0 && weight.of(written) == 0;
         for (server, written) in servers.iter().filter(|(_, written)| is_lost(**written)) {
-            self.say(&format!("note: {weight} of the weight {written} that {server} is written with is 0: it gets no new traffic. Write larger weights in haproxy.cfg"))?;
+            self.say(&format!("note: {weight} of the weight {written} that {server} is written with is 0: it gets no new traffic. Write larger weights in haproxy.cfg"));
         }
-        Ok(())
     }
 
     /// A run that was not finished has servers in its hands, and what ends it looks where they are: nobody takes one away
@@ -113,7 +112,7 @@ impl App {
             Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
             // A damaged journal keeps nobody from putting a server back.
             Err(error) if !is_refused => {
-                self.say(&format!("note: {error}"))?;
+                self.say(&format!("note: {error}"));
                 Vec::new()
             }
             left => left?,
@@ -128,7 +127,7 @@ impl App {
             if is_refused {
                 return Err(Error::MoveOverRun { unfinished: Box::new(unfinished) });
             }
-            self.say(&format!("note: {unfinished}"))?;
+            self.say(&format!("note: {unfinished}"));
         }
         Ok(())
     }
@@ -153,7 +152,7 @@ impl App {
             for seen in load_balancers {
                 let before = balance.forecast(seen, &BTreeSet::new());
                 let forecast = floor::check_fresh(&balance, seen, &out, floor).map_err(refused)?;
-                self.say(&format!("traffic of {backend}: {forecast}"))?;
+                self.say(&format!("traffic of {backend}: {forecast}"));
                 carriers.extend(floor::carriers(&before, &forecast, floor).cloned());
             }
             carriers::answer(&HttpProber::new()?, &probes, server, &carriers).await.map_err(refused)?;
@@ -172,7 +171,7 @@ impl App {
             }
         }
         if ended > 0 {
-            self.say(&format!("{} shut down", crate::outcome::sessions(ended)))?;
+            self.say(&format!("{} shut down", crate::outcome::sessions(ended)));
         }
         Ok(ended)
     }

@@ -31,7 +31,7 @@ impl App {
             return self.show(plan);
         }
         if self.output == Output::Text {
-            self.say(plan.to_string().trim_end())?;
+            self.say(plan.to_string().trim_end());
         }
         print(&text)
     }
@@ -95,7 +95,7 @@ impl App {
         let (Ok(plan), []) = (plan, &drift[..]) else {
             return Err(Error::PlanDrifted { path: named(path), at, age, drift });
         };
-        self.say(&format!("applying the plan that was made {at}, {} ago", time_since(age)))?;
+        self.say(&format!("applying the plan that was made {at}, {} ago", time_since(age)));
         Ok(Plan { approved: Some(Approved { run: approved.plan.run.clone(), at }), ..plan })
     }
 

@@ -19,7 +19,7 @@ impl App {
         dry_run: bool,
     ) -> Result<Exit, Error> {
         let image = from.settled(backend).await?;
-        self.say(&format!("{backend} is settled there on {image}"))?;
+        self.say(&format!("{backend} is settled there on {image}"));
         let goal = DeployGoal { backend: backend.to_owned(), image: Some(image) };
         if dry_run {
             return self.plan(&goal, flags, false, None).await;

@@ -37,7 +37,7 @@ impl App {
                 continue;
             }
             let Some(held) = self.hold_idle(backend).await? else {
-                self.say(&format!("note: backend {backend} is left alone: a run on it is not finished"))?;
+                self.say(&format!("note: backend {backend} is left alone: a run on it is not finished"));
                 needed.extend(images(&formers));
                 continue;
             };
@@ -49,7 +49,7 @@ impl App {
         self.keep_described(&world, &mut old_images).await;
         let images = self.prune_images(&world, &old_images, &gone, dry_run).await?;
         if gone.is_empty() && images == 0 {
-            self.say("nothing to remove")?;
+            self.say("nothing to remove");
         }
         Ok(Exit::Done)
     }
@@ -83,7 +83,7 @@ impl App {
                 if !dry_run {
                     engine.remove(&container.id).await?;
                 }
-                self.say(&removed(dry_run, &format!("container {}", container.name)))?;
+                self.say(&removed(dry_run, &format!("container {}", container.name)));
                 gone.push(container.id.clone());
             }
         }
@@ -108,11 +108,11 @@ impl App {
                     continue;
                 }
                 if let Some(name) = engine.only_copy(image).await? {
-                    self.say(&format!("note: the image {name} is kept: it was built or loaded here, and no registry is known to have it"))?;
+                    self.say(&format!("note: the image {name} is kept: it was built or loaded here, and no registry is known to have it"));
                     continue;
                 }
                 if dry_run || engine.remove_image(image).await? {
-                    self.say(&removed(dry_run, &format!("image {image}")))?;
+                    self.say(&removed(dry_run, &format!("image {image}")));
                     count += 1;
                 }
             }

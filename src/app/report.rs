@@ -22,7 +22,7 @@ impl App {
                     path: path.display().to_string(),
                     reason: error.to_string(),
                 })?;
-                self.say(&format!("{} tells of run {}", path.display(), stored.run.plan.run))?;
+                self.say(&format!("{} tells of run {}", path.display(), stored.run.plan.run));
             }
         }
         Ok(Exit::Done)

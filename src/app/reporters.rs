@@ -9,6 +9,7 @@ use crate::cfg::{self, Problem};
 use crate::cli::{CiFlags, Output};
 use crate::error::Error;
 use crate::report::ci::{Ci, Files, Github, GithubFiles, Gitlab, Place, Severity, annotation};
+use crate::report::stderr::Stderr;
 use crate::report::{Json, Progress, Several, Text};
 
 /// The CI system that asks, if one does.
@@ -47,7 +48,7 @@ pub(super) fn annotate_message(message: &Message) {
 }
 
 fn tell(command: &str) {
-    let _gone = writeln!(std::io::stderr(), "{command}");
+    let _gone = writeln!(Stderr, "{command}");
 }
 
 impl App {
@@ -61,9 +62,9 @@ impl App {
             (Output::Json, _) => several.add(Json::on_stdout()),
             (Output::Text, Ci::Github) => {
                 let files = GithubFiles::of(&environment::variables());
-                several.add(Github::new(std::io::stderr(), files, self.quiet));
+                several.add(Github::new(Stderr, files, self.quiet));
             }
-            (Output::Text, Ci::Gitlab) => several.add(Gitlab::new(std::io::stderr(), self.quiet)),
+            (Output::Text, Ci::Gitlab) => several.add(Gitlab::new(Stderr, self.quiet)),
             (Output::Text, Ci::None) if live && !self.quiet => several.add(Progress::default()),
             (Output::Text, Ci::None) => several.add(Text::new(self.quiet)),
         }

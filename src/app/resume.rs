@@ -37,7 +37,7 @@ impl App {
             None => self.unfinished_backends()?,
         };
         if backends.is_empty() {
-            self.say("no run was left unfinished")?;
+            self.say("no run was left unfinished");
         }
         for backend in backends {
             let exit = Box::pin(self.resume_one(&backend, undo, dry_run, flags)).await?;
@@ -63,25 +63,25 @@ impl App {
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
         let held = self.hold(backend).await?;
-        let Some(unfinished) = held.unfinished() else { return self.nothing_to_resume(backend) };
+        let Some(unfinished) = held.unfinished() else { return Ok(self.nothing_to_resume(backend)) };
         let policy = with_flags(flags, unfinished.run.plan.policy.clone());
         if undo {
             return self.take_back(&configuration, &world, held, policy, dry_run).await;
         }
         self.settings.described()?;
         if dry_run {
-            self.show_rest(unfinished)?;
+            self.show_rest(unfinished);
             let goal = self.goal_of(&held, unfinished, &policy)?;
             match self.plan_for(&configuration, &world, &goal).await {
                 Ok(plan) => self.show(&plan)?,
                 Err(error) => {
-                    self.say(&format!("what is planned afterwards is known then; now it is {error}"))?;
+                    self.say(&format!("what is planned afterwards is known then; now it is {error}"));
                 }
             }
             return Ok(Exit::Done);
         }
         let (held, unfinished) = self.hold_unfinished(held).await?;
-        let Some(unfinished) = unfinished else { return self.nothing_to_resume(backend) };
+        let Some(unfinished) = unfinished else { return Ok(self.nothing_to_resume(backend)) };
         heeding_signals(async |stop| {
             let outcome = self.bring_to_rest(&configuration, &world, &unfinished, (&policy, &stop)).await?;
             if !matches!(outcome, Outcome::Cancelled { .. }) {
@@ -104,9 +104,9 @@ impl App {
         BackendDir::new(&self.settings.state_dir, &plan.backend).events(&plan.run)
     }
 
-    fn nothing_to_resume(&self, backend: &str) -> Result<Exit, Error> {
-        self.say(&format!("the last run on {backend} was finished: there is nothing to resume"))?;
-        Ok(Exit::Done)
+    fn nothing_to_resume(&self, backend: &str) -> Exit {
+        self.say(&format!("the last run on {backend} was finished: there is nothing to resume"));
+        Exit::Done
     }
 
     /// Takes every backend that the run which was not finished touches. Another process may have ended it meanwhile.
@@ -140,7 +140,7 @@ impl App {
         unfinished: &StoredRun,
         (policy, stop): (&Policy, &Stop),
     ) -> Result<Outcome, Error> {
-        self.show_rest(unfinished)?;
+        self.show_rest(unfinished);
         let (plan, mut journal) = self.reopen(configuration, world, unfinished, policy.clone()).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
@@ -173,8 +173,8 @@ impl App {
         dry_run: bool,
     ) -> Result<Exit, Error> {
         let (held, unfinished) = self.hold_unfinished(held).await?;
-        let Some(unfinished) = unfinished else { return self.nothing_to_resume(held.backend()) };
-        self.show_undo(&unfinished)?;
+        let Some(unfinished) = unfinished else { return Ok(self.nothing_to_resume(held.backend())) };
+        self.show_undo(&unfinished);
         if dry_run {
             let run = &unfinished.run;
             let begun = if run.was_removing() { &BTreeMap::new() } else { &run.begun };
@@ -196,25 +196,25 @@ impl App {
     }
 
     /// Says what is taken back of a run.
-    fn show_undo(&self, unfinished: &StoredRun) -> Result<(), Error> {
+    fn show_undo(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
         if run.was_removing() {
-            return self.say(&format!("run {} had succeeded, and only had old containers to remove: that is finished now. Roll back once more to go back", run.plan.run));
+            self.say(&format!("run {} had succeeded, and only had old containers to remove: that is finished now. Roll back once more to go back", run.plan.run));
+            return;
         }
-        self.say(&format!("run {} was not finished; what it had begun is taken back:", run.plan.run))?;
+        self.say(&format!("run {} was not finished; what it had begun is taken back:", run.plan.run));
         for (lane, begun) in &run.begun {
             let lane = &run.plan.lanes[*lane];
             let steps: Vec<String> =
                 undo(lane, begun, Care::Serving).iter().map(ToString::to_string).collect();
-            self.say(&format!("  {}: {}", lane.name(), steps.join(", ")))?;
+            self.say(&format!("  {}: {}", lane.name(), steps.join(", ")));
         }
-        Ok(())
     }
 
     /// Says what a run had in its hands, and what becomes of that.
-    fn show_rest(&self, unfinished: &StoredRun) -> Result<(), Error> {
+    fn show_rest(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
-        self.say(&format!("run {} was not finished", run.plan.run))?;
+        self.say(&format!("run {} was not finished", run.plan.run));
         for (index, lane) in run.plan.lanes.iter().enumerate() {
             let begun = run.begun.get(&index).map_or(&[][..], Vec::as_slice);
             let what = match run.in_hand() {
@@ -224,9 +224,8 @@ impl App {
                 Some(in_hand) if index == in_hand => "is put back, and replaced anew",
                 Some(_) | None => "has a new container that was only created, which is removed",
             };
-            self.say(&format!("  {}: {what}", lane.name()))?;
+            self.say(&format!("  {}: {what}", lane.name()));
         }
-        Ok(())
     }
 
     /// What the run was for, with these limits.

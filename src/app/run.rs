@@ -54,7 +54,7 @@ impl App {
             }
             (_, Target::Everywhere(_) | Target::Each(_)) => self.show(&plan)?,
         }
-        self.warn_of_unfinished(&goal.backend)?;
+        self.warn_of_unfinished(&goal.backend);
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
     }
 

@@ -32,7 +32,7 @@ impl App {
             Output::Text => print(&status.table)?,
         }
         for note in &status.notes {
-            self.say(&format!("note: {note}"))?;
+            self.say(&format!("note: {note}"));
         }
         Ok(Exit::Done)
     }
@@ -125,7 +125,9 @@ impl App {
     }
 
     /// Says so.
-    pub(super) fn warn_of_unfinished(&self, backend: &str) -> Result<(), Error> {
-        self.unfinished(backend).map_or(Ok(()), |note| self.say(&format!("note: {note}")))
+    pub(super) fn warn_of_unfinished(&self, backend: &str) {
+        if let Some(note) = self.unfinished(backend) {
+            self.say(&format!("note: {note}"));
+        }
     }
 }

@@ -21,7 +21,7 @@ impl App {
                 let (_, configuration) = self.document()?;
                 known_backend(&configuration, backend)?;
             }
-            self.say(&format!("nothing runs on backend {backend}"))?;
+            self.say(&format!("nothing runs on backend {backend}"));
             return Ok(Exit::Done);
         };
         let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
@@ -31,17 +31,17 @@ impl App {
             pid,
             reason: error.to_string(),
         })?;
-        self.say(&format!("process {pid} was asked to stop at its next safe point"))?;
+        self.say(&format!("process {pid} was asked to stop at its next safe point"));
         let limit = self.settings.lock_wait;
         let ended = async || Ok::<_, Error>(dir.holder()?.is_none_or(|holder| holder != pid).then_some(()));
         match until(LOCK_EVERY, limit, &CancellationToken::new(), ended).await? {
-            Waited::Done(()) => self.say("it has ended")?,
+            Waited::Done(()) => self.say("it has ended"),
             Waited::TimedOut | Waited::Stopped if limit.is_zero() => {}
             Waited::TimedOut | Waited::Stopped => {
                 self.say(&format!(
                     "it goes on after {} s (--lock-wait); ask again to take back at once what is under way",
                     limit.as_secs()
-                ))?;
+                ));
             }
         }
         Ok(Exit::Done)

@@ -4,17 +4,17 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
 
+use serde::Serialize;
+
+use super::outlet::Outlet;
+use super::stderr::say;
 use crate::event::{Event, Listener};
 
-/// Writes every event as one JSON object a line, at once.
-///
-/// A thread of its own writes: a reader that sleeps must not keep a server out of rotation. What cannot be written is
-/// said once, and nothing more is written then.
+/// Writes every event as one JSON object a line, at once: a reader that sleeps keeps no server out of rotation. What cannot
+/// be written is said once, and nothing more is written then.
 #[derive(Clone, Debug)]
-pub struct Json(Arc<Writer>);
+pub struct Json(Arc<Outlet>);
 
 impl Json {
     /// Writes to stdout.
@@ -32,43 +32,26 @@ impl Json {
         Ok(Self::new(path.display().to_string(), file))
     }
 
-    fn new(name: String, mut out: impl Write + Send + 'static) -> Self {
-        let (lines, heard) = channel::<String>();
-        let thread = std::thread::spawn(move || {
-            for line in heard {
-                let written = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-                let Err(error) = written else { continue };
-                // A reader that has read enough is no news.
-                if error.kind() != ErrorKind::BrokenPipe {
-                    let note = format!("note: {name} takes no more events ({error}); the run goes on");
-                    let _gone = writeln!(anstream::stderr(), "{note}");
-                }
-                return;
+    fn new(name: String, out: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Outlet::new(out, move |error| {
+            // A reader that has read enough is no news.
+            if error.kind() != ErrorKind::BrokenPipe {
+                say(&format!("note: {name} takes no more events ({error}); the run goes on"));
             }
-        });
-        Self(Arc::new(Writer { lines: Some(lines), thread: Some(thread) }))
+        })))
+    }
+
+    /// Writes an object as a line of its own.
+    pub fn put(&self, object: &impl Serialize) {
+        if let Ok(line) = serde_json::to_string(object) {
+            let _muted = self.0.put(line + "\n");
+        }
     }
 }
 
 impl Listener for Json {
     fn hear(&mut self, event: &Event) {
-        if let (Some(lines), Ok(line)) = (&self.0.lines, serde_json::to_string(event)) {
-            let _muted = lines.send(line + "\n");
-        }
-    }
-}
-
-/// The thread that writes, and the way to it. What it was given is written before this is gone.
-#[derive(Debug)]
-struct Writer {
-    lines: Option<Sender<String>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        drop(self.lines.take());
-        let _ended = self.thread.take().map(JoinHandle::join);
+        self.put(event);
     }
 }
 
@@ -118,21 +101,5 @@ mod tests {
         drop(reader);
         tell(Json::new("a pipe".to_owned(), writer));
         assert!(Json::appended_to(Path::new("/nowhere/events.jsonl")).is_err());
-    }
-
-    #[test]
-    fn a_reader_that_sleeps_holds_nobody_up() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let mut json = Json::new("a pipe".to_owned(), writer);
-        // More than any pipe takes.
-        for event in recorded().iter().cycle().take(recorded().len() * 100) {
-            json.hear(event);
-        }
-        let read = std::thread::spawn(move || {
-            let mut all = String::new();
-            reader.read_to_string(&mut all).map(|_| all).unwrap()
-        });
-        drop(json);
-        assert_eq!(read.join().unwrap(), RECORDED.repeat(100));
     }
 }

@@ -3,14 +3,18 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::stderr::{Terminal, styled};
 use super::text::line;
 use crate::event::{Event, Fact, Listener};
 use crate::outcome::{list, sessions};
 
 /// How often the moving line is drawn again while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often it is drawn again at most.
+const FRAMES_A_SECOND: u8 = 20;
 
 /// Shows a run on a terminal.
 #[derive(Debug)]
@@ -21,7 +25,8 @@ pub struct Progress {
 
 impl Default for Progress {
     fn default() -> Self {
-        let bar = ProgressBar::new_spinner();
+        let terminal = ProgressDrawTarget::term_like_with_hz(Box::new(Terminal::default()), FRAMES_A_SECOND);
+        let bar = ProgressBar::with_draw_target(None, terminal);
         let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.enable_steady_tick(TICK);
@@ -32,13 +37,7 @@ impl Default for Progress {
 impl Listener for Progress {
     fn hear(&mut self, event: &Event) {
         if let Some(text) = line(&event.fact) {
-            // Colours go through the same gate as everywhere: NO_COLOR, TERM=dumb.
-            let text = if anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never {
-                anstream::adapter::strip_str(&text).to_string()
-            } else {
-                text
-            };
-            self.bar.println(text);
+            self.bar.println(styled(&text));
         }
         match self.view.hear(&event.fact) {
             Some(Moving::Phase(message)) => {

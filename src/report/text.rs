@@ -1,9 +1,8 @@
 //! Plain lines on stderr: for logs, pipes and terminals that cannot move a cursor.
 
-use std::io::Write;
-
 use anstyle::{AnsiColor, Style};
 
+use super::stderr::say;
 use crate::event::{Event, Fact, FirstRequest, Listener, Timing};
 use crate::hook::Moment;
 use crate::ids::ServerId;
@@ -29,8 +28,7 @@ impl Listener for Text {
             return;
         }
         let Some(text) = line(&event.fact) else { return };
-        // A terminal that went away is no reason to stop a run.
-        let _gone = writeln!(anstream::stderr(), "{text}");
+        say(&text);
     }
 }
 

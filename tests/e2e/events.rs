@@ -1,13 +1,26 @@
 //! Whoever listens to a deploy, and however he goes away: the deploy goes on.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
 
 use crate::support::{Stage, finish};
 use crate::{assert_in_service, on_real_parts, versions};
+
+/// A pipe that takes nothing more, and the end at which nobody reads.
+async fn full_pipe() -> (OwnedFd, pipe::Receiver) {
+    let (writer, reader) = pipe::pipe().expect("a pipe");
+    writer.writable().await.expect("an empty pipe");
+    let written = std::iter::from_fn(|| writer.try_write(&[b'.'; 4096]).ok());
+    assert!(written.sum::<usize>() >= 4096, "nothing was written");
+    (writer.into_blocking_fd().expect("its end"), reader)
+}
 
 /// The kinds of the events in a file, in order.
 fn kinds(path: &std::path::Path) -> Vec<String> {
@@ -61,6 +74,28 @@ async fn a_deploy_goes_on_when_its_listeners_go_away() {
     finish(stage.spawn(&["deploy", "mobile", "--image", &v3, "--events", &events])).await.expect(0);
     let more = kinds(&file);
     assert_eq!((&more[..told.len()], more[told.len()..].to_vec()), (&told[..], vec!["run_ended".to_owned()]));
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
+
+/// Ctrl-S on a terminal does the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_goes_on_when_its_listeners_sleep() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    for (version, form) in [("v2", &["--ci", "none"]), ("v3", &["--ci", "gitlab"]), ("v4", &["-o", "json"])] {
+        let image = stage.image(version, &[("VERSION", version)]).await;
+        let mut command = stage.command(&["deploy", "mobile", "--image", &image, "--verbose"]);
+        let ((stdout, _asleep), (stderr, _too)) = (full_pipe().await, full_pipe().await);
+        command.args(form).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        let mut deploy = command.spawn().expect("start drainswap");
+        let ended = timeout(Duration::from_secs(60), deploy.wait()).await;
+        let ended = ended.unwrap_or_else(|_| panic!("{form:?} holds the deploy up")).expect("its end");
+        assert_eq!(ended.code(), Some(0), "{form:?}");
+        assert_eq!(versions(&stage).await, [version; 2], "{form:?}");
+    }
     assert_in_service(&stage).await;
     stage.close().await;
 }

@@ -64,13 +64,13 @@ impl App {
         let service = self.service_of(seen.pid);
         let reloading = self.settings.reloading(flags);
         let way = way(&wanted, &place, self.reloader(&service, &reloading), &seen, reloading.when)?;
-        self.say(diff(&wanted).trim_end())?;
+        self.say(diff(&wanted).trim_end());
         // From here on nobody's wish to stop leaves it half done: it takes seconds, and ends with one file or the other.
         let _deaf = deaf()?;
         let candidate = place.write(&wanted.new_bytes)?;
         let warnings = haproxy_accepts(&service, &candidate)?;
         for warning in warnings {
-            self.say(&format!("haproxy -c warns: {warning}"))?;
+            self.say(&format!("haproxy -c warns: {warning}"));
         }
         let follower = Follower { socket: &socket, reloading: &reloading };
         let before = States::set_at_runtime(&socket.look(&[]).await?, &wanted.old.1);
@@ -120,7 +120,7 @@ impl App {
                     Err(error @ Error::LoadBalancer { error: LoadBalancerError::Refused { .. } }),
                     Some(reloader),
                 ) => {
-                    self.say(&format!("{error}; so HAProxy is reloaded"))?;
+                    self.say(&format!("{error}; so HAProxy is reloaded"));
                     return Box::pin(self.bring(wanted, Way::Reload(reloader), installed, follower, before))
                         .await;
                 }
@@ -148,7 +148,7 @@ impl App {
         configuration: &Configuration,
     ) -> Result<(), Error> {
         for set in before.set_again(socket, configuration).await? {
-            self.say(&format!("set again: {set}"))?;
+            self.say(&format!("set again: {set}"));
         }
         Ok(())
     }
@@ -175,7 +175,7 @@ impl App {
     fn applied(&self, wanted: &Wanted, what: &str) -> Result<Exit, Error> {
         let file = wanted.target.display();
         match self.output {
-            Output::Text => self.say(&format!("{file}: {what}"))?,
+            Output::Text => self.say(&format!("{file}: {what}")),
             Output::Json => {
                 let at: Timestamp = SystemClock.now();
                 let object = serde_json::json!({

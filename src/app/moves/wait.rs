@@ -59,7 +59,7 @@ impl App {
                 let detail = last.detail();
                 self.say(&format!(
                     "note: {server} does not answer: {detail}; clients are sent there all the same"
-                ))?;
+                ));
             }
             return Ok(());
         }
@@ -92,9 +92,7 @@ impl App {
     ) -> Result<(), Error> {
         let limit = self.settings.drain_timeout(asked.drain_timeout);
         if state != AdminState::Ready && before.iter().any(|seen| seen.old_workers.is_none()) {
-            self.say(
-                "note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)",
-            )?;
+            self.say("note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)");
         }
         let mut pending: BTreeMap<&ServerId, Pending> =
             servers.keys().map(|server| (server, Pending::default())).collect();
@@ -116,7 +114,7 @@ impl App {
                     && state != AdminState::Ready
                     && now.sessions != before.sessions
                 {
-                    self.say(&format!("{server}: {} left", sessions(now.sessions))).ok();
+                    self.say(&format!("{server}: {} left", sessions(now.sessions)));
                 }
                 pending.last = now;
                 is_so &= pending.is_over;
@@ -127,10 +125,13 @@ impl App {
             heeding_signals(async |stop| until(LOOK_EVERY, limit, &stop.asked, &mut look).await).await;
         let waits = pending.into_iter().find(|(_, pending)| !pending.is_over);
         match (waited?, waits) {
-            (Waited::Done(()), _) | (_, None) => servers.keys().try_for_each(|server| {
+            (Waited::Done(()), _) | (_, None) => {
                 let is = if state == AdminState::Ready { "is up" } else { "has no session left" };
-                self.say(&format!("{server} {is}"))
-            }),
+                for server in servers.keys() {
+                    self.say(&format!("{server} {is}"));
+                }
+                Ok(())
+            }
             (Waited::TimedOut, Some((server, pending))) => Err(Error::MoveTimedOut {
                 server: server.clone(),
                 what: pending.last.map_or_else(String::new, |last| unfinished(state, &last)),

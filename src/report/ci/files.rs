@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::super::stderr::say;
 use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
 use super::{not_written, plain};
@@ -45,9 +46,8 @@ impl Files {
 
 /// A file that cannot be written is no reason to stop a run.
 fn tell(path: &std::path::Path, written: Result<(), String>) {
-    use std::io::Write;
     if let Err(error) = written {
-        let _gone = writeln!(anstream::stderr(), "{}", plain(&not_written(path, &error)));
+        say(&plain(&not_written(path, &error)));
     }
 }
 

@@ -1,0 +1,105 @@
+//! stderr, which people read, or let stand still: nobody waits for them while there is work to do.
+
+use std::io::{Result, Write};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use indicatif::TermLike;
+
+use super::outlet::Outlet;
+
+/// The one order in which everybody's words come out. A reader that went away is no reason to stop.
+static OUTLET: LazyLock<Outlet> = LazyLock::new(|| Outlet::new(std::io::stderr(), |_gone| ()));
+
+/// Says something to people: a line, with its colours where they are wanted.
+pub fn say(text: &str) {
+    let _gone = OUTLET.put(styled(text) + "\n");
+}
+
+/// Waits until all was said, as long as somebody listens.
+pub fn settle() {
+    OUTLET.settle();
+}
+
+/// The text with its colours, or without them: `NO_COLOR`, `TERM=dumb`, no terminal.
+pub(super) fn styled(text: &str) -> String {
+    if anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never {
+        anstream::adapter::strip_str(text).to_string()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// The same for whoever writes bytes, which come out as they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        OUTLET.put(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The same as a terminal whose cursor moves.
+#[derive(Debug, Default)]
+pub(super) struct Terminal {
+    /// What is drawn at the next [`TermLike::flush`].
+    frame: Mutex<String>,
+}
+
+impl Terminal {
+    fn frame(&self) -> MutexGuard<'_, String> {
+        self.frame.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_cursor(&self, by: usize, to: char) -> Result<()> {
+        if by == 0 { Ok(()) } else { self.write_str(&format!("\u{1b}[{by}{to}")) }
+    }
+}
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        console::Term::stderr().size().1
+    }
+
+    fn height(&self) -> u16 {
+        console::Term::stderr().size().0
+    }
+
+    fn move_cursor_up(&self, by: usize) -> Result<()> {
+        self.move_cursor(by, 'A')
+    }
+
+    fn move_cursor_down(&self, by: usize) -> Result<()> {
+        self.move_cursor(by, 'B')
+    }
+
+    fn move_cursor_right(&self, by: usize) -> Result<()> {
+        self.move_cursor(by, 'C')
+    }
+
+    fn move_cursor_left(&self, by: usize) -> Result<()> {
+        self.move_cursor(by, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> Result<()> {
+        self.write_str(&format!("{text}\n"))
+    }
+
+    fn write_str(&self, text: &str) -> Result<()> {
+        self.frame().push_str(text);
+        Ok(())
+    }
+
+    fn clear_line(&self) -> Result<()> {
+        self.write_str("\r\u{1b}[2K")
+    }
+
+    fn flush(&self) -> Result<()> {
+        let frame = std::mem::take(&mut *self.frame());
+        if frame.is_empty() { Ok(()) } else { OUTLET.put(frame) }
+    }
+}
