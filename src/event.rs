@@ -387,7 +387,8 @@ impl Timing {
     /// wanted one counts here, so this is never too small.
     #[must_use]
     pub fn own_ms(&self) -> u64 {
-        self.out_of_rotation_ms.saturating_sub(self.drain_ms + self.engine_ms + self.boot_ms)
+        let others = [self.drain_ms, self.engine_ms, self.boot_ms].into_iter().fold(0, u64::saturating_add);
+        self.out_of_rotation_ms.saturating_sub(others)
     }
 }
 

@@ -34,12 +34,17 @@ impl EventsFile {
     /// The events that can be read from there, in the order in which they happened.
     #[must_use]
     pub fn read(path: &Path) -> Vec<Event> {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let mut events: Vec<Event> =
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        events.sort_by_key(|event| event.at);
-        events
+        events_in(&std::fs::read(path).unwrap_or_default())
     }
+}
+
+/// The events in such a file; a line that is torn is none.
+#[must_use]
+pub fn events_in(bytes: &[u8]) -> Vec<Event> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut events: Vec<Event> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    events.sort_by_key(|event| event.at);
+    events
 }
 
 impl Listener for EventsFile {

@@ -399,8 +399,13 @@ impl LoadBalancer for HaproxySocket {
 /// The states in a `server-state-file`, which is an answer to `show servers state`; `None` where it cannot be read.
 #[must_use]
 pub fn states_kept_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
-    let text = std::fs::read(file).ok()?;
-    let text = format!("{}\n\n", String::from_utf8_lossy(&text).trim_end());
+    states_kept(&std::fs::read(file).ok()?)
+}
+
+/// The same of the file's bytes.
+#[must_use]
+pub fn states_kept(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
+    let text = format!("{}\n\n", String::from_utf8_lossy(bytes).trim_end());
     let rows = Replies::new(&text).servers_state().ok()?;
     Some(rows.into_iter().map(|row| (row.id, row.admin.state())).collect())
 }

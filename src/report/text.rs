@@ -188,7 +188,8 @@ fn left(fact: &Fact) -> String {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     kinds.extend((*in_old_workers > 0).then(|| format!("{in_old_workers} of them in old workers")));
-    format!("{} left ({}), {change:+}", sessions(waiting + answering + tunnels), kinds.join(", "))
+    let all = waiting.saturating_add(*answering).saturating_add(*tunnels);
+    format!("{} left ({}), {change:+}", sessions(all), kinds.join(", "))
 }
 
 fn finished(timing: &Timing) -> String {

@@ -2,16 +2,19 @@
 //!
 //! One function a target of the fuzzer; the seeds of each are read as a test as well.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::models::ContainerInspectResponse;
 use drainswap::adapters::docker::layers::Layers;
 use drainswap::adapters::docker::log::{Lines, Stream};
 use drainswap::adapters::docker::look;
 use drainswap::adapters::docker::recreate::{Dialect, blueprint};
+use drainswap::adapters::events_file::events_in;
 use drainswap::adapters::haproxy::master::{Answer, failed, workers};
 use drainswap::adapters::haproxy::reply::Replies;
+use drainswap::adapters::haproxy::states_kept;
 use drainswap::cfg::{self, Environment, SourceFile, Version};
+use drainswap::event::Listener;
 use drainswap::history::formers;
 use drainswap::ids::ContainerId;
 use drainswap::journal::{Run, whole};
@@ -19,6 +22,8 @@ use drainswap::plan::drift::drift;
 use drainswap::plan::file::PlanFile;
 use drainswap::plan::undo::{Care, undo};
 use drainswap::ports::{Model, Recipe};
+use drainswap::report::ci::{Files, Github, GithubFiles, Gitlab};
+use drainswap::report::{Several, html};
 use drainswap::service::compose;
 use drainswap::service::interpolate::Variables;
 use drainswap::settings::File;
@@ -27,8 +32,9 @@ use drainswap::settings::File;
 type Reader = fn(&[u8]);
 
 /// Each reader by the name of its target, which is that of the folder in `fixtures` that has its seeds.
-const ALL: [(&str, Reader); 6] = [
+const ALL: [(&str, Reader); 7] = [
     ("cfg", configuration),
+    ("events", events),
     ("journal", journal),
     ("plan", plan_file),
     ("runtime", runtime_reply),
@@ -72,6 +78,25 @@ fn journal(bytes: &[u8]) {
     }
 }
 
+/// The run that every page of [`events`] is about.
+const RUN: &[u8] = include_bytes!("../../fixtures/journal/version-1.jsonl");
+
+/// What is kept of a run's events makes a page, and a job's log and files.
+fn events(bytes: &[u8]) {
+    let events = events_in(bytes);
+    let run = Run::read(RUN).expect("a journal").expect("a run");
+    html(&run, &events).expect("a page");
+    let null = || Some(PathBuf::from("/dev/null"));
+    let files = GithubFiles { summary: null(), output: null() };
+    let mut listeners = Several::default();
+    listeners.add(Github::new(std::io::sink(), files, false));
+    listeners.add(Gitlab::new(std::io::sink(), false));
+    listeners.add(Files::new(null(), null()).expect("files"));
+    for event in &events {
+        listeners.hear(event);
+    }
+}
+
 /// A plan that was read can be shown, is the same when it is saved again, and has not drifted from itself.
 fn plan_file(bytes: &[u8]) {
     let Ok(file) = PlanFile::read(bytes) else { return };
@@ -80,7 +105,7 @@ fn plan_file(bytes: &[u8]) {
     assert_eq!(drift(&file, &file.basis, &Ok(file.plan.clone())), []);
 }
 
-/// What answers at a socket of `HAProxy` or its master.
+/// What answers at a socket of `HAProxy` or its master, or was written into its `server-state-file`.
 fn runtime_reply(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut look = Replies::new(&text);
@@ -91,6 +116,7 @@ fn runtime_reply(bytes: &[u8]) {
     let replies = || Replies::new(&text);
     let _each = (replies().set_server(), replies().ended_session(), replies().level().is_ok());
     let _tables = (replies().sessions(), replies().stat(), replies().servers_state());
+    let _file = states_kept(bytes);
     let _master = (workers(&text), failed(&text), Answer::read(&text));
 }
 

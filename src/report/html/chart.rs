@@ -64,7 +64,7 @@ impl<'a> Looks<'a> {
 fn rate(was: &Sample, is: &Sample, before: Timestamp, at: Timestamp) -> Option<u64> {
     let more = is.sessions_total.checked_sub(was.sessions_total)?;
     let ms = u64::try_from(at.duration_since(before).as_millis()).ok().filter(|ms| *ms > 0)?;
-    Some(more * 10_000 / ms)
+    Some(more.saturating_mul(10_000) / ms)
 }
 
 /// The requests of all servers together, by the version that had them.
@@ -76,7 +76,8 @@ pub(super) fn by_version(
     let mut sums: BTreeMap<Timestamp, BTreeMap<&str, u64>> = BTreeMap::new();
     for (id, rates) in servers {
         for (at, rate) in rates.iter().flatten() {
-            *sums.entry(*at).or_default().entry(versions.at(id, *at)).or_default() += rate;
+            let sum = sums.entry(*at).or_default().entry(versions.at(id, *at)).or_default();
+            *sum = sum.saturating_add(*rate);
         }
     }
     let mut names: Vec<&str> = Vec::new();
@@ -111,7 +112,7 @@ pub(super) fn chart(lines: Vec<(String, Vec<Option<Rate>>)>, axis: &Axis) -> Opt
 fn pieces(rates: &[Option<Rate>], top: u64, axis: &Axis) -> Vec<String> {
     let piece = |rates: &[Option<Rate>]| {
         rates.iter().flatten().fold(String::new(), |mut points, (at, rate)| {
-            let y = HEIGHT - rate * HEIGHT / top.max(1);
+            let y = HEIGHT - rate.saturating_mul(HEIGHT) / top.max(1);
             // Writing to a text cannot fail.
             let _written = write!(points, "{},{y} ", axis.x(*at));
             points
@@ -128,7 +129,7 @@ fn per_second(tenths: u64) -> String {
 /// The sessions of a lane while it was drained: as steps, since they stay until somebody leaves.
 pub(super) fn sessions(left: &[(Timestamp, u64)], axis: &Axis, until: Timestamp) -> Option<Chart> {
     let most = left.iter().map(|(_, sessions)| *sessions).max().filter(|most| *most > 0)?;
-    let y = |sessions: u64| HEIGHT - sessions * HEIGHT / most;
+    let y = |sessions: u64| HEIGHT - sessions.saturating_mul(HEIGHT) / most;
     let ends = left.iter().skip(1).map(|(at, _)| *at).chain([until]);
     let points = left.iter().zip(ends).fold(String::new(), |mut points, ((from, sessions), to)| {
         let y = y(*sessions);

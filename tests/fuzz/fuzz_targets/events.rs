@@ -1,0 +1,7 @@
+//! What is kept of a run's events.
+#![no_main]
+
+#[path = "../any_bytes.rs"]
+mod any_bytes;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| any_bytes::read("events", bytes));
