@@ -1,12 +1,13 @@
 //! Deploys for a CI job: its log, its files, and what is left when it is cancelled.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::support::{Need, Sshd, Stage, finish, requirements, wait_until};
+use crate::support::{Need, Sshd, Stage, finish, program, requirements, wait_until};
 use crate::{ends_with, on_real_parts, snapshot};
 
 fn piped(mut command: Command) -> tokio::process::Child {
@@ -57,7 +58,7 @@ async fn a_job_that_cannot_begin_is_annotated_on_the_line_that_is_wrong() {
     let annotation =
         format!("::error file={},line=2,col=32,title=cfg%3A%3Aserver-keyword::", config.display());
     for arguments in [&["config", "check"][..], &["deploy", "mobile", "--image", "mobile:v2"]] {
-        let mut command = Command::new(crate::support::program());
+        let mut command = Command::new(program());
         command.args(arguments).args(["--ci", "github", "-f"]).arg(&config);
         finish(piped(command)).await.expect(3).says(&[&annotation]);
     }
@@ -109,6 +110,144 @@ async fn versions_or_none(stage: &Stage) -> Option<Vec<String>> {
         versions.push(stage.get(server.name, "/").await.ok()?.version.unwrap_or_default());
     }
     Some(versions)
+}
+
+/// What a shipped file runs, and the variables that it sets.
+struct Shipped {
+    deploy: String,
+    stop: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Shipped {
+    fn github() -> Self {
+        let text = shipped("github.yml");
+        assert!(text.contains("\n  cancel-in-progress: false\n"), "a deploy is cut short by the next");
+        assert!(text.contains("\n        if: cancelled()\n"), "a deploy is stopped that nobody cancelled");
+        let step = |name: &str| command(&text, &format!("- name: {name}\n"), "run:");
+        Self { deploy: step("Deploy"), stop: step("Stop"), variables: variables(&text, "    env:\n") }
+    }
+
+    fn gitlab() -> Self {
+        let text = shipped("gitlab.yml");
+        for line in ["  resource_group: deploy-mobile", "  interruptible: false", "      dotenv: deploy.env"]
+        {
+            assert!(text.lines().any(|it| it == line), "{line} is missing");
+        }
+        Self {
+            deploy: command(&text, "\n  script:\n", "-"),
+            stop: command(&text, "\n  after_script:\n", "-"),
+            variables: variables(&text, "  variables:\n"),
+        }
+    }
+
+    /// Runs one of its scripts as its runner would, to deploy this image.
+    fn run(
+        &self,
+        script: &str,
+        stage: &Stage,
+        sshd: &Sshd,
+        dir: &Path,
+        image: &str,
+    ) -> tokio::process::Child {
+        let mut job = Command::new("bash");
+        job.args(["-eo", "pipefail", "-c", script]).current_dir(dir).kill_on_drop(true);
+        for (name, value) in &self.variables {
+            // The test's sshd knows root alone.
+            job.env(name, value.replace("deploy@", "root@").replace("$CI_JOB_ID", stage.id()));
+        }
+        job.env("PATH", sshd.path()).env("IMAGE", image);
+        job.env("GITHUB_RUN_ID", stage.id()).env("GITHUB_RUN_ATTEMPT", "1");
+        job.env("GITHUB_STEP_SUMMARY", dir.join("summary")).env("GITHUB_OUTPUT", dir.join("output"));
+        job.env("CI_JOB_STATUS", "canceled");
+        piped(job)
+    }
+}
+
+fn shipped(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ci").join(name);
+    fs::read_to_string(path).expect(name)
+}
+
+/// The first command behind a place: on the line of its key, or as the block below it.
+fn command(text: &str, place: &str, key: &str) -> String {
+    let (_, rest) = text.split_once(place).expect(place);
+    let mut lines = rest.lines().skip_while(|line| !line.trim_start().starts_with(key));
+    let first = lines.next().expect(key);
+    let is_within = |line: &&str| depth(line) > depth(first) || line.is_empty();
+    match first.trim_start()[key.len()..].trim() {
+        "|" => lines.take_while(is_within).flat_map(|line| [line.trim_start(), "\n"]).collect(),
+        command => command.to_owned(),
+    }
+}
+
+/// The variables below a place.
+fn variables(text: &str, place: &str) -> Vec<(String, String)> {
+    let (_, rest) = text.split_once(place).expect(place);
+    let lines = rest.lines().take_while(|line| depth(line) > depth(place));
+    let pairs = lines.map(|line| line.trim().split_once(": ").expect("a variable"));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn depth(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_files_deploy_bring_their_files_and_stop() {
+    if !on_real_parts().await || !requirements(&[Need::Ssh]).await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let there = stage.command(&[]);
+    let set = there.as_std().get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
+    let mut set: Vec<String> = set.map(|(name, value)| format!("{name}={value}")).collect();
+    set.extend(std::env::var("DOCKER_HOST").map(|host| format!("DOCKER_HOST={host}")));
+    let programs = program();
+    let programs = programs.parent().expect("a folder").display();
+    set.push(format!("PATH={programs}:{}", std::env::var("PATH").unwrap_or_default()));
+    let options = format!("SetEnv {}\nSubsystem sftp internal-sftp", set.join(" "));
+    let sshd = Sshd::start(&stage.dir().join("ssh"), &options).await;
+    sshd.is_named("lb1.example.org");
+    let bad = stage.image("bad", &[("FAIL", "exit")]).await;
+    let never = stage.image("never", &[("VERSION", "never")]).await;
+    let on_github = [("summary", "✅", "❌"), ("output", "\ndeployed\n", "\nrolled_back\n")];
+    let on_gitlab = [
+        ("junit.xml", "failures=\"0\"", "</failure>"),
+        ("deploy.env", "DEPLOY_OUTCOME=deployed\n", "DEPLOY_OUTCOME=rolled_back\n"),
+    ];
+    let systems = [
+        (Shipped::github(), "v2", on_github, "::group::[1/2] mobile/app1"),
+        (Shipped::gitlab(), "v3", on_gitlab, "section_start:"),
+    ];
+    for (system, version, files, folds) in systems {
+        let dir = tempfile::tempdir().expect("a directory");
+        let run = |script: &str, image: &str| system.run(script, &stage, &sshd, dir.path(), image);
+        let has_its_files = |expected: [&str; 2]| {
+            for ((name, ..), expected) in files.iter().zip(expected) {
+                let path = dir.path().join(name);
+                let text = fs::read_to_string(&path).expect(name);
+                assert!(text.contains(expected), "{expected} is missing in {name}:\n{text}");
+                fs::remove_file(path).expect("make room for the next");
+            }
+        };
+        let good = stage.image(version, &[("VERSION", version)]).await;
+        finish(run(&system.deploy, &good)).await.expect(0).says(&[folds]);
+        has_its_files(files.map(|(_, good, _)| good));
+        finish(run(&system.deploy, &bad)).await.expect(10);
+        has_its_files(files.map(|(_, _, bad)| bad));
+
+        let stream = stage.open_stream(60).await;
+        let deploy = run(&system.deploy, &never);
+        stage.haproxy.until_draining("app1").await;
+        finish(run(&system.stop, &never)).await.expect(0).says(&["it has ended"]);
+        finish(deploy).await.expect(12);
+        drop(stream);
+        let left = fs::read_dir("/tmp").expect("/tmp").flatten().map(|entry| entry.file_name());
+        let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains(stage.id())).collect();
+        assert!(left.is_empty(), "{left:?} is left over there");
+    }
+    ends_with("v3", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

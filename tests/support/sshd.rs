@@ -75,10 +75,25 @@ impl Sshd {
         );
         fs::write(self.dir.join("ssh_config"), config).expect("write ssh's configuration");
         let ssh = find("ssh").expect("ssh is installed");
-        let wrapper = self.dir.join("bin/ssh");
-        let script = format!("#!/bin/sh\nexec {} -F {at}/ssh_config \"$@\"\n", ssh.display());
-        fs::write(&wrapper, script).expect("write the wrapper");
+        self.program("ssh", &format!("{} -F {at}/ssh_config", ssh.display()));
+    }
+
+    /// A program of the client's: this command, with what is typed behind it.
+    fn program(&self, name: &str, command: &str) {
+        let wrapper = self.dir.join("bin").join(name);
+        fs::write(&wrapper, format!("#!/bin/sh\nexec {command} \"$@\"\n")).expect("write the wrapper");
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    }
+
+    /// From now on the client finds it under a host's name, with `scp`, too.
+    pub fn is_named(&self, host: &str) {
+        let (at, port) = (self.dir.display(), self.ports.at(0));
+        let place =
+            format!("Host {host}\nHostName 127.0.0.1\nPort {port}\nHostKeyAlias [127.0.0.1]:{port}\n");
+        let config = fs::read_to_string(self.dir.join("ssh_config")).expect("read ssh's configuration");
+        fs::write(self.dir.join("ssh_config"), config + &place).expect("write ssh's configuration");
+        let scp = find("scp").expect("scp is installed");
+        self.program("scp", &format!("{} -S {at}/bin/ssh", scp.display()));
     }
 
     /// A `PATH` whose `ssh` knows the keys.
