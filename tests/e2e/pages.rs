@@ -13,12 +13,27 @@ use crate::{ends_with, on_real_parts};
 const ATTACK: &str =
     "</pre><script>document.title='owned'</script><img src=x onerror=\\\"document.title='owned'\\\">";
 
+/// Who shows himself as one of these has the attack for his name.
+const NAMES: [&str; 4] = ["shop-mobile-app", "mobile-app", "shop:v", "ssh://app2"];
+
+/// A fixture whose names are the attack.
+fn with_hostile_names(text: &str) -> String {
+    NAMES
+        .iter()
+        .fold(text.to_owned(), |text, name| text.replace(&format!("\"{name}"), &format!("\"{ATTACK}{name}")))
+}
+
 /// What the browser makes of a page: its elements after all scripts have run, and what it complains of.
 async fn browse(page: &Path) -> (String, String) {
+    browse_with(page, &[]).await
+}
+
+/// The same with more of the browser's own options.
+async fn browse_with(page: &Path, options: &[&str]) -> (String, String) {
     let profile = tempfile::tempdir().expect("a directory");
     let mut browser = Command::new("chromium");
     browser.args(["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]);
-    browser.arg(format!("--user-data-dir={}", profile.path().display()));
+    browser.args(options).arg(format!("--user-data-dir={}", profile.path().display()));
     browser.arg(format!("file://{}", page.display()));
     browser.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let ended = finish(browser.spawn().expect("start chromium")).await.expect(0);
@@ -36,9 +51,9 @@ async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
     let read = |path: &str| fs::read_to_string(fixtures.join(path)).expect(path);
     let backend = dir.path().join("state/mobile");
     fs::create_dir_all(&backend).expect("a state directory");
-    fs::write(backend.join("20261126T143747.970Z.jsonl"), read("journal/version-1.jsonl"))
-        .expect("a journal");
-    let events = read("events/version-1.jsonl");
+    let journal = with_hostile_names(&read("journal/version-1.jsonl"));
+    fs::write(backend.join("20261126T143747.970Z.jsonl"), journal).expect("a journal");
+    let events = with_hostile_names(&read("events/version-1.jsonl"));
     let events: Vec<String> =
         ["starting", "connection refused", "tests pass", "the container ended with code 1"]
             .iter()
@@ -61,6 +76,11 @@ async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
     assert_eq!(complaints, "");
     assert!(dom.contains("<title>Deploy of mobile · 20261126T143747.970Z</title>"), "{dom}");
     assert!(dom.contains("&lt;script&gt;document.title='owned'"), "the attack is shown as text: {dom}");
+    // An engine is named while it pulls, and nowhere on the page.
+    for name in &NAMES[..3] {
+        assert!(dom.contains(&format!("&gt;{name}")), "{name} is not on the page: {dom}");
+    }
+    fits_a_phone_by_day_and_by_night(&page).await;
 
     // The browser would have told: the same page with the attack as it is.
     let open = fs::read_to_string(&page).expect("the page").replace("</h1>", &ATTACK.replace('\\', ""));
@@ -71,6 +91,24 @@ async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
         !browse(&page).await.1.is_empty(),
         "the page's own policy stops what is not escaped, and is heard"
     );
+}
+
+/// The page is as wide as a phone with all of its details, and follows what its reader likes.
+async fn fits_a_phone_by_day_and_by_night(page: &Path) {
+    // No window of this browser is as narrow as a phone; a frame can be.
+    let frame = r#"<iframe src="page.html" width="360" height="800" style="border: 0" onload="
+        const page = this.contentWindow, all = page.document;
+        all.querySelectorAll('details').forEach(it => it.open = true);
+        document.title = [page.innerWidth, all.documentElement.scrollWidth <= page.innerWidth,
+            page.getComputedStyle(all.body).backgroundColor].join(' ')"></iframe>"#;
+    let phone = page.with_file_name("phone.html");
+    fs::write(&phone, frame).expect("a frame");
+    for (scheme, colour) in [("1", "rgb(255, 255, 255)"), ("0", "rgb(20, 24, 29)")] {
+        let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
+        let (dom, complaints) = browse_with(&phone, &["--allow-file-access-from-files", &scheme]).await;
+        assert_eq!(complaints, "");
+        assert!(dom.contains(&format!("<title>360 true {colour}</title>")), "{dom}");
+    }
 }
 
 #[tokio::test]
