@@ -7,6 +7,9 @@ use std::process::Output;
 use drainswap::ansible::Module;
 use drainswap::ansible::option::Kind;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::process::Command;
 
 use crate::support::{Ansible, Need, Stage, Typed, ansibles, blocks, commands, may_run, requirements};
 use crate::versions;
@@ -191,13 +194,41 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
     let again = play(&v2, 200);
     all_went_well(&again);
     assert!(said(&again).contains("changed=0"), "{}", said(&again));
+    // While staging is tested, the tag moves on to another image: production gets what was tested.
     let v3 = staging.image("v3", &[("VERSION", "v3")]).await;
+    let test = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut inventory = two_places((&staging, 200), (&production, 200));
+    inventory["all"]["vars"] = json!({"backend": "mobile", "image": v3});
+    inventory["all"]["children"]["staging"]["hosts"]["lb-staging"]["smoke_test"] =
+        format!("http://{}/", test.local_addr().expect("its address")).into();
+    let mut playing = Command::from(ansible.playing(staging.dir(), &playbook, &inventory));
+    let moving = async {
+        loop {
+            let (mut asked, _) = test.accept().await.expect("a question");
+            staging.image("v3", &[("VERSION", "moved")]).await;
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            asked.write_all(answer).await.expect("answer");
+            // The question is taken whole, or the answer is lost with the connection.
+            asked.shutdown().await.expect("the answer's end");
+            tokio::io::copy(&mut asked, &mut tokio::io::sink()).await.ok();
+        }
+    };
+    let played = tokio::select! {
+        played = playing.kill_on_drop(true).output() => played.expect("run ansible-playbook"),
+        never = moving => match never {},
+    };
+    all_went_well(&played);
+    assert_eq!(
+        (versions(&staging).await, versions(&production).await),
+        (vec!["v3".to_owned(); 2], vec!["v3".to_owned(); 2])
+    );
+    // It moved indeed.
     let refused = play(&v3, 418);
     assert!(!refused.status.success(), "{}", said(&refused));
     assert!(said(&refused).contains("production runs again what it ran before"), "{}", said(&refused));
     assert_eq!(
         (versions(&staging).await, versions(&production).await),
-        (vec!["v3".to_owned(); 2], vec!["v2".to_owned(); 2])
+        (vec!["moved".to_owned(); 2], vec!["v3".to_owned(); 2])
     );
     production.close().await;
     staging.close().await;

@@ -142,13 +142,16 @@ impl Ansible {
         inventory: &serde_json::Value,
         environment: &[(&str, String)],
     ) -> Output {
+        let mut playing = self.playing(dir, playbook, inventory);
+        playing.envs(environment.iter().map(|(name, value)| (*name, value)));
+        playing.output().expect("run ansible-playbook")
+    }
+
+    /// The command that plays it.
+    pub fn playing(&self, dir: &Path, playbook: &Path, inventory: &serde_json::Value) -> Command {
         let file = self.inventory(dir, inventory);
-        self.command("ansible-playbook", dir)
-            .envs(environment.iter().map(|(name, value)| (*name, value)))
-            .arg("-i")
-            .arg(&file)
-            .arg(playbook)
-            .output()
-            .expect("run ansible-playbook")
+        let mut command = self.command("ansible-playbook", dir);
+        command.arg("-i").arg(&file).arg(playbook);
+        command
     }
 }
