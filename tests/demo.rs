@@ -20,27 +20,34 @@ async fn main() -> ExitCode {
 
     let load = Load::start(stage.frontend(), Mix::with_streams());
     load.answered(300).await;
-    tell(&stage, &["status"]).await;
-    tell(&stage, &["plan", "mobile", "--image", &v2]).await;
-    tell(&stage, &["deploy", "mobile", "--image", &v2]).await;
-    tell(&stage, &["deploy", "mobile", "--image", &broken]).await;
-    tell(&stage, &["rollback", "mobile"]).await;
-    tell(&stage, &["status"]).await;
+    let commands: [(&[&str], u8); 6] = [
+        (&["status"], 0),
+        (&["plan", "mobile", "--image", &v2], 0),
+        (&["deploy", "mobile", "--image", &v2], 0),
+        (&["deploy", "mobile", "--image", &broken], 10),
+        (&["rollback", "mobile"], 0),
+        (&["status"], 0),
+    ];
+    let mut went_as_told = true;
+    for (arguments, code) in commands {
+        went_as_told &= tell(&stage, arguments).await == Some(code.into());
+    }
     load.answered(300).await;
 
     heading("what the clients saw of all this");
     let report = load.stop().await;
     println!("{report}");
     stage.close().await;
-    verdict(&report)
+    if went_as_told { verdict(&report) } else { ExitCode::FAILURE }
 }
 
-/// Runs a command as a person would, on the terminal that there is.
-async fn tell(stage: &Stage, arguments: &[&str]) {
+/// Runs a command as a person would, on the terminal that there is, and tells how it ended.
+async fn tell(stage: &Stage, arguments: &[&str]) -> Option<i32> {
     heading(&format!("$ drainswap {}", arguments.join(" ")));
     let mut command = stage.command(arguments);
     let status = command.env_remove("NO_COLOR").status().await.expect("start drainswap");
     println!("exit code {}", status.code().unwrap_or(-1));
+    status.code()
 }
 
 fn heading(text: &str) {
