@@ -152,6 +152,16 @@ async fn every_event_is_one_json_object_and_the_last_is_the_outcome() {
     assert_eq!(plan["lanes"].as_array().map(Vec::len), Some(2));
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &image, "-o", "json"]).await.expect(0);
     let events = ended.events();
+    let form = stage.drainswap(&["schema", "event"]).await.expect(0).stdout;
+    let form: serde_json::Value = serde_json::from_str(&form).expect("a schema");
+    let id = form["$id"].as_str().expect("its name").to_owned();
+    let (mut schemas, mut compiler) = (boon::Schemas::new(), boon::Compiler::new());
+    compiler.add_resource(&id, form).expect("a schema");
+    let form = compiler.compile(&id, &mut schemas).expect("a schema");
+    for event in &events {
+        let objection = schemas.validate(event, form).err().map(|error| format!("{error:#}\nin {event:#}"));
+        assert_eq!(objection, None, "an event has its form");
+    }
     assert!(
         events
             .iter()
