@@ -265,6 +265,15 @@ fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) ->
     kept.into_iter().skip(room).cloned().collect()
 }
 
+/// Lines of one address that labels put in front of different containers: only one of them can have it.
+fn contradiction(servers: &[&Server]) -> Option<Refusal> {
+    let (first, id) = (servers[0], |server: &Server| server.container().map(|it| it.id.clone()));
+    let other = servers.iter().find(|it| it.container().is_some() && id(it) != id(first))?;
+    let named = |it: &Server| it.container().map(|behind| format!("{} (behind {})", behind.name, it.id));
+    let candidates = [first, *other].into_iter().filter_map(named).collect();
+    Some(Refusal::Ambiguous { server: first.id.clone(), place: first.place.to_string(), candidates })
+}
+
 /// What forbids the work on a replica, whatever the traffic.
 fn refuse(draft: &Draft) -> Option<Refusal> {
     let server = draft.servers[0].id.clone();
@@ -279,6 +288,9 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
         .find(|state| state.admin.is_inherited())
     {
         return Some(Refusal::Inherited { server: state.id.clone(), status: state.status.clone() });
+    }
+    if let Some(refusal) = contradiction(&draft.servers) {
+        return Some(refusal);
     }
     let replacement = draft.replacement.as_ref()?;
     if let Some(old) = replacement.old.as_ref().filter(|old| old.state.is_idle())

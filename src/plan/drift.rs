@@ -1,6 +1,6 @@
 //! Whether what was approved is still what would be done: a plan file against a fresh look, point by point.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::hook::Moment;
@@ -174,8 +174,7 @@ fn basis(was: &Basis, is: &Basis) -> Vec<Drift> {
     found.extend(server_drift(servers, &is.servers));
     found.extend(policy_drift(settings, &is.settings));
     found.extend((*description != is.description).then_some(Drift::Description));
-    let hooks = fates(&hooks.clone().into_iter().collect(), &is.hooks.clone().into_iter().collect());
-    found.extend(hooks.into_iter().map(|(moment, fate)| Drift::Hook { moment, fate }));
+    found.extend(fates(hooks, &is.hooks).into_iter().map(|(moment, fate)| Drift::Hook { moment, fate }));
     if *image != is.image {
         found.push(Drift::Image { was: image.clone(), is: is.image.clone() });
     }
@@ -183,21 +182,14 @@ fn basis(was: &Basis, is: &Basis) -> Vec<Drift> {
 }
 
 /// What became of each thing, by its fingerprint.
-fn fates<K: Clone + PartialEq>(was: &Vec<(K, String)>, is: &Vec<(K, String)>) -> Vec<(K, Fate)> {
-    let find = |all: &Vec<(K, String)>, key: &K| {
-        all.iter().find(|(it, _)| it == key).map(|(_, fingerprint)| fingerprint.clone())
+fn fates<K: Clone + Ord>(was: &BTreeMap<K, String>, is: &BTreeMap<K, String>) -> Vec<(K, Fate)> {
+    let fate = |(key, fingerprint): (&K, &String)| match is.get(key) {
+        Some(now) if now == fingerprint => None,
+        Some(_) => Some((key.clone(), Fate::Changed)),
+        None => Some((key.clone(), Fate::Gone)),
     };
-    let mut fates = Vec::new();
-    for (key, fingerprint) in was {
-        match find(is, key) {
-            Some(now) if now == *fingerprint => {}
-            Some(_) => fates.push((key.clone(), Fate::Changed)),
-            None => fates.push((key.clone(), Fate::Gone)),
-        }
-    }
-    let new = is.iter().filter(|(key, _)| find(was, key).is_none());
-    fates.extend(new.map(|(key, _)| (key.clone(), Fate::New)));
-    fates
+    let new = is.keys().filter(|key| !was.contains_key(key)).map(|key| (key.clone(), Fate::New));
+    was.iter().filter_map(fate).chain(new).collect()
 }
 
 fn server_drift(was: &[SeenServer], is: &[SeenServer]) -> Vec<Drift> {

@@ -120,7 +120,13 @@ impl PlanFile {
         if version != VERSION {
             return Err(NotAPlanFile::OtherVersion { version });
         }
-        serde_json::from_slice(bytes).map_err(garbled)
+        let file: Self = serde_json::from_slice(bytes).map_err(garbled)?;
+        match file.plan.named_twice() {
+            Some(server) => {
+                Err(NotAPlanFile::Garbled { reason: format!("{server} is in two lanes, or twice in one") })
+            }
+            None => Ok(file),
+        }
     }
 
     /// The file's text: an object that people can read and compare.
@@ -155,6 +161,13 @@ pub fn seen_servers(load_balancers: &[LoadBalancerState], plan: &Plan) -> Vec<Se
 }
 
 impl Plan {
+    /// A server that has more than one place in the lanes, each of which is spoken of by its servers.
+    fn named_twice(&self) -> Option<&ServerId> {
+        let mut named = BTreeSet::new();
+        let servers = self.lanes.iter().flat_map(|lane| &lane.servers);
+        servers.map(|server| &server.id).find(|id| !named.insert(*id))
+    }
+
     /// The same with what may be secret hidden: the headers and bodies of its probes, which haproxy.cfg gives them.
     #[must_use]
     pub fn without_secrets(&self) -> Self {

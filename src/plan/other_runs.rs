@@ -112,10 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn where_no_container_is_replaced_nobody_is_in_the_way() {
+        let put_back = |world: World| world.runs("mobile-app1", "v2").drain("mobile/app1");
+        let both = aside(aside(World::origin(), "mobile-app1", Aside::New), "mobile-app2", Aside::New);
+        assert_eq!(found(&put_back(both), &[]), ["mobile/app2"]);
+        let world = put_back(aside(World::pair(), "mobile-app1", Aside::New));
+        let plan = world.plan("v2").unwrap();
+        assert_eq!(rival(&plan, "", &world.observation.containers), None);
+    }
+
+    #[test]
     fn another_engine_s_container_of_that_name_is_another_one() {
         let world = aside(World::origin(), "mobile-app1", Aside::New);
         let name = Aside::New.name("mobile-app1", &RunId(RUN.to_owned()));
         let elsewhere = world.container(&name, |it| it.engine = "ssh://elsewhere".to_owned());
         assert_eq!(found(&elsewhere, &[]), [""; 0]);
+        let plan = World::origin().plan("v2").unwrap();
+        assert_eq!(rival(&plan, "ssh://elsewhere", &elsewhere.observation.containers), None);
     }
 }

@@ -231,6 +231,25 @@ fn a_kept_container_counts_as_long_as_nobody_has_touched_it() {
     assert!(!is_kept(Container { state: ContainerState::Running, ..container.clone() }), "started");
 }
 
+#[test]
+fn a_container_is_created_as_it_is_described_or_like_the_one_before() {
+    let mut plan = World::pair().plan("v2").unwrap();
+    let mut replacement = plan.lanes.remove(0).replacement.unwrap();
+    let platform = "linux/arm64".parse().ok();
+    let wanted = crate::service::Container { platform, ..Default::default() };
+    let like = replacement.recipe(&plan.run, Some(&wanted));
+    assert_eq!(like.model, Model::Like(replacement.like.id.clone()));
+    assert_eq!(like.platform, wanted.platform, "a rollback runs there too");
+    replacement.described = true;
+    let instead_of = replacement.old.as_ref().map(|old| old.id.clone());
+    let described = replacement.recipe(&plan.run, Some(&wanted));
+    assert_eq!(described.model, Model::Described { wanted: Box::new(wanted.clone()), instead_of });
+    assert_eq!(described.name, "mobile-app1.new-20261123T221500.000Z");
+    replacement.old = None;
+    let first = replacement.recipe(&plan.run, Some(&wanted));
+    assert_eq!(first.model, Model::Described { wanted: Box::new(wanted), instead_of: None });
+}
+
 /// Journals of earlier versions hold plans without what came later.
 #[test]
 fn what_an_earlier_plan_does_not_say_has_a_meaning() {

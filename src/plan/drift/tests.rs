@@ -40,6 +40,59 @@ fn what_comes_and_goes_is_no_drift() {
     assert_eq!(told(&silent("connection refused"), &silent("GET /health → 503")), "");
 }
 
+/// `HAProxy` takes the same file twice, and a plan file may be damaged.
+#[test]
+fn a_file_that_is_read_twice_is_no_drift_of_itself() {
+    let mut approved = plan_file(&World::origin());
+    let twice = ReadFile { sha256: "beef".to_owned(), ..approved.basis.configuration[0].clone() };
+    approved.basis.configuration.push(twice);
+    assert_eq!(drift(&approved, &approved.basis, &Ok(approved.plan.clone())), []);
+}
+
+#[test]
+fn a_server_that_serves_by_now_is_told_and_one_that_needs_no_other_container_too() {
+    let origin = World::origin();
+    assert_snapshot!(told(&origin.clone().silent("mobile/app2b"), &origin), @"
+    mobile/app2b serves, and did not
+    the order is mobile/app1, mobile/app2, mobile/app1b, mobile/app2b, and was mobile/app2b, mobile/app1, mobile/app2, mobile/app1b
+    ");
+    let left =
+        |state: fn(World, &str) -> World| state(origin.clone().runs("mobile-app1", "v2"), "mobile/app1");
+    assert_eq!(told(&left(World::drain), &left(World::drain)), "");
+    let cause = told(&left(World::drain), &left(World::silent));
+    assert!(cause.contains("mobile/app1: does not serve: connection refused; it was: runs the wanted image, but was left in drain\n"), "{cause}");
+}
+
+#[test]
+fn a_container_that_lends_its_settings_is_told_and_each_that_was_kept_is_compared() {
+    let gone = World::origin().down("mobile/app1").gone("mobile-app1");
+    let other = |world: World| world.container("mobile-app2", |it| it.id = ContainerId("f".repeat(64)));
+    assert_snapshot!(told(&gone, &other(gone.clone())), @"
+    mobile/app1: the container whose settings the new one gets is mobile-app2 (ffffffffffff), and was mobile-app2 (a3a3a3a3a3a3)
+    mobile/app2: the container that is replaced is mobile-app2 (ffffffffffff), and was mobile-app2 (a3a3a3a3a3a3)
+    ");
+    let created = told(&gone, &World::origin());
+    assert!(
+        created.contains(
+            "mobile/app1: the container that is replaced is mobile-app1 (a1a1a1a1a1a1), and was none\n"
+        ),
+        "{created}"
+    );
+    assert!(created.contains("mobile/app1: the container whose settings the new one gets is mobile-app1 (a1a1a1a1a1a1), and was mobile-app2 (a3a3a3a3a3a3)\n"), "{created}");
+    let kept = |world: World, day: &str| {
+        world.another("mobile-app1", &format!("mobile-app1.old-202611{day}T201500.000Z"), |it| {
+            it.id = ContainerId(day.repeat(32));
+            it.state = ContainerState::Stopped;
+        })
+    };
+    let both = kept(kept(World::origin(), "19"), "20");
+    assert_eq!(told(&both, &both), "");
+    assert_snapshot!(told(&both, &kept(kept(World::origin(), "20"), "21")), @"
+    mobile/app1: what is removed at the end is none, and was mobile-app1.old-20261119T201500.000Z (191919191919)
+    mobile/app1: what is removed at the end is mobile-app1.old-20261121T201500.000Z (212121212121), and was none
+    ");
+}
+
 #[test]
 fn what_happened_to_a_server_is_told_for_each_load_balancer() {
     let origin = World::origin();
@@ -127,8 +180,8 @@ fn what_a_person_has_changed_is_told() {
         now.image = image("v3");
     });
     assert_snapshot!(changed, @r#"
-    /etc/haproxy/haproxy.cfg says something else
     /etc/haproxy/conf.d/10-mobile.cfg is gone
+    /etc/haproxy/haproxy.cfg says something else
     /etc/haproxy/conf.d/20-shop.cfg is new
     the settings make floor 2, and made it 1
     the settings make on_failure "stop", and made it "rollback"
@@ -156,5 +209,6 @@ fn other_settings_are_told_and_those_that_were_not_known_are_not() {
     };
     assert_eq!(told(None, Some(change("user"))), "");
     assert_eq!(told(Some(change("user")), None), "");
+    assert_eq!(told(Some(change("user")), Some(change("user"))), "");
     assert_snapshot!(told(Some(change("user")), Some(change("command"))), @"mobile/app1: other settings of its container would change than those that were shown");
 }

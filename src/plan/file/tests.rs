@@ -29,6 +29,34 @@ fn what_is_no_plan_file_says_what_to_do() {
     assert_snapshot!(error(&empty.text()), @"it is no plan file, or a damaged one: a lane has no server at line 348 column 21. Save the plan again with `drainswap plan … --save`");
 }
 
+/// What is done to one of them would be compared with what is done to the other.
+#[test]
+fn a_server_has_one_place_in_the_lanes() {
+    let renamed = |was: &str, is: &str| {
+        let text = RECORDED.replacen(&format!("\"id\": \"{was}\""), &format!("\"id\": \"{is}\""), 1);
+        assert_ne!(text, RECORDED);
+        PlanFile::read(text.as_bytes()).map(|file| file.plan.lanes.len())
+    };
+    let reason = "mobile/app1b is in two lanes, or twice in one".to_owned();
+    assert_eq!(
+        renamed("mobile/app2b", "mobile/app1b"),
+        Err(NotAPlanFile::Garbled { reason: reason.clone() })
+    );
+    assert_eq!(renamed("mobile/app2b", "mobile/app3b"), Ok(4));
+    let mut twice = plan_file(&World::origin());
+    let lane = twice.plan.lanes.iter_mut().find(|lane| lane.name().server == "app1b").unwrap();
+    lane.servers.push(lane.servers[0].clone());
+    assert_eq!(PlanFile::read(twice.text().as_bytes()), Err(NotAPlanFile::Garbled { reason }));
+}
+
+#[test]
+fn a_server_that_a_load_balancer_has_no_address_for_is_told_so() {
+    let world = World::origin().server("mobile/app1", |server| server.address = None);
+    let seen = seen_servers(&world.observation.load_balancers, &World::origin().plan("v2").unwrap());
+    assert_eq!(seen[0].to_string(), "ready, up, weight 1, no address");
+    assert_eq!(seen[1].to_string(), "ready, up, weight 1, 127.0.0.1:50001");
+}
+
 #[test]
 fn what_haproxy_says_to_servers_is_in_no_plan_file() {
     let world = World::of(

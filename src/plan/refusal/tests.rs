@@ -73,6 +73,28 @@ backend tablet
     assert!(idle.plan("v2").is_ok(), "tablet/one takes no traffic that anybody would have to carry");
 }
 
+/// Else one of them would be in the lanes of both, or its container in none.
+#[test]
+fn lines_of_one_address_have_one_container() {
+    let labelled = |world: World, name: &str, servers: &[&str]| {
+        world.container(name, |it| it.claims = servers.iter().map(|&it| it.to_owned()).collect())
+    };
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+    server same 127.0.0.2:50000 check
+",
+    );
+    let world = labelled(world, "mobile-app1", &["mobile/app1", "mobile/same"]);
+    assert_snapshot!(refused(&world), @"mobile/app2 (haproxy.cfg:5) could be any of: mobile-app2 (behind mobile/app2); mobile-app1 (behind mobile/same). Give the right one the label drainswap.server=mobile/app2");
+    let world = labelled(world, "mobile-app1", &["mobile/app1"]);
+    let world = labelled(world, "mobile-app2", &["mobile/app2", "mobile/same"]);
+    assert!(world.plan("v2").is_ok());
+}
+
 #[test]
 fn where_several_containers_fit_a_person_must_choose() {
     let world = World::pair().another("mobile-app1", "mobile-app1-copy", |_| {});
