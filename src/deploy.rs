@@ -106,7 +106,7 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     /// The lanes that a hook has left out.
     skipped: BTreeSet<usize>,
     /// Servers that an undo has left in maint.
-    left_out: Vec<ServerId>,
+    left_out: BTreeSet<ServerId>,
     /// How often somebody was told that his wish to stop was heard.
     stops_told: usize,
 }
@@ -147,7 +147,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             timings: Vec::new(),
             left_rotation: None,
             skipped: BTreeSet::new(),
-            left_out: Vec::new(),
+            left_out: BTreeSet::new(),
             stops_told: 0,
         })
     }
@@ -233,12 +233,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         } else {
             self.rest(unfinished).await
         };
-        // With nothing left it is what it was meant to be.
-        let is_whole = matches!(&outcome, Outcome::Cancelled { remaining, .. } if remaining.is_empty());
-        let lanes = self.plan.lanes.len();
-        let replaced = self.plan.lanes.iter().filter(|lane| lane.replacement.is_some()).count();
-        let whole = Outcome::Deployed { replaced, put_back: lanes - replaced, skipped: Vec::new() };
-        let outcome = if is_whole { whole } else { outcome };
         self.close(&outcome, started).await;
         outcome
     }
@@ -319,9 +313,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.discard_candidates().await;
         let through: Vec<usize> = (0..plan.lanes.len()).filter(|lane| !self.skipped.contains(lane)).collect();
         self.remove_old(&through).await;
-        let replaced = through.iter().filter(|lane| plan.lanes[**lane].replacement.is_some()).count();
-        let skipped = self.skipped.iter().flat_map(|lane| plan.lanes[*lane].ids()).collect();
-        Ok(Outcome::Deployed { replaced, put_back: through.len() - replaced, skipped })
+        Ok(self.deployed(&through))
     }
 
     /// What becomes of a run when a lane has failed, or somebody has asked to stop meanwhile.
@@ -459,8 +451,20 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     fn cancelled(&self, replaced: &[usize]) -> Outcome {
         let lanes = 0..self.plan.lanes.len();
         let (replaced, remaining): (Vec<_>, Vec<_>) = lanes.partition(|lane| replaced.contains(lane));
+        if remaining.is_empty() {
+            // With nothing left it is what it was meant to be.
+            return self.deployed(&replaced);
+        }
         let names = |lanes: Vec<usize>| lanes.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
         Outcome::Cancelled { replaced: names(replaced), remaining: names(remaining) }
+    }
+
+    /// With these lanes through, and the rest left out.
+    fn deployed(&self, through: &[usize]) -> Outcome {
+        let lanes = &self.plan.lanes;
+        let replaced = through.iter().filter(|lane| lanes[**lane].replacement.is_some()).count();
+        let skipped = self.skipped.iter().flat_map(|lane| lanes[*lane].ids()).collect();
+        Outcome::Deployed { replaced, put_back: through.len() - replaced, skipped }
     }
 
     /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
@@ -538,3 +542,6 @@ fn median(mut values: Vec<u64>) -> Option<u64> {
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -274,12 +274,6 @@ impl Plan {
         let created = replacements.filter(|it| it.is_created() && it.image == *image);
         created.map(|it| it.like.engine.as_str()).collect()
     }
-
-    /// How to probe a server.
-    #[must_use]
-    pub fn probe(&self, server: &ServerId) -> Option<&Probe> {
-        self.probes.iter().find(|(id, _)| id == server).map(|(_, probe)| probe)
-    }
 }
 
 /// The work on one replica: one container and every server line that reaches it.

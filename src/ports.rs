@@ -172,10 +172,16 @@ pub enum LoadBalancerError {
 }
 
 impl LoadBalancerError {
+    /// Whether nobody answered at all.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+
     /// The same, and at which of so many load balancers. Who does not answer is named already.
     #[must_use]
     pub fn at(self, name: String, among: usize) -> Self {
-        if matches!(self, Self::Unreachable { .. }) || among == 1 {
+        if self.is_silence() || among == 1 {
             return self;
         }
         Self::At { name, error: Box::new(self) }

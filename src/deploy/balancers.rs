@@ -49,11 +49,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// silent at the last look is looked at before anything leaves there.
     pub(super) async fn set(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
         let seen: BTreeSet<String> = self.workers.keys().cloned().collect();
+        let is_meant = |it: &L| state == AdminState::Ready || seen.contains(&it.name());
         let set = async |it: &L| {
-            if state == AdminState::Ready || seen.contains(&it.name()) {
-                it.set_admin_state(server, state).await?;
-            }
-            Ok(())
+            if is_meant(it) { it.set_admin_state(server, state).await } else { Ok(()) }
         };
         self.everywhere(set).await.map(drop)
     }
@@ -62,13 +60,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// waited for.
     pub(super) async fn look_anew(&mut self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
         let backends = self.lane_of(lane).backends();
-        self.everywhere(async |it| Ok(it.look(&backends).await?)).await
+        self.everywhere(async |it| it.look(&backends).await).await
     }
 
     /// Asks all load balancers at once. Those that do not answer have missed it, where that may be.
     pub(super) async fn everywhere<T>(
         &mut self,
-        call: impl AsyncFn(&L) -> Result<T, Failure>,
+        call: impl AsyncFn(&L) -> Result<T, LoadBalancerError>,
     ) -> Result<Vec<T>, Failure> {
         let all = &self.world.load_balancers;
         let results = join_all(all.iter().map(|it| self.patiently(it, async || call(it).await))).await;
@@ -77,15 +75,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (mut answers, mut missing) = (Vec::new(), None);
         for (load_balancer, result) in all.iter().zip(results) {
             match result {
-                Err(failure) if may_miss && failure.is_silence() => {
+                Err(error) if may_miss && error.is_silence() => {
                     self.has_missed(&load_balancer.name());
-                    missing = Some(failure);
+                    missing = Some(error);
                 }
                 result => answers.push(result?),
             }
         }
         // What is taken back is taken back wherever somebody answers.
-        missing.filter(|_| answers.is_empty()).map_or(Ok(answers), Err)
+        match missing.filter(|_| answers.is_empty()) {
+            Some(error) => Err(error.into()),
+            None => Ok(answers),
+        }
     }
 
     /// Whatever it is when it comes back, it does not know what was set meanwhile.
@@ -146,22 +147,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     async fn patiently<T>(
         &self,
         load_balancer: &L,
-        mut call: impl AsyncFnMut() -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        mut call: impl AsyncFnMut() -> Result<T, LoadBalancerError>,
+    ) -> Result<T, LoadBalancerError> {
         let name = load_balancer.name();
         let result = if self.workers.contains_key(&name) {
-            insist(LOOK_EVERY, OUTAGE, Failure::is_silence, call).await
+            insist(LOOK_EVERY, OUTAGE, LoadBalancerError::is_silence, call).await
         } else {
             let reason = "it did not answer before, and does not now".to_owned();
-            let silence = || LoadBalancerError::Unreachable { socket: name, reason }.into();
+            let silence = || LoadBalancerError::Unreachable { socket: name, reason };
             timeout(BRIEFLY, call()).await.unwrap_or_else(|_| Err(silence()))
         };
-        result.map_err(|failure| self.at(load_balancer, failure))
-    }
-
-    /// Which load balancer a failure is about, where there are several.
-    fn at(&self, load_balancer: &L, failure: Failure) -> Failure {
-        let Failure::LoadBalancer(error) = failure else { return failure };
-        error.at(load_balancer.name(), self.world.load_balancers.len()).into()
+        let among = self.world.load_balancers.len();
+        result.map_err(|error| error.at(load_balancer.name(), among))
     }
 }

@@ -41,7 +41,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let engines = self.engines(creates);
         let names: BTreeSet<&str> = engines.keys().copied().collect();
         let platform = self.world.descriptions.get(&self.plan.backend).and_then(|it| it.platform.as_ref());
-        let pulls = engines.values().enumerate().map(async |(index, engine)| {
+        let pulls = engines.values().enumerate().map(|(index, engine)| async move {
             let progress = move |progress| {
                 sender.send_if_modified(|all| {
                     all.resize(all.len().max(index + 1), PullProgress::default());
@@ -257,8 +257,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 Some((Health::Healthy, _)) | None => {}
             }
         }
+        Ok(self.ask_lines(lane, self.is_new(lane, container)).await)
+    }
+
+    /// One probe of each line of a lane; of a new container what only that is asked, too.
+    pub(super) async fn ask_lines(&self, lane: usize, is_new: bool) -> Answer {
         let mut answer = Answer::NotReady("no server line to ask".to_owned());
-        let is_new = self.is_new(lane, container);
         let servers = &self.lane_of(lane).servers;
         let probes =
             servers.iter().flat_map(|it| std::iter::once(&it.probe).chain(it.also.iter().filter(|_| is_new)));
@@ -268,7 +272,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 break;
             }
         }
-        Ok(answer)
+        answer
     }
 
     pub(super) async fn remove(&mut self, (replacement, engine): Swap<'_, E>) -> Result<(), Failure> {
@@ -328,6 +332,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
+    /// The same, of an engine that may just be restarted.
+    pub(super) async fn old_is_still_there(&self, lane: usize) -> Result<(), Failure> {
+        insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await
+    }
+
     /// Whether a lane's new container is still there, as far as anybody can tell.
     pub(super) async fn new_is_there(&self, lane: usize) -> bool {
         let look = self.new_one(lane).map(|(new, engine)| {
@@ -345,21 +354,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(engine.set_restart(new, &like.restart).await?)
     }
 
-    /// Gives the old container its restart policy back.
-    pub(super) async fn restore_old(&self, lane: usize) -> Result<(), Failure> {
-        let Some((old, engine)) = self.old(lane) else { return Ok(()) };
-        Ok(engine.set_restart(&old.id, &old.restart).await?)
-    }
-
     /// Gives the old container its name back, and starts it if it ran before.
-    pub(super) async fn return_old(
-        &mut self,
-        lane: usize,
-        (_, engine): Swap<'_, E>,
-        old: &Container,
-    ) -> Result<(), Failure> {
+    pub(super) async fn return_old(&self, (_, engine): Swap<'_, E>, old: &Container) -> Result<(), Failure> {
         engine.rename(&old.id, &old.name).await?;
-        self.restore_old(lane).await?;
+        engine.set_restart(&old.id, &old.restart).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
             engine.start(&old.id).await?;
         }

@@ -64,9 +64,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for server in &servers {
             let drain = async |it: &L| {
                 if can_leave(it, server) {
-                    it.set_admin_state(server, AdminState::Drain).await?;
+                    it.set_admin_state(server, AdminState::Drain).await
+                } else {
+                    Ok(())
                 }
-                Ok(())
             };
             self.everywhere(drain).await?;
         }
@@ -273,7 +274,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// The sessions in flight on the lane's servers, and how many there ever were.
-    fn sessions(&self, lane: usize, seen: &Seen) -> Result<(u64, u64), Failure> {
+    pub(super) fn sessions(&self, lane: usize, seen: &Seen) -> Result<(u64, u64), Failure> {
         let (mut now, mut total) = (0, 0);
         for LaneServer { id, .. } in &self.lane_of(lane).servers {
             for state in seen.server(id)? {
@@ -291,7 +292,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Takes the lane's servers out again at a load balancer that knows nothing of it, where it can spare them.
-    async fn set_out_again(&mut self, lane: usize, seen: &Seen, state: AdminState) -> Result<(), Failure> {
+    pub(super) async fn set_out_again(
+        &mut self,
+        lane: usize,
+        seen: &Seen,
+        state: AdminState,
+    ) -> Result<(), Failure> {
         self.spares(lane, seen)?;
         let plan = self.plan;
         for server in &plan.lanes[lane].servers {

@@ -1,5 +1,7 @@
 //! Takes lanes back, and says what is true where that cannot be done.
 
+use std::convert::Infallible;
+use std::iter::repeat_n;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -56,20 +58,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     pub(super) fn rolled_back(&mut self, reason: String, kept: &[usize]) -> Outcome {
         let kept = kept.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
-        Outcome::RolledBack { reason, kept, left_out: std::mem::take(&mut self.left_out), asked: false }
+        let left_out = std::mem::take(&mut self.left_out).into_iter().collect();
+        Outcome::RolledBack { reason, kept, left_out, asked: false }
     }
 
-    /// Takes a lane back as far as it was begun, and says so.
+    /// Takes a lane back whose traffic was touched, as far as it was begun, and says so.
     pub(super) async fn take_lane_back(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
         let servers = self.plan.lanes[lane].ids();
-        let touched = self.traffic_touched(lane);
-        if touched {
-            self.tell(Fact::UndoStarted { servers: servers.clone() });
-        }
+        self.tell(Fact::UndoStarted { servers: servers.clone() });
         let taken = self.undo_lane(lane, care).await?;
         match &taken {
-            TakenBack::Undone if touched => self.tell(Fact::Undone { servers }),
-            TakenBack::Undone => {}
+            TakenBack::Undone => self.tell(Fact::Undone { servers }),
             TakenBack::Serves(why) => {
                 let message = format!("{} serves on with the container it has: {why}", list(&servers));
                 self.tell(Fact::Warned { message });
@@ -111,20 +110,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     async fn undo_steps(&mut self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
-        if is_replaced(begun) {
-            let old = async |this: &mut Self| {
-                insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || this.old_is_there(lane).await).await
-            };
-            if let Err(failure) = self.guarded(lane, old).await {
-                return self.serve_on(lane, failure).await;
-            }
+        let (plan, is_back) = (self.plan, self.back.contains(&lane));
+        if is_replaced(begun)
+            && !is_back
+            && let Err(failure) = self.guarded(lane, async |this| this.old_is_still_there(lane).await).await
+        {
+            return self.serve_on(lane, failure).await;
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
             // What an earlier process still holds of a container that has failed is lost either way.
             self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
         }
         let serves = care == Care::Serving && begun.contains(&Step::Ready);
-        let (plan, is_back) = (self.plan, self.back.contains(&lane));
         let lane_of = &plan.lanes[lane];
         for step in if is_back { put_back(lane_of) } else { undo(lane_of, begun, care) } {
             // What serves goes only if every load balancer knows of it: one that is silent may still send requests.
@@ -149,22 +146,25 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
         let nobody_stops_it = CancellationToken::new();
         let answers = until(TRY_EVERY, TRY_FOR, &nobody_stops_it, async || {
-            Ok::<_, Failure>(self.ask(lane, None).await?.is_ready().then_some(()))
+            Ok::<_, Infallible>(self.ask_lines(lane, false).await.is_ready().then_some(()))
         });
-        if answers.await? != Waited::Done(()) {
+        let Ok(answers) = answers.await;
+        if answers != Waited::Done(()) {
             return Err(failure);
         }
         self.insist_on(lane, Step::Ready).await?;
-        if self.has_begun(lane, Step::Start) {
-            let restored = self.restore_restart(lane).await;
-            self.warn_unless(restored, lane, "its container is not started again if it ends");
-            return Ok(TakenBack::Serves(failure));
-        }
-        // The new one was never started: it is the old one that answers.
-        let (restored, discarded) = (self.restore_old(lane).await, self.simply(lane, Step::Discard).await);
+        let (restored, taken) = match self.old(lane) {
+            // The new one was never started: it is the old one that answers.
+            Some((old, engine)) if !self.has_begun(lane, Step::Start) => {
+                let restored = engine.set_restart(&old.id, &old.restart).await.map_err(Failure::from);
+                let discarded = self.simply(lane, Step::Discard).await;
+                self.warn_unless(discarded, lane, "a container that was only created is left");
+                (restored, TakenBack::Undone)
+            }
+            Some(_) | None => (self.restore_restart(lane).await, TakenBack::Serves(failure)),
+        };
         self.warn_unless(restored, lane, "its container is not started again if it ends");
-        self.warn_unless(discarded, lane, "a container that was only created is left");
-        Ok(TakenBack::Undone)
+        Ok(taken)
     }
 
     fn warn_unless(&mut self, done: Result<(), Failure>, lane: usize, what: &str) {
@@ -215,19 +215,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn stuck(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         self.discard_candidates().await;
         let seen = self.look_anew(lane).await.ok();
-        let stranded = |server: ServerId| {
+        let stranded = |(server, commands): (ServerId, Vec<String>)| {
             let everywhere = seen.iter().flatten();
             let state = everywhere.filter_map(|seen| seen.server(&server)).max_by_key(|it| it.operational);
             let status = state.map_or("HAProxy does not say".to_owned(), |state| {
                 format!("HAProxy has it in {}", state.status)
             });
-            Stranded { truth: format!("{status}; {failure}"), server, commands: Vec::new() }
+            Stranded { truth: format!("{status}; {failure}"), server, commands }
         };
-        let mut servers: Vec<_> = self.plan.lanes[lane].ids().into_iter().map(stranded).collect();
+        let servers = self.plan.lanes[lane].ids();
         // They share one container: its commands are given once, when everything is said.
-        if let Some(last) = servers.last_mut() {
-            last.commands = self.commands(lane).await;
-        }
+        let before_the_last = repeat_n(Vec::new(), servers.len() - 1);
+        let commands = before_the_last.chain([self.commands(lane).await]);
+        let servers = servers.into_iter().zip(commands).map(stranded).collect();
         let is_kept = |other: &usize| {
             *other != lane && self.is_through(*other) && self.plan.lanes[*other].replacement.is_some()
         };
@@ -237,7 +237,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// The commands that bring a lane's old container back, for a person: those that are still needed, as far as the
     /// journal and the engine tell.
-    async fn commands(&self, lane: usize) -> Vec<String> {
+    pub(super) async fn commands(&self, lane: usize) -> Vec<String> {
         let servers = self.plan.lanes[lane].ids();
         let typed = &self.world.typed;
         let each = |what: &str| {
@@ -256,13 +256,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             None => Some(format!("docker rename {} {name} || true", id.short())),
         };
         let mut commands = each("maint --floor 0 --wait");
-        match (&replacement.returning, self.created.get(&lane)) {
+        match (&replacement.returning, self.created.get(&lane).filter(|new| !is_gone(new))) {
             (Some(kept), _) => {
                 commands.push(format!("docker update --restart no {}", kept.id.short()));
                 commands.push(format!("docker stop {}", kept.id.short()));
                 commands.extend(rename(&kept.id, &kept.name));
             }
-            (None, Some(new)) if is_gone(new) => {}
             (None, Some(new)) => commands.push(format!("docker rm -f {}", new.short())),
             (None, None) => {}
         }
@@ -279,7 +278,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 commands.push(format!("docker update --restart {policy} {}", old.id.short()));
                 commands.push(format!("docker start {}", old.id.short()));
             }
-            None => {}
+            // Nobody was behind it before either.
+            None => return commands,
         }
         // A container that was just started boots: nobody is sent to it before it answers.
         commands.extend(each("ready --wait"));

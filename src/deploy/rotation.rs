@@ -1,16 +1,14 @@
 //! What a lane does to traffic: takes its servers out of rotation, and puts them back.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{repeat, select_all};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::wait::{Waited, until};
+use super::wait::{Waited, meanwhile, until};
 use super::{Deploy, Failure, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
@@ -25,15 +23,11 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Every loop has a bound; nothing that goes on beside this one takes so long.
-const A_DAY: Duration = Duration::from_secs(24 * 3600);
-
 /// Looks until one of the lane's servers is not in maint any more at this load balancer, sets it again, and tells which.
 async fn kept_out(load_balancer: &impl LoadBalancer, lane: &Lane) -> Vec<ServerId> {
-    let never = CancellationToken::new();
-    let lost = until(LOOK_EVERY, A_DAY, &never, async || {
+    let look = async || {
         // One that does not answer gives nobody a request either, and is asked again.
-        let Ok(seen) = load_balancer.glance(&lane.backends()).await else { return Ok(None) };
+        let seen = load_balancer.glance(&lane.backends()).await.ok()?;
         let mut lost = lane.ids();
         lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
         let mut set = Vec::new();
@@ -42,12 +36,9 @@ async fn kept_out(load_balancer: &impl LoadBalancer, lane: &Lane) -> Vec<ServerI
                 set.push(server);
             }
         }
-        Ok::<_, Infallible>(Some(set).filter(|set| !set.is_empty()))
-    });
-    match lost.await {
-        Ok(Waited::Done(servers)) => servers,
-        Ok(Waited::TimedOut | Waited::Stopped) => Vec::new(),
-    }
+        Some(set).filter(|set| !set.is_empty())
+    };
+    meanwhile(LOOK_EVERY, look).await
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -184,8 +175,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let safe = plan.lanes[lane].state_after_undo(server);
             let state = if was_in_maint { safe } else { server.was };
             self.set(&server.id, state).await?;
-            if state == AdminState::Maint && !self.left_out.contains(&server.id) {
-                self.left_out.push(server.id.clone());
+            if state == AdminState::Maint {
+                self.left_out.insert(server.id.clone());
             }
         }
         if self.world.load_balancers.len() > 1 {

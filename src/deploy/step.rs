@@ -16,10 +16,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Tries a step again for a while, where it failed for a reason that may pass.
     pub(super) async fn insist_on(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        let attempts = async |this: &mut Self| {
-            insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || this.simply(lane, step).await).await
-        };
-        self.during(step, lane, attempts).await
+        self.during(step, lane, async |this| this.again_and_again(lane, step).await).await
+    }
+
+    async fn again_and_again(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || self.simply(lane, step).await).await
     }
 
     /// Nothing may put the lane's servers into rotation while its containers are worked on.
@@ -58,7 +59,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             (Step::Confirm, ..) => self.confirm(lane).await,
             (Step::Remove, Some(swap), ..) => self.remove(swap).await,
             (Step::Discard, Some(swap), _, new) => self.discard(lane, swap, new).await,
-            (Step::Return, Some(swap), Some(old), _) => self.return_old(lane, swap, old).await,
+            (Step::Return, Some(swap), Some(old), _) => self.return_old(swap, old).await,
             (Step::ProveOld, _, old, _) => self.prove(lane, old.map(|old| old.id.clone())).await,
             (Step::PutBack, ..) => self.put_back(lane).await,
             // All new containers are created at once, before the first lane begins; and what is not there, whatever a

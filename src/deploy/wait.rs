@@ -47,6 +47,18 @@ pub async fn until<T, E>(
     }
 }
 
+/// Looks every `every`, starting now, until `look` finds something. It goes on beside something that has an end, and is
+/// given up with that.
+pub async fn meanwhile<T>(every: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is the place that waits")]
+        sleep(every).await;
+    }
+}
+
 /// Tries every `every` until a try succeeds, fails for good, or `limit` has passed since the first. A try under way
 /// is never cut: its effect must be known.
 pub async fn insist<T, E>(
@@ -84,6 +96,17 @@ mod tests {
         });
         assert_eq!(waited.await, Ok(Waited::Done(3)));
         assert_eq!(start.elapsed(), TICK * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_meanwhile_looks_until_something_is_found() {
+        let start = Instant::now();
+        let mut looks = 0;
+        let found = meanwhile(TICK, async || {
+            looks += 1;
+            (looks == 3).then_some(looks)
+        });
+        assert_eq!((found.await, start.elapsed()), (3, TICK * 2));
     }
 
     #[tokio::test(start_paused = true)]

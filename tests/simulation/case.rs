@@ -235,7 +235,7 @@ impl Play<'_> {
             prober: memory.prober(),
             clock: memory.clock(),
             hooks: memory.hooks(),
-            descriptions: BTreeMap::new(),
+            descriptions: self.case.scenario.descriptions(),
             typed: CommandLine::default(),
         }
     }

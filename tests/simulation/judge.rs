@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use drainswap::adapters::memory::{Effect, EndedBy, Fault, Haproxy, Loss, Part, Place, Site, Witness};
+use drainswap::adapters::memory::{Effect, EndedBy, Fault, Haproxy, Line, Loss, Part, Place, Site, Witness};
 use drainswap::ids::{ContainerId, ServerId};
 use drainswap::image::Image;
 use drainswap::journal::{Record, Run};
@@ -43,6 +43,8 @@ pub struct Judge {
     case: Case,
     /// Where each server's traffic goes.
     addresses: BTreeMap<ServerId, SocketAddr>,
+    /// The servers that did not serve before anything was done.
+    out_before: BTreeSet<ServerId>,
     plan: Option<Plan>,
     begun: BTreeMap<usize, BTreeSet<Step>>,
     stop_asked: Option<u64>,
@@ -61,14 +63,17 @@ impl Witness for Witnessed {
 
 impl Judge {
     pub fn new(case: &Case, site: &Site) -> Self {
-        let lines = site.haproxies.iter().flat_map(Haproxy::workers).flat_map(|worker| &worker.lines);
+        let workers = site.haproxies.iter().flat_map(Haproxy::workers);
+        let lines: Vec<&Line> = workers.flat_map(|worker| &worker.lines).collect();
+        let is_out = |line: &&&Line| line.admin.state() != AdminState::Ready || !site.serves(line.address);
         Self {
+            out_before: lines.iter().filter(is_out).map(|line| line.id.clone()).collect(),
             calls: Vec::new(),
             violations: Vec::new(),
             warnings: Vec::new(),
             outcome: None,
             case: case.clone(),
-            addresses: lines.map(|line| (line.id.clone(), line.address)).collect(),
+            addresses: lines.iter().map(|line| (line.id.clone(), line.address)).collect(),
             plan: None,
             begun: BTreeMap::new(),
             stop_asked: None,
@@ -389,7 +394,8 @@ impl Judge {
             .collect();
         let is_by_others = self.is_excused(|fault| ends_containers(fault) || takes_the_place(fault));
         let dies_again = !self.case.scenario.new_is_good() && runs.iter().any(|it| is_new(it));
-        if !site.serves(address) && !is_by_others && !dies_again {
+        let is_as_before = self.addresses.iter().any(|(id, at)| *at == address && self.may_be_out(id));
+        if !site.serves(address) && !is_by_others && !dies_again && !is_as_before {
             return self.violate(site, format!("at the end nobody answers at {address}"));
         }
         let expected = self.expected(address);
@@ -412,7 +418,13 @@ impl Judge {
         }
     }
 
-    fn line_at_the_end(&mut self, site: &Site, line: &drainswap::adapters::memory::Line, name: &str) {
+    /// Whether a server did not serve before either, and the run has not come so far as to change that.
+    fn may_be_out(&self, id: &ServerId) -> bool {
+        let has_succeeded = matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged));
+        self.out_before.contains(id) && !has_succeeded
+    }
+
+    fn line_at_the_end(&mut self, site: &Site, line: &Line, name: &str) {
         let is_left_out = match &self.outcome {
             Some(Outcome::RolledBack { left_out, .. }) => left_out.contains(&line.id),
             _ => false,
@@ -420,7 +432,8 @@ impl Judge {
         let was_told =
             self.warnings.iter().any(|it| it.contains(name) && it.contains("did not answer until the end"));
         let is_in = line.admin.state() == AdminState::Ready && (line.up || !site.serves(line.address));
-        if !is_in && !is_left_out && !was_told && !self.is_excused(sets_states) && !self.is_in_the_way() {
+        let is_known = is_left_out || was_told || self.may_be_out(&line.id);
+        if !is_in && !is_known && !self.is_excused(sets_states) && !self.is_in_the_way() {
             self.violate(
                 site,
                 format!("at the end {} is in {}, up: {}", line.id, line.admin.state(), line.up),
@@ -432,6 +445,7 @@ impl Judge {
     fn expected(&self, address: SocketAddr) -> Option<bool> {
         let plan = self.plan.as_ref()?;
         let lane = &plan.lanes[self.lane_at(Some(address))?];
+        lane.replacement.as_ref()?;
         let is_in = |all: &[ServerId]| lane.servers.iter().any(|server| all.contains(&server.id));
         match self.outcome.as_ref()? {
             Outcome::Deployed { skipped, .. } => Some(!is_in(skipped)),

@@ -135,6 +135,10 @@ fn what_was_wrong_once_stays_mended() {
         "crowded/109/50=DiesAfter/41=NewRemoved",
         // An HAProxy that comes back while a container is taken back was seen too late.
         "tied/302/91=EngineRestart { live_restore: true }/136=HaproxyRestart",
+        // The old container was back, and said to be the new one, since the engine was silent when asked for it.
+        "undone/999/141=Hangs/84=Away(5000)",
+        // A person was told to wait for a server to answer that had no container before either.
+        "described/924/22=Away(40000)/159=EngineRestart { live_restore: false }",
     ];
     let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
     sweep("wrong once", &cases);

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drainswap::adapters::memory::{Build, Memory, Site};
+use drainswap::adapters::memory::{Build, Line, Memory, Place, Site};
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
 use drainswap::hook::{HookFacts, Moment, SKIP};
 use drainswap::image::Image;
+use drainswap::observation::{AdminState, ContainerState};
 use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
+use drainswap::service::Container;
+use drainswap::service::container::Restart;
 
 /// A site, and how a deploy of `mobile` is done there.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +32,8 @@ pub struct Scenario {
     before: fn(&mut Site),
     /// What is asked for.
     wish: Wish,
+    /// Whether drainswap.toml describes the containers.
+    is_described: bool,
 }
 
 /// What somebody asks for.
@@ -103,6 +108,7 @@ const BASE: Scenario = Scenario {
     hook: |_| None,
     before: |_| {},
     wish: Wish::Deploy,
+    is_described: false,
 };
 
 const TIES: Scenario = Scenario {
@@ -141,6 +147,46 @@ fn with_kept(site: &mut Site) {
     for (name, address) in running {
         site.engine.add_kept(&name, address, &image("v2"));
     }
+}
+
+/// The lines of the backup.
+fn backups(site: &mut Site) -> impl Iterator<Item = &mut Line> {
+    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
+    workers.flat_map(|worker| &mut worker.lines).filter(|line| line.id.server == "app1b")
+}
+
+/// The container of the backup.
+fn backup(site: &mut Site) -> &mut Place {
+    let mut all = site.engine.containers.iter_mut();
+    all.find(|place| place.container.name == "mobile-app1b").expect("a backup")
+}
+
+/// A person has set the backup to maint.
+fn in_maint(site: &mut Site) {
+    for line in backups(site) {
+        (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
+    }
+}
+
+/// The backup runs v2 by now, and was left in maint.
+fn left_in_maint(site: &mut Site) {
+    in_maint(site);
+    let Image::Registry { reference, digest } = image("v2") else { unreachable!("a registry's image") };
+    let container = &mut backup(site).container;
+    container.repo_digests = vec![format!("{}@{digest}", reference.repository)];
+    container.image.0 = digest;
+}
+
+/// The backup's container does not run, and `HAProxy` has seen that.
+fn stopped(site: &mut Site) {
+    backup(site).container.state = ContainerState::Stopped;
+    backups(site).for_each(|line| (line.up, line.health) = (false, 0));
+}
+
+/// The backup's container was removed.
+fn gone(site: &mut Site) {
+    stopped(site);
+    site.engine.containers.retain(|place| place.container.name != "mobile-app1b");
 }
 
 /// Those that are played now and then, each for something of its own.
@@ -262,6 +308,11 @@ const SOMETIMES: &[Scenario] = &[
         wish: Wish::Rollback,
         ..BASE
     },
+    Scenario { name: "in-maint", before: in_maint, ..BASE },
+    Scenario { name: "left-in-maint", before: left_in_maint, ..BASE },
+    Scenario { name: "stopped", before: stopped, ..BASE },
+    Scenario { name: "gone", before: gone, ..BASE },
+    Scenario { name: "described", before: gone, is_described: true, ..BASE },
 ];
 
 /// Every site where a deploy comes to its end without a fault.
@@ -335,6 +386,17 @@ impl Scenario {
     /// for calls in a row that ask the same.
     pub fn stride(&self) -> usize {
         if self.name == BASE.name { 1 } else { 146 }
+    }
+
+    /// What drainswap.toml describes, by backend.
+    pub fn descriptions(&self) -> BTreeMap<String, Container> {
+        let container = Container {
+            container_port: Some(8080),
+            restart: Some(Restart::UnlessStopped),
+            platform: "linux/amd64".parse().ok(),
+            ..Container::default()
+        };
+        [("mobile".to_owned(), container)].into_iter().filter(|_| self.is_described).collect()
     }
 
     /// What is asked for.

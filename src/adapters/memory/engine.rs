@@ -383,13 +383,17 @@ impl ContainerEngine for MemoryEngine {
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         let create = |site: &mut Site| {
-            let like = match &recipe.model {
-                Model::Like(id) => site.engine.find(id).map(|place| place.container.clone()),
-                Model::Described { .. } => None,
+            let (published, restart) = match &recipe.model {
+                Model::Like(id) => {
+                    let like = site.engine.find(id).map(|place| &place.container).ok_or_else(|| {
+                        refused("create", &recipe.name, "the container that it is to be like is gone")
+                    })?;
+                    (like.published.first().copied(), like.restart.clone())
+                }
+                Model::Described { wanted, .. } => {
+                    (None, wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
+                }
             };
-            let like = like.ok_or_else(|| {
-                refused("create", &recipe.name, "the container that it is to be like is gone")
-            })?;
             if let Some(leftover) = site.engine.named(&recipe.name) {
                 if leftover.container.image.0 != digest_of(&recipe.image) {
                     return Err(refused("create", &recipe.name, "the name is in use"));
@@ -397,10 +401,9 @@ impl ContainerEngine for MemoryEngine {
                 let id = leftover.container.id.clone();
                 site.engine.containers.retain(|place| place.container.id != id);
             }
-            let published = recipe.publish.or(like.published.first().copied());
-            let address = published.map(|it| SocketAddr::new(it.ip, it.port));
+            let address = recipe.publish.or(published).map(|it| SocketAddr::new(it.ip, it.port));
             let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
-            let id = site.engine.create(recipe.name.clone(), address, &recipe.image, like.restart);
+            let id = site.engine.create(recipe.name.clone(), address, &recipe.image, restart);
             site.effect(&Effect::Created(id.clone()));
             Ok(id)
         };

@@ -1,0 +1,565 @@
+//! What only a world that is made for it shows. Everything else is told by the simulation of whole deploys.
+
+use std::time::Duration;
+
+use super::balancers::Seen;
+use super::*;
+use crate::adapters::memory::{
+    Fault, Line, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks, MemoryJournal, MemoryProber,
+    Part, When,
+};
+use crate::engines::EngineMap;
+use crate::observation::{AdminState, Container, ContainerState};
+use crate::plan::refusal::Refusal;
+use crate::plan::{Goal, LbQuorum, OnDrainTimeout, Purpose, Target, build};
+use crate::ports::LoadBalancerError;
+use crate::testing::{World as Described, image};
+
+type Run<'a> = Deploy<'a, MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks, MemoryJournal>;
+
+/// Everything that was told.
+#[derive(Default)]
+struct Heard(Vec<Fact>);
+
+impl Listener for Heard {
+    fn hear(&mut self, event: &Event) {
+        self.0.push(event.fact.clone());
+    }
+}
+
+/// A site, and the plan for a deploy of v2 there.
+struct Stage {
+    memory: Memory,
+    world: World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>,
+    journal: MemoryJournal,
+    plan: Plan,
+    heard: Heard,
+}
+
+impl Stage {
+    /// One primary and its backup.
+    async fn pair() -> Self {
+        let Described { configuration, policy, .. } = Described::pair();
+        let memory = Memory::new(&configuration, 1, &image("v1"), 1);
+        let world = World {
+            load_balancers: memory.load_balancers(),
+            engines: Engines::new(vec![(String::new(), memory.engine())]),
+            prober: memory.prober(),
+            clock: memory.clock(),
+            hooks: memory.hooks(),
+            descriptions: BTreeMap::new(),
+            typed: CommandLine::default(),
+        };
+        let goal = Goal {
+            backend: "mobile".to_owned(),
+            purpose: Purpose::Deploy,
+            target: Target::Everywhere(image("v2")),
+            takes_back: Vec::new(),
+            policy,
+            hooks: Vec::new(),
+        };
+        let seen = world.observe(&configuration, &EngineMap::default(), LbQuorum::All).await;
+        let (observation, topology) = seen.unwrap();
+        let plan = build::build(&topology, &observation, &goal).unwrap();
+        Self { journal: memory.journal(), memory, world, plan, heard: Heard::default() }
+    }
+
+    /// This comes at the call of that name with so many before it.
+    fn suffers(&self, call: &str, before: usize, fault: Fault) {
+        self.memory.site().plan_faults(&[(When::Nth(call.to_owned(), before), fault)]);
+    }
+
+    /// The names of the containers that run.
+    fn running(&self) -> Vec<String> {
+        let site = self.memory.site();
+        let all = site.engine.containers.iter().map(|place| &place.container);
+        all.filter(|it| it.state == ContainerState::Running).map(|it| it.name.clone()).collect()
+    }
+
+    fn run(&mut self) -> Run<'_> {
+        let [asked, now] = self.memory.site().stops.clone();
+        let stop = Stop { asked, now };
+        Deploy::new(&self.plan, &self.world, &mut self.journal, stop, &mut self.heard).unwrap()
+    }
+}
+
+/// Its sessions would be counted as none.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_haproxy_does_not_know_any_more_is_not_idle() {
+    let mut stage = Stage::pair().await;
+    let mut run = stage.run();
+    let mut seen = run.look(0).await.unwrap();
+    assert!(run.sessions(0, &seen).is_err(), "somebody has it in ready");
+    seen.all[0].servers.retain(|server| server.id.server != "app1");
+    let vanished = Failure::Vanished { server: ServerId::new("mobile", "app1") };
+    assert_eq!(run.sessions(0, &seen), Err(vanished.clone()));
+    assert_eq!(run.set_out_again(0, &seen, AdminState::Drain).await, Err(vanished));
+    let Seen { all, is_new } = seen;
+    assert!(!is_new && all.len() == 1);
+}
+
+/// A journal that somebody has edited names steps that its lane has nothing for.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_neither_kept_nor_started_nor_removed() {
+    let mut stage = Stage::pair().await;
+    stage.plan.lanes[0].replacement = None;
+    stage.memory.site().calls.clear();
+    let mut run = stage.run();
+    for step in [Step::Create, Step::Keep, Step::Start, Step::Remove, Step::Discard, Step::Return] {
+        assert_eq!(run.simply(0, step).await, Ok(()), "{step:?}");
+    }
+    assert_eq!(stage.memory.site().calls, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_needs_an_engine_which_is_not_known_any_more_does_not_begin() {
+    let mut stage = Stage::pair().await;
+    stage.plan.lanes[1].replacement.as_mut().unwrap().like.engine = "ssh://app2".to_owned();
+    let (plan, world) = (&stage.plan, &stage.world);
+    let run = Deploy::new(plan, world, &mut stage.journal, Stop::default(), &mut stage.heard);
+    assert!(matches!(run.err(), Some(EngineError::Unreachable { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_without_hooks_runs_none() {
+    let mut stage = Stage::pair().await;
+    stage.memory.site().hook = |facts| Some(i32::from(facts.hook != Moment::AfterRun));
+    let outcome = stage.run().run().await.unwrap();
+    assert_eq!(outcome, Outcome::Deployed { replaced: 2, put_back: 0, skipped: Vec::new() });
+    let hooks = stage.memory.site().calls.iter().filter(|(part, _)| *part == Part::Hook).count();
+    assert_eq!(hooks, 1, "the last one is asked for when it is due");
+}
+
+/// What a person is told to do about the first lane, when these of its steps were begun.
+async fn told(begun: &[Step], change: impl FnOnce(&mut Stage)) -> Vec<String> {
+    let mut stage = Stage::pair().await;
+    change(&mut stage);
+    let created = stage.plan.lanes[0].replacement.as_ref().unwrap().returning.is_none();
+    let mut run = stage.run();
+    if created {
+        run.created.insert(0, ContainerId("c0ffee".repeat(8)));
+    }
+    run.begun.insert(0, begun.to_vec());
+    run.commands(0).await
+}
+
+fn replacement(stage: &mut Stage) -> &mut Replacement {
+    stage.plan.lanes[0].replacement.as_mut().unwrap()
+}
+
+/// The new container is there.
+fn with_new(stage: &mut Stage) {
+    let mut site = stage.memory.site();
+    let mut new = site.engine.containers[0].clone();
+    new.container.id = ContainerId("c0ffee".repeat(8));
+    "mobile-app1.new".clone_into(&mut new.container.name);
+    site.engine.containers.push(new);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_is_told_what_is_left_to_do_and_no_more() {
+    assert_eq!(told(&[Step::Drain], |_| {}).await, ["drainswap ready mobile/app1"]);
+    let back = [
+        "drainswap maint --floor 0 --wait mobile/app1",
+        "docker update --restart unless-stopped 9e3779b97f4a",
+        "docker start 9e3779b97f4a",
+        "drainswap ready --wait mobile/app1",
+    ];
+    assert_eq!(told(&[Step::Keep], |_| {}).await, back, "the new one is gone, and the old one has its name");
+    let not_restarted = |stage: &mut Stage| {
+        with_new(stage);
+        replacement(stage).old.as_mut().unwrap().restart.name.clear();
+    };
+    let (remove, never) = ("docker rm -f c0ffeec0ffee", "docker update --restart no 9e3779b97f4a");
+    assert_eq!(told(&[Step::Keep], not_restarted).await, [back[0], remove, never, back[2], back[3]]);
+    let renamed = |stage: &mut Stage| {
+        "mobile-app1.old".clone_into(&mut stage.memory.site().engine.containers[0].container.name);
+    };
+    let rename = "docker rename 9e3779b97f4a mobile-app1";
+    assert_eq!(told(&[Step::Keep], renamed).await, [back[0], rename, back[1], back[2], back[3]]);
+    let was_gone = |stage: &mut Stage| replacement(stage).old = None;
+    assert_eq!(told(&[Step::Start], was_gone).await, [back[0]], "it stays out, as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_engine_does_not_say_what_is_done_every_command_may_find_it_done() {
+    let silent = |stage: &mut Stage| {
+        stage.suffers("list", 0, Fault::Unheard);
+    };
+    let told = told(&[Step::Keep], silent).await;
+    assert_eq!(told[1..3], ["docker rm -f c0ffeec0ffee", "docker rename 9e3779b97f4a mobile-app1 || true"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_came_back_is_put_aside_again_by_hand() {
+    let returning = |stage: &mut Stage| {
+        let place = stage.memory.site().engine.containers[1].container.clone();
+        let kept = Container { name: "mobile-app1.old-20261101T000000.000Z".to_owned(), ..place };
+        replacement(stage).returning = Some(kept);
+    };
+    let told = told(&[Step::Keep, Step::Start], returning).await;
+    let aside = [
+        "docker update --restart no 3c6ef372fe94",
+        "docker stop 3c6ef372fe94",
+        "docker rename 3c6ef372fe94 mobile-app1.old-20261101T000000.000Z",
+    ];
+    assert_eq!(told[1..4], aside);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_container_that_is_gone_is_deployed_again() {
+    let removed = |stage: &mut Stage| {
+        with_new(stage);
+        stage.memory.site().engine.containers.remove(0);
+    };
+    let told = told(&[Step::Keep], removed).await;
+    let image = format!("registry.example.org/mobile:v1@sha256:{}", "1".repeat(64));
+    let again = format!("drainswap deploy mobile --image {image}");
+    assert_eq!(told[1..], ["docker rm -f c0ffeec0ffee".to_owned(), again]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_to_stop_before_a_container_is_created_finds_nothing_changed() {
+    for pulls in [true, false] {
+        let mut stage = Stage::pair().await;
+        stage.plan.images.retain(|_| pulls);
+        stage.suffers("append", 0, Fault::Stop);
+        let outcome = stage.run().run().await.unwrap();
+        let remaining = vec![ServerId::new("mobile", "app1"), ServerId::new("mobile", "app1b")];
+        assert_eq!(outcome, Outcome::Cancelled { replaced: Vec::new(), remaining });
+        let site = stage.memory.site();
+        assert!(site.calls.iter().all(|(part, _)| *part == Part::Journal), "{:?}", site.calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_image_is_pulled_for_those_who_get_it() {
+    let mut stage = Stage::pair().await;
+    stage.plan.images.push(image("v3"));
+    stage.plan.lanes[1].replacement.as_mut().unwrap().image = image("v3");
+    assert!(matches!(stage.run().run().await, Ok(Outcome::Deployed { replaced: 2, .. })));
+    for image in [image("v2"), image("v3")] {
+        let is_pulled = |fact: &Fact| matches!(fact, Fact::Pulled { image: it, .. } if *it == image);
+        assert_eq!(stage.heard.0.iter().filter(|fact| is_pulled(fact)).count(), 1, "{image}");
+    }
+    let site = stage.memory.site();
+    let runs = |name: &str| site.engine.containers.iter().find(|it| it.container.name == name).unwrap();
+    assert_eq!(runs("mobile-app1b").container.running_image().pinned(), image("v3").pinned());
+}
+
+/// Neither has seen the other when it looked.
+#[tokio::test(start_paused = true)]
+async fn of_two_runs_that_began_at_once_one_gives_way_and_leaves_nothing() {
+    let mut stage = Stage::pair().await;
+    let other = "mobile-app1.new-20261101T000000.000Z";
+    stage.memory.site().engine.add_kept(other, "127.0.0.1:50000".parse().unwrap(), &image("v2"));
+    let Err(Untouched(failure)) = stage.run().run().await else { panic!("it ran") };
+    let server = ServerId::new("mobile", "app1");
+    assert_eq!(failure, Failure::Refused(Refusal::OtherRun { server, container: other.to_owned() }));
+    let left =
+        stage.memory.site().engine.containers.iter().map(|it| it.container.name.clone()).collect::<Vec<_>>();
+    assert_eq!(left, ["mobile-app1", "mobile-app1b", other]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_container_that_somebody_has_started_is_not_removed() {
+    let mut stage = Stage::pair().await;
+    let kept = "mobile-app1.old-20261101T000000.000Z";
+    {
+        let mut site = stage.memory.site();
+        site.engine.add_kept(kept, "127.0.0.9:9".parse().unwrap(), &image("v1"));
+        let place = site.engine.containers.last_mut().unwrap();
+        stage.plan.lanes[0].replacement.as_mut().unwrap().outdated.push(place.container.clone());
+        place.container.state = ContainerState::Running;
+    }
+    assert!(matches!(stage.run().run().await, Ok(Outcome::Deployed { replaced: 2, .. })));
+    assert_eq!(stage.running(), [kept, "mobile-app1", "mobile-app1b"]);
+    let message = format!("{kept} runs, and is not removed");
+    assert!(stage.heard.0.contains(&Fact::Warned { message }));
+}
+
+/// A server without an address that could be asked.
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_asked_may_carry_the_traffic_all_the_same() {
+    let mut stage = Stage::pair().await;
+    stage.plan.probes.clear();
+    stage.memory.site().calls.clear();
+    assert_eq!(stage.run().verify(0).await, Ok(()));
+    let carriers = vec![ServerId::new("mobile", "app1b")];
+    assert!(stage.heard.0.contains(&Fact::Verified { carriers }));
+    assert!(stage.memory.site().calls.iter().all(|(part, _)| *part != Part::Server));
+}
+
+/// The first lane's new container serves, and the old one is kept.
+async fn replace_first(run: &mut Run<'_>) {
+    run.create_all().await.unwrap();
+    for step in [Step::Drain, Step::Maint, Step::Keep, Step::Start, Step::Prove, Step::Ready] {
+        run.step(0, step).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_container_still_holds_does_not_keep_it() {
+    let mut stage = Stage::pair().await;
+    stage.plan.policy.drain_timeout = Duration::from_millis(1);
+    let mut run = stage.run();
+    replace_first(&mut run).await;
+    assert!(matches!(run.take_lane_back(0, Care::Failed).await, Ok(TakenBack::Undone)));
+    assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
+    assert_eq!(stage.heard.0.last(), Some(&Fact::Undone { servers: stage.plan.lanes[0].ids() }));
+}
+
+/// Without a master socket nobody can say what the old process holds, and of what has failed that is lost either way.
+#[tokio::test(start_paused = true)]
+async fn a_failed_container_is_taken_back_in_whatever_process_answers() {
+    let mut stage = Stage::pair().await;
+    stage.memory.site().haproxies[0].has_master = false;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    replace_first(&mut run).await;
+    memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
+    assert!(matches!(run.take_lane_back(0, Care::Failed).await, Ok(TakenBack::Undone)));
+    assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
+    let site = stage.memory.site();
+    assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
+}
+
+/// The lines of this server in the process that answers.
+fn set_line(stage: &Stage, server: &str, change: impl Fn(&mut Line)) {
+    let mut site = stage.memory.site();
+    let worker = site.haproxies[0].worker.as_mut().unwrap();
+    worker.lines.iter_mut().filter(|line| line.id.server == server).for_each(change);
+}
+
+/// `HAProxy` answers that it may not.
+fn is_refusal(done: &Result<(), Failure>) -> bool {
+    matches!(done, Err(Failure::LoadBalancer(LoadBalancerError::Refused { .. })))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_leaves_in_a_new_process_that_cannot_spare_it() {
+    let mut stage = Stage::pair().await;
+    stage.memory.site().reload(0);
+    set_line(&stage, "app1b", |line| line.admin = AdminState::Maint.bits());
+    let mut run = stage.run();
+    assert!(matches!(run.drain(0).await, Err(Failure::Refused(Refusal::Floor { .. }))));
+    let seen = run.look(0).await.unwrap();
+    let again = run.set_out_again(0, &seen, AdminState::Drain).await;
+    assert!(matches!(again, Err(Failure::Refused(Refusal::Floor { .. }))));
+    let site = stage.memory.site();
+    assert!(site.haproxies[0].worker.as_ref().unwrap().lines[0].is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_cannot_be_made_up_for_ends_the_wait() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    run.drain(0).await.unwrap();
+    memory.site().reload(0);
+    memory.site().plan_faults(&[(When::Nth("set state".to_owned(), 0), Fault::Refused)]);
+    assert!(is_refusal(&run.await_idle(0).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_cut_what_is_left_still_sees_that_nothing_comes() {
+    let mut stage = Stage::pair().await;
+    stage.plan.policy.on_drain_timeout = OnDrainTimeout::Force;
+    let memory = stage.memory.clone();
+    let app1 = || {
+        let site = memory.site();
+        site.haproxies[0].worker.as_ref().unwrap().lines[0].admin.state()
+    };
+    let mut run = stage.run();
+    run.maint(0).await.unwrap();
+    assert_eq!((run.settle(0).await, app1()), (Ok(()), AdminState::Maint));
+    memory.site().reload(0);
+    assert_eq!(app1(), AdminState::Ready);
+    assert_eq!((run.settle(0).await, app1()), (Ok(()), AdminState::Maint));
+    memory.site().plan_faults(&[(When::Nth("look".to_owned(), 0), Fault::Refused)]);
+    assert!(is_refusal(&run.settle(0).await));
+}
+
+/// A check that hung has a server down whose new container serves.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_is_wrong_is_overruled_once_and_by_nobody_else_than_haproxy() {
+    let mut stage = Stage::pair().await;
+    let (memory, servers) = (stage.memory.clone(), vec![ServerId::new("mobile", "app1b")]);
+    let has_it_down = || {
+        let mut site = memory.site();
+        let worker = site.haproxies[0].worker.as_mut().unwrap();
+        (worker.lines[1].up, worker.lines[1].health) = (false, 0);
+    };
+    let suffers = |fault| memory.site().plan_faults(&[(When::Nth("set healthy".to_owned(), 0), fault)]);
+    let mut run = stage.run();
+    run.begun.insert(1, vec![Step::Confirm]);
+    has_it_down();
+    suffers(Fault::Refused);
+    let seen = run.look(0).await.unwrap();
+    let mut healed = BTreeSet::new();
+    // It tracks another one, which is looked at itself.
+    assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false));
+    assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false), "it was tried");
+    assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "set healthy").count(), 1);
+    for wait in [Step::Verify, Step::AwaitIdle] {
+        run.set(&ServerId::new("mobile", "app1"), AdminState::Drain).await.unwrap();
+        has_it_down();
+        suffers(Fault::ReplyLost);
+        assert!(matches!(run.simply(0, wait).await, Err(Failure::LoadBalancer(_))), "{wait}");
+        has_it_down();
+        assert_eq!(run.simply(0, wait).await, Ok(()), "{wait}");
+    }
+    let overruled = |fact: &&Fact| matches!(fact, Fact::CheckOverruled { server } if *server == servers[0]);
+    assert_eq!(stage.heard.0.iter().filter(overruled).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_that_was_silent_is_not_waited_for() {
+    let mut stage = Stage::pair().await;
+    stage.suffers("look", 0, Fault::Hangs);
+    let mut run = stage.run();
+    run.workers.clear();
+    let begun = Instant::now();
+    let error = run.look_anew(0).await.unwrap_err().to_string();
+    assert!(error.ends_with("it did not answer before, and does not now"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_balancer_that_was_caught_up_is_looked_at_once_more() {
+    let mut stage = Stage::pair().await;
+    stage.suffers("look", 1, Fault::Refused);
+    let (name, memory) = (stage.world.load_balancers[0].name(), stage.memory.clone());
+    let mut run = stage.run();
+    run.begun.insert(1, vec![Step::Confirm]);
+    run.behind.insert(name.clone());
+    assert!(is_refusal(&run.look(0).await.map(drop)));
+    assert!(run.behind.is_empty());
+    run.behind.insert(name);
+    assert!(run.look(0).await.is_ok());
+    assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "look").count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_came_back_is_put_aside_again_or_it_is_said() {
+    for call in ["set the restart policy of", "stop", "rename"] {
+        let mut stage = Stage::pair().await;
+        let place = stage.memory.site().engine.containers[1].container.clone();
+        let kept = Container { name: "mobile-app1.old-20261101T000000.000Z".to_owned(), ..place };
+        replacement(&mut stage).returning = Some(kept.clone());
+        stage.suffers(call, 0, Fault::Unheard);
+        let mut run = stage.run();
+        assert!(matches!(run.simply(0, Step::Discard).await, Err(Failure::Engine(_))), "{call}");
+        assert_eq!(run.simply(0, Step::Discard).await, Ok(()), "{call}");
+        assert_eq!(stage.running(), ["mobile-app1"]);
+        assert_eq!(stage.memory.site().engine.containers[1].container.name, kept.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_engine_does_not_say_is_not_taken_for_done() {
+    let mut stage = Stage::pair().await;
+    let run = stage.run();
+    assert!(run.is_back(0, &[Step::Keep, Step::Start]).await);
+    stage.suffers("list", 0, Fault::Away(40_000));
+    assert!(!stage.run().is_back(0, &[Step::Keep, Step::Start]).await);
+}
+
+/// Without a master socket nobody knows what the old process still gives to a container that serves.
+#[tokio::test(start_paused = true)]
+async fn what_serves_is_not_taken_away_in_another_process_than_was_looked_at() {
+    let mut stage = Stage::pair().await;
+    stage.memory.site().haproxies[0].has_master = false;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    replace_first(&mut run).await;
+    memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
+    assert!(matches!(run.take_lane_back(0, Care::Serving).await, Err(Failure::Reloaded { .. })));
+    assert!(stage.running().contains(&"mobile-app1".to_owned()));
+    assert_eq!(stage.memory.site().engine.containers.len(), 4, "both are there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_is_not_heard_tries_again() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    run.create_all().await.unwrap();
+    run.maint(0).await.unwrap();
+    memory.site().reload(0);
+    memory.site().plan_faults(&[(When::Nth("set state".to_owned(), 0), Fault::Unheard)]);
+    assert_eq!(run.effect(0, Step::Keep).await, Ok(()));
+    let server = ServerId::new("mobile", "app1");
+    let message = format!("{server} was put into rotation meanwhile, and is in maint again");
+    assert!(stage.heard.0.contains(&Fact::Warned { message }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_takes_too_long_fails_where_what_was_chosen_for_it_fails() {
+    for choice in [OnDrainTimeout::Maint, OnDrainTimeout::Shutdown] {
+        for (call, before) in [("set state", 0), ("look", 1)] {
+            let mut stage = Stage::pair().await;
+            stage.plan.policy.on_drain_timeout = choice;
+            stage.plan.policy.drain_timeout = Duration::from_millis(1);
+            let memory = stage.memory.clone();
+            let mut run = stage.run();
+            run.drain(0).await.unwrap();
+            memory.site().plan_faults(&[(When::Nth(call.to_owned(), before), Fault::Refused)]);
+            assert!(is_refusal(&run.await_idle(0).await), "{choice:?} {call}");
+        }
+    }
+}
+
+/// A run that was killed when the first lane's container had been stopped.
+fn killed(stage: &Stage) -> journal::Run {
+    let begun = BTreeMap::from([(0, vec![Step::Create, Step::Keep])]);
+    journal::Run { plan: stage.plan.clone(), pid: 1, begun, created: BTreeMap::new(), outcome: None }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_taken_back_needs_a_person_whoever_asked_for_it() {
+    let mut stage = Stage::pair().await;
+    let unfinished = killed(&stage);
+    stage.suffers("rename", 0, Fault::Away(40_000));
+    assert!(matches!(stage.run().take_back(&unfinished).await, Outcome::Stuck { .. }));
+    let mut stage = Stage::pair().await;
+    stage.suffers("rename", 0, Fault::Away(40_000));
+    let mut run = stage.run();
+    run.begun = unfinished.begun;
+    assert!(matches!(run.after(0, Failure::Stopped).await, Outcome::Stuck { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_pulled_for_a_container_that_comes_back() {
+    let mut stage = Stage::pair().await;
+    let kept = stage.memory.site().engine.containers[0].container.clone();
+    for (returning, pulls) in [(1, 1), (2, 0)] {
+        for lane in &mut stage.plan.lanes[..returning] {
+            lane.replacement.as_mut().unwrap().returning = Some(kept.clone());
+        }
+        stage.memory.site().calls.clear();
+        assert_eq!(stage.run().pull(&image("v2")).await, Ok(()));
+        let pulled = stage.memory.site().calls.iter().filter(|(_, call)| *call == "pull").count();
+        assert_eq!(pulled, pulls, "{returning}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_served_is_not_removed_before_it_was_stopped() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    replace_first(&mut run).await;
+    memory.site().plan_faults(&[(When::Nth("stop".to_owned(), 0), Fault::Unheard)]);
+    assert!(matches!(run.simply(0, Step::Discard).await, Err(Failure::Engine(_))));
+    assert_eq!(memory.site().engine.containers.len(), 4);
+    assert_eq!(run.simply(0, Step::Discard).await, Ok(()));
+    assert_eq!(memory.site().engine.containers.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_was_no_container_none_is_back() {
+    let mut stage = Stage::pair().await;
+    replacement(&mut stage).old = None;
+    assert!(!stage.run().is_back(0, &[Step::Start]).await);
+}
