@@ -150,3 +150,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(has_healed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    /// 2.2 cannot be told to look into its queue, and leaves there what waits when the last primary goes.
+    #[test]
+    fn a_queue_that_cannot_be_woken_is_let_through_first_but_not_for_ever() {
+        let mut world = World::pair();
+        let seen = &mut world.observation.load_balancers[0];
+        "2.2.9".clone_into(&mut seen.version);
+        seen.queued = vec![("mobile".to_owned(), 3)];
+        let balances = [Balance::of(world.topology().backend("mobile").unwrap())];
+        let seen = &world.observation.load_balancers[0];
+        let out = BTreeSet::from(["mobile/app1".parse().unwrap()]);
+        let queued = Fact::QueueAwaited { backend: "mobile".to_owned(), queued: 3 };
+        assert_eq!(awaits(&balances, seen, &out, true), Some(queued));
+        assert_eq!(awaits(&balances, seen, &out, false), None);
+        let woken = LoadBalancerState { version: "2.6.12".to_owned(), ..seen.clone() };
+        assert_eq!(awaits(&balances, &woken, &out, true), None);
+    }
+}

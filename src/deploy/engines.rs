@@ -38,3 +38,26 @@ impl<E: ContainerEngine> Engines<E> {
         self.named(self.0.first().map_or("", |(name, _)| name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::memory::Memory;
+    use crate::testing::{World, image};
+
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_is_known_by_the_name_that_its_containers_have_it_under() {
+        let world = World::pair();
+        let memory = Memory::new(&world.configuration, 1, &image("v1"), 1);
+        let names = ["", "ssh://app2"];
+        let engines = Engines::new(Vec::from(names.map(|name| (name.to_owned(), memory.engine()))));
+        assert_eq!(engines.all().map(|(name, _)| name).collect::<Vec<_>>(), names);
+        assert!(std::ptr::eq(engines.first().unwrap(), engines.named("").unwrap()));
+        let mut container = world.observation.containers[0].clone();
+        container.engine = "ssh://app2".to_owned();
+        assert!(std::ptr::eq(engines.of(&container).unwrap(), engines.named("ssh://app2").unwrap()));
+        let error = engines.named("ssh://app3").err().unwrap().to_string();
+        assert!(error.contains("no server line leads to it any more"), "{error}");
+        assert!(Engines::<crate::adapters::memory::MemoryEngine>::new(Vec::new()).first().is_err());
+    }
+}

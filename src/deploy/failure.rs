@@ -159,7 +159,7 @@ impl Failure {
 
     /// Whether the load balancer does not answer: it may just be started anew.
     pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::LoadBalancer(LoadBalancerError::Unreachable { .. }))
+        matches!(self, Self::LoadBalancer(error) if error.is_silence())
     }
 
     /// Whether nobody answered at all.
@@ -171,5 +171,38 @@ impl Failure {
     /// that is to carry the traffic and is just coming up.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::LoadBalancer(_) | Self::Engine(_) | Self::Refused(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_session_is_spoken_of_as_one() {
+        let timed_out = |sessions| {
+            let failure = Failure::DrainTimedOut { sessions, limit: Duration::from_secs(1) };
+            failure.to_string()
+        };
+        assert!(timed_out(1).starts_with("1 session had not ended within 1 s (--drain-timeout); "));
+        assert!(timed_out(2).starts_with("2 sessions had not ended within 1 s (--drain-timeout); "));
+    }
+
+    #[test]
+    fn only_who_does_not_answer_is_waited_for() {
+        let unreachable = EngineError::Unreachable { endpoint: String::new(), reason: String::new() };
+        let (subject, reason) = (String::new(), String::new());
+        let refused = EngineError::Refused { action: "inspect", subject, reason };
+        assert!(Failure::from(unreachable).is_outage());
+        assert!(!Failure::from(refused).is_outage() && !Failure::Stopped.is_outage());
+        let refused = LoadBalancerError::Refused { command: String::new(), reply: String::new() };
+        assert!(!Failure::from(refused).is_silence() && !Failure::Stopped.is_silence());
+    }
+
+    #[test]
+    fn a_container_that_the_kernel_has_ended_is_said_to_be() {
+        let died = |out_of_memory| Failure::Died { exit_code: 137, out_of_memory }.to_string();
+        assert_eq!(died(false), "the container ended with code 137");
+        assert_eq!(died(true), "the container ended with code 137, for want of memory");
     }
 }

@@ -69,3 +69,43 @@ fn a_drain_that_takes_too_long_ends_as_it_was_chosen() {
         ("forced/1", "done: 2 containers replaced"),
     ]);
 }
+
+/// What only two faults lead to, or one at the wrong moment.
+#[test]
+fn what_seldom_happens_ends_as_well_as_it_can() {
+    end_so(&[
+        ("no-floor/1", "done: 2 containers replaced"),
+        ("undone/1/remove.0=DiesBefore", "done: 2 containers replaced, every one is in service"),
+        ("no-master/534/77=Reload", "HAProxy was reloaded meanwhile"),
+        ("reachable/1/look.0=Away(300)", "done: 2 containers replaced"),
+        (
+            "hooked/197/92=StopTwice/80=OldRemoved",
+            "cancelled: every server is in service; mobile/app1 replaced, mobile/app1b not",
+        ),
+        ("left-in-maint/640/19=Person(Maint)", "HAProxy does not have mobile/app1b up: MAINT"),
+        ("stopped/1/start.0=Refused", "mobile/app1b did not serve before either and stays in maint"),
+        (
+            "gone/921/71=OtherRemoved/60=EngineRestart { live_restore: false }",
+            "mobile/app1b did not serve before either and stays in maint",
+        ),
+        (
+            "origin/593/53=OtherRemoved/246=Hangs/186=DiskFull(3600000)",
+            "the container engine at memory cannot be reached",
+        ),
+        ("stopped/787/93=Away(40000)/74=Away(5000)", "STUCK, a person is needed"),
+        ("undone/146/108=Away(40000)/85=DiskFull(3600000)", "was not finished"),
+    ]);
+}
+
+#[test]
+fn sessions_that_are_ended_are_ended_or_the_run_is_taken_back() {
+    end_so(&[
+        ("shut-down/3/sessions.0=Unheard", "done: 2 containers replaced"),
+        ("shut-down/3/sessions.0=Refused", "HAProxy answered `Permission denied` to `sessions`"),
+        ("shut-down/3/sessions.1=Refused", "HAProxy answered `Permission denied` to `sessions`"),
+        ("shut-down/3/end session.0=Refused", "HAProxy answered `Permission denied` to `end session`"),
+        ("shut-down/3/end session.0=StopTwice", "cancelled: every server is in service"),
+        ("crowded/4/wake queue.0=Refused", "HAProxy answered `Permission denied` to `wake queue`"),
+        ("long-drain/1/sessions.0=Refused", "HAProxy answered `Permission denied` to `sessions`"),
+    ]);
+}
