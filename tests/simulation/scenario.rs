@@ -313,6 +313,7 @@ const SOMETIMES: &[Scenario] = &[
     Scenario { name: "stopped", before: stopped, ..BASE },
     Scenario { name: "gone", before: gone, ..BASE },
     Scenario { name: "described", before: gone, is_described: true, ..BASE },
+    Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
 ];
 
 /// Every site where a deploy comes to its end without a fault.

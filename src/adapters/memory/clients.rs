@@ -20,6 +20,8 @@ const CONNECT: Millis = 12;
 pub(super) struct Clients {
     /// The mean time between two requests to a backend; 0 for none.
     every: Millis,
+    /// Whether they keep their connections, and go on with the same server (`option prefer-last-server`).
+    keep_alive: bool,
     count: u64,
 }
 
@@ -82,11 +84,15 @@ impl Site {
         self.clients.every = every.max(1);
     }
 
+    /// Clients keep their connections from now on.
+    pub fn keep_alive(&mut self) {
+        self.clients.keep_alive = true;
+    }
+
     pub(super) fn request(&mut self, balancer: usize, backend: &str) {
         let every = self.clients.every;
         let pause = 1 + self.rng.u64(..2 * every);
         self.later(pause, Happening::Request(balancer, backend.to_owned()));
-        let waited = self.now + QUEUE_LIMIT;
         // While HAProxy is away nobody can be asked, and it is nobody's fault here.
         let Some(worker) = &mut self.haproxies[balancer].worker else { return };
         let tied: Vec<&Line> = worker.lines.iter().filter(|it| it.ties && it.id.backend == backend).collect();
@@ -97,12 +103,27 @@ impl Site {
             .map(|line| (line.id.clone(), line.address));
         match chosen {
             Some((server, address)) => self.give(balancer, server, address),
-            None if worker.takers(backend).is_empty() => self.lose(Loss::NoServer(backend.to_owned())),
-            None => {
-                worker.queue.push(Queued { backend: backend.to_owned(), until: waited });
-                self.dequeue(balancer);
-            }
+            None => self.balance(balancer, backend),
         }
+    }
+
+    /// A server that is out, be it drain or maintenance, loses such a client with the next request.
+    pub(super) fn next_request(&mut self, balancer: usize, server: &ServerId) {
+        let Some(worker) = &self.haproxies[balancer].worker else { return };
+        match worker.line(server).filter(|line| line.is_usable() && worker.has_room(line)) {
+            Some(line) => self.give(balancer, server.clone(), line.address),
+            None => self.balance(balancer, &server.backend),
+        }
+    }
+
+    fn balance(&mut self, balancer: usize, backend: &str) {
+        let until = self.now + QUEUE_LIMIT;
+        let Some(worker) = &mut self.haproxies[balancer].worker else { return };
+        if worker.takers(backend).is_empty() {
+            return self.lose(Loss::NoServer(backend.to_owned()));
+        }
+        worker.queue.push(Queued { backend: backend.to_owned(), until });
+        self.dequeue(balancer);
     }
 
     /// Gives waiting requests to servers that have room, and lets go of those that have waited too long.
@@ -175,6 +196,13 @@ impl Site {
 
     /// A session ends, and what waits may go on.
     pub(super) fn end(&mut self, balancer: usize, pid: u32, id: u64) {
+        // An old worker closes a connection with its last answer, and some clients have no more to ask.
+        let goes_on = self.clients.keep_alive && !id.is_multiple_of(3);
+        let worker = self.haproxies[balancer].worker.as_ref().filter(|worker| goes_on && worker.pid == pid);
+        let ends = worker.and_then(|it| it.sessions.iter().find(|session| session.id == id));
+        if let Some(server) = ends.filter(|it| !it.is_tunnel).map(|session| session.server.clone()) {
+            self.later(1 + id % 5, Happening::NextRequest(balancer, server));
+        }
         self.drop_session(balancer, pid, id);
         self.dequeue(balancer);
     }

@@ -12,6 +12,8 @@ use crate::observation::AdminState;
 pub enum Happening {
     /// A client sends a request to a backend, at the load balancer of that index.
     Request(usize, String),
+    /// The client of a connection that was kept sends its next request, to the server that had the last one if it may have it.
+    NextRequest(usize, ServerId),
     /// A request that was given to a server reaches it: the load balancer, the process, the session.
     Connect(usize, u32, u64),
     /// A session ends by itself.
@@ -64,6 +66,7 @@ impl Site {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Request(balancer, backend) => self.request(balancer, &backend),
+            Happening::NextRequest(balancer, server) => self.next_request(balancer, &server),
             Happening::Connect(balancer, pid, session) => self.connect(balancer, pid, session),
             Happening::End(balancer, pid, session) => self.end(balancer, pid, session),
             Happening::Check(balancer, pid, server) => self.check(balancer, pid, &server),
