@@ -212,7 +212,12 @@ impl Play<'_> {
         }
         // The last record may have been written by half.
         bytes.extend(b"{\"record\":\"be");
-        Run::read(&bytes).expect("a journal that is understood")
+        let read = Run::read(&bytes);
+        if let Err(corrupt) = &read {
+            let violation = format!("the journal is not understood: {corrupt}");
+            self.judge.lock().expect("a judge").violations.push(violation);
+        }
+        read.ok().flatten()
     }
 
     /// Deploys, or resumes what is left, until that ends or dies.

@@ -105,7 +105,14 @@ fn copy_all(from: &Path, to: &Path) {
 /// Builds the copy's simulation beside ours, so that nothing else is built anew, and tells where it is.
 fn build(copy: &Path) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-    let built = Command::new(env!("CARGO"))
+    let mut cargo = Command::new(env!("CARGO"));
+    // What says which package a test is of would have build scripts run anew.
+    let of_this_test = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.starts_with(it));
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| of_this_test(name)).for_each(|name| {
+        cargo.env_remove(name);
+    });
+    let built = cargo
         .args([
             "test",
             "--no-run",
