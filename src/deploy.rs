@@ -456,7 +456,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             return self.deployed(&replaced);
         }
         let names = |lanes: Vec<usize>| lanes.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
-        Outcome::Cancelled { replaced: names(replaced), remaining: names(remaining) }
+        Outcome::Cancelled {
+            replaced: names(replaced),
+            remaining: names(remaining),
+            left_out: self.left_out.iter().cloned().collect(),
+        }
     }
 
     /// With these lanes through, and the rest left out.

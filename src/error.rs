@@ -201,7 +201,7 @@ pub enum Error {
     },
     /// Somebody asked a resume to stop, before the rest was begun.
     #[error(
-        "stopped: every server of {backend} is in service, and what the run had not begun was left. `{deploy}` brings it"
+        "stopped at a safe point; what the run on {backend} had not begun was left. `{deploy}` brings it"
     )]
     ResumeStopped {
         /// The backend.

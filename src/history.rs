@@ -121,7 +121,7 @@ mod tests {
         let app1 = || vec![ServerId::new("mobile", "app1")];
         let kept =
             |kept| Some(Outcome::RolledBack { reason: String::new(), kept, left_out: vec![], asked: false });
-        let cancelled = |replaced| Some(Outcome::Cancelled { replaced, remaining: vec![] });
+        let cancelled = |replaced| Some(Outcome::Cancelled { replaced, remaining: vec![], left_out: vec![] });
         for (outcome, expected) in [
             (Some(deployed()), 1),
             (kept(app1()), 1),
@@ -168,8 +168,11 @@ mod tests {
         );
         // What was done in several runs is one deploy, and only what a run has reached counts.
         let mut resumed = runs.clone();
-        resumed[1].outcome =
-            Some(Outcome::Cancelled { replaced: vec![ServerId::new("mobile", "app1")], remaining: vec![] });
+        resumed[1].outcome = Some(Outcome::Cancelled {
+            replaced: vec![ServerId::new("mobile", "app1")],
+            remaining: vec![],
+            left_out: vec![],
+        });
         resumed[2].plan.continues = Some(RunId("two".to_owned()));
         let found = formers(&resumed);
         assert_eq!(found[0].takes_back, [RunId("three".to_owned()), RunId("two".to_owned())]);

@@ -41,12 +41,15 @@ pub enum Outcome {
         /// Why.
         reason: String,
     },
-    /// It was asked to stop, and stopped at a safe point: every server is in service.
+    /// It was asked to stop, and stopped at a safe point: every server is in service, but for those that were not before.
     Cancelled {
         /// Servers that run the new container.
         replaced: Vec<ServerId>,
         /// Servers that still run the old one.
         remaining: Vec<ServerId>,
+        /// Of those the ones that did not serve before the run either, and are left in maint.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left_out: Vec<ServerId>,
     },
     /// Putting back failed too: a person is needed.
     Stuck {
@@ -154,22 +157,23 @@ impl fmt::Display for Outcome {
                         "failed; what failed is put back, {kept} {keep} the new container: {reason}"
                     )?,
                 }
-                if !left_out.is_empty() {
-                    let stay = if left_out.len() == 1 { "stays" } else { "stay" };
-                    write!(f, ". {} did not serve before either and {stay} in maint", list(left_out))?;
-                }
-                Ok(())
+                f.write_str(&stays_out(left_out))
             }
             Self::Refused { reason } => write!(f, "refused, nothing was touched: {reason}"),
-            Self::Cancelled { replaced, remaining } if replaced.is_empty() => {
-                write!(f, "cancelled: every server is in service, {} unchanged", list(remaining))
+            Self::Cancelled { replaced, remaining, left_out } => {
+                let every = if left_out.is_empty() { "every" } else { "every other" };
+                write!(f, "cancelled: {every} server is in service")?;
+                if replaced.is_empty() {
+                    write!(f, ", {} unchanged", list(remaining))?;
+                } else {
+                    let (replaced, remaining) = (list(replaced), list(remaining));
+                    write!(
+                        f,
+                        "; {replaced} replaced, {remaining} not. Deploy again to finish, or roll back"
+                    )?;
+                }
+                f.write_str(&stays_out(left_out))
             }
-            Self::Cancelled { replaced, remaining } => write!(
-                f,
-                "cancelled: every server is in service; {} replaced, {} not. Deploy again to finish, or roll back",
-                list(replaced),
-                list(remaining)
-            ),
             Self::Stuck { servers, kept, journal, .. } => {
                 f.write_str("STUCK, a person is needed")?;
                 for stranded in servers {
@@ -189,6 +193,13 @@ impl fmt::Display for Outcome {
             }
         }
     }
+}
+
+/// What is said of servers that an undo has left in maint.
+fn stays_out(left_out: &[ServerId]) -> String {
+    let stay = if left_out.len() == 1 { "stays" } else { "stay" };
+    let told = || format!(". {} did not serve before either and {stay} in maint", list(left_out));
+    if left_out.is_empty() { String::new() } else { told() }
 }
 
 /// `1 container replaced`, `4 containers replaced`.

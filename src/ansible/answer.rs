@@ -141,7 +141,9 @@ fn deploy(ran: &Ran) -> Map<String, Value> {
         Some("rolled_back") if last["asked"] == true => {
             "taken back what a run had begun that was not finished".to_owned()
         }
-        Some("cancelled") => "cancelled at a safe point: every server is in service".to_owned(),
+        Some("cancelled") => {
+            "cancelled at a safe point: every server that served before is in service".to_owned()
+        }
         Some(_) | None => String::new(),
     };
     facts.insert("changed".to_owned(), json!(touched));

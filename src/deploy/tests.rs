@@ -226,7 +226,7 @@ async fn who_asks_to_stop_before_a_container_is_created_finds_nothing_changed() 
         stage.suffers("append", 0, Fault::Stop);
         let outcome = stage.run().run().await.unwrap();
         let remaining = vec![ServerId::new("mobile", "app1"), ServerId::new("mobile", "app1b")];
-        assert_eq!(outcome, Outcome::Cancelled { replaced: Vec::new(), remaining });
+        assert_eq!(outcome, Outcome::Cancelled { replaced: Vec::new(), remaining, left_out: Vec::new() });
         let site = stage.memory.site();
         assert!(site.calls.iter().all(|(part, _)| *part == Part::Journal), "{:?}", site.calls);
     }

@@ -426,7 +426,9 @@ impl Judge {
 
     fn line_at_the_end(&mut self, site: &Site, line: &Line, name: &str) {
         let is_left_out = match &self.outcome {
-            Some(Outcome::RolledBack { left_out, .. }) => left_out.contains(&line.id),
+            Some(Outcome::RolledBack { left_out, .. } | Outcome::Cancelled { left_out, .. }) => {
+                left_out.contains(&line.id)
+            }
             _ => false,
         };
         let was_told =

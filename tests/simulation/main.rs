@@ -139,6 +139,9 @@ fn what_was_wrong_once_stays_mended() {
         "undone/999/141=Hangs/84=Away(5000)",
         // A person was told to wait for a server to answer that had no container before either.
         "described/924/22=Away(40000)/159=EngineRestart { live_restore: false }",
+        // A server that was silent before the run was left in maint by one that was stopped, which said that all serve.
+        "crowded/505/4=Away(5000)/68=Stop",
+        "slow-boot/340/271=Stop/4=Away(5000)",
     ];
     let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
     sweep("wrong once", &cases);

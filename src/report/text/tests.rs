@@ -186,6 +186,7 @@ fn every_ending_reads_well() {
     refused, nothing was touched: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service, mobile/app1, mobile/app2 unchanged (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service; mobile/app1 replaced, mobile/app2 not. Deploy again to finish, or roll back (61.5 s; drainswap's own share 0.09 s a server)
+    cancelled: every other server is in service, mobile/app1, mobile/app2 unchanged. mobile/app1 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     STUCK, a person is needed (61.5 s; drainswap's own share 0.09 s a server)
       mobile/app1: HAProxy has it in MAINT; the engine does not answer
           docker start a1a1a1a1a1a1
