@@ -145,7 +145,7 @@ impl App {
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
         let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener)?;
-        let outcome = run.bring_to_rest(&unfinished.run).await;
+        let outcome = Box::pin(run.bring_to_rest(&unfinished.run)).await;
         // Who has asked to stop wants nothing more.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
             return Err(Error::ResumeStopped { deploy: self.once_more(&plan), backend: plan.backend });
@@ -189,7 +189,7 @@ impl App {
         listener.add(self.events_of(&plan));
         // Nobody's wish to stop interrupts it: half taken back is worse than either.
         let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener)?;
-        let outcome = heeding_signals(async |_| run.take_back(&unfinished.run).await).await;
+        let outcome = heeding_signals(async |_| Box::pin(run.take_back(&unfinished.run)).await).await;
         // What had succeeded already is left with that.
         let is_whole = matches!(outcome, Outcome::Cancelled { .. });
         Ok(if is_whole { Exit::Done } else { (&outcome).into() })

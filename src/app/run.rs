@@ -257,8 +257,9 @@ impl App {
         let mut journal = held.dir.create(&plan.run)?;
         listener.add(held.dir.events(&plan.run));
         let mut samples = held.dir.events(&plan.run);
+        let run = Deploy::new(plan, world, &mut journal, stop, &mut listener)?;
         let run = tokio::select! {
-            run = Deploy::new(plan, world, &mut journal, stop, &mut listener)?.run() => run,
+            run = Box::pin(run.run()) => run,
             never = sample(world, plan, &mut samples) => match never {},
         };
         Ok((&run?).into())
