@@ -164,12 +164,16 @@ impl OpenRun {
 /// What is wrong with a server that was to have this state again, if anything is.
 fn is_stranded(topology: &Topology, (id, wanted): &(ServerId, AdminState)) -> Option<String> {
     let server = topology.backend(&id.backend)?.servers.iter().find(|server| server.id == *id)?;
-    let state = server.state.as_ref()?;
+    let Some(state) = &server.state else {
+        return Some(format!("{id} is in a state that a load balancer does not tell"));
+    };
     let is_up = state.admin.state() == AdminState::Ready && state.operational.is_up();
     let is_as_before = *wanted != AdminState::Ready && state.admin.state() == *wanted;
-    let answer = if server.answers() { "answers" } else { "does not answer" };
-    let is_well = is_as_before || is_up && server.answers();
-    (!is_well).then(|| format!("{id} is in {} and {answer}", state.status))
+    // Who cannot be asked is believed to be well where HAProxy has it up.
+    let is_silent = server.answer.as_ref().is_some_and(|answer| !answer.is_ready());
+    let is_well = is_as_before || is_up && !is_silent;
+    let answer = if is_silent { " and does not answer" } else { "" };
+    (!is_well).then(|| format!("{id} is in {}{answer}", state.status))
 }
 
 /// The state that somebody gave the server; `None` where it comes from elsewhere.

@@ -45,7 +45,8 @@ pub enum Unsettled {
 /// if there is one.
 pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<ImageReference, Unsettled> {
     match last {
-        None | Some(Some(Outcome::Deployed { .. } | Outcome::Unchanged | Outcome::Skipped)) => {}
+        None => {}
+        Some(Some(outcome)) if outcome.is_good() => {}
         Some(Some(outcome)) => return Err(Unsettled::LastRun { outcome: outcome.to_string() }),
         Some(None) => return Err(Unsettled::LastRun { outcome: "it is not finished".to_owned() }),
     }

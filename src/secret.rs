@@ -13,7 +13,7 @@ pub fn shown(address: &str) -> String {
     };
     let (who, host) = match rest.rsplit_once('@') {
         // That is how an image is named.
-        Some((name, digest)) if digest.starts_with("sha256:") => {
+        Some((name, digest)) if digest.starts_with("sha256:") || digest.starts_with("sha512:") => {
             return format!("{}@{digest}", shown(&format!("{scheme}{name}")));
         }
         Some((who, host)) => (Some(who), host),
@@ -23,7 +23,9 @@ pub fn shown(address: &str) -> String {
         None => String::new(),
         Some(Ok((user, _))) => format!("{user}:{HIDDEN}@"),
         // A token stands alone there.
-        Some(Err(_)) if scheme.starts_with("http") => format!("{HIDDEN}@"),
+        Some(Err(_)) if scheme.contains("http") => format!("{HIDDEN}@"),
+        // A query, and no user.
+        Some(Err(host)) if host.contains('?') => return shown(&format!("{scheme}{host}")),
         Some(Err(user)) => format!("{user}@"),
     };
     let host = match host.split_once('?') {
@@ -45,6 +47,9 @@ mod tests {
             ("tcp://u:hun/ter?2@hunter2@host", "tcp://u:********@host"),
             ("https://hunter2@host/x", "https://********@host/x"),
             ("tcp://host:1?token=hunter2", "tcp://host:1?********"),
+            ("tcp://host?token=hunter2@x", "tcp://host?********"),
+            ("--image=https://hunter2@r.io/x", "--image=https://********@r.io/x"),
+            ("r.io:5000/mobile@sha512:12", "r.io:5000/mobile@sha512:12"),
             ("u:hunter2@r.io/mobile:v1", "u:********@r.io/mobile:v1"),
             ("https://u:hunter2@r.io/mobile@sha256:12", "https://u:********@r.io/mobile@sha256:12"),
             ("mobile:v1@sha256:12", "mobile:v1@sha256:12"),

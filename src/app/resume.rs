@@ -180,7 +180,7 @@ impl App {
             let begun = if run.was_removing() { &BTreeMap::new() } else { &run.begun };
             // People have read it already.
             if self.output == Output::Json {
-                self.show(&taken_back(&run.plan, begun))?;
+                self.show(&Plan { policy, ..taken_back(&run.plan, begun) })?;
             }
             return Ok(Exit::Done);
         }

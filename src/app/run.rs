@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::history;
+use crate::ids::RunId;
 use crate::image::ImageReference;
 use crate::observation::Observation;
 use crate::outcome::Outcome;
@@ -209,9 +210,7 @@ impl App {
     ) -> Result<Plan, Error> {
         let mut plan = build::build(topology, observation, goal).map_err(Error::Refused)?;
         let known = self.known_runs();
-        if let Some(last) = known.last() {
-            plan.run = plan.run.after(last);
-        }
+        plan.run = known.iter().fold(plan.run, RunId::after);
         let others = other_runs::refusals(&plan, observation, &known);
         if !others.is_empty() {
             return Err(Error::Refused(others));

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::cli::Globals;
 use crate::command_line::CommandLine;
+use crate::secret::shown;
 
 /// How drainswap was called, with everything that leads to what it works on: whoever reads a command in a log has
 /// neither the variables nor the directory that it was called with.
@@ -14,9 +15,9 @@ pub(super) fn command_line(globals: &Globals) -> CommandLine {
     };
     let mut options: Vec<(&'static str, String)> = Vec::new();
     options.extend(globals.haproxy_config.iter().map(|it| ("-f", path(it))));
-    options.extend(globals.socket.iter().map(|it| ("--socket", it.clone())));
-    options.extend(globals.master_socket.iter().map(|it| ("--master-socket", it.clone())));
-    options.extend(globals.docker.iter().map(|it| ("--docker", it.clone())));
+    options.extend(globals.socket.iter().map(|it| ("--socket", shown(it))));
+    options.extend(globals.master_socket.iter().map(|it| ("--master-socket", shown(it))));
+    options.extend(globals.docker.iter().map(|it| ("--docker", shown(it))));
     options.extend(globals.settings.iter().map(|it| ("--settings", path(it))));
     options.extend(globals.read_as.iter().map(|it| ("--as", it.to_string())));
     options.extend(globals.haproxy.iter().map(|it| ("--haproxy", path(it))));
@@ -40,7 +41,7 @@ mod tests {
         let globals = Globals {
             haproxy_config: vec!["/a.cfg".into(), "/b.d".into()],
             socket: vec!["lb1:9999".to_owned(), "lb2:9999".to_owned()],
-            docker: Some("ssh://deploy@app1".to_owned()),
+            docker: Some("ssh://deploy:hunter2@app1".to_owned()),
             settings: Some("staging.toml".into()),
             state_dir: Some("/state".into()),
             quiet: true,
@@ -51,7 +52,7 @@ mod tests {
             command_line(&globals).command("resume mobile"),
             format!(
                 "drainswap resume mobile -f /a.cfg -f /b.d --socket lb1:9999 --socket lb2:9999 \
-                 --docker ssh://deploy@app1 --settings {here}/staging.toml --state-dir /state"
+                 --docker ssh://deploy:********@app1 --settings {here}/staging.toml --state-dir /state"
             )
         );
     }

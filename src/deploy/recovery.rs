@@ -229,7 +229,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let commands = before_the_last.chain([self.commands(lane).await]);
         let servers = servers.into_iter().zip(commands).map(stranded).collect();
         let is_kept = |other: &usize| {
-            *other != lane && self.is_through(*other) && self.plan.lanes[*other].replacement.is_some()
+            // One that was taken back has begun nothing any more.
+            *other != lane && self.has_begun(*other, Step::Start) && !self.back.contains(other)
         };
         let kept = (0..self.plan.lanes.len()).filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
         Outcome::Stuck { reason, servers, kept: kept.collect(), journal: self.journal.place() }

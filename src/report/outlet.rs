@@ -101,7 +101,9 @@ mod tests {
         let mut outlet = Outlet::new(writer, |error| panic!("{error}"));
         outlet.patience = Duration::from_millis(10);
         fill(&outlet);
+        let begun = tokio::time::Instant::now();
         drop(outlet);
+        assert!(begun.elapsed() < PATIENCE);
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl Write for Stderr {
         OUTLET.put(bytes).map(|()| bytes.len())
     }
 
+    /// A line whole: nobody's words come between its parts.
+    fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> Result<()> {
+        OUTLET.put(text.to_string())
+    }
+
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }
