@@ -52,7 +52,7 @@ mod tests {
             command_line(&globals).command("resume mobile"),
             format!(
                 "drainswap resume mobile -f /a.cfg -f /b.d --socket lb1:9999 --socket lb2:9999 \
-                 --docker ssh://deploy:********@app1 --settings {here}/staging.toml --state-dir /state"
+                 --docker 'ssh://deploy:********@app1' --settings {here}/staging.toml --state-dir /state"
             )
         );
     }
