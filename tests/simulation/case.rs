@@ -185,8 +185,10 @@ impl Play<'_> {
             match (end, &unfinished) {
                 (End::NotBegun(_) | End::Died, None) => return,
                 (End::Outcome(outcome), None) => return self.ended(outcome).await,
-                // Whoever asked to stop has what he wanted.
-                (End::Died | End::NotBegun(_) | End::Outcome(_), Some(_)) => {}
+                (End::Outcome(outcome), Some(_)) => {
+                    self.judge.lock().expect("a judge").left_open(&self.memory.site(), &outcome);
+                }
+                (End::Died | End::NotBegun(_), Some(_)) => {}
             }
             // Somebody comes, mends what was away, and sees what is left.
             self.mend().await;

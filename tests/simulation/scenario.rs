@@ -67,6 +67,15 @@ backend mobile
     server app2b 127.0.0.2:50001 check backup
 ";
 
+const PRIMARIES: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+    server app3 127.0.0.3:50000 check
+";
+
 const SHARED: &str = "
 backend mobile
     default-server inter 200ms
@@ -313,6 +322,7 @@ const SOMETIMES: &[Scenario] = &[
     Scenario { name: "stopped", before: stopped, ..BASE },
     Scenario { name: "gone", before: gone, ..BASE },
     Scenario { name: "described", before: gone, is_described: true, ..BASE },
+    Scenario { name: "floor-2", haproxy_cfg: PRIMARIES, policy: |policy| policy.floor = 2, ..BASE },
     Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
 ];
 
