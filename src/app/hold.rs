@@ -141,15 +141,19 @@ impl App {
     /// The runs that were not finished and touch any of these backends. One that is under way looks like them to who does
     /// not hold the lock.
     pub(super) fn unfinished_on(&self, backends: &[String]) -> Result<Vec<StoredRun>, Error> {
+        let mut left = self.unfinished_runs()?;
+        left.retain(|stored| stored.run.plan.backends().iter().any(|it| backends.contains(it)));
+        Ok(left)
+    }
+
+    /// The same of every backend.
+    pub(super) fn unfinished_runs(&self) -> Result<Vec<StoredRun>, Error> {
         let mut left = Vec::new();
         if !self.settings.state_dir.is_dir() {
             return Ok(left);
         }
         for dir in BackendDir::all(&self.settings.state_dir)? {
-            let last = self.runs_in(&dir)?.pop().filter(|stored| stored.run.outcome.is_none());
-            let touches =
-                |stored: &StoredRun| stored.run.plan.backends().iter().any(|it| backends.contains(it));
-            left.extend(last.filter(touches));
+            left.extend(self.runs_in(&dir)?.pop().filter(|stored| stored.run.outcome.is_none()));
         }
         Ok(left)
     }

@@ -60,6 +60,8 @@ impl App {
         if asked.dry_run {
             return self.moved(&Moved::planned(&servers, &before, &acts, (state, asked, leave)));
         }
+        // From the first act on nobody may say that nothing was touched.
+        let unsure = |error: Error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>());
         let mut done = Done::default();
         if leave.drain_first {
             let drain = act::undone(&servers, &[Act::State(AdminState::Drain)], &before);
@@ -71,10 +73,8 @@ impl App {
             });
             act::everywhere(&load_balancers, &before, drain.collect(), &mut done).await?;
             let drained = self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await;
-            drained.map_err(|error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>()))?;
+            drained.map_err(unsure)?;
         }
-        // From the first act on nobody may say that nothing was touched.
-        let unsure = |error: Error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>());
         let now = wait::states(&load_balancers).await.map_err(unsure)?;
         let left = act::undone(&servers, &acts, &now);
         act::everywhere(&load_balancers, &before, left, &mut done).await?;
@@ -143,8 +143,12 @@ impl App {
     ) -> Result<(), Error> {
         let refused = |refusal| Error::Refused(vec![refusal]);
         let out = leaving(servers, acts);
+        if out.is_empty() {
+            return Ok(());
+        }
         let floor = self.settings.floor(asked.floor);
-        let probes = topology::probes(configuration, &load_balancers[0]);
+        let prober = HttpProber::new()?;
+        let questions = topology::probes(configuration, &load_balancers[0]);
         for server in &out {
             let backend = &server.backend;
             let balance = Balance::written(super::known_backend(configuration, backend)?);
@@ -155,7 +159,7 @@ impl App {
                 self.say(&format!("traffic of {backend}: {forecast}"));
                 carriers.extend(floor::carriers(&before, &forecast, floor).cloned());
             }
-            carriers::answer(&HttpProber::new()?, &probes, server, &carriers).await.map_err(refused)?;
+            carriers::answer(&prober, &questions, server, &carriers).await.map_err(refused)?;
         }
         Ok(())
     }

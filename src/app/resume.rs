@@ -34,7 +34,7 @@ impl App {
     ) -> Result<Exit, Error> {
         let backends = match backend {
             Some(backend) => vec![backend.to_owned()],
-            None => self.unfinished_backends()?,
+            None => self.unfinished_runs()?.into_iter().map(|stored| stored.run.plan.backend).collect(),
         };
         if backends.is_empty() {
             self.say("no run was left unfinished");
@@ -253,18 +253,5 @@ impl App {
             policy: policy.clone(),
             hooks: self.settings.hooks.keys().copied().collect(),
         })
-    }
-
-    fn unfinished_backends(&self) -> Result<Vec<String>, Error> {
-        let mut backends = Vec::new();
-        if !self.settings.state_dir.is_dir() {
-            return Ok(backends);
-        }
-        for directory in BackendDir::all(&self.settings.state_dir)? {
-            let last = self.runs_in(&directory)?.pop();
-            let unfinished = last.filter(|stored| stored.run.outcome.is_none());
-            backends.extend(unfinished.map(|stored| stored.run.plan.backend));
-        }
-        Ok(backends)
     }
 }

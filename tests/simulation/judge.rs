@@ -340,10 +340,7 @@ impl Judge {
         if site.longest_stall > WOKEN_WITHIN && self.case.faults.iter().all(|(_, fault)| watches(*fault)) {
             self.violate(site, format!("a queue stood still for {} ms", site.longest_stall));
         }
-        let addresses: BTreeSet<SocketAddr> = self.addresses.values().copied().collect();
-        for address in addresses {
-            self.address_at_the_end(site, address);
-        }
+        self.addresses_at_the_end(site);
         for place in &site.engine.containers {
             self.container_at_the_end(site, place);
         }
@@ -364,11 +361,15 @@ impl Judge {
             return;
         }
         self.outcome = Some(outcome.clone());
+        self.addresses_at_the_end(site);
+        self.outcome = None;
+    }
+
+    fn addresses_at_the_end(&mut self, site: &Site) {
         let addresses: BTreeSet<SocketAddr> = self.addresses.values().copied().collect();
         for address in addresses {
             self.address_at_the_end(site, address);
         }
-        self.outcome = None;
     }
 
     /// One thing that goes wrong and can be gone on with must not keep a deploy from its end.
