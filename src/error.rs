@@ -568,7 +568,8 @@ fn hint(error: &LoadBalancerError) -> &'static str {
             ". Reload HAProxy, or name the configuration that it runs with --haproxy-config"
         }
         LoadBalancerError::At { error, .. } => hint(error),
-        LoadBalancerError::Refused { .. }
+        LoadBalancerError::Stranger { .. }
+        | LoadBalancerError::Refused { .. }
         | LoadBalancerError::NotSent { .. }
         | LoadBalancerError::NotTaken { .. }
         | LoadBalancerError::OtherMaster { .. }

@@ -105,6 +105,14 @@ pub enum LoadBalancerError {
         /// What the system or the wait said, with the deadline if it was one.
         reason: String,
     },
+    /// A stranger's process listens at the socket.
+    #[error("nothing was said at HAProxy's socket {socket}: {reason}")]
+    Stranger {
+        /// The socket's address.
+        socket: String,
+        /// Whose process it is, and what to do.
+        reason: String,
+    },
     /// The socket answers, but may not set states.
     #[error(
         "HAProxy's runtime socket {socket} has level {level}, and setting a server's state needs level admin"

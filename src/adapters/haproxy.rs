@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod master;
+pub mod peer;
 pub mod reply;
 pub mod socket;
 
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 use self::command::{Command, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
-use self::socket::{DEADLINE, SocketAddress, exchange};
+use self::socket::{DEADLINE, ExchangeError, SocketAddress, exchange};
 use crate::ids::ServerId;
 use crate::observation::{AdminBits, AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
@@ -34,6 +35,8 @@ const RELOAD_PAUSE: Duration = Duration::from_millis(25);
 #[derive(Clone, Debug)]
 pub struct HaproxySocket {
     address: SocketAddress,
+    /// The user of the process that was identified as this HAProxy.
+    owner: Option<u32>,
     /// Who tells of the workers that a reload has replaced.
     master: Option<MasterSocket>,
     /// The `server-state-file`, from which a reload gives the new worker the states of the old one.
@@ -44,7 +47,13 @@ impl HaproxySocket {
     /// A socket that is only looked through; nothing is asked of it yet.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
-        Self { address, master: None, state_file: None }
+        Self { address, owner: None, master: None, state_file: None }
+    }
+
+    /// The same, of which it is known that this user's process is the HAProxy that listens there.
+    #[must_use]
+    pub fn owned_by(self, uid: u32) -> Self {
+        Self { owner: Some(uid), ..self }
     }
 
     /// The same, and the socket of the master process, which tells of the workers that a reload has replaced.
@@ -153,9 +162,13 @@ impl HaproxySocket {
                 LoadBalancerError::NotSent { command: command.clone(), reason: error.to_string() }
             }
         })?;
-        match exchange(&self.address, &line, DEADLINE).await {
+        match exchange(&self.address, self.owner, &line, DEADLINE).await {
             // Descriptions may hold any bytes; what is read here never does.
             Ok(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+            Err(ExchangeError::Stranger(stranger)) => Err(LoadBalancerError::Stranger {
+                socket: self.address.to_string(),
+                reason: stranger.to_string(),
+            }),
             Err(error) => Err(self.unreachable(error.to_string())),
         }
     }

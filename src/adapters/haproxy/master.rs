@@ -27,6 +27,8 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct MasterSocket {
     address: SocketAddress,
+    /// The user of the process that was identified as this HAProxy.
+    owner: Option<u32>,
 }
 
 /// Why a worker was not heard through its master.
@@ -53,12 +55,18 @@ impl MasterSocket {
     /// Nothing is asked of it yet.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
-        Self { address }
+        Self { address, owner: None }
+    }
+
+    /// The same, of which it is known that this user's process is the HAProxy that listens there.
+    #[must_use]
+    pub fn owned_by(self, owner: Option<u32>) -> Self {
+        Self { owner, ..self }
     }
 
     /// Has the configuration read again by new workers.
     pub async fn reload(&self) -> Result<Answer, LoadBalancerError> {
-        match exchange_with_master(&self.address, "reload\n", DEADLINE).await {
+        match exchange_with_master(&self.address, self.owner, "reload\n", DEADLINE).await {
             Ok(answer) => Ok(Answer::read(&String::from_utf8_lossy(&answer))),
             // The master executes itself anew, and its connections end with that.
             Err(ExchangeError::Empty) => Ok(Answer::Silence),
@@ -152,11 +160,12 @@ impl MasterSocket {
         read: impl FnOnce(&mut Replies<'_>) -> Result<T, ReplyError> + Send,
     ) -> Result<Option<T>, Unheard> {
         let line = format!("@!{pid} {command}");
-        let answer = match exchange_with_master(&self.address, &format!("{line}\n"), DEADLINE).await {
-            Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
-            Err(ExchangeError::Empty) => return Err(Unheard::BrokenOff),
-            Err(error) => return Err(Unheard::Failed(self.unreachable(&error))),
-        };
+        let answer =
+            match exchange_with_master(&self.address, self.owner, &format!("{line}\n"), DEADLINE).await {
+                Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+                Err(ExchangeError::Empty) => return Err(Unheard::BrokenOff),
+                Err(error) => return Err(Unheard::Failed(self.unreachable(&error))),
+            };
         if answer.starts_with(NO_SUCH_PROCESS) {
             return Ok(None);
         }
@@ -178,13 +187,20 @@ impl MasterSocket {
     }
 
     async fn processes(&self) -> Result<String, LoadBalancerError> {
-        let answer = exchange_with_master(&self.address, "show proc\n", DEADLINE).await;
+        let answer = exchange_with_master(&self.address, self.owner, "show proc\n", DEADLINE).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }
 
     fn unreachable(&self, error: &ExchangeError) -> LoadBalancerError {
-        LoadBalancerError::Unreachable { socket: self.address.to_string(), reason: error.to_string() }
+        let (socket, reason) = (self.address.to_string(), error.to_string());
+        match error {
+            ExchangeError::Stranger(_) => LoadBalancerError::Stranger { socket, reason },
+            ExchangeError::System(_)
+            | ExchangeError::Empty
+            | ExchangeError::TooLong
+            | ExchangeError::Late { .. } => LoadBalancerError::Unreachable { socket, reason },
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::peer::{self, Stranger};
 use crate::secret::shown;
 
 /// How long one line may take, from connecting to the answer's end. Ten thousand servers take
@@ -102,6 +103,9 @@ pub enum ExchangeError {
     /// The system refused.
     #[error(transparent)]
     System(#[from] io::Error),
+    /// A stranger listens there.
+    #[error(transparent)]
+    Stranger(#[from] Stranger),
     /// The connection was closed without a byte.
     #[error("the connection was closed without an answer")]
     Empty,
@@ -118,12 +122,14 @@ pub enum ExchangeError {
 
 /// Sends one line, which ends with `\n`, and returns all that is answered within `limit`
 /// ([`DEADLINE`], but in tests). Connecting is tried again for a moment, sending is not.
+/// `owner` is the user of the HAProxy process that was identified, who may listen there beside root and the caller.
 pub async fn exchange(
     address: &SocketAddress,
+    owner: Option<u32>,
     line: &str,
     limit: Duration,
 ) -> Result<Vec<u8>, ExchangeError> {
-    exchange_with(Peer::Worker, address, line, limit).await
+    exchange_with(Peer::Worker, address, owner, line, limit).await
 }
 
 /// Who listens.
@@ -138,15 +144,17 @@ enum Peer {
 /// The same with the socket of the master process.
 pub async fn exchange_with_master(
     address: &SocketAddress,
+    owner: Option<u32>,
     line: &str,
     limit: Duration,
 ) -> Result<Vec<u8>, ExchangeError> {
-    exchange_with(Peer::Master, address, line, limit).await
+    exchange_with(Peer::Master, address, owner, line, limit).await
 }
 
 async fn exchange_with(
     peer: Peer,
     address: &SocketAddress,
+    owner: Option<u32>,
     line: &str,
     limit: Duration,
 ) -> Result<Vec<u8>, ExchangeError> {
@@ -154,11 +162,15 @@ async fn exchange_with(
     let talk = async {
         match address {
             SocketAddress::Unix(path) => {
-                converse(peer, patiently(|| UnixStream::connect(path)).await?, line).await
+                let stream = patiently(|| UnixStream::connect(path)).await?;
+                peer::admit(&stream, address, owner)??;
+                converse(peer, stream, line).await
             }
             SocketAddress::Abstract(name) => {
                 let path = abstract_path(name);
-                converse(peer, patiently(|| UnixStream::connect(&path)).await?, line).await
+                let stream = patiently(|| UnixStream::connect(&path)).await?;
+                peer::admit(&stream, address, owner)??;
+                converse(peer, stream, line).await
             }
             SocketAddress::Tcp { host, port } => {
                 converse(peer, patiently(|| TcpStream::connect((host.as_str(), *port))).await?, line).await
@@ -277,7 +289,7 @@ mod tests {
             stream.write_all(b"two\n\n").await.unwrap();
             asked
         });
-        let answer = exchange(&SocketAddress::Unix(path), "show info\n", DEADLINE).await.unwrap();
+        let answer = exchange(&SocketAddress::Unix(path), None, "show info\n", DEADLINE).await.unwrap();
         assert_eq!(answer, b"one\ntwo\n\n");
         assert_eq!(&server.await.unwrap(), b"show info\n");
     }
@@ -288,7 +300,7 @@ mod tests {
         let path = directory.path().join("s");
         let _listener = UnixListener::bind(&path).unwrap();
         let limit = Duration::from_millis(100);
-        let error = exchange(&SocketAddress::Unix(path), "show info\n", limit).await.unwrap_err();
+        let error = exchange(&SocketAddress::Unix(path), None, "show info\n", limit).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "no answer within 0.1 s; every connection that `stats maxconn` allows may be in use"
@@ -300,7 +312,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let address = SocketAddress::Unix(path.clone());
-        let asking = tokio::spawn(async move { exchange(&address, "show info\n", DEADLINE).await });
+        let asking = tokio::spawn(async move { exchange(&address, None, "show info\n", DEADLINE).await });
         tokio::task::yield_now().await;
         let listener = UnixListener::bind(&path).unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -315,7 +327,8 @@ mod tests {
     async fn nobody_there_and_nothing_said() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        let nobody = exchange(&SocketAddress::Unix(path.clone()), "show info\n", DEADLINE).await.unwrap_err();
+        let nobody =
+            exchange(&SocketAddress::Unix(path.clone()), None, "show info\n", DEADLINE).await.unwrap_err();
         assert_eq!(nobody.to_string(), "No such file or directory (os error 2)");
 
         let listener = UnixListener::bind(&path).unwrap();
@@ -323,7 +336,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.read_exact(&mut [0; 10]).await.unwrap();
         });
-        let silent = exchange(&SocketAddress::Unix(path), "show info\n", DEADLINE).await.unwrap_err();
+        let silent = exchange(&SocketAddress::Unix(path), None, "show info\n", DEADLINE).await.unwrap_err();
         assert_eq!(silent.to_string(), "the connection was closed without an answer");
         server.await.unwrap();
     }
@@ -337,7 +350,10 @@ mod tests {
             stream.read_exact(&mut [0; 10]).await.unwrap();
             stream.write_all(b"\n").await.unwrap();
         });
-        assert_eq!(exchange(&SocketAddress::Abstract(name), "show info\n", DEADLINE).await.unwrap(), b"\n");
+        assert_eq!(
+            exchange(&SocketAddress::Abstract(name), None, "show info\n", DEADLINE).await.unwrap(),
+            b"\n"
+        );
         server.await.unwrap();
     }
 }
