@@ -287,7 +287,7 @@ fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding
 fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
     let servers = || topology.backends.iter().flat_map(|backend| &backend.servers);
     let is_meant = |server: &Server| match &server.behind {
-        Behind::Container(found) => found.id == container.id,
+        Behind::Container(found) => found.container.id == container.id,
         // Who might be meant is somebody's to decide first.
         Behind::Ambiguous { candidates } => candidates.iter().any(|it| it.starts_with(&container.name)),
         Behind::Gone { .. } | Behind::Described { .. } | Behind::Unmatched { .. } => false,

@@ -25,7 +25,7 @@ use crate::observation::{AdminState, Container, Described, LoadBalancerState, Pu
 use crate::ports::{Change, Model, Recipe};
 use crate::probe::{Probe, ProbeUrl};
 use crate::topology::Role;
-use crate::topology::matching::Aside;
+use crate::topology::matching::{Aside, MatchRule};
 use crate::topology::traffic::{Balance, Forecast};
 
 /// What a run is for.
@@ -371,6 +371,9 @@ pub struct LaneServer {
     pub served: bool,
     /// Whether `HAProxy` will give it requests as soon as it is ready.
     pub takes_traffic: bool,
+    /// How the container behind it was found; `None` where there is none yet, and in earlier plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<MatchRule>,
 }
 
 /// Why a lane is worked on.

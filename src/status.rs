@@ -72,7 +72,7 @@ fn state(server: &Server, state: &ServerState) -> String {
 
 fn behind(behind: &Behind) -> (String, String, String) {
     match behind {
-        Behind::Container(container) => of_container(container),
+        Behind::Container(found) => of_container(&found.container),
         Behind::Described { .. } => ("not yet".to_owned(), String::new(), String::new()),
         Behind::Gone { .. } => ("gone".to_owned(), String::new(), String::new()),
         Behind::Unmatched { .. } => ("none found".to_owned(), String::new(), String::new()),

@@ -15,7 +15,7 @@ use crate::engines::EngineMap;
 use crate::ids::ServerId;
 use crate::observation::{Answer, Container, LoadBalancerState, Observation, ServerState};
 use crate::probe::Probe;
-use matching::Behind;
+use matching::{Behind, MatchRule};
 
 /// The backends of a configuration, joined with what was observed of them.
 #[derive(Clone, Debug, Serialize)]
@@ -115,7 +115,19 @@ impl Server {
     #[must_use]
     pub fn container(&self) -> Option<&Container> {
         match &self.behind {
-            Behind::Container(container) => Some(container),
+            Behind::Container(found) => Some(&found.container),
+            Behind::Gone { .. }
+            | Behind::Described { .. }
+            | Behind::Unmatched { .. }
+            | Behind::Ambiguous { .. } => None,
+        }
+    }
+
+    /// How that container was found.
+    #[must_use]
+    pub fn rule(&self) -> Option<MatchRule> {
+        match &self.behind {
+            Behind::Container(found) => Some(found.rule),
             Behind::Gone { .. }
             | Behind::Described { .. }
             | Behind::Unmatched { .. }

@@ -184,9 +184,9 @@ fn draft<'a>(
                 (in_order(topology, server), Cause::ContainerGone { like: like.name.clone() });
             Some(Draft { servers, cause, replacement: Some(replacement) })
         }
-        (Behind::Container(container), Some(image)) => {
+        (Behind::Container(found), Some(image)) => {
             let servers: Vec<&Server> = in_order(topology, server);
-            container_draft(servers, (container, image), goal, observation)
+            container_draft(servers, (&found.container, image), goal, observation)
         }
     };
     match &draft {
@@ -439,6 +439,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),
         takes_traffic,
+        rule: server.rule(),
     })
 }
 

@@ -27,7 +27,7 @@ use crate::topology::{Backend, socket_address};
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Behind {
     /// This container.
-    Container(Box<Container>),
+    Container(Box<ContainerMatch>),
     /// Nothing: its container is gone. It can be created again with a sibling's settings.
     Gone {
         /// The container, behind another server of the backend, whose settings it gets.
@@ -58,18 +58,48 @@ pub enum Behind {
     },
 }
 
-/// By what a container fits a server line; the order is the order of preference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
+/// A container, and how it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ContainerMatch {
+    /// The container.
+    #[serde(flatten)]
+    pub container: Container,
+    /// How it was found.
+    pub rule: MatchRule,
+}
+
+/// How a container was found to be behind a server line; the order is the order of preference.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchRule {
+    /// Its label names the server, and nothing else shows that it is the one.
     Label,
+    /// It publishes the server's address and port.
     Published,
+    /// It publishes the port on every address of its host, and the server's address is the host's.
     PublishedEverywhere,
+    /// The server's address is its own in one of its networks.
     OwnAddress,
+    /// The server's host name is its name or an alias of it.
     Name,
+    /// It uses the host's network, declares the port, and the server's address is the host's.
     HostNetwork,
 }
 
-impl fmt::Display for Way {
+impl MatchRule {
+    /// Whether what the engine says of the container shows that it has the server's address.
+    #[must_use]
+    pub fn is_by_address(self) -> bool {
+        match self {
+            Self::Published | Self::PublishedEverywhere | Self::OwnAddress | Self::HostNetwork => true,
+            Self::Label | Self::Name => false,
+        }
+    }
+}
+
+impl fmt::Display for MatchRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Label => "by its label drainswap.server",
@@ -139,9 +169,13 @@ pub(super) fn behind(
     let idle = eligible().filter(|container| container.state.is_idle());
     let found = line.best(running).or_else(|| line.best(idle));
     match found {
-        Some((_, one)) if one.len() == 1 => Behind::Container(Box::new(one[0].clone())),
-        Some((way, several)) => {
-            let candidates = several.iter().map(|container| format!("{} ({way})", container.name)).collect();
+        Some((rule, one)) if one.len() == 1 => {
+            // A label says which container it is; how its address is reached is seen beside that.
+            let rule = line.evidence(one[0]).unwrap_or(rule);
+            Behind::Container(Box::new(ContainerMatch { container: one[0].clone(), rule }))
+        }
+        Some((rule, several)) => {
+            let candidates = several.iter().map(|container| format!("{} ({rule})", container.name)).collect();
             Behind::Ambiguous { candidates }
         }
         None => Behind::Unmatched { candidates: nearest(eligible(), line.target) },
@@ -157,43 +191,52 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The strongest way in which any of these containers fits, and all that fit in that way.
-    fn best<'c>(&self, containers: impl Iterator<Item = &'c Container>) -> Option<(Way, Vec<&'c Container>)> {
-        let mut best: Option<(Way, Vec<&Container>)> = None;
+    /// The strongest rule by which any of these containers fits, and all that fit by it.
+    fn best<'c>(
+        &self,
+        containers: impl Iterator<Item = &'c Container>,
+    ) -> Option<(MatchRule, Vec<&'c Container>)> {
+        let mut best: Option<(MatchRule, Vec<&Container>)> = None;
         for container in containers {
-            let Some(way) = self.way(container) else { continue };
+            let Some(rule) = self.rule(container) else { continue };
             match &mut best {
-                Some((known, fits)) if *known == way => fits.push(container),
-                Some((known, _)) if *known < way => {}
-                Some(_) | None => best = Some((way, vec![container])),
+                Some((known, fits)) if *known == rule => fits.push(container),
+                Some((known, _)) if *known < rule => {}
+                Some(_) | None => best = Some((rule, vec![container])),
             }
         }
         best
     }
 
-    fn way(&self, container: &Container) -> Option<Way> {
+    /// The rule by which the container is chosen for this line, if it fits.
+    fn rule(&self, container: &Container) -> Option<MatchRule> {
         if !container.claims.is_empty() {
             // A container that says what it serves serves nothing else.
             let id = self.id.to_string();
-            return container.claims.contains(&id).then_some(Way::Label);
+            return container.claims.contains(&id).then_some(MatchRule::Label);
         }
-        let by_name = || self.is_named(container).then_some(Way::Name);
+        self.evidence(container)
+    }
+
+    /// How the container is reached by the line's address or name, whatever its label says.
+    fn evidence(&self, container: &Container) -> Option<MatchRule> {
+        let by_name = || self.is_named(container).then_some(MatchRule::Name);
         let Some(target) = self.target else { return by_name() };
         let on_host = self.observation.host_addresses.contains(&target.ip());
         let publishes = |fits: &dyn Fn(&Published) -> bool| {
             container.published.iter().any(|p| p.port == target.port() && fits(p))
         };
         if publishes(&|p| p.ip == target.ip() && (on_host || !target.ip().is_loopback())) {
-            Some(Way::Published)
+            Some(MatchRule::Published)
         } else if on_host && publishes(&|p| p.ip.is_unspecified()) {
-            Some(Way::PublishedEverywhere)
+            Some(MatchRule::PublishedEverywhere)
         } else if container.networks.iter().any(|network| network.addresses.contains(&target.ip())) {
-            Some(Way::OwnAddress)
-        } else if let Some(way) = by_name() {
-            Some(way)
+            Some(MatchRule::OwnAddress)
+        } else if let Some(rule) = by_name() {
+            Some(rule)
         } else {
             let declared = container.host_network && on_host && container.exposed.contains(&target.port());
-            declared.then_some(Way::HostNetwork)
+            declared.then_some(MatchRule::HostNetwork)
         }
     }
 

@@ -11,7 +11,7 @@ const NAMED: &str = "backend mobile\n mode http\n server app1 app.internal:50000
 fn found(world: &World) -> String {
     let topology = world.topology();
     match &topology.backends[0].servers[0].behind {
-        Behind::Container(container) => container.name.clone(),
+        Behind::Container(found) => found.container.name.clone(),
         Behind::Described { name, .. } => format!("described {name}"),
         Behind::Gone { like, publish, name } => {
             let Published { ip, port, container_port } = publish;
@@ -23,18 +23,18 @@ fn found(world: &World) -> String {
 }
 
 /// A container that fits in no way, and what makes it fit in this one.
-fn fitting(way: Way) -> impl Fn(&mut Container) {
+fn fitting(rule: MatchRule) -> impl Fn(&mut Container) {
     let published = |ip: &str| Published { ip: ip.parse().unwrap(), port: 50000, container_port: 8080 };
     move |container| {
         container.published.clear();
         container.networks[0].addresses = vec!["172.17.0.99".parse().unwrap()];
-        match way {
-            Way::Label => container.claims = vec!["mobile/app1".to_owned()],
-            Way::Published => container.published = vec![published("127.0.0.1")],
-            Way::PublishedEverywhere => container.published = vec![published("0.0.0.0")],
-            Way::OwnAddress => container.networks[0].addresses = vec!["127.0.0.1".parse().unwrap()],
-            Way::Name => container.networks[0].aliases = vec!["app.internal".to_owned()],
-            Way::HostNetwork => {
+        match rule {
+            MatchRule::Label => container.claims = vec!["mobile/app1".to_owned()],
+            MatchRule::Published => container.published = vec![published("127.0.0.1")],
+            MatchRule::PublishedEverywhere => container.published = vec![published("0.0.0.0")],
+            MatchRule::OwnAddress => container.networks[0].addresses = vec!["127.0.0.1".parse().unwrap()],
+            MatchRule::Name => container.networks[0].aliases = vec!["app.internal".to_owned()],
+            MatchRule::HostNetwork => {
                 container.host_network = true;
                 container.exposed = vec![50000];
             }
@@ -42,52 +42,60 @@ fn fitting(way: Way) -> impl Fn(&mut Container) {
     }
 }
 
-const STRONGEST_FIRST: [Way; 6] =
-    [Way::Label, Way::Published, Way::PublishedEverywhere, Way::OwnAddress, Way::Name, Way::HostNetwork];
+const STRONGEST_FIRST: [MatchRule; 6] = [
+    MatchRule::Label,
+    MatchRule::Published,
+    MatchRule::PublishedEverywhere,
+    MatchRule::OwnAddress,
+    MatchRule::Name,
+    MatchRule::HostNetwork,
+];
 
 /// The server [`NAMED`] and, for each of these ways, a container that fits in it alone.
-fn world(ways: &[Way]) -> World {
+fn world(rules: &[MatchRule]) -> World {
     let spare = "backend spare\n mode http\n server spare 192.0.2.1:1 check\n";
     let mut world = World::of(&format!("{NAMED}{spare}"));
     world.observation.host_addresses.insert("127.0.0.1".parse().unwrap());
     world = world.server("mobile/app1", |server| server.address = Some("127.0.0.1:50000".parse().unwrap()));
-    for way in ways {
-        world = world.another("spare-spare", &format!("{way:?}"), fitting(*way));
+    for rule in rules {
+        world = world.another("spare-spare", &format!("{rule:?}"), fitting(*rule));
     }
     world.gone("spare-spare")
 }
 
 #[test]
 fn a_container_is_found_in_every_way() {
-    for way in STRONGEST_FIRST {
-        assert_eq!(found(&world(&[way])), format!("{way:?}"));
+    for rule in STRONGEST_FIRST {
+        let world = world(&[rule]);
+        assert_eq!(found(&world), format!("{rule:?}"));
+        assert_eq!(world.topology().backends[0].servers[0].rule(), Some(rule));
     }
 }
 
 #[test]
 fn the_strongest_way_decides() {
     for (index, strongest) in STRONGEST_FIRST.iter().enumerate() {
-        let mut ways = STRONGEST_FIRST[index..].to_vec();
-        assert_eq!(found(&world(&ways)), format!("{strongest:?}"));
-        ways.reverse();
-        assert_eq!(found(&world(&ways)), format!("{strongest:?}"), "in the other order");
+        let mut rules = STRONGEST_FIRST[index..].to_vec();
+        assert_eq!(found(&world(&rules)), format!("{strongest:?}"));
+        rules.reverse();
+        assert_eq!(found(&world(&rules)), format!("{strongest:?}"), "in the other order");
     }
 }
 
 #[test]
 fn two_that_fit_equally_well_are_for_a_person_to_choose_from() {
-    for way in STRONGEST_FIRST {
-        let world = world(&[way]).another(&format!("{way:?}"), "twin", |_| {});
+    for rule in STRONGEST_FIRST {
+        let world = world(&[rule]).another(&format!("{rule:?}"), "twin", |_| {});
         assert_eq!(
             found(&world),
-            format!("one of {:?}", [format!("{way:?} ({way})"), format!("twin ({way})")])
+            format!("one of {:?}", [format!("{rule:?} ({rule})"), format!("twin ({rule})")])
         );
     }
 }
 
 #[test]
 fn a_container_s_own_name_is_as_good_as_an_alias() {
-    let world = world(&[Way::Name]).container("Name", |container| {
+    let world = world(&[MatchRule::Name]).container("Name", |container| {
         container.networks[0].aliases.clear();
         "app.internal".clone_into(&mut container.name);
     });
@@ -96,7 +104,7 @@ fn a_container_s_own_name_is_as_good_as_an_alias() {
 
 #[test]
 fn a_name_counts_where_the_address_is_not_known() {
-    let world = world(&[Way::Name]).server("mobile/app1", |server| server.address = None);
+    let world = world(&[MatchRule::Name]).server("mobile/app1", |server| server.address = None);
     assert_eq!(found(&world), "Name");
 }
 
@@ -115,6 +123,14 @@ fn a_label_may_name_several_servers() {
     let topology = world.topology();
     let names = topology.backends[0].servers.iter().map(|server| &server.container().unwrap().name);
     assert_eq!(names.collect::<Vec<_>>(), ["mobile-app1", "mobile-app1"]);
+}
+
+/// The new container must be reached in the same way, which a label does not tell.
+#[test]
+fn a_label_on_the_container_that_has_the_address_leaves_the_rule_to_the_address() {
+    let world = world(&[MatchRule::Published])
+        .container("Published", |container| container.claims = vec!["mobile/app1".to_owned()]);
+    assert_eq!(world.topology().backends[0].servers[0].rule(), Some(MatchRule::Published));
 }
 
 #[test]
