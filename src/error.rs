@@ -568,6 +568,9 @@ fn hint(error: &LoadBalancerError) -> &'static str {
             ". Reload HAProxy, or name the configuration that it runs with --haproxy-config"
         }
         LoadBalancerError::At { error, .. } => hint(error),
+        LoadBalancerError::Unanswered { .. } => {
+            ". Look with `drainswap status` once HAProxy answers, and set the server again if it changed"
+        }
         LoadBalancerError::Stranger { .. }
         | LoadBalancerError::Refused { .. }
         | LoadBalancerError::NotSent { .. }

@@ -113,6 +113,22 @@ pub enum LoadBalancerError {
         /// Whose process it is, and what to do.
         reason: String,
     },
+    /// The connection of a command broke, or was given up: `HAProxy` may still execute the command.
+    #[error(
+        "HAProxy's runtime socket {socket} did not answer `{command}`, which may still take effect: {reason}"
+    )]
+    Unanswered {
+        /// The socket's address.
+        socket: String,
+        /// The first command of the line.
+        command: String,
+        /// The servers that the line changes.
+        servers: Vec<ServerId>,
+        /// What the system or the wait said, with the deadline if it was one.
+        reason: String,
+        /// For how long `HAProxy` may still execute it, while it answers other connections: its `stats timeout`.
+        late_for: Duration,
+    },
     /// The socket answers, but may not set states.
     #[error(
         "HAProxy's runtime socket {socket} has level {level}, and setting a server's state needs level admin"
@@ -183,7 +199,7 @@ impl LoadBalancerError {
     /// Whether nobody answered at all.
     #[must_use]
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Unanswered { .. })
     }
 
     /// The same, and at which of so many load balancers. Who does not answer is named already.

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use self::command::{Command, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
-use self::socket::{DEADLINE, ExchangeError, SocketAddress, exchange};
+use self::socket::{CHANGE_DEADLINE, DEADLINE, ExchangeError, SocketAddress, exchange, exchange_change};
 use crate::ids::ServerId;
 use crate::observation::{AdminBits, AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
@@ -31,6 +31,12 @@ const READ_BACK_PAUSE: Duration = Duration::from_millis(5);
 const RELOAD_TRIES: u32 = 20;
 const RELOAD_PAUSE: Duration = Duration::from_millis(25);
 
+/// `stats timeout`, where haproxy.cfg has none.
+const STATS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest `stats timeout` that is waited for: longer ones are written for interactive use.
+const LONGEST_STATS_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A `stats socket` of a running `HAProxy`. Nothing is kept open: each call connects anew.
 #[derive(Clone, Debug)]
 pub struct HaproxySocket {
@@ -41,19 +47,27 @@ pub struct HaproxySocket {
     master: Option<MasterSocket>,
     /// The `server-state-file`, from which a reload gives the new worker the states of the old one.
     state_file: Option<PathBuf>,
+    /// The `stats timeout`: how long it waits for a command on a connection.
+    stats_timeout: Duration,
 }
 
 impl HaproxySocket {
     /// A socket that is only looked through; nothing is asked of it yet.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
-        Self { address, owner: None, master: None, state_file: None }
+        Self { address, owner: None, master: None, state_file: None, stats_timeout: STATS_TIMEOUT }
     }
 
     /// The same, of which it is known that this user's process is the HAProxy that listens there.
     #[must_use]
     pub fn owned_by(self, uid: u32) -> Self {
         Self { owner: Some(uid), ..self }
+    }
+
+    /// The same with the `stats timeout` of haproxy.cfg, of which a minute at most counts.
+    #[must_use]
+    pub fn with_stats_timeout(self, timeout: Duration) -> Self {
+        Self { stats_timeout: timeout.min(LONGEST_STATS_TIMEOUT), ..self }
     }
 
     /// The same, and the socket of the master process, which tells of the workers that a reload has replaced.
@@ -162,12 +176,25 @@ impl HaproxySocket {
                 LoadBalancerError::NotSent { command: command.clone(), reason: error.to_string() }
             }
         })?;
-        match exchange(&self.address, self.owner, &line, DEADLINE).await {
+        let is_change = commands.iter().any(|command| command.is_change());
+        let answer = if is_change {
+            exchange_change(&self.address, self.owner, &line, CHANGE_DEADLINE).await
+        } else {
+            exchange(&self.address, self.owner, &line, DEADLINE).await
+        };
+        match answer {
             // Descriptions may hold any bytes; what is read here never does.
             Ok(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
             Err(ExchangeError::Stranger(stranger)) => Err(LoadBalancerError::Stranger {
                 socket: self.address.to_string(),
                 reason: stranger.to_string(),
+            }),
+            Err(ExchangeError::Unanswered(reason)) => Err(LoadBalancerError::Unanswered {
+                socket: self.address.to_string(),
+                command: commands.first().map(Command::to_string).unwrap_or_default(),
+                servers: commands.iter().filter_map(|command| command.server()).cloned().collect(),
+                reason: reason.to_string(),
+                late_for: self.stats_timeout,
             }),
             Err(error) => Err(self.unreachable(error.to_string())),
         }

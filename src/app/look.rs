@@ -75,15 +75,22 @@ impl App {
 
     /// The runtime sockets that were named, or the one that the configuration has.
     fn sockets(&self, configuration: &Configuration) -> Result<Vec<HaproxySocket>, Error> {
+        let socket = |address| {
+            let socket = HaproxySocket::new(address);
+            match configuration.stats_timeout {
+                Some(timeout) => socket.with_stats_timeout(timeout),
+                None => socket,
+            }
+        };
         if self.settings.sockets.is_empty() {
-            return Ok(vec![HaproxySocket::new(admin_socket(configuration)?)]);
+            return Ok(vec![socket(admin_socket(configuration)?)]);
         }
         let mut sockets: Vec<HaproxySocket> = Vec::new();
         for text in &self.settings.sockets {
             let address = text.parse()?;
             // One that is named twice would be counted twice.
-            if sockets.iter().all(|socket| *socket.address() != address) {
-                sockets.push(HaproxySocket::new(address));
+            if sockets.iter().all(|known| *known.address() != address) {
+                sockets.push(socket(address));
             }
         }
         Ok(sockets)

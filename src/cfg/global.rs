@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::address::SocketAddress;
 use super::code;
@@ -9,6 +10,7 @@ use super::diagnostic::Finding;
 use super::environment::Environment;
 use super::interpret::Statement;
 use super::model::{Level, StatsSocket};
+use super::time;
 
 /// The parameters of a listening socket that take no value. All others take one, so that `user level` is
 /// not mistaken for a level.
@@ -62,6 +64,14 @@ impl StateFiles {
     pub fn global(self) -> Option<PathBuf> {
         let file = self.file?;
         Some(self.base.unwrap_or_default().join(file))
+    }
+}
+
+/// The time of a `stats timeout` line: how long a connection to a `stats socket` may be idle.
+pub(super) fn stats_timeout(words: &[Cow<'_, str>]) -> Option<Duration> {
+    match words {
+        [stats, timeout, time, ..] if stats == "stats" && timeout == "timeout" => time::parse(time).ok(),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::code;
 use super::diagnostic::{Finding, Problem, Spot};
@@ -94,6 +95,7 @@ pub fn interpret(document: &Document) -> Configuration {
         proxies: Vec::new(),
         named: FxHashMap::default(),
         stats_sockets: Vec::new(),
+        stats_timeout: None,
         state_files: StateFiles::default(),
         problems: document.problems.clone(),
         defaults: Defaults::default(),
@@ -105,10 +107,12 @@ pub fn interpret(document: &Document) -> Configuration {
         interpreter.file(index, file);
     }
     references::check(document, &interpreter.proxies, &mut interpreter.problems);
-    let Interpreter { mut proxies, stats_sockets, state_files, mut problems, .. } = interpreter;
+    let Interpreter { mut proxies, stats_sockets, stats_timeout, state_files, mut problems, .. } =
+        interpreter;
     proxies.shrink_to_fit();
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
-    Configuration { proxies, stats_sockets, server_state_file: state_files.global(), problems }
+    let server_state_file = state_files.global();
+    Configuration { proxies, stats_sockets, stats_timeout, server_state_file, problems }
 }
 
 struct Interpreter<'d> {
@@ -119,6 +123,7 @@ struct Interpreter<'d> {
     /// The index of the first proxy of each name.
     named: FxHashMap<Cow<'d, str>, usize>,
     stats_sockets: Vec<StatsSocket>,
+    stats_timeout: Option<Duration>,
     state_files: StateFiles,
     problems: Vec<Problem>,
     /// The last `defaults` section.
@@ -201,6 +206,7 @@ impl<'d> Interpreter<'d> {
             self.problems.push(line.problem(0, Finding::error(code::ENVIRONMENT, message)));
         }
         self.state_files.read(line.words());
+        self.stats_timeout = global::stats_timeout(line.words()).or(self.stats_timeout);
         match global::stats_socket(line, &self.environment) {
             Some(Ok(socket)) => self.stats_sockets.push(socket),
             Some(Err((word, finding))) => self.problems.push(line.problem(word, finding)),

@@ -19,6 +19,8 @@ pub struct Configuration {
     pub proxies: Vec<Proxy>,
     /// The `stats socket` lines of all `global` sections.
     pub stats_sockets: Vec<StatsSocket>,
+    /// The `stats timeout` of `global`, if there is one.
+    pub stats_timeout: Option<Duration>,
     /// The `server-state-file` of `global`, below its `server-state-base`: what a reload gives to the new worker.
     pub server_state_file: Option<PathBuf>,
     /// Everything that is wrong, lexical and semantic, in the order of the files.

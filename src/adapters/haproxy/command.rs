@@ -68,16 +68,45 @@ impl<'a> Command<'a> {
     /// The backend that the command is about, if it is about one.
     #[must_use]
     pub fn backend(self) -> Option<&'a str> {
+        if let Self::ServersState(backend) | Self::Stat(backend) = self {
+            return backend;
+        }
+        self.server().map(|server| server.backend.as_str())
+    }
+
+    /// Whether it changes something. Such a command keeps its connection until it is answered.
+    #[must_use]
+    pub fn is_change(self) -> bool {
         match self {
-            Self::Info | Self::Level | Self::Sessions | Self::ShutdownSession(_) => None,
-            Self::ServersState(backend) | Self::Stat(backend) => backend,
+            Self::Info | Self::Level | Self::Sessions | Self::ServersState(_) | Self::Stat(_) => false,
+            Self::ShutdownSession(_)
+            | Self::SetServerMaxconn(..)
+            | Self::SetServerState(..)
+            | Self::SetServerWeight(..)
+            | Self::SetServerHealthy(_)
+            | Self::AddServer(..)
+            | Self::SetChecking(..)
+            | Self::DelServer(_) => true,
+        }
+    }
+
+    /// The server that the command is about, if it is about one.
+    #[must_use]
+    pub fn server(self) -> Option<&'a ServerId> {
+        match self {
             Self::SetServerState(server, _)
             | Self::SetServerWeight(server, _)
             | Self::SetServerMaxconn(server, _)
-            | Self::SetServerHealthy(server)
             | Self::AddServer(server, _)
             | Self::SetChecking(server, ..)
-            | Self::DelServer(server) => Some(&server.backend),
+            | Self::SetServerHealthy(server)
+            | Self::DelServer(server) => Some(server),
+            Self::Info
+            | Self::Level
+            | Self::Sessions
+            | Self::ShutdownSession(_)
+            | Self::ServersState(_)
+            | Self::Stat(_) => None,
         }
     }
 
@@ -87,17 +116,8 @@ impl<'a> Command<'a> {
         let legal = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
         };
-        let server = match self {
-            Self::SetServerState(id, _)
-            | Self::SetServerWeight(id, _)
-            | Self::SetServerMaxconn(id, _)
-            | Self::AddServer(id, _)
-            | Self::SetChecking(id, ..)
-            | Self::SetServerHealthy(id)
-            | Self::DelServer(id) => Some(id.server.as_str()),
-            Self::ShutdownSession(session) => Some(session),
-            Self::Info | Self::Level | Self::Sessions | Self::ServersState(_) | Self::Stat(_) => None,
-        };
+        let session = if let Self::ShutdownSession(session) = self { Some(session) } else { None };
+        let server = self.server().map(|id| id.server.as_str()).or(session);
         let plain = |word: &String| !word.is_empty() && word.bytes().all(is_plain);
         let words = if let Self::AddServer(_, words) = self { words } else { &[] };
         self.backend().into_iter().chain(server).all(legal) && words.iter().all(plain)

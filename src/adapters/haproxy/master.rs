@@ -7,7 +7,10 @@ use std::net::SocketAddr;
 use super::command::Command;
 use super::past_reload;
 use super::reply::{Replies, ReplyError};
-use super::socket::{DEADLINE, ExchangeError, SocketAddress, exchange_with_master};
+use super::socket::{
+    CHANGE_DEADLINE, DEADLINE, ExchangeError, SocketAddress, exchange_change_with_master,
+    exchange_with_master,
+};
 use crate::ids::ServerId;
 use crate::observation::{OldServer, OldWorker, Session};
 use crate::ports::LoadBalancerError;
@@ -66,7 +69,9 @@ impl MasterSocket {
 
     /// Has the configuration read again by new workers.
     pub async fn reload(&self) -> Result<Answer, LoadBalancerError> {
-        match exchange_with_master(&self.address, self.owner, "reload\n", DEADLINE).await {
+        let answer =
+            exchange_change_with_master(&self.address, self.owner, "reload\n", CHANGE_DEADLINE).await;
+        match answer.map_err(ExchangeError::reason) {
             Ok(answer) => Ok(Answer::read(&String::from_utf8_lossy(&answer))),
             // The master executes itself anew, and its connections end with that.
             Err(ExchangeError::Empty) => Ok(Answer::Silence),
@@ -160,12 +165,17 @@ impl MasterSocket {
         read: impl FnOnce(&mut Replies<'_>) -> Result<T, ReplyError> + Send,
     ) -> Result<Option<T>, Unheard> {
         let line = format!("@!{pid} {command}");
-        let answer =
-            match exchange_with_master(&self.address, self.owner, &format!("{line}\n"), DEADLINE).await {
-                Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
-                Err(ExchangeError::Empty) => return Err(Unheard::BrokenOff),
-                Err(error) => return Err(Unheard::Failed(self.unreachable(&error))),
-            };
+        let text = format!("{line}\n");
+        let answer = if command.is_change() {
+            exchange_change_with_master(&self.address, self.owner, &text, CHANGE_DEADLINE).await
+        } else {
+            exchange_with_master(&self.address, self.owner, &text, DEADLINE).await
+        };
+        let answer = match answer {
+            Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+            Err(ExchangeError::Empty) => return Err(Unheard::BrokenOff),
+            Err(error) => return Err(Unheard::Failed(self.unreachable(&error))),
+        };
         if answer.starts_with(NO_SUCH_PROCESS) {
             return Ok(None);
         }
@@ -199,7 +209,8 @@ impl MasterSocket {
             ExchangeError::System(_)
             | ExchangeError::Empty
             | ExchangeError::TooLong
-            | ExchangeError::Late { .. } => LoadBalancerError::Unreachable { socket, reason },
+            | ExchangeError::Late { .. }
+            | ExchangeError::Unanswered(_) => LoadBalancerError::Unreachable { socket, reason },
         }
     }
 }

@@ -18,9 +18,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::peer::{self, Stranger};
 use crate::secret::shown;
 
-/// How long one line may take, from connecting to the answer's end. Ten thousand servers take
+/// How long a question may take, from connecting to the answer's end. Ten thousand servers take
 /// about 60 ms; a connection beyond `stats maxconn` is accepted by the kernel and never answered.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a command that changes something keeps its connection. `HAProxy` executes a line that the kernel has
+/// delivered even if its connection was closed before (measured on 2.2 to 3.2), so that closing early proves nothing.
+pub const CHANGE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long connecting is tried again: while `HAProxy` starts anew, nobody listens for a moment.
 const RETRY_FOR: Duration = Duration::from_millis(500);
@@ -118,6 +122,17 @@ pub enum ExchangeError {
         /// How long it was waited.
         limit: Duration,
     },
+    /// The connection of a change broke, or was given up: `HAProxy` may still execute the line.
+    #[error(transparent)]
+    Unanswered(Box<ExchangeError>),
+}
+
+impl ExchangeError {
+    /// What the system or the wait said, whether or not the line may still take effect.
+    #[must_use]
+    pub fn reason(self) -> Self {
+        if let Self::Unanswered(reason) = self { *reason } else { self }
+    }
 }
 
 /// Sends one line, which ends with `\n`, and returns all that is answered within `limit`
@@ -130,6 +145,43 @@ pub async fn exchange(
     limit: Duration,
 ) -> Result<Vec<u8>, ExchangeError> {
     exchange_with(Peer::Worker, address, owner, line, limit).await
+}
+
+/// Sends one line that changes something, and keeps its connection until `HAProxy` has answered or closed it, for at
+/// most `limit` ([`CHANGE_DEADLINE`], but in tests).
+///
+/// # Errors
+/// [`ExchangeError::Unanswered`] where the line may still take effect; after any other error it cannot.
+pub async fn exchange_change(
+    address: &SocketAddress,
+    owner: Option<u32>,
+    line: &str,
+    limit: Duration,
+) -> Result<Vec<u8>, ExchangeError> {
+    change_with(Peer::Worker, address, owner, line, limit).await
+}
+
+async fn change_with(
+    peer: Peer,
+    address: &SocketAddress,
+    owner: Option<u32>,
+    line: &str,
+    limit: Duration,
+) -> Result<Vec<u8>, ExchangeError> {
+    tracing::debug!(%address, line, "HAProxy is told");
+    let connected = timeout(DEADLINE, Stream::connect(address, owner)).await;
+    let mut stream = connected.unwrap_or(Err(ExchangeError::Late { limit: DEADLINE }))?;
+    match timeout(limit, stream.converse(peer, line)).await {
+        // A network may break a connection and deliver its last bytes all the same. On a unix socket HAProxy has closed it.
+        Ok(Err(error @ ExchangeError::System(_))) if stream.is_remote() => {
+            Err(ExchangeError::Unanswered(Box::new(error)))
+        }
+        Ok(ended) => ended,
+        Err(_) => {
+            stream.reset();
+            Err(ExchangeError::Unanswered(Box::new(ExchangeError::Late { limit })))
+        }
+    }
 }
 
 /// Who listens.
@@ -151,6 +203,16 @@ pub async fn exchange_with_master(
     exchange_with(Peer::Master, address, owner, line, limit).await
 }
 
+/// As [`exchange_change`], with the socket of the master process.
+pub async fn exchange_change_with_master(
+    address: &SocketAddress,
+    owner: Option<u32>,
+    line: &str,
+    limit: Duration,
+) -> Result<Vec<u8>, ExchangeError> {
+    change_with(Peer::Master, address, owner, line, limit).await
+}
+
 async fn exchange_with(
     peer: Peer,
     address: &SocketAddress,
@@ -159,25 +221,52 @@ async fn exchange_with(
     limit: Duration,
 ) -> Result<Vec<u8>, ExchangeError> {
     tracing::debug!(%address, line, "HAProxy is asked");
-    let talk = async {
-        match address {
-            SocketAddress::Unix(path) => {
-                let stream = patiently(|| UnixStream::connect(path)).await?;
-                peer::admit(&stream, address, owner)??;
-                converse(peer, stream, line).await
-            }
+    let talk = async { Stream::connect(address, owner).await?.converse(peer, line).await };
+    timeout(limit, talk).await.unwrap_or(Err(ExchangeError::Late { limit }))
+}
+
+/// A connection to a runtime API.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    async fn connect(address: &SocketAddress, owner: Option<u32>) -> Result<Self, ExchangeError> {
+        let stream = match address {
+            SocketAddress::Unix(path) => patiently(|| UnixStream::connect(path)).await?,
             SocketAddress::Abstract(name) => {
                 let path = abstract_path(name);
-                let stream = patiently(|| UnixStream::connect(&path)).await?;
-                peer::admit(&stream, address, owner)??;
-                converse(peer, stream, line).await
+                patiently(|| UnixStream::connect(&path)).await?
             }
             SocketAddress::Tcp { host, port } => {
-                converse(peer, patiently(|| TcpStream::connect((host.as_str(), *port))).await?, line).await
+                return Ok(Self::Tcp(patiently(|| TcpStream::connect((host.as_str(), *port))).await?));
             }
+        };
+        peer::admit(&stream, address, owner)??;
+        Ok(Self::Unix(stream))
+    }
+
+    async fn converse(&mut self, peer: Peer, line: &str) -> Result<Vec<u8>, ExchangeError> {
+        match self {
+            Self::Unix(stream) => converse(peer, stream, line).await,
+            Self::Tcp(stream) => converse(peer, stream, line).await,
         }
-    };
-    timeout(limit, talk).await.unwrap_or(Err(ExchangeError::Late { limit }))
+    }
+
+    /// Whether a network is between the two ends.
+    fn is_remote(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// Closes the connection so that the kernel drops what it has not delivered. What it has is executed all the same.
+    fn reset(self) {
+        if let Self::Tcp(stream) = self
+            && let Err(error) = stream.set_zero_linger()
+        {
+            tracing::debug!(%error, "the connection is closed without a reset");
+        }
+    }
 }
 
 /// A path that begins with a zero is a name in the abstract namespace.
@@ -216,7 +305,7 @@ where
 
 async fn converse(
     peer: Peer,
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     line: &str,
 ) -> Result<Vec<u8>, ExchangeError> {
     stream.write_all(line.as_bytes()).await?;
@@ -305,6 +394,70 @@ mod tests {
             error.to_string(),
             "no answer within 0.1 s; every connection that `stats maxconn` allows may be in use"
         );
+    }
+
+    #[tokio::test]
+    async fn a_change_keeps_its_connection_until_it_is_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = SocketAddress::Unix(path);
+        let asking =
+            tokio::spawn(async move { exchange_change(&address, None, "set x\n", CHANGE_DEADLINE).await });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 6]).await.unwrap();
+        // From here on the clock runs only while everybody waits for it.
+        tokio::time::pause();
+        tokio::time::advance(DEADLINE * 5).await;
+        assert!(!asking.is_finished());
+        stream.write_all(b"\n").await.unwrap();
+        drop(stream);
+        assert_eq!(asking.await.unwrap().unwrap(), b"\n");
+    }
+
+    #[tokio::test]
+    async fn a_change_that_haproxy_closed_cannot_come_later_and_one_that_was_given_up_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = SocketAddress::Unix(path);
+        let closing = async { drop(listener.accept().await.unwrap()) };
+        let (closed, ()) = tokio::join!(exchange_change(&address, None, "set x\n", CHANGE_DEADLINE), closing);
+        assert!(matches!(closed, Err(ExchangeError::Empty | ExchangeError::System(_))), "{closed:?}");
+
+        let late = exchange_change(&address, None, "set x\n", Duration::from_millis(50)).await.unwrap_err();
+        assert!(matches!(late, ExchangeError::Unanswered(_)), "{late:?}");
+        let late = late.to_string();
+        assert!(
+            late.starts_with("no answer within 0.1 s") || late.starts_with("no answer within 0.0 s"),
+            "{late}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_given_up_is_reset_and_so_is_one_whose_connection_breaks() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let address = SocketAddress::Tcp { host: "127.0.0.1".to_owned(), port };
+        let (late, accepted) = tokio::join!(
+            exchange_change(&address, None, "set x\n", Duration::from_millis(50)),
+            listener.accept()
+        );
+        assert!(matches!(late, Err(ExchangeError::Unanswered(_))), "{late:?}");
+        let (mut stream, _) = accepted.unwrap();
+        // What was delivered can be read; then there is a reset and no orderly end.
+        let mut read = Vec::new();
+        let ended = stream.read_to_end(&mut read).await;
+        assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+
+        let breaking = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.read_exact(&mut [0; 6]).await.unwrap();
+            stream.set_zero_linger().unwrap();
+        };
+        let (broken, ()) =
+            tokio::join!(exchange_change(&address, None, "set x\n", CHANGE_DEADLINE), breaking);
+        assert!(matches!(broken, Err(ExchangeError::Unanswered(_))), "{broken:?}");
     }
 
     #[tokio::test]

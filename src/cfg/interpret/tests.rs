@@ -107,6 +107,13 @@ fn server_state_file_is_no_server() {
 }
 
 #[test]
+fn the_last_stats_timeout_counts() {
+    let timeout = |text: &str| configuration(text).stats_timeout;
+    assert_eq!(timeout("global\n stats timeout 30s\n stats timeout 2m\n"), Some(Duration::from_secs(120)));
+    assert_eq!(timeout("global\n stats timeout soon\nbackend b\n timeout server 5s\n"), None);
+}
+
+#[test]
 fn problems_stand_in_the_order_of_the_file() {
     let found = configuration("backend b\n sever a\n server a \"x\n mode banana\n use-server zz if TRUE\n");
     let lines: Vec<_> = found.problems.iter().map(|problem| problem.line).collect();
