@@ -1,12 +1,12 @@
 //! The HAProxy binaries that are here, and what `haproxy -c` says of a file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use drainswap::cfg::{Build, Version};
 
 use crate::corpus::{self, Sample};
-use crate::fetched::fetched;
+use crate::under_test::named;
 
 /// A binary of HAProxy.
 pub struct Binary {
@@ -15,14 +15,23 @@ pub struct Binary {
     pub version: Version,
 }
 
-/// The installed one and the fetched ones, one of each branch.
-pub fn all() -> Vec<Binary> {
-    let installed = drainswap::adapters::haproxy_binary::find();
-    let mut binaries: Vec<Binary> =
-        std::iter::once(installed).chain(fetched()).filter_map(Binary::ask).collect();
-    binaries.sort_by_key(|binary| binary.version);
-    binaries.dedup_by_key(|binary| binary.version);
-    binaries
+/// The binary that is tested: the named one, else the installed one. Where that is older than `since`, it is the newest
+/// that was fetched. `None` where none answers that is new enough.
+pub fn tested(since: Version) -> Option<Binary> {
+    let is_new = |binary: &Binary| binary.version >= since;
+    if let Some(named) = named() {
+        return Binary::ask(named).filter(is_new);
+    }
+    let installed = Binary::ask(drainswap::adapters::haproxy_binary::find()).filter(is_new);
+    installed.or_else(|| fetched().filter(is_new).max_by_key(|binary| binary.version))
+}
+
+/// What `.ci/haproxy-versions` has fetched.
+fn fetched() -> impl Iterator<Item = Binary> {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from).join("haproxy");
+    let folders = std::fs::read_dir(target).into_iter().flatten().filter_map(Result::ok);
+    folders.filter_map(|folder| Binary::ask(folder.path().join("haproxy")))
 }
 
 /// What `haproxy -c` says.

@@ -1,18 +1,18 @@
 //! Real HAProxy and this reader on the same files: what they read must be the same.
 //!
-//! It runs with the installed HAProxy and with those that `.ci/haproxy-versions` fetched, on the fixtures and, where
-//! it was fetched, on every configuration of HAProxy's own examples and regression tests. Each test prints what it ran.
-//! Between the oldest HAProxy and the newest one a third of the files is tried, all of them with `DRAINSWAP_SWEEP=wide`.
+//! It runs with the installed HAProxy, and in `make sweep` with each that `.ci/haproxy-versions` fetched, on the fixtures
+//! and, where it was fetched, on every configuration of HAProxy's own examples and regression tests. Each test prints
+//! what it ran.
 
 #![allow(clippy::print_stderr, reason = "what was compared is a part of the result")]
 
 mod binary;
 mod corpus;
-#[path = "../support/fetched.rs"]
-mod fetched;
 mod rendered;
 mod running;
 mod tokens;
+#[path = "../support/under_test.rs"]
+mod under_test;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -20,7 +20,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use binary::{Binary, reason};
 use corpus::Sample;
-use drainswap::cfg::{self, Configuration, Document, Environment, Severity, SourceFile};
+use drainswap::cfg::{self, Configuration, Document, Environment, Severity, SourceFile, Version};
+
+/// Every version of HAProxy.
+const ANY: Version = Version::new(0, 0);
 
 /// So many files are tried at once.
 const THREADS: usize = 3;
@@ -54,48 +57,49 @@ impl Tally {
     }
 }
 
-/// Tries every sample with every binary, some at a time, and fails with everything that differs.
+/// Tries every sample, some at a time, and fails with everything that differs.
 fn try_all<S: AsRef<Sample> + Sync>(
     what: &str,
-    binaries: &[Binary],
+    binary: &Binary,
     samples: &[S],
     test: impl Fn(&Binary, &S) -> Result<usize, Skipped> + Sync,
 ) {
-    assert!(!binaries.is_empty() || !required(), "no HAProxy is installed");
-    let mut differences = Vec::new();
-    let is_wide = std::env::var("DRAINSWAP_SWEEP").is_ok_and(|sweep| sweep == "wide");
-    for (index, binary) in binaries.iter().enumerate() {
-        let is_between = index > 0 && index + 1 < binaries.len();
-        let every = if is_between && !is_wide { 3 } else { 1 };
-        let samples: Vec<&S> = samples.iter().skip(index % every).step_by(every).collect();
-        let next = AtomicUsize::new(0);
-        let tally = Mutex::new(Tally::default());
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    while let Some(sample) = samples.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let result = test(binary, sample);
-                        tally.lock().expect("a lock").add(sample.as_ref(), result);
-                    }
-                });
-            }
-        });
-        let Tally { files, compared, left_out, differences: found } = tally.into_inner().expect("a lock");
-        let name = &binary.build.version;
-        let alone: usize = left_out.values().sum();
-        eprintln!("HAProxy {name}: {files} files, {compared} {what} compared; {alone} files left out");
-        for (reason, count) in left_out {
-            eprintln!("  {count:4} {reason}");
+    let next = AtomicUsize::new(0);
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(sample) = samples.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = test(binary, sample);
+                    tally.lock().expect("a lock").add(sample.as_ref(), result);
+                }
+            });
         }
-        assert!(files > 0, "HAProxy {name} took no file at all");
-        differences.extend(found.into_iter().map(|text| format!("HAProxy {name}: {text}")));
+    });
+    let Tally { files, compared, left_out, differences } = tally.into_inner().expect("a lock");
+    let name = &binary.build.version;
+    let alone: usize = left_out.values().sum();
+    eprintln!("HAProxy {name}: {files} files, {compared} {what} compared; {alone} files left out");
+    for (reason, count) in left_out {
+        eprintln!("  {count:4} {reason}");
     }
+    assert!(files > 0, "HAProxy {name} took no file at all");
     let count = differences.len();
     assert!(
         differences.is_empty(),
-        "{count} times HAProxy and this reader differ:\n{}",
+        "{count} times HAProxy {name} and this reader differ:\n{}",
         differences.join("\n")
     );
+}
+
+/// The HAProxy that is tested; where there is none of that version, the test says so and is to return.
+fn tested(since: Version) -> Option<Binary> {
+    let binary = binary::tested(since);
+    if binary.is_none() {
+        assert!(!required() || since > ANY, "no HAProxy is installed");
+        eprintln!("skipped: no HAProxy {since} or later is tested");
+    }
+    binary
 }
 
 /// Why a sample gave nothing to count.
@@ -111,9 +115,10 @@ fn required() -> bool {
 /// What HAProxy accepts has no error here, and what it refuses for a reason that this reader knows has one.
 #[test]
 fn the_verdicts_agree() {
+    let Some(binary) = tested(ANY) else { return };
     let mut samples = corpus::all();
     samples.extend(corpus::extremes());
-    try_all("verdicts", &binary::all(), &samples, |binary, sample| {
+    try_all("verdicts", &binary, &samples, |binary, sample| {
         let (_, configuration) = read(sample, binary);
         let verdict = binary.check(sample);
         let errors: Vec<String> = configuration
@@ -135,23 +140,20 @@ fn the_verdicts_agree() {
 
 #[test]
 fn the_words_are_the_same() {
+    // Older ones do not print them.
+    let Some(binary) = tested(tokens::SINCE) else { return };
     let mut samples = corpus::all();
     samples.extend(tokens::random_lines());
-    let mut binaries = binary::all();
-    binaries.retain(|binary| binary.version >= tokens::SINCE);
-    if binaries.is_empty() {
-        eprintln!("only HAProxy {} and later prints its words, and none is here", tokens::SINCE);
-        return;
-    }
-    try_all("lines", &binaries, &samples, |binary, sample| {
+    try_all("lines", &binary, &samples, |binary, sample| {
         tokens::compare(binary, sample, &read(sample, binary).0)
     });
 }
 
 #[test]
 fn the_servers_are_the_same() {
+    let Some(binary) = tested(ANY) else { return };
     let samples = corpus::all();
-    try_all("servers", &binary::all(), &samples, |binary, sample| {
+    try_all("servers", &binary, &samples, |binary, sample| {
         running::compare(binary, sample, &read(sample, binary).1)
     });
 }
@@ -159,30 +161,28 @@ fn the_servers_are_the_same() {
 /// Whatever was rendered is taken, and is what the description says.
 #[test]
 fn rendered_backends_are_taken() {
-    for binary in binary::all() {
-        let (files, taken, tried) = rendered::all(binary.version);
-        eprintln!("HAProxy {}: {taken} of {tried} descriptions were taken", binary.version);
-        assert!(taken * 3 > tried && taken < tried, "{taken} of {tried} were taken: the test shows nothing");
-        try_all("servers", std::slice::from_ref(&binary), &files, |binary, file| {
-            let (_, configuration) = read(&file.sample, binary);
-            file.matches(&configuration).map_err(Skipped::Differs)?;
-            let verdict = binary.check(&file.sample);
-            if !verdict.accepted || !verdict.alerts.is_empty() {
-                return Err(Skipped::Differs(format!("refused: {:?}", verdict.alerts)));
-            }
-            running::compare(binary, &file.sample, &configuration)
-        });
-    }
+    let Some(binary) = tested(ANY) else { return };
+    let (files, taken, tried) = rendered::all(binary.version);
+    eprintln!("HAProxy {}: {taken} of {tried} descriptions were taken", binary.version);
+    assert!(taken * 3 > tried && taken < tried, "{taken} of {tried} were taken: the test shows nothing");
+    try_all("servers", &binary, &files, |binary, file| {
+        let (_, configuration) = read(&file.sample, binary);
+        file.matches(&configuration).map_err(Skipped::Differs)?;
+        let verdict = binary.check(&file.sample);
+        if !verdict.accepted || !verdict.alerts.is_empty() {
+            return Err(Skipped::Differs(format!("refused: {:?}", verdict.alerts)));
+        }
+        running::compare(binary, &file.sample, &configuration)
+    });
 }
 
 /// A check sends what was described, whatever the words of its lines had to go through.
 #[test]
 fn rendered_checks_ask_what_was_described() {
-    for binary in binary::all() {
-        let name = &binary.build.version;
-        match rendered::compare_checks(&binary) {
-            Ok(count) => eprintln!("HAProxy {name}: {count} requests were as described"),
-            Err(reason) => panic!("HAProxy {name}: {reason}"),
-        }
+    let Some(binary) = tested(ANY) else { return };
+    let name = &binary.build.version;
+    match rendered::compare_checks(&binary) {
+        Ok(count) => eprintln!("HAProxy {name}: {count} requests were as described"),
+        Err(reason) => panic!("HAProxy {name}: {reason}"),
     }
 }

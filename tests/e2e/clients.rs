@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::support::{Connection, Load, Mix, Processes, Stage, finish, wait_until};
-use crate::{behind_oldest_and_newest, ends_with, versions};
+use crate::{ends_with, on_real_parts, versions};
 
 /// Lines to the containers of the pair in a listen section, by a template, under odd names, and by one that follows
 /// another's state.
@@ -25,29 +25,27 @@ backend following
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_leaves_by_every_line_that_reaches_it() {
-    behind_oldest_and_newest(
-        Stage::pair().processes(Processes::WorkersAndSocket).extra(OTHERS),
-        async |stage| {
-            let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "300")]).await;
-            let mix = || Mix { rate: 100, ..Mix::default() };
-            let loads = [Load::start(stage.frontend(), mix()), Load::start(stage.other_frontend(), mix())];
-            for load in &loads {
-                load.answered(50).await;
-            }
-            let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
-            for load in loads {
-                load.answered(50).await;
-                let report = load.stop().await;
-                assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
-            }
-            ended.says(&[
-                "mobile/app1, other/a.b:c-1, following/follows",
-                "mobile/app1b, other/tpl_1, other/tpl_2, following/own",
-            ]);
-            ends_with("v2", stage).await;
-        },
-    )
-    .await;
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).extra(OTHERS).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "300")]).await;
+    let mix = || Mix { rate: 100, ..Mix::default() };
+    let loads = [Load::start(stage.frontend(), mix()), Load::start(stage.other_frontend(), mix())];
+    for load in &loads {
+        load.answered(50).await;
+    }
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    for load in loads {
+        load.answered(50).await;
+        let report = load.stop().await;
+        assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
+    }
+    ended.says(&[
+        "mobile/app1, other/a.b:c-1, following/follows",
+        "mobile/app1b, other/tpl_1, other/tpl_2, following/own",
+    ]);
+    ends_with("v2", stage).await;
 }
 
 /// A stream over HTTP/2, and whether all of it came.
@@ -73,29 +71,27 @@ async fn http2_stream(frontend: SocketAddr, seconds: u64) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn websockets_and_http2_streams_end_whole() {
     let extra = "\nfrontend second\n    bind {other} proto h2\n    default_backend mobile\n";
-    behind_oldest_and_newest(
-        Stage::pair().processes(Processes::WorkersAndSocket).extra(extra),
-        async |stage| {
-            let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-            let mut websocket = Connection::websocket(stage.frontend()).await;
-            let stream = tokio::spawn(http2_stream(stage.other_frontend(), 5));
-            wait_until("both are in flight", Duration::from_secs(10), async || {
-                stage.haproxy.stat("app1").await["scur"] == "2"
-            })
-            .await;
-            let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-            assert!(stream.await.expect("a task"), "the HTTP/2 stream was cut");
-            // The websocket holds app1 for as long as its client likes.
-            wait_until("only the websocket is left", Duration::from_secs(10), async || {
-                stage.haproxy.stat("app1").await["scur"] == "1"
-            })
-            .await;
-            assert!(websocket.echoes().await, "the websocket was cut");
-            assert_eq!(versions(&stage).await, ["v1", "v1"]);
-            drop(websocket);
-            finish(deploy).await.expect(0);
-            ends_with("v2", stage).await;
-        },
-    )
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).extra(extra).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let mut websocket = Connection::websocket(stage.frontend()).await;
+    let stream = tokio::spawn(http2_stream(stage.other_frontend(), 5));
+    wait_until("both are in flight", Duration::from_secs(10), async || {
+        stage.haproxy.stat("app1").await["scur"] == "2"
+    })
     .await;
+    let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    assert!(stream.await.expect("a task"), "the HTTP/2 stream was cut");
+    // The websocket holds app1 for as long as its client likes.
+    wait_until("only the websocket is left", Duration::from_secs(10), async || {
+        stage.haproxy.stat("app1").await["scur"] == "1"
+    })
+    .await;
+    assert!(websocket.echoes().await, "the websocket was cut");
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    drop(websocket);
+    finish(deploy).await.expect(0);
+    ends_with("v2", stage).await;
 }

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::support::{
-    Load, Loss, Mix, Outcome, Site, finish, get, on_every_haproxy, on_every_haproxy_with, wait_until,
-};
+use crate::support::{Load, Loss, Mix, Outcome, Site, finish, get, wait_until};
 
 /// So many moments, spread over the time that a whole apply takes.
 const KILLS: u32 = 16;
@@ -26,356 +24,317 @@ fn installed(site: &Site) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_file_is_installed_and_run_without_a_lost_request() {
-    on_every_haproxy(async |site| {
-        let load = Load::start(site.frontend(), pages());
-        load.answered(50).await;
-        let before = site.haproxy.worker().await;
-        let new = site.original().replace("roundrobin", "leastconn");
-        site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
-        assert_eq!(installed(&site), new);
-        let after = site.haproxy.worker().await;
-        assert_ne!(after, before);
-        // Once more changes nothing and reloads nothing.
-        site.apply(&new, &[]).await.expect(0).says(&["nothing to change"]);
-        assert_eq!(site.haproxy.worker().await, after);
-        load.answered(50).await;
-        let report = load.stop().await;
-        assert_eq!(report.failed(), 0, "{report}");
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let load = Load::start(site.frontend(), pages());
+    load.answered(50).await;
+    let before = site.haproxy.worker().await;
+    let new = site.original().replace("roundrobin", "leastconn");
+    site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    assert_eq!(installed(&site), new);
+    let after = site.haproxy.worker().await;
+    assert_ne!(after, before);
+    // Once more changes nothing and reloads nothing.
+    site.apply(&new, &[]).await.expect(0).says(&["nothing to change"]);
+    assert_eq!(site.haproxy.worker().await, after);
+    load.answered(50).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_haproxy_refuses_touches_nothing() {
-    on_every_haproxy(async |site| {
-        let worker = site.haproxy.worker().await;
-        let inode = fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino();
-        // Our own reader lets the first pass and HAProxy does not; with the second it is the other way round.
-        let file_of_its_own = site.original() + "    errorfile 503 /nowhere\n";
-        let refused = site.apply(&file_of_its_own, &[]).await.expect(3);
-        refused.says(&["HAProxy would not start with it, nothing was touched", "/nowhere", "haproxy.cfg:"]);
-        let typo = site.original().replace("balance", "balanse");
-        site.apply(&typo, &[]).await.expect(3).says(&["balanse"]);
-        assert_eq!(fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino(), inode);
-        assert_eq!(installed(&site), site.original());
-        assert_eq!(site.haproxy.worker().await, worker);
-        assert_eq!(left_over(&site), Vec::<String>::new());
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let worker = site.haproxy.worker().await;
+    let inode = fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino();
+    // Our own reader lets the first pass and HAProxy does not; with the second it is the other way round.
+    let file_of_its_own = site.original() + "    errorfile 503 /nowhere\n";
+    let refused = site.apply(&file_of_its_own, &[]).await.expect(3);
+    refused.says(&["HAProxy would not start with it, nothing was touched", "/nowhere", "haproxy.cfg:"]);
+    let typo = site.original().replace("balance", "balanse");
+    site.apply(&typo, &[]).await.expect(3).says(&["balanse"]);
+    assert_eq!(fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino(), inode);
+    assert_eq!(installed(&site), site.original());
+    assert_eq!(site.haproxy.worker().await, worker);
+    assert_eq!(left_over(&site), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_that_fails_brings_the_old_file_back() {
-    on_every_haproxy(async |site| {
-        let load = Load::start(site.frontend(), pages());
-        load.answered(50).await;
-        // `haproxy -c` does not bind, so it does not notice that somebody else has the port.
-        let taken = TcpListener::bind(site.free_address()).expect("a free address");
-        let second = format!("    bind {}\n    default_backend mobile", site.free_address());
-        let new = site.original().replacen("    default_backend mobile", &second, 1);
-        site.apply(&new, &["--reload-timeout", "20s"])
-            .await
-            .expect(10)
-            .says(&["haproxy.cfg is the old one again, and HAProxy runs it"]);
-        assert_eq!(installed(&site), site.original());
-        assert_eq!(left_over(&site), Vec::<String>::new());
-        // While a new process tries for a port that somebody else has, HAProxy lets go of its own for a moment
-        // (SIGTTOU, until SIGTTIN): who comes then is refused, and nobody else loses anything.
-        let report = load.stop().await;
-        let other = report.failures().filter(|it| !matches!(&it.outcome, Outcome::Lost(Loss::Refused)));
-        assert_eq!(other.count(), 0, "{report}");
-        let load = Load::start(site.frontend(), pages());
-        load.answered(50).await;
-        // The port is free again, and the same is installed.
-        drop(taken);
-        site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
-        assert!(get(site.free_address().into(), "/").await.is_ok_and(|answer| answer.is_success()));
-        let report = load.stop().await;
-        assert_eq!(report.failed(), 0, "{report}");
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let load = Load::start(site.frontend(), pages());
+    load.answered(50).await;
+    // `haproxy -c` does not bind, so it does not notice that somebody else has the port.
+    let taken = TcpListener::bind(site.free_address()).expect("a free address");
+    let second = format!("    bind {}\n    default_backend mobile", site.free_address());
+    let new = site.original().replacen("    default_backend mobile", &second, 1);
+    site.apply(&new, &["--reload-timeout", "20s"])
+        .await
+        .expect(10)
+        .says(&["haproxy.cfg is the old one again, and HAProxy runs it"]);
+    assert_eq!(installed(&site), site.original());
+    assert_eq!(left_over(&site), Vec::<String>::new());
+    // While a new process tries for a port that somebody else has, HAProxy lets go of its own for a moment
+    // (SIGTTOU, until SIGTTIN): who comes then is refused, and nobody else loses anything.
+    let report = load.stop().await;
+    let other = report.failures().filter(|it| !matches!(&it.outcome, Outcome::Lost(Loss::Refused)));
+    assert_eq!(other.count(), 0, "{report}");
+    let load = Load::start(site.frontend(), pages());
+    load.answered(50).await;
+    // The port is free again, and the same is installed.
+    drop(taken);
+    site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    assert!(get(site.free_address().into(), "/").await.is_ok_and(|answer| answer.is_success()));
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_set_at_runtime_is_set_again_after_a_reload() {
-    on_every_haproxy(async |site| {
-        let servers = site.servers(&["app1", "app1b", "app2", "app2b"]);
-        site.apply(&site.text(&servers), &["--reload", "always"]).await.expect(0);
-        site.haproxy.set_state("app1", "drain").await;
-        site.haproxy.set_state("app1b", "maint").await;
-        site.haproxy.command("set server mobile/app2 weight 7").await;
-        site.haproxy.set_state("app2b", "maint").await;
-        let fewer = site.text(&site.servers(&["app1", "app1b", "app2"])).replace("roundrobin", "leastconn");
-        site.apply(&fewer, &[]).await.expect(0).says(&[
-            "set again: mobile/app1 is in drain",
-            "set again: mobile/app1b is in maint",
-            "set again: mobile/app2 has weight 7",
-        ]);
-        assert!(site.haproxy.status("app1").await.starts_with("DRAIN"));
-        assert_eq!(site.haproxy.status("app1b").await, "MAINT");
-        assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let servers = site.servers(&["app1", "app1b", "app2", "app2b"]);
+    site.apply(&site.text(&servers), &["--reload", "always"]).await.expect(0);
+    site.haproxy.set_state("app1", "drain").await;
+    site.haproxy.set_state("app1b", "maint").await;
+    site.haproxy.command("set server mobile/app2 weight 7").await;
+    site.haproxy.set_state("app2b", "maint").await;
+    let fewer = site.text(&site.servers(&["app1", "app1b", "app2"])).replace("roundrobin", "leastconn");
+    site.apply(&fewer, &[]).await.expect(0).says(&[
+        "set again: mobile/app1 is in drain",
+        "set again: mobile/app1b is in maint",
+        "set again: mobile/app2 has weight 7",
+    ]);
+    assert!(site.haproxy.status("app1").await.starts_with("DRAIN"));
+    assert_eq!(site.haproxy.status("app1b").await, "MAINT");
+    assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_owner_mode_and_attributes_stay() {
-    on_every_haproxy(async |site| {
-        let (link, file) = (site.haproxy.config().to_owned(), site.dir().join("real.cfg"));
-        fs::rename(&link, &file).expect("move haproxy.cfg");
-        std::os::unix::fs::symlink(&file, &link).expect("make a link");
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).expect("set the mode");
-        let as_root = std::os::unix::fs::chown(&file, Some(12345), Some(54321)).is_ok();
-        let new = site.original().replace("roundrobin", "leastconn");
-        site.apply(&new, &[]).await.expect(0);
-        assert!(link.is_symlink());
-        assert_eq!(fs::read_to_string(&file).expect("the file behind the link"), new);
-        let now = fs::metadata(&file).expect("the file behind the link");
-        assert_eq!(now.mode() & 0o7777, 0o604);
-        assert!(!as_root || (now.uid(), now.gid()) == (12345, 54321));
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let (link, file) = (site.haproxy.config().to_owned(), site.dir().join("real.cfg"));
+    fs::rename(&link, &file).expect("move haproxy.cfg");
+    std::os::unix::fs::symlink(&file, &link).expect("make a link");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).expect("set the mode");
+    let as_root = std::os::unix::fs::chown(&file, Some(12345), Some(54321)).is_ok();
+    let new = site.original().replace("roundrobin", "leastconn");
+    site.apply(&new, &[]).await.expect(0);
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_to_string(&file).expect("the file behind the link"), new);
+    let now = fs::metadata(&file).expect("the file behind the link");
+    assert_eq!(now.mode() & 0o7777, 0o604);
+    assert!(!as_root || (now.uid(), now.gid()) == (12345, 54321));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_come_and_go_without_a_reload() {
-    on_every_haproxy(async |site| {
-        let load = Load::start(site.frontend(), pages());
-        load.answered(50).await;
-        let before = site.haproxy.worker().await;
-        let dynamic = site.has_dynamic_servers();
-        let all = site.servers(&["app1", "app1b", "app2", "app2b"]);
-        site.apply(&site.text(&all), &[]).await.expect(0);
-        assert_eq!(site.haproxy.worker().await == before, dynamic);
-        wait_until("app2 is checked and up", Duration::from_secs(10), async || {
-            let stat = site.haproxy.stat("app2").await;
-            stat["status"].starts_with("UP") && stat["check_status"].starts_with('L') && stat["stot"] != "0"
-        })
-        .await;
-        let second = site.servers(&["app2", "app2b"]);
-        site.apply(&site.text(&second), &[]).await.expect(0);
-        assert_eq!(site.haproxy.worker().await == before, dynamic);
-        assert_eq!(servers(&site).await, ["app2", "app2b"]);
-        // All of them are replaced at once, and somebody serves all the while.
-        let first = site.servers(&["app1", "app1b"]);
-        site.apply(&site.text(&first), &[]).await.expect(0);
-        assert_eq!(site.haproxy.worker().await == before, dynamic);
-        assert_eq!(servers(&site).await, ["app1", "app1b"]);
-        load.answered(50).await;
-        let report = load.stop().await;
-        assert_eq!(report.failed(), 0, "{report}");
+    let Some(site) = Site::here().await else { return };
+    let load = Load::start(site.frontend(), pages());
+    load.answered(50).await;
+    let before = site.haproxy.worker().await;
+    let dynamic = site.has_dynamic_servers();
+    let all = site.servers(&["app1", "app1b", "app2", "app2b"]);
+    site.apply(&site.text(&all), &[]).await.expect(0);
+    assert_eq!(site.haproxy.worker().await == before, dynamic);
+    wait_until("app2 is checked and up", Duration::from_secs(10), async || {
+        let stat = site.haproxy.stat("app2").await;
+        stat["status"].starts_with("UP") && stat["check_status"].starts_with('L') && stat["stot"] != "0"
     })
     .await;
+    let second = site.servers(&["app2", "app2b"]);
+    site.apply(&site.text(&second), &[]).await.expect(0);
+    assert_eq!(site.haproxy.worker().await == before, dynamic);
+    assert_eq!(servers(&site).await, ["app2", "app2b"]);
+    // All of them are replaced at once, and somebody serves all the while.
+    let first = site.servers(&["app1", "app1b"]);
+    site.apply(&site.text(&first), &[]).await.expect(0);
+    assert_eq!(site.haproxy.worker().await == before, dynamic);
+    assert_eq!(servers(&site).await, ["app1", "app1b"]);
+    load.answered(50).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_of_a_server_that_goes_are_waited_for() {
-    on_every_haproxy(async |site| {
-        if !site.has_dynamic_servers() {
-            return;
-        }
-        let all = site.text(&site.servers(&["app1", "app2"]));
-        site.apply(&all, &["--reload", "always"]).await.expect(0);
-        let worker = site.haproxy.worker().await;
-        let streams = [site.open_stream().await, site.open_stream().await];
-        let fewer = site.text(&site.servers(&["app1"]));
-        let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "300ms"]).await.expect(10);
-        refused.says(&["the sessions of mobile/app2 had not ended within"]);
-        assert_eq!(
-            (installed(&site), servers(&site).await),
-            (all, vec!["app1".to_owned(), "app2".to_owned()])
-        );
-        assert!(site.haproxy.status("app2").await.starts_with("UP"));
-        let apply = site.spawn_apply(&fewer, &["--reload", "never"]);
-        wait_until("app2 drains", Duration::from_secs(10), async || {
-            site.haproxy.status("app2").await.starts_with("DRAIN")
-        })
-        .await;
-        drop(streams);
-        finish(apply).await.expect(0);
-        assert_eq!((servers(&site).await, site.haproxy.worker().await), (vec!["app1".to_owned()], worker));
+    let Some(site) = Site::here().await else { return };
+    if !site.has_dynamic_servers() {
+        return;
+    }
+    let all = site.text(&site.servers(&["app1", "app2"]));
+    site.apply(&all, &["--reload", "always"]).await.expect(0);
+    let worker = site.haproxy.worker().await;
+    let streams = [site.open_stream().await, site.open_stream().await];
+    let fewer = site.text(&site.servers(&["app1"]));
+    let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "300ms"]).await.expect(10);
+    refused.says(&["the sessions of mobile/app2 had not ended within"]);
+    assert_eq!((installed(&site), servers(&site).await), (all, vec!["app1".to_owned(), "app2".to_owned()]));
+    assert!(site.haproxy.status("app2").await.starts_with("UP"));
+    let apply = site.spawn_apply(&fewer, &["--reload", "never"]);
+    wait_until("app2 drains", Duration::from_secs(10), async || {
+        site.haproxy.status("app2").await.starts_with("DRAIN")
     })
     .await;
+    drop(streams);
+    finish(apply).await.expect(0);
+    assert_eq!((servers(&site).await, site.haproxy.worker().await), (vec!["app1".to_owned()], worker));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_needs_a_reload_is_refused_where_none_is_allowed() {
-    on_every_haproxy(async |site| {
-        let new = site.original().replace("roundrobin", "leastconn");
-        site.apply(&new, &["--reload", "never"]).await.expect(4).says(&["--reload never forbids it"]);
-        assert_eq!(installed(&site), site.original());
-        let comment = site.original() + "# a comment\n";
-        let worker = site.haproxy.worker().await;
-        site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["HAProxy need not know"]);
-        assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let new = site.original().replace("roundrobin", "leastconn");
+    site.apply(&new, &["--reload", "never"]).await.expect(4).says(&["--reload never forbids it"]);
+    assert_eq!(installed(&site), site.original());
+    let comment = site.original() + "# a comment\n";
+    let worker = site.haproxy.worker().await;
+    site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["HAProxy need not know"]);
+    assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
 }
 
 /// Debian's `conf.d`, and a reload that somebody else does: systemd, as far as drainswap can tell, or a command.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
-    on_every_haproxy_with("conf.d/10-mobile.cfg", async |site| {
-        let file = site.haproxy.config().join("10-mobile.cfg");
-        let other = "backend other\n    server only 127.0.0.1:9\n";
-        fs::write(site.haproxy.config().join("20-other.cfg"), other).expect("write a file");
-        let reload = format!("kill -USR2 {}", site.haproxy.process());
-        let systemctl =
-            site.write("systemctl", &format!("#!/bin/sh\n[ \"$*\" = 'reload haproxy' ] && {reload}\n"));
-        fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("make it a program");
-        let path = format!("{}:{}", site.dir().display(), std::env::var("PATH").expect("a path"));
-        let apply = async |text: &str, by: &str| {
-            let wanted = site.write("wanted.txt", text);
-            let words = ["config", "apply", "--from", wanted.to_str().expect("UTF-8"), "--reload-by", by];
-            let target = ["--target", file.to_str().expect("UTF-8")];
-            let mut command = site.command(&[&words[..], &target[..]].concat());
-            finish(command.env("PATH", &path).spawn().expect("start drainswap")).await
-        };
-        let load = Load::start(site.frontend(), pages());
-        load.answered(50).await;
-        let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
-        for (text, by) in [(&texts[1], "systemd"), (&texts[0], &*reload)] {
-            let before = site.haproxy.worker().await;
-            apply(text, by).await.expect(0).says(&["installed, and HAProxy runs it"]);
-            assert_eq!(fs::read_to_string(&file).expect("the file"), *text);
-            assert_ne!(site.haproxy.worker().await, before);
-        }
-        // The other file's servers are there since the first reload.
-        assert!(site.haproxy.command("show servers state other").await.contains(" only "));
-        let refused = apply(&(site.original() + "    errorfile 503 /nowhere\n"), "systemd").await.expect(3);
-        refused.says(&["HAProxy would not start with it, nothing was touched", "10-mobile.cfg:"]);
-        let failed = apply(&texts[1], "echo no reload today >&2; false").await.expect(10);
-        failed.says(&["no reload today", "is the old one again"]);
-        assert_eq!(fs::read_to_string(&file).expect("the file"), texts[0]);
-        let names = fs::read_dir(site.haproxy.config()).expect("the folder").count();
-        assert_eq!(names, 2, "something was left in the folder");
-        let report = load.stop().await;
-        assert_eq!(report.failed(), 0, "{report}");
-    })
-    .await;
+    let Some(site) = Site::with_file("conf.d/10-mobile.cfg").await else { return };
+    let file = site.haproxy.config().join("10-mobile.cfg");
+    let other = "backend other\n    server only 127.0.0.1:9\n";
+    fs::write(site.haproxy.config().join("20-other.cfg"), other).expect("write a file");
+    let reload = format!("kill -USR2 {}", site.haproxy.process());
+    let systemctl =
+        site.write("systemctl", &format!("#!/bin/sh\n[ \"$*\" = 'reload haproxy' ] && {reload}\n"));
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).expect("make it a program");
+    let path = format!("{}:{}", site.dir().display(), std::env::var("PATH").expect("a path"));
+    let apply = async |text: &str, by: &str| {
+        let wanted = site.write("wanted.txt", text);
+        let words = ["config", "apply", "--from", wanted.to_str().expect("UTF-8"), "--reload-by", by];
+        let target = ["--target", file.to_str().expect("UTF-8")];
+        let mut command = site.command(&[&words[..], &target[..]].concat());
+        finish(command.env("PATH", &path).spawn().expect("start drainswap")).await
+    };
+    let load = Load::start(site.frontend(), pages());
+    load.answered(50).await;
+    let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
+    for (text, by) in [(&texts[1], "systemd"), (&texts[0], &*reload)] {
+        let before = site.haproxy.worker().await;
+        apply(text, by).await.expect(0).says(&["installed, and HAProxy runs it"]);
+        assert_eq!(fs::read_to_string(&file).expect("the file"), *text);
+        assert_ne!(site.haproxy.worker().await, before);
+    }
+    // The other file's servers are there since the first reload.
+    assert!(site.haproxy.command("show servers state other").await.contains(" only "));
+    let refused = apply(&(site.original() + "    errorfile 503 /nowhere\n"), "systemd").await.expect(3);
+    refused.says(&["HAProxy would not start with it, nothing was touched", "10-mobile.cfg:"]);
+    let failed = apply(&texts[1], "echo no reload today >&2; false").await.expect(10);
+    failed.says(&["no reload today", "is the old one again"]);
+    assert_eq!(fs::read_to_string(&file).expect("the file"), texts[0]);
+    let names = fs::read_dir(site.haproxy.config()).expect("the folder").count();
+    assert_eq!(names, 2, "something was left in the folder");
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_configuration_is_read_with_the_environment_of_the_service() {
-    on_every_haproxy(async |site| {
-        let weighted = site.original().replace("check\n", "check weight \"$ONLY_HAPROXY_KNOWS\"\n");
-        assert_ne!(weighted, site.original());
-        site.apply(&weighted, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
-        assert_eq!(site.haproxy.stat("app1").await["weight"], "42");
-        site.drainswap(&["config", "show", "mobile", "-o", "json"])
-            .await
-            .expect(0)
-            .prints(&["\"weight\":42"]);
-        site.drainswap(&["config", "check", "--with-haproxy"])
-            .await
-            .expect(0)
-            .prints(&["the running process"]);
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let weighted = site.original().replace("check\n", "check weight \"$ONLY_HAPROXY_KNOWS\"\n");
+    assert_ne!(weighted, site.original());
+    site.apply(&weighted, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    assert_eq!(site.haproxy.stat("app1").await["weight"], "42");
+    site.drainswap(&["config", "show", "mobile", "-o", "json"]).await.expect(0).prints(&["\"weight\":42"]);
+    site.drainswap(&["config", "check", "--with-haproxy"]).await.expect(0).prints(&["the running process"]);
 }
 
 /// What was removed while HAProxy runs comes back when something after it fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_server_comes_again_when_a_later_one_cannot_go() {
-    on_every_haproxy(async |site| {
-        if !site.has_dynamic_servers() {
-            return;
-        }
-        let all = site.text(&site.servers(&["app1", "app1b", "app2"]));
-        site.apply(&all, &["--reload", "always"]).await.expect(0);
-        site.haproxy.set_state("app1", "maint").await;
-        let _stream = site.open_stream().await;
-        site.haproxy.set_state("app1", "ready").await;
-        // The stream is on app2, which is the last one to go.
-        let fewer = site.text(&site.servers(&["app1b"]));
-        let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "500ms"]).await.expect(10);
-        refused.says(&["the sessions of mobile/app2 had not ended within", "is the old one again"]);
-        assert_eq!(installed(&site), all);
-        assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
-        for server in ["app1", "app2"] {
-            assert!(site.haproxy.status(server).await.starts_with("UP"), "{server}");
-        }
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    if !site.has_dynamic_servers() {
+        return;
+    }
+    let all = site.text(&site.servers(&["app1", "app1b", "app2"]));
+    site.apply(&all, &["--reload", "always"]).await.expect(0);
+    site.haproxy.set_state("app1", "maint").await;
+    let _stream = site.open_stream().await;
+    site.haproxy.set_state("app1", "ready").await;
+    // The stream is on app2, which is the last one to go.
+    let fewer = site.text(&site.servers(&["app1b"]));
+    let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "500ms"]).await.expect(10);
+    refused.says(&["the sessions of mobile/app2 had not ended within", "is the old one again"]);
+    assert_eq!(installed(&site), all);
+    assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
+    for server in ["app1", "app2"] {
+        assert!(site.haproxy.status(server).await.starts_with("UP"), "{server}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_haproxy_has_not_read_yet_is_brought_to_it() {
-    on_every_haproxy(async |site| {
-        let more = site.text(&site.servers(&["app1", "app1b", "app2"]));
-        fs::write(site.haproxy.config(), &more).expect("write haproxy.cfg by hand");
-        site.apply(&more, &["--reload", "never"]).await.expect(4).says(&["mobile/app2"]);
-        site.apply(&more, &[]).await.expect(0).says(&["HAProxy runs it now"]);
-        assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
-        site.apply(&more, &[]).await.expect(0).says(&["nothing to change"]);
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let more = site.text(&site.servers(&["app1", "app1b", "app2"]));
+    fs::write(site.haproxy.config(), &more).expect("write haproxy.cfg by hand");
+    site.apply(&more, &["--reload", "never"]).await.expect(4).says(&["mobile/app2"]);
+    site.apply(&more, &[]).await.expect(0).says(&["HAProxy runs it now"]);
+    assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
+    site.apply(&more, &[]).await.expect(0).says(&["nothing to change"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_touch_nothing() {
-    on_every_haproxy(async |site| {
-        let worker = site.haproxy.worker().await;
-        site.apply("", &[]).await.expect(4).says(&["the new file does not have the `stats socket`"]);
-        let new = site.original().replace("roundrobin", "leastconn");
-        site.apply(&new, &["--target", "/nowhere.cfg"]).await.expect(2).says(&["/nowhere.cfg"]);
-        site.apply("what is this\n", &[]).await.expect(3).says(&["wanted.txt:1"]);
-        let service = |name: &str| {
-            format!("[services.{name}]\nbackend = \"mobile\"\nhosts = [\"127.0.0.1\"]\nprimary_port = 70\n")
-        };
-        let settings = site.write("services.toml", &(service("x") + &service("y")));
-        let settings = settings.to_str().expect("UTF-8");
-        for command in ["diff", "render", "apply"] {
-            let ended = site.drainswap(&["config", command, "--settings", settings]).await.expect(3);
-            ended.says(&["x and y both describe backend mobile"]);
-        }
-        assert_eq!((installed(&site), site.haproxy.worker().await), (site.original(), worker));
-        assert_eq!(left_over(&site), Vec::<String>::new());
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let worker = site.haproxy.worker().await;
+    site.apply("", &[]).await.expect(4).says(&["the new file does not have the `stats socket`"]);
+    let new = site.original().replace("roundrobin", "leastconn");
+    site.apply(&new, &["--target", "/nowhere.cfg"]).await.expect(2).says(&["/nowhere.cfg"]);
+    site.apply("what is this\n", &[]).await.expect(3).says(&["wanted.txt:1"]);
+    let service = |name: &str| {
+        format!("[services.{name}]\nbackend = \"mobile\"\nhosts = [\"127.0.0.1\"]\nprimary_port = 70\n")
+    };
+    let settings = site.write("services.toml", &(service("x") + &service("y")));
+    let settings = settings.to_str().expect("UTF-8");
+    for command in ["diff", "render", "apply"] {
+        let ended = site.drainswap(&["config", command, "--settings", settings]).await.expect(3);
+        ended.says(&["x and y both describe backend mobile"]);
+    }
+    assert_eq!((installed(&site), site.haproxy.worker().await), (site.original(), worker));
+    assert_eq!(left_over(&site), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_to_stop_leaves_nothing_half_done() {
-    on_every_haproxy(async |site| {
-        let new = site.original().replace("roundrobin", "leastconn");
-        let apply = site.spawn_apply(&new, &[]);
-        wait_until("the new file is there", Duration::from_secs(10), async || installed(&site) == new).await;
-        let pid = apply.id().expect("it runs").to_string();
-        let sent = std::process::Command::new("kill").args(["-INT", &pid]).status();
-        assert!(sent.is_ok_and(|sent| sent.success()));
-        finish(apply).await.expect(0).says(&["installed, and HAProxy runs it"]);
-        assert_eq!((installed(&site), left_over(&site)), (new, Vec::<String>::new()));
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let new = site.original().replace("roundrobin", "leastconn");
+    let apply = site.spawn_apply(&new, &[]);
+    wait_until("the new file is there", Duration::from_secs(10), async || installed(&site) == new).await;
+    let pid = apply.id().expect("it runs").to_string();
+    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.is_ok_and(|sent| sent.success()));
+    finish(apply).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    assert_eq!((installed(&site), left_over(&site)), (new, Vec::<String>::new()));
 }
 
 /// Killed at many moments of its way, with a change that needs a reload, apply leaves a whole file and a HAProxy that
 /// serves; and the next apply finishes what was begun.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
-    on_every_haproxy(async |site| {
-        let load = Load::start(site.frontend(), pages());
-        load.answered(50).await;
-        let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
-        let started = Instant::now();
-        site.apply(&texts[1], &[]).await.expect(0);
-        let whole = started.elapsed();
-        for kill in 0..KILLS {
-            let mut apply = site.spawn_apply(&texts[kill as usize % 2], &[]);
-            // Whether it has ended by then is its own affair.
-            let _ended = timeout(whole * kill / KILLS, apply.wait()).await;
-            let _gone = apply.kill().await;
-            assert!(texts.contains(&installed(&site)), "kill {kill} left half a file:\n{}", installed(&site));
-            assert!(site.haproxy.takes_its_config(), "kill {kill} left a file that HAProxy does not take");
-        }
-        site.apply(&texts[0], &[]).await.expect(0);
-        assert_eq!((installed(&site), left_over(&site)), (texts[0].clone(), Vec::<String>::new()));
-        load.answered(50).await;
-        let report = load.stop().await;
-        assert_eq!(report.failed(), 0, "{report}");
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let load = Load::start(site.frontend(), pages());
+    load.answered(50).await;
+    let texts = [site.original(), site.original().replace("roundrobin", "leastconn")];
+    let started = Instant::now();
+    site.apply(&texts[1], &[]).await.expect(0);
+    let whole = started.elapsed();
+    for kill in 0..KILLS {
+        let mut apply = site.spawn_apply(&texts[kill as usize % 2], &[]);
+        // Whether it has ended by then is its own affair.
+        let _ended = timeout(whole * kill / KILLS, apply.wait()).await;
+        let _gone = apply.kill().await;
+        assert!(texts.contains(&installed(&site)), "kill {kill} left half a file:\n{}", installed(&site));
+        assert!(site.haproxy.takes_its_config(), "kill {kill} left a file that HAProxy does not take");
+    }
+    site.apply(&texts[0], &[]).await.expect(0);
+    assert_eq!((installed(&site), left_over(&site)), (texts[0].clone(), Vec::<String>::new()));
+    load.answered(50).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
 }
 
 /// The servers that the running HAProxy has.

@@ -18,7 +18,7 @@ use drainswap::observation::{
 };
 use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Model, Recipe};
 
-use crate::behind_oldest_and_newest;
+use crate::on_real_parts;
 use crate::support::{Load, Mix, Processes, Stage, wait_for, wait_until};
 
 /// How long anything may take that checks or clients must bring about.
@@ -272,21 +272,22 @@ async fn the_memory_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_parts_keep_the_contract() {
     let builder = Stage::pair().default_server(CHECKS).processes(Processes::WorkersAndSocket);
-    behind_oldest_and_newest(builder, async |stage| {
-        let socket: SocketAddress = stage.haproxy.socket().display().to_string().parse().expect("a socket");
-        let master = stage.haproxy.master_socket().display().to_string().parse().expect("a socket");
-        let load_balancer = HaproxySocket::new(socket).with_master(MasterSocket::new(master)).await;
-        let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
-        let parts = Parts {
-            load_balancer: load_balancer.expect("a master"),
-            engine: DockerEngine::connect(endpoint).await.expect("an engine"),
-            app1: stage.container_name("app1"),
-            app1b: stage.container_name("app1b"),
-        };
-        let load = Load::start(stage.frontend(), Mix::default());
-        parts.all(async || stage.haproxy.reload().await).await;
-        load.stop().await;
-        stage.close().await;
-    })
-    .await;
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = builder.start().await;
+    let socket: SocketAddress = stage.haproxy.socket().display().to_string().parse().expect("a socket");
+    let master = stage.haproxy.master_socket().display().to_string().parse().expect("a socket");
+    let load_balancer = HaproxySocket::new(socket).with_master(MasterSocket::new(master)).await;
+    let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
+    let parts = Parts {
+        load_balancer: load_balancer.expect("a master"),
+        engine: DockerEngine::connect(endpoint).await.expect("an engine"),
+        app1: stage.container_name("app1"),
+        app1b: stage.container_name("app1b"),
+    };
+    let load = Load::start(stage.frontend(), Mix::default());
+    parts.all(async || stage.haproxy.reload().await).await;
+    load.stop().await;
+    stage.close().await;
 }

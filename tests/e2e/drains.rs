@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Answer, Load, Mix, Processes, Stage, get, wait_until};
-use crate::{
-    assert_in_service, at_each_event, behind_every_haproxy, behind_oldest_and_newest, ends_with,
-    on_real_parts, versions,
-};
+use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, versions};
 
 /// Every client of this host comes back to the server that it had.
 const STICKY: [&str; 2] = ["stick-table type ip size 1k expire 5m", "stick on src"];
@@ -37,70 +34,72 @@ async fn clients_that_come_back_are_moved_by_maint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_ended_one_by_one_where_that_is_asked_for_and_only_those() {
-    behind_oldest_and_newest(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
-        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-        let mut streams = vec![stage.open_stream(60).await];
-        // One of them is in an old worker.
-        stage.haproxy.reload().await;
-        streams.push(stage.open_stream(60).await);
-        let load = Load::start(stage.frontend(), Mix { rate: 100, ..Mix::default() });
-        load.answered(50).await;
-        let flags = ["--drain-timeout", "3s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
-        let ended =
-            stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat()).await.expect(0);
-        ended.says(&["will be ended within 1 s", "2 sessions, as asked by --on-drain-timeout shutdown"]);
-        for stream in streams {
-            assert!(!stream.ends_whole().await, "the stream was to be ended");
-        }
-        let report = load.stop().await;
-        assert_eq!(report.failed(), 0, "{report}");
-        ends_with("v2", stage).await;
-    })
-    .await;
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let mut streams = vec![stage.open_stream(60).await];
+    // One of them is in an old worker.
+    stage.haproxy.reload().await;
+    streams.push(stage.open_stream(60).await);
+    let load = Load::start(stage.frontend(), Mix { rate: 100, ..Mix::default() });
+    load.answered(50).await;
+    let flags = ["--drain-timeout", "3s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
+    let ended =
+        stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat()).await.expect(0);
+    ended.says(&["will be ended within 1 s", "2 sessions, as asked by --on-drain-timeout shutdown"]);
+    for stream in streams {
+        assert!(!stream.ends_whole().await, "the stream was to be ended");
+    }
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    ends_with("v2", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_waits_for_the_primary_is_given_to_the_backup() {
     let stage =
         Stage::pair().default_server("inter 2s fall 3 rise 2 maxconn 2").backend_line("timeout queue 9s");
-    behind_every_haproxy(stage, async |stage| {
-        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-        // The stream holds one of two sessions of app1 until the end; five requests share the other one.
-        let stream = stage.open_stream(12).await;
-        let frontend = stage.frontend();
-        let waiting: Vec<_> =
-            (0..5).map(|_| tokio::spawn(async move { get(frontend, "/slow?ms=1500").await })).collect();
-        wait_until("requests wait", Duration::from_secs(10), async || stage.haproxy.queued().await >= 3)
-            .await;
-        let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--floor", "0"]).await.expect(0);
-        for request in waiting {
-            let answer = request.await.expect("a task");
-            assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}\n{}", ended.stderr);
-        }
-        assert!(stream.ends_whole().await, "the stream was cut");
-        ends_with("v2", stage).await;
-    })
-    .await;
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = stage.start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    // The stream holds one of two sessions of app1 until the end; five requests share the other one.
+    let stream = stage.open_stream(12).await;
+    let frontend = stage.frontend();
+    let waiting: Vec<_> =
+        (0..5).map(|_| tokio::spawn(async move { get(frontend, "/slow?ms=1500").await })).collect();
+    wait_until("requests wait", Duration::from_secs(10), async || stage.haproxy.queued().await >= 3).await;
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--floor", "0"]).await.expect(0);
+    for request in waiting {
+        let answer = request.await.expect("a task");
+        assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}\n{}", ended.stderr);
+    }
+    assert!(stream.ends_whole().await, "the stream was cut");
+    ends_with("v2", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_of_an_old_worker_are_ended_by_their_address() {
-    behind_oldest_and_newest(Stage::pair().processes(Processes::WorkersAndSocket), async |stage| {
-        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-        let stream = stage.open_stream(90).await;
-        // In the old worker app1 has the name that it was given before the reload.
-        let text = std::fs::read_to_string(stage.haproxy.config()).expect("read haproxy.cfg");
-        let text = text.replace("server app1 ", "server renamed ");
-        std::fs::write(stage.haproxy.config(), text).expect("write haproxy.cfg");
-        stage.haproxy.reload().await;
-        let flags = ["--drain-timeout", "1s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
-        let deploy = [&["deploy", "mobile", "--image", &v2], &flags[..]].concat();
-        stage.drainswap(&deploy).await.expect(0).says(&["1 session, as asked by"]);
-        assert!(!stream.ends_whole().await, "the stream was to be ended");
-        assert_eq!(versions(&stage).await, ["v2", "v2"]);
-        stage.close().await;
-    })
-    .await;
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let stream = stage.open_stream(90).await;
+    // In the old worker app1 has the name that it was given before the reload.
+    let text = std::fs::read_to_string(stage.haproxy.config()).expect("read haproxy.cfg");
+    let text = text.replace("server app1 ", "server renamed ");
+    std::fs::write(stage.haproxy.config(), text).expect("write haproxy.cfg");
+    stage.haproxy.reload().await;
+    let flags = ["--drain-timeout", "1s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
+    let deploy = [&["deploy", "mobile", "--image", &v2], &flags[..]].concat();
+    stage.drainswap(&deploy).await.expect(0).says(&["1 session, as asked by"]);
+    assert!(!stream.ends_whole().await, "the stream was to be ended");
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,25 +144,26 @@ async fn the_next_server_leaves_when_the_last_one_carries_its_share() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_put_back_when_those_who_took_over_go() {
-    behind_oldest_and_newest(Stage::pair(), async |stage| {
-        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-        let stream = stage.open_stream(60).await;
-        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
-        let said = at_each_event(&mut deploy, async |name| {
-            if name == "drain_started" {
-                stage.haproxy.command("set server mobile/app1b state maint").await;
-            }
-        })
-        .await;
-        assert_eq!(deploy.wait().await.expect("an end").code(), Some(10), "{said}");
-        assert!(said.contains("nobody would serve backend mobile"), "{said}");
-        let answer = get(stage.frontend(), "/").await;
-        assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}");
-        drop(stream);
-        stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.expect(0);
-        assert_in_service(&stage).await;
-        assert_eq!(versions(&stage).await, ["v1", "v1"]);
-        stage.close().await;
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let stream = stage.open_stream(60).await;
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+    let said = at_each_event(&mut deploy, async |name| {
+        if name == "drain_started" {
+            stage.haproxy.command("set server mobile/app1b state maint").await;
+        }
     })
     .await;
+    assert_eq!(deploy.wait().await.expect("an end").code(), Some(10), "{said}");
+    assert!(said.contains("nobody would serve backend mobile"), "{said}");
+    let answer = get(stage.frontend(), "/").await;
+    assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}");
+    drop(stream);
+    stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.expect(0);
+    assert_in_service(&stage).await;
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    stage.close().await;
 }

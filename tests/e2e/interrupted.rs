@@ -202,6 +202,7 @@ async fn finish_quietly(deploy: tokio::process::Child) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "sweep: kill -9 at each kind of event"]
 async fn a_run_that_is_killed_at_any_moment_is_resumed_and_loses_no_request() {
     if !on_real_parts().await {
         return;

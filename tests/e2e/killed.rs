@@ -1,13 +1,17 @@
-//! kill -9 around every record of a deploy's journal, under load, and then resume: nothing is lost, and one version runs.
+//! kill -9 around every record of a deploy's journal, and at random moments, under load, and then resume: nothing is lost,
+//! and one version runs.
 
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
+use tokio::process::Child;
+use tokio::time::{Instant, timeout};
 
 use crate::support::{Load, Mix, Stage};
 use crate::{assert_in_service, on_real_parts, versions};
@@ -124,6 +128,7 @@ fn latest_journal(stage: &Stage) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "sweep: fifty deploys, each killed around another record of its journal"]
 async fn a_run_that_is_killed_around_any_record_is_resumed_and_loses_no_request() {
     if !on_real_parts().await {
         return;
@@ -143,16 +148,84 @@ async fn a_run_that_is_killed_around_any_record_is_resumed_and_loses_no_request(
         killed += 1;
         let now = [stage.haproxy.status("app1").await, stage.haproxy.status("app1b").await];
         eprintln!("killed {moment:?}, {record}: app1 and app1b are in {now:?}");
-        let resumed = stage.drainswap(&["resume", "mobile"]).await.expect(0);
-        if resumed.stderr.contains("nothing to resume") {
-            // Not even the first record was whole: it never was.
-            stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
-        }
-        assert_eq!(versions(&stage).await, [wanted; 2], "killed {moment:?}, {record}: {}", resumed.stderr);
-        assert_in_service(&stage).await;
+        comes_to_its_end(&stage, image, wanted, &format!("killed {moment:?}, {record}")).await;
     }
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     assert!(killed >= 50, "only {killed} records were met; not {whole:?}");
+    stage.close().await;
+}
+
+/// Resumes a killed deploy, and fails unless everything is in service and runs this version then.
+async fn comes_to_its_end(stage: &Stage, image: &str, version: &str, killed: &str) {
+    let resumed = stage.drainswap(&["resume", "mobile"]).await.expect(0);
+    if resumed.stderr.contains("nothing to resume") {
+        // Not even the first record was whole, or the last one was.
+        stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
+    }
+    assert_eq!(versions(stage).await, [version; 2], "{killed}: {}", resumed.stderr);
+    assert_in_service(stage).await;
+}
+
+/// Kills a process after that time; false where it has ended before.
+async fn is_killed_after(moment: Duration, mut process: Child) -> bool {
+    if timeout(moment, process.wait()).await.is_ok() {
+        return false;
+    }
+    process.kill().await.expect("it ends");
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "sweep: fifteen deploys, each killed at a random moment"]
+async fn a_run_that_is_killed_at_a_random_moment_is_resumed_and_loses_no_request() {
+    killed_at_random_moments(15, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "sweep: ten deploys, each killed at a random moment, as is its resume"]
+async fn a_run_that_is_killed_twice_at_random_moments_is_resumed_and_loses_no_request() {
+    killed_at_random_moments(10, 2).await;
+}
+
+/// Deploys under load and kills the deploy, and then each resume but the last, at random moments of the time that a whole
+/// deploy takes, until so many deploys were killed so often. `TEST_SEED` draws the moments of a failed test again.
+#[expect(clippy::print_stderr, reason = "the seed draws the same moments again")]
+async fn killed_at_random_moments(deploys: usize, kills: usize) {
+    if !on_real_parts().await {
+        return;
+    }
+    let seed =
+        std::env::var("TEST_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    eprintln!("TEST_SEED={seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let stage = Stage::pair().start().await;
+    let images = [stage.reference("v1"), stage.image("v2", &[("VERSION", "v2")]).await];
+    let started = Instant::now();
+    stage.drainswap(&["deploy", "mobile", "--image", &images[1]]).await.expect(0);
+    let whole = started.elapsed();
+    let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
+    load.answered(100).await;
+    let mut killed = 0;
+    // A moment near the end may be too late: then there is one more deploy.
+    for index in 0..4 * deploys {
+        let (image, version) = (&images[index % 2], ["v1", "v2"][index % 2]);
+        let moments: Vec<Duration> = (0..kills).map(|_| whole.mul_f64(rng.f64())).collect();
+        let mut met = 0;
+        for (nth, moment) in moments.iter().enumerate() {
+            let resume = ["resume", "mobile"];
+            let deploy = ["deploy", "mobile", "--image", image];
+            let process = stage.spawn(if nth == 0 { &deploy[..] } else { &resume });
+            met += usize::from(is_killed_after(*moment, process).await);
+        }
+        comes_to_its_end(&stage, image, version, &format!("killed {met} times, of {moments:?}")).await;
+        killed += usize::from(met == kills);
+        if killed == deploys {
+            break;
+        }
+    }
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    assert_eq!(killed, deploys, "so many deploys were killed {kills} times");
     stage.close().await;
 }

@@ -42,42 +42,15 @@ mod two_at_once;
 mod versions;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use support::{Builder, Need, Stage, binaries, requirements, wait_until};
+use support::{Need, Stage, requirements, wait_until};
 
 /// Whether the story can be told here; says why not, or fails where it must be.
 async fn on_real_parts() -> bool {
     requirements(Need::ALL).await
-}
-
-/// Tells a story on such a stage behind each HAProxy that is here, and says which.
-async fn behind_every_haproxy(stage: Builder, story: impl AsyncFn(Stage)) {
-    behind(binaries(), stage, story).await;
-}
-
-/// The same with the oldest and the newest one, for what no version was seen to do otherwise.
-async fn behind_oldest_and_newest(stage: Builder, story: impl AsyncFn(Stage)) {
-    let mut binaries = binaries();
-    // The installed one is the first; the fetched ones follow by their branches.
-    if binaries.len() > 2 {
-        binaries = vec![binaries[1].clone(), binaries[binaries.len() - 1].clone()];
-    }
-    behind(binaries, stage, story).await;
-}
-
-#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
-async fn behind(binaries: Vec<PathBuf>, stage: Builder, story: impl AsyncFn(Stage)) {
-    if !on_real_parts().await {
-        return;
-    }
-    for binary in binaries {
-        eprintln!("with {}", binary.display());
-        story(stage.clone().binary(&binary).start().await).await;
-    }
 }
 
 /// The image's version that each server answers with, asked past HAProxy.

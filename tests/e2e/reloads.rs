@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Child;
 
 use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
-use crate::{at_each_event, behind_every_haproxy, ends_with, on_real_parts};
+use crate::{at_each_event, ends_with, on_real_parts};
 
 /// A pair of servers behind an HAProxy that can be reloaded, and keeps states over that.
 fn pair() -> Builder {
@@ -38,74 +38,76 @@ fn mix() -> Mix {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_at_every_step_costs_no_request() {
-    behind_every_haproxy(pair(), async |stage| {
-        let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
-        let load = Load::start(stage.frontend(), mix());
-        load.answered(100).await;
-        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
-        let mut reloaded = BTreeSet::new();
-        let said = at_each_event(&mut deploy, async |name| {
-            let is_step = !["haproxy_reloaded", "sessions_left", "warned", "run_ended"].contains(&&*name);
-            if is_step && reloaded.insert(name) {
-                stage.haproxy.reload().await;
-            }
-        })
-        .await;
-        let mut stderr = String::new();
-        deploy.stderr.take().expect("a pipe").read_to_string(&mut stderr).await.expect("read");
-        assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{stderr}{said}");
-        for step in
-            ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"]
-        {
-            assert!(reloaded.contains(step), "no reload at {step}");
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "700")]).await;
+    let load = Load::start(stage.frontend(), mix());
+    load.answered(100).await;
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+    let mut reloaded = BTreeSet::new();
+    let said = at_each_event(&mut deploy, async |name| {
+        let is_step = !["haproxy_reloaded", "sessions_left", "warned", "run_ended"].contains(&&*name);
+        if is_step && reloaded.insert(name) {
+            stage.haproxy.reload().await;
         }
-        load.answered(100).await;
-        let report = load.stop().await;
-        assert_eq!(report.failed(), 0, "{report}");
-        ends_with("v2", stage).await;
     })
     .await;
+    let mut stderr = String::new();
+    deploy.stderr.take().expect("a pipe").read_to_string(&mut stderr).await.expect("read");
+    assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{stderr}{said}");
+    for step in ["lane_started", "drain_started", "drained", "container_kept", "container_started", "enabled"]
+    {
+        assert!(reloaded.contains(step), "no reload at {step}");
+    }
+    load.answered(100).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+    ends_with("v2", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_old_workers_hold_is_waited_for() {
-    behind_every_haproxy(pair(), async |stage| {
-        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-        // One stream in a worker that is old before the deploy begins, one in a worker that becomes it meanwhile.
-        let mut streams = vec![stage.open_stream(6).await];
-        stage.haproxy.reload().await;
-        streams.push(stage.open_stream(6).await);
-        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-        until_draining(&stage, &mut deploy).await;
-        stage.haproxy.reload().await;
-        let ended = finish(deploy).await.expect(0);
-        for stream in streams {
-            assert!(stream.ends_whole().await, "a stream was cut: {}", ended.stderr);
-        }
-        ended.says(&["still holds 1 session to mobile/app1", "what was set is set again"]);
-        ends_with("v2", stage).await;
-    })
-    .await;
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    // One stream in a worker that is old before the deploy begins, one in a worker that becomes it meanwhile.
+    let mut streams = vec![stage.open_stream(6).await];
+    stage.haproxy.reload().await;
+    streams.push(stage.open_stream(6).await);
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    until_draining(&stage, &mut deploy).await;
+    stage.haproxy.reload().await;
+    let ended = finish(deploy).await.expect(0);
+    for stream in streams {
+        assert!(stream.ends_whole().await, "a stream was cut: {}", ended.stderr);
+    }
+    ended.says(&["still holds 1 session to mobile/app1", "what was set is set again"]);
+    ends_with("v2", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
-    behind_every_haproxy(pair(), async |mut stage| {
-        let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
-        let stream = stage.open_stream(60).await;
-        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
-        until_draining(&stage, &mut deploy).await;
-        // The stream ends with the process that holds it, whoever wanted that.
-        stage.haproxy.restart().await;
-        drop(stream);
-        wait_until("app1 is out again", Duration::from_secs(5), async || {
-            stage.haproxy.status("app1").await == "MAINT"
-        })
-        .await;
-        finish(deploy).await.expect(0).says(&["what was set is set again"]);
-        ends_with("v2", stage).await;
+    if !on_real_parts().await {
+        return;
+    }
+    let mut stage = pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2000")]).await;
+    let stream = stage.open_stream(60).await;
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
+    until_draining(&stage, &mut deploy).await;
+    // The stream ends with the process that holds it, whoever wanted that.
+    stage.haproxy.restart().await;
+    drop(stream);
+    wait_until("app1 is out again", Duration::from_secs(5), async || {
+        stage.haproxy.status("app1").await == "MAINT"
     })
     .await;
+    finish(deploy).await.expect(0).says(&["what was set is set again"]);
+    ends_with("v2", stage).await;
 }
 
 /// Nobody can serve while HAProxy is down; whatever the step, the deploy goes on when it is there again.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use drainswap::observation::LoadBalancerState;
 use drainswap::topology::traffic::can_be_woken;
 
-use crate::support::on_every_haproxy;
+use crate::support::Site;
 
 /// The rows of the table, by the branch: what a version can.
 fn table() -> BTreeMap<String, Vec<bool>> {
@@ -24,17 +24,14 @@ fn table() -> BTreeMap<String, Vec<bool>> {
 async fn what_each_version_can_is_what_the_readme_says() {
     let table = table();
     assert!(table.len() >= 4, "{table:?}");
-    on_every_haproxy(async |site| {
-        let info = site.haproxy.command("show info").await;
-        let version = info.lines().find_map(|line| line.strip_prefix("Version: ")).expect("a version");
-        let branch = version.split('.').take(2).collect::<Vec<_>>().join(".");
-        let Some(said) = table.get(&branch) else { return };
-        let added = site.haproxy.command("add server mobile/added 127.0.0.1:1").await;
-        let seen = LoadBalancerState { version: version.to_owned(), ..LoadBalancerState::default() };
-        let reloaded = site.haproxy.command_to_master("reload").await;
-        let can =
-            [added.contains("New server registered"), can_be_woken(&seen), reloaded.contains("Success=1")];
-        assert_eq!(*said, can, "{version}: {added:?}, {reloaded:?}");
-    })
-    .await;
+    let Some(site) = Site::here().await else { return };
+    let info = site.haproxy.command("show info").await;
+    let version = info.lines().find_map(|line| line.strip_prefix("Version: ")).expect("a version");
+    let branch = version.split('.').take(2).collect::<Vec<_>>().join(".");
+    let Some(said) = table.get(&branch) else { return };
+    let added = site.haproxy.command("add server mobile/added 127.0.0.1:1").await;
+    let seen = LoadBalancerState { version: version.to_owned(), ..LoadBalancerState::default() };
+    let reloaded = site.haproxy.command_to_master("reload").await;
+    let can = [added.contains("New server registered"), can_be_woken(&seen), reloaded.contains("Success=1")];
+    assert_eq!(*said, can, "{version}: {added:?}, {reloaded:?}");
 }

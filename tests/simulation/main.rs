@@ -1,7 +1,7 @@
 //! Whole deploys on a site in memory, on a clock that is paused, with a fault at every call of a port.
 //!
 //! `DRAINSWAP_SIMULATE=pair/1/17=Reload` replays one case and tells its story; `DRAINSWAP_SWEEP=wide` tries more seeds
-//! and more pairs of faults.
+//! and more pairs of faults, a shuffled part of them if `DRAINSWAP_SWEEP_MINUTES` says how long that may take.
 #![expect(clippy::print_stdout, reason = "how much was tried, and the story of a case")]
 
 mod case;
@@ -13,6 +13,9 @@ mod stories;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use drainswap::adapters::memory::{Fault, Part, When};
 
@@ -27,8 +30,21 @@ fn sweep(what: &str, cases: &[Case]) {
     sweep_until(ENOUGH, what, cases);
 }
 
+/// How long a sweep may take, where that is limited.
+fn limit() -> Option<Duration> {
+    let minutes = std::env::var("DRAINSWAP_SWEEP_MINUTES").ok()?;
+    Some(Duration::from_secs(60 * minutes.parse::<u64>().expect("DRAINSWAP_SWEEP_MINUTES is a number")))
+}
+
 /// As [`sweep`], until so many have failed.
 fn sweep_until(enough: usize, what: &str, cases: &[Case]) {
+    let deadline = limit().map(|limit| Instant::now() + limit);
+    // Where there is no time for all, those that are left out are not the last ones.
+    let mut cases: Vec<&Case> = cases.iter().collect();
+    if deadline.is_some() {
+        fastrand::Rng::with_seed(7).shuffle(&mut cases);
+    }
+    let (cases, played) = (&cases, AtomicUsize::new(0));
     let next = AtomicUsize::new(0);
     let (runs, simulated) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed: Mutex<Vec<(String, Verdict)>> = Mutex::default();
@@ -37,11 +53,15 @@ fn sweep_until(enough: usize, what: &str, cases: &[Case]) {
         for _ in 0..threads {
             scope.spawn(|| {
                 // Some that fail tell as much as all.
-                let is_enough = || failed.lock().expect("failures").len() >= enough;
+                let is_enough = || {
+                    failed.lock().expect("failures").len() >= enough
+                        || deadline.is_some_and(|deadline| Instant::now() >= deadline)
+                };
                 while let Some(case) =
                     cases.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| !is_enough())
                 {
                     let verdict = case.play(false);
+                    played.fetch_add(1, Ordering::Relaxed);
                     runs.fetch_add(verdict.runs, Ordering::Relaxed);
                     simulated
                         .fetch_add(usize::try_from(verdict.simulated / 1000).unwrap_or(0), Ordering::Relaxed);
@@ -52,13 +72,21 @@ fn sweep_until(enough: usize, what: &str, cases: &[Case]) {
             });
         }
     });
+    let played = played.into_inner();
     let faults: usize = cases.iter().map(|case| case.faults.len()).sum();
     println!(
-        "{what}: {} cases with {faults} faults, {} deploys and resumes, {} simulated seconds",
+        "{what}: {played} of {} cases with {faults} faults, {} deploys and resumes, {} simulated seconds",
         cases.len(),
         runs.into_inner(),
         simulated.into_inner()
     );
+    if played < cases.len() {
+        println!(
+            "skipped: {} of {} cases of {what}: there was no time for them",
+            cases.len() - played,
+            cases.len()
+        );
+    }
     let mut failed = failed.into_inner().expect("failures");
     failed.sort_by(|(a, _), (b, _)| a.cmp(b));
     let list: Vec<String> = failed

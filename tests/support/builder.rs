@@ -1,18 +1,17 @@
 //! What a stage is to look like, and setting it up.
 
 use super::engine::Engine;
-use super::haproxy::{Haproxy, Processes};
+use super::haproxy::{Haproxy, Processes, binary};
 use super::http::get;
 use super::layout::{Config, Layout, Mode, Server};
 use super::ports::Ports;
-use super::process::find;
 use super::registry::Registry;
 use super::stage::{START_LIMIT, Stage, make_image, run_server, until_healthy};
 use super::sweeper::Sweeper;
 use super::wait::wait_until;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// What a stage is to look like.
@@ -32,7 +31,7 @@ impl Builder {
             config: Config::default(),
             environment: Vec::new(),
             processes: Processes::One,
-            binary: find("haproxy").unwrap_or_default(),
+            binary: binary().unwrap_or_default(),
         }
     }
 
@@ -96,13 +95,6 @@ impl Builder {
     #[must_use]
     pub fn processes(mut self, processes: Processes) -> Self {
         self.processes = processes;
-        self
-    }
-
-    /// Another HAProxy than the installed one.
-    #[must_use]
-    pub fn binary(mut self, binary: &Path) -> Self {
-        binary.clone_into(&mut self.binary);
         self
     }
 

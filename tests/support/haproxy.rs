@@ -1,8 +1,8 @@
 //! A real HAProxy in the foreground, and its runtime socket.
 
-use super::fetched::fetched;
 use super::layout::BACKEND;
 use super::process::{Process, find};
+use super::under_test::named;
 use super::wait::{wait_for, wait_until};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// The installed binary, and those that `.ci/haproxy-versions` has fetched.
-pub fn binaries() -> Vec<PathBuf> {
-    find("haproxy").into_iter().chain(fetched()).collect()
+/// The binary that is tested.
+pub fn binary() -> Option<PathBuf> {
+    named().or_else(|| find("haproxy"))
 }
 
 /// A variable that only HAProxy has in its environment, and its value.

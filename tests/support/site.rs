@@ -1,7 +1,7 @@
 //! An HAProxy in master-worker mode before applications of the test's own: no Docker, and any binary of HAProxy.
 
 use super::application::Application;
-use super::haproxy::{Haproxy, Processes, binaries};
+use super::haproxy::{Haproxy, Processes, binary};
 use super::http::{Connection, get};
 use super::ports::Ports;
 use super::requirements::{Need, requirements};
@@ -30,26 +30,22 @@ pub struct Site {
     dir: TempDir,
 }
 
-/// Tells a story with the installed HAProxy and with each that was fetched, and says with which.
-pub async fn on_every_haproxy(story: impl AsyncFn(Site)) {
-    on_every_haproxy_with("haproxy.cfg", story).await;
-}
-
-/// The same with the configuration at another path below the site's directory.
-#[expect(clippy::print_stderr, reason = "which versions a story was told with")]
-pub async fn on_every_haproxy_with(file: &str, story: impl AsyncFn(Site)) {
-    if !requirements(&[Need::Haproxy]).await {
-        return;
-    }
-    for binary in binaries() {
-        eprintln!("with {}", binary.display());
-        story(Site::start(&binary, file).await).await;
-    }
-}
-
 impl Site {
+    /// A site on `haproxy.cfg`; `None` where HAProxy is not installed.
+    pub async fn here() -> Option<Self> {
+        Self::with_file("haproxy.cfg").await
+    }
+
+    /// The same with the configuration at another path below the site's directory.
+    pub async fn with_file(file: &str) -> Option<Self> {
+        if !requirements(&[Need::Haproxy]).await {
+            return None;
+        }
+        Some(Self::start(&binary().expect("HAProxy is installed"), file).await)
+    }
+
     /// HAProxy on one file, at this path below the site's directory, with two servers and their backups.
-    pub async fn start(binary: &Path, file: &str) -> Self {
+    async fn start(binary: &Path, file: &str) -> Self {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let ports = Ports::reserve(6);
         let mut applications = Vec::new();
