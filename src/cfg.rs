@@ -36,7 +36,7 @@ pub use branch::{Branch, Conditional};
 pub use build::Build;
 pub use change::{Added, Change};
 pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
-pub use diagnostic::{Problem, Severity};
+pub use diagnostic::{Problem, Severity, reports};
 pub use document::{Document, Ending, File, Line, SourceFile, read};
 pub use edit::{Edit, EditError};
 pub use environment::Environment;

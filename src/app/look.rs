@@ -209,7 +209,7 @@ pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) 
     }
     let errors = configuration.problems.iter().filter(|problem| problem.severity == Severity::Error);
     let problems: Vec<Problem> = errors.cloned().collect();
-    let shown = problems.iter().map(|problem| format!("{:?}", problem.report(document))).collect();
+    let shown = cfg::reports(&problems, document);
     Err(Error::Configuration { problems, shown })
 }
 

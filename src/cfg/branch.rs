@@ -71,6 +71,8 @@ pub(super) struct Blocks {
     open: Vec<Block>,
     /// The outermost ones that are closed.
     closed: Vec<Conditional>,
+    /// How many more are open than may be: they are counted and decide nothing.
+    too_deep: usize,
 }
 
 impl Blocks {
@@ -88,7 +90,9 @@ impl Blocks {
     /// Opens a block; the condition is only asked where lines count.
     pub fn open(&mut self, at: (u32, Range<usize>), condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
         if self.open.len() + 1 >= MAX_NESTED {
-            return Err(Misfit::TooDeep);
+            self.too_deep += 1;
+            // HAProxy reads no further: the first one is the problem.
+            return if self.too_deep == 1 { Err(Misfit::TooDeep) } else { Ok(()) };
         }
         let state = match self.active() {
             true if condition() => State::Taken,
@@ -102,12 +106,18 @@ impl Blocks {
 
     /// `.elif`; the condition is only asked if no branch was taken yet.
     pub fn otherwise_if(&mut self, line: u32, condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
+        if self.too_deep > 0 {
+            return Ok(());
+        }
         let holds = self.before_else()?.state == State::Untried && condition();
         self.next_branch(line, holds)
     }
 
     /// `.else`.
     pub fn otherwise(&mut self, line: u32) -> Result<(), Misfit> {
+        if self.too_deep > 0 {
+            return Ok(());
+        }
         let holds = self.before_else()?.state == State::Untried;
         self.next_branch(line, holds)?;
         self.before_else()?.after_else = true;
@@ -128,6 +138,10 @@ impl Blocks {
 
     /// `.endif`.
     pub fn close(&mut self, line: u32) -> Result<(), Misfit> {
+        if self.too_deep > 0 {
+            self.too_deep -= 1;
+            return Ok(());
+        }
         let block = self.open.pop().ok_or(Misfit::Lone)?;
         self.keep(block.close(Some(line)));
         Ok(())

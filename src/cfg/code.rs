@@ -16,6 +16,7 @@ codes! {
     HEXADECIMAL = "cfg::hexadecimal", "`\\x` is not followed by two hexadecimal digits.";
     WORD_EXPANSION = "cfg::word-expansion", "`${NAME[` is not followed by `*]}`.";
     TOO_MANY_WORDS = "cfg::too-many-words", "A line holds more than 64 words.";
+    TOO_LONG = "cfg::too-long", "The variables of a line give more bytes than any line needs.";
     EMPTY_WORD = "cfg::empty-word", "An empty word ends the line: what follows it is not read, and from 3.3 on the line is refused.";
     STRAY_NUL = "cfg::stray-nul", "A line holds a NUL byte.";
     STRAY_CARRIAGE_RETURN = "cfg::stray-carriage-return", "A carriage return in the middle of a line ends it: what follows is not read.";

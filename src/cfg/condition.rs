@@ -13,8 +13,8 @@ use super::build::numbers;
 use super::environment::Environment;
 use super::version::Version;
 
-/// How deep parentheses may stand inside each other; keeps the reader off the end of its stack.
-const MAX_DEPTH: usize = 64;
+/// How deep parentheses may stand inside each other: so deep, `HAProxy` 2.6 and 3.4 read them.
+const MAX_DEPTH: usize = 340;
 
 /// A condition as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -315,5 +315,8 @@ mod tests {
     fn deep_parentheses_do_not_overflow() {
         let text = "(".repeat(100_000);
         assert!(Condition::parse(text.as_bytes()).is_err());
+        let nested = |depth| "(".repeat(depth) + "1" + &")".repeat(depth);
+        assert_eq!(Condition::parse(nested(340).as_bytes()), Ok(Condition::Constant(true)));
+        assert!(Condition::parse(nested(341).as_bytes()).is_err());
     }
 }

@@ -148,6 +148,19 @@ impl Problem {
     }
 }
 
+/// The most problems that are shown with their lines: a file that is no configuration at all has one a line, and nobody
+/// reads on.
+const SHOWN: usize = 50;
+
+/// The first problems, each with its line and a caret, and how many more there are.
+#[must_use]
+pub fn reports(problems: &[Problem], document: &Document) -> Vec<String> {
+    let shown = problems.iter().take(SHOWN).map(|problem| format!("{:?}", problem.report(document)));
+    let more = problems.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("… and {more} more: mend these first, or see all with -o json"));
+    shown.chain(more).collect()
+}
+
 /// The bytes as text of the same length, so that the spans still fit: a byte that is no UTF-8 becomes `?`.
 fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -163,6 +176,17 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::{Environment, SourceFile, Version, read};
+    use super::*;
+
+    #[test]
+    fn a_file_of_nothing_but_problems_shows_the_first_ones() {
+        let bytes = b"\"\n".repeat(60);
+        let environment = Environment::new(BTreeMap::new(), Version::new(2, 6));
+        let document = read(vec![SourceFile { path: "h.cfg".into(), bytes }], &environment);
+        let shown = reports(&document.problems, &document);
+        assert_eq!(shown.len(), SHOWN + 1);
+        assert_eq!(shown[SHOWN], "… and 10 more: mend these first, or see all with -o json");
+    }
 
     #[test]
     fn a_report_shows_the_line_and_a_caret_even_among_odd_bytes() {

@@ -11,7 +11,9 @@ use super::code;
 use super::diagnostic::{Finding, Problem, Spot};
 use super::environment::Environment;
 use super::keywords::section;
-use super::syntax::{self, Fault, MAX_WORDS, PackedWords, Split, Surroundings, Word, is_blank};
+use super::syntax::{
+    self, Fault, MAX_EXPANSION, MAX_WORDS, PackedWords, Split, Surroundings, Word, is_blank,
+};
 use super::version::Version;
 use line::Entry;
 pub use line::{Ending, Line};
@@ -82,15 +84,21 @@ impl Document {
 /// Reads the files of one configuration.
 #[must_use]
 pub fn read(files: Vec<SourceFile>, environment: &Environment) -> Document {
-    let mut reader = Reader { environment: environment.at_start(), problems: Vec::new() };
+    let mut reader =
+        Reader { environment: environment.at_start(), problems: Vec::new(), room: MAX_EXPANSIONS };
     let files = files.into_iter().enumerate().map(|(index, file)| reader.file(index, file)).collect();
     Document { files, problems: reader.problems, environment: environment.clone() }
 }
+
+/// The most bytes that the variables of all lines may give: many short lines can name one long value.
+const MAX_EXPANSIONS: usize = 64 << 20;
 
 /// What goes on from file to file.
 struct Reader {
     environment: Environment,
     problems: Vec<Problem>,
+    /// How many bytes the variables of the next lines may give.
+    room: usize,
 }
 
 /// What goes on from line to line of one file.
@@ -205,6 +213,7 @@ impl Reader {
             file: position.file,
             line: spot.line,
             section: &position.section,
+            room: self.room.min(MAX_EXPANSION),
         };
         let first_word = position.words.len();
         let split = match syntax::split(text, spot.start, &around, &mut position.words) {
@@ -214,6 +223,7 @@ impl Reader {
                 return Split::default();
             }
         };
+        self.room -= split.expanded;
         if let Some(unread) = &split.unread {
             let finding =
                 Finding::warning(code::STRAY_CARRIAGE_RETURN, "a carriage return ends the line here")
@@ -285,6 +295,15 @@ fn explain(fault: Fault) -> Finding {
         Fault::TooManyWords => {
             Finding::error(code::TOO_MANY_WORDS, format!("the line has more than {MAX_WORDS} words"))
         }
+        Fault::TooLong => Finding::error(
+            code::TOO_LONG,
+            format!(
+                "the variables give more than {} kB to this line, or {} MB to all lines",
+                MAX_EXPANSION >> 10,
+                MAX_EXPANSIONS >> 20
+            ),
+        )
+        .help("does a `setenv` above repeat its own variable?"),
     }
 }
 

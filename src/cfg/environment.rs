@@ -63,10 +63,14 @@ impl Environment {
         }
     }
 
+    /// The most bytes of an address that variables stand in: no address is as long.
+    const MAX_ADDRESS: usize = 1024;
+
     /// The second expansion, which only addresses get: `$NAME` and `${NAME}`, however the word was quoted.
     ///
     /// An unset variable is empty, so `${NOPE}:80` is `:80`, which is 0.0.0.0. A brace that is not closed right
-    /// after the name is forgotten, as `HAProxy` does: `${NAME-default}` leaves `-default}` behind.
+    /// after the name is forgotten, as `HAProxy` does: `${NAME-default}` leaves `-default}` behind. A text that
+    /// gets too long for an address ends there.
     #[must_use]
     pub fn expand<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if !text.contains('$') {
@@ -80,7 +84,11 @@ impl Environment {
             let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
             let (name, tail) = after.split_at(end);
             rest = if braced { tail.strip_prefix('}').unwrap_or(tail) } else { tail };
-            out.push_str(self.variables.get(name).map_or("", String::as_str));
+            let value = self.variables.get(name).map_or("", String::as_str);
+            out.extend(value.chars().take(Self::MAX_ADDRESS));
+            if out.len() > Self::MAX_ADDRESS {
+                return Cow::Owned(out);
+            }
         }
         out.push_str(rest);
         Cow::Owned(out)

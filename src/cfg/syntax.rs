@@ -23,6 +23,10 @@ use piece::{Piece, quoted, unquoted};
 /// `HAProxy`'s `MAX_LINE_ARGS`: a line with more words is refused.
 pub const MAX_WORDS: usize = 64;
 
+/// The most bytes that variables may put into one line. `HAProxy` has no limit: thirty lines of `setenv A "$A$A"` take all
+/// its memory. No line that means something comes near this one.
+pub const MAX_EXPANSION: usize = 1 << 20;
+
 /// One word of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word<'d> {
@@ -65,6 +69,8 @@ pub enum Fault {
     WordExpansion,
     /// More than [`MAX_WORDS`] words.
     TooManyWords,
+    /// The variables give more bytes than there is room for.
+    TooLong,
 }
 
 /// What a line holds that is no word.
@@ -74,6 +80,8 @@ pub(super) struct Split {
     pub comment: Option<Range<usize>>,
     /// What stands after a carriage return in the middle of the line: `HAProxy` does not read it.
     pub unread: Option<Range<usize>>,
+    /// How many bytes the variables gave.
+    pub expanded: usize,
 }
 
 /// What a variable in a line may mean.
@@ -86,6 +94,8 @@ pub(super) struct Surroundings<'a> {
     pub line: u32,
     /// `$.SECTION`: the section's name, or its keyword if it has none.
     pub section: &'a str,
+    /// How many bytes the variables of the line may give.
+    pub room: usize,
 }
 
 /// The parsers' error: where, and what if it is fatal. Without a fault another alternative is tried.
@@ -130,6 +140,8 @@ struct Lexer<'a, 'w> {
     word: Option<Started>,
     /// What is left from the `"` that is open.
     quote: Option<&'a [u8]>,
+    /// How many bytes the variables have given.
+    expanded: usize,
 }
 
 /// A word that has begun.
@@ -157,10 +169,10 @@ pub(super) fn split(
         return Ok(Split::default());
     }
     if line[at] == b'#' {
-        return Ok(Split { comment: Some(offset + at..offset + line.len()), unread: None });
+        return Ok(Split { comment: Some(offset + at..offset + line.len()), ..Split::default() });
     }
     let rest = &line[at..];
-    Lexer { line, offset, rest, around, words, before, word: None, quote: None }.split()
+    Lexer { line, offset, rest, around, words, before, word: None, quote: None, expanded: 0 }.split()
 }
 
 fn without_leading_blanks(bytes: &[u8]) -> &[u8] {
@@ -194,11 +206,11 @@ impl<'a> Lexer<'a, '_> {
                 Piece::Blanks => self.end_word(at)?,
                 Piece::Comment => {
                     let comment = Some(self.from(at));
-                    return self.finish(at, Split { comment, unread: None });
+                    return self.finish(at, Split { comment, ..Split::default() });
                 }
                 Piece::End => {
                     let unread = (!rest.is_empty()).then(|| self.from(at));
-                    return self.finish(at, Split { comment: None, unread });
+                    return self.finish(at, Split { unread, ..Split::default() });
                 }
                 Piece::Bytes(bytes) => self.word(at).bytes.extend_from_slice(bytes),
                 Piece::Byte(byte) => self.word(at).bytes.push(byte),
@@ -218,7 +230,7 @@ impl<'a> Lexer<'a, '_> {
             return Err(Broken { rest, fault: Some(Fault::UnmatchedQuote) });
         }
         self.end_word(at)?;
-        Ok(split)
+        Ok(Split { expanded: self.expanded, ..split })
     }
 
     /// From here to the end of the line.
@@ -265,6 +277,10 @@ impl<'a> Lexer<'a, '_> {
             self.unset(variable, at);
             return Ok(());
         };
+        self.expanded += text.len();
+        if self.expanded > self.around.room {
+            return Err(Broken { rest: at, fault: Some(Fault::TooLong) });
+        }
         if !variable.splits {
             self.word(at).bytes.extend_from_slice(&text);
             return Ok(());

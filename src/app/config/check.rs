@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::{App, print, reporters};
 use crate::adapters::haproxy_service::{Service, Verdict};
-use crate::cfg::{Document, Problem, Severity};
+use crate::cfg::{Document, Problem, Severity, reports};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -30,8 +30,8 @@ impl App {
                 print(&format!("{}\n", json!({ "version": 1, "problems": problems, "haproxy": haproxy })))?;
             }
             Output::Text => {
-                for problem in problems {
-                    print(&format!("{:?}\n", problem.report(&document)))?;
+                for report in reports(problems, &document) {
+                    print(&(report + "\n"))?;
                 }
                 print(&format!("{}\n", summary(&document, problems)))?;
                 if let Some((service, verdict)) = &asked {

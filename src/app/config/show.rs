@@ -5,7 +5,7 @@ use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
 use super::super::{App, nearest, print};
-use crate::cfg::{Address, Configuration, HealthCheck, Port, Proxy, Server};
+use crate::cfg::{Address, Configuration, HealthCheck, Port, Proxy, Server, reports};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -28,8 +28,8 @@ impl App {
                 print(&texts.join("\n"))?;
             }
         }
-        for problem in &configuration.problems {
-            self.say(&format!("{:?}", problem.report(&document)));
+        for report in reports(&configuration.problems, &document) {
+            self.say(&report);
         }
         Ok(if configuration.has_errors() { Exit::Configuration } else { Exit::Done })
     }

@@ -111,6 +111,31 @@ fn what_global_sets_is_seen_at_once_and_in_later_files() {
 }
 
 /// Bytes that make configurations more often than chance does.
+#[test]
+fn a_variable_that_grows_from_line_to_line_is_refused_before_it_takes_all_memory() {
+    let growing = "global\n  setenv A xxxxxxxxxxxxxxxx\n".to_owned() + &"  setenv A \"$A$A\"\n".repeat(64);
+    let found = codes(Version::new(2, 6), &growing);
+    assert!(found.len() > 1 && found.iter().all(|(code, _)| *code == code::TOO_LONG), "{found:?}");
+    // Many lines, each of which is short enough.
+    let many = "global\n  setenv A \"".to_owned()
+        + &"x".repeat(1 << 20)
+        + "\"\n"
+        + &"  setenv B \"$A\"\n".repeat(65);
+    assert_eq!(codes(Version::new(2, 6), &many), [(code::TOO_LONG, super::super::Severity::Error)]);
+}
+
+#[test]
+fn blocks_that_are_nested_too_deep_are_one_problem() {
+    let nested =
+        |depth: usize| codes(Version::new(2, 6), &(".if 1\n".repeat(depth) + &".endif\n".repeat(depth)));
+    // So deep, HAProxy 2.6 and 3.4 read them.
+    assert_eq!(nested(99), []);
+    assert_eq!(nested(100), [(code::DEEP_NESTING, super::super::Severity::Error)]);
+    assert_eq!(nested(20_000), [(code::DEEP_NESTING, super::super::Severity::Error)]);
+    let unclosed = codes(Version::new(2, 6), &".if 1\n".repeat(150));
+    assert_eq!(unclosed.iter().filter(|(code, _)| *code == code::DEEP_NESTING).count(), 1);
+}
+
 fn soup() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
         "global",

@@ -21,7 +21,13 @@ type Splitter = fn(&[u8], usize, &Surroundings<'_>, &mut PackedWords) -> Result<
 
 fn lex_with(splitter: Splitter, version: Version, line: &[u8]) -> Result<Found, (Fault, Range<usize>)> {
     let environment = environment(version);
-    let around = Surroundings { environment: &environment, file: "h.cfg", line: 7, section: "app" };
+    let around = Surroundings {
+        environment: &environment,
+        file: "h.cfg",
+        line: 7,
+        section: "app",
+        room: MAX_EXPANSION,
+    };
     let mut packed = PackedWords::default();
     let split = splitter(line, 0, &around, &mut packed)?;
     let words = (0..packed.len()).filter_map(|index| packed.get(index, line));
@@ -36,7 +42,7 @@ fn parse(
     words: &mut PackedWords,
 ) -> Result<Split, (Fault, Range<usize>)> {
     let rest = without_leading_blanks(line);
-    Lexer { line, offset, rest, around, words, before: 0, word: None, quote: None }.split()
+    Lexer { line, offset, rest, around, words, before: 0, word: None, quote: None, expanded: 0 }.split()
 }
 
 fn words_in(version: Version, line: &str) -> Vec<String> {
@@ -151,4 +157,18 @@ proptest::proptest! {
         let both = [split as Splitter, parse].map(|splitter| lex_with(splitter, version, line.as_bytes()));
         proptest::prop_assert_eq!(&both[0], &both[1]);
     }
+}
+
+#[test]
+fn variables_give_a_line_only_so_many_bytes() {
+    let environment = environment(Version::new(2, 6));
+    let found = |line: &[u8], room| {
+        let around = Surroundings { environment: &environment, file: "h.cfg", line: 7, section: "app", room };
+        split(line, 0, &around, &mut PackedWords::default()).map(|split| split.expanded)
+    };
+    let line = b"server \"$A$A\" \"${TWO[*]}\"";
+    assert_eq!(found(line, 9), Ok(9));
+    assert_eq!(found(line, 8), Err((Fault::TooLong, 15..16)));
+    // A line that is long by itself is as long as its file lets it be.
+    assert_eq!(found(&[b'x'; 100], 0), Ok(0));
 }
