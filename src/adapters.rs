@@ -13,4 +13,5 @@ pub mod install;
 pub mod journal_file;
 pub mod memory;
 pub mod private_file;
+pub mod root_alone;
 mod shell;

@@ -29,7 +29,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 
 use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output, PolicyFlags};
 use crate::command_line::CommandLine;
@@ -144,6 +144,8 @@ struct App {
     torn: Mutex<BTreeSet<PathBuf>>,
     /// The file for events, once it is open.
     events: OnceCell<Json>,
+    /// That the HAProxy which answers cannot be identified.
+    unidentified: Once,
 }
 
 impl App {
@@ -156,6 +158,7 @@ impl App {
             ci: globals.ci.clone(),
             torn: Mutex::default(),
             events: OnceCell::new(),
+            unidentified: Once::new(),
         }
     }
 

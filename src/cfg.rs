@@ -39,7 +39,7 @@ pub use check::{Expect, Expected, HealthCheck, HttpCheck, Verdict};
 pub use diagnostic::{Problem, Severity, reports};
 pub use document::{Document, Ending, File, Line, SourceFile, read};
 pub use edit::{Edit, EditError};
-pub use environment::Environment;
+pub use environment::{Environment, names};
 pub use fingerprint::{fingerprint, sha256};
 pub use interpret::interpret;
 pub use model::{

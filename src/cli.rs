@@ -107,7 +107,7 @@ pub struct Globals {
     /// The branch of HAProxy that haproxy.cfg is read as, such as 2.6 [default: the installed binary's]
     #[arg(long = "as", global = true, value_name = "VERSION", env = "DRAINSWAP_AS")]
     pub read_as: Option<Version>,
-    /// HAProxy's binary [default: haproxy in $PATH, then /usr/sbin/haproxy]
+    /// HAProxy's binary [default: the one of its unit, then haproxy in $PATH, then /usr/sbin/haproxy]
     #[arg(long, global = true, value_name = "PATH", env = "DRAINSWAP_HAPROXY")]
     pub haproxy: Option<PathBuf>,
     /// Where locks and journals are kept [default: /var/lib/drainswap]

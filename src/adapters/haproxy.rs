@@ -60,8 +60,8 @@ impl HaproxySocket {
 
     /// The same, of which it is known that this user's process is the HAProxy that listens there.
     #[must_use]
-    pub fn owned_by(self, uid: u32) -> Self {
-        Self { owner: Some(uid), ..self }
+    pub fn owned_by(self, owner: Option<u32>) -> Self {
+        Self { owner, ..self }
     }
 
     /// The same with the `stats timeout` of haproxy.cfg, of which a minute at most counts.

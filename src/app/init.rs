@@ -2,12 +2,13 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::look::{admin_socket, refuse_errors};
+use super::look::{Reading, admin_socket, refuse_errors};
 use super::{App, print, typed};
 use crate::adapters::docker::Endpoint;
-use crate::adapters::{environment, haproxy_service};
+use crate::adapters::environment;
+use crate::adapters::haproxy_service::{Known, Unit, started_with, unit_is_active};
 use crate::cfg::Configuration;
 use crate::cli::{Globals, Init};
 use crate::error::Error;
@@ -30,17 +31,38 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
         return Ok(Exit::Done);
     }
     if typed.haproxy_config.is_empty() {
-        // Debian's package brings a haproxy.cfg that nobody may use.
-        let running = haproxy_service::running_files().filter(|files| *files != [Path::new(DEFAULT_CONFIG)]);
-        typed.haproxy_config = running.unwrap_or_default();
+        typed.haproxy_config = running_files(&typed).await;
     }
     let app = App::new(Settings::typed(&typed), &typed);
-    let (document, configuration) = app.document()?;
+    let Reading { document, configuration, known } = app.reading().await?;
     refuse_errors(&document, &configuration)?;
     let looked = Box::pin(app.topology()).await;
-    write(file, &typed, Some(&app.found(&configuration, looked.as_ref().ok())), wanted.force)?;
+    write(file, &typed, Some(&found(&configuration, looked.as_ref().ok(), &known)), wanted.force)?;
     app.say(&next(file, &looked));
     Ok(Exit::Done)
+}
+
+/// The files of the HAProxy that runs here and answers at their own runtime socket; none where that is no HAProxy, or
+/// several that read others.
+async fn running_files(typed: &Globals) -> Vec<PathBuf> {
+    let mut running = Vec::new();
+    for files in started_with() {
+        // Debian's package brings a haproxy.cfg that nobody may use.
+        if files == [Path::new(DEFAULT_CONFIG)] {
+            continue;
+        }
+        let globals = Globals { haproxy_config: files.clone(), quiet: true, ..typed.clone() };
+        let reading = App::new(Settings::typed(&globals), &globals).reading().await;
+        if reading.is_ok_and(|reading| reading.known.running.process.is_some()) {
+            running.push(files);
+        }
+    }
+    match (&running[..], Unit::installed()) {
+        ([files], _) => files.clone(),
+        // Debian's service has a mount namespace of its own, so that its process is known by its unit alone.
+        ([], Some(unit)) if unit_is_active() => unit.invocation.files(),
+        _ => Vec::new(),
+    }
 }
 
 fn write(file: &Path, typed: &Globals, found: Option<&Found>, force: bool) -> Result<(), Error> {
@@ -98,35 +120,36 @@ impl App {
         let (_, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         Ok(topology)
     }
+}
 
-    fn found(&self, configuration: &Configuration, topology: Option<&Topology>) -> Found {
-        let endpoint = Endpoint::read(None, &environment::variables());
-        let behind = |backend: &str, server: &str| {
-            let Some(topology) = topology else { return "could not be looked at".to_owned() };
-            let backend = topology.backend(backend);
-            let found = backend.and_then(|it| it.servers.iter().find(|it| it.id.server == server));
-            found.and_then(|server| server.container()).map_or_else(
-                || "no container was found".to_owned(),
-                |container| format!("{}  {}", container.name, container.image_reference),
-            )
-        };
-        let backends = with_servers(configuration).map(|proxy| FoundBackend {
-            name: proxy.name.clone(),
-            servers: proxy
-                .servers
-                .iter()
-                .map(|server| FoundServer {
-                    name: server.name.clone(),
-                    address: server.address.to_string(),
-                    behind: behind(&proxy.name, &server.name),
-                })
-                .collect(),
-        });
-        Found {
-            socket: admin_socket(configuration).ok().map(|socket| socket.to_string()),
-            master_socket: self.service().master_socket().map(|socket| socket.to_string()),
-            docker: endpoint.ok().map(|endpoint| endpoint.to_string()),
-            backends: backends.collect(),
-        }
+/// What the new file shows of this machine.
+fn found(configuration: &Configuration, topology: Option<&Topology>, known: &Known) -> Found {
+    let endpoint = Endpoint::read(None, &environment::variables());
+    let behind = |backend: &str, server: &str| {
+        let Some(topology) = topology else { return "could not be looked at".to_owned() };
+        let backend = topology.backend(backend);
+        let found = backend.and_then(|it| it.servers.iter().find(|it| it.id.server == server));
+        found.and_then(|server| server.container()).map_or_else(
+            || "no container was found".to_owned(),
+            |container| format!("{}  {}", container.name, container.image_reference),
+        )
+    };
+    let backends = with_servers(configuration).map(|proxy| FoundBackend {
+        name: proxy.name.clone(),
+        servers: proxy
+            .servers
+            .iter()
+            .map(|server| FoundServer {
+                name: server.name.clone(),
+                address: server.address.to_string(),
+                behind: behind(&proxy.name, &server.name),
+            })
+            .collect(),
+    });
+    Found {
+        socket: admin_socket(configuration).ok().map(|socket| socket.to_string()),
+        master_socket: known.master().map(|socket| socket.to_string()),
+        docker: endpoint.ok().map(|endpoint| endpoint.to_string()),
+        backends: backends.collect(),
     }
 }

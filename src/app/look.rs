@@ -1,7 +1,6 @@
 //! From the settings to the world, and one look at it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -9,14 +8,14 @@ use jiff::Timestamp;
 use super::App;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
-use crate::adapters::haproxy::master::MasterSocket;
 use crate::adapters::haproxy::socket::SocketAddress;
-use crate::adapters::haproxy_service::{NotRun, Service};
+use crate::adapters::haproxy_service::{Known, NotRun, Running, Source, Unit, listed};
 use crate::adapters::hook_command::HookCommands;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{
-    self, Build, Configuration, Document, Environment, Host, Level, Problem, Severity, StatsSocket,
+    self, Build, Configuration, Document, Environment, Host, Level, Problem, Severity, SourceFile,
+    StatsSocket, Version,
 };
 use crate::deploy::World;
 use crate::deploy::engines::Engines;
@@ -25,6 +24,16 @@ use crate::observation::Observation;
 use crate::plan::LbQuorum;
 use crate::ports::{EngineError, LoadBalancerError, WallClock};
 use crate::topology::{self, Topology};
+
+/// haproxy.cfg as it was read.
+pub(super) struct Reading {
+    /// Every byte.
+    pub document: Document,
+    /// What it says.
+    pub configuration: Configuration,
+    /// What is known of the HAProxy that runs it.
+    pub known: Known,
+}
 
 /// The world as it really is.
 pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock, HookCommands>;
@@ -43,21 +52,19 @@ impl WallClock for SystemClock {
 impl App {
     /// The configuration, and the load balancers that run it, each with its master where that is known.
     pub(super) async fn load_balancers(&self) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
-        let configuration = self.configuration()?;
-        let found = self.service().master_socket();
+        let Reading { document, configuration, known } = self.reading().await?;
+        refuse_errors(&document, &configuration)?;
         let mut sockets = Vec::new();
-        for (index, socket) in self.sockets(&configuration)?.into_iter().enumerate() {
+        for (index, socket) in self.sockets(&configuration, &known.running)?.into_iter().enumerate() {
             let socket = match self.settings.master_sockets.get(index) {
-                Some(named) => match socket.clone().with_master(MasterSocket::new(named.parse()?)).await {
+                Some(named) => match socket.clone().with_master(known.named_master(named.parse()?)).await {
                     // One of several may be away; what that means is decided by who looks.
                     Err(LoadBalancerError::Unreachable { .. }) if self.settings.sockets.len() > 1 => socket,
                     result => result?,
                 },
-                None => match found.clone() {
+                None => match known.master() {
                     // One that was only found need not be of this HAProxy.
-                    Some(found) => {
-                        socket.clone().with_master(MasterSocket::new(found)).await.unwrap_or(socket)
-                    }
+                    Some(found) => socket.clone().with_master(found).await.unwrap_or(socket),
                     None => socket,
                 },
             };
@@ -74,9 +81,10 @@ impl App {
     }
 
     /// The runtime sockets that were named, or the one that the configuration has.
-    fn sockets(&self, configuration: &Configuration) -> Result<Vec<HaproxySocket>, Error> {
-        let socket = |address| {
-            let socket = HaproxySocket::new(address);
+    fn sockets(&self, configuration: &Configuration, running: &Running) -> Result<Vec<HaproxySocket>, Error> {
+        let socket = |address: SocketAddress| {
+            let owner = running.owner(&address);
+            let socket = HaproxySocket::new(address).owned_by(owner);
             match configuration.stats_timeout {
                 Some(timeout) => socket.with_stats_timeout(timeout),
                 None => socket,
@@ -85,72 +93,103 @@ impl App {
         if self.settings.sockets.is_empty() {
             return Ok(vec![socket(admin_socket(configuration)?)]);
         }
-        let mut sockets: Vec<HaproxySocket> = Vec::new();
+        Ok(self.named_sockets()?.into_iter().map(socket).collect())
+    }
+
+    /// The runtime sockets that were named, each once.
+    fn named_sockets(&self) -> Result<Vec<SocketAddress>, Error> {
+        let mut sockets: Vec<SocketAddress> = Vec::new();
         for text in &self.settings.sockets {
             let address = text.parse()?;
             // One that is named twice would be counted twice.
-            if sockets.iter().all(|known| *known.address() != address) {
-                sockets.push(socket(address));
+            if !sockets.contains(&address) {
+                sockets.push(address);
             }
         }
         Ok(sockets)
     }
 
     /// The runtime socket of the HAProxy that runs haproxy.cfg here.
-    pub(super) fn socket(&self, configuration: &Configuration) -> Result<HaproxySocket, Error> {
-        let mut sockets = self.sockets(configuration)?;
+    pub(super) fn socket(
+        &self,
+        configuration: &Configuration,
+        running: &Running,
+    ) -> Result<HaproxySocket, Error> {
+        let mut sockets = self.sockets(configuration, running)?;
         Ok(sockets.remove(0))
     }
 
     /// haproxy.cfg with every byte, and what it says.
-    pub(super) fn document(&self) -> Result<(Document, Configuration), Error> {
-        let files = config_files::read(&self.settings.haproxy_config)?;
-        let service = self.service();
-        let build = haproxy_binary::build(&service.binary);
-        if self.settings.haproxy.is_some() && build.is_none() {
-            let reason = "it does not answer to -vv as HAProxy does".to_owned();
-            return Err(NotRun { binary: service.binary.display().to_string(), reason }.into());
-        }
-        let document = cfg::read(files, &self.environment_of(service, build));
-        let configuration = cfg::interpret(&document);
+    pub(super) async fn document(&self) -> Result<(Document, Configuration), Error> {
+        let Reading { document, configuration, .. } = self.reading().await?;
         Ok((document, configuration))
     }
 
-    /// What haproxy.cfg is read with, as the service has it: its variables and its binary, unless a version was asked
-    /// for.
-    pub(super) fn environment(&self) -> Environment {
-        let service = self.service();
-        let build = haproxy_binary::build(&service.binary);
-        self.environment_of(service, build)
+    /// haproxy.cfg, and what is known of the HAProxy that runs it.
+    pub(super) async fn reading(&self) -> Result<Reading, Error> {
+        let files = config_files::read(&self.settings.haproxy_config)?;
+        let known = self.known(&files).await;
+        let build = haproxy_binary::build(&known.service.binary);
+        if self.settings.haproxy.is_some() && build.is_none() {
+            let reason = "it does not answer to -vv as HAProxy does".to_owned();
+            return Err(NotRun { binary: known.service.binary.display().to_string(), reason }.into());
+        }
+        let document = cfg::read(files, &self.environment(&known, build));
+        let configuration = cfg::interpret(&document);
+        Ok(Reading { document, configuration, known })
     }
 
-    fn environment_of(&self, service: Service, build: Option<Build>) -> Environment {
+    /// The version that haproxy.cfg is read as, or would be if it could be read.
+    pub(super) async fn version(&self) -> Version {
+        let files = config_files::read(&self.settings.haproxy_config).unwrap_or_default();
+        let known = self.known(&files).await;
+        let build = haproxy_binary::build(&known.service.binary);
+        self.environment(&known, build).version
+    }
+
+    /// What haproxy.cfg is read with: the service's variables, and the version that was asked for, that of the binary
+    /// that was named, the one that runs, or the one that is installed.
+    fn environment(&self, known: &Known, build: Option<Build>) -> Environment {
         let installed = build.as_ref().and_then(|build| build.version.parse().ok());
-        let version = self.settings.read_as.or(installed).unwrap_or(haproxy_binary::NEWEST);
+        let named = installed.filter(|_| self.settings.haproxy.is_some());
+        let version = self.settings.read_as.or(named).or(known.running.version).or(installed);
+        let version = version.unwrap_or(haproxy_binary::NEWEST);
         // Another version's binary was built in a way that nobody knows.
         let build = build.filter(|_| installed == Some(version));
-        Environment { build, ..Environment::new(service.environment, version) }
+        Environment { build, ..Environment::new(known.variables.clone(), version) }
     }
 
-    /// The service that reads haproxy.cfg, as far as it can be found.
-    pub(super) fn service(&self) -> Service {
-        let service = Service::reading(&self.settings.haproxy_config, &self.haproxy());
-        match &self.settings.haproxy {
-            Some(binary) => Service { binary: binary.clone(), ..service },
-            None => service,
+    /// What is known of the HAProxy that runs these files. Where it cannot be identified, that is said once.
+    async fn known(&self, files: &[SourceFile]) -> Known {
+        let paths = &self.settings.haproxy_config;
+        let listed = listed(paths);
+        let unit = Unit::installed().filter(|unit| unit.invocation.reads(&listed));
+        let running = Running::find(&self.first_sockets(files, unit.as_ref()), &listed).await;
+        let known = Known::new(paths, files, self.settings.haproxy.as_deref(), unit, running);
+        if let (Some(reason), Source::Settings) = (&known.running.unidentified, &known.service.source) {
+            self.unidentified.call_once(|| {
+                self.say(&format!(
+                    "note: the HAProxy that answers cannot be identified ({reason}). The files are read and checked as they \
+                     were named, with {}; a master socket is only used where --master-socket names it",
+                    known.service.binary.display()
+                ));
+            });
         }
+        known
     }
 
-    /// `HAProxy`'s binary.
-    fn haproxy(&self) -> PathBuf {
-        self.settings.haproxy.clone().unwrap_or_else(haproxy_binary::find)
-    }
-
-    /// haproxy.cfg as `HAProxy` would read it, or everything that keeps it from doing so.
-    fn configuration(&self) -> Result<Configuration, Error> {
-        let (document, configuration) = self.document()?;
-        refuse_errors(&document, &configuration)?;
-        Ok(configuration)
+    /// The sockets that may lead to the HAProxy, before it is known what it has in its environment. A mistake in one
+    /// is found where it is used.
+    fn first_sockets(&self, files: &[SourceFile], unit: Option<&Unit>) -> Vec<SocketAddress> {
+        if !self.settings.sockets.is_empty() {
+            return self.named_sockets().unwrap_or_default();
+        }
+        let variables = unit.map_or_else(environment::variables, |unit| unit.environment.clone());
+        let version = self.settings.read_as.unwrap_or(haproxy_binary::NEWEST);
+        let document = cfg::read(files.to_vec(), &Environment::new(variables, version));
+        let configuration = cfg::interpret(&document);
+        let any = || configuration.stats_sockets.iter().find_map(connectable);
+        admin_socket(&configuration).ok().or_else(any).into_iter().collect()
     }
 
     /// The world behind the ports: everything answers, or the error says what does not.

@@ -89,7 +89,7 @@ impl App {
             Err(error) => return Err(error),
         };
         let image = resolved(world, &approved.basis.image).await?;
-        let now = self.basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan))?;
+        let now = self.basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan)).await?;
         let (at, age) = (approved.plan.at, world.clock.now().duration_since(approved.plan.at));
         let drift = drift(approved, &now, &plan);
         let (Ok(plan), []) = (plan, &drift[..]) else {
@@ -100,8 +100,8 @@ impl App {
     }
 
     /// What a plan rests on.
-    pub(super) fn basis(&self, image: Image, seen: &Observation, plan: &Plan) -> Result<Basis, Error> {
-        let (document, _) = self.document()?;
+    pub(super) async fn basis(&self, image: Image, seen: &Observation, plan: &Plan) -> Result<Basis, Error> {
+        let (document, _) = self.document().await?;
         let files = document
             .files
             .iter()

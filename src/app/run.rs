@@ -51,7 +51,7 @@ impl App {
         let plan = self.build(&world, &observation, &topology, &goal).await?;
         match (save, &goal.target) {
             (Some(path), Target::Everywhere(image)) => {
-                self.save(&plan, self.basis(image.clone(), &observation, &plan)?, path)?;
+                self.save(&plan, self.basis(image.clone(), &observation, &plan).await?, path)?;
             }
             (_, Target::Everywhere(_) | Target::Each(_)) => self.show(&plan)?,
         }

@@ -18,7 +18,7 @@ impl App {
         let Some(pid) = dir.holder()? else {
             // One that no run was ever on is known to haproxy.cfg alone.
             if !dir.exists() {
-                let (_, configuration) = self.document()?;
+                let (_, configuration) = self.document().await?;
                 known_backend(&configuration, backend)?;
             }
             self.say(&format!("nothing runs on backend {backend}"));

@@ -94,3 +94,31 @@ impl Environment {
         Cow::Owned(out)
     }
 }
+
+/// Whether a configuration holds a variable's name as a word, wherever that is: `"$NAME"`, `env(NAME)`,
+/// `defined(NAME)`, `setenv NAME`.
+#[must_use]
+pub fn names(text: &[u8], variable: &str) -> bool {
+    let is_letter = |at: Option<&u8>| at.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let is_word = |start: usize| {
+        let end = start + variable.len();
+        !is_letter(start.checked_sub(1).and_then(|before| text.get(before))) && !is_letter(text.get(end))
+    };
+    !variable.is_empty() && memchr::memmem::find_iter(text, variable).any(is_word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_named_as_a_word() {
+        let text = b"bind \"$HOST:${PORT-80}\"\n.if defined(STAGE)\nhttp-request set-header x %[env(TOKEN)]\nHOSTNAME";
+        for named in ["HOST", "PORT", "STAGE", "TOKEN", "HOSTNAME"] {
+            assert!(names(text, named), "{named}");
+        }
+        for other in ["", "HOS", "OST", "TOKE", "LD_PRELOAD"] {
+            assert!(!names(text, other), "{other}");
+        }
+    }
+}

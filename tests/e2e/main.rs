@@ -19,6 +19,7 @@ mod engines;
 mod events;
 mod failures;
 mod hooks;
+mod identity;
 mod init;
 mod interrupted;
 mod killed;

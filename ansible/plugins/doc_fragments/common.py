@@ -41,7 +41,7 @@ options:
     description: The branch of HAProxy that haproxy.cfg is read as, such as V(2.6). Without it, that of the installed HAProxy.
     type: str
   haproxy:
-    description: HAProxy's binary. Without it, C(haproxy) in C(PATH), then C(/usr/sbin/haproxy).
+    description: HAProxy's binary. Without it, the one of its unit, then C(haproxy) in C(PATH), then C(/usr/sbin/haproxy).
     type: path
   state_dir:
     description: Where locks and journals are kept. Without it, C(/var/lib/drainswap).

@@ -1,6 +1,57 @@
 //! A unit of systemd, as far as it says how HAProxy is started.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::invocation::Invocation;
+
+/// Where units are, the first one of a name counts: the administrator's, those until the next boot, the packages'.
+const FOLDERS: &[&str] =
+    &["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+
+const NAME: &str = "haproxy.service";
+
+/// How systemd starts HAProxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// The unit's file.
+    pub path: PathBuf,
+    /// HAProxy's binary.
+    pub binary: PathBuf,
+    /// The arguments; it runs in the root directory.
+    pub invocation: Invocation,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Unit {
+    /// The unit that is installed, if there is one, with what was added by `systemctl edit`.
+    #[must_use]
+    pub fn installed() -> Option<Self> {
+        Self::below(Path::new("/"))
+    }
+
+    fn below(root: &Path) -> Option<Self> {
+        let folders = || FOLDERS.iter().map(|folder| root.join(folder));
+        let path = folders().map(|folder| folder.join(NAME)).find(|path| path.is_file())?;
+        let mut text = std::fs::read_to_string(&path).ok()?;
+        // They are read by their names, wherever they are; of one name the first counts.
+        let mut additions = BTreeMap::new();
+        for folder in folders() {
+            let files = std::fs::read_dir(folder.join(format!("{NAME}.d"))).into_iter().flatten().flatten();
+            for file in files.filter(|file| file.path().extension().is_some_and(|end| end == "conf")) {
+                additions.entry(file.file_name()).or_insert(file.path());
+            }
+        }
+        for addition in additions.values() {
+            text.push('\n');
+            text.push_str(&std::fs::read_to_string(addition).unwrap_or_default());
+        }
+        let Start { mut words, environment } = start(&text, |path| std::fs::read_to_string(path).ok())?;
+        let binary = PathBuf::from(words.remove(0));
+        Some(Self { path, binary, invocation: Invocation::new(&words, "/".into()), environment })
+    }
+}
 
 /// The words that start the service, and its environment.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,6 +138,30 @@ mod tests {
     fn words(defaults: &str) -> String {
         let file = |path: &str| (path == "/etc/default/haproxy").then(|| defaults.to_owned());
         start(DEBIAN, file).unwrap().words.join(" ")
+    }
+
+    #[test]
+    fn what_was_added_to_the_unit_counts() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Unit::below(root.path()), None);
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("usr/lib/systemd/system/haproxy.service", DEBIAN);
+        write(
+            "usr/lib/systemd/system/haproxy.service.d/50-x.conf",
+            "[Service]\nEnvironment=CONFIG=/overridden\n",
+        );
+        write("etc/systemd/system/haproxy.service.d/50-x.conf", "[Service]\nEnvironment=CONFIG=/srv/h.cfg\n");
+        let again = "[Service]\nExecStart=\nExecStart=/opt/haproxy -Ws -f $CONFIG -S /run/m.sock\n";
+        write("etc/systemd/system/haproxy.service.d/60-y.conf", again);
+        write("etc/systemd/system/haproxy.service.d/70-z.txt", "[Service]\nExecStart=/no\n");
+        let unit = Unit::below(root.path()).unwrap();
+        assert_eq!(unit.path, root.path().join("usr/lib/systemd/system/haproxy.service"));
+        assert_eq!(unit.binary, Path::new("/opt/haproxy"));
+        assert_eq!(unit.invocation.arguments.join(" "), "-Ws -f /srv/h.cfg -S /run/m.sock");
     }
 
     #[test]

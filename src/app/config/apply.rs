@@ -17,7 +17,8 @@ use super::super::{App, print};
 use super::diff::diff;
 use super::wanted::Wanted;
 use crate::adapters::haproxy::HaproxySocket;
-use crate::adapters::haproxy_service::Service;
+use crate::adapters::haproxy_binary;
+use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted};
 use crate::adapters::install::{Candidate, Installed, Place};
 use crate::adapters::journal_file::{BackendDir, Lock};
 use crate::cfg::{self, Change, Configuration, SourceFile, Version};
@@ -49,26 +50,28 @@ impl App {
     ) -> Result<Exit, Error> {
         let _lock = self.lock_configuration()?;
         let asked = wanted;
-        let wanted = self.wanted(asked)?;
+        let wanted = self.wanted(asked).await?;
         let place = Place::new(&wanted.target)?;
         if !wanted.is_changed() && !place.is_unfinished() {
             return self.unchanged(&wanted, flags).await;
         }
         refuse_wrong(&wanted, asked)?;
-        let socket = self.socket(&wanted.old.1)?;
-        if self.socket(&wanted.new.1).ok().is_none_or(|new| new.address() != socket.address()) {
+        let running = &wanted.known.running;
+        let socket = self.socket(&wanted.old.1, running)?;
+        if self.socket(&wanted.new.1, running).ok().is_none_or(|new| new.address() != socket.address()) {
             return Err(Error::SocketGone { socket: socket.address().to_string() });
         }
         socket.require_admin().await?;
         let seen = socket.look(&[]).await?;
-        let service = self.service_of(seen.pid);
+        refuse_other_files(&wanted)?;
         let reloading = self.settings.reloading(flags);
-        let way = way(&wanted, &place, self.reloader(&service, &reloading), &seen, reloading.when)?;
+        let way = way(&wanted, &place, self.reloader(&wanted.known, &reloading), &seen, reloading.when)?;
         self.say(diff(&wanted).trim_end());
         // From here on nobody's wish to stop leaves it half done: it takes seconds, and ends with one file or the other.
         let _deaf = deaf()?;
         let candidate = place.write(&wanted.new_bytes)?;
-        let warnings = haproxy_accepts(&service, &candidate)?;
+        self.note_other_version(&wanted.known);
+        let warnings = haproxy_accepts(&wanted.known.service, &candidate)?;
         for warning in warnings {
             self.say(&format!("haproxy -c warns: {warning}"));
         }
@@ -81,7 +84,9 @@ impl App {
     /// The file is as it should be; HAProxy may not have read it yet.
     async fn unchanged(&self, wanted: &Wanted, flags: &ReloadFlags) -> Result<Exit, Error> {
         const NOTHING: &str = "nothing to change";
-        let Ok(socket) = self.socket(&wanted.old.1) else { return self.applied(wanted, NOTHING) };
+        let Ok(socket) = self.socket(&wanted.old.1, &wanted.known.running) else {
+            return self.applied(wanted, NOTHING);
+        };
         let Ok(seen) = socket.look(&[]).await else { return self.applied(wanted, NOTHING) };
         let Err(reason) = reloader::is_that(&seen, &wanted.new.1) else {
             return self.applied(wanted, NOTHING);
@@ -91,7 +96,8 @@ impl App {
             return Err(Error::ReloadNeeded { change: reason });
         }
         refuse_errors(&wanted.new.0, &wanted.new.1)?;
-        let reloader = self.reloader(&self.service_of(seen.pid), &reloading)?;
+        refuse_other_files(wanted)?;
+        let reloader = self.reloader(&wanted.known, &reloading)?;
         let before = States::set_at_runtime(&seen, &wanted.old.1);
         let file = wanted.target.display().to_string();
         let came = reloader.reload(&socket, &wanted.new.1, reloading.timeout).await;
@@ -153,17 +159,26 @@ impl App {
         Ok(())
     }
 
-    /// The service behind this worker, or the one that reads haproxy.cfg.
-    fn service_of(&self, worker: u32) -> Service {
-        Service::of_worker(worker).unwrap_or_else(|| self.service())
-    }
-
-    fn reloader(&self, service: &Service, reloading: &Reloading) -> Result<Reloader, Error> {
+    fn reloader(&self, known: &Known, reloading: &Reloading) -> Result<Reloader, Error> {
         Reloader::choose(
             reloading.by.as_deref(),
             self.settings.master_sockets.first().map(String::as_str),
-            service,
+            known,
         )
+    }
+
+    /// Says so where another version checks a file than the one that is to run it.
+    pub(super) fn note_other_version(&self, known: &Known) {
+        let checks = haproxy_binary::build(&known.service.binary)
+            .and_then(|build| build.version.parse::<Version>().ok());
+        if let (Some(checks), Some(runs)) = (checks, known.running.version)
+            && checks != runs
+        {
+            self.say(&format!(
+                "note: HAProxy {runs} runs, and {} is {checks}: name the binary that runs with --haproxy",
+                known.service.binary.display()
+            ));
+        }
     }
 
     /// Nobody else installs a configuration meanwhile.
@@ -202,6 +217,18 @@ fn refuse_wrong(wanted: &Wanted, asked: &WantedConfig) -> Result<(), Error> {
     let document = cfg::read(files, &wanted.new.0.environment);
     let configuration = cfg::interpret(&document);
     refuse_errors(&document, &configuration)
+}
+
+/// Refuses a file that HAProxy was not started with: it would be installed for nothing.
+fn refuse_other_files(wanted: &Wanted) -> Result<(), Error> {
+    if let Some(Uncounted::OtherFiles { pid, arguments }) = &wanted.known.running.unidentified {
+        return Err(Error::NotItsFile {
+            file: wanted.target.display().to_string(),
+            service: Source::Process(*pid).to_string(),
+            arguments: arguments.clone(),
+        });
+    }
+    Ok(())
 }
 
 /// Takes Ctrl-C and SIGTERM away for as long as it is held.
@@ -254,7 +281,7 @@ fn haproxy_accepts(service: &Service, candidate: &Candidate) -> Result<Vec<Strin
         return Err(Error::NotItsFile {
             file: candidate.target().display().to_string(),
             service: service.source.to_string(),
-            arguments: service.arguments.join(" "),
+            arguments: service.invocation.arguments.join(" "),
         });
     };
     let messages = |alerts| {

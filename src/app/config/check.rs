@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::look::Reading;
 use super::super::{App, print, reporters};
 use crate::adapters::haproxy_service::{Service, Verdict};
 use crate::cfg::{Document, Problem, Severity, reports};
@@ -11,11 +12,11 @@ use crate::exit::Exit;
 use crate::report::ci::Ci;
 
 impl App {
-    pub(super) fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
-        let (document, configuration) = self.document()?;
+    pub(super) async fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
+        let Reading { document, configuration, known } = self.reading().await?;
         let asked = if with_haproxy {
-            let service = self.service();
-            service.check(None)?.map(|verdict| (service, verdict))
+            self.note_other_version(&known);
+            known.service.check(None)?.map(|verdict| (known.service, verdict))
         } else {
             None
         };

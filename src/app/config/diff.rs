@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::exit::Exit;
 
 impl App {
-    pub(super) fn config_diff(&self, wanted: &WantedConfig, exit_code: bool) -> Result<Exit, Error> {
-        let wanted = self.wanted(wanted)?;
+    pub(super) async fn config_diff(&self, wanted: &WantedConfig, exit_code: bool) -> Result<Exit, Error> {
+        let wanted = self.wanted(wanted).await?;
         let text = diff(&wanted);
         match self.output {
             Output::Text => print(&text)?,

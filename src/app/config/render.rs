@@ -20,8 +20,12 @@ pub(super) struct Rendered<'s> {
 }
 
 impl App {
-    pub(super) fn config_render(&self, wanted: &[String], templates: &Templates) -> Result<Exit, Error> {
-        let version = self.environment().version;
+    pub(super) async fn config_render(
+        &self,
+        wanted: &[String],
+        templates: &Templates,
+    ) -> Result<Exit, Error> {
+        let version = self.version().await;
         let rendered = self.render(wanted, templates, version)?;
         match self.output {
             Output::Text => {

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::exit::Exit;
 
 impl App {
-    pub(super) fn config_show(&self, names: &[String]) -> Result<Exit, Error> {
-        let (document, configuration) = self.document()?;
+    pub(super) async fn config_show(&self, names: &[String]) -> Result<Exit, Error> {
+        let (document, configuration) = self.document().await?;
         for name in names {
             known(&configuration, name)?;
         }

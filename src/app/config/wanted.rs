@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::super::App;
+use super::super::look::Reading;
+use crate::adapters::haproxy_service::Known;
 use crate::cfg::{self, Change, Configuration, Document, Environment, SourceFile, edit};
 use crate::cli::WantedConfig;
 use crate::error::Error;
@@ -16,6 +18,8 @@ pub(super) struct Wanted {
     pub new: (Document, Configuration),
     /// What HAProxy would have to do about it.
     pub change: Change,
+    /// What is known of the HAProxy that runs the old file.
+    pub known: Known,
 }
 
 impl Wanted {
@@ -31,8 +35,9 @@ impl Wanted {
 
 impl App {
     /// Renders the services into their backends, or takes the file that was given.
-    pub(super) fn wanted(&self, wanted: &WantedConfig) -> Result<Wanted, Error> {
-        let old = self.document()?;
+    pub(super) async fn wanted(&self, wanted: &WantedConfig) -> Result<Wanted, Error> {
+        let Reading { document, configuration, known } = self.reading().await?;
+        let old = (document, configuration);
         if wanted.target.is_some() {
             // One that is no file of the configuration is a mistake, whatever changes.
             target(&old.0, wanted)?;
@@ -57,7 +62,7 @@ impl App {
         let configuration = cfg::interpret(&document);
         let new = (document, configuration);
         let change = Change::between(&old, &new);
-        Ok(Wanted { target: path, new_bytes, old, new, change })
+        Ok(Wanted { target: path, new_bytes, old, new, change, known })
     }
 
     /// The file with the services' backends in it. A backend that is there is changed where it is.

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::master::{Answer, MasterSocket};
-use crate::adapters::haproxy_service::{Service, Source, run_command, unit_is_active};
+use crate::adapters::haproxy_service::{Known, Source, run_command, unit_is_active};
 use crate::cfg::Configuration;
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
@@ -27,22 +27,23 @@ pub(super) enum Reloader {
 
 impl Reloader {
     /// Who was named, or who is there.
-    pub fn choose(by: Option<&str>, master_socket: Option<&str>, service: &Service) -> Result<Self, Error> {
+    pub fn choose(by: Option<&str>, master_socket: Option<&str>, known: &Known) -> Result<Self, Error> {
+        let source = &known.service.source;
         let found = match master_socket {
-            Some(named) => Some(named.parse()?),
-            None => service.master_socket(),
+            Some(named) => Some(known.named_master(named.parse()?)),
+            None => known.master(),
         };
         let has_master = found.is_some();
         let master = || -> Result<Self, Error> {
-            let address = found.ok_or_else(|| Error::NoReloader { service: service.source.to_string() })?;
-            Ok(Self::Master(MasterSocket::new(address)))
+            found.map(Self::Master).ok_or_else(|| Error::NoReloader { service: source.to_string() })
         };
         match by {
             Some("master") => master(),
             Some("systemd") => Ok(Self::Systemd),
             Some(command) => Ok(Self::Command(command.to_owned())),
             None if has_master => master(),
-            None if matches!(service.source, Source::Process(_)) && unit_is_active() => Ok(Self::Systemd),
+            // Debian's service has a mount namespace of its own, so that its process is known by its unit alone.
+            None if *source != Source::Settings && unit_is_active() => Ok(Self::Systemd),
             None => master(),
         }
     }

@@ -1,0 +1,144 @@
+//! The HAProxy that runs the configuration, as far as it can be identified.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::process::{self, Grounds, Process, Uncounted};
+use crate::adapters::haproxy::reply::Replies;
+use crate::adapters::haproxy::socket::{DEADLINE, ExchangeError, SocketAddress, exchange};
+use crate::cfg::Version;
+
+/// How long another host may take to say which version it runs. Without that the version is the binary's.
+const REMOTE: Duration = Duration::from_secs(2);
+
+/// How long systemd may take to say which process is the service's.
+const SYSTEMD: Duration = Duration::from_secs(5);
+
+/// Exists where systemd is the init system.
+const SYSTEMD_RUNS: &str = "/run/systemd/system";
+
+/// What is known of the HAProxy that runs the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    /// The version that answers at a runtime socket.
+    pub version: Option<Version>,
+    /// The process that was started with the configuration and counts, and why it counts. It is the master where there
+    /// is one.
+    pub process: Option<(Process, Grounds)>,
+    /// Why there is no such process, where a HAProxy answers.
+    pub unidentified: Option<Uncounted>,
+    /// The users of the processes behind the sockets.
+    owners: Vec<(SocketAddress, u32)>,
+}
+
+/// What answers at a runtime socket.
+struct Identity {
+    version: Option<Version>,
+    process: Result<(Process, Grounds), Uncounted>,
+}
+
+impl Running {
+    /// Asks the runtime sockets, and systemd where they lead to no process, for the HAProxy that reads these files.
+    /// What does not answer is left out.
+    pub async fn find(sockets: &[SocketAddress], files: &[PathBuf]) -> Self {
+        let mut running = Self::default();
+        let asked = join_all(sockets.iter().map(identify)).await;
+        for (socket, identity) in sockets.iter().zip(asked) {
+            let Some(Identity { version, process }) = identity else { continue };
+            running.version = running.version.or(version);
+            let process = process.and_then(|(process, grounds)| {
+                running.owners.push((socket.clone(), process.uid));
+                if process.invocation.reads(files) {
+                    Ok((process, grounds))
+                } else {
+                    Err(process.other_files())
+                }
+            });
+            match process {
+                Ok(found) => running.process = running.process.or(Some(found)),
+                Err(reason) => running.unidentified = running.unidentified.or(Some(reason)),
+            }
+        }
+        if running.process.is_none()
+            && let Some(main) = main_process().await
+        {
+            let processes = [main].into_iter().chain(process::children(main));
+            let mut found = processes.filter_map(|pid| counted(Process::read(pid)).ok());
+            running.process = found.find(|(process, _)| process.invocation.reads(files));
+        }
+        if running.process.is_some() {
+            running.unidentified = None;
+        }
+        running
+    }
+
+    /// The user of the HAProxy behind this socket, where its process was identified.
+    #[must_use]
+    pub fn owner(&self, socket: &SocketAddress) -> Option<u32> {
+        self.owners.iter().find(|(known, _)| known == socket).map(|(_, uid)| *uid)
+    }
+}
+
+/// Asks who answers at a socket; `None` where nobody does, or a stranger.
+async fn identify(socket: &SocketAddress) -> Option<Identity> {
+    // HAProxy replaces its socket at a reload. Where there is none, none will come.
+    if let SocketAddress::Unix(path) = socket
+        && !path.exists()
+    {
+        return None;
+    }
+    let is_remote = matches!(socket, SocketAddress::Tcp { .. });
+    let ask =
+        async |owner| exchange(socket, owner, "show info\n", if is_remote { REMOTE } else { DEADLINE }).await;
+    let (stranger, answer) = match ask(None).await {
+        // Asked which process it is, since that may be its owner's HAProxy. Nothing else is believed.
+        Err(ExchangeError::Stranger(stranger)) => (Some(stranger.uid), ask(Some(stranger.uid)).await.ok()?),
+        answer => (None, answer.ok()?),
+    };
+    let answer = String::from_utf8_lossy(&answer);
+    let info = Replies::new(&answer).info().ok()?;
+    let process = if is_remote { Err(Uncounted::Remote) } else { of_worker(info.pid) };
+    let is_proven = stranger.is_none_or(|uid| process.as_ref().is_ok_and(|(process, _)| process.uid == uid));
+    is_proven.then(|| Identity { version: info.version.parse().ok(), process })
+}
+
+/// The process that counts of a worker and its master. A worker may have given root up; what its master was started with
+/// is root's.
+fn of_worker(pid: u32) -> Result<(Process, Grounds), Uncounted> {
+    let worker = Process::read(pid)?;
+    counted(Process::read(worker.parent)).or_else(|_| counted(Ok(worker)))
+}
+
+fn counted(process: Result<Process, Uncounted>) -> Result<(Process, Grounds), Uncounted> {
+    let process = process?;
+    let grounds = process.grounds(rustix::process::getuid().as_raw())?;
+    Ok((process, grounds))
+}
+
+/// The main process of systemd's service.
+async fn main_process() -> Option<u32> {
+    if !Path::new(SYSTEMD_RUNS).exists() {
+        return None;
+    }
+    let mut command = Command::new("systemctl");
+    command.args(["show", "haproxy", "--property=MainPID", "--value"]).kill_on_drop(true);
+    let output = timeout(SYSTEMD, command.output()).await.ok()?.ok()?;
+    let pid = String::from_utf8_lossy(&output.stdout).trim().parse().ok()?;
+    (pid != 0).then_some(pid)
+}
+
+/// The files that root's and the caller's HAProxy processes were started with here. Which of them answers at the runtime
+/// socket of its own configuration is not known yet.
+#[must_use]
+pub fn started_with() -> Vec<Vec<PathBuf>> {
+    let own = |pid| counted(Process::read(pid)).ok().filter(|(_, grounds)| *grounds == Grounds::Owner);
+    let files = process::all().into_iter().filter_map(own).map(|(process, _)| process.invocation.files());
+    let mut files: Vec<_> = files.filter(|files| !files.is_empty()).collect();
+    files.sort();
+    files.dedup();
+    files
+}

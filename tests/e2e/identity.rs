@@ -1,0 +1,199 @@
+//! Which process is believed to be HAProxy: the one behind the runtime socket, and no other that says so.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::on_real_parts;
+use crate::support::{
+    Ended, Haproxy, Need, Process, Processes, Stage, binary, find, finish, may_run, program, requirements,
+    wait_until,
+};
+
+/// A program that calls itself HAProxy. It listens on its master socket, and writes down what is asked of it.
+const IMPOSTOR: &str = r#"
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+static void trace(const char *what) {
+    FILE *file = fopen(TRACE, "a");
+    if (file) { fprintf(file, "%s as uid %d\n", what, (int)getuid()); fclose(file); }
+}
+int main(int count, char **words) {
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    for (int at = 1; at < count; at++) {
+        if (!strcmp(words[at], "-c") || !strcmp(words[at], "-vv")) { trace(words[at]); return 0; }
+        if (!strcmp(words[at], "-S")) strncpy(address.sun_path, words[at + 1], sizeof address.sun_path - 1);
+    }
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 16)) return 1;
+    for (;;) {
+        char line[64];
+        int stream = accept(listener, 0, 0);
+        if (read(stream, line, sizeof line) > 0) trace("its socket was asked");
+        close(stream);
+    }
+}
+"#;
+
+/// What is loaded into every program that runs with the impostor's environment.
+const PRELOADED: &str = r#"
+#include <stdio.h>
+#include <unistd.h>
+__attribute__((constructor)) static void loaded(void) {
+    FILE *file = fopen(TRACE, "a");
+    if (file && getuid() == 0) fprintf(file, "loaded as uid 0\n");
+    if (file) fclose(file);
+}
+"#;
+
+/// The impostor, run by nobody.
+struct Impostor {
+    dir: TempDir,
+    process: Process,
+}
+
+impl Impostor {
+    async fn start(config: &Path) -> Self {
+        // Nobody cannot reach what is in root's own folder for temporary files.
+        let dir = TempDir::with_prefix_in("drainswap-test-", "/tmp").expect("a temporary directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("let everybody in");
+        let trace = format!("-DTRACE=\"{}\"", dir.path().join("trace").display());
+        for (name, text, flags) in
+            [("haproxy", IMPOSTOR, &[][..]), ("preloaded.so", PRELOADED, &["-shared", "-fPIC"])]
+        {
+            let source = dir.path().join(name).with_extension("c");
+            fs::write(&source, text).expect("write a program");
+            let mut compiler = Command::new("cc");
+            compiler.arg(&trace).args(flags).arg(&source).arg("-o").arg(dir.path().join(name));
+            let built = compiler.status();
+            assert!(built.is_ok_and(|status| status.success()), "cc builds {name}");
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(dir.path().join("haproxy"));
+        command.arg("-W").arg("-f").arg(config).arg("-S").arg(dir.path().join("master.sock"));
+        command.env("LD_PRELOAD", dir.path().join("preloaded.so"));
+        let process = Process::start(&mut command, &dir.path().join("log"));
+        let impostor = Self { dir, process };
+        wait_until("the impostor listens", Duration::from_secs(10), async || impostor.socket().exists())
+            .await;
+        fs::write(impostor.trace(), "").expect("forget what setpriv loaded");
+        fs::set_permissions(impostor.trace(), fs::Permissions::from_mode(0o666))
+            .expect("let everybody write");
+        impostor
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.path().join("master.sock")
+    }
+
+    fn trace(&self) -> PathBuf {
+        self.dir.path().join("trace")
+    }
+
+    #[track_caller]
+    fn was_left_alone(&mut self, by: &str) {
+        assert!(self.process.is_running(), "the impostor ended: {}", self.process.output());
+        let asked = fs::read_to_string(self.trace()).expect("the impostor's trace");
+        assert_eq!(asked, "", "after `{by}`");
+    }
+}
+
+/// Whether an impostor can be made here.
+fn can_be_impersonated() -> bool {
+    let mut missing: Vec<String> = Vec::new();
+    missing.extend(
+        (!is_root()).then(|| "the impostor is run by another user, and only root can do that".to_owned()),
+    );
+    for name in ["cc", "setpriv"] {
+        missing.extend(find(name).is_none().then(|| format!("{name} is not installed")));
+    }
+    may_run(&missing)
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0)
+}
+
+/// Another user's program of HAProxy's name, with haproxy.cfg among its arguments and an earlier process number, has its
+/// binary executed, its environment used and its master socket asked by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_calls_itself_haproxy_is_left_alone() {
+    if !on_real_parts().await || !can_be_impersonated() {
+        return;
+    }
+    let mut stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let mut impostor = Impostor::start(stage.haproxy.config()).await;
+    stage.haproxy.restart().await;
+    for command in [&["status", "-o", "json"][..], &["doctor"], &["config", "check", "--with-haproxy"]] {
+        let ended = stage.drainswap(command).await.expect(0);
+        impostor.was_left_alone(&command.join(" "));
+        if command[0] == "status" {
+            // HAProxy's own master told of its old workers.
+            ended.prints(&["\"old_workers\":[]"]);
+        }
+    }
+    // Whoever is named as HAProxy's socket, and is not HAProxy, is asked nothing but who it is.
+    let socket = impostor.socket();
+    let named = ["status", "--master-socket", socket.to_str().expect("a path in UTF-8")];
+    stage.drainswap(&named).await.expect(5).says(&["uid 65534", "not root, this user or the HAProxy"]);
+    impostor.was_left_alone("status --master-socket");
+    stage.close().await;
+}
+
+/// What `config check` says of a HAProxy.
+async fn checked(dir: &Path, haproxy: &Haproxy) -> Ended {
+    let mut command = tokio::process::Command::new(program());
+    command.args(["config", "check", "--with-haproxy"]).env("NO_COLOR", "1");
+    command.env("DRAINSWAP_HAPROXY_CONFIG", haproxy.config()).env("DRAINSWAP_HAPROXY", haproxy.binary());
+    command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(command.spawn().expect("start drainswap")).await
+}
+
+/// A HAProxy alone, with these lines in its `global` section.
+async fn haproxy(dir: &Path, global: &str, processes: Processes) -> Haproxy {
+    let socket = dir.join("admin.sock");
+    let text = format!(
+        "global\n    stats socket {} level admin\n{global}\
+         defaults\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n\
+         backend mobile\n    server app1 127.0.0.1:9\n",
+        socket.display()
+    );
+    let config = dir.join("haproxy.cfg");
+    fs::write(&config, text).expect("write haproxy.cfg");
+    Haproxy::start(&binary().expect("HAProxy"), dir, &config, processes).await
+}
+
+/// The master is found however HAProxy was started, before and after a reload.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "sweep: HAProxy started in every way"]
+async fn the_process_behind_the_socket_is_found_however_haproxy_runs() {
+    if !requirements(&[Need::Haproxy]).await {
+        return;
+    }
+    for processes in [Processes::One, Processes::Workers, Processes::WorkersAndSocket] {
+        for user in ["", "    user nobody\n", "    user nobody\n    chroot /\n"] {
+            let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
+            let haproxy = haproxy(dir.path(), user, processes).await;
+            let has_given_root_up = processes == Processes::One && !user.is_empty() && is_root();
+            // The arguments of another user's process are not used.
+            let found = if has_given_root_up {
+                "the files that were named, accepts".to_owned()
+            } else {
+                format!("the running process {}, accepts", haproxy.process())
+            };
+            let ended = checked(dir.path(), &haproxy).await.expect(0);
+            ended.prints(&[&found]);
+            if processes != Processes::One {
+                haproxy.reload().await;
+                checked(dir.path(), &haproxy).await.expect(0).prints(&[&found]);
+            }
+        }
+    }
+}
