@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Need, program, requirements};
+use crate::support::{Need, find, program, requirements};
 
 /// A tree with a dpkg of its own.
 struct Tree(TempDir);
@@ -57,6 +57,14 @@ fn package(directory: &Path) -> PathBuf {
     PathBuf::from(run(&mut script).trim())
 }
 
+/// Has systemd say how much the service may do: from 0, nothing, to 10. Without a sandbox it is more than 9.
+fn judge(service: &Path) {
+    if find("systemd-analyze").is_none() {
+        return;
+    }
+    run(Command::new("systemd-analyze").args(["security", "--offline=true", "--threshold=30"]).arg(service));
+}
+
 #[tokio::test]
 async fn a_package_comes_and_goes_and_leaves_what_is_the_administrators() {
     if !requirements(&[Need::Dpkg]).await {
@@ -83,6 +91,7 @@ async fn a_package_comes_and_goes_and_leaves_what_is_the_administrators() {
     ] {
         assert!(tree.has(file), "{file} is not installed");
     }
+    judge(&tree.path("usr/lib/systemd/system/drainswap-doctor.service"));
     tree.dpkg(&["--verify", "drainswap"]);
 
     // The settings are read, and say nothing but defaults.
