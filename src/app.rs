@@ -1,5 +1,6 @@
 //! Wires everything together: one function a command.
 
+pub mod bug;
 mod config;
 mod doctor;
 mod history;

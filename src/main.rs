@@ -3,10 +3,12 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use drainswap::app::bug;
 use drainswap::cli::Cli;
 use drainswap::report::stderr::{self, Stderr};
 
 fn main() -> ExitCode {
+    exit_at_a_panic(bug::report);
     if let Some(exit) = drainswap::ansible::called(&std::env::args_os().collect::<Vec<_>>()) {
         return exit;
     }
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         .with_writer(|| Stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    exit_at_a_panic(bug::report_during(&cli));
     let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(drainswap::app::run(cli)),
         Err(error) => {
@@ -27,4 +30,16 @@ fn main() -> ExitCode {
     };
     stderr::settle();
     exit
+}
+
+/// Ends the process at a panic of any thread, as `kill -9` would: the run's journal is the truth, and a task that goes on
+/// without the one that panicked might not follow it. The panic's own words may quote a secret and stay unsaid.
+#[expect(clippy::exit, reason = "nothing that unwinds can be trusted to do the rest")]
+fn exit_at_a_panic(report: impl Fn(&str) -> String + Send + Sync + 'static) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        stderr::say(&report(&place));
+        stderr::settle();
+        std::process::exit(i32::from(drainswap::exit::Exit::Bug.code()));
+    }));
 }

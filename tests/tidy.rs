@@ -109,7 +109,7 @@ fn arrows_never_turn_back() {
 #[test]
 fn only_the_topmost_module_stops_the_process() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for path in rust_files(&source) {
+    for path in rust_files(&source).into_iter().filter(|path| *path != source.join("main.rs")) {
         let text = fs::read_to_string(&path).expect("a source file");
         assert!(!text.contains("process::exit"), "{} ends the process", path.display());
     }

@@ -20,6 +20,7 @@ mod platform;
 pub mod recreate;
 mod registry;
 mod room;
+mod transport;
 mod tunnel;
 
 use std::collections::{BTreeSet, HashMap};
@@ -31,8 +32,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerUpdateBody, HealthcheckResult,
-    RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerUpdateBody,
+    HealthcheckResult, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
@@ -116,6 +117,21 @@ impl DockerEngine {
         }
     }
 
+    /// A container as its inspection shows it; `None` for one that vanished since it was listed. One that cannot be
+    /// inspected is shown as the list has it: the others can be replaced, and it itself cannot, since that inspects it.
+    async fn seen(&self, listed: ContainerSummary) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        let Some(id) = listed.id.clone() else { return Ok(None) };
+        match self.inspect("inspect", &id).await {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.is_absent() => Ok(None),
+            Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
+            Err(Failure { error, .. }) => {
+                tracing::debug!("{error}: its entry in the list counts");
+                Ok(Some(look::listed(listed)))
+            }
+        }
+    }
+
     /// The repository digests of each of these images that is not gone.
     async fn repo_digests(
         &self,
@@ -134,13 +150,11 @@ impl ContainerEngine for DockerEngine {
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let purpose = Purpose { action: "list", subject: "its containers" };
         let listed = self.within(CALL_LIMIT, purpose, self.client.list_containers(Some(options))).await?;
-        // A container that vanishes between the list and its inspection is none.
-        let found: Vec<Option<ContainerInspectResponse>> =
-            stream::iter(listed.into_iter().filter_map(|container| container.id))
-                .map(async |id| self.find("inspect", &id).await)
-                .buffered(INSPECTIONS)
-                .try_collect()
-                .await?;
+        let found: Vec<Option<ContainerInspectResponse>> = stream::iter(listed)
+            .map(async |container| self.seen(container).await)
+            .buffered(INSPECTIONS)
+            .try_collect()
+            .await?;
         let found: Vec<ContainerInspectResponse> = found.into_iter().flatten().collect();
         let digests =
             self.repo_digests(found.iter().filter_map(|container| container.image.clone()).collect()).await?;
@@ -335,5 +349,84 @@ mod fixture {
     pub fn inspect<T: DeserializeOwned>(file: &str) -> T {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/docker").join(file);
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    /// What an engine lists: one container that it can show, and one that it cannot.
+    const LIST: &str = r#"[
+        {"Id": "67e7a6c29d15", "Names": ["/app1"], "Image": "mobile:v1", "ImageID": "sha256:01", "State": "running"},
+        {"Id": "broken", "Names": ["/odd"], "Image": "odd:v1", "ImageID": "sha256:02", "State": "running",
+         "Labels": {"drainswap.server": "odd/a"}, "HostConfig": {"NetworkMode": "front"},
+         "Ports": [{"IP": "127.0.0.1", "PrivatePort": 8080, "PublicPort": 57920, "Type": "tcp"},
+                   {"PrivatePort": 53, "Type": "udp"}],
+         "NetworkSettings": {"Networks": {"front": {"IPAddress": "172.29.7.12"}}}}
+    ]"#;
+
+    /// An engine that answers to a path, one connection a call.
+    async fn engine(answer: fn(&str) -> (u16, String)) -> (tempfile::TempDir, DockerEngine) {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(serve(client, answer));
+            }
+        });
+        let engine = DockerEngine::connect(Endpoint::Unix(socket)).await.unwrap();
+        (directory, engine)
+    }
+
+    async fn serve(mut client: UnixStream, answer: fn(&str) -> (u16, String)) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            client.read_buf(&mut request).await.unwrap();
+        }
+        let request = String::from_utf8(request).unwrap();
+        let path = request.split([' ', '?']).nth(1).unwrap();
+        let (status, body) = match path {
+            "/version" => (200, r#"{"ApiVersion": "1.41"}"#.to_owned()),
+            path => answer(path.strip_prefix("/v1.41").unwrap_or(path)),
+        };
+        let head = format!("HTTP/1.1 {status} It\r\nConnection: close\r\n\r\n");
+        // The client may have read enough.
+        let _gone = client.write_all((head + &body).as_bytes()).await;
+    }
+
+    #[tokio::test]
+    async fn a_container_that_cannot_be_inspected_is_as_the_list_shows_it() {
+        let answer = |path: &str| match path {
+            "/containers/json" => (200, LIST.to_owned()),
+            "/containers/67e7a6c29d15/json" => {
+                (200, include_str!("../../fixtures/docker/running.json").to_owned())
+            }
+            "/containers/broken/json" => (500, r#"{"message": "layer does not exist"}"#.to_owned()),
+            _ => (404, r#"{"message": "no such image"}"#.to_owned()),
+        };
+        let (_directory, engine) = engine(answer).await;
+        let found = engine.containers().await.unwrap();
+        let [app1, odd] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((app1.name.as_str(), app1.published.len()), ("app1", 2));
+        assert_eq!((odd.name.as_str(), odd.state), ("odd", ContainerState::Running));
+        assert_eq!(odd.claims, ["odd/a"]);
+        let published = odd.published.iter().map(|port| (port.ip.to_string(), port.port)).collect::<Vec<_>>();
+        assert_eq!(published, [("127.0.0.1".to_owned(), 57920)]);
+        assert_eq!(odd.networks[0].addresses, ["172.29.7.12".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_too_long_is_not_read_to_its_end() {
+        let (_directory, engine) = engine(|_| (200, " ".repeat(transport::LONGEST_ANSWER + 1))).await;
+        let error = engine.containers().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the engine refused to list its containers: its answer is longer than 64 MiB"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::future::Future;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 
 use super::endpoint::Endpoint;
+use super::transport::LONGEST_ANSWER;
 use crate::ports::EngineError;
 
 /// A failed call: the engine's status code, where it answered with one, and the error that it amounts to.
@@ -82,6 +84,8 @@ impl Purpose<'_> {
             self.refused(format!("its answer is not understood (column {column})"))
         } else if let Error::JsonSerdeError { .. } = error {
             self.refused("its answer is not understood")
+        } else if innermost(error).0 == Some(ErrorKind::FileTooLarge) {
+            self.refused(format!("its answer is longer than {} MiB", LONGEST_ANSWER >> 20))
         } else {
             EngineError::Unreachable { endpoint: endpoint.to_string(), reason: unreachable(endpoint, error) }
         };
@@ -91,32 +95,34 @@ impl Purpose<'_> {
 
 /// Why nobody answers, with what to do where that is known.
 pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
-    let mut kind = None;
-    let mut innermost = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(kind);
-        innermost = error.to_string();
-        cause = error.source();
-    }
-    if let Error::SocketNotFoundError(_) = error {
-        kind = Some(std::io::ErrorKind::NotFound);
-    }
+    let (kind, innermost) = innermost(error);
     match (endpoint, kind) {
-        (Endpoint::Unix(path), Some(std::io::ErrorKind::PermissionDenied)) => denied(path),
-        (Endpoint::Unix(_), Some(std::io::ErrorKind::NotFound)) => {
+        (Endpoint::Unix(path), Some(ErrorKind::PermissionDenied)) => denied(path),
+        (Endpoint::Unix(_), Some(ErrorKind::NotFound)) => {
             "there is no such socket, or its directory may not be read; is Docker installed and running here?"
                 .to_owned()
         }
-        (Endpoint::Unix(_), Some(std::io::ErrorKind::ConnectionRefused)) => {
+        (Endpoint::Unix(_), Some(ErrorKind::ConnectionRefused)) => {
             "the socket is there, but nobody listens at it; is Docker running?".to_owned()
         }
-        (Endpoint::Ssh(_), Some(std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound)) => {
+        (Endpoint::Ssh(_), Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound)) => {
             "the ssh connection has ended".to_owned()
         }
         (Endpoint::Tcp { certificates, .. }, _) => about_tls(&innermost, certificates.as_deref()),
         _ => innermost,
     }
+}
+
+/// The kind of the connection's error, where it is one, and the words of the last cause.
+fn innermost(error: &Error) -> (Option<ErrorKind>, String) {
+    let (mut kind, mut innermost) = (None, error.to_string());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        kind = error.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
+        innermost = error.to_string();
+        cause = error.source();
+    }
+    (kind, innermost)
 }
 
 /// The same with what to do about it, where TLS is in the way.

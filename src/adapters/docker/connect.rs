@@ -1,9 +1,12 @@
 //! The first contact with an engine.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_util::client::legacy::connect::HttpConnector;
 
+use super::transport::{self, Way};
 use super::tunnel::Tunnel;
 use super::{DockerEngine, Endpoint, call, recreate};
 use crate::ports::EngineError;
@@ -24,11 +27,11 @@ impl DockerEngine {
             Endpoint::Unix(_) | Endpoint::Tcp { .. } => None,
         };
         let client = match &endpoint {
-            Endpoint::Unix(path) => {
-                Docker::connect_with_unix(&path.to_string_lossy(), limit, API_DEFAULT_VERSION)
-            }
+            Endpoint::Unix(path) => by_socket(path.clone(), limit),
             Endpoint::Tcp { certificates: None, .. } => {
-                Docker::connect_with_http(&endpoint.to_string(), limit, API_DEFAULT_VERSION)
+                let address = endpoint.to_string().replacen("tcp://", "http://", 1);
+                let way = Way::Tcp(HttpConnector::new());
+                transport::connect(&way, &address, limit, API_DEFAULT_VERSION)
             }
             Endpoint::Tcp { certificates: Some(directory), .. } => Docker::connect_with_ssl(
                 &endpoint.to_string(),
@@ -38,10 +41,7 @@ impl DockerEngine {
                 limit,
                 API_DEFAULT_VERSION,
             ),
-            Endpoint::Ssh(_) => {
-                let socket = tunnel.as_ref().map(Tunnel::socket).unwrap_or_default();
-                Docker::connect_with_unix(&socket.to_string_lossy(), limit, API_DEFAULT_VERSION)
-            }
+            Endpoint::Ssh(_) => by_socket(tunnel.as_ref().map(Tunnel::socket).unwrap_or_default(), limit),
         };
         let client = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
         let client = client.with_request_modifier(with_url_safe_login);
@@ -72,6 +72,11 @@ impl DockerEngine {
         let api = (version.major_version, version.minor_version);
         recreate::Dialect { api, is_podman: self.is_podman }
     }
+}
+
+/// A client of an engine that listens at a socket.
+fn by_socket(path: PathBuf, limit: u64) -> Result<Docker, bollard::errors::Error> {
+    transport::connect(&Way::Unix(path), "http://localhost", limit, API_DEFAULT_VERSION)
 }
 
 /// The engine reads the login as URL-safe base64, the client writes the other alphabet: a password with `~`,

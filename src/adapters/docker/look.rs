@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
-    ContainerConfig, ContainerInspectResponse, ContainerStateStatusEnum, EndpointSettings, HealthStatusEnum,
-    PortMap, RestartPolicyNameEnum,
+    ContainerConfig, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EndpointSettings,
+    HealthStatusEnum, HostConfig, NetworkSettings, PortBinding, PortMap, RestartPolicyNameEnum,
 };
 
 use super::recreate;
@@ -49,6 +49,35 @@ pub fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<St
             .collect(),
         // Which engine is asked is known to whoever asks.
         engine: String::new(),
+    }
+}
+
+/// The inspection of a container, as far as its entry in the list of containers tells it.
+pub(super) fn listed(entry: ContainerSummary) -> ContainerInspectResponse {
+    let mut ports = PortMap::new();
+    for port in entry.ports.unwrap_or_default() {
+        let kind = port.typ.map_or_else(|| "tcp".to_owned(), |kind| kind.to_string());
+        let binding = port
+            .public_port
+            .map(|number| PortBinding { host_ip: port.ip, host_port: Some(number.to_string()) });
+        let bindings = ports.entry(format!("{}/{kind}", port.private_port)).or_default();
+        bindings.get_or_insert_default().extend(binding);
+    }
+    let status = entry.state.and_then(|state| state.to_string().parse().ok());
+    let mode = entry.host_config.and_then(|host| host.network_mode);
+    ContainerInspectResponse {
+        id: entry.id,
+        name: entry.names.and_then(|names| names.into_iter().next()),
+        image: entry.image_id,
+        state: Some(bollard::models::ContainerState { status, ..Default::default() }),
+        config: Some(ContainerConfig { image: entry.image, labels: entry.labels, ..Default::default() }),
+        host_config: Some(HostConfig { network_mode: mode, ..Default::default() }),
+        network_settings: Some(NetworkSettings {
+            ports: Some(ports),
+            networks: entry.network_settings.and_then(|settings| settings.networks),
+            ..Default::default()
+        }),
+        ..Default::default()
     }
 }
 
