@@ -47,7 +47,7 @@ pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
     };
     mask::mask(&mut answer);
     let is_failed = answer["failed"] == true;
-    let _gone = writeln!(std::io::stdout(), "{answer}");
+    let _gone = writeln!(std::io::stdout(), "{}", crate::foreign::json(&answer.to_string()));
     Some(if is_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -32,13 +32,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Mutex, Once};
 
+use serde::Serialize;
+
 use crate::cli::{CiFlags, Cli, Command, DeployGoal, Globals, Leave, Output, PolicyFlags};
 use crate::command_line::CommandLine;
 use crate::error::Error;
 use crate::event;
 use crate::exit::Exit;
+use crate::foreign;
 use crate::observation::AdminState;
-use crate::report::ci::Ci;
+use crate::report::ci::{self, Ci};
 use crate::report::{Json, stderr};
 use crate::settings::Settings;
 pub use names::nearest;
@@ -48,6 +51,7 @@ use names::{known_backend, known_server};
 pub async fn run(cli: Cli) -> ExitCode {
     let output = cli.globals.output;
     let ci = reporters::ci(&cli.globals.ci);
+    ci::read_by(ci);
     match Box::pin(dispatch(cli)).await {
         Ok(exit) => exit.into(),
         // Whoever read our output has read enough.
@@ -185,8 +189,20 @@ impl App {
     }
 }
 
-/// Writes a result to stdout. A reader that went away is told by the error's kind.
+/// Writes a result for people to stdout: nothing in it moves a cursor.
 fn print(text: &str) -> Result<(), Error> {
+    print_as_is(&ci::shown(text))
+}
+
+/// Writes a result for programs to stdout: one object in one line.
+fn print_object(object: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string(object).map_err(std::io::Error::other)?;
+    print_as_is(&(foreign::json(&text) + "\n"))
+}
+
+/// Writes a text to stdout that is a file's, and of drainswap's own making. A reader that went away is told by the error's
+/// kind.
+fn print_as_is(text: &str) -> Result<(), Error> {
     // What was said before stands before it on a terminal, too.
     stderr::settle();
     let mut out = anstream::stdout().lock();

@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::cfg::Version;
+use crate::foreign;
 use crate::ids::ServerName;
 use crate::image::ImageReference;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure};
@@ -54,7 +55,7 @@ impl Cli {
             let told: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
             for (kind, value) in told {
                 if let ContextValue::String(text) = value {
-                    error.insert(kind, ContextValue::String(shown(&text)));
+                    error.insert(kind, ContextValue::String(foreign::line(&shown(&text))));
                 }
             }
             error

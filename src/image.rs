@@ -95,7 +95,9 @@ impl FromStr for ImageReference {
     }
 }
 
-fn is_digest(text: &str) -> bool {
+/// Whether a text is a manifest's digest: `sha256:` and 64 hexadecimal digits.
+#[must_use]
+pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
         .is_some_and(|hex| hex.len() == 64 && hex.chars().all(|c| c.is_ascii_hexdigit()))
 }

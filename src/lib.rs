@@ -18,6 +18,7 @@
 //! - [`adapters`] are the real world behind the ports, and one in memory; they know nothing of plan and deploy.
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
 //! - [`schema`] has the forms of what is written and read.
+//! - [`foreign`] cleans what others have written, where it enters and where it is printed.
 //! - [`report`] sees only events. Only [`app`] knows everybody.
 //! - [`ansible`] stands before all that: a task of Ansible's becomes a command line, and what that prints the task's answer.
 
@@ -33,6 +34,7 @@ pub mod engines;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod foreign;
 pub mod history;
 pub mod hook;
 pub mod ids;

@@ -3,21 +3,33 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use drainswap::adapters::environment;
 use drainswap::app::bug;
 use drainswap::cli::Cli;
-use drainswap::report::stderr::{self, Stderr};
+use drainswap::exit::Exit;
+use drainswap::report::ci::{self, Ci};
+use drainswap::report::stderr::{self, Log};
 
 fn main() -> ExitCode {
     exit_at_a_panic(bug::report);
     if let Some(exit) = drainswap::ansible::called(&std::env::args_os().collect::<Vec<_>>()) {
         return exit;
     }
-    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|told| told.exit());
+    ci::read_by(Ci::of(&environment::variables()));
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(told) if told.use_stderr() => {
+            stderr::say(told.render().ansi().to_string().trim_end());
+            stderr::settle();
+            return Exit::Usage.into();
+        }
+        Err(help) => help.exit(),
+    };
     // Not bollard's own log: it prints whole requests, and with them what containers have in their environment.
     let level = if cli.globals.verbose { "drainswap=debug" } else { "drainswap=error" };
     tracing_subscriber::fmt()
         .with_env_filter(level)
-        .with_writer(|| Stderr)
+        .with_writer(|| Log)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     exit_at_a_panic(bug::report_during(&cli));
@@ -25,7 +37,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime.block_on(drainswap::app::run(cli)),
         Err(error) => {
             tracing::error!("no runtime: {error}");
-            drainswap::exit::Exit::Bug.into()
+            Exit::Bug.into()
         }
     };
     stderr::settle();
@@ -40,6 +52,6 @@ fn exit_at_a_panic(report: impl Fn(&str) -> String + Send + Sync + 'static) {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         stderr::say(&report(&place));
         stderr::settle();
-        std::process::exit(i32::from(drainswap::exit::Exit::Bug.code()));
+        std::process::exit(i32::from(Exit::Bug.code()));
     }));
 }

@@ -16,3 +16,6 @@ pub use json::Json;
 pub use progress::Progress;
 pub use several::Several;
 pub use text::Text;
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub use endpoint::Endpoint;
 
 use self::call::{Failure, Purpose};
+use crate::foreign;
 use crate::ids::ContainerId;
 use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{Container, ContainerState, RestartPolicy};
@@ -211,7 +212,7 @@ impl ContainerEngine for DockerEngine {
         // Podman gives a digest to what was built here, too, under a name that no registry has.
         let is_elsewhere = |digest: &String| !digest.starts_with("localhost/");
         let is_known = found.repo_digests.iter().flatten().any(is_elsewhere);
-        Ok(found.repo_tags.into_iter().flatten().next().filter(|_| !is_known))
+        Ok(found.repo_tags.into_iter().flatten().next().filter(|_| !is_known).map(|tag| foreign::name(&tag)))
     }
 
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
@@ -300,7 +301,7 @@ impl ContainerEngine for DockerEngine {
         let state = found.state.clone().unwrap_or_default();
         let runs = state.health.and_then(|health| health.log).unwrap_or_default();
         let output = |run: &HealthcheckResult| {
-            log::plain(run.output.as_deref().unwrap_or_default().as_bytes(), HEALTH_OUTPUT)
+            foreign::short_line(run.output.as_deref().unwrap_or_default(), HEALTH_OUTPUT)
         };
         let last = runs.last().map(output).unwrap_or_default();
         let told =

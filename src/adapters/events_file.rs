@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::event::{Event, Listener};
+use crate::foreign;
 
 /// How many runs of a backend have their events kept.
 const KEPT: usize = 100;
@@ -52,7 +53,7 @@ impl Listener for EventsFile {
         let Some(file) = &mut self.file else { return };
         let written = serde_json::to_string(event)
             .map_err(std::io::Error::other)
-            .and_then(|line| file.write_all((line + "\n").as_bytes()));
+            .and_then(|line| file.write_all((foreign::json(&line) + "\n").as_bytes()));
         if written.is_err() {
             self.file = None;
         }

@@ -16,6 +16,7 @@ use self::command::{Command, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, ExchangeError, SocketAddress, exchange, exchange_change};
+use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{AdminBits, AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
@@ -157,7 +158,7 @@ impl HaproxySocket {
         match answer.trim() {
             reply if reply == success => Ok(()),
             reply => {
-                let reply = reply.lines().next().unwrap_or_default().to_owned();
+                let reply = foreign::line(reply.lines().next().unwrap_or_default());
                 Err(LoadBalancerError::Refused { command: command.to_string(), reply })
             }
         }
@@ -183,8 +184,8 @@ impl HaproxySocket {
             exchange(&self.address, self.owner, &line, DEADLINE).await
         };
         match answer {
-            // Descriptions may hold any bytes; what is read here never does.
-            Ok(answer) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+            // Descriptions may hold any bytes.
+            Ok(answer) => Ok(foreign::lines(&answer)),
             Err(ExchangeError::Stranger(stranger)) => Err(LoadBalancerError::Stranger {
                 socket: self.address.to_string(),
                 reason: stranger.to_string(),
@@ -445,7 +446,7 @@ pub fn states_kept_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
 /// The same of the file's bytes.
 #[must_use]
 pub fn states_kept(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
-    let text = format!("{}\n\n", String::from_utf8_lossy(bytes).trim_end());
+    let text = format!("{}\n\n", foreign::lines(bytes).trim_end());
     let rows = Replies::new(&text).servers_state().ok()?;
     Some(rows.into_iter().map(|row| (row.id, row.admin.state())).collect())
 }

@@ -209,6 +209,6 @@ pub async fn run_command(program: &str, arguments: &[&str]) -> Result<(), String
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("`{shown}` ended with {}: {}", output.status, said.trim()))
+    let said = crate::foreign::line(&String::from_utf8_lossy(&output.stderr));
+    Err(format!("`{shown}` ended with {}: {}", output.status, said))
 }

@@ -6,10 +6,11 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::time::timeout;
 
 use super::shell::{self, Group};
+use crate::foreign;
 use crate::hook::{Ended, HookFacts, Moment};
 use crate::ports::{HookError, Hooks};
 
@@ -18,6 +19,9 @@ const LINES: usize = 100;
 
 /// How many characters of a line are told.
 const LINE: usize = 500;
+
+/// How many bytes of a line are read at once.
+const PIECE: u64 = 64 << 10;
 
 /// The hooks that are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,9 +81,9 @@ async fn gather(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<VecDeque<Str
     let Some(from) = from else { return };
     let mut reader = BufReader::new(from);
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE).collect();
+    // A longer line comes in pieces.
+    while (&mut reader).take(PIECE).read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
+        let text = foreign::short_line(&String::from_utf8_lossy(&line), LINE);
         line.clear();
         if let Ok(mut lines) = lines.lock() {
             lines.push_back(text);
@@ -128,6 +132,16 @@ mod tests {
         // One that reads nothing and prints much is no trouble.
         let said = ended("exec <&-; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done", LONG).await;
         assert_eq!((said.code, said.output.len(), &*said.output[LINES - 1]), (Some(0), LINES, "3000"));
+    }
+
+    #[tokio::test]
+    async fn what_a_hook_prints_is_clean_and_bounded() {
+        let command =
+            "printf '\\033[2Jone\\r\\342\\200\\256two\\302\\2332J\\n'; head -c 200000 /dev/zero | tr '\\0' x";
+        let said = ended(command, LONG).await;
+        assert_eq!(said.output[0], "onetwo");
+        assert_eq!(said.output.len(), 1 + 200_000_usize.div_ceil(64 << 10));
+        assert!(said.output[1..].iter().all(|line| line.chars().count() == LINE + 1), "{:?}", said.output);
     }
 
     #[tokio::test]

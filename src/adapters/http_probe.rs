@@ -16,6 +16,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::foreign;
 use crate::observation::Answer;
 use crate::ports::Prober;
 use crate::probe::{Expect, Match, Probe, Question};
@@ -109,7 +110,11 @@ impl HttpProber {
 impl Prober for HttpProber {
     async fn probe(&self, probe: &Probe) -> Answer {
         let late = || Answer::NotReady(format!("no answer within {} s", probe.timeout.as_secs_f64()));
-        timeout(probe.timeout, self.ask(probe)).await.unwrap_or_else(|_| late())
+        // A check may be written with any bytes, and a certificate may name anything.
+        match timeout(probe.timeout, self.ask(probe)).await.unwrap_or_else(|_| late()) {
+            Answer::Ready(detail) => Answer::Ready(foreign::line(&detail)),
+            Answer::NotReady(detail) => Answer::NotReady(foreign::line(&detail)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::look::SystemClock;
-use super::{App, print};
+use super::{App, print, print_object};
 use crate::adapters::haproxy::states_kept_in;
 use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::cli::Output;
@@ -44,10 +44,7 @@ impl App {
 
     fn show_findings(&self, findings: &[Finding]) -> Result<(), Error> {
         if self.output == Output::Json {
-            return print(&format!(
-                "{}\n",
-                json!({ "version": 1, "at": SystemClock.now(), "findings": findings })
-            ));
+            return print_object(&json!({ "version": 1, "at": SystemClock.now(), "findings": findings }));
         }
         if findings.is_empty() {
             return print("nothing was left behind\n");

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::look::RealWorld;
-use super::{App, known_backend, print};
+use super::{App, known_backend, print, print_object};
 use crate::adapters::journal_file::BackendDir;
 use crate::cli::Output;
 use crate::error::Error;
@@ -97,7 +97,7 @@ impl App {
         }
         match self.output {
             Output::Json => {
-                print(&format!("{}\n", json!({ "version": 1, "backend": backend, "states": rows })))?;
+                print_object(&json!({ "version": 1, "backend": backend, "states": rows }))?;
             }
             Output::Text => print(&table(&rows))?,
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::look::{Reading, admin_socket, refuse_errors};
-use super::{App, print, typed};
+use super::{App, print_as_is, typed};
 use crate::adapters::docker::Endpoint;
 use crate::adapters::environment;
 use crate::adapters::haproxy_service::{Known, Unit, started_with, unit_is_active};
@@ -68,7 +68,7 @@ async fn running_files(typed: &Globals) -> Vec<PathBuf> {
 fn write(file: &Path, typed: &Globals, found: Option<&Found>, force: bool) -> Result<(), Error> {
     let text = initial(typed, found).map_err(|error| Error::Page { reason: error.to_string() })?;
     if file == Path::new("-") {
-        return print(&text);
+        return print_as_is(&text);
     }
     let mut options = OpenOptions::new();
     options.write(true).create(force).create_new(!force).truncate(force);

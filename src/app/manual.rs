@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::print;
+use super::print_as_is;
 use crate::cli::{Cli, Command};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 /// Everything else is left to others.
 pub(super) fn explain(command: &Command) -> Result<Option<Exit>, Error> {
     if let Command::Schema { form } = command {
-        print(&form.text())?;
+        print_as_is(&form.text())?;
     } else if let Command::Completions { shell } = command {
         completions(*shell)?;
     } else if let Command::Man { dir } = command {
@@ -29,7 +29,7 @@ pub(super) fn explain(command: &Command) -> Result<Option<Exit>, Error> {
 fn completions(shell: Shell) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "drainswap", &mut script);
-    print(&String::from_utf8_lossy(&script))
+    print_as_is(&String::from_utf8_lossy(&script))
 }
 
 /// The program's command line, with what goes with every command at each.
@@ -41,7 +41,7 @@ fn whole() -> clap::Command {
 
 /// The page of the program itself.
 fn page() -> Result<(), Error> {
-    print(&text_of(&Man::new(whole()))?)
+    print_as_is(&text_of(&Man::new(whole()))?)
 }
 
 /// One page a command, in this directory, which is made where it is missing.

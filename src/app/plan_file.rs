@@ -6,7 +6,7 @@ use std::slice::from_ref;
 use super::hold::Held;
 use super::look::{RealWorld, require_admin};
 use super::signals::heeding_signals;
-use super::{App, known_backend, print};
+use super::{App, known_backend, print_as_is};
 use crate::adapters::private_file;
 use crate::cfg::{self, Configuration};
 use crate::cli::{DeployOrPlan, Output, PolicyFlags};
@@ -33,7 +33,7 @@ impl App {
         if self.output == Output::Text {
             self.say(plan.to_string().trim_end());
         }
-        print(&text)
+        print_as_is(&text)
     }
 
     /// Applies a plan that was saved.

@@ -9,7 +9,7 @@ use super::look::{RealWorld, require_admin};
 use super::names::nearest_image;
 use super::sampler::sample;
 use super::signals::heeding_signals;
-use super::{App, known_backend, print};
+use super::{App, known_backend, print, print_object};
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::{Deploy, Stop};
@@ -231,7 +231,7 @@ impl App {
             Output::Text => print(&plan.to_string()),
             Output::Json => {
                 let plan = plan.without_secrets();
-                print(&format!("{}\n", serde_json::to_string(&plan).map_err(std::io::Error::other)?))
+                print_object(&plan)
             }
         }
     }

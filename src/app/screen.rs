@@ -4,6 +4,8 @@ use std::io::Write;
 
 use console::Term;
 
+use crate::report::ci;
+
 /// A terminal's second screen, which the shell does not see; or plain text, where there is no terminal.
 pub(super) struct Screen {
     term: Option<Term>,
@@ -25,7 +27,7 @@ impl Screen {
     /// Shows this in the place of what was shown last.
     pub fn show(&mut self, table: &str, notes: &[String]) -> std::io::Result<()> {
         let notes = notes.iter().map(|note| format!("note: {note}\n"));
-        let text = std::iter::once(table.to_owned()).chain(notes).collect::<String>();
+        let text = ci::shown(&std::iter::once(table.to_owned()).chain(notes).collect::<String>());
         if let Some(term) = &self.term {
             let (height, width) = term.size();
             return term.write_str(&frame(&text, height.into(), width.into())).and_then(|()| term.flush());

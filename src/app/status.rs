@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::screen::Screen;
-use super::{App, known_backend, print};
+use super::{App, known_backend, print, print_object};
 use crate::adapters::journal_file::{BackendDir, HistoryError};
 use crate::cli::Output;
 use crate::error::Error;
@@ -28,7 +28,7 @@ impl App {
     pub(super) async fn status(&self, wanted: &[String]) -> Result<Exit, Error> {
         let status = self.look_at(wanted).await?;
         match self.output {
-            Output::Json => print(&format!("{}\n", status.object))?,
+            Output::Json => print_object(&status.object)?,
             Output::Text => print(&status.table)?,
         }
         for note in &status.notes {
@@ -55,7 +55,7 @@ impl App {
                 _ = terminate.recv() => return Ok(Exit::Done),
             };
             match (status, self.output) {
-                (Ok(status), Output::Json) => print(&format!("{}\n", status.object))?,
+                (Ok(status), Output::Json) => print_object(&status.object)?,
                 (Ok(status), Output::Text) => screen.show(&status.table, &status.notes)?,
                 // What does not answer now may answer the next time; what was mistyped never will.
                 (Err(error), Output::Text) if error.exit() == Exit::Unreachable => {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::foreign;
+
 /// `linux/arm64`, `linux/arm/v7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
@@ -29,9 +31,9 @@ impl Platform {
         // Every 64-bit ARM processor is a v8, written or not.
         let variant = known(variant).filter(|variant| (architecture, *variant) != ("arm64", "v8"));
         Some(Self {
-            os: known(os)?.to_owned(),
-            architecture: architecture.to_owned(),
-            variant: variant.map(str::to_owned),
+            os: foreign::name(known(os)?),
+            architecture: foreign::name(architecture),
+            variant: variant.map(foreign::name),
         })
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::foreign;
 use crate::hook::Moment;
 use crate::ids::ServerId;
 use crate::image::Image;
@@ -136,7 +137,7 @@ impl PlanFile {
     #[must_use]
     pub fn text(&self) -> String {
         let text = serde_json::to_string_pretty(self);
-        text.expect("a plan holds nothing but what JSON can") + "\n"
+        foreign::json(&text.expect("a plan holds nothing but what JSON can")) + "\n"
     }
 }
 

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::event::Fact;
+use crate::foreign;
 use crate::outcome::list;
 
 pub use files::Files;
@@ -42,7 +44,37 @@ impl Ci {
     }
 }
 
-/// Where the lines of a log go. When nobody reads them any more, nothing more is written, and the run goes on.
+/// Whether GitHub reads what this process prints.
+static GITHUB_READS: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing that [`shown`] returns is a command to this system.
+pub fn read_by(ci: Ci) {
+    if ci == Ci::Github {
+        GITHUB_READS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A text as it may be printed: line ends and colours stay, no other control character does, and where a CI system reads
+/// it no line is a command.
+#[must_use]
+pub fn shown(text: &str) -> String {
+    let text = foreign::shown(text);
+    if GITHUB_READS.load(Ordering::Relaxed) { inert(&text) } else { text.into_owned() }
+}
+
+/// The text with no line that GitHub takes for a command: `::name::` at a line's beginning, `##[name]` anywhere in it.
+/// Colours before the `::` change nothing.
+fn inert(text: &str) -> String {
+    let text = text.replace("##[", "## [");
+    let lines = text.split_inclusive('\n').map(|line| {
+        let is_command = anstream::adapter::strip_str(line).to_string().trim_start().starts_with("::");
+        if is_command { format!("| {line}") } else { line.to_owned() }
+    });
+    lines.collect()
+}
+
+/// The one way to a CI system's log: a command is made of parts that cannot end it, and no line of a text is one. When
+/// nobody reads any more, nothing more is written, and the run goes on.
 struct Lines {
     out: Box<dyn Write + Send>,
     muted: bool,
@@ -51,6 +83,16 @@ struct Lines {
 impl Lines {
     fn new(out: impl Write + Send + 'static) -> Self {
         Self { out: Box::new(out), muted: false }
+    }
+
+    /// Writes a command, which is one line.
+    fn command(&mut self, line: &str) {
+        self.put(line);
+    }
+
+    /// Writes what a person reads.
+    fn text(&mut self, text: &str) {
+        inert(&plain(text)).lines().for_each(|line| self.put(line));
     }
 
     fn put(&mut self, line: &str) {
@@ -66,14 +108,9 @@ impl fmt::Debug for Lines {
     }
 }
 
-/// The text without colours and control characters: what others have written moves no cursor and opens no section.
+/// The text without colours and control characters, in as many lines as it has.
 fn plain(text: &str) -> String {
-    let shown = |letter: char| match letter {
-        '\n' | '\t' => letter,
-        letter if letter.is_control() => '\u{fffd}',
-        letter => letter,
-    };
-    anstream::adapter::strip_str(text).to_string().chars().map(shown).collect()
+    foreign::lines(anstream::adapter::strip_str(text).to_string().as_bytes())
 }
 
 /// How a log is folded at a fact.

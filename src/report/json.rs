@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::outlet::Outlet;
 use super::stderr::say;
 use crate::event::{Event, Listener};
+use crate::foreign;
 
 /// Writes every event as one JSON object a line, at once: a reader that sleeps keeps no server out of rotation. What cannot
 /// be written is said once, and nothing more is written then.
@@ -44,7 +45,7 @@ impl Json {
     /// Writes an object as a line of its own.
     pub fn put(&self, object: &impl Serialize) {
         if let Ok(line) = serde_json::to_string(object) {
-            let _muted = self.0.put(line + "\n");
+            let _muted = self.0.put(foreign::json(&line) + "\n");
         }
     }
 }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::stderr::{Terminal, styled};
 use super::text::line;
 use crate::event::{Event, Fact, Listener};
+use crate::foreign;
 use crate::outcome::{list, sessions};
 
 /// How often the moving line is drawn again while nothing happens.
@@ -90,7 +91,15 @@ impl View {
         }
     }
 
+    /// What the line says after a fact, in one line that moves no cursor.
     fn hear(&mut self, fact: &Fact) -> Option<Moving> {
+        Some(match self.moved_by(fact)? {
+            Moving::Phase(message) => Moving::Phase(foreign::line(&message)),
+            Moving::Detail(message) => Moving::Detail(foreign::line(&message)),
+        })
+    }
+
+    fn moved_by(&mut self, fact: &Fact) -> Option<Moving> {
         Some(match fact {
             Fact::PullStarted { image } => Moving::Phase(format!("pulling {image}")),
             Fact::PullProgressed { received, expected, engines } => {
@@ -159,6 +168,13 @@ fn megabytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "for people, to a tenth")]
     let megabytes = bytes as f64 / 1e6;
     format!("{megabytes:.1} MB")
+}
+
+/// What the moving line says of a fact that comes first.
+#[cfg(test)]
+pub(super) fn moving(fact: &Fact) -> Option<String> {
+    let (Moving::Phase(message) | Moving::Detail(message)) = View::default().hear(fact)?;
+    Some(message)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use indicatif::TermLike;
 
+use super::ci;
 use super::outlet::Outlet;
 
 /// The one order in which everybody's words come out. A reader that went away is no reason to stop.
@@ -20,12 +21,13 @@ pub fn settle() {
     OUTLET.settle();
 }
 
-/// The text with its colours, or without them: `NO_COLOR`, `TERM=dumb`, no terminal.
+/// The text with its colours, or without them: `NO_COLOR`, `TERM=dumb`, no terminal. Nothing else in it moves a cursor.
 pub(super) fn styled(text: &str) -> String {
+    let text = ci::shown(text);
     if anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never {
-        anstream::adapter::strip_str(text).to_string()
+        anstream::adapter::strip_str(&text).to_string()
     } else {
-        text.to_owned()
+        text
     }
 }
 
@@ -41,6 +43,20 @@ impl Write for Stderr {
     /// A line whole: nobody's words come between its parts.
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> Result<()> {
         OUTLET.put(text.to_string())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The same for a log, whose lines may quote anything: they are cleaned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        OUTLET.put(ci::shown(&String::from_utf8_lossy(bytes))).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -5,6 +5,8 @@ use std::io::Write;
 use serde::Serialize;
 use tera::{Context, Tera};
 
+use crate::foreign;
+
 /// What a run is told with in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Template {
@@ -57,8 +59,8 @@ fn escape(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
             '\'' => out.write_all(b"&#39;")?,
             '\n' => out.write_all(b"&#10;")?,
             '\t' => out.write_all(b"&#9;")?,
-            // XML has no way to write these.
-            letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
+            // XML has no way to write most of these, and a page should show what is there in its order.
+            letter if foreign::is_unsafe(letter) || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
                 out.write_all("\u{fffd}".as_bytes())?;
             }
             letter => write!(out, "{letter}")?,

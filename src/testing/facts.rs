@@ -1,10 +1,15 @@
 //! Examples of facts: one run as it was recorded, and one of every ending.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use super::{World, image};
 use crate::event::{Event, Fact, FirstRequest, Sample, Timing};
 use crate::ids::ServerId;
+use crate::journal::Run;
 use crate::outcome::{Outcome, Stranded};
-use crate::plan::{Plan, Purpose, Step};
+use crate::plan::{LaneServer, Plan, Purpose, Step};
 
 fn app1() -> Vec<ServerId> {
     vec![ServerId::new("mobile", "app1")]
@@ -162,4 +167,45 @@ pub fn outcomes() -> Vec<Outcome> {
         Outcome::RolledBack { reason: unfinished(), kept: vec![], left_out: vec![], asked: true },
         Outcome::RolledBack { reason: unfinished(), kept: app1(), left_out: app2(), asked: true },
     ]
+}
+
+/// A journal of the run that was recorded.
+pub fn run_of(events: &[Event]) -> Run {
+    let mut plan = World::pair().plan("v2").unwrap();
+    let model = plan.lanes[0].clone();
+    let Fact::RunStarted { lanes, images, .. } = &events[0].fact else { panic!("a run begins") };
+    plan.run = events[0].run.clone();
+    plan.images.clone_from(images);
+    plan.lanes = lanes
+        .iter()
+        .map(|ids| {
+            let mut lane = model.clone();
+            let server = |id: &ServerId| LaneServer { id: id.clone(), ..model.servers[0].clone() };
+            lane.servers = ids.iter().map(server).collect();
+            lane
+        })
+        .collect();
+    let Fact::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
+    Run { plan, pid: 7, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: Some(outcome.clone()) }
+}
+
+/// What a reporter has written.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// All of it.
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
 }

@@ -11,6 +11,7 @@ use bollard::errors::Error;
 
 use super::endpoint::Endpoint;
 use super::transport::LONGEST_ANSWER;
+use crate::foreign;
 use crate::ports::EngineError;
 
 /// A failed call: the engine's status code, where it answered with one, and the error that it amounts to.
@@ -51,8 +52,9 @@ pub(super) struct Purpose<'a> {
 
 impl Purpose<'_> {
     /// The engine's refusal, or our own.
-    pub fn refused(self, reason: impl Into<String>) -> EngineError {
-        EngineError::Refused { action: self.action, subject: self.subject.to_owned(), reason: reason.into() }
+    pub fn refused(self, reason: impl AsRef<str>) -> EngineError {
+        let (subject, reason) = (foreign::name(self.subject), foreign::line(reason.as_ref()));
+        EngineError::Refused { action: self.action, subject, reason }
     }
 
     /// Waits for a call at most as long as `limit`.
@@ -68,7 +70,7 @@ impl Purpose<'_> {
             Ok(Err(error)) => Err(self.failure(endpoint, &error)),
             Err(_) => Err(Failure {
                 status: None,
-                error: EngineError::TimedOut { action: self.action, subject: self.subject.to_owned(), limit },
+                error: EngineError::TimedOut { action: self.action, subject: foreign::name(self.subject), limit },
             }),
         }
     }
@@ -77,9 +79,9 @@ impl Purpose<'_> {
     /// a JSON error may quote the value that it stumbled over.
     fn failure(self, endpoint: &Endpoint, error: &Error) -> Failure {
         let error = if let Error::DockerResponseServerError { status_code, message } = error {
-            return Failure { status: Some(*status_code), error: self.refused(message.trim()) };
+            return Failure { status: Some(*status_code), error: self.refused(message) };
         } else if let Error::DockerStreamError { error: message } = error {
-            self.refused(message.trim())
+            self.refused(message)
         } else if let Error::JsonDataError { column, .. } = error {
             self.refused(format!("its answer is not understood (column {column})"))
         } else if let Error::JsonSerdeError { .. } = error {
@@ -96,6 +98,7 @@ impl Purpose<'_> {
 /// Why nobody answers, with what to do where that is known.
 pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
     let (kind, innermost) = innermost(error);
+    let innermost = foreign::line(&innermost);
     match (endpoint, kind) {
         (Endpoint::Unix(path), Some(ErrorKind::PermissionDenied)) => denied(path),
         (Endpoint::Unix(_), Some(ErrorKind::NotFound)) => {
@@ -192,6 +195,21 @@ mod tests {
             failure.error.to_string(),
             "the engine refused to create app1: its answer is not understood (column 7)"
         );
+    }
+
+    #[test]
+    fn what_the_engine_says_is_one_line_without_control_characters() {
+        let message = "no\u{1b}[2J\n::error::such \u{202e}image".to_owned();
+        for error in [
+            Error::DockerResponseServerError { status_code: 500, message: message.clone() },
+            Error::DockerStreamError { error: message },
+        ] {
+            let failure = PURPOSE.failure(&Endpoint::Unix("/d.sock".into()), &error);
+            assert_eq!(failure.error, PURPOSE.refused("no ::error::such image"));
+        }
+        let other = std::io::Error::other("certificate of \u{1b}]0;x\u{7}you\nnot trusted");
+        let told = unreachable(&Endpoint::Unix("/".into()), &Error::from(other));
+        assert!(told.ends_with("certificate of you not trusted"), "{told}");
     }
 
     #[test]

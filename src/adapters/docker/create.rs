@@ -1,5 +1,6 @@
 //! Creating a candidate: the container that is to take another's place.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
 
 use bollard::models::{ContainerInspectResponse, ImageConfig, NetworkConnectRequest};
@@ -9,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use super::call::Purpose;
 use super::recreate::{ApiVersion, Blueprint};
 use super::{CALL_LIMIT, CHANGE_LIMIT, DockerEngine, describe, drift, look, recreate};
+use crate::foreign;
 use crate::ids::ContainerId;
 use crate::observation::ContainerState;
 use crate::ports::{Change, ContainerEngine, EngineError, Model, Recipe};
@@ -47,7 +49,7 @@ impl DockerEngine {
         }
         let options = options.build();
         let call = self.client.create_container(Some(options), blueprint.body);
-        let id = ContainerId(self.within(CHANGE_LIMIT, purpose, call).await?.id);
+        let id = ContainerId(foreign::name(&self.within(CHANGE_LIMIT, purpose, call).await?.id));
         for (network, endpoint) in blueprint.connect {
             let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
             let call = self.client.connect_network(&network, request);
@@ -134,7 +136,8 @@ impl DockerEngine {
             let Some(image) = image else { return Ok(None) };
             let blueprint = self.blueprint(&old, recipe).await?;
             let config = old.config.unwrap_or_default();
-            return Ok(Some(recreate::changes::changes(&config, &blueprint.body, &image)));
+            let changes = recreate::changes::changes(&config, &blueprint.body, &image);
+            return Ok(Some(changes.into_iter().map(readable).collect()));
         };
         // Until the new image is here, its defaults are taken to be those of the one that runs.
         let image = match (image, &old.image) {
@@ -147,7 +150,7 @@ impl DockerEngine {
         let purpose = Purpose { action: "ask for", subject: "its settings" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await?;
         let drift = drift::drift(&old, &blueprint, &image, &info.into());
-        Ok(Some(drift.into_iter().chain(platform).collect()))
+        Ok(Some(drift.into_iter().chain(platform).map(readable).collect()))
     }
 
     /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away.
@@ -184,6 +187,21 @@ impl DockerEngine {
             )));
         }
         Ok(())
+    }
+}
+
+/// The same with its texts cleaned: names and values of containers and images may hold anything.
+fn readable(change: Change) -> Change {
+    let line = |text: Cow<'static, str>| Cow::Owned(foreign::line(&text));
+    let text = |text: String| foreign::line(&text);
+    match change {
+        Change::Value { field, from, to } => {
+            Change::Value { field: line(field), from: text(from), to: text(to) }
+        }
+        Change::Hidden { field } => Change::Hidden { field: line(field) },
+        Change::Added { field, name } => Change::Added { field: line(field), name: text(name) },
+        Change::Gone { field, name } => Change::Gone { field: line(field), name: text(name) },
+        Change::Changed { field, name } => Change::Changed { field: line(field), name: text(name) },
     }
 }
 

@@ -9,6 +9,7 @@ use bollard::models::{
 };
 
 use super::recreate;
+use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
 use crate::observation::{Attachment, Container, ContainerState, Health, Owner, Published, RestartPolicy};
 
@@ -27,13 +28,13 @@ pub fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<St
     let labels = config.labels.clone().unwrap_or_default();
     let name = name(inspect);
     Container {
-        id: ContainerId(inspect.id.clone().unwrap_or_default()),
+        id: ContainerId(foreign::name(inspect.id.as_deref().unwrap_or_default())),
         networks: networks(inspect, &name),
         name,
-        image_reference: config.image.clone().unwrap_or_default(),
-        image: ImageId(inspect.image.clone().unwrap_or_default()),
+        image_reference: foreign::name(config.image.as_deref().unwrap_or_default()),
+        image: ImageId(foreign::name(inspect.image.as_deref().unwrap_or_default())),
         image_is_gone: repo_digests.is_none(),
-        repo_digests: repo_digests.unwrap_or_default(),
+        repo_digests: repo_digests.into_iter().flatten().map(|digest| foreign::name(&digest)).collect(),
         state: state(inspect),
         health: health(inspect),
         published: published(inspect),
@@ -45,7 +46,7 @@ pub fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<St
         owner: owner(&labels),
         lives_in: recreate::namespace_owners(inspect)
             .into_iter()
-            .map(|(_, owner)| ContainerId(owner))
+            .map(|(_, owner)| ContainerId(foreign::name(&owner)))
             .collect(),
         // Which engine is asked is known to whoever asks.
         engine: String::new(),
@@ -83,7 +84,7 @@ pub(super) fn listed(entry: ContainerSummary) -> ContainerInspectResponse {
 
 /// A container's name, without the leading slash.
 pub(super) fn name(inspect: &ContainerInspectResponse) -> String {
-    inspect.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned()
+    foreign::name(inspect.name.as_deref().unwrap_or_default().trim_start_matches('/'))
 }
 
 /// Whether a container runs.
@@ -120,13 +121,13 @@ fn restart(policy: Option<&bollard::models::RestartPolicy>) -> RestartPolicy {
 }
 
 fn owner(labels: &HashMap<String, String>) -> Option<Owner> {
-    let label = |name| labels.get(name).cloned();
+    let label = |name| labels.get(name).map(|value| foreign::name(value));
     label(SWARM_LABEL).map(Owner::Swarm).or_else(|| label(COMPOSE_LABEL).map(Owner::Compose))
 }
 
 fn claims(labels: &HashMap<String, String>) -> Vec<String> {
     let claims = labels.get(CLAIM_LABEL).map_or("", String::as_str).split(',');
-    claims.map(str::trim).filter(|claim| !claim.is_empty()).map(str::to_owned).collect()
+    claims.map(str::trim).filter(|claim| !claim.is_empty()).map(foreign::name).collect()
 }
 
 fn exposed(config: &ContainerConfig) -> Vec<u16> {
@@ -182,7 +183,7 @@ fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
         networks.into_iter().flatten().filter(|(network, _)| !matches!(network.as_str(), "host" | "none"));
     let mut found: Vec<Attachment> = networks
         .map(|(network, endpoint)| Attachment {
-            network: network.clone(),
+            network: foreign::name(network),
             addresses: addresses(endpoint),
             aliases: aliases(endpoint, name),
         })
@@ -200,9 +201,9 @@ fn addresses(endpoint: &EndpointSettings) -> Vec<IpAddr> {
 fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let given = [&endpoint.aliases, &endpoint.dns_names].into_iter().flatten().flatten();
-    for alias in given.map(String::as_str).chain([name]) {
-        if !found.iter().any(|known| known == alias) {
-            found.push(alias.to_owned());
+    for alias in given.map(String::as_str).chain([name]).map(foreign::name) {
+        if !found.contains(&alias) {
+            found.push(alias);
         }
     }
     found
@@ -233,6 +234,30 @@ mod tests {
             aliases: vec!["web".into(), "67e7a6c29d15".into(), "app1".into()],
         };
         assert_eq!((running.networks.len(), &running.networks[1]), (2, &front));
+    }
+
+    #[test]
+    fn names_and_labels_hold_nothing_but_what_can_be_seen() {
+        let hostile = "a\u{1b}[2J\n::error::b\u{202e}\u{9b}0m";
+        let mut inspect: ContainerInspectResponse = fixture::inspect("running.json");
+        inspect.name = Some(format!("/{hostile}"));
+        (inspect.id, inspect.image) = (Some(hostile.to_owned()), Some(hostile.to_owned()));
+        let config = inspect.config.as_mut().unwrap();
+        config.image = Some(hostile.to_owned());
+        let labels = [CLAIM_LABEL, COMPOSE_LABEL].map(|name| (name.to_owned(), hostile.to_owned()));
+        config.labels = Some(labels.into());
+        let networks = inspect.network_settings.as_mut().and_then(|it| it.networks.as_mut()).unwrap();
+        let mut endpoint = networks.values().next().cloned().unwrap();
+        endpoint.aliases = Some(vec![hostile.to_owned()]);
+        networks.insert(hostile.to_owned(), endpoint);
+        let seen = container(&inspect, Some(vec![hostile.to_owned()]));
+        let told = serde_json::to_string(&seen).unwrap();
+        // JSON would escape what is left of C0.
+        assert!(
+            !told.chars().any(foreign::is_unsafe) && !told.contains("\\u") && !told.contains("\\n"),
+            "{told}"
+        );
+        assert!(told.matches("::error::b").count() >= 9, "{told}");
     }
 
     #[test]

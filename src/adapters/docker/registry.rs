@@ -12,8 +12,9 @@ use super::credentials::{self, Login, Origin};
 use super::layers::Layers;
 use super::platform::Wanted;
 use super::{CALL_LIMIT, DockerEngine};
+use crate::foreign;
 use crate::ids::ImageId;
-use crate::image::{Image, ImageReference, Platform};
+use crate::image::{Image, ImageReference, Platform, is_digest};
 use crate::ports::{EngineError, PullProgress};
 
 /// How long the registry may take to name a digest; the engine waits for it in the call.
@@ -34,7 +35,7 @@ impl DockerEngine {
         let failure =
             match self.within(REGISTRY_LIMIT, Purpose { action: "resolve", subject: &name }, call).await {
                 Ok(answer) => {
-                    return match answer.descriptor.digest {
+                    return match answer.descriptor.digest.filter(|digest| is_digest(digest)) {
                         Some(digest) => Ok(Image::Registry { reference: reference.clone(), digest }),
                         None => Err(EngineError::Registry {
                             image: name,
@@ -63,7 +64,7 @@ impl DockerEngine {
     async fn as_podman_has_it(&self, reference: &ImageReference, name: String) -> Result<Image, EngineError> {
         let found = self.find_image(&name).await?.and_then(|image| image.id);
         if let Some(id) = found.filter(|_| matches!(reference.registry(), None | Some("localhost"))) {
-            return Ok(Image::Local { reference: name, id: ImageId(id) });
+            return Ok(Image::Local { reference: name, id: ImageId(foreign::name(&id)) });
         }
         let reason =
             "Podman asks no registry what a tag means; name the image by its digest, as `skopeo inspect` \
@@ -81,7 +82,7 @@ impl DockerEngine {
                 .is_some_and(|(repository, _)| familiar(repository) == familiar(&reference.repository))
         });
         let id = image.id.filter(|_| !came_from_there);
-        Ok(id.map(|id| Image::Local { reference: name.to_owned(), id: ImageId(id) }))
+        Ok(id.map(|id| Image::Local { reference: name.to_owned(), id: ImageId(foreign::name(&id)) }))
     }
 
     /// The engine's image, by name, digest or identifier; `None` if it has none such.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::call::Purpose;
 use super::{CALL_LIMIT, DockerEngine, Endpoint};
+use crate::foreign;
 
 /// How much an image takes for each byte that the registry sends: packed and unpacked lie there side by side for a
 /// while, and unpacked is two or three times packed. Whoever is refused by this would most likely fill the disk.
@@ -45,7 +46,7 @@ impl Room {
                 "it takes some {} MB, and {} MB are free in {}",
                 megabytes(needed),
                 self.free / 1_000_000,
-                self.root.display()
+                foreign::name(&self.root.display().to_string())
             )
         })
     }

@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 
 use super::hosts;
+use crate::foreign;
 
 /// How long the far side may take to let us in and to tell who it is.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
@@ -126,6 +127,7 @@ fn listen(errors: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<St
     tokio::spawn(async move {
         let mut lines = BufReader::new(errors).lines();
         while let Ok(Some(line)) = lines.next_line().await {
+            let line = foreign::line(&line);
             tracing::debug!("ssh: {line}");
             sender.send_if_modified(|text| {
                 let has_room = text.len() + line.len() < WORDS;

@@ -11,6 +11,7 @@ use super::socket::{
     CHANGE_DEADLINE, DEADLINE, ExchangeError, SocketAddress, exchange_change_with_master,
     exchange_with_master,
 };
+use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{OldServer, OldWorker, Session};
 use crate::ports::LoadBalancerError;
@@ -72,7 +73,7 @@ impl MasterSocket {
         let answer =
             exchange_change_with_master(&self.address, self.owner, "reload\n", CHANGE_DEADLINE).await;
         match answer.map_err(ExchangeError::reason) {
-            Ok(answer) => Ok(Answer::read(&String::from_utf8_lossy(&answer))),
+            Ok(answer) => Ok(Answer::read(&foreign::lines(&answer))),
             // The master executes itself anew, and its connections end with that.
             Err(ExchangeError::Empty) => Ok(Answer::Silence),
             Err(ExchangeError::System(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
@@ -172,7 +173,7 @@ impl MasterSocket {
             exchange_with_master(&self.address, self.owner, &text, DEADLINE).await
         };
         let answer = match answer {
-            Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+            Ok(answer) => foreign::lines(&answer),
             Err(ExchangeError::Empty) => return Err(Unheard::BrokenOff),
             Err(error) => return Err(Unheard::Failed(self.unreachable(&error))),
         };
@@ -199,7 +200,7 @@ impl MasterSocket {
     async fn processes(&self) -> Result<String, LoadBalancerError> {
         let answer = exchange_with_master(&self.address, self.owner, "show proc\n", DEADLINE).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        Ok(foreign::lines(&answer))
     }
 
     fn unreachable(&self, error: &ExchangeError) -> LoadBalancerError {

@@ -5,6 +5,7 @@ mod tables;
 
 use std::str::FromStr;
 
+use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{Session, SessionKind};
 
@@ -227,7 +228,7 @@ fn value<T: FromStr>(name: &'static str, text: &str) -> Result<T, ReplyError> {
 }
 
 fn bad(name: &'static str, value: &str) -> ReplyError {
-    ReplyError::BadValue { name, value: value.to_owned() }
+    ReplyError::BadValue { name, value: foreign::line(value) }
 }
 
 /// What a process that is being replaced answers to `set server`.
@@ -241,7 +242,7 @@ pub fn is_unknown_backend(reply: &str) -> bool {
 
 /// Some refusals go on with a page of help; the first line says it.
 fn refused(reply: &str) -> ReplyError {
-    ReplyError::Refused { reply: reply.lines().next().unwrap_or_default().trim().to_owned() }
+    ReplyError::Refused { reply: foreign::line(reply.lines().next().unwrap_or_default()) }
 }
 
 #[cfg(test)]

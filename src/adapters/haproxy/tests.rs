@@ -56,6 +56,20 @@ fn named(backends: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn what_haproxy_says_moves_no_cursor() {
+    let hostile = "No\u{1b}[2J \u{202e}such\u{9b}31m\r server.\n\n".to_owned();
+    let table = stat().replace("UP,L7OK", "UP\u{1b}[2J,L7\u{202e}OK\u{85}");
+    let info = INFO.replace("2.6.12", "2.6\u{1b}]0;x\u{7}");
+    let fake = Fake::answering([hostile, [info, state(0), table].concat()]);
+    let server = ServerId::new("b", "s");
+    let refused = fake.socket.set_weight(&server, Weight::Absolute(1)).await.unwrap_err().to_string();
+    assert!(refused.contains("such") && !refused.chars().any(foreign::is_unsafe), "{refused:?}");
+    let seen = fake.socket.glance(&[]).await.unwrap();
+    let seen = [&seen.version, &seen.servers[0].status, &seen.servers[0].check];
+    assert!(!seen.into_iter().any(|text| text.chars().any(foreign::is_unsafe)), "{seen:?}");
+}
+
+#[tokio::test]
 async fn one_line_tells_of_one_process() {
     let fake = Fake::answering([[INFO, &state(8), &stat()].concat()]);
     let look = fake.socket.look(&named(&["b", "b"])).await.unwrap();

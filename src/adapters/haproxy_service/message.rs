@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::foreign;
+
 /// A warning or an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
@@ -29,7 +31,7 @@ const TRAILERS: &[&str] = &["Error(s) found in configuration file", "Fatal error
 
 /// Reads the forms of 2.2 (`[ALERT] 326/091957 (16268) : …`) and of 2.6 and later (`[ALERT]    (16270) : config : …`).
 pub(super) fn read(text: &str) -> Vec<Message> {
-    text.lines().filter_map(message).collect()
+    text.lines().map(foreign::line).filter_map(|line| message(&line)).collect()
 }
 
 fn message(line: &str) -> Option<Message> {

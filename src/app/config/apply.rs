@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::hold;
 use super::super::look::{SystemClock, refuse_errors};
-use super::super::{App, print};
+use super::super::{App, print_object};
 use super::diff::diff;
 use super::wanted::Wanted;
 use crate::adapters::haproxy::HaproxySocket;
@@ -197,7 +197,7 @@ impl App {
                     "version": 1, "at": at, "file": wanted.target, "changed": wanted.is_changed(),
                     "change": wanted.change.to_string(), "result": what,
                 });
-                print(&format!("{object}\n"))?;
+                print_object(&object)?;
             }
         }
         Ok(Exit::Done)

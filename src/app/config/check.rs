@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::look::Reading;
-use super::super::{App, print, reporters};
+use super::super::{App, print, print_object, reporters};
 use crate::adapters::haproxy_service::{Service, Verdict};
 use crate::cfg::{Document, Problem, Severity, reports};
 use crate::cli::Output;
@@ -28,7 +28,7 @@ impl App {
                         "as": service.source.to_string(), "accepted": verdict.accepted, "messages": verdict.messages,
                     })
                 });
-                print(&format!("{}\n", json!({ "version": 1, "problems": problems, "haproxy": haproxy })))?;
+                print_object(&json!({ "version": 1, "problems": problems, "haproxy": haproxy }))?;
             }
             Output::Text => {
                 for report in reports(problems, &document) {

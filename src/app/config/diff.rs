@@ -3,7 +3,7 @@
 use serde_json::json;
 use similar::TextDiff;
 
-use super::super::{App, print};
+use super::super::{App, print, print_object};
 use super::wanted::Wanted;
 use crate::cfg::mask;
 use crate::cli::{Output, WantedConfig};
@@ -21,7 +21,7 @@ impl App {
                     "version": 1, "file": wanted.target, "changed": wanted.is_changed(),
                     "change": wanted.change.to_string(), "diff": text,
                 });
-                print(&format!("{object}\n"))?;
+                print_object(&object)?;
             }
         }
         Ok(if exit_code && wanted.is_changed() { Exit::Pending } else { Exit::Done })

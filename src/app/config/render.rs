@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::super::{App, nearest, print};
+use super::super::{App, nearest, print_as_is, print_object};
 use crate::cfg::Version;
 use crate::cli::{Output, Templates};
 use crate::error::Error;
@@ -30,12 +30,12 @@ impl App {
         match self.output {
             Output::Text => {
                 let texts: Vec<&str> = rendered.iter().map(|it| it.text.as_str()).collect();
-                print(&texts.join("\n"))?;
+                print_as_is(&texts.join("\n"))?;
             }
             Output::Json => {
                 let service = |it: &Rendered<'_>| json!({ "service": it.service, "backend": it.backend, "text": it.text });
                 let services: Vec<_> = rendered.iter().map(service).collect();
-                print(&format!("{}\n", json!({ "version": 1, "services": services })))?;
+                print_object(&json!({ "version": 1, "services": services }))?;
             }
         }
         Ok(Exit::Done)

@@ -4,7 +4,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
-use super::super::{App, nearest, print};
+use super::super::{App, nearest, print, print_object};
 use crate::cfg::{Address, Configuration, HealthCheck, Port, Proxy, Server, reports};
 use crate::cli::Output;
 use crate::error::Error;
@@ -21,7 +21,7 @@ impl App {
         match self.output {
             Output::Json => {
                 let proxies: Vec<Value> = proxies.map(proxy).collect();
-                print(&format!("{}\n", json!({ "version": 1, "proxies": proxies })))?;
+                print_object(&json!({ "version": 1, "proxies": proxies }))?;
             }
             Output::Text => {
                 let texts: Vec<String> = proxies.map(text).collect();

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Servers;
 use super::act::{Act, Done, undone};
-use crate::app::{App, print};
+use crate::app::{App, print, print_object};
 use crate::cli::{Leave, Move, Output};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -143,7 +143,7 @@ impl App {
     pub(super) fn moved(&self, moved: &Moved) -> Result<Exit, Error> {
         match self.output {
             Output::Json => {
-                print(&format!("{}\n", serde_json::to_string(moved).map_err(std::io::Error::other)?))?;
+                print_object(moved)?;
             }
             Output::Text if moved.dry_run => {
                 for row in &moved.servers {

@@ -47,7 +47,7 @@ impl Files {
 /// A file that cannot be written is no reason to stop a run.
 fn tell(path: &std::path::Path, written: Result<(), String>) {
     if let Err(error) = written {
-        say(&plain(&not_written(path, &error)));
+        say(&not_written(path, &error));
     }
 }
 

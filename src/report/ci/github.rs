@@ -1,6 +1,6 @@
 //! GitHub Actions: a group a server, annotations, the step's summary and its outputs.
 //!
-//! The runner takes commands from any line, of stderr too: `::name::` at a line's beginning, `##[name]` anywhere in it.
+//! The runner takes commands from any line, of stderr too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -82,12 +82,6 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// A line that is no command, whatever is in it.
-fn inert(line: &str) -> String {
-    let line = line.replace("##[", "## [");
-    if line.trim_start().starts_with("::") { format!("| {line}") } else { line }
-}
-
 /// Tells a run to GitHub Actions.
 #[derive(Debug)]
 pub struct Github {
@@ -123,11 +117,11 @@ impl Github {
         // Of what failed, the log's last words follow; of everything else, an annotation says all.
         let says_all = annotation.is_some() && !matches!(fact, Fact::StepFailed { .. });
         if let Some(annotation) = annotation {
-            self.lines.put(&annotation);
+            self.lines.command(&annotation);
         }
         if let Some(text) = line(fact).filter(|_| !says_all) {
             let is_quoting = matches!(fact, Fact::StepFailed { .. } | Fact::HookEnded { .. });
-            self.text(&plain(&text), is_quoting);
+            self.text(&text, is_quoting);
         }
     }
 
@@ -151,31 +145,28 @@ impl Github {
     /// runner is told to take no commands from it.
     fn text(&mut self, text: &str, is_quoting: bool) {
         let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
-        self.lines.put(&inert(head));
-        if rest.is_empty() {
-            return;
-        }
-        if is_quoting {
+        self.lines.text(head);
+        if is_quoting && !rest.is_empty() {
             let token = (self.token)();
-            self.lines.put(&format!("::stop-commands::{token}"));
-            self.lines.put(rest);
-            self.lines.put(&format!("::{token}::"));
+            self.lines.command(&format!("::stop-commands::{token}"));
+            self.lines.text(rest);
+            self.lines.command(&format!("::{token}::"));
         } else {
-            rest.lines().for_each(|line| self.lines.put(&inert(line)));
+            self.lines.text(rest);
         }
     }
 
     fn group(&mut self, title: &str) {
         self.end_group();
         if !self.quiet {
-            self.lines.put(&format!("::group::{}", data(title)));
+            self.lines.command(&format!("::group::{}", data(title)));
             self.in_group = true;
         }
     }
 
     fn end_group(&mut self) {
         if std::mem::take(&mut self.in_group) {
-            self.lines.put("::endgroup::");
+            self.lines.command("::endgroup::");
         }
     }
 
@@ -187,13 +178,13 @@ impl Github {
                 .map_err(|error| error.to_string())
                 .and_then(|text| append(path, &text).map_err(|error| error.to_string()));
             if let Err(error) = written {
-                self.lines.put(&inert(&plain(&not_written(path, &error))));
+                self.lines.text(&not_written(path, &error));
             }
         }
         if let Some(path) = &self.files.output
             && let Err(error) = append(path, &outputs(&self.story, &outcome, self.token))
         {
-            self.lines.put(&inert(&plain(&not_written(path, &error))));
+            self.lines.text(&not_written(path, &error));
         }
     }
 }
@@ -217,7 +208,7 @@ fn outputs(story: &Story, outcome: &Outcome, token: fn() -> String) -> String {
     let run = story.run.as_ref().map(ToString::to_string).unwrap_or_default();
     let values = [
         ("outcome", outcome.word().to_owned()),
-        ("message", plain(&outcome.to_string())),
+        ("message", outcome.to_string()),
         ("run", run),
         ("backend", story.backend.clone()),
         ("image", images.join("\n")),
@@ -225,7 +216,7 @@ fn outputs(story: &Story, outcome: &Outcome, token: fn() -> String) -> String {
     values.into_iter().fold(String::new(), |mut text, (name, value)| {
         let end = token();
         // Writing to a text cannot fail.
-        let _written = write!(text, "{name}<<{end}\n{value}\n{end}\n");
+        let _written = write!(text, "{name}<<{end}\n{}\n{end}\n", plain(&value));
         text
     })
 }

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use super::super::text::{is_bad, line};
-use super::{Fold, Lines, plain};
+use super::{Fold, Lines};
 use crate::event::{Event, Listener};
+use crate::foreign;
 
 /// Tells a run to a GitLab job.
 #[derive(Debug)]
@@ -27,14 +28,14 @@ impl Gitlab {
         self.end(event);
         self.sections += 1;
         let (at, name) = (event.at.as_second(), format!("drainswap_{}", self.sections));
-        let header = plain(header);
-        self.lines.put(&format!("\u{1b}[0Ksection_start:{at}:{name}[collapsed=true]\r\u{1b}[0K{header}"));
+        let header = foreign::line(header);
+        self.lines.command(&format!("\u{1b}[0Ksection_start:{at}:{name}[collapsed=true]\r\u{1b}[0K{header}"));
         self.section = Some(name);
     }
 
     fn end(&mut self, event: &Event) {
         if let Some(name) = self.section.take() {
-            self.lines.put(&format!("\u{1b}[0Ksection_end:{}:{name}\r\u{1b}[0K", event.at.as_second()));
+            self.lines.command(&format!("\u{1b}[0Ksection_end:{}:{name}\r\u{1b}[0K", event.at.as_second()));
         }
     }
 }
@@ -45,7 +46,7 @@ impl Listener for Gitlab {
             if is_bad(&event.fact)
                 && let Some(text) = line(&event.fact)
             {
-                self.lines.put(&plain(&text));
+                self.lines.text(&text);
             }
             return;
         }
@@ -55,7 +56,7 @@ impl Listener for Gitlab {
             None => {}
         }
         if let Some(text) = line(&event.fact) {
-            self.lines.put(&plain(&text));
+            self.lines.text(&text);
         }
     }
 }

@@ -1,5 +1,4 @@
 use std::io;
-use std::sync::{Arc, Mutex};
 
 use insta::assert_snapshot;
 
@@ -7,27 +6,7 @@ use super::super::story::Story;
 use super::*;
 use crate::event::{Event, Listener};
 use crate::outcome::Outcome;
-use crate::testing::facts::recorded;
-
-/// What a reporter has written.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
+use crate::testing::facts::{Log, recorded};
 
 /// A pipe whose reader is gone.
 struct Gone;

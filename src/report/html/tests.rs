@@ -9,27 +9,7 @@ use crate::ids::ServerId;
 use crate::journal::Run;
 use crate::plan::LaneServer;
 use crate::testing::World;
-use crate::testing::facts::recorded;
-
-/// A journal of the run that was recorded.
-fn run(events: &[Event]) -> Run {
-    let mut plan = World::pair().plan("v2").unwrap();
-    let model = plan.lanes[0].clone();
-    let Fact::RunStarted { lanes, images, .. } = &events[0].fact else { panic!("a run begins") };
-    plan.run = events[0].run.clone();
-    plan.images.clone_from(images);
-    plan.lanes = lanes
-        .iter()
-        .map(|ids| {
-            let mut lane = model.clone();
-            let server = |id: &ServerId| LaneServer { id: id.clone(), ..model.servers[0].clone() };
-            lane.servers = ids.iter().map(server).collect();
-            lane
-        })
-        .collect();
-    let Fact::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
-    Run { plan, pid: 7, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: Some(outcome.clone()) }
-}
+use crate::testing::facts::{recorded, run_of};
 
 /// The recording, looked at every two seconds: two servers with 24 requests a second, but for one that is out of rotation
 /// from the 20th second to the 60th, and a HAProxy that is started anew after 90.
@@ -55,7 +35,7 @@ fn busy() -> Vec<Event> {
 #[test]
 fn a_page_tells_the_whole_run() {
     let events = busy();
-    let page = html(&run(&events), &events).unwrap();
+    let page = html(&run_of(&events), &events).unwrap();
     // The style is looked at, not compared.
     let (head, body) = page.split_once("<style>").unwrap();
     assert_snapshot!("page", head.to_owned() + body.split_once("</style>").unwrap().1);
@@ -63,7 +43,7 @@ fn a_page_tells_the_whole_run() {
 
 #[test]
 fn a_run_of_which_no_event_is_kept_has_a_page_all_the_same() {
-    let mut run = run(&recorded());
+    let mut run = run_of(&recorded());
     run.outcome = None;
     let page = html(&run, &[]).unwrap();
     assert!(page.contains("Nothing is kept") && page.contains("this run was not finished"), "{page}");
@@ -86,7 +66,7 @@ fn no_text_of_others_is_a_tag() {
                 text.clone_into(answer);
             }
         }
-        let mut run = run(&events);
+        let mut run = run_of(&events);
         run.plan.warnings = vec![text.to_owned()];
         run.plan.lanes[0].replacement.as_mut().unwrap().name = text.to_owned();
         let page = html(&run, &events).unwrap();

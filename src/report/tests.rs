@@ -1,0 +1,165 @@
+//! One hostile text in every field, through every output.
+
+use serde_json::Value;
+
+use super::ci::{Ci, Files, Github, GithubFiles, Gitlab};
+use super::story::Story;
+use super::text::line;
+use super::*;
+use crate::event::{Event, Listener};
+use crate::foreign;
+use crate::plan::Plan;
+use crate::testing::facts::{Log, facts, outcomes, recorded, run_of};
+use crate::testing::{World, plan_file};
+use crate::{event, status};
+
+/// A terminal's sequences, ends of lines, workflow commands, C0, C1 and what turns the order of letters.
+const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\r\n::error::a\n  ::add-mask::b\n##[group]c\u{9b}31m\u{85}\u{9d}d\u{2028}::e::f\
+    \u{202e}\u{2066}\u{200f}\u{61c}\0\u{8}\u{7f}\t\u{0}::set-output name=g::h";
+
+/// The value with this text in the place of one of its strings after the other, as often as it still is what it was.
+fn spoiled<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
+    let mut object = serde_json::to_value(value).unwrap();
+    let mut count = 0;
+    strings(&mut object.clone(), &mut |_| count += 1);
+    for number in 0..count {
+        let mut changed = object.clone();
+        let mut at = 0;
+        strings(&mut changed, &mut |text| {
+            if at == number {
+                HOSTILE.clone_into(text);
+            }
+            at += 1;
+        });
+        if serde_json::from_value::<T>(changed.clone()).is_ok() {
+            object = changed;
+        }
+    }
+    serde_json::from_value(object).unwrap()
+}
+
+fn strings(value: &mut Value, each: &mut impl FnMut(&mut String)) {
+    match value {
+        Value::String(text) => each(text),
+        Value::Array(list) => list.iter_mut().for_each(|it| strings(it, each)),
+        Value::Object(map) => map.values_mut().for_each(|it| strings(it, each)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Every fact and every end, with hostile texts.
+fn events() -> Vec<Event> {
+    let model = recorded().remove(0);
+    let of = |fact| Event { fact, ..model.clone() };
+    let ends =
+        outcomes().into_iter().map(|outcome| event::Fact::RunEnded { outcome, took_ms: 1, own_ms: None });
+    let events: Vec<Event> = facts().into_iter().chain(ends).map(of).collect();
+    let spoiled: Vec<Event> = recorded().iter().chain(&events).map(spoiled).collect();
+    assert!(spoiled.iter().filter(|event| format!("{event:?}").contains("add-mask")).count() > 30);
+    spoiled
+}
+
+/// That nothing in a text does anything on a terminal.
+fn assert_harmless(what: &str, text: &str) {
+    let bad = text.chars().find(|letter| *letter != '\n' && foreign::is_unsafe(*letter));
+    assert_eq!(bad, None, "{what}:\n{}", text.escape_debug());
+}
+
+/// That a runner obeys nothing of a text but what drainswap itself writes.
+fn assert_obeyed(what: &str, text: &str, own: &[&str]) {
+    for line in text.lines().map(str::trim_start) {
+        let is_own = own.iter().any(|command| line.starts_with(command));
+        assert!(is_own || !line.starts_with("::") && !line.contains("##["), "{what}: {line}");
+    }
+}
+
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+#[test]
+fn no_field_of_an_event_does_anything_but_appear() {
+    let events = events();
+    let log = Log::default();
+    ci::read_by(Ci::Github);
+    for event in &events {
+        let text = line(&event.fact).map(|text| plain(&stderr::styled(&text))).unwrap_or_default();
+        assert_harmless("text", &text);
+        assert_obeyed("text", &text, &[]);
+        if let Some(text) = progress::moving(&event.fact) {
+            assert_harmless("progress", &text);
+            assert!(!text.contains('\n'), "{text}");
+        }
+        let json = foreign::json(&serde_json::to_string(event).unwrap());
+        assert_harmless("json", &json);
+        assert_obeyed("json", &json, &[]);
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), *event);
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let files = GithubFiles { summary: Some(file("summary")), output: Some(file("output")) };
+    let mut github = Github::new(log.clone(), files, false);
+    let mut gitlab_log = Log::default();
+    let mut gitlab = Gitlab::new(gitlab_log.clone(), false);
+    let mut others = Files::new(Some(file("junit")), Some(file("dotenv"))).unwrap();
+    for event in &events {
+        github.hear(event);
+        gitlab.hear(event);
+        others.hear(event);
+    }
+    assert_harmless("github", &log.text());
+    let own = [
+        "::group::",
+        "::endgroup::",
+        "::error ",
+        "::warning ",
+        "::notice ",
+        "::stop-commands::",
+        "::drainswap-",
+    ];
+    assert_obeyed("github", &log.text(), &own);
+    let sections = std::mem::take(&mut gitlab_log).text().replace("\u{1b}[0K", "").replace('\r', "");
+    assert_harmless("gitlab", &sections);
+    for name in ["summary", "output", "junit", "dotenv"] {
+        assert_harmless(name, &std::fs::read_to_string(file(name)).unwrap());
+    }
+    assert_eq!(std::fs::read_to_string(file("dotenv")).unwrap().lines().count(), 4);
+}
+
+#[test]
+fn no_field_of_a_run_or_a_plan_does_anything_but_appear() {
+    ci::read_by(Ci::Github);
+    let world = World::pair();
+    let plan: Plan = spoiled(&world.plan("v2").unwrap());
+    let text = plain(&ci::shown(&plan.to_string()));
+    assert!(text.contains("add-mask"), "{text}");
+    assert_harmless("plan", &text);
+    assert_obeyed("plan", &text, &[]);
+    assert_harmless("plan file", &spoiled(&plan_file(&world)).text());
+    let events: Vec<Event> = recorded().iter().map(spoiled).collect();
+    let page = html(&run_of(&events), &events).unwrap();
+    assert!(page.contains("add-mask"));
+    assert_harmless("page", &page);
+    let story = Story::of(&events);
+    assert!(story.outcome.is_some());
+}
+
+#[test]
+fn no_container_does_anything_to_a_table_but_appear_in_it() {
+    ci::read_by(Ci::Github);
+    let world = World::pair().container("mobile-app1", |container| *container = spoiled(container)).server(
+        "mobile/app1",
+        |server| {
+            HOSTILE.clone_into(&mut server.status);
+            HOSTILE.clone_into(&mut server.check);
+        },
+    );
+    let topology = world.topology();
+    let table = plain(&ci::shown(&status::table(&topology.backends.iter().collect::<Vec<_>>())));
+    assert_harmless("status", &table);
+    assert_obeyed("status", &table, &[]);
+    let object = foreign::json(&serde_json::to_string(&topology).unwrap());
+    assert!(object.contains("add-mask"));
+    assert_harmless("status -o json", &object);
+}
