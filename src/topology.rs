@@ -136,6 +136,17 @@ impl Server {
     }
 }
 
+impl Backend {
+    /// The same with what may be secret hidden: the headers and bodies of its checks.
+    #[must_use]
+    pub fn without_secrets(&self) -> Self {
+        let mut backend = self.clone();
+        let probes = backend.servers.iter_mut().filter_map(|server| server.probe.as_mut());
+        probes.for_each(|probe| probe.question.hide());
+        backend
+    }
+}
+
 impl Topology {
     /// Joins a configuration with an observation. A server whose container is not found, or
     /// not for certain, is part of the result; whoever plans with it decides what that means.

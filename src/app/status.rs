@@ -12,7 +12,11 @@ use crate::adapters::journal_file::{BackendDir, HistoryError};
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::ids::ContainerId;
+use crate::observation::Observation;
 use crate::plan::LbQuorum;
+use crate::ports::Change;
+use crate::topology::Backend;
 
 /// Nobody reads faster.
 const OFTEN_ENOUGH: Duration = Duration::from_millis(200);
@@ -22,6 +26,20 @@ struct Status {
     object: Value,
     table: String,
     notes: Vec<String>,
+}
+
+/// The status for programs. Nothing in it is secret.
+fn object(
+    observation: &Observation,
+    backends: &[&Backend],
+    drift: &BTreeMap<ContainerId, Vec<Change>>,
+) -> Value {
+    let haproxy = observation.load_balancers.iter().map(|seen| {
+        json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
+    });
+    let haproxy: Vec<_> = haproxy.collect();
+    let backends: Vec<_> = backends.iter().map(|backend| backend.without_secrets()).collect();
+    json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends, "drift": drift })
 }
 
 impl App {
@@ -82,11 +100,7 @@ impl App {
             notes.push(format!("nobody can tell what is not as described: {error}"));
             BTreeMap::new()
         });
-        let haproxy = observation.load_balancers.iter().map(|seen| {
-            json!({ "socket": seen.name, "version": seen.version, "pid": seen.pid, "old_workers": seen.old_workers })
-        });
-        let haproxy: Vec<_> = haproxy.collect();
-        let object = json!({ "version": 1, "at": observation.at, "haproxy": haproxy, "backends": backends, "drift": drift });
+        let object = object(&observation, &backends, &drift);
         for worker in observation.load_balancers.iter().flat_map(|seen| seen.old_workers.iter().flatten()) {
             let held: u64 = worker.servers.iter().map(|server| server.sessions).sum();
             notes.push(format!(
@@ -129,5 +143,28 @@ impl App {
         if let Some(note) = self.unfinished(backend) {
             self.say(&format!("note: {note}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    #[test]
+    fn no_token_of_a_check_is_told() {
+        let world = World::of(
+            "
+backend mobile
+    mode http
+    option httpchk
+    http-check send meth POST uri /health hdr Authorization \"Bearer hunter2\" body hunter2
+    server app1 127.0.0.1:50000 check
+",
+        );
+        let topology = world.topology();
+        let backends: Vec<_> = topology.backends.iter().collect();
+        let told = object(&world.observation, &backends, &BTreeMap::new()).to_string();
+        assert!(told.contains("Authorization") && !told.contains("hunter2"), "{told}");
     }
 }

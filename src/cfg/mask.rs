@@ -9,11 +9,21 @@ use super::syntax::Word;
 const HIDDEN: &[u8] = b"***";
 
 /// The words behind which a secret stands.
-const BEFORE_A_SECRET: &[&str] = &["password", "insecure-password", "auth", "key", "dynamic-cookie-key"];
+const BEFORE_A_SECRET: &[&str] =
+    &["password", "insecure-password", "auth", "key", "dynamic-cookie-key", "agent-send"];
 
-/// The headers that hold one.
-const SECRET_HEADERS: &[&str] =
-    &["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
+/// The words behind which a header's name and its value stand.
+const BEFORE_A_HEADER: &[&str] =
+    &["set-header", "add-header", "replace-header", "replace-value", "hdr", "hdr-lf"];
+
+/// What the name of a header holds whose value is a secret.
+const SECRET_NAMES: &[&str] = &["auth", "token", "secret", "password", "cookie", "api-key", "apikey"];
+
+/// The headers of a check that are none: every other one is there for a reason that only its writer knows.
+const PLAIN_HEADERS: &[&str] = &["host", "user-agent", "accept", "content-type", "connection"];
+
+/// The converters whose arguments hold a key.
+const KEYED: &[&str] = &["hmac(", "jwt_verify(", "jwt_decrypt", "aes_gcm", "aes_cbc"];
 
 /// The file's bytes with a `*` for every byte of a secret, so that spans still fit.
 pub(super) fn same_length(file: &File) -> Vec<u8> {
@@ -43,14 +53,54 @@ pub fn shown(file: &File) -> String {
 
 fn secrets(line: Line<'_>) -> Vec<Range<usize>> {
     let words: Vec<Word<'_>> = line.words().collect();
-    let sets_variable = words.first().is_some_and(|word| word.is("setenv") || word.is("presetenv"));
+    let starts =
+        |first: &[&str]| first.iter().zip(&words).filter(|(name, word)| word.is(name)).count() == first.len();
+    let is_check = starts(&["http-check"]) || starts(&["tcp-check"]);
+    let sets_variable = starts(&["setenv"]) || starts(&["presetenv"]);
     let is_secret = |index: &usize| {
-        let Some(before) = index.checked_sub(1).map(|before| &words[before]) else { return false };
-        let named = BEFORE_A_SECRET.iter().any(|word| before.is(word));
-        let header = SECRET_HEADERS.iter().any(|header| before.bytes.eq_ignore_ascii_case(header.as_bytes()));
-        named || header || (sets_variable && *index == 2)
+        let (word, before) = (&words[*index], &words[*index - 1]);
+        let named = BEFORE_A_SECRET.iter().any(|name| before.is(name));
+        let is_value =
+            index.checked_sub(2).is_some_and(|two| BEFORE_A_HEADER.iter().any(|it| words[two].is(it)));
+        let is_plain = PLAIN_HEADERS.iter().any(|name| before.bytes.eq_ignore_ascii_case(name.as_bytes()));
+        let header = is_value && (is_secret_name(before.bytes) || is_check && !is_plain);
+        // What a check sends: a body, a line, and headers.
+        let sent = is_check
+            && (["body", "body-lf", "send-lf", "send-binary", "send-binary-lf"]
+                .iter()
+                .any(|name| before.is(name))
+                || before.is("send") && starts(&["tcp-check"]));
+        // The old way to give a check headers: behind its version.
+        let hidden_header = starts(&["option", "httpchk"]) && word.bytes.contains(&b'\r');
+        let keyed = KEYED.iter().any(|name| holds(word.bytes, name));
+        named || header || sent || hidden_header || keyed || (sets_variable && *index == 2)
     };
-    (1..words.len()).filter(is_secret).map(|index| words[index].span.clone()).collect()
+    let mut secret: Vec<bool> = (0..words.len()).map(|index| index > 0 && is_secret(&index)).collect();
+    // What a secret header is compared with: `hdr(x-token) -m str TOKEN`, up to the condition's end.
+    let mut is_compared = false;
+    for (word, secret) in words.iter().zip(&mut secret) {
+        is_compared &= !(word.is("}") || word.is("||") || word.is("or"));
+        *secret |= is_compared && !word.bytes.starts_with(b"-");
+        is_compared |= is_secret_fetch(word.bytes);
+    }
+    words.iter().zip(secret).filter(|(_, is_secret)| *is_secret).map(|(word, _)| word.span.clone()).collect()
+}
+
+/// Whether the value of a header that is called so is a secret.
+fn is_secret_name(name: &[u8]) -> bool {
+    SECRET_NAMES.iter().any(|part| holds(name, part))
+}
+
+/// Whether a word asks for a header, a cookie or a parameter whose value is a secret: `req.hdr(x-token)`.
+fn is_secret_fetch(word: &[u8]) -> bool {
+    let Some(open) = word.iter().position(|byte| *byte == b'(') else { return false };
+    let (fetch, name) = word.split_at(open);
+    ["hdr", "cook", "urlp", "url_param"].iter().any(|it| holds(fetch, it)) && is_secret_name(name)
+}
+
+/// Whether a word holds a text, in whatever case.
+fn holds(word: &[u8], text: &str) -> bool {
+    word.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
 }
 
 #[cfg(test)]
@@ -74,6 +124,44 @@ mod tests {
         for kept in ["setenv TOKEN *** # c", "groups g", "stats auth ***", "*** if x", "server a 10.0.0.1:80"]
         {
             assert!(shown.contains(kept), "{shown}");
+        }
+    }
+
+    fn told(line: &str) -> String {
+        let text = format!("backend b\n {line}\n");
+        let file = SourceFile { path: "h.cfg".into(), bytes: text.into_bytes() };
+        let document = read(vec![file], &Environment::new([].into(), Version::new(2, 6)));
+        shown(&document.files[0])
+    }
+
+    #[test]
+    fn what_is_sent_and_compared_is_hidden() {
+        for line in [
+            "http-check send meth POST uri /x hdr Authorization \"Bearer s3cret\" hdr Host www body s3cret",
+            "http-check send hdr X-Vault s3cret hdr-lf X-Other s3cret body-lf s3cret",
+            "tcp-check send AUTH\\ s3cret\\r\\n",
+            "tcp-check send-binary s3cret",
+            "option httpchk GET /x \"HTTP/1.1\\r\\nAuthorization: s3cret\"",
+            "server a 10.0.0.1:80 agent-check agent-send s3cret",
+            "http-request set-header X-Service-Token s3cret if { path /a }",
+            "http-request replace-header Cookie s3cret",
+            "http-request deny unless { req.hdr(x-token) -m str s3cret } { path /a }",
+            "acl known hdr(Authorization) -i s3cret s3cret2",
+            "http-request set-var(txn.a) str(s3cret),hmac(sha256,s3cret)",
+        ] {
+            assert!(!told(line).contains("s3cret"), "{line}: {}", told(line));
+        }
+        for line in [
+            "server auth1 10.0.0.1:80 cookie w1 check",
+            "use_backend auth-token if { path /secret }",
+            "cookie SRV insert indirect",
+            "http-check expect string ok",
+            "http-check send meth GET uri /health hdr Host www.example.org",
+            "http-request set-header X-Forwarded-Proto https",
+            "http-request deny unless { http_auth(auth) } { path /a }",
+            "acl is_auth path /login",
+        ] {
+            assert!(told(line).contains(line), "{line}: {}", told(line));
         }
     }
 }
