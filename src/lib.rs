@@ -18,6 +18,7 @@
 //! - [`adapters`] are the real world behind the ports, and one in memory; they know nothing of plan and deploy.
 //! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
 //! - [`schema`] has the forms of what is written and read.
+//! - [`output_file`] writes what others read: with whose owner and mode.
 //! - [`foreign`] cleans what others have written, where it enters and where it is printed.
 //! - [`report`] sees only events. Only [`app`] knows everybody.
 //! - [`ansible`] stands before all that: a task of Ansible's becomes a command line, and what that prints the task's answer.
@@ -44,6 +45,7 @@ pub mod look;
 mod millis;
 pub mod observation;
 pub mod outcome;
+pub mod output_file;
 pub mod plan;
 pub mod ports;
 pub mod probe;

@@ -6,19 +6,23 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use crate::output_file;
+
 /// No file that drainswap has written is longer.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Writes it, with mode 0600. Who opens it finds what was there before, or all of this; a symbolic link stays one.
+/// Writes it, with mode 0600, for the owner of the file that was there, or else of its directory. Who opens it finds what was there before, or all of this; a
+/// symbolic link stays one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     // A device in whose place a file is put is a device less.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return Err(Error::other("it is there, and no file"));
     }
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = output_file::directory(&path);
     let mut file = NamedTempFile::new_in(directory)?;
     file.write_all(bytes)?;
+    output_file::give(file.as_file(), if path.exists() { &path } else { directory })?;
     file.as_file().sync_all()?;
     file.persist(&path)?;
     File::open(directory)?.sync_all()

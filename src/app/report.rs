@@ -7,6 +7,7 @@ use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::output_file;
 use crate::report::html;
 
 impl App {
@@ -18,7 +19,7 @@ impl App {
         match file {
             None => print(&page)?,
             Some(path) => {
-                std::fs::write(path, page).map_err(|error| Error::NotWritten {
+                output_file::write(path, page.as_bytes()).map_err(|error| Error::NotWritten {
                     path: path.display().to_string(),
                     reason: error.to_string(),
                 })?;

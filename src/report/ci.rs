@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::event::Fact;
 use crate::foreign;
 use crate::outcome::list;
+use crate::output_file;
 
 pub use files::Files;
 pub use github::{Github, GithubFiles, Place, Severity, annotation};
@@ -143,7 +144,7 @@ impl Fold {
 
 /// Adds to a file that the CI system has made, or makes it.
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = output_file::append(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
 }
 

@@ -1,6 +1,6 @@
 //! One event a line: on stdout, or at the end of a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Result, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use super::outlet::Outlet;
 use super::stderr::say;
 use crate::event::{Event, Listener};
 use crate::foreign;
+use crate::output_file;
 
 /// Writes every event as one JSON object a line, at once: a reader that sleeps keeps no server out of rotation. What cannot
 /// be written is said once, and nothing more is written then.
@@ -24,9 +25,9 @@ impl Json {
         Self::new("stdout".to_owned(), std::io::stdout())
     }
 
-    /// Appends to a file, which is created where there is none. An object that was torn there ends first.
+    /// Appends to a file, which is made where there is none ([`output_file`]). An object that was torn there ends first.
     pub fn appended_to(path: &Path) -> Result<Self> {
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = output_file::append(path)?;
         if is_torn(path)? {
             file.write_all(b"\n")?;
         }

@@ -11,6 +11,7 @@ use super::{not_written, plain};
 use crate::event::{Event, Fact, Listener};
 use crate::image::Image;
 use crate::outcome::{Outcome, list};
+use crate::output_file;
 
 /// Writes them when a run has ended.
 #[derive(Debug, Default)]
@@ -34,11 +35,13 @@ impl Files {
             let written = text.map_err(|error| error.to_string());
             tell(
                 path,
-                written.and_then(|text| std::fs::write(path, text).map_err(|error| error.to_string())),
+                written.and_then(|text| {
+                    output_file::write(path, text.as_bytes()).map_err(|error| error.to_string())
+                }),
             );
         }
         if let Some(path) = &self.dotenv {
-            let written = std::fs::write(path, dotenv(&self.story, outcome));
+            let written = output_file::write(path, dotenv(&self.story, outcome).as_bytes());
             tell(path, written.map_err(|error| error.to_string()));
         }
     }
