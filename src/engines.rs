@@ -4,16 +4,68 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Deserialize;
+use toml::Value;
 
 use crate::cfg::{Address, Host};
 use crate::secret::shown;
 
-/// `[engines]` of drainswap.toml: endpoints by the host of a server line. What is not named there is on the default
+/// `[engines]` of drainswap.toml: engines by the host of a server line. What is not named there is on the default
 /// engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(try_from = "BTreeMap<String, String>")]
-#[schemars(with = "BTreeMap<String, String>")]
-pub struct EngineMap(Vec<(Hosts, String)>);
+#[serde(try_from = "BTreeMap<String, Value>")]
+#[schemars(with = "BTreeMap<String, Entry>")]
+pub struct EngineMap(Vec<(Hosts, Engine)>);
+
+/// The forms of an entry, for those who ask: [`Engine::read`] reads it.
+#[derive(schemars::JsonSchema)]
+#[serde(untagged)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "its form is all that is wanted")]
+enum Entry {
+    /// The endpoint.
+    Endpoint(String),
+    /// The endpoint, and what it may be told.
+    Table {
+        /// The endpoint.
+        endpoint: String,
+        /// Whether registry passwords may go to it over TCP without TLS.
+        #[serde(default)]
+        allow_plain_password: bool,
+    },
+}
+
+/// An engine as the settings name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Engine {
+    /// Its endpoint; empty for the default one.
+    pub endpoint: String,
+    /// Whether registry passwords may go to it over TCP without TLS.
+    pub allow_plain_password: bool,
+}
+
+impl Engine {
+    /// Reads an entry by hand: an endpoint that was written in the wrong place may hold a password.
+    fn read(value: Value) -> Result<Self, &'static str> {
+        const FORM: &str = "is neither an endpoint nor { endpoint = \"…\", allow_plain_password = true }";
+        let mut table = match value {
+            Value::String(endpoint) => return Ok(Self { endpoint, allow_plain_password: false }),
+            Value::Table(table) => table,
+            Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Array(_) => {
+                return Err(FORM);
+            }
+        };
+        let endpoint = table.remove("endpoint").and_then(|it| it.as_str().map(str::to_owned)).ok_or(FORM)?;
+        let allow_plain_password = match table.remove("allow_plain_password") {
+            None => false,
+            Some(value) => value.as_bool().ok_or(FORM)?,
+        };
+        if table.is_empty() { Ok(Self { endpoint, allow_plain_password }) } else { Err(FORM) }
+    }
+}
 
 /// The hosts that a key means; the more exact come first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +83,14 @@ enum Hosts {
 /// Stands for the host in an endpoint.
 const HOST: &str = "{address}";
 
-impl TryFrom<BTreeMap<String, String>> for EngineMap {
+impl TryFrom<BTreeMap<String, Value>> for EngineMap {
     type Error = String;
 
-    fn try_from(map: BTreeMap<String, String>) -> Result<Self, Self::Error> {
+    fn try_from(map: BTreeMap<String, Value>) -> Result<Self, Self::Error> {
         let mut rules = Vec::new();
-        for (hosts, endpoint) in map {
-            rules.push((Hosts::read(&hosts)?, endpoint));
+        for (hosts, value) in map {
+            let engine = Engine::read(value).map_err(|what| bad(&hosts, what))?;
+            rules.push((Hosts::read(&hosts)?, engine));
         }
         rules.sort();
         Ok(Self(rules))
@@ -48,20 +101,26 @@ impl EngineMap {
     /// The endpoint of the engine behind an address; `None` for the default one.
     #[must_use]
     pub fn endpoint(&self, address: &Address) -> Option<String> {
+        self.engine(address).map(|engine| engine.endpoint)
+    }
+
+    /// The engine behind an address; `None` for the default one.
+    #[must_use]
+    pub fn engine(&self, address: &Address) -> Option<Engine> {
         let Address::Inet { host, .. } = address else { return None };
-        let (_, endpoint) = self.0.iter().find(|(hosts, _)| hosts.has(host))?;
+        let (_, engine) = self.0.iter().find(|(hosts, _)| hosts.has(host))?;
         let written = match host {
             Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.clone(),
         };
-        Some(endpoint.replace(HOST, &written))
+        Some(Engine { endpoint: engine.endpoint.replace(HOST, &written), ..engine.clone() })
     }
 }
 
 impl Hosts {
     fn read(text: &str) -> Result<Self, String> {
-        let bad = |what: &str| format!("engines: `{}` {what}", shown(text));
+        let bad = |what: &str| bad(text, what);
         if let Some((net, bits)) = text.split_once('/') {
             let net: IpAddr = net.parse().map_err(|_| bad("is no network: write 10.0.1.0/24"))?;
             let most: u8 = if net.is_ipv4() { 32 } else { 128 };
@@ -102,6 +161,10 @@ impl Hosts {
     }
 }
 
+fn bad(key: &str, what: &str) -> String {
+    format!("engines: `{}` {what}", shown(key))
+}
+
 /// Whether a text is the pattern, in which each `*` stands for anything.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern.eq_ignore_ascii_case(text) };
@@ -122,7 +185,7 @@ mod tests {
     fn map(rules: &[(&str, &str)]) -> Result<EngineMap, String> {
         rules
             .iter()
-            .map(|(hosts, to)| ((*hosts).to_owned(), (*to).to_owned()))
+            .map(|(hosts, to)| ((*hosts).to_owned(), Value::from(*to)))
             .collect::<BTreeMap<_, _>>()
             .try_into()
     }
@@ -154,6 +217,34 @@ mod tests {
             ("example.org", None),
         ] {
             assert_eq!(found(Host::Name(host.to_owned())).as_deref(), endpoint, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_engine_may_be_allowed_plain_passwords() {
+        let read = |entry: &str| {
+            let text = format!("\"10.0.0.5\" = {entry}");
+            toml::from_str::<EngineMap>(&text).map_err(|error| error.message().to_owned())
+        };
+        let address = Address::Inet { host: Host::Ip("10.0.0.5".parse().unwrap()), port: Port::Fixed(80) };
+        let allows = |entry: &str| read(entry).unwrap().engine(&address).unwrap();
+        let engine =
+            |allow_plain_password| Engine { endpoint: "tcp://10.0.0.5:1".to_owned(), allow_plain_password };
+        assert_eq!(allows("\"tcp://{address}:1\""), engine(false));
+        assert_eq!(allows("{ endpoint = \"tcp://{address}:1\" }"), engine(false));
+        assert_eq!(allows("{ endpoint = \"tcp://{address}:1\", allow_plain_password = true }"), engine(true));
+        for entry in [
+            "{ endpoint = 7 }",
+            "{ allow_plain_password = true }",
+            "{ endpoint = \"x\", allow_plain_password = \"hunter2\" }",
+            "{ endpoint = \"x\", \"tcp://u:hunter2@h\" = 1 }",
+            "[\"tcp://u:hunter2@h\"]",
+        ] {
+            let error = read(entry).unwrap_err();
+            assert!(
+                error.contains("`10.0.0.5` is neither an endpoint") && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
 

@@ -476,6 +476,16 @@ pub enum EngineError {
         /// Why there is no password.
         reason: NoPassword,
     },
+    /// A registry's password would go over the network for everybody to read.
+    #[error(
+        "the login for {registry} would go to the engine at {endpoint} without TLS, for everybody on the way to read: use https:// or ssh://, or set allow_plain_password = true for that engine in drainswap.toml (beside `docker`, or in its entry of [engines])"
+    )]
+    PlainPassword {
+        /// The registry.
+        registry: String,
+        /// The engine.
+        endpoint: String,
+    },
     /// What drainswap.toml says of a container cannot be used.
     #[error("{container} cannot be made as it is described: {reason}")]
     BadDescription {

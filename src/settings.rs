@@ -63,6 +63,8 @@ pub struct Settings {
     pub templates: Option<PathBuf>,
     /// The services that are described, by name.
     pub services: BTreeMap<String, Service>,
+    /// Whether registry passwords may go to that engine over TCP without TLS.
+    pub allow_plain_password: bool,
     /// Which engine is behind a server line, where that is not the default one.
     pub engines: EngineMap,
     /// Who one is at a registry, where that is not for Docker to know.
@@ -119,6 +121,8 @@ struct OwnKeys {
     master_socket: Option<OneOrMany<String>>,
     /// The container engine: unix, tcp, https or ssh://, or context:NAME.
     docker: Option<String>,
+    /// Whether registry passwords may go to that engine over TCP without TLS.
+    allow_plain_password: Option<bool>,
     /// Where locks and journals are kept.
     state_dir: Option<PathBuf>,
     /// The file that events are appended to.
@@ -364,6 +368,7 @@ impl Settings {
             templates: file.templates,
             services: file.services,
             undescribed: None,
+            allow_plain_password: file.allow_plain_password.unwrap_or(false),
             engines: file.engines,
             registries: file.registries,
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),

@@ -20,6 +20,7 @@ mod platform;
 pub mod recreate;
 mod registry;
 mod room;
+mod tls;
 mod transport;
 mod tunnel;
 
@@ -75,6 +76,8 @@ pub struct DockerEngine {
     /// Whether it is Podman, which speaks Docker's API and means a few things otherwise.
     is_podman: bool,
     registries: Registries,
+    /// Whether registry passwords may go to it over TCP without TLS.
+    allow_plain_password: bool,
 }
 
 impl fmt::Debug for DockerEngine {
@@ -84,10 +87,11 @@ impl fmt::Debug for DockerEngine {
 }
 
 impl DockerEngine {
-    /// The same with logins that win over Docker's own.
+    /// The same with logins that win over Docker's own, and with whether registry passwords may go to it over TCP
+    /// without TLS.
     #[must_use]
-    pub fn with_logins(self, registries: Registries) -> Self {
-        Self { registries, ..self }
+    pub fn with_logins(self, registries: Registries, allow_plain_password: bool) -> Self {
+        Self { registries, allow_plain_password, ..self }
     }
 
     async fn within<T>(

@@ -1,6 +1,6 @@
 //! From the settings to the world, and one look at it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -19,6 +19,7 @@ use crate::cfg::{
 };
 use crate::deploy::World;
 use crate::deploy::engines::Engines;
+use crate::engines::Engine;
 use crate::error::Error;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
@@ -204,20 +205,25 @@ impl App {
         let proxies = topology::with_servers(configuration)
             .filter(|proxy| backends.is_empty() || backends.contains(&proxy.name));
         let servers = proxies.flat_map(|proxy| &proxy.servers);
-        let mut names: BTreeSet<String> = servers
-            .map(|server| self.settings.engines.endpoint(&server.address).unwrap_or_default())
-            .collect();
-        if names.is_empty() {
-            names.insert(String::new());
+        let default =
+            Engine { endpoint: String::new(), allow_plain_password: self.settings.allow_plain_password };
+        let mut engines: BTreeMap<String, bool> = BTreeMap::new();
+        for server in servers {
+            let engine = self.settings.engines.engine(&server.address).unwrap_or_else(|| default.clone());
+            *engines.entry(engine.endpoint).or_default() |= engine.allow_plain_password;
+        }
+        if engines.is_empty() {
+            engines.insert(default.endpoint, default.allow_plain_password);
         }
         let environment = environment::variables();
-        let connect = async |name: String| {
+        let connect = async |(name, allow_plain_password): (String, bool)| {
             let text =
                 Some(name.as_str()).filter(|name| !name.is_empty()).or(self.settings.docker.as_deref());
             let engine = DockerEngine::connect(Endpoint::read(text, &environment)?).await?;
-            Ok::<_, EngineError>((name, engine.with_logins(self.settings.registries.clone())))
+            let registries = self.settings.registries.clone();
+            Ok::<_, EngineError>((name, engine.with_logins(registries, allow_plain_password)))
         };
-        let engines = Engines::new(try_join_all(names.into_iter().map(connect)).await?);
+        let engines = Engines::new(try_join_all(engines.into_iter().map(connect)).await?);
         let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };
         Ok(World {
             load_balancers,

@@ -116,7 +116,7 @@ fn of_engine(error: &EngineError) -> Exit {
     match error {
         EngineError::BadDescription { .. } => Exit::Configuration,
         EngineError::NoLogin { reason, .. } if reason.is_of_settings() => Exit::Configuration,
-        EngineError::OtherPlatform { .. } => Exit::Refused,
+        EngineError::OtherPlatform { .. } | EngineError::PlainPassword { .. } => Exit::Refused,
         EngineError::NoLogin { .. }
         | EngineError::NoRoom { .. }
         | EngineError::Unreachable { .. }

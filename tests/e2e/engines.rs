@@ -110,6 +110,8 @@ async fn by_tls(stage: &Stage, engine: &TlsEngine, papers: Option<Papers>, argum
     command.env("DOCKER_HOST", engine.endpoint()).env_remove("DOCKER_CONTEXT");
     if let Some(papers) = papers {
         command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", engine.certificates(papers));
+        // The system trusts the daemon's authority, which must not matter.
+        command.env("SSL_CERT_FILE", engine.certificates(Papers::Good).join("ca.pem"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(command.spawn().expect("start drainswap")).await

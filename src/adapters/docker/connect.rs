@@ -8,7 +8,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 
 use super::transport::{self, Way};
 use super::tunnel::Tunnel;
-use super::{DockerEngine, Endpoint, call, recreate};
+use super::{DockerEngine, Endpoint, call, recreate, tls};
 use crate::ports::EngineError;
 use crate::registries::Registries;
 
@@ -33,14 +33,11 @@ impl DockerEngine {
                 let way = Way::Tcp(HttpConnector::new());
                 transport::connect(&way, &address, limit, API_DEFAULT_VERSION)
             }
-            Endpoint::Tcp { certificates: Some(directory), .. } => Docker::connect_with_ssl(
-                &endpoint.to_string(),
-                &directory.join("key.pem"),
-                &directory.join("cert.pem"),
-                &directory.join("ca.pem"),
-                limit,
-                API_DEFAULT_VERSION,
-            ),
+            Endpoint::Tcp { certificates: Some(directory), .. } => {
+                let address = endpoint.to_string().replacen("tcp://", "https://", 1);
+                let way = Way::Tls(tls::connector(directory).map_err(unreachable)?);
+                transport::connect(&way, &address, limit, API_DEFAULT_VERSION)
+            }
             Endpoint::Ssh(_) => by_socket(tunnel.as_ref().map(Tunnel::socket).unwrap_or_default(), limit),
         };
         let client = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
@@ -53,7 +50,8 @@ impl DockerEngine {
         };
         match tokio::time::timeout(CONNECT_LIMIT, greeting).await {
             Ok(Ok((client, is_podman))) => {
-                Ok(Self { client, endpoint, tunnel, is_podman, registries: Registries::default() })
+                let registries = Registries::default();
+                Ok(Self { client, endpoint, tunnel, is_podman, registries, allow_plain_password: false })
             }
             Ok(Err(error)) => {
                 let complaint = match (&endpoint, &tunnel) {

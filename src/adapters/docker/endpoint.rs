@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::context;
@@ -82,6 +83,14 @@ impl Endpoint {
             reason,
         })?;
         of_context(chosen.as_deref().unwrap_or(context::DEFAULT))
+    }
+
+    /// Whether others on the way to it can read what it is told: TCP to another host, without TLS.
+    #[must_use]
+    pub fn is_overheard(&self) -> bool {
+        let Self::Tcp { host, certificates: None, .. } = self else { return false };
+        // What another name means is for a resolver to say, and may change.
+        host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
     /// Reads an address. Where the certificates of a TCP endpoint are is asked, with whether it must have some.

@@ -29,8 +29,7 @@ impl DockerEngine {
             return Ok(Image::Registry { reference: reference.clone(), digest: digest.clone() });
         }
         let name = reference.to_string();
-        let Login { credentials, origin } =
-            credentials::login(reference.registry(), &self.registries).await?;
+        let Login { credentials, origin } = self.login(reference).await?;
         let call = self.client.inspect_registry_image(&name, credentials);
         let failure =
             match self.within(REGISTRY_LIMIT, Purpose { action: "resolve", subject: &name }, call).await {
@@ -61,6 +60,12 @@ impl DockerEngine {
     }
 
     /// Podman asks no registry what a tag means. What is called `localhost/…` was never in one.
+    /// The login for an image's registry, if it may go to this engine.
+    async fn login(&self, reference: &ImageReference) -> Result<Login, EngineError> {
+        let login = credentials::login(reference.registry(), &self.registries).await?;
+        if self.allow_plain_password { Ok(login) } else { unless_overheard(login, reference, &self.endpoint) }
+    }
+
     async fn as_podman_has_it(&self, reference: &ImageReference, name: String) -> Result<Image, EngineError> {
         let found = self.find_image(&name).await?.and_then(|image| image.id);
         if let Some(id) = found.filter(|_| matches!(reference.registry(), None | Some("localhost"))) {
@@ -141,8 +146,7 @@ impl DockerEngine {
         progress: &(dyn Fn(PullProgress) + Send + Sync),
     ) -> Result<(), EngineError> {
         let name = format!("{}@{digest}", reference.repository);
-        let Login { credentials, origin } =
-            credentials::login(reference.registry(), &self.registries).await?;
+        let Login { credentials, origin } = self.login(reference).await?;
         self.check_offer(&name, credentials.clone(), wanted).await?;
         // As `docker pull` does it; without a tag the engine would pull every tag there is.
         let mut options = CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(digest);
@@ -178,6 +182,19 @@ impl DockerEngine {
 
 /// A repository's name as Docker shows it: `docker.io/library/mobile` is `mobile`.
 fn familiar(repository: &str) -> &str {
+/// The login, unless others on the way to the engine could read it.
+fn unless_overheard(
+    login: Login,
+    reference: &ImageReference,
+    endpoint: &Endpoint,
+) -> Result<Login, EngineError> {
+    if login.credentials.is_none() || !endpoint.is_overheard() {
+        return Ok(login);
+    }
+    let registry = reference.registry().unwrap_or("docker.io").to_owned();
+    Err(EngineError::PlainPassword { registry, endpoint: endpoint.to_string() })
+}
+
     let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|prefix| repository.strip_prefix(prefix));
     let path = hub.unwrap_or(repository);
     path.strip_prefix("library/").filter(|name| !name.contains('/')).unwrap_or(path)
@@ -234,6 +251,44 @@ mod tests {
 
     #[test]
     fn docker_hub_has_many_names_and_shows_one() {
+    #[test]
+    fn a_password_goes_over_no_network_for_everybody_to_read() {
+        let login =
+            |credentials| Login { credentials, origin: Origin::Nowhere { server: "r.io".to_owned() } };
+        let some = || login(Some(bollard::auth::DockerCredentials::default()));
+        let endpoint = |text: &str, tls: bool| {
+            let variables = [("DOCKER_CERT_PATH", "/c"), ("DOCKER_TLS_VERIFY", if tls { "1" } else { "" })];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Endpoint::read(Some(text), &variables.into()).unwrap()
+        };
+        let may = |login, endpoint: &Endpoint| {
+            unless_overheard(login, &"r.io/m:v1".parse().unwrap(), endpoint).is_ok()
+        };
+        for plain in
+            ["tcp://10.0.0.5:2375", "tcp://app1:2375", "http://[fd00::5]:2375", "tcp://localhost.example.org"]
+        {
+            assert!(
+                !may(some(), &endpoint(plain, false)) && may(login(None), &endpoint(plain, false)),
+                "{plain}"
+            );
+            assert!(may(some(), &endpoint(plain, true)), "{plain}");
+        }
+        for own in [
+            "tcp://127.0.0.9:2375",
+            "tcp://[::1]:2375",
+            "tcp://localhost:2375",
+            "tcp://",
+            "ssh://app1",
+            "/d.sock",
+        ] {
+            assert!(may(some(), &endpoint(own, false)), "{own}");
+        }
+        let error = unless_overheard(some(), &"r.io/m:v1".parse().unwrap(), &endpoint("tcp://app1", false));
+        let error = error.err().unwrap();
+        assert!(error.to_string().contains("allow_plain_password = true"), "{error}");
+        assert_eq!(crate::error::Error::from(error).exit(), crate::exit::Exit::Refused);
+    }
+
         for name in [
             "mobile",
             "library/mobile",

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use bollard::errors::Error;
 use bollard::{BollardRequest, ClientVersion, Docker};
 use http::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -53,6 +54,8 @@ pub(super) enum Way {
     Unix(PathBuf),
     /// By TCP, at the address.
     Tcp(HttpConnector),
+    /// The same with TLS.
+    Tls(HttpsConnector<HttpConnector>),
 }
 
 /// What has [`LONGEST_ANSWER`] bytes at most.
@@ -71,10 +74,13 @@ struct Connector {
     bound: Bound,
 }
 
+/// An open connection. What it brings is counted as it is read, within TLS.
+type Stream = Either<UnixStream, Either<TcpStream, TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
+
 type Opened<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Bounded<Either<UnixStream, TcpStream>>>;
+    type Response = TokioIo<Bounded<Stream>>;
     type Error = io::Error;
     type Future = Opened<Self::Response>;
 
@@ -90,7 +96,11 @@ impl Service<Uri> for Connector {
                 Way::Unix(path) => Either::Left(UnixStream::connect(path).await?),
                 Way::Tcp(mut connector) => {
                     let opened = connector.call(address).await.map_err(io::Error::other)?;
-                    Either::Right(opened.into_inner())
+                    Either::Right(Either::Left(opened.into_inner()))
+                }
+                Way::Tls(mut connector) => {
+                    let opened = connector.call(address).await.map_err(io::Error::other)?;
+                    Either::Right(Either::Right(TokioIo::new(opened)))
                 }
             };
             Ok(TokioIo::new(Bounded { stream, bound, left: LONGEST_ANSWER }))
