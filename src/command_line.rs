@@ -1,5 +1,7 @@
 //! The command to type: what is printed for a person works as it stands, on the same haproxy.cfg, sockets and journals.
 
+use std::borrow::Cow;
+
 /// How drainswap was called here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
@@ -23,18 +25,20 @@ impl CommandLine {
 
     /// A command for the same place: `drainswap ready mobile/app1 -f /srv/haproxy.cfg`.
     #[must_use]
-    pub fn command(&self, words: &str) -> String {
-        let mut line = format!("{} {words}", quoted(&self.program));
-        for (option, value) in &self.options {
-            line.extend([" ", option, " ", &quoted(value)]);
-        }
-        line
+    pub fn command(&self, words: &[&str]) -> String {
+        let options = self.options.iter().flat_map(|(option, value)| [*option, value.as_str()]);
+        let all: Vec<&str> =
+            [self.program.as_str()].into_iter().chain(words.iter().copied()).chain(options).collect();
+        shell(&all)
     }
 }
 
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
+/// The words as a shell takes them, each quoted where it has to be. No word can hold a NUL; where one does, it is left out.
+#[must_use]
+pub fn shell(words: &[&str]) -> String {
+    let quoted = words.iter().map(|word| word.replace('\0', ""));
+    let quoted = quoted.map(|word| shlex::try_quote(&word).map_or_else(|_| String::new(), Cow::into_owned));
+    quoted.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -43,12 +47,21 @@ mod tests {
 
     #[test]
     fn what_was_typed_is_typed_again() {
-        assert_eq!(CommandLine::default().command("status"), "drainswap status");
+        assert_eq!(CommandLine::default().command(&["status"]), "drainswap status");
         let options = vec![("-f", "/srv/two words.cfg".to_owned()), ("--socket", "lb2:9999".to_owned())];
         let typed = CommandLine::new("target/drainswap", options);
         assert_eq!(
-            typed.command("resume mobile --undo"),
+            typed.command(&["resume", "mobile", "--undo"]),
             "target/drainswap resume mobile --undo -f '/srv/two words.cfg' --socket lb2:9999"
         );
+    }
+
+    #[test]
+    fn no_word_is_a_command_of_its_own() {
+        for word in ["r.io$(id)/m:v1", "a;b", "a'b", "", "a b", "`id`", "*", "a\nb", "~", "a\0b"] {
+            let line = CommandLine::default().command(&["deploy", "mobile", "--image", word]);
+            let words = shlex::split(&line).unwrap();
+            assert_eq!(words, ["drainswap", "deploy", "mobile", "--image", &word.replace('\0', "")]);
+        }
     }
 }

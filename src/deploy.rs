@@ -511,8 +511,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.after_run(outcome).await;
         let at = self.world.clock.now();
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
-            let typed = |words: &str| self.world.typed.command(words);
-            let (status, resume) = (typed("status"), typed(&format!("resume {}", plan.backend)));
+            let typed = |words: &[&str]| self.world.typed.command(words);
+            let (status, resume) = (typed(&["status"]), typed(&["resume", &plan.backend]));
             let message = format!(
                 "the run ended, and its journal does not say so: {error}. If `{status}` calls it unfinished, `{resume}` ends it"
             );

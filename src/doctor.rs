@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::cfg::Configuration;
-use crate::command_line::CommandLine;
+use crate::command_line::{CommandLine, shell};
 use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
@@ -144,8 +144,8 @@ impl OpenRun {
         let Self { run, backend, left } = self;
         let (what, mend) = match left {
             Left::Unfinished { .. } => {
-                let resume = typed.command(&format!("resume {backend}"));
-                let undo = typed.command(&format!("resume {backend} --undo"));
+                let resume = typed.command(&["resume", backend]);
+                let undo = typed.command(&["resume", backend, "--undo"]);
                 let what = format!("run {run} on {backend} was not finished, or is under way");
                 (what, format!("{resume}, or to take it back: {undo}"))
             }
@@ -191,7 +191,7 @@ fn left_out(server: &Server, typed: &CommandLine) -> Option<Finding> {
     Some(Finding {
         kind: Kind::LeftOut,
         what: format!("{} is in {state}, and its container {} runs and answers", server.id, container.name),
-        mend: typed.command(&format!("ready {}", server.id)),
+        mend: typed.command(&["ready", &server.id.to_string()]),
         left_over: None,
     })
 }
@@ -219,7 +219,7 @@ fn forgotten(
     let mend = if has_file {
         format!(
             "{}: it also writes the server-state-file, which does not have that yet",
-            typed.command(&format!("{now} {}", server.id))
+            typed.command(&[&now.to_string(), &server.id.to_string()])
         )
     } else {
         "in haproxy.cfg: `server-state-file /var/lib/haproxy/state` in global, and \
@@ -263,7 +263,9 @@ fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding
         container.name.starts_with(&format!("{}.", other.name)) && other.state == ContainerState::Running
     };
     let is_succeeded = all.iter().any(|other| of_its_place(&other));
-    let (runs, force) = if idle { ("does not run", "") } else { ("still runs", "-f ") };
+    let (runs, remove): (_, &[&str]) =
+        if idle { ("does not run", &["docker", "rm"]) } else { ("still runs", &["docker", "rm", "-f"]) };
+    let remove = shell(&[remove, &[&container.name]].concat());
     Finding {
         kind: Kind::LeftOver,
         what: format!(
@@ -272,12 +274,9 @@ fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding
             if is_over { "is over" } else { "is not in this state directory" }
         ),
         mend: if is_over {
-            format!("docker rm {force}{}", container.name)
+            remove
         } else {
-            format!(
-                "docker rm {force}{}, if no drainswap elsewhere works with it or keeps it for a rollback",
-                container.name
-            )
+            format!("{remove}, if no drainswap elsewhere works with it or keeps it for a rollback")
         },
         // One that runs is somebody's, whatever its name says; one that nobody has followed may be needed.
         left_over: (idle && is_succeeded && is_over).then(|| container.clone()),
@@ -308,8 +307,10 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
             container.name, published.ip, published.port
         ),
         mend: format!(
-            "in haproxy.cfg: `server NAME {}:{} check`; or docker rm -f {}",
-            published.ip, published.port, container.name
+            "in haproxy.cfg: `server NAME {}:{} check`; or {}",
+            published.ip,
+            published.port,
+            shell(&["docker", "rm", "-f", &container.name])
         ),
         left_over: None,
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::command_line::shell;
 use crate::secret::shown;
 
 /// What Docker Hub is called as a key; images from there name no registry.
@@ -65,7 +66,7 @@ pub enum NoPassword {
         reason: String,
     },
     /// Everybody may read or write the file.
-    #[error("its password_file {path} is open to everybody (mode {mode:o}): `chmod o= {path}`")]
+    #[error("its password_file {path} is open to everybody (mode {mode:o}): `{}`", shell(&["chmod", "o-rwx", .path]))]
     Open {
         /// The file.
         path: String,

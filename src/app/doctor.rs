@@ -50,7 +50,7 @@ impl App {
             return print("nothing was left behind\n");
         }
         for finding in findings {
-            let fix = || format!("  ({} does it)", self.typed.command("doctor --fix"));
+            let fix = || format!("  ({} does it)", self.typed.command(&["doctor", "--fix"]));
             let safe = finding.left_over.as_ref().map_or_else(String::new, |_| fix());
             print(&format!("{}\n  → {}{safe}\n", finding.what, finding.mend))?;
         }

@@ -126,8 +126,8 @@ impl App {
             backend: backend.clone(),
             pid: stored.run.pid,
             path: stored.path.display().to_string(),
-            resume: self.typed.command(&format!("resume {backend}")),
-            undo: self.typed.command(&format!("resume {backend} --undo")),
+            resume: self.typed.command(&["resume", backend]),
+            undo: self.typed.command(&["resume", backend, "--undo"]),
         }
     }
 

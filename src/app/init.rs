@@ -91,7 +91,7 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
         Err(error) => {
             return format!(
                 "{written}What runs could not be looked at: {error}\nWhen that is mended:\n  {}",
-                typed.command("status")
+                typed.command(&["status"])
             );
         }
     };
@@ -102,12 +102,12 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
     });
     match with_image {
         Some((backend, repository)) => {
-            let next = |what| typed.command(&format!("{what} {backend} --image {repository}:TAG"));
+            let next = |what| typed.command(&[what, backend, "--image", &format!("{repository}:TAG")]);
             format!("{written}Next, with the tag that is to run:\n  {}\n  {}", next("plan"), next("deploy"))
         }
         None => format!(
             "{written}No container was found behind a server; `{}` says why",
-            typed.command("plan BACKEND --image REF")
+            typed.command(&["plan", "BACKEND", "--image", "REF"])
         ),
     }
 }

@@ -155,12 +155,14 @@ impl App {
 
     /// The command that does anew what a run was for.
     fn once_more(&self, plan: &Plan) -> String {
-        let backend = &plan.backend;
-        let image = plan.images.first().map_or_else(String::new, |it| format!(" --image {}", it.pinned()));
-        self.typed.command(&match plan.purpose {
-            Purpose::Deploy => format!("deploy {backend}{image}"),
-            Purpose::Rollback => format!("rollback {backend}"),
-        })
+        let backend = plan.backend.as_str();
+        match (plan.purpose, plan.images.first()) {
+            (Purpose::Deploy, Some(image)) => {
+                self.typed.command(&["deploy", backend, "--image", &image.pinned()])
+            }
+            (Purpose::Deploy, None) => self.typed.command(&["deploy", backend]),
+            (Purpose::Rollback, _) => self.typed.command(&["rollback", backend]),
+        }
     }
 
     /// Takes back what a run that was not finished had begun, within these limits.

@@ -109,7 +109,7 @@ impl App {
                 Some(to) => Error::NothingSuchToRollBackTo {
                     backend: backend.to_owned(),
                     to: to.to_owned(),
-                    history: self.typed.command(&format!("history {backend}")),
+                    history: self.typed.command(&["history", backend]),
                 },
                 None => Error::NothingToRollBack { backend: backend.to_owned() },
             })?;

@@ -112,7 +112,7 @@ impl App {
         for server in backends.iter().flat_map(|backend| &backend.servers) {
             let changes = server.container().and_then(|it| drift.get(&it.id)).map_or(0, Vec::len);
             if changes > 0 {
-                let (server, plan) = (&server.id, self.typed.command(&format!("plan {}", server.id.backend)));
+                let (server, plan) = (&server.id, self.typed.command(&["plan", &server.id.backend]));
                 notes.push(format!(
                     "{server} is not as drainswap.toml describes it; `{plan}` shows what differs"
                 ));

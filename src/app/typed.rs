@@ -49,7 +49,7 @@ mod tests {
         };
         let here = std::env::current_dir().unwrap().display().to_string();
         assert_eq!(
-            command_line(&globals).command("resume mobile"),
+            command_line(&globals).command(&["resume", "mobile"]),
             format!(
                 "drainswap resume mobile -f /a.cfg -f /b.d --socket lb1:9999 --socket lb2:9999 \
                  --docker 'ssh://deploy:********@app1' --settings {here}/staging.toml --state-dir /state"

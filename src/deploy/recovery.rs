@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::wait::{Waited, insist, until};
 use super::{Deploy, Failure};
+use crate::command_line::shell;
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
@@ -241,49 +242,51 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn commands(&self, lane: usize) -> Vec<String> {
         let servers = self.plan.lanes[lane].ids();
         let typed = &self.world.typed;
-        let each = |what: &str| {
-            servers.iter().map(|server| typed.command(&format!("{what} {server}"))).collect::<Vec<_>>()
+        let each = |what: &[&str]| {
+            let commands =
+                servers.iter().map(|server| typed.command(&[what, &[&server.to_string()]].concat()));
+            commands.collect::<Vec<_>>()
         };
         let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
         let Some((replacement, engine)) = self.swaps[lane].filter(|_| is_replaced(begun)) else {
-            return each("ready");
+            return each(&["ready"]);
         };
         let known = engine.containers().await.ok();
         let is_gone = |id: &ContainerId| known.as_ref().is_some_and(|all| all.iter().all(|it| it.id != *id));
         let rename = |id: &ContainerId, name: &str| match &known {
             Some(all) if all.iter().any(|it| it.id == *id && it.name == name) => None,
-            Some(_) => Some(format!("docker rename {} {name}", id.short())),
+            Some(_) => Some(shell(&["docker", "rename", id.short(), name])),
             // It may have that name already.
-            None => Some(format!("docker rename {} {name} || true", id.short())),
+            None => Some(shell(&["docker", "rename", id.short(), name]) + " || true"),
         };
-        let mut commands = each("maint --floor 0 --wait");
+        let mut commands = each(&["maint", "--floor", "0", "--wait"]);
         match (&replacement.returning, self.created.get(&lane).filter(|new| !is_gone(new))) {
             (Some(kept), _) => {
-                commands.push(format!("docker update --restart no {}", kept.id.short()));
-                commands.push(format!("docker stop {}", kept.id.short()));
+                commands.push(shell(&["docker", "update", "--restart", "no", kept.id.short()]));
+                commands.push(shell(&["docker", "stop", kept.id.short()]));
                 commands.extend(rename(&kept.id, &kept.name));
             }
-            (None, Some(new)) => commands.push(format!("docker rm -f {}", new.short())),
+            (None, Some(new)) => commands.push(shell(&["docker", "rm", "-f", new.short()])),
             (None, None) => {}
         }
         match &replacement.old {
             // It cannot come back; another one of its image can be made.
             Some(old) if is_gone(&old.id) => {
                 let (backend, image) = (&self.plan.backend, old.running_image().pinned());
-                commands.push(typed.command(&format!("deploy {backend} --image {image}")));
+                commands.push(typed.command(&["deploy", backend, "--image", &image]));
                 return commands;
             }
             Some(old) => {
                 commands.extend(rename(&old.id, &old.name));
                 let policy = if old.restart.name.is_empty() { "no" } else { &old.restart.name };
-                commands.push(format!("docker update --restart {policy} {}", old.id.short()));
-                commands.push(format!("docker start {}", old.id.short()));
+                commands.push(shell(&["docker", "update", "--restart", policy, old.id.short()]));
+                commands.push(shell(&["docker", "start", old.id.short()]));
             }
             // Nobody was behind it before either.
             None => return commands,
         }
         // A container that was just started boots: nobody is sent to it before it answers.
-        commands.extend(each("ready --wait"));
+        commands.extend(each(&["ready", "--wait"]));
         commands
     }
 }

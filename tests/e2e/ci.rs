@@ -1,6 +1,7 @@
 //! Deploys for a CI job: its log, its files, and what is left when it is cancelled.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -191,6 +192,41 @@ fn variables(text: &str, place: &str) -> Vec<(String, String)> {
 
 fn depth(line: &str) -> usize {
     line.len() - line.trim_start().len()
+}
+
+#[tokio::test]
+async fn whatever_the_image_is_called_it_is_one_word_over_there() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    let id = dir.path().file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    // The other side is a shell here.
+    for (name, text) in [
+        ("ssh", "for last; do :; done; exec sh -c \"$last\"".to_owned()),
+        ("scp", String::new()),
+        ("drainswap", format!("printf '%s\\n' \"$@\" > {}", at("words").display())),
+    ] {
+        fs::write(at(name), format!("#!/bin/sh\n{text}\n")).expect(name);
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).expect(name);
+    }
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap_or_default());
+    let taken = at("taken").display().to_string();
+    for system in [Shipped::github(), Shipped::gitlab()] {
+        for image in
+            [format!("a'; touch {taken}; '"), format!("$(touch {taken})"), format!("`touch {taken}`\"")]
+        {
+            let mut job = Command::new("bash");
+            job.args(["-eo", "pipefail", "-c", &system.deploy]).current_dir(dir.path()).env("PATH", &path);
+            for (name, value) in &system.variables {
+                job.env(name, value.replace("$CI_JOB_ID", &id));
+            }
+            job.env("IMAGE", &image).env("GITHUB_RUN_ID", &id).env("GITHUB_RUN_ATTEMPT", "1");
+            job.env("GITHUB_STEP_SUMMARY", at("summary")).env("GITHUB_OUTPUT", at("output"));
+            finish(piped(job)).await.expect(0);
+            let words = fs::read_to_string(at("words")).expect("what drainswap was given");
+            assert!(words.lines().any(|word| word == image), "{image} became\n{words}");
+            assert!(!at("taken").exists(), "{image} ran a command");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

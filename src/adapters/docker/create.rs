@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use super::call::Purpose;
 use super::recreate::{ApiVersion, Blueprint};
 use super::{CALL_LIMIT, CHANGE_LIMIT, DockerEngine, describe, drift, look, recreate};
+use crate::command_line::shell;
 use crate::foreign;
 use crate::ids::ContainerId;
 use crate::observation::ContainerState;
@@ -68,7 +69,10 @@ impl DockerEngine {
             match self.within(CALL_LIMIT, purpose, self.client.inspect_network(name, None)).await {
                 Ok(_) => {}
                 Err(failure) if failure.is_absent() => {
-                    let reason = format!("its network {name} is not there: docker network create {name}");
+                    let reason = format!(
+                        "its network {name} is not there: {}",
+                        shell(&["docker", "network", "create", name])
+                    );
                     return Err(purpose.refused(reason));
                 }
                 Err(failure) => return Err(failure.error),

@@ -9,6 +9,8 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use tokio::sync::oneshot;
 
 use super::password;
+use crate::command_line::shell;
+use crate::foreign;
 use crate::ports::EngineError;
 use crate::registries::{PasswordSource, Registries};
 
@@ -48,11 +50,12 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nowhere { server } => {
-                write!(f, "no login for it is known: `docker login {server}` as the user who runs drainswap")
+                write!(f, "no login for it is known: `{}` as the user who runs drainswap", log_in(server))
             }
             Self::Docker { server } => write!(
                 f,
-                "it does not take the login in Docker's configuration, which is wrong or over: `docker login {server}` again as the user who runs drainswap"
+                "it does not take the login in Docker's configuration, which is wrong or over: `{}` again as the user who runs drainswap",
+                log_in(server)
             ),
             Self::Settings(source) => {
                 f.write_str(
@@ -66,6 +69,11 @@ impl fmt::Display for Origin {
             Self::Trouble(trouble) => f.write_str(trouble),
         }
     }
+}
+
+/// The command that gives Docker a login.
+fn log_in(server: &str) -> String {
+    shell(&["docker", "login", server])
 }
 
 /// Finds the login for a registry, `None` being Docker Hub.
@@ -119,7 +127,11 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
             return if stdout.contains("credentials not found") {
                 nothing(server)
             } else {
-                trouble(format!("the credential helper {helper} failed; try `docker login {server}`"))
+                trouble(format!(
+                    "the credential helper {} failed; try `{}`",
+                    foreign::name(&helper),
+                    log_in(server)
+                ))
             };
         }
         Err(CredentialRetrievalError::HelperCommunicationError) => {

@@ -102,7 +102,7 @@ mod tests {
             assert!(matches!(error, NoPassword::NotALine { .. }), "{error}");
         }
         let error = ask("hunter2", 0o644).await.unwrap_err().to_string();
-        assert!(error.contains("mode 644") && error.contains("chmod o= /"), "{error}");
+        assert!(error.contains("mode 644") && error.contains("chmod o-rwx /"), "{error}");
         for path in [folder.path().join("none"), folder.path().to_owned(), "/dev/zero".into()] {
             let error = super::ask(&PasswordSource::File(path)).await.unwrap_err();
             assert!(matches!(error, NoPassword::Unreadable { .. }), "{error}");

@@ -11,7 +11,8 @@ use super::call::Purpose;
 use super::credentials::{self, Login, Origin};
 use super::layers::Layers;
 use super::platform::Wanted;
-use super::{CALL_LIMIT, DockerEngine};
+use super::{CALL_LIMIT, DockerEngine, Endpoint};
+use crate::command_line::shell;
 use crate::foreign;
 use crate::ids::ImageId;
 use crate::image::{Image, ImageReference, Platform, is_digest};
@@ -59,13 +60,13 @@ impl DockerEngine {
         }
     }
 
-    /// Podman asks no registry what a tag means. What is called `localhost/…` was never in one.
     /// The login for an image's registry, if it may go to this engine.
     async fn login(&self, reference: &ImageReference) -> Result<Login, EngineError> {
         let login = credentials::login(reference.registry(), &self.registries).await?;
         if self.allow_plain_password { Ok(login) } else { unless_overheard(login, reference, &self.endpoint) }
     }
 
+    /// Podman asks no registry what a tag means. What is called `localhost/…` was never in one.
     async fn as_podman_has_it(&self, reference: &ImageReference, name: String) -> Result<Image, EngineError> {
         let found = self.find_image(&name).await?.and_then(|image| image.id);
         if let Some(id) = found.filter(|_| matches!(reference.registry(), None | Some("localhost"))) {
@@ -124,8 +125,9 @@ impl DockerEngine {
             if suits.is_some() && error.to_string().contains("Cannot overwrite digest") {
                 Purpose { action: "pull", subject: &name }.refused(format!(
                     "it has this image for another platform than {}, and can hold one of the two only: \
-                     `docker image rm {}@{digest}` there, if no container needs it",
-                    wanted.platform, reference.repository
+                     `{}` there, if no container needs it",
+                    wanted.platform,
+                    shell(&["docker", "image", "rm", &format!("{}@{digest}", reference.repository)])
                 ))
             } else {
                 error
@@ -180,8 +182,6 @@ impl DockerEngine {
     }
 }
 
-/// A repository's name as Docker shows it: `docker.io/library/mobile` is `mobile`.
-fn familiar(repository: &str) -> &str {
 /// The login, unless others on the way to the engine could read it.
 fn unless_overheard(
     login: Login,
@@ -195,6 +195,8 @@ fn unless_overheard(
     Err(EngineError::PlainPassword { registry, endpoint: endpoint.to_string() })
 }
 
+/// A repository's name as Docker shows it: `docker.io/library/mobile` is `mobile`.
+fn familiar(repository: &str) -> &str {
     let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|prefix| repository.strip_prefix(prefix));
     let path = hub.unwrap_or(repository);
     path.strip_prefix("library/").filter(|name| !name.contains('/')).unwrap_or(path)
@@ -250,8 +252,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn docker_hub_has_many_names_and_shows_one() {
-    #[test]
     fn a_password_goes_over_no_network_for_everybody_to_read() {
         let login =
             |credentials| Login { credentials, origin: Origin::Nowhere { server: "r.io".to_owned() } };
@@ -289,6 +289,8 @@ mod tests {
         assert_eq!(crate::error::Error::from(error).exit(), crate::exit::Exit::Refused);
     }
 
+    #[test]
+    fn docker_hub_has_many_names_and_shows_one() {
         for name in [
             "mobile",
             "library/mobile",

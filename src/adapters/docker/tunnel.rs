@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 
 use super::hosts;
+use crate::command_line::shell;
 use crate::foreign;
 
 /// How long the far side may take to let us in and to tell who it is.
@@ -157,12 +158,19 @@ fn explain(words: &str, to: &Destination) -> String {
     } else if has("IDENTIFICATION HAS CHANGED") {
         format!(
             "{host} shows another host key than known_hosts has; ask who runs it, then remove the old key with \
-             `ssh-keygen -R {host}`"
+             `{}`",
+            shell(&["ssh-keygen", "-R", host])
         )
     } else if has("Host key verification failed") {
-        format!("the host key of {host} is not known; run `ssh {who}` once by hand and compare it")
+        format!(
+            "the host key of {host} is not known; run `{}` once by hand and compare it",
+            shell(&["ssh", who])
+        )
     } else if has("Permission denied") {
-        format!("{who} takes no key of this user; `ssh -o BatchMode=yes {who} true` must succeed")
+        format!(
+            "{who} takes no key of this user; `{}` must succeed",
+            shell(&["ssh", "-o", "BatchMode=yes", who, "true"])
+        )
     } else {
         let last = words.lines().map(str::trim).rfind(|line| !line.is_empty());
         last.map_or_else(
