@@ -375,6 +375,18 @@ pub struct DeployOrPlan {
     /// Apply the plan that `plan --save` has put into this file (- for stdin), or refuse with all that is not as it was
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
+    /// Refuse a plan file whose SHA-256 is another one than `plan --save` has told
+    #[arg(long, value_name = "SHA256", requires = "plan", value_parser = digest)]
+    pub approved: Option<String>,
+}
+
+/// 64 hexadecimal digits, as `sha256sum` prints them, or with `sha256:` before them.
+fn digest(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    if digits.len() == 64 && digits.chars().all(|digit| digit.is_ascii_hexdigit()) {
+        return Ok(digits.to_ascii_lowercase());
+    }
+    Err("expected the 64 hexadecimal digits of a SHA-256".to_owned())
 }
 
 /// The limits and choices of a run.

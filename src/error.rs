@@ -153,6 +153,18 @@ pub enum Error {
         /// What was typed.
         typed: String,
     },
+    /// The plan file is not the one that was approved.
+    #[error(
+        "{path} is not the plan file that was approved, and nothing was touched: its SHA-256 is {found}, and {approved} was approved. Have it approved again, or bring the file that was"
+    )]
+    NotApproved {
+        /// The file.
+        path: String,
+        /// The SHA-256 that was approved.
+        approved: String,
+        /// That of the file.
+        found: String,
+    },
     /// The world is not as it was when the plan was made.
     #[error(
         "the plan in {path} is {} old and not applied, nothing was touched. Since {at} this is not as it was:\n  - {}\nPlan again with `drainswap plan … --save`", time_since(*.age), points(.drift)

@@ -47,7 +47,10 @@ impl Exit {
         ),
         (Self::Unreachable, "HAProxy's socket, the engine or the registry cannot be reached, or refuses"),
         (Self::Busy, "another run holds the backend, or one was not finished"),
-        (Self::Drifted, "what was planned for is not there any more; plan again"),
+        (
+            Self::Drifted,
+            "what was planned for is not there any more, or another plan was approved; plan again",
+        ),
         (Self::RolledBack, "failed, and rolled back"),
         (Self::Stuck, "stuck: a person is needed; what is true and what to do was printed"),
         (Self::Cancelled, "cancelled at a safe point"),

@@ -4,6 +4,7 @@ pub mod build;
 pub mod drift;
 pub mod file;
 pub mod floor;
+pub mod laxer;
 pub mod other_runs;
 pub mod refusal;
 pub mod text;

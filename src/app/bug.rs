@@ -25,7 +25,7 @@ pub fn report_during(cli: &Cli) -> impl Fn(&str) -> String + Send + Sync + use<>
 /// The command that takes up a run which this command may have begun, in the same place.
 fn resume(cli: &Cli) -> Option<String> {
     let here = |backend: Option<&String>, globals: &Globals| {
-        let words = backend.map_or_else(|| "resume".to_owned(), |backend| format!("resume {backend}"));
+        let words: Vec<&str> = ["resume"].into_iter().chain(backend.map(String::as_str)).collect();
         Some(typed::command_line(globals).command(&words))
     };
     match &cli.command {

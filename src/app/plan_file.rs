@@ -16,7 +16,8 @@ use crate::image::{Image, ImageReference};
 use crate::observation::Observation;
 use crate::plan::drift::{differences, drift};
 use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
-use crate::plan::{Approved, Goal, Plan, Purpose, Target};
+use crate::plan::laxer::laxer;
+use crate::plan::{Approved, Goal, Plan, Policy, Purpose, Target};
 use crate::ports::{ContainerEngine, WallClock};
 use crate::settings::with_flags;
 
@@ -24,16 +25,22 @@ impl App {
     /// Saves a plan. On stdout it stands in the place of the readable one, which goes to stderr then.
     pub(super) fn save(&self, plan: &Plan, basis: Basis, path: &Path) -> Result<(), Error> {
         let text = PlanFile::new(basis, plan).text();
-        if path != Path::new("-") {
+        if path == Path::new("-") {
+            if self.output == Output::Text {
+                self.say(plan.to_string().trim_end());
+            }
+            print_as_is(&text)?;
+        } else {
             let not_saved =
                 |error: std::io::Error| Error::NotSaved { path: named(path), reason: error.to_string() };
             private_file::write(path, text.as_bytes()).map_err(not_saved)?;
-            return self.show(plan);
+            self.show(plan)?;
         }
-        if self.output == Output::Text {
-            self.say(plan.to_string().trim_end());
-        }
-        print_as_is(&text)
+        let file = if path == Path::new("-") { "-".to_owned() } else { whole(path) };
+        let sha256 = cfg::sha256(&text);
+        let apply = self.typed.command(&["deploy", "--plan", &file, "--approved", &sha256]);
+        self.say(&format!("the plan file's SHA-256 is {sha256}. Once it is approved: `{apply}`"));
+        Ok(())
     }
 
     /// Applies a plan that was saved.
@@ -47,7 +54,7 @@ impl App {
         if !dry_run {
             self.events()?;
         }
-        let approved = read(path)?;
+        let approved = read(path, typed.approved.as_deref())?;
         refuse_other(path, &approved, typed, flags)?;
         self.settings.described()?;
         let backend = &approved.plan.backend;
@@ -96,7 +103,9 @@ impl App {
             return Err(Error::PlanDrifted { path: named(path), at, age, drift });
         };
         self.say(&format!("applying the plan that was made {at}, {} ago", time_since(age)));
-        Ok(Plan { approved: Some(Approved { run: approved.plan.run.clone(), at }), ..plan })
+        let mut warnings = plan.warnings;
+        warnings.extend(laxer_note(&plan.policy, &self.settings.written_policy()));
+        Ok(Plan { approved: Some(Approved { run: approved.plan.run.clone(), at }), warnings, ..plan })
     }
 
     /// What a plan rests on.
@@ -107,7 +116,7 @@ impl App {
             .iter()
             .map(|file| ReadFile { file: whole(&file.path), sha256: cfg::fingerprint(file) });
         let description =
-            self.settings.descriptions().get(&plan.backend).map(|it| cfg::sha256(&format!("{it:?}")));
+            self.settings.descriptions().get(&plan.backend).map(|it| cfg::sha256(format!("{it:?}")));
         let hooks = self.settings.hooks.iter().map(|(moment, command)| (*moment, cfg::sha256(command)));
         Ok(Basis {
             image,
@@ -138,9 +147,14 @@ fn named(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-fn read(path: &Path) -> Result<PlanFile, Error> {
+/// Reads a plan file. Where it was approved, its bytes must be the approved ones.
+fn read(path: &Path, approved: Option<&str>) -> Result<PlanFile, Error> {
     let bytes = private_file::read(path)
         .map_err(|error| Error::NoPlanFile { path: named(path), reason: error.to_string() })?;
+    let found = cfg::sha256(&bytes);
+    if let Some(approved) = approved.filter(|approved| **approved != found) {
+        return Err(Error::NotApproved { path: named(path), approved: approved.to_owned(), found });
+    }
     PlanFile::read(&bytes).map_err(|error| Error::NotAPlanFile { path: named(path), error })
 }
 
@@ -169,6 +183,14 @@ fn refuse_other(
     other(planned.join(", "), typed.join(", "))
 }
 
+/// What is said of a plan whose policy lets more happen than the settings would.
+fn laxer_note(policy: &Policy, settings: &Policy) -> Option<String> {
+    let laxer = laxer(policy, settings);
+    let each = laxer.iter().map(|(name, own, written)| format!("{name} {own}, and not {written}"));
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| format!("the plan is laxer than the settings: {}", each.join("; ")))
+}
+
 /// Whether a reference is what was asked for, or names what that was resolved to.
 fn is_meant(image: &Image, typed: &ImageReference) -> bool {
     match image {
@@ -193,6 +215,32 @@ async fn resolved(world: &RealWorld, image: &Image) -> Result<Image, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{World, plan_file};
+
+    #[test]
+    fn only_the_bytes_that_were_approved_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plan.json");
+        let text = plan_file(&World::pair()).text();
+        std::fs::write(&path, &text).unwrap();
+        let sha256 = cfg::sha256(&text);
+        assert!(read(&path, None).is_ok() && read(&path, Some(&sha256)).is_ok());
+        // The same plan in other bytes was not looked at by anybody.
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+        let error = read(&path, Some(&sha256)).unwrap_err();
+        assert_eq!(error.exit(), Exit::Drifted);
+        assert!(error.to_string().contains(&sha256), "{error}");
+        assert!(read(&path, None).is_ok());
+    }
+
+    #[test]
+    fn a_laxer_policy_is_named() {
+        let settings = World::pair().policy;
+        let policy = Policy { floor: 0, ..settings.clone() };
+        assert_eq!(laxer_note(&settings, &settings), None);
+        let note = laxer_note(&policy, &settings).unwrap();
+        assert_eq!(note, "the plan is laxer than the settings: floor 0, and not 1");
+    }
 
     #[test]
     fn a_file_is_the_same_however_it_is_named() {

@@ -25,11 +25,11 @@ pub fn fingerprint(file: &File) -> String {
     hexadecimal(digest)
 }
 
-/// The SHA-256 of a text.
+/// The SHA-256 of a text or of a file's bytes, in hexadecimal digits.
 #[must_use]
-pub fn sha256(text: &str) -> String {
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     let mut digest = Context::new(&SHA256);
-    digest.update(text.as_bytes());
+    digest.update(bytes.as_ref());
     hexadecimal(digest)
 }
 

@@ -62,7 +62,7 @@ impl Error {
             | Self::NotEmpty { .. }
             | Self::NotStopped { .. }
             | Self::NotUp { .. } => Exit::Refused,
-            Self::PlanDrifted { .. } => Exit::Drifted,
+            Self::PlanDrifted { .. } | Self::NotApproved { .. } => Exit::Drifted,
             Self::PutBack { .. } => Exit::RolledBack,
             Self::LoadBalancer { .. } | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {

@@ -39,6 +39,9 @@ options:
   plan:
     description: A file on the target with a plan that C(drainswap plan --save) has written. Exactly that is applied, or nothing.
     type: path
+  approved:
+    description: The SHA-256 of the plan file that was approved, as C(drainswap plan --save) tells it. Another file is refused.
+    type: str
   resume_first:
     description: Where the last run was not finished, because it was killed, it is resumed first.
     type: bool

@@ -70,7 +70,11 @@ impl Purpose<'_> {
             Ok(Err(error)) => Err(self.failure(endpoint, &error)),
             Err(_) => Err(Failure {
                 status: None,
-                error: EngineError::TimedOut { action: self.action, subject: foreign::name(self.subject), limit },
+                error: EngineError::TimedOut {
+                    action: self.action,
+                    subject: foreign::name(self.subject),
+                    limit,
+                },
             }),
         }
     }

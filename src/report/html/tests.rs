@@ -1,14 +1,9 @@
-use std::collections::BTreeMap;
-
 use insta::assert_snapshot;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::event::{Fact, Sample};
 use crate::ids::ServerId;
-use crate::journal::Run;
-use crate::plan::LaneServer;
-use crate::testing::World;
 use crate::testing::facts::{recorded, run_of};
 
 /// The recording, looked at every two seconds: two servers with 24 requests a second, but for one that is out of rotation

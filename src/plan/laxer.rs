@@ -1,0 +1,85 @@
+//! Whether a policy lets more happen than another one.
+
+use super::drift::differences;
+use super::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
+
+/// Where a policy is laxer than the settings: the name of the setting, what it has, and what the settings have. To wait
+/// longer is no laxer.
+#[must_use]
+pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)> {
+    let Policy {
+        floor,
+        drain_timeout,
+        on_drain_timeout,
+        shutdown_over,
+        lb_quorum,
+        headroom,
+        ready_timeout: _,
+        rise,
+        probe,
+        on_failure,
+        keep,
+    } = policy;
+    let cuts = !matches!(on_drain_timeout, OnDrainTimeout::Fail);
+    let laxer = [
+        ("floor", *floor < settings.floor),
+        ("drain_timeout_ms", cuts && *drain_timeout < settings.drain_timeout),
+        ("on_drain_timeout", harm(*on_drain_timeout) > harm(settings.on_drain_timeout)),
+        ("shutdown_over_ms", cuts && *shutdown_over < settings.shutdown_over),
+        ("lb_quorum", *lb_quorum == LbQuorum::Reachable && settings.lb_quorum == LbQuorum::All),
+        ("headroom", *headroom < settings.headroom),
+        ("rise", *rise < settings.rise),
+        ("probe", settings.probe.is_some() && *probe != settings.probe),
+        ("on_failure", *on_failure == OnFailure::Stop && settings.on_failure == OnFailure::Rollback),
+        ("keep", *keep < settings.keep),
+    ];
+    let is_laxer = |name: &str| laxer.contains(&(name, true));
+    differences(policy, settings).into_iter().filter(|(name, ..)| is_laxer(name)).collect()
+}
+
+/// How much is done to the sessions that are left.
+fn harm(what: OnDrainTimeout) -> u8 {
+    match what {
+        OnDrainTimeout::Fail => 0,
+        OnDrainTimeout::Maint => 1,
+        OnDrainTimeout::Shutdown => 2,
+        OnDrainTimeout::Force => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::World;
+
+    fn named(change: impl FnOnce(&mut Policy)) -> Vec<String> {
+        let mut settings = World::pair().policy;
+        (settings.floor, settings.keep, settings.rise) = (2, 1, 3);
+        settings.probe = "/deep".parse().ok();
+        let mut policy = settings.clone();
+        change(&mut policy);
+        laxer(&policy, &settings).into_iter().map(|(name, ..)| name).collect()
+    }
+
+    #[test]
+    fn what_lets_more_happen_is_named_and_nothing_else() {
+        assert_eq!(named(|_| ()), [""; 0]);
+        assert_eq!(named(|policy| policy.floor = 0), ["floor"]);
+        assert_eq!(named(|policy| policy.floor = 3), [""; 0]);
+        assert_eq!(named(|policy| policy.drain_timeout = Duration::from_secs(1)), [""; 0]);
+        let cut = |policy: &mut Policy| {
+            policy.on_drain_timeout = OnDrainTimeout::Shutdown;
+            policy.drain_timeout = Duration::from_secs(1);
+            policy.shutdown_over = Duration::ZERO;
+        };
+        assert_eq!(named(cut), ["drain_timeout_ms", "on_drain_timeout", "shutdown_over_ms"]);
+        assert_eq!(named(|policy| policy.probe = None), ["probe"]);
+        let more = |policy: &mut Policy| {
+            (policy.keep, policy.rise, policy.ready_timeout) = (0, 1, Duration::from_secs(9000));
+            (policy.lb_quorum, policy.on_failure) = (LbQuorum::Reachable, OnFailure::Stop);
+        };
+        assert_eq!(named(more), ["keep", "lb_quorum", "on_failure", "rise"]);
+    }
+}
