@@ -5,6 +5,7 @@ pub mod master;
 pub mod peer;
 pub mod reply;
 pub mod socket;
+mod state_file;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -112,9 +113,7 @@ impl HaproxySocket {
         let Some(file) = &self.state_file else { return };
         let written = async {
             let states = self.ask(&[Command::ServersState(None)]).await?;
-            let new = file.with_extension(format!("drainswap-{}", std::process::id()));
-            let replaced = std::fs::write(&new, states).and_then(|()| std::fs::rename(&new, file));
-            replaced.map_err(|error| self.unreachable(error.to_string()))
+            state_file::replace(file, &states).map_err(|error| self.unreachable(error.to_string()))
         };
         if let Err(error) = written.await {
             tracing::warn!(file = %file.display(), %error, "the server-state-file is not kept");
