@@ -98,7 +98,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
                 return app.plan(&goal, &policy, false, None).await;
             }
             let left = if resume_first {
-                Box::pin(app.resume_one(&goal.backend, false, false, &PolicyFlags::default())).await?
+                Box::pin(app.resume_one(&goal.backend, None, false, false, &PolicyFlags::default())).await?
             } else {
                 Exit::Done
             };
@@ -107,7 +107,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Rollback { backend, to, policy, dry_run } => {
             app.rollback(&backend, to.as_deref(), &policy, dry_run).await
         }
-        Command::Resume { backend, undo, policy, dry_run } => {
+        Command::Resume { adopt: Some(run), undo, policy, dry_run, .. } => {
+            app.adopt(&run, undo, dry_run, &policy).await
+        }
+        Command::Resume { backend, undo, policy, dry_run, adopt: None } => {
             app.resume(backend.as_deref(), undo, dry_run, &policy).await
         }
         Command::Promote { backend, from, to, policy, dry_run } => {
@@ -145,8 +148,8 @@ struct App {
     quiet: bool,
     /// What CI is told, and how.
     ci: CiFlags,
-    /// The journals of which it was said that their end is missing.
-    torn: Mutex<BTreeSet<PathBuf>>,
+    /// The notes that were printed, each of which is printed once.
+    said: Mutex<BTreeSet<String>>,
     /// The file for events, once it is open.
     events: OnceCell<Json>,
     /// That the HAProxy which answers cannot be identified.
@@ -161,7 +164,7 @@ impl App {
             output: globals.output,
             quiet: globals.quiet,
             ci: globals.ci.clone(),
-            torn: Mutex::default(),
+            said: Mutex::default(),
             events: OnceCell::new(),
             unidentified: Once::new(),
         }

@@ -189,7 +189,7 @@ pub enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Bring a run that was killed to its end: forward, or back with --undo
+    /// Bring a run that was killed or got stuck to its end: forward, or back with --undo
     ///
     /// What it had in its hands is seen through or put back, and the rest is planned anew, with the limits that the run had.
     /// Those that are typed here take their place; variables and settings do not count.
@@ -200,6 +200,9 @@ pub enum Command {
         /// Take back what the run had begun
         #[arg(long)]
         undo: bool,
+        /// Take a run that another site has left in the state directory as one of this site
+        #[arg(long, value_name = "RUN", conflicts_with = "backend")]
+        adopt: Option<String>,
         /// The limits and choices that are others than the run's.
         #[command(flatten)]
         policy: PolicyFlags,

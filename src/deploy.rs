@@ -54,6 +54,8 @@ pub struct World<L, E, P, C, H> {
     pub descriptions: BTreeMap<String, crate::service::Container>,
     /// For the commands that a person is told to type.
     pub typed: CommandLine,
+    /// What tells this site from another.
+    pub site: journal::Site,
 }
 
 /// How a run is asked to stop.
@@ -163,6 +165,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             version: journal::VERSION,
             pid: std::process::id(),
             plan: Box::new(plan.clone()),
+            site: Some(Box::new(self.world.site.of(plan))),
         };
         self.journal.append(&opened).await.map_err(Failure::from)?;
         self.tell(Fact::RunStarted {

@@ -132,8 +132,9 @@ impl OpenRun {
         matches!(&self.left, Left::Unfinished { touches } if touches.iter().any(|name| name == backend))
     }
 
-    /// Whether there is still something to do about it. A server that haproxy.cfg does not have any more needs nothing.
-    fn is_open(&self, topology: &Topology) -> bool {
+    /// Whether there is still something to do about it: what was mended by hand is over, whatever the journal says. A server that haproxy.cfg does not have any more needs nothing.
+    #[must_use]
+    pub fn is_open(&self, topology: &Topology) -> bool {
         match &self.left {
             Left::Unfinished { .. } => true,
             Left::Stuck { servers, .. } => servers.iter().any(|it| is_stranded(topology, it).is_some()),
@@ -142,10 +143,10 @@ impl OpenRun {
 
     fn finding(&self, topology: &Topology, typed: &CommandLine) -> Finding {
         let Self { run, backend, left } = self;
+        let resume = typed.command(&["resume", backend]);
+        let undo = typed.command(&["resume", backend, "--undo"]);
         let (what, mend) = match left {
             Left::Unfinished { .. } => {
-                let resume = typed.command(&["resume", backend]);
-                let undo = typed.command(&["resume", backend, "--undo"]);
                 let what = format!("run {run} on {backend} was not finished, or is under way");
                 (what, format!("{resume}, or to take it back: {undo}"))
             }
@@ -154,7 +155,7 @@ impl OpenRun {
                     servers.iter().filter_map(|it| is_stranded(topology, it)).collect();
                 let what =
                     format!("run {run} on {backend} could not put everything back: {}", stranded.join(", "));
-                (what, commands.join("; "))
+                (what, format!("{resume}, or to take it back: {undo}; or by hand: {}", commands.join("; ")))
             }
         };
         Finding { kind: Kind::UnfinishedRun, what, mend, left_over: None }
@@ -380,7 +381,12 @@ mod tests {
         assert_eq!(told(&well), []);
         let open = told(&well.clone().maint("mobile/app1").silent("mobile/app1"));
         assert!(open[0].what.ends_with("put everything back: mobile/app1 is in MAINT and does not answer"));
-        assert_eq!((open[0].kind, &*open[0].mend), (Kind::UnfinishedRun, &*commands.join("; ")));
+        let mend =
+            "drainswap resume mobile, or to take it back: drainswap resume mobile --undo; or by hand: ";
+        assert_eq!(
+            (open[0].kind, &*open[0].mend),
+            (Kind::UnfinishedRun, &*(mend.to_owned() + &commands.join("; ")))
+        );
         // What it left is told like everything else.
         let open = told(&well.clone().maint("mobile/app1"));
         assert_eq!((open[0].kind, open[1].kind), (Kind::UnfinishedRun, Kind::LeftOut));

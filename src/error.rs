@@ -2,6 +2,7 @@
 
 mod exit;
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,6 +18,7 @@ use crate::deploy::Untouched;
 use crate::ids::ServerId;
 use crate::look::LookError;
 use crate::observation::Checker;
+use crate::outcome::list;
 use crate::plan::drift::Drift;
 use crate::plan::file::NotAPlanFile;
 use crate::plan::refusal::Refusal;
@@ -24,6 +26,30 @@ use crate::ports::{EngineError, JournalError, LoadBalancerError};
 use crate::promotion::Unsettled;
 use crate::service::render::RenderError;
 use crate::settings::SettingsError;
+
+/// Why a run is not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Its process ended before it did.
+    Killed {
+        /// The process.
+        pid: u32,
+    },
+    /// It ended, and could not put these servers back.
+    Stuck {
+        /// The servers.
+        servers: Vec<ServerId>,
+    },
+}
+
+impl fmt::Display for Unfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed { pid } => write!(f, "was not finished (process {pid} is gone)"),
+            Self::Stuck { servers } => write!(f, "is stuck: it could not put back {}", list(servers)),
+        }
+    }
+}
 
 /// Why a command ended without a run. Nothing was touched, unless its exit code says otherwise ([`Error::exit`]).
 #[derive(Debug, thiserror::Error)]
@@ -189,21 +215,38 @@ pub enum Error {
     },
     /// The last run was not finished.
     #[error(
-        "run {run} on backend {backend} was not finished (process {pid} is gone). Its journal is {path}. `{resume}` brings it to its end, `{undo}` takes back what it had begun"
+        "run {run} on backend {backend} {how}. Its journal is {path}. `{resume}` brings it to its end, `{undo}` takes back what it had begun"
     )]
     Unfinished {
         /// The run.
         run: String,
         /// The backend.
         backend: String,
-        /// The process that ran it.
-        pid: u32,
+        /// What became of it.
+        how: Unfinished,
         /// Its journal.
         path: String,
         /// The command that goes on with it.
         resume: String,
         /// The command that takes it back.
         undo: String,
+    },
+    /// A run of another site that shares the state directory.
+    #[error(
+        "run {run} on backend {backend} belongs to another site{}. Its journal is {path}. If that is this site after all, `{adopt}` takes it as one of it",
+        if *.is_unfinished { ", and was not finished: it may have containers or servers in its hands" } else { "" }
+    )]
+    ForeignRun {
+        /// The run.
+        run: String,
+        /// The backend.
+        backend: String,
+        /// Whether it was not finished.
+        is_unfinished: bool,
+        /// Its journal.
+        path: String,
+        /// The command that takes it as one of this site.
+        adopt: String,
     },
     /// A single move would take a server from a run that was not finished.
     #[error("{unfinished}. Nothing was touched; `--floor 0` takes the server away all the same")]
@@ -482,6 +525,17 @@ pub enum Error {
         pid: u32,
         /// What the system says.
         reason: String,
+    },
+    /// The run's process is not to be seen from here.
+    #[error(
+        "a run on backend {backend} cannot be asked to stop: the process that holds its lock is another user's, or in another container or on another host{}. Run `drainswap stop {backend}` there",
+        if .holder.is_empty() { String::new() } else { format!(" ({holder})") }
+    )]
+    HolderUnseen {
+        /// The backend.
+        backend: String,
+        /// What the process said of itself when it took the lock.
+        holder: String,
     },
     /// There are settings already.
     #[error(

@@ -109,7 +109,15 @@ mod tests {
 
     fn run(image: &str, purpose: Purpose, outcome: impl Into<Option<Outcome>>) -> Run {
         let plan = Plan { purpose, ..World::pair().plan(image).unwrap() };
-        Run { plan, pid: 7, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: outcome.into() }
+        Run {
+            plan,
+            version: crate::journal::VERSION,
+            site: None,
+            pid: 7,
+            begun: BTreeMap::new(),
+            created: BTreeMap::new(),
+            outcome: outcome.into(),
+        }
     }
 
     fn deployed() -> Outcome {

@@ -3,17 +3,28 @@
 //! One file a run, one JSON object a line. A record that could not be written whole, because the
 //! machine died, can only be the last one, and is left out. Who reads the file says so.
 
+mod line;
+mod site;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ContainerId;
+use crate::observation::Container;
 use crate::outcome::Outcome;
 use crate::plan::{Lane, Plan, Step};
 
-/// The version of the records' form.
-pub const VERSION: u32 = 1;
+pub use line::line;
+use line::{Sum, check};
+pub use site::Site;
+
+/// The version of the records' form. Since version 2 every record has a checksum, and a run names its site.
+pub const VERSION: u32 = 2;
+
+/// The version whose records have no checksum.
+const WITHOUT_SUMS: u32 = 1;
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +38,9 @@ pub enum Record {
         pid: u32,
         /// All that it will do.
         plan: Box<Plan>,
+        /// Where it works; version 1 did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        site: Option<Box<Site>>,
     },
     /// A step is about to be done.
     Begun {
@@ -60,12 +74,19 @@ pub enum Record {
         /// The lane's index.
         lane: usize,
     },
-    /// The run ended.
+    /// The run ended. One that ended stuck may be resumed, and more records follow.
     Closed {
         /// When.
         at: Timestamp,
         /// How.
         outcome: Outcome,
+    },
+    /// An operator said that a run of another site belongs to this one, whether or not it had ended.
+    Adopted {
+        /// When.
+        at: Timestamp,
+        /// The site that it belongs to from now on.
+        site: Box<Site>,
     },
 }
 
@@ -74,6 +95,10 @@ pub enum Record {
 pub struct Run {
     /// What it was to do.
     pub plan: Plan,
+    /// The version of its first record.
+    pub version: u32,
+    /// Where it works; `None` where version 1 did not say.
+    pub site: Option<Site>,
     /// The process that ran it.
     pub pid: u32,
     /// What each lane has begun and not taken back.
@@ -88,10 +113,12 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corrupt {
     /// A record is no record, or cannot follow the one before it.
-    #[error("record {number} {reason}. Move the file away if you know how that run ended")]
+    #[error("record {number}, at byte {offset}, {reason}. Move the file away if you know how that run ended")]
     Record {
-        /// The record's number, from 1.
+        /// The record's number, from 1; it is that of its line.
         number: usize,
+        /// Where its line begins, from 0.
+        offset: usize,
         /// What is wrong with it.
         reason: String,
     },
@@ -113,20 +140,67 @@ impl Run {
     /// Reads a run's journal. `None` where not even its first record was written whole.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, Corrupt> {
         let mut fold: Option<Fold> = None;
-        let lines = whole(bytes).split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        for (index, line) in lines.enumerate() {
-            let corrupt = |reason: String| Corrupt::Record { number: index + 1, reason };
+        let mut next = 0;
+        for (index, line) in whole(bytes).split(|byte| *byte == b'\n').enumerate() {
+            let offset = next;
+            next += line.len() + 1;
+            if line.is_empty() {
+                continue;
+            }
+            let corrupt = |reason: String| Corrupt::Record { number: index + 1, offset, reason };
             if fold.is_none() {
                 refuse_newer(line)?;
             }
+            let sum = check(line);
+            if sum == Sum::Wrong {
+                return Err(corrupt("is not as it was written: its checksum is another one".to_owned()));
+            }
             let record: Record = serde_json::from_slice(line)
                 .map_err(|error| corrupt(format!("is not understood: {error}")))?;
-            match &mut fold {
-                None => fold = Some(Fold::open(record).map_err(corrupt)?),
+            let next = match fold {
+                None => Fold::open(record).map_err(corrupt)?,
                 Some(fold) => fold.add(record).map_err(corrupt)?,
+            };
+            if sum == Sum::Missing && next.run.version > WITHOUT_SUMS {
+                return Err(corrupt("has lost its checksum".to_owned()));
             }
+            fold = Some(next);
         }
         Ok(fold.map(|fold| fold.run))
+    }
+
+    /// Whether `resume` has something to do: nothing says how it ended, or it could not put everything back.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.outcome, None | Some(Outcome::Stuck { .. }))
+    }
+
+    /// Whether a run by this plan, at this site, would meet a container or a server line that this run works on.
+    #[must_use]
+    pub fn meets(&self, plan: &Plan, site: &Site) -> bool {
+        let is_same_haproxy = self.site.as_ref().is_none_or(|own| own.shares_socket(site));
+        let own = self.containers();
+        let servers = |plan: &Plan| plan.lanes.iter().flat_map(Lane::ids).collect::<BTreeSet<_>>();
+        is_same_haproxy && !servers(&self.plan).is_disjoint(&servers(plan))
+            || plan.lanes.iter().flat_map(Lane::containers).any(|id| own.contains(id))
+    }
+
+    /// Whether a container is left that a person or a resume could bring back to a server that this run has left out, or
+    /// take from it.
+    #[must_use]
+    pub fn is_left_in(&self, containers: &[Container]) -> bool {
+        self.begun.iter().filter(|(_, begun)| begun.iter().any(|step| step.touches_traffic())).any(
+            |(lane, _)| {
+                let Some(replacement) = &self.plan.lanes[*lane].replacement else { return true };
+                let known = [replacement.old.as_ref().map(|old| &old.id), self.created.get(lane)];
+                known.into_iter().flatten().any(|id| containers.iter().any(|it| it.id == *id))
+            },
+        )
+    }
+
+    /// The containers that it works on, by their identifiers.
+    fn containers(&self) -> BTreeSet<&ContainerId> {
+        self.plan.lanes.iter().flat_map(Lane::containers).chain(self.created.values()).collect()
     }
 
     /// The lane that was worked on last, beyond the creation of its container. Those before it were through.
@@ -165,9 +239,16 @@ struct Fold {
 impl Fold {
     fn open(record: Record) -> Result<Self, String> {
         match record {
-            Record::Opened { version: VERSION, pid, plan } => {
-                let run =
-                    Run { plan: *plan, pid, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: None };
+            Record::Opened { version: version @ WITHOUT_SUMS..=VERSION, pid, plan, site } => {
+                let run = Run {
+                    plan: *plan,
+                    version,
+                    site: site.map(|site| *site),
+                    pid,
+                    begun: BTreeMap::new(),
+                    created: BTreeMap::new(),
+                    outcome: None,
+                };
                 Ok(Self { run, under_way: BTreeSet::new() })
             }
             Record::Opened { version, .. } => Err(format!("has version {version}, which nobody ever wrote")),
@@ -175,16 +256,19 @@ impl Fold {
             | Record::Done { .. }
             | Record::Created { .. }
             | Record::Undone { .. }
-            | Record::Closed { .. } => Err("comes before the run was opened".to_owned()),
+            | Record::Closed { .. }
+            | Record::Adopted { .. } => Err("comes before the run was opened".to_owned()),
         }
     }
 
     /// The one place that holds every legal transition. A step may be begun again at any time, and a lane taken back:
     /// who resumes a run repeats what may not have had its effect.
-    fn add(&mut self, record: Record) -> Result<(), String> {
-        if self.run.outcome.is_some() {
+    fn add(mut self, record: Record) -> Result<Self, String> {
+        if !self.run.is_unfinished() && !matches!(record, Record::Adopted { .. }) {
             return Err("comes after the run was closed".to_owned());
         }
+        // A run that is resumed has not ended, whatever it said before.
+        let ended = self.run.outcome.take();
         match record {
             Record::Opened { .. } => return Err("opens the run a second time".to_owned()),
             Record::Begun { lane, step, .. } => {
@@ -213,8 +297,12 @@ impl Fold {
                 self.under_way.retain(|(of, _)| *of != lane);
             }
             Record::Closed { outcome, .. } => self.run.outcome = Some(outcome),
+            Record::Adopted { site, .. } => {
+                self.run.site = Some(*site);
+                self.run.outcome = ended;
+            }
         }
-        Ok(())
+        Ok(self)
     }
 
     fn planned(&self, lane: usize) -> Result<&Lane, String> {

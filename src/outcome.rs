@@ -63,6 +63,9 @@ pub enum Outcome {
         /// Where the run's journal is.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         journal: String,
+        /// The command that takes the run up again.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        resume: String,
     },
 }
 
@@ -174,7 +177,7 @@ impl fmt::Display for Outcome {
                 }
                 f.write_str(&stays_out(left_out))
             }
-            Self::Stuck { servers, kept, journal, .. } => {
+            Self::Stuck { servers, kept, journal, resume, .. } => {
                 f.write_str("STUCK, a person is needed")?;
                 for stranded in servers {
                     write!(f, "\n  {}: {}", stranded.server, stranded.truth)?;
@@ -188,6 +191,9 @@ impl fmt::Display for Outcome {
                 }
                 if !journal.is_empty() {
                     write!(f, "\n  the journal of this run is {journal}")?;
+                }
+                if !resume.is_empty() {
+                    write!(f, "\n  `{resume}` takes the run up again, with or without these commands")?;
                 }
                 Ok(())
             }

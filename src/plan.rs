@@ -308,6 +308,13 @@ impl Lane {
         &self.servers[0].id
     }
 
+    /// The containers that it replaces, is like, or brings back, by their identifiers.
+    pub fn containers(&self) -> impl Iterator<Item = &ContainerId> {
+        let replacement = self.replacement.iter();
+        let known = replacement.flat_map(|it| [Some(&it.like), it.old.as_ref(), it.returning.as_ref()]);
+        known.flatten().map(|container| &container.id)
+    }
+
     /// The moment of a command of somebody's own that comes before a step. Whether nothing is in flight is looked at once
     /// more behind it.
     #[must_use]

@@ -325,6 +325,10 @@ pub struct PullProgress {
 
 /// A container engine.
 pub trait ContainerEngine: Send + Sync {
+    /// What tells it from other engines: `ID` of `docker info`. Docker keeps it until it is installed anew; Podman makes
+    /// up another one each time. `None` where it has none.
+    fn id(&self) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
+
     /// Every container of the engine, running or not.
     fn containers(&self) -> impl Future<Output = Result<Vec<Container>, EngineError>> + Send;
 

@@ -52,6 +52,8 @@ use crate::observation::{Container, ContainerState, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 use crate::registries::Registries;
 
+/// How long the engine may take to tell its identifier, without which a site is known by its other marks.
+const ID_LIMIT: Duration = Duration::from_secs(5);
 /// How long the engine may take to answer a question or to make a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// How long it may take to create, start or remove a container: it may have to prepare storage and networks.
@@ -151,6 +153,12 @@ impl DockerEngine {
 }
 
 impl ContainerEngine for DockerEngine {
+    async fn id(&self) -> Result<Option<String>, EngineError> {
+        let purpose = Purpose { action: "tell", subject: "its identifier" };
+        let info = self.within(ID_LIMIT, purpose, self.client.info()).await?;
+        Ok(info.id.filter(|id| !id.is_empty()))
+    }
+
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         let options = ListContainersOptionsBuilder::new().all(true).build();
         let purpose = Purpose { action: "list", subject: "its containers" };

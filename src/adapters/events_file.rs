@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use super::regular_file;
 use crate::event::{Event, Listener};
 use crate::foreign;
 
@@ -29,13 +30,14 @@ impl EventsFile {
         if !path.exists() {
             remove_oldest(path);
         }
-        Self { file: OpenOptions::new().create(true).append(true).mode(0o600).open(path).ok() }
+        let opened = regular_file::open(OpenOptions::new().create(true).append(true).mode(0o600), path);
+        Self { file: opened.ok() }
     }
 
     /// The events that can be read from there, in the order in which they happened.
     #[must_use]
     pub fn read(path: &Path) -> Vec<Event> {
-        events_in(&std::fs::read(path).unwrap_or_default())
+        events_in(&regular_file::read(path).unwrap_or_default())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state directory: a directory a backend, with a lock and a journal file a run.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,10 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
 use super::events_file::{ENDING, EventsFile, is_events};
+use super::lock_file::{self, HeldBy, Lock, Taken};
+use super::regular_file;
 use crate::ids::RunId;
-use crate::journal::{Record, Run, whole};
+use crate::journal::{Record, Run, line, whole};
 use crate::ports::{Journal, JournalError};
 
 /// A backend's part of the state directory.
@@ -35,12 +37,6 @@ pub struct Journals {
     pub runs: Vec<StoredRun>,
     /// The files whose last record was not written whole, and is left out.
     pub torn: Vec<PathBuf>,
-}
-
-/// Held while a run works on a backend. The system lets go of it when the process ends, however it ends.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
 }
 
 /// Why a backend cannot be locked.
@@ -106,7 +102,7 @@ impl BackendDir {
         for entry in std::fs::read_dir(state_dir).map_err(failed(state_dir, "read"))? {
             all.push(Self { path: entry.map_err(failed(state_dir, "read"))?.path() });
         }
-        all.retain(|backend| backend.path.is_dir());
+        all.retain(Self::exists);
         Ok(all)
     }
 
@@ -119,28 +115,19 @@ impl BackendDir {
     /// Whether anything of the backend was ever kept here.
     #[must_use]
     pub fn exists(&self) -> bool {
-        self.path.is_dir()
+        self.path.symlink_metadata().is_ok_and(|it| it.is_dir())
+    }
+
+    /// Makes it where it is missing. A symbolic link in its place could lead anywhere.
+    fn create_dir(&self) -> Result<(), JournalError> {
+        create_dirs(&self.path)?;
+        if self.exists() { Ok(()) } else { Err(failed(&self.path, "used")(link())) }
     }
 
     /// Locks the backend for this process.
     pub fn lock(&self, backend: &str, since: &str) -> Result<Lock, LockError> {
-        create_dirs(&self.path)?;
+        self.create_dir()?;
         let path = self.path.join("lock");
-        let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-        let mut file = opened.map_err(failed(&path, "opened"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                // Who holds it is told as a help; the lock itself does not depend on it.
-                let _unreadable = file.read_to_string(&mut holder);
-                return Err(LockError::Busy {
-                    backend: backend.to_owned(),
-                    holder: holder.trim().to_owned(),
-                });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(&path, "locked")(error).into()),
-        }
         let user = std::env::var("SUDO_USER")
             .or_else(|_| std::env::var("USER"))
             .unwrap_or_else(|_| "unknown".to_owned());
@@ -151,36 +138,23 @@ impl BackendDir {
             host.trim(),
             job().map(|job| format!(", for {job}")).unwrap_or_default()
         );
-        // On a full disk as well: only who comes second misses it.
-        let _untold =
-            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
-        Ok(Lock { _file: file })
+        match lock_file::take(&path, &holder).map_err(failed(&path, "locked"))? {
+            Taken::Held(lock) => Ok(lock),
+            Taken::Busy(holder) => Err(LockError::Busy { backend: backend.to_owned(), holder }),
+        }
     }
 
-    /// The process that works on the backend, if one does.
-    pub fn holder(&self) -> Result<Option<u32>, JournalError> {
+    /// Who works on the backend.
+    pub fn holder(&self) -> Result<HeldBy, JournalError> {
         let path = self.path.join("lock");
-        let mut file = match OpenOptions::new().read(true).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(&path, "opened")(error)),
-        };
-        match file.try_lock() {
-            Ok(()) => return Ok(None),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(failed(&path, "locked")(error)),
-        }
-        let mut holder = String::new();
-        file.read_to_string(&mut holder).map_err(failed(&path, "read"))?;
-        let pid = holder.strip_prefix("process ").and_then(|rest| rest.split(' ').next());
-        Ok(pid.and_then(|pid| pid.parse().ok()))
+        lock_file::holder(&path).map_err(failed(&path, "opened"))
     }
 
     /// Where the events of a run are kept, to go on with.
     #[must_use]
     pub fn events(&self, run: &RunId) -> EventsFile {
         // Without its directory nothing is kept; the journal says so.
-        let _told_by_the_journal = create_dirs(&self.path);
+        let _told_by_the_journal = self.create_dir();
         EventsFile::open(&self.path.join(format!("{run}{ENDING}")))
     }
 
@@ -188,7 +162,7 @@ impl BackendDir {
     pub fn journals(&self) -> Result<Journals, HistoryError> {
         let mut journals = Journals::default();
         for path in self.paths()? {
-            let bytes = std::fs::read(&path).map_err(failed(&path, "read"))?;
+            let bytes = regular_file::read(&path).map_err(failed(&path, "read"))?;
             let read = Run::read(&bytes);
             let run =
                 read.map_err(|corrupt| HistoryError::Corrupt { path: path.display().to_string(), corrupt })?;
@@ -209,6 +183,9 @@ impl BackendDir {
 
     /// The journal files, the oldest first.
     fn paths(&self) -> Result<Vec<PathBuf>, JournalError> {
+        if self.path.is_symlink() {
+            return Err(failed(&self.path, "read")(link()));
+        }
         let entries = match std::fs::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -228,15 +205,11 @@ impl BackendDir {
 
     /// A new run's journal.
     pub fn create(&self, run: &RunId) -> Result<JournalFile, JournalError> {
-        create_dirs(&self.path)?;
+        self.create_dir()?;
         let path = self.path.join(format!("{run}.jsonl"));
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed(&path, "created"))?;
-        let journal = JournalFile { path, file };
+        let mut options = OpenOptions::new();
+        let opened = regular_file::open(options.create_new(true).append(true).mode(0o600), &path);
+        let journal = JournalFile { file: opened.map_err(failed(&path, "created"))?, path };
         if let Err(error) = journal.reserve() {
             // A run of which there is not even the first record never was.
             let _left_empty = std::fs::remove_file(&journal.path);
@@ -257,14 +230,22 @@ impl StoredRun {
 
     /// The run's journal, to go on with.
     pub fn reopen(&self) -> Result<JournalFile, JournalError> {
-        let bytes = std::fs::read(&self.path).map_err(failed(&self.path, "read"))?;
-        let file = OpenOptions::new().append(true).open(&self.path).map_err(failed(&self.path, "opened"))?;
+        let bytes = regular_file::read(&self.path).map_err(failed(&self.path, "read"))?;
+        let opened = regular_file::open(OpenOptions::new().append(true), &self.path);
+        let file = opened.map_err(failed(&self.path, "opened"))?;
         // A record that was not written whole would swallow the next one.
         file.set_len(whole(&bytes).len() as u64).map_err(failed(&self.path, "written"))?;
         let journal = JournalFile { path: self.path.clone(), file };
         journal.reserve()?;
         Ok(journal)
     }
+}
+
+/// What is said of a backend's directory that is none.
+fn link() -> std::io::Error {
+    std::io::Error::other(
+        "it is a symbolic link or no directory. Move it away, or name another directory with --state-dir",
+    )
 }
 
 /// The CI job that this process runs for, by the variables that GitLab and GitHub set.
@@ -304,6 +285,17 @@ pub struct JournalFile {
 }
 
 impl JournalFile {
+    /// Why a resume would not find this file, if it would not: it was removed, or its directory was unmounted, mounted
+    /// over or replaced while the run went on.
+    fn is_lost(&self, open: &Metadata) -> Option<&'static str> {
+        if open.nlink() == 0 {
+            return Some("it was removed meanwhile");
+        }
+        let there = self.path.symlink_metadata();
+        let is_there = there.is_ok_and(|there| (there.dev(), there.ino()) == (open.dev(), open.ino()));
+        (!is_there).then_some("its directory was unmounted or replaced meanwhile")
+    }
+
     /// Takes the room for all that a run may record, before it touches anything: a disk that fills up meanwhile does not
     /// stop it half-way. A file system that cannot do that is asked for each record's room as it comes.
     fn reserve(&self) -> Result<(), JournalError> {
@@ -320,14 +312,11 @@ impl JournalFile {
 impl Journal for JournalFile {
     /// One write and one `fdatasync`: on the runtime's own thread, since nothing may go on before it.
     async fn append(&mut self, record: &Record) -> Result<(), JournalError> {
-        let mut line = serde_json::to_vec(record)
-            .map_err(|error| failed(&self.path, "written")(std::io::Error::other(error)))?;
-        line.push(b'\n');
+        let line =
+            line(record).map_err(|error| failed(&self.path, "written")(std::io::Error::other(error)))?;
         let before = self.file.metadata().map_err(failed(&self.path, "read"))?;
-        if before.nlink() == 0 {
-            // Nobody would ever read it.
-            let removed = std::io::Error::other("it was removed meanwhile");
-            return Err(failed(&self.path, "written")(removed));
+        if let Some(reason) = self.is_lost(&before) {
+            return Err(failed(&self.path, "written")(std::io::Error::other(reason)));
         }
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if written.is_err() {
@@ -357,7 +346,7 @@ mod tests {
     }
 
     fn opened() -> Record {
-        Record::Opened { version: crate::journal::VERSION, pid: 7, plan: Box::new(plan()) }
+        Record::Opened { version: crate::journal::VERSION, pid: 7, plan: Box::new(plan()), site: None }
     }
 
     #[tokio::test]
@@ -399,18 +388,19 @@ mod tests {
             std::fs::write(&journal.path, text).unwrap();
             backend.journals().unwrap_err().to_string()
         };
-        let opened = serde_json::to_string(&opened()).unwrap();
-        let error_of = |garbage: &str| error(&format!("{opened}\n{garbage}\n{{\"record\":\"clo"));
+        let opened = String::from_utf8(line(&opened()).unwrap()).unwrap();
+        let error_of = |garbage: &str| error(&format!("{opened}{garbage}\n{{\"record\":\"clo"));
         assert_eq!(
             error_of("\0\0\0"),
             format!(
-                "the journal {path}: record 2 is not understood: expected value at line 1 column 1. Move the file away if you know how that run ended"
+                "the journal {path}: record 2, at byte {}, is not understood: expected value at line 1 column 1. Move the file away if you know how that run ended",
+                opened.len()
             )
         );
         assert_eq!(
-            error("{\"record\":\"opened\",\"version\":2,\"wave\":[]}\n"),
+            error("{\"record\":\"opened\",\"version\":3,\"wave\":[]}\n"),
             format!(
-                "the journal {path}: it has version 2, and this drainswap reads version 1: update drainswap"
+                "the journal {path}: it has version 3, and this drainswap reads version 2: update drainswap"
             )
         );
     }
@@ -437,6 +427,36 @@ mod tests {
         assert!(error.ends_with("cannot be written: it was removed meanwhile"), "{error}");
     }
 
+    /// As an unmounted directory does, one that was moved away leaves another one, or none, under its name.
+    #[tokio::test]
+    async fn a_journal_whose_directory_is_another_one_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let backend = BackendDir::new(dir.path(), "mobile");
+        let mut journal = backend.create(&plan().run).unwrap();
+        journal.append(&opened()).await.unwrap();
+        std::fs::rename(&backend.path, dir.path().join("elsewhere")).unwrap();
+        for _ in ["gone", "replaced"] {
+            let error = journal.append(&opened()).await.unwrap_err().to_string();
+            assert!(error.ends_with("its directory was unmounted or replaced meanwhile"), "{error}");
+            let _another_one = backend.create(&plan().run);
+        }
+    }
+
+    #[test]
+    fn links_inside_of_the_state_directory_are_not_followed() {
+        use std::os::unix::fs::symlink;
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let backend = BackendDir::new(dir.path(), "mobile");
+        symlink(elsewhere.path(), &backend.path).unwrap();
+        assert!(backend.create(&plan().run).is_err() && backend.lock("mobile", "noon").is_err());
+        assert!(backend.journals().is_err() && BackendDir::all(dir.path()).unwrap().is_empty());
+        let other = BackendDir::new(dir.path(), "pay");
+        let _lock = other.lock("pay", "noon").unwrap();
+        symlink(elsewhere.path().join("victim"), other.path.join(format!("{}.jsonl", plan().run))).unwrap();
+        assert!(other.create(&plan().run).is_err());
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing was made there");
+    }
+
     #[test]
     fn a_second_lock_names_the_first_holder() {
         let dir = tempfile::tempdir().unwrap();
@@ -447,9 +467,7 @@ mod tests {
             second.contains(&format!("process {}", std::process::id())) && second.contains("since noon"),
             "{second}"
         );
-        assert_eq!(backend.holder().unwrap(), Some(std::process::id()));
         drop(held);
-        assert_eq!(backend.holder().unwrap(), None);
         backend.lock("mobile", "later").unwrap();
     }
 

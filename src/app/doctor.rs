@@ -5,12 +5,13 @@ use serde_json::json;
 use super::look::SystemClock;
 use super::{App, print, print_object};
 use crate::adapters::haproxy::states_kept_in;
-use crate::adapters::journal_file::{BackendDir, StoredRun};
+use crate::adapters::journal_file::StoredRun;
 use crate::cli::Output;
 use crate::doctor::{Finding, Left, OpenRun, Runs, examine};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
+use crate::journal::Site;
 use crate::outcome::Outcome;
 use crate::plan::LbQuorum;
 use crate::ports::{ContainerEngine, WallClock};
@@ -26,7 +27,7 @@ impl App {
         let world = self.world(&configuration, &[], load_balancers).await?;
         let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);
-        let runs = self.runs(keep)?;
+        let runs = self.runs(keep, &world.site)?;
         let findings = examine(&configuration, &kept, &observation, &topology, &runs, &self.typed);
         let mut left = Vec::new();
         for finding in findings {
@@ -57,26 +58,23 @@ impl App {
         Ok(())
     }
 
-    fn runs(&self, keep: Option<usize>) -> Result<Runs, Error> {
+    /// What this site's journals tell of. What a run of another site has put aside is nothing to remove here.
+    fn runs(&self, keep: Option<usize>, site: &Site) -> Result<Runs, Error> {
         let mut runs = Runs { keep: self.settings.keep(keep), ..Runs::default() };
-        if !self.settings.state_dir.is_dir() {
-            return Ok(runs);
-        }
-        for dir in BackendDir::all(&self.settings.state_dir)? {
-            let mut stored = self.runs_in(&dir)?;
+        for mut of_backend in self.every_run(site)? {
             // Of a run that is stuck somebody may still need what it has put aside, as long as none has followed it.
-            if let Some(last) = stored.last().and_then(open) {
+            if let Some(last) = of_backend.own.last().and_then(open_run) {
                 runs.open.push(last);
-                stored.pop();
+                of_backend.own.pop();
             }
-            runs.over.extend(stored.into_iter().map(|stored| stored.run.plan.run));
+            runs.over.extend(of_backend.own.into_iter().map(|stored| stored.run.plan.run));
         }
         Ok(runs)
     }
 }
 
 /// What the last run of a backend has left open, if it has.
-fn open(stored: &StoredRun) -> Option<OpenRun> {
+pub(super) fn open_run(stored: &StoredRun) -> Option<OpenRun> {
     let plan = &stored.run.plan;
     let left = match &stored.run.outcome {
         None => Left::Unfinished { touches: plan.backends() },

@@ -7,9 +7,9 @@ use comfy_table::presets::NOTHING;
 use serde::Serialize;
 use serde_json::json;
 
+use super::journals::Runs;
 use super::look::RealWorld;
 use super::{App, known_backend, print, print_object};
-use crate::adapters::journal_file::BackendDir;
 use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -70,7 +70,7 @@ impl App {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let runs = self.runs_in(&BackendDir::new(&self.settings.state_dir, backend))?;
+        let Runs { own: runs, foreign } = self.runs_on(&world.site, backend)?;
         let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         let formers = formers(runs.iter().map(|stored| &stored.run));
         let last = formers.first().and_then(|former| former.takes_back.first());
@@ -101,7 +101,8 @@ impl App {
             }
             Output::Text => print(&table(&rows))?,
         }
-        self.warn_of_unfinished(backend);
+        self.note_foreign(backend, &foreign);
+        self.warn_of_unfinished(backend, &world.site);
         Ok(Exit::Done)
     }
 }

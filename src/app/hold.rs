@@ -4,22 +4,33 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::App;
-use super::look::SystemClock;
-use crate::adapters::journal_file::{BackendDir, Lock, LockError, StoredRun};
+use super::doctor::open_run;
+use super::journals::Runs;
+use super::look::{RealWorld, SystemClock};
+use crate::adapters::journal_file::{BackendDir, LockError, StoredRun};
+use crate::adapters::lock_file::Lock;
+use crate::cfg::Configuration;
 use crate::deploy::wait::insist;
-use crate::error::Error;
+use crate::error::{Error, Unfinished};
 use crate::ids::RunId;
+use crate::journal::Site;
 use crate::outcome::Outcome;
+use crate::plan::{LbQuorum, Plan};
 use crate::ports::WallClock;
 
 /// How often another run's lock is tried.
 pub(super) const LOCK_EVERY: Duration = Duration::from_secs(1);
 
+/// What a decision is made on.
+pub(super) type Scene<'a> = (&'a Configuration, &'a RealWorld);
+
 /// A backend that this process works on.
 pub(super) struct Held {
     backend: String,
     pub(super) dir: BackendDir,
-    runs: Vec<StoredRun>,
+    runs: Runs,
+    /// The run of another site that an operator said is one of this.
+    adopted: Option<RunId>,
     /// Every backend that is locked, itself among them.
     names: BTreeSet<String>,
     locks: Vec<Lock>,
@@ -31,34 +42,54 @@ impl Held {
         &self.backend
     }
 
-    /// The runs that are known here, the oldest first.
+    /// The runs of this site that are known here, the oldest first.
     pub(super) fn runs(&self) -> impl Iterator<Item = &StoredRun> {
-        self.runs.iter()
+        self.runs.own.iter()
+    }
+
+    /// The runs of other sites, the oldest first.
+    pub(super) fn foreign(&self) -> &[StoredRun] {
+        &self.runs.foreign
+    }
+
+    /// A run of another site that was not finished.
+    pub(super) fn unfinished_elsewhere(&self) -> Option<&StoredRun> {
+        self.runs.unfinished_elsewhere().last()
     }
 
     /// The names of the containers that runs have replaced here.
     pub(super) fn containers(&self) -> BTreeSet<&str> {
-        let lanes = self.runs.iter().flat_map(|stored| &stored.run.plan.lanes);
+        let lanes = self.runs().flat_map(|stored| &stored.run.plan.lanes);
         lanes.filter_map(|lane| Some(lane.replacement.as_ref()?.name.as_str())).collect()
     }
 
+    /// The run that is to be resumed, if there is one.
     pub(super) fn unfinished(&self) -> Option<&StoredRun> {
-        self.runs.last().filter(|stored| stored.run.outcome.is_none())
+        let adopted = |run: &RunId| self.runs().find(|it| it.run.plan.run == *run && it.run.is_unfinished());
+        self.adopted.as_ref().map_or_else(|| self.runs.unfinished(), adopted)
+    }
+
+    /// Counts a run of another site among those of this one. Returns it where that is news.
+    pub(super) fn adopt(&mut self, run: &RunId) -> Option<&StoredRun> {
+        self.adopted = Some(run.clone());
+        let at = self.runs.foreign.iter().position(|stored| stored.run.plan.run == *run)?;
+        let stored = self.runs.foreign.remove(at);
+        let at = self.runs.own.partition_point(|it| it.path < stored.path);
+        self.runs.own.insert(at, stored);
+        self.runs.own.get(at)
     }
 }
 
 impl App {
     /// Takes a backend for this process, as soon as nobody else has it or the wait for that is over.
-    pub(super) async fn hold(&self, backend: &str) -> Result<Held, Error> {
-        self.hold_all(backend, BTreeSet::from([backend.to_owned()])).await
+    pub(super) async fn hold(&self, backend: &str, site: &Site) -> Result<Held, Error> {
+        self.hold_all(backend, BTreeSet::from([backend.to_owned()]), site).await
     }
 
     /// The same for who only tidies up; nothing where a run on it is not finished, or its containers are needed.
-    pub(super) async fn hold_idle(&self, backend: &str) -> Result<Option<Held>, Error> {
-        let held = self.hold(backend).await?;
-        let is_stuck =
-            held.runs.last().is_some_and(|it| matches!(it.run.outcome, Some(Outcome::Stuck { .. })));
-        Ok(Some(held).filter(|held| held.unfinished().is_none() && !is_stuck))
+    pub(super) async fn hold_idle(&self, backend: &str, site: &Site) -> Result<Option<Held>, Error> {
+        let held = self.hold(backend, site).await?;
+        Ok(Some(held).filter(|held| held.unfinished().is_none()))
     }
 
     /// Decides what is to be done, and takes every backend that it touches: a container behind two of them must not be
@@ -66,27 +97,31 @@ impl App {
     pub(super) async fn hold_for<T>(
         &self,
         mut held: Held,
+        scene: Scene<'_>,
         decide: impl AsyncFn(&Held) -> Result<(T, Vec<String>), Error>,
     ) -> Result<(Held, T), Error> {
         loop {
             let (decided, touched) = decide(&held).await?;
             if touched.iter().all(|name| held.names.contains(name)) {
-                self.refuse_others(&held, &touched)?;
+                self.refuse_others(&held, &touched, scene).await?;
                 return Ok((held, decided));
             }
-            let Held { backend, mut names, locks, .. } = held;
+            let Held { backend, mut names, locks, adopted, .. } = held;
             names.extend(touched);
             drop(locks);
-            held = self.hold_all(&backend, names).await?;
+            held = self.hold_all(&backend, names, &scene.1.site).await?;
+            if let Some(run) = adopted {
+                held.adopt(&run);
+            }
         }
     }
 
     /// Everybody takes them in the order of their names, so that nobody waits for who waits for him.
-    async fn hold_all(&self, backend: &str, names: BTreeSet<String>) -> Result<Held, Error> {
+    async fn hold_all(&self, backend: &str, names: BTreeSet<String>, site: &Site) -> Result<Held, Error> {
         let locks = self.lock_all(&names).await?;
         let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let runs = self.runs_in(&dir)?;
-        Ok(Held { backend: backend.to_owned(), dir, runs, names, locks })
+        let runs = self.runs_on(site, backend)?;
+        Ok(Held { backend: backend.to_owned(), dir, runs, adopted: None, names, locks })
     }
 
     /// The locks of these backends, as soon as they are free or the wait for that is over.
@@ -113,49 +148,101 @@ impl App {
         Ok(locks)
     }
 
-    /// That nobody begins anew over a run that was not finished.
-    pub(super) fn refuse_unfinished(&self, held: &Held) -> Result<(), Error> {
-        held.unfinished().map_or(Ok(()), |stored| Err(self.unfinished_run(stored)))
+    /// Refuses to begin anew over a run that was not finished.
+    pub(super) async fn refuse_unfinished(&self, held: &Held, scene: Scene<'_>) -> Result<(), Error> {
+        match held.unfinished() {
+            Some(stored) if self.is_in_the_way(stored, scene).await? => Err(self.unfinished_run(stored)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether a run that was not finished still has servers or containers in its hands. One that ended stuck has not, when
+    /// an operator has mended what it left, or has removed both of its containers to deploy anew.
+    async fn is_in_the_way(
+        &self,
+        stored: &StoredRun,
+        (configuration, world): Scene<'_>,
+    ) -> Result<bool, Error> {
+        if stored.run.outcome.is_none() {
+            return Ok(true);
+        }
+        let (observation, topology) = self.observe(configuration, world, LbQuorum::Reachable).await?;
+        let is_open = open_run(stored).is_some_and(|run| run.is_open(&topology));
+        Ok(is_open && stored.run.is_left_in(&observation.containers))
+    }
+
+    /// Refuses a plan that meets a container or a server which a run of another site has not finished with.
+    pub(super) fn refuse_foreign(&self, plan: &Plan, site: &Site) -> Result<(), Error> {
+        let unfinished = self.every_run(site)?;
+        let mut foreign = unfinished.iter().flat_map(Runs::unfinished_elsewhere);
+        let met = foreign.find(|stored| stored.run.meets(plan, site));
+        met.map_or(Ok(()), |stored| Err(self.foreign_run(stored)))
     }
 
     /// What is to be said of a run that was not finished.
     pub(super) fn unfinished_run(&self, stored: &StoredRun) -> Error {
-        let backend = &stored.run.plan.backend;
+        let run = &stored.run;
+        let backend = &run.plan.backend;
+        let how = match &run.outcome {
+            Some(Outcome::Stuck { servers, .. }) => {
+                let servers: Vec<_> = servers.iter().map(|stranded| stranded.server.clone()).collect();
+                Unfinished::Stuck { servers }
+            }
+            Some(_) | None => Unfinished::Killed { pid: run.pid },
+        };
         Error::Unfinished {
-            run: stored.run.plan.run.to_string(),
+            run: run.plan.run.to_string(),
             backend: backend.clone(),
-            pid: stored.run.pid,
+            how,
             path: stored.path.display().to_string(),
             resume: self.typed.command(&["resume", backend]),
             undo: self.typed.command(&["resume", backend, "--undo"]),
         }
     }
 
-    /// A run on another backend that was killed may hold servers of this one.
-    fn refuse_others(&self, held: &Held, touched: &[String]) -> Result<(), Error> {
-        let left = self.unfinished_on(touched)?;
-        let other = left.iter().find(|stored| stored.run.plan.backend != held.backend);
-        other.map_or(Ok(()), |stored| Err(self.unfinished_run(stored)))
+    /// What is to be said of a run of another site that keeps this one from something.
+    pub(super) fn foreign_run(&self, stored: &StoredRun) -> Error {
+        let run = &stored.run.plan.run;
+        Error::ForeignRun {
+            run: run.to_string(),
+            backend: stored.run.plan.backend.clone(),
+            is_unfinished: stored.run.is_unfinished(),
+            path: stored.path.display().to_string(),
+            adopt: self.typed.command(&["resume", "--adopt", &run.0]),
+        }
     }
 
-    /// The runs that were not finished and touch any of these backends. One that is under way looks like them to who does
-    /// not hold the lock.
-    pub(super) fn unfinished_on(&self, backends: &[String]) -> Result<Vec<StoredRun>, Error> {
-        let mut left = self.unfinished_runs()?;
+    /// A run on another backend that was killed may hold servers of this one.
+    async fn refuse_others(&self, held: &Held, touched: &[String], scene: Scene<'_>) -> Result<(), Error> {
+        for stored in self.unfinished_on(&scene.1.site, touched)? {
+            if stored.run.plan.backend != held.backend && self.is_in_the_way(&stored, scene).await? {
+                return Err(self.unfinished_run(&stored));
+            }
+        }
+        Ok(())
+    }
+
+    /// This site's runs that were not finished and touch any of these backends. One that is under way looks like them to
+    /// who does not hold the lock.
+    pub(super) fn unfinished_on(&self, site: &Site, backends: &[String]) -> Result<Vec<StoredRun>, Error> {
+        let mut left = self.unfinished_runs(site)?;
         left.retain(|stored| stored.run.plan.backends().iter().any(|it| backends.contains(it)));
         Ok(left)
     }
 
     /// The same of every backend.
-    pub(super) fn unfinished_runs(&self) -> Result<Vec<StoredRun>, Error> {
-        let mut left = Vec::new();
+    pub(super) fn unfinished_runs(&self, site: &Site) -> Result<Vec<StoredRun>, Error> {
+        let all = self.every_run(site)?;
+        Ok(all.iter().filter_map(Runs::unfinished).cloned().collect())
+    }
+
+    /// The runs on every backend.
+    pub(super) fn every_run(&self, site: &Site) -> Result<Vec<Runs>, Error> {
         if !self.settings.state_dir.is_dir() {
-            return Ok(left);
+            return Ok(Vec::new());
         }
-        for dir in BackendDir::all(&self.settings.state_dir)? {
-            left.extend(self.runs_in(&dir)?.pop().filter(|stored| stored.run.outcome.is_none()));
-        }
-        Ok(left)
+        let all = BackendDir::all(&self.settings.state_dir)?;
+        all.iter().map(|dir| self.runs_at(site, dir)).collect()
     }
 
     /// Every run of this state directory. Who may not read it can still look at everything else.

@@ -1,6 +1,7 @@
 //! From the settings to the world, and one look at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -21,9 +22,11 @@ use crate::deploy::World;
 use crate::deploy::engines::Engines;
 use crate::engines::Engine;
 use crate::error::Error;
+use crate::ids::ServerId;
+use crate::journal::Site;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
-use crate::ports::{EngineError, LoadBalancerError, WallClock};
+use crate::ports::{ContainerEngine, EngineError, LoadBalancerError, WallClock};
 use crate::topology::{self, Topology};
 
 /// haproxy.cfg as it was read.
@@ -220,10 +223,18 @@ impl App {
             let text =
                 Some(name.as_str()).filter(|name| !name.is_empty()).or(self.settings.docker.as_deref());
             let engine = DockerEngine::connect(Endpoint::read(text, &environment)?).await?;
+            // One that does not tell is known by the other marks of the site.
+            let id = engine.id().await.ok().flatten();
             let registries = self.settings.registries.clone();
-            Ok::<_, EngineError>((name, engine.with_logins(registries, allow_plain_password)))
+            Ok::<_, EngineError>((id, (name, engine.with_logins(registries, allow_plain_password))))
         };
-        let engines = Engines::new(try_join_all(engines.into_iter().map(connect)).await?);
+        let connected = try_join_all(engines.into_iter().map(connect)).await?;
+        let (ids, engines): (Vec<_>, Vec<_>) = connected.into_iter().unzip();
+        let engines = Engines::new(engines);
+        let site = Site {
+            engines: ids.into_iter().flatten().collect(),
+            ..self.site(configuration, &load_balancers)
+        };
         let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };
         Ok(World {
             load_balancers,
@@ -233,7 +244,28 @@ impl App {
             hooks,
             descriptions: self.settings.descriptions(),
             typed: self.typed.clone(),
+            site,
         })
+    }
+
+    /// What tells this site from others, as far as no engine is asked.
+    pub(super) fn site(&self, configuration: &Configuration, load_balancers: &[HaproxySocket]) -> Site {
+        let real =
+            |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let servers = topology::with_servers(configuration).flat_map(|proxy| {
+            let id = |name: &str| ServerId::new(&*proxy.name, name);
+            proxy.servers.iter().map(move |server| (id(&server.name), server.address.to_string()))
+        });
+        let sockets = load_balancers.iter().map(|socket| match socket.address() {
+            SocketAddress::Unix(path) => real(path),
+            address @ (SocketAddress::Abstract(_) | SocketAddress::Tcp { .. }) => address.to_string(),
+        });
+        Site {
+            servers: servers.collect(),
+            sockets: sockets.collect(),
+            engines: BTreeSet::new(),
+            files: self.settings.haproxy_config.iter().map(|path| real(path)).collect(),
+        }
     }
 
     /// One stamped look at the world, and what it means for the configuration.

@@ -10,16 +10,18 @@ use super::look::require_admin;
 use super::{App, known_server, nearest};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
-use crate::adapters::journal_file::{BackendDir, HistoryError};
+use crate::adapters::journal_file::{BackendDir, HistoryError, StoredRun};
+use crate::adapters::lock_file::HeldBy;
 use crate::cfg::Configuration;
 use crate::cli::{Leave, Move, Turn};
 use crate::deploy::carriers;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::{ServerId, ServerName};
+use crate::journal::Site;
 use crate::look;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState};
-use crate::plan::{LbQuorum, floor};
+use crate::plan::{Lane, LbQuorum, floor};
 use crate::ports::LoadBalancer;
 use crate::topology;
 use crate::topology::traffic::Balance;
@@ -51,7 +53,7 @@ impl App {
         let before = look::states(&load_balancers, LbQuorum::All).await?;
         let acts = acts(state, asked);
         refuse_impossible(&servers, &acts, &before)?;
-        self.heed_unfinished(&servers, &acts, asked)?;
+        self.heed_unfinished(&self.site(&configuration, &load_balancers), &servers, &acts, asked)?;
         self.note_lost_weight(&servers, asked);
         self.guard(&configuration, &servers, &acts, &before, asked).await?;
         if state == AdminState::Ready {
@@ -104,10 +106,15 @@ impl App {
 
     /// A run that was not finished has servers in its hands, and what ends it looks where they are: nobody takes one away
     /// under it, but who says so. To put one back mends more than it breaks, and is done with a word about it.
-    fn heed_unfinished(&self, servers: &Servers, acts: &[Act], asked: &Move) -> Result<(), Error> {
-        let backends: Vec<String> = servers.keys().map(|server| server.backend.clone()).collect();
+    fn heed_unfinished(
+        &self,
+        site: &Site,
+        servers: &Servers,
+        acts: &[Act],
+        asked: &Move,
+    ) -> Result<(), Error> {
         let is_refused = asked.floor != Some(0) && !leaving(servers, acts).is_empty();
-        let left = match self.unfinished_on(&backends) {
+        let left = match self.runs_with(site, servers) {
             // Who may not read the state directory can still look at what would be done.
             Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
             // A damaged journal keeps nobody from putting a server back.
@@ -119,17 +126,39 @@ impl App {
         };
         for stored in left {
             let dir = BackendDir::new(&self.settings.state_dir, &stored.run.plan.backend);
-            if asked.dry_run && dir.holder()?.is_some() {
+            if asked.dry_run && !matches!(dir.holder()?, HeldBy::Nobody) {
                 // It is under way; the move itself would wait for its end.
                 continue;
             }
-            let unfinished = self.unfinished_run(&stored);
+            let is_own = stored.run.site.as_ref().is_none_or(|of| site.owns(of, &stored.run.plan.backend));
+            let unfinished = if is_own { self.unfinished_run(&stored) } else { self.foreign_run(&stored) };
             if is_refused {
                 return Err(Error::MoveOverRun { unfinished: Box::new(unfinished) });
             }
             self.say(&format!("note: {unfinished}"));
         }
         Ok(())
+    }
+
+    /// The runs that nothing says the end of, and that have one of these servers in their hands: those of this site, and
+    /// those of another one that are on the same `HAProxy`. One that ended stuck has left its servers to a person.
+    fn runs_with(&self, site: &Site, servers: &Servers) -> Result<Vec<StoredRun>, Error> {
+        let mut left = Vec::new();
+        for runs in self.every_run(site)? {
+            let touches = |stored: &&StoredRun| {
+                let backends = stored.run.plan.backends();
+                servers.keys().any(|server| backends.contains(&server.backend))
+            };
+            let has = |stored: &&StoredRun| {
+                let is_same_haproxy = stored.run.site.as_ref().is_some_and(|of| of.shares_socket(site));
+                is_same_haproxy
+                    && stored.run.plan.lanes.iter().flat_map(Lane::ids).any(|id| servers.contains_key(&id))
+            };
+            let own = runs.unfinished().into_iter().filter(touches);
+            left.extend(own.chain(runs.unfinished_elsewhere().filter(has)).cloned());
+        }
+        left.retain(|stored| stored.run.outcome.is_none());
+        Ok(left)
     }
 
     /// Refuses to take the last server away, or to leave its traffic to one that does not answer.

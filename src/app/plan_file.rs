@@ -66,14 +66,15 @@ impl App {
             self.show(&self.approve(path, &approved, flags, (&configuration, &world)).await?)?;
             return Ok(Exit::Done);
         }
-        let held = self.hold(backend).await?;
+        let held = self.hold(backend, &world.site).await?;
+        let scene = (&configuration, &world);
         let decide = async |held: &Held| {
-            self.refuse_unfinished(held)?;
+            self.refuse_unfinished(held, scene).await?;
             let plan = self.approve(path, &approved, flags, (&configuration, &world)).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, decide).await?;
+        let (held, plan) = self.hold_for(held, scene, decide).await?;
         heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
     }
 

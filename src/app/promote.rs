@@ -1,7 +1,6 @@
 //! promote: what runs in one place is deployed in another.
 
 use super::{App, known_backend};
-use crate::adapters::journal_file::BackendDir;
 use crate::cli::{DeployGoal, PolicyFlags};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -33,7 +32,7 @@ impl App {
         known_backend(&configuration, backend)?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
         let (_, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
-        let runs = self.runs_in(&BackendDir::new(&self.settings.state_dir, backend))?;
+        let runs = self.runs_on(&world.site, backend)?.own;
         let last = runs.last().map(|stored| stored.run.outcome.as_ref());
         let found = topology.backend(backend).map(|backend| settled(backend, last));
         let found = found.ok_or_else(|| Error::NoBackend {

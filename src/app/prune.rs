@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::look::RealWorld;
 use super::{App, known_backend};
-use crate::adapters::journal_file::BackendDir;
+use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history::formers;
@@ -30,13 +30,16 @@ impl App {
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
         for proxy in with_servers(&configuration) {
             let backend = &proxy.name;
-            let runs = self.runs_in(&BackendDir::new(&self.settings.state_dir, backend))?;
-            let formers = formers(runs.iter().map(|stored| &stored.run));
+            let runs = self.runs_at(&world.site, &BackendDir::new(&self.settings.state_dir, backend))?;
+            let of = |runs: &[StoredRun]| formers(runs.iter().map(|stored| &stored.run));
+            // Whether another site needs its images is for that one to say.
+            needed.extend(images(&of(&runs.foreign)));
+            let formers = of(&runs.own);
             if !wanted.is_empty() && !wanted.contains(backend) {
                 needed.extend(images(&formers));
                 continue;
             }
-            let Some(held) = self.hold_idle(backend).await? else {
+            let Some(held) = self.hold_idle(backend, &world.site).await? else {
                 self.say(&format!("note: backend {backend} is left alone: a run on it is not finished"));
                 needed.extend(images(&formers));
                 continue;

@@ -29,7 +29,7 @@ impl App {
         Ok(Exit::Done)
     }
 
-    fn stored(&self, wanted: Option<&str>) -> Result<StoredRun, Error> {
+    pub(super) fn stored(&self, wanted: Option<&str>) -> Result<StoredRun, Error> {
         let mut runs = Vec::new();
         if self.settings.state_dir.is_dir() {
             for backend in BackendDir::all(&self.settings.state_dir)? {

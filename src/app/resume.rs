@@ -1,12 +1,12 @@
-//! resume: a run that was killed is brought to its end, forward or back.
+//! resume: a run that was killed, or that ended stuck, is brought to its end, forward or back.
 //!
 //! Forward is done in two parts: what the run had in its hands is brought to rest, and the rest is deployed by an
 //! ordinary plan of its own, made for the world as it is by then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
 
-use super::hold::Held;
+use super::hold::{Held, Scene};
 use super::look::{RealWorld, require_admin};
 use super::signals::heeding_signals;
 use super::{App, known_backend};
@@ -18,9 +18,12 @@ use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history;
+use crate::ids::RunId;
+use crate::journal::{Record, Site};
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, is_replaced, taken_back, undo};
 use crate::plan::{Goal, Plan, Policy, Purpose, Target, Worker};
+use crate::ports::{Journal, WallClock};
 use crate::settings::with_flags;
 
 impl App {
@@ -34,13 +37,13 @@ impl App {
     ) -> Result<Exit, Error> {
         let backends = match backend {
             Some(backend) => vec![backend.to_owned()],
-            None => self.unfinished_runs()?.into_iter().map(|stored| stored.run.plan.backend).collect(),
+            None => self.unfinished_backends().await?,
         };
         if backends.is_empty() {
             self.say("no run was left unfinished");
         }
         for backend in backends {
-            let exit = Box::pin(self.resume_one(&backend, undo, dry_run, flags)).await?;
+            let exit = Box::pin(self.resume_one(&backend, None, undo, dry_run, flags)).await?;
             if exit != Exit::Done {
                 return Ok(exit);
             }
@@ -48,9 +51,48 @@ impl App {
         Ok(Exit::Done)
     }
 
+    /// Takes a run of another site as one of this, and resumes it where it was not finished.
+    pub(super) async fn adopt(
+        &self,
+        run: &str,
+        undo: bool,
+        dry_run: bool,
+        flags: &PolicyFlags,
+    ) -> Result<Exit, Error> {
+        let plan = self.stored(Some(run))?.run.plan;
+        Box::pin(self.resume_one(&plan.backend, Some(&plan.run), undo, dry_run, flags)).await
+    }
+
+    /// The backends of this site that have a run which was not finished. Those of other sites are named.
+    async fn unfinished_backends(&self) -> Result<Vec<String>, Error> {
+        let mut candidates = BTreeSet::new();
+        for runs in self.every_run(&Site::default())? {
+            let all = runs.own.into_iter().chain(runs.foreign);
+            candidates.extend(all.filter(|it| it.run.is_unfinished()).map(|it| it.run.plan.backend));
+        }
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut own = Vec::new();
+        let (configuration, load_balancers) = self.load_balancers().await?;
+        for backend in candidates {
+            let site = if known_backend(&configuration, &backend).is_ok() {
+                let backends = from_ref(&backend);
+                self.world(&configuration, backends, load_balancers.clone()).await?.site
+            } else {
+                self.site(&configuration, &load_balancers)
+            };
+            let runs = self.runs_on(&site, &backend)?;
+            runs.unfinished_elsewhere().for_each(|it| self.say(&format!("note: {}", self.foreign_run(it))));
+            own.extend(runs.unfinished().map(|_| backend));
+        }
+        Ok(own)
+    }
+
     pub(super) async fn resume_one(
         &self,
         backend: &str,
+        adopted: Option<&RunId>,
         undo: bool,
         dry_run: bool,
         flags: &PolicyFlags,
@@ -62,8 +104,11 @@ impl App {
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(&backend.to_owned()), load_balancers).await?;
-        let held = self.hold(backend).await?;
-        let Some(unfinished) = held.unfinished() else { return Ok(self.nothing_to_resume(backend)) };
+        let mut held = self.hold(backend, &world.site).await?;
+        if let Some(run) = adopted {
+            self.record_adoption(&mut held, run, &world, dry_run).await?;
+        }
+        let Some(unfinished) = held.unfinished() else { return self.nothing_to_resume(&held) };
         let policy = with_flags(flags, unfinished.run.plan.policy.clone());
         if undo {
             return self.take_back(&configuration, &world, held, policy, dry_run).await;
@@ -80,8 +125,9 @@ impl App {
             }
             return Ok(Exit::Done);
         }
-        let (held, unfinished) = self.hold_unfinished(held).await?;
-        let Some(unfinished) = unfinished else { return Ok(self.nothing_to_resume(backend)) };
+        let scene = (&configuration, &world);
+        let (held, unfinished) = self.hold_unfinished(held, scene).await?;
+        let Some(unfinished) = unfinished else { return self.nothing_to_resume(&held) };
         heeding_signals(async |stop| {
             let outcome = self.bring_to_rest(&configuration, &world, &unfinished, (&policy, &stop)).await?;
             if !matches!(outcome, Outcome::Cancelled { .. }) {
@@ -93,7 +139,7 @@ impl App {
                 let touched = plan.backends();
                 Ok((Plan { continues: Some(unfinished.run.plan.root().clone()), ..plan }, touched))
             };
-            let (held, plan) = self.hold_for(held, decide).await?;
+            let (held, plan) = self.hold_for(held, scene, decide).await?;
             self.execute(&world, &plan, &held, stop).await
         })
         .await
@@ -104,19 +150,47 @@ impl App {
         BackendDir::new(&self.settings.state_dir, &plan.backend).events(&plan.run)
     }
 
-    fn nothing_to_resume(&self, backend: &str) -> Exit {
-        self.say(&format!("the last run on {backend} was finished: there is nothing to resume"));
-        Exit::Done
+    /// What another site has left here is refused by name, since it is easily taken for one's own.
+    fn nothing_to_resume(&self, held: &Held) -> Result<Exit, Error> {
+        if let Some(foreign) = held.unfinished_elsewhere() {
+            return Err(self.foreign_run(foreign));
+        }
+        self.say(&format!("the last run on {} was finished: there is nothing to resume", held.backend()));
+        Ok(Exit::Done)
+    }
+
+    /// Counts a run of another site among this one's, for good where this is no rehearsal.
+    async fn record_adoption(
+        &self,
+        held: &mut Held,
+        run: &RunId,
+        world: &RealWorld,
+        dry_run: bool,
+    ) -> Result<(), Error> {
+        let Some(stored) = held.adopt(run) else {
+            self.say(&format!("run {run} is one of this site already"));
+            return Ok(());
+        };
+        if !dry_run {
+            let site = Box::new(world.site.of(&stored.run.plan));
+            stored.reopen()?.append(&Record::Adopted { at: world.clock.now(), site }).await?;
+        }
+        self.say(&format!("run {run} counts as one of this site from now on"));
+        Ok(())
     }
 
     /// Takes every backend that the run which was not finished touches. Another process may have ended it meanwhile.
-    async fn hold_unfinished(&self, held: Held) -> Result<(Held, Option<StoredRun>), Error> {
+    async fn hold_unfinished(
+        &self,
+        held: Held,
+        scene: Scene<'_>,
+    ) -> Result<(Held, Option<StoredRun>), Error> {
         let decide = async |held: &Held| {
             let unfinished = held.unfinished().cloned();
             let touched = unfinished.as_ref().map(|stored| stored.run.plan.backends()).unwrap_or_default();
             Ok((unfinished, touched))
         };
-        self.hold_for(held, decide).await
+        self.hold_for(held, scene, decide).await
     }
 
     /// What a run that was not finished goes on with: its plan, for the processes whose sessions count by now, and its
@@ -174,8 +248,8 @@ impl App {
         policy: Policy,
         dry_run: bool,
     ) -> Result<Exit, Error> {
-        let (held, unfinished) = self.hold_unfinished(held).await?;
-        let Some(unfinished) = unfinished else { return Ok(self.nothing_to_resume(held.backend())) };
+        let (held, unfinished) = self.hold_unfinished(held, (configuration, world)).await?;
+        let Some(unfinished) = unfinished else { return self.nothing_to_resume(&held) };
         self.show_undo(&unfinished);
         if dry_run {
             let run = &unfinished.run;

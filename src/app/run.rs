@@ -10,6 +10,7 @@ use super::names::nearest_image;
 use super::sampler::sample;
 use super::signals::heeding_signals;
 use super::{App, known_backend, print, print_object};
+use crate::adapters::journal_file::StoredRun;
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::{Deploy, Stop};
@@ -55,7 +56,7 @@ impl App {
             }
             (_, Target::Everywhere(_) | Target::Each(_)) => self.show(&plan)?,
         }
-        self.warn_of_unfinished(&goal.backend);
+        self.warn_of_unfinished(&goal.backend, &world.site);
         Ok(if exit_code && !plan.is_empty() { Exit::Pending } else { Exit::Done })
     }
 
@@ -66,16 +67,17 @@ impl App {
         known_backend(&configuration, &asked.backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, from_ref(&asked.backend), load_balancers).await?;
-        let held = self.hold(&asked.backend).await?;
+        let held = self.hold(&asked.backend, &world.site).await?;
+        let scene = (&configuration, &world);
         let decide = async |held: &Held| {
-            self.refuse_unfinished(held)?;
+            self.refuse_unfinished(held, scene).await?;
             let target = self.target(asked, &configuration, &world).await?;
             let goal = self.goal(&asked.backend, Purpose::Deploy, target, flags);
             let plan = self.plan_for(&configuration, &world, &goal).await?;
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, decide).await?;
+        let (held, plan) = self.hold_for(held, scene, decide).await?;
         heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
     }
 
@@ -93,18 +95,26 @@ impl App {
         known_backend(&configuration, backend)?;
         require_admin(&load_balancers).await?;
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
-        let held = self.hold(backend).await?;
-        if held.unfinished().is_some() {
+        let held = self.hold(backend, &world.site).await?;
+        let scene = (&configuration, &world);
+        if let Err(Error::Unfinished { .. }) = self.refuse_unfinished(&held, scene).await {
             let policy = self.settings.policy(flags);
             return self.take_back(&configuration, &world, held, policy, dry_run).await;
         }
         let decide = async |held: &Held| {
-            self.refuse_unfinished(held)?;
+            self.refuse_unfinished(held, scene).await?;
             let mut formers = history::formers(held.runs().map(|stored| &stored.run)).into_iter();
             let former = match to {
                 Some(to) => formers.find(|former| former.is_meant(to)),
                 None => formers.next(),
             };
+            let is_meant = |stored: &&StoredRun| to.is_some_and(|to| stored.run.plan.run.0 == to);
+            if former.is_none() {
+                if let Some(foreign) = held.foreign().iter().find(is_meant) {
+                    return Err(self.foreign_run(foreign));
+                }
+                self.note_foreign(backend, held.foreign());
+            }
             let former = former.ok_or_else(|| match to {
                 Some(to) => Error::NothingSuchToRollBackTo {
                     backend: backend.to_owned(),
@@ -120,7 +130,7 @@ impl App {
             let touched = plan.backends();
             Ok((plan, touched))
         };
-        let (held, plan) = self.hold_for(held, decide).await?;
+        let (held, plan) = self.hold_for(held, scene, decide).await?;
         if dry_run {
             self.show(&plan)?;
             return Ok(Exit::Done);
@@ -215,6 +225,7 @@ impl App {
         if !others.is_empty() {
             return Err(Error::Refused(others));
         }
+        self.refuse_foreign(&plan, &world.site)?;
         let run = plan.run.clone();
         for replacement in plan.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
             if replacement.is_created() {

@@ -13,6 +13,7 @@ use crate::cli::Output;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ContainerId;
+use crate::journal::Site;
 use crate::observation::Observation;
 use crate::plan::LbQuorum;
 use crate::ports::Change;
@@ -118,29 +119,30 @@ impl App {
                 ));
             }
         }
-        notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name)));
+        notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name, &world.site)));
         Ok(Status { object, table: crate::status::table(&backends), notes })
     }
 
     /// What is to be said where the last run on a backend was not finished. One that is under way is none.
-    fn unfinished(&self, backend: &str) -> Option<String> {
+    fn unfinished(&self, backend: &str, site: &Site) -> Option<String> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
-        let last = match self.runs_in(&dir) {
-            Ok(mut runs) => runs.pop(),
+        let runs = match self.runs_at(site, &dir) {
+            Ok(runs) => runs,
             // Who may not read the state directory can still look at everything else.
-            Err(Error::History(HistoryError::Journal(_))) => None,
+            Err(Error::History(HistoryError::Journal(_))) => return None,
             Err(error) => return Some(error.to_string()),
         };
-        let stored = last.filter(|stored| stored.run.outcome.is_none())?;
+        let foreign = || runs.unfinished_elsewhere().last().map(|stored| self.foreign_run(stored));
+        let left = runs.unfinished().map(|stored| self.unfinished_run(stored)).or_else(foreign)?;
         Some(match dir.lock(backend, "a look") {
-            Ok(_free) => self.unfinished_run(&stored).to_string(),
+            Ok(_free) => left.to_string(),
             Err(busy) => busy.to_string(),
         })
     }
 
     /// Says so.
-    pub(super) fn warn_of_unfinished(&self, backend: &str) {
-        if let Some(note) = self.unfinished(backend) {
+    pub(super) fn warn_of_unfinished(&self, backend: &str, site: &Site) {
+        if let Some(note) = self.unfinished(backend, site) {
             self.say(&format!("note: {note}"));
         }
     }

@@ -234,7 +234,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             *other != lane && self.has_begun(*other, Step::Start) && !self.back.contains(other)
         };
         let kept = (0..self.plan.lanes.len()).filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
-        Outcome::Stuck { reason, servers, kept: kept.collect(), journal: self.journal.place() }
+        let resume = self.world.typed.command(&["resume", &self.plan.backend]);
+        let (kept, journal) = (kept.collect(), self.journal.place());
+        Outcome::Stuck { reason, servers, kept, journal, resume }
     }
 
     /// The commands that bring a lane's old container back, for a person: those that are still needed, as far as the

@@ -49,6 +49,7 @@ impl Stage {
             hooks: memory.hooks(),
             descriptions: BTreeMap::new(),
             typed: CommandLine::default(),
+            site: journal::Site::default(),
         };
         let goal = Goal {
             backend: "mobile".to_owned(),
@@ -513,7 +514,15 @@ async fn a_drain_that_takes_too_long_fails_where_what_was_chosen_for_it_fails() 
 /// A run that was killed when the first lane's container had been stopped.
 fn killed(stage: &Stage) -> journal::Run {
     let begun = BTreeMap::from([(0, vec![Step::Create, Step::Keep])]);
-    journal::Run { plan: stage.plan.clone(), pid: 1, begun, created: BTreeMap::new(), outcome: None }
+    journal::Run {
+        plan: stage.plan.clone(),
+        version: journal::VERSION,
+        site: None,
+        pid: 1,
+        begun,
+        created: BTreeMap::new(),
+        outcome: None,
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,6 +61,8 @@ impl Error {
             | Self::NoReloader { .. }
             | Self::NotEmpty { .. }
             | Self::NotStopped { .. }
+            | Self::HolderUnseen { .. }
+            | Self::ForeignRun { is_unfinished: false, .. }
             | Self::NotUp { .. } => Exit::Refused,
             Self::PlanDrifted { .. } | Self::NotApproved { .. } => Exit::Drifted,
             Self::PutBack { .. } => Exit::RolledBack,
@@ -85,9 +87,10 @@ impl Error {
                 Failure::Drifted { .. } => Exit::Drifted,
                 Failure::Stopped => Exit::Cancelled,
             },
-            Self::Lock(LockError::Busy { .. }) | Self::Unfinished { .. } | Self::MoveOverRun { .. } => {
-                Exit::Busy
-            }
+            Self::Lock(LockError::Busy { .. })
+            | Self::Unfinished { .. }
+            | Self::ForeignRun { is_unfinished: true, .. }
+            | Self::MoveOverRun { .. } => Exit::Busy,
             Self::MoveTimedOut { .. }
             | Self::MoveUndone { .. }
             | Self::MoveHalfDone { .. }

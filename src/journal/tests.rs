@@ -13,7 +13,7 @@ fn plan() -> Plan {
 }
 
 fn opened() -> Record {
-    Record::Opened { version: VERSION, pid: 7, plan: Box::new(plan()) }
+    Record::Opened { version: VERSION, pid: 7, plan: Box::new(plan()), site: None }
 }
 
 fn begun(lane: usize, step: Step) -> Record {
@@ -32,22 +32,35 @@ fn undone(lane: usize) -> Record {
     Record::Undone { at: at(), lane }
 }
 
+fn stuck() -> Record {
+    let [reason, journal, resume] = <[String; 3]>::default();
+    let outcome = Outcome::Stuck { reason, servers: vec![], kept: vec![], journal, resume };
+    Record::Closed { at: at(), outcome }
+}
+
+fn adopted() -> Record {
+    Record::Adopted { at: at(), site: Box::new(Site::default()) }
+}
+
 fn closed() -> Record {
     Record::Closed { at: at(), outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] } }
 }
 
 fn bytes(records: &[Record]) -> Vec<u8> {
-    let line = |record| serde_json::to_string(record).unwrap() + "\n";
-    records.iter().map(line).collect::<String>().into_bytes()
+    records.iter().flat_map(|record| line(record).unwrap()).collect()
 }
 
 fn fold(records: &[Record]) -> Run {
     Run::read(&bytes(records)).unwrap().unwrap()
 }
 
-/// What is wrong with a journal, without the advice that follows every such record.
+/// What is wrong with a journal, without the place, and the advice that follows every such record.
 fn corrupt(bytes: &[u8]) -> String {
-    let error = Run::read(bytes).unwrap_err().to_string();
+    let mut error = Run::read(bytes).unwrap_err().to_string();
+    if let Some(at) = error.find(", at byte ") {
+        let end = at + 2 + error[at + 2..].find(", ").unwrap() + 1;
+        error.replace_range(at..end, "");
+    }
     error.replace(". Move the file away if you know how that run ended", "")
 }
 
@@ -114,6 +127,8 @@ fn what_cannot_follow_is_an_error_with_its_number() {
         ("done", vec![done(0, Step::Create)]),
         ("begun again", vec![begun(0, Step::Create)]),
         ("undone", vec![undone(0)]),
+        ("stuck", vec![stuck()]),
+        ("resumed", vec![begun(0, Step::Create)]),
         ("closed", vec![closed()]),
     ];
     let records = [
@@ -130,6 +145,7 @@ fn what_cannot_follow_is_an_error_with_its_number() {
         ("undone", undone(0)),
         ("undone, no such lane", undone(2)),
         ("closed", closed()),
+        ("adopted", adopted()),
     ];
     let (mut table, mut errors) = (String::new(), BTreeSet::new());
     for (name, record) in records {
@@ -150,18 +166,19 @@ fn what_cannot_follow_is_an_error_with_its_number() {
     }
     assert_snapshot!(table, @"
     opened: nothing
-    begun: opened, begun, created, done, begun again, undone
+    begun: opened, begun, created, done, begun again, undone, stuck, resumed
     begun, not planned:
     begun, no such lane:
     created: begun
     created, another lane:
     created, no such lane:
-    done: begun, created, begun again
+    done: begun, created, begun again, resumed
     done, another lane:
     done, no such lane:
-    undone: opened, begun, created, done, begun again, undone
+    undone: opened, begun, created, done, begun again, undone, stuck, resumed
     undone, no such lane:
-    closed: opened, begun, created, done, begun again, undone
+    closed: opened, begun, created, done, begun again, undone, stuck, resumed
+    adopted: opened, begun, created, done, begun again, undone, stuck, resumed, closed
     ");
     assert_snapshot!(Vec::from_iter(errors).join("\n"), @"
     begins the step Discard, which the plan has not for lane 0
@@ -183,18 +200,106 @@ fn what_is_no_record_is_an_error_with_its_number() {
         corrupt(&all)
     };
     assert_snapshot!(after_opened(b"{\"record\":\"begun\"}\n"), @"record 2 is not understood: missing field `at`");
-    assert_snapshot!(after_opened(b"{\"record\":\"danced\"}\n"), @"record 2 is not understood: unknown variant `danced`, expected one of `opened`, `begun`, `done`, `created`, `undone`, `closed` at line 1 column 18");
+    assert_snapshot!(after_opened(b"{\"record\":\"danced\"}\n"), @"record 2 is not understood: unknown variant `danced`, expected one of `opened`, `begun`, `done`, `created`, `undone`, `closed`, `adopted` at line 1 column 18");
     assert_snapshot!(after_opened(b"\xff\xfe\n"), @"record 2 is not understood: expected value at line 1 column 1");
     assert_snapshot!(after_opened(b"\0\0\0\0\n"), @"record 2 is not understood: expected value at line 1 column 1");
     assert_snapshot!(corrupt(b"[]\n"), @"record 1 is not understood: missing field `record` at line 1 column 2");
 }
 
+/// Bits that have changed on the disk are an error that says where, and not another plan or step.
+#[test]
+fn a_record_that_was_changed_is_found_by_its_checksum() {
+    let all = bytes(&story());
+    let second = all.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let damaged = |at: usize, byte: u8| {
+        let mut all = all.clone();
+        all[at] = byte;
+        Run::read(&all)
+    };
+    let lane = second + all[second..].windows(7).position(|it| it == b"\"lane\":").unwrap() + 7;
+    let error = damaged(lane, b'1').unwrap_err().to_string();
+    let place = format!("record 2, at byte {second}, is not as it was written");
+    assert!(error.starts_with(&place), "{error}");
+    // Every byte but the end of a line is covered, those of the checksum included.
+    for at in (second..all.len()).filter(|at| all[*at] != b'\n') {
+        let changed = damaged(at, if all[at] == b'0' { b'1' } else { b'0' });
+        assert!(changed.is_err(), "byte {at}");
+    }
+    let without = bytes(&[opened()])
+        .into_iter()
+        .chain(*b"{\"record\":\"undone\",\"at\":\"2026-01-01T00:00:00Z\",\"lane\":0}\n");
+    let error = Run::read(&without.collect::<Vec<_>>()).unwrap_err().to_string();
+    assert!(error.contains("has lost its checksum"), "{error}");
+}
+
+#[test]
+fn a_run_of_version_1_has_no_checksums_until_it_is_resumed() {
+    let text = include_str!("../../fixtures/journal/version-1.jsonl");
+    let unfinished: String =
+        text.lines().take_while(|it| !it.contains("closed")).map(|it| format!("{it}\n")).collect();
+    let resumed = [unfinished.as_bytes(), &bytes(&[closed()])].concat();
+    let run = Run::read(&resumed).unwrap().unwrap();
+    assert_eq!((run.version, run.site), (1, None));
+    assert!(run.outcome.is_some());
+    let mut damaged = resumed;
+    let last = damaged.len() - 30;
+    damaged[last] = b'#';
+    assert!(Run::read(&damaged).is_err());
+}
+
+#[test]
+fn a_run_that_ended_stuck_may_be_resumed_and_any_run_may_be_adopted() {
+    let begun = [opened(), begun(0, Step::Drain), stuck()];
+    let run = fold(&begun);
+    assert!(run.is_unfinished() && run.outcome.is_some());
+    assert_eq!(run.begun[&0], [Step::Drain], "what it had begun is known");
+    // Killed while it is resumed: nothing says how it ended.
+    let resumed = [&begun[..], &[undone(0)]].concat();
+    assert_eq!(fold(&resumed).outcome, None);
+    assert!(!fold(&[&resumed[..], &[closed()]].concat()).is_unfinished());
+    let site = Site { engines: BTreeSet::from(["one".to_owned()]), ..Site::default() };
+    let adopted = Record::Adopted { at: at(), site: Box::new(site.clone()) };
+    let over = fold(&[opened(), closed(), adopted]);
+    assert_eq!((over.site, over.outcome.is_some()), (Some(site), true));
+}
+
+#[test]
+fn a_run_meets_another_by_a_container_or_a_server_of_the_same_haproxy() {
+    let site = |socket: &str| Site { sockets: BTreeSet::from([socket.to_owned()]), ..Site::default() };
+    let run = Run { site: Some(site("a")), ..fold(&[opened()]) };
+    let mut other = plan();
+    assert!(run.meets(&other, &site("a")) && run.meets(&other, &site("b")), "they have the same containers");
+    for replacement in other.lanes.iter_mut().filter_map(|lane| lane.replacement.as_mut()) {
+        replacement.like.id = "another".into();
+        replacement.old = None;
+    }
+    assert!(run.meets(&other, &site("a")), "they have the same servers");
+    assert!(!run.meets(&other, &site("b")));
+    // What a run has created may be what the next one is to replace.
+    let mut created = run.clone();
+    created.created.insert(0, "another".into());
+    assert!(created.meets(&other, &site("b")));
+}
+
+#[test]
+fn nothing_is_left_of_a_run_whose_containers_are_gone() {
+    let run = fold(&[opened(), begun(0, Step::Create), created(0, "c0"), begun(0, Step::Drain)]);
+    let mut containers = World::pair().observation.containers;
+    assert!(run.is_left_in(&containers));
+    let old = run.plan.lanes[0].replacement.as_ref().unwrap().old.as_ref().unwrap().id.clone();
+    containers.retain(|container| container.id != old);
+    assert!(!run.is_left_in(&containers));
+    containers[0].id = "c0".into();
+    assert!(run.is_left_in(&containers));
+    assert!(!fold(&[opened(), begun(1, Step::Create)]).is_left_in(&containers), "it touched no traffic");
+}
+
 #[test]
 fn a_version_of_tomorrow_is_not_guessed_at() {
-    let of_version = |version| Record::Opened { version, pid: 7, plan: Box::new(plan()) };
-    assert_snapshot!(corrupt(&bytes(&[of_version(VERSION + 1)])), @"it has version 2, and this drainswap reads version 1: update drainswap");
+    let of_version = |version| Record::Opened { version, pid: 7, plan: Box::new(plan()), site: None };
+    assert_snapshot!(corrupt(&bytes(&[of_version(VERSION + 1)])), @"it has version 3, and this drainswap reads version 2: update drainswap");
     // Whatever else it may say.
-    assert_snapshot!(corrupt(b"{\"record\":\"begins\",\"version\":30000000000}\n"), @"it has version 30000000000, and this drainswap reads version 1: update drainswap");
+    assert_snapshot!(corrupt(b"{\"record\":\"begins\",\"version\":30000000000}\n"), @"it has version 30000000000, and this drainswap reads version 2: update drainswap");
     assert_snapshot!(corrupt(&bytes(&[of_version(0)])), @"record 1 has version 0, which nobody ever wrote");
 }
 
@@ -202,7 +307,7 @@ fn a_version_of_tomorrow_is_not_guessed_at() {
 fn a_lane_without_a_server_is_no_lane() {
     let mut plan = plan();
     plan.lanes[1].servers.clear();
-    let record = Record::Opened { version: VERSION, pid: 7, plan: Box::new(plan) };
+    let record = Record::Opened { version: VERSION, pid: 7, plan: Box::new(plan), site: None };
     assert_snapshot!(corrupt(&bytes(&[record])), @"record 1 is not understood: a lane has no server");
 }
 
@@ -238,6 +343,23 @@ fn a_journal_of_version_1_loads() {
     assert!(matches!(run.outcome, Some(Outcome::RolledBack { .. })));
     assert!(run.begun.values().all(Vec::is_empty), "everything was taken back");
     for kind in ["opened", "begun", "created", "done", "undone", "closed"] {
+        let record = format!("{{\"record\":\"{kind}\",");
+        assert!(bytes.windows(record.len()).any(|it| it == record.as_bytes()), "no {kind} is in it");
+    }
+    for end in (0..bytes.len()).step_by(61) {
+        assert!(Run::read(&bytes[..end]).is_ok(), "its first {end} bytes");
+    }
+}
+
+#[test]
+fn a_journal_of_version_2_loads() {
+    let bytes = include_bytes!("../../fixtures/journal/version-2.jsonl");
+    let run = Run::read(bytes).unwrap().unwrap();
+    let site = run.site.unwrap();
+    assert_eq!((run.version, site.servers.len(), site.sockets.len()), (2, 4, 1));
+    assert!(site.owns(&site, "mobile"));
+    assert!(matches!(run.outcome, Some(Outcome::RolledBack { .. })), "it was stuck before");
+    for kind in ["opened", "begun", "created", "done", "undone", "closed", "adopted"] {
         let record = format!("{{\"record\":\"{kind}\",");
         assert!(bytes.windows(record.len()).any(|it| it == record.as_bytes()), "no {kind} is in it");
     }

@@ -163,6 +163,7 @@ pub fn outcomes() -> Vec<Outcome> {
             servers: vec![stranded],
             kept: app2(),
             journal: "/var/lib/drainswap/mobile/20261123T221500.000Z.jsonl".to_owned(),
+            resume: "drainswap resume mobile".to_owned(),
         },
         Outcome::RolledBack { reason: unfinished(), kept: vec![], left_out: vec![], asked: true },
         Outcome::RolledBack { reason: unfinished(), kept: app1(), left_out: app2(), asked: true },
@@ -186,7 +187,15 @@ pub fn run_of(events: &[Event]) -> Run {
         })
         .collect();
     let Fact::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
-    Run { plan, pid: 7, begun: BTreeMap::new(), created: BTreeMap::new(), outcome: Some(outcome.clone()) }
+    Run {
+        plan,
+        version: crate::journal::VERSION,
+        site: None,
+        pid: 7,
+        begun: BTreeMap::new(),
+        created: BTreeMap::new(),
+        outcome: Some(outcome.clone()),
+    }
 }
 
 /// What a reporter has written.

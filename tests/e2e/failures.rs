@@ -177,23 +177,17 @@ async fn a_drain_that_does_not_end_is_taken_back_or_forced_as_asked() {
     stage.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
-    if !on_real_parts().await {
-        return;
-    }
-    let stage = Stage::pair().start().await;
-    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+/// A pair whose backup's container needs a directory that goes away right before it is stopped, so that neither it nor
+/// the new one starts: the deploy ends stuck. Returns the directory.
+async fn stuck(stage: &Stage, image: &str) -> (std::path::PathBuf, String) {
     let mounted = stage.dir().join("mounted");
     std::fs::create_dir(&mounted).expect("a directory");
     stage.remove("app1b").await;
     stage.run_with_mount("app1b", &stage.reference("v1"), &mounted).await;
     stage.until_healthy("app1b").await;
-    wait_until("app1b is up", Duration::from_secs(20), async || stage.haproxy.status("app1b").await == "UP")
-        .await;
-    let load = Load::start(stage.frontend(), Mix::default());
-    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
-    // What the old container needs goes away when it is about to be stopped: neither it nor the new one starts.
+    let is_up = async || stage.haproxy.status("app1b").await == "UP";
+    wait_until("app1b is up", Duration::from_secs(20), is_up).await;
+    let mut deploy = stage.spawn(&["deploy", "mobile", "--image", image, "-o", "json"]);
     let mut drained = 0;
     let said = at_each_event(&mut deploy, async |event| {
         drained += usize::from(event == "drained");
@@ -203,6 +197,33 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
     })
     .await;
     assert_eq!(deploy.wait().await.expect("its end").code(), Some(11), "{said}");
+    (mounted, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_got_stuck_is_taken_up_again_by_resume() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let (mounted, _) = stuck(&stage, &v2).await;
+    stage.drainswap(&["status"]).await.expect(0).says(&["is stuck: it could not put back mobile/app1b"]);
+    std::fs::create_dir(&mounted).expect("a directory");
+    stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["every one is in service"]);
+    stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["there is nothing to resume"]);
+    crate::ends_with("v2", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    let (mounted, said) = stuck(&stage, &v2).await;
     let last: serde_json::Value =
         serde_json::from_str(said.lines().last().expect("an event")).expect("an event");
     assert_eq!(last["kept"], serde_json::json!(["mobile/app1"]), "{last}");
@@ -215,6 +236,9 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
         .await
         .expect(0)
         .prints(&["could not put everything back: mobile/app1b is in ", "; docker start "]);
+    // Nothing else is begun over it.
+    let over = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
+    over.says(&["is stuck: it could not put back mobile/app1b", "drainswap resume mobile "]);
     // The person mends what was wrong, and does what was said, to the letter.
     std::fs::create_dir(&mounted).expect("a directory");
     let path = format!(

@@ -38,6 +38,7 @@ mod round_trip;
 mod secrets;
 mod signals;
 mod single_moves;
+mod sites;
 mod state_directory;
 mod two_at_once;
 mod versions;

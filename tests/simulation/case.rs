@@ -18,7 +18,7 @@ use drainswap::engines::EngineMap;
 use drainswap::event::{Event, Fact, Listener};
 use drainswap::ids::ServerId;
 use drainswap::image::ImageReference;
-use drainswap::journal::{Record, Run};
+use drainswap::journal::{Record, Run, line};
 use drainswap::observation::{Container, RestartPolicy};
 use drainswap::outcome::Outcome;
 use drainswap::plan::{Goal, Plan, Purpose, Returned, Target, Worker, build};
@@ -117,6 +117,11 @@ enum End {
 const TRIES: usize = 6;
 
 impl Case {
+    /// Whether a run that gets stuck is resumed. In every other case a person types the commands that are printed.
+    fn resumes_stuck(&self) -> bool {
+        self.seed.is_multiple_of(2)
+    }
+
     /// Plays it, on a clock of its own.
     pub fn play(&self, with_story: bool) -> Verdict {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -184,6 +189,9 @@ impl Play<'_> {
             let unfinished = self.unfinished();
             match (end, &unfinished) {
                 (End::NotBegun(_) | End::Died, None) => return,
+                (End::Outcome(Outcome::Stuck { .. }), None) if self.case.resumes_stuck() => {
+                    return self.resume_stuck().await;
+                }
                 (End::Outcome(outcome), None) => return self.ended(outcome).await,
                 (End::Outcome(outcome), Some(_)) => {
                     self.judge.lock().expect("a judge").left_open(&self.memory.site(), &outcome);
@@ -201,17 +209,42 @@ impl Play<'_> {
             .push("it was never finished, however often it was resumed".to_owned());
     }
 
-    /// The run that its journal says is not finished; as bytes, as it would be read.
+    /// A run that got stuck is taken up again when all is well, and comes to an end.
+    async fn resume_stuck(&mut self) {
+        self.mend().await;
+        self.memory.site().plan_faults(&[]);
+        let stuck = self.recorded();
+        match self.attempt(stuck).await {
+            End::Outcome(outcome) => {
+                let is_stuck = matches!(outcome, Outcome::Stuck { .. });
+                let mut judge = self.judge.lock().expect("a judge");
+                if is_stuck && !judge.is_in_the_way() && self.case.scenario.new_is_good() {
+                    judge.violations.push(format!("a run that was resumed is stuck again: {outcome}"));
+                }
+                drop(judge);
+                self.ended(outcome).await;
+            }
+            // What it had begun is at rest; the rest has no room at the moment.
+            End::NotBegun(_) if self.unfinished().is_none() => {}
+            End::NotBegun(why) => {
+                let violation = format!("a run that got stuck is not resumed: {why}");
+                self.judge.lock().expect("a judge").violations.push(violation);
+            }
+            End::Died => {}
+        }
+    }
+
+    /// The run that its journal says nothing about the end of.
     fn unfinished(&mut self) -> Option<Run> {
+        let is_over = matches!(self.memory.site().journal.last(), None | Some(Record::Closed { .. }));
+        if is_over { None } else { self.recorded() }
+    }
+
+    /// The run that the journal tells of; as bytes, as it would be read.
+    fn recorded(&mut self) -> Option<Run> {
         let site = self.memory.site();
-        if matches!(site.journal.last(), None | Some(Record::Closed { .. })) {
-            return None;
-        }
-        let mut bytes = Vec::new();
-        for record in &site.journal {
-            bytes.extend(serde_json::to_vec(record).expect("a record"));
-            bytes.push(b'\n');
-        }
+        let mut bytes: Vec<u8> =
+            site.journal.iter().flat_map(|record| line(record).expect("a record")).collect();
         // The last record may have been written by half.
         bytes.extend(b"{\"record\":\"be");
         let read = Run::read(&bytes);
@@ -244,6 +277,7 @@ impl Play<'_> {
             hooks: memory.hooks(),
             descriptions: self.case.scenario.descriptions(),
             typed: CommandLine::default(),
+            site: drainswap::journal::Site::default(),
         }
     }
 

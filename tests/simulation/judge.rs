@@ -166,7 +166,11 @@ impl Judge {
         match record {
             Record::Begun { lane, step, .. } => drop(self.begun.entry(*lane).or_default().insert(*step)),
             Record::Undone { lane, .. } => drop(self.begun.remove(lane)),
-            Record::Opened { .. } | Record::Done { .. } | Record::Created { .. } | Record::Closed { .. } => {}
+            Record::Opened { .. }
+            | Record::Done { .. }
+            | Record::Created { .. }
+            | Record::Closed { .. }
+            | Record::Adopted { .. } => {}
         }
     }
 

@@ -328,6 +328,10 @@ impl MemoryEngine {
 }
 
 impl ContainerEngine for MemoryEngine {
+    async fn id(&self) -> Result<Option<String>, EngineError> {
+        Ok(Some("memory".to_owned()))
+    }
+
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         let list = |site: &mut Site| {
             Ok(site.engine.containers.iter().map(|place| place.container.clone()).collect())

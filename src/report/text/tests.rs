@@ -193,6 +193,7 @@ fn every_ending_reads_well() {
           drainswap ready mobile/app1
       mobile/app2 keeps the new container, in service
       the journal of this run is /var/lib/drainswap/mobile/20261123T221500.000Z.jsonl
+      `drainswap resume mobile` takes the run up again, with or without these commands
     taken back, the old containers serve as before: run 20261123T221500.000Z was not finished (61.5 s; drainswap's own share 0.09 s a server)
     taken back, but mobile/app1 keeps the new container: run 20261123T221500.000Z was not finished. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     ");

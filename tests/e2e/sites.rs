@@ -1,0 +1,51 @@
+//! Two sites that share a state directory: neither takes the other's runs for its own.
+
+use std::time::Duration;
+
+use crate::support::{Ended, Stage, finish, wait_until};
+use crate::{assert_in_service, ends_with, on_real_parts, snapshot, versions};
+
+/// Runs the program on one stage with the state directory of another.
+async fn with_state_of(other: &Stage, stage: &Stage, arguments: &[&str]) -> Ended {
+    let mut command = stage.command(arguments);
+    command.env("DRAINSWAP_STATE_DIR", other.dir().join("state"));
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    finish(command.spawn().expect("start drainswap")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_another_site_in_the_same_state_directory_is_neither_history_nor_resumed() {
+    if !on_real_parts().await {
+        return;
+    }
+    // Both have a backend mobile with servers of the same names, on the same engine.
+    let (first, second) = (Stage::pair().start().await, Stage::pair().start().await);
+    let v2 = first.image("v2", &[("VERSION", "v2")]).await;
+    first.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    let v3 = first.image("v3", &[("VERSION", "v3"), ("BOOT_MS", "2000")]).await;
+    let mut killed = first.spawn(&["deploy", "mobile", "--image", &v3]);
+    first.until_started("app1", &v3).await;
+    killed.kill().await.expect("kill drainswap");
+    let before = snapshot(&second).await;
+    let run = |arguments: &'static [&'static str]| with_state_of(&first, &second, arguments);
+    for resume in [&["resume", "mobile"][..], &["resume", "mobile", "--undo"]] {
+        run(resume).await.expect(6).says(&["belongs to another site", "drainswap resume --adopt "]);
+    }
+    run(&["resume"]).await.expect(0).says(&["belongs to another site", "no run was left unfinished"]);
+    run(&["rollback", "mobile"]).await.expect(4).says(&["2 runs on mobile", "there is nothing to roll back"]);
+    assert_eq!(snapshot(&second).await, before);
+    // What the other site has not finished is in nobody's way here.
+    let other = second.image("v2", &[("VERSION", "v2")]).await;
+    with_state_of(&first, &second, &["deploy", "mobile", "--image", &other]).await.expect(0);
+    assert_eq!(versions(&second).await, ["v2"; 2]);
+    run(&["rollback", "mobile", "--dry-run"]).await.expect(0);
+    second.close().await;
+    // The site itself goes on with it, whatever came after.
+    first.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6).says(&["was not finished"]);
+    first.drainswap(&["resume", "mobile"]).await.expect(0);
+    wait_until("all is in service", Duration::from_secs(10), async || versions(&first).await == ["v3"; 2])
+        .await;
+    assert_in_service(&first).await;
+    ends_with("v3", first).await;
+}
