@@ -13,6 +13,7 @@ pub mod install;
 pub mod journal_file;
 pub mod lock_file;
 pub mod memory;
+pub mod ownership;
 pub mod private_file;
 mod regular_file;
 pub mod root_alone;

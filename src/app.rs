@@ -43,7 +43,8 @@ use crate::foreign;
 use crate::observation::AdminState;
 use crate::report::ci::{self, Ci};
 use crate::report::{Json, stderr};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
+use crate::trust::Untrusted;
 pub use names::nearest;
 use names::{known_backend, known_server};
 
@@ -81,8 +82,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
     if let Command::Init(wanted) = &cli.command {
         return Box::pin(init::init(&cli.globals, wanted)).await;
     }
-    let settings = Settings::read(&cli.globals)?;
+    let (settings, untrusted) = Settings::read_and_judge(&cli.globals)?;
     let app = App::new(settings, &cli.globals);
+    app.require_trust(untrusted, matches!(cli.command, Command::Resume { .. }))?;
     match cli.command {
         Command::Status { backends, watch: None } => app.status(&backends).await,
         Command::Status { backends, watch: Some(every) } => app.watch(&backends, every.0).await,
@@ -116,9 +118,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Promote { backend, from, to, policy, dry_run } => {
             // What is typed or in the environment would mean both places.
             let at = |file: PathBuf| {
-                let Globals { lock_wait, events, output, quiet, ci, .. } = cli.globals.clone();
+                let Globals { trust_owner, lock_wait, events, output, quiet, ci, .. } = cli.globals.clone();
                 let place = Globals { settings: Some(file), ..Globals::default() };
-                let globals = Globals { lock_wait, events, output, quiet, ci, ..place };
+                let globals = Globals { trust_owner, lock_wait, events, output, quiet, ci, ..place };
                 Ok::<_, Error>(App::new(Settings::read(&globals)?, &globals))
             };
             Box::pin(at(to)?.promote(&at(from)?, &backend, &policy, dry_run)).await
@@ -168,6 +170,19 @@ impl App {
             events: OnceCell::new(),
             unidentified: Once::new(),
         }
+    }
+
+    /// Refuses what another user may write. A run that began before this was refused may still be resumed.
+    fn require_trust(&self, untrusted: Vec<Untrusted>, is_resume: bool) -> Result<(), Error> {
+        for found in untrusted {
+            if !(is_resume && self.has_old_unfinished_run()) {
+                return Err(SettingsError::from(found).into());
+            }
+            self.say(&format!(
+                "warning: {found}. A run that an older drainswap began is resumed all the same"
+            ));
+        }
+        Ok(())
     }
 
     /// The file for events, if one is named. Whoever begins a run opens it before anything else.

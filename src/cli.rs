@@ -114,6 +114,9 @@ pub struct Globals {
     /// Where locks and journals are kept [default: /var/lib/drainswap]
     #[arg(long, global = true, value_name = "DIR", env = "DRAINSWAP_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Accept this user, too, as the owner of the settings file and the state directory; again for more
+    #[arg(long, global = true, value_name = "USER")]
+    pub trust_owner: Vec<String>,
     /// How long to wait where another drainswap works on the backend [default: 0s]
     #[arg(long, global = true, value_name = "TIME", env = "DRAINSWAP_LOCK_WAIT")]
     pub lock_wait: Option<Span>,

@@ -7,6 +7,7 @@ mod initial;
 mod mistake;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::de::{DeTable, Error as TomlError};
 
+use crate::adapters::ownership::Trust;
 use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::engines::EngineMap;
@@ -25,6 +27,7 @@ use crate::probe::ProbeUrl;
 use crate::registries::Registries;
 use crate::service::compose::ComposeError;
 use crate::service::{self, Service};
+use crate::trust::{Thing, Untrusted};
 
 pub use initial::{Found, FoundBackend, FoundServer, initial};
 pub use mistake::Mistake;
@@ -125,6 +128,8 @@ struct OwnKeys {
     allow_plain_password: Option<bool>,
     /// Where locks and journals are kept.
     state_dir: Option<PathBuf>,
+    /// A group whose users may write there.
+    state_group: Option<String>,
     /// The file that events are appended to.
     events: Option<PathBuf>,
     /// The branch of HAProxy that haproxy.cfg is read as.
@@ -311,6 +316,21 @@ pub enum SettingsError {
         /// What is wrong, and where.
         error: ComposeError,
     },
+    /// Another user may write what drainswap goes by.
+    #[error(transparent)]
+    Untrusted(#[from] Untrusted),
+    /// `--trust-owner` or `state_group` names what this machine does not have.
+    #[error("there is no {what} {name} in {list}: name one that is there, or write its number ({given_by})")]
+    NoAccount {
+        /// `user` or `group`.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// The file without it.
+        list: &'static str,
+        /// The flag or the key.
+        given_by: &'static str,
+    },
     /// A service stands in both files.
     #[error(
         "the service {name} stands in {path}, services.{name}, and in {compose} too: take it out of one of them"
@@ -330,13 +350,42 @@ impl Settings {
     ///
     /// A Compose file that is not understood is told by [`Self::described`], to those who need it: at night a rollback
     /// must not want a variable that only a deploy was given.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or with the rights on it or on the state directory.
     pub fn read(globals: &Globals) -> Result<Self, SettingsError> {
-        let (file, undescribed) = match &globals.settings {
-            Some(path) => File::read(path)?,
-            None if Path::new(DEFAULT_FILE).exists() => File::read(Path::new(DEFAULT_FILE))?,
-            None => (File::default(), None),
+        let (settings, untrusted) = Self::read_and_judge(globals)?;
+        untrusted.into_iter().next().map_or(Ok(settings), |it| Err(it.into()))
+    }
+
+    /// The same, and what is wrong with the rights on the settings file and the state directory.
+    ///
+    /// # Errors
+    /// What is wrong with the file itself.
+    pub fn read_and_judge(globals: &Globals) -> Result<(Self, Vec<Untrusted>), SettingsError> {
+        let no_user = |name| SettingsError::NoAccount {
+            what: "user",
+            name,
+            list: "/etc/passwd",
+            given_by: "--trust-owner",
         };
-        Ok(Self { undescribed, ..Self::of(globals, file) })
+        let no_group = |name| SettingsError::NoAccount {
+            what: "group",
+            name,
+            list: "/etc/group",
+            given_by: "state_group",
+        };
+        let trust = Trust::new(&globals.trust_owner).map_err(no_user)?;
+        let default = Some(Path::new(DEFAULT_FILE)).filter(|it| it.exists());
+        let (file, undescribed, untrusted) = match globals.settings.as_deref().or(default) {
+            Some(path) => File::read(path, &trust)?,
+            None => (File::default(), None, None),
+        };
+        // The file cannot vouch for itself: its own group is judged without what it says.
+        let trust = trust.with_group(file.own.state_group.as_deref()).map_err(no_group)?;
+        let settings = Self { undescribed, ..Self::of(globals, file) };
+        let directory = trust.judge_path(Thing::StateDirectory, &settings.state_dir);
+        Ok((settings, untrusted.into_iter().chain(directory).collect()))
     }
 
     /// What is typed and in the environment, without a file.
@@ -472,17 +521,27 @@ pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
 }
 
 impl File {
-    fn read(path: &Path) -> Result<(Self, Option<SettingsError>), SettingsError> {
+    /// Reads it, with why its Compose file is not understood, and what is wrong with the rights on it.
+    fn read(
+        path: &Path,
+        trust: &Trust,
+    ) -> Result<(Self, Option<SettingsError>, Option<Untrusted>), SettingsError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let mut text = String::new();
+        let opened = std::fs::File::open(path).and_then(|mut file| {
+            file.read_to_string(&mut text)?;
+            Ok(file)
+        });
+        let opened = opened
             .map_err(|error| SettingsError::Unreadable { path: name.clone(), reason: error.to_string() })?;
+        let untrusted = trust.judge_file(Thing::Settings, path, &opened);
         let mut file =
             text.parse::<Self>().map_err(|mistake| SettingsError::Wrong { path: name.clone(), mistake })?;
         if let Some(compose) = &file.own.compose {
             let compose = path.parent().unwrap_or(Path::new("")).join(compose);
             let services = match compose_file::services(&compose) {
                 Ok(services) => services,
-                Err(error) => return Ok((file, Some(error))),
+                Err(error) => return Ok((file, Some(error), untrusted)),
             };
             for (service, described) in services {
                 if file.own.services.insert(service.clone(), described).is_some() {
@@ -491,7 +550,7 @@ impl File {
                 }
             }
         }
-        Ok((file, None))
+        Ok((file, None, untrusted))
     }
 }
 

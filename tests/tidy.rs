@@ -67,6 +67,7 @@ const PURE: [&str; 22] = [
     "service",
     "status",
     "topology",
+    "trust",
     "weight",
 ];
 

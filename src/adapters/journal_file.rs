@@ -228,6 +228,18 @@ impl StoredRun {
         self.path.with_file_name(format!("{}{ENDING}", self.run.plan.run))
     }
 
+    /// Whether only root or the user of this process can have written it.
+    #[must_use]
+    pub fn is_our_own(&self) -> bool {
+        let is_ours = |file: Metadata| {
+            /// The bits of the mode that let others in.
+            const OTHERS: u32 = 0o077;
+            let owns = file.uid() == 0 || file.uid() == rustix::process::geteuid().as_raw();
+            file.is_file() && owns && file.mode() & OTHERS == 0
+        };
+        self.path.symlink_metadata().is_ok_and(is_ours)
+    }
+
     /// The run's journal, to go on with.
     pub fn reopen(&self) -> Result<JournalFile, JournalError> {
         let bytes = regular_file::read(&self.path).map_err(failed(&self.path, "read"))?;

@@ -222,6 +222,14 @@ impl App {
         Ok(())
     }
 
+    /// Whether a run of an older drainswap was not finished, by a journal that only root or this user could have written.
+    pub(super) fn has_old_unfinished_run(&self) -> bool {
+        let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
+        let runs = all.iter().flat_map(|dir| self.runs_in(dir).unwrap_or_default());
+        let mut unfinished = runs.filter(|stored| stored.run.is_unfinished());
+        unfinished.any(|stored| stored.run.site.is_none() && stored.is_our_own())
+    }
+
     /// This site's runs that were not finished and touch any of these backends. One that is under way looks like them to
     /// who does not hold the lock.
     pub(super) fn unfinished_on(&self, site: &Site, backends: &[String]) -> Result<Vec<StoredRun>, Error> {

@@ -22,6 +22,7 @@ pub(super) fn command_line(globals: &Globals) -> CommandLine {
     options.extend(globals.read_as.iter().map(|it| ("--as", it.to_string())));
     options.extend(globals.haproxy.iter().map(|it| ("--haproxy", path(it))));
     options.extend(globals.state_dir.iter().map(|it| ("--state-dir", path(it))));
+    options.extend(globals.trust_owner.iter().map(|it| ("--trust-owner", it.clone())));
     CommandLine::new(program(), options)
 }
 

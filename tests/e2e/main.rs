@@ -40,6 +40,7 @@ mod signals;
 mod single_moves;
 mod sites;
 mod state_directory;
+mod trust;
 mod two_at_once;
 mod versions;
 

@@ -46,6 +46,10 @@ options:
   state_dir:
     description: Where locks and journals are kept. Without it, C(/var/lib/drainswap).
     type: path
+  trust_owner:
+    description: Users that may own the settings file and the state directory, beside root, the user that drainswap runs as and the one that called sudo.
+    type: list
+    elements: str
   lock_wait:
     description: How long to wait where another drainswap works on the backend, such as V(15m). Without it, not at all.
     type: str

@@ -24,6 +24,7 @@ PROGRAM = {
     "as": {"type": "str"},
     "haproxy": {"type": "path"},
     "state_dir": {"type": "path"},
+    "trust_owner": {"type": "list", "elements": "str"},
     "lock_wait": {"type": "str"},
     "events": {"type": "path"},
 }
