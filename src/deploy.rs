@@ -251,18 +251,22 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let left = Run { begun: self.begun.clone(), ..unfinished.clone() };
         match left.in_hand() {
             None => self.give_up(0).await,
-            Some(lane) if is_replaced(&left.begun[&lane]) && self.new_is_there(lane).await => {
-                match self.rest_of(lane).await {
-                    Ok(()) => self.give_up(lane + 1).await,
-                    Err(failure) => self.after(lane, failure).await,
-                }
-            }
+            Some(lane) if self.can_finish(lane, &left.begun[&lane]).await => match self.rest_of(lane).await {
+                Ok(()) => self.give_up(lane + 1).await,
+                Err(failure) => self.after(lane, failure).await,
+            },
             // Where its new container is gone, it has nothing to lose.
             Some(lane) => match self.take_lane_back(lane, Care::Failed).await {
                 Ok(_) => self.give_up(lane).await,
                 Err(failure) => self.stuck(reason, lane, &failure).await,
             },
         }
+    }
+
+    /// Whether a lane of an unfinished run is seen through: its old container may have been stopped or is gone, and the
+    /// new one is there.
+    async fn can_finish(&self, lane: usize, begun: &[Step]) -> bool {
+        (is_replaced(begun) || self.old_is_gone(lane).await) && self.new_is_there(lane).await
     }
 
     /// Knows what an unfinished run has begun, and which lanes were taken back since, although its journal could not say
@@ -284,8 +288,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// back into rotation, so that they are drained once more until the new container is known to serve.
     async fn rest_of(&mut self, lane: usize) -> Result<(), Failure> {
         let serves = self.has_begun(lane, Step::Ready);
+        let is_gone = self.old_is_gone(lane).await;
         let is_over = |step: &Step| {
             matches!(step, Step::Create | Step::Remove)
+                // It serves nobody, so that nobody need carry its traffic, and it cannot be kept.
+                || is_gone && matches!(step, Step::Verify | Step::Keep)
                 || serves && !matches!(step, Step::Prove | Step::Ready | Step::Confirm)
         };
         self.steps(lane, |step| !is_over(step)).await

@@ -337,6 +337,16 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await
     }
 
+    /// Whether a lane's old container was removed, and none but our own new one has its name since.
+    pub(super) async fn old_is_gone(&self, lane: usize) -> bool {
+        let Some((old, engine)) = self.old(lane) else { return false };
+        let look = async || engine.containers().await.map_err(Failure::from);
+        // Who does not answer is met by the next step again.
+        let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
+        let new = self.created.get(&lane);
+        all.iter().all(|it| it.id != old.id && (it.name != old.name || Some(&it.id) == new))
+    }
+
     /// Whether a lane's new container is still there, as far as anybody can tell.
     pub(super) async fn new_is_there(&self, lane: usize) -> bool {
         let look = self.new_one(lane).map(|(new, engine)| {

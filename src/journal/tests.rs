@@ -235,8 +235,8 @@ fn a_record_that_was_changed_is_found_by_its_checksum() {
 #[test]
 fn a_run_of_version_1_has_no_checksums_until_it_is_resumed() {
     let text = include_str!("../../fixtures/journal/version-1.jsonl");
-    let unfinished: String =
-        text.lines().take_while(|it| !it.contains("closed")).map(|it| format!("{it}\n")).collect();
+    let unfinished: Vec<&str> = text.split_inclusive('\n').take_while(|it| !it.contains("closed")).collect();
+    let unfinished = unfinished.concat();
     let resumed = [unfinished.as_bytes(), &bytes(&[closed()])].concat();
     let run = Run::read(&resumed).unwrap().unwrap();
     assert_eq!((run.version, run.site), (1, None));

@@ -148,7 +148,7 @@ impl<'a> Disk<'a> {
     #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     fn mount(at: &'a Path) -> Option<Self> {
         fs::create_dir_all(at).expect("a directory");
-        if mount(&["-t", "tmpfs", "-o", "size=4m", "drainswap-test"], at) {
+        if mount(&["-t", "tmpfs", "-o", "size=4m,mode=700", "drainswap-test"], at) {
             return Some(Self(at));
         }
         eprintln!("skipped: a disk of one's own cannot be mounted here");

@@ -17,11 +17,11 @@ async fn what_everyone_can_write_is_refused_and_prepared_links_are_not_followed(
         return;
     }
     let stage = Stage::pair().state_file().start().await;
-    let (state, settings) = (stage.dir().join("state"), stage.dir().join("drainswap.toml"));
-    fs::create_dir(&state).expect("a state directory");
+    let (directory, settings) = (stage.dir().join("state"), stage.dir().join("drainswap.toml"));
+    fs::create_dir(&directory).expect("a state directory");
     fs::write(&settings, "[hooks]\nbefore_run = \"touch hooked\"\n").expect("settings");
     let file = settings.display().to_string();
-    for (path, mode) in [(&state, 0o777), (&settings, 0o666)] {
+    for (path, mode) in [(&directory, 0o777), (&settings, 0o666)] {
         set_mode(path, mode);
         let command = format!("`chmod o-w {}`", path.display());
         for command_line in [&["status"][..], &["deploy", "mobile", "--image", "v2"], &["resume"]] {

@@ -216,12 +216,9 @@ impl Play<'_> {
         let stuck = self.recorded();
         match self.attempt(stuck).await {
             End::Outcome(outcome) => {
-                let is_stuck = matches!(outcome, Outcome::Stuck { .. });
-                let mut judge = self.judge.lock().expect("a judge");
-                if is_stuck && !judge.is_in_the_way() && self.case.scenario.new_is_good() {
-                    judge.violations.push(format!("a run that was resumed is stuck again: {outcome}"));
+                if matches!(outcome, Outcome::Stuck { .. }) {
+                    self.judge.lock().expect("a judge").stuck_again(&outcome);
                 }
-                drop(judge);
                 self.ended(outcome).await;
             }
             // What it had begun is at rest; the rest has no room at the moment.

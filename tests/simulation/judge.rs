@@ -359,6 +359,16 @@ impl Judge {
         }
     }
 
+    /// A run that got stuck was resumed when all was well, and is stuck again: only where nothing that could serve is left,
+    /// or something of others is in the way.
+    pub fn stuck_again(&mut self, outcome: &Outcome) {
+        let has_nothing_to_return = self.case.scenario.wish() == Wish::DeployOrUndo
+            && self.is_excused(|fault| fault == Fault::OldRemoved);
+        if !self.is_in_the_way() && !has_nothing_to_return && self.case.scenario.new_is_good() {
+            self.violations.push(format!("a run that was resumed is stuck again: {outcome}"));
+        }
+    }
+
     /// A run has ended, and its journal could not say so: what it says of itself is true before anybody resumes it.
     pub fn left_open(&mut self, site: &Site, outcome: &Outcome) {
         if self.case.faults.len() > 1 {
