@@ -45,7 +45,7 @@ fn assert_lacks(modules: &[&str], forbidden: &[&str]) {
     }
 }
 
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "cfg",
     "command_line",
     "doctor",

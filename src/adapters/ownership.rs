@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
+use crate::command_line::shell;
 use crate::trust::{Accounts, Caller, Entry, Thing, Untrusted};
 
 /// Who is trusted on this machine.
@@ -73,8 +74,7 @@ fn entry(found: &Metadata) -> Entry {
 
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    shlex::try_quote(&text).map_or_else(|_| text.clone(), std::borrow::Cow::into_owned)
+    shell(&[&path.display().to_string()])
 }
 
 #[cfg(test)]
