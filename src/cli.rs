@@ -432,6 +432,10 @@ pub struct PolicyFlags {
     /// How many replaced containers of each server are kept, stopped, for a rollback that needs no image [default: 1]
     #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
     pub keep: Option<usize>,
+    /// Whether a server's address must stop answering when its container stops; false where a relay keeps answering
+    /// there [default: true]
+    #[arg(long, value_name = "BOOL", env = "DRAINSWAP_SILENCE_CHECK")]
+    pub silence_check: Option<bool>,
 }
 
 /// A single move of a single server, for a person.

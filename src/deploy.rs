@@ -13,6 +13,7 @@ mod hooks;
 pub mod idle;
 mod recovery;
 mod rotation;
+mod silence;
 mod step;
 pub mod wait;
 

@@ -376,7 +376,7 @@ pub struct Timing {
     pub out_of_rotation_ms: u64,
     /// Until the last session had ended, the time for which zero had to hold included.
     pub drain_ms: u64,
-    /// The engine's share: stop and start.
+    /// The engine's share: stop, until the address is silent, and start.
     pub engine_ms: u64,
     /// From the start to the last answer that was not the wanted one.
     pub boot_ms: u64,

@@ -7,6 +7,7 @@ pub mod floor;
 pub mod laxer;
 pub mod other_runs;
 pub mod refusal;
+pub mod silence_check;
 pub mod text;
 pub mod undo;
 
@@ -28,6 +29,7 @@ use crate::probe::{Probe, ProbeUrl};
 use crate::topology::Role;
 use crate::topology::matching::{Aside, MatchRule};
 use crate::topology::traffic::{Balance, Forecast};
+use silence_check::SilenceCheck;
 
 /// What a run is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +137,9 @@ pub struct Policy {
     /// How many replaced containers of each server are kept, stopped, so that a rollback needs no more than to start one.
     #[serde(default)]
     pub keep: usize,
+    /// Whether a server's address must fall silent when its container stops.
+    #[serde(default)]
+    pub silence_check: SilenceCheck,
 }
 
 /// Earlier plans had one answer prove it.
@@ -370,6 +375,9 @@ pub struct LaneServer {
     /// What a new container is asked beside that.
     #[serde(default)]
     pub also: Option<Probe>,
+    /// What must fail when the old container has stopped; `None` where that is not checked.
+    #[serde(default)]
+    pub silence: Option<Probe>,
     /// Its administrative state before the run.
     pub was: AdminState,
     /// How many sessions were in flight on it when the plan was made, on all load balancers.

@@ -22,6 +22,7 @@ use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::millis::YEAR;
+use crate::plan::silence_check::SilenceCheck;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::probe::ProbeUrl;
 use crate::registries::Registries;
@@ -215,6 +216,8 @@ struct PolicyFile {
     on_failure: Option<OnFailure>,
     /// How many replaced containers of each server are kept, stopped.
     keep: Option<usize>,
+    /// Whether a server's address must fall silent when its container stops: for every backend, or a table by backend.
+    silence_check: Option<SilenceCheck>,
 }
 
 /// The part of `drainswap.toml` about reloads, under the flags' names.
@@ -450,6 +453,7 @@ impl Settings {
             probe: file.probe.clone(),
             on_failure: file.on_failure.unwrap_or(OnFailure::Rollback),
             keep: self.keep(None),
+            silence_check: file.silence_check.clone().unwrap_or_default(),
         }
     }
 
@@ -517,6 +521,7 @@ pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
         probe: flags.probe.clone().or(policy.probe),
         on_failure: flags.on_failure.unwrap_or(policy.on_failure),
         keep: flags.keep.unwrap_or(policy.keep),
+        silence_check: flags.silence_check.map_or(policy.silence_check, SilenceCheck::Everywhere),
     }
 }
 

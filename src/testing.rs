@@ -22,6 +22,7 @@ use crate::observation::{
 };
 use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
+use crate::plan::silence_check::SilenceCheck;
 use crate::plan::{
     Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Returned, Target, build,
 };
@@ -293,6 +294,7 @@ fn policy() -> Policy {
         probe: None,
         on_failure: OnFailure::Rollback,
         keep: 0,
+        silence_check: SilenceCheck::default(),
     }
 }
 

@@ -57,7 +57,9 @@ pub struct Server {
     pub tls: bool,
     /// How to prove that it serves; `None` where its address is not known.
     pub probe: Option<Probe>,
-    /// What it answered to that.
+    /// What must fail when its container has stopped.
+    pub silence: Option<Probe>,
+    /// What it answered to its probe.
     pub answer: Option<Answer>,
     /// What is behind it.
     pub behind: Behind,
@@ -281,6 +283,7 @@ fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
             weight: server.weight,
             tls: server.ssl,
             probe: readiness::probe(proxy, server, state.as_ref()),
+            silence: readiness::silence(proxy, server, state.as_ref()),
             answer: observation.answer(&id).cloned(),
             behind: matching::behind(&id, &server.address, state.as_ref(), observation),
             state,

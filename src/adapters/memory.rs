@@ -14,6 +14,7 @@ mod journal;
 mod line;
 mod prober;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -71,6 +72,8 @@ pub struct Site {
     pub clock_jump: i64,
     /// When somebody else last changed who gets requests: a reload, or a person.
     pub meddled_at: Option<Millis>,
+    /// Addresses at which another process answers whenever no container has them.
+    pub strangers: BTreeSet<SocketAddr>,
     /// How long a queue stood still at the most, although a server was free.
     pub longest_stall: Millis,
     /// When the last run was closed.
@@ -155,6 +158,7 @@ impl Memory {
             calls: Vec::new(),
             clock_jump: 0,
             meddled_at: None,
+            strangers: BTreeSet::new(),
             longest_stall: 0,
             ended_at: None,
             story: None,
@@ -241,6 +245,12 @@ impl Site {
     #[must_use]
     pub fn serves(&self, address: SocketAddr) -> bool {
         self.engine.serving(address, self.now).is_some()
+    }
+
+    /// Whether a probe that is sent to this address passes, whoever answers there.
+    fn answers(&self, address: SocketAddr) -> bool {
+        let is_stranger = || self.strangers.contains(&address) && self.engine.at(address).is_none();
+        self.serves(address) || is_stranger()
     }
 
     fn effect(&mut self, effect: &Effect) {

@@ -1,5 +1,6 @@
 //! Why a step failed.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::hook::Moment;
@@ -117,6 +118,28 @@ pub enum Failure {
         /// The container's name when the plan was made.
         container: String,
     },
+    /// The old container runs again although it was stopped.
+    #[error(
+        "{container} behind {server} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor first"
+    )]
+    StartedAgain {
+        /// The server.
+        server: ServerId,
+        /// The container's name.
+        container: String,
+    },
+    /// The address answers although the old container is stopped.
+    #[error(
+        "{address} of {server} still answers although {container} is stopped: another process answers there, so {container} is not what serves {server}. Find that process (ss -ltnp), or set silence_check = false if a relay keeps answering there"
+    )]
+    StillAnswers {
+        /// The server.
+        server: ServerId,
+        /// The container's name.
+        container: String,
+        /// Where its traffic goes.
+        address: SocketAddr,
+    },
     /// A hook wants the run to stop.
     #[error("the hook {hook} {}", match .code { Some(code) => format!("ended with code {code}"), None => "was killed".to_owned() })]
     Hook {
@@ -151,6 +174,8 @@ impl Failure {
             | Self::Vanished { .. }
             | Self::TakenOver { .. }
             | Self::Drifted { .. }
+            | Self::StartedAgain { .. }
+            | Self::StillAnswers { .. }
             | Self::Hook { .. }
             | Self::NoHook(_)
             | Self::Stopped => Care::Serving,

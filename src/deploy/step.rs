@@ -52,8 +52,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             (Step::AwaitIdle, ..) => self.await_idle(lane).await,
             (Step::Maint, ..) => self.maint(lane).await,
             (Step::Settle, ..) => self.settle(lane).await,
-            (Step::Keep, Some(swap), Some(old), _) => self.keep(swap, old).await,
-            (Step::Start, Some(swap), _, Some(new)) => self.start(swap, &new).await,
+            (Step::Keep, Some(swap), Some(old), _) => {
+                self.keep(swap, old).await?;
+                self.falls_silent(lane, swap, old).await
+            }
+            (Step::Start, Some(swap), _, Some(new)) => match self.start(swap, &new).await {
+                Err(failure) => Err(self.not_started(lane, failure).await),
+                Ok(()) => Ok(()),
+            },
             (Step::Prove, _, _, new) => self.prove(lane, new).await,
             (Step::Ready, ..) => self.ready(lane).await,
             (Step::Confirm, ..) => self.confirm(lane).await,

@@ -73,6 +73,8 @@ impl Error {
                 | Failure::TakenOver { .. }
                 | Failure::NotCarried { .. }
                 | Failure::Vanished { .. }
+                | Failure::StartedAgain { .. }
+                | Failure::StillAnswers { .. }
                 | Failure::Hook { .. }
                 | Failure::Reloaded { .. } => Exit::Refused,
                 Failure::Engine(error) => of_engine(error),

@@ -391,7 +391,11 @@ impl<'a> Simulation<'a> {
         };
         // What ran before may not know the question.
         let also = self.policy.probe.as_ref().filter(|_| self.purpose == Purpose::Deploy);
-        let servers = draft.servers.iter().map(|server| lane_server(server, also, takes_traffic(&server.id)));
+        let servers = draft.servers.iter().map(|server| {
+            let silence = self.policy.silence_check.is_made_for(&server.id.backend);
+            let line = lane_server(server, also, takes_traffic(&server.id))?;
+            Ok(LaneServer { silence: line.silence.filter(|_| silence), ..line })
+        });
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
             role: draft.role(),
@@ -435,6 +439,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         id: server.id.clone(),
         also: also.zip(server.address()).map(|(url, address)| url.of(address, server.tls, probe.timeout)),
         probe,
+        silence: server.silence.clone(),
         was: admin(server),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),

@@ -280,8 +280,17 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
         // The state, and by it whether it takes traffic, is compared as the load balancers have it; what it is asked
         // follows from haproxy.cfg and from the policy; sessions come and go; a container is compared itself, however it
         // was found.
-        let LaneServer { id, served, probe: _, also: _, was: _, sessions: _, takes_traffic: _, rule: _ } =
-            line;
+        let LaneServer {
+            id,
+            served,
+            probe: _,
+            also: _,
+            silence: _,
+            was: _,
+            sessions: _,
+            takes_traffic: _,
+            rule: _,
+        } = line;
         let now = is.servers.iter().find(|it| it.id == *id);
         if let Some(now) = now.filter(|now| now.served != *served) {
             found.push(Drift::Serves { server: id.clone(), now: now.served });

@@ -26,15 +26,39 @@ pub fn probe(proxy: &Proxy, server: &Server, state: Option<&ServerState>) -> Opt
     Some(Probe { address, tls, question, timeout: proxy.timeout_check.unwrap_or(TIMEOUT) })
 }
 
+/// How soon an address that is not silent answers.
+const AT_ONCE: Duration = Duration::from_millis(100);
+
+/// The same for a connection that must stay open for [`AT_ONCE`] to count as an answer.
+const AT_ONCE_TCP: Duration = Duration::from_millis(250);
+
+/// What must fail as soon as the server's container has stopped: the server's probe, asked where its traffic goes.
+/// A check that `addr` or `port` moves elsewhere says nothing of that address, which is asked as its traffic comes.
+#[must_use]
+pub fn silence(proxy: &Proxy, server: &Server, state: Option<&ServerState>) -> Option<Probe> {
+    let traffic = socket_address(&server.address, state)?;
+    let probe = probe(proxy, server, state)?;
+    let (question, tls) = match probe.question {
+        Question::Http { .. } if is_diverted(server) => (as_traffic(proxy, server), server.ssl),
+        question => (question, probe.tls),
+    };
+    let timeout = if question == Question::Tcp { AT_ONCE_TCP } else { AT_ONCE };
+    Some(Probe { address: traffic, tls, question, timeout })
+}
+
 fn question(proxy: &Proxy, server: &Server) -> Question {
     match &proxy.check {
         // Who wants the PROXY protocol first would take an HTTP request for garbage.
         HealthCheck::Http(check) if !check_sends_proxy(server) => http(check),
-        _ if is_http(proxy) && !server.send_proxy => Question::AnyHttp,
         HealthCheck::Http(_) | HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_) => {
-            Question::Tcp
+            as_traffic(proxy, server)
         }
     }
+}
+
+/// The question that needs no check: as the server's traffic comes.
+fn as_traffic(proxy: &Proxy, server: &Server) -> Question {
+    if is_http(proxy) && !server.send_proxy { Question::AnyHttp } else { Question::Tcp }
 }
 
 /// Whether `addr` or `port` on a server line moves its checks elsewhere. What holds for the traffic, `ssl`

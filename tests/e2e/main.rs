@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod ansible;
 mod bad_engine;
 mod bad_socket;

@@ -286,6 +286,7 @@ impl Judge {
             }
             // Whoever ended it is judged where it was ended.
             Loss::Cut(..) => false,
+            Loss::WrongAnswer(_) => true,
             Loss::NoAnswer(server) => {
                 let is_seen = !self.is_unseen() && !self.is_looked_at_late();
                 !Self::was_meddled_with(site, GRACE) && is_seen && self.is_ours(site, server)

@@ -8,6 +8,7 @@ use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
 use drainswap::hook::{HookFacts, Moment, SKIP};
 use drainswap::image::Image;
 use drainswap::observation::{AdminState, ContainerState};
+use drainswap::plan::silence_check::SilenceCheck;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use drainswap::service::Container;
 use drainswap::service::container::Restart;
@@ -381,6 +382,7 @@ impl Scenario {
             rise: 1,
             probe: None,
             on_failure: OnFailure::Rollback,
+            silence_check: SilenceCheck::default(),
             keep: 0,
         };
         (self.policy)(&mut policy);

@@ -109,3 +109,18 @@ fn sessions_that_are_ended_are_ended_or_the_run_is_taken_back() {
         ("long-drain/1/sessions.0=Refused", "HAProxy answered `Permission denied` to `sessions`"),
     ]);
 }
+
+#[test]
+fn an_address_that_answers_without_its_container_is_put_back() {
+    end_so(&[
+        (
+            "pair/1/stop.0=StrangerAnswers",
+            "rolled back, the old containers serve as before: 127.0.0.1:50000 of mobile/app1 still answers although mobile-app1 is stopped: another process answers there",
+        ),
+        (
+            "pair/1/stop.0=Supervised",
+            "rolled back, the old containers serve as before: mobile-app1 behind mobile/app1 was stopped and runs again: a supervisor",
+        ),
+        ("pair/1/probe.3=Hangs", "done: 2 containers replaced"),
+    ]);
+}

@@ -49,6 +49,7 @@ mod under_test;
 mod wait;
 
 pub use ansible::{Ansible, ansibles};
+pub use application::Application;
 pub use builder::Builder;
 pub use engine::{Container, Engine};
 pub use haproxy::{Haproxy, Processes, binary};

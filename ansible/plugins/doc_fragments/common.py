@@ -102,6 +102,11 @@ options:
   keep:
     description: How many replaced containers of each server are kept, stopped, for a rollback that needs no image. Without it, 1.
     type: int
+  silence_check:
+    description:
+      - Whether a server's address must stop answering when its container stops. Without it, V(true).
+      - V(false) is for an address at which a relay keeps answering.
+    type: bool
 """
 
     ATTRIBUTES = r"""

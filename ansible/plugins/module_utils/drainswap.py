@@ -42,6 +42,7 @@ POLICY = {
     "probe": {"type": "str"},
     "on_failure": {"type": "str", "choices": ["rollback", "stop"]},
     "keep": {"type": "int"},
+    "silence_check": {"type": "bool"},
 }
 
 

@@ -58,6 +58,8 @@ pub enum Loss {
     NoServer(String),
     /// It was given to a server behind which nobody answered.
     NoAnswer(ServerId),
+    /// Another process than its server's container answered it.
+    WrongAnswer(ServerId),
     /// It waited in the queue until its time was over.
     WaitedInVain(String),
     /// It was under way on a container that was ended.
@@ -190,7 +192,9 @@ impl Site {
             self.later(session.takes, Happening::End(balancer, pid, id));
         } else {
             self.drop_session(balancer, pid, id);
-            self.lose(Loss::NoAnswer(session.server));
+            let is_answered = self.answers(session.address);
+            let loss = if is_answered { Loss::WrongAnswer } else { Loss::NoAnswer };
+            self.lose(loss(session.server));
         }
     }
 

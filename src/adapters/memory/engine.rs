@@ -10,6 +10,9 @@ use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{Attachment, Container, ContainerState, Health, Published, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pulse, Recipe};
 
+/// How long a supervisor needs to start a container again.
+const SUPERVISED_RESTART: Millis = 5;
+
 /// How long the engine needs to start again.
 const RESTART: Millis = 2_000;
 
@@ -63,6 +66,8 @@ pub struct Engine {
     pub containers: Vec<Place>,
     /// How containers of an image behave, by its digest; one that is not named serves soon.
     pub builds: BTreeMap<String, Build>,
+    /// The containers that a supervisor starts again as soon as they are stopped.
+    pub supervised: BTreeSet<ContainerId>,
     /// Whether the registry breaks off in the middle of a pull, once.
     pub registry_breaks_off: bool,
     /// The digests that were pulled.
@@ -241,6 +246,16 @@ impl Site {
             place.out_of_memory = out_of_memory;
         }
         if restarts {
+            self.run(&id);
+        }
+    }
+
+    /// A supervisor starts a container that it finds stopped, if nobody has its address.
+    pub(super) fn supervisor_starts(&mut self, id: &str) {
+        let id = ContainerId(id.to_owned());
+        let Some(place) = self.engine.find(&id).filter(|place| !place.runs()) else { return };
+        if place.address().is_none_or(|address| self.engine.at(address).is_none()) {
+            self.tell(|| format!("a supervisor starts {}", id.short()));
             self.run(&id);
         }
     }
@@ -439,6 +454,9 @@ impl ContainerEngine for MemoryEngine {
             if site.engine.find(container).is_some_and(Place::runs) {
                 let cut = site.end_container(container, EndedBy::Us, 143);
                 site.effect(&Effect::Stopped(container.clone(), cut));
+                if site.engine.supervised.contains(container) {
+                    site.later(SUPERVISED_RESTART, Happening::SupervisorStarts(container.0.clone()));
+                }
             }
             Ok(())
         };

@@ -64,6 +64,10 @@ pub enum Fault {
     NameTaken,
     /// Somebody else's container takes the address as soon as it is free.
     PortTaken,
+    /// From then on another process answers at the address whenever no container has it.
+    StrangerAnswers,
+    /// From then on a supervisor starts the container at the address again as soon as it is stopped.
+    Supervised,
     /// The wall clock jumps so many milliseconds.
     ClockJump(i64),
     /// Somebody asks the run to stop.
@@ -74,7 +78,7 @@ pub enum Fault {
 
 impl Fault {
     /// Each kind once.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Unheard,
         Self::ReplyLost,
         Self::Refused,
@@ -106,6 +110,8 @@ impl Fault {
         Self::ClockJump(-3_600_000),
         Self::Stop,
         Self::StopTwice,
+        Self::StrangerAnswers,
+        Self::Supervised,
     ];
 
     /// Whether the process under test dies of it.
@@ -167,6 +173,13 @@ impl Site {
             }
             Fault::NameTaken => self.take_name(),
             Fault::PortTaken => self.take_port(),
+            Fault::StrangerAnswers => self.strangers.extend(self.subject_address()),
+            Fault::Supervised => {
+                let address = self.subject_address();
+                let supervised = address.and_then(|address| self.engine.at(address));
+                let supervised = supervised.map(|place| place.container.id.clone());
+                self.engine.supervised.extend(supervised);
+            }
             Fault::ClockJump(by) => self.clock_jump += by,
             Fault::Stop => self.stops[0].cancel(),
             Fault::StopTwice => self.stops.iter().for_each(tokio_util::sync::CancellationToken::cancel),

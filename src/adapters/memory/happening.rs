@@ -24,6 +24,8 @@ pub enum Happening {
     LateCheck(usize, ServerId),
     /// A container ends by itself, if it was started at that time.
     ContainerEnds(String, Millis),
+    /// A supervisor starts a container that was stopped.
+    SupervisorStarts(String),
     /// A load balancer is started.
     HaproxyStarts(usize),
     /// The engine starts what it had to stop.
@@ -72,6 +74,7 @@ impl Site {
             Happening::Check(balancer, pid, server) => self.check(balancer, pid, &server),
             Happening::LateCheck(balancer, server) => self.late_check(balancer, &server),
             Happening::ContainerEnds(id, started_at) => self.container_ends(&id, started_at),
+            Happening::SupervisorStarts(id) => self.supervisor_starts(&id),
             Happening::HaproxyStarts(balancer) => self.start_haproxy(balancer),
             Happening::EngineStarts => self.start_engine(),
             Happening::Person(server, state) => self.person_sets(&server, state),

@@ -203,7 +203,7 @@ impl Site {
 
     pub(super) fn check(&mut self, balancer: usize, pid: u32, server: &ServerId) {
         let Some(address) = self.line(balancer, pid, server).map(|line| line.address) else { return };
-        let passes = self.serves(address);
+        let passes = self.answers(address);
         let Some(line) = self.line(balancer, pid, server) else { return };
         let Some(check) = line.check else { return };
         if line.checking && line.admin.state() != AdminState::Maint {

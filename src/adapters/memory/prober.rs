@@ -1,5 +1,7 @@
 //! Asks a server in memory whether it serves.
 
+use tokio::time::timeout;
+
 use super::call::{Failing, Part};
 use super::{Memory, Site};
 use crate::observation::Answer;
@@ -25,11 +27,12 @@ impl Failing for NoAnswer {
 impl Prober for MemoryProber {
     async fn probe(&self, probe: &Probe) -> Answer {
         let ask = |site: &mut Site| {
-            if site.serves(probe.address) { Ok(()) } else { Err(NoAnswer("connection refused")) }
+            if site.answers(probe.address) { Ok(()) } else { Err(NoAnswer("connection refused")) }
         };
-        match self.0.call(Part::Server, "probe", ask).await {
-            Ok(()) => Answer::Ready("GET /health → 200".to_owned()),
-            Err(NoAnswer(why)) => Answer::NotReady(why.to_owned()),
+        match timeout(probe.timeout, self.0.call(Part::Server, "probe", ask)).await {
+            Ok(Ok(())) => Answer::Ready("GET /health → 200".to_owned()),
+            Ok(Err(NoAnswer(why))) => Answer::NotReady(why.to_owned()),
+            Err(_elapsed) => Answer::NotReady("no answer in time".to_owned()),
         }
     }
 }

@@ -38,6 +38,22 @@ fn the_backend_s_own_check_is_the_question() {
 }
 
 #[test]
+fn what_must_fall_silent_is_where_the_traffic_goes() {
+    let silence_of = |lines: &str, server: &str| {
+        let configuration = configuration(&format!("backend b\n {lines}\n server s {server}\n"));
+        let proxy = &configuration.proxies[0];
+        let probe = silence(proxy, &proxy.servers[0], None).unwrap();
+        (probe.to_string(), probe.tls, probe.timeout)
+    };
+    let asked = |question: &str, tls| (question.to_owned(), tls, AT_ONCE);
+    assert_eq!(silence_of(HTTPCHK, "10.0.0.1:80 check"), asked("GET http://10.0.0.1:80/health", false));
+    let elsewhere = "10.0.0.1:80 check port 9000 ssl verify none";
+    assert_eq!(silence_of(HTTPCHK, elsewhere), asked("GET https://10.0.0.1:80/", true));
+    let connected = ("connect to 10.0.0.1:80".to_owned(), false, AT_ONCE_TCP);
+    assert_eq!(silence_of("mode tcp", "10.0.0.1:80 check"), connected);
+}
+
+#[test]
 fn a_server_without_check_is_asked_all_the_same() {
     assert_eq!(asked(HTTPCHK, "10.0.0.1:80"), "GET http://10.0.0.1:80/health");
 }

@@ -1,0 +1,93 @@
+//! The proof that a container is behind its servers: when it stops, their addresses fall silent.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::wait::until;
+use super::{Deploy, Failure, Swap, millis};
+use crate::observation::Container;
+use crate::plan::{LaneServer, Step};
+use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::probe::Probe;
+
+/// How long an address may go on answering after the stop, and how often it is asked.
+const ANSWERS_FOR: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_millis(25);
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
+    /// Fails where one of the lane's servers goes on answering although its container has stopped. The first question
+    /// ends it in the ordinary case: the connection is refused.
+    pub(super) async fn falls_silent(
+        &mut self,
+        lane: usize,
+        swap: Swap<'_, E>,
+        old: &Container,
+    ) -> Result<(), Failure> {
+        // A step that is repeated meets the new container.
+        if self.has_begun(lane, Step::Start) {
+            return Ok(());
+        }
+        let (plan, begun) = (self.plan, Instant::now());
+        for server in &plan.lanes[lane].servers {
+            let Some(probe) = &server.silence else { continue };
+            if !self.is_silent(probe).await {
+                return Err(self.still_answers(server, probe, swap, old).await?);
+            }
+        }
+        self.timing.engine_ms += millis(begun);
+        Ok(())
+    }
+
+    /// Whether the probe fails, now or within [`ANSWERS_FOR`].
+    async fn is_silent(&self, probe: &Probe) -> bool {
+        let never_cancelled = CancellationToken::new();
+        let mut answered = false;
+        let asked = until(ASK_EVERY, ANSWERS_FOR, &never_cancelled, async || {
+            answered = self.world.prober.probe(probe).await.is_ready();
+            Ok::<_, Infallible>((!answered).then_some(()))
+        });
+        let Ok(_) = asked.await;
+        !answered
+    }
+
+    /// Who answers there, as far as the engine tells.
+    async fn still_answers(
+        &self,
+        server: &LaneServer,
+        probe: &Probe,
+        (_, engine): Swap<'_, E>,
+        old: &Container,
+    ) -> Result<Failure, Failure> {
+        let (server, container) = (server.id.clone(), old.name.clone());
+        Ok(if runs_again(engine, old).await? {
+            Failure::StartedAgain { server, container }
+        } else {
+            Failure::StillAnswers { server, container, address: probe.address }
+        })
+    }
+
+    /// Why the new container cannot be started: the old one may run again, and boot, so that it answered nothing yet.
+    pub(super) async fn not_started(&self, lane: usize, failure: Failure) -> Failure {
+        let Some((old, engine)) = self.old(lane) else { return failure };
+        let is_refused = matches!(failure, Failure::Engine(EngineError::Refused { .. }));
+        if !is_refused || !matches!(runs_again(engine, old).await, Ok(true)) {
+            return failure;
+        }
+        Failure::StartedAgain { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
+    }
+}
+
+/// Whether the old container runs although it was stopped.
+async fn runs_again(engine: &impl ContainerEngine, old: &Container) -> Result<bool, Failure> {
+    match engine.pulse(&old.id).await {
+        Ok(pulse) => Ok(pulse.running),
+        // It was removed.
+        Err(EngineError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

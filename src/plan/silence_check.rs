@@ -1,0 +1,58 @@
+//! Whether a server's address must fall silent when its container stops.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The setting `silence_check`: for every backend, or by backend. A backend that the table does not name is checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(untagged)]
+pub enum SilenceCheck {
+    /// The same for every backend.
+    Everywhere(bool),
+    /// By the backend's name.
+    ByBackend(BTreeMap<String, bool>),
+}
+
+impl SilenceCheck {
+    /// Whether it is made for the servers of this backend.
+    #[must_use]
+    pub fn is_made_for(&self, backend: &str) -> bool {
+        match self {
+            Self::Everywhere(is_made) => *is_made,
+            Self::ByBackend(backends) => backends.get(backend).copied().unwrap_or(true),
+        }
+    }
+}
+
+impl Default for SilenceCheck {
+    fn default() -> Self {
+        Self::Everywhere(true)
+    }
+}
+
+impl fmt::Display for SilenceCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everywhere(is_made) => is_made.fmt(f),
+            Self::ByBackend(backends) => {
+                let each = backends.iter().map(|(backend, is_made)| format!("{backend} = {is_made}"));
+                f.write_str(&each.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_is_checked_unless_it_is_named() {
+        let some = SilenceCheck::ByBackend([("pay".to_owned(), false)].into());
+        assert!(!some.is_made_for("pay") && some.is_made_for("mobile"));
+        assert!(SilenceCheck::default().is_made_for("pay"));
+        assert!(!SilenceCheck::Everywhere(false).is_made_for("pay"));
+    }
+}
