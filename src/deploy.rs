@@ -3,6 +3,7 @@
 //! What to do was decided in the plan. What is decided here is only whether a step succeeded, and how
 //! far to take back what did not.
 
+mod address;
 mod balancers;
 pub mod carriers;
 mod container;
@@ -18,6 +19,7 @@ mod step;
 pub mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -108,6 +110,10 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     left_rotation: Option<Instant>,
     /// The lanes that a hook has left out.
     skipped: BTreeSet<usize>,
+    /// Where servers must be sent whose lines have a host name: to the address that their container has now.
+    sent_to: BTreeMap<ServerId, SocketAddr>,
+    /// The copies that stand for old containers which could not come back to their ports.
+    stand_ins: BTreeMap<usize, ContainerId>,
     /// Servers that an undo has left in maint.
     left_out: BTreeSet<ServerId>,
     /// How often somebody was told that his wish to stop was heard.
@@ -150,6 +156,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             timings: Vec::new(),
             left_rotation: None,
             skipped: BTreeSet::new(),
+            sent_to: BTreeMap::new(),
+            stand_ins: BTreeMap::new(),
             left_out: BTreeSet::new(),
             stops_told: 0,
         })

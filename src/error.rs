@@ -641,6 +641,7 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         | LoadBalancerError::Refused { .. }
         | LoadBalancerError::NotSent { .. }
         | LoadBalancerError::NotTaken { .. }
+        | LoadBalancerError::AddressNotTaken { .. }
         | LoadBalancerError::OtherMaster { .. }
         | LoadBalancerError::Garbled { .. } => "",
     }

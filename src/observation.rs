@@ -451,6 +451,32 @@ pub struct Published {
     pub container_port: u16,
 }
 
+/// The ports and addresses that the engine chose for a container, and that its successor asks for by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Pinned {
+    /// The ports that it publishes.
+    pub ports: Vec<Published>,
+    /// Its own addresses that server lines name.
+    pub addresses: Vec<PinnedAddress>,
+}
+
+impl Pinned {
+    /// Whether there is nothing of the engine's choice.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An address in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PinnedAddress {
+    /// The network's name.
+    pub network: String,
+    /// The address.
+    pub address: IpAddr,
+}
+
 /// A container's place in one network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Attachment {

@@ -6,6 +6,7 @@ pub mod file;
 pub mod floor;
 pub mod laxer;
 pub mod other_runs;
+pub mod place;
 pub mod refusal;
 pub mod silence_check;
 pub mod text;
@@ -23,12 +24,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::hook::Moment;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
-use crate::observation::{AdminState, Container, Described, LoadBalancerState, Published};
+use crate::observation::{AdminState, Container, Described, LoadBalancerState, Pinned, Published};
 use crate::ports::{Change, Model, Recipe};
 use crate::probe::{Probe, ProbeUrl};
-use crate::topology::Role;
 use crate::topology::matching::{Aside, MatchRule};
 use crate::topology::traffic::{Balance, Forecast};
+use crate::topology::{HostName, Role};
 use silence_check::SilenceCheck;
 
 /// What a run is for.
@@ -138,7 +139,7 @@ pub struct Policy {
     #[serde(default)]
     pub keep: usize,
     /// Whether a server's address must fall silent when its container stops.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "SilenceCheck::is_default")]
     pub silence_check: SilenceCheck,
 }
 
@@ -376,7 +377,7 @@ pub struct LaneServer {
     #[serde(default)]
     pub also: Option<Probe>,
     /// What must fail when the old container has stopped; `None` where that is not checked.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Probe>,
     /// Its administrative state before the run.
     pub was: AdminState,
@@ -390,6 +391,12 @@ pub struct LaneServer {
     /// How the container behind it was found; `None` where there is none yet, and in earlier plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<MatchRule>,
+    /// Where its traffic goes; `None` in earlier plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<SocketAddr>,
+    /// The host name that its line has in the place of an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<HostName>,
 }
 
 /// Why a lane is worked on.
@@ -449,6 +456,9 @@ pub struct Replacement {
     /// Containers that earlier runs have kept, and that there are too many of then.
     #[serde(default)]
     pub outdated: Vec<Container>,
+    /// What the old one has by its engine's choice, and whatever takes its place must have.
+    #[serde(default, skip_serializing_if = "Pinned::is_empty")]
+    pub pinned: Pinned,
 }
 
 impl Replacement {
@@ -471,6 +481,7 @@ impl Replacement {
             returning: None,
             changes: None,
             outdated: Vec::new(),
+            pinned: Pinned::default(),
         }
     }
 
@@ -530,6 +541,20 @@ impl Replacement {
             name: self.candidate_name(run),
             platform,
             publish: self.publish,
+            pinned: self.pinned.clone(),
+        }
+    }
+
+    /// How a copy of the old container is created, with the ports and addresses that the engine chose for that one.
+    #[must_use]
+    pub fn copy_recipe(&self, old: &Container, run: &RunId) -> Recipe {
+        Recipe {
+            model: Model::Like(old.id.clone()),
+            image: old.running_image(),
+            name: self.candidate_name(run),
+            platform: None,
+            publish: None,
+            pinned: self.pinned.clone(),
         }
     }
 

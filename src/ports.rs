@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -46,6 +46,14 @@ pub trait LoadBalancer: Send + Sync {
         &self,
         server: &ServerId,
         state: AdminState,
+    ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
+    /// Sends a server's traffic to another address, and returns when `HAProxy` has it. Only for a server in maintenance
+    /// that holds no session: `HAProxy` up to 2.8 goes on using connections to the old address.
+    fn set_address(
+        &self,
+        server: &ServerId,
+        address: SocketAddr,
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
     /// Sets a server's weight. One that a static balance does not take is refused.
@@ -185,6 +193,16 @@ pub enum LoadBalancerError {
         /// The state that was read back.
         found: AdminState,
     },
+    /// `HAProxy` took the command, and the server's address is another all the same.
+    #[error("HAProxy took `{command}`, yet {server} has {}", .found.map_or("no address".to_owned(), |found| format!("the address {found}")))]
+    AddressNotTaken {
+        /// The command.
+        command: String,
+        /// The server.
+        server: ServerId,
+        /// The address that was read back.
+        found: Option<SocketAddr>,
+    },
     /// An answer that is not understood.
     #[error("HAProxy's answer to `{command}` is not understood: {reason}")]
     Garbled {
@@ -226,6 +244,8 @@ pub struct Recipe {
     /// The port that it publishes. Beside [`Model::Like`] it is set when that is a sibling's container, whose
     /// published host ports this one replaces.
     pub publish: Option<crate::observation::Published>,
+    /// What the engine chose for the container whose place the new one takes.
+    pub pinned: crate::observation::Pinned,
 }
 
 /// Something that a new container has otherwise than the one that it is like. What may be secret is named, not shown.
@@ -394,6 +414,12 @@ pub trait ContainerEngine: Send + Sync {
 
     /// Removes a container, not its volumes; one that is gone already is a success.
     fn remove(&self, container: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// What is known of one container, as [`Self::containers`] tells it.
+    fn container(
+        &self,
+        container: &ContainerId,
+    ) -> impl Future<Output = Result<Container, EngineError>> + Send;
 
     /// How a container is now.
     fn pulse(&self, container: &ContainerId) -> impl Future<Output = Result<Pulse, EngineError>> + Send;

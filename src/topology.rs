@@ -1,6 +1,7 @@
 //! Which container is behind which server lines, and where traffic goes.
 
 pub mod matching;
+pub mod reach;
 pub mod readiness;
 pub mod traffic;
 
@@ -53,16 +54,35 @@ pub struct Server {
     pub weight: u32,
     /// What `HAProxy` says of it; `None` when the running process does not know it.
     pub state: Option<ServerState>,
+    /// The host name that is written, where it is no address.
+    pub host_name: Option<HostName>,
     /// Whether its traffic is encrypted.
     pub tls: bool,
     /// How to prove that it serves; `None` where its address is not known.
     pub probe: Option<Probe>,
     /// What must fail when its container has stopped.
+    #[serde(skip)]
     pub silence: Option<Probe>,
     /// What it answered to its probe.
     pub answer: Option<Answer>,
     /// What is behind it.
     pub behind: Behind,
+}
+
+/// The host name in a server line, and who makes an address of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct HostName {
+    /// The name.
+    pub name: String,
+    /// Whether `HAProxy` goes on asking its `resolvers`; else it has asked once, when it started.
+    pub is_resolved: bool,
+}
+
+impl HostName {
+    fn of(server: &crate::cfg::Server) -> Option<Self> {
+        let Address::Inet { host: Host::Name(name), .. } = &server.address else { return None };
+        Some(Self { name: name.clone(), is_resolved: server.has_resolvers })
+    }
 }
 
 /// A server's part in its backend.
@@ -281,6 +301,7 @@ fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
             place: server.place.clone(),
             role: Role::of(server),
             weight: server.weight,
+            host_name: HostName::of(server),
             tls: server.ssl,
             probe: readiness::probe(proxy, server, state.as_ref()),
             silence: readiness::silence(proxy, server, state.as_ref()),

@@ -177,6 +177,13 @@ impl ContainerEngine for DockerEngine {
         Ok(found.iter().map(|container| look::container(container, digests_of(container))).collect())
     }
 
+    async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
+        let found = self.inspect("inspect", &container.0).await?;
+        let mut digests = self.repo_digests(found.image.clone().into_iter().collect()).await?;
+        let digests = found.image.as_ref().and_then(|image| digests.remove(image)?);
+        Ok(look::container(&found, digests))
+    }
+
     async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
         let unreachable = |reason| EngineError::Unreachable { endpoint: self.endpoint.to_string(), reason };
         if let Some(tunnel::Tunnel { far, .. }) = &self.tunnel {

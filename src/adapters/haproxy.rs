@@ -8,6 +8,7 @@ pub mod socket;
 mod state_file;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ use crate::weight::Weight;
 /// reader can meet a state that is applied by half, for some microseconds.
 const READ_BACKS: u32 = 10;
 const READ_BACK_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often an address that was set is read: `HAProxy` 2.9 and later apply it in a task of its own.
+const ADDRESS_READ_BACKS: u32 = 200;
 
 /// How often a call is repeated that met a process which a reload is replacing, and the pause
 /// between. A connection that was accepted just before the reload is still answered by it.
@@ -388,6 +392,29 @@ impl LoadBalancer for HaproxySocket {
         }
         self.keep_states().await;
         Ok(())
+    }
+
+    async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
+        let set = Command::SetServerAddress(server, address);
+        let read = Command::ServersState(Some(&server.backend));
+        // The reply is a sentence for a person; what was taken is read back.
+        self.ask(&[set]).await?;
+        let mut found = None;
+        for _ in 0..ADDRESS_READ_BACKS {
+            let answer = self.ask(&[read]).await?;
+            let rows = Replies::new(&answer).servers_state().map_err(|error| explain(read, error))?;
+            found = rows.iter().find(|row| row.id == *server).and_then(|row| row.address);
+            if found == Some(address) {
+                self.keep_states().await;
+                return Ok(());
+            }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a bounded read-back of an address that is applied later"
+            )]
+            sleep(READ_BACK_PAUSE).await;
+        }
+        Err(LoadBalancerError::AddressNotTaken { command: set.to_string(), server: server.clone(), found })
     }
 
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {

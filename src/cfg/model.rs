@@ -256,6 +256,8 @@ pub struct ServerSettings {
     pub slowstart: Option<Duration>,
     /// How its name becomes an address at the start, as written.
     pub init_addr: Option<String>,
+    /// Whether it has `resolvers`, which `HAProxy` goes on asking for its address.
+    pub has_resolvers: bool,
     /// `init-state`, since 3.2: `up`, `down`, `fully-up`, `fully-down`.
     pub init_state: Option<String>,
 }
@@ -291,6 +293,7 @@ impl Default for ServerSettings {
             cuts_backup_sessions_when_up: false,
             slowstart: None,
             init_addr: None,
+            has_resolvers: false,
             init_state: None,
         }
     }

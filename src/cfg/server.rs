@@ -99,6 +99,7 @@ impl Settings {
             "check-alpn" => server.check_alpn = Some(text()?),
             "check-proto" => server.check_proto = Some(text()?),
             "init-addr" => server.init_addr = value.map(str::to_owned),
+            "resolvers" => server.has_resolvers = value.is_some(),
             "weight" => {
                 let (weight, doubt) = number(word, value, 0..=256)?;
                 server.weight = weight;

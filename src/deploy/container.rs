@@ -19,6 +19,7 @@ use crate::plan::{Replacement, Step, other_runs};
 use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
+use crate::topology::matching::Aside;
 
 /// How many containers are created at once.
 const AT_ONCE: usize = 8;
@@ -179,6 +180,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// at once when it ends or is started again.
     pub(super) async fn prove(&mut self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
         let begun = Instant::now();
+        self.has_addresses(lane, container.as_ref()).await?;
         let policy = &self.plan.policy;
         // What ran before is judged by nobody's haste: it is all that there is to return to.
         let is_new = self.is_new(lane, container.as_ref());
@@ -264,10 +266,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     pub(super) async fn ask_lines(&self, lane: usize, is_new: bool) -> Answer {
         let mut answer = Answer::NotReady("no server line to ask".to_owned());
         let servers = &self.lane_of(lane).servers;
-        let probes =
-            servers.iter().flat_map(|it| std::iter::once(&it.probe).chain(it.also.iter().filter(|_| is_new)));
+        let probes = servers.iter().flat_map(|it| {
+            let asked = std::iter::once(&it.probe).chain(it.also.iter().filter(|_| is_new));
+            asked.map(|probe| self.probe_of(it, probe))
+        });
         for probe in probes {
-            answer = self.world.prober.probe(probe).await;
+            answer = self.world.prober.probe(&probe).await;
             if !answer.is_ready() {
                 break;
             }
@@ -364,14 +368,72 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(engine.set_restart(new, &like.restart).await?)
     }
 
-    /// Gives the old container its name back, and starts it if it ran before.
-    pub(super) async fn return_old(&self, (_, engine): Swap<'_, E>, old: &Container) -> Result<(), Failure> {
+    /// Gives the old container its name back, and starts it if it ran before. One that comes back to other ports than it
+    /// had, since its engine chooses them at each start, is kept, and a copy of it with its ports stands for it.
+    pub(super) async fn return_old(
+        &mut self,
+        lane: usize,
+        swap: Swap<'_, E>,
+        old: &Container,
+    ) -> Result<(), Failure> {
+        let (replacement, engine) = swap;
+        if let Some(copy) = self.copy_of(engine, old).await? {
+            engine.set_restart(&copy, &old.restart).await?;
+            engine.start(&copy).await?;
+            self.stands_in(lane, copy, old, &replacement.kept_name(&self.plan.run));
+            return Ok(());
+        }
         engine.rename(&old.id, &old.name).await?;
         engine.set_restart(&old.id, &old.restart).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
             engine.start(&old.id).await?;
         }
+        let ports = &replacement.pinned.ports;
+        match engine.container(&old.id).await? {
+            now if now.state == ContainerState::Running
+                && !ports.iter().all(|it| now.published.contains(it)) =>
+            {
+                self.stand_in(lane, swap, old).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The copy that stands for an old container, from an earlier try: it has its name and its image.
+    async fn copy_of(&self, engine: &E, old: &Container) -> Result<Option<ContainerId>, Failure> {
+        let all = engine.containers().await?;
+        let is_kept = |it: &Container| it.id == old.id && Aside::Old.read(&it.name).is_some();
+        let is_copy = |it: &&Container| it.id != old.id && it.name == old.name && it.image == old.image;
+        let copy = all.iter().find(is_copy).filter(|_| all.iter().any(is_kept));
+        Ok(copy.map(|copy| copy.id.clone()))
+    }
+
+    /// Puts the old container aside again, and starts a copy of it that asks for the ports that it had.
+    async fn stand_in(
+        &mut self,
+        lane: usize,
+        (replacement, engine): Swap<'_, E>,
+        old: &Container,
+    ) -> Result<(), Failure> {
+        engine.set_restart(&old.id, &RestartPolicy::never()).await?;
+        engine.stop(&old.id).await?;
+        let copy = engine.create(&replacement.copy_recipe(old, &self.plan.run)).await?;
+        let kept = replacement.kept_name(&self.plan.run);
+        engine.rename(&old.id, &kept).await?;
+        engine.rename(&copy, &old.name).await?;
+        engine.set_restart(&copy, &old.restart).await?;
+        engine.start(&copy).await?;
+        self.stands_in(lane, copy, old, &kept);
         Ok(())
+    }
+
+    fn stands_in(&mut self, lane: usize, copy: ContainerId, old: &Container, kept: &str) {
+        self.stand_ins.insert(lane, copy);
+        let message = format!(
+            "{} could not come back to its port, which the engine chooses anew at each start (-p without a host port, or a range): a copy that asks for that port stands for it, and the original is left as {kept}",
+            old.name
+        );
+        self.tell(Fact::Warned { message });
     }
 }
 

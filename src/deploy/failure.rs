@@ -118,6 +118,33 @@ pub enum Failure {
         /// The container's name when the plan was made.
         container: String,
     },
+    /// A container does not have its server's address.
+    #[error(
+        "{container} does not have the address {} of {server}, and so is not behind it: it has {has}. What else answers there is another's",
+        .address.map_or_else(|| "that was planned".to_owned(), |it| it.to_string())
+    )]
+    Elsewhere {
+        /// The server.
+        server: ServerId,
+        /// The container's name.
+        container: String,
+        /// Where the server's traffic goes.
+        address: Option<SocketAddr>,
+        /// The addresses that the container has.
+        has: String,
+    },
+    /// `HAProxy` does not send a server's traffic to where its host name leads.
+    #[error(
+        "HAProxy did not send {server} to {address} within {} s: where its container is now", .limit.as_secs_f32()
+    )]
+    NotFollowed {
+        /// The server.
+        server: ServerId,
+        /// Where its container is.
+        address: SocketAddr,
+        /// The limit.
+        limit: Duration,
+    },
     /// The old container runs again although it was stopped.
     #[error(
         "{container} behind {server} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor first"
@@ -160,9 +187,12 @@ impl Failure {
     /// What the failure says of the new container, and so how carefully it is taken away.
     pub(super) fn care(&self) -> Care {
         match self {
-            Self::Died { .. } | Self::NeverReady { .. } | Self::FellSilent { .. } | Self::NotUp { .. } => {
-                Care::Failed
-            }
+            Self::Died { .. }
+            | Self::NeverReady { .. }
+            | Self::FellSilent { .. }
+            | Self::NotUp { .. }
+            | Self::Elsewhere { .. }
+            | Self::NotFollowed { .. } => Care::Failed,
             Self::LoadBalancer(_)
             | Self::Engine(_)
             | Self::Journal(_)

@@ -82,6 +82,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     pub(super) async fn ready(&mut self, lane: usize) -> Result<(), Failure> {
+        self.follow(lane).await?;
         self.count_sessions(lane).await?;
         self.out.remove(&lane);
         let servers = self.lane_of(lane).ids();
@@ -165,6 +166,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Gives each server the state that it had, where that is safe.
     pub(super) async fn put_back(&mut self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
+        self.follow(lane).await?;
         self.out.remove(&lane);
         // A drain that took too long may have ended in maint, from which HAProxy has a server up at once.
         let may_end_in_maint =

@@ -65,8 +65,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             (Step::Confirm, ..) => self.confirm(lane).await,
             (Step::Remove, Some(swap), ..) => self.remove(swap).await,
             (Step::Discard, Some(swap), _, new) => self.discard(lane, swap, new).await,
-            (Step::Return, Some(swap), Some(old), _) => self.return_old(swap, old).await,
-            (Step::ProveOld, _, old, _) => self.prove(lane, old.map(|old| old.id.clone())).await,
+            (Step::Return, Some(swap), Some(old), _) => self.return_old(lane, swap, old).await,
+            (Step::ProveOld, _, old, _) => {
+                let stand_in = self.stand_ins.get(&lane);
+                let there = stand_in.or(old.map(|old| &old.id)).cloned();
+                self.prove(lane, there).await
+            }
             (Step::PutBack, ..) => self.put_back(lane).await,
             // All new containers are created at once, before the first lane begins; and what is not there, whatever a
             // stored plan says of it, is as it should be.

@@ -84,6 +84,8 @@ impl Error {
                 | Failure::NeverReady { .. }
                 | Failure::FellSilent { .. }
                 | Failure::NotUp { .. }
+                | Failure::Elsewhere { .. }
+                | Failure::NotFollowed { .. }
                 | Failure::NotSeen { .. } => Exit::Unreachable,
                 Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
                 Failure::Drifted { .. } => Exit::Drifted,

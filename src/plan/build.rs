@@ -9,14 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
-use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner};
+use crate::observation::{
+    AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner, Pinned, PinnedAddress,
+};
 use crate::plan::refusal::Refusal;
 use crate::plan::{
     Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
 };
 use crate::probe::ProbeUrl;
 use crate::retention;
-use crate::topology::matching::Behind;
+use crate::topology::matching::{Behind, MatchRule};
+use crate::topology::reach::reach;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{Role, Server, Topology};
 
@@ -39,8 +42,11 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         match draft(topology, server, goal, observation) {
             Ok(Some(mut draft)) => {
                 refusals.extend(lodgers(&draft, &observation.containers));
+                let servers = draft.servers.clone();
                 if let Some(replacement) = &mut draft.replacement {
-                    replacement.returning = returning(&server.id, goal, &observation.containers);
+                    replacement.returning = returning(&server.id, goal, &observation.containers)
+                        .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
+                    replacement.pinned = pinned(replacement.old.as_ref(), &servers);
                     replacement.outdated = outdated(replacement, goal.policy.keep, &observation.containers);
                 }
                 drafts.push(draft);
@@ -257,6 +263,36 @@ fn returning(server: &ServerId, goal: &Goal, containers: &[Container]) -> Option
     Some(Container { restart: as_it_was.restart.clone(), ..found.clone() })
 }
 
+/// What the engine has chosen for the container that is replaced: the ports that it publishes, and those of its own
+/// addresses that server lines name by number.
+fn pinned(old: Option<&Container>, servers: &[&Server]) -> Pinned {
+    let Some(old) = old.filter(|old| runs(old)) else { return Pinned::default() };
+    let mut addresses: Vec<PinnedAddress> = servers.iter().filter_map(|server| own_address(server)).collect();
+    addresses.dedup();
+    Pinned { ports: old.published.clone(), addresses }
+}
+
+/// The address of the server's container in one of its networks, where the server line names it by number.
+fn own_address(server: &Server) -> Option<PinnedAddress> {
+    let address = server.address()?.ip();
+    if server.rule() != Some(MatchRule::OwnAddress) || server.host_name.is_some() {
+        return None;
+    }
+    let network = server.container()?.networks.iter().find(|network| network.addresses.contains(&address))?;
+    Some(PinnedAddress { network: network.network.clone(), address })
+}
+
+/// Whether a kept container publishes the server's address again when it is started. Where its engine would choose the
+/// port, another is created in its place.
+fn may_come_back(kept: &Container, server: &Server) -> bool {
+    match (server.rule(), server.address()) {
+        (Some(MatchRule::Published | MatchRule::PublishedEverywhere), Some(address)) => {
+            reach(kept, address, true).is_some()
+        }
+        _ => true,
+    }
+}
+
 /// The kept containers of the same name that are too many once this one's predecessor is kept too, the oldest ones.
 fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) -> Vec<Container> {
     let mut kept = retention::kept(containers, &replacement.name);
@@ -273,6 +309,9 @@ fn contradiction(servers: &[&Server]) -> Option<Refusal> {
     let candidates = [first, *other].into_iter().filter_map(named).collect();
     Some(Refusal::Ambiguous { server: first.id.clone(), place: first.place.to_string(), candidates })
 }
+
+/// The network in which Docker gives a container whatever address is free, and none on request.
+const DEFAULT_NETWORK: &str = "bridge";
 
 /// What forbids the work on a replica, whatever the traffic.
 fn refuse(draft: &Draft) -> Option<Refusal> {
@@ -300,6 +339,13 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
     }
     let like = &replacement.like;
     let container = like.name.clone();
+    if let Some((lost, pinned)) = draft.servers.iter().find_map(|server| {
+        let pinned = own_address(server).filter(|pinned| pinned.network == DEFAULT_NETWORK)?;
+        Some((server, pinned))
+    }) {
+        let (server, place, address) = (lost.id.clone(), lost.place.to_string(), pinned.address);
+        return Some(Refusal::AddressNotKept { server, place, container, address });
+    }
     if let (true, Some(publish)) = (replacement.described, replacement.publish)
         && let Some(other) =
             draft.servers.iter().find(|it| it.address().is_some_and(|it| it.port() != publish.port))
@@ -445,6 +491,8 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         served: server.is_usable() && server.answers(),
         takes_traffic,
         rule: server.rule(),
+        address: server.address(),
+        host_name: server.host_name.clone(),
     })
 }
 

@@ -218,7 +218,10 @@ pub fn differences(was: &Policy, is: &Policy) -> Vec<(String, String, String)> {
     let names: BTreeSet<&String> =
         [&was, &is].into_iter().filter_map(|it| it.as_object()).flat_map(serde_json::Map::keys).collect();
     let differs = names.into_iter().filter(|name| was[name.as_str()] != is[name.as_str()]);
-    let text = |of: &serde_json::Value, name: &String| of[name.as_str()].to_string();
+    let text = |of: &serde_json::Value, name: &String| {
+        let value = &of[name.as_str()];
+        if value.is_null() { "the default".to_owned() } else { value.to_string() }
+    };
     differs.map(|name| (name.clone(), text(&was, name), text(&is, name))).collect()
 }
 
@@ -290,6 +293,8 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
             sessions: _,
             takes_traffic: _,
             rule: _,
+            address: _,
+            host_name: _,
         } = line;
         let now = is.servers.iter().find(|it| it.id == *id);
         if let Some(now) = now.filter(|now| now.served != *served) {
@@ -329,6 +334,7 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
         publish: _,
         described: _,
         returning: _,
+        pinned: _,
     } = was;
     // A container keeps its identifier as long as it keeps its settings and its image. Its name is what people know.
     let named = |it: &Container| format!("{} ({})", it.name, it.id.short());

@@ -174,7 +174,9 @@ impl Plan {
     pub fn without_secrets(&self) -> Self {
         let mut plan = self.clone();
         let servers = plan.lanes.iter_mut().flat_map(|lane| &mut lane.servers);
-        let of_lanes = servers.flat_map(|server| std::iter::once(&mut server.probe).chain(&mut server.also));
+        let of_lanes = servers.flat_map(|server| {
+            std::iter::once(&mut server.probe).chain(&mut server.also).chain(&mut server.silence)
+        });
         for probe in plan.probes.iter_mut().map(|(_, probe)| probe).chain(of_lanes) {
             probe.question.hide();
         }

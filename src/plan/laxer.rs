@@ -19,6 +19,7 @@ pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)
         probe,
         on_failure,
         keep,
+        silence_check,
     } = policy;
     let cuts = !matches!(on_drain_timeout, OnDrainTimeout::Fail);
     let laxer = [
@@ -32,6 +33,7 @@ pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)
         ("probe", settings.probe.is_some() && *probe != settings.probe),
         ("on_failure", *on_failure == OnFailure::Stop && settings.on_failure == OnFailure::Rollback),
         ("keep", *keep < settings.keep),
+        ("silence_check", silence_check.leaves_out_more_than(&settings.silence_check)),
     ];
     let is_laxer = |name: &str| laxer.contains(&(name, true));
     differences(policy, settings).into_iter().filter(|(name, ..)| is_laxer(name)).collect()
@@ -52,6 +54,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::plan::silence_check::SilenceCheck;
     use crate::testing::World;
 
     fn named(change: impl FnOnce(&mut Policy)) -> Vec<String> {
@@ -76,6 +79,8 @@ mod tests {
         };
         assert_eq!(named(cut), ["drain_timeout_ms", "on_drain_timeout", "shutdown_over_ms"]);
         assert_eq!(named(|policy| policy.probe = None), ["probe"]);
+        let unchecked = |policy: &mut Policy| policy.silence_check = SilenceCheck::Everywhere(false);
+        assert_eq!(named(unchecked), ["silence_check"]);
         let more = |policy: &mut Policy| {
             (policy.keep, policy.rise, policy.ready_timeout) = (0, 1, Duration::from_secs(9000));
             (policy.lb_quorum, policy.on_failure) = (LbQuorum::Reachable, OnFailure::Stop);

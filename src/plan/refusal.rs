@@ -1,5 +1,7 @@
 //! Why a plan is refused: nothing has been touched, and nothing will be.
 
+use std::net::IpAddr;
+
 use crate::ids::ServerId;
 use crate::outcome::list;
 use crate::topology::traffic::Forecast;
@@ -128,6 +130,20 @@ pub enum Refusal {
         server: ServerId,
         /// The stopped container's name.
         container: String,
+    },
+    /// The container's address is one that nobody can ask the engine for.
+    #[error(
+        "{server} ({place}) has the address {address}, which Docker has chosen for {container} in its default network and gives to no container on request: neither a new container nor the old one may come back to it. Publish the port (-p) and write that address, put the container into a network with a subnet (docker network create --subnet, docker run --network … --ip {address}), or write its name in the place of {address}"
+    )]
+    AddressNotKept {
+        /// The server line.
+        server: ServerId,
+        /// Where it is written.
+        place: String,
+        /// The container's name.
+        container: String,
+        /// The address.
+        address: IpAddr,
     },
     /// The container would vanish when it is stopped.
     #[error(

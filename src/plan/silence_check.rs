@@ -16,6 +16,23 @@ pub enum SilenceCheck {
 }
 
 impl SilenceCheck {
+    /// Whether nobody has changed it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a backend is left out of it that the other one checks.
+    #[must_use]
+    pub fn leaves_out_more_than(&self, other: &Self) -> bool {
+        match self {
+            Self::Everywhere(is_made) => !is_made && *other != Self::Everywhere(false),
+            Self::ByBackend(backends) => {
+                backends.iter().any(|(backend, is_made)| !is_made && other.is_made_for(backend))
+            }
+        }
+    }
+
     /// Whether it is made for the servers of this backend.
     #[must_use]
     pub fn is_made_for(&self, backend: &str) -> bool {
@@ -54,5 +71,6 @@ mod tests {
         assert!(!some.is_made_for("pay") && some.is_made_for("mobile"));
         assert!(SilenceCheck::default().is_made_for("pay"));
         assert!(!SilenceCheck::Everywhere(false).is_made_for("pay"));
+        assert!(some.leaves_out_more_than(&SilenceCheck::default()) && !some.leaves_out_more_than(&some));
     }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::cfg::{Address, Host};
 use crate::ids::{RunId, ServerId};
 use crate::observation::{Container, ContainerState, Described, Observation, Published, ServerState};
+use crate::topology::reach::reach;
 use crate::topology::{Backend, socket_address};
 
 /// What is behind a server line.
@@ -220,24 +221,11 @@ impl Line<'_> {
 
     /// How the container is reached by the line's address or name, whatever its label says.
     fn evidence(&self, container: &Container) -> Option<MatchRule> {
-        let by_name = || self.is_named(container).then_some(MatchRule::Name);
-        let Some(target) = self.target else { return by_name() };
-        let on_host = self.observation.host_addresses.contains(&target.ip());
-        let publishes = |fits: &dyn Fn(&Published) -> bool| {
-            container.published.iter().any(|p| p.port == target.port() && fits(p))
-        };
-        if publishes(&|p| p.ip == target.ip() && (on_host || !target.ip().is_loopback())) {
-            Some(MatchRule::Published)
-        } else if on_host && publishes(&|p| p.ip.is_unspecified()) {
-            Some(MatchRule::PublishedEverywhere)
-        } else if container.networks.iter().any(|network| network.addresses.contains(&target.ip())) {
-            Some(MatchRule::OwnAddress)
-        } else if let Some(rule) = by_name() {
-            Some(rule)
-        } else {
-            let declared = container.host_network && on_host && container.exposed.contains(&target.port());
-            declared.then_some(MatchRule::HostNetwork)
-        }
+        let by_address = self.target.and_then(|target| {
+            reach(container, target, self.observation.host_addresses.contains(&target.ip()))
+        });
+        let by_name = self.is_named(container).then_some(MatchRule::Name);
+        by_address.into_iter().chain(by_name).min()
     }
 
     fn is_named(&self, container: &Container) -> bool {

@@ -40,7 +40,7 @@ pub fn silence(proxy: &Proxy, server: &Server, state: Option<&ServerState>) -> O
     let probe = probe(proxy, server, state)?;
     let (question, tls) = match probe.question {
         Question::Http { .. } if is_diverted(server) => (as_traffic(proxy, server), server.ssl),
-        question => (question, probe.tls),
+        question @ (Question::Http { .. } | Question::AnyHttp | Question::Tcp) => (question, probe.tls),
     };
     let timeout = if question == Question::Tcp { AT_ONCE_TCP } else { AT_ONCE };
     Some(Probe { address: traffic, tls, question, timeout })

@@ -1,16 +1,28 @@
 //! That a container is behind its server is proved: its address falls silent with it, and its successor has that address.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, PortBinding};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use crate::on_real_parts;
 use crate::support::{Application, Stage, get, wait_until};
 
-/// Runs a container of this stage that looks like this; returns its name.
-async fn run(stage: &Stage, name: &str, body: ContainerCreateBody) -> String {
-    let name = format!("{}-{name}", stage.id());
+/// A stage with one more backend, whose server `one` has the other frontend's address until it is set; and the backend's
+/// name. A label is read on the whole engine, so that each run needs its own.
+async fn stage_with_web() -> (Stage, String) {
+    let backend = format!("web-{:x}", RandomState::new().hash_one(0));
+    let extra = format!("\nbackend {backend}\n    server one {{other}} check inter 200ms\n");
+    (Stage::single().extra(&extra).start().await, backend)
+}
+
+/// Runs a container `web` of v1 that is otherwise as this; returns its name.
+async fn run_web(stage: &Stage, body: ContainerCreateBody) -> String {
+    let name = format!("{}-web", stage.id());
+    let body = ContainerCreateBody { image: Some(stage.reference("v1")), ..body };
     let options = CreateContainerOptionsBuilder::new().name(&name).build();
     let docker = stage.engine.docker();
     docker.create_container(Some(options), body).await.expect("create a container");
@@ -18,41 +30,88 @@ async fn run(stage: &Stage, name: &str, body: ContainerCreateBody) -> String {
     name
 }
 
+/// Runs a container `web` that publishes a port of Docker's choice (`-p 127.0.0.1::8080`), and sends the traffic of its server `one` there; returns its name and its address.
+async fn serve_web(stage: &Stage, backend: &str) -> (String, SocketAddr) {
+    let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: None };
+    let host = HostConfig {
+        port_bindings: Some(HashMap::from([("8080/tcp".to_owned(), Some(vec![binding]))])),
+        ..HostConfig::default()
+    };
+    let body = ContainerCreateBody { host_config: Some(host), ..ContainerCreateBody::default() };
+    let web = run_web(stage, body).await;
+    let address = published(stage, &web).await;
+    let set = format!("set server {backend}/one addr 127.0.0.1 port {}", address.port());
+    stage.haproxy.command(&set).await;
+    until_up(stage, backend).await;
+    (web, address)
+}
+
+/// Where the port of a container is published.
+async fn published(stage: &Stage, name: &str) -> SocketAddr {
+    let found = stage.engine.docker().inspect_container(name, None).await.expect("inspect a container");
+    let ports = found.network_settings.and_then(|it| it.ports).expect("ports");
+    let binding = ports["8080/tcp"].as_ref().expect("it is published")[0].clone();
+    let port = binding.host_port.expect("a port").parse().expect("a number");
+    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into()
+}
+
+async fn is_up(stage: &Stage, backend: &str) -> bool {
+    let states = stage.haproxy.command("show stat").await;
+    let row = format!("{backend},one,");
+    states.lines().any(|line| line.starts_with(&row) && line.contains(",UP,"))
+}
+
+async fn until_up(stage: &Stage, backend: &str) {
+    wait_until("HAProxy has it up", Duration::from_secs(10), async || is_up(stage, backend).await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_at_whose_address_another_process_answers_is_not_replaced() {
     if !on_real_parts().await {
         return;
     }
-    let stage = Stage::single().extra("\nbackend web\n    server one {other} check inter 200ms\n").start().await;
-    let std::net::SocketAddr::V4(address) = stage.other_frontend() else { unreachable!("the stage has IPv4") };
+    let (stage, backend) = stage_with_web().await;
+    let SocketAddr::V4(address) = stage.other_frontend() else { unreachable!("the stage has IPv4") };
     let _api = Application::start("api", address).await;
-    let v1 = stage.reference("v1");
-    let labels = [("drainswap.server".to_owned(), "web/one".to_owned())].into();
-    let body =
-        ContainerCreateBody { image: Some(v1.clone()), labels: Some(labels), ..ContainerCreateBody::default() };
-    let web = run(&stage, "web", body).await;
+    let labels = [("drainswap.server".to_owned(), format!("{backend}/one"))].into();
+    let body = ContainerCreateBody { labels: Some(labels), ..ContainerCreateBody::default() };
+    let web = run_web(&stage, body).await;
     let before = stage.engine.container(&web).await.expect("it runs");
-    let is_up = async || {
-        let states = stage.haproxy.command("show stat").await;
-        states.lines().any(|line| line.starts_with("web,one,") && line.contains(",UP,"))
-    };
-    wait_until("HAProxy has it up", Duration::from_secs(10), is_up).await;
+    until_up(&stage, &backend).await;
 
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    let ended = stage.drainswap(&["deploy", "web", "--image", &v2, "--floor", "0"]).await.expect(10);
-    ended.says(&[
-        &format!("{address} of web/one still answers although {web} is stopped: another process answers there"),
-        "silence_check = false",
-        "rolled back",
-    ]);
+    let deploy = ["deploy", &backend, "--image", &v2, "--floor", "0"];
+    let answers =
+        format!("{address} of {backend}/one still answers although {web} is stopped: another process");
+    stage.drainswap(&deploy).await.expect(10).says(&[&answers, "silence_check = false", "rolled back"]);
     let after = stage.engine.container(&web).await.expect("it is there");
     assert_eq!((after.id, after.state.as_str()), (before.id, "running"));
-    assert!(is_up().await);
+    until_up(&stage, &backend).await;
+    stage.close().await;
+}
 
-    // Where a relay is known to answer there, the container is replaced.
-    let flags = ["deploy", "web", "--image", &v2, "--floor", "0", "--silence-check", "false"];
-    stage.drainswap(&flags).await.expect(0);
-    assert!(stage.engine.container(&web).await.expect("it is there").image.starts_with(&v2));
-    assert!(get(address.into(), "/").await.is_ok());
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_of_docker_s_choice_is_kept_and_comes_back() {
+    if !on_real_parts().await {
+        return;
+    }
+    let (stage, backend) = stage_with_web().await;
+    let (web, address) = serve_web(&stage, &backend).await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    stage.drainswap(&["deploy", &backend, "--image", &v2, "--floor", "0"]).await.expect(0);
+    assert_eq!(published(&stage, &web).await, address);
+    stage.drainswap(&["rollback", &backend, "--floor", "0"]).await.expect(0);
+    assert_eq!(published(&stage, &web).await, address);
+
+    // An old container that was stopped would come back to another port.
+    stage.engine.remove(&web).await.expect("remove a container");
+    let (web, address) = serve_web(&stage, &backend).await;
+    let broken = stage.image("broken", &[("FAIL", "exit")]).await;
+    let ended = stage.drainswap(&["deploy", &backend, "--image", &broken, "--floor", "0"]).await.expect(10);
+    ended.says(&["a copy that asks for that port stands for it", "rolled back"]);
+    assert_eq!(published(&stage, &web).await, address);
+    let answer = get(address, "/").await.expect("the old version answers");
+    assert_eq!(answer.version.as_deref(), Some("v1"));
+    until_up(&stage, &backend).await;
     stage.close().await;
 }

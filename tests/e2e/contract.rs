@@ -2,6 +2,7 @@
 //! simulated is what happens.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use drainswap::cfg::{self, Environment, SourceFile, Version};
 use drainswap::ids::ServerId;
 use drainswap::image::Image;
 use drainswap::observation::{
-    AdminState, Checker, Checking, Checks, Container, LoadBalancerState, RestartPolicy, ServerState,
+    AdminState, Checker, Checking, Checks, Container, LoadBalancerState, Pinned, RestartPolicy, ServerState,
 };
 use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerError, Model, Recipe};
 
@@ -129,6 +130,20 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.until_up(&app1(), true).await;
     }
 
+    /// An address is had when the call returns, as often as it is set.
+    async fn addresses_are_taken(&self) {
+        self.set(&app1(), AdminState::Maint).await;
+        let written = self.server(&app1()).await.address.expect("an address");
+        let other = SocketAddr::new([127, 0, 0, 9].into(), written.port());
+        for address in [other, other, written] {
+            self.load_balancer.set_address(&app1(), address).await.expect("an address that is set");
+            assert_eq!(self.server(&app1()).await.address, Some(address));
+        }
+        assert!(self.load_balancer.set_address(&ServerId::new("mobile", "nobody"), other).await.is_err());
+        self.set(&app1(), AdminState::Ready).await;
+        self.until_up(&app1(), true).await;
+    }
+
     /// A weight is a number or a share of what is written; who has none is given nothing.
     async fn weights_are_taken(&self) {
         let weigh = async |weight: &str, number: u32| {
@@ -198,6 +213,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
     async fn the_engine_keeps_its_promises(&self) {
         let engine = &self.engine;
         let old = self.container(&self.app1).await;
+        assert_eq!(engine.container(&old.id).await.expect("a container"), old);
         let name = format!("{}.new-20261126T221500.000Z", self.app1);
         let recipe = Recipe {
             model: Model::Like(old.id.clone()),
@@ -205,6 +221,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
             name: name.clone(),
             platform: None,
             publish: None,
+            pinned: Pinned::default(),
         };
         let first = engine.create(&recipe).await.expect("a container");
         let new = engine.create(&recipe).await.expect("the same anew");
@@ -237,6 +254,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.what_is_unknown_is_refused().await;
         self.clients_go_where_they_should().await;
         self.checks_take_their_time().await;
+        self.addresses_are_taken().await;
         self.weights_are_taken().await;
         self.checks_are_turned_off_and_on().await;
         self.a_reload_forgets(reload).await;

@@ -8,7 +8,7 @@ use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::cli::Globals;
 use drainswap::ids::ImageId;
 use drainswap::image::Image;
-use drainswap::observation::Published;
+use drainswap::observation::{Pinned, Published};
 use drainswap::ports::{ContainerEngine, Model, Recipe};
 use drainswap::service::Container;
 use drainswap::service::container::{Networks, Texts};
@@ -104,6 +104,7 @@ async fn a_described_container_has_all_that_is_described() {
             port: ports.at(0),
             container_port: 8080,
         }),
+        pinned: Pinned::default(),
     };
     let mut elsewhere = settings.services["mobile"].container.clone();
     elsewhere.networks.0.insert(format!("{id}-nowhere"), drainswap::service::container::Endpoint::default());

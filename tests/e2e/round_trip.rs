@@ -9,6 +9,7 @@ use std::sync::Arc;
 use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::ids::ContainerId;
 use drainswap::image::Image;
+use drainswap::observation::Pinned;
 use drainswap::ports::{ContainerEngine, Model, Recipe};
 use serde_json::{Map, Value, json};
 
@@ -284,6 +285,7 @@ async fn replaced(engine: &DockerEngine, name: &str, create: &str, image: &Image
         name: candidate,
         platform: None,
         publish: None,
+        pinned: Pinned::default(),
     };
     let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     // Its signal to stop is another one than the application hears.
@@ -365,8 +367,14 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
     let lodger = format!("{id}-rt-other-s-network-same");
     let like = ContainerId(inspect(&lodger)["Id"].as_str().expect("an id").to_owned());
     let name = format!("{lodger}.new-20261126T100000.000Z");
-    let recipe =
-        Recipe { model: Model::Like(like), image: image("same"), name, platform: None, publish: None };
+    let recipe = Recipe {
+        model: Model::Like(like),
+        image: image("same"),
+        name,
+        platform: None,
+        publish: None,
+        pinned: Pinned::default(),
+    };
     let refused = engine.create(&recipe).await.expect_err("its owner is down").to_string();
     assert!(refused.contains("does not run; start that one first"), "{refused}");
     drop(around);

@@ -18,6 +18,7 @@ use drainswap::event::Listener;
 use drainswap::history::formers;
 use drainswap::ids::ContainerId;
 use drainswap::journal::{Run, whole};
+use drainswap::observation::Pinned;
 use drainswap::plan::drift::drift;
 use drainswap::plan::file::PlanFile;
 use drainswap::plan::undo::{Care, undo};
@@ -139,6 +140,7 @@ fn engine_reply(bytes: &[u8]) {
         name: "app1.new-20261123T221500.000Z".to_owned(),
         platform: None,
         publish: container.published.first().copied(),
+        pinned: Pinned::default(),
     };
     for (api, is_podman) in [((1, 41), false), ((1, 47), false), ((1, 41), true)] {
         let _refused = blueprint(&found, None, Dialect { api, is_podman }, &recipe);

@@ -185,6 +185,10 @@ impl Judge {
     fn needs(&mut self, site: &Site, id: &ContainerId, what: &str, steps: &[Step]) {
         let Some(place) = site.engine.find(id) else { return };
         let lane = self.lane_at(place.address());
+        // It has come back to a port of the engine's choice, which no server line has.
+        if place.floats && lane.is_none() {
+            return;
+        }
         let has_begun = lane
             .and_then(|lane| self.begun.get(&lane))
             .is_some_and(|it| steps.iter().any(|step| it.contains(step)));

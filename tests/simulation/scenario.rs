@@ -159,6 +159,11 @@ fn with_kept(site: &mut Site) {
     }
 }
 
+/// The engine chooses every port anew when a container starts.
+fn with_random_ports(site: &mut Site) {
+    site.engine.containers.iter_mut().for_each(|place| place.floats = true);
+}
+
 /// The lines of the backup.
 fn backups(site: &mut Site) -> impl Iterator<Item = &mut Line> {
     let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
@@ -228,6 +233,14 @@ pub const MORE: &[Scenario] = &[
         ..BASE
     },
     Scenario { name: "unhealthy", new: Build { healthcheck: true, serves: false, ..WELL }, ..BASE },
+    Scenario { name: "random-ports", before: with_random_ports, ..BASE },
+    Scenario {
+        name: "random-ports-never-ready",
+        before: with_random_ports,
+        new: Build { serves: false, ..WELL },
+        policy: |policy| policy.ready_timeout = Duration::from_secs(1),
+        ..BASE
+    },
     Scenario { name: "breaks-off", before: |site| site.engine.registry_breaks_off = true, ..BASE },
     STUBBORN,
     Scenario {

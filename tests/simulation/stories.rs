@@ -89,10 +89,10 @@ fn what_seldom_happens_ends_as_well_as_it_can() {
             "mobile/app1b did not serve before either and stays in maint",
         ),
         (
-            "origin/593/53=OtherRemoved/246=Hangs/186=DiskFull(3600000)",
+            "origin/593/53=OtherRemoved/248=Hangs/186=DiskFull(3600000)",
             "the container engine at memory cannot be reached",
         ),
-        ("stopped/787/93=Away(40000)/74=Away(5000)", "STUCK, a person is needed"),
+        ("stopped/787/90=Away(40000)/76=Away(5000)", "STUCK, a person is needed"),
         ("undone/146/108=Away(40000)/85=DiskFull(3600000)", "was not finished"),
     ]);
 }
@@ -122,5 +122,17 @@ fn an_address_that_answers_without_its_container_is_put_back() {
             "rolled back, the old containers serve as before: mobile-app1 behind mobile/app1 was stopped and runs again: a supervisor",
         ),
         ("pair/1/probe.3=Hangs", "done: 2 containers replaced"),
+    ]);
+}
+
+#[test]
+fn a_port_that_the_engine_has_chosen_is_kept() {
+    let copy = "a copy that asks for that port stands for it, and the original is left as";
+    end_so(&[
+        ("random-ports/1", "done: 2 containers replaced"),
+        ("random-ports-never-ready/1", copy),
+        ("random-ports-never-ready/1/rename.3=DiesAfter", copy),
+        ("random-ports-never-ready/1/create.2=DiesAfter", copy),
+        ("random-ports-never-ready/1/start.2=DiesAfter", copy),
     ]);
 }

@@ -3,17 +3,19 @@
 use std::borrow::Cow;
 use std::io::ErrorKind;
 
-use bollard::models::{ContainerInspectResponse, ImageConfig, NetworkConnectRequest};
+use bollard::models::{
+    ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, ImageConfig, NetworkConnectRequest,
+};
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use tokio::io::AsyncReadExt;
 
 use super::call::Purpose;
-use super::recreate::{ApiVersion, Blueprint};
+use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
 use super::{CALL_LIMIT, CHANGE_LIMIT, DockerEngine, describe, drift, look, recreate};
 use crate::command_line::shell;
 use crate::foreign;
 use crate::ids::ContainerId;
-use crate::observation::ContainerState;
+use crate::observation::{ContainerState, PinnedAddress};
 use crate::ports::{Change, ContainerEngine, EngineError, Model, Recipe};
 use crate::service::Container;
 use crate::service::container::Environment;
@@ -29,11 +31,21 @@ impl DockerEngine {
     pub(super) async fn create_candidate(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         let name = recipe.name.as_str();
         let purpose = Purpose { action: "create", subject: name };
+        let mut asked_for = Vec::new();
         let blueprint = match &recipe.model {
-            Model::Like(like) => self.blueprint_like(like, recipe).await?,
+            Model::Like(like) => {
+                let old = self.predecessor(like, purpose).await?;
+                asked_for = recreate::pins::chosen(&old, &recipe.pinned);
+                self.check_namespaces(&old, name).await?;
+                self.blueprint(&old, recipe).await?
+            }
             Model::Described { wanted, instead_of } => {
                 let old = match instead_of {
-                    Some(old) => Some(self.predecessor(old, purpose).await?),
+                    Some(old) => {
+                        let old = self.predecessor(old, purpose).await?;
+                        asked_for = recreate::pins::chosen(&old, &recipe.pinned);
+                        Some(old)
+                    }
                     None => None,
                 };
                 self.check_networks(wanted, purpose).await?;
@@ -60,7 +72,42 @@ impl DockerEngine {
                 return Err(failure.error);
             }
         }
+        for address in asked_for {
+            if let Err(failure) = self.may_ask_for(&id, address, purpose).await {
+                let _ = self.remove(&id).await;
+                return Err(failure);
+            }
+        }
         Ok(id)
+    }
+
+    /// Whether the engine gives an address of this network on request: engines before API 1.44 find out at the start
+    /// only, and connecting a container once more changes nothing.
+    async fn may_ask_for(
+        &self,
+        id: &ContainerId,
+        PinnedAddress { network, address }: &PinnedAddress,
+        purpose: Purpose<'_>,
+    ) -> Result<(), EngineError> {
+        if self.dialect().api >= ALL_AT_ONCE || self.dialect().is_podman {
+            return Ok(());
+        }
+        let (v4, v6) = if address.is_ipv4() {
+            (Some(address.to_string()), None)
+        } else {
+            (None, Some(address.to_string()))
+        };
+        let ipam = EndpointIpamConfig { ipv4_address: v4, ipv6_address: v6, link_local_ips: None };
+        let endpoint = EndpointSettings { ipam_config: Some(ipam), ..EndpointSettings::default() };
+        let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
+        let call = self.client.connect_network(network, request);
+        match self.within(CHANGE_LIMIT, purpose, call).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(purpose.refused(format!(
+                "it must have the address {address} of the container before it, which haproxy.cfg names, and the network {network} gives that to no container on request ({}). Use a network with a subnet (docker network create --subnet), publish the port, or write the container's name in haproxy.cfg",
+                failure.error
+            ))),
+        }
     }
 
     /// Looks whether the networks are there: the engine itself would find out at the start only.
@@ -79,13 +126,6 @@ impl DockerEngine {
             }
         }
         Ok(())
-    }
-
-    async fn blueprint_like(&self, like: &ContainerId, recipe: &Recipe) -> Result<Blueprint, EngineError> {
-        let name = recipe.name.as_str();
-        let old = self.predecessor(like, Purpose { action: "create", subject: name }).await?;
-        self.check_namespaces(&old, name).await?;
-        self.blueprint(&old, recipe).await
     }
 
     /// The container whose place the new one takes, or that it is like.
@@ -112,6 +152,7 @@ impl DockerEngine {
             describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.dialect().api);
         if let Some(old) = old {
             describe::succeed(&mut blueprint, old, image);
+            recreate::pins::pin(&mut blueprint, &recipe.pinned);
         }
         Ok(blueprint)
     }

@@ -4,6 +4,7 @@
 pub(super) mod changes;
 mod defaults;
 mod network;
+pub(super) mod pins;
 #[cfg(test)]
 mod tests;
 pub(super) mod volumes;
@@ -96,10 +97,14 @@ pub fn blueprint(
     let host = host_config(&source, recipe.publish);
     config.exposed_ports = exposed_ports(&source, config.exposed_ports, &host);
     let networks = network::networks(&source, &recipe.name)?;
-    Ok(Blueprint {
+    let mut blueprint = Blueprint {
         body: body(config, host, networks.at_create, &recipe.image.pinned()),
         connect: networks.afterwards,
-    })
+    };
+    if !source.shares_network() {
+        pins::pin(&mut blueprint, &recipe.pinned);
+    }
+    Ok(blueprint)
 }
 
 fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {

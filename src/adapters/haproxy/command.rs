@@ -1,6 +1,7 @@
 //! What is said to the runtime API. No other file writes a command.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker};
@@ -30,6 +31,8 @@ pub enum Command<'a> {
     SetServerMaxconn(&'a ServerId, u64),
     /// `set server … state`.
     SetServerState(&'a ServerId, AdminState),
+    /// `set server … addr … port`.
+    SetServerAddress(&'a ServerId, SocketAddr),
     /// `set server … weight`.
     SetServerWeight(&'a ServerId, Weight),
     /// `set server … health up`.
@@ -54,6 +57,9 @@ impl fmt::Display for Command<'_> {
             Self::ShutdownSession(session) => write!(f, "shutdown session {session}"),
             Self::SetServerMaxconn(server, limit) => write!(f, "set maxconn server {server} {limit}"),
             Self::SetServerState(server, state) => write!(f, "set server {server} state {state}"),
+            Self::SetServerAddress(server, address) => {
+                write!(f, "set server {server} addr {} port {}", address.ip(), address.port())
+            }
             Self::SetServerWeight(server, weight) => write!(f, "set server {server} weight {weight}"),
             Self::SetServerHealthy(server) => write!(f, "set server {server} health up"),
             Self::AddServer(server, words) => write!(f, "add server {server} {}", words.join(" ")),
@@ -83,6 +89,7 @@ impl<'a> Command<'a> {
             | Self::SetServerMaxconn(..)
             | Self::SetServerState(..)
             | Self::SetServerWeight(..)
+            | Self::SetServerAddress(..)
             | Self::SetServerHealthy(_)
             | Self::AddServer(..)
             | Self::SetChecking(..)
@@ -96,6 +103,7 @@ impl<'a> Command<'a> {
         match self {
             Self::SetServerState(server, _)
             | Self::SetServerWeight(server, _)
+            | Self::SetServerAddress(server, _)
             | Self::SetServerMaxconn(server, _)
             | Self::AddServer(server, _)
             | Self::SetChecking(server, ..)
@@ -183,6 +191,10 @@ mod tests {
             (Command::SetServerState(&app1, AdminState::Drain), "set server mobile/app1 state drain\n"),
             (Command::SetServerState(&app1, AdminState::Maint), "set server mobile/app1 state maint\n"),
             (Command::SetServerWeight(&app1, Weight::Percent(70)), "set server mobile/app1 weight 70%\n"),
+            (
+                Command::SetServerAddress(&app1, "127.0.0.2:80".parse().unwrap()),
+                "set server mobile/app1 addr 127.0.0.2 port 80\n",
+            ),
             (Command::AddServer(&app1, &words), "add server mobile/app1 127.0.0.1:80 check\n"),
             (Command::Sessions, "show sess\n"),
             (Command::ShutdownSession("0x7f00"), "shutdown session 0x7f00\n"),

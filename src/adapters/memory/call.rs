@@ -34,6 +34,14 @@ impl Part {
         }
     }
 
+    /// How long a slow call takes: less than it may.
+    fn slow(self) -> Millis {
+        match self {
+            Self::Server => 1_500,
+            Self::LoadBalancer(_) | Self::Engine | Self::Hook | Self::Journal => 3_000,
+        }
+    }
+
     /// How long a call may take.
     fn deadline(self) -> Millis {
         match self {
@@ -143,7 +151,7 @@ impl Memory {
                 let _lost = effect(&mut site);
                 Course::Ends(Err(E::silence(what)), latency)
             }
-            Some(Fault::Slow) => Course::Ends(effect(&mut site), 3_000),
+            Some(Fault::Slow) => Course::Ends(effect(&mut site), part.slow()),
             _ => Course::Ends(effect(&mut site), latency),
         }
     }

@@ -53,6 +53,8 @@ pub struct Place {
     pub container: Container,
     /// When it was started.
     pub started_at: Millis,
+    /// Whether the engine chooses its port anew at each start.
+    pub floats: bool,
     /// Who ended it, if somebody has.
     pub ended_by: Option<EndedBy>,
     exit_code: i64,
@@ -137,6 +139,7 @@ impl Engine {
         self.containers.push(Place {
             container,
             started_at: 0,
+            floats: false,
             ended_by: None,
             exit_code: 0,
             out_of_memory: false,
@@ -213,6 +216,11 @@ impl Engine {
     }
 }
 
+/// The port that the engine chooses after this one.
+fn next_port(port: u16) -> u16 {
+    port.checked_add(1_000).unwrap_or(1_024)
+}
+
 /// What an image's containers are known by.
 fn digest_of(image: &Image) -> String {
     match image {
@@ -264,6 +272,9 @@ impl Site {
         let now = self.now;
         let Some(place) = self.engine.find_mut(id) else { return };
         place.container.state = ContainerState::Running;
+        if place.floats {
+            place.container.published.iter_mut().for_each(|it| it.port = next_port(it.port));
+        }
         (place.started_at, place.ended_by, place.out_of_memory) = (now, None, false);
         let container = place.container.clone();
         if let Some(after) = self.engine.build(&container).ends {
@@ -407,7 +418,8 @@ impl ContainerEngine for MemoryEngine {
                     let like = site.engine.find(id).map(|place| &place.container).ok_or_else(|| {
                         refused("create", &recipe.name, "the container that it is to be like is gone")
                     })?;
-                    (like.published.first().copied(), like.restart.clone())
+                    let published = recipe.pinned.ports.first().or(like.published.first());
+                    (published.copied(), like.restart.clone())
                 }
                 Model::Described { wanted, .. } => {
                     (None, wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
@@ -423,6 +435,13 @@ impl ContainerEngine for MemoryEngine {
             let address = recipe.publish.or(published).map(|it| SocketAddr::new(it.ip, it.port));
             let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
             let id = site.engine.create(recipe.name.clone(), address, &recipe.image, restart);
+            let floats = match &recipe.model {
+                Model::Like(like) => site.engine.find(like).is_some_and(|like| like.floats),
+                Model::Described { .. } => false,
+            };
+            if let Some(new) = site.engine.find_mut(&id) {
+                new.floats = floats && recipe.pinned.ports.is_empty();
+            }
             site.effect(&Effect::Created(id.clone()));
             Ok(id)
         };
@@ -504,6 +523,16 @@ impl ContainerEngine for MemoryEngine {
             Ok(())
         };
         self.ask("remove", remove).await
+    }
+
+    async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
+        let inspect = |site: &mut Site| {
+            let place = site.engine.find(container);
+            place
+                .map(|it| it.container.clone())
+                .ok_or_else(|| refused("inspect", container.short(), "No such container"))
+        };
+        self.ask_of("inspect", container, inspect).await
     }
 
     async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {

@@ -27,7 +27,7 @@ pub enum Fault {
     Refused,
     /// Nobody answers until the call's deadline.
     Hangs,
-    /// It takes three seconds.
+    /// It takes long: three seconds, a probe half of that.
     Slow,
     /// The process under test dies before the effect.
     DiesBefore,

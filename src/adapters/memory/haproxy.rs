@@ -353,6 +353,18 @@ impl LoadBalancer for MemoryHaproxy {
         self.ask("set state", set).await
     }
 
+    async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
+        let set = |site: &mut Site| {
+            let worker = site.haproxies[self.index].worker.as_mut();
+            let Some(line) = worker.and_then(|worker| worker.line_mut(server)) else {
+                return Err(refused(format!("set server {server} addr {address}"), "No such server."));
+            };
+            line.address = address;
+            Ok(())
+        };
+        self.ask("set address", set).await
+    }
+
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
         let set = |site: &mut Site| {
             let worker = site.haproxies[self.index].worker.as_mut();

@@ -353,8 +353,8 @@ fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
     let running = world.observation.containers[0].clone();
     let id = ContainerId("e".repeat(64));
     let kept_name = format!("{}.old-20261122T100000.000Z", running.name);
-    let (state, published) = (ContainerState::Stopped, Vec::new());
-    let kept = Container { id, name: kept_name, state, published, ..running.clone() };
+    let state = ContainerState::Stopped;
+    let kept = Container { id, name: kept_name, state, ..running.clone() };
     world.observation.containers.push(kept.clone());
     // Nothing of what is described by now counts, and neither does a port that it would not have.
     let described = Described { name: None, port: 1, restart: RestartPolicy::never() };
@@ -368,6 +368,11 @@ fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
     assert_eq!(replacement.returning.as_ref().map(|it| &it.id), Some(&kept.id));
     assert!(!replacement.described);
+    // Where its engine would choose another port at the start, a new one is created.
+    world.observation.containers.last_mut().unwrap().published.clear();
+    let plan = world.plan_for(Purpose::Rollback, target.clone()).unwrap();
+    let replacement = plan.lanes[0].replacement.as_ref().unwrap();
+    assert!(replacement.is_created() && plan.lanes[0].steps.contains(&Step::Create));
     world.observation.containers.pop();
     assert!(world.plan_for(Purpose::Rollback, target).unwrap().is_empty(), "it is not kept any more");
 }

@@ -9,6 +9,7 @@ use super::super::{fixture, look};
 use super::*;
 use crate::ids::ContainerId;
 use crate::image::Image;
+use crate::observation::Pinned;
 use crate::ports::Model;
 use crate::testing::bytes::damaged;
 
@@ -22,6 +23,7 @@ fn recipe(publish: Option<Published>) -> Recipe {
         image: Image::Local { reference: "mobile:v2".into(), id: "sha256:02".into() },
         name: "app1.new-20261123T221500Z".into(),
         publish,
+        pinned: Pinned::default(),
     }
 }
 

@@ -1,0 +1,149 @@
+//! Ports and addresses that the engine chose for the old container, which the new one asks for by number.
+
+use bollard::models::{
+    ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, HostConfig, PortBinding,
+};
+
+use super::Blueprint;
+use crate::observation::{Pinned, PinnedAddress, Published};
+
+/// Writes them into the blueprint, wherever nobody has written a number.
+pub(in crate::adapters::docker) fn pin(blueprint: &mut Blueprint, pinned: &Pinned) {
+    if let Some(host) = &mut blueprint.body.host_config {
+        pin_ports(host, &pinned.ports);
+    }
+    let exposed = blueprint.body.exposed_ports.get_or_insert_default();
+    let keys = blueprint.body.host_config.iter().flat_map(|host| host.port_bindings.iter().flatten());
+    exposed.extend(keys.map(|(key, _)| key.clone()));
+    exposed.sort();
+    exposed.dedup();
+    if exposed.is_empty() {
+        blueprint.body.exposed_ports = None;
+    }
+    for PinnedAddress { network, address } in &pinned.addresses {
+        if let Some(endpoint) = endpoint(blueprint, network) {
+            let ipam = endpoint.ipam_config.get_or_insert_with(EndpointIpamConfig::default);
+            let given = if address.is_ipv4() { &mut ipam.ipv4_address } else { &mut ipam.ipv6_address };
+            given.get_or_insert_with(|| address.to_string());
+        }
+    }
+}
+
+fn endpoint<'a>(blueprint: &'a mut Blueprint, network: &str) -> Option<&'a mut EndpointSettings> {
+    let at_create = blueprint.body.networking_config.iter_mut().flat_map(|it| &mut it.endpoints_config);
+    let mut at_create = at_create.flatten();
+    let mut afterwards = blueprint.connect.iter_mut().map(|(name, endpoint)| (&*name, endpoint));
+    let found = at_create
+        .find(|(name, _)| *name == network)
+        .or_else(|| afterwards.find(|(name, _)| *name == network));
+    found.map(|(_, endpoint)| endpoint)
+}
+
+/// A port that nobody has written is `""` or `"0"`, and one of a range `"8000-8010"`; `-P` publishes what is exposed
+/// without any binding.
+fn pin_ports(host: &mut HostConfig, ports: &[Published]) {
+    let mut left: Vec<Published> = ports.to_vec();
+    let key = |port: &Published| format!("{}/tcp", port.container_port);
+    let mut open: Vec<(&String, &mut PortBinding)> = Vec::new();
+    for (container_port, bindings) in host.port_bindings.iter_mut().flatten() {
+        for binding in bindings.iter_mut().flatten() {
+            match written(binding) {
+                Some(port) => left.retain(|it| key(it) != *container_port || it.port != port),
+                None => open.push((container_port, binding)),
+            }
+        }
+    }
+    for (container_port, binding) in open {
+        let fits = |it: &Published| key(it) == *container_port && is_at(binding, it);
+        if let Some(at) = left.iter().position(fits) {
+            binding.host_port = Some(left.remove(at).port.to_string());
+        }
+    }
+    if host.publish_all_ports == Some(true) {
+        for port in left {
+            let ip = if port.ip.is_unspecified() { String::new() } else { port.ip.to_string() };
+            let binding = PortBinding { host_ip: Some(ip), host_port: Some(port.port.to_string()) };
+            let bindings = host.port_bindings.get_or_insert_default().entry(key(&port)).or_default();
+            bindings.get_or_insert_default().push(binding);
+        }
+    }
+}
+
+/// The host's port, where it is one number.
+fn written(binding: &PortBinding) -> Option<u16> {
+    binding.host_port.as_deref()?.parse().ok().filter(|port| *port > 0)
+}
+
+/// Whether a port is published at the address that a binding asks for.
+fn is_at(binding: &PortBinding, port: &Published) -> bool {
+    match binding.host_ip.as_deref().unwrap_or_default() {
+        "" => port.ip.is_unspecified(),
+        ip => ip.parse() == Ok(port.ip),
+    }
+}
+
+/// Whether the old container was given these addresses by the engine, and not by a person.
+pub(in crate::adapters::docker) fn chosen<'a>(
+    old: &ContainerInspectResponse,
+    pinned: &'a Pinned,
+) -> Vec<&'a PinnedAddress> {
+    let networks = old.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let is_given = |it: &&PinnedAddress| {
+        let ipam = networks.and_then(|all| all.get(&it.network)?.ipam_config.as_ref());
+        ipam.is_some_and(|ipam| ipam.ipv4_address.is_some() || ipam.ipv6_address.is_some())
+    };
+    pinned.addresses.iter().filter(|it| !is_given(it)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn published(text: &str, container_port: u16) -> Published {
+        let address: std::net::SocketAddr = text.parse().unwrap();
+        Published { ip: address.ip(), port: address.port(), container_port }
+    }
+
+    /// The host's ports of 8080, after those were pinned that the engine had chosen.
+    fn pinned(bindings: &[(&str, &str)], publish_all: bool, ports: &[Published]) -> Vec<String> {
+        let binding = |(ip, port): &(&str, &str)| PortBinding {
+            host_ip: Some((*ip).to_owned()),
+            host_port: Some((*port).to_owned()),
+        };
+        let mut host = HostConfig {
+            port_bindings: Some(HashMap::from([(
+                "8080/tcp".to_owned(),
+                Some(bindings.iter().map(binding).collect()),
+            )])),
+            publish_all_ports: Some(publish_all),
+            ..HostConfig::default()
+        };
+        pin_ports(&mut host, ports);
+        let bound = host.port_bindings.unwrap().remove("8080/tcp").unwrap().unwrap();
+        bound.into_iter().map(|it| format!("{}:{}", it.host_ip.unwrap(), it.host_port.unwrap())).collect()
+    }
+
+    #[test]
+    fn a_port_that_nobody_wrote_is_asked_for_by_number() {
+        let local = [published("127.0.0.1:32768", 8080)];
+        assert_eq!(pinned(&[("127.0.0.1", "")], false, &local), ["127.0.0.1:32768"]);
+        assert_eq!(pinned(&[("127.0.0.1", "0")], false, &local), ["127.0.0.1:32768"]);
+        let everywhere = [published("0.0.0.0:8003", 8080)];
+        assert_eq!(pinned(&[("", "8000-8010")], false, &everywhere), [":8003"]);
+        assert_eq!(pinned(&[], true, &everywhere), [":8003"]);
+    }
+
+    #[test]
+    fn a_port_that_somebody_wrote_stays() {
+        let two = [published("127.0.0.1:8001", 8080), published("127.0.0.1:32768", 8080)];
+        assert_eq!(
+            pinned(&[("127.0.0.1", "8001"), ("127.0.0.1", "")], false, &two),
+            ["127.0.0.1:8001", "127.0.0.1:32768"]
+        );
+        assert_eq!(pinned(&[("127.0.0.1", "8001")], true, &two[..1]), ["127.0.0.1:8001"]);
+        // Another container's port, or one of another address, is not taken.
+        assert_eq!(pinned(&[("127.0.0.2", "")], false, &two), ["127.0.0.2:"]);
+    }
+}

@@ -1,0 +1,116 @@
+//! The proof that a container has its servers' addresses, and what follows a host name to a new one.
+
+use std::net::SocketAddr;
+
+use tokio_util::sync::CancellationToken;
+
+use super::rotation::LOOK_EVERY;
+use super::wait::{OUTAGE, Waited, until};
+use super::{Deploy, Failure};
+use crate::event::Fact;
+use crate::ids::{ContainerId, ServerId};
+use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState};
+use crate::plan::LaneServer;
+use crate::plan::place::Place;
+use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::probe::Probe;
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
+    /// Fails where a container that runs does not have the address of one of the lane's servers, by what the engine says
+    /// of it. Remembers where a server must be sent whose line has a host name.
+    pub(super) async fn has_addresses(
+        &mut self,
+        lane: usize,
+        container: Option<&ContainerId>,
+    ) -> Result<(), Failure> {
+        let Some((id, (replacement, engine))) = container.zip(self.swaps[lane]) else { return Ok(()) };
+        let container = match engine.container(id).await {
+            Ok(container) if container.state == ContainerState::Running => container,
+            // Why it does not run is told by what follows.
+            Ok(_) | Err(EngineError::Refused { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let plan = self.plan;
+        for server in &plan.lanes[lane].servers {
+            match server.place_of(&container, replacement.old.as_ref()) {
+                Place::There => {}
+                Place::Named(address) => drop(self.sent_to.insert(server.id.clone(), address)),
+                Place::Elsewhere => return Err(elsewhere(server, &container)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The probe, sent where the server's container is now.
+    pub(super) fn probe_of(&self, server: &LaneServer, probe: &Probe) -> Probe {
+        let sent_to = self.sent_to.get(&server.id).zip(server.address);
+        match sent_to.filter(|(_, before)| before.ip() == probe.address.ip()) {
+            Some((now, _)) => {
+                Probe { address: SocketAddr::new(now.ip(), probe.address.port()), ..probe.clone() }
+            }
+            None => probe.clone(),
+        }
+    }
+
+    /// Sends the lane's servers whose lines have a host name to where their container is now. That is done only in
+    /// maintenance and without a session; with `resolvers` it is `HAProxy` itself that does it, and is waited for.
+    pub(super) async fn follow(&mut self, lane: usize) -> Result<(), Failure> {
+        let plan = self.plan;
+        for server in &plan.lanes[lane].servers {
+            let Some(address) = self.sent_to.get(&server.id).copied() else { continue };
+            let Some(name) = &server.host_name else { continue };
+            let limit = if name.is_resolved { plan.policy.ready_timeout } else { OUTAGE };
+            let stop = CancellationToken::new();
+            let waited = until(LOOK_EVERY, limit, &stop, async || {
+                let seen = self.look_anew(lane).await?;
+                let is_there = has_address(&seen, &server.id, address);
+                let may_be_set = !name.is_resolved && is_out(&seen, &server.id);
+                Ok::<_, Failure>((is_there || may_be_set).then_some(is_there))
+            });
+            match waited.await? {
+                Waited::Done(true) => continue,
+                Waited::Done(false) => {}
+                Waited::TimedOut | Waited::Stopped => {
+                    return Err(Failure::NotFollowed { server: server.id.clone(), address, limit });
+                }
+            }
+            self.everywhere(async |it| it.set_address(&server.id, address).await).await?;
+            let message = format!(
+                "HAProxy sends {} to {address} now: its container has another address than before. A reload asks anew what {} means, and must be answered with that address",
+                server.id, name.name
+            );
+            self.tell(Fact::Warned { message });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a server has this address at all of them.
+fn has_address(seen: &[LoadBalancerState], server: &ServerId, address: SocketAddr) -> bool {
+    seen.iter().all(|it| it.server(server).is_some_and(|state| state.address == Some(address)))
+}
+
+/// Whether a server is in maintenance and holds no session, at all of them.
+fn is_out(seen: &[LoadBalancerState], server: &ServerId) -> bool {
+    let servers = [server.clone()];
+    seen.iter().all(|it| {
+        it.server(server).is_some_and(|state| {
+            let held = state.sessions + it.sessions_in_old_workers(&servers);
+            state.admin.state() == AdminState::Maint && held == 0
+        })
+    })
+}
+
+fn elsewhere(server: &LaneServer, container: &Container) -> Failure {
+    let ports = container.published.iter().map(|it| SocketAddr::new(it.ip, it.port).to_string());
+    let own = container.networks.iter().flat_map(|it| &it.addresses).map(ToString::to_string);
+    let has: Vec<String> = ports.chain(own).collect();
+    Failure::Elsewhere {
+        server: server.id.clone(),
+        container: container.name.clone(),
+        address: server.address,
+        has: if has.is_empty() { "none".to_owned() } else { has.join(", ") },
+    }
+}

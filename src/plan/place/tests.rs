@@ -1,0 +1,95 @@
+use super::*;
+use crate::ids::ContainerId;
+use crate::observation::{Attachment, Published};
+use crate::testing::World;
+
+const ADDRESS: &str = "172.18.0.7:8080";
+
+/// A server line whose container was found by this rule, and that container.
+fn line(rule: MatchRule, host_name: Option<&str>) -> (LaneServer, Container) {
+    let plan = World::pair().plan("v2").unwrap();
+    let lane = plan.lanes[0].clone();
+    let host_name = host_name.map(|name| HostName { name: name.to_owned(), is_resolved: false });
+    let address = Some(ADDRESS.parse().unwrap());
+    let server = LaneServer { rule: Some(rule), address, host_name, ..lane.servers[0].clone() };
+    (server, lane.replacement.unwrap().old.unwrap())
+}
+
+fn publishes(mut container: Container, addresses: &[&str]) -> Container {
+    let published = |text: &&str| {
+        let address: SocketAddr = text.parse().unwrap();
+        Published { ip: address.ip(), port: address.port(), container_port: 8080 }
+    };
+    container.published = addresses.iter().map(published).collect();
+    container.networks.clear();
+    container
+}
+
+fn is_in(mut container: Container, network: &str, address: &str) -> Container {
+    container.published.clear();
+    container.networks = vec![Attachment {
+        network: network.to_owned(),
+        addresses: vec![address.parse().unwrap()],
+        aliases: vec!["app1".to_owned()],
+    }];
+    container
+}
+
+#[test]
+fn a_published_address_is_published_again() {
+    let (server, old) = line(MatchRule::Published, None);
+    let place = |addresses: &[&str]| server.place_of(&publishes(old.clone(), addresses), Some(&old));
+    assert_eq!(place(&[ADDRESS]), Place::There);
+    assert_eq!(place(&["0.0.0.0:8080"]), Place::There);
+    assert_eq!(place(&["172.18.0.7:8081"]), Place::Elsewhere);
+    assert_eq!(place(&[]), Place::Elsewhere);
+    // That it has the address in a network is less than that it publishes it.
+    assert_eq!(server.place_of(&is_in(old.clone(), "front", "172.18.0.7"), Some(&old)), Place::Elsewhere);
+}
+
+#[test]
+fn an_address_of_its_own_is_had_again_or_followed_by_a_name() {
+    let (server, old) = line(MatchRule::OwnAddress, None);
+    let old = is_in(old, "front", "172.18.0.7");
+    let same = is_in(old.clone(), "front", "172.18.0.7");
+    let other = is_in(old.clone(), "front", "172.18.0.8");
+    assert_eq!(server.place_of(&same, Some(&old)), Place::There);
+    assert_eq!(server.place_of(&other, Some(&old)), Place::Elsewhere);
+
+    for rule in [MatchRule::OwnAddress, MatchRule::Name] {
+        let (server, _) = line(rule, Some("app1"));
+        let now = |text: &str| Place::Named(text.parse().unwrap());
+        assert_eq!(server.place_of(&other, Some(&old)), now("172.18.0.8:8080"));
+        assert_eq!(server.place_of(&same, Some(&old)), now(ADDRESS));
+        // The network in which the old one was counts, and not any in which there is such a name.
+        assert_eq!(server.place_of(&is_in(old.clone(), "back", "172.19.0.8"), Some(&old)), Place::Elsewhere);
+    }
+}
+
+#[test]
+fn where_a_label_alone_counts_everything_is_as_it_was() {
+    let (server, old) = line(MatchRule::Label, None);
+    let new = Container { id: ContainerId("f".repeat(64)), ..old.clone() };
+    let old = publishes(old, &["0.0.0.0:1", "0.0.0.0:2"]);
+    let place = |addresses: &[&str]| server.place_of(&publishes(new.clone(), addresses), Some(&old));
+    assert_eq!(place(&["0.0.0.0:1", "0.0.0.0:2", "0.0.0.0:3"]), Place::There);
+    assert_eq!(place(&["0.0.0.0:1"]), Place::Elsewhere);
+    let old = is_in(old, "front", "172.18.0.7");
+    assert_eq!(server.place_of(&is_in(new.clone(), "front", "172.18.0.7"), Some(&old)), Place::There);
+    let other = is_in(new, "front", "172.18.0.8");
+    assert_eq!(server.place_of(&other, Some(&old)), Place::Elsewhere);
+    // The old one itself is what the label means, wherever it has come back to.
+    assert_eq!(server.place_of(&Container { id: old.id.clone(), ..other }, Some(&old)), Place::There);
+}
+
+#[test]
+fn a_container_that_had_none_before_it_publishes_the_address() {
+    let (server, container) = line(MatchRule::Published, None);
+    let server = LaneServer { rule: None, ..server };
+    assert_eq!(server.place_of(&publishes(container.clone(), &[ADDRESS]), None), Place::There);
+    assert_eq!(server.place_of(&publishes(container.clone(), &["0.0.0.0:1"]), None), Place::Elsewhere);
+    // An earlier plan does not say where traffic goes, or how the old container was found.
+    let earlier = LaneServer { address: None, ..server.clone() };
+    assert_eq!(earlier.place_of(&publishes(container.clone(), &[]), None), Place::There);
+    assert_eq!(server.place_of(&publishes(container.clone(), &[]), Some(&container)), Place::There);
+}
