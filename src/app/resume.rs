@@ -108,7 +108,10 @@ impl App {
         if let Some(run) = adopted {
             self.record_adoption(&mut held, run, &world, dry_run).await?;
         }
-        let Some(unfinished) = held.unfinished() else { return self.nothing_to_resume(&held) };
+        let Some(unfinished) = held.unfinished() else {
+            // One that had ended is adopted, and that is all.
+            return if adopted.is_some() { Ok(Exit::Done) } else { self.nothing_to_resume(&held) };
+        };
         let policy = with_flags(flags, unfinished.run.plan.policy.clone());
         if undo {
             return self.take_back(&configuration, &world, held, policy, dry_run).await;

@@ -40,6 +40,14 @@ async fn a_run_of_another_site_in_the_same_state_directory_is_neither_history_no
     with_state_of(&first, &second, &["deploy", "mobile", "--image", &other]).await.expect(0);
     assert_eq!(versions(&second).await, ["v2"; 2]);
     run(&["rollback", "mobile", "--dry-run"]).await.expect(0);
+    // An operator may say that a run belongs here after all: the first one, which had ended.
+    let journals = std::fs::read_dir(first.dir().join("state/mobile")).expect("the journals");
+    let names = journals.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let oldest = names.filter_map(|name| name.strip_suffix(".events.jsonl").map(str::to_owned)).min();
+    let oldest = oldest.expect("a run");
+    for said in ["counts as one of this site from now on", "is one of this site already"] {
+        with_state_of(&first, &second, &["resume", "--adopt", &oldest]).await.expect(0).says(&[said]);
+    }
     second.close().await;
     // The site itself goes on with it, whatever came after.
     first.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6).says(&["was not finished"]);
