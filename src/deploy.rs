@@ -12,6 +12,8 @@ pub mod engines;
 mod failure;
 mod hooks;
 pub mod idle;
+mod last_look;
+pub mod late;
 mod recovery;
 mod rotation;
 mod silence;
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use engines::Engines;
 pub use failure::Failure;
 use hooks::Wish;
+pub use late::Tracked;
 use recovery::TakenBack;
 
 use crate::command_line::CommandLine;
@@ -44,7 +47,7 @@ use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, P
 #[derive(Debug)]
 pub struct World<L, E, P, C, H> {
     /// The load balancers.
-    pub load_balancers: Vec<L>,
+    pub load_balancers: Vec<Tracked<L>>,
     /// The engines.
     pub engines: Engines<E>,
     /// Who asks servers whether they serve.
@@ -188,10 +191,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         let result = self.begin_and_work().await;
         match result {
-            Ok(outcome) => {
-                self.close(&outcome, started).await;
-                Ok(outcome)
-            }
+            Ok(outcome) => Ok(self.close(outcome, started).await),
             Err(failure) => {
                 self.discard_candidates().await;
                 let stopped = failure == Failure::Stopped;
@@ -200,7 +200,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 } else {
                     Outcome::Refused { reason: failure.to_string() }
                 };
-                self.close(&outcome, started).await;
+                self.close(outcome.clone(), started).await;
                 if stopped { Ok(outcome) } else { Err(Untouched(failure)) }
             }
         }
@@ -231,8 +231,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             outcome
         };
-        self.close(&outcome, started).await;
-        outcome
+        self.close(outcome, started).await
     }
 
     /// Brings an unfinished run to rest: the lane that it had in its hands is seen through, if its old container may have
@@ -245,8 +244,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         } else {
             self.rest(unfinished).await
         };
-        self.close(&outcome, started).await;
-        outcome
+        self.close(outcome, started).await
     }
 
     async fn rest(&mut self, unfinished: &Run) -> Outcome {
@@ -329,8 +327,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             return Ok(self.after(index, failure).await);
         }
         self.catch_up(None).await;
-        self.discard_candidates().await;
         let through: Vec<usize> = (0..plan.lanes.len()).filter(|lane| !self.skipped.contains(lane)).collect();
+        if let Err((lane, failure)) = Box::pin(self.last_look(&through)).await {
+            return Ok(Box::pin(self.after(lane, failure)).await);
+        }
+        self.discard_candidates().await;
         self.remove_old(&through).await;
         Ok(self.deployed(&through))
     }
@@ -352,15 +353,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         // After a reload nobody can say what the old process still holds of the servers that serve.
         let keep = plan.policy.on_failure == OnFailure::Stop || matches!(failure, Failure::Reloaded { .. });
         let mut lanes = vec![(index, care)];
+        // At the last look those behind it are through as well.
+        let touched = |lane: &usize| *lane != index && self.traffic_touched(*lane);
+        let others: Vec<usize> = (0..plan.lanes.len()).filter(touched).collect();
         if !keep {
-            lanes.extend((0..index).rev().map(|lane| (lane, Care::Serving)));
+            lanes.extend(others.iter().rev().map(|lane| (*lane, Care::Serving)));
             return self.roll_back(&lanes, failure.to_string()).await;
         }
-        let replaced: Vec<usize> = (0..index).filter(|lane| !self.skipped.contains(lane)).collect();
         let outcome = self.roll_back(&lanes, failure.to_string()).await;
         let Outcome::RolledBack { reason, kept, left_out, asked } = outcome else { return outcome };
-        self.remove_old(&replaced).await;
-        let kept = replaced.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
+        self.remove_old(&others).await;
+        let kept = others.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
         Outcome::RolledBack { reason, kept, left_out, asked }
     }
 
@@ -460,9 +463,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Ends at a safe point, before lane `next`: what is replaced stays, the rest stays as it was.
     async fn give_up(&mut self, next: usize) -> Outcome {
-        self.discard_candidates().await;
         // One that was left out, or taken back meanwhile, is as it was.
         let replaced: Vec<usize> = (0..next).filter(|lane| self.traffic_touched(*lane)).collect();
+        if let Err((lane, failure)) = Box::pin(self.last_look(&replaced)).await {
+            return Box::pin(self.after(lane, failure)).await;
+        }
+        self.discard_candidates().await;
         self.remove_old(&replaced).await;
         self.cancelled(&replaced)
     }
@@ -517,8 +523,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    async fn close(&mut self, outcome: &Outcome, started: Instant) {
+    async fn close(&mut self, outcome: Outcome, started: Instant) -> Outcome {
         let plan = self.plan;
+        let outcome = Box::pin(self.settled(outcome)).await;
         for name in std::mem::take(&mut self.behind) {
             let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
             let message = format!(
@@ -527,7 +534,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             );
             self.tell(Fact::Warned { message });
         }
-        self.after_run(outcome).await;
+        self.after_run(&outcome).await;
         let at = self.world.clock.now();
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
             let typed = |words: &[&str]| self.world.typed.command(words);
@@ -539,6 +546,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         let own_ms = median(self.timings.iter().map(Timing::own_ms).collect());
         self.tell(Fact::RunEnded { outcome: outcome.clone(), took_ms: millis(started), own_ms });
+        outcome
     }
 
     fn tell(&mut self, fact: Fact) {

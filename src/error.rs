@@ -15,6 +15,7 @@ use crate::adapters::install::InstallError;
 use crate::adapters::journal_file::{HistoryError, LockError};
 use crate::cfg::{EditError, Problem};
 use crate::deploy::Untouched;
+use crate::deploy::late::LateCommand;
 use crate::ids::ServerId;
 use crate::look::LookError;
 use crate::observation::Checker;
@@ -127,6 +128,9 @@ pub enum Error {
         #[from]
         error: LoadBalancerError,
     },
+    /// A command without an answer may still take effect.
+    #[error(transparent)]
+    LateCommand(#[from] LateCommand),
     /// The engine or a registry.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -28,6 +28,10 @@ pub trait LoadBalancer: Send + Sync {
     /// What tells it from others: the address of its runtime socket.
     fn name(&self) -> String;
 
+    /// For how long a command may still take effect whose connection ended without an answer, while `HAProxy` answers
+    /// other connections: its `stats timeout`.
+    fn late_for(&self) -> Duration;
+
     /// The process, the servers of these backends (all backends when none is named), and what old workers hold.
     fn look(
         &self,
@@ -130,12 +134,8 @@ pub enum LoadBalancerError {
         socket: String,
         /// The first command of the line.
         command: String,
-        /// The servers that the line changes.
-        servers: Vec<ServerId>,
         /// What the system or the wait said, with the deadline if it was one.
         reason: String,
-        /// For how long `HAProxy` may still execute it, while it answers other connections: its `stats timeout`.
-        late_for: Duration,
     },
     /// The socket answers, but may not set states.
     #[error(

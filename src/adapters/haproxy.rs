@@ -196,9 +196,7 @@ impl HaproxySocket {
             Err(ExchangeError::Unanswered(reason)) => Err(LoadBalancerError::Unanswered {
                 socket: self.address.to_string(),
                 command: commands.first().map(Command::to_string).unwrap_or_default(),
-                servers: commands.iter().filter_map(|command| command.server()).cloned().collect(),
                 reason: reason.to_string(),
-                late_for: self.stats_timeout,
             }),
             Err(error) => Err(self.unreachable(error.to_string())),
         }
@@ -345,6 +343,10 @@ impl Look {
 impl LoadBalancer for HaproxySocket {
     fn name(&self) -> String {
         self.address.to_string()
+    }
+
+    fn late_for(&self) -> Duration {
+        self.stats_timeout
     }
 
     async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {

@@ -97,6 +97,8 @@ pub struct Site {
 pub enum Effect {
     /// A server's state was set, at the load balancer of that index.
     Set(usize, ServerId, AdminState),
+    /// The same, after whoever asked for it had given up.
+    SetLate(usize, ServerId, AdminState),
     /// A server was counted as healthy again.
     Healed(ServerId),
     /// A session was ended.

@@ -18,8 +18,8 @@ use crate::cfg::{
     self, Build, Configuration, Document, Environment, Host, Level, Problem, Severity, SourceFile,
     StatsSocket, Version,
 };
-use crate::deploy::World;
 use crate::deploy::engines::Engines;
+use crate::deploy::{Tracked, World};
 use crate::engines::Engine;
 use crate::error::Error;
 use crate::ids::ServerId;
@@ -237,7 +237,7 @@ impl App {
         };
         let hooks = HookCommands { commands: self.settings.hooks.clone(), limit: self.settings.hook_timeout };
         Ok(World {
-            load_balancers,
+            load_balancers: load_balancers.into_iter().map(Tracked::new).collect(),
             engines,
             prober: HttpProber::new()?,
             clock: SystemClock,

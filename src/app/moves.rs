@@ -14,7 +14,7 @@ use crate::adapters::journal_file::{BackendDir, HistoryError, StoredRun};
 use crate::adapters::lock_file::HeldBy;
 use crate::cfg::Configuration;
 use crate::cli::{Leave, Move, Turn};
-use crate::deploy::carriers;
+use crate::deploy::{Tracked, carriers, late};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::{ServerId, ServerName};
@@ -50,10 +50,13 @@ impl App {
             let backends = servers.keys().map(|server| server.backend.clone()).collect();
             self.lock_all(&backends).await?
         };
+        let site = self.site(&configuration, &load_balancers);
+        let load_balancers: Vec<Tracked<HaproxySocket>> =
+            load_balancers.into_iter().map(Tracked::new).collect();
         let before = look::states(&load_balancers, LbQuorum::All).await?;
         let acts = acts(state, asked);
         refuse_impossible(&servers, &acts, &before)?;
-        self.heed_unfinished(&self.site(&configuration, &load_balancers), &servers, &acts, asked)?;
+        self.heed_unfinished(&site, &servers, &acts, asked)?;
         self.note_lost_weight(&servers, asked);
         self.guard(&configuration, &servers, &acts, &before, asked).await?;
         if state == AdminState::Ready {
@@ -73,13 +76,17 @@ impl App {
                     .iter()
                     .any(|seen| seen.server(id).is_some_and(|it| it.admin.state() == AdminState::Ready))
             });
-            act::everywhere(&load_balancers, &before, drain.collect(), &mut done).await?;
+            let moved = act::everywhere(&load_balancers, &before, drain.collect(), &mut done).await;
+            self.settle(&load_balancers).await.map_err(unsure)?;
+            moved?;
             let drained = self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await;
             drained.map_err(unsure)?;
         }
         let now = wait::states(&load_balancers).await.map_err(unsure)?;
         let left = act::undone(&servers, &acts, &now);
-        act::everywhere(&load_balancers, &before, left, &mut done).await?;
+        let moved = act::everywhere(&load_balancers, &before, left, &mut done).await;
+        self.settle(&load_balancers).await.map_err(unsure)?;
+        moved?;
         for server in servers.keys() {
             self.say(&format!("{server} is in {state}"));
         }
@@ -93,6 +100,15 @@ impl App {
         }
         let after = wait::states(&load_balancers).await.map_err(unsure)?;
         self.moved(&Moved::done(&servers, &before, &after, &done, ended))
+    }
+
+    /// Waits until no command without an answer can undo the move any more.
+    async fn settle(&self, load_balancers: &[Tracked<HaproxySocket>]) -> Result<(), Error> {
+        let all: Vec<&Tracked<HaproxySocket>> = load_balancers.iter().collect();
+        for unsettled in all.iter().filter_map(|it| it.unsettled_note()) {
+            self.say(&format!("note: {unsettled}"));
+        }
+        Ok(late::settle(&all, |again| self.say(&format!("note: {again}"))).await?)
     }
 
     /// `HAProxy` rounds a share of a small weight down to nothing.
@@ -194,7 +210,11 @@ impl App {
     }
 
     /// Ends every session that the servers still hold, those in old workers too as far as they can be seen.
-    async fn end_sessions(&self, load_balancers: &[HaproxySocket], servers: &Servers) -> Result<u64, Error> {
+    async fn end_sessions(
+        &self,
+        load_balancers: &[impl LoadBalancer],
+        servers: &Servers,
+    ) -> Result<u64, Error> {
         let ids: Vec<ServerId> = servers.keys().cloned().collect();
         let mut ended = 0;
         for load_balancer in load_balancers {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::rotation::LOOK_EVERY;
 use super::wait::{OUTAGE, insist};
-use super::{Deploy, Failure};
+use super::{Deploy, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
@@ -49,8 +49,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// silent at the last look is looked at before anything leaves there.
     pub(super) async fn set(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
         let seen: BTreeSet<String> = self.workers.keys().cloned().collect();
-        let is_meant = |it: &L| state == AdminState::Ready || seen.contains(&it.name());
-        let set = async |it: &L| {
+        let is_meant = |it: &Tracked<L>| state == AdminState::Ready || seen.contains(&it.name());
+        let set = async |it: &Tracked<L>| {
             if is_meant(it) { it.set_admin_state(server, state).await } else { Ok(()) }
         };
         self.everywhere(set).await.map(drop)
@@ -66,7 +66,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Asks all load balancers at once. Those that do not answer have missed it, where that may be.
     pub(super) async fn everywhere<T>(
         &mut self,
-        call: impl AsyncFn(&L) -> Result<T, LoadBalancerError>,
+        call: impl AsyncFn(&Tracked<L>) -> Result<T, LoadBalancerError>,
     ) -> Result<Vec<T>, Failure> {
         let all = &self.world.load_balancers;
         let results = join_all(all.iter().map(|it| self.patiently(it, async || call(it).await))).await;
@@ -146,7 +146,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// so that it does not keep the others from being looked at.
     async fn patiently<T>(
         &self,
-        load_balancer: &L,
+        load_balancer: &Tracked<L>,
         mut call: impl AsyncFnMut() -> Result<T, LoadBalancerError>,
     ) -> Result<T, LoadBalancerError> {
         let name = load_balancer.name();
@@ -155,7 +155,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         } else {
             let reason = "it did not answer before, and does not now".to_owned();
             let silence = || LoadBalancerError::Unreachable { socket: name, reason };
-            timeout(BRIEFLY, call()).await.unwrap_or_else(|_| Err(silence()))
+            let backends = self.plan.backends();
+            let look = timeout(BRIEFLY, load_balancer.glance(&backends));
+            // Only a look may be cut: a change that nothing waits for may still take effect.
+            match look.await.unwrap_or_else(|_| Err(silence())) {
+                Ok(_) => call().await,
+                Err(error) => Err(error),
+            }
         };
         let among = self.world.load_balancers.len();
         result.map_err(|error| error.at(load_balancer.name(), among))

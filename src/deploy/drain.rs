@@ -9,7 +9,7 @@ use super::balancers::{Seen, said_by};
 use super::idle::{Idle, SETTLE};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Deploy, Failure, millis};
+use super::{Deploy, Failure, Tracked, millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
@@ -55,14 +55,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         let servers = self.lane_of(lane).ids();
         // A server in maint gets no traffic already, and drain would give persistent clients back to it.
-        let can_leave = |load_balancer: &L, id: &ServerId| {
+        let can_leave = |load_balancer: &Tracked<L>, id: &ServerId| {
             let state = said_by(&seen.all, load_balancer).and_then(|seen| seen.server(id));
             state.is_some_and(|state| state.admin.state() != AdminState::Maint)
         };
         self.left_rotation.get_or_insert_with(Instant::now);
         self.tell(Fact::DrainStarted { servers: servers.clone() });
         for server in &servers {
-            let drain = async |it: &L| {
+            let drain = async |it: &Tracked<L>| {
                 if can_leave(it, server) {
                     it.set_admin_state(server, AdminState::Drain).await
                 } else {
@@ -242,7 +242,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// The sessions in flight, each with the load balancer that it is at.
-    async fn sessions_left(&self, servers: &[ServerId]) -> Result<Vec<(&L, Session)>, Failure> {
+    async fn sessions_left(&self, servers: &[ServerId]) -> Result<Vec<(&Tracked<L>, Session)>, Failure> {
         let mut left = Vec::new();
         for load_balancer in &self.world.load_balancers {
             match load_balancer.sessions(servers).await {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::late::LateCommand;
 use crate::hook::Moment;
 use crate::ids::ServerId;
 use crate::observation::AdminState;
@@ -16,6 +17,9 @@ pub enum Failure {
     /// The load balancer.
     #[error(transparent)]
     LoadBalancer(#[from] LoadBalancerError),
+    /// A command without an answer may still take effect.
+    #[error(transparent)]
+    LateCommand(#[from] LateCommand),
     /// The engine or a registry.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -194,6 +198,7 @@ impl Failure {
             | Self::Elsewhere { .. }
             | Self::NotFollowed { .. } => Care::Failed,
             Self::LoadBalancer(_)
+            | Self::LateCommand(_)
             | Self::Engine(_)
             | Self::Journal(_)
             | Self::Refused(_)
@@ -214,7 +219,8 @@ impl Failure {
 
     /// Whether the load balancer does not answer: it may just be started anew.
     pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::LoadBalancer(error) if error.is_silence())
+        matches!(self, Self::LateCommand(_))
+            || matches!(self, Self::LoadBalancer(error) if error.is_silence())
     }
 
     /// Whether nobody answered at all.

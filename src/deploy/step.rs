@@ -42,7 +42,32 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
+    /// A late command must neither take out a second server, nor put one into rotation whose container is gone.
+    async fn outlast_late_commands(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        match step {
+            Step::Drain | Step::Settle | Step::Discard | Step::Return => Box::pin(self.until_settled()).await,
+            Step::Keep if self.is_unsettled() => {
+                Box::pin(self.until_settled()).await?;
+                // It may have put sessions there again.
+                Box::pin(self.settle(lane)).await
+            }
+            Step::Create
+            | Step::Verify
+            | Step::AwaitIdle
+            | Step::Maint
+            | Step::Keep
+            | Step::Start
+            | Step::Prove
+            | Step::Ready
+            | Step::Confirm
+            | Step::Remove
+            | Step::ProveOld
+            | Step::PutBack => Ok(()),
+        }
+    }
+
     pub(super) async fn simply(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        self.outlast_late_commands(lane, step).await?;
         let swap = self.swaps[lane];
         let old = swap.and_then(|(replacement, _)| replacement.old.as_ref());
         let new = self.created.get(&lane).cloned();

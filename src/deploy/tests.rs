@@ -42,7 +42,7 @@ impl Stage {
         let Described { configuration, policy, .. } = Described::pair();
         let memory = Memory::new(&configuration, 1, &image("v1"), 1);
         let world = World {
-            load_balancers: memory.load_balancers(),
+            load_balancers: memory.load_balancers().into_iter().map(Tracked::new).collect(),
             engines: Engines::new(vec![(String::new(), memory.engine())]),
             prober: memory.prober(),
             clock: memory.clock(),
@@ -417,7 +417,7 @@ async fn a_check_that_is_wrong_is_overruled_once_and_by_nobody_else_than_haproxy
 #[tokio::test(start_paused = true)]
 async fn a_load_balancer_that_was_silent_is_not_waited_for() {
     let mut stage = Stage::pair().await;
-    stage.suffers("look", 0, Fault::Hangs);
+    stage.suffers("glance", 0, Fault::Hangs);
     let mut run = stage.run();
     run.workers.clear();
     let begun = Instant::now();

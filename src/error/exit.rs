@@ -66,7 +66,7 @@ impl Error {
             | Self::NotUp { .. } => Exit::Refused,
             Self::PlanDrifted { .. } | Self::NotApproved { .. } => Exit::Drifted,
             Self::PutBack { .. } => Exit::RolledBack,
-            Self::LoadBalancer { .. } | Self::NotRun(_) => Exit::Unreachable,
+            Self::LoadBalancer { .. } | Self::LateCommand(_) | Self::NotRun(_) => Exit::Unreachable,
             Self::Untouched(Untouched(failure)) => match failure {
                 Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
                 Failure::Refused(_)
@@ -79,6 +79,7 @@ impl Error {
                 | Failure::Reloaded { .. } => Exit::Refused,
                 Failure::Engine(error) => of_engine(error),
                 Failure::LoadBalancer(_)
+                | Failure::LateCommand(_)
                 | Failure::DrainTimedOut { .. }
                 | Failure::Died { .. }
                 | Failure::NeverReady { .. }

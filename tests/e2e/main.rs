@@ -24,6 +24,7 @@ mod identity;
 mod init;
 mod interrupted;
 mod killed;
+mod late_commands;
 mod load_balancers;
 mod manual;
 mod pages;

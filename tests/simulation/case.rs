@@ -13,7 +13,7 @@ use drainswap::adapters::memory::{
 use drainswap::cfg::Configuration;
 use drainswap::command_line::CommandLine;
 use drainswap::deploy::engines::Engines;
-use drainswap::deploy::{Deploy, Stop, World};
+use drainswap::deploy::{Deploy, Stop, Tracked, World};
 use drainswap::engines::EngineMap;
 use drainswap::event::{Event, Fact, Listener};
 use drainswap::ids::ServerId;
@@ -153,9 +153,16 @@ impl Case {
         play.plan_again().await;
         // Checks come round, and what was to happen later has happened.
         pass(Duration::from_secs(2)).await;
+        {
+            let mut site = memory.site();
+            judge.lock().expect("a judge").at_the_end(&site);
+            // What is true now stays true, without help.
+            site.close();
+        }
+        pass(Duration::from_secs(60)).await;
         let site = memory.site();
         let mut judge = judge.lock().expect("a judge");
-        judge.at_the_end(&site);
+        judge.a_minute_later(&site);
         Verdict {
             calls: judge.calls.clone(),
             runs: play.runs,
@@ -267,7 +274,7 @@ impl Play<'_> {
     fn world(&self) -> MemoryWorld {
         let memory = &self.memory;
         World {
-            load_balancers: memory.load_balancers(),
+            load_balancers: memory.load_balancers().into_iter().map(Tracked::new).collect(),
             engines: Engines::new(vec![(String::new(), memory.engine())]),
             prober: memory.prober(),
             clock: memory.clock(),
@@ -321,7 +328,7 @@ impl Play<'_> {
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (memory.journal(), self.stop());
         let run = Deploy::new(&plan, &world, &mut journal, stop, &mut warnings).expect("its engines");
-        let result = run.run().await;
+        let result = Box::pin(run.run()).await;
         self.judge.lock().expect("a judge").warnings.extend(warnings.0);
         match result {
             Ok(outcome) => End::Outcome(outcome),
@@ -343,8 +350,8 @@ impl Play<'_> {
         let (mut journal, stop) = (self.memory.journal(), self.stop());
         let run = Deploy::new(&plan, world, &mut journal, stop, &mut warnings).expect("its engines");
         let outcome = match self.case.scenario.wish() {
-            Wish::DeployOrUndo => run.take_back(unfinished).await,
-            Wish::Deploy | Wish::Rollback => run.bring_to_rest(unfinished).await,
+            Wish::DeployOrUndo => Box::pin(run.take_back(unfinished)).await,
+            Wish::Deploy | Wish::Rollback => Box::pin(run.bring_to_rest(unfinished)).await,
         };
         self.judge.lock().expect("a judge").warnings.extend(warnings.0);
         End::Outcome(outcome)
@@ -385,6 +392,9 @@ impl Play<'_> {
         for _ in 0..TRIES {
             match Box::pin(self.attempt(None)).await {
                 End::Outcome(Outcome::Deployed { .. }) => return Ok(()),
+                End::Outcome(Outcome::RolledBack { reason, .. }) if reason.contains("Try again") => {
+                    refusal = reason;
+                }
                 End::Outcome(outcome) => return Err(outcome.to_string()),
                 // Where there is no room at the moment, there is soon.
                 End::NotBegun(why) => refusal = why,

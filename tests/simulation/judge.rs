@@ -139,6 +139,11 @@ impl Judge {
             Effect::Recorded(record) => self.record(record),
             Effect::Lost(loss) => self.lost(site, loss),
             Effect::HaproxyEnded => self.violate(site, "HAProxy was ended by a command"),
+            Effect::SetLate(balancer, server, state) => {
+                if *state != AdminState::Ready {
+                    self.floor(site, *balancer, server);
+                }
+            }
             Effect::Healed(_) | Effect::SessionEnded(_) => {}
         }
     }
@@ -290,7 +295,8 @@ impl Judge {
             }
             // Whoever ended it is judged where it was ended.
             Loss::Cut(..) => false,
-            Loss::WrongAnswer(_) => true,
+            // A process that has just been started anew does not know yet that the server is out.
+            Loss::WrongAnswer(_) => !Self::was_meddled_with(site, GRACE),
             Loss::NoAnswer(server) => {
                 let is_seen = !self.is_unseen() && !self.is_looked_at_late();
                 !Self::was_meddled_with(site, GRACE) && is_seen && self.is_ours(site, server)
@@ -371,6 +377,18 @@ impl Judge {
             && self.is_excused(|fault| fault == Fault::OldRemoved);
         if !self.is_in_the_way() && !has_nothing_to_return && self.case.scenario.new_is_good() {
             self.violations.push(format!("a run that was resumed is stuck again: {outcome}"));
+        }
+    }
+
+    /// What was said at the end is still true.
+    pub fn a_minute_later(&mut self, site: &Site) {
+        let before = self.violations.len();
+        self.addresses_at_the_end(site);
+        for place in &site.engine.containers {
+            self.container_at_the_end(site, place);
+        }
+        for later in &mut self.violations[before..] {
+            later.push_str(", a minute later");
         }
     }
 

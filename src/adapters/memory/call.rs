@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Fault, Memory, Millis, Site};
+use super::{Fault, Happening, Memory, Millis, Site};
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
 
 /// What is called.
@@ -42,6 +42,23 @@ impl Part {
         }
     }
 
+    /// How long a change is waited for.
+    fn patience(self) -> Millis {
+        match self {
+            Self::LoadBalancer(_) => 30_000,
+            Self::Engine => 600_000,
+            Self::Server | Self::Journal | Self::Hook => self.deadline(),
+        }
+    }
+
+    /// How long after it was given up a change may still happen.
+    fn lateness(self) -> std::ops::Range<Millis> {
+        match self {
+            Self::LoadBalancer(_) => 0..9_900,
+            Self::Engine | Self::Server | Self::Journal | Self::Hook => 300..1_500,
+        }
+    }
+
     /// How long a call may take.
     fn deadline(self) -> Millis {
         match self {
@@ -54,11 +71,15 @@ impl Part {
 }
 
 /// How a port says that a call has failed.
-pub(super) trait Failing {
+pub(super) trait Failing: Sized {
     /// Nobody answered.
     fn silence(what: &'static str) -> Self;
     /// It was refused for good.
     fn refusal(what: &'static str) -> Self;
+    /// It was given up, and may still happen.
+    fn unanswered(what: &'static str) -> Self {
+        Self::silence(what)
+    }
 }
 
 impl Failing for LoadBalancerError {
@@ -68,6 +89,11 @@ impl Failing for LoadBalancerError {
 
     fn refusal(what: &'static str) -> Self {
         Self::Refused { command: what.to_owned(), reply: "Permission denied".to_owned() }
+    }
+
+    fn unanswered(what: &'static str) -> Self {
+        let (socket, reason) = ("memory".to_owned(), "the connection broke".to_owned());
+        Self::Unanswered { socket, command: what.to_owned(), reason }
     }
 }
 
@@ -105,7 +131,18 @@ impl Memory {
         what: &'static str,
         effect: impl FnOnce(&mut Site) -> Result<T, E> + Send,
     ) -> Result<T, E> {
-        let course = self.course(part, what, effect);
+        self.call_or_late(part, what, None, effect).await
+    }
+
+    /// The same, and what happens where the caller has given up before.
+    pub(super) async fn call_or_late<T: Send, E: Failing + Send>(
+        &self,
+        part: Part,
+        what: &'static str,
+        late: Option<Happening>,
+        effect: impl FnOnce(&mut Site) -> Result<T, E> + Send,
+    ) -> Result<T, E> {
+        let course = self.course(part, what, late, effect);
         match course {
             Course::Ends(result, takes) => {
                 #[expect(
@@ -126,6 +163,7 @@ impl Memory {
         &self,
         part: Part,
         what: &'static str,
+        late: Option<Happening>,
         effect: impl FnOnce(&mut Site) -> Result<T, E>,
     ) -> Course<T, E> {
         let mut site = self.site();
@@ -140,7 +178,17 @@ impl Memory {
         match fault {
             Some(Fault::DiesBefore) => Course::Dies,
             Some(Fault::Refused) => Course::Ends(Err(E::refusal(what)), latency),
-            Some(Fault::Hangs) => Course::Ends(Err(E::silence(what)), part.deadline()),
+            Some(Fault::LateEffect) if late.is_some() && !site.is_away(part) => {
+                // Its connection breaks at once, or is given up.
+                let given_up = if site.rng.bool() { latency } else { part.patience() };
+                let after = site.rng.u64(part.lateness());
+                if let Some(late) = late {
+                    site.later(given_up + after, late);
+                }
+                Course::Ends(Err(E::unanswered(what)), given_up)
+            }
+            // A question has no effect that could come late.
+            Some(Fault::Hangs | Fault::LateEffect) => Course::Ends(Err(E::silence(what)), part.deadline()),
             Some(Fault::Unheard) => Course::Ends(Err(E::silence(what)), latency),
             _ if site.is_away(part) => Course::Ends(Err(E::silence(what)), latency),
             Some(Fault::DiesAfter) => {

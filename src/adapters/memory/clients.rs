@@ -22,6 +22,8 @@ pub(super) struct Clients {
     every: Millis,
     /// Whether they keep their connections, and go on with the same server (`option prefer-last-server`).
     keep_alive: bool,
+    /// Whether none comes any more.
+    pub(super) is_closed: bool,
     count: u64,
 }
 
@@ -86,12 +88,20 @@ impl Site {
         self.clients.every = every.max(1);
     }
 
+    /// No client comes any more.
+    pub fn close(&mut self) {
+        self.clients.is_closed = true;
+    }
+
     /// Clients keep their connections from now on.
     pub fn keep_alive(&mut self) {
         self.clients.keep_alive = true;
     }
 
     pub(super) fn request(&mut self, balancer: usize, backend: &str) {
+        if self.clients.is_closed {
+            return;
+        }
         let every = self.clients.every;
         let pause = 1 + self.rng.u64(..2 * every);
         self.later(pause, Happening::Request(balancer, backend.to_owned()));
@@ -111,6 +121,9 @@ impl Site {
 
     /// A server that is out, be it drain or maintenance, loses such a client with the next request.
     pub(super) fn next_request(&mut self, balancer: usize, server: &ServerId) {
+        if self.clients.is_closed {
+            return;
+        }
         let Some(worker) = &self.haproxies[balancer].worker else { return };
         match worker.line(server).filter(|line| line.is_usable() && worker.has_room(line)) {
             Some(line) => self.give(balancer, server.clone(), line.address),

@@ -27,6 +27,8 @@ pub enum Fault {
     Refused,
     /// Nobody answers until the call's deadline.
     Hangs,
+    /// The call has its effect only after its caller has given it up.
+    LateEffect,
     /// It takes long: three seconds, a probe half of that.
     Slow,
     /// The process under test dies before the effect.
@@ -78,11 +80,12 @@ pub enum Fault {
 
 impl Fault {
     /// Each kind once.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Unheard,
         Self::ReplyLost,
         Self::Refused,
         Self::Hangs,
+        Self::LateEffect,
         Self::Slow,
         Self::DiesBefore,
         Self::DiesAfter,
@@ -147,6 +150,7 @@ impl Site {
             | Fault::ReplyLost
             | Fault::Refused
             | Fault::Hangs
+            | Fault::LateEffect
             | Fault::Slow
             | Fault::DiesBefore
             | Fault::DiesAfter => {}

@@ -32,6 +32,8 @@ pub enum Happening {
     EngineStarts,
     /// A person sets a server's state everywhere.
     Person(ServerId, AdminState),
+    /// A command that its caller has given up reaches the process: the load balancer, the process.
+    LateCommand(usize, u32, ServerId, AdminState),
 }
 
 /// What is to come.
@@ -78,6 +80,9 @@ impl Site {
             Happening::HaproxyStarts(balancer) => self.start_haproxy(balancer),
             Happening::EngineStarts => self.start_engine(),
             Happening::Person(server, state) => self.person_sets(&server, state),
+            Happening::LateCommand(balancer, pid, server, state) => {
+                self.late_command(balancer, pid, &server, state);
+            }
         }
     }
 

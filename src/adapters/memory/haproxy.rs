@@ -1,6 +1,7 @@
 //! `HAProxy`: its processes, what they know of servers, and what a command does to them.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::call::Part;
 use super::clients::{Queued, Session};
@@ -15,6 +16,9 @@ use crate::weight::Weight;
 
 /// How long it takes to start `HAProxy` anew.
 const RESTART: Millis = 1_500;
+
+/// `stats timeout`.
+const LATE_FOR: Millis = 10_000;
 
 /// One load balancer.
 pub struct Haproxy {
@@ -224,7 +228,9 @@ impl Site {
                 }
             }
         }
-        self.later(check.inter, Happening::Check(balancer, pid, server.clone()));
+        // Without clients it does not matter how soon a check sees something.
+        let inter = if self.clients.is_closed { 10 * check.inter } else { check.inter };
+        self.later(inter, Happening::Check(balancer, pid, server.clone()));
         self.dequeue(balancer);
     }
 
@@ -243,6 +249,14 @@ impl Site {
     fn line(&mut self, balancer: usize, pid: u32, server: &ServerId) -> Option<&mut Line> {
         let worker = self.haproxies[balancer].worker.as_mut().filter(|worker| worker.pid == pid)?;
         worker.line_mut(server)
+    }
+
+    /// A command comes late. What was meant for a process that has been replaced is lost with that.
+    pub(super) fn late_command(&mut self, balancer: usize, pid: u32, server: &ServerId, state: AdminState) {
+        if self.line(balancer, pid, server).is_some() {
+            self.set_state(balancer, server, state);
+            self.effect(&Effect::SetLate(balancer, server.clone(), state));
+        }
     }
 
     /// Somebody else sets a server's state, at every load balancer.
@@ -295,6 +309,16 @@ impl MemoryHaproxy {
         what: &'static str,
         effect: impl FnOnce(&mut Site) -> Result<T, LoadBalancerError> + Send,
     ) -> Result<T, LoadBalancerError> {
+        self.ask_or_late(what, None, effect).await
+    }
+
+    /// The same of what may happen late.
+    async fn ask_or_late<T: Send>(
+        &self,
+        what: &'static str,
+        late: Option<Happening>,
+        effect: impl FnOnce(&mut Site) -> Result<T, LoadBalancerError> + Send,
+    ) -> Result<T, LoadBalancerError> {
         let (index, socket) = (self.index, self.name.clone());
         let ask = |site: &mut Site| {
             if site.haproxies[index].worker.is_none() {
@@ -305,7 +329,7 @@ impl MemoryHaproxy {
             }
             effect(site)
         };
-        self.memory.call(Part::LoadBalancer(self.index), what, ask).await
+        self.memory.call_or_late(Part::LoadBalancer(self.index), what, late, ask).await
     }
 
     async fn seen(
@@ -333,6 +357,10 @@ impl LoadBalancer for MemoryHaproxy {
         self.name.clone()
     }
 
+    fn late_for(&self) -> Duration {
+        Duration::from_millis(LATE_FOR)
+    }
+
     async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
         self.seen(backends, true).await
     }
@@ -350,7 +378,9 @@ impl LoadBalancer for MemoryHaproxy {
             site.effect(&Effect::Set(self.index, server.clone(), state));
             Ok(())
         };
-        self.ask("set state", set).await
+        let pid = self.memory.site().haproxies[self.index].worker.as_ref().map(|worker| worker.pid);
+        let late = pid.map(|pid| Happening::LateCommand(self.index, pid, server.clone(), state));
+        self.ask_or_late("set state", late, set).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {

@@ -24,6 +24,7 @@ use crate::adapters::journal_file::BackendDir;
 use crate::adapters::lock_file::Lock;
 use crate::cfg::{self, Change, Configuration, SourceFile, Version};
 use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
+use crate::deploy::late;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::observation::LoadBalancerState;
@@ -267,6 +268,10 @@ async fn take_back_at_runtime(
 ) -> Result<Exit, Error> {
     let file = wanted.target.display().to_string();
     let reason = error.to_string();
+    if matches!(&error, Error::LoadBalancer { error: LoadBalancerError::Unanswered { .. } }) {
+        // What is undone now must not come afterwards.
+        late::outwait(follower.socket).await;
+    }
     let undone = follower.undo(wanted).await;
     installed.put_back()?;
     match undone {

@@ -122,7 +122,12 @@ pub(super) async fn everywhere<L: LoadBalancer>(
         for load_balancer in load_balancers {
             // The one that fails may have taken it, and its answer was lost.
             done.0.push((load_balancer.name(), server.clone(), act));
-            let Err(failure) = act.perform(load_balancer, &server).await else { continue };
+            let mut performed = act.perform(load_balancer, &server).await;
+            if matches!(performed, Err(LoadBalancerError::Unanswered { .. })) {
+                // The same once more does no harm, whether or not the first one comes.
+                performed = act.perform(load_balancer, &server).await;
+            }
+            let Err(failure) = performed else { continue };
             let failure = failure.at(load_balancer.name(), load_balancers.len());
             let left = take_back(load_balancers, before, done).await;
             if left.is_empty() {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, Servers};
-use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
 use crate::app::signals::heeding_signals;
 use crate::cfg::Configuration;
@@ -20,7 +19,7 @@ use crate::look;
 use crate::observation::{AdminState, Answer, LoadBalancerState, ServerState};
 use crate::outcome::sessions;
 use crate::plan::LbQuorum;
-use crate::ports::Prober;
+use crate::ports::{LoadBalancer, Prober};
 use crate::probe::Probe;
 use crate::topology;
 
@@ -84,7 +83,7 @@ impl App {
     /// Waits until all of them have come to the end of the move.
     pub(super) async fn wait(
         &self,
-        load_balancers: &[HaproxySocket],
+        load_balancers: &[impl LoadBalancer],
         before: &[LoadBalancerState],
         state: AdminState,
         servers: &Servers,
@@ -146,7 +145,7 @@ impl App {
 }
 
 /// What every load balancer says. One that is just being started anew is waited for.
-pub(super) async fn states(load_balancers: &[HaproxySocket]) -> Result<Vec<LoadBalancerState>, Error> {
+pub(super) async fn states(load_balancers: &[impl LoadBalancer]) -> Result<Vec<LoadBalancerState>, Error> {
     let is_away = |error: &Error| error.exit() == Exit::Unreachable;
     insist(LOOK_EVERY, OUTAGE, is_away, async || Ok(look::states(load_balancers, LbQuorum::All).await?)).await
 }

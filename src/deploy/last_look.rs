@@ -1,0 +1,108 @@
+//! The last look: what a run is about to say is true, and stays true.
+
+use tokio_util::sync::CancellationToken;
+
+use super::late::{self, SetAgain};
+use super::rotation::LOOK_EVERY;
+use super::wait::{Waited, until};
+use super::{Deploy, Failure, Tracked};
+use crate::event::Fact;
+use crate::ids::ServerId;
+use crate::observation::{AdminState, Answer};
+use crate::outcome::Outcome;
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+
+impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'a, L, E, P, C, H, J>
+{
+    /// Waits until no late command can change a server any more. Load balancers that the run goes on without are left
+    /// out: what they have missed is said at the end.
+    pub(super) async fn until_settled(&mut self) -> Result<(), Failure> {
+        let asked = self.not_behind();
+        for message in asked.iter().filter_map(|it| it.unsettled_note()) {
+            self.tell(Fact::Warned { message });
+        }
+        let mut set_again = Vec::new();
+        let settled = late::settle(&asked, |again: SetAgain| set_again.push(again)).await;
+        for again in set_again {
+            self.tell(Fact::Warned { message: again.to_string() });
+        }
+        Ok(settled?)
+    }
+
+    /// Whether a late command may still change a server.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.not_behind().iter().any(|it| !it.unsettled().is_empty())
+    }
+
+    fn not_behind(&self) -> Vec<&'a Tracked<L>> {
+        let all = &self.world.load_balancers;
+        all.iter().filter(|it| !self.behind.contains(&it.name())).collect()
+    }
+
+    /// That every server of these lanes is in service, at every load balancer, with a container that answers; else the
+    /// first lane of which that is not true, and why.
+    pub(super) async fn last_look(&mut self, lanes: &[usize]) -> Result<(), (usize, Failure)> {
+        let Some(first) = lanes.first() else { return Ok(()) };
+        self.until_settled().await.map_err(|failure| (*first, failure))?;
+        for &lane in lanes {
+            self.is_in_service(lane).await.map_err(|failure| (lane, failure))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until a lane's container answers and its servers are ready and up. A server that something else has taken
+    /// out of service meanwhile is put back once, if its container answers.
+    async fn is_in_service(&mut self, lane: usize) -> Result<(), Failure> {
+        let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
+        let container = self.created.get(&lane).cloned();
+        let (mut why, mut is_put_back) = (None, false);
+        let waited = until(LOOK_EVERY, limit, &never, async || {
+            if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
+                why = Some(Failure::FellSilent { answer });
+                return Ok(None);
+            }
+            let mut out: Vec<(ServerId, AdminState)> = Vec::new();
+            for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
+                if self.lane_of(lane).servers.iter().all(|it| it.id != server.id) {
+                    continue;
+                }
+                let state = server.admin.state();
+                if state != AdminState::Ready && !server.admin.is_inherited() {
+                    out.push((server.id.clone(), state));
+                }
+                if state != AdminState::Ready || !server.operational.is_up() {
+                    why = Some(Failure::NotUp { server: server.id, status: server.status });
+                }
+            }
+            if is_put_back || out.is_empty() {
+                return Ok(why.take().is_none().then_some(()));
+            }
+            is_put_back = true;
+            for (server, state) in out {
+                self.set(&server, AdminState::Ready).await?;
+                let message = format!("{server} was set to {state} meanwhile, and is ready again");
+                self.tell(Fact::Warned { message });
+            }
+            Ok::<_, Failure>(None)
+        });
+        match waited.await? {
+            Waited::Done(()) => Ok(()),
+            Waited::TimedOut | Waited::Stopped => {
+                Err(why
+                    .unwrap_or_else(|| Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit }))
+            }
+        }
+    }
+
+    /// The outcome, once no late command can make it untrue; else that the run is stuck.
+    pub(super) async fn settled(&mut self, outcome: Outcome) -> Outcome {
+        let Err(failure) = self.until_settled().await else { return outcome };
+        if matches!(outcome, Outcome::Stuck { .. }) {
+            return outcome;
+        }
+        let of_lane = |lane: &usize| matches!(&failure, Failure::LateCommand(it) if self.lane_of(*lane).ids().contains(&it.server));
+        let lane = (0..self.plan.lanes.len()).find(of_lane).unwrap_or_default();
+        self.stuck(outcome.to_string(), lane, &failure).await
+    }
+}

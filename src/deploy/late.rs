@@ -1,0 +1,356 @@
+//! Commands without an answer: `HAProxy` may still execute one, so that its server is in no known state until it cannot.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::wait::{Waited, until};
+use crate::ids::ServerId;
+use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
+use crate::outcome::list;
+use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::weight::Weight;
+
+/// How often a server is looked at that a late command may change.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long `HAProxy` may be away, beside the time for which it must answer.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// A load balancer, with the commands that it has not answered.
+#[derive(Debug)]
+pub struct Tracked<L> {
+    inner: L,
+    servers: Mutex<BTreeMap<ServerId, Tracking>>,
+}
+
+/// What was asked of a server.
+#[derive(Debug, Default)]
+struct Tracking {
+    /// The last change of each kind that `HAProxy` has, or may have.
+    wanted: Vec<Change>,
+    /// Whether a command may still take effect.
+    late: Option<Late>,
+}
+
+/// A command that may still take effect.
+#[derive(Clone, Copy, Debug, Default)]
+struct Late {
+    /// Since when `HAProxy` has answered other connections.
+    answers_since: Option<Instant>,
+}
+
+/// A change that a late command may undo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    State(AdminState),
+    Address(SocketAddr),
+    Weight(Weight),
+    Checking(Checker, bool),
+}
+
+impl Change {
+    /// Whether another change takes the place of this one.
+    fn is_replaced_by(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Checking(of, _), Self::Checking(other, _)) => of == other,
+            (Self::State(_), Self::State(_))
+            | (Self::Address(_), Self::Address(_))
+            | (Self::Weight(_), Self::Weight(_)) => true,
+            (Self::State(_) | Self::Address(_) | Self::Weight(_) | Self::Checking(..), _) => false,
+        }
+    }
+
+    /// Whether the server is known to be so. A weight and a check are set again without a question, which is harmless.
+    fn is_so(self, now: &ServerState) -> bool {
+        match self {
+            Self::State(state) => now.admin.state() == state || now.admin.is_inherited(),
+            Self::Address(address) => now.address == Some(address),
+            Self::Weight(_) | Self::Checking(..) => false,
+        }
+    }
+
+    async fn perform(self, on: &impl LoadBalancer, server: &ServerId) -> Result<(), LoadBalancerError> {
+        match self {
+            Self::State(state) => on.set_admin_state(server, state).await,
+            Self::Address(address) => on.set_address(server, address).await,
+            Self::Weight(weight) => on.set_weight(server, weight).await,
+            Self::Checking(checker, is_on) => on.set_checking(server, checker, is_on).await,
+        }
+    }
+}
+
+/// A server that was set again, since a late command had changed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAgain {
+    /// The server.
+    pub server: ServerId,
+    /// The state that it has again.
+    pub state: AdminState,
+}
+
+impl fmt::Display for SetAgain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, state } = self;
+        write!(f, "a late command changed {server}, and it is in {state} again")
+    }
+}
+
+/// A command may still take effect, and `HAProxy` does not answer for long enough to rule it out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{load_balancer} has not answered a command that changes {server}, and does not answer for long enough to rule out that the command still takes effect"
+)]
+pub struct LateCommand {
+    /// The load balancer.
+    pub load_balancer: String,
+    /// The server.
+    pub server: ServerId,
+}
+
+/// How a call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// `HAProxy` has made the change.
+    Made,
+    /// It has not, and will not.
+    NotMade,
+    /// It may still make it: the connection ended without an answer, or nothing waits for it any more.
+    Unknown,
+}
+
+/// A change that is under way.
+struct Call<'a, L> {
+    tracked: &'a Tracked<L>,
+    server: &'a ServerId,
+    change: Change,
+    end: End,
+}
+
+impl<L> Call<'_, L> {
+    fn end(mut self, result: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
+        self.end = match &result {
+            Ok(()) => End::Made,
+            Err(LoadBalancerError::Unanswered { .. }) => End::Unknown,
+            Err(_) => End::NotMade,
+        };
+        result
+    }
+}
+
+/// Also where the call is dropped before its end.
+impl<L> Drop for Call<'_, L> {
+    fn drop(&mut self) {
+        if self.end != End::NotMade {
+            self.tracked.remember(self.server, self.change, self.end == End::Unknown);
+        }
+    }
+}
+
+impl<L> Tracked<L> {
+    fn servers(&self) -> MutexGuard<'_, BTreeMap<ServerId, Tracking>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, server: &ServerId, change: Change, is_late: bool) {
+        let mut servers = self.servers();
+        let tracking = servers.entry(server.clone()).or_default();
+        tracking.wanted.retain(|it| !it.is_replaced_by(change));
+        tracking.wanted.push(change);
+        if is_late {
+            // The time counts anew.
+            tracking.late = Some(Late::default());
+        }
+    }
+}
+
+impl<L: LoadBalancer> Tracked<L> {
+    /// A load balancer that was not told anything yet.
+    #[must_use]
+    pub fn new(inner: L) -> Self {
+        Self { inner, servers: Mutex::default() }
+    }
+
+    /// The servers that a command without an answer may still change.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<ServerId> {
+        let servers = self.servers();
+        servers.iter().filter(|(_, it)| it.late.is_some()).map(|(server, _)| server.clone()).collect()
+    }
+
+    /// What a person is told while a late command may still change servers.
+    #[must_use]
+    pub fn unsettled_note(&self) -> Option<String> {
+        let servers = self.unsettled();
+        let waited = || {
+            format!(
+                "{} has not answered a command that changes {}, which may still take effect: it is watched until HAProxy has answered others for {} s",
+                self.name(),
+                list(&servers),
+                self.late_for().as_secs()
+            )
+        };
+        (!servers.is_empty()).then(waited)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.servers().values().all(|it| it.late.is_none())
+    }
+
+    /// Makes a change, and remembers it where `HAProxy` has it, or may have it.
+    async fn change(&self, server: &ServerId, change: Change) -> Result<(), LoadBalancerError> {
+        let call = Call { tracked: self, server, change, end: End::Unknown };
+        call.end(change.perform(&self.inner, server).await)
+    }
+
+    /// One look at the servers that a late command may change. Sets those again that one has changed.
+    async fn watch(&self) -> Vec<SetAgain> {
+        let unsettled: Vec<(ServerId, Vec<Change>)> = {
+            let servers = self.servers();
+            let late = servers.iter().filter(|(_, it)| it.late.is_some());
+            late.map(|(server, it)| (server.clone(), it.wanted.clone())).collect()
+        };
+        let mut backends: Vec<String> = unsettled.iter().map(|(server, _)| server.backend.clone()).collect();
+        backends.dedup();
+        if backends.is_empty() {
+            return Vec::new();
+        }
+        let Ok(seen) = self.inner.glance(&backends).await else {
+            // While it does not answer it executes nothing either.
+            self.answers(None);
+            return Vec::new();
+        };
+        let now = Instant::now();
+        let mut set_again = Vec::new();
+        for (server, changes) in unsettled {
+            // One that HAProxy does not know any more has nothing to be set.
+            let Some(state) = seen.server(&server) else { continue };
+            for change in changes.into_iter().filter(|change| !change.is_so(state)) {
+                if let (Ok(()), Change::State(state)) = (self.change(&server, change).await, change) {
+                    set_again.push(SetAgain { server: server.clone(), state });
+                }
+            }
+        }
+        self.answers(Some(now));
+        set_again
+    }
+
+    /// Notes whether it answers now, and forgets the commands that cannot take effect any more.
+    fn answers(&self, now: Option<Instant>) {
+        let late_for = self.inner.late_for();
+        for it in self.servers().values_mut() {
+            let Some(late) = &mut it.late else { continue };
+            late.answers_since = now.map(|now| late.answers_since.unwrap_or(now));
+            let is_over = late.answers_since.is_some_and(|since| since.elapsed() >= late_for);
+            it.late = it.late.filter(|_| !is_over);
+        }
+    }
+}
+
+/// Waits until no command without an answer can take effect any more, looks at its server once a second, and tells of
+/// each server that it has set again since a late command had changed it.
+///
+/// # Errors
+/// A load balancer that does not answer for long enough within a minute more than that takes.
+pub async fn settle<L: LoadBalancer>(
+    load_balancers: &[&Tracked<L>],
+    mut tell: impl FnMut(SetAgain),
+) -> Result<(), LateCommand> {
+    let late = load_balancers.iter().filter(|it| !it.is_settled());
+    let Some(longest) = late.map(|it| it.late_for()).max() else { return Ok(()) };
+    let never = CancellationToken::new();
+    let Ok(waited) = until(LOOK_EVERY, longest + AWAY, &never, async || {
+        join_all(load_balancers.iter().map(|it| it.watch())).await.into_iter().flatten().for_each(&mut tell);
+        let is_settled = load_balancers.iter().all(|it| it.is_settled());
+        Ok::<_, Infallible>(is_settled.then_some(()))
+    })
+    .await;
+    let mut unsettled =
+        load_balancers.iter().flat_map(|it| it.unsettled().into_iter().map(|id| (it.name(), id)));
+    match (waited, unsettled.next()) {
+        (Waited::Done(()), _) | (_, None) => Ok(()),
+        (Waited::TimedOut | Waited::Stopped, Some((load_balancer, server))) => {
+            Err(LateCommand { load_balancer, server })
+        }
+    }
+}
+
+/// Waits until `HAProxy` has answered for so long that no command can take effect any more whose connection has ended.
+/// Says whether it has, within a minute more than that takes.
+pub async fn outwait(load_balancer: &impl LoadBalancer) -> bool {
+    let late_for = load_balancer.late_for();
+    let (never, mut answers_since) = (CancellationToken::new(), None);
+    let Ok(waited) = until(LOOK_EVERY, late_for + AWAY, &never, async || {
+        let answers = load_balancer.glance(&[]).await.is_ok();
+        let now = Instant::now();
+        answers_since = answers.then(|| answers_since.unwrap_or(now));
+        let is_over = answers_since.is_some_and(|since| now.duration_since(since) >= late_for);
+        Ok::<_, Infallible>(is_over.then_some(()))
+    })
+    .await;
+    waited == Waited::Done(())
+}
+
+impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn late_for(&self) -> Duration {
+        self.inner.late_for()
+    }
+
+    async fn look(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        self.inner.look(backends).await
+    }
+
+    async fn glance(&self, backends: &[String]) -> Result<LoadBalancerState, LoadBalancerError> {
+        self.inner.glance(backends).await
+    }
+
+    async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
+        self.change(server, Change::State(state)).await
+    }
+
+    async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
+        self.change(server, Change::Address(address)).await
+    }
+
+    async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
+        self.change(server, Change::Weight(weight)).await
+    }
+
+    async fn set_checking(
+        &self,
+        server: &ServerId,
+        checker: Checker,
+        on: bool,
+    ) -> Result<(), LoadBalancerError> {
+        self.change(server, Change::Checking(checker, on)).await
+    }
+
+    // What follows changes nothing that lasts: a late one is seen by the next check, or repeats what is so.
+
+    async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
+        self.inner.set_healthy(server).await
+    }
+
+    async fn sessions(&self, servers: &[ServerId]) -> Result<Vec<Session>, LoadBalancerError> {
+        self.inner.sessions(servers).await
+    }
+
+    async fn end_session(&self, session: &Session) -> Result<(), LoadBalancerError> {
+        self.inner.end_session(session).await
+    }
+
+    async fn wake_queue(&self, server: &ServerId, limit: u64) -> Result<(), LoadBalancerError> {
+        self.inner.wake_queue(server, limit).await
+    }
+}
