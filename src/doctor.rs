@@ -11,7 +11,7 @@ use crate::observation::{AdminState, Container, ContainerState, LoadBalancerStat
 use crate::outcome::sessions;
 use crate::retention::kept;
 use crate::topology::matching::{Aside, Behind};
-use crate::topology::{Backend, Server, Topology};
+use crate::topology::{Backend, Server, Topology, Unlisted};
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +43,8 @@ pub enum Kind {
     ForgottenByReload,
     /// No server line reaches a container that publishes a port.
     Unreached,
+    /// `HAProxy` runs a server that haproxy.cfg lacks.
+    Unlisted,
 }
 
 /// A run that is not finished, or could not put everything back.
@@ -109,7 +111,9 @@ pub fn examine(
         );
     }
     findings.extend(observation.load_balancers.iter().flat_map(old_workers));
+    findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
     for container in &observation.containers {
+        let users = topology.users(&container.id, observation);
         let of_run = |run: &&OpenRun| container.name.ends_with(&run.run.0);
         if Aside::is_name(&container.name) {
             let is_over =
@@ -117,9 +121,9 @@ pub fn examine(
             let is_kept = is_over && is_kept(container, &observation.containers, *keep);
             findings.extend(
                 (!is_kept && !open.iter().any(of_run))
-                    .then(|| left_over(container, &observation.containers, is_over)),
+                    .then(|| left_over(container, &observation.containers, is_over, &users)),
             );
-        } else {
+        } else if users.is_empty() {
             findings.extend(unreached(container, topology));
         }
     }
@@ -258,7 +262,29 @@ fn is_kept(container: &Container, all: &[Container], keep: usize) -> bool {
     kept(all, name).into_iter().take(keep).any(|it| it.id == container.id)
 }
 
-fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding {
+/// A server that only the running process knows, where it reaches a container.
+fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<Finding> {
+    let container = containers.iter().find(|it| Some(&it.id) == server.reaches.as_ref())?;
+    let Unlisted { state, load_balancer, .. } = server;
+    Some(Finding {
+        kind: Kind::Unlisted,
+        what: format!(
+            "HAProxy runs {} ({}, {}), which haproxy.cfg lacks and which reaches the container {}",
+            state.id,
+            state.status,
+            sessions(state.sessions),
+            container.name
+        ),
+        mend: format!(
+            "reload HAProxy, if it was removed from haproxy.cfg; or name the file that has it with --haproxy-config; \
+             or `set server {} state maint` at {load_balancer}",
+            state.id
+        ),
+        left_over: None,
+    })
+}
+
+fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[String]) -> Finding {
     let idle = container.state.is_idle();
     let of_its_place = |other: &&Container| {
         container.name.starts_with(&format!("{}.", other.name)) && other.state == ContainerState::Running
@@ -274,7 +300,9 @@ fn left_over(container: &Container, all: &[Container], is_over: bool) -> Finding
             container.name,
             if is_over { "is over" } else { "is not in this state directory" }
         ),
-        mend: if is_over {
+        mend: if !users.is_empty() {
+            format!("keep it as long as HAProxy sends requests to it: {}", users.join(", "))
+        } else if is_over {
             remove
         } else {
             format!("{remove}, if no drainswap elsewhere works with it or keeps it for a rollback")
@@ -426,6 +454,33 @@ mod tests {
         world.observation.containers.last_mut().unwrap().state = ContainerState::Running;
         let found = examined(&world, &None, &runs);
         assert_eq!((found[0].kind, &found[0].left_over), (Kind::LeftOver, &None));
+    }
+
+    /// A listen section that was removed from haproxy.cfg without a reload.
+    #[test]
+    fn a_container_that_haproxy_still_uses_is_never_to_be_removed() {
+        let run = RunId("20261123T221500.000Z".to_owned());
+        let runs = Runs { over: BTreeSet::from([run.clone()]), ..Runs::default() };
+        for name in ["mobile-app9".to_owned(), Aside::Old.name("mobile-app1", &run)] {
+            let elsewhere = |it: &mut Container| it.published[0].port = 50002;
+            let world = World::pair().another("mobile-app1", &name, elsewhere);
+            let advice = |world: &World| -> Vec<(Kind, String)> {
+                let found = examined(world, &None, &runs);
+                found.into_iter().map(|finding| (finding.kind, finding.mend)).collect()
+            };
+            assert!(advice(&world).iter().any(|(_, mend)| mend.contains("docker rm")), "{name}");
+            let unlisted = world.clone().unlisted("old/app1", "127.0.0.1:50002");
+            let found = advice(&unlisted);
+            assert!(found.iter().all(|(_, mend)| !mend.contains("docker rm")), "{name}: {found:?}");
+            assert_eq!(found[0].0, Kind::Unlisted, "{found:?}");
+            let mut replaced = world.clone();
+            let address = Some("127.0.0.1:50002".parse().unwrap());
+            let held = OldServer { id: ServerId::new("old", "app1"), address, sessions: 1 };
+            replaced.observation.load_balancers[0].old_workers =
+                Some(vec![OldWorker { pid: 4700, servers: vec![held] }]);
+            let found = advice(&replaced);
+            assert!(found.iter().all(|(_, mend)| !mend.contains("docker rm")), "{name}: {found:?}");
+        }
     }
 
     #[test]

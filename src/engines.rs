@@ -98,12 +98,6 @@ impl TryFrom<BTreeMap<String, Value>> for EngineMap {
 }
 
 impl EngineMap {
-    /// The endpoint of the engine behind an address; `None` for the default one.
-    #[must_use]
-    pub fn endpoint(&self, address: &Address) -> Option<String> {
-        self.engine(address).map(|engine| engine.endpoint)
-    }
-
     /// The engine behind an address; `None` for the default one.
     #[must_use]
     pub fn engine(&self, address: &Address) -> Option<Engine> {
@@ -201,7 +195,10 @@ mod tests {
             ("db.example.org", "unix:///db"),
         ])
         .unwrap();
-        let found = |host: Host| map.endpoint(&Address::Inet { host, port: Port::Fixed(80) });
+        let found = |host: Host| {
+            let engine = map.engine(&Address::Inet { host, port: Port::Fixed(80) });
+            engine.map(|engine| engine.endpoint)
+        };
         for (host, endpoint) in [
             ("10.0.1.7", Some("context:seven")),
             ("10.0.1.8", Some("ssh://deploy@10.0.1.8")),

@@ -7,10 +7,10 @@ use futures_util::future::{join_all, try_join_all};
 
 use crate::cfg::Configuration;
 use crate::deploy::World;
-use crate::engines::EngineMap;
 use crate::ids::{ContainerId, RunId};
 use crate::image::Image;
 use crate::observation::{Container, LoadBalancerState, Observation};
+use crate::places::Places;
 use crate::plan::{LbQuorum, Replacement};
 use crate::ports::{
     Change, ContainerEngine, EngineError, Hooks, LoadBalancer, LoadBalancerError, Prober, Recipe, WallClock,
@@ -29,17 +29,17 @@ pub enum LookError {
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> World<L, E, P, C, H> {
-    /// Looks at everything, and says what it means for the configuration. `engines` tells which engine is behind which
-    /// server.
+    /// Looks at everything, and says what it means for the configuration. `places` tells which engine is behind which
+    /// server, and which container where the settings name one.
     pub async fn observe(
         &self,
         configuration: &Configuration,
-        engines: &EngineMap,
+        places: &Places,
         quorum: LbQuorum,
     ) -> Result<(Observation, Topology), LookError> {
         let at = self.clock.now();
         let load_balancers = states(&self.load_balancers, quorum).await?;
-        let engines = topology::engines(configuration, engines);
+        let engines = topology::engines(configuration, &load_balancers, places);
         let containers = self.containers().await?;
         // Where a server's host is an engine's by the settings, so is its address.
         let mut host_addresses: BTreeSet<IpAddr> = load_balancers
@@ -62,6 +62,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             load_balancers,
             containers,
             engines,
+            named: places.servers.names(),
             described: described.collect(),
             drift: BTreeMap::new(),
             host_addresses,

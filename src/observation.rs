@@ -26,6 +26,8 @@ pub struct Observation {
     pub containers: Vec<Container>,
     /// The engine behind each server that is not behind the default one.
     pub engines: BTreeMap<ServerId, String>,
+    /// The names of the containers that the settings put behind servers.
+    pub named: BTreeMap<ServerId, String>,
     /// The containers that are described, by backend.
     pub described: BTreeMap<String, Described>,
     /// What containers have otherwise than their descriptions, of those that were compared.
@@ -59,6 +61,11 @@ impl Observation {
     #[must_use]
     pub fn engine(&self, server: &ServerId) -> &str {
         self.engines.get(server).map_or("", String::as_str)
+    }
+
+    /// The engines that have containers.
+    pub fn engine_names(&self) -> impl Iterator<Item = &str> {
+        self.containers.iter().map(|it| it.engine.as_str()).collect::<BTreeSet<_>>().into_iter()
     }
 
     /// What the server answered to our own probe, if it was asked.
@@ -339,9 +346,11 @@ pub struct Container {
     pub host_network: bool,
     /// TCP ports that its image or its creator declared.
     pub exposed: Vec<u16>,
-    /// The label `drainswap.server`: the server lines it says it serves, which overrides
-    /// every other way to find out. Several are separated by commas.
+    /// The label `drainswap.server`: the server lines that it says it serves, several separated by commas.
     pub claims: Vec<String>,
+    /// Who set that label.
+    #[serde(default, skip_serializing_if = "LabelSource::is_container")]
+    pub claimed_by: LabelSource,
     /// What the engine does when it ends.
     pub restart: RestartPolicy,
     /// Started with `--rm`: it vanishes when it is stopped, and nothing could bring it back.
@@ -376,6 +385,7 @@ impl Container {
             host_network: false,
             exposed: Vec::new(),
             claims: Vec::new(),
+            claimed_by: LabelSource::Container,
             restart,
             auto_remove: false,
             owner: None,
@@ -401,6 +411,28 @@ impl Container {
             }
             (_, _) => Image::Local { reference: self.image_reference.clone(), id: self.image.clone() },
         }
+    }
+}
+
+/// Who set a container's label. The engine shows the labels of a container and of its image as one set, so that only
+/// a look at the image tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelSource {
+    /// The one who created the container: its image lacks the label, or has another value.
+    #[default]
+    Container,
+    /// Perhaps the one who built the image, which has the same label.
+    Image,
+    /// Not known: the image cannot be read.
+    Unknown,
+}
+
+impl LabelSource {
+    /// Whether the one who created the container set it.
+    #[must_use]
+    pub fn is_container(&self) -> bool {
+        *self == Self::Container
     }
 }
 

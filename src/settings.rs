@@ -22,6 +22,7 @@ use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::millis::YEAR;
+use crate::places::{Places, ServerMap};
 use crate::plan::silence_check::SilenceCheck;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::probe::ProbeUrl;
@@ -69,8 +70,8 @@ pub struct Settings {
     pub services: BTreeMap<String, Service>,
     /// Whether registry passwords may go to that engine over TCP without TLS.
     pub allow_plain_password: bool,
-    /// Which engine is behind a server line, where that is not the default one.
-    pub engines: EngineMap,
+    /// Which engine and container are behind a server line, where that is not left to be found.
+    pub places: Places,
     /// Who one is at a registry, where that is not for Docker to know.
     pub registries: Registries,
     /// Commands of one's own, by the moment at which they are run.
@@ -150,6 +151,8 @@ struct OwnKeys {
     services: BTreeMap<String, Service>,
     /// Engines by the host of a server's address.
     engines: EngineMap,
+    /// Containers by server.
+    servers: ServerMap,
     /// Logins by the registry's host.
     registries: Registries,
     /// Commands of one's own.
@@ -421,7 +424,7 @@ impl Settings {
             services: file.services,
             undescribed: None,
             allow_plain_password: file.allow_plain_password.unwrap_or(false),
-            engines: file.engines,
+            places: Places { engines: file.engines, servers: file.servers },
             registries: file.registries,
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
             hooks: file.hooks.commands(),

@@ -17,8 +17,8 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::Image;
 use crate::observation::{
-    AdminBits, Answer, Attachment, Checking, Checks, Container, ContainerState, LoadBalancerState,
-    Observation, Operational, Published, RestartPolicy, ServerState,
+    AdminBits, Answer, Attachment, Checking, Checks, Container, ContainerState, LabelSource,
+    LoadBalancerState, Observation, Operational, Published, RestartPolicy, ServerState,
 };
 use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
@@ -119,6 +119,7 @@ impl World {
             at: at(),
             containers,
             engines: BTreeMap::new(),
+            named: BTreeMap::new(),
             described: BTreeMap::new(),
             drift: BTreeMap::new(),
             host_addresses: topology::addresses(&configuration, &load_balancer),
@@ -175,6 +176,14 @@ impl World {
             server.admin = AdminBits(8);
             server.status = "DRAIN".to_owned();
         })
+    }
+
+    /// `HAProxy` runs a server that the configuration lacks.
+    pub fn unlisted(mut self, id: &str, address: &str) -> Self {
+        let address: SocketAddr = address.parse().unwrap();
+        self.observation.host_addresses.insert(address.ip());
+        self.observation.load_balancers[0].servers.push(up(id.parse().unwrap(), Some(address), 1));
+        self
     }
 
     /// There is no such container any more.
@@ -361,6 +370,7 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         host_network: false,
         exposed: vec![8080],
         claims: Vec::new(),
+        claimed_by: LabelSource::Container,
         restart: RestartPolicy { name: "unless-stopped".to_owned(), maximum_retries: 0 },
         auto_remove: false,
         owner: None,

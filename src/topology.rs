@@ -12,9 +12,12 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
-use crate::engines::EngineMap;
-use crate::ids::ServerId;
-use crate::observation::{Answer, Container, LoadBalancerState, Observation, ServerState};
+use crate::engines::Engine;
+use crate::ids::{ContainerId, ServerId};
+use crate::observation::{
+    AdminState, Answer, Container, LoadBalancerState, Observation, OldWorker, ServerState,
+};
+use crate::places::Places;
 use crate::probe::Probe;
 use matching::{Behind, MatchRule};
 
@@ -23,6 +26,29 @@ use matching::{Behind, MatchRule};
 pub struct Topology {
     /// Every backend and listen section that has servers, in the configuration's order.
     pub backends: Vec<Backend>,
+    /// Servers that `HAProxy` runs and the configuration lacks: a section was removed without a reload, the server was
+    /// added at runtime, or `HAProxy` has read another file too.
+    #[serde(skip)]
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// A server that `HAProxy` runs and the configuration lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlisted {
+    /// The load balancer that runs it.
+    pub load_balancer: String,
+    /// What that says of it.
+    pub state: ServerState,
+    /// The container that its address leads to.
+    pub reaches: Option<ContainerId>,
+}
+
+impl Unlisted {
+    /// Whether it has no sessions, and gets none.
+    #[must_use]
+    pub fn is_out_of_use(&self) -> bool {
+        self.state.admin.state() == AdminState::Maint && self.state.sessions == 0
+    }
 }
 
 /// One backend or listen section.
@@ -67,6 +93,9 @@ pub struct Server {
     pub answer: Option<Answer>,
     /// What is behind it.
     pub behind: Behind,
+    /// The container that its address leads to, whatever a label or the settings put behind it.
+    #[serde(skip)]
+    pub reaches: Option<ContainerId>,
 }
 
 /// The host name in a server line, and who makes an address of it.
@@ -183,10 +212,11 @@ impl Topology {
                 servers: servers(proxy, observation),
             })
             .collect();
+        matching::drop_image_labels(&mut backends);
         for backend in &mut backends {
             matching::find_gone(backend, observation);
         }
-        Self { backends }
+        Self { backends, unlisted: unlisted(configuration, observation) }
     }
 
     /// The backend of that name.
@@ -196,7 +226,7 @@ impl Topology {
     }
 
     /// Every other server line, in any backend, that reaches what this one reaches: the same container, however each
-    /// was matched, or the same address.
+    /// was matched, the same address, or another address that leads to the container.
     pub fn lines_beside(&self, server: &Server) -> impl Iterator<Item = &Server> {
         let (id, container, address) =
             (server.id.clone(), server.container().map(|it| it.id.clone()), server.address());
@@ -204,9 +234,81 @@ impl Topology {
         all.filter(move |other| {
             let same_container =
                 container.is_some() && other.container().map(|it| &it.id) == container.as_ref();
-            other.id != id && (same_container || address.is_some() && other.address() == address)
+            let leads_there = container.is_some() && other.reaches == container;
+            let same_address = address.is_some() && other.address() == address;
+            other.id != id && (same_container || leads_there || same_address)
         })
     }
+
+    /// The servers that the configuration lacks and that reach what these reach, as far as they are in use.
+    pub fn unlisted_beside<'a>(&'a self, servers: &'a [&'a Server]) -> impl Iterator<Item = &'a Unlisted> {
+        self.unlisted.iter().filter(move |unlisted| {
+            let same_container = |server: &&Server| {
+                unlisted.reaches.is_some() && server.container().map(|it| &it.id) == unlisted.reaches.as_ref()
+            };
+            let same_address = |server: &&Server| {
+                unlisted.state.address.is_some() && server.address() == unlisted.state.address
+            };
+            !unlisted.is_out_of_use() && servers.iter().any(|it| same_container(it) || same_address(it))
+        })
+    }
+
+    /// Everything of `HAProxy` that reaches a container by its address, in words.
+    #[must_use]
+    pub fn users(&self, container: &ContainerId, observation: &Observation) -> Vec<String> {
+        let lines = self.backends.iter().flat_map(|backend| &backend.servers);
+        let lines = lines.filter(|server| server.reaches.as_ref() == Some(container));
+        let unlisted = self.unlisted.iter().filter(|it| it.reaches.as_ref() == Some(container));
+        let workers = observation.load_balancers.iter().flat_map(|seen| seen.old_workers.iter().flatten());
+        let holds = |worker: &&OldWorker| {
+            let mut addresses = worker.servers.iter().filter_map(|old| old.address);
+            addresses.any(|address| {
+                observation
+                    .engine_names()
+                    .any(|engine| reached(observation, engine, address).is_some_and(|it| it.id == *container))
+            })
+        };
+        lines
+            .map(|server| server.id.to_string())
+            .chain(unlisted.map(|it| format!("{}, which haproxy.cfg lacks", it.state.id)))
+            .chain(workers.filter(holds).map(|worker| format!("HAProxy's replaced worker {}", worker.pid)))
+            .collect()
+    }
+}
+
+/// The container on that engine that an address leads to. One that does not run has no address.
+fn reached<'a>(
+    observation: &'a Observation,
+    engine: &str,
+    address: std::net::SocketAddr,
+) -> Option<&'a Container> {
+    let running = observation.containers.iter().filter(|it| it.engine == engine && !it.state.is_idle());
+    let is_host = observation.host_addresses.contains(&address.ip());
+    // A port that is only declared may be another one's.
+    let rule = |it: &Container| reach::reach(it, address, is_host).filter(|rule| rule.has_address());
+    running.filter_map(|it| Some((rule(it)?, it))).min_by_key(|(rule, _)| *rule).map(|(_, it)| it)
+}
+
+/// The servers of the running `HAProxy` that the configuration lacks.
+fn unlisted(configuration: &Configuration, observation: &Observation) -> Vec<Unlisted> {
+    let listed = server_ids(configuration);
+    let everywhere = observation.load_balancers.iter();
+    let servers = everywhere.flat_map(|seen| seen.servers.iter().map(move |server| (seen, server)));
+    let unlisted = servers.filter(|(_, server)| !listed.contains(&server.id));
+    let found = unlisted.map(|(seen, server)| Unlisted {
+        load_balancer: seen.name.clone(),
+        reaches: server.address.and_then(|address| {
+            reached(observation, observation.engine(&server.id), address).map(|it| it.id.clone())
+        }),
+        state: server.clone(),
+    });
+    found.collect()
+}
+
+fn server_ids(configuration: &Configuration) -> BTreeSet<ServerId> {
+    let servers = with_servers(configuration)
+        .flat_map(|proxy| proxy.servers.iter().map(|server| ServerId::new(&proxy.name, &server.name)));
+    servers.collect()
 }
 
 /// The proxies that have servers. A disabled one is left out: the running `HAProxy` has none of it.
@@ -229,15 +331,34 @@ pub fn probes(configuration: &Configuration, load_balancer: &LoadBalancerState) 
     probes
 }
 
-/// The engine behind every server that is not behind the default one, for [`Observation::engines`].
+/// The engine behind every server that is not behind the default one, for [`Observation::engines`]. A server that the
+/// configuration lacks is where its address says, or where another server of that host is.
 #[must_use]
-pub fn engines(configuration: &Configuration, map: &EngineMap) -> BTreeMap<ServerId, String> {
+pub fn engines(
+    configuration: &Configuration,
+    load_balancers: &[LoadBalancerState],
+    places: &Places,
+) -> BTreeMap<ServerId, String> {
     let mut engines = BTreeMap::new();
+    let mut by_host = BTreeMap::new();
+    let mut listed = BTreeSet::new();
     for proxy in with_servers(configuration) {
         for server in &proxy.servers {
             let id = ServerId::new(&proxy.name, &server.name);
-            engines.extend(map.endpoint(&server.address).map(|endpoint| (id, endpoint)));
+            listed.insert(id.clone());
+            let Some(Engine { endpoint, .. }) = places.engine(&id, &server.address) else { continue };
+            let running = load_balancers.iter().filter_map(|seen| seen.server(&id)?.address);
+            by_host.extend(running.map(|address| (address.ip(), endpoint.clone())));
+            engines.insert(id, endpoint);
         }
+    }
+    let running = load_balancers.iter().flat_map(|seen| &seen.servers);
+    for server in running.filter(|server| !listed.contains(&server.id)) {
+        let Some(address) = server.address else { continue };
+        let (host, port) = (Host::Ip(address.ip()), Port::Fixed(address.port()));
+        let written = places.engine(&server.id, &Address::Inet { host, port });
+        let endpoint = written.map(|engine| engine.endpoint).or_else(|| by_host.get(&address.ip()).cloned());
+        engines.extend(endpoint.map(|endpoint| (server.id.clone(), endpoint)));
     }
     engines
 }
@@ -306,7 +427,8 @@ fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
             probe: readiness::probe(proxy, server, state.as_ref()),
             silence: readiness::silence(proxy, server, state.as_ref()),
             answer: observation.answer(&id).cloned(),
-            behind: matching::behind(&id, &server.address, state.as_ref(), observation),
+            behind: matching::behind(&id, server, state.as_ref(), observation),
+            reaches: matching::reaches(&id, server, state.as_ref(), observation),
             state,
             id,
         }

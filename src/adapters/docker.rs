@@ -45,6 +45,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub use endpoint::Endpoint;
 
 use self::call::{Failure, Purpose};
+use self::look::SeenImage;
 use crate::foreign;
 use crate::ids::ContainerId;
 use crate::image::{Image, ImageReference, Platform};
@@ -139,16 +140,30 @@ impl DockerEngine {
         }
     }
 
-    /// The repository digests of each of these images that is not gone.
-    async fn repo_digests(
-        &self,
-        images: BTreeSet<String>,
-    ) -> Result<HashMap<String, Option<Vec<String>>>, EngineError> {
-        let digests = stream::iter(images).map(async |image| {
-            let found = self.find_image(&image).await?;
-            Ok((image, found.map(|image| image.repo_digests.unwrap_or_default())))
+    /// What the engine tells of each of these images, by identifier. One that it cannot show is no reason to show no
+    /// container.
+    async fn images(&self, images: BTreeSet<String>) -> Result<HashMap<String, SeenImage>, EngineError> {
+        let images = stream::iter(images).map(async |image| {
+            let call = self.client.inspect_image(&image);
+            let purpose = Purpose { action: "inspect", subject: &image };
+            let seen = match self.within(CALL_LIMIT, purpose, call).await {
+                Ok(found) => SeenImage::Known(Box::new(found)),
+                Err(failure) if failure.is_absent() => SeenImage::Gone,
+                Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
+                Err(Failure { error, .. }) => {
+                    tracing::debug!("{error}: what it says is not known");
+                    SeenImage::Unreadable
+                }
+            };
+            Ok((image, seen))
         });
-        digests.buffered(INSPECTIONS).try_collect().await
+        images.buffered(INSPECTIONS).try_collect().await
+    }
+
+    /// What the engine tells of a container's image.
+    async fn image_of(&self, container: &ContainerInspectResponse) -> Result<SeenImage, EngineError> {
+        let seen = self.images(container.image.iter().cloned().collect()).await?;
+        Ok(seen.into_values().next().unwrap_or(SeenImage::Gone))
     }
 }
 
@@ -169,19 +184,17 @@ impl ContainerEngine for DockerEngine {
             .try_collect()
             .await?;
         let found: Vec<ContainerInspectResponse> = found.into_iter().flatten().collect();
-        let digests =
-            self.repo_digests(found.iter().filter_map(|container| container.image.clone()).collect()).await?;
-        let digests_of = |container: &ContainerInspectResponse| {
-            container.image.as_ref().and_then(|image| digests.get(image)?.clone())
+        let images =
+            self.images(found.iter().filter_map(|container| container.image.clone()).collect()).await?;
+        let image_of = |container: &ContainerInspectResponse| {
+            container.image.as_ref().and_then(|image| images.get(image)).unwrap_or(&SeenImage::Gone)
         };
-        Ok(found.iter().map(|container| look::container(container, digests_of(container))).collect())
+        Ok(found.iter().map(|container| look::container(container, image_of(container))).collect())
     }
 
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
         let found = self.inspect("inspect", &container.0).await?;
-        let mut digests = self.repo_digests(found.image.clone().into_iter().collect()).await?;
-        let digests = found.image.as_ref().and_then(|image| digests.remove(image)?);
-        Ok(look::container(&found, digests))
+        Ok(look::container(&found, &self.image_of(&found).await?))
     }
 
     async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {

@@ -207,12 +207,13 @@ impl App {
     ) -> Result<RealWorld, Error> {
         let proxies = topology::with_servers(configuration)
             .filter(|proxy| backends.is_empty() || backends.contains(&proxy.name));
-        let servers = proxies.flat_map(|proxy| &proxy.servers);
+        let servers = proxies.flat_map(|proxy| proxy.servers.iter().map(move |server| (proxy, server)));
         let default =
             Engine { endpoint: String::new(), allow_plain_password: self.settings.allow_plain_password };
         let mut engines: BTreeMap<String, bool> = BTreeMap::new();
-        for server in servers {
-            let engine = self.settings.engines.engine(&server.address).unwrap_or_else(|| default.clone());
+        for (proxy, server) in servers {
+            let id = ServerId::new(&proxy.name, &server.name);
+            let engine = self.settings.places.engine(&id, &server.address).unwrap_or_else(|| default.clone());
             *engines.entry(engine.endpoint).or_default() |= engine.allow_plain_password;
         }
         if engines.is_empty() {
@@ -275,7 +276,7 @@ impl App {
         world: &RealWorld,
         quorum: LbQuorum,
     ) -> Result<(Observation, Topology), Error> {
-        Ok(world.observe(configuration, &self.settings.engines, quorum).await?)
+        Ok(world.observe(configuration, &self.settings.places, quorum).await?)
     }
 }
 

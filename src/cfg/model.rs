@@ -258,6 +258,10 @@ pub struct ServerSettings {
     pub init_addr: Option<String>,
     /// Whether it has `resolvers`, which `HAProxy` goes on asking for its address.
     pub has_resolvers: bool,
+    /// `namespace`: the network namespace that its address is meant in.
+    pub namespace: Option<String>,
+    /// `socks4`: the proxy that connections to it go through.
+    pub socks4: Option<String>,
     /// `init-state`, since 3.2: `up`, `down`, `fully-up`, `fully-down`.
     pub init_state: Option<String>,
 }
@@ -294,6 +298,8 @@ impl Default for ServerSettings {
             slowstart: None,
             init_addr: None,
             has_resolvers: false,
+            namespace: None,
+            socks4: None,
             init_state: None,
         }
     }

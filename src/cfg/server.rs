@@ -98,6 +98,8 @@ impl Settings {
             "check-sni" => server.check_sni = Some(text()?),
             "check-alpn" => server.check_alpn = Some(text()?),
             "check-proto" => server.check_proto = Some(text()?),
+            "namespace" => server.namespace = Some(text()?),
+            "socks4" => server.socks4 = Some(text()?),
             "init-addr" => server.init_addr = value.map(str::to_owned),
             "resolvers" => server.has_resolvers = value.is_some(),
             "weight" => {

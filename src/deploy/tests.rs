@@ -8,8 +8,8 @@ use crate::adapters::memory::{
     Fault, Line, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks, MemoryJournal, MemoryProber,
     Part, When,
 };
-use crate::engines::EngineMap;
 use crate::observation::{AdminState, Container, ContainerState};
+use crate::places::Places;
 use crate::plan::refusal::Refusal;
 use crate::plan::{Goal, LbQuorum, OnDrainTimeout, Purpose, Target, build};
 use crate::ports::LoadBalancerError;
@@ -59,7 +59,7 @@ impl Stage {
             policy,
             hooks: Vec::new(),
         };
-        let seen = world.observe(&configuration, &EngineMap::default(), LbQuorum::All).await;
+        let seen = world.observe(&configuration, &Places::default(), LbQuorum::All).await;
         let (observation, topology) = seen.unwrap();
         let plan = build::build(&topology, &observation, &goal).unwrap();
         Self { journal: memory.journal(), memory, world, plan, heard: Heard::default() }

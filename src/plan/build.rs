@@ -52,6 +52,8 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
                 drafts.push(draft);
             }
             Ok(None) => unchanged.push(server.id.clone()),
+            // Lines that share a container share their reasons.
+            Err(refusal) if refusals.contains(&refusal) => {}
             Err(refusal) => refusals.push(refusal),
         }
     }
@@ -155,21 +157,15 @@ fn draft<'a>(
         .ok_or_else(|| Refusal::UnknownToHaproxy { server: server.id.clone(), place: place() })?;
     let image = goal.target.image(&server.id);
     let draft = match (&server.behind, image) {
-        (Behind::Ambiguous { candidates }, _) => {
-            return Err(Refusal::Ambiguous {
-                server: server.id.clone(),
-                place: place(),
-                candidates: candidates.clone(),
-            });
-        }
-        (Behind::Unmatched { candidates }, _) => {
+        (Behind::Ambiguous { .. }, _) => return ambiguous(server).map_or(Ok(None), Err),
+        (Behind::Unmatched { why, candidates }, _) => {
             let address = state.address.ok_or_else(|| no_address(server))?.to_string();
-            let candidates = candidates.clone();
             return Err(Refusal::Unmatched {
                 server: server.id.clone(),
                 place: place(),
                 address,
-                candidates,
+                why: why.clone(),
+                candidates: candidates.clone(),
             });
         }
         (Behind::Container(_) | Behind::Gone { .. } | Behind::Described { .. }, None) => None,
@@ -196,7 +192,7 @@ fn draft<'a>(
         }
     };
     match &draft {
-        Some(draft) => refuse(draft).map_or(Ok(()), Err)?,
+        Some(draft) => refuse(draft).or_else(|| unlisted(topology, draft)).map_or(Ok(()), Err)?,
         None => return Ok(None),
     }
     Ok(draft)
@@ -301,10 +297,34 @@ fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) ->
     kept.into_iter().skip(room).cloned().collect()
 }
 
-/// Lines of one address that labels put in front of different containers: only one of them can have it.
+/// A server that the configuration lacks, and through which requests still reach the container that is to be stopped.
+/// It cannot be drained like the others: where it is written, and what a reload makes of it, is not known.
+fn unlisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
+    let old = draft.replacement.as_ref()?.old.as_ref()?;
+    let found = topology.unlisted_beside(&draft.servers).next()?;
+    Some(Refusal::Unlisted {
+        server: draft.servers[0].id.clone(),
+        container: old.name.clone(),
+        unlisted: found.state.id.clone(),
+        status: found.state.status.clone(),
+        sessions: found.state.sessions,
+        load_balancer: found.load_balancer.clone(),
+    })
+}
+
+fn ambiguous(server: &Server) -> Option<Refusal> {
+    let Behind::Ambiguous { candidates } = &server.behind else { return None };
+    let (place, candidates) = (server.place.to_string(), candidates.clone());
+    Some(Refusal::Ambiguous { server: server.id.clone(), place, candidates })
+}
+
+/// Lines of one address that labels put in front of different containers: only one of them can have it, unless the
+/// settings say that something else than the container with the address decides.
 fn contradiction(servers: &[&Server]) -> Option<Refusal> {
     let (first, id) = (servers[0], |server: &Server| server.container().map(|it| it.id.clone()));
-    let other = servers.iter().find(|it| it.container().is_some() && id(it) != id(first))?;
+    let is_decided = |server: &Server| server.rule() == Some(MatchRule::Settings);
+    let other =
+        servers.iter().find(|it| it.container().is_some() && id(it) != id(first) && !is_decided(it))?;
     let named = |it: &Server| it.container().map(|behind| format!("{} (behind {})", behind.name, it.id));
     let candidates = [first, *other].into_iter().filter_map(named).collect();
     Some(Refusal::Ambiguous { server: first.id.clone(), place: first.place.to_string(), candidates })
@@ -328,7 +348,9 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
     {
         return Some(Refusal::Inherited { server: state.id.clone(), status: state.status.clone() });
     }
-    if let Some(refusal) = contradiction(&draft.servers) {
+    if let Some(refusal) =
+        draft.servers.iter().find_map(|it| ambiguous(it)).or_else(|| contradiction(&draft.servers))
+    {
         return Some(refusal);
     }
     let replacement = draft.replacement.as_ref()?;

@@ -21,7 +21,8 @@ pub enum Place {
 
 impl LaneServer {
     /// Where this container is, that stands where `old` stood when the plan was made. It must have the server's address
-    /// in as good a way. Where a label alone says that `old` was behind the server, it must have all that `old` had.
+    /// in as good a way. Where a label or the settings alone say that `old` was behind the server, it must have all
+    /// that `old` had.
     #[must_use]
     pub fn place_of(&self, container: &Container, old: Option<&Container>) -> Place {
         let Some(address) = self.address else { return Place::There };
@@ -37,10 +38,14 @@ impl LaneServer {
                 by_name(container, old, address, name).map_or(Place::Elsewhere, Place::Named)
             }
             // That one itself has no better place to be than the one that it came back to.
-            (MatchRule::Label, _, Some(old)) if old.id != container.id && !has_all_of(old, container) => {
+            (MatchRule::Settings | MatchRule::Label | MatchRule::ImageLabel, _, Some(old))
+                if old.id != container.id && !has_all_of(old, container) =>
+            {
                 Place::Elsewhere
             }
-            (MatchRule::Label | MatchRule::Name, ..) => Place::There,
+            (MatchRule::Settings | MatchRule::Label | MatchRule::ImageLabel | MatchRule::Name, ..) => {
+                Place::There
+            }
             (rule, ..) => {
                 let is_host = rule != MatchRule::OwnAddress;
                 let is_as_good = |found: MatchRule| found <= rule || found == MatchRule::PublishedEverywhere;

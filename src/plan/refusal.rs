@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::ids::ServerId;
 use crate::outcome::list;
+use crate::topology::matching::NoMatch;
 use crate::topology::traffic::Forecast;
 
 /// One reason to refuse. Every message says what, where, and what to do next.
@@ -11,8 +12,10 @@ use crate::topology::traffic::Forecast;
 pub enum Refusal {
     /// No container fits a server line.
     #[error(
-        "no container is behind {server} ({place}, {address}). {}. Give the right one the label drainswap.server={server}, or publish {address} from it",
-        candidates_sentence(.candidates)
+        "no container is behind {server} ({place}, {address}){}. {}. {}",
+        why_none(.why, .address),
+        candidates_sentence(.candidates),
+        remedy(.why, .server, .address)
     )]
     Unmatched {
         /// The server line.
@@ -21,6 +24,8 @@ pub enum Refusal {
         place: String,
         /// Its address.
         address: String,
+        /// Why the one that may be meant does not fit.
+        why: NoMatch,
         /// The containers that come nearest.
         candidates: Vec<String>,
     },
@@ -35,7 +40,7 @@ pub enum Refusal {
         place: String,
     },
     /// Several containers fit a server line.
-    #[error("{server} ({place}) could be any of: {}. Give the right one the label drainswap.server={server}", .candidates.join("; "))]
+    #[error("{server} ({place}) could be any of: {}. Name the right one in drainswap.toml: [servers] \"{server}\" = {{ container = \"NAME\" }}", .candidates.join("; "))]
     Ambiguous {
         /// The server line.
         server: ServerId,
@@ -43,6 +48,25 @@ pub enum Refusal {
         place: String,
         /// Those that fit.
         candidates: Vec<String>,
+    },
+    /// A server that haproxy.cfg lacks reaches the container too.
+    #[error(
+        "HAProxy also sends requests to {container} as {unlisted} ({status}, {}), which haproxy.cfg lacks: it cannot be drained together with {server}. Reload HAProxy if {unlisted} was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server {unlisted} state maint` at {load_balancer}",
+        crate::outcome::sessions(*.sessions)
+    )]
+    Unlisted {
+        /// The server line.
+        server: ServerId,
+        /// The container's name.
+        container: String,
+        /// The server that haproxy.cfg lacks.
+        unlisted: ServerId,
+        /// `HAProxy`'s own word for its state.
+        status: String,
+        /// How many sessions it has.
+        sessions: u64,
+        /// The load balancer that runs it.
+        load_balancer: String,
     },
     /// Another server line reaches a port of the container that its description does not have.
     #[error(
@@ -190,6 +214,44 @@ pub enum Refusal {
         /// The service.
         service: String,
     },
+}
+
+fn why_none(why: &NoMatch, address: &str) -> String {
+    match why {
+        NoMatch::NoneFits => String::new(),
+        NoMatch::NotThere { container } => {
+            format!(": [servers] in drainswap.toml names {container}, and its engine has no such container")
+        }
+        NoMatch::OtherNetwork { keyword } => {
+            format!(": with {keyword} on the line, the address is one of another network")
+        }
+        NoMatch::ResolvedElsewhere { container } => {
+            format!(
+                ": {container} has the name, but HAProxy has resolved it to {address}, where {container} is not"
+            )
+        }
+    }
+}
+
+fn remedy(why: &NoMatch, server: &ServerId, address: &str) -> String {
+    let settings = format!("name it in drainswap.toml: [servers] \"{server}\" = {{ container = \"NAME\" }}");
+    match why {
+        NoMatch::NoneFits => format!(
+            "Give the right one the label drainswap.server={server}, or publish {address} from it, or {settings}"
+        ),
+        NoMatch::NotThere { .. } => {
+            format!(
+                "Correct that entry, or leave it out and give the right one the label drainswap.server={server}"
+            )
+        }
+        NoMatch::OtherNetwork { .. } => {
+            format!("Give the right one the label drainswap.server={server}, or {settings}")
+        }
+        NoMatch::ResolvedElsewhere { .. } => format!(
+            "If it is the right one all the same, give it the label drainswap.server={server}, or {settings}; if its \
+             address has changed, reload HAProxy"
+        ),
+    }
 }
 
 fn candidates_sentence(candidates: &[String]) -> String {

@@ -1,27 +1,36 @@
 //! Finds the container behind a server line.
 //!
-//! The ways to find it, strongest first; the first way that finds anything decides:
+//! The rules, strongest first; the first rule that finds anything decides:
 //!
-//! 1. the label `drainswap.server=mobile/app1` on the container;
-//! 2. it publishes exactly the server's address and port;
-//! 3. it publishes the port on every address of its host, and the server's address is the host's;
-//! 4. the server's address is the container's own in one of its networks;
-//! 5. the server's host name is the container's name or alias in a network;
-//! 6. it uses the host's network, declares the port, and the server's address is the host's.
+//! 1. `[servers]` of drainswap.toml names the container;
+//! 2. the label `drainswap.server=mobile/app1` was given to the container;
+//! 3. it publishes exactly the server's address and port;
+//! 4. it publishes the port on every address of its host, and the server's address is the host's;
+//! 5. the server's address is the container's own in one of its networks;
+//! 6. the server's host name is the container's name or alias in a network, and `HAProxy` has not resolved it to
+//!    another machine;
+//! 7. it uses the host's network, declares the port, and the server's address is the host's;
+//! 8. its image has that label, or may have it, and no other server line reaches the container.
+//!
+//! A label that one container has and an address that another one has contradict each other: then only `[servers]`
+//! decides. An address behind a `namespace` or a `socks4` proxy is another network's, and shows nothing.
 //!
 //! Running containers are looked at first; one that was stopped, or never started, is behind a server only
 //! if none runs.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cfg::{Address, Host};
-use crate::ids::{RunId, ServerId};
-use crate::observation::{Container, ContainerState, Described, Observation, Published, ServerState};
+use crate::cfg::{self, Address, Host};
+use crate::ids::{ContainerId, RunId, ServerId};
+use crate::observation::{
+    Answer, Container, ContainerState, Described, LabelSource, Observation, Published, ServerState,
+};
 use crate::topology::reach::reach;
-use crate::topology::{Backend, socket_address};
+use crate::topology::{Backend, reached, socket_address};
 
 /// What is behind a server line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +58,8 @@ pub enum Behind {
     },
     /// No container fits.
     Unmatched {
+        /// Why the one that may be meant does not.
+        why: NoMatch,
         /// The containers that come nearest, for a person to choose from.
         candidates: Vec<String>,
     },
@@ -56,6 +67,29 @@ pub enum Behind {
     Ambiguous {
         /// Those that fit, and by what.
         candidates: Vec<String>,
+    },
+}
+
+/// Why no container is behind a server line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum NoMatch {
+    /// None has its address or its name.
+    NoneFits,
+    /// `[servers]` names one that its engine does not have.
+    NotThere {
+        /// Its name.
+        container: String,
+    },
+    /// The server's address is one of another network, so that it shows nothing.
+    OtherNetwork {
+        /// The word on the line that says so.
+        keyword: &'static str,
+    },
+    /// This one has the server's name, but `HAProxy` has resolved that to an address which the container lacks.
+    ResolvedElsewhere {
+        /// Its name.
+        container: String,
     },
 }
 
@@ -75,6 +109,8 @@ pub struct ContainerMatch {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum MatchRule {
+    /// `[servers]` names it, and nothing else shows that it is the one.
+    Settings,
     /// Its label names the server, and nothing else shows that it is the one.
     Label,
     /// It publishes the server's address and port.
@@ -87,6 +123,8 @@ pub enum MatchRule {
     Name,
     /// It uses the host's network, declares the port, and the server's address is the host's.
     HostNetwork,
+    /// Its image has the label, or may have it, and no container fits otherwise.
+    ImageLabel,
 }
 
 impl MatchRule {
@@ -95,20 +133,27 @@ impl MatchRule {
     pub fn is_by_address(self) -> bool {
         match self {
             Self::Published | Self::PublishedEverywhere | Self::OwnAddress | Self::HostNetwork => true,
-            Self::Label | Self::Name => false,
+            Self::Settings | Self::Label | Self::Name | Self::ImageLabel => false,
         }
+    }
+
+    /// Whether traffic to the server's address ends in the container, and in no other.
+    pub(super) fn has_address(self) -> bool {
+        matches!(self, Self::Published | Self::PublishedEverywhere | Self::OwnAddress)
     }
 }
 
 impl fmt::Display for MatchRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Settings => "by [servers] in drainswap.toml",
             Self::Label => "by its label drainswap.server",
             Self::Published => "publishes the address",
             Self::PublishedEverywhere => "publishes the port on every address",
             Self::OwnAddress => "has the address in a network",
             Self::Name => "has the name",
             Self::HostNetwork => "uses the host's network and declares the port",
+            Self::ImageLabel => "has the label drainswap.server, which may be its image's",
         })
     }
 }
@@ -156,31 +201,80 @@ impl Aside {
 /// Finds what is behind a server line; a container that is gone is found by [`find_gone`].
 pub(super) fn behind(
     id: &ServerId,
-    address: &Address,
+    server: &cfg::Server,
     state: Option<&ServerState>,
     observation: &Observation,
 ) -> Behind {
-    let line = Line { id, address, target: socket_address(address, state), observation };
+    let line = Line {
+        id,
+        address: &server.address,
+        target: socket_address(&server.address, state),
+        other_network: other_network(server),
+        observation,
+    };
     let engine = observation.engine(id);
     let eligible = || {
         let here = observation.containers.iter().filter(|container| container.engine == engine);
         here.filter(|container| !Aside::is_name(&container.name))
     };
-    let running = eligible().filter(|container| !container.state.is_idle());
-    let idle = eligible().filter(|container| container.state.is_idle());
-    let found = line.best(running).or_else(|| line.best(idle));
-    match found {
-        Some((rule, one)) if one.len() == 1 => {
-            // A label says which container it is; how its address is reached is seen beside that.
-            let rule = line.evidence(one[0]).unwrap_or(rule);
-            Behind::Container(Box::new(ContainerMatch { container: one[0].clone(), rule }))
-        }
-        Some((rule, several)) => {
-            let candidates = several.iter().map(|container| format!("{} ({rule})", container.name)).collect();
-            Behind::Ambiguous { candidates }
-        }
-        None => Behind::Unmatched { candidates: nearest(eligible(), line.target) },
+    let unmatched = |why| Behind::Unmatched { why, candidates: nearest(eligible(), line.target) };
+    if let Some(name) = observation.named.get(id) {
+        let named = eligible().find(|container| container.name == *name);
+        let not_there = || unmatched(NoMatch::NotThere { container: name.clone() });
+        return named.map_or_else(not_there, |container| line.found(container, MatchRule::Settings));
     }
+    let running = || eligible().filter(|container| !container.state.is_idle());
+    let idle = || eligible().filter(|container| container.state.is_idle());
+    let of_image =
+        |container: &Container| line.is_claimed_by_image(container).then_some(MatchRule::ImageLabel);
+    let found = best(running(), |it| line.rule(it))
+        .or_else(|| best(idle(), |it| line.rule(it)))
+        .or_else(|| best(running(), of_image))
+        .or_else(|| best(idle(), of_image));
+    let Some((rule, fits)) = found else { return unmatched(line.no_match(running())) };
+    let mut candidates: Vec<(&Container, MatchRule)> = fits.into_iter().map(|it| (it, rule)).collect();
+    if rule == MatchRule::Label {
+        candidates.extend(line.contradictions(&candidates, running()));
+    }
+    if let [(only, rule)] = candidates[..] {
+        return line.found(only, rule);
+    }
+    let named = |(container, rule): &(&Container, MatchRule)| format!("{} ({rule})", container.name);
+    Behind::Ambiguous { candidates: candidates.iter().map(named).collect() }
+}
+
+/// The container that the address of a server line leads to.
+pub(super) fn reaches(
+    id: &ServerId,
+    server: &cfg::Server,
+    state: Option<&ServerState>,
+    observation: &Observation,
+) -> Option<ContainerId> {
+    let target = socket_address(&server.address, state).filter(|_| other_network(server).is_none())?;
+    reached(observation, observation.engine(id), target).map(|container| container.id.clone())
+}
+
+/// The word on a server line that makes its address one of another network.
+fn other_network(server: &cfg::Server) -> Option<&'static str> {
+    let namespace = server.namespace.as_ref().map(|_| "namespace");
+    namespace.or(server.socks4.as_ref().map(|_| "socks4"))
+}
+
+/// The strongest rule by which any of these containers fits, and all that fit by it.
+fn best<'c>(
+    containers: impl Iterator<Item = &'c Container>,
+    rule: impl Fn(&Container) -> Option<MatchRule>,
+) -> Option<(MatchRule, Vec<&'c Container>)> {
+    let mut best: Option<(MatchRule, Vec<&Container>)> = None;
+    for container in containers {
+        let Some(rule) = rule(container) else { continue };
+        match &mut best {
+            Some((known, fits)) if *known == rule => fits.push(container),
+            Some((known, _)) if *known < rule => {}
+            Some(_) | None => best = Some((rule, vec![container])),
+        }
+    }
+    best
 }
 
 /// A server line that a container is looked for.
@@ -188,49 +282,97 @@ struct Line<'a> {
     id: &'a ServerId,
     address: &'a Address,
     target: Option<SocketAddr>,
+    other_network: Option<&'static str>,
     observation: &'a Observation,
 }
 
 impl Line<'_> {
-    /// The strongest rule by which any of these containers fits, and all that fit by it.
-    fn best<'c>(
-        &self,
-        containers: impl Iterator<Item = &'c Container>,
-    ) -> Option<(MatchRule, Vec<&'c Container>)> {
-        let mut best: Option<(MatchRule, Vec<&Container>)> = None;
-        for container in containers {
-            let Some(rule) = self.rule(container) else { continue };
-            match &mut best {
-                Some((known, fits)) if *known == rule => fits.push(container),
-                Some((known, _)) if *known < rule => {}
-                Some(_) | None => best = Some((rule, vec![container])),
-            }
-        }
-        best
+    fn found(&self, container: &Container, rule: MatchRule) -> Behind {
+        // A label and the settings say which container it is; how its address is reached is seen beside that.
+        let rule = self.evidence(container).unwrap_or(rule);
+        Behind::Container(Box::new(ContainerMatch { container: container.clone(), rule }))
     }
 
     /// The rule by which the container is chosen for this line, if it fits.
     fn rule(&self, container: &Container) -> Option<MatchRule> {
-        if !container.claims.is_empty() {
+        if !container.claims.is_empty() && container.claimed_by.is_container() {
             // A container that says what it serves serves nothing else.
-            let id = self.id.to_string();
-            return container.claims.contains(&id).then_some(MatchRule::Label);
+            return self.is_claimed(container).then_some(MatchRule::Label);
         }
         self.evidence(container)
     }
 
+    fn is_claimed(&self, container: &Container) -> bool {
+        container.claims.contains(&self.id.to_string())
+    }
+
+    fn is_claimed_by_image(&self, container: &Container) -> bool {
+        self.other_network.is_none() && !container.claimed_by.is_container() && self.is_claimed(container)
+    }
+
+    /// Other containers that have the address which the labelled ones do not have, or have less certainly.
+    fn contradictions<'c>(
+        &self,
+        labelled: &[(&'c Container, MatchRule)],
+        running: impl Iterator<Item = &'c Container>,
+    ) -> Vec<(&'c Container, MatchRule)> {
+        let known = labelled.iter().filter_map(|(it, _)| self.evidence(it)).min();
+        let others = running.filter(|it| labelled.iter().all(|(labelled, _)| labelled.id != it.id));
+        let with_rule = others.filter_map(|it| Some((it, self.evidence(it)?)));
+        with_rule.filter(|(_, rule)| rule.has_address() && known.is_none_or(|known| *rule < known)).collect()
+    }
+
     /// How the container is reached by the line's address or name, whatever its label says.
     fn evidence(&self, container: &Container) -> Option<MatchRule> {
-        let by_address = self.target.and_then(|target| {
-            reach(container, target, self.observation.host_addresses.contains(&target.ip()))
-        });
-        let by_name = self.is_named(container).then_some(MatchRule::Name);
+        if self.other_network.is_some() {
+            return None;
+        }
+        let is_host = |target: SocketAddr| self.observation.host_addresses.contains(&target.ip());
+        let by_address = self.target.and_then(|target| reach(container, target, is_host(target)));
+        // What HAProxy has made of the name is the address that its requests go to. A container that does not run has
+        // none of its own to compare with; then nothing must answer there.
+        let may_be_here = by_address.is_some()
+            || self.target.is_none_or(is_host)
+            || container.state.is_idle() && !self.is_answered();
+        let by_name = (may_be_here && self.is_named(container)).then_some(MatchRule::Name);
         by_address.into_iter().chain(by_name).min()
     }
 
     fn is_named(&self, container: &Container) -> bool {
         let Address::Inet { host: Host::Name(name), .. } = self.address else { return false };
         container.name == *name || container.networks.iter().any(|network| network.aliases.contains(name))
+    }
+
+    fn is_answered(&self) -> bool {
+        self.observation.answer(self.id).is_some_and(Answer::is_ready)
+    }
+
+    /// Why none of these is behind the line.
+    fn no_match<'c>(&self, mut running: impl Iterator<Item = &'c Container>) -> NoMatch {
+        if let Some(keyword) = self.other_network {
+            return NoMatch::OtherNetwork { keyword };
+        }
+        match running.find(|it| it.claims.is_empty() && self.is_named(it)) {
+            Some(container) => NoMatch::ResolvedElsewhere { container: container.name.clone() },
+            None => NoMatch::NoneFits,
+        }
+    }
+}
+
+/// Takes the containers back that only the label of an image put behind a server, where another server line reaches
+/// them: they are that one's.
+pub(super) fn drop_image_labels(backends: &mut [Backend]) {
+    let servers = || backends.iter().flat_map(|backend| &backend.servers);
+    let rivals: BTreeSet<ContainerId> = servers()
+        .filter(|server| server.rule().is_some_and(|rule| rule != MatchRule::ImageLabel))
+        .filter_map(|server| Some(server.container()?.id.clone()))
+        .collect();
+    let servers = backends.iter_mut().flat_map(|backend| &mut backend.servers);
+    for server in servers.filter(|server| server.rule() == Some(MatchRule::ImageLabel)) {
+        if let Some(container) = server.container().filter(|it| rivals.contains(&it.id)) {
+            let candidates = vec![describe(container)];
+            server.behind = Behind::Unmatched { why: NoMatch::NoneFits, candidates };
+        }
     }
 }
 
@@ -250,12 +392,16 @@ fn describe(container: &Container) -> String {
     let ports: Vec<String> =
         container.published.iter().map(|p| SocketAddr::new(p.ip, p.port).to_string()).collect();
     let ports = if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") };
-    if container.claims.is_empty() {
-        format!("{} (publishes {ports})", container.name)
-    } else {
-        let claims = container.claims.join(",");
-        format!("{} (publishes {ports}, and says drainswap.server={claims})", container.name)
-    }
+    let claims = container.claims.join(",");
+    let says = match container.claimed_by {
+        _ if claims.is_empty() => String::new(),
+        LabelSource::Container => format!(", and says drainswap.server={claims}"),
+        LabelSource::Image => format!(", and its image says drainswap.server={claims}"),
+        LabelSource::Unknown => {
+            format!(", and says drainswap.server={claims}, perhaps by its image, which cannot be read")
+        }
+    };
+    format!("{} (publishes {ports}{says})", container.name)
 }
 
 /// Turns an unmatched server into a gone one where that is certain: `HAProxy` does not use it, nothing
@@ -266,7 +412,7 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
         .servers
         .iter()
         .enumerate()
-        .filter(|(_, server)| matches!(server.behind, Behind::Unmatched { .. }) && !server.answers())
+        .filter(|(_, server)| may_be_gone(server) && !server.answers())
         .filter_map(|(index, server)| {
             let address = server.state.as_ref()?.address?;
             let on_host = observation.host_addresses.contains(&address.ip());
@@ -278,7 +424,8 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
                 return None;
             }
             let (sibling, port) = sibling(backend, server, engine)?;
-            let name = name_like(&sibling.1, &sibling.0, &server.id);
+            let named = observation.named.get(&server.id).cloned();
+            let name = named.unwrap_or_else(|| name_like(&sibling.1, &sibling.0, &server.id));
             let taken = observation.containers.iter().any(|it| it.engine == engine && it.name == name);
             (on_host && !taken).then(|| {
                 let publish = Published { ip: address.ip(), port: address.port(), container_port: port };
@@ -291,6 +438,20 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
     }
 }
 
+/// Whether no container is behind it, and one that publishes its address would be.
+fn may_be_gone(server: &super::Server) -> bool {
+    match &server.behind {
+        Behind::Unmatched { why: NoMatch::NoneFits | NoMatch::NotThere { .. }, .. } => true,
+        Behind::Unmatched {
+            why: NoMatch::OtherNetwork { .. } | NoMatch::ResolvedElsewhere { .. }, ..
+        }
+        | Behind::Container(_)
+        | Behind::Gone { .. }
+        | Behind::Described { .. }
+        | Behind::Ambiguous { .. } => false,
+    }
+}
+
 /// What there will be behind a server whose container is described, unless another container has its name.
 fn not_yet(
     server: &super::Server,
@@ -300,7 +461,8 @@ fn not_yet(
 ) -> Option<Behind> {
     let engine = observation.engine(&server.id);
     let pattern = described.name.clone().unwrap_or_else(|| format!("{}-{{server}}", server.id.backend));
-    let name = pattern.replace("{server}", &server.id.server).replace(':', "_");
+    let described_name = || pattern.replace("{server}", &server.id.server).replace(':', "_");
+    let name = observation.named.get(&server.id).cloned().unwrap_or_else(described_name);
     if observation.containers.iter().any(|it| it.engine == engine && it.name == name) {
         return None;
     }

@@ -79,6 +79,52 @@ listen tablet
     assert_eq!(beside(&topology.backends[1].servers[1]), Vec::<String>::new());
 }
 
+/// A container that only says it serves one line is stopped for both.
+#[test]
+fn a_line_whose_address_leads_to_the_container_is_beside_it() {
+    let world = World::of(
+        "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+backend tablet
+    mode http
+    server one 127.0.0.2:50000 check
+",
+    );
+    let one = |container: &mut Container| {
+        container.claims = vec!["mobile/app1".to_owned()];
+        container.published[0].ip = "0.0.0.0".parse().unwrap();
+    };
+    let topology = world.gone("tablet-one").container("mobile-app1", one).topology();
+    let beside: Vec<String> =
+        topology.lines_beside(&topology.backends[0].servers[0]).map(|it| it.id.to_string()).collect();
+    assert_eq!(beside, ["tablet/one"]);
+}
+
+#[test]
+fn a_server_that_the_configuration_lacks_is_on_the_engine_of_its_host() {
+    let configuration = crate::testing::configuration(
+        "backend b
+ server s app2.internal:80
+",
+    );
+    let named =
+        toml::from_str("\"app2.internal\" = \"context:two\"\n\"10.0.0.9\" = \"context:nine\"").unwrap();
+    let places = Places { engines: named, ..Places::default() };
+    let mut world = World::pair();
+    world = world
+        .unlisted("b/s", "10.0.0.2:80")
+        .unlisted("old/s", "10.0.0.2:81")
+        .unlisted("old/t", "10.0.0.9:80");
+    let engines = engines(&configuration, &world.observation.load_balancers, &places);
+    let engine = |id: &str| engines.get(&id.parse().unwrap()).map(String::as_str);
+    assert_eq!(
+        (engine("b/s"), engine("old/s"), engine("old/t"), engine("mobile/app1")),
+        (Some("context:two"), Some("context:two"), Some("context:nine"), None)
+    );
+}
+
 #[test]
 fn what_haproxy_does_to_clients_by_its_own_settings_is_named() {
     for setting in ["on-marked-down shutdown-sessions", "on-marked-up shutdown-backup-sessions", "maxconn 9"]

@@ -27,6 +27,7 @@ mod killed;
 mod late_commands;
 mod load_balancers;
 mod manual;
+mod matching;
 mod pages;
 mod plan_files;
 mod podman;

@@ -133,7 +133,7 @@ fn engine_reply(bytes: &[u8]) {
     }
     assert!(log.last(15).iter().all(|line| !line.contains('\u{1b}')));
     let Ok(found) = serde_json::from_slice::<ContainerInspectResponse>(bytes) else { return };
-    let container = look::container(&found, None);
+    let container = look::container(&found, &look::SeenImage::Gone);
     let recipe = Recipe {
         model: Model::Like(ContainerId("67e7a6c29d15".to_owned())),
         image: container.running_image(),

@@ -14,13 +14,13 @@ use drainswap::cfg::Configuration;
 use drainswap::command_line::CommandLine;
 use drainswap::deploy::engines::Engines;
 use drainswap::deploy::{Deploy, Stop, Tracked, World};
-use drainswap::engines::EngineMap;
 use drainswap::event::{Event, Fact, Listener};
 use drainswap::ids::ServerId;
 use drainswap::image::ImageReference;
 use drainswap::journal::{Record, Run, line};
 use drainswap::observation::{Container, RestartPolicy};
 use drainswap::outcome::Outcome;
+use drainswap::places::Places;
 use drainswap::plan::{Goal, Plan, Purpose, Returned, Target, Worker, build};
 
 use crate::judge::{Judge, Witnessed};
@@ -287,7 +287,7 @@ impl Play<'_> {
 
     async fn plan(&self, world: &MemoryWorld) -> Result<Plan, String> {
         let goal = self.goal();
-        let seen = world.observe(&self.configuration, &EngineMap::default(), goal.policy.lb_quorum).await;
+        let seen = world.observe(&self.configuration, &Places::default(), goal.policy.lb_quorum).await;
         let (observation, topology) = seen.map_err(|error| error.to_string())?;
         build::build(&topology, &observation, &goal).map_err(|refusals| format!("{refusals:?}"))
     }
@@ -311,11 +311,10 @@ impl Play<'_> {
             }
         }
         let goal = self.goal();
-        let plan =
-            match world.observe(&self.configuration, &EngineMap::default(), goal.policy.lb_quorum).await {
-                Ok((observation, topology)) => build::build(&topology, &observation, &goal),
-                Err(error) => return End::NotBegun(error.to_string()),
-            };
+        let plan = match world.observe(&self.configuration, &Places::default(), goal.policy.lb_quorum).await {
+            Ok((observation, topology)) => build::build(&topology, &observation, &goal),
+            Err(error) => return End::NotBegun(error.to_string()),
+        };
         let plan = match plan {
             Ok(plan) => plan,
             Err(refusals) => return End::NotBegun(format!("{refusals:?}")),
@@ -339,7 +338,7 @@ impl Play<'_> {
     /// What `resume` does first.
     async fn bring_to_rest(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
         let quorum = unfinished.plan.policy.lb_quorum;
-        let seen = match world.observe(&self.configuration, &EngineMap::default(), quorum).await {
+        let seen = match world.observe(&self.configuration, &Places::default(), quorum).await {
             Ok((observation, _)) => observation,
             Err(error) => return End::NotBegun(error.to_string()),
         };

@@ -1,7 +1,7 @@
 //! A stage: a registry, containers from it, and an HAProxy before them, for one test alone.
 
 use super::builder::Builder;
-use super::engine::{Container, Engine, NewContainer, image_labels};
+use super::engine::{Container, Engine, LABEL, NewContainer, image_labels};
 use super::haproxy::{Haproxy, Processes};
 use super::http::{Answer, Connection, Loss, get};
 use super::image::{instructions, large_root_fs, root_fs};
@@ -10,6 +10,8 @@ use super::ports::Ports;
 use super::registry::Registry;
 use super::sweeper::Sweeper;
 use super::wait::wait_until;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::CreateContainerOptionsBuilder;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread;
@@ -139,6 +141,37 @@ impl Stage {
         let repository = self.registry.repository();
         import(root_fs(tag), &self.engine, &repository, self.id(), tag, environment).await;
         self.reference(tag)
+    }
+
+    /// Makes an image with this label that only the engine has. Returns its reference.
+    pub async fn labelled_image(&self, tag: &str, label: (&str, &str)) -> String {
+        let own = image_labels(self.id());
+        let mut labels: Vec<_> = own.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        labels.push(label);
+        self.engine.import(&self.registry.repository(), tag, root_fs(tag), instructions(&[], &labels)).await;
+        self.reference(tag)
+    }
+
+    /// Runs a container that haproxy.cfg knows nothing of, at the address of the second frontend.
+    pub async fn run_stranger(&self, name: &str, image: &str) {
+        let (name, stage) = (container_name(self.id(), name), self.id());
+        let environment = vec!["NAME=stranger".to_owned()];
+        let new = NewContainer { name: &name, image, address: self.other, environment, mount: None, stage };
+        self.engine.run(new).await;
+    }
+
+    /// Creates a container that never runs, with this label beside the stage's own, or with none.
+    pub async fn create_idle(&self, name: &str, image: &str, label: Option<(&str, &str)>) {
+        let labels = label.into_iter().chain([(LABEL, self.id())]);
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            labels: Some(labels),
+            ..ContainerCreateBody::default()
+        };
+        let name = container_name(self.id(), name);
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
+        self.engine.docker().create_container(Some(options), body).await.expect("create a container");
     }
 
     /// Another load balancer before the same containers, by the same binary.

@@ -151,7 +151,7 @@ impl DockerEngine {
         let mut blueprint =
             describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.dialect().api);
         if let Some(old) = old {
-            describe::succeed(&mut blueprint, old, image);
+            describe::succeed(&mut blueprint, old, &self.image_of(old).await?, image);
             recreate::pins::pin(&mut blueprint, &recipe.pinned);
         }
         Ok(blueprint)

@@ -13,9 +13,9 @@ use bollard::models::{
     PortBinding, PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 
-use super::look::CLAIM_LABEL;
+use super::look::{CLAIM_LABEL, SeenImage, label_source};
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint, volumes};
-use crate::observation::Published;
+use crate::observation::{LabelSource, Published};
 use crate::service::Container;
 use crate::service::container::{
     Endpoint, Environment, Healthcheck, Networks, Restart, Span, Text, Volume, VolumeKind, clean,
@@ -74,7 +74,12 @@ fn whole_seconds(nanoseconds: i64) -> i64 {
 /// Hands on what belongs to the place of the old container and not to a description: its data in volumes that nobody
 /// named, wherever the new one would get such a volume too, the addresses that it was given in its networks, and the
 /// server lines that it claims.
-pub(super) fn succeed(blueprint: &mut Blueprint, old: &ContainerInspectResponse, image: &ImageConfig) {
+pub(super) fn succeed(
+    blueprint: &mut Blueprint,
+    old: &ContainerInspectResponse,
+    old_image: &SeenImage,
+    image: &ImageConfig,
+) {
     let Blueprint { body, connect } = blueprint;
     let networks = old.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let at_create = body.networking_config.iter_mut().filter_map(|config| config.endpoints_config.as_mut());
@@ -103,8 +108,10 @@ pub(super) fn succeed(blueprint: &mut Blueprint, old: &ContainerInspectResponse,
             Some(_) | None => {}
         }
     }
-    let claim = old.config.as_ref().and_then(|config| config.labels.as_ref()?.get(CLAIM_LABEL).cloned());
-    if let Some(claim) = claim {
+    let labels = old.config.as_ref().and_then(|config| config.labels.as_ref());
+    // What only the old image says must not become what was given to the new container.
+    let given = labels.filter(|labels| label_source(labels, old_image) != LabelSource::Image);
+    if let Some(claim) = given.and_then(|labels| labels.get(CLAIM_LABEL)).cloned() {
         body.labels.get_or_insert_default().entry(CLAIM_LABEL.to_owned()).or_insert(claim);
     }
 }

@@ -5,13 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EndpointSettings,
-    HealthStatusEnum, HostConfig, NetworkSettings, PortBinding, PortMap, RestartPolicyNameEnum,
+    HealthStatusEnum, HostConfig, ImageInspect, NetworkSettings, PortBinding, PortMap, RestartPolicyNameEnum,
 };
 
 use super::recreate;
 use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
-use crate::observation::{Attachment, Container, ContainerState, Health, Owner, Published, RestartPolicy};
+use crate::observation::{
+    Attachment, Container, ContainerState, Health, LabelSource, Owner, Published, RestartPolicy,
+};
 
 /// The label by which a container says which server lines it serves.
 pub(super) const CLAIM_LABEL: &str = "drainswap.server";
@@ -20,9 +22,20 @@ pub(super) const SWARM_LABEL: &str = "com.docker.swarm.service.name";
 /// Compose puts it on the containers of a project.
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
 
-/// One container. `repo_digests` are those of its image, unless that is gone.
+/// What the engine tells of a container's image.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SeenImage {
+    /// It has the image.
+    Known(Box<ImageInspect>),
+    /// It does not have the image any more.
+    Gone,
+    /// It answers with an error.
+    Unreadable,
+}
+
+/// One container, with what the engine tells of its image.
 #[must_use]
-pub fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<String>>) -> Container {
+pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Container {
     let config = inspect.config.clone().unwrap_or_default();
     let host = inspect.host_config.clone().unwrap_or_default();
     let labels = config.labels.clone().unwrap_or_default();
@@ -33,14 +46,20 @@ pub fn container(inspect: &ContainerInspectResponse, repo_digests: Option<Vec<St
         name,
         image_reference: foreign::name(config.image.as_deref().unwrap_or_default()),
         image: ImageId(foreign::name(inspect.image.as_deref().unwrap_or_default())),
-        image_is_gone: repo_digests.is_none(),
-        repo_digests: repo_digests.into_iter().flatten().map(|digest| foreign::name(&digest)).collect(),
+        image_is_gone: *image == SeenImage::Gone,
+        repo_digests: match image {
+            SeenImage::Known(image) => {
+                image.repo_digests.iter().flatten().map(|digest| foreign::name(digest)).collect()
+            }
+            SeenImage::Gone | SeenImage::Unreadable => Vec::new(),
+        },
         state: state(inspect),
         health: health(inspect),
         published: published(inspect),
         host_network: host.network_mode.as_deref() == Some("host"),
         exposed: exposed(&config),
         claims: claims(&labels),
+        claimed_by: label_source(&labels, image),
         restart: restart(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or(false),
         owner: owner(&labels),
@@ -130,6 +149,19 @@ fn claims(labels: &HashMap<String, String>) -> Vec<String> {
     claims.map(str::trim).filter(|claim| !claim.is_empty()).map(foreign::name).collect()
 }
 
+/// Who set the label `drainswap.server`. A container that was created with the very value that its image has cannot be
+/// told from one that was created without.
+pub(super) fn label_source(labels: &HashMap<String, String>, image: &SeenImage) -> LabelSource {
+    let Some(label) = labels.get(CLAIM_LABEL) else { return LabelSource::Container };
+    match image {
+        SeenImage::Known(image) => {
+            let built_in = image.config.as_ref().and_then(|config| config.labels.as_ref()?.get(CLAIM_LABEL));
+            if built_in == Some(label) { LabelSource::Image } else { LabelSource::Container }
+        }
+        SeenImage::Gone | SeenImage::Unreadable => LabelSource::Unknown,
+    }
+}
+
 fn exposed(config: &ContainerConfig) -> Vec<u16> {
     let ports = config.exposed_ports.as_deref().unwrap_or_default();
     let mut ports: Vec<u16> = ports.iter().filter_map(|key| tcp_port(key)).collect();
@@ -211,6 +243,8 @@ fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::ImageConfig;
+
     use super::super::fixture;
     use super::*;
 
@@ -218,9 +252,30 @@ mod tests {
         Published { ip: ip.parse().unwrap(), port, container_port }
     }
 
+    /// An image with this label, if any.
+    fn with_label(label: Option<&str>) -> SeenImage {
+        let labels = label.map(|label| [(CLAIM_LABEL.to_owned(), label.to_owned())].into());
+        let config = ImageConfig { labels, ..ImageConfig::default() };
+        SeenImage::Known(Box::new(ImageInspect { config: Some(config), ..ImageInspect::default() }))
+    }
+
+    #[test]
+    fn a_label_is_the_container_s_own_where_its_image_lacks_it_or_has_another_value() {
+        let source = |image: &SeenImage| container(&fixture::inspect("running.json"), image).claimed_by;
+        for (image, expected) in [
+            (with_label(None), LabelSource::Container),
+            (with_label(Some("mobile/app2")), LabelSource::Container),
+            (with_label(Some("mobile/app1")), LabelSource::Image),
+            (SeenImage::Gone, LabelSource::Unknown),
+            (SeenImage::Unreadable, LabelSource::Unknown),
+        ] {
+            assert_eq!(source(&image), expected, "{image:?}");
+        }
+    }
+
     #[test]
     fn a_running_container_as_the_engine_shows_it() {
-        let running = container(&fixture::inspect("running.json"), Some(vec!["r.io/m@sha256:00".to_owned()]));
+        let running = container(&fixture::inspect("running.json"), &with_label(None));
         assert_eq!((running.name.as_str(), running.image_reference.as_str()), ("app1", "mobile:v1"));
         assert_eq!((running.state, running.health), (ContainerState::Running, Some(Health::Healthy)));
         assert_eq!(running.published, [port("0.0.0.0", 57913, 8080), port("127.0.0.1", 57914, 8081)]);
@@ -250,7 +305,8 @@ mod tests {
         let mut endpoint = networks.values().next().cloned().unwrap();
         endpoint.aliases = Some(vec![hostile.to_owned()]);
         networks.insert(hostile.to_owned(), endpoint);
-        let seen = container(&inspect, Some(vec![hostile.to_owned()]));
+        let image = ImageInspect { repo_digests: Some(vec![hostile.to_owned()]), ..ImageInspect::default() };
+        let seen = container(&inspect, &SeenImage::Known(Box::new(image)));
         let told = serde_json::to_string(&seen).unwrap();
         // JSON would escape what is left of C0.
         assert!(
@@ -262,13 +318,13 @@ mod tests {
 
     #[test]
     fn environment_values_end_here() {
-        let shown = format!("{:?}", container(&fixture::inspect("running.json"), Some(vec![])));
+        let shown = format!("{:?}", container(&fixture::inspect("running.json"), &with_label(None)));
         assert!(!shown.contains("/custom") && !shown.contains("IMAGE_ONLY"));
     }
 
     #[test]
     fn a_stopped_container_shows_what_it_would_publish() {
-        let stopped = container(&fixture::inspect("stopped.json"), Some(vec![]));
+        let stopped = container(&fixture::inspect("stopped.json"), &with_label(None));
         assert_eq!(stopped.state, ContainerState::Stopped);
         assert_eq!(stopped.published, [port("0.0.0.0", 57913, 8080), port("127.0.0.1", 57914, 8081)]);
         assert!(stopped.networks.iter().all(|network| network.addresses.is_empty()));

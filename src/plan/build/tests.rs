@@ -337,7 +337,7 @@ backend admin
     server two 127.0.0.2:50009 check
 ",
     );
-    let mut world = world.container("mobile-app1", |it| {
+    let mut world = world.gone("admin-one").container("mobile-app1", |it| {
         it.claims = vec!["mobile/app1".to_owned(), "admin/one".to_owned()];
     });
     assert!(world.plan("v2").is_ok());

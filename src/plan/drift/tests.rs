@@ -164,7 +164,7 @@ backend mobile
 #[test]
 fn what_would_be_refused_is_told() {
     let ambiguous = World::origin().another("mobile-app1", "twin", |_| {});
-    assert_snapshot!(told(&World::origin(), &ambiguous), @"it would be refused: mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); twin (publishes the address). Give the right one the label drainswap.server=mobile/app1");
+    assert_snapshot!(told(&World::origin(), &ambiguous), @r#"it would be refused: mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); twin (publishes the address). Name the right one in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]

@@ -67,8 +67,14 @@ fn an_address_of_its_own_is_had_again_or_followed_by_a_name() {
 }
 
 #[test]
-fn where_a_label_alone_counts_everything_is_as_it_was() {
-    let (server, old) = line(MatchRule::Label, None);
+fn where_a_label_or_the_settings_alone_count_everything_is_as_it_was() {
+    for rule in [MatchRule::Settings, MatchRule::Label, MatchRule::ImageLabel] {
+        everything_is_as_it_was(rule);
+    }
+}
+
+fn everything_is_as_it_was(rule: MatchRule) {
+    let (server, old) = line(rule, None);
     let new = Container { id: ContainerId("f".repeat(64)), ..old.clone() };
     let old = publishes(old, &["0.0.0.0:1", "0.0.0.0:2"]);
     let place = |addresses: &[&str]| server.place_of(&publishes(new.clone(), addresses), Some(&old));

@@ -89,7 +89,12 @@ backend mobile
 ",
     );
     let world = labelled(world, "mobile-app1", &["mobile/app1", "mobile/same"]);
-    assert_snapshot!(refused(&world), @"mobile/app2 (haproxy.cfg:5) could be any of: mobile-app2 (behind mobile/app2); mobile-app1 (behind mobile/same). Give the right one the label drainswap.server=mobile/app2");
+    assert_snapshot!(refused(&world), @r#"mobile/same (haproxy.cfg:6) could be any of: mobile-app1 (by its label drainswap.server); mobile-app2 (publishes the address). Name the right one in drainswap.toml: [servers] "mobile/same" = { container = "NAME" }"#);
+    let relayed = world.clone().container("mobile-app2", |it| {
+        it.published.clear();
+        it.claims = vec!["mobile/app2".to_owned()];
+    });
+    assert_snapshot!(refused(&relayed), @r#"mobile/app2 (haproxy.cfg:5) could be any of: mobile-app2 (behind mobile/app2); mobile-app1 (behind mobile/same). Name the right one in drainswap.toml: [servers] "mobile/app2" = { container = "NAME" }"#);
     let world = labelled(world, "mobile-app1", &["mobile/app1"]);
     let world = labelled(world, "mobile-app2", &["mobile/app2", "mobile/same"]);
     assert!(world.plan("v2").is_ok());
@@ -98,22 +103,22 @@ backend mobile
 #[test]
 fn where_several_containers_fit_a_person_must_choose() {
     let world = World::pair().another("mobile-app1", "mobile-app1-copy", |_| {});
-    assert_snapshot!(refused(&world), @"mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); mobile-app1-copy (publishes the address). Give the right one the label drainswap.server=mobile/app1");
+    assert_snapshot!(refused(&world), @r#"mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); mobile-app1-copy (publishes the address). Name the right one in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
 fn where_none_fits_the_nearest_are_named() {
     let moved = |container: &mut Container| container.published[0].port = 50002;
-    assert_snapshot!(refused(&World::pair().container("mobile-app1", moved)), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50002); mobile-app1b (publishes 127.0.0.1:50001). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
+    assert_snapshot!(refused(&World::pair().container("mobile-app1", moved)), @r#"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50002); mobile-app1b (publishes 127.0.0.1:50001). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
     let other_host = |container: &mut Container| container.published[0].ip = "127.0.0.9".parse().unwrap();
-    assert_snapshot!(refused(&World::pair().container("mobile-app1", other_host)), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.9:50000). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
-    assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No container runs on this engine. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
+    assert_snapshot!(refused(&World::pair().container("mobile-app1", other_host)), @r#"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.9:50000). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
+    assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No container runs on this engine. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
 fn a_label_with_a_slip_is_shown() {
     let slip = |container: &mut Container| container.claims = vec!["mobile/ap1".to_owned()];
-    assert_snapshot!(refused(&World::pair().container("mobile-app1", slip)), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50000, and says drainswap.server=mobile/ap1). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it");
+    assert_snapshot!(refused(&World::pair().container("mobile-app1", slip)), @r#"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50000, and says drainswap.server=mobile/ap1). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
@@ -129,6 +134,48 @@ backend mobile
     assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:5) has no address that could be asked whether it serves: it is a unix socket, a name that is not resolved, or has no port of its own. Give it an address and a port, and reload HAProxy");
     let labelled = |container: &mut Container| container.claims = vec!["mobile/sock".to_owned()];
     assert_eq!(refused(&world.clone().another("mobile-app1", "mobile-sock", labelled)), refused(&world));
+}
+
+/// A listen section that was removed from haproxy.cfg without a reload, or a server that was added at runtime.
+#[test]
+fn a_server_that_only_haproxy_knows_is_not_cut_off_from_its_container() {
+    // By the very address of a server line, and by another one that leads to the same container.
+    let everywhere = |container: &mut Container| container.published[0].ip = "0.0.0.0".parse().unwrap();
+    for address in ["127.0.0.1:50000", "127.0.0.9:50000"] {
+        let world = World::pair().container("mobile-app1", everywhere);
+        let world = world.unlisted("old/app1", address);
+        let refused = refused(&world);
+        assert!(
+            refused.starts_with("HAProxy also sends requests to mobile-app1 as old/app1 (UP, 2 sessions)"),
+            "{refused}"
+        );
+        let id = "old/app1";
+        let in_maint = world.clone().maint(id);
+        assert!(in_maint.plan("v2").is_err(), "its last sessions have not ended");
+        let out_of_use = in_maint.server(id, |server| server.sessions = 0);
+        assert!(out_of_use.plan("v2").is_ok(), "{:?}", out_of_use.plan("v2"));
+    }
+    let elsewhere = World::pair().unlisted("old/app1", "127.0.0.1:50009");
+    assert!(elsewhere.plan("v2").is_ok(), "it reaches another container, or none");
+    assert_snapshot!(refused(&World::pair().unlisted("old/app1", "127.0.0.1:50000")), @"HAProxy also sends requests to mobile-app1 as old/app1 (UP, 2 sessions), which haproxy.cfg lacks: it cannot be drained together with mobile/app1. Reload HAProxy if old/app1 was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server old/app1 state maint` at /run/haproxy/admin.sock");
+}
+
+#[test]
+fn a_container_that_the_settings_name_and_the_engine_lacks_is_refused() {
+    let mut world = World::pair();
+    world.observation.named.insert("mobile/app1".parse().unwrap(), "pay-1".to_owned());
+    assert_snapshot!(refused(&world), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000): [servers] in drainswap.toml names pay-1, and its engine has no such container. Candidates: mobile-app1 (publishes 127.0.0.1:50000). Correct that entry, or leave it out and give the right one the label drainswap.server=mobile/app1");
+}
+
+#[test]
+fn what_shows_nothing_says_why() {
+    let namespace = "backend mobile\n mode http\n server app1 127.0.0.1:50000 check namespace blue\n";
+    assert_snapshot!(refused(&World::of(namespace).floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000): with namespace on the line, the address is one of another network. Candidates: mobile-app1 (publishes 127.0.0.1:50000). Give the right one the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
+    let named = "backend mobile\n mode http\n server app1 mobile-app1:50000 check\nbackend spare\n mode http\n server s 127.0.0.1:1\n";
+    let world = World::of(named)
+        .server("mobile/app1", |server| server.address = Some("192.0.2.7:50000".parse().unwrap()))
+        .another("spare-s", "mobile-app1", |_| {});
+    assert_snapshot!(refused(&world.floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 192.0.2.7:50000): mobile-app1 has the name, but HAProxy has resolved it to 192.0.2.7:50000, where mobile-app1 is not. Candidates: spare-s (publishes 127.0.0.1:1); mobile-app1 (publishes 127.0.0.1:1). If it is the right one all the same, give it the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }; if its address has changed, reload HAProxy"#);
 }
 
 #[test]

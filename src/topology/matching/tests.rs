@@ -17,7 +17,7 @@ fn found(world: &World) -> String {
             let Published { ip, port, container_port } = publish;
             format!("gone; {name} like {} publishes {ip}:{port} for {container_port}", like.name)
         }
-        Behind::Unmatched { candidates } => format!("none of {candidates:?}"),
+        Behind::Unmatched { candidates, .. } => format!("none of {candidates:?}"),
         Behind::Ambiguous { candidates } => format!("one of {candidates:?}"),
     }
 }
@@ -29,7 +29,13 @@ fn fitting(rule: MatchRule) -> impl Fn(&mut Container) {
         container.published.clear();
         container.networks[0].addresses = vec!["172.17.0.99".parse().unwrap()];
         match rule {
+            // The name does it.
+            MatchRule::Settings => {}
             MatchRule::Label => container.claims = vec!["mobile/app1".to_owned()],
+            MatchRule::ImageLabel => {
+                container.claims = vec!["mobile/app1".to_owned()];
+                container.claimed_by = LabelSource::Image;
+            }
             MatchRule::Published => container.published = vec![published("127.0.0.1")],
             MatchRule::PublishedEverywhere => container.published = vec![published("0.0.0.0")],
             MatchRule::OwnAddress => container.networks[0].addresses = vec!["127.0.0.1".parse().unwrap()],
@@ -42,14 +48,22 @@ fn fitting(rule: MatchRule) -> impl Fn(&mut Container) {
     }
 }
 
-const STRONGEST_FIRST: [MatchRule; 6] = [
+const STRONGEST_FIRST: [MatchRule; 8] = [
+    MatchRule::Settings,
     MatchRule::Label,
     MatchRule::Published,
     MatchRule::PublishedEverywhere,
     MatchRule::OwnAddress,
     MatchRule::Name,
     MatchRule::HostNetwork,
+    MatchRule::ImageLabel,
 ];
+
+/// `[servers]` of drainswap.toml names the container of `mobile/app1`.
+fn named(mut world: World, name: &str) -> World {
+    world.observation.named.insert("mobile/app1".parse().unwrap(), name.to_owned());
+    world
+}
 
 /// The server [`NAMED`] and, for each of these ways, a container that fits in it alone.
 fn world(rules: &[MatchRule]) -> World {
@@ -59,6 +73,9 @@ fn world(rules: &[MatchRule]) -> World {
     world = world.server("mobile/app1", |server| server.address = Some("127.0.0.1:50000".parse().unwrap()));
     for rule in rules {
         world = world.another("spare-spare", &format!("{rule:?}"), fitting(*rule));
+        if *rule == MatchRule::Settings {
+            world = named(world, "Settings");
+        }
     }
     world.gone("spare-spare")
 }
@@ -76,6 +93,8 @@ fn a_container_is_found_in_every_way() {
 fn the_strongest_way_decides() {
     for (index, strongest) in STRONGEST_FIRST.iter().enumerate() {
         let mut rules = STRONGEST_FIRST[index..].to_vec();
+        // What a label and an address say together is another matter.
+        rules.retain(|rule| *strongest != MatchRule::Label || !rule.has_address());
         assert_eq!(found(&world(&rules)), format!("{strongest:?}"));
         rules.reverse();
         assert_eq!(found(&world(&rules)), format!("{strongest:?}"), "in the other order");
@@ -84,8 +103,9 @@ fn the_strongest_way_decides() {
 
 #[test]
 fn two_that_fit_equally_well_are_for_a_person_to_choose_from() {
-    for rule in STRONGEST_FIRST {
-        let world = world(&[rule]).another(&format!("{rule:?}"), "twin", |_| {});
+    // Two containers of an engine have two names.
+    for rule in &STRONGEST_FIRST[1..] {
+        let world = world(&[*rule]).another(&format!("{rule:?}"), "twin", |_| {});
         assert_eq!(
             found(&world),
             format!("one of {:?}", [format!("{rule:?} ({rule})"), format!("twin ({rule})")])
@@ -131,6 +151,126 @@ fn a_label_on_the_container_that_has_the_address_leaves_the_rule_to_the_address(
     let world = world(&[MatchRule::Published])
         .container("Published", |container| container.claims = vec!["mobile/app1".to_owned()]);
     assert_eq!(world.topology().backends[0].servers[0].rule(), Some(MatchRule::Published));
+}
+
+/// Another team's image says that it is the one.
+#[test]
+fn a_label_that_may_be_the_image_s_counts_for_less_than_any_other_sign() {
+    for source in [LabelSource::Image, LabelSource::Unknown] {
+        let labelled = |container: &mut Container| {
+            fitting(MatchRule::ImageLabel)(container);
+            container.claimed_by = source;
+            container.networks[0].aliases.clear();
+            (container.host_network, container.exposed) = (false, Vec::new());
+        };
+        for rule in &STRONGEST_FIRST[..7] {
+            let world = world(&[*rule]).another(&format!("{rule:?}"), "blog-app1", labelled);
+            assert_eq!(found(&world), format!("{rule:?}"), "{source:?}");
+        }
+        // The container with the address was stopped: that is no reason to take another team's.
+        let stopped = |container: &mut Container| container.state = ContainerState::Stopped;
+        let world = world(&[MatchRule::Published]).container("Published", stopped);
+        assert_eq!(found(&world.another("Published", "blog-app1", labelled)), "Published");
+    }
+}
+
+#[test]
+fn a_label_that_may_be_the_image_s_does_not_hide_the_container_from_its_own_server() {
+    let labelled = |container: &mut Container| {
+        container.claims = vec!["pay/app1".to_owned()];
+        container.claimed_by = LabelSource::Image;
+    };
+    assert_eq!(found(&World::pair().container("mobile-app1", labelled)), "mobile-app1");
+}
+
+#[test]
+fn a_container_that_another_server_line_reaches_is_not_taken_by_its_image_s_label() {
+    let two = "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+backend blog
+    mode http
+    server app1 127.0.0.1:50001 check
+";
+    let labelled = |container: &mut Container| {
+        container.claims = vec!["mobile/app1".to_owned()];
+        container.claimed_by = LabelSource::Image;
+    };
+    let world = World::of(two).gone("mobile-app1").container("blog-app1", labelled);
+    assert_snapshot!(found(&world), @r#"none of ["blog-app1 (publishes 127.0.0.1:50001, and its image says drainswap.server=mobile/app1)"]"#);
+}
+
+#[test]
+fn a_label_and_the_address_on_two_containers_are_for_a_person_to_decide() {
+    for rule in [MatchRule::Published, MatchRule::PublishedEverywhere, MatchRule::OwnAddress] {
+        let world = world(&[MatchRule::Label, rule]);
+        let both = [format!("Label ({})", MatchRule::Label), format!("{rule:?} ({rule})")];
+        assert_eq!(found(&world), format!("one of {both:?}"));
+        assert_eq!(found(&named(world.clone(), "Label")), "Label");
+        assert_eq!(found(&named(world.clone(), &format!("{rule:?}"))), format!("{rule:?}"));
+        // Where the labelled one has the address too, nothing contradicts it.
+        let has_it = world.container("Label", fitting(MatchRule::Published)).container("Label", |it| {
+            it.claims = vec!["mobile/app1".to_owned()];
+        });
+        assert_eq!(found(&has_it), "Label");
+        // What does not run has no address.
+        let stopped = |container: &mut Container| container.state = ContainerState::Stopped;
+        assert_eq!(found(&world_stopped(rule, stopped)), "Label");
+    }
+}
+
+fn world_stopped(rule: MatchRule, stopped: impl FnOnce(&mut Container)) -> World {
+    world(&[MatchRule::Label, rule]).container(&format!("{rule:?}"), stopped)
+}
+
+#[test]
+fn a_container_that_the_settings_name_and_the_engine_lacks_is_not_guessed() {
+    let world = named(World::pair(), "elsewhere");
+    assert!(found(&world).starts_with("none of"), "{}", found(&world));
+    let mut far = named(World::pair(), "mobile-app1");
+    far.observation.engines.insert("mobile/app1".parse().unwrap(), "context:far".to_owned());
+    assert!(found(&far).starts_with("none of"), "a container of that name on another engine is another one");
+}
+
+#[test]
+fn a_name_that_haproxy_has_resolved_to_another_machine_shows_nothing() {
+    let world = || world(&[MatchRule::Name]);
+    let elsewhere = |server: &mut ServerState| server.address = Some("192.0.2.7:50000".parse().unwrap());
+    let mut remote = world().server("mobile/app1", elsewhere);
+    let answer = Answer::Ready("connected".to_owned());
+    remote.observation.answers.push(("mobile/app1".parse().unwrap(), answer));
+    assert!(found(&remote).starts_with("none of"));
+    // One that does not run has no address to compare with; what answers is another one.
+    let stopped = |container: &mut Container| container.state = ContainerState::Stopped;
+    let stopped = remote.container("Name", stopped);
+    assert!(found(&stopped).starts_with("none of"), "another machine answers");
+    assert_eq!(found(&stopped.silent("mobile/app1")), "Name");
+    assert_eq!(found(&world()), "Name", "this host is no other machine");
+}
+
+#[test]
+fn an_address_in_another_network_shows_nothing() {
+    for setting in ["namespace blue", "socks4 127.0.0.1:1080"] {
+        let config = format!(
+            "backend mobile
+ mode http
+ server app1 127.0.0.1:50000 check {setting}
+"
+        );
+        let world = World::of(&config);
+        assert!(found(&world).starts_with("none of"), "{setting}");
+        let claims = |container: &mut Container| container.claims = vec!["mobile/app1".to_owned()];
+        let labelled = world.clone().container("mobile-app1", claims);
+        assert_eq!(found(&labelled), "mobile-app1", "{setting}");
+        let of_image = labelled.container("mobile-app1", |it| it.claimed_by = LabelSource::Image);
+        assert!(found(&of_image).starts_with("none of"), "{setting}");
+        let named = named(world.clone(), "mobile-app1");
+        assert_eq!(found(&named), "mobile-app1", "{setting}");
+        assert_eq!(named.topology().backends[0].servers[0].rule(), Some(MatchRule::Settings));
+        let gone = world.gone("mobile-app1").down("mobile/app1");
+        assert!(found(&gone).starts_with("none of"), "{setting}: a published port would not be reached");
+    }
 }
 
 #[test]

@@ -249,7 +249,7 @@ proptest! {
     #[test]
     fn no_inspection_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/running.json"))) {
         let Ok(found) = serde_json::from_slice(&bytes) else { return Ok(()) };
-        let _container = look::container(&found, None);
+        let _container = look::container(&found, &look::SeenImage::Gone);
         for (dialect, image) in [(BEFORE_1_44, Some(image())), (AFTER_1_44, None)] {
             let Ok(blueprint) = blueprint(&found, image.as_ref(), dialect, &recipe(None)) else { continue };
             let config = found.config.clone().unwrap_or_default();

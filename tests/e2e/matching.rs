@@ -1,0 +1,88 @@
+//! Which container is behind a server is shown by the world, and not by what somebody wrote into an image.
+
+use std::collections::BTreeMap;
+
+use drainswap::adapters::docker::{DockerEngine, Endpoint};
+use drainswap::observation::LabelSource;
+use drainswap::ports::ContainerEngine;
+
+use crate::support::{Processes, Stage};
+use crate::{on_real_parts, snapshot};
+
+const LABEL: &str = "drainswap.server";
+
+/// Reloads HAProxy with a section more, and returns haproxy.cfg as it was.
+async fn reload_with(stage: &Stage, section: &str) -> String {
+    let text = std::fs::read_to_string(stage.haproxy.config()).expect("haproxy.cfg");
+    std::fs::write(stage.haproxy.config(), format!("{text}\n{section}")).expect("write haproxy.cfg");
+    stage.haproxy.reload().await;
+    text
+}
+
+/// Another team's image says that it is behind this team's server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_inside_an_image_takes_over_no_server() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    // Every stage on this engine has a mobile/app1; this backend has the name of one alone.
+    let pay = format!("pay-{}", stage.id());
+    let [app1, app1b] = ["app1", "app1b"].map(|name| stage.server(name).address);
+    let more = format!("server app1 {app1} check\n    server app1b {app1b} check backup\n");
+    reload_with(&stage, &format!("backend {pay}\n    mode http\n    {more}")).await;
+    let (claim, other_claim) = (format!("{pay}/app1"), format!("{pay}/app9"));
+
+    let blog = stage.labelled_image("blog", (LABEL, &claim)).await;
+    stage.run_stranger("blog", &blog).await;
+    stage.create_idle("given", &blog, Some((LABEL, &other_claim))).await;
+    let gone = stage.labelled_image("gone", (LABEL, &claim)).await;
+    stage.create_idle("orphan", &gone, None).await;
+    stage.engine.forget(&gone).await;
+
+    let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
+    let engine = DockerEngine::connect(endpoint).await.expect("an engine");
+    let containers = engine.containers().await.expect("containers");
+    let source: BTreeMap<_, _> =
+        containers.into_iter().map(|it| (it.name, (it.claims.join(","), it.claimed_by))).collect();
+    for (name, claim, expected) in [
+        ("blog", &claim, LabelSource::Image),
+        ("given", &other_claim, LabelSource::Container),
+        ("orphan", &claim, LabelSource::Unknown),
+    ] {
+        assert_eq!(source[&stage.container_name(name)], (claim.clone(), expected), "{name}");
+    }
+
+    let before = stage.container("blog").await.expect("blog's container");
+    let old = stage.container("app1").await.expect("app1's container");
+    stage.drainswap(&["deploy", &pay, "--image", &v2]).await.expect(0);
+    assert_eq!(stage.container("blog").await.expect("blog's container").id, before.id);
+    let new = stage.container("app1").await.expect("app1's container");
+    assert!(new.id != old.id && new.state == "running", "{new:?}");
+    stage.close().await;
+}
+
+/// A listen section that was removed from haproxy.cfg, while HAProxy was not reloaded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_haproxy_knows_loses_no_container() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let (other, app1) = (stage.other_frontend(), stage.server("app1").address);
+    let listen = format!("listen old\n    mode http\n    bind {other}\n    server one {app1}\n");
+    let text = reload_with(&stage, &listen).await;
+    std::fs::write(stage.haproxy.config(), text).expect("write haproxy.cfg");
+
+    let before = snapshot(&stage).await;
+    let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(4);
+    refused.says(&["as old/one", "which haproxy.cfg lacks", "set server old/one state maint"]);
+    assert_eq!(snapshot(&stage).await, before);
+    let found = stage.drainswap(&["doctor"]).await;
+    assert!(found.stdout.contains("HAProxy runs old/one"), "{}", found.stdout);
+    stage.haproxy.command("set server old/one state maint").await;
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    stage.close().await;
+}
