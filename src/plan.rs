@@ -1,5 +1,6 @@
 //! What will be done, decided before anything is: lanes of steps, each with its cause and forecast.
 
+pub mod asked;
 pub mod build;
 pub mod drift;
 pub mod file;
@@ -30,6 +31,7 @@ use crate::probe::{Probe, ProbeUrl};
 use crate::topology::matching::{Aside, MatchRule};
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{HostName, Role};
+use asked::Before;
 use silence_check::SilenceCheck;
 
 /// What a run is for.
@@ -352,6 +354,12 @@ impl Lane {
         self.servers.iter().map(|server| server.id.clone()).collect()
     }
 
+    /// Those of its servers that must serve when the run ends.
+    #[must_use]
+    pub fn alive_ids(&self) -> Vec<ServerId> {
+        self.alive().map(|server| server.id.clone()).collect()
+    }
+
     /// The backends that hold its servers, each once.
     #[must_use]
     pub fn backends(&self) -> Vec<String> {
@@ -386,6 +394,9 @@ pub struct LaneServer {
     pub sessions: u64,
     /// Whether `HAProxy` gave it requests, and it answered our own probe, before the run.
     pub served: bool,
+    /// What it did before the run; earlier plans do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Before>,
     /// Whether `HAProxy` will give it requests as soon as it is ready.
     pub takes_traffic: bool,
     /// How the container behind it was found; `None` where there is none yet, and in earlier plans.

@@ -80,6 +80,15 @@ pub trait LoadBalancer: Send + Sync {
     /// that tracks another, or has no check, refuses it.
     fn set_healthy(&self, server: &ServerId) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
+    /// Sets the state of a server that is in maint, and has `HAProxy` count it as down until its health checks have passed:
+    /// from maint a server is otherwise up at once, and given requests. Only for one whose health checks are on: nothing
+    /// would bring another one up again.
+    fn set_unproven(
+        &self,
+        server: &ServerId,
+        state: AdminState,
+    ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
+
     /// The sessions in flight on these servers, those in old workers included as far as they can be seen.
     fn sessions(
         &self,

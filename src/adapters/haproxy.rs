@@ -206,13 +206,48 @@ impl HaproxySocket {
         LoadBalancerError::Unreachable { socket: self.address.to_string(), reason }
     }
 
-    /// Sets a state and reads it back, in one line: by the process that took it.
-    async fn set_once(&self, server: &ServerId, state: AdminState) -> Result<AdminBits, LoadBalancerError> {
-        let set = Command::SetServerState(server, state);
-        let answer = self.ask(&[set, Command::ServersState(Some(&server.backend))]).await?;
+    /// Changes a server and reads its state back, in one line: by the process that took it.
+    async fn set_once(
+        &self,
+        server: &ServerId,
+        changes: &[Command<'_>],
+    ) -> Result<AdminBits, LoadBalancerError> {
+        let read = Command::ServersState(Some(&server.backend));
+        let answer = self.ask(&[changes, &[read]].concat()).await?;
         let mut replies = Replies::new(&answer);
-        replies.set_server().map_err(|error| explain(set, error))?;
+        for change in changes {
+            replies.set_server().map_err(|error| explain(*change, error))?;
+        }
         admin_bits(&mut replies, server)
+    }
+
+    /// Changes a server until its state reads as wanted.
+    async fn set_until(
+        &self,
+        server: &ServerId,
+        state: AdminState,
+        changes: &[Command<'_>],
+    ) -> Result<(), LoadBalancerError> {
+        let set = Command::SetServerState(server, state);
+        let read = Command::ServersState(Some(&server.backend));
+        let mut found =
+            past_reload(|| self.set_once(server, changes), is_refused_by_a_stopping_process).await?;
+        let mut reads = 1;
+        while found.state() != state && !found.is_inherited() {
+            if reads == READ_BACKS {
+                let (command, server) = (set.to_string(), server.clone());
+                return Err(LoadBalancerError::NotTaken { command, server, found: found.state() });
+            }
+            reads += 1;
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a bounded read-back of a state that is applied by half"
+            )]
+            sleep(READ_BACK_PAUSE).await;
+            found = admin_bits(&mut Replies::new(&self.ask(&[read]).await?), server)?;
+        }
+        self.keep_states().await;
+        Ok(())
     }
 
     /// A look at the process that is there to stay.
@@ -374,26 +409,7 @@ impl LoadBalancer for HaproxySocket {
     }
 
     async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
-        let set = Command::SetServerState(server, state);
-        let read = Command::ServersState(Some(&server.backend));
-        let mut found =
-            past_reload(|| self.set_once(server, state), is_refused_by_a_stopping_process).await?;
-        let mut reads = 1;
-        while found.state() != state && !found.is_inherited() {
-            if reads == READ_BACKS {
-                let (command, server) = (set.to_string(), server.clone());
-                return Err(LoadBalancerError::NotTaken { command, server, found: found.state() });
-            }
-            reads += 1;
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "a bounded read-back of a state that is applied by half"
-            )]
-            sleep(READ_BACK_PAUSE).await;
-            found = admin_bits(&mut Replies::new(&self.ask(&[read]).await?), server)?;
-        }
-        self.keep_states().await;
-        Ok(())
+        self.set_until(server, state, &[Command::SetServerState(server, state)]).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
@@ -434,6 +450,13 @@ impl LoadBalancer for HaproxySocket {
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
         self.tell(Command::SetServerHealthy(server), "").await
+    }
+
+    async fn set_unproven(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
+        // As drain it is up for an instant, for a client with its cookie: all in one line.
+        let drain = Command::SetServerState(server, AdminState::Drain);
+        let changes = [drain, Command::SetServerDown(server), Command::SetServerState(server, state)];
+        self.set_until(server, state, &changes).await
     }
 
     async fn sessions(&self, servers: &[ServerId]) -> Result<Vec<Session>, LoadBalancerError> {

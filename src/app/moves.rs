@@ -200,7 +200,8 @@ impl App {
             let mut carriers = BTreeSet::new();
             for seen in load_balancers {
                 let before = balance.forecast(seen, &BTreeSet::new());
-                let forecast = floor::check_fresh(&balance, seen, &out, floor).map_err(refused)?;
+                let forecast =
+                    floor::check_fresh(&balance, seen, &out, &BTreeSet::new(), floor).map_err(refused)?;
                 self.say(&format!("traffic of {backend}: {forecast}"));
                 carriers.extend(floor::carriers(&before, &forecast, floor).cloned());
             }

@@ -128,7 +128,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn catch_up(&mut self, but: Option<usize>) -> bool {
         let (world, plan) = (self.world, self.plan);
         let through = (0..plan.lanes.len()).filter(|lane| Some(*lane) != but && self.is_through(*lane));
-        let servers: Vec<ServerId> = through.flat_map(|lane| plan.lanes[lane].ids()).collect();
+        let servers: Vec<ServerId> = through.flat_map(|lane| plan.lanes[lane].alive_ids()).collect();
         let mut has_changed = false;
         for load_balancer in world.load_balancers.iter().filter(|_| !servers.is_empty()) {
             if !self.behind.contains(&load_balancer.name()) {

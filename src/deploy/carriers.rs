@@ -67,14 +67,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
         self.old_is_there(lane).await?;
         self.until_carried(lane).await?;
-        let out = self.lane_of(lane).id_set();
+        let (out, dead) = (self.lane_of(lane).id_set(), self.lane_of(lane).dead_ids());
         let seen = self.look(lane).await?;
         let policy = &self.plan.policy;
         let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
         for balance in self.plan.balances.iter().filter(|balance| balance.has_any(&out)) {
             for seen in &seen.all {
-                let forecast = floor::check_fresh(balance, seen, &out, policy.floor)?;
-                let before = balance.forecast(seen, &BTreeSet::new());
+                let forecast = floor::check_fresh(balance, seen, &out, &dead, policy.floor)?;
+                let before = balance.forecast(seen, &dead);
                 floor::check_room(balance, &before, &forecast, seen, policy)?;
                 carriers.extend(floor::carriers(&before, &forecast, policy.floor).cloned());
             }

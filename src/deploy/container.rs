@@ -15,7 +15,7 @@ use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::journal::Record;
 use crate::observation::{Answer, Container, ContainerState, Health, RestartPolicy};
-use crate::plan::{Replacement, Step, other_runs};
+use crate::plan::{LaneServer, Replacement, Step, other_runs};
 use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
@@ -25,7 +25,18 @@ use crate::topology::matching::Aside;
 const AT_ONCE: usize = 8;
 
 /// How long an old container may take at least, where it is started again.
-const OLD_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const OLD_LIMIT: Duration = Duration::from_secs(60);
+
+/// Of whom it is asked whether it serves: that decides on which lines, and what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The container that takes another's place.
+    New,
+    /// The one that it replaces.
+    Old,
+    /// The one that is there, where nothing is replaced.
+    Same,
+}
 
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
@@ -183,11 +194,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.has_addresses(lane, container.as_ref()).await?;
         let policy = &self.plan.policy;
         // What ran before is judged by nobody's haste: it is all that there is to return to.
-        let is_new = self.is_new(lane, container.as_ref());
-        let (limit, rise) = if is_new {
-            (policy.ready_timeout, policy.rise)
-        } else {
-            (policy.ready_timeout.max(OLD_LIMIT), 1)
+        let (limit, rise) = match self.asked(lane, container.as_ref()) {
+            Asked::New => (policy.ready_timeout, policy.rise),
+            Asked::Old | Asked::Same => (policy.ready_timeout.max(OLD_LIMIT), 1),
         };
         let stop = self.stop.now.clone();
         let (mut last, mut booted_after, mut in_a_row) = (String::from("it was not asked"), 0, 0);
@@ -237,9 +246,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.created.get(&lane).zip(self.swaps[lane]).map(|(new, (_, engine))| (new, engine))
     }
 
-    /// Whether that is the container which takes another's place.
-    fn is_new(&self, lane: usize, container: Option<&ContainerId>) -> bool {
-        container.is_some() && container == self.created.get(&lane)
+    fn asked(&self, lane: usize, container: Option<&ContainerId>) -> Asked {
+        match container {
+            None => Asked::Same,
+            Some(_) if container == self.created.get(&lane) => Asked::New,
+            Some(_) => Asked::Old,
+        }
     }
 
     /// One look at a container, and one probe of each of its lines.
@@ -259,16 +271,20 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 Some((Health::Healthy, _)) | None => {}
             }
         }
-        Ok(self.ask_lines(lane, self.is_new(lane, container)).await)
+        Ok(self.ask_lines(lane, self.asked(lane, container)).await)
     }
 
-    /// One probe of each line of a lane; of a new container what only that is asked, too.
-    pub(super) async fn ask_lines(&self, lane: usize, is_new: bool) -> Answer {
+    /// One probe of each line on which that container must answer; of a new one what only that is asked, too.
+    pub(super) async fn ask_lines(&self, lane: usize, asked: Asked) -> Answer {
         let mut answer = Answer::NotReady("no server line to ask".to_owned());
-        let servers = &self.lane_of(lane).servers;
-        let probes = servers.iter().flat_map(|it| {
-            let asked = std::iter::once(&it.probe).chain(it.also.iter().filter(|_| is_new));
-            asked.map(|probe| self.probe_of(it, probe))
+        let lane = self.lane_of(lane);
+        let servers: Vec<&LaneServer> = match asked {
+            Asked::New | Asked::Same => lane.alive().collect(),
+            Asked::Old => lane.asked_of_old().collect(),
+        };
+        let probes = servers.into_iter().flat_map(|it| {
+            let also = it.also.iter().filter(|_| asked == Asked::New);
+            std::iter::once(&it.probe).chain(also).map(|probe| self.probe_of(it, probe))
         });
         for probe in probes {
             answer = self.world.prober.probe(&probe).await;

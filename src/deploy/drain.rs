@@ -86,7 +86,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let served: BTreeSet<ServerId> = served.map(|server| server.id.clone()).collect();
         for balance in self.plan.balances.iter().filter(|it| it.has_any(&out)) {
             for seen in &seen.all {
-                let before = balance.forecast_with(seen, &served);
+                let before = balance.forecast_with(seen, &served, &self.lane_of(lane).dead_ids());
                 let after = balance.forecast(seen, &out);
                 floor::check(balance, &before, &after, &out, self.plan.policy.floor)?;
             }

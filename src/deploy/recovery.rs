@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::container::Asked;
 use super::wait::{Waited, insist, until};
 use super::{Deploy, Failure};
 use crate::command_line::shell;
@@ -146,8 +147,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Leaves a lane in service that cannot be taken away without loss, if anybody is there to serve.
     async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
         let nobody_stops_it = CancellationToken::new();
+        let asked = if self.has_begun(lane, Step::Start) { Asked::New } else { Asked::Old };
         let answers = until(TRY_EVERY, TRY_FOR, &nobody_stops_it, async || {
-            Ok::<_, Infallible>(self.ask_lines(lane, false).await.is_ready().then_some(()))
+            Ok::<_, Infallible>(self.ask_lines(lane, asked).await.is_ready().then_some(()))
         });
         let Ok(answers) = answers.await;
         if answers != Waited::Done(()) {
@@ -242,7 +244,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// The commands that bring a lane's old container back, for a person: those that are still needed, as far as the
     /// journal and the engine tell.
     pub(super) async fn commands(&self, lane: usize) -> Vec<String> {
-        let servers = self.plan.lanes[lane].ids();
+        let plan_lane = &self.plan.lanes[lane];
+        let servers = plan_lane.ids();
         let typed = &self.world.typed;
         let each = |what: &[&str]| {
             let commands =
@@ -287,8 +290,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // Nobody was behind it before either.
             None => return commands,
         }
-        // A container that was just started boots: nobody is sent to it before it answers.
-        commands.extend(each(&["ready", "--wait"]));
+        // A container that was just started boots: nobody is sent to it before it answers, where it did before.
+        let ready = plan_lane.servers.iter().map(|server| {
+            let (id, wait) = (server.id.to_string(), server.answered().then_some("--wait"));
+            typed.command(&["ready"].into_iter().chain(wait).chain([&*id]).collect::<Vec<_>>())
+        });
+        commands.extend(ready);
         commands
     }
 }

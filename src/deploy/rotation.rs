@@ -7,13 +7,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::{repeat, select_all};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::container::OLD_LIMIT;
 use super::wait::{Waited, meanwhile, until};
 use super::{Deploy, Failure, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Answer, ServerState};
-use crate::plan::{Lane, OnDrainTimeout, Step};
+use crate::observation::{AdminState, Answer, Checking, ServerState};
+use crate::plan::undo::is_replaced;
+use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
@@ -85,9 +88,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.follow(lane).await?;
         self.count_sessions(lane).await?;
         self.out.remove(&lane);
-        let servers = self.lane_of(lane).ids();
+        let lane = &self.plan.lanes[lane];
+        let servers = lane.alive_ids();
         for server in &servers {
             self.set(server, AdminState::Ready).await?;
+        }
+        for dead in lane.servers.iter().filter(|server| lane.is_dead(server)) {
+            self.set_unproven(&dead.id, dead.was).await?;
         }
         if let Some(left) = self.left_rotation {
             self.timing.out_of_rotation_ms = millis(left);
@@ -117,7 +124,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             down = None;
             let seen = self.look_anew(lane).await?;
             let states = seen.iter().flat_map(|seen| &seen.servers);
-            let states = states.filter(|state| self.lane_of(lane).servers.iter().any(|it| it.id == state.id));
+            let states = states.filter(|state| self.lane_of(lane).alive().any(|it| it.id == state.id));
             let is_down = |state: &&ServerState| !state.operational.is_up();
             down = states.clone().find(is_down).map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
@@ -126,11 +133,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let total = |id: &ServerId| {
                 states.clone().filter(|state| state.id == *id).map(|state| state.sessions_total).sum::<u64>()
             };
-            let mut takers = self.lane_of(lane).servers.iter().filter(|server| server.takes_traffic);
+            let mut takers = self.lane_of(lane).alive().filter(|server| server.takes_traffic);
             let untaken = takers.any(|server| {
                 self.sessions_before_ready.get(&server.id).is_some_and(|before| total(&server.id) <= *before)
             });
-            let due = self.lane_of(lane).servers.iter().any(|server| server.takes_traffic);
+            let due = self.lane_of(lane).alive().any(|server| server.takes_traffic);
             let first_request = match (due, untaken) {
                 (false, _) => FirstRequest::NotDue,
                 (true, false) => FirstRequest::Taken,
@@ -145,7 +152,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     return Err(Failure::FellSilent { answer });
                 }
                 self.restore_restart(lane).await?;
-                self.tell(Fact::Confirmed { servers: self.lane_of(lane).ids(), first_request });
+                self.tell(Fact::Confirmed { servers: self.lane_of(lane).alive_ids(), first_request });
                 Ok(())
             }
             Waited::TimedOut => Err(match down {
@@ -163,6 +170,46 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
+    /// Gives a server its state without `HAProxy` having it up for that, if it has checks that can say so later.
+    async fn set_unproven(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
+        let backends = [server.backend.clone()];
+        let set = async |it: &L| {
+            let seen = it.glance(&backends).await?;
+            let now = seen.server(server);
+            let is_checked = now.is_some_and(|now| {
+                now.admin.state() == AdminState::Maint && now.checks.health == Checking::On
+            });
+            if is_checked && state != AdminState::Maint {
+                it.set_unproven(server, state).await
+            } else {
+                it.set_admin_state(server, state).await
+            }
+        };
+        self.everywhere(set).await.map(drop)
+    }
+
+    /// Waits until `HAProxy` has those servers up that only its checks can prove.
+    async fn until_up_again(&mut self, lane: usize) -> Result<(), Failure> {
+        let is_checked = |it: &&LaneServer| it.was_up() && !it.answered() && it.was == AdminState::Ready;
+        let servers: Vec<&LaneServer> = self.plan.lanes[lane].servers.iter().filter(is_checked).collect();
+        if servers.is_empty() {
+            return Ok(());
+        }
+        let limit = self.plan.policy.ready_timeout.max(OLD_LIMIT);
+        let (mut down, never) = (None, CancellationToken::new());
+        let waited = until(LOOK_EVERY, limit, &never, async || {
+            let seen = self.look_anew(lane).await?;
+            let states = servers.iter().flat_map(|it| seen.iter().filter_map(|seen| seen.server(&it.id)));
+            down = states.into_iter().find(|state| !state.operational.is_up()).cloned();
+            Ok::<_, Failure>(down.is_none().then_some(()))
+        });
+        let waited = waited.await?;
+        match (waited, down) {
+            (Waited::TimedOut, Some(state)) => Err(Failure::NotUp { server: state.id, status: state.status }),
+            (..) => Ok(()),
+        }
+    }
+
     /// Gives each server the state that it had, where that is safe.
     pub(super) async fn put_back(&mut self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
@@ -173,10 +220,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             matches!(plan.policy.on_drain_timeout, OnDrainTimeout::Maint | OnDrainTimeout::Shutdown);
         let was_in_maint =
             self.has_begun(lane, Step::Maint) || may_end_in_maint && self.has_begun(lane, Step::AwaitIdle);
+        let was_restarted = self.begun.get(&lane).is_some_and(|begun| is_replaced(begun));
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
             let state = if was_in_maint { safe } else { server.was };
-            self.set(&server.id, state).await?;
+            if server.answered() || server.was_up() && !was_restarted {
+                self.set(&server.id, state).await?;
+            } else {
+                self.set_unproven(&server.id, state).await?;
+            }
             if state == AdminState::Maint {
                 self.left_out.insert(server.id.clone());
             }
@@ -185,6 +237,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // Who does not answer has not taken it: that is said at the end.
             let _seen = self.look(lane).await;
         }
-        Ok(())
+        if was_restarted { self.until_up_again(lane).await } else { Ok(()) }
     }
 }

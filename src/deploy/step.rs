@@ -6,8 +6,8 @@ use super::{Deploy, Failure};
 use crate::plan::{Lane, Replacement, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
-impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'a, L, E, P, C, H, J>
 {
     /// Does a step of a lane.
     pub(super) async fn effect(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
@@ -105,7 +105,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    pub(super) fn lane_of(&self, lane: usize) -> &Lane {
+    pub(super) fn lane_of(&self, lane: usize) -> &'a Lane {
         &self.plan.lanes[lane]
     }
 

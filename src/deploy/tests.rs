@@ -10,6 +10,7 @@ use crate::adapters::memory::{
 };
 use crate::observation::{AdminState, Container, ContainerState};
 use crate::places::Places;
+use crate::plan::asked::Before;
 use crate::plan::refusal::Refusal;
 use crate::plan::{Goal, LbQuorum, OnDrainTimeout, Purpose, Target, build};
 use crate::ports::LoadBalancerError;
@@ -571,4 +572,49 @@ async fn where_there_was_no_container_none_is_back() {
     let mut stage = Stage::pair().await;
     replacement(&mut stage).old = None;
     assert!(!stage.run().is_back(0, &[Step::Start]).await);
+}
+
+/// A line of the first lane that drainswap cannot ask, and whether a check had it up.
+fn unanswered(stage: &mut Stage, up: bool) {
+    let server = &mut stage.plan.lanes[0].servers[0];
+    (server.served, server.before) = (false, Some(Before { up, answered: false }));
+}
+
+/// The first lane was replaced, and is taken back.
+async fn put_back(stage: &mut Stage) -> Result<(), Failure> {
+    let mut run = stage.run();
+    run.begun.insert(0, vec![Step::Maint, Step::Keep, Step::Start]);
+    run.maint(0).await.unwrap();
+    run.put_back(0).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_check_had_up_is_up_again_as_soon_as_the_check_says_so() {
+    let mut stage = Stage::pair().await;
+    unanswered(&mut stage, true);
+    let begun = Instant::now();
+    assert_eq!(put_back(&mut stage).await, Ok(()));
+    assert!(begun.elapsed() > Duration::from_millis(500), "the check has not said so yet");
+    let site = stage.memory.site();
+    assert!(site.haproxies[0].worker.as_ref().unwrap().lines[0].is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_check_has_up_again_is_not_called_as_before() {
+    let mut stage = Stage::pair().await;
+    unanswered(&mut stage, true);
+    let old = stage.memory.site().engine.containers[0].container.id.clone();
+    stage.world.engines.named("").unwrap().stop(&old).await.unwrap();
+    assert!(matches!(put_back(&mut stage).await, Err(Failure::NotUp { .. })));
+}
+
+/// As ready it would be up at once, and be given requests that nobody answers.
+#[tokio::test(start_paused = true)]
+async fn what_was_down_gets_its_state_back_and_stays_down() {
+    let mut stage = Stage::pair().await;
+    unanswered(&mut stage, false);
+    assert_eq!(put_back(&mut stage).await, Ok(()));
+    let site = stage.memory.site();
+    let line = &site.haproxies[0].worker.as_ref().unwrap().lines[0];
+    assert_eq!((line.admin.state(), line.up), (AdminState::Ready, false));
 }

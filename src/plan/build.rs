@@ -12,6 +12,7 @@ use crate::image::Image;
 use crate::observation::{
     AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner, Pinned, PinnedAddress,
 };
+use crate::plan::asked::{Before, is_dead};
 use crate::plan::refusal::Refusal;
 use crate::plan::{
     Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
@@ -224,7 +225,8 @@ fn container_draft<'a>(
     if !runs(container) {
         return replace(servers, Cause::NotServing { why: "its container does not run".to_owned() });
     }
-    if let Some(silent) = servers.iter().find(|server| !server.answers()) {
+    let alive = || servers.iter().filter(|server| !is_dead(server, &servers));
+    if let Some(silent) = alive().find(|server| !server.answers()) {
         let answer = silent.answer.as_ref().map_or("it was not asked", |answer| answer.detail());
         return replace(servers, Cause::NotServing { why: answer.to_owned() });
     }
@@ -236,8 +238,7 @@ fn container_draft<'a>(
     if has_drifted && goal.purpose == Purpose::Deploy {
         return replace(servers, Cause::Drifted);
     }
-    let left_in =
-        servers.iter().map(|server| admin(server)).max().filter(|state| *state != AdminState::Ready)?;
+    let left_in = alive().map(|server| admin(server)).max().filter(|state| *state != AdminState::Ready)?;
     Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
 }
 
@@ -430,6 +431,12 @@ impl<'a> Simulation<'a> {
     /// Takes the lane's servers out, checks what that means, and puts the new ones in.
     fn lane(&mut self, draft: Draft) -> Result<Lane, Refusal> {
         let out: BTreeSet<ServerId> = draft.servers.iter().map(|server| server.id.clone()).collect();
+        let (dead, alive): (Vec<&Server>, Vec<&Server>) =
+            draft.servers.iter().partition(|server| is_dead(server, &draft.servers));
+        // They serve nobody, and are not missed.
+        for usable in &mut self.usable {
+            usable.retain(|id, _| dead.iter().all(|server| server.id != *id));
+        }
         let mut forecasts = Vec::new();
         for balance in self.balances.iter().filter(|b| b.has_any(&out)) {
             let before = self.forecasts(balance, &BTreeSet::new());
@@ -443,7 +450,7 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
-        for server in &draft.servers {
+        for server in &alive {
             // A weight of 0 is somebody's decision, and stays.
             if weight(server) > 0 {
                 for usable in &mut self.usable {
@@ -451,7 +458,7 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
-        self.proved.extend(out);
+        self.proved.extend(alive.iter().map(|server| server.id.clone()));
         let takes_traffic = |id: &ServerId| {
             let everywhere =
                 self.balances.iter().flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
@@ -511,6 +518,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         was: admin(server),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),
+        before: Some(Before::of(server)),
         takes_traffic,
         rule: server.rule(),
         address: server.address(),

@@ -286,6 +286,7 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
         let LaneServer {
             id,
             served,
+            before: _,
             probe: _,
             also: _,
             silence: _,

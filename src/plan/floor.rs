@@ -28,14 +28,15 @@ pub fn check(
     Err(Refusal::Floor { backend: balance.backend.clone(), out, forecast: after.clone(), floor })
 }
 
-/// As [`check`], on a fresh look at the load balancer. Returns who carries the traffic.
+/// As [`check`], on a fresh look at the load balancer, of which `dead` serve nobody. Returns who carries the traffic.
 pub fn check_fresh(
     balance: &Balance,
     seen: &LoadBalancerState,
     out: &BTreeSet<ServerId>,
+    dead: &BTreeSet<ServerId>,
     floor: usize,
 ) -> Result<Forecast, Refusal> {
-    let before = balance.forecast(seen, &BTreeSet::new());
+    let before = balance.forecast(seen, dead);
     let after = balance.forecast(seen, out);
     check(balance, &before, &after, out, floor)?;
     Ok(after)
@@ -92,11 +93,17 @@ mod tests {
     fn a_fresh_look_tells_who_carries_the_traffic_or_that_too_few_would() {
         let world = World::origin();
         let seen = &world.observation.load_balancers[0];
-        let fresh = |floor| check_fresh(&balance(&world), seen, &out("mobile/app1"), floor);
+        let fresh = |floor| check_fresh(&balance(&world), seen, &out("mobile/app1"), &BTreeSet::new(), floor);
         assert_eq!(fresh(1).unwrap().shares[0].server.to_string(), "mobile/app2");
         assert!(matches!(fresh(2), Err(Refusal::Floor { floor: 2, .. })));
         // Who takes no traffic now is not missed.
-        assert!(check_fresh(&balance(&world), seen, &out("mobile/app1b"), 9).is_ok());
+        assert!(check_fresh(&balance(&world), seen, &out("mobile/app1b"), &BTreeSet::new(), 9).is_ok());
+        let both = BTreeSet::from(["mobile/app1".parse().unwrap(), "mobile/app2".parse().unwrap()]);
+        let backups = BTreeSet::from(["mobile/app1b".parse().unwrap(), "mobile/app2b".parse().unwrap()]);
+        let all = both.union(&backups).cloned().collect();
+        assert!(check_fresh(&balance(&world), seen, &all, &both, 1).is_err());
+        // One that serves nobody is not missed either, whatever HAProxy has it for.
+        assert!(check_fresh(&balance(&world), seen, &all, &all, 1).is_ok());
     }
 
     #[test]

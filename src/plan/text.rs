@@ -121,7 +121,8 @@ impl Plan {
         let policy = &self.policy;
         match step {
             Step::Create | Step::Remove | Step::Discard | Step::Return | Step::ProveOld => name,
-            Step::Drain | Step::Maint | Step::Ready | Step::PutBack => list(&lane.ids()),
+            Step::Drain | Step::Maint | Step::PutBack => list(&lane.ids()),
+            Step::Ready => list(&lane.alive_ids()),
             Step::Verify if policy.floor == 0 => format!("the old {name} is still there"),
             Step::Verify => {
                 let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
@@ -151,8 +152,7 @@ impl Plan {
             },
             Step::Prove => {
                 let asked: Vec<String> = lane
-                    .servers
-                    .iter()
+                    .alive()
                     .flat_map(|server| std::iter::once(&server.probe).chain(&server.also))
                     .map(ToString::to_string)
                     .collect();

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::observation::AdminState;
-use crate::plan::{Lane, LaneServer, Plan, Purpose, Step};
+use crate::plan::{Lane, Plan, Purpose, Step};
 
 /// What is known of the container that an undo takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,19 +80,9 @@ impl Lane {
         self.replacement.as_ref().is_some_and(|replacement| replacement.old.is_some())
     }
 
-    /// Whether the old container answered on any of the lane's lines.
+    /// Whether the old container answered on any line that is given requests again.
     fn old_served(&self) -> bool {
-        self.keeps_old() && self.servers.iter().any(|server| server.served)
-    }
-
-    /// The state that a server is put back to after an undo.
-    ///
-    /// One that did not serve before goes to maint: as ready it would be up at once, by `HAProxy`'s own
-    /// rule, and be given requests that nobody answers. A lane that only puts servers back in service
-    /// has replaced nothing, so what they were is safe.
-    #[must_use]
-    pub fn state_after_undo(&self, server: &LaneServer) -> AdminState {
-        if server.served || self.replacement.is_none() { server.was } else { AdminState::Maint }
+        self.keeps_old() && self.asked_of_old().next().is_some()
     }
 }
 

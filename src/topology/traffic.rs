@@ -46,14 +46,19 @@ impl Balance {
         self.share(|id| seen.server(id).filter(|server| server.is_usable()).map(|server| server.weight), out)
     }
 
-    /// Where they would go if these servers, which are kept out, took some again.
+    /// Where they would go if the servers in `back`, which are kept out, took some again, and those in `out` none.
     #[must_use]
-    pub fn forecast_with(&self, seen: &LoadBalancerState, back: &BTreeSet<ServerId>) -> Forecast {
+    pub fn forecast_with(
+        &self,
+        seen: &LoadBalancerState,
+        back: &BTreeSet<ServerId>,
+        out: &BTreeSet<ServerId>,
+    ) -> Forecast {
         let weight = |id: &ServerId| {
             let server = seen.server(id).filter(|server| server.is_usable() || back.contains(id));
             server.map(|server| server.weight)
         };
-        self.share(weight, &BTreeSet::new())
+        self.share(weight, out)
     }
 
     /// Whether any of these servers is one of its own.

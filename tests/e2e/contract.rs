@@ -123,9 +123,16 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.set(&app1(), AdminState::Drain).await;
         self.set(&app1(), AdminState::Ready).await;
         assert!(!self.server(&app1()).await.operational.is_up(), "drain to ready stays down");
+        self.set(&app1(), AdminState::Maint).await;
+        self.load_balancer.set_unproven(&app1(), AdminState::Ready).await.expect("a server that is checked");
+        let unproven = self.server(&app1()).await;
+        assert_eq!(unproven.admin.state(), AdminState::Ready);
+        assert!(!unproven.operational.is_up(), "maint to ready without proof is down");
         self.load_balancer.set_healthy(&app1()).await.expect("a server that is checked");
         assert!(self.server(&app1()).await.operational.is_up(), "it is counted as healthy");
         self.until_up(&app1(), false).await;
+        self.set(&app1(), AdminState::Maint).await;
+        self.load_balancer.set_unproven(&app1(), AdminState::Ready).await.expect("a server that is checked");
         self.engine.start(&id).await.expect("a start");
         self.until_up(&app1(), true).await;
     }

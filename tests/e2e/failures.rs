@@ -268,3 +268,35 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
     stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
     stage.close().await;
 }
+
+/// A second line to the first container, whose check has never passed.
+const FORGOTTEN: &str =
+    "\nbackend forgotten\n    option httpchk GET /gone\n    server old {app1} check inter 200ms fall 1\n";
+
+/// Whether HAProxy has the forgotten line ready and down.
+async fn is_down(stage: &Stage) -> bool {
+    let stat = stage.haproxy.command("show stat forgotten 4 -1").await;
+    stat.lines().any(|line| line.starts_with("forgotten,old,") && line.contains(",DOWN,"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_never_answered_fails_neither_a_deploy_nor_its_undo() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::pair().extra(FORGOTTEN).start().await;
+    wait_until("the forgotten line is down", Duration::from_secs(20), async || is_down(&stage).await).await;
+    failing_deploy(&stage, &[("FAIL", "exit")], &[], 10).await.says(&[
+        "forgotten/old (",
+        "answers nothing (GET /gone → 404",
+        "failed and rolled back, the old containers serve as before",
+    ]);
+    assert!(is_down(&stage).await, "{}", stage.haproxy.command("show stat forgotten 4 -1").await);
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    assert_in_service(&stage).await;
+    assert!(is_down(&stage).await, "{}", stage.haproxy.command("show stat forgotten 4 -1").await);
+    stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0).says(&["nothing to do"]);
+    stage.close().await;
+}

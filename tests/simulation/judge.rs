@@ -13,7 +13,7 @@ use drainswap::outcome::Outcome;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
 
 use crate::case::Case;
-use crate::scenario::{Wish, image};
+use crate::scenario::{Wish, image, is_forgotten};
 
 /// How long what somebody else has set may stand before it is set again, and requests come that it has brought.
 const GRACE: u64 = 60;
@@ -290,6 +290,7 @@ impl Judge {
 
     fn lost(&mut self, site: &Site, loss: &Loss) {
         let is_ours = match loss {
+            Loss::NoServer(backend) if self.was_unserved(backend) => false,
             Loss::NoServer(_) | Loss::WaitedInVain(_) => {
                 !self.is_excused(meddles) && !self.is_unseen() && self.case.scenario.new_is_good()
             }
@@ -308,6 +309,12 @@ impl Judge {
         if let Loss::NoServer(backend) = loss {
             self.missed(site, backend);
         }
+    }
+
+    /// Whether no server of the backend served before anything was done.
+    fn was_unserved(&self, backend: &str) -> bool {
+        let mut servers = self.addresses.keys().filter(|server| server.backend == backend);
+        servers.all(|server| self.out_before.contains(server))
     }
 
     /// A request has found no server. One that is being drained, and serves, is put back soon, whoever took the others.
@@ -331,6 +338,10 @@ impl Judge {
     /// Whether nobody answers behind a server because of what was done by whoever is tested.
     fn is_ours(&self, site: &Site, server: &ServerId) -> bool {
         let Some(address) = self.addresses.get(server) else { return false };
+        // Every new process has it up until it was checked.
+        if is_forgotten(server) && self.is_excused(|it| matches!(it, Fault::Reload | Fault::HaproxyRestart)) {
+            return false;
+        }
         let there: Vec<&Place> =
             site.engine.containers.iter().filter(|it| it.address() == Some(*address)).collect();
         let by_others = there
@@ -472,7 +483,7 @@ impl Judge {
     /// Whether a server did not serve before either, and the run has not come so far as to change that.
     fn may_be_out(&self, id: &ServerId) -> bool {
         let has_succeeded = matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged));
-        self.out_before.contains(id) && !has_succeeded
+        self.out_before.contains(id) && (is_forgotten(id) || !has_succeeded)
     }
 
     fn line_at_the_end(&mut self, site: &Site, line: &Line, name: &str) {
@@ -484,8 +495,9 @@ impl Judge {
         };
         let was_told =
             self.warnings.iter().any(|it| it.contains(name) && it.contains("did not answer until the end"));
+        let may_be_out = self.may_be_out(&line.id) && !is_forgotten(&line.id);
         let is_in = line.admin.state() == AdminState::Ready && (line.up || !site.serves(line.address));
-        let is_known = is_left_out || was_told || self.may_be_out(&line.id);
+        let is_known = is_left_out || was_told || may_be_out;
         if !is_in && !is_known && !self.is_excused(sets_states) && !self.is_in_the_way() {
             self.violate(
                 site,

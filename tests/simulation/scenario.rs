@@ -6,6 +6,7 @@ use std::time::Duration;
 use drainswap::adapters::memory::{Build, Line, Memory, Place, Site};
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
 use drainswap::hook::{HookFacts, Moment, SKIP};
+use drainswap::ids::ServerId;
 use drainswap::image::Image;
 use drainswap::observation::{AdminState, ContainerState};
 use drainswap::plan::silence_check::SilenceCheck;
@@ -104,6 +105,18 @@ backend mobile
     server app2b 127.0.0.2:50001 check backup
 ";
 
+/// A second line of a container's, which nobody answers on.
+const FORGOTTEN: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+backend forgotten
+    default-server inter 200ms
+    server app1 127.0.0.1:50009 check
+";
+
 fn usual(_: &mut Policy) {}
 
 const BASE: Scenario = Scenario {
@@ -181,6 +194,21 @@ fn in_maint(site: &mut Site) {
     for line in backups(site) {
         (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
     }
+}
+
+/// The first container publishes the port of the forgotten line, and does not listen there.
+fn forgotten(site: &mut Site) {
+    let unused = site.engine.containers.pop().expect("a container at the forgotten address").container;
+    site.engine.containers[0].container.published.extend(unused.published);
+    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
+    for line in workers.flat_map(|worker| &mut worker.lines).filter(|line| is_forgotten(&line.id)) {
+        (line.up, line.health, line.passed) = (false, 0, Some(false));
+    }
+}
+
+/// Whether that is a line which served nobody for long before the run.
+pub fn is_forgotten(server: &ServerId) -> bool {
+    server.backend == "forgotten"
 }
 
 /// The backup runs v2 by now, and was left in maint.
@@ -336,6 +364,7 @@ const SOMETIMES: &[Scenario] = &[
     Scenario { name: "stopped", before: stopped, ..BASE },
     Scenario { name: "gone", before: gone, ..BASE },
     Scenario { name: "described", before: gone, is_described: true, ..BASE },
+    Scenario { name: "forgotten", haproxy_cfg: FORGOTTEN, before: forgotten, ..BASE },
     Scenario { name: "floor-2", haproxy_cfg: PRIMARIES, policy: |policy| policy.floor = 2, ..BASE },
     Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
 ];

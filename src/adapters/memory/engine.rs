@@ -413,16 +413,17 @@ impl ContainerEngine for MemoryEngine {
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         let create = |site: &mut Site| {
-            let (published, restart) = match &recipe.model {
+            let (all, restart) = match &recipe.model {
                 Model::Like(id) => {
                     let like = site.engine.find(id).map(|place| &place.container).ok_or_else(|| {
                         refused("create", &recipe.name, "the container that it is to be like is gone")
                     })?;
-                    let published = recipe.pinned.ports.first().or(like.published.first());
-                    (published.copied(), like.restart.clone())
+                    let pinned = &recipe.pinned.ports;
+                    let all = if pinned.is_empty() { like.published.clone() } else { pinned.clone() };
+                    (all, like.restart.clone())
                 }
                 Model::Described { wanted, .. } => {
-                    (None, wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
+                    (Vec::new(), wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
                 }
             };
             if let Some(leftover) = site.engine.named(&recipe.name) {
@@ -432,7 +433,7 @@ impl ContainerEngine for MemoryEngine {
                 let id = leftover.container.id.clone();
                 site.engine.containers.retain(|place| place.container.id != id);
             }
-            let address = recipe.publish.or(published).map(|it| SocketAddr::new(it.ip, it.port));
+            let address = recipe.publish.or(all.first().copied()).map(|it| SocketAddr::new(it.ip, it.port));
             let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
             let id = site.engine.create(recipe.name.clone(), address, &recipe.image, restart);
             let floats = match &recipe.model {
@@ -441,6 +442,7 @@ impl ContainerEngine for MemoryEngine {
             };
             if let Some(new) = site.engine.find_mut(&id) {
                 new.floats = floats && recipe.pinned.ports.is_empty();
+                new.container.published.extend(all.iter().skip(1));
             }
             site.effect(&Effect::Created(id.clone()));
             Ok(id)

@@ -35,6 +35,7 @@ pub struct Haproxy {
     /// What a new process knows.
     configured: Vec<Line>,
     next_pid: u32,
+    is_begun: bool,
 }
 
 /// One process.
@@ -98,6 +99,7 @@ impl Haproxy {
             has_master: true,
             configured: lines,
             next_pid: 1000 * (u32::try_from(index).unwrap_or(0) + 1),
+            is_begun: false,
         };
         new.worker = Some(new.fresh());
         new
@@ -105,7 +107,10 @@ impl Haproxy {
 
     fn fresh(&mut self) -> Worker {
         self.next_pid += 1;
-        let (lines, pid) = (self.configured.clone(), self.next_pid);
+        let (mut lines, pid) = (self.configured.clone(), self.next_pid);
+        // The first process has been there for long.
+        lines.iter_mut().filter(|_| self.is_begun).for_each(|line| line.passed = None);
+        self.is_begun = true;
         Worker { pid, lines, sessions: Vec::new(), queue: Vec::new(), stalled: Vec::new() }
     }
 
@@ -127,7 +132,7 @@ impl Haproxy {
             admin: line.admin,
             operational: line.operational(now),
             status: line.status().to_owned(),
-            check: String::new(),
+            check: line.last_check().to_owned(),
             weight: line.weight,
             checks: line.checks(),
             sessions: worker.sessions_on(&line.id),
@@ -212,6 +217,7 @@ impl Site {
         let Some(check) = line.check else { return };
         if line.checking && line.admin.state() != AdminState::Maint {
             let full = check.rise + check.fall - 1;
+            line.passed = Some(passes);
             match (passes, line.up) {
                 (true, true) => line.health = full,
                 (true, false) => {
@@ -242,7 +248,7 @@ impl Site {
         if let Some(line) =
             line.filter(|line| line.check.is_some() && line.admin.state() != AdminState::Maint)
         {
-            (line.up, line.health) = (false, 0);
+            (line.up, line.health, line.passed) = (false, 0, Some(false));
         }
     }
 
@@ -266,6 +272,19 @@ impl Site {
         for balancer in 0..self.haproxies.len() {
             self.set_state(balancer, server, state);
         }
+    }
+
+    /// As [`Site::set_state`], but down until its checks pass.
+    fn set_unproven(&mut self, balancer: usize, server: &ServerId, state: AdminState) -> bool {
+        if !self.set_state(balancer, server, AdminState::Drain) {
+            return false;
+        }
+        if let Some(line) =
+            self.haproxies[balancer].worker.as_mut().and_then(|worker| worker.line_mut(server))
+        {
+            (line.up, line.health, line.up_since) = (false, 0, None);
+        }
+        self.set_state(balancer, server, state)
     }
 
     /// Whether there is such a server.
@@ -448,6 +467,18 @@ impl LoadBalancer for MemoryHaproxy {
             Ok(())
         };
         self.ask("set healthy", heal).await
+    }
+
+    async fn set_unproven(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
+        let set = |site: &mut Site| {
+            site.subject = server.clone();
+            if !site.set_unproven(self.index, server, state) {
+                return Err(refused(format!("set server {server} state {state}"), "No such server."));
+            }
+            site.effect(&Effect::Set(self.index, server.clone(), state));
+            Ok(())
+        };
+        self.ask("set unproven", set).await
     }
 
     async fn sessions(

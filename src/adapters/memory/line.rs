@@ -39,6 +39,8 @@ pub struct Line {
     pub health: u32,
     /// Whether its checks are at work.
     pub checking: bool,
+    /// Whether its last check passed; nothing before the first one, and in maintenance.
+    pub passed: Option<bool>,
     /// The weight that is written.
     pub written_weight: u32,
     /// Sessions since the process started.
@@ -82,6 +84,7 @@ impl Line {
             up_since: None,
             health: check.map_or(0, |check| check.rise + check.fall - 1),
             checking: true,
+            passed: Some(true),
             written_weight: server.weight,
             total: 0,
         }
@@ -108,7 +111,9 @@ impl Line {
         let rise = self.check.map_or(0, |check| check.rise);
         self.admin = state.bits();
         match (was, state) {
-            (_, AdminState::Maint) => (self.up, self.health, self.up_since) = (false, 0, None),
+            (_, AdminState::Maint) => {
+                (self.up, self.health, self.up_since, self.passed) = (false, 0, None, None);
+            }
             (AdminState::Maint, AdminState::Ready | AdminState::Drain) => {
                 (self.up, self.health, self.up_since) = (true, rise, Some(now));
             }
@@ -123,6 +128,16 @@ impl Line {
             (Some(_), true) => Checking::On,
         };
         Checks { health, agent: Checking::Absent }
+    }
+
+    /// What the last check said, as `show stat` has it.
+    pub(super) fn last_check(&self) -> &'static str {
+        match (self.check, self.admin.state(), self.passed) {
+            (None, ..) | (Some(_), AdminState::Maint, _) => "",
+            (Some(_), _, None) => "INI",
+            (Some(_), _, Some(true)) => "L7OK",
+            (Some(_), _, Some(false)) => "L4CON",
+        }
     }
 
     pub(super) fn status(&self) -> &'static str {

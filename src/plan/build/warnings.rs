@@ -3,6 +3,7 @@
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Container, LoadBalancerState, Observation, Owner};
 use crate::outcome::sessions;
+use crate::plan::asked::{Before, is_dead};
 use crate::plan::text::seconds;
 use crate::plan::{Goal, Lane, OnDrainTimeout};
 use crate::topology::matching::Aside;
@@ -20,9 +21,51 @@ pub(super) fn all(
 ) -> Vec<String> {
     let mut warnings = of_the_run(topology, &observation.containers, balances, lanes, goal);
     warnings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, lanes)));
+    warnings.extend(lanes.iter().flat_map(|lane| silent(topology, lane)));
     let servers = topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
-    warnings.extend(servers.filter(|server| unchanged.contains(&server.id)).filter_map(left_down));
+    for server in servers.filter(|server| unchanged.contains(&server.id)) {
+        let lines: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
+        let dead: Vec<String> = lines.iter().filter(|it| is_dead(it, &lines)).map(|it| dead(it)).collect();
+        let is_told = is_dead(server, &lines);
+        warnings.extend(left_down(server).filter(|_| !is_told));
+        warnings.extend(dead.into_iter().filter(|it| !warnings.contains(it)).collect::<Vec<_>>());
+    }
     warnings
+}
+
+/// The lines of a lane that do not answer: those of which nothing is asked, and those on which the new container must do
+/// what drainswap cannot see the old one do.
+fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
+    let ids = lane.id_set();
+    let all = topology.backends.iter().flat_map(|backend| &backend.servers);
+    let lines: Vec<&Server> = all.filter(|server| ids.contains(&server.id)).collect();
+    let note = |line: &&Server| {
+        let Before { up, answered } = Before::of(line);
+        if is_dead(line, &lines) {
+            return Some(dead(line));
+        }
+        (up && !answered && lane.replacement.is_some()).then(|| {
+            format!(
+                "{} does not answer drainswap's own probe ({}), although HAProxy's check has it up: the new container must answer it",
+                line.id,
+                answer(line)
+            )
+        })
+    };
+    lines.iter().filter_map(note).collect()
+}
+
+fn dead(line: &Server) -> String {
+    format!(
+        "{} ({}) answers nothing ({}), and no check has it up: nothing is asked of it, and it stays as it is. Remove the line if it is not used",
+        line.id,
+        line.place,
+        answer(line)
+    )
+}
+
+fn answer(line: &Server) -> &str {
+    line.answer.as_ref().map_or("it was not asked", |answer| answer.detail())
 }
 
 fn of_the_run(
@@ -60,7 +103,7 @@ fn of_the_run(
                 lodger.name, old.name
             ));
         }
-        for server in lane.servers.iter().filter(|server| server.was != AdminState::Ready) {
+        for server in lane.alive().filter(|server| server.was != AdminState::Ready) {
             warnings.push(format!("{} is in {}, and will be put back in service", server.id, server.was));
         }
         if let Some(like) = lane.replacement.as_ref().map(|it| &it.like).filter(|like| like.image_is_gone) {

@@ -1,6 +1,7 @@
 use insta::assert_snapshot;
 
 use super::*;
+use crate::observation::AdminState;
 use crate::testing::World;
 
 /// The lane of this server in a deploy of v2.
@@ -140,13 +141,6 @@ fn a_server_that_was_only_put_back_in_service_is_left_as_it_was() {
 fn a_server_that_served_is_ready_again() {
     let lane = lane(&World::origin(), "mobile/app1");
     assert_eq!(lane.state_after_undo(&lane.servers[0]), AdminState::Ready);
-}
-
-/// `HAProxy` may hold a server for up that our own probe finds silent.
-#[test]
-fn a_server_that_only_haproxy_held_for_up_goes_to_maint() {
-    let lane = lane(&World::origin().silent("mobile/app1"), "mobile/app1");
-    assert_eq!(lane.state_after_undo(&lane.servers[0]), AdminState::Maint);
 }
 
 #[test]

@@ -1,0 +1,126 @@
+use super::*;
+use crate::plan::{Plan, Step};
+use crate::testing::World;
+
+/// A backend, and a `listen` to the same container that was forgotten.
+const FORGOTTEN: &str = "
+backend mobile
+    mode http
+    option httpchk GET /health
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+listen legacy
+    mode http
+    option httpchk GET /old
+    server app1 127.0.0.1:50000 check
+";
+
+fn forgotten() -> World {
+    World::of(FORGOTTEN).down("legacy/app1")
+}
+
+fn ids<'a>(lines: impl Iterator<Item = &'a LaneServer>) -> Vec<String> {
+    lines.map(|line| line.id.to_string()).collect()
+}
+
+fn notes(plan: &Plan, server: &str) -> Vec<String> {
+    plan.warnings.iter().filter(|it| it.starts_with(server)).cloned().collect()
+}
+
+#[test]
+fn a_line_that_served_nobody_is_asked_for_nothing_and_the_plan_names_it() {
+    let plan = forgotten().plan("v2").unwrap();
+    let lane = &plan.lanes[0];
+    assert_eq!(ids(lane.servers.iter()), ["mobile/app1", "legacy/app1"]);
+    assert_eq!(ids(lane.alive()), ["mobile/app1"]);
+    assert_eq!(ids(lane.asked_of_old()), ["mobile/app1"]);
+    assert_eq!(
+        notes(&plan, "legacy/app1"),
+        [
+            "legacy/app1 (haproxy.cfg:10) answers nothing (connection refused), and no check has it up: nothing is asked of it, and it stays as it is. Remove the line if it is not used"
+        ]
+    );
+    let text = plan.to_string();
+    assert!(text.contains("ready      mobile/app1\n"), "{text}");
+    assert!(text.contains("drain      mobile/app1, legacy/app1\n"), "{text}");
+    assert!(!lane.servers[1].takes_traffic);
+}
+
+/// Each deploy would replace the container once more.
+#[test]
+fn a_dead_line_alone_is_no_reason_to_replace_a_container() {
+    let plan = forgotten().runs("mobile-app1", "v2").runs("mobile-app2", "v2").plan("v2").unwrap();
+    assert!(plan.is_empty(), "{plan}");
+    assert_eq!(notes(&plan, "legacy/app1").len(), 1);
+    let in_maint = World::of(FORGOTTEN).maint("legacy/app1").silent("legacy/app1");
+    let plan = in_maint.runs("mobile-app1", "v2").runs("mobile-app2", "v2").plan("v2").unwrap();
+    assert!(plan.is_empty(), "it would be left in maint: {plan}");
+}
+
+/// Nothing tells which of them matter.
+#[test]
+fn where_no_line_of_a_container_answers_all_are_asked() {
+    let plan = forgotten().down("mobile/app1").plan("v2").unwrap();
+    assert_eq!(ids(plan.lanes[0].alive()), ["mobile/app1", "legacy/app1"]);
+    assert_eq!(plan.lanes[0].asked_of_old().count(), 0);
+}
+
+#[test]
+fn a_line_that_a_check_has_up_is_asked_of_the_new_container_and_not_of_the_old_one() {
+    let plan = World::of(FORGOTTEN).floor(0).silent("legacy/app1").plan("v2").unwrap();
+    let lane = &plan.lanes[0];
+    assert_eq!(ids(lane.alive()), ["mobile/app1", "legacy/app1"]);
+    assert_eq!(ids(lane.asked_of_old()), ["mobile/app1"]);
+    assert_eq!(
+        notes(&plan, "legacy/app1"),
+        [
+            "legacy/app1 does not answer drainswap's own probe (connection refused), although HAProxy's check has it up: the new container must answer it"
+        ]
+    );
+}
+
+/// `HAProxy` has a server without a check up whatever happens.
+#[test]
+fn a_line_without_a_check_is_not_proved_by_being_up() {
+    let world = World::of(FORGOTTEN).silent("legacy/app1");
+    let world = world.server("legacy/app1", |server| server.checks = crate::observation::Checks::default());
+    assert_eq!(ids(world.plan("v2").unwrap().lanes[0].alive()), ["mobile/app1"]);
+    let reloaded = World::of(FORGOTTEN).silent("legacy/app1");
+    let reloaded = reloaded.server("legacy/app1", |server| "INI".clone_into(&mut server.check));
+    assert_eq!(ids(reloaded.plan("v2").unwrap().lanes[0].alive()), ["mobile/app1"], "not checked yet");
+}
+
+#[test]
+fn an_undo_gives_every_line_its_state_back_wherever_the_old_container_is() {
+    let state = |world: World, server: usize| {
+        let plan = world.floor(0).plan("v2").unwrap();
+        plan.lanes[0].state_after_undo(&plan.lanes[0].servers[server])
+    };
+    assert_eq!(state(forgotten(), 1), AdminState::Ready);
+    assert_eq!(state(World::of(FORGOTTEN).floor(0).silent("mobile/app1"), 0), AdminState::Ready);
+    let weightless = World::of(FORGOTTEN).server("mobile/app1", |server| server.weight = 0);
+    assert_eq!(state(weightless, 0), AdminState::Ready);
+    assert_eq!(state(World::of(FORGOTTEN).drain("mobile/app1"), 0), AdminState::Drain);
+    let stopped = World::of(FORGOTTEN).down("mobile/app1").down("legacy/app1").stopped("mobile-app1");
+    assert_eq!(state(stopped, 0), AdminState::Maint);
+}
+
+/// A plan of a version that did not write down what each line did.
+#[test]
+fn an_earlier_plan_is_undone_as_it_was_then() {
+    let mut plan = forgotten().plan("v2").unwrap();
+    for server in &mut plan.lanes[0].servers {
+        server.before = None;
+    }
+    let lane = &plan.lanes[0];
+    assert_eq!(ids(lane.alive()), ["mobile/app1", "legacy/app1"]);
+    let after: Vec<_> = lane.servers.iter().map(|server| lane.state_after_undo(server)).collect();
+    assert_eq!(after, [AdminState::Ready, AdminState::Maint]);
+}
+
+#[test]
+fn an_old_container_proves_itself_only_for_lines_that_are_given_requests_again() {
+    let steps = |world: World| crate::plan::undo::put_back(&world.plan("v2").unwrap().lanes[0]);
+    assert!(steps(forgotten()).contains(&Step::ProveOld));
+    assert!(!steps(World::of(FORGOTTEN).maint("mobile/app1").down("legacy/app1")).contains(&Step::ProveOld));
+}
