@@ -51,6 +51,8 @@ struct Late {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     State(AdminState),
+    /// The same, with the server down until its checks have passed.
+    Unproven(AdminState),
     Address(SocketAddr),
     Weight(Weight),
     Checking(Checker, bool),
@@ -61,17 +63,22 @@ impl Change {
     fn is_replaced_by(self, other: Self) -> bool {
         match (self, other) {
             (Self::Checking(of, _), Self::Checking(other, _)) => of == other,
-            (Self::State(_), Self::State(_))
+            (Self::State(_) | Self::Unproven(_), Self::State(_) | Self::Unproven(_))
             | (Self::Address(_), Self::Address(_))
             | (Self::Weight(_), Self::Weight(_)) => true,
-            (Self::State(_) | Self::Address(_) | Self::Weight(_) | Self::Checking(..), _) => false,
+            (
+                Self::State(_) | Self::Unproven(_) | Self::Address(_) | Self::Weight(_) | Self::Checking(..),
+                _,
+            ) => false,
         }
     }
 
     /// Whether the server is known to be so. A weight and a check are set again without a question, which is harmless.
     fn is_so(self, now: &ServerState) -> bool {
         match self {
-            Self::State(state) => now.admin.state() == state || now.admin.is_inherited(),
+            Self::State(state) | Self::Unproven(state) => {
+                now.admin.state() == state || now.admin.is_inherited()
+            }
             Self::Address(address) => now.address == Some(address),
             Self::Weight(_) | Self::Checking(..) => false,
         }
@@ -80,6 +87,7 @@ impl Change {
     async fn perform(self, on: &impl LoadBalancer, server: &ServerId) -> Result<(), LoadBalancerError> {
         match self {
             Self::State(state) => on.set_admin_state(server, state).await,
+            Self::Unproven(state) => on.set_unproven(server, state).await,
             Self::Address(address) => on.set_address(server, address).await,
             Self::Weight(weight) => on.set_weight(server, weight).await,
             Self::Checking(checker, is_on) => on.set_checking(server, checker, is_on).await,
@@ -233,7 +241,9 @@ impl<L: LoadBalancer> Tracked<L> {
             // One that HAProxy does not know any more has nothing to be set.
             let Some(state) = seen.server(&server) else { continue };
             for change in changes.into_iter().filter(|change| !change.is_so(state)) {
-                if let (Ok(()), Change::State(state)) = (self.change(&server, change).await, change) {
+                if let (Ok(()), Change::State(state) | Change::Unproven(state)) =
+                    (self.change(&server, change).await, change)
+                {
                     set_again.push(SetAgain { server: server.clone(), state });
                 }
             }
@@ -317,6 +327,10 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
 
     async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
         self.change(server, Change::State(state)).await
+    }
+
+    async fn set_unproven(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
+        self.change(server, Change::Unproven(state)).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {

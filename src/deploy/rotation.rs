@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::OLD_LIMIT;
 use super::wait::{Waited, meanwhile, until};
-use super::{Deploy, Failure, millis};
+use super::{Deploy, Failure, Tracked, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, Checking, ServerState};
@@ -173,7 +173,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Gives a server its state without `HAProxy` having it up for that, if it has checks that can say so later.
     async fn set_unproven(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
         let backends = [server.backend.clone()];
-        let set = async |it: &L| {
+        let set = async |it: &Tracked<L>| {
             let seen = it.glance(&backends).await?;
             let now = seen.server(server);
             let is_checked = now.is_some_and(|now| {

@@ -24,9 +24,9 @@ pub(super) fn all(
     warnings.extend(lanes.iter().flat_map(|lane| silent(topology, lane)));
     let servers = topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
     for server in servers.filter(|server| unchanged.contains(&server.id)) {
-        let lines: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
-        let dead: Vec<String> = lines.iter().filter(|it| is_dead(it, &lines)).map(|it| dead(it)).collect();
-        let is_told = is_dead(server, &lines);
+        let beside: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
+        let dead: Vec<String> = beside.iter().filter(|it| is_dead(it, &beside)).map(|it| dead(it)).collect();
+        let is_told = is_dead(server, &beside);
         warnings.extend(left_down(server).filter(|_| !is_told));
         warnings.extend(dead.into_iter().filter(|it| !warnings.contains(it)).collect::<Vec<_>>());
     }
