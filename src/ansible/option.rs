@@ -1,6 +1,8 @@
 //! What a task may say: the options of a command, read off the command line's own definition, so that the two cannot
 //! differ.
 
+use std::any::TypeId;
+
 use clap::{Arg, ArgAction, CommandFactory};
 use serde_json::Value;
 
@@ -47,7 +49,9 @@ pub enum Kind {
 /// How an option is typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// `--name`.
+    /// `--name`, where it is yes.
+    Switch(String),
+    /// `--name=value`.
     Flag(String),
     /// By its place.
     Positional,
@@ -64,14 +68,15 @@ impl Opt {
 
     fn of(arg: &Arg) -> Self {
         let action = arg.get_action();
-        let kind = if matches!(action, ArgAction::SetTrue) {
+        let kind = if arg.get_value_parser().type_id() == TypeId::of::<bool>() {
             Kind::Bool
         } else if matches!(action, ArgAction::Append) {
             Kind::List
         } else {
             Kind::Text
         };
-        let long = arg.get_long().map(|long| Typed::Flag(format!("--{long}")));
+        let typed = if matches!(action, ArgAction::SetTrue) { Typed::Switch } else { Typed::Flag };
+        let long = arg.get_long().map(|long| typed(format!("--{long}")));
         let name = arg.get_long().unwrap_or(arg.get_id().as_str()).replace('-', "_");
         Self { name, kind, typed: long.unwrap_or(Typed::Positional) }
     }
@@ -82,13 +87,16 @@ impl Opt {
     /// Where it is of another type.
     pub fn words(&self, value: &Value) -> Result<Vec<String>, String> {
         let flag = match &self.typed {
+            Typed::Flag(flag) if self.kind == Kind::Bool => {
+                return Ok(vec![format!("{flag}={}", truth(&self.name, value)?)]);
+            }
             Typed::Flag(flag) => flag,
+            Typed::Switch(flag) => {
+                return Ok(if truth(&self.name, value)? { vec![flag.clone()] } else { Vec::new() });
+            }
             Typed::Positional => return self.texts(value),
             Typed::Own => return Ok(Vec::new()),
         };
-        if self.kind == Kind::Bool {
-            return Ok(if truth(&self.name, value)? { vec![flag.clone()] } else { Vec::new() });
-        }
         Ok(self.texts(value)?.into_iter().map(|text| format!("{flag}={text}")).collect())
     }
 
@@ -199,6 +207,8 @@ mod tests {
         );
         assert_eq!(words("resume_first", json!("yes")), Ok(vec!["--resume-first".to_owned()]));
         assert_eq!(words("resume_first", json!(0)), Ok(Vec::new()));
+        assert_eq!(words("silence_check", json!("no")), Ok(vec!["--silence-check=false".to_owned()]));
+        assert!(words("silence_check", json!("maybe")).is_err());
         let both = Ok(vec!["--socket=a".to_owned(), "--socket=b:1".to_owned()]);
         assert_eq!(
             (words("socket", json!("a, b:1")), words("socket", json!(["a", "b:1"]))),
