@@ -64,7 +64,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             let mut out: Vec<(ServerId, AdminState)> = Vec::new();
             for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
-                if self.lane_of(lane).servers.iter().all(|it| it.id != server.id) {
+                if self.lane_of(lane).alive().all(|it| it.id != server.id) {
                     continue;
                 }
                 let state = server.admin.state();
