@@ -128,7 +128,7 @@ async fn a_login_of_the_settings_wins_and_its_password_is_asked_for_at_each_logi
     try_it(&format!("password = \"{PASSWORD}\""), "v2").await.expect(3).says(&["with password_file"]);
     try_it(&by_file, "v2").await.expect(3).says(&["password_file", "cannot be read"]);
     write(PASSWORD, 0o644);
-    try_it(&by_file, "v2").await.expect(3).says(&["open to everybody", "chmod o="]);
+    try_it(&by_file, "v2").await.expect(3).says(&["open to everybody", "chmod o-rwx"]);
     try_it("password_command = 'exit 3'", "v2").await.expect(5).says(&["password_command failed"]);
     write("wrong", 0o640);
     for entry in [&by_file, &by_command] {
