@@ -149,6 +149,7 @@ def main():
             "backend": {"type": "str"},
             "image": {"type": "str"},
             "plan": {"type": "path"},
+            "approved": {"type": "str"},
             "resume_first": {"type": "bool"},
             "to": {"type": "str"},
             "from": {"type": "str"},
