@@ -291,6 +291,8 @@ impl Judge {
     fn lost(&mut self, site: &Site, loss: &Loss) {
         let is_ours = match loss {
             Loss::NoServer(backend) if self.was_unserved(backend) => false,
+            // It answered nothing before the run either.
+            Loss::WrongAnswer(server) | Loss::NoAnswer(server) if is_forgotten(server) => false,
             Loss::NoServer(_) | Loss::WaitedInVain(_) => {
                 !self.is_excused(meddles) && !self.is_unseen() && self.case.scenario.new_is_good()
             }
@@ -338,10 +340,6 @@ impl Judge {
     /// Whether nobody answers behind a server because of what was done by whoever is tested.
     fn is_ours(&self, site: &Site, server: &ServerId) -> bool {
         let Some(address) = self.addresses.get(server) else { return false };
-        // Every new process has it up until it was checked.
-        if is_forgotten(server) && self.is_excused(|it| matches!(it, Fault::Reload | Fault::HaproxyRestart)) {
-            return false;
-        }
         let there: Vec<&Place> =
             site.engine.containers.iter().filter(|it| it.address() == Some(*address)).collect();
         let by_others = there

@@ -21,6 +21,9 @@ struct Bug {
     /// Where it shows; everywhere, if it is not said.
     #[serde(default)]
     scenario: String,
+    /// The cases that show it, where a few of all kinds hardly do.
+    #[serde(default)]
+    cases: Vec<String>,
     file: String,
     line: String,
     becomes: String,
@@ -33,10 +36,17 @@ fn every_planted_bug_is_caught() {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
     plant(&copy, &bugs.bug);
     let simulation = build(&copy);
-    for scenario in bugs.bug.iter().map(|bug| bug.scenario.as_str()).collect::<BTreeSet<_>>() {
+    let swept = bugs.bug.iter().filter(|bug| bug.cases.is_empty());
+    for scenario in swept.map(|bug| bug.scenario.as_str()).collect::<BTreeSet<_>>() {
         assert!(sweeps_clean(&simulation, "", scenario), "the copy fails in {scenario:?} without a bug");
     }
-    let is_missed = |bug: &&Bug| sweeps_clean(&simulation, &bug.name, &bug.scenario);
+    for case in bugs.bug.iter().flat_map(|bug| &bug.cases) {
+        assert!(replays_clean(&simulation, "", case), "the copy fails in {case} without a bug");
+    }
+    let is_missed = |bug: &&Bug| match &bug.cases[..] {
+        [] => sweeps_clean(&simulation, &bug.name, &bug.scenario),
+        cases => cases.iter().all(|case| replays_clean(&simulation, &bug.name, case)),
+    };
     let missed: Vec<&str> = bugs.bug.iter().filter(is_missed).map(|bug| bug.name.as_str()).collect();
     println!("{} planted bugs, {} caught", bugs.bug.len(), bugs.bug.len() - missed.len());
     assert!(missed.is_empty(), "the sweep does not catch: {missed:#?}");
@@ -147,5 +157,20 @@ fn sweeps_clean(simulation: &Path, bug: &str, scenario: &str) -> bool {
     let told = String::from_utf8_lossy(&sweep.stdout);
     let is_clean = sweep.status.success();
     assert!(is_clean || told.contains(" cases failed:"), "{bug:?} in {scenario:?} was not swept: {told}");
+    is_clean
+}
+
+/// Whether nothing is wrong in that case, with that bug.
+fn replays_clean(simulation: &Path, bug: &str, case: &str) -> bool {
+    let replay = Command::new(simulation)
+        .args(["--exact", "a_case_that_is_replayed_tells_its_story"])
+        .env(VARIABLE, bug)
+        .env("DRAINSWAP_SIMULATE", case)
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .expect("the copy's simulation");
+    let told = String::from_utf8_lossy(&replay.stdout);
+    let is_clean = replay.status.success();
+    assert!(is_clean || told.contains("assertion `left == right` failed"), "{bug:?} in {case}: {told}");
     is_clean
 }
