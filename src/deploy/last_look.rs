@@ -62,6 +62,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 why = Some(Failure::FellSilent { answer });
                 return Ok(None);
             }
+            why = None;
             let mut out: Vec<(ServerId, AdminState)> = Vec::new();
             for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
                 if self.lane_of(lane).alive().all(|it| it.id != server.id) {
@@ -76,7 +77,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 }
             }
             if is_put_back || out.is_empty() {
-                return Ok(why.take().is_none().then_some(()));
+                return Ok(why.is_none().then_some(()));
             }
             is_put_back = true;
             for (server, state) in out {

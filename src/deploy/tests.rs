@@ -618,3 +618,17 @@ async fn what_was_down_gets_its_state_back_and_stays_down() {
     let line = &site.haproxies[0].worker.as_ref().unwrap().lines[0];
     assert_eq!((line.admin.state(), line.up), (AdminState::Ready, false));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_look_says_what_is_wrong_with_a_server() {
+    let mut stage = Stage::pair().await;
+    {
+        let mut site = stage.memory.site();
+        let worker = site.haproxies[0].worker.as_mut().unwrap();
+        (worker.lines[0].up, worker.lines[0].checking) = (false, false);
+    }
+    let mut run = stage.run();
+    let (lane, failure) = run.last_look(&[1, 0]).await.unwrap_err();
+    let server = run.lane_of(0).name().clone();
+    assert_eq!((lane, failure), (0, Failure::NotUp { server, status: "DOWN".to_owned() }));
+}
