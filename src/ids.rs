@@ -128,12 +128,16 @@ identifier! {
     ImageId
 }
 identifier! {
-    /// One run of a deploy: the moment it was opened, UTC, as `20261123T221500.000Z`.
+    /// One run of a deploy: the moment it was opened, UTC, as `20261123T221500.000000Z`. Two runs that begin together
+    /// with different state directories know nothing of each other and name their containers by it, so that a
+    /// millisecond does not tell them apart.
     RunId
 }
 
 impl RunId {
-    const FORM: &str = "%Y%m%dT%H%M%S.%3fZ";
+    const FORM: &str = "%Y%m%dT%H%M%S.%6fZ";
+    /// With any precision: up to version 0.1 it was a millisecond.
+    const READ: &str = "%Y%m%dT%H%M%S.%fZ";
 
     /// The run that is opened at that moment.
     #[must_use]
@@ -146,8 +150,8 @@ impl RunId {
     #[must_use]
     pub fn after(self, other: &Self) -> Self {
         let next = || {
-            let moment = DateTime::strptime(Self::FORM, &other.0).ok()?.to_zoned(TimeZone::UTC).ok()?;
-            Some(Self::opened_at(moment.timestamp().checked_add(SignedDuration::from_millis(1)).ok()?))
+            let moment = DateTime::strptime(Self::READ, &other.0).ok()?.to_zoned(TimeZone::UTC).ok()?;
+            Some(Self::opened_at(moment.timestamp().checked_add(SignedDuration::from_micros(1)).ok()?))
         };
         if self > *other { self } else { next().unwrap_or(self) }
     }
@@ -188,14 +192,17 @@ mod tests {
     fn a_run_comes_after_those_that_are_known_whatever_the_clock_says() {
         let run = |name: &str| RunId(name.to_owned());
         let now = RunId::opened_at("2026-11-23T22:15:00.000123Z".parse().unwrap());
-        assert_eq!(now, run("20261123T221500.000Z"));
+        assert_eq!(now, run("20261123T221500.000123Z"));
         for (other, expected) in [
-            ("20261123T221459.999Z", "20261123T221500.000Z"),
-            ("20261123T221500.000Z", "20261123T221500.001Z"),
-            ("20261231T235959.999Z", "20270101T000000.000Z"),
+            ("20261123T221459.999999Z", "20261123T221500.000123Z"),
+            ("20261123T221500.000123Z", "20261123T221500.000124Z"),
+            ("20261231T235959.999999Z", "20270101T000000.000000Z"),
+            // Version 0.1 named them by the millisecond.
+            ("20261123T221459.999Z", "20261123T221500.000123Z"),
+            ("20261123T221500.001Z", "20261123T221500.001001Z"),
             // Nobody's clock has written these.
-            ("renamed", "20261123T221500.000Z"),
-            ("99991231T235959.999Z", "20261123T221500.000Z"),
+            ("renamed", "20261123T221500.000123Z"),
+            ("99991231T235959.999999Z", "20261123T221500.000123Z"),
         ] {
             assert_eq!(now.clone().after(&run(other)), run(expected), "after {other}");
         }

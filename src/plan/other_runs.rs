@@ -33,19 +33,25 @@ pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>)
     plan.lanes.iter().filter_map(refusal).collect()
 }
 
-/// The same when the plan's own new containers are on the engine of that name: another run's, for the same place.
+/// The same when the plan's own new containers are on the engine of that name: what another run has put aside there since
+/// the plan was made, for the same place.
 #[must_use]
 pub fn rival(plan: &Plan, engine: &str, containers: &[Container]) -> Option<Refusal> {
     plan.lanes.iter().find_map(|lane| {
         let place = lane.replacement.as_ref().filter(|place| place.like.engine == engine)?;
-        let other = containers.iter().find(|container| is_candidate(plan, place, container))?;
+        let other = containers.iter().find(|container| is_put_aside(plan, place, container))?;
         Some(other_run(lane, other))
     })
 }
 
-/// Whether the container is a new one for that place, by another run.
-fn is_candidate(plan: &Plan, place: &Replacement, container: &Container) -> bool {
-    Aside::New.read(&container.name).is_some_and(|(of, run)| of == place.name && run != plan.run.0)
+/// Whether another run has put the container aside: a new one for that place, or the one that this run is to replace.
+fn is_put_aside(plan: &Plan, place: &Replacement, container: &Container) -> bool {
+    let is_of_another = |aside: Aside| {
+        aside.read(&container.name).is_some_and(|(of, run)| of == place.name && run != plan.run.0)
+    };
+    let is_replaced =
+        place.old.as_ref().is_some_and(|old| old.id == container.id && old.name != container.name);
+    is_of_another(Aside::New) || is_replaced && is_of_another(Aside::Old)
 }
 
 fn is_out(lane: &Lane, observation: &Observation) -> bool {
@@ -109,6 +115,17 @@ mod tests {
         let alone = world.another("mobile-app1", &own, |_| {});
         assert!(!rival(&alone));
         assert!(rival(&aside(alone, "mobile-app1b", Aside::New)));
+    }
+
+    #[test]
+    fn who_looks_when_the_other_has_ended_sees_what_it_put_aside() {
+        let plan = World::pair().plan("v2").unwrap();
+        let renamed = |name: String| {
+            let world = World::pair().container("mobile-app1", |it| it.name = name);
+            rival(&plan, "", &world.observation.containers).is_some()
+        };
+        assert!(renamed(Aside::Old.name("mobile-app1", &RunId(RUN.to_owned()))));
+        assert!(!renamed(Aside::Old.name("mobile-app1", &plan.run)), "its own");
     }
 
     #[test]

@@ -43,7 +43,7 @@ fn with_everything() -> Plan {
     let mut world = World::origin()
         .runs("mobile-app2", "v2")
         .server("mobile/app1b", |server| server.sessions = 0)
-        .another("mobile-app1", &kept("mobile-app1", "20261101T000000.000Z"), |it| {
+        .another("mobile-app1", &kept("mobile-app1", "20261101T000000.000000Z"), |it| {
             it.state = ContainerState::Stopped;
         });
     world.policy.keep = 1;
@@ -84,7 +84,7 @@ fn a_plan_with_everything_in_it() {
       maint      mobile/app1
       hook       after_drain
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       hook       before_enable
@@ -105,7 +105,7 @@ fn a_plan_with_everything_in_it() {
       maint      mobile/app1b
       hook       after_drain
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000000Z
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
       hook       before_enable
@@ -123,7 +123,7 @@ fn a_plan_with_everything_in_it() {
       maint      mobile/app2b
       hook       after_drain
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app2b, and keep it as mobile-app2b.old-20261123T221500.000Z
+      stop       mobile-app2b, and keep it as mobile-app2b.old-20261123T221500.000000Z
       start      the new mobile-app2b
       prove      GET http://127.0.0.2:50001/health (60 s at most)
       hook       before_enable
@@ -132,8 +132,8 @@ fn a_plan_with_everything_in_it() {
       hook       after_enable
 
     when every server is in service again
-      keep       mobile-app1.old-20261123T221500.000Z, mobile-app1b.old-20261123T221500.000Z, mobile-app2b.old-20261123T221500.000Z
-      remove     mobile-app1.old-20261101T000000.000Z
+      keep       mobile-app1.old-20261123T221500.000000Z, mobile-app1b.old-20261123T221500.000000Z, mobile-app2b.old-20261123T221500.000000Z
+      remove     mobile-app1.old-20261101T000000.000000Z
       hook       after_run
 
     If anything fails, every server gets its old container back.
@@ -185,10 +185,10 @@ fn what_the_policy_asks_for_is_said() {
     said(|plan| plan.policy.keep = 1, "  keep       mobile-app1.old-");
     let returns = |plan: &mut Plan| {
         let replacement = plan.lanes[0].replacement.as_mut().unwrap();
-        let name = "mobile-app1.old-20261101T000000.000Z".to_owned();
+        let name = "mobile-app1.old-20261101T000000.000000Z".to_owned();
         replacement.returning = Some(Container { name, ..replacement.like.clone() });
     };
-    said(returns, "mobile-app1.old-20261101T000000.000Z, as mobile-app1 again");
+    said(returns, "mobile-app1.old-20261101T000000.000000Z, as mobile-app1 again");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_container_is_created_as_it_is_described_or_like_the_one_before() {
     let instead_of = replacement.old.as_ref().map(|old| old.id.clone());
     let described = replacement.recipe(&plan.run, Some(&wanted));
     assert_eq!(described.model, Model::Described { wanted: Box::new(wanted.clone()), instead_of });
-    assert_eq!(described.name, "mobile-app1.new-20261123T221500.000Z");
+    assert_eq!(described.name, "mobile-app1.new-20261123T221500.000000Z");
     replacement.old = None;
     let first = replacement.recipe(&plan.run, Some(&wanted));
     assert_eq!(first.model, Model::Described { wanted: Box::new(wanted), instead_of: None });

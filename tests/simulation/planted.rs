@@ -131,7 +131,7 @@ fn build(copy: &Path) -> PathBuf {
             "--test",
             "simulation",
             "--message-format",
-            "json",
+            "json-render-diagnostics",
         ])
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", target)

@@ -46,7 +46,7 @@ fn a_pair_is_replaced_behind_its_backup() {
 #[test]
 fn a_plan_is_named_after_the_moment_of_the_look_and_holds_for_the_process_that_was_seen() {
     let plan = World::pair().plan("v2").unwrap();
-    assert_eq!((plan.run.0.as_str(), plan.workers[0].pid), ("20261123T221500.000Z", 4711));
+    assert_eq!((plan.run.0.as_str(), plan.workers[0].pid), ("20261123T221500.000000Z", 4711));
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
     let mut world = World::pair();
     let running = world.observation.containers[0].clone();
     let id = ContainerId("e".repeat(64));
-    let kept_name = format!("{}.old-20261122T100000.000Z", running.name);
+    let kept_name = format!("{}.old-20261122T100000.000000Z", running.name);
     let state = ContainerState::Stopped;
     let kept = Container { id, name: kept_name, state, ..running.clone() };
     world.observation.containers.push(kept.clone());
@@ -456,7 +456,7 @@ fn what_lives_in_a_container_of_another_engine_is_no_lodger() {
     assert_eq!(lodger("", "sidecar", ContainerState::Stopped), Ok(1));
     assert_eq!(lodger("web-b", "sidecar", ContainerState::Stopped), Ok(0));
     // It was put aside itself.
-    assert_eq!(lodger("", "sidecar.old-20261101T000000.000Z", ContainerState::Stopped), Ok(0));
+    assert_eq!(lodger("", "sidecar.old-20261101T000000.000000Z", ContainerState::Stopped), Ok(0));
 }
 
 #[test]

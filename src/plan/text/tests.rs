@@ -43,7 +43,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       ready      mobile/app1
@@ -57,7 +57,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
+      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000000Z
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
       ready      mobile/app2
@@ -71,7 +71,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1b
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000000Z
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
       ready      mobile/app1b
@@ -85,14 +85,14 @@ fn a_plan_tells_every_step_before_it_is_done() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2b
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app2b, and keep it as mobile-app2b.old-20261123T221500.000Z
+      stop       mobile-app2b, and keep it as mobile-app2b.old-20261123T221500.000000Z
       start      the new mobile-app2b
       prove      GET http://127.0.0.2:50001/health (60 s at most)
       ready      mobile/app2b
       confirm    HAProxy has it up
 
     when every server is in service again
-      remove     mobile-app1.old-20261123T221500.000Z, mobile-app2.old-20261123T221500.000Z, mobile-app1b.old-20261123T221500.000Z, mobile-app2b.old-20261123T221500.000Z
+      remove     mobile-app1.old-20261123T221500.000000Z, mobile-app2.old-20261123T221500.000000Z, mobile-app1b.old-20261123T221500.000000Z, mobile-app2b.old-20261123T221500.000000Z
 
     If anything fails, every server gets its old container back.
     ");
@@ -122,7 +122,7 @@ fn a_container_that_is_gone_gets_a_successor() {
       confirm    HAProxy has it up
 
     when every server is in service again
-      remove     mobile-app1.old-20261123T221500.000Z, mobile-app2.old-20261123T221500.000Z, mobile-app1b.old-20261123T221500.000Z
+      remove     mobile-app1.old-20261123T221500.000000Z, mobile-app2.old-20261123T221500.000000Z, mobile-app1b.old-20261123T221500.000000Z
     ");
 }
 
@@ -139,7 +139,7 @@ fn who_is_in_maint_is_replaced_without_a_drain_and_put_back_in_service() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
+      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000000Z
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
       ready      mobile/app2
@@ -157,7 +157,7 @@ fn a_container_that_does_not_run_is_replaced_at_once() {
       meanwhile  100 % → mobile/app1
       in flight  2 sessions now
       maint      mobile/app1b
-      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000000Z
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
       ready      mobile/app1b
@@ -194,7 +194,7 @@ fn who_runs_it_already_is_left_alone() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000Z
+      stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000000Z
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
       ready      mobile/app2
@@ -208,7 +208,7 @@ fn who_runs_it_already_is_left_alone() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1b
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000Z
+      stop       mobile-app1b, and keep it as mobile-app1b.old-20261123T221500.000000Z
       start      the new mobile-app1b
       prove      GET http://127.0.0.1:50001/health (60 s at most)
       ready      mobile/app1b
@@ -258,7 +258,7 @@ fn a_container_in_two_backends_is_drained_in_both() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1, tablet/one
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health, GET http://127.0.0.1:50000/ (60 s at most)
       ready      mobile/app1, tablet/one
@@ -280,7 +280,7 @@ fn without_a_floor_nobody_need_serve() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/ (60 s at most)
       ready      mobile/app1
@@ -307,7 +307,7 @@ fn the_policy_is_told_where_it_is_not_the_default() {
       wait       until its last session has ended; cut what is left after 1.5 s
       maint      mobile/app1
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (600 s at most)
       ready      mobile/app1
@@ -352,7 +352,7 @@ backend mobile
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/ (60 s at most)
       ready      mobile/app1
@@ -383,7 +383,7 @@ fn a_rollback_gives_each_server_what_it_ran_before() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       ready      mobile/app1
@@ -434,7 +434,7 @@ fn what_the_new_image_changes_is_part_of_the_plan() {
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
       settle     nothing is in flight, and nothing new can land
-      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000Z
+      stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
       start      the new mobile-app1
       prove      GET http://127.0.0.1:50000/health (60 s at most)
       ready      mobile/app1
