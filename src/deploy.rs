@@ -14,10 +14,12 @@ mod hooks;
 pub mod idle;
 mod last_look;
 pub mod late;
+mod lateness;
 mod recovery;
 mod rotation;
 mod silence;
 mod step;
+pub mod unanswered;
 pub mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +34,7 @@ pub use failure::Failure;
 use hooks::Wish;
 pub use late::Tracked;
 use recovery::TakenBack;
+use unanswered::TrackedEngine;
 
 use crate::command_line::CommandLine;
 use crate::event::{Event, Fact, Listener, Timing, VERSION};
@@ -80,7 +83,7 @@ pub struct Stop {
 pub struct Untouched(#[from] pub Failure);
 
 /// What a lane replaces by what, and the engine that does it.
-type Swap<'a, E> = (&'a Replacement, &'a E);
+type Swap<'a, E> = (&'a Replacement, &'a TrackedEngine<E>);
 
 /// One run of one plan.
 pub struct Deploy<'a, L, E, P, C, H, J> {
@@ -117,6 +120,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     sent_to: BTreeMap<ServerId, SocketAddr>,
     /// The copies that stand for old containers which could not come back to their ports.
     stand_ins: BTreeMap<usize, ContainerId>,
+    /// The lanes whose old container may be stopping: nothing has answered that it has.
+    may_be_stopping: BTreeSet<usize>,
     /// Servers that an undo has left in maint.
     left_out: BTreeSet<ServerId>,
     /// How often somebody was told that his wish to stop was heard.
@@ -161,6 +166,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             skipped: BTreeSet::new(),
             sent_to: BTreeMap::new(),
             stand_ins: BTreeMap::new(),
+            may_be_stopping: BTreeSet::new(),
             left_out: BTreeSet::new(),
             stops_told: 0,
         })
@@ -218,37 +224,47 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// removing old containers had succeeded with those lanes, and is finished instead.
     pub async fn take_back(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        self.take_over(unfinished).await;
-        let lanes = self.plan.lanes.len();
-        let outcome = if unfinished.was_removing() {
-            self.give_up(self.reached()).await
-        } else {
-            let reason = format!("run {} was not finished", self.plan.run);
-            let lanes: Vec<_> = (0..lanes).rev().map(|lane| (lane, Care::Serving)).collect();
-            let mut outcome = self.roll_back(&lanes, reason).await;
-            if let Outcome::RolledBack { asked, .. } = &mut outcome {
-                *asked = true;
-            }
-            outcome
+        let outcome = match self.take_over(unfinished).await {
+            Err(failure) => self.not_taken_over(unfinished, &failure).await,
+            Ok(()) if unfinished.was_removing() => self.give_up(self.reached()).await,
+            Ok(()) => self.take_all_back().await,
         };
         self.close(outcome, started).await
+    }
+
+    async fn take_all_back(&mut self) -> Outcome {
+        let reason = self.not_finished();
+        let lanes: Vec<_> = (0..self.plan.lanes.len()).rev().map(|lane| (lane, Care::Serving)).collect();
+        let mut outcome = self.roll_back(&lanes, reason).await;
+        if let Outcome::RolledBack { asked, .. } = &mut outcome {
+            *asked = true;
+        }
+        outcome
     }
 
     /// Brings an unfinished run to rest: the lane that it had in its hands is seen through, if its old container may have
     /// been stopped, and else put back. Nothing more is begun.
     pub async fn bring_to_rest(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
-        self.take_over(unfinished).await;
-        let outcome = if unfinished.was_removing() {
-            self.give_up(self.reached()).await
-        } else {
-            self.rest(unfinished).await
+        let outcome = match self.take_over(unfinished).await {
+            Err(failure) => self.not_taken_over(unfinished, &failure).await,
+            Ok(()) if unfinished.was_removing() => self.give_up(self.reached()).await,
+            Ok(()) => self.rest(unfinished).await,
         };
         self.close(outcome, started).await
     }
 
+    /// Nothing is touched while the engine may still carry out what the run asked of it.
+    async fn not_taken_over(&mut self, unfinished: &Run, failure: &Failure) -> Outcome {
+        self.stuck(self.not_finished(), unfinished.in_hand().unwrap_or_default(), failure).await
+    }
+
+    fn not_finished(&self) -> String {
+        format!("run {} was not finished", self.plan.run)
+    }
+
     async fn rest(&mut self, unfinished: &Run) -> Outcome {
-        let reason = format!("run {} was not finished", self.plan.run);
+        let reason = self.not_finished();
         // From then on the journal says so.
         for lane in self.back.clone() {
             if let Err(failure) = self.take_lane_back(lane, Care::Serving).await {
@@ -277,10 +293,19 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Knows what an unfinished run has begun, and which lanes were taken back since, although its journal could not say
-    /// so: they may serve already, and must not be taken out once more.
-    async fn take_over(&mut self, unfinished: &Run) {
+    /// so: they may serve already, and must not be taken out once more. The engines are asked first what has become of the
+    /// calls that they had not answered.
+    async fn take_over(&mut self, unfinished: &Run) -> Result<(), Failure> {
         self.created.extend(unfinished.created.clone());
         self.begun.clone_from(&unfinished.begun);
+        let is_stopping = |lane: &usize| unfinished.is_under_way(*lane, Step::Keep);
+        self.may_be_stopping = (0..self.plan.lanes.len()).filter(is_stopping).collect();
+        for (engine, call) in &unfinished.unanswered {
+            self.world.engines.named(engine)?.remember(call.clone());
+        }
+        for (_, engine) in self.engines(|_| true) {
+            self.until_it_answers(engine).await?;
+        }
         let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
         self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
         for (lane, begun) in &unfinished.begun {
@@ -289,6 +314,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 self.out.remove(lane);
             }
         }
+        Ok(())
     }
 
     /// The steps of a lane that was replaced half-way. Each may be repeated; a reload since may have put its servers
@@ -536,6 +562,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         self.after_run(&outcome).await;
         let at = self.world.clock.now();
+        for (engine, call) in self.world.engines.unanswered() {
+            // The journal's trouble is told below.
+            let _told = self.journal.append(&Record::Unanswered { at, engine, call }).await;
+        }
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
             let typed = |words: &[&str]| self.world.typed.command(words);
             let (status, resume) = (typed(&["status"]), typed(&["resume", &plan.backend]));

@@ -109,15 +109,7 @@ mod tests {
 
     fn run(image: &str, purpose: Purpose, outcome: impl Into<Option<Outcome>>) -> Run {
         let plan = Plan { purpose, ..World::pair().plan(image).unwrap() };
-        Run {
-            plan,
-            version: crate::journal::VERSION,
-            site: None,
-            pid: 7,
-            begun: BTreeMap::new(),
-            created: BTreeMap::new(),
-            outcome: outcome.into(),
-        }
+        Run { outcome: outcome.into(), ..Run::opened(plan, crate::journal::VERSION, None, 7) }
     }
 
     fn deployed() -> Outcome {

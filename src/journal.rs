@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::engine_call::EngineCall;
 use crate::ids::ContainerId;
 use crate::observation::Container;
 use crate::outcome::Outcome;
@@ -67,6 +68,15 @@ pub enum Record {
         /// The new container.
         container: ContainerId,
     },
+    /// The run is about to end, and an engine may still carry out what it was asked.
+    Unanswered {
+        /// When.
+        at: Timestamp,
+        /// The engine's name; empty for the one that is asked where none is named.
+        engine: String,
+        /// What it has not answered.
+        call: EngineCall,
+    },
     /// A lane was taken back as a whole.
     Undone {
         /// When.
@@ -105,6 +115,10 @@ pub struct Run {
     pub begun: BTreeMap<usize, Vec<Step>>,
     /// The new container of each lane.
     pub created: BTreeMap<usize, ContainerId>,
+    /// The steps that were begun and not ended, each with its lane.
+    pub under_way: BTreeSet<(usize, Step)>,
+    /// What engines had not answered when it ended, each with the engine's name.
+    pub unanswered: Vec<(String, EngineCall)>,
     /// How it ended; `None` while it runs, or when it was killed.
     pub outcome: Option<Outcome>,
 }
@@ -137,6 +151,22 @@ pub fn whole(bytes: &[u8]) -> &[u8] {
 }
 
 impl Run {
+    /// One that has begun nothing.
+    #[must_use]
+    pub fn opened(plan: Plan, version: u32, site: Option<Site>, pid: u32) -> Self {
+        Self {
+            plan,
+            version,
+            site,
+            pid,
+            begun: BTreeMap::new(),
+            created: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            unanswered: Vec::new(),
+            outcome: None,
+        }
+    }
+
     /// Reads a run's journal. `None` where not even its first record was written whole.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, Corrupt> {
         let mut fold: Option<Fold> = None;
@@ -210,6 +240,12 @@ impl Run {
         self.begun.iter().filter(|(_, begun)| touched(begun)).map(|(lane, _)| *lane).max()
     }
 
+    /// Whether a step of a lane was begun and not ended.
+    #[must_use]
+    pub fn is_under_way(&self, lane: usize, step: Step) -> bool {
+        self.under_way.contains(&(lane, step))
+    }
+
     /// Whether it was removing old containers: then it had succeeded with what it had reached.
     #[must_use]
     pub fn was_removing(&self) -> bool {
@@ -232,29 +268,20 @@ fn refuse_newer(line: &[u8]) -> Result<(), Corrupt> {
 /// What the records add up to so far, and what decides whether the next one can follow.
 struct Fold {
     run: Run,
-    /// The steps that were begun and not ended, each with its lane.
-    under_way: BTreeSet<(usize, Step)>,
 }
 
 impl Fold {
     fn open(record: Record) -> Result<Self, String> {
         match record {
             Record::Opened { version: version @ WITHOUT_SUMS..=VERSION, pid, plan, site } => {
-                let run = Run {
-                    plan: *plan,
-                    version,
-                    site: site.map(|site| *site),
-                    pid,
-                    begun: BTreeMap::new(),
-                    created: BTreeMap::new(),
-                    outcome: None,
-                };
-                Ok(Self { run, under_way: BTreeSet::new() })
+                let run = Run::opened(*plan, version, site.map(|site| *site), pid);
+                Ok(Self { run })
             }
             Record::Opened { version, .. } => Err(format!("has version {version}, which nobody ever wrote")),
             Record::Begun { .. }
             | Record::Done { .. }
             | Record::Created { .. }
+            | Record::Unanswered { .. }
             | Record::Undone { .. }
             | Record::Closed { .. }
             | Record::Adopted { .. } => Err("comes before the run was opened".to_owned()),
@@ -276,11 +303,11 @@ impl Fold {
                     return Err(format!("begins the step {step:?}, which the plan has not for lane {lane}"));
                 }
                 self.run.begun.entry(lane).or_default().push(step);
-                self.under_way.insert((lane, step));
+                self.run.under_way.insert((lane, step));
             }
             Record::Done { lane, step, .. } => {
                 self.planned(lane)?;
-                if !self.under_way.remove(&(lane, step)) {
+                if !self.run.under_way.remove(&(lane, step)) {
                     return Err(format!("ends the step {step:?}, which was not begun"));
                 }
             }
@@ -292,9 +319,15 @@ impl Fold {
                     return Err(format!("names a second container of lane {lane}"));
                 }
             }
+            Record::Unanswered { engine, call, .. } => {
+                let call = (engine, call);
+                if !self.run.unanswered.contains(&call) {
+                    self.run.unanswered.push(call);
+                }
+            }
             Record::Undone { lane, .. } => {
                 self.begun(lane)?.clear();
-                self.under_way.retain(|(of, _)| *of != lane);
+                self.run.under_way.retain(|(of, _)| *of != lane);
             }
             Record::Closed { outcome, .. } => self.run.outcome = Some(outcome),
             Record::Adopted { site, .. } => {

@@ -11,7 +11,7 @@
 //! Decide first, print what was decided, then act. Every stage is a value that prints and serialises; the
 //! next stage takes only that value.
 //!
-//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`journal`], [`event`], [`history`], [`retention`], [`promotion`], [`engines`], [`places`], [`registries`], [`trust`] are pure: values in,
+//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`engine_call`], [`journal`], [`event`], [`history`], [`retention`], [`promotion`], [`engines`], [`places`], [`registries`], [`trust`] are pure: values in,
 //!   values out, no clock, no files, no network.
 //! - [`look`] looks at the world, and [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
 //! - [`doctor`] names what was left behind, from the same values; the commands that it prints are [`command_line`]'s.
@@ -31,6 +31,7 @@ pub mod cli;
 pub mod command_line;
 pub mod deploy;
 pub mod doctor;
+pub mod engine_call;
 pub mod engines;
 pub mod error;
 pub mod event;

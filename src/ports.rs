@@ -543,7 +543,27 @@ pub enum EngineError {
         /// The engine's message.
         reason: String,
     },
-    /// The engine did not answer in time.
+    /// The connection of a call that changes something broke before its answer: the engine may still carry it out.
+    #[error("the engine did not answer the call to {action} {subject}, and may still carry it out: {reason}")]
+    Unanswered {
+        /// What was asked.
+        action: &'static str,
+        /// What it was asked for.
+        subject: String,
+        /// What became of the connection.
+        reason: String,
+    },
+    /// A call that changes something was waited for to the last, and the engine may still carry it out.
+    #[error("the engine did not answer the call to {action} {subject} within {} s, and may still carry it out", .limit.as_secs())]
+    GivenUp {
+        /// What was asked.
+        action: &'static str,
+        /// What it was asked for.
+        subject: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
+    /// The engine did not answer a question in time.
     #[error("the engine did not {action} {subject} within {} s", .limit.as_secs())]
     TimedOut {
         /// What was asked.

@@ -57,10 +57,11 @@ use crate::registries::Registries;
 const ID_LIMIT: Duration = Duration::from_secs(5);
 /// How long the engine may take to answer a question or to make a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may take to create, start or remove a container: it may have to prepare storage and networks.
-const CHANGE_LIMIT: Duration = Duration::from_secs(120);
-/// Docker's stop timeout for a container that has none of its own.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to remove an image.
+const IMAGE_LIMIT: Duration = Duration::from_secs(120);
+/// How long the answer to a change of a container is waited for. One that is given up may still take effect, so that this is
+/// far longer than an engine needs that works.
+const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 /// What is added to a container's stop timeout: the kill and the clean-up come after it.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// The limit for a container whose own stop timeout is negative, which means for ever.
@@ -104,6 +105,15 @@ impl DockerEngine {
         call: impl Future<Output = Result<T, bollard::errors::Error>>,
     ) -> Result<T, Failure> {
         purpose.within(limit, &self.endpoint, call).await
+    }
+
+    /// Waits for the answer to a change of a container.
+    async fn change<T>(
+        &self,
+        purpose: Purpose<'_>,
+        call: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, Failure> {
+        purpose.change(ANSWER_LIMIT, &self.endpoint, call).await
     }
 
     /// Inspects a container, on behalf of the action that needs it.
@@ -251,7 +261,7 @@ impl ContainerEngine for DockerEngine {
         let name = image.pinned();
         let purpose = Purpose { action: "remove", subject: &name };
         let call = self.client.remove_image(&name, None::<RemoveImageOptions>, None);
-        match self.within(CHANGE_LIMIT, purpose, call).await {
+        match self.within(IMAGE_LIMIT, purpose, call).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.is_conflict() || failure.is_absent() => Ok(false),
             Err(failure) => Err(failure.error),
@@ -269,18 +279,18 @@ impl ContainerEngine for DockerEngine {
 
     async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
         let purpose = Purpose { action: "start", subject: container.short() };
-        Ok(self.within(CHANGE_LIMIT, purpose, self.client.start_container(&container.0, None)).await?)
+        Ok(self.change(purpose, self.client.start_container(&container.0, None)).await?)
     }
 
     async fn stop(&self, container: &ContainerId) -> Result<(), EngineError> {
         let own = self.inspect("stop", &container.0).await?.config.and_then(|config| config.stop_timeout);
         let limit = match own.map(u64::try_from) {
-            None => STOP_TIMEOUT + STOP_MARGIN,
-            Some(Ok(seconds)) => Duration::from_secs(seconds).saturating_add(STOP_MARGIN),
+            None => ANSWER_LIMIT,
+            Some(Ok(seconds)) => ANSWER_LIMIT.max(Duration::from_secs(seconds).saturating_add(STOP_MARGIN)),
             Some(Err(_)) => STOP_FOREVER,
         };
         let purpose = Purpose { action: "stop", subject: container.short() };
-        Ok(self.within(limit, purpose, self.client.stop_container(&container.0, None)).await?)
+        Ok(purpose.change(limit, &self.endpoint, self.client.stop_container(&container.0, None)).await?)
     }
 
     async fn rename(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
@@ -289,7 +299,7 @@ impl ContainerEngine for DockerEngine {
         }
         let purpose = Purpose { action: "rename", subject: container.short() };
         let options = RenameContainerOptionsBuilder::new().name(name).build();
-        Ok(self.within(CALL_LIMIT, purpose, self.client.rename_container(&container.0, options)).await?)
+        Ok(self.change(purpose, self.client.rename_container(&container.0, options)).await?)
     }
 
     async fn set_restart(&self, container: &ContainerId, policy: &RestartPolicy) -> Result<(), EngineError> {
@@ -304,7 +314,7 @@ impl ContainerEngine for DockerEngine {
         let policy =
             DockerRestartPolicy { name: Some(name), maximum_retry_count: Some(policy.maximum_retries) };
         let update = ContainerUpdateBody { restart_policy: Some(policy), ..ContainerUpdateBody::default() };
-        match self.within(CALL_LIMIT, purpose, self.client.update_container(&container.0, update)).await {
+        match self.change(purpose, self.client.update_container(&container.0, update)).await {
             // Podman 4 has no such call. What it stops stays stopped, until the host is started again at least.
             Err(failure) if self.is_podman && failure.is_absent() => Ok(()),
             result => Ok(result?),
@@ -317,7 +327,7 @@ impl ContainerEngine for DockerEngine {
         let options = RemoveContainerOptionsBuilder::new().force(runs).v(false).build();
         let purpose = Purpose { action: "remove", subject: container.short() };
         let call = self.client.remove_container(&container.0, Some(options));
-        match self.within(CHANGE_LIMIT, purpose, call).await {
+        match self.change(purpose, call).await {
             // Two removals get in each other's way; the one that goes on already is as good as ours.
             Err(failure) if failure.is_conflict() => match self.find("remove", &container.0).await? {
                 Some(found) if !is_leaving(&found) => Err(failure.error),

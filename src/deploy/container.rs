@@ -1,6 +1,7 @@
 //! What a lane does to containers: makes the new one, keeps the old one, proves the new one, tidies up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, try_join_all};
@@ -8,7 +9,8 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::Instant;
 
 use super::recovery::{TRY_EVERY, TRY_FOR};
-use super::wait::{Waited, insist, until};
+use super::unanswered::TrackedEngine;
+use super::wait::{Waited, insist, patiently, until};
 use super::{Deploy, Failure, Swap, millis};
 use crate::event::{EnginePull, Fact};
 use crate::ids::ContainerId;
@@ -37,6 +39,9 @@ pub(super) enum Asked {
     /// The one that is there, where nothing is replaced.
     Same,
 }
+
+/// How long the answer to a change is waited for before a person is told.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
@@ -87,7 +92,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// The engines of those replacements, by name.
-    fn engines(&self, is_meant: impl Fn(&Swap<'a, E>) -> bool) -> BTreeMap<&'a str, &'a E> {
+    pub(super) fn engines(
+        &self,
+        is_meant: impl Fn(&Swap<'a, E>) -> bool,
+    ) -> BTreeMap<&'a str, &'a TrackedEngine<E>> {
         let meant = self.swaps.iter().flatten().filter(|swap| is_meant(swap));
         meant.map(|(replacement, engine)| (replacement.like.engine.as_str(), *engine)).collect()
     }
@@ -154,18 +162,55 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
+    /// Waits for the answer to a change of a container whose servers are out: they stay out until it comes, and a person is
+    /// told where that takes long.
+    pub(super) async fn answer<T>(
+        &mut self,
+        call: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let message = format!(
+            "the engine has not answered for {} s: its answer is waited for, and nothing else is done meanwhile",
+            PATIENCE.as_secs()
+        );
+        patiently(PATIENCE, call, || self.tell(Fact::Warned { message })).await
+    }
+
+    /// Waits until a lane's engine has answered, or cannot carry out any more, what it was asked before.
+    pub(super) async fn until_answered(&mut self, lane: usize) -> Result<(), Failure> {
+        match self.swaps[lane] {
+            Some((_, engine)) => self.until_it_answers(engine).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn until_it_answers(&mut self, engine: &TrackedEngine<E>) -> Result<(), Failure> {
+        for call in engine.unanswered() {
+            let message = format!(
+                "the engine has not answered the call to {call}, and may still carry it out: that is waited for first"
+            );
+            self.tell(Fact::Warned { message });
+        }
+        Ok(engine.settle().await?)
+    }
+
     /// Stops the old container and puts it aside. Its restart policy is switched off, so that no restart
     /// of the engine starts it beside its successor.
     pub(super) async fn keep(
         &mut self,
+        lane: usize,
         (replacement, engine): Swap<'_, E>,
         old: &Container,
     ) -> Result<(), Failure> {
         let begun = Instant::now();
         let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
-        engine.set_restart(&old.id, &RestartPolicy::never()).await?;
-        engine.stop(&old.id).await?;
-        engine.rename(&old.id, &as_name).await?;
+        self.answer(engine.set_restart(&old.id, &RestartPolicy::never())).await?;
+        self.may_be_stopping.insert(lane);
+        let stopped = self.answer(engine.stop(&old.id)).await;
+        if !matches!(stopped, Err(EngineError::Unanswered { .. } | EngineError::GivenUp { .. })) {
+            self.may_be_stopping.remove(&lane);
+        }
+        stopped?;
+        self.answer(engine.rename(&old.id, &as_name)).await?;
         let took_ms = millis(begun);
         self.timing.engine_ms += took_ms;
         self.tell(Fact::ContainerKept { container, as_name, took_ms });
@@ -179,8 +224,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     ) -> Result<(), Failure> {
         let begun = Instant::now();
         let name = replacement.name.clone();
-        engine.rename(new, &name).await?;
-        engine.start(new).await?;
+        self.answer(engine.rename(new, &name)).await?;
+        self.answer(engine.start(new)).await?;
         let took_ms = millis(begun);
         self.timing.engine_ms += took_ms;
         self.tell(Fact::ContainerStarted { container: name, took_ms });
@@ -237,12 +282,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// The container that a lane replaces, if it is not gone, and the engine that it is on.
-    pub(super) fn old(&self, lane: usize) -> Option<(&'a Container, &'a E)> {
+    pub(super) fn old(&self, lane: usize) -> Option<(&'a Container, &'a TrackedEngine<E>)> {
         self.swaps[lane].and_then(|(replacement, engine)| replacement.old.as_ref().map(|old| (old, engine)))
     }
 
     /// The container that takes its place, as soon as it is there.
-    pub(super) fn new_one(&self, lane: usize) -> Option<(&ContainerId, &'a E)> {
+    pub(super) fn new_one(&self, lane: usize) -> Option<(&ContainerId, &'a TrackedEngine<E>)> {
         self.created.get(&lane).zip(self.swaps[lane]).map(|(new, (_, engine))| (new, engine))
     }
 
@@ -330,12 +375,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if let Some(new) = new {
             if self.has_begun(lane, Step::Ready) {
                 // It has served: what it still does it may end. One that is gone already is what is wanted.
-                match engine.stop(&new).await {
+                match self.answer(engine.stop(&new)).await {
                     Ok(()) | Err(EngineError::Refused { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
-            engine.remove(&new).await?;
+            self.answer(engine.remove(&new)).await?;
         }
         Ok(())
     }
@@ -399,10 +444,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.stands_in(lane, copy, old, &replacement.kept_name(&self.plan.run));
             return Ok(());
         }
-        engine.rename(&old.id, &old.name).await?;
-        engine.set_restart(&old.id, &old.restart).await?;
+        if self.may_be_stopping.remove(&lane) && self.out.contains(&lane) {
+            // A stop that is under way would end it after it was started. The answer to this one says that it has ended.
+            self.answer(engine.stop(&old.id)).await?;
+        }
+        self.answer(engine.rename(&old.id, &old.name)).await?;
+        self.answer(engine.set_restart(&old.id, &old.restart)).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
-            engine.start(&old.id).await?;
+            self.answer(engine.start(&old.id)).await?;
         }
         let ports = &replacement.pinned.ports;
         match engine.container(&old.id).await? {
@@ -416,7 +465,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// The copy that stands for an old container, from an earlier try: it has its name and its image.
-    async fn copy_of(&self, engine: &E, old: &Container) -> Result<Option<ContainerId>, Failure> {
+    async fn copy_of(
+        &self,
+        engine: &TrackedEngine<E>,
+        old: &Container,
+    ) -> Result<Option<ContainerId>, Failure> {
         let all = engine.containers().await?;
         let is_kept = |it: &Container| it.id == old.id && Aside::Old.read(&it.name).is_some();
         let is_copy = |it: &&Container| it.id != old.id && it.name == old.name && it.image == old.image;

@@ -1,26 +1,37 @@
 //! The engines of a run: each container is somewhere, and is spoken of there.
 
+use super::unanswered::TrackedEngine;
+use crate::engine_call::EngineCall;
 use crate::observation::Container;
 use crate::ports::{ContainerEngine, EngineError};
 
 /// The engines, by the name that their containers have them under ([`Container::engine`]).
 #[derive(Debug)]
-pub struct Engines<E>(Vec<(String, E)>);
+pub struct Engines<E>(Vec<(String, TrackedEngine<E>)>);
 
 impl<E: ContainerEngine> Engines<E> {
     /// These engines. The first one is asked what a tag means.
     #[must_use]
     pub fn new(engines: Vec<(String, E)>) -> Self {
-        Self(engines)
+        Self(engines.into_iter().map(|(name, engine)| (name, TrackedEngine::new(engine))).collect())
     }
 
     /// All, each with its name.
-    pub fn all(&self) -> impl Iterator<Item = (&str, &E)> {
+    pub fn all(&self) -> impl Iterator<Item = (&str, &TrackedEngine<E>)> {
         self.0.iter().map(|(name, engine)| (name.as_str(), engine))
     }
 
+    /// The calls that an engine may still carry out, each with the engine's name.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<(String, EngineCall)> {
+        let calls = |(name, engine): (&str, &TrackedEngine<E>)| {
+            engine.unanswered().into_iter().map(|call| (name.to_owned(), call)).collect::<Vec<_>>()
+        };
+        self.all().flat_map(calls).collect()
+    }
+
     /// The one of that name.
-    pub fn named(&self, name: &str) -> Result<&E, EngineError> {
+    pub fn named(&self, name: &str) -> Result<&TrackedEngine<E>, EngineError> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, engine)| engine).ok_or_else(|| EngineError::Unreachable {
             endpoint: name.to_owned(),
@@ -29,12 +40,12 @@ impl<E: ContainerEngine> Engines<E> {
     }
 
     /// The one that a container is on.
-    pub fn of(&self, container: &Container) -> Result<&E, EngineError> {
+    pub fn of(&self, container: &Container) -> Result<&TrackedEngine<E>, EngineError> {
         self.named(&container.engine)
     }
 
     /// Whoever is asked what a tag means.
-    pub fn first(&self) -> Result<&E, EngineError> {
+    pub fn first(&self) -> Result<&TrackedEngine<E>, EngineError> {
         self.named(self.0.first().map_or("", |(name, _)| name))
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::late::LateCommand;
+use super::unanswered::UnansweredCall;
 use crate::hook::Moment;
 use crate::ids::ServerId;
 use crate::observation::AdminState;
@@ -20,6 +21,9 @@ pub enum Failure {
     /// A command without an answer may still take effect.
     #[error(transparent)]
     LateCommand(#[from] LateCommand),
+    /// A call to the engine without an answer may still take effect.
+    #[error(transparent)]
+    UnansweredCall(#[from] UnansweredCall),
     /// The engine or a registry.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -199,6 +203,7 @@ impl Failure {
             | Self::NotFollowed { .. } => Care::Failed,
             Self::LoadBalancer(_)
             | Self::LateCommand(_)
+            | Self::UnansweredCall(_)
             | Self::Engine(_)
             | Self::Journal(_)
             | Self::Refused(_)

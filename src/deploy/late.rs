@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::lateness::{AWAY, Late};
 use super::wait::{Waited, until};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
@@ -20,9 +21,6 @@ use crate::weight::Weight;
 
 /// How often a server is looked at that a late command may change.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// How long `HAProxy` may be away, beside the time for which it must answer.
-const AWAY: Duration = Duration::from_secs(60);
 
 /// A load balancer, with the commands that it has not answered.
 #[derive(Debug)]
@@ -38,13 +36,6 @@ struct Tracking {
     wanted: Vec<Change>,
     /// Whether a command may still take effect.
     late: Option<Late>,
-}
-
-/// A command that may still take effect.
-#[derive(Clone, Copy, Debug, Default)]
-struct Late {
-    /// Since when `HAProxy` has answered other connections.
-    answers_since: Option<Instant>,
 }
 
 /// A change that a late command may undo.
@@ -256,10 +247,9 @@ impl<L: LoadBalancer> Tracked<L> {
     fn answers(&self, now: Option<Instant>) {
         let late_for = self.inner.late_for();
         for it in self.servers().values_mut() {
-            let Some(late) = &mut it.late else { continue };
-            late.answers_since = now.map(|now| late.answers_since.unwrap_or(now));
-            let is_over = late.answers_since.is_some_and(|since| since.elapsed() >= late_for);
-            it.late = it.late.filter(|_| !is_over);
+            if it.late.as_mut().is_some_and(|late| late.is_over(now, late_for)) {
+                it.late = None;
+            }
         }
     }
 }
@@ -296,12 +286,10 @@ pub async fn settle<L: LoadBalancer>(
 /// Says whether it has, within a minute more than that takes.
 pub async fn outwait(load_balancer: &impl LoadBalancer) -> bool {
     let late_for = load_balancer.late_for();
-    let (never, mut answers_since) = (CancellationToken::new(), None);
+    let (never, mut late) = (CancellationToken::new(), Late::default());
     let Ok(waited) = until(LOOK_EVERY, late_for + AWAY, &never, async || {
         let answers = load_balancer.glance(&[]).await.is_ok();
-        let now = Instant::now();
-        answers_since = answers.then(|| answers_since.unwrap_or(now));
-        let is_over = answers_since.is_some_and(|since| now.duration_since(since) >= late_for);
+        let is_over = late.is_over(answers.then(Instant::now), late_for);
         Ok::<_, Infallible>(is_over.then_some(()))
     })
     .await;

@@ -66,8 +66,28 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
+    /// Nothing is done to a container that a call without an answer may still change.
+    async fn outlast_unanswered_calls(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        match step {
+            Step::Keep | Step::Start | Step::Discard | Step::Return => self.until_answered(lane).await,
+            Step::Create
+            | Step::Verify
+            | Step::Drain
+            | Step::AwaitIdle
+            | Step::Maint
+            | Step::Settle
+            | Step::Prove
+            | Step::Ready
+            | Step::Confirm
+            | Step::Remove
+            | Step::ProveOld
+            | Step::PutBack => Ok(()),
+        }
+    }
+
     pub(super) async fn simply(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         self.outlast_late_commands(lane, step).await?;
+        self.outlast_unanswered_calls(lane, step).await?;
         let swap = self.swaps[lane];
         let old = swap.and_then(|(replacement, _)| replacement.old.as_ref());
         let new = self.created.get(&lane).cloned();
@@ -78,7 +98,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             (Step::Maint, ..) => self.maint(lane).await,
             (Step::Settle, ..) => self.settle(lane).await,
             (Step::Keep, Some(swap), Some(old), _) => {
-                self.keep(swap, old).await?;
+                self.keep(lane, swap, old).await?;
                 self.falls_silent(lane, swap, old).await
             }
             (Step::Start, Some(swap), _, Some(new)) => match self.start(swap, &new).await {

@@ -8,6 +8,7 @@ use crate::adapters::memory::{
     Fault, Line, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks, MemoryJournal, MemoryProber,
     Part, When,
 };
+use crate::engine_call::EngineCall;
 use crate::observation::{AdminState, Container, ContainerState};
 use crate::places::Places;
 use crate::plan::asked::Before;
@@ -515,15 +516,7 @@ async fn a_drain_that_takes_too_long_fails_where_what_was_chosen_for_it_fails() 
 /// A run that was killed when the first lane's container had been stopped.
 fn killed(stage: &Stage) -> journal::Run {
     let begun = BTreeMap::from([(0, vec![Step::Create, Step::Keep])]);
-    journal::Run {
-        plan: stage.plan.clone(),
-        version: journal::VERSION,
-        site: None,
-        pid: 1,
-        begun,
-        created: BTreeMap::new(),
-        outcome: None,
-    }
+    journal::Run { begun, ..journal::Run::opened(stage.plan.clone(), journal::VERSION, None, 1) }
 }
 
 #[tokio::test(start_paused = true)]
@@ -631,4 +624,33 @@ async fn the_last_look_says_what_is_wrong_with_a_server() {
     let (lane, failure) = run.last_look(&[1, 0]).await.unwrap_err();
     let server = run.lane_of(0).name().clone();
     assert_eq!((lane, failure), (0, Failure::NotUp { server, status: "DOWN".to_owned() }));
+}
+
+/// The engine does not answer a stop, and never carries it out.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
+    let mut stage = Stage::pair().await;
+    stage.suffers("stop", 0, Fault::Hangs);
+    let outcome = stage.run().run().await.unwrap();
+    let Outcome::Stuck { servers, .. } = &outcome else { panic!("{outcome:?}") };
+    assert!(servers[0].truth.contains("has not answered the call to stop "), "{}", servers[0].truth);
+    assert!(servers[0].truth.contains("HAProxy has it in MAINT"), "{}", servers[0].truth);
+    let is_told = |fact: &&Fact| matches!(fact, Fact::Warned { message } if message.contains("its answer is waited for"));
+    assert_eq!(stage.heard.0.iter().filter(is_told).count(), 1, "{:?}", stage.heard.0);
+    let records: Vec<u8> =
+        stage.memory.site().journal.iter().flat_map(|it| journal::line(it).unwrap()).collect();
+    let run = journal::Run::read(&records).unwrap().unwrap();
+    let [(engine, EngineCall::Stop { container })] = &run.unanswered[..] else {
+        panic!("{:?}", run.unanswered)
+    };
+    let old = stage.plan.lanes[0].replacement.as_ref().and_then(|it| it.old.as_ref()).unwrap();
+    assert_eq!((engine.as_str(), container), ("", &old.id));
+    // Who resumes it asks the engine first, which says that it runs: no process waits for that stop any more.
+    stage.world.engines = Engines::new(vec![(String::new(), stage.memory.engine())]);
+    let resumed = stage.run().bring_to_rest(&run).await;
+    assert!(matches!(resumed, Outcome::Cancelled { .. }), "{resumed:?}");
+    assert_eq!(
+        stage.running().into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from(["mobile-app1", "mobile-app1b"].map(String::from))
+    );
 }

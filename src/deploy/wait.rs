@@ -1,8 +1,10 @@
 //! The only place that sleeps: look again and again until it is so, a limit passes, or somebody says stop.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long `HAProxy` may be away while it is started anew.
@@ -57,6 +59,16 @@ pub async fn meanwhile<T>(every: Duration, mut look: impl AsyncFnMut() -> Option
         #[expect(clippy::disallowed_methods, reason = "this is the place that waits")]
         sleep(every).await;
     }
+}
+
+/// Waits for something that is never given up; `tell` is called once where it takes longer than `patience`.
+pub async fn patiently<T>(patience: Duration, work: impl Future<Output = T>, tell: impl FnOnce()) -> T {
+    let mut work = pin!(work);
+    if let Ok(done) = timeout(patience, &mut work).await {
+        return done;
+    }
+    tell();
+    work.await
 }
 
 /// Tries every `every` until a try succeeds, fails for good, or `limit` has passed since the first. A try under way
@@ -115,6 +127,20 @@ mod tests {
         let hang = async || std::future::pending::<Result<Option<()>, ()>>().await;
         assert_eq!(until(TICK, LIMIT, &CancellationToken::new(), hang).await, Ok(Waited::TimedOut));
         assert_eq!(start.elapsed(), LIMIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_is_told_once_and_waited_for() {
+        let work = |takes| async move {
+            tokio::time::advance(takes).await;
+            tokio::task::yield_now().await;
+            takes
+        };
+        for (takes, is_told) in [(TICK, false), (LIMIT * 10, true)] {
+            let mut told = 0;
+            assert_eq!(patiently(LIMIT, work(takes), || told += 1).await, takes);
+            assert_eq!(told, usize::from(is_told), "{takes:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

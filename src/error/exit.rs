@@ -80,6 +80,7 @@ impl Error {
                 Failure::Engine(error) => of_engine(error),
                 Failure::LoadBalancer(_)
                 | Failure::LateCommand(_)
+                | Failure::UnansweredCall(_)
                 | Failure::DrainTimedOut { .. }
                 | Failure::Died { .. }
                 | Failure::NeverReady { .. }
@@ -132,6 +133,8 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::NoSuchImage { .. }
         | EngineError::Registry { .. }
         | EngineError::Refused { .. }
-        | EngineError::TimedOut { .. } => Exit::Unreachable,
+        | EngineError::TimedOut { .. }
+        | EngineError::Unanswered { .. }
+        | EngineError::GivenUp { .. } => Exit::Unreachable,
     }
 }

@@ -1,6 +1,5 @@
 //! Examples of facts: one run as it was recorded, and one of every ending.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -187,15 +186,7 @@ pub fn run_of(events: &[Event]) -> Run {
         })
         .collect();
     let Fact::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
-    Run {
-        plan,
-        version: crate::journal::VERSION,
-        site: None,
-        pid: 7,
-        begun: BTreeMap::new(),
-        created: BTreeMap::new(),
-        outcome: Some(outcome.clone()),
-    }
+    Run { outcome: Some(outcome.clone()), ..Run::opened(plan, crate::journal::VERSION, None, 7) }
 }
 
 /// What a reporter has written.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::support::{Engine, Need, Stage, TlsEngine, requirements, wait_until};
+use crate::support::{Engine, Load, Mix, Need, Stage, TlsEngine, requirements, wait_until};
 use crate::{assert_in_service, on_real_parts, versions};
 
 /// What becomes of a call.
@@ -25,6 +25,8 @@ enum Fault {
     Unheard,
     /// The engine has done it, and its answer is lost.
     LostReply,
+    /// The connection of a stop ends, and the engine hears of it some seconds later.
+    LateStop,
     /// The daemon is restarted before it has done anything.
     RestartBefore,
     /// The daemon has done it, and is restarted before it says so.
@@ -42,6 +44,8 @@ const REFUSED: &[u8] =
 struct Between {
     socket: PathBuf,
     changes: Arc<AtomicUsize>,
+    /// How many calls the engine has answered of which their callers had heard nothing.
+    late: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -59,16 +63,20 @@ impl Between {
     fn start_with(real: &Path, socket: PathBuf, at: usize, fault: Fault, restart: Restart) -> Self {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let (real, changes) = (real.to_owned(), Arc::new(AtomicUsize::new(0)));
-        let counter = Arc::clone(&changes);
+        let (counter, late) = (Arc::clone(&changes), Arc::default());
+        let answered_late = Arc::clone(&late);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let counter = Arc::clone(&counter);
-                let restart = Arc::clone(&restart);
-                let fault = move || (counter.fetch_add(1, Ordering::SeqCst) == at).then_some(fault);
-                tokio::spawn(call(client, real.clone(), fault, restart));
+                let (restart, late) = (Arc::clone(&restart), Arc::clone(&answered_late));
+                let fault = move |is_stop| {
+                    let counts = is_stop || fault != Fault::LateStop;
+                    (counts && counter.fetch_add(1, Ordering::SeqCst) == at).then_some(fault)
+                };
+                tokio::spawn(call(client, real.clone(), fault, restart, late));
             }
         });
-        Self { socket, changes, task }
+        Self { socket, changes, late, task }
     }
 }
 
@@ -76,18 +84,31 @@ impl Between {
 async fn call(
     mut client: UnixStream,
     real: PathBuf,
-    fault: impl FnOnce() -> Option<Fault> + Send,
+    fault: impl FnOnce(bool) -> Option<Fault> + Send,
     restart: Restart,
+    late: Arc<AtomicUsize>,
 ) -> io::Result<()> {
     let request = request(&mut client).await?;
     let is_change = [b"POST ".as_slice(), b"DELETE "].iter().any(|method| request.starts_with(method));
     let is_pull = request.windows(14).any(|window| window == b"/images/create");
-    let fault = if is_change && !is_pull { fault() } else { None };
+    let is_stop = request.windows(5).any(|window| window == b"/stop");
+    let fault = if is_change && !is_pull { fault(is_stop) } else { None };
     match fault {
         Some(Fault::Error) => return client.write_all(REFUSED).await,
         Some(Fault::Unheard) => return Ok(()),
         Some(Fault::RestartBefore) => {
             restart().await;
+            return Ok(());
+        }
+        Some(Fault::LateStop) => {
+            drop(client);
+            // Within the time for which the engine's answers to others say nothing of it.
+            #[expect(clippy::disallowed_methods, reason = "the proxy is slow")]
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let mut engine = UnixStream::connect(real).await?;
+            engine.write_all(&request).await?;
+            engine.read_to_end(&mut Vec::new()).await?;
+            late.fetch_add(1, Ordering::SeqCst);
             return Ok(());
         }
         Some(Fault::LostReply | Fault::RestartAfter) | None => {}
@@ -128,6 +149,30 @@ async fn request(client: &mut UnixStream) -> io::Result<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_whose_reply_is_lost_at_any_call_loses_no_container() {
     misbehaves_at_any_call(&[Fault::LostReply]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_the_engine_hears_late_stops_nothing_that_serves() {
+    if !on_real_parts().await {
+        return;
+    }
+    let endpoint = Engine::endpoint();
+    let real = Path::new(endpoint.strip_prefix("unix://").expect("an engine on this host"));
+    let stage = Stage::pair().start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let between = Between::start(real, stage.dir().join("late.sock"), 0, Fault::LateStop);
+    let docker = between.socket.to_str().expect("UTF-8");
+    let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
+    load.answered(100).await;
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--docker", docker]).await.expect(10);
+    ended.says(&["may still carry it out: that is waited for first", "rolled back"]);
+    let has_heard = async || between.late.load(Ordering::SeqCst) > 0;
+    wait_until("the engine has heard of the stop", Duration::from_secs(20), has_heard).await;
+    assert_eq!(versions(&stage).await, ["v1"; 2]);
+    assert_in_service(&stage).await;
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
+    stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

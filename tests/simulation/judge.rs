@@ -174,6 +174,7 @@ impl Judge {
             Record::Opened { .. }
             | Record::Done { .. }
             | Record::Created { .. }
+            | Record::Unanswered { .. }
             | Record::Closed { .. }
             | Record::Adopted { .. } => {}
         }

@@ -79,6 +79,35 @@ impl Purpose<'_> {
         }
     }
 
+    /// Waits for a call that changes something. Where the connection was open, and brought no answer, the engine may still
+    /// carry it out.
+    pub async fn change<T>(
+        self,
+        limit: Duration,
+        endpoint: &Endpoint,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        let mut was_sent = true;
+        let call = Box::pin(async {
+            let result = call.await;
+            was_sent = !matches!(&result, Err(Error::HyperLegacyError { err }) if err.is_connect());
+            result
+        });
+        let failure = match self.within(limit, endpoint, call).await {
+            Ok(value) => return Ok(value),
+            Err(failure) => failure,
+        };
+        let (action, subject) = (self.action, foreign::name(self.subject));
+        let error = if let EngineError::TimedOut { limit, .. } = failure.error {
+            EngineError::GivenUp { action, subject, limit }
+        } else if let (EngineError::Unreachable { reason, .. }, true) = (&failure.error, was_sent) {
+            EngineError::Unanswered { action, subject, reason: reason.clone() }
+        } else {
+            failure.error
+        };
+        Err(Failure { status: failure.status, error })
+    }
+
     /// What the client's error amounts to. The error's own text is used only where it can hold no secret:
     /// a JSON error may quote the value that it stumbled over.
     fn failure(self, endpoint: &Endpoint, error: &Error) -> Failure {
@@ -187,9 +216,41 @@ fn name_of(id: u32, file: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::transport;
     use super::*;
 
     const PURPOSE: Purpose<'_> = Purpose { action: "create", subject: "app1" };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_waited_for_and_never_taken_for_one_that_was_not_made() {
+        let (endpoint, limit) = (Endpoint::Unix("/d.sock".into()), Duration::from_secs(600));
+        let slow = async {
+            tokio::time::advance(Duration::from_secs(599)).await;
+            Ok(7)
+        };
+        assert_eq!(PURPOSE.change(limit, &endpoint, slow).await.unwrap(), 7);
+        let hangs = std::future::pending::<Result<(), Error>>();
+        let given_up = PURPOSE.change(limit, &endpoint, hangs).await.unwrap_err().error;
+        assert!(matches!(given_up, EngineError::GivenUp { .. }), "{given_up}");
+        let broken = std::future::ready(Err::<(), _>(Error::from(io::Error::from(ErrorKind::BrokenPipe))));
+        let broken = PURPOSE.change(limit, &endpoint, broken).await.unwrap_err().error;
+        assert!(matches!(broken, EngineError::Unanswered { .. }), "{broken}");
+        let (status_code, message) = (409, "in use".to_owned());
+        let refused = Error::DockerResponseServerError { status_code, message };
+        let refused = PURPOSE.change(limit, &endpoint, std::future::ready(Err::<(), _>(refused))).await;
+        assert!(refused.unwrap_err().is_conflict());
+    }
+
+    #[tokio::test]
+    async fn a_change_that_was_never_sent_was_not_made() {
+        let way = transport::Way::Unix("/nowhere.sock".into());
+        let client = transport::connect(&way, "http://localhost", 5, bollard::API_DEFAULT_VERSION);
+        let client = client.unwrap();
+        let call = client.stop_container("app1", None);
+        let endpoint = Endpoint::Unix("/nowhere.sock".into());
+        let error = PURPOSE.change(Duration::from_secs(5), &endpoint, call).await.unwrap_err().error;
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error}");
+    }
 
     #[test]
     fn a_value_that_is_not_understood_is_not_quoted() {

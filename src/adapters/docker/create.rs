@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 
 use super::call::Purpose;
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
-use super::{CALL_LIMIT, CHANGE_LIMIT, DockerEngine, describe, drift, look, recreate};
+use super::{CALL_LIMIT, DockerEngine, describe, drift, look, recreate};
 use crate::command_line::shell;
 use crate::foreign;
 use crate::ids::ContainerId;
@@ -62,11 +62,11 @@ impl DockerEngine {
         }
         let options = options.build();
         let call = self.client.create_container(Some(options), blueprint.body);
-        let id = ContainerId(foreign::name(&self.within(CHANGE_LIMIT, purpose, call).await?.id));
+        let id = ContainerId(foreign::name(&self.change(purpose, call).await?.id));
         for (network, endpoint) in blueprint.connect {
             let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
             let call = self.client.connect_network(&network, request);
-            if let Err(failure) = self.within(CHANGE_LIMIT, purpose, call).await {
+            if let Err(failure) = self.change(purpose, call).await {
                 // What is left if this fails too is a leftover of that name, which the next try removes.
                 let _ = self.remove(&id).await;
                 return Err(failure.error);
@@ -101,7 +101,7 @@ impl DockerEngine {
         let endpoint = EndpointSettings { ipam_config: Some(ipam), ..EndpointSettings::default() };
         let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
         let call = self.client.connect_network(network, request);
-        match self.within(CHANGE_LIMIT, purpose, call).await {
+        match self.change(purpose, call).await {
             Ok(()) => Ok(()),
             Err(failure) => Err(purpose.refused(format!(
                 "it must have the address {address} of the container before it, which haproxy.cfg names, and the network {network} gives that to no container on request ({}). Use a network with a subnet (docker network create --subnet), publish the port, or write the container's name in haproxy.cfg",

@@ -46,7 +46,8 @@ impl Part {
     fn patience(self) -> Millis {
         match self {
             Self::LoadBalancer(_) => 30_000,
-            Self::Engine => 600_000,
+            // The real one waits ten minutes, in which nothing else happens.
+            Self::Engine => 60_000,
             Self::Server | Self::Journal | Self::Hook => self.deadline(),
         }
     }
@@ -76,9 +77,13 @@ pub(super) trait Failing: Sized {
     fn silence(what: &'static str) -> Self;
     /// It was refused for good.
     fn refusal(what: &'static str) -> Self;
-    /// It was given up, and may still happen.
+    /// The connection broke, and it may still happen.
     fn unanswered(what: &'static str) -> Self {
         Self::silence(what)
+    }
+    /// It was waited for to the last, and may still happen.
+    fn given_up(what: &'static str) -> Self {
+        Self::unanswered(what)
     }
 }
 
@@ -104,6 +109,16 @@ impl Failing for EngineError {
 
     fn refusal(what: &'static str) -> Self {
         Self::Refused { action: what, subject: "it".to_owned(), reason: "no space left on device".to_owned() }
+    }
+
+    fn unanswered(what: &'static str) -> Self {
+        let reason = "the connection broke".to_owned();
+        Self::Unanswered { action: what, subject: "it".to_owned(), reason }
+    }
+
+    fn given_up(what: &'static str) -> Self {
+        let limit = Duration::from_millis(Part::Engine.patience());
+        Self::GivenUp { action: what, subject: "it".to_owned(), limit }
     }
 }
 
@@ -176,18 +191,28 @@ impl Memory {
         }
         let latency = part.latency(what);
         match fault {
-            Some(Fault::DiesBefore) => Course::Dies,
+            Some(Fault::DiesBefore) => {
+                if let Some(Happening::LateCall(called)) = &late {
+                    site.goes_on(called);
+                }
+                Course::Dies
+            }
             Some(Fault::Refused) => Course::Ends(Err(E::refusal(what)), latency),
             Some(Fault::LateEffect) if late.is_some() && !site.is_away(part) => {
                 // Its connection breaks at once, or is given up.
-                let given_up = if site.rng.bool() { latency } else { part.patience() };
+                let (error, given_up) = if site.rng.bool() {
+                    (E::unanswered(what), latency)
+                } else {
+                    (E::given_up(what), part.patience())
+                };
                 let after = site.rng.u64(part.lateness());
                 if let Some(late) = late {
                     site.later(given_up + after, late);
                 }
-                Course::Ends(Err(E::unanswered(what)), given_up)
+                Course::Ends(Err(error), given_up)
             }
             // A question has no effect that could come late.
+            Some(Fault::Hangs) if late.is_some() => Course::Ends(Err(E::given_up(what)), part.patience()),
             Some(Fault::Hangs | Fault::LateEffect) => Course::Ends(Err(E::silence(what)), part.deadline()),
             Some(Fault::Unheard) => Course::Ends(Err(E::silence(what)), latency),
             _ if site.is_away(part) => Course::Ends(Err(E::silence(what)), latency),
@@ -197,7 +222,8 @@ impl Memory {
             }
             Some(Fault::ReplyLost) => {
                 let _lost = effect(&mut site);
-                Course::Ends(Err(E::silence(what)), latency)
+                let error = if late.is_some() { E::unanswered(what) } else { E::silence(what) };
+                Course::Ends(Err(error), latency)
             }
             Some(Fault::Slow) => Course::Ends(effect(&mut site), part.slow()),
             _ => Course::Ends(effect(&mut site), latency),

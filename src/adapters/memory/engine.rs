@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::call::Part;
 use super::{Effect, Happening, Memory, Millis, Site};
+use crate::engine_call::EngineCall;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{Attachment, Container, ContainerState, Health, Published, RestartPolicy};
@@ -12,6 +13,9 @@ use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pu
 
 /// How long a supervisor needs to start a container again.
 const SUPERVISED_RESTART: Millis = 5;
+
+/// How long a container takes to stop that ignores its stop signal.
+const STOP: Millis = 10_000;
 
 /// How long the engine needs to start again.
 const RESTART: Millis = 2_000;
@@ -322,6 +326,166 @@ impl Site {
     }
 }
 
+/// A change that the engine is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// A new container.
+    Create(Box<Recipe>),
+    /// Any other.
+    Change(EngineCall),
+}
+
+impl Site {
+    /// A call is carried out whose caller has given it up: nobody hears what came of it.
+    pub(super) fn late_call(&mut self, called: &Called) {
+        let error = match called {
+            Called::Create(recipe) => self.create_by(recipe).err(),
+            Called::Change(call) => self.carry_out(call).err(),
+        };
+        self.tell(|| {
+            let what = match called {
+                Called::Create(recipe) => format!("create {}", recipe.name),
+                Called::Change(call) => call.to_string(),
+            };
+            format!(
+                "the engine carries out late: {what}{}",
+                error.map_or(String::new(), |it| format!(", {it}"))
+            )
+        });
+    }
+
+    /// Who made this call dies: a stop that waits for the container's end goes on.
+    pub(super) fn goes_on(&mut self, called: &Called) {
+        let Called::Change(EngineCall::Stop { container }) = called else { return };
+        if let Some(started_at) = self.engine.find(container).filter(|it| it.runs()).map(|it| it.started_at) {
+            self.later(STOP, Happening::Stopped(container.clone(), started_at));
+        }
+    }
+
+    /// A stop that went on comes to its end, unless another one has stopped the container.
+    pub(super) fn stop_ends(&mut self, id: &ContainerId, started_at: Millis) {
+        if self.engine.find(id).is_some_and(|it| it.started_at == started_at) {
+            self.tell(|| format!("a stop of {} comes to its end", id.short()));
+            self.stop(id);
+        }
+    }
+
+    fn create_by(&mut self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+        let (all, restart) = match &recipe.model {
+            Model::Like(id) => {
+                let like = self.engine.find(id).map(|place| &place.container).ok_or_else(|| {
+                    refused("create", &recipe.name, "the container that it is to be like is gone")
+                })?;
+                let pinned = &recipe.pinned.ports;
+                let all = if pinned.is_empty() { like.published.clone() } else { pinned.clone() };
+                (all, like.restart.clone())
+            }
+            Model::Described { wanted, .. } => {
+                (Vec::new(), wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
+            }
+        };
+        if let Some(leftover) = self.engine.named(&recipe.name) {
+            if leftover.container.image.0 != digest_of(&recipe.image) {
+                return Err(refused("create", &recipe.name, "the name is in use"));
+            }
+            let id = leftover.container.id.clone();
+            self.engine.containers.retain(|place| place.container.id != id);
+        }
+        let address = recipe.publish.or(all.first().copied()).map(|it| SocketAddr::new(it.ip, it.port));
+        let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
+        let id = self.engine.create(recipe.name.clone(), address, &recipe.image, restart);
+        let floats = match &recipe.model {
+            Model::Like(like) => self.engine.find(like).is_some_and(|like| like.floats),
+            Model::Described { .. } => false,
+        };
+        if let Some(new) = self.engine.find_mut(&id) {
+            new.floats = floats && recipe.pinned.ports.is_empty();
+            new.container.published.extend(all.iter().skip(1));
+        }
+        self.effect(&Effect::Created(id.clone()));
+        Ok(id)
+    }
+
+    fn carry_out(&mut self, call: &EngineCall) -> Result<(), EngineError> {
+        let there = |id: &ContainerId, what| match self.engine.find(id) {
+            Some(_) => Ok(()),
+            None => Err(refused(what, id.short(), "No such container")),
+        };
+        match call {
+            EngineCall::Create { .. } => Ok(()),
+            EngineCall::Start { container } => {
+                there(container, "start")?;
+                self.start(container)
+            }
+            EngineCall::Stop { container } => {
+                there(container, "stop")?;
+                self.stop(container);
+                Ok(())
+            }
+            EngineCall::Rename { container, name } => {
+                there(container, "rename")?;
+                self.rename(container, name)
+            }
+            EngineCall::SetRestart { container, policy } => {
+                there(container, "set the restart policy of")?;
+                if let Some(place) = self.engine.find_mut(container) {
+                    place.container.restart = policy.clone();
+                }
+                Ok(())
+            }
+            EngineCall::Remove { container } => {
+                self.remove(container);
+                Ok(())
+            }
+        }
+    }
+
+    fn start(&mut self, container: &ContainerId) -> Result<(), EngineError> {
+        let Some(place) = self.engine.find(container).filter(|place| !place.runs()) else { return Ok(()) };
+        if place.address().is_some_and(|address| self.engine.at(address).is_some()) {
+            return Err(refused("start", container.short(), "port is already allocated"));
+        }
+        self.run(container);
+        self.effect(&Effect::Started(container.clone()));
+        Ok(())
+    }
+
+    fn stop(&mut self, container: &ContainerId) {
+        if self.engine.find(container).is_some_and(Place::runs) {
+            let cut = self.end_container(container, EndedBy::Us, 143);
+            self.effect(&Effect::Stopped(container.clone(), cut));
+            if self.engine.supervised.contains(container) {
+                self.later(SUPERVISED_RESTART, Happening::SupervisorStarts(container.0.clone()));
+            }
+        }
+    }
+
+    fn rename(&mut self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
+        match self.engine.named(name) {
+            Some(place) if place.container.id == *container => return Ok(()),
+            Some(_) => {
+                return Err(refused("rename", container.short(), format!("the name {name} is in use")));
+            }
+            None => {}
+        }
+        if let Some(place) = self.engine.find_mut(container) {
+            name.clone_into(&mut place.container.name);
+        }
+        self.effect(&Effect::Renamed(container.clone(), name.to_owned()));
+        Ok(())
+    }
+
+    fn remove(&mut self, container: &ContainerId) {
+        let Some(place) = self.engine.find(container) else { return };
+        if place.runs() {
+            let cut = self.end_container(container, EndedBy::Us, 137);
+            self.effect(&Effect::Stopped(container.clone(), cut));
+        }
+        self.effect(&Effect::Removed(container.clone()));
+        self.engine.containers.retain(|place| place.container.id != *container);
+    }
+}
+
 /// The engine's API.
 pub struct MemoryEngine(pub(super) Memory);
 
@@ -336,6 +500,12 @@ impl MemoryEngine {
         effect: impl FnOnce(&mut Site) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         self.0.call(Part::Engine, what, effect).await
+    }
+
+    async fn change(&self, what: &'static str, call: EngineCall) -> Result<(), EngineError> {
+        let late = Happening::LateCall(Called::Change(call.clone()));
+        let change = |site: &mut Site| site.carry_out(&call);
+        self.0.call_or_late(Part::Engine, what, Some(late), change).await
     }
 
     /// The same about a container, which must be there.
@@ -412,42 +582,9 @@ impl ContainerEngine for MemoryEngine {
     }
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
-        let create = |site: &mut Site| {
-            let (all, restart) = match &recipe.model {
-                Model::Like(id) => {
-                    let like = site.engine.find(id).map(|place| &place.container).ok_or_else(|| {
-                        refused("create", &recipe.name, "the container that it is to be like is gone")
-                    })?;
-                    let pinned = &recipe.pinned.ports;
-                    let all = if pinned.is_empty() { like.published.clone() } else { pinned.clone() };
-                    (all, like.restart.clone())
-                }
-                Model::Described { wanted, .. } => {
-                    (Vec::new(), wanted.described().map_or_else(RestartPolicy::never, |it| it.restart))
-                }
-            };
-            if let Some(leftover) = site.engine.named(&recipe.name) {
-                if leftover.container.image.0 != digest_of(&recipe.image) {
-                    return Err(refused("create", &recipe.name, "the name is in use"));
-                }
-                let id = leftover.container.id.clone();
-                site.engine.containers.retain(|place| place.container.id != id);
-            }
-            let address = recipe.publish.or(all.first().copied()).map(|it| SocketAddr::new(it.ip, it.port));
-            let address = address.ok_or_else(|| refused("create", &recipe.name, "it publishes no port"))?;
-            let id = site.engine.create(recipe.name.clone(), address, &recipe.image, restart);
-            let floats = match &recipe.model {
-                Model::Like(like) => site.engine.find(like).is_some_and(|like| like.floats),
-                Model::Described { .. } => false,
-            };
-            if let Some(new) = site.engine.find_mut(&id) {
-                new.floats = floats && recipe.pinned.ports.is_empty();
-                new.container.published.extend(all.iter().skip(1));
-            }
-            site.effect(&Effect::Created(id.clone()));
-            Ok(id)
-        };
-        self.ask("create", create).await
+        let late = Happening::LateCall(Called::Create(Box::new(recipe.clone())));
+        let create = |site: &mut Site| site.create_by(recipe);
+        self.0.call_or_late(Part::Engine, "create", Some(late), create).await
     }
 
     async fn changes(&self, _recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
@@ -455,76 +592,25 @@ impl ContainerEngine for MemoryEngine {
     }
 
     async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
-        let start = |site: &mut Site| {
-            let Some(place) = site.engine.find(container) else { return Ok(()) };
-            if place.runs() {
-                return Ok(());
-            }
-            if place.address().is_some_and(|address| site.engine.at(address).is_some()) {
-                return Err(refused("start", container.short(), "port is already allocated"));
-            }
-            site.run(container);
-            site.effect(&Effect::Started(container.clone()));
-            Ok(())
-        };
-        self.ask_of("start", container, start).await
+        self.change("start", EngineCall::Start { container: container.clone() }).await
     }
 
     async fn stop(&self, container: &ContainerId) -> Result<(), EngineError> {
-        let stop = |site: &mut Site| {
-            if site.engine.find(container).is_some_and(Place::runs) {
-                let cut = site.end_container(container, EndedBy::Us, 143);
-                site.effect(&Effect::Stopped(container.clone(), cut));
-                if site.engine.supervised.contains(container) {
-                    site.later(SUPERVISED_RESTART, Happening::SupervisorStarts(container.0.clone()));
-                }
-            }
-            Ok(())
-        };
-        self.ask_of("stop", container, stop).await
+        self.change("stop", EngineCall::Stop { container: container.clone() }).await
     }
 
     async fn rename(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
-        let rename = |site: &mut Site| {
-            match site.engine.named(name) {
-                Some(place) if place.container.id == *container => return Ok(()),
-                Some(_) => {
-                    return Err(refused("rename", container.short(), format!("the name {name} is in use")));
-                }
-                None => {}
-            }
-            if let Some(place) = site.engine.find_mut(container) {
-                name.clone_into(&mut place.container.name);
-            }
-            site.effect(&Effect::Renamed(container.clone(), name.to_owned()));
-            Ok(())
-        };
-        self.ask_of("rename", container, rename).await
+        let call = EngineCall::Rename { container: container.clone(), name: name.to_owned() };
+        self.change("rename", call).await
     }
 
     async fn set_restart(&self, container: &ContainerId, policy: &RestartPolicy) -> Result<(), EngineError> {
-        let set = |site: &mut Site| {
-            if let Some(place) = site.engine.find_mut(container) {
-                place.container.restart = policy.clone();
-            }
-            Ok(())
-        };
-        self.ask_of("set the restart policy of", container, set).await
+        let call = EngineCall::SetRestart { container: container.clone(), policy: policy.clone() };
+        self.change("set the restart policy of", call).await
     }
 
     async fn remove(&self, container: &ContainerId) -> Result<(), EngineError> {
-        let remove = |site: &mut Site| {
-            if site.engine.find(container).is_some() {
-                if site.engine.find(container).is_some_and(Place::runs) {
-                    let cut = site.end_container(container, EndedBy::Us, 137);
-                    site.effect(&Effect::Stopped(container.clone(), cut));
-                }
-                site.effect(&Effect::Removed(container.clone()));
-                site.engine.containers.retain(|place| place.container.id != *container);
-            }
-            Ok(())
-        };
-        self.ask("remove", remove).await
+        self.change("remove", EngineCall::Remove { container: container.clone() }).await
     }
 
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {

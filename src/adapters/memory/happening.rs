@@ -1,14 +1,14 @@
 //! What happens by itself, each at its time.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
+use super::engine::Called;
 use super::{Millis, Site};
-use crate::ids::ServerId;
+use crate::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
 /// Something that happens without anybody's call.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
     /// A client sends a request to a backend, at the load balancer of that index.
     Request(usize, String),
@@ -24,6 +24,8 @@ pub enum Happening {
     LateCheck(usize, ServerId),
     /// A container ends by itself, if it was started at that time.
     ContainerEnds(String, Millis),
+    /// A stop comes to its end, if the container was started at that time.
+    Stopped(ContainerId, Millis),
     /// A supervisor starts a container that was stopped.
     SupervisorStarts(String),
     /// A load balancer is started.
@@ -34,25 +36,28 @@ pub enum Happening {
     Person(ServerId, AdminState),
     /// A command that its caller has given up reaches the process: the load balancer, the process.
     LateCommand(usize, u32, ServerId, AdminState),
+    /// A call that its caller has given up is carried out by the engine.
+    LateCall(Called),
 }
 
 /// What is to come.
 #[derive(Default)]
 pub(super) struct Calendar {
-    entries: BinaryHeap<Reverse<(Millis, u64, Happening)>>,
+    /// Of those at one time the one that was entered first comes first.
+    entries: BTreeMap<(Millis, u64), Happening>,
     count: u64,
 }
 
 impl Calendar {
-    /// Of those at one time the one that was entered first comes first.
     pub(super) fn enter(&mut self, at: Millis, what: Happening) {
         self.count += 1;
-        self.entries.push(Reverse((at, self.count, what)));
+        self.entries.insert((at, self.count), what);
     }
 
     fn due(&mut self, now: Millis) -> Option<(Millis, Happening)> {
-        self.entries.peek().filter(|Reverse((at, ..))| *at <= now)?;
-        self.entries.pop().map(|Reverse((at, _, what))| (at, what))
+        let entry = self.entries.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let ((at, _), what) = entry.remove_entry();
+        Some((at, what))
     }
 }
 
@@ -76,6 +81,7 @@ impl Site {
             Happening::Check(balancer, pid, server) => self.check(balancer, pid, &server),
             Happening::LateCheck(balancer, server) => self.late_check(balancer, &server),
             Happening::ContainerEnds(id, started_at) => self.container_ends(&id, started_at),
+            Happening::Stopped(id, started_at) => self.stop_ends(&id, started_at),
             Happening::SupervisorStarts(id) => self.supervisor_starts(&id),
             Happening::HaproxyStarts(balancer) => self.start_haproxy(balancer),
             Happening::EngineStarts => self.start_engine(),
@@ -83,6 +89,7 @@ impl Site {
             Happening::LateCommand(balancer, pid, server, state) => {
                 self.late_command(balancer, pid, &server, state);
             }
+            Happening::LateCall(called) => self.late_call(&called),
         }
     }
 

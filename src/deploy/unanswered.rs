@@ -1,0 +1,208 @@
+//! Calls without an answer: the engine may still carry one out, so that its container is in no known state until it cannot.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::lateness::{AWAY, Late};
+use super::wait::{Waited, until};
+use crate::engine_call::EngineCall;
+use crate::ids::ContainerId;
+use crate::image::{Image, ImageReference, Platform};
+use crate::observation::{Container, RestartPolicy};
+use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
+
+/// How often the engine is asked whether it has carried a call out.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a call may still take effect whose connection has ended, while the engine answers others. It reads a call
+/// at once, and what takes it long, a stop, is asked for again before anything is built on it.
+const LATE_FOR: Duration = Duration::from_secs(5);
+
+/// A call that the engine has not answered.
+#[derive(Debug)]
+struct Unanswered {
+    call: EngineCall,
+    late: Late,
+    /// Whether it was waited for to the last, over an open connection: then nothing says that it will not be carried out.
+    is_given_up: bool,
+}
+
+/// An engine, with the calls that it has not answered.
+#[derive(Debug)]
+pub struct TrackedEngine<E> {
+    inner: E,
+    unanswered: Mutex<Vec<Unanswered>>,
+}
+
+/// The engine may still carry out a call, and nothing rules that out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the engine has not answered the call to {call}, and may still carry it out: see what hangs there (journalctl -u docker), then resume"
+)]
+pub struct UnansweredCall {
+    /// The call.
+    pub call: EngineCall,
+}
+
+impl<E> TrackedEngine<E> {
+    /// An engine that was not called yet.
+    #[must_use]
+    pub fn new(inner: E) -> Self {
+        Self { inner, unanswered: Mutex::default() }
+    }
+
+    /// The calls that it may still carry out.
+    #[must_use]
+    pub fn unanswered(&self) -> Vec<EngineCall> {
+        self.locked().iter().map(|it| it.call.clone()).collect()
+    }
+
+    /// Knows of a call that an earlier process has made, and whose connection has ended with that.
+    pub fn remember(&self, call: EngineCall) {
+        self.add(call, false);
+    }
+
+    fn add(&self, call: EngineCall, is_given_up: bool) {
+        self.locked().push(Unanswered { call, late: Late::default(), is_given_up });
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Vec<Unanswered>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a change, and remembers it where it has no answer.
+    async fn change<T>(
+        &self,
+        call: EngineCall,
+        made: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let result = made.await;
+        match &result {
+            Err(EngineError::Unanswered { .. }) => self.add(call, false),
+            Err(EngineError::GivenUp { .. }) => self.add(call, true),
+            Ok(_) | Err(_) => {}
+        }
+        result
+    }
+}
+
+impl<E: ContainerEngine> TrackedEngine<E> {
+    /// Waits until no call without an answer can take effect any more: its effect is seen, or the engine has answered others
+    /// for long enough.
+    ///
+    /// # Errors
+    /// A call that was waited for to the last and shows no effect, or an engine that does not answer for a minute.
+    pub async fn settle(&self) -> Result<(), UnansweredCall> {
+        let never = CancellationToken::new();
+        if self.unanswered().is_empty() {
+            return Ok(());
+        }
+        let Ok(waited) = until(LOOK_EVERY, LATE_FOR + AWAY, &never, async || {
+            let asked_at = Instant::now();
+            let all = self.inner.containers().await.ok();
+            let (answers, mut is_decided) = (all.as_ref().map(|_| asked_at), true);
+            self.locked().retain_mut(|it| {
+                let is_seen = all.as_ref().is_some_and(|all| it.call.is_seen(all));
+                let is_over = it.late.is_over(answers, LATE_FOR);
+                is_decided &= is_seen || is_over;
+                !is_seen && (it.is_given_up || !is_over)
+            });
+            Ok::<_, Infallible>(is_decided.then_some(()))
+        })
+        .await;
+        debug_assert!(waited != Waited::Stopped, "nothing stops it");
+        self.unanswered().into_iter().next().map_or(Ok(()), |call| Err(UnansweredCall { call }))
+    }
+}
+
+impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
+    async fn id(&self) -> Result<Option<String>, EngineError> {
+        self.inner.id().await
+    }
+
+    async fn containers(&self) -> Result<Vec<Container>, EngineError> {
+        self.inner.containers().await
+    }
+
+    async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
+        self.inner.host_addresses(addresses).await
+    }
+
+    async fn resolve(&self, reference: &ImageReference) -> Result<Image, EngineError> {
+        self.inner.resolve(reference).await
+    }
+
+    async fn has(&self, image: &Image) -> Result<bool, EngineError> {
+        self.inner.has(image).await
+    }
+
+    async fn only_copy(&self, image: &Image) -> Result<Option<String>, EngineError> {
+        self.inner.only_copy(image).await
+    }
+
+    async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
+        self.inner.remove_image(image).await
+    }
+
+    async fn pull(
+        &self,
+        image: &Image,
+        platform: Option<&Platform>,
+        progress: &(dyn Fn(PullProgress) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        self.inner.pull(image, platform, progress).await
+    }
+
+    async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
+        let call = EngineCall::Create { name: recipe.name.clone() };
+        self.change(call, Box::pin(self.inner.create(recipe))).await
+    }
+
+    async fn changes(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
+        self.inner.changes(recipe).await
+    }
+
+    async fn start(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let call = EngineCall::Start { container: container.clone() };
+        self.change(call, Box::pin(self.inner.start(container))).await
+    }
+
+    async fn stop(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let call = EngineCall::Stop { container: container.clone() };
+        self.change(call, Box::pin(self.inner.stop(container))).await
+    }
+
+    async fn rename(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {
+        let call = EngineCall::Rename { container: container.clone(), name: name.to_owned() };
+        self.change(call, Box::pin(self.inner.rename(container, name))).await
+    }
+
+    async fn set_restart(&self, container: &ContainerId, policy: &RestartPolicy) -> Result<(), EngineError> {
+        let call = EngineCall::SetRestart { container: container.clone(), policy: policy.clone() };
+        self.change(call, Box::pin(self.inner.set_restart(container, policy))).await
+    }
+
+    async fn remove(&self, container: &ContainerId) -> Result<(), EngineError> {
+        let call = EngineCall::Remove { container: container.clone() };
+        self.change(call, Box::pin(self.inner.remove(container))).await
+    }
+
+    async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
+        self.inner.container(container).await
+    }
+
+    async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {
+        self.inner.pulse(container).await
+    }
+
+    async fn log_tail(&self, container: &ContainerId, lines: usize) -> Result<Vec<String>, EngineError> {
+        self.inner.log_tail(container, lines).await
+    }
+}
