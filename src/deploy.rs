@@ -16,6 +16,7 @@ mod last_look;
 pub mod late;
 mod lateness;
 mod recovery;
+mod replaced;
 mod rotation;
 mod silence;
 mod step;
@@ -120,6 +121,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     sent_to: BTreeMap<ServerId, SocketAddr>,
     /// The copies that stand for old containers which could not come back to their ports.
     stand_ins: BTreeMap<usize, ContainerId>,
+    /// The lanes whose old container another tool has replaced.
+    taken_over: BTreeSet<usize>,
     /// The lanes whose old container may be stopping: nothing has answered that it has.
     may_be_stopping: BTreeSet<usize>,
     /// Servers that an undo has left in maint.
@@ -166,6 +169,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             skipped: BTreeSet::new(),
             sent_to: BTreeMap::new(),
             stand_ins: BTreeMap::new(),
+            taken_over: BTreeSet::new(),
             may_be_stopping: BTreeSet::new(),
             left_out: BTreeSet::new(),
             stops_told: 0,

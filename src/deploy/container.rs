@@ -397,9 +397,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// The same, of an engine that may just be restarted.
-    pub(super) async fn old_is_still_there(&self, lane: usize) -> Result<(), Failure> {
-        insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await
+    /// The same, of an engine that may just be restarted, and that no other tool has put its own in its place.
+    pub(super) async fn old_is_still_in_place(&self, lane: usize) -> Result<(), Failure> {
+        insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await?;
+        if !self.taken_over.contains(&lane) {
+            return Ok(());
+        }
+        let container = self.old(lane).map(|(old, _)| old.name.clone()).unwrap_or_default();
+        Err(Failure::Drifted { server: self.lane_of(lane).name().clone(), container })
     }
 
     /// Whether a lane's old container was removed, and none but our own new one has its name since.

@@ -115,9 +115,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (plan, is_back) = (self.plan, self.back.contains(&lane));
         if is_replaced(begun)
             && !is_back
-            && let Err(failure) = self.guarded(lane, async |this| this.old_is_still_there(lane).await).await
+            && let Err(failure) =
+                self.guarded(lane, async |this| this.old_is_still_in_place(lane).await).await
         {
-            return self.serve_on(lane, failure).await;
+            // Before its successor was started, only what another tool has put there can serve.
+            return match self.replaced_by(lane).await? {
+                Some(other) if !self.has_begun(lane, Step::Start) => {
+                    self.leave_to(lane, &other, failure).await.map(|()| TakenBack::Undone)
+                }
+                Some(_) | None => self.serve_on(lane, failure).await,
+            };
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
             // What an earlier process still holds of a container that has failed is lost either way.
@@ -170,7 +177,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(taken)
     }
 
-    fn warn_unless(&mut self, done: Result<(), Failure>, lane: usize, what: &str) {
+    pub(super) fn warn_unless(&mut self, done: Result<(), Failure>, lane: usize, what: &str) {
         if let Err(error) = done {
             let message = format!("{}: {what}: {error}", list(&self.lane_of(lane).ids()));
             self.tell(Fact::Warned { message });

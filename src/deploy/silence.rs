@@ -36,7 +36,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for server in &plan.lanes[lane].servers {
             let Some(probe) = &server.silence else { continue };
             if !self.is_silent(probe).await {
-                return Err(self.still_answers(server, probe, swap, old).await?);
+                return Err(self.still_answers(lane, server, probe, swap, old).await?);
             }
         }
         self.timing.engine_ms += millis(begun);
@@ -57,18 +57,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Who answers there, as far as the engine tells.
     async fn still_answers(
-        &self,
+        &mut self,
+        lane: usize,
         server: &LaneServer,
         probe: &Probe,
         (_, engine): Swap<'_, E>,
         old: &Container,
     ) -> Result<Failure, Failure> {
         let (server, container) = (server.id.clone(), old.name.clone());
-        Ok(if runs_again(engine, old).await? {
-            Failure::StartedAgain { server, container }
-        } else {
-            Failure::StillAnswers { server, container, address: probe.address }
-        })
+        if runs_again(engine, old).await? {
+            return Ok(Failure::StartedAgain { server, container });
+        }
+        if self.replaced_by(lane).await?.is_some() {
+            self.taken_over.insert(lane);
+            return Ok(Failure::Drifted { server, container });
+        }
+        Ok(Failure::StillAnswers { server, container, address: probe.address })
     }
 
     /// Why the new container cannot be started: the old one may run again, and boot, so that it answered nothing yet.

@@ -654,3 +654,54 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
         BTreeSet::from(["mobile-app1", "mobile-app1b"].map(String::from))
     );
 }
+
+/// Another tool replaces the container of the first server when that has drained: it removes it, or puts it aside.
+struct Replaces {
+    memory: Memory,
+    removes: bool,
+    told: Vec<String>,
+}
+
+impl Listener for Replaces {
+    fn hear(&mut self, event: &Event) {
+        if let Fact::Warned { message } = &event.fact {
+            self.told.push(message.clone());
+        }
+        if !matches!(event.fact, Fact::Drained { .. }) {
+            return;
+        }
+        let mut site = self.memory.site();
+        let engine = &mut site.engine;
+        let Some(old) = engine.containers.iter().position(|it| it.container.name == "mobile-app1") else {
+            return;
+        };
+        let mut new = engine.containers[old].clone();
+        new.container.id = ContainerId("another tool's".to_owned());
+        if self.removes {
+            engine.containers.remove(old);
+        } else {
+            engine.containers[old].container.state = ContainerState::Stopped;
+            engine.containers[old].container.name = "mobile-app1-before".to_owned();
+        }
+        engine.containers.push(new);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_tool_has_put_there_meanwhile_is_put_back() {
+    for removes in [true, false] {
+        let mut stage = Stage::pair().await;
+        let mut heard = Replaces { memory: stage.memory.clone(), removes, told: Vec::new() };
+        let [asked, now] = stage.memory.site().stops.clone();
+        let (plan, world) = (&stage.plan, &stage.world);
+        let run = Deploy::new(plan, world, &mut stage.journal, Stop { asked, now }, &mut heard).unwrap();
+        let outcome = run.run().await.unwrap();
+        assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+        let note = "which another tool has put there meanwhile";
+        assert!(heard.told.iter().any(|it| it.contains(note)), "{:?}", heard.told);
+        let names = stage.running().into_iter().collect::<BTreeSet<_>>();
+        assert_eq!(names, BTreeSet::from(["mobile-app1", "mobile-app1b"].map(String::from)));
+        let seen = world.load_balancers[0].look(&[]).await.unwrap();
+        assert!(seen.servers.iter().all(|it| it.admin.state() == AdminState::Ready), "{:?}", seen.servers);
+    }
+}

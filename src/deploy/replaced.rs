@@ -1,0 +1,64 @@
+//! Another tool has replaced the container meanwhile: what it put there serves, and is not ours to take away.
+
+use std::convert::Infallible;
+
+use tokio_util::sync::CancellationToken;
+
+use super::container::Asked;
+use super::recovery::{TRY_EVERY, TRY_FOR};
+use super::wait::{Waited, until};
+use super::{Deploy, Failure};
+use crate::event::Fact;
+use crate::observation::{Container, ContainerState};
+use crate::outcome::list;
+use crate::plan::Step;
+use crate::plan::place::Place;
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
+    /// The container that somebody has put in the place of a lane's old one: it runs under that one's name, and the engine
+    /// shows that it has the address of each of the lane's servers.
+    pub(super) async fn replaced_by(&self, lane: usize) -> Result<Option<Container>, Failure> {
+        let Some((old, engine)) = self.old(lane) else { return Ok(None) };
+        let is_another = |it: &Container| {
+            it.id != old.id && Some(&it.id) != self.created.get(&lane) && it.name == old.name
+        };
+        let has_place = |it: &Container| {
+            let mut servers = self.lane_of(lane).servers.iter();
+            it.state == ContainerState::Running
+                && servers.all(|server| server.place_of(it, Some(old)) == Place::There)
+        };
+        let all = engine.containers().await?;
+        Ok(all.into_iter().find(|it| is_another(it) && has_place(it)))
+    }
+
+    /// Puts a lane's servers back in service with the container that has taken the place of the old one, if that answers.
+    pub(super) async fn leave_to(
+        &mut self,
+        lane: usize,
+        other: &Container,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        let never = CancellationToken::new();
+        let answers = until(TRY_EVERY, TRY_FOR, &never, async || {
+            Ok::<_, Infallible>(self.ask_lines(lane, Asked::Old).await.is_ready().then_some(()))
+        });
+        let Ok(answers) = answers.await;
+        if answers != Waited::Done(()) {
+            return Err(failure);
+        }
+        self.insist_on(lane, Step::PutBack).await?;
+        let discarded = self.simply(lane, Step::Discard).await;
+        self.warn_unless(discarded, lane, "a container that was only created is left");
+        let message = format!(
+            "{} is put back with {} ({}), which another tool has put there meanwhile: it has the address, and answers",
+            list(&self.lane_of(lane).ids()),
+            other.name,
+            other.id.short()
+        );
+        self.tell(Fact::Warned { message });
+        Ok(())
+    }
+}
