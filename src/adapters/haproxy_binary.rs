@@ -1,5 +1,6 @@
 //! The installed `HAProxy`: where it is, and what it says of itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,9 +17,47 @@ pub fn find() -> PathBuf {
     found.unwrap_or_else(|| PathBuf::from("/usr/sbin/haproxy"))
 }
 
+/// The first branch that can be asked by `-cc`.
+const DECIDES: Version = Version { major: 2, minor: 5 };
+
+/// What the binary of this version says of these conditions, each by its text. One that it does not know has no answer.
+#[must_use]
+pub fn answers(binary: &Path, version: Version, questions: &BTreeSet<String>) -> BTreeMap<String, bool> {
+    let ask = |question: &String| {
+        let output = Command::new(binary).arg("-cc").arg(question).output().ok()?;
+        match output.status.code()? {
+            0 => Some((question.clone(), true)),
+            1 => Some((question.clone(), false)),
+            _ => None,
+        }
+    };
+    questions.iter().filter(|_| version >= DECIDES).filter_map(ask).collect()
+}
+
 /// How the binary was built; `None` where there is none that answers.
 #[must_use]
 pub fn build(binary: &Path) -> Option<Build> {
     let output = Command::new(binary).arg("-vv").output().ok()?;
     Build::parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_binary_decides_what_it_knows() {
+        let directory = tempfile::tempdir().unwrap();
+        let binary = directory.path().join("haproxy");
+        let script = "#!/bin/sh\n[ \"$1\" = -cc ] || exit 1\ncase $2 in\n'enabled(SPLICE)') ;;\n\
+                      'fips_mode()') exit 1 ;;\n*) exit 2 ;;\nesac\n";
+        std::fs::write(&binary, script).unwrap();
+        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let questions = ["enabled(SPLICE)", "fips_mode()", "nonsense()"].map(str::to_owned).into();
+        let expected = [("enabled(SPLICE)".to_owned(), true), ("fips_mode()".to_owned(), false)];
+        assert_eq!(answers(&binary, Version::new(3, 2), &questions), expected.into());
+        assert!(answers(&binary, Version::new(2, 4), &questions).is_empty());
+    }
 }

@@ -53,6 +53,21 @@ impl WallClock for SystemClock {
     }
 }
 
+/// The files, read with what the binary says of the conditions that only it can decide. One that holds may show others.
+fn decided(files: &[SourceFile], mut environment: Environment, binary: &Path) -> Document {
+    loop {
+        let document = cfg::read(files.to_vec(), &environment);
+        let Some(build) = environment.build.as_mut().filter(|_| !document.questions.is_empty()) else {
+            return document;
+        };
+        let answers = haproxy_binary::answers(binary, environment.version, &document.questions);
+        if answers.is_empty() {
+            return document;
+        }
+        build.answers.extend(answers);
+    }
+}
+
 impl App {
     /// The configuration, and the load balancers that run it, each with its master where that is known.
     pub(super) async fn load_balancers(&self) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
@@ -138,7 +153,7 @@ impl App {
             let reason = "it does not answer to -vv as HAProxy does".to_owned();
             return Err(NotRun { binary: known.service.binary.display().to_string(), reason }.into());
         }
-        let document = cfg::read(files, &self.environment(&known, build));
+        let document = decided(&files, self.environment(&known, build), &known.service.binary);
         let configuration = cfg::interpret(&document);
         Ok(Reading { document, configuration, known })
     }

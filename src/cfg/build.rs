@@ -1,6 +1,6 @@
 //! How `HAProxy` was built, as far as a configuration may ask for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What `haproxy -vv` says of a binary.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Build {
     pub features: BTreeSet<String>,
     /// The TLS library that it was built with: `OpenSSL 3.0.22 25 Aug 2026`.
     pub tls_library: Option<String>,
+    /// What it has answered to conditions that only it can decide (`haproxy -cc`), by their text: `enabled(SPLICE)`.
+    pub answers: BTreeMap<String, bool>,
 }
 
 impl Build {
@@ -25,7 +27,7 @@ impl Build {
         // 3.2 speaks of the "SSL library".
         let tls = after("Built with OpenSSL version ").or_else(|| after("Built with SSL library version "));
         let tls_library = tls.map(|(_, library)| library.to_owned());
-        Some(Self { version, features: features.collect(), tls_library })
+        Some(Self { version, features: features.collect(), tls_library, answers: BTreeMap::new() })
     }
 
     /// The library's version as numbers: `3.0.22`, `1.1.1w`.

@@ -49,11 +49,21 @@ pub struct Unreadable {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Undecided {
     /// It asks about the build or the state of the process.
-    #[error("`{0}()` asks about the HAProxy binary, not about the file: taken as false")]
-    AboutTheBinary(String),
-    /// No known version has it.
-    #[error("`{0}()` is no known predicate: taken as false")]
-    Unknown(String),
+    #[error("`{name}()` asks about the HAProxy binary, not about the file: taken as false")]
+    AboutTheBinary {
+        /// The predicate.
+        name: String,
+        /// The predicate with its arguments, as `haproxy -cc` takes it.
+        question: String,
+    },
+    /// No version has it that drainswap knows.
+    #[error("`{name}()` is no known predicate: taken as false")]
+    Unknown {
+        /// The predicate.
+        name: String,
+        /// The predicate with its arguments, as `haproxy -cc` takes it.
+        question: String,
+    },
     /// Too few or too many arguments: `HAProxy` refuses that.
     #[error("`{0}()` has too few or too many arguments")]
     Arguments(String),
@@ -117,7 +127,9 @@ fn predicate(name: &str, arguments: &[String], environment: &Environment) -> Res
     let wrong = || Undecided::Arguments(name.to_owned());
     let one = || if let [only] = arguments { Ok(only) } else { Err(wrong()) };
     let two = || if let [a, b] = arguments { Ok((a, b)) } else { Err(wrong()) };
-    let unknown = || Undecided::AboutTheBinary(name.to_owned());
+    let question = || format!("{name}({})", arguments.join(","));
+    let unknown = || Undecided::AboutTheBinary { name: name.to_owned(), question: question() };
+    let answer = || environment.build.as_ref()?.answers.get(&question()).copied();
     let build = || environment.build.as_ref().ok_or_else(unknown);
     let order = || one().map(|asked| compare(environment, asked));
     // A binary without TLS has none of its libraries, of no version.
@@ -139,8 +151,8 @@ fn predicate(name: &str, arguments: &[String], environment: &Environment) -> Res
             let start = one()?;
             Ok(build()?.tls_library.as_ref().is_some_and(|library| library.starts_with(start.as_str())))
         }
-        "enabled" | "awslc_api_atleast" | "awslc_api_before" | "fips_mode" => Err(unknown()),
-        _ => Err(Undecided::Unknown(name.to_owned())),
+        "enabled" | "awslc_api_atleast" | "awslc_api_before" | "fips_mode" => answer().ok_or_else(unknown),
+        _ => answer().ok_or_else(|| Undecided::Unknown { name: name.to_owned(), question: question() }),
     }
 }
 
@@ -257,6 +269,7 @@ fn escape(input: &[u8]) -> Parsed<'_, Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::build::Build;
     use super::*;
 
     fn holds(text: &str) -> bool {
@@ -305,11 +318,27 @@ mod tests {
     fn what_only_the_binary_knows_is_false_and_said() {
         let environment = Environment::new([].into(), Version::new(2, 6));
         let outcome = Condition::parse(b"feature(OPENSSL) || nonsense(1)").unwrap().decide(&environment);
-        let expected =
-            vec![Undecided::AboutTheBinary("feature".to_owned()), Undecided::Unknown("nonsense".to_owned())];
+        let (feature, nonsense) = ("feature".to_owned(), "nonsense".to_owned());
+        let expected = vec![
+            Undecided::AboutTheBinary { name: feature, question: "feature(OPENSSL)".to_owned() },
+            Undecided::Unknown { name: nonsense, question: "nonsense(1)".to_owned() },
+        ];
         assert_eq!(outcome, Outcome { holds: false, undecided: expected });
         let decided_before = Condition::parse(b"1 || feature(OPENSSL)").unwrap().decide(&environment);
         assert_eq!(decided_before, Outcome { holds: true, undecided: vec![] });
+    }
+
+    #[test]
+    fn what_the_binary_has_answered_is_decided() {
+        let mut environment = Environment::new([].into(), Version::new(3, 2));
+        let answers = [("enabled(SPLICE)".to_owned(), true), ("nonsense(1,2)".to_owned(), false)];
+        environment.build = Some(Build { answers: answers.into(), ..Build::default() });
+        for (text, holds) in [("enabled(SPLICE)", true), ("!nonsense(1,2)", true), ("nonsense(1,2)", false)] {
+            let outcome = Condition::parse(text.as_bytes()).unwrap().decide(&environment);
+            assert_eq!(outcome, Outcome { holds, undecided: vec![] }, "{text}");
+        }
+        let other = Condition::parse(b"enabled(POLL)").unwrap().decide(&environment);
+        assert_eq!(other.undecided.len(), 1);
     }
 
     #[test]

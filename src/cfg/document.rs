@@ -3,6 +3,7 @@
 mod directive;
 mod line;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +64,8 @@ pub struct Document {
     pub files: Vec<File>,
     /// What is wrong with the words and the directives; [`super::interpret`] finds more.
     pub problems: Vec<Problem>,
+    /// What only the binary can decide of the conditions, as `haproxy -cc` takes it.
+    pub questions: BTreeSet<String>,
     /// What the files were read with.
     pub environment: Environment,
 }
@@ -84,10 +87,15 @@ impl Document {
 /// Reads the files of one configuration.
 #[must_use]
 pub fn read(files: Vec<SourceFile>, environment: &Environment) -> Document {
-    let mut reader =
-        Reader { environment: environment.at_start(), problems: Vec::new(), room: MAX_EXPANSIONS };
+    let mut reader = Reader {
+        environment: environment.at_start(),
+        problems: Vec::new(),
+        questions: BTreeSet::new(),
+        room: MAX_EXPANSIONS,
+    };
     let files = files.into_iter().enumerate().map(|(index, file)| reader.file(index, file)).collect();
-    Document { files, problems: reader.problems, environment: environment.clone() }
+    let Reader { problems, questions, .. } = reader;
+    Document { files, problems, questions, environment: environment.clone() }
 }
 
 /// The most bytes that the variables of all lines may give: many short lines can name one long value.
@@ -97,6 +105,7 @@ const MAX_EXPANSIONS: usize = 64 << 20;
 struct Reader {
     environment: Environment,
     problems: Vec<Problem>,
+    questions: BTreeSet<String>,
     /// How many bytes the variables of the next lines may give.
     room: usize,
 }

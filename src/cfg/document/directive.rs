@@ -54,7 +54,8 @@ impl Reader {
         for undecided in &outcome.undecided {
             let finding = match undecided {
                 Undecided::Arguments(_) => Finding::error(code::CONDITION, undecided.to_string()),
-                Undecided::AboutTheBinary(_) | Undecided::Unknown(_) => {
+                Undecided::AboutTheBinary { question, .. } | Undecided::Unknown { question, .. } => {
+                    self.questions.insert(question.clone());
                     Finding::warning(code::UNDECIDED_CONDITION, undecided.to_string())
                 }
             };
