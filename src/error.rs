@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::config_files::Unreadable;
-use crate::adapters::haproxy::socket::NotASocketAddress;
+use crate::adapters::haproxy::address::NotASocketAddress;
 use crate::adapters::haproxy_service::NotRun;
 use crate::adapters::http_probe::NoProber;
 use crate::adapters::install::InstallError;

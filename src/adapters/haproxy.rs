@@ -1,5 +1,6 @@
 //! The runtime API of a running `HAProxy`, over its `stats socket`.
 
+pub mod address;
 pub mod command;
 pub mod master;
 pub mod peer;
@@ -14,10 +15,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use self::address::SocketAddress;
 use self::command::{Command, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
-use self::socket::{CHANGE_DEADLINE, DEADLINE, ExchangeError, SocketAddress, exchange, exchange_change};
+use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{AdminBits, AdminState, Checker, LoadBalancerState, ServerState, Session};
@@ -46,9 +48,7 @@ const LONGEST_STATS_TIMEOUT: Duration = Duration::from_secs(60);
 /// A `stats socket` of a running `HAProxy`. Nothing is kept open: each call connects anew.
 #[derive(Clone, Debug)]
 pub struct HaproxySocket {
-    address: SocketAddress,
-    /// The user of the process that was identified as this HAProxy.
-    owner: Option<u32>,
+    endpoint: Endpoint,
     /// Who tells of the workers that a reload has replaced.
     master: Option<MasterSocket>,
     /// The `server-state-file`, from which a reload gives the new worker the states of the old one.
@@ -61,13 +61,14 @@ impl HaproxySocket {
     /// A socket that is only looked through; nothing is asked of it yet.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
-        Self { address, owner: None, master: None, state_file: None, stats_timeout: STATS_TIMEOUT }
+        let endpoint = Endpoint::worker(address);
+        Self { endpoint, master: None, state_file: None, stats_timeout: STATS_TIMEOUT }
     }
 
     /// The same, of which it is known that this user's process is the HAProxy that listens there.
     #[must_use]
     pub fn owned_by(self, owner: Option<u32>) -> Self {
-        Self { owner, ..self }
+        Self { endpoint: self.endpoint.owned_by(owner), ..self }
     }
 
     /// The same with the `stats timeout` of haproxy.cfg, of which a minute at most counts.
@@ -92,7 +93,7 @@ impl HaproxySocket {
         };
         Err(LoadBalancerError::OtherMaster {
             master: master.to_string(),
-            socket: self.address.to_string(),
+            socket: self.address().to_string(),
             pid,
         })
     }
@@ -127,7 +128,7 @@ impl HaproxySocket {
     /// Where it is.
     #[must_use]
     pub fn address(&self) -> &SocketAddress {
-        &self.address
+        self.endpoint.address()
     }
 
     /// Asks whether states may be set here.
@@ -135,9 +136,10 @@ impl HaproxySocket {
         let answer = self.ask(&[Command::Level]).await?;
         match Replies::new(&answer).level().map_err(|error| explain(Command::Level, error))? {
             "admin" => Ok(()),
-            level => {
-                Err(LoadBalancerError::NotAdmin { socket: self.address.to_string(), level: level.to_owned() })
-            }
+            level => Err(LoadBalancerError::NotAdmin {
+                socket: self.address().to_string(),
+                level: level.to_owned(),
+            }),
         }
     }
 
@@ -182,19 +184,19 @@ impl HaproxySocket {
         })?;
         let is_change = commands.iter().any(|command| command.is_change());
         let answer = if is_change {
-            exchange_change(&self.address, self.owner, &line, CHANGE_DEADLINE).await
+            self.endpoint.change(&line, CHANGE_DEADLINE).await
         } else {
-            exchange(&self.address, self.owner, &line, DEADLINE).await
+            self.endpoint.ask(&line, DEADLINE).await
         };
         match answer {
             // Descriptions may hold any bytes.
             Ok(answer) => Ok(foreign::lines(&answer)),
             Err(ExchangeError::Stranger(stranger)) => Err(LoadBalancerError::Stranger {
-                socket: self.address.to_string(),
+                socket: self.address().to_string(),
                 reason: stranger.to_string(),
             }),
             Err(ExchangeError::Unanswered(reason)) => Err(LoadBalancerError::Unanswered {
-                socket: self.address.to_string(),
+                socket: self.address().to_string(),
                 command: commands.first().map(Command::to_string).unwrap_or_default(),
                 reason: reason.to_string(),
             }),
@@ -203,7 +205,7 @@ impl HaproxySocket {
     }
 
     fn unreachable(&self, reason: String) -> LoadBalancerError {
-        LoadBalancerError::Unreachable { socket: self.address.to_string(), reason }
+        LoadBalancerError::Unreachable { socket: self.address().to_string(), reason }
     }
 
     /// Changes a server and reads its state back, in one line: by the process that took it.
@@ -377,7 +379,7 @@ impl Look {
 
 impl LoadBalancer for HaproxySocket {
     fn name(&self) -> String {
-        self.address.to_string()
+        self.address().to_string()
     }
 
     fn late_for(&self) -> Duration {

@@ -12,8 +12,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::haproxy::address::SocketAddress;
 use super::haproxy::master::MasterSocket;
-use super::haproxy::socket::SocketAddress;
 use super::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, SourceFile};
 use invocation::Invocation;

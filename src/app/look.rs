@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::App;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
-use crate::adapters::haproxy::socket::SocketAddress;
+use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy_service::{Known, NotRun, Running, Source, Unit, listed};
 use crate::adapters::hook_command::HookCommands;
 use crate::adapters::http_probe::HttpProber;

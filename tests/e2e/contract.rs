@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::adapters::haproxy::HaproxySocket;
+use drainswap::adapters::haproxy::address::SocketAddress;
 use drainswap::adapters::haproxy::master::MasterSocket;
-use drainswap::adapters::haproxy::socket::SocketAddress;
 use drainswap::adapters::memory::Memory;
 use drainswap::cfg::{self, Environment, SourceFile, Version};
 use drainswap::ids::ServerId;

@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::address::SocketAddress;
 use super::command::Command;
 use super::past_reload;
 use super::reply::{Replies, ReplyError};
-use super::socket::{
-    CHANGE_DEADLINE, DEADLINE, ExchangeError, SocketAddress, exchange_change_with_master,
-    exchange_with_master,
-};
+use super::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{OldServer, OldWorker, Session};
@@ -30,9 +28,7 @@ pub enum Answer {
 /// The master socket (`haproxy -S`).
 #[derive(Clone, Debug)]
 pub struct MasterSocket {
-    address: SocketAddress,
-    /// The user of the process that was identified as this HAProxy.
-    owner: Option<u32>,
+    endpoint: Endpoint,
 }
 
 /// Why a worker was not heard through its master.
@@ -51,7 +47,7 @@ impl From<LoadBalancerError> for Unheard {
 
 impl fmt::Display for MasterSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        self.endpoint.address().fmt(f)
     }
 }
 
@@ -59,19 +55,18 @@ impl MasterSocket {
     /// Nothing is asked of it yet.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
-        Self { address, owner: None }
+        Self { endpoint: Endpoint::master(address) }
     }
 
     /// The same, of which it is known that this user's process is the HAProxy that listens there.
     #[must_use]
     pub fn owned_by(self, owner: Option<u32>) -> Self {
-        Self { owner, ..self }
+        Self { endpoint: self.endpoint.owned_by(owner) }
     }
 
     /// Has the configuration read again by new workers.
     pub async fn reload(&self) -> Result<Answer, LoadBalancerError> {
-        let answer =
-            exchange_change_with_master(&self.address, self.owner, "reload\n", CHANGE_DEADLINE).await;
+        let answer = self.endpoint.change("reload\n", CHANGE_DEADLINE).await;
         match answer.map_err(ExchangeError::reason) {
             Ok(answer) => Ok(Answer::read(&foreign::lines(&answer))),
             // The master executes itself anew, and its connections end with that.
@@ -168,9 +163,9 @@ impl MasterSocket {
         let line = format!("@!{pid} {command}");
         let text = format!("{line}\n");
         let answer = if command.is_change() {
-            exchange_change_with_master(&self.address, self.owner, &text, CHANGE_DEADLINE).await
+            self.endpoint.change(&text, CHANGE_DEADLINE).await
         } else {
-            exchange_with_master(&self.address, self.owner, &text, DEADLINE).await
+            self.endpoint.ask(&text, DEADLINE).await
         };
         let answer = match answer {
             Ok(answer) => foreign::lines(&answer),
@@ -198,13 +193,13 @@ impl MasterSocket {
     }
 
     async fn processes(&self) -> Result<String, LoadBalancerError> {
-        let answer = exchange_with_master(&self.address, self.owner, "show proc\n", DEADLINE).await;
+        let answer = self.endpoint.ask("show proc\n", DEADLINE).await;
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         Ok(foreign::lines(&answer))
     }
 
     fn unreachable(&self, error: &ExchangeError) -> LoadBalancerError {
-        let (socket, reason) = (self.address.to_string(), error.to_string());
+        let (socket, reason) = (self.to_string(), error.to_string());
         match error {
             ExchangeError::Stranger(_) => LoadBalancerError::Stranger { socket, reason },
             ExchangeError::System(_)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixStream;
 
-use super::socket::SocketAddress;
+use super::address::SocketAddress;
 
 const ROOT: u32 = 0;
 

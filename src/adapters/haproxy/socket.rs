@@ -1,22 +1,17 @@
-//! Where the runtime API listens, and one line said to it: one connection a line, so that every
+//! One line said to a runtime API: one connection a line, so that every
 //! line reaches the process that listens now. A connection that is kept open would go on
 //! talking to the old process after a reload.
 
-use std::ffi::OsString;
-use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::address::{SocketAddress, abstract_path};
 use super::peer::{self, Stranger};
-use crate::secret::shown;
 
 /// How long a question may take, from connecting to the answer's end. Ten thousand servers take
 /// about 60 ms; a connection beyond `stats maxconn` is accepted by the kernel and never answered.
@@ -32,74 +27,6 @@ const RETRY_EVERY: Duration = Duration::from_millis(25);
 
 /// The longest answer, in bytes: ten thousand servers are about 3 MB.
 const LONGEST_ANSWER: u64 = 64 << 20;
-
-/// The length of a unix address's path on Linux. `HAProxy` binds an `abns@` name padded with
-/// zeros to that length, and the zeros are part of the name.
-const UNIX_PATH_LENGTH: usize = 108;
-
-/// Where a runtime API listens: the address of a `stats socket` line, without its options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SocketAddress {
-    /// `/run/haproxy/admin.sock` or `unix@/run/haproxy/admin.sock`.
-    Unix(PathBuf),
-    /// `abns@haproxy`: a name in Linux's abstract namespace.
-    Abstract(String),
-    /// `127.0.0.1:9999`, `localhost:9999`, `[::1]:9999`, `ipv4@127.0.0.1:9999`.
-    Tcp {
-        /// A name or an address, without brackets. Written `*` or not at all it means every
-        /// address to a listener, and to us `127.0.0.1`.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-}
-
-/// Why a text is no [`SocketAddress`].
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "`{0}` is no address of a runtime socket: write a path with a slash, unix@/PATH, abns@NAME or HOST:PORT"
-)]
-pub struct NotASocketAddress(pub String);
-
-impl FromStr for SocketAddress {
-    type Err = NotASocketAddress;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bad = || NotASocketAddress(shown(text));
-        match text.split_once('@') {
-            Some((_, "")) => Err(bad()),
-            Some(("unix", path)) => Ok(Self::Unix(path.into())),
-            Some(("abns", name)) if name.len() < UNIX_PATH_LENGTH => Ok(Self::Abstract(name.to_owned())),
-            Some(("ipv4" | "ipv6", rest)) => tcp(rest).ok_or_else(bad),
-            // A URL is no path, although it has slashes.
-            _ if text.contains('/') && !text.contains("://") => Ok(Self::Unix(text.into())),
-            _ => tcp(text).ok_or_else(bad),
-        }
-    }
-}
-
-/// The port follows the last colon, so that IPv6 addresses need no brackets, as in haproxy.cfg.
-fn tcp(text: &str) -> Option<SocketAddress> {
-    let (host, port) = text.rsplit_once(':')?;
-    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
-    if host.contains(|c: char| c.is_whitespace() || "@[]".contains(c)) {
-        return None;
-    }
-    let host = if matches!(host, "" | "*") { "127.0.0.1" } else { host };
-    Some(SocketAddress::Tcp { host: host.to_owned(), port: port.parse().ok().filter(|port| *port != 0)? })
-}
-
-impl fmt::Display for SocketAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unix(path) if path.to_string_lossy().starts_with('/') => write!(f, "{}", path.display()),
-            Self::Unix(path) => write!(f, "unix@{}", path.display()),
-            Self::Abstract(name) => write!(f, "abns@{name}"),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-        }
-    }
-}
 
 /// Why a line got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -135,57 +62,17 @@ impl ExchangeError {
     }
 }
 
-/// Sends one line, which ends with `\n`, and returns all that is answered within `limit`
-/// ([`DEADLINE`], but in tests). Connecting is tried again for a moment, sending is not.
-/// `owner` is the user of the HAProxy process that was identified, who may listen there beside root and the caller.
-pub async fn exchange(
-    address: &SocketAddress,
-    owner: Option<u32>,
-    line: &str,
-    limit: Duration,
-) -> Result<Vec<u8>, ExchangeError> {
-    exchange_with(Peer::Worker, address, owner, line, limit).await
-}
-
-/// Sends one line that changes something, and keeps its connection until `HAProxy` has answered or closed it, for at
-/// most `limit` ([`CHANGE_DEADLINE`], but in tests).
-///
-/// # Errors
-/// [`ExchangeError::Unanswered`] where the line may still take effect; after any other error it cannot.
-pub async fn exchange_change(
-    address: &SocketAddress,
-    owner: Option<u32>,
-    line: &str,
-    limit: Duration,
-) -> Result<Vec<u8>, ExchangeError> {
-    change_with(Peer::Worker, address, owner, line, limit).await
-}
-
-async fn change_with(
+/// A runtime API to send lines to. Nothing is kept open: each line has a connection of its own.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    address: SocketAddress,
     peer: Peer,
-    address: &SocketAddress,
+    /// The user of the HAProxy process that was identified, who may listen there beside root and the caller.
     owner: Option<u32>,
-    line: &str,
-    limit: Duration,
-) -> Result<Vec<u8>, ExchangeError> {
-    tracing::debug!(%address, line, "HAProxy is told");
-    let connected = timeout(DEADLINE, Stream::connect(address, owner)).await;
-    let mut stream = connected.unwrap_or(Err(ExchangeError::Late { limit: DEADLINE }))?;
-    match timeout(limit, stream.converse(peer, line)).await {
-        // A network may break a connection and deliver its last bytes all the same. On a unix socket HAProxy has closed it.
-        Ok(Err(error @ ExchangeError::System(_))) if stream.is_remote() => {
-            Err(ExchangeError::Unanswered(Box::new(error)))
-        }
-        Ok(ended) => ended,
-        Err(_) => {
-            stream.reset();
-            Err(ExchangeError::Unanswered(Box::new(ExchangeError::Late { limit })))
-        }
-    }
 }
 
 /// Who listens.
-#[derive(Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Peer {
     /// It closes the connection after the line.
     Worker,
@@ -193,36 +80,75 @@ enum Peer {
     Master,
 }
 
-/// The same with the socket of the master process.
-pub async fn exchange_with_master(
-    address: &SocketAddress,
-    owner: Option<u32>,
-    line: &str,
-    limit: Duration,
-) -> Result<Vec<u8>, ExchangeError> {
-    exchange_with(Peer::Master, address, owner, line, limit).await
-}
+impl Endpoint {
+    /// The runtime API of a worker.
+    #[must_use]
+    pub fn worker(address: SocketAddress) -> Self {
+        Self { address, peer: Peer::Worker, owner: None }
+    }
 
-/// As [`exchange_change`], with the socket of the master process.
-pub async fn exchange_change_with_master(
-    address: &SocketAddress,
-    owner: Option<u32>,
-    line: &str,
-    limit: Duration,
-) -> Result<Vec<u8>, ExchangeError> {
-    change_with(Peer::Master, address, owner, line, limit).await
-}
+    /// The runtime API of the master process.
+    #[must_use]
+    pub fn master(address: SocketAddress) -> Self {
+        Self { address, peer: Peer::Master, owner: None }
+    }
 
-async fn exchange_with(
-    peer: Peer,
-    address: &SocketAddress,
-    owner: Option<u32>,
-    line: &str,
-    limit: Duration,
-) -> Result<Vec<u8>, ExchangeError> {
-    tracing::debug!(%address, line, "HAProxy is asked");
-    let talk = async { Stream::connect(address, owner).await?.converse(peer, line).await };
-    timeout(limit, talk).await.unwrap_or(Err(ExchangeError::Late { limit }))
+    /// The same, of which it is known that this user's process is the HAProxy that listens there.
+    #[must_use]
+    pub fn owned_by(self, owner: Option<u32>) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> &SocketAddress {
+        &self.address
+    }
+
+    /// Sends one line, which ends with `\n`, and returns all that is answered within `limit`
+    /// ([`DEADLINE`], but in tests and for other hosts). Connecting is tried again for a moment, sending is not.
+    pub async fn ask(&self, line: &str, limit: Duration) -> Result<Vec<u8>, ExchangeError> {
+        tracing::debug!(address = %self.address, line, "HAProxy is asked");
+        let talk = async { self.connect().await?.converse(self.peer, line).await };
+        timeout(limit, talk).await.unwrap_or(Err(ExchangeError::Late { limit }))
+    }
+
+    /// Sends one line that changes something, and keeps its connection until `HAProxy` has answered or closed it, for
+    /// at most `limit` ([`CHANGE_DEADLINE`], but in tests).
+    ///
+    /// # Errors
+    /// [`ExchangeError::Unanswered`] where the line may still take effect; after any other error it cannot.
+    pub async fn change(&self, line: &str, limit: Duration) -> Result<Vec<u8>, ExchangeError> {
+        tracing::debug!(address = %self.address, line, "HAProxy is told");
+        let connected = timeout(DEADLINE, self.connect()).await;
+        let mut stream = connected.unwrap_or(Err(ExchangeError::Late { limit: DEADLINE }))?;
+        match timeout(limit, stream.converse(self.peer, line)).await {
+            // A network may break a connection and deliver its last bytes all the same. On a unix socket HAProxy has closed it.
+            Ok(Err(error @ ExchangeError::System(_))) if stream.is_remote() => {
+                Err(ExchangeError::Unanswered(Box::new(error)))
+            }
+            Ok(ended) => ended,
+            Err(_) => {
+                stream.reset();
+                Err(ExchangeError::Unanswered(Box::new(ExchangeError::Late { limit })))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Stream, ExchangeError> {
+        let stream = match &self.address {
+            SocketAddress::Unix(path) => patiently(|| UnixStream::connect(path)).await?,
+            SocketAddress::Abstract(name) => {
+                let path = abstract_path(name);
+                patiently(|| UnixStream::connect(&path)).await?
+            }
+            SocketAddress::Tcp { host, port } => {
+                return Ok(Stream::Tcp(patiently(|| TcpStream::connect((host.as_str(), *port))).await?));
+            }
+        };
+        peer::admit(&stream, &self.address, self.owner)??;
+        Ok(Stream::Unix(stream))
+    }
 }
 
 /// A connection to a runtime API.
@@ -232,21 +158,6 @@ enum Stream {
 }
 
 impl Stream {
-    async fn connect(address: &SocketAddress, owner: Option<u32>) -> Result<Self, ExchangeError> {
-        let stream = match address {
-            SocketAddress::Unix(path) => patiently(|| UnixStream::connect(path)).await?,
-            SocketAddress::Abstract(name) => {
-                let path = abstract_path(name);
-                patiently(|| UnixStream::connect(&path)).await?
-            }
-            SocketAddress::Tcp { host, port } => {
-                return Ok(Self::Tcp(patiently(|| TcpStream::connect((host.as_str(), *port))).await?));
-            }
-        };
-        peer::admit(&stream, address, owner)??;
-        Ok(Self::Unix(stream))
-    }
-
     async fn converse(&mut self, peer: Peer, line: &str) -> Result<Vec<u8>, ExchangeError> {
         match self {
             Self::Unix(stream) => converse(peer, stream, line).await,
@@ -267,15 +178,6 @@ impl Stream {
             tracing::debug!(%error, "the connection is closed without a reset");
         }
     }
-}
-
-/// A path that begins with a zero is a name in the abstract namespace.
-fn abstract_path(name: &str) -> PathBuf {
-    let mut bytes = vec![0; UNIX_PATH_LENGTH];
-    for (byte, letter) in bytes.iter_mut().skip(1).zip(name.bytes()) {
-        *byte = letter;
-    }
-    OsString::from_vec(bytes).into()
 }
 
 async fn patiently<S, F>(connect: impl Fn() -> F) -> io::Result<S>
@@ -323,46 +225,14 @@ async fn converse(
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use tokio::net::UnixListener;
 
     use super::*;
 
-    fn address(text: &str) -> SocketAddress {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn addresses_as_people_write_them() {
-        for (text, printed) in [
-            ("/run/haproxy/admin.sock", "/run/haproxy/admin.sock"),
-            ("unix@/run/haproxy/admin.sock", "/run/haproxy/admin.sock"),
-            ("./admin.sock", "unix@./admin.sock"),
-            ("unix@admin.sock", "unix@admin.sock"),
-            ("/odd:9999/a@b.sock", "/odd:9999/a@b.sock"),
-            ("abns@haproxy", "abns@haproxy"),
-            ("ipv4@127.0.0.1:9999", "127.0.0.1:9999"),
-            ("lb.example.org:9999", "lb.example.org:9999"),
-            ("[::1]:9999", "[::1]:9999"),
-            ("ipv6@::1:9999", "[::1]:9999"),
-            ("*:9999", "127.0.0.1:9999"),
-            (":9999", "127.0.0.1:9999"),
-        ] {
-            assert_eq!(address(text).to_string(), printed);
-            assert_eq!(address(printed), address(text), "{printed}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_address_says_so() {
-        for text in
-            ["", "admin.sock", "unix@", "abns@", "lb:0", "lb:99999", "lb:x", "ipv4@lb", "fd@3", "a b:1"]
-        {
-            assert_eq!(text.parse::<SocketAddress>(), Err(NotASocketAddress(text.to_owned())));
-        }
-        for text in ["admin:hunter2@10.0.0.1:9999", "tcp://admin:hunter2@10.0.0.1:9999"] {
-            let refused = text.parse::<SocketAddress>().unwrap_err().to_string();
-            assert!(refused.contains("admin:********@10.0.0.1:9999"), "{refused}");
-        }
+    fn at(path: PathBuf) -> Endpoint {
+        Endpoint::worker(SocketAddress::Unix(path))
     }
 
     #[tokio::test]
@@ -378,7 +248,7 @@ mod tests {
             stream.write_all(b"two\n\n").await.unwrap();
             asked
         });
-        let answer = exchange(&SocketAddress::Unix(path), None, "show info\n", DEADLINE).await.unwrap();
+        let answer = at(path).ask("show info\n", DEADLINE).await.unwrap();
         assert_eq!(answer, b"one\ntwo\n\n");
         assert_eq!(&server.await.unwrap(), b"show info\n");
     }
@@ -389,7 +259,7 @@ mod tests {
         let path = directory.path().join("s");
         let _listener = UnixListener::bind(&path).unwrap();
         let limit = Duration::from_millis(100);
-        let error = exchange(&SocketAddress::Unix(path), None, "show info\n", limit).await.unwrap_err();
+        let error = at(path).ask("show info\n", limit).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "no answer within 0.1 s; every connection that `stats maxconn` allows may be in use"
@@ -401,9 +271,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let address = SocketAddress::Unix(path);
-        let asking =
-            tokio::spawn(async move { exchange_change(&address, None, "set x\n", CHANGE_DEADLINE).await });
+        let endpoint = at(path);
+        let asking = tokio::spawn(async move { endpoint.change("set x\n", CHANGE_DEADLINE).await });
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.read_exact(&mut [0; 6]).await.unwrap();
         // From here on the clock runs only while everybody waits for it.
@@ -420,12 +289,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
-        let address = SocketAddress::Unix(path);
+        let endpoint = at(path);
         let closing = async { drop(listener.accept().await.unwrap()) };
-        let (closed, ()) = tokio::join!(exchange_change(&address, None, "set x\n", CHANGE_DEADLINE), closing);
+        let (closed, ()) = tokio::join!(endpoint.change("set x\n", CHANGE_DEADLINE), closing);
         assert!(matches!(closed, Err(ExchangeError::Empty | ExchangeError::System(_))), "{closed:?}");
 
-        let late = exchange_change(&address, None, "set x\n", Duration::from_millis(50)).await.unwrap_err();
+        let late = endpoint.change("set x\n", Duration::from_millis(50)).await.unwrap_err();
         assert!(matches!(late, ExchangeError::Unanswered(_)), "{late:?}");
         let late = late.to_string();
         assert!(
@@ -438,11 +307,9 @@ mod tests {
     async fn a_change_that_is_given_up_is_reset_and_so_is_one_whose_connection_breaks() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let address = SocketAddress::Tcp { host: "127.0.0.1".to_owned(), port };
-        let (late, accepted) = tokio::join!(
-            exchange_change(&address, None, "set x\n", Duration::from_millis(50)),
-            listener.accept()
-        );
+        let endpoint = Endpoint::worker(SocketAddress::Tcp { host: "127.0.0.1".to_owned(), port });
+        let (late, accepted) =
+            tokio::join!(endpoint.change("set x\n", Duration::from_millis(50)), listener.accept());
         assert!(matches!(late, Err(ExchangeError::Unanswered(_))), "{late:?}");
         let (mut stream, _) = accepted.unwrap();
         // What was delivered can be read; then there is a reset and no orderly end.
@@ -455,8 +322,7 @@ mod tests {
             stream.read_exact(&mut [0; 6]).await.unwrap();
             stream.set_zero_linger().unwrap();
         };
-        let (broken, ()) =
-            tokio::join!(exchange_change(&address, None, "set x\n", CHANGE_DEADLINE), breaking);
+        let (broken, ()) = tokio::join!(endpoint.change("set x\n", CHANGE_DEADLINE), breaking);
         assert!(matches!(broken, Err(ExchangeError::Unanswered(_))), "{broken:?}");
     }
 
@@ -464,8 +330,8 @@ mod tests {
     async fn a_socket_that_appears_a_moment_later_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        let address = SocketAddress::Unix(path.clone());
-        let asking = tokio::spawn(async move { exchange(&address, None, "show info\n", DEADLINE).await });
+        let endpoint = at(path.clone());
+        let asking = tokio::spawn(async move { endpoint.ask("show info\n", DEADLINE).await });
         tokio::task::yield_now().await;
         let listener = UnixListener::bind(&path).unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -480,8 +346,7 @@ mod tests {
     async fn nobody_there_and_nothing_said() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        let nobody =
-            exchange(&SocketAddress::Unix(path.clone()), None, "show info\n", DEADLINE).await.unwrap_err();
+        let nobody = at(path.clone()).ask("show info\n", DEADLINE).await.unwrap_err();
         assert_eq!(nobody.to_string(), "No such file or directory (os error 2)");
 
         let listener = UnixListener::bind(&path).unwrap();
@@ -489,7 +354,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.read_exact(&mut [0; 10]).await.unwrap();
         });
-        let silent = exchange(&SocketAddress::Unix(path), None, "show info\n", DEADLINE).await.unwrap_err();
+        let silent = at(path).ask("show info\n", DEADLINE).await.unwrap_err();
         assert_eq!(silent.to_string(), "the connection was closed without an answer");
         server.await.unwrap();
     }
@@ -504,7 +369,7 @@ mod tests {
             stream.write_all(b"\n").await.unwrap();
         });
         assert_eq!(
-            exchange(&SocketAddress::Abstract(name), None, "show info\n", DEADLINE).await.unwrap(),
+            Endpoint::worker(SocketAddress::Abstract(name)).ask("show info\n", DEADLINE).await.unwrap(),
             b"\n"
         );
         server.await.unwrap();

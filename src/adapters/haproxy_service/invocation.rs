@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::config_files;
-use super::super::haproxy::socket::SocketAddress;
+use super::super::haproxy::address::SocketAddress;
 
 /// How HAProxy is started: its arguments, and the directory that their paths begin in.
 #[derive(Clone, Debug, PartialEq, Eq)]

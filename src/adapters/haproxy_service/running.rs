@@ -8,8 +8,9 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::process::{self, Grounds, Process, Uncounted};
+use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy::reply::Replies;
-use crate::adapters::haproxy::socket::{DEADLINE, ExchangeError, SocketAddress, exchange};
+use crate::adapters::haproxy::socket::{DEADLINE, Endpoint, ExchangeError};
 use crate::cfg::Version;
 
 /// How long another host may take to say which version it runs. Without that the version is the binary's.
@@ -92,8 +93,8 @@ async fn identify(socket: &SocketAddress) -> Option<Identity> {
         return None;
     }
     let is_remote = matches!(socket, SocketAddress::Tcp { .. });
-    let ask =
-        async |owner| exchange(socket, owner, "show info\n", if is_remote { REMOTE } else { DEADLINE }).await;
+    let limit = if is_remote { REMOTE } else { DEADLINE };
+    let ask = async |owner| Endpoint::worker(socket.clone()).owned_by(owner).ask("show info\n", limit).await;
     let (stranger, answer) = match ask(None).await {
         // Asked which process it is, since that may be its owner's HAProxy. Nothing else is believed.
         Err(ExchangeError::Stranger(stranger)) => (Some(stranger.uid), ask(Some(stranger.uid)).await.ok()?),
