@@ -1,19 +1,12 @@
 //! Whose files drainswap goes by. It often runs as root, and what stands in its settings and journals decides which
 //! commands it runs and which containers it replaces: no other user may write there.
 
+mod entry;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The owner, the group and the mode of a file or directory; of a symbolic link those of what it leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The owner.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// The permission bits.
-    pub mode: u32,
-}
+pub use entry::Entry;
 
 /// Who may own and write what drainswap goes by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,9 +138,6 @@ impl Accounts {
 /// Why an entry is not gone by: nothing where no other user may write it.
 #[must_use]
 pub fn faults(entry: Entry, caller: &Caller, accounts: &Accounts) -> Vec<Fault> {
-    /// The bits of the mode that let the group, and everyone, write.
-    const GROUP: u32 = 0o020;
-    const EVERYONE: u32 = 0o002;
     let is_fine = || {
         let is_named = caller.group == Some(entry.gid);
         entry.gid == 0 || is_named || caller.users().any(|uid| accounts.is_private(entry.gid, uid))
@@ -156,23 +146,13 @@ pub fn faults(entry: Entry, caller: &Caller, accounts: &Accounts) -> Vec<Fault> 
     if !caller.trusts(entry.uid) {
         faults.push(Fault::Owner);
     }
-    if entry.mode & GROUP != 0 && !is_fine() {
+    if entry.is_writable_by_group() && !is_fine() {
         faults.push(Fault::Group);
     }
-    if entry.mode & EVERYONE != 0 {
+    if entry.is_writable_by_everyone() {
         faults.push(Fault::Everyone);
     }
     faults
-}
-
-/// Whether every user may put another entry in the place of one in this directory: it can be written, and is not as
-/// `/tmp` is, where each may remove only what is theirs.
-#[must_use]
-pub fn lets_everyone_replace(directory: Entry) -> bool {
-    /// The bits of the mode that let everyone write, and that keep what is in there to its owner.
-    const EVERYONE: u32 = 0o002;
-    const STICKY: u32 = 0o1000;
-    directory.mode & EVERYONE != 0 && directory.mode & STICKY == 0
 }
 
 /// What drainswap goes by.
@@ -250,7 +230,7 @@ impl Untrusted {
         if !bits.is_empty() {
             commands.push(format!("chmod {bits}-w {quoted}"));
         }
-        for (directory, _) in above.iter().filter(|(_, entry)| lets_everyone_replace(*entry)) {
+        for (directory, _) in above.iter().filter(|(_, entry)| entry.lets_everyone_replace()) {
             reasons.push(format!("everyone can replace it in {directory}"));
             commands.push(format!("chmod o-w {directory}"));
         }

@@ -61,15 +61,17 @@ impl Trust {
         let named = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let real = path.canonicalize().unwrap_or_else(|_| named.clone());
         let above: BTreeSet<&Path> = [named.parent(), real.parent()].into_iter().flatten().collect();
-        let above = above.into_iter().filter_map(|it| Some((quoted(it), entry(&it.metadata().ok()?))));
+        let above = above.into_iter().filter_map(|it| Some((quoted(it), Entry::from(&it.metadata().ok()?))));
         let above: Vec<_> = above.collect();
-        let of = (&*quoted(&named), entry(found));
+        let of = (&*quoted(&named), Entry::from(found));
         Untrusted::of(thing, &path.display().to_string(), of, &above, (&self.caller, &self.accounts))
     }
 }
 
-fn entry(found: &Metadata) -> Entry {
-    Entry { uid: found.uid(), gid: found.gid(), mode: found.mode() & 0o7777 }
+impl From<&Metadata> for Entry {
+    fn from(found: &Metadata) -> Self {
+        Self { uid: found.uid(), gid: found.gid(), mode: found.mode() & 0o7777 }
+    }
 }
 
 /// A path as a shell takes it.

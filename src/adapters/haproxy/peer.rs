@@ -5,18 +5,14 @@
 //! does that before it gives root up. It keeps the process's number too, but that proves nothing: after a reload it is
 //! the number of a process that has ended.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixStream;
 
 use super::address::SocketAddress;
+use crate::trust::Entry;
 
 const ROOT: u32 = 0;
-
-/// Everybody may write.
-const WRITABLE_BY_ALL: u32 = 0o002;
 
 /// The process that listens belongs to a user who has no business there.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -55,20 +51,17 @@ fn is_place_of(uid: u32, socket: &Path) -> bool {
     let Some(named) = named.parent() else { return false };
     let Ok(real) = named.canonicalize() else { return false };
     let above = |path: &Path| path.ancestors().map(PathBuf::from).collect::<Vec<_>>();
-    let mut directories = above(&real).into_iter().chain(above(named)).map(std::fs::metadata);
+    let look = |path: PathBuf| path.metadata().map(|found| Entry::from(&found));
+    let mut directories = above(&real).into_iter().chain(above(named)).map(look);
     let Some(Ok(directory)) = directories.next() else { return false };
-    directory.uid() == uid
-        && !is_writable_by_all(&directory)
-        && directories.all(|above| above.is_ok_and(|above| !is_writable_by_all(&above)))
-}
-
-fn is_writable_by_all(directory: &Metadata) -> bool {
-    directory.mode() & WRITABLE_BY_ALL != 0
+    directory.uid == uid
+        && !directory.is_writable_by_everyone()
+        && directories.all(|above| above.is_ok_and(|above| !above.is_writable_by_everyone()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
     use super::*;
 
