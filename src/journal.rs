@@ -205,6 +205,12 @@ impl Run {
         matches!(self.outcome, None | Some(Outcome::Stuck { .. }))
     }
 
+    /// Whether it belongs to this site. One of an older drainswap, which did not record a site, is taken for this site's.
+    #[must_use]
+    pub fn is_of(&self, site: &Site) -> bool {
+        self.site.as_ref().is_none_or(|of| site.owns(of, &self.plan.backend))
+    }
+
     /// Whether a run by this plan, at this site, would meet a container or a server line that this run works on.
     #[must_use]
     pub fn meets(&self, plan: &Plan, site: &Site) -> bool {

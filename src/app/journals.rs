@@ -66,13 +66,9 @@ impl App {
         Ok(runs)
     }
 
-    /// The runs on a backend, by the site that they belong to. One of an older drainswap, which did not record a site,
-    /// is taken for this site's.
+    /// The runs on a backend, by the site that they belong to.
     pub(super) fn runs_at(&self, site: &Site, dir: &BackendDir) -> Result<Runs, Error> {
-        let is_own = |stored: &StoredRun| {
-            stored.run.site.as_ref().is_none_or(|of| site.owns(of, &stored.run.plan.backend))
-        };
-        let (own, foreign) = self.runs_in(dir)?.into_iter().partition(is_own);
+        let (own, foreign) = self.runs_in(dir)?.into_iter().partition(|stored| stored.run.is_of(site));
         Ok(Runs { own, foreign })
     }
 

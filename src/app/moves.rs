@@ -146,8 +146,8 @@ impl App {
                 // It is under way; the move itself would wait for its end.
                 continue;
             }
-            let is_own = stored.run.site.as_ref().is_none_or(|of| site.owns(of, &stored.run.plan.backend));
-            let unfinished = if is_own { self.unfinished_run(&stored) } else { self.foreign_run(&stored) };
+            let unfinished =
+                if stored.run.is_of(site) { self.unfinished_run(&stored) } else { self.foreign_run(&stored) };
             if is_refused {
                 return Err(Error::MoveOverRun { unfinished: Box::new(unfinished) });
             }
