@@ -75,28 +75,22 @@ impl App {
 
 /// What the last run of a backend has left open, if it has.
 pub(super) fn open_run(stored: &StoredRun) -> Option<OpenRun> {
+    if !stored.run.is_unfinished() {
+        return None;
+    }
     let plan = &stored.run.plan;
-    let left = match &stored.run.outcome {
-        None => Left::Unfinished { touches: plan.backends() },
-        Some(Outcome::Stuck { servers, .. }) => {
-            let lines = plan.lanes.iter().flat_map(|lane| lane.servers.iter().map(move |it| (lane, it)));
-            let stranded = |id: &ServerId| servers.iter().any(|stranded| stranded.server == *id);
-            Left::Stuck {
-                servers: lines
-                    .filter(|(_, server)| stranded(&server.id))
-                    .map(|(lane, server)| (server.id.clone(), lane.state_after_undo(server)))
-                    .collect(),
-                commands: servers.iter().flat_map(|stranded| stranded.commands.clone()).collect(),
-            }
+    let left = if let Some(Outcome::Stuck { servers, .. }) = &stored.run.outcome {
+        let lines = plan.lanes.iter().flat_map(|lane| lane.servers.iter().map(move |it| (lane, it)));
+        let stranded = |id: &ServerId| servers.iter().any(|stranded| stranded.server == *id);
+        Left::Stuck {
+            servers: lines
+                .filter(|(_, server)| stranded(&server.id))
+                .map(|(lane, server)| (server.id.clone(), lane.state_after_undo(server)))
+                .collect(),
+            commands: servers.iter().flat_map(|stranded| stranded.commands.clone()).collect(),
         }
-        Some(
-            Outcome::Unchanged
-            | Outcome::Deployed { .. }
-            | Outcome::Skipped
-            | Outcome::RolledBack { .. }
-            | Outcome::Refused { .. }
-            | Outcome::Cancelled { .. },
-        ) => return None,
+    } else {
+        Left::Unfinished { touches: plan.backends() }
     };
     Some(OpenRun { run: plan.run.clone(), backend: plan.backend.clone(), left })
 }

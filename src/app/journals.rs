@@ -6,7 +6,6 @@ use super::App;
 use crate::adapters::journal_file::{BackendDir, Journals, StoredRun};
 use crate::error::Error;
 use crate::journal::Site;
-use crate::outcome::Outcome;
 
 /// The runs on a backend, each part with the oldest first. Two sites may share a state directory.
 #[derive(Debug, Default)]
@@ -33,20 +32,11 @@ impl Runs {
             };
             !self.foreign[at + 1..].iter().any(is_of_it)
         };
-        let unfinished =
-            self.foreign.iter().enumerate().filter(move |(at, stored)| match stored.run.outcome {
-                None => true,
-                Some(Outcome::Stuck { .. }) => is_last(*at, stored),
-                Some(
-                    Outcome::Unchanged
-                    | Outcome::Deployed { .. }
-                    | Outcome::Skipped
-                    | Outcome::RolledBack { .. }
-                    | Outcome::Refused { .. }
-                    | Outcome::Cancelled { .. },
-                ) => false,
-            });
-        unfinished.map(|(_, stored)| stored)
+        let unfinished = self.foreign.iter().enumerate().filter(|(_, stored)| stored.run.is_unfinished());
+        // A run that follows one that ended stuck has taken its servers over.
+        let open =
+            unfinished.filter(move |(at, stored)| stored.run.outcome.is_none() || is_last(*at, stored));
+        open.map(|(_, stored)| stored)
     }
 }
 
