@@ -90,8 +90,7 @@ fn running(server: &Server) -> Result<Image, Unsettled> {
         return Err(not_serving(format!("HAProxy has it in {status}")));
     }
     if !server.answers() {
-        let answer = server.answer.as_ref().map_or("it was not asked", |answer| answer.detail());
-        return Err(not_serving(answer.to_owned()));
+        return Err(not_serving(server.answer_detail().to_owned()));
     }
     Ok(container.running_image())
 }

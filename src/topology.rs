@@ -156,6 +156,12 @@ impl Server {
         self.answer.as_ref().is_some_and(Answer::is_ready)
     }
 
+    /// What it answered to its probe, in words.
+    #[must_use]
+    pub fn answer_detail(&self) -> &str {
+        self.answer.as_ref().map_or("it was not asked", Answer::detail)
+    }
+
     /// Where `HAProxy` sends its traffic, if that is an address.
     #[must_use]
     pub fn address(&self) -> Option<std::net::SocketAddr> {

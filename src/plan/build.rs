@@ -227,8 +227,8 @@ fn container_draft<'a>(
     }
     let alive = || servers.iter().filter(|server| !is_dead(server, &servers));
     if let Some(silent) = alive().find(|server| !server.answers()) {
-        let answer = silent.answer.as_ref().map_or("it was not asked", |answer| answer.detail());
-        return replace(servers, Cause::NotServing { why: answer.to_owned() });
+        let why = silent.answer_detail().to_owned();
+        return replace(servers, Cause::NotServing { why });
     }
     let kept = returning(&servers[0].id, goal, &observation.containers);
     if kept.is_some_and(|kept| kept.id != container.id) {

@@ -48,7 +48,7 @@ fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
             format!(
                 "{} does not answer drainswap's own probe ({}), although HAProxy's check has it up: the new container must answer it",
                 line.id,
-                answer(line)
+                line.answer_detail()
             )
         })
     };
@@ -60,12 +60,8 @@ fn dead(line: &Server) -> String {
         "{} ({}) answers nothing ({}), and no check has it up: nothing is asked of it, and it stays as it is. Remove the line if it is not used",
         line.id,
         line.place,
-        answer(line)
+        line.answer_detail()
     )
-}
-
-fn answer(line: &Server) -> &str {
-    line.answer.as_ref().map_or("it was not asked", |answer| answer.detail())
 }
 
 fn of_the_run(
