@@ -1,5 +1,6 @@
 //! The real world behind the ports, and one in memory.
 
+mod bounded;
 pub mod config_files;
 pub mod docker;
 pub mod environment;

@@ -1,11 +1,12 @@
 //! A file that only its owner may read, written whole or not at all.
 
 use std::fs::File;
-use std::io::{Error, Read, Result, Write};
+use std::io::{Error, Result, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use super::bounded;
 use crate::output_file;
 
 /// No file that drainswap has written is longer.
@@ -30,16 +31,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Reads it, or standard input where it is called `-`.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        bounded::read(std::io::stdin(), MOST_BYTES)
     } else {
-        File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        bounded::read(File::open(path)?, MOST_BYTES)
     }
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(Error::other(format!("it is longer than {MOST_BYTES} bytes")));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

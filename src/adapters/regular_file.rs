@@ -1,11 +1,13 @@
 //! Files of the state directory: regular ones, that are not reached through a symbolic link.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Read, Result};
+use std::io::{Error, Result};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
+
+use super::bounded;
 
 /// No journal, and no file of events, comes near this length in bytes.
 const MOST_BYTES: u64 = 256 << 20;
@@ -26,12 +28,7 @@ pub(super) fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
 /// # Errors
 /// As [`open`], and for a longer file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(OpenOptions::new().read(true), path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(Error::other(format!("it is longer than {MOST_BYTES} bytes")));
-    }
-    Ok(bytes)
+    bounded::read(open(OpenOptions::new().read(true), path)?, MOST_BYTES)
 }
 
 #[cfg(test)]
