@@ -5,6 +5,8 @@ use std::io::{Result, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
+use crate::output_file;
+
 /// The mode of a file that was not there before: `HAProxy` may read it as any user.
 const NEW_MODE: u32 = 0o644;
 
@@ -16,9 +18,9 @@ const NEW_MODE: u32 = 0o644;
 /// # Errors
 /// What the system says. The file is then as it was before.
 pub(super) fn replace(path: &Path, states: &str) -> Result<()> {
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let old = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
-    let mut file = tempfile::Builder::new().prefix(".drainswap-").tempfile_in(directory)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".drainswap-").tempfile_in(output_file::directory(path))?;
     file.write_all(states.as_bytes())?;
     if let Some(old) = &old {
         // Only root can give a file away; the group alone is the next best.
