@@ -136,7 +136,8 @@ impl OpenRun {
         matches!(&self.left, Left::Unfinished { touches } if touches.iter().any(|name| name == backend))
     }
 
-    /// Whether there is still something to do about it: what was mended by hand is over, whatever the journal says. A server that haproxy.cfg does not have any more needs nothing.
+    /// Whether there is still something to do about it: what was mended by hand is over, whatever the journal says. A
+    /// server that haproxy.cfg does not have any more needs nothing.
     #[must_use]
     pub fn is_open(&self, topology: &Topology) -> bool {
         match &self.left {

@@ -12,8 +12,8 @@ use crate::output_file;
 /// No file that drainswap has written is longer.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Writes it, with mode 0600, for the owner of the file that was there, or else of its directory. Who opens it finds what was there before, or all of this; a
-/// symbolic link stays one.
+/// Writes it, with mode 0600, for the owner of the file that was there, or else of its directory. A reader finds what was
+/// there before, or all of this; a symbolic link stays one.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     // A device in whose place a file is put is a device less.

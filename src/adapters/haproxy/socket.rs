@@ -123,7 +123,8 @@ impl Endpoint {
         let connected = timeout(DEADLINE, self.connect()).await;
         let mut stream = connected.unwrap_or(Err(ExchangeError::Late { limit: DEADLINE }))?;
         match timeout(limit, stream.converse(self.peer, line)).await {
-            // A network may break a connection and deliver its last bytes all the same. On a unix socket HAProxy has closed it.
+            // A network may break a connection and deliver its last bytes all the same. On a unix socket HAProxy has
+            // closed it.
             Ok(Err(error @ ExchangeError::System(_))) if stream.is_remote() => {
                 Err(ExchangeError::Unanswered(Box::new(error)))
             }
