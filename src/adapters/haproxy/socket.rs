@@ -228,6 +228,7 @@ async fn converse(
 mod tests {
     use std::path::PathBuf;
 
+    use tempfile::TempDir;
     use tokio::net::UnixListener;
 
     use super::*;
@@ -236,11 +237,16 @@ mod tests {
         Endpoint::worker(SocketAddress::Unix(path))
     }
 
-    #[tokio::test]
-    async fn a_line_is_sent_and_everything_is_read() {
+    /// A socket that is listened on, in a directory of its own.
+    fn listening() -> (TempDir, UnixListener, Endpoint) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        let listener = UnixListener::bind(&path).unwrap();
+        (directory, UnixListener::bind(&path).unwrap(), at(path))
+    }
+
+    #[tokio::test]
+    async fn a_line_is_sent_and_everything_is_read() {
+        let (_directory, listener, endpoint) = listening();
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut asked = [0; 10];
@@ -249,18 +255,16 @@ mod tests {
             stream.write_all(b"two\n\n").await.unwrap();
             asked
         });
-        let answer = at(path).ask("show info\n", DEADLINE).await.unwrap();
+        let answer = endpoint.ask("show info\n", DEADLINE).await.unwrap();
         assert_eq!(answer, b"one\ntwo\n\n");
         assert_eq!(&server.await.unwrap(), b"show info\n");
     }
 
     #[tokio::test]
     async fn who_never_answers_is_left_at_the_deadline() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s");
-        let _listener = UnixListener::bind(&path).unwrap();
+        let (_directory, _listener, endpoint) = listening();
         let limit = Duration::from_millis(100);
-        let error = at(path).ask("show info\n", limit).await.unwrap_err();
+        let error = endpoint.ask("show info\n", limit).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "no answer within 0.1 s; every connection that `stats maxconn` allows may be in use"
@@ -269,10 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_keeps_its_connection_until_it_is_answered() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s");
-        let listener = UnixListener::bind(&path).unwrap();
-        let endpoint = at(path);
+        let (_directory, listener, endpoint) = listening();
         let asking = tokio::spawn(async move { endpoint.change("set x\n", CHANGE_DEADLINE).await });
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.read_exact(&mut [0; 6]).await.unwrap();
@@ -287,10 +288,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_that_haproxy_closed_cannot_come_later_and_one_that_was_given_up_can() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s");
-        let listener = UnixListener::bind(&path).unwrap();
-        let endpoint = at(path);
+        let (_directory, listener, endpoint) = listening();
         let closing = async { drop(listener.accept().await.unwrap()) };
         let (closed, ()) = tokio::join!(endpoint.change("set x\n", CHANGE_DEADLINE), closing);
         assert!(matches!(closed, Err(ExchangeError::Empty | ExchangeError::System(_))), "{closed:?}");
