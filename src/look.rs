@@ -66,7 +66,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             described: described.collect(),
             drift: BTreeMap::new(),
             host_addresses,
-            answers,
+            answers: answers.into_iter().collect(),
         };
         let topology = Topology::new(configuration, &observation);
         Ok((observation, topology))

@@ -1,6 +1,7 @@
 //! One stamped look at the world: what `HAProxy` and the container engine say, nothing derived.
 
 mod checks;
+mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::image::{Image, ImageReference};
 use crate::ports::Change;
 
 pub use checks::{Checker, Checking, Checks};
+pub use servers::Servers;
 
 /// Everything that a plan is decided on, taken in one look.
 #[derive(Clone, Debug, Serialize)]
@@ -36,7 +38,7 @@ pub struct Observation {
     /// on every address reaches only these.
     pub host_addresses: BTreeSet<IpAddr>,
     /// What each server answered to a probe of our own.
-    pub answers: Vec<(ServerId, Answer)>,
+    pub answers: BTreeMap<ServerId, Answer>,
 }
 
 /// What must be known of a container that is described, before there is one.
@@ -71,7 +73,7 @@ impl Observation {
     /// What the server answered to our own probe, if it was asked.
     #[must_use]
     pub fn answer(&self, server: &ServerId) -> Option<&Answer> {
-        self.answers.iter().find(|(id, _)| id == server).map(|(_, answer)| answer)
+        self.answers.get(server)
     }
 }
 
@@ -85,9 +87,9 @@ pub struct LoadBalancerState {
     /// `show info`: `Pid`. It changes when `HAProxy` is reloaded.
     pub pid: u32,
     /// The servers of every backend that was asked for.
-    pub servers: Vec<ServerState>,
+    pub servers: Servers,
     /// Requests that wait in a backend's own queue (`qcur` of its BACKEND line), by name.
-    pub queued: Vec<(String, u64)>,
+    pub queued: BTreeMap<String, u64>,
     /// The workers that a reload has replaced, and what they still hold; `None` where no master socket tells of them.
     pub old_workers: Option<Vec<OldWorker>>,
 }
@@ -125,7 +127,7 @@ impl LoadBalancerState {
     /// The server, if `HAProxy` knows it.
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<&ServerState> {
-        self.servers.iter().find(|server| server.id == *id)
+        self.servers.find(id)
     }
 
     /// The sessions that replaced workers still hold to these servers.
@@ -139,15 +141,31 @@ impl LoadBalancerState {
     /// server may have had another name.
     #[must_use]
     pub fn sessions_of_old_worker(&self, worker: &OldWorker, servers: &[ServerId]) -> u64 {
-        let is_meant = |old: &&OldServer| self.is_one_of(servers, &old.id, old.address);
+        let targets = self.targets(servers);
+        let is_meant = |old: &&OldServer| targets.have(&old.id, old.address);
         worker.servers.iter().filter(is_meant).map(|old| old.sessions).sum()
     }
 
-    /// Whether what a worker calls so, and reaches there, is one of these servers.
+    /// What other workers may know these servers by.
     #[must_use]
-    pub fn is_one_of(&self, servers: &[ServerId], id: &ServerId, address: Option<SocketAddr>) -> bool {
-        let theirs = servers.iter().filter_map(|id| self.server(id)).filter_map(|server| server.address);
-        servers.contains(id) || address.is_some_and(|address| theirs.into_iter().any(|its| its == address))
+    pub fn targets<'a>(&self, servers: &'a [ServerId]) -> Targets<'a> {
+        let addresses = servers.iter().filter_map(|id| self.server(id)?.address);
+        Targets { addresses: addresses.collect(), ids: servers.iter().collect() }
+    }
+}
+
+/// What other workers may know some servers by: their names, and the addresses that they have here.
+#[derive(Debug)]
+pub struct Targets<'a> {
+    ids: BTreeSet<&'a ServerId>,
+    addresses: BTreeSet<SocketAddr>,
+}
+
+impl Targets<'_> {
+    /// Whether what a worker calls so, and reaches there, is one of the servers.
+    #[must_use]
+    pub fn have(&self, id: &ServerId, address: Option<SocketAddr>) -> bool {
+        self.ids.contains(id) || address.is_some_and(|address| self.addresses.contains(&address))
     }
 }
 

@@ -44,12 +44,12 @@ pub trait LoadBalancer: Send + Sync {
         backends: &[String],
     ) -> impl Future<Output = Result<LoadBalancerState, LoadBalancerError>> + Send;
 
-    /// Sets a server's administrative state and reads it back. A state that comes from
-    /// elsewhere ([`crate::observation::AdminBits::is_inherited`]) is not read back.
-    fn set_admin_state(
+    /// Sets the administrative state of each of these servers and reads it back. A state that comes from elsewhere
+    /// ([`crate::observation::AdminBits::is_inherited`]) is not read back. Where that fails, the servers beside the one
+    /// that the error is about may have been set or not.
+    fn set_admin_states(
         &self,
-        server: &ServerId,
-        state: AdminState,
+        states: &[(ServerId, AdminState)],
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
     /// Sends a server's traffic to another address, and returns when `HAProxy` has it. Only for a server in maintenance
@@ -80,13 +80,12 @@ pub trait LoadBalancer: Send + Sync {
     /// that tracks another, or has no check, refuses it.
     fn set_healthy(&self, server: &ServerId) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
-    /// Sets the state of a server that is in maint, and has `HAProxy` count it as down until its health checks have passed:
-    /// from maint a server is otherwise up at once, and given requests. Only for one whose health checks are on: nothing
-    /// would bring another one up again.
+    /// The same for servers that are in maint, and has `HAProxy` count them as down until their health checks have passed:
+    /// from maint a server is otherwise up at once, and given requests. Only for those whose health checks are on:
+    /// nothing would bring others up again.
     fn set_unproven(
         &self,
-        server: &ServerId,
-        state: AdminState,
+        states: &[(ServerId, AdminState)],
     ) -> impl Future<Output = Result<(), LoadBalancerError>> + Send;
 
     /// The sessions in flight on these servers, those in old workers included as far as they can be seen.

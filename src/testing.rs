@@ -108,8 +108,8 @@ impl World {
             name: "/run/haproxy/admin.sock".to_owned(),
             version: "2.6.12".to_owned(),
             pid: 4711,
-            servers,
-            queued: Vec::new(),
+            servers: servers.into(),
+            queued: BTreeMap::new(),
             old_workers: Some(Vec::new()),
         };
         let answers = topology::probes(&configuration, &load_balancer)

@@ -1,6 +1,7 @@
 //! The runtime API of a running `HAProxy`, over its `stats socket`.
 
 pub mod address;
+mod batch;
 pub mod command;
 pub mod master;
 pub mod peer;
@@ -16,13 +17,14 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use self::address::SocketAddress;
+use self::batch::{Batch, Untaken, batches};
 use self::command::{Command, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
 use crate::foreign;
 use crate::ids::ServerId;
-use crate::observation::{AdminBits, AdminState, Checker, LoadBalancerState, ServerState, Session};
+use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::weight::Weight;
 
@@ -149,7 +151,7 @@ impl HaproxySocket {
         if words.iter().any(|word| word == "check") {
             self.tell(Command::SetChecking(server, Checker::Health, true), "").await?;
         }
-        self.set_admin_state(server, AdminState::Ready).await
+        self.set_admin_states(&[(server.clone(), AdminState::Ready)]).await
     }
 
     /// Removes a server that is in maintenance and has no connection left.
@@ -208,37 +210,29 @@ impl HaproxySocket {
         LoadBalancerError::Unreachable { socket: self.address().to_string(), reason }
     }
 
-    /// Changes a server and reads its state back, in one line: by the process that took it.
-    async fn set_once(
+    /// Sets servers, each by these changes, until all their states read as wanted.
+    async fn set_states<'a>(
         &self,
-        server: &ServerId,
-        changes: &[Command<'_>],
-    ) -> Result<AdminBits, LoadBalancerError> {
-        let read = Command::ServersState(Some(&server.backend));
-        let answer = self.ask(&[changes, &[read]].concat()).await?;
-        let mut replies = Replies::new(&answer);
-        for change in changes {
-            replies.set_server().map_err(|error| explain(*change, error))?;
+        states: &'a [(ServerId, AdminState)],
+        changes: impl Fn(&'a ServerId, AdminState) -> Vec<Command<'a>>,
+    ) -> Result<(), LoadBalancerError> {
+        let batches = batches(states, changes);
+        for batch in &batches {
+            self.set_batch(batch).await?;
         }
-        admin_bits(&mut replies, server)
+        if !batches.is_empty() {
+            self.keep_states().await;
+        }
+        Ok(())
     }
 
-    /// Changes a server until its state reads as wanted.
-    async fn set_until(
-        &self,
-        server: &ServerId,
-        state: AdminState,
-        changes: &[Command<'_>],
-    ) -> Result<(), LoadBalancerError> {
-        let set = Command::SetServerState(server, state);
-        let read = Command::ServersState(Some(&server.backend));
-        let mut found =
-            past_reload(|| self.set_once(server, changes), is_refused_by_a_stopping_process).await?;
+    async fn set_batch(&self, batch: &Batch<'_>) -> Result<(), LoadBalancerError> {
+        let mut untaken = past_reload(|| self.set_once(batch), is_refused_by_a_stopping_process).await?;
         let mut reads = 1;
-        while found.state() != state && !found.is_inherited() {
+        while let Some(Untaken { server, wanted, found }) = untaken {
             if reads == READ_BACKS {
-                let (command, server) = (set.to_string(), server.clone());
-                return Err(LoadBalancerError::NotTaken { command, server, found: found.state() });
+                let command = Command::SetServerState(server, wanted).to_string();
+                return Err(LoadBalancerError::NotTaken { command, server: server.clone(), found });
             }
             reads += 1;
             #[expect(
@@ -246,10 +240,17 @@ impl HaproxySocket {
                 reason = "a bounded read-back of a state that is applied by half"
             )]
             sleep(READ_BACK_PAUSE).await;
-            found = admin_bits(&mut Replies::new(&self.ask(&[read]).await?), server)?;
+            untaken = batch.untaken(&mut Replies::new(&self.ask(&batch.reads()).await?))?;
         }
-        self.keep_states().await;
         Ok(())
+    }
+
+    /// Changes servers and reads their states back, in one line: by the process that took it.
+    async fn set_once<'a>(&self, batch: &Batch<'a>) -> Result<Option<Untaken<'a>>, LoadBalancerError> {
+        let answer = self.ask(&[batch.changes(), &batch.reads()].concat()).await?;
+        let mut replies = Replies::new(&answer);
+        batch.taken(&mut replies)?;
+        batch.untaken(&mut replies)
     }
 
     /// A look at the process that is there to stay.
@@ -286,7 +287,7 @@ impl HaproxySocket {
 }
 
 /// A disabled backend is refused in the same words, and then for good.
-fn is_refused_by_a_stopping_process(result: &Result<AdminBits, LoadBalancerError>) -> bool {
+fn is_refused_by_a_stopping_process<T>(result: &Result<T, LoadBalancerError>) -> bool {
     matches!(result, Err(LoadBalancerError::Refused { reply, .. }) if reply == reply::STOPPING)
 }
 
@@ -318,7 +319,7 @@ struct Look {
 
 impl Look {
     fn has(&self, backend: &str) -> bool {
-        self.stat.queued.iter().any(|(name, _)| name == backend)
+        self.stat.queued.contains_key(backend)
     }
 
     /// Whether `show stat` told of every backend and server. It takes a name for a frontend's,
@@ -340,7 +341,7 @@ impl Look {
         }
         if !backends.is_empty() {
             self.rows.retain(|row| backends.contains(row.id.backend.as_str()));
-            self.stat.queued.retain(|(name, _)| backends.contains(name.as_str()));
+            self.stat.queued.retain(|name, _| backends.contains(name.as_str()));
         }
         Ok(self)
     }
@@ -365,14 +366,12 @@ impl Look {
                 // A backend that is `disabled` takes no part, and `show stat` leaves it out.
                 None if !self.has(&row.id.backend) => {}
                 None => {
-                    return Err(LoadBalancerError::Garbled {
-                        command: Command::Stat(Some(&row.id.backend)).to_string(),
-                        reason: format!("it has no {}", row.id),
-                    });
+                    return Err(garbled(Command::Stat(Some(&row.id.backend)), &row.id));
                 }
             }
         }
         let Process { version, pid, .. } = self.process;
+        let servers = servers.into();
         Ok(LoadBalancerState { name, version, pid, servers, queued: self.stat.queued, old_workers: None })
     }
 }
@@ -410,8 +409,8 @@ impl LoadBalancer for HaproxySocket {
         look.into_state(self.name())
     }
 
-    async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
-        self.set_until(server, state, &[Command::SetServerState(server, state)]).await
+    async fn set_admin_states(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
+        self.set_states(states, |server, state| vec![Command::SetServerState(server, state)]).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
@@ -454,11 +453,13 @@ impl LoadBalancer for HaproxySocket {
         self.tell(Command::SetServerHealthy(server), "").await
     }
 
-    async fn set_unproven(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
+    async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
         // As drain it is up for an instant, for a client with its cookie: all in one line.
-        let drain = Command::SetServerState(server, AdminState::Drain);
-        let changes = [drain, Command::SetServerDown(server), Command::SetServerState(server, state)];
-        self.set_until(server, state, &changes).await
+        let changes = |server, state| {
+            let drain = Command::SetServerState(server, AdminState::Drain);
+            vec![drain, Command::SetServerDown(server), Command::SetServerState(server, state)]
+        };
+        self.set_states(states, changes).await
     }
 
     async fn sessions(&self, servers: &[ServerId]) -> Result<Vec<Session>, LoadBalancerError> {
@@ -472,7 +473,8 @@ impl LoadBalancer for HaproxySocket {
         let backends: BTreeSet<&String> = servers.iter().map(|server| &server.backend).collect();
         let seen = self.glance(&backends.into_iter().cloned().collect::<Vec<_>>()).await?;
         sessions.extend(master.sessions_of_old_workers(seen.pid).await?);
-        sessions.retain(|session| seen.is_one_of(servers, &session.server, session.address));
+        let targets = seen.targets(servers);
+        sessions.retain(|session| targets.have(&session.server, session.address));
         Ok(sessions)
     }
 
@@ -504,15 +506,8 @@ pub fn states_kept(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
     Some(rows.into_iter().map(|row| (row.id, row.admin.state())).collect())
 }
 
-/// The server's bits, from the answer to `show servers state`.
-fn admin_bits(replies: &mut Replies<'_>, server: &ServerId) -> Result<AdminBits, LoadBalancerError> {
-    let read = Command::ServersState(Some(&server.backend));
-    let rows = replies.servers_state().map_err(|error| explain(read, error))?;
-    let row = rows.iter().find(|row| row.id == *server);
-    row.map(|row| row.admin).ok_or_else(|| LoadBalancerError::Garbled {
-        command: read.to_string(),
-        reason: format!("it has no {server}"),
-    })
+fn garbled(read: Command<'_>, server: &ServerId) -> LoadBalancerError {
+    LoadBalancerError::Garbled { command: read.to_string(), reason: format!("it has no {server}") }
 }
 
 fn explain(command: Command<'_>, error: ReplyError) -> LoadBalancerError {

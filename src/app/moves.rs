@@ -76,7 +76,8 @@ impl App {
                     .iter()
                     .any(|seen| seen.server(id).is_some_and(|it| it.admin.state() == AdminState::Ready))
             });
-            let moved = act::everywhere(&load_balancers, &before, drain.collect(), &mut done).await;
+            let drain: Vec<(ServerId, Act)> = drain.collect();
+            let moved = act::everywhere(&load_balancers, &before, &drain, &mut done).await;
             self.settle(&load_balancers).await.map_err(unsure)?;
             moved?;
             let drained = self.wait(&load_balancers, &before, AdminState::Drain, &servers, asked).await;
@@ -84,7 +85,7 @@ impl App {
         }
         let now = wait::states(&load_balancers).await.map_err(unsure)?;
         let left = act::undone(&servers, &acts, &now);
-        let moved = act::everywhere(&load_balancers, &before, left, &mut done).await;
+        let moved = act::everywhere(&load_balancers, &before, &left, &mut done).await;
         self.settle(&load_balancers).await.map_err(unsure)?;
         moved?;
         for server in servers.keys() {

@@ -45,13 +45,17 @@ impl Seen {
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Sets a server's state everywhere. A load balancer that is just being started anew is waited for; one that was
+    /// Sets the states of servers everywhere. A load balancer that is just being started anew is waited for; one that was
     /// silent at the last look is looked at before anything leaves there.
-    pub(super) async fn set(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
+    pub(super) async fn set(&mut self, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
         let seen: BTreeSet<String> = self.workers.keys().cloned().collect();
-        let is_meant = |it: &Tracked<L>| state == AdminState::Ready || seen.contains(&it.name());
         let set = async |it: &Tracked<L>| {
-            if is_meant(it) { it.set_admin_state(server, state).await } else { Ok(()) }
+            if seen.contains(&it.name()) {
+                it.set_admin_states(states).await
+            } else {
+                let ready = states.iter().filter(|(_, state)| *state == AdminState::Ready);
+                it.set_admin_states(&ready.cloned().collect::<Vec<_>>()).await
+            }
         };
         self.everywhere(set).await.map(drop)
     }
@@ -128,14 +132,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn catch_up(&mut self, but: Option<usize>) -> bool {
         let (world, plan) = (self.world, self.plan);
         let through = (0..plan.lanes.len()).filter(|lane| Some(*lane) != but && self.is_through(*lane));
-        let servers: Vec<ServerId> = through.flat_map(|lane| plan.lanes[lane].alive_ids()).collect();
+        let servers = through.flat_map(|lane| plan.lanes[lane].alive_ids());
+        let states: Vec<_> = servers.map(|server| (server, AdminState::Ready)).collect();
         let mut has_changed = false;
-        for load_balancer in world.load_balancers.iter().filter(|_| !servers.is_empty()) {
+        for load_balancer in world.load_balancers.iter().filter(|_| !states.is_empty()) {
             if !self.behind.contains(&load_balancer.name()) {
                 continue;
             }
-            let sets = servers.iter().map(|server| load_balancer.set_admin_state(server, AdminState::Ready));
-            if join_all(sets).await.into_iter().all(|result| result.is_ok()) {
+            if load_balancer.set_admin_states(&states).await.is_ok() {
                 has_changed |= self.behind.remove(&load_balancer.name());
             }
         }

@@ -162,7 +162,7 @@ mod tests {
         let mut world = World::pair();
         let seen = &mut world.observation.load_balancers[0];
         "2.2.9".clone_into(&mut seen.version);
-        seen.queued = vec![("mobile".to_owned(), 3)];
+        seen.queued = [("mobile".to_owned(), 3)].into();
         let balances = [Balance::of(world.topology().backend("mobile").unwrap())];
         let seen = &world.observation.load_balancers[0];
         let out = BTreeSet::from(["mobile/app1".parse().unwrap()]);

@@ -61,17 +61,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         self.left_rotation.get_or_insert_with(Instant::now);
         self.tell(Fact::DrainStarted { servers: servers.clone() });
-        for server in &servers {
-            let drain = async |it: &Tracked<L>| {
-                if can_leave(it, server) {
-                    it.set_admin_state(server, AdminState::Drain).await
-                } else {
-                    Ok(())
-                }
-            };
-            self.everywhere(drain).await?;
-        }
-        Ok(())
+        let drain = async |it: &Tracked<L>| {
+            let leaving = servers.iter().filter(|server| can_leave(it, server));
+            let states: Vec<_> = leaving.map(|server| (server.clone(), AdminState::Drain)).collect();
+            it.set_admin_states(&states).await
+        };
+        self.everywhere(drain).await.map(drop)
     }
 
     /// Fails where a load balancer cannot spare the lane's servers: one that has just come, or come back, or one where
@@ -299,14 +294,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         state: AdminState,
     ) -> Result<(), Failure> {
         self.spares(lane, seen)?;
-        let plan = self.plan;
-        for server in &plan.lanes[lane].servers {
+        let mut lost = Vec::new();
+        for server in &self.lane_of(lane).servers {
             // Drain would let persistent clients come back to a server that was in maint.
             let wanted = state.max(server.was);
             if seen.server(&server.id)?.iter().any(|now| now.admin.state() != wanted) {
-                self.set(&server.id, wanted).await?;
+                lost.push((server.id.clone(), wanted));
             }
         }
-        Ok(())
+        self.set(&lost).await
     }
 }

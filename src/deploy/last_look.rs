@@ -1,5 +1,7 @@
 //! The last look: what a run is about to say is true, and stays true.
 
+use std::collections::BTreeSet;
+
 use tokio_util::sync::CancellationToken;
 
 use super::late::{self, SetAgain};
@@ -56,6 +58,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     async fn is_in_service(&mut self, lane: usize) -> Result<(), Failure> {
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
         let container = self.created.get(&lane).cloned();
+        let alive: BTreeSet<ServerId> = self.lane_of(lane).alive_ids().into_iter().collect();
         let (mut why, mut is_put_back) = (None, false);
         let waited = until(LOOK_EVERY, limit, &never, async || {
             if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
@@ -65,7 +68,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             why = None;
             let mut out: Vec<(ServerId, AdminState)> = Vec::new();
             for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
-                if self.lane_of(lane).alive().all(|it| it.id != server.id) {
+                if !alive.contains(&server.id) {
                     continue;
                 }
                 let state = server.admin.state();
@@ -80,8 +83,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 return Ok(why.is_none().then_some(()));
             }
             is_put_back = true;
+            let states: Vec<_> = out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
+            self.set(&states).await?;
             for (server, state) in out {
-                self.set(&server, AdminState::Ready).await?;
                 let message = format!("{server} was set to {state} meanwhile, and is ready again");
                 self.tell(Fact::Warned { message });
             }

@@ -77,8 +77,8 @@ impl Change {
 
     async fn perform(self, on: &impl LoadBalancer, server: &ServerId) -> Result<(), LoadBalancerError> {
         match self {
-            Self::State(state) => on.set_admin_state(server, state).await,
-            Self::Unproven(state) => on.set_unproven(server, state).await,
+            Self::State(state) => on.set_admin_states(&[(server.clone(), state)]).await,
+            Self::Unproven(state) => on.set_unproven(&[(server.clone(), state)]).await,
             Self::Address(address) => on.set_address(server, address).await,
             Self::Weight(weight) => on.set_weight(server, weight).await,
             Self::Checking(checker, is_on) => on.set_checking(server, checker, is_on).await,
@@ -117,7 +117,7 @@ pub struct LateCommand {
 /// How a call has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// `HAProxy` has made the change.
+    /// `HAProxy` has made the change, or some of several.
     Made,
     /// It has not, and will not.
     NotMade,
@@ -125,20 +125,19 @@ enum End {
     Unknown,
 }
 
-/// A change that is under way.
+/// Changes that are under way.
 struct Call<'a, L> {
     tracked: &'a Tracked<L>,
-    server: &'a ServerId,
-    change: Change,
+    changes: Vec<(ServerId, Change)>,
     end: End,
 }
 
 impl<L> Call<'_, L> {
     fn end(mut self, result: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
         self.end = match &result {
-            Ok(()) => End::Made,
             Err(LoadBalancerError::Unanswered { .. }) => End::Unknown,
-            Err(_) => End::NotMade,
+            Err(_) if self.changes.len() == 1 => End::NotMade,
+            Ok(()) | Err(_) => End::Made,
         };
         result
     }
@@ -148,7 +147,9 @@ impl<L> Call<'_, L> {
 impl<L> Drop for Call<'_, L> {
     fn drop(&mut self) {
         if self.end != End::NotMade {
-            self.tracked.remember(self.server, self.change, self.end == End::Unknown);
+            for (server, change) in &self.changes {
+                self.tracked.remember(server, *change, self.end == End::Unknown);
+            }
         }
     }
 }
@@ -203,10 +204,14 @@ impl<L: LoadBalancer> Tracked<L> {
         self.servers().values().all(|it| it.late.is_none())
     }
 
-    /// Makes a change, and remembers it where `HAProxy` has it, or may have it.
-    async fn change(&self, server: &ServerId, change: Change) -> Result<(), LoadBalancerError> {
-        let call = Call { tracked: self, server, change, end: End::Unknown };
-        call.end(change.perform(&self.inner, server).await)
+    /// Waits until changes are made, and remembers them where `HAProxy` has them, or may have them.
+    async fn change(
+        &self,
+        changes: Vec<(ServerId, Change)>,
+        made: impl Future<Output = Result<(), LoadBalancerError>>,
+    ) -> Result<(), LoadBalancerError> {
+        let call = Call { tracked: self, changes, end: End::Unknown };
+        call.end(made.await)
     }
 
     /// One look at the servers that a late command may change. Sets those again that one has changed.
@@ -233,7 +238,7 @@ impl<L: LoadBalancer> Tracked<L> {
             let Some(state) = seen.server(&server) else { continue };
             for change in changes.into_iter().filter(|change| !change.is_so(state)) {
                 if let (Ok(()), Change::State(state) | Change::Unproven(state)) =
-                    (self.change(&server, change).await, change)
+                    (change.perform(self, &server).await, change)
                 {
                     set_again.push(SetAgain { server: server.clone(), state });
                 }
@@ -313,20 +318,24 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
         self.inner.glance(backends).await
     }
 
-    async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
-        self.change(server, Change::State(state)).await
+    async fn set_admin_states(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
+        let changes = states.iter().map(|(server, state)| (server.clone(), Change::State(*state)));
+        self.change(changes.collect(), self.inner.set_admin_states(states)).await
     }
 
-    async fn set_unproven(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
-        self.change(server, Change::Unproven(state)).await
+    async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
+        let changes = states.iter().map(|(server, state)| (server.clone(), Change::Unproven(*state)));
+        self.change(changes.collect(), self.inner.set_unproven(states)).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
-        self.change(server, Change::Address(address)).await
+        let change = (server.clone(), Change::Address(address));
+        self.change(vec![change], self.inner.set_address(server, address)).await
     }
 
     async fn set_weight(&self, server: &ServerId, weight: Weight) -> Result<(), LoadBalancerError> {
-        self.change(server, Change::Weight(weight)).await
+        let change = (server.clone(), Change::Weight(weight));
+        self.change(vec![change], self.inner.set_weight(server, weight)).await
     }
 
     async fn set_checking(
@@ -335,7 +344,8 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
         checker: Checker,
         on: bool,
     ) -> Result<(), LoadBalancerError> {
-        self.change(server, Change::Checking(checker, on)).await
+        let change = (server.clone(), Change::Checking(checker, on));
+        self.change(vec![change], self.inner.set_checking(server, checker, on)).await
     }
 
     // What follows changes nothing that lasts: a late one is seen by the next check, or repeats what is so.

@@ -1,6 +1,6 @@
 //! What a lane does to traffic: takes its servers out of rotation, and puts them back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -33,15 +33,16 @@ async fn kept_out(load_balancer: &impl LoadBalancer, lane: &Lane) -> Vec<ServerI
         let seen = load_balancer.glance(&lane.backends()).await.ok()?;
         let mut lost = lane.ids();
         lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
-        let mut set = Vec::new();
-        for server in lost {
-            if load_balancer.set_admin_state(&server, AdminState::Maint).await.is_ok() {
-                set.push(server);
-            }
-        }
-        Some(set).filter(|set| !set.is_empty())
+        let states = all_in(&lost, AdminState::Maint);
+        let is_set = !lost.is_empty() && load_balancer.set_admin_states(&states).await.is_ok();
+        is_set.then_some(lost)
     };
     meanwhile(LOOK_EVERY, look).await
+}
+
+/// The same state for all of these servers.
+fn all_in(servers: &[ServerId], state: AdminState) -> Vec<(ServerId, AdminState)> {
+    servers.iter().map(|server| (server.clone(), state)).collect()
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -49,9 +50,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
         self.left_rotation.get_or_insert_with(Instant::now);
-        for server in self.lane_of(lane).ids() {
-            self.set(&server, AdminState::Maint).await?;
-        }
+        self.set(&all_in(&self.lane_of(lane).ids(), AdminState::Maint)).await?;
         self.out.insert(lane);
         Ok(())
     }
@@ -90,12 +89,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.out.remove(&lane);
         let lane = &self.plan.lanes[lane];
         let servers = lane.alive_ids();
-        for server in &servers {
-            self.set(server, AdminState::Ready).await?;
-        }
-        for dead in lane.servers.iter().filter(|server| lane.is_dead(server)) {
-            self.set_unproven(&dead.id, dead.was).await?;
-        }
+        self.set(&all_in(&servers, AdminState::Ready)).await?;
+        let dead = lane.servers.iter().filter(|server| lane.is_dead(server));
+        self.set_unproven(&dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>()).await?;
         if let Some(left) = self.left_rotation {
             self.timing.out_of_rotation_ms = millis(left);
         }
@@ -118,31 +114,32 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let begun = Instant::now();
         let stop = self.stop.now.clone();
         let container = self.created.get(&lane).cloned();
+        let alive: BTreeSet<ServerId> = self.lane_of(lane).alive_ids().into_iter().collect();
+        let takers: Vec<&LaneServer> = self.lane_of(lane).alive().filter(|it| it.takes_traffic).collect();
         let mut down = None;
         let waited = until(LOOK_EVERY, self.plan.policy.ready_timeout, &stop, async || {
             self.hear_stop();
             down = None;
             let seen = self.look_anew(lane).await?;
-            let states = seen.iter().flat_map(|seen| &seen.servers);
-            let states = states.filter(|state| self.lane_of(lane).alive().any(|it| it.id == state.id));
+            let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| alive.contains(&it.id));
             let is_down = |state: &&ServerState| !state.operational.is_up();
             down = states.clone().find(is_down).map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
                 return Ok(None);
             }
-            let total = |id: &ServerId| {
-                states.clone().filter(|state| state.id == *id).map(|state| state.sessions_total).sum::<u64>()
+            let mut totals: BTreeMap<&ServerId, u64> = BTreeMap::new();
+            for state in states {
+                *totals.entry(&state.id).or_default() += state.sessions_total;
+            }
+            let is_untaken = |server: &&LaneServer| {
+                let before = self.sessions_before_ready.get(&server.id);
+                before.is_some_and(|before| totals.get(&server.id).is_none_or(|total| total <= before))
             };
-            let mut takers = self.lane_of(lane).alive().filter(|server| server.takes_traffic);
-            let untaken = takers.any(|server| {
-                self.sessions_before_ready.get(&server.id).is_some_and(|before| total(&server.id) <= *before)
-            });
-            let due = self.lane_of(lane).alive().any(|server| server.takes_traffic);
-            let first_request = match (due, untaken) {
-                (false, _) => FirstRequest::NotDue,
-                (true, false) => FirstRequest::Taken,
-                (true, true) if begun.elapsed() >= WATCH => FirstRequest::NotYet,
-                (true, true) => return Ok(None),
+            let first_request = match (takers.is_empty(), takers.iter().any(is_untaken)) {
+                (true, _) => FirstRequest::NotDue,
+                (false, false) => FirstRequest::Taken,
+                (false, true) if begun.elapsed() >= WATCH => FirstRequest::NotYet,
+                (false, true) => return Ok(None),
             };
             Ok::<_, Failure>(Some(first_request))
         });
@@ -170,20 +167,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Gives a server its state without `HAProxy` having it up for that, if it has checks that can say so later.
-    async fn set_unproven(&mut self, server: &ServerId, state: AdminState) -> Result<(), Failure> {
-        let backends = [server.backend.clone()];
+    /// Gives servers their states without `HAProxy` having them up for that, if they have checks that can say so later.
+    async fn set_unproven(&mut self, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
+        if states.is_empty() {
+            return Ok(());
+        }
+        let backends: BTreeSet<String> = states.iter().map(|(server, _)| server.backend.clone()).collect();
+        let backends: Vec<String> = backends.into_iter().collect();
         let set = async |it: &Tracked<L>| {
             let seen = it.glance(&backends).await?;
-            let now = seen.server(server);
-            let is_checked = now.is_some_and(|now| {
-                now.admin.state() == AdminState::Maint && now.checks.health == Checking::On
-            });
-            if is_checked && state != AdminState::Maint {
-                it.set_unproven(server, state).await
-            } else {
-                it.set_admin_state(server, state).await
-            }
+            let is_checked = |server: &ServerId| {
+                seen.server(server).is_some_and(|now| {
+                    now.admin.state() == AdminState::Maint && now.checks.health == Checking::On
+                })
+            };
+            let (unproven, others): (Vec<_>, Vec<_>) = states
+                .iter()
+                .cloned()
+                .partition(|(server, state)| *state != AdminState::Maint && is_checked(server));
+            it.set_unproven(&unproven).await?;
+            it.set_admin_states(&others).await
         };
         self.everywhere(set).await.map(drop)
     }
@@ -221,18 +224,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let was_in_maint =
             self.has_begun(lane, Step::Maint) || may_end_in_maint && self.has_begun(lane, Step::AwaitIdle);
         let was_restarted = self.begun.get(&lane).is_some_and(|begun| is_replaced(begun));
+        let (mut proven, mut unproven) = (Vec::new(), Vec::new());
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
             let state = if was_in_maint { safe } else { server.was };
-            if server.answered() || server.was_up() && !was_restarted {
-                self.set(&server.id, state).await?;
-            } else {
-                self.set_unproven(&server.id, state).await?;
-            }
-            if state == AdminState::Maint {
-                self.left_out.insert(server.id.clone());
-            }
+            let is_proven = server.answered() || server.was_up() && !was_restarted;
+            if is_proven { &mut proven } else { &mut unproven }.push((server.id.clone(), state));
         }
+        self.set(&proven).await?;
+        self.set_unproven(&unproven).await?;
+        let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
+        self.left_out.extend(left_out.map(|(server, _)| server));
         if self.world.load_balancers.len() > 1 {
             // Who does not answer has not taken it: that is said at the end.
             let _seen = self.look(lane).await;

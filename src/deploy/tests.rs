@@ -41,7 +41,11 @@ struct Stage {
 impl Stage {
     /// One primary and its backup.
     async fn pair() -> Self {
-        let Described { configuration, policy, .. } = Described::pair();
+        Self::of(Described::pair()).await
+    }
+
+    async fn of(described: Described) -> Self {
+        let Described { configuration, policy, .. } = described;
         let memory = Memory::new(&configuration, 1, &image("v1"), 1);
         let world = World {
             load_balancers: memory.load_balancers().into_iter().map(Tracked::new).collect(),
@@ -405,7 +409,7 @@ async fn a_check_that_is_wrong_is_overruled_once_and_by_nobody_else_than_haproxy
     assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false), "it was tried");
     assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "set healthy").count(), 1);
     for wait in [Step::Verify, Step::AwaitIdle] {
-        run.set(&ServerId::new("mobile", "app1"), AdminState::Drain).await.unwrap();
+        run.set(&[(ServerId::new("mobile", "app1"), AdminState::Drain)]).await.unwrap();
         has_it_down();
         suffers(Fault::ReplyLost);
         assert!(matches!(run.simply(0, wait).await, Err(Failure::LoadBalancer(_))), "{wait}");
@@ -624,6 +628,24 @@ async fn the_last_look_says_what_is_wrong_with_a_server() {
     let (lane, failure) = run.last_look(&[1, 0]).await.unwrap_err();
     let server = run.lane_of(0).name().clone();
     assert_eq!((lane, failure), (0, Failure::NotUp { server, status: "DOWN".to_owned() }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_line_without_an_answer_every_server_is_watched() {
+    let mut stage = Stage::pair().await;
+    stage.suffers("set state", 0, Fault::LateEffect);
+    let both = ["app1", "app1b"].map(|name| ServerId::new("mobile", name));
+    let all = |state| both.clone().map(|server| (server, state));
+    let unanswered = stage.world.load_balancers[0].set_admin_states(&all(AdminState::Drain)).await;
+    assert!(matches!(unanswered, Err(LoadBalancerError::Unanswered { .. })));
+    stage.run().set(&all(AdminState::Ready)).await.unwrap();
+    let watched = &stage.world.load_balancers[0];
+    assert_eq!(watched.unsettled(), both);
+    let mut set_again = Vec::new();
+    late::settle(&[watched], |again| set_again.push(again.server)).await.unwrap();
+    assert_eq!((watched.unsettled(), set_again), (Vec::new(), both.to_vec()));
+    let site = stage.memory.site();
+    assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
 }
 
 /// The engine does not answer a stop, and never carries it out.

@@ -36,8 +36,9 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     let mut refusals = Vec::new();
     let mut unchanged = Vec::new();
     let mut drafts: Vec<Draft> = Vec::new();
+    let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
     for server in &backend.servers {
-        if drafts.iter().any(|draft| draft.servers.iter().any(|other| other.id == server.id)) {
+        if drafted.contains(&server.id) {
             continue;
         }
         match draft(topology, server, goal, observation) {
@@ -50,6 +51,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
                     replacement.pinned = pinned(replacement.old.as_ref(), &servers);
                     replacement.outdated = outdated(replacement, goal.policy.keep, &observation.containers);
                 }
+                drafted.extend(draft.servers.iter().map(|server| &server.id));
                 drafts.push(draft);
             }
             Ok(None) => unchanged.push(server.id.clone()),
@@ -403,10 +405,7 @@ impl<'a> Simulation<'a> {
         load_balancers: &'a [LoadBalancerState],
         goal: &'a Goal,
     ) -> Self {
-        let touched =
-            topology.backends.iter().filter(|backend| balances.iter().any(|b| b.backend == backend.name));
-        let servers: BTreeMap<_, _> =
-            touched.flat_map(|backend| &backend.servers).map(|s| (&s.id, s)).collect();
+        let servers = touched(topology, balances).map(|server| (&server.id, server)).collect();
         let usable = |seen: &LoadBalancerState| {
             let usable = seen.servers.iter().filter(|server| server.is_usable());
             usable.map(|server| (server.id.clone(), server.weight)).collect()
@@ -435,7 +434,9 @@ impl<'a> Simulation<'a> {
             draft.servers.iter().partition(|server| is_dead(server, &draft.servers));
         // They serve nobody, and are not missed.
         for usable in &mut self.usable {
-            usable.retain(|id, _| dead.iter().all(|server| server.id != *id));
+            for server in &dead {
+                usable.remove(&server.id);
+            }
         }
         let mut forecasts = Vec::new();
         for balance in self.balances.iter().filter(|b| b.has_any(&out)) {
@@ -459,16 +460,14 @@ impl<'a> Simulation<'a> {
             }
         }
         self.proved.extend(alive.iter().map(|server| server.id.clone()));
-        let takes_traffic = |id: &ServerId| {
-            let everywhere =
-                self.balances.iter().flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
-            everywhere.flat_map(|forecast| forecast.shares).any(|share| share.server == *id)
-        };
+        let everywhere = self.balances.iter().flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
+        let takers: BTreeSet<ServerId> =
+            everywhere.flat_map(|forecast| forecast.shares).map(|share| share.server).collect();
         // What ran before may not know the question.
         let also = self.policy.probe.as_ref().filter(|_| self.purpose == Purpose::Deploy);
         let servers = draft.servers.iter().map(|server| {
             let silence = self.policy.silence_check.is_made_for(&server.id.backend);
-            let line = lane_server(server, also, takes_traffic(&server.id))?;
+            let line = lane_server(server, also, takers.contains(&server.id))?;
             Ok(LaneServer { silence: line.silence.filter(|_| silence), ..line })
         });
         Ok(Lane {
@@ -535,10 +534,14 @@ fn balances(topology: &Topology, drafts: &[Draft]) -> Vec<Balance> {
 }
 
 fn probes(topology: &Topology, balances: &[Balance]) -> Vec<(ServerId, crate::probe::Probe)> {
-    let touched =
-        topology.backends.iter().filter(|backend| balances.iter().any(|b| b.backend == backend.name));
-    let servers = touched.flat_map(|backend| &backend.servers);
+    let servers = touched(topology, balances);
     servers.filter_map(|server| Some((server.id.clone(), server.probe.clone()?))).collect()
+}
+
+/// Every server of these balances' backends.
+fn touched<'a>(topology: &'a Topology, balances: &[Balance]) -> impl Iterator<Item = &'a Server> {
+    let names: BTreeSet<String> = balances.iter().map(|balance| balance.backend.clone()).collect();
+    topology.backends.iter().filter(move |it| names.contains(&it.name)).flat_map(|it| &it.servers)
 }
 
 /// What is pulled; of a plan without anything to do the image that everybody runs already.

@@ -70,7 +70,7 @@ impl Balance {
     /// How many requests wait in the backend's own queue.
     #[must_use]
     pub fn queued(&self, seen: &LoadBalancerState) -> u64 {
-        seen.queued.iter().find(|(name, _)| *name == self.backend).map_or(0, |(_, queued)| *queued)
+        seen.queued.get(&self.backend).copied().unwrap_or(0)
     }
 
     /// A server that is free while requests wait in the backend's queue. `HAProxy` leaves them there when the last
@@ -172,6 +172,8 @@ impl fmt::Display for Forecast {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn origin(all_backups: bool) -> Balance {
@@ -212,7 +214,7 @@ mod tests {
     fn waiting(version: &str, backup_sessions: u64) -> LoadBalancerState {
         let mut seen = crate::testing::World::pair().observation.load_balancers.remove(0);
         version.clone_into(&mut seen.version);
-        seen.queued = vec![("mobile".to_owned(), 3)];
+        seen.queued = [("mobile".to_owned(), 3)].into();
         seen.servers[0].admin = crate::observation::AdminBits(8);
         (seen.servers[1].limit, seen.servers[1].sessions) = (Some(2), backup_sessions);
         seen
@@ -226,7 +228,7 @@ mod tests {
         assert_eq!(stalled, Some(Stalled { server: ServerId::new("mobile", "app1b"), limit: 2, queued: 3 }));
         assert_eq!(balance.stalled(&waiting("3.2.26", 2)), None);
         assert_eq!(balance.stalled(&waiting("2.2.9", 0)), None, "it would end HAProxy");
-        let without = LoadBalancerState { queued: Vec::new(), ..waiting("2.6.12", 0) };
+        let without = LoadBalancerState { queued: BTreeMap::new(), ..waiting("2.6.12", 0) };
         assert_eq!(balance.stalled(&without), None);
     }
 

@@ -56,7 +56,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
     }
 
     async fn set(&self, id: &ServerId, state: AdminState) {
-        self.load_balancer.set_admin_state(id, state).await.expect("a state that is set");
+        self.load_balancer.set_admin_states(&[(id.clone(), state)]).await.expect("a state that is set");
     }
 
     async fn container(&self, name: &str) -> Container {
@@ -91,8 +91,17 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
 
     async fn what_is_unknown_is_refused(&self) {
         let nobody = ServerId::new("mobile", "nobody");
-        let set = self.load_balancer.set_admin_state(&nobody, AdminState::Drain).await;
+        let set = self
+            .load_balancer
+            .set_admin_states(&[(nobody, AdminState::Drain), (app1(), AdminState::Drain)])
+            .await;
         assert!(matches!(set, Err(LoadBalancerError::Refused { .. })), "{set:?}");
+        assert_eq!(
+            self.server(&app1()).await.admin.state(),
+            AdminState::Drain,
+            "the others are set all the same"
+        );
+        self.set(&app1(), AdminState::Ready).await;
         let look = self.load_balancer.look(&["nowhere".to_owned()]).await;
         assert!(matches!(look, Err(LoadBalancerError::NoSuchBackend { .. })), "{look:?}");
     }
@@ -124,7 +133,10 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.set(&app1(), AdminState::Ready).await;
         assert!(!self.server(&app1()).await.operational.is_up(), "drain to ready stays down");
         self.set(&app1(), AdminState::Maint).await;
-        self.load_balancer.set_unproven(&app1(), AdminState::Ready).await.expect("a server that is checked");
+        self.load_balancer
+            .set_unproven(&[(app1(), AdminState::Ready)])
+            .await
+            .expect("a server that is checked");
         let unproven = self.server(&app1()).await;
         assert_eq!(unproven.admin.state(), AdminState::Ready);
         assert!(!unproven.operational.is_up(), "maint to ready without proof is down");
@@ -132,7 +144,10 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         assert!(self.server(&app1()).await.operational.is_up(), "it is counted as healthy");
         self.until_up(&app1(), false).await;
         self.set(&app1(), AdminState::Maint).await;
-        self.load_balancer.set_unproven(&app1(), AdminState::Ready).await.expect("a server that is checked");
+        self.load_balancer
+            .set_unproven(&[(app1(), AdminState::Ready)])
+            .await
+            .expect("a server that is checked");
         self.engine.start(&id).await.expect("a start");
         self.until_up(&app1(), true).await;
     }

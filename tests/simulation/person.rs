@@ -94,7 +94,10 @@ fn is_called(memory: &Memory, id: &str, name: &str) -> bool {
 async fn set(memory: &Memory, server: &str, state: AdminState) -> Result<(), String> {
     let server: ServerId = server.parse().map_err(|error| format!("{error}"))?;
     for load_balancer in memory.load_balancers() {
-        load_balancer.set_admin_state(&server, state).await.map_err(|error| error.to_string())?;
+        load_balancer
+            .set_admin_states(&[(server.clone(), state)])
+            .await
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::weight::Weight;
 
 /// The longest line that is sent, in bytes. `HAProxy` 2.2 hangs on lines from about 16300 bytes
 /// on, and later versions refuse those that do not fit into `tune.bufsize` (16384).
-const LONGEST_LINE: usize = 8000;
+pub(super) const LONGEST_LINE: usize = 8000;
 
 /// One command. It prints as it is sent, without the line's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -152,7 +152,10 @@ impl<'a> Replies<'a> {
                 return Ok(stat);
             }
             match columns.kind(&fields)? {
-                Kind::Backend => stat.queued.push(columns.queue(&fields)?),
+                Kind::Backend => {
+                    let (backend, queued) = columns.queue(&fields)?;
+                    stat.queued.entry(backend).or_insert(queued);
+                }
                 Kind::Server => {
                     let (key, server) = columns.server(&fields)?;
                     stat.servers.insert(key, server);

@@ -3,7 +3,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::observation::{Checking, Checks, Operational};
+use crate::observation::{AdminBits, Checking, Checks, Operational};
 
 const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
 const STAT: &str = "# pxname,svname,qcur,scur,slim,stot,status,check_status,type,iid,sid,\n";
@@ -28,27 +28,61 @@ struct Fake {
 
 impl Fake {
     fn answering<const N: usize>(answers: [String; N]) -> Self {
+        let mut answers = answers.into_iter();
+        Self::listening(N, move |_| answers.next().unwrap_or_default())
+    }
+
+    /// Answers so many lines.
+    fn listening(lines: usize, mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let lines = tokio::spawn(async move {
-            let mut lines = Vec::new();
-            for answer in answers {
+            let mut said = Vec::new();
+            for _ in 0..lines {
                 let (stream, _) = listener.accept().await.unwrap();
                 let mut stream = BufReader::new(stream);
                 let mut line = String::new();
                 stream.read_line(&mut line).await.unwrap();
-                lines.push(line);
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.write_all(answer(&line).as_bytes()).await.unwrap();
+                said.push(line);
             }
-            lines
+            said
         });
         Self { socket: HaproxySocket::new(SocketAddress::Unix(path)), lines, _directory: directory }
+    }
+
+    /// Takes every state and tells of it: a process with the one backend `b`. It answers so many lines.
+    fn taking_states(lines: usize) -> Self {
+        Self::listening(lines, {
+            let mut states: Vec<(String, AdminState)> = Vec::new();
+            move |line| line.trim().split(';').map(|command| obeyed(command, &mut states)).collect()
+        })
     }
 
     async fn lines(self) -> Vec<String> {
         self.lines.await.unwrap()
     }
+}
+
+/// Does a command as `HAProxy` does, and answers as it does.
+fn obeyed(command: &str, states: &mut Vec<(String, AdminState)>) -> String {
+    let Some((server, state)) =
+        command.strip_prefix("set server b/").and_then(|set| set.split_once(" state "))
+    else {
+        let header = state(0).lines().take(2).collect::<Vec<_>>().join("\n");
+        let row = |(server, state): &(String, AdminState)| {
+            format!("3 b 1 {server} 10.0.0.1 2 {} 1 6 18 80\n", state.bits().0)
+        };
+        return format!("{header}\n{}\n", states.iter().map(row).collect::<String>());
+    };
+    let state = [AdminState::Ready, AdminState::Drain, AdminState::Maint]
+        .into_iter()
+        .find(|it| it.to_string() == state)
+        .unwrap();
+    states.retain(|(known, _)| known != server);
+    states.push((server.to_owned(), state));
+    "\n".to_owned()
 }
 
 fn named(backends: &[&str]) -> Vec<String> {
@@ -74,7 +108,7 @@ async fn one_line_tells_of_one_process() {
     let fake = Fake::answering([[INFO, &state(8), &stat()].concat()]);
     let look = fake.socket.look(&named(&["b", "b"])).await.unwrap();
     assert_eq!((look.version.as_str(), look.pid), ("2.6.12", 7));
-    assert_eq!(look.queued, [("b".to_owned(), 4)]);
+    assert_eq!(look.queued, [("b".to_owned(), 4)].into());
     let server = ServerState {
         id: ServerId::new("b", "s"),
         address: Some("10.0.0.1:80".parse().unwrap()),
@@ -88,7 +122,7 @@ async fn one_line_tells_of_one_process() {
         sessions_total: 5,
         limit: Some(30),
     };
-    assert_eq!(look.servers, [server]);
+    assert_eq!(*look.servers, [server]);
     assert_eq!(fake.lines().await, ["show info;show servers state b;show stat b 6 -1\n"]);
 }
 
@@ -115,7 +149,7 @@ async fn many_backends_are_asked_for_by_asking_for_all() {
 async fn a_disabled_backend_takes_no_part() {
     let disabled = [INFO, &state(0), STAT, "\n"].concat();
     let fake = Fake::answering([disabled.clone(), disabled.clone(), disabled]);
-    assert_eq!(fake.socket.look(&[]).await.unwrap().servers, []);
+    assert!(fake.socket.look(&[]).await.unwrap().servers.is_empty());
     let reply = "it is `disabled`".to_owned();
     let missing = fake.socket.look(&named(&["b"])).await.unwrap_err();
     assert_eq!(missing, LoadBalancerError::NoSuchBackend { backend: "b".to_owned(), reply });
@@ -128,7 +162,7 @@ async fn a_reload_in_the_middle_is_waited_for() {
     let refused = format!("Proxy is disabled.\n\n{}", state(0));
     let fake = Fake::answering([old.clone(), old, new, refused, format!("\n{}", state(8))]);
     assert_eq!(fake.socket.look(&[]).await.unwrap().pid, 7);
-    fake.socket.set_admin_state(&ServerId::new("b", "s"), AdminState::Drain).await.unwrap();
+    fake.socket.set_admin_states(&[(ServerId::new("b", "s"), AdminState::Drain)]).await.unwrap();
     assert_eq!(fake.lines().await.len(), 5);
 }
 
@@ -144,7 +178,7 @@ async fn a_process_that_only_stops_is_not_looked_at() {
 async fn a_state_is_read_back_until_it_shows() {
     let half_applied = format!("\n{}", state(0));
     let fake = Fake::answering([half_applied, state(0), state(12)]);
-    fake.socket.set_admin_state(&ServerId::new("b", "s"), AdminState::Drain).await.unwrap();
+    fake.socket.set_admin_states(&[(ServerId::new("b", "s"), AdminState::Drain)]).await.unwrap();
     let read = "show servers state b\n";
     assert_eq!(fake.lines().await, ["set server b/s state drain;show servers state b\n", read, read]);
 }
@@ -155,16 +189,61 @@ async fn a_state_that_never_shows_is_not_taken() {
         std::array::from_fn::<_, 10, _>(|n| if n == 0 { format!("\n{}", state(1)) } else { state(1) });
     let fake = Fake::answering(answers);
     let server = ServerId::new("b", "s");
-    let error = fake.socket.set_admin_state(&server, AdminState::Ready).await.unwrap_err();
+    let error = fake.socket.set_admin_states(&[(server.clone(), AdminState::Ready)]).await.unwrap_err();
     let command = "set server b/s state ready".to_owned();
     assert_eq!(error, LoadBalancerError::NotTaken { command, server, found: AdminState::Maint });
     assert_eq!(fake.lines().await.len(), 10);
 }
 
 #[tokio::test]
+async fn a_thousand_servers_are_set_and_read_back_by_a_few_lines() {
+    let fake = Fake::taking_states(4);
+    let states: Vec<_> =
+        (0..1_001).map(|n| (ServerId::new("b", format!("s{n}")), AdminState::Drain)).collect();
+    fake.socket.set_admin_states(&states).await.unwrap();
+    let lines = fake.lines().await;
+    assert!(lines.iter().all(|line| line.len() <= command::LONGEST_LINE));
+    assert!(lines.iter().all(|line| line.ends_with(";show servers state b\n")));
+    let set: Vec<_> =
+        lines.iter().flat_map(|line| line.split(';')).filter(|it| it.starts_with("set")).collect();
+    let wanted = states.iter().map(|(server, _)| format!("set server {server} state drain"));
+    assert_eq!(set, wanted.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn servers_of_several_backends_are_read_back_by_the_line_that_sets_them() {
+    let (one, other) = (state(1), state(1).replace(" b ", " c "));
+    let fake = Fake::answering([format!("\n\n\n{one}{other}")]);
+    let states = ["c/s", "b/s", "c/s"].map(|id| (id.parse().unwrap(), AdminState::Maint));
+    fake.socket.set_admin_states(&states).await.unwrap();
+    fake.socket.set_admin_states(&[]).await.unwrap();
+    let set = "set server c/s state maint;set server b/s state maint;set server c/s state maint";
+    assert_eq!(fake.lines().await, [format!("{set};show servers state b;show servers state c\n")]);
+}
+
+/// The others are set all the same, and what came of them is not known.
+#[tokio::test]
+async fn of_several_servers_the_one_is_named_that_haproxy_does_not_take() {
+    let states = ["b/s", "b/nope"].map(|id| (id.parse().unwrap(), AdminState::Drain));
+    let fake = Fake::answering([format!("\nNo such server.\n\n{}", state(8))]);
+    assert_eq!(
+        fake.socket.set_admin_states(&states).await.unwrap_err().to_string(),
+        "HAProxy answered `No such server.` to `set server b/nope state drain`"
+    );
+    let both = state(8).replace("3 b 1 s ", "3 b 2 nope 10.0.0.1 2 0 1 6 18 80\n3 b 1 s ");
+    let fake = Fake::answering(std::array::from_fn::<_, 10, _>(|n| {
+        if n == 0 { format!("\n\n{both}") } else { both.clone() }
+    }));
+    assert_eq!(
+        fake.socket.set_admin_states(&states).await.unwrap_err().to_string(),
+        "HAProxy took `set server b/nope state drain`, yet b/nope is in ready"
+    );
+}
+
+#[tokio::test]
 async fn an_inherited_state_is_not_waited_for() {
     let fake = Fake::answering([format!("\n{}", state(32))]);
-    fake.socket.set_admin_state(&ServerId::new("b", "s"), AdminState::Ready).await.unwrap();
+    fake.socket.set_admin_states(&[(ServerId::new("b", "s"), AdminState::Ready)]).await.unwrap();
 }
 
 #[tokio::test]
@@ -176,7 +255,7 @@ async fn refusals_keep_their_words() {
         [INFO, cannot_find, "No such proxy.\n\n"].concat(),
         [INFO, &state(0)].concat(),
     ]);
-    let set = async |server| fake.socket.set_admin_state(&server, AdminState::Maint).await.unwrap_err();
+    let set = async |server| fake.socket.set_admin_states(&[(server, AdminState::Maint)]).await.unwrap_err();
     assert_eq!(
         set(ServerId::new("nope", "s")).await.to_string(),
         "the running HAProxy knows no backend nope: No such backend."

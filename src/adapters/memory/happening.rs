@@ -35,7 +35,7 @@ pub enum Happening {
     /// A person sets a server's state everywhere.
     Person(ServerId, AdminState),
     /// A command that its caller has given up reaches the process: the load balancer, the process.
-    LateCommand(usize, u32, ServerId, AdminState),
+    LateCommand(usize, u32, Vec<(ServerId, AdminState)>),
     /// A call that its caller has given up is carried out by the engine.
     LateCall(Called),
 }
@@ -86,9 +86,7 @@ impl Site {
             Happening::HaproxyStarts(balancer) => self.start_haproxy(balancer),
             Happening::EngineStarts => self.start_engine(),
             Happening::Person(server, state) => self.person_sets(&server, state),
-            Happening::LateCommand(balancer, pid, server, state) => {
-                self.late_command(balancer, pid, &server, state);
-            }
+            Happening::LateCommand(balancer, pid, states) => self.late_command(balancer, pid, states),
             Happening::LateCall(called) => self.late_call(&called),
         }
     }

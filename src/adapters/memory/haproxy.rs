@@ -1,5 +1,6 @@
 //! `HAProxy`: its processes, what they know of servers, and what a command does to them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -140,12 +141,9 @@ impl Haproxy {
             limit: line.limit,
         };
         let servers = worker.lines.iter().filter(|line| is_meant(&line.id)).map(server).collect();
-        let mut queued: Vec<(String, u64)> = Vec::new();
+        let mut queued: BTreeMap<String, u64> = BTreeMap::new();
         for waiting in &worker.queue {
-            match queued.iter_mut().find(|(backend, _)| *backend == waiting.backend) {
-                Some((_, count)) => *count += 1,
-                None => queued.push((waiting.backend.clone(), 1)),
-            }
+            *queued.entry(waiting.backend.clone()).or_default() += 1;
         }
         let old_workers = (with_old && self.has_master).then(|| self.old.iter().map(old_worker).collect());
         let (name, version) = (self.name.clone(), self.version.clone());
@@ -258,10 +256,12 @@ impl Site {
     }
 
     /// A command comes late. What was meant for a process that has been replaced is lost with that.
-    pub(super) fn late_command(&mut self, balancer: usize, pid: u32, server: &ServerId, state: AdminState) {
-        if self.line(balancer, pid, server).is_some() {
-            self.set_state(balancer, server, state);
-            self.effect(&Effect::SetLate(balancer, server.clone(), state));
+    pub(super) fn late_command(&mut self, balancer: usize, pid: u32, states: Vec<(ServerId, AdminState)>) {
+        for (server, state) in states {
+            if self.line(balancer, pid, &server).is_some() {
+                self.set_state(balancer, &server, state);
+                self.effect(&Effect::SetLate(balancer, server, state));
+            }
         }
     }
 
@@ -351,6 +351,30 @@ impl MemoryHaproxy {
         self.memory.call_or_late(Part::LoadBalancer(self.index), what, late, ask).await
     }
 
+    /// Sets servers by one line. One that is refused keeps none of the others from being set.
+    async fn set_all(
+        &self,
+        what: &'static str,
+        late: Option<Happening>,
+        states: &[(ServerId, AdminState)],
+        set: impl Fn(&mut Site, usize, &ServerId, AdminState) -> bool + Send + Sync,
+    ) -> Result<(), LoadBalancerError> {
+        let Some((last, _)) = states.last() else { return Ok(()) };
+        let set = |site: &mut Site| {
+            site.subject = last.clone();
+            let mut refusals = Vec::new();
+            for (server, state) in states {
+                if set(site, self.index, server, *state) {
+                    site.effect(&Effect::Set(self.index, server.clone(), *state));
+                } else {
+                    refusals.push(refused(format!("set server {server} state {state}"), "No such server."));
+                }
+            }
+            refusals.into_iter().next().map_or(Ok(()), Err)
+        };
+        self.ask_or_late(what, late, set).await
+    }
+
     async fn seen(
         &self,
         backends: &[String],
@@ -388,18 +412,10 @@ impl LoadBalancer for MemoryHaproxy {
         self.seen(backends, false).await
     }
 
-    async fn set_admin_state(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
-        let set = |site: &mut Site| {
-            site.subject = server.clone();
-            if !site.set_state(self.index, server, state) {
-                return Err(refused(format!("set server {server} state {state}"), "No such server."));
-            }
-            site.effect(&Effect::Set(self.index, server.clone(), state));
-            Ok(())
-        };
+    async fn set_admin_states(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
         let pid = self.memory.site().haproxies[self.index].worker.as_ref().map(|worker| worker.pid);
-        let late = pid.map(|pid| Happening::LateCommand(self.index, pid, server.clone(), state));
-        self.ask_or_late("set state", late, set).await
+        let late = pid.map(|pid| Happening::LateCommand(self.index, pid, states.to_vec()));
+        self.set_all("set state", late, states, Site::set_state).await
     }
 
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
@@ -469,16 +485,8 @@ impl LoadBalancer for MemoryHaproxy {
         self.ask("set healthy", heal).await
     }
 
-    async fn set_unproven(&self, server: &ServerId, state: AdminState) -> Result<(), LoadBalancerError> {
-        let set = |site: &mut Site| {
-            site.subject = server.clone();
-            if !site.set_unproven(self.index, server, state) {
-                return Err(refused(format!("set server {server} state {state}"), "No such server."));
-            }
-            site.effect(&Effect::Set(self.index, server.clone(), state));
-            Ok(())
-        };
-        self.ask("set unproven", set).await
+    async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
+        self.set_all("set unproven", None, states, Site::set_unproven).await
     }
 
     async fn sessions(

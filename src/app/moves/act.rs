@@ -74,16 +74,9 @@ impl Act {
         }
     }
 
-    async fn perform(
-        self,
-        load_balancer: &impl LoadBalancer,
-        server: &ServerId,
-    ) -> Result<(), LoadBalancerError> {
-        match self {
-            Self::State(state) => load_balancer.set_admin_state(server, state).await,
-            Self::Weight(weight) => load_balancer.set_weight(server, weight).await,
-            Self::Check(checker, on) => load_balancer.set_checking(server, checker, on).await,
-        }
+    /// Whether both are set by one line: the states of several servers are.
+    fn is_set_with(self, other: Self) -> bool {
+        matches!((self, other), (Self::State(_), Self::State(_)))
     }
 
     /// What `HAProxy` is told.
@@ -100,10 +93,26 @@ impl Act {
 #[derive(Debug, Default)]
 pub(super) struct Done(pub Vec<(String, ServerId, Act)>);
 
-/// Of these acts those that are not so yet, somewhere.
+/// Sets things that are set together.
+async fn perform(
+    load_balancer: &impl LoadBalancer,
+    group: impl Iterator<Item = (ServerId, Act)>,
+) -> Result<(), LoadBalancerError> {
+    let mut states = Vec::new();
+    for (server, act) in group {
+        match act {
+            Act::State(state) => states.push((server, state)),
+            Act::Weight(weight) => load_balancer.set_weight(&server, weight).await?,
+            Act::Check(checker, on) => load_balancer.set_checking(&server, checker, on).await?,
+        }
+    }
+    load_balancer.set_admin_states(&states).await
+}
+
+/// Of these acts those that are not so yet, somewhere: the first act with all servers, then the next.
 pub(super) fn undone(servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) -> Vec<(ServerId, Act)> {
     let all =
-        servers.iter().flat_map(|(server, written)| acts.iter().map(move |act| (server, written, *act)));
+        acts.iter().flat_map(|act| servers.iter().map(move |(server, written)| (server, written, *act)));
     let is_so = |server: &ServerId, written: u32, act: Act| {
         seen.iter().all(|seen| seen.server(server).is_some_and(|now| act.is_so(now, written)))
     };
@@ -115,25 +124,26 @@ pub(super) fn undone(servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]
 pub(super) async fn everywhere<L: LoadBalancer>(
     load_balancers: &[L],
     before: &[LoadBalancerState],
-    acts: Vec<(ServerId, Act)>,
+    acts: &[(ServerId, Act)],
     done: &mut Done,
 ) -> Result<(), Error> {
-    for (server, act) in acts {
+    for group in acts.chunk_by(|(_, one), (_, next)| one.is_set_with(*next)) {
         for load_balancer in load_balancers {
             // The one that fails may have taken it, and its answer was lost.
-            done.0.push((load_balancer.name(), server.clone(), act));
-            let mut performed = act.perform(load_balancer, &server).await;
+            let name = load_balancer.name();
+            done.0.extend(group.iter().map(|(server, act)| (name.clone(), server.clone(), *act)));
+            let mut performed = perform(load_balancer, group.iter().cloned()).await;
             if matches!(performed, Err(LoadBalancerError::Unanswered { .. })) {
                 // The same once more does no harm, whether or not the first one comes.
-                performed = act.perform(load_balancer, &server).await;
+                performed = perform(load_balancer, group.iter().cloned()).await;
             }
             let Err(failure) = performed else { continue };
-            let failure = failure.at(load_balancer.name(), load_balancers.len());
+            let failure = failure.at(name, load_balancers.len());
             let left = take_back(load_balancers, before, done).await;
             if left.is_empty() {
                 return Err(failure.into());
             }
-            return Err(Error::MoveHalfDone { server, left, failure });
+            return Err(Error::MoveHalfDone { server: group[0].0.clone(), left, failure });
         }
     }
     Ok(())
@@ -146,11 +156,18 @@ async fn take_back<L: LoadBalancer>(
     done: &Done,
 ) -> Vec<String> {
     let mut left = Vec::new();
-    for (name, server, act) in done.0.iter().rev() {
-        let was = before.iter().find(|seen| seen.name == *name).and_then(|seen| seen.server(server));
-        let load_balancer = load_balancers.iter().find(|it| it.name() == *name);
-        let Some((load_balancer, was)) = load_balancer.zip(was) else { continue };
-        if act.back(was).perform(load_balancer, server).await.is_err() && !left.contains(name) {
+    let are_together = |one: &(String, ServerId, Act), next: &(String, ServerId, Act)| {
+        one.0 == next.0 && one.2.is_set_with(next.2)
+    };
+    for group in done.0.chunk_by(are_together).rev() {
+        let name = &group[0].0;
+        let seen = before.iter().find(|seen| seen.name == *name);
+        let Some((load_balancer, was)) = load_balancers.iter().find(|it| it.name() == *name).zip(seen) else {
+            continue;
+        };
+        let back =
+            group.iter().filter_map(|(_, server, act)| Some((server.clone(), act.back(was.server(server)?))));
+        if perform(load_balancer, back).await.is_err() && !left.contains(name) {
             left.push(name.clone());
         }
     }

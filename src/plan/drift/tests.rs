@@ -34,7 +34,8 @@ fn what_comes_and_goes_is_no_drift() {
     assert_eq!(told(&origin, &later), "");
     let silent = |answer: &str| {
         let mut world = World::origin().down("mobile/app2").runs("mobile-app2", "v2");
-        world.observation.answers[2].1 = crate::observation::Answer::NotReady(answer.to_owned());
+        let answer = crate::observation::Answer::NotReady(answer.to_owned());
+        world.observation.answers.insert("mobile/app2".parse().unwrap(), answer);
         world
     };
     assert_eq!(told(&silent("connection refused"), &silent("GET /health → 503")), "");

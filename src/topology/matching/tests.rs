@@ -239,7 +239,7 @@ fn a_name_that_haproxy_has_resolved_to_another_machine_shows_nothing() {
     let elsewhere = |server: &mut ServerState| server.address = Some("192.0.2.7:50000".parse().unwrap());
     let mut remote = world().server("mobile/app1", elsewhere);
     let answer = Answer::Ready("connected".to_owned());
-    remote.observation.answers.push(("mobile/app1".parse().unwrap(), answer));
+    remote.observation.answers.insert("mobile/app1".parse().unwrap(), answer);
     assert!(found(&remote).starts_with("none of"));
     // One that does not run has no address to compare with; what answers is another one.
     let stopped = |container: &mut Container| container.state = ContainerState::Stopped;
@@ -390,7 +390,7 @@ fn a_container_is_gone_only_where_all_speaks_for_it() {
         server.admin = AdminBits(0);
     };
     let unasked = |mut world: World| {
-        world.observation.answers.remove(0);
+        world.observation.answers.pop_first();
         world
     };
     let no_sibling = ["mobile-app1b", "mobile-app2", "mobile-app2b"].into_iter().fold(gone(), World::gone);

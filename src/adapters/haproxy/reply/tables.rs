@@ -1,7 +1,7 @@
 //! The two tables, `show servers state` and `show stat`, and the columns that are read of them.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -38,8 +38,8 @@ pub struct StateRow {
 pub struct Stat {
     /// The servers.
     pub servers: HashMap<Key, ServerStat>,
-    /// `qcur` of each backend, in `HAProxy`'s order.
-    pub queued: Vec<(String, u64)>,
+    /// `qcur` of each backend.
+    pub queued: BTreeMap<String, u64>,
 }
 
 /// One server of `show stat`.

@@ -52,8 +52,8 @@ fn every_version_tells_the_same() {
         assert!(row("odd/follower").admin.is_inherited());
 
         assert_eq!((stat_of("full/one").sessions, stat_of("full/one").sessions_total), (1, 1));
-        assert!(stat.queued.contains(&("full".to_owned(), 2)));
-        assert!(stat.queued.contains(&("empty".to_owned(), 0)));
+        assert_eq!(stat.queued["full"], 2);
+        assert_eq!(stat.queued["empty"], 0);
         // A disabled backend is in one table, and not in the other.
         assert!(!stat.servers.contains_key(&row("switched-off/s").key));
     }
@@ -131,7 +131,7 @@ fn quoted_fields_hold_anything() {
     let stat = replies.stat().unwrap();
     let server =
         ServerStat { status: "UP".into(), check: "L7OK".into(), sessions: 3, sessions_total: 9, limit: None };
-    assert_eq!(stat, Stat { servers: [((4, 1), server)].into(), queued: vec![("b".into(), 7)] });
+    assert_eq!(stat, Stat { servers: [((4, 1), server)].into(), queued: [("b".into(), 7)].into() });
     assert_eq!(replies.rest, "");
 }
 

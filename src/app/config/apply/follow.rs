@@ -32,7 +32,7 @@ pub(super) struct Follower<'a> {
 impl Follower<'_> {
     /// Drains a server until its last session has ended.
     async fn empty(&self, server: &ServerId) -> Result<(), Error> {
-        self.socket.set_admin_state(server, AdminState::Drain).await?;
+        self.socket.set_admin_states(&[(server.clone(), AdminState::Drain)]).await?;
         let limit = self.reloading.drain_timeout;
         let mut idle = Idle::default();
         let never = CancellationToken::new();
@@ -81,7 +81,7 @@ impl Follower<'_> {
     }
 
     async fn remove(&self, server: &ServerId) -> Result<(), Error> {
-        self.socket.set_admin_state(server, AdminState::Maint).await?;
+        self.socket.set_admin_states(&[(server.clone(), AdminState::Maint)]).await?;
         let never = CancellationToken::new();
         let removed = until(LOOK_EVERY, REMOVABLE_WITHIN, &never, async || {
             match self.socket.remove_server(server).await {
@@ -106,12 +106,13 @@ impl Follower<'_> {
         for server in added.iter().map(|added| &added.server).filter(|id| seen.server(id).is_some()) {
             self.remove(server).await?;
         }
-        for Added { server, words } in &Change::missing(&wanted.new.1, &wanted.old) {
-            if seen.server(server).is_some() {
-                self.socket.set_admin_state(server, AdminState::Ready).await?;
-            } else {
-                self.socket.add_server(server, words).await?;
-            }
+        let missing = Change::missing(&wanted.new.1, &wanted.old);
+        let (emptied, gone): (Vec<_>, Vec<_>) =
+            missing.iter().partition(|missing| seen.server(&missing.server).is_some());
+        let ready = emptied.into_iter().map(|emptied| (emptied.server.clone(), AdminState::Ready));
+        self.socket.set_admin_states(&ready.collect::<Vec<_>>()).await?;
+        for Added { server, words } in gone {
+            self.socket.add_server(server, words).await?;
         }
         Ok(())
     }

@@ -45,17 +45,18 @@ impl States {
         configuration: &Configuration,
     ) -> Result<Vec<String>, Error> {
         let seen = socket.look(&[]).await?;
-        let mut told = Vec::new();
+        let (mut states, mut weights) = (Vec::new(), Vec::new());
         for State { server, admin, weight } in &self.0 {
             let (Some(now), Some(_)) = (seen.server(server), find(configuration, server)) else { continue };
-            if let Some(admin) = admin.filter(|admin| now.admin.state() != *admin) {
-                socket.set_admin_state(server, admin).await?;
-                told.push(format!("{server} is in {admin}"));
-            }
-            if let Some(weight) = weight.filter(|weight| now.weight != *weight) {
-                socket.set_weight(server, Weight::Absolute(weight)).await?;
-                told.push(format!("{server} has weight {weight}"));
-            }
+            states.extend(admin.filter(|it| now.admin.state() != *it).map(|admin| (server.clone(), admin)));
+            weights.extend(weight.filter(|it| now.weight != *it).map(|weight| (server, weight)));
+        }
+        socket.set_admin_states(&states).await?;
+        let mut told: Vec<_> =
+            states.iter().map(|(server, admin)| format!("{server} is in {admin}")).collect();
+        for (server, weight) in weights {
+            socket.set_weight(server, Weight::Absolute(weight)).await?;
+            told.push(format!("{server} has weight {weight}"));
         }
         Ok(told)
     }
