@@ -1,6 +1,6 @@
 //! One stamped look at the world, through the ports.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use futures_util::future::{join_all, try_join_all};
@@ -9,12 +9,13 @@ use crate::cfg::Configuration;
 use crate::deploy::World;
 use crate::ids::{ContainerId, RunId};
 use crate::image::Image;
-use crate::observation::{Container, LoadBalancerState, Observation};
+use crate::observation::{Answer, Container, LoadBalancerState, Observation};
 use crate::places::Places;
 use crate::plan::{LbQuorum, Replacement};
 use crate::ports::{
     Change, ContainerEngine, EngineError, Hooks, LoadBalancer, LoadBalancerError, Prober, Recipe, WallClock,
 };
+use crate::probe::{Probe, distinct};
 use crate::topology::{self, Backend, Topology};
 
 /// Why the world cannot be looked at.
@@ -52,9 +53,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             host_addresses.extend(engine.host_addresses(addresses).await?);
         }
         let probes = topology::probes(configuration, &load_balancers[0]);
-        let answers =
-            probes.into_iter().map(async |(server, probe)| (server, self.prober.probe(&probe).await));
-        let answers = join_all(answers).await;
+        let asked = distinct(probes.iter().map(|(_, probe)| probe));
+        let asked = join_all(asked.map(async |probe| (probe, self.prober.probe(probe).await))).await;
+        let answered: HashMap<&Probe, Answer> = asked.into_iter().collect();
+        let answers = probes.iter().map(|(server, probe)| (server.clone(), answered[probe].clone()));
         let described =
             self.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
         let observation = Observation {
@@ -66,7 +68,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             described: described.collect(),
             drift: BTreeMap::new(),
             host_addresses,
-            answers: answers.into_iter().collect(),
+            answers: answers.collect(),
         };
         let topology = Topology::new(configuration, &observation);
         Ok((observation, topology))

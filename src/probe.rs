@@ -2,6 +2,7 @@
 
 mod url;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use url::ProbeUrl;
 
 /// One question to one server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
     /// Where to ask.
     pub address: SocketAddr,
@@ -27,7 +28,7 @@ pub struct Probe {
 }
 
 /// What a probe asks, and which answer proves that the server serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Question {
     /// The backend's `option httpchk` and `http-check` lines.
@@ -52,7 +53,7 @@ pub enum Question {
 }
 
 /// One `http-check expect` rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Expect {
     /// Written with `!`: the rule must not match.
     pub negated: bool,
@@ -61,7 +62,7 @@ pub struct Expect {
 }
 
 /// What an `http-check expect` rule looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "value")]
 pub enum Match {
     /// The status is in one of these ranges, both ends included.
@@ -72,6 +73,12 @@ pub enum Match {
     Text(String),
     /// The body matches this regular expression.
     Pattern(String),
+}
+
+/// Each probe once, where it first comes: the lines that share a container ask it the same.
+pub fn distinct<'p>(probes: impl IntoIterator<Item = &'p Probe>) -> impl Iterator<Item = &'p Probe> {
+    let mut asked = HashSet::new();
+    probes.into_iter().filter(move |probe| asked.insert(*probe))
 }
 
 impl Question {

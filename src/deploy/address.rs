@@ -1,5 +1,6 @@
 //! The proof that a container has its servers' addresses, and what follows a host name to a new one.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use tokio_util::sync::CancellationToken;
@@ -44,13 +45,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// The probe, sent where the server's container is now.
-    pub(super) fn probe_of(&self, server: &LaneServer, probe: &Probe) -> Probe {
+    pub(super) fn probe_of<'p>(&self, server: &LaneServer, probe: &'p Probe) -> Cow<'p, Probe> {
         let sent_to = self.sent_to.get(&server.id).zip(server.address);
         match sent_to.filter(|(_, before)| before.ip() == probe.address.ip()) {
             Some((now, _)) => {
-                Probe { address: SocketAddr::new(now.ip(), probe.address.port()), ..probe.clone() }
+                let address = SocketAddr::new(now.ip(), probe.address.port());
+                Cow::Owned(Probe { address, ..probe.clone() })
             }
-            None => probe.clone(),
+            None => Cow::Borrowed(probe),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
 use crate::plan::floor;
 use crate::plan::refusal::Refusal;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
-use crate::probe::Probe;
+use crate::probe::{Probe, distinct};
 use crate::topology::traffic::{Balance, can_be_woken};
 
 /// What must be waited for before these servers leave.
@@ -48,8 +48,11 @@ pub async fn answer(
     server: &ServerId,
     carriers: &BTreeSet<ServerId>,
 ) -> Result<(), Refusal> {
-    for (carrier, probe) in questions.iter().filter(|(id, _)| carriers.contains(id)) {
-        if let Answer::NotReady(answer) = prober.probe(probe).await {
+    let asked = || questions.iter().filter(|(id, _)| carriers.contains(id));
+    for probe in distinct(asked().map(|(_, probe)| probe)) {
+        if let Answer::NotReady(answer) = prober.probe(probe).await
+            && let Some((carrier, _)) = asked().find(|(_, its)| its == probe)
+        {
             let (server, carrier) = (server.clone(), carrier.clone());
             return Err(Refusal::CarrierSilent { server, carrier, answer });
         }

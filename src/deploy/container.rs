@@ -1,5 +1,6 @@
 //! What a lane does to containers: makes the new one, keeps the old one, proves the new one, tidies up.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::plan::{LaneServer, Replacement, Step, other_runs};
 use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
 };
+use crate::probe::{Probe, distinct};
 use crate::topology::matching::Aside;
 
 /// How many containers are created at once.
@@ -321,7 +323,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// One probe of each line on which that container must answer; of a new one what only that is asked, too.
     pub(super) async fn ask_lines(&self, lane: usize, asked: Asked) -> Answer {
-        let mut answer = Answer::NotReady("no server line to ask".to_owned());
         let lane = self.lane_of(lane);
         let servers: Vec<&LaneServer> = match asked {
             Asked::New | Asked::Same => lane.alive().collect(),
@@ -331,8 +332,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             let also = it.also.iter().filter(|_| asked == Asked::New);
             std::iter::once(&it.probe).chain(also).map(|probe| self.probe_of(it, probe))
         });
-        for probe in probes {
-            answer = self.world.prober.probe(&probe).await;
+        let probes: Vec<Cow<'_, Probe>> = probes.collect();
+        let mut answer = Answer::NotReady("no server line to ask".to_owned());
+        for probe in distinct(probes.iter().map(AsRef::as_ref)) {
+            answer = self.world.prober.probe(probe).await;
             if !answer.is_ready() {
                 break;
             }

@@ -11,7 +11,7 @@ use super::{Deploy, Failure, Swap, millis};
 use crate::observation::Container;
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
-use crate::probe::Probe;
+use crate::probe::{Probe, distinct};
 
 /// How long an address may go on answering after the stop, and how often it is asked.
 const ANSWERS_FOR: Duration = Duration::from_secs(1);
@@ -33,9 +33,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             return Ok(());
         }
         let (plan, begun) = (self.plan, Instant::now());
-        for server in &plan.lanes[lane].servers {
-            let Some(probe) = &server.silence else { continue };
-            if !self.is_silent(probe).await {
+        let servers = &plan.lanes[lane].servers;
+        for probe in distinct(servers.iter().filter_map(|server| server.silence.as_ref())) {
+            if !self.is_silent(probe).await
+                && let Some(server) = servers.iter().find(|server| server.silence.as_ref() == Some(probe))
+            {
                 return Err(self.still_answers(lane, server, probe, swap, old).await?);
             }
         }

@@ -648,6 +648,32 @@ async fn of_a_line_without_an_answer_every_server_is_watched() {
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
 }
 
+/// One call is one line to `HAProxy`, or one question to the container.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_lines_of_one_container_take_the_calls_of_one() {
+    let config = "backend mobile\n    server app1 127.0.0.1:50000\n    server app2 127.0.0.2:50000\n\
+                  backend many\n    server app1 127.0.0.1:50000\n    server app2 127.0.0.2:50000\n";
+    let few = calls_of_a_deploy(config).await;
+    let more = (3..1_002).map(|line| format!("    server app{line} 127.0.0.1:50000\n"));
+    let many = calls_of_a_deploy(&more.fold(config.to_owned(), |config, line| config + &line)).await;
+    assert_eq!(many, few);
+    assert_eq!(few["set state"], 6, "drain, maint and ready of two containers");
+}
+
+/// How often each state was set and each question asked by a deploy, and by the look that it was planned on.
+async fn calls_of_a_deploy(config: &str) -> BTreeMap<&'static str, usize> {
+    let mut stage = Stage::of(Described::of(config)).await;
+    let outcome = stage.run().run().await;
+    assert!(matches!(outcome, Ok(Outcome::Deployed { replaced: 2, .. })), "{outcome:?}");
+    let mut calls = BTreeMap::new();
+    for (_, call) in
+        stage.memory.site().calls.iter().filter(|(_, call)| ["set state", "probe"].contains(call))
+    {
+        *calls.entry(*call).or_default() += 1;
+    }
+    calls
+}
+
 /// The engine does not answer a stop, and never carries it out.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
