@@ -15,18 +15,21 @@ pub mod idle;
 mod last_look;
 pub mod late;
 mod lateness;
+mod outage;
 mod recovery;
 mod replaced;
 mod rotation;
 mod silence;
 mod step;
+mod teller;
 pub mod unanswered;
 pub mod wait;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,10 +38,12 @@ pub use failure::Failure;
 use hooks::Wish;
 pub use late::Tracked;
 use recovery::TakenBack;
+use teller::Teller;
 use unanswered::TrackedEngine;
+use watch::Watch;
 
 use crate::command_line::CommandLine;
-use crate::event::{Event, Fact, Listener, Timing, VERSION};
+use crate::event::{Fact, Listener, Timing};
 use crate::hook::Moment;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
@@ -92,7 +97,9 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     world: &'a World<L, E, P, C, H>,
     journal: &'a mut J,
     stop: Stop,
-    listener: &'a mut dyn Listener,
+    teller: Rc<Teller<'a, C>>,
+    /// Whether the backends are served while servers are out.
+    watch: Rc<Watch<'a, C>>,
     /// What each lane replaces; nothing where it only puts servers back in service.
     swaps: Vec<Option<Swap<'a, E>>>,
     /// The process of each load balancer whose sessions are counted, by its name.
@@ -147,13 +154,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     ) -> Result<Self, EngineError> {
         let swap = |it: &'a Replacement| world.engines.named(&it.like.engine).map(|engine| (it, engine));
         let swaps = plan.lanes.iter().map(|lane| lane.replacement.as_ref().map(swap).transpose());
+        let teller = Rc::new(Teller::new(&plan.run, &world.clock, listener));
         Ok(Self {
             plan,
             world,
             swaps: swaps.collect::<Result<_, _>>()?,
             journal,
             stop,
-            listener,
+            watch: Rc::new(Watch::new(plan, Rc::clone(&teller))),
+            teller,
             workers: plan.workers.iter().map(|it| (it.load_balancer.clone(), it.pid)).collect(),
             behind: BTreeSet::new(),
             is_undoing: false,
@@ -440,9 +449,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// A step, with the command of somebody's own that comes before it.
     async fn hook_and_step(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        self.may_begin(lane, step)?;
         if let Some(moment) = self.plan.lanes[lane].moment_before(step) {
             // It may take its time: nothing may put the servers into rotation meanwhile.
             self.guarded(lane, async |this: &mut Self| this.hook(moment, Some(lane)).await).await?;
+            self.may_begin(lane, step)?;
         }
         self.step(lane, step).await
     }
@@ -583,9 +594,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         outcome
     }
 
-    fn tell(&mut self, fact: Fact) {
-        let at: Timestamp = self.world.clock.now();
-        self.listener.hear(&Event { version: VERSION, at, run: self.plan.run.clone(), fact });
+    fn tell(&self, fact: Fact) {
+        self.teller.tell(fact);
     }
 }
 

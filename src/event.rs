@@ -232,6 +232,24 @@ pub enum Fact {
         /// How many sessions will be cut.
         sessions: u64,
     },
+    /// No server of a backend has served at a load balancer for 2 s.
+    OutageBegan {
+        /// The load balancer.
+        load_balancer: String,
+        /// The backend.
+        backend: String,
+        /// For how long none has served.
+        after_ms: u64,
+    },
+    /// A server of that backend serves there again.
+    OutageEnded {
+        /// The load balancer.
+        load_balancer: String,
+        /// The backend.
+        backend: String,
+        /// For how long none had served.
+        took_ms: u64,
+    },
     /// The old container was stopped and kept.
     ContainerKept {
         /// Its name.

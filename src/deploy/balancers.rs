@@ -64,7 +64,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// waited for.
     pub(super) async fn look_anew(&mut self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
         let backends = self.lane_of(lane).backends();
-        self.everywhere(async |it| it.look(&backends).await).await
+        let all = self.everywhere(async |it| it.look(&backends).await).await?;
+        self.show(lane, &all);
+        Ok(all)
     }
 
     /// Asks all load balancers at once. Those that do not answer have missed it, where that may be.

@@ -241,7 +241,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.has_addresses(lane, container.as_ref()).await?;
         let policy = &self.plan.policy;
         // What ran before is judged by nobody's haste: it is all that there is to return to.
-        let (limit, rise) = match self.asked(lane, container.as_ref()) {
+        let asked = self.asked(lane, container.as_ref());
+        let (limit, rise) = match asked {
             Asked::New => (policy.ready_timeout, policy.rise),
             Asked::Old | Asked::Same => (policy.ready_timeout.max(OLD_LIMIT), 1),
         };
@@ -251,6 +252,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.hear_stop();
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
+                // The old one was up when it was stopped, and so is the faster way out.
+                if asked == Asked::New {
+                    self.keeps_promise(lane)?;
+                }
                 (booted_after, in_a_row) = (millis(begun), 0);
                 if *why != last {
                     last.clone_from(why);

@@ -106,7 +106,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 }
                 OnDrainTimeout::Shutdown => {
                     self.end_persistence(lane, sessions).await?;
-                    self.shut_down(lane).await?;
+                    self.guarded(lane, async |this: &mut Self| this.shut_down(lane).await).await?;
                     self.until_idle(lane, AdminState::Maint, SETTLE, GRACE).await?;
                 }
             }
@@ -135,6 +135,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let stop = self.stop.now.clone();
         let mut sessions = 0;
         let ended = until(every, over + GRACE, &stop, async || {
+            self.keeps_promise(lane)?;
             let left = self.sessions_left(&servers).await?;
             for (load_balancer, session) in left.iter().take(at_once) {
                 load_balancer.end_session(session).await?;
@@ -165,7 +166,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new
     /// one counted. A reload of `HAProxy` forgets the state that they are in, so it is set again.
-    async fn until_idle(
+    pub(super) async fn until_idle(
         &mut self,
         lane: usize,
         state: AdminState,
@@ -190,6 +191,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if !self.has_begun(lane, Step::Keep) {
                 self.spares(lane, &seen)?;
             }
+            self.keeps_promise(lane)?;
             let (now, total) = self.sessions(lane, &seen)?;
             if now != watch.sessions {
                 watch.sessions = now;

@@ -118,6 +118,16 @@ pub enum Failure {
         /// The limit.
         limit: Duration,
     },
+    /// No server of a backend serves, although the plan promised that one does.
+    #[error(
+        "no server of {backend} serves at {load_balancer}, although the plan promised that one does (--floor): the others went down while this one was out. Find out why, and deploy again when they serve"
+    )]
+    Unserved {
+        /// The load balancer.
+        load_balancer: String,
+        /// The backend.
+        backend: String,
+    },
     /// The container that was to be replaced is not there any more.
     #[error("the container {container} behind {server} was removed or replaced meanwhile; plan again")]
     Drifted {
@@ -200,7 +210,8 @@ impl Failure {
             | Self::FellSilent { .. }
             | Self::NotUp { .. }
             | Self::Elsewhere { .. }
-            | Self::NotFollowed { .. } => Care::Failed,
+            | Self::NotFollowed { .. }
+            | Self::Unserved { .. } => Care::Failed,
             Self::LoadBalancer(_)
             | Self::LateCommand(_)
             | Self::UnansweredCall(_)

@@ -1,5 +1,6 @@
 //! The moments at which a run waits for a command of somebody's own.
 
+use futures_util::future::OptionFuture;
 use tokio::time::Instant;
 
 use super::{Deploy, Failure, millis};
@@ -27,6 +28,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         let facts = self.facts(hook, lane, None);
         let stop = self.stop.asked.clone();
+        // Before the old container is stopped, its servers can go back at once.
+        let may_go_back = lane.filter(|_| hook == Moment::AfterDrain).map(|lane| self.lane_of(lane));
+        let unserved = OptionFuture::from(may_go_back.map(|lane| self.watch.until_broken(lane)));
         let begun = Instant::now();
         let ended = tokio::select! {
             biased;
@@ -35,6 +39,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 return Err(Failure::Stopped);
             }
             ended = self.world.hooks.run(&facts) => ended?,
+            Some(failure) = unserved => return Err(failure),
         };
         let Some(ended) = ended else { return Ok(Wish::GoOn) };
         let code = ended.code;

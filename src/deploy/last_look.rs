@@ -1,6 +1,7 @@
 //! The last look: what a run is about to say is true, and stays true.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,16 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.tell(Fact::Warned { message: again.to_string() });
         }
         Ok(settled?)
+    }
+
+    /// The same, unless the lane has to go back at once.
+    pub(super) async fn until_settled_or_unserved(&mut self, lane: usize) -> Result<(), Failure> {
+        let (watch, lane) = (Rc::clone(&self.watch), self.lane_of(lane));
+        tokio::select! {
+            biased;
+            settled = self.until_settled() => settled,
+            failure = watch.until_broken(lane) => Err(failure),
+        }
     }
 
     /// Whether a late command may still change a server.

@@ -139,7 +139,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.needs_all = false;
             let Err(failure) = done else { continue };
             let waits = matches!(step, Step::AwaitIdle | Step::Settle);
-            let in_vain = matches!(failure, Failure::DrainTimedOut { .. });
+            let in_vain = matches!(failure, Failure::DrainTimedOut { .. } | Failure::Unserved { .. });
             let can_stay = waits || step == Step::Verify || step.takes_out() && failure.is_silence();
             match care {
                 // What it still holds is lost either way.
@@ -152,7 +152,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Leaves a lane in service that cannot be taken away without loss, if anybody is there to serve.
-    async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
+    pub(super) async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
         let nobody_stops_it = CancellationToken::new();
         let asked = if self.has_begun(lane, Step::Start) { Asked::New } else { Asked::Old };
         let answers = until(TRY_EVERY, TRY_FOR, &nobody_stops_it, async || {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -14,7 +15,7 @@ use super::wait::{Waited, meanwhile, until};
 use super::{Deploy, Failure, Tracked, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Answer, Checking, ServerState};
+use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
 use crate::plan::undo::is_replaced;
 use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
@@ -27,10 +28,16 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 const WATCH: Duration = Duration::from_secs(1);
 
 /// Looks until one of the lane's servers is not in maint any more at this load balancer, sets it again, and tells which.
-async fn kept_out(load_balancer: &impl LoadBalancer, lane: &Lane) -> Vec<ServerId> {
+/// Each look is shown to `watch`.
+async fn kept_out(
+    load_balancer: &impl LoadBalancer,
+    lane: &Lane,
+    watch: impl Fn(&LoadBalancerState),
+) -> Vec<ServerId> {
     let look = async || {
         // One that does not answer gives nobody a request either, and is asked again.
         let seen = load_balancer.glance(&lane.backends()).await.ok()?;
+        watch(&seen);
         let mut lost = lane.ids();
         lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
         let states = all_in(&lost, AdminState::Maint);
@@ -62,10 +69,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         if !self.out.contains(&lane) {
             return work(self).await;
         }
-        let (world, plan) = (self.world, self.plan);
+        let (world, lane) = (self.world, self.lane_of(lane));
+        let (watch, behind, out) = (Rc::clone(&self.watch), self.behind.clone(), lane.id_set());
+        let see = |seen: &LoadBalancerState| {
+            if !behind.contains(&seen.name) {
+                watch.see(seen, &out);
+            }
+        };
         let mut lost = Vec::new();
         let done = {
-            let guard = |load_balancer| repeat(()).then(move |()| kept_out(load_balancer, &plan.lanes[lane]));
+            let guard = |load_balancer| repeat(()).then(move |()| kept_out(load_balancer, lane, see));
             let mut guards = select_all(world.load_balancers.iter().map(|it| Box::pin(guard(it))));
             let mut work = pin!(work(self));
             loop {
@@ -235,7 +248,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.set_unproven(&unproven).await?;
         let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
         self.left_out.extend(left_out.map(|(server, _)| server));
-        if self.world.load_balancers.len() > 1 {
+        if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {
             // Who does not answer has not taken it: that is said at the end.
             let _seen = self.look(lane).await;
         }

@@ -45,9 +45,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// A late command must neither take out a second server, nor put one into rotation whose container is gone.
     async fn outlast_late_commands(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
-            Step::Drain | Step::Settle | Step::Discard | Step::Return => Box::pin(self.until_settled()).await,
+            Step::Drain | Step::Discard | Step::Return => Box::pin(self.until_settled()).await,
+            Step::Settle => {
+                let settled = async |this: &mut Self| this.until_settled_or_unserved(lane).await;
+                Box::pin(self.guarded(lane, settled)).await
+            }
             Step::Keep if self.is_unsettled() => {
-                Box::pin(self.until_settled()).await?;
+                Box::pin(self.until_settled_or_unserved(lane)).await?;
                 // It may have put sessions there again.
                 Box::pin(self.settle(lane)).await
             }

@@ -9,6 +9,7 @@ use crate::adapters::memory::{
     Part, When,
 };
 use crate::engine_call::EngineCall;
+use crate::event::Event;
 use crate::observation::{AdminState, Container, ContainerState};
 use crate::places::Places;
 use crate::plan::asked::Before;
@@ -385,6 +386,53 @@ async fn who_may_cut_what_is_left_still_sees_that_nothing_comes() {
     assert_eq!((run.settle(0).await, app1()), (Ok(()), AdminState::Maint));
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 0), Fault::Refused)]);
     assert!(is_refusal(&run.settle(0).await));
+}
+
+/// Drains the first server until the backup has gone down for long enough. Returns how the drain has ended.
+async fn drained_into_an_outage(run: &mut Run<'_>, memory: &Memory) -> Result<(), Failure> {
+    run.is_undoing = true;
+    run.drain(0).await.unwrap();
+    {
+        let mut site = memory.site();
+        let all = site.engine.containers.iter_mut();
+        let backup = all.map(|it| &mut it.container).find(|it| it.name == "mobile-app1b").unwrap();
+        backup.state = ContainerState::Stopped;
+    }
+    // It would never be idle for so long.
+    let limit = Duration::from_secs(600);
+    run.until_idle(0, AdminState::Drain, limit, limit).await
+}
+
+/// Where the others go down while a server is drained to be taken back, it is not: it still serves.
+#[tokio::test(start_paused = true)]
+async fn a_drain_of_an_undo_ends_where_no_other_server_serves() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    run.begun.insert(0, vec![Step::Start]);
+    let drained = drained_into_an_outage(&mut run, &memory).await;
+    assert!(matches!(&drained, Err(Failure::Unserved { backend, .. }) if backend == "mobile"), "{drained:?}");
+    let taken = run.serve_on(0, drained.unwrap_err()).await;
+    assert!(matches!(taken, Ok(TakenBack::Serves(Failure::Unserved { .. }))));
+    let told = |fact: &&Fact| matches!(fact, Fact::OutageBegan { after_ms: 2_000..2_100, .. });
+    assert_eq!(stage.heard.0.iter().filter(told).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_container_is_stopped_or_started_where_the_lane_has_to_go_back() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    assert!(drained_into_an_outage(&mut run, &memory).await.is_err());
+    memory.site().calls.clear();
+    for step in [Step::Maint, Step::Settle, Step::Keep, Step::Start] {
+        assert!(matches!(run.hook_and_step(0, step).await, Err(Failure::Unserved { .. })), "{step:?}");
+    }
+    assert_eq!(memory.site().calls, []);
+    // What brings a server back is done.
+    for step in [Step::Prove, Step::Ready, Step::Return, Step::PutBack] {
+        assert_eq!(run.may_begin(0, step), Ok(()), "{step:?}");
+    }
 }
 
 /// A check that hung has a server down whose new container serves.

@@ -72,6 +72,7 @@ impl Error {
                 Failure::Refused(_)
                 | Failure::TakenOver { .. }
                 | Failure::NotCarried { .. }
+                | Failure::Unserved { .. }
                 | Failure::Vanished { .. }
                 | Failure::StartedAgain { .. }
                 | Failure::StillAnswers { .. }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
-use crate::plan::Policy;
 use crate::plan::refusal::Refusal;
+use crate::plan::{Lane, Policy};
 use crate::topology::traffic::{Balance, Forecast, Share};
 
 /// Whether a backend can spare the servers in `out`.
@@ -53,6 +53,25 @@ pub fn carriers<'a>(
     after.shares.iter().filter(move |_| goes_elsewhere).map(|share| &share.server)
 }
 
+/// Whether any server of a backend, but for those in `out`, may be given a new request by what `HAProxy` says; nothing
+/// where the look was at other backends.
+#[must_use]
+pub fn serves(seen: &LoadBalancerState, backend: &str, out: &BTreeSet<ServerId>) -> Option<bool> {
+    let mut servers = seen.servers.iter().filter(|server| server.id.backend == backend).peekable();
+    servers.peek()?;
+    Some(servers.any(|server| server.is_usable() && !out.contains(&server.id)))
+}
+
+/// The backends that the plan promised to keep served while a lane is out. Where the lane's own servers did not serve
+/// before, nothing is won by putting them back.
+pub fn promised<'a>(lane: &'a Lane, policy: &Policy) -> impl Iterator<Item = &'a str> + use<'a> {
+    let has_floor = policy.floor > 0;
+    let is_served = |it: &&Forecast| !it.shares.is_empty();
+    let served = |backend: &str| lane.servers.iter().any(|it| it.served && it.id.backend == backend);
+    let served = lane.forecasts.iter().filter(is_served).filter(move |it| has_floor && served(&it.backend));
+    served.map(|forecast| forecast.backend.as_str())
+}
+
 /// Whether those who carry the traffic have room for what runs now, and for so much more as the policy asks. Servers
 /// without a `maxconn` have room for everything.
 pub fn check_room(
@@ -79,7 +98,8 @@ pub fn check_room(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::World;
+    use crate::observation::AdminState;
+    use crate::testing::{World, plan_file};
 
     fn balance(world: &World) -> Balance {
         Balance::of(world.topology().backend("mobile").unwrap())
@@ -104,6 +124,36 @@ mod tests {
         assert!(check_fresh(&balance(&world), seen, &all, &both, 1).is_err());
         // One that serves nobody is not missed either, whatever HAProxy has it for.
         assert!(check_fresh(&balance(&world), seen, &all, &all, 1).is_ok());
+    }
+
+    #[test]
+    fn a_backend_is_served_by_whatever_haproxy_would_give_a_request() {
+        let none = BTreeSet::new();
+        let world = World::pair().maint("mobile/app1b");
+        let seen = &world.observation.load_balancers[0];
+        assert_eq!(serves(seen, "mobile", &none), Some(true));
+        assert_eq!(serves(seen, "mobile", &out("mobile/app1")), Some(false), "the backup is in maint");
+        assert_eq!(serves(seen, "tablet", &none), None, "the look was at other backends");
+        // One that drains still has sessions, and gets no new ones.
+        let draining = world.server("mobile/app1", |it| it.admin = AdminState::Drain.bits());
+        assert_eq!(serves(&draining.observation.load_balancers[0], "mobile", &none), Some(false));
+    }
+
+    #[test]
+    fn what_is_promised_is_what_the_plan_has_counted_on() {
+        let mut world = World::shared();
+        let plan = plan_file(&world).plan;
+        let both = plan.lanes.iter().find(|lane| lane.backends().len() == 2).expect("a lane of two backends");
+        let backends = |lane: &Lane, policy: &Policy| promised(lane, policy).collect::<Vec<_>>().join(" ");
+        assert_eq!(backends(both, &world.policy), "mobile tablet");
+        let mut unserved = both.clone();
+        unserved.forecasts.iter_mut().filter(|it| it.backend == "tablet").for_each(|it| it.shares.clear());
+        assert_eq!(backends(&unserved, &world.policy), "mobile", "nothing was to serve tablet");
+        let mut silent = both.clone();
+        silent.servers.iter_mut().filter(|it| it.id.backend == "mobile").for_each(|it| it.served = false);
+        assert_eq!(backends(&silent, &world.policy), "tablet", "its own server did not serve mobile before");
+        world.policy.floor = 0;
+        assert_eq!(backends(both, &world.policy), "");
     }
 
     #[test]

@@ -147,6 +147,8 @@ impl View {
             | Fact::HookEnded { .. }
             | Fact::LaneSkipped { .. }
             | Fact::HaproxyReloaded { .. }
+            | Fact::OutageBegan { .. }
+            | Fact::OutageEnded { .. }
             | Fact::Warned { .. }
             | Fact::Pulled { .. }
             | Fact::Created { .. }

@@ -245,6 +245,8 @@ impl Story {
             | Fact::QueueAwaited { .. }
             | Fact::SlowStartAwaited { .. }
             | Fact::HaproxyReloaded { .. }
+            | Fact::OutageBegan { .. }
+            | Fact::OutageEnded { .. }
             | Fact::NotReadyYet { .. }
             | Fact::StopAsked { .. }
             | Fact::Removed { .. }

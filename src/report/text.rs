@@ -37,7 +37,14 @@ pub(super) fn is_bad(fact: &Fact) -> bool {
     if let Fact::RunEnded { outcome, .. } = fact {
         return !outcome.is_good();
     }
-    matches!(fact, Fact::StepFailed { .. } | Fact::Warned { .. } | Fact::DrainForced { .. })
+    matches!(
+        fact,
+        Fact::StepFailed { .. }
+            | Fact::Warned { .. }
+            | Fact::DrainForced { .. }
+            | Fact::OutageBegan { .. }
+            | Fact::OutageEnded { .. }
+    )
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -109,6 +116,15 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
                 sessions(*left)
             )
         }
+        Fact::OutageBegan { load_balancer, backend, after_ms } => {
+            format!("  {BAD}outage{BAD:#}    {}", outage_began(load_balancer, backend, *after_ms))
+        }
+        Fact::OutageEnded { load_balancer, backend, took_ms } => {
+            format!(
+                "  {NOTE}outage{NOTE:#}    over: {backend} is served again at {load_balancer} {}",
+                dim(*took_ms)
+            )
+        }
         Fact::ContainerKept { as_name, took_ms, .. } => {
             format!("  stopped   kept as {as_name} {}", dim(*took_ms))
         }
@@ -137,6 +153,11 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::Removed { container } => format!("removed  {container}"),
         Fact::RunEnded { outcome, took_ms, own_ms } => run_ended(outcome, *took_ms, *own_ms),
     })
+}
+
+/// What an outage is, in a sentence.
+pub(super) fn outage_began(load_balancer: &str, backend: &str, after_ms: u64) -> String {
+    format!("no server of {backend} has served for {} at {load_balancer}", seconds(after_ms))
 }
 
 fn stop_asked(at_once: bool, seen_through: &[ServerId]) -> String {

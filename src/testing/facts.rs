@@ -102,6 +102,10 @@ fn hook(code: Option<i32>) -> Fact {
     Fact::HookEnded { hook, servers: app2(), code, output, took_ms: 1_234 }
 }
 
+fn load_balancer() -> String {
+    "/run/haproxy/admin.sock".to_owned()
+}
+
 fn trouble() -> Vec<Fact> {
     let failed = |step| Fact::StepFailed {
         servers: app2(),
@@ -115,6 +119,8 @@ fn trouble() -> Vec<Fact> {
         failed(Step::AwaitIdle),
         Fact::CheckOverruled { server: app2().remove(0) },
         Fact::QueueWoken { server: app2().remove(0), queued: 3 },
+        Fact::OutageBegan { load_balancer: load_balancer(), backend: "mobile".to_owned(), after_ms: 2_004 },
+        Fact::OutageEnded { load_balancer: load_balancer(), backend: "mobile".to_owned(), took_ms: 3_120 },
         hook(Some(0)),
         hook(Some(75)),
         hook(None),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::super::story::{LaneState, LaneStory, Story};
 use super::super::template::Template;
-use super::super::text::{is_bad, line, seconds};
+use super::super::text::{is_bad, line, outage_began, seconds};
 use super::{Fold, Lines, append, not_written, plain};
 use crate::event::{Event, Fact, Listener};
 use crate::outcome::{Outcome, list};
@@ -128,6 +128,10 @@ impl Github {
     fn annotation(&self, fact: &Fact) -> Option<String> {
         if let Fact::Warned { message } = fact {
             return Some(annotation(Severity::Warning, "drainswap", None, message));
+        }
+        if let Fact::OutageBegan { load_balancer, backend, after_ms } = fact {
+            let message = outage_began(load_balancer, backend, *after_ms);
+            return Some(annotation(Severity::Error, "drainswap: outage", None, &message));
         }
         if let Fact::StepFailed { servers, step, reason, .. } = fact {
             let title = format!("{} failed at {step}", list(servers));

@@ -214,7 +214,8 @@ fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<Told> {
 impl LogLine {
     fn of(event: &Event, axis: &Axis) -> Option<Self> {
         let text = strip_str(&line(&event.fact)?).to_string();
-        let is_bad = is_bad(&event.fact) && !matches!(event.fact, Fact::Warned { .. });
+        let is_bad =
+            is_bad(&event.fact) && !matches!(event.fact, Fact::Warned { .. } | Fact::OutageEnded { .. });
         Some(Self { at: seconds(axis.after(event.at)), text, is_bad })
     }
 }

@@ -51,6 +51,8 @@ fn every_fact_reads_well() {
             health | exit code 1: connection refused
       check     HAProxy had mobile/app2 down, and it answers; it is up again
       queue     3 requests waited although mobile/app2 was free; it was told to look
+      outage    no server of mobile has served for 2.00 s at /run/haproxy/admin.sock
+      outage    over: mobile is served again at /run/haproxy/admin.sock (3.12 s)
       hook      before_drain ended well (1.23 s)
                 | tests pass
                 | 2 of 2
@@ -126,6 +128,8 @@ fn a_whole_run_reads_well() {
       stopped   kept as mobile-app1.old-20261123T221500.000Z (0.31 s)
       started   mobile-app1 (0.31 s)
       not ready connection refused
+      outage    no server of tablet has served for 2.00 s at /run/haproxy/admin.sock
+      outage    over: tablet is served again at /run/haproxy/admin.sock (3.72 s)
       answers   GET /health → 200 (10.4 s)
       hook      before_enable ended well (1.23 s)
                 | tests pass
@@ -214,6 +218,8 @@ fn a_quiet_log_holds_what_went_wrong() {
                log | starting
                log | cannot read /etc/mobile.toml
             health | exit code 1: connection refused
+      outage    no server of mobile has served for 2.00 s at /run/haproxy/admin.sock
+      outage    over: mobile is served again at /run/haproxy/admin.sock (3.12 s)
     ");
     let ended = |outcome: Outcome| Fact::RunEnded { outcome, took_ms: 1, own_ms: None };
     let said = |outcome: &Outcome| is_bad(&ended(outcome.clone()));

@@ -1,0 +1,112 @@
+//! Watches, while servers are out, whether the backends that they belong to are served.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::outage::{Outage, Turn};
+use super::rotation::LOOK_EVERY;
+use super::teller::Teller;
+use super::wait::meanwhile;
+use super::{Deploy, Failure};
+use crate::event::Fact;
+use crate::ids::ServerId;
+use crate::observation::LoadBalancerState;
+use crate::plan::{Lane, Plan, Step, floor};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+
+/// What the looks of a run amount to. It asks for nothing itself: every look that a step or its guard takes is shown to
+/// it, and while a server is out one of them looks all the time.
+pub(super) struct Watch<'a, C> {
+    plan: &'a Plan,
+    teller: Rc<Teller<'a, C>>,
+    /// By load balancer and backend.
+    outages: RefCell<BTreeMap<(String, String), Outage>>,
+}
+
+impl<'a, C: WallClock> Watch<'a, C> {
+    pub fn new(plan: &'a Plan, teller: Rc<Teller<'a, C>>) -> Self {
+        Self { plan, teller, outages: RefCell::default() }
+    }
+
+    /// Takes a look over, and says at once where an outage begins or ends. The servers in `out` are kept out, whatever
+    /// state a reload has given them for a moment.
+    pub fn see(&self, seen: &LoadBalancerState, out: &BTreeSet<ServerId>) {
+        for backend in self.plan.balances.iter().map(|balance| &balance.backend) {
+            let Some(serves) = floor::serves(seen, backend, out) else { continue };
+            let key = (seen.name.clone(), backend.clone());
+            let turn = self.outages.borrow_mut().entry(key).or_default().take(serves);
+            let (load_balancer, backend) = (seen.name.clone(), backend.clone());
+            match turn {
+                Some(Turn::Began(after)) => {
+                    self.teller.tell(Fact::OutageBegan { load_balancer, backend, after_ms: millis(after) });
+                }
+                Some(Turn::Ended(took)) => {
+                    self.teller.tell(Fact::OutageEnded { load_balancer, backend, took_ms: millis(took) });
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Whether there is an outage anywhere.
+    pub fn is_any_on(&self) -> bool {
+        self.outages.borrow().values().any(|outage| outage.is_on())
+    }
+
+    /// An outage of a backend that the plan promised to keep served while this lane is out.
+    pub fn broken_promise(&self, lane: &Lane) -> Option<Failure> {
+        let promised: BTreeSet<&str> = floor::promised(lane, &self.plan.policy).collect();
+        let outages = self.outages.borrow();
+        let mut on = outages.iter().filter(|(_, outage)| outage.is_on()).map(|(key, _)| key);
+        let (load_balancer, backend) = on.find(|(_, backend)| promised.contains(backend.as_str()))?;
+        Some(Failure::Unserved { load_balancer: load_balancer.clone(), backend: backend.clone() })
+    }
+
+    /// Waits until there is one.
+    pub async fn until_broken(&self, lane: &Lane) -> Failure {
+        meanwhile(LOOK_EVERY, async || self.broken_promise(lane)).await
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
+    Deploy<'_, L, E, P, C, H, J>
+{
+    /// Fails where the lane has to go back at once, since its backend is not served.
+    pub(super) fn keeps_promise(&self, lane: usize) -> Result<(), Failure> {
+        self.watch.broken_promise(self.lane_of(lane)).map_or(Ok(()), Err)
+    }
+
+    /// The same before a step. From the new container's start on only its answer decides, which is the faster way out.
+    pub(super) fn may_begin(&self, lane: usize, step: Step) -> Result<(), Failure> {
+        match step {
+            Step::AwaitIdle | Step::Maint | Step::Settle | Step::Keep | Step::Start => {
+                self.keeps_promise(lane)
+            }
+            Step::Create
+            | Step::Verify
+            | Step::Drain
+            | Step::Prove
+            | Step::Ready
+            | Step::Confirm
+            | Step::Remove
+            | Step::Discard
+            | Step::Return
+            | Step::ProveOld
+            | Step::PutBack => Ok(()),
+        }
+    }
+
+    /// Shows what load balancers said to the watch. One that has missed what was set says nothing of who serves.
+    pub(super) fn show(&self, lane: usize, all: &[LoadBalancerState]) {
+        let out = if self.out.contains(&lane) { self.lane_of(lane).id_set() } else { BTreeSet::new() };
+        for seen in all.iter().filter(|seen| !self.behind.contains(&seen.name)) {
+            self.watch.see(seen, &out);
+        }
+    }
+}
