@@ -91,7 +91,7 @@ pub struct Verdict {
 
 type MemoryWorld = World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>;
 
-/// Keeps what a person was warned of.
+/// Keeps what a person was warned of, outages included.
 #[derive(Default)]
 struct Warnings(Vec<String>);
 
@@ -99,6 +99,12 @@ impl Listener for Warnings {
     fn hear(&mut self, event: &Event) {
         if let Fact::Warned { message } = &event.fact {
             self.0.push(message.clone());
+        }
+        if let Fact::OutageBegan { backend, .. } = &event.fact {
+            self.0.push(format!("an outage of {backend} began"));
+        }
+        if let Fact::OutageEnded { backend, .. } = &event.fact {
+            self.0.push(format!("an outage of {backend} ended"));
         }
     }
 }

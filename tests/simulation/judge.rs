@@ -27,6 +27,12 @@ const WOKEN_WITHIN: u64 = 150;
 /// How long a server may stay out that is being drained, when those who serve instead are gone.
 const PUT_BACK_WITHIN: u64 = 100;
 
+/// How long a backend may be without a server that serves, where an old container could be put back or started.
+const SERVED_WITHIN: u64 = 4_000;
+
+/// After so long without a request that is lost, a backend is taken for served.
+const QUIET: u64 = 500;
+
 /// How long a run that is asked to stop may go on, where the engine answers: CI systems kill soon after.
 const STOPS_WITHIN: u64 = 7_000;
 
@@ -50,6 +56,8 @@ pub struct Judge {
     stop_asked: Option<u64>,
     /// Since when requests find no server, though one that is being drained could serve them.
     unserved_since: Option<u64>,
+    /// The backends whose requests find no server, by load balancer: since when, and when the last one was lost.
+    outages: BTreeMap<(usize, String), (u64, u64)>,
 }
 
 /// The judge, as the site knows it.
@@ -78,6 +86,7 @@ impl Judge {
             begun: BTreeMap::new(),
             stop_asked: None,
             unserved_since: None,
+            outages: BTreeMap::new(),
         }
     }
 
@@ -311,7 +320,50 @@ impl Judge {
         }
         if let Loss::NoServer(backend) = loss {
             self.missed(site, backend);
+            for balancer in 0..site.haproxies.len() {
+                self.outage(site, balancer, backend);
+            }
         }
+    }
+
+    /// A request has found no server. Where the floor promised one, and a person has taken the others away, what is out
+    /// comes back soon: the old container is put back, or started again where it was stopped.
+    fn outage(&mut self, site: &Site, balancer: usize, backend: &str) {
+        let Some(worker) = &site.haproxies[balancer].worker else { return };
+        let key = (balancer, backend.to_owned());
+        if !worker.takers(backend).is_empty() {
+            self.outages.remove(&key);
+            return;
+        }
+        let (since, last) = self.outages.entry(key).or_insert((site.now, site.now));
+        if site.now > *last + QUIET {
+            *since = site.now;
+        }
+        *last = site.now;
+        let since = *since;
+        let lines = worker.lines.iter().filter(|line| line.id.backend == backend);
+        let could = lines.filter(|line| self.could_serve(site, line)).map(|line| &line.id).next();
+        let promised = self.case.scenario.policy().floor > 0;
+        let is_taken = |fault| matches!(fault, Fault::PersonElsewhere | Fault::OtherRemoved);
+        let [(_, fault)] = self.case.faults[..] else { return };
+        if let Some(server) = could
+            && promised
+            && is_taken(fault)
+            && site.now > since + SERVED_WITHIN
+        {
+            self.violate(site, format!("no server serves since {since} ms, and {server} could"));
+        }
+    }
+
+    /// Whether a server that was taken out by the run could serve with its old container: that serves, or could be started.
+    fn could_serve(&self, site: &Site, line: &Line) -> bool {
+        let at = |place: &&Place| place.address() == Some(line.address);
+        let is_free = site.engine.containers.iter().filter(at).all(|it| !is_running(it) || is_new(it));
+        let mut old = site.engine.containers.iter().filter(at).filter(|place| !is_new(place));
+        let could = old.any(|it| {
+            is_running(it) || is_free && it.ended_by == Some(EndedBy::Us) && !site.serves(line.address)
+        });
+        could && line.admin.state() != AdminState::Ready && !self.out_before.contains(&line.id)
     }
 
     /// Whether no server of the backend served before anything was done.

@@ -144,6 +144,9 @@ const TIES: Scenario = Scenario {
     ..BASE
 };
 
+/// A new container that boots for longer than an outage may last.
+const LONG_BOOT: Scenario = Scenario { name: "long-boot", new: Build { boots: 6_000, ..WELL }, ..BASE };
+
 const CROWD: Scenario = Scenario { name: "crowded", haproxy_cfg: CROWDED, requests_every: 20, ..BASE };
 
 /// A hook at every moment, each of which wants it to go on.
@@ -286,6 +289,7 @@ pub const MORE: &[Scenario] = &[
         ..STUBBORN
     },
     Scenario { name: "no-floor", policy: |policy| policy.floor = 0, ..BASE },
+    Scenario { name: "long-boot-no-floor", policy: |policy| policy.floor = 0, ..LONG_BOOT },
     Scenario {
         name: "no-room",
         haproxy_cfg: CROWDED,
@@ -367,6 +371,7 @@ const SOMETIMES: &[Scenario] = &[
     Scenario { name: "forgotten", haproxy_cfg: FORGOTTEN, before: forgotten, ..BASE },
     Scenario { name: "floor-2", haproxy_cfg: PRIMARIES, policy: |policy| policy.floor = 2, ..BASE },
     Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
+    LONG_BOOT,
 ];
 
 /// Every site where a deploy comes to its end without a fault.

@@ -70,6 +70,26 @@ fn a_drain_that_takes_too_long_ends_as_it_was_chosen() {
     ]);
 }
 
+/// The backup's container is removed while the server is out: at its maint, and while the new container boots.
+#[test]
+fn what_is_out_comes_back_at_once_when_the_others_go_down() {
+    let unserved =
+        "rolled back, the old containers serve as before: no server of mobile serves at /run/haproxy0.sock";
+    end_so(&[
+        ("long-boot/1/start.0=OtherRemoved", unserved),
+        ("hooked/1/hook.2=Hangs/set state.1=OtherRemoved", unserved),
+        // While the old container is being stopped: it is started again in the place of the new one.
+        ("pair/1/set the restart policy of.2=OtherRemoved/stop.0=Slow", unserved),
+        // While its sessions are ended, and while a command that was not answered is waited for.
+        ("shut-down/3/sessions.0=Hangs/set state.1=OtherRemoved", unserved),
+        ("pair/2/set state.1=LateEffect/set state.2=OtherRemoved", unserved),
+        // Without a floor nothing is promised, and the new container is the way out.
+        ("long-boot-no-floor/1/start.0=OtherRemoved", "an outage of mobile began\nan outage of mobile ended"),
+        // One that answers serves sooner than the old one would, even if a hook comes first.
+        ("hooked/1/hook.3=Slow/start.0=OtherRemoved", "mobile/app1 keeps the new container: the container"),
+    ]);
+}
+
 /// What only two faults lead to, or one at the wrong moment.
 #[test]
 fn what_seldom_happens_ends_as_well_as_it_can() {
