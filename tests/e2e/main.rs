@@ -28,6 +28,7 @@ mod late_commands;
 mod load_balancers;
 mod manual;
 mod matching;
+mod outages;
 mod pages;
 mod plan_files;
 mod podman;
