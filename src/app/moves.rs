@@ -195,6 +195,7 @@ impl App {
         let floor = self.settings.floor(asked.floor);
         let prober = HttpProber::new()?;
         let questions = topology::probes(configuration, &load_balancers[0]);
+        let mut leaving = BTreeMap::new();
         for server in &out {
             let backend = &server.backend;
             let balance = Balance::written(super::known_backend(configuration, backend)?);
@@ -206,9 +207,9 @@ impl App {
                 self.say(&format!("traffic of {backend}: {forecast}"));
                 carriers.extend(floor::carriers(&before, &forecast, floor).cloned());
             }
-            carriers::answer(&prober, &questions, server, &carriers).await.map_err(refused)?;
+            leaving.insert(server.clone(), carriers);
         }
-        Ok(())
+        carriers::answer(&prober, &questions, &leaving).await.map_err(refused)
     }
 
     /// Ends every session that the servers still hold, those in old workers too as far as they can be seen.

@@ -1,6 +1,6 @@
 //! Who takes over from a lane's servers: that they are there, answer, and can.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -41,19 +41,21 @@ fn awaits(
     None
 }
 
-/// That those who are to carry a server's traffic answer. Of one that has no probe nobody can tell.
+/// That those who are to carry the traffic of servers answer: each server with its carriers. Of a carrier that has no
+/// probe nobody can tell.
 pub async fn answer(
     prober: &impl Prober,
     questions: &[(ServerId, Probe)],
-    server: &ServerId,
-    carriers: &BTreeSet<ServerId>,
+    leaving: &BTreeMap<ServerId, BTreeSet<ServerId>>,
 ) -> Result<(), Refusal> {
-    let asked = || questions.iter().filter(|(id, _)| carriers.contains(id));
-    for probe in distinct(asked().map(|(_, probe)| probe)) {
+    let known: BTreeMap<&ServerId, &Probe> = questions.iter().map(|(id, probe)| (id, probe)).collect();
+    let pairs = leaving.iter().flat_map(|(server, all)| all.iter().map(move |carrier| (server, carrier)));
+    let asked: Vec<_> = pairs.filter_map(|pair| Some((pair, *known.get(pair.1)?))).collect();
+    for probe in distinct(asked.iter().map(|(_, probe)| *probe)) {
         if let Answer::NotReady(answer) = prober.probe(probe).await
-            && let Some((carrier, _)) = asked().find(|(_, its)| its == probe)
+            && let Some(((server, carrier), _)) = asked.iter().find(|(_, its)| *its == probe)
         {
-            let (server, carrier) = (server.clone(), carrier.clone());
+            let (server, carrier) = ((*server).clone(), (*carrier).clone());
             return Err(Refusal::CarrierSilent { server, carrier, answer });
         }
     }
@@ -82,7 +84,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 carriers.extend(floor::carriers(&before, &forecast, policy.floor).cloned());
             }
         }
-        answer(&self.world.prober, &self.plan.probes, self.lane_of(lane).name(), &carriers).await?;
+        let leaving = BTreeMap::from([(self.lane_of(lane).name().clone(), carriers.clone())]);
+        answer(&self.world.prober, &self.plan.probes, &leaving).await?;
         let carriers = carriers.into_iter().collect();
         self.tell(Fact::Verified { carriers });
         Ok(())
@@ -156,8 +159,42 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::testing::World;
+
+    /// Always gets the same answer, and counts how often it has asked for it.
+    struct Always(Answer, AtomicUsize);
+
+    impl Prober for Always {
+        async fn probe(&self, _: &Probe) -> Answer {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn carriers_that_share_a_container_are_asked_once() {
+        let lines = "    server app1 127.0.0.1:50000\n    server app2 127.0.0.2:50000\n";
+        let world = World::of(&format!("backend mobile\n{lines}backend tablet\n{lines}"));
+        let questions = crate::topology::probes(&world.configuration, &world.observation.load_balancers[0]);
+        let leaving = ["mobile", "tablet"].map(|backend| {
+            (ServerId::new(backend, "app1"), BTreeSet::from([ServerId::new(backend, "app2")]))
+        });
+        let asked = async |always| {
+            let prober = Always(always, AtomicUsize::new(0));
+            let answered = answer(&prober, &questions, &leaving.clone().into()).await;
+            (answered, prober.1.into_inner())
+        };
+        assert_eq!(asked(Answer::Ready("200".to_owned())).await, (Ok(()), 1));
+        let silent = Refusal::CarrierSilent {
+            server: ServerId::new("mobile", "app1"),
+            carrier: ServerId::new("mobile", "app2"),
+            answer: "no answer".to_owned(),
+        };
+        assert_eq!(asked(Answer::NotReady("no answer".to_owned())).await, (Err(silent), 1));
+    }
 
     /// 2.2 cannot be told to look into its queue, and leaves there what waits when the last primary goes.
     #[test]

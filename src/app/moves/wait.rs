@@ -20,7 +20,7 @@ use crate::observation::{AdminState, Answer, LoadBalancerState, ServerState};
 use crate::outcome::sessions;
 use crate::plan::LbQuorum;
 use crate::ports::{LoadBalancer, Prober};
-use crate::probe::Probe;
+use crate::probe::{Probe, distinct};
 use crate::topology;
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -35,10 +35,11 @@ impl App {
         asked: &Move,
     ) -> Result<(), Error> {
         let prober = HttpProber::new()?;
-        for (server, probe) in topology::probes(configuration, seen) {
-            if servers.contains_key(&server) {
-                self.meets(&prober, &probe, seen, &server, asked).await?;
-            }
+        let mut questions = topology::probes(configuration, seen);
+        questions.retain(|(server, _)| servers.contains_key(server));
+        for probe in distinct(questions.iter().map(|(_, probe)| probe)) {
+            let same = questions.iter().filter(|(_, its)| its == probe).map(|(server, _)| server);
+            self.meets(&prober, probe, seen, &same.collect::<Vec<_>>(), asked).await?;
         }
         Ok(())
     }
@@ -48,13 +49,13 @@ impl App {
         prober: &HttpProber,
         probe: &Probe,
         seen: &LoadBalancerState,
-        server: &ServerId,
+        servers: &[&ServerId],
         asked: &Move,
     ) -> Result<(), Error> {
         let limit = self.settings.drain_timeout(asked.drain_timeout);
         let mut last: Answer = prober.probe(probe).await;
         if !asked.wait || asked.dry_run {
-            if !last.is_ready() {
+            for server in servers.iter().filter(|_| !last.is_ready()) {
                 let detail = last.detail();
                 self.say(&format!(
                     "note: {server} does not answer: {detail}; clients are sent there all the same"
@@ -72,10 +73,10 @@ impl App {
         match answers.await? {
             Waited::Done(()) => Ok(()),
             Waited::TimedOut | Waited::Stopped => Err(Error::MoveTimedOut {
-                server: server.clone(),
+                server: servers[0].clone(),
                 what: format!("did not answer: {}", last.detail()),
                 seconds: limit.as_secs(),
-                state: seen.server(server).map_or_else(String::new, |it| it.admin.state().to_string()),
+                state: seen.server(servers[0]).map_or_else(String::new, |it| it.admin.state().to_string()),
             }),
         }
     }
