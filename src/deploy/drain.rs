@@ -106,7 +106,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 }
                 OnDrainTimeout::Shutdown => {
                     self.end_persistence(lane, sessions).await?;
-                    self.guarded(lane, async |this: &mut Self| this.shut_down(lane).await).await?;
+                    self.watched(lane, async |this: &mut Self| this.shut_down(lane).await).await?;
                     self.until_idle(lane, AdminState::Maint, SETTLE, GRACE).await?;
                 }
             }

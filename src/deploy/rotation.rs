@@ -1,12 +1,13 @@
 //! What a lane does to traffic: takes its servers out of rotation, and puts them back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream::{repeat, select_all};
+use futures_util::{StreamExt, future};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,9 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallCl
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
 /// about 0.1 ms.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How often it is asked while it takes long to answer another command.
+const GLANCE_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
@@ -50,6 +54,24 @@ async fn kept_out(
 /// The same state for all of these servers.
 fn all_in(servers: &[ServerId], state: AdminState) -> Vec<(ServerId, AdminState)> {
     servers.iter().map(|server| (server.clone(), state)).collect()
+}
+
+/// Shows looks at this load balancer to `watch`, the first one after a while, so that what is quick is not looked at.
+async fn looked_at(
+    load_balancer: &impl LoadBalancer,
+    lane: &Lane,
+    watch: impl Fn(&LoadBalancerState),
+) -> Infallible {
+    let mut is_due = false;
+    let look = async || {
+        if std::mem::replace(&mut is_due, true)
+            && let Ok(seen) = load_balancer.glance(&lane.backends()).await
+        {
+            watch(&seen);
+        }
+        None
+    };
+    meanwhile(GLANCE_EVERY, look).await
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -94,6 +116,24 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.tell(Fact::Warned { message });
         }
         done
+    }
+
+    /// Does something to the lane's servers. A load balancer may take long to answer, and who serves meanwhile is looked
+    /// at beside it.
+    pub(super) async fn watched<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+        let (world, lane) = (self.world, self.lane_of(lane));
+        let (watch, behind) = (Rc::clone(&self.watch), self.behind.clone());
+        let see = |seen: &LoadBalancerState| {
+            if !behind.contains(&seen.name) {
+                watch.see(seen, &BTreeSet::new());
+            }
+        };
+        let looks = world.load_balancers.iter().map(|it| Box::pin(looked_at(it, lane, see)));
+        tokio::select! {
+            biased;
+            done = work(self) => done,
+            (never, ..) = future::select_all(looks) => match never {},
+        }
     }
 
     pub(super) async fn ready(&mut self, lane: usize) -> Result<(), Failure> {

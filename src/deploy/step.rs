@@ -23,19 +23,19 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || self.simply(lane, step).await).await
     }
 
-    /// Nothing may put the lane's servers into rotation while its containers are worked on.
+    /// Nothing may put the lane's servers into rotation while its containers are worked on, and whether others serve is
+    /// looked at all the time.
     async fn during<T>(&mut self, step: Step, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
         match step {
             Step::Keep | Step::Start | Step::Prove | Step::Discard | Step::Return | Step::ProveOld => {
                 self.guarded(lane, work).await
             }
+            Step::Drain | Step::Maint | Step::Ready => self.watched(lane, work).await,
+            // They look themselves, or no server is out.
             Step::Create
             | Step::Verify
-            | Step::Drain
             | Step::AwaitIdle
-            | Step::Maint
             | Step::Settle
-            | Step::Ready
             | Step::Confirm
             | Step::Remove
             | Step::PutBack => work(self).await,

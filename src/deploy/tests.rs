@@ -388,16 +388,21 @@ async fn who_may_cut_what_is_left_still_sees_that_nothing_comes() {
     assert!(is_refusal(&run.settle(0).await));
 }
 
+/// The backup's container ends, and `HAProxy` has seen that.
+fn backup_goes_down(memory: &Memory) {
+    let mut site = memory.site();
+    let line = &mut site.haproxies[0].worker.as_mut().unwrap().lines[1];
+    (line.up, line.health) = (false, 0);
+    let all = site.engine.containers.iter_mut();
+    let backup = all.map(|it| &mut it.container).find(|it| it.name == "mobile-app1b").unwrap();
+    backup.state = ContainerState::Stopped;
+}
+
 /// Drains the first server until the backup has gone down for long enough. Returns how the drain has ended.
 async fn drained_into_an_outage(run: &mut Run<'_>, memory: &Memory) -> Result<(), Failure> {
     run.is_undoing = true;
     run.drain(0).await.unwrap();
-    {
-        let mut site = memory.site();
-        let all = site.engine.containers.iter_mut();
-        let backup = all.map(|it| &mut it.container).find(|it| it.name == "mobile-app1b").unwrap();
-        backup.state = ContainerState::Stopped;
-    }
+    backup_goes_down(memory);
     // It would never be idle for so long.
     let limit = Duration::from_secs(600);
     run.until_idle(0, AdminState::Drain, limit, limit).await
@@ -415,6 +420,21 @@ async fn a_drain_of_an_undo_ends_where_no_other_server_serves() {
     let taken = run.serve_on(0, drained.unwrap_err()).await;
     assert!(matches!(taken, Ok(TakenBack::Serves(Failure::Unserved { .. }))));
     let told = |fact: &&Fact| matches!(fact, Fact::OutageBegan { after_ms: 2_000..2_100, .. });
+    assert_eq!(stage.heard.0.iter().filter(told).count(), 1);
+}
+
+/// HAProxy answers other connections while a command waits.
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_told_while_a_command_is_not_answered() {
+    let mut stage = Stage::pair().await;
+    stage.suffers("set state", 1, Fault::Hangs);
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    run.drain(0).await.unwrap();
+    backup_goes_down(&memory);
+    let maint = run.effect(0, Step::Maint).await;
+    assert!(maint.is_ok(), "{maint:?}");
+    let told = |fact: &&Fact| matches!(fact, Fact::OutageBegan { after_ms: 2_000..2_300, .. });
     assert_eq!(stage.heard.0.iter().filter(told).count(), 1);
 }
 
