@@ -427,7 +427,7 @@ async fn a_drain_of_an_undo_ends_where_no_other_server_serves() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_told_while_a_command_is_not_answered() {
     let mut stage = Stage::pair().await;
-    stage.suffers("set state", 1, Fault::Hangs);
+    stage.suffers("set state", 1, Fault::Slow);
     let memory = stage.memory.clone();
     let mut run = stage.run();
     run.drain(0).await.unwrap();
