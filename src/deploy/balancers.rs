@@ -99,6 +99,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     fn has_missed(&mut self, name: &str) {
         let answered_before = self.workers.remove(name).is_some();
         let is_first = self.behind.insert(name.to_owned());
+        self.watch.forget(name);
         if answered_before || is_first {
             let message = format!("{name} does not answer; the others go on without it");
             self.tell(Fact::Warned { message });

@@ -120,7 +120,7 @@ pub enum Failure {
     },
     /// No server of a backend serves, although the plan promised that one does.
     #[error(
-        "no server of {backend} serves at {load_balancer}, although the plan promised that one does (--floor): the others went down while this one was out. Find out why, and deploy again when they serve"
+        "no server of {backend} serves at {load_balancer}, although the plan promised that one does (--floor). See what became of the servers that were to serve, and deploy again when they do"
     )]
     Unserved {
         /// The load balancer.

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// sooner.
 pub const AFTER: Duration = Duration::from_secs(2);
 
+/// How far apart two looks may be that show an outage between them.
+const GAP: Duration = Duration::from_secs(1);
+
 /// What the looks at one backend amount to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
@@ -15,7 +18,12 @@ pub enum Outage {
     #[default]
     None,
     /// No server has served since then, which is not long ago.
-    Suspected(Instant),
+    Suspected {
+        /// The first look that saw none.
+        since: Instant,
+        /// The last one.
+        seen: Instant,
+    },
     /// No server has served since then.
     On(Instant),
 }
@@ -36,11 +44,15 @@ impl Outage {
         let (next, turn) = match *self {
             Self::On(since) if serves => (Self::None, Some(Turn::Ended(now - since))),
             _ if serves => (Self::None, None),
-            Self::None => (Self::Suspected(now), None),
-            Self::Suspected(since) if now - since >= AFTER => {
+            // Of a time in which nothing looked nothing is known.
+            Self::Suspected { since, seen } if now - seen < GAP && now - since >= AFTER => {
                 (Self::On(since), Some(Turn::Began(now - since)))
             }
-            same @ (Self::Suspected(_) | Self::On(_)) => (same, None),
+            Self::Suspected { since, seen } if now - seen < GAP => {
+                (Self::Suspected { since, seen: now }, None)
+            }
+            Self::None | Self::Suspected { .. } => (Self::Suspected { since: now, seen: now }, None),
+            same @ Self::On(_) => (same, None),
         };
         *self = next;
         turn
@@ -79,12 +91,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_serves_in_between_begins_the_time_anew() {
         let mut outage = Outage::default();
-        for serves in [false, true, false] {
+        for serves in [[false; 9], [true; 9], [false; 9]].into_iter().flatten() {
             assert_eq!(outage.take(serves), None);
-            advance(LOOK * 9).await;
+            advance(LOOK).await;
         }
         assert_eq!(outage.take(false), None, "the time counts from the last server that served");
         advance(LOOK).await;
         assert_eq!(outage.take(false), Some(Turn::Began(AFTER)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_in_which_nothing_looked_is_no_outage() {
+        let mut outage = Outage::default();
+        assert_eq!(outage.take(false), None);
+        advance(LOOK * 25).await;
+        assert_eq!(outage.take(false), None, "two moments are no time");
     }
 }

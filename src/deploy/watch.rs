@@ -50,6 +50,11 @@ impl<'a, C: WallClock> Watch<'a, C> {
         }
     }
 
+    /// Forgets a load balancer that does not answer: nothing looks at it any more.
+    pub fn forget(&self, load_balancer: &str) {
+        self.outages.borrow_mut().retain(|(of, _), _| of != load_balancer);
+    }
+
     /// Whether there is an outage anywhere.
     pub fn is_any_on(&self) -> bool {
         self.outages.borrow().values().any(|outage| outage.is_on())
