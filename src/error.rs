@@ -277,10 +277,10 @@ pub enum Error {
         backend: String,
     },
     /// A single move failed at one load balancer, and could not be taken back at all of them.
-    #[error("{failure}. {server} may be in another state than before at {}: set it there with `drainswap ready|drain|maint`", .left.join(", "))]
+    #[error("{failure}. {} may be in another state than before at {}: set them there with `drainswap ready|drain|maint`", list(.servers), .left.join(", "))]
     MoveHalfDone {
-        /// The server.
-        server: ServerId,
+        /// The servers.
+        servers: Vec<ServerId>,
         /// The load balancers that do not take it back.
         left: Vec<String>,
         /// Why the move failed.

@@ -143,7 +143,8 @@ pub(super) async fn everywhere<L: LoadBalancer>(
             if left.is_empty() {
                 return Err(failure.into());
             }
-            return Err(Error::MoveHalfDone { server: group[0].0.clone(), left, failure });
+            let servers = group.iter().map(|(server, _)| server.clone()).collect();
+            return Err(Error::MoveHalfDone { servers, left, failure });
         }
     }
     Ok(())
