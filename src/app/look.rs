@@ -55,15 +55,18 @@ impl WallClock for SystemClock {
 
 /// The files, read with what the binary says of the conditions that only it can decide. One that holds may show others.
 fn decided(files: &[SourceFile], mut environment: Environment, binary: &Path) -> Document {
+    /// The most conditions that the binary is asked: each is a process of its own.
+    const MOST: usize = 64;
+    let mut asked = BTreeSet::new();
     loop {
         let document = cfg::read(files.to_vec(), &environment);
-        let Some(build) = environment.build.as_mut().filter(|_| !document.questions.is_empty()) else {
-            return document;
-        };
-        let answers = haproxy_binary::answers(binary, environment.version, &document.questions);
-        if answers.is_empty() {
+        let Some(build) = &mut environment.build else { return document };
+        let new: BTreeSet<_> = document.questions.difference(&asked).cloned().collect();
+        if new.is_empty() || asked.len() + new.len() > MOST {
             return document;
         }
+        let answers = haproxy_binary::answers(binary, environment.version, &new);
+        asked.extend(new);
         build.answers.extend(answers);
     }
 }
