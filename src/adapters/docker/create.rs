@@ -103,6 +103,7 @@ impl DockerEngine {
         let call = self.client.connect_network(network, request);
         match self.change(purpose, call).await {
             Ok(()) => Ok(()),
+            Err(failure) if failure.status.is_none() => Err(failure.error),
             Err(failure) => Err(purpose.refused(format!(
                 "it must have the address {address} of the container before it, which haproxy.cfg names, and the network {network} gives that to no container on request ({}). Use a network with a subnet (docker network create --subnet), publish the port, or write the container's name in haproxy.cfg",
                 failure.error
