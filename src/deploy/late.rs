@@ -136,6 +136,7 @@ impl<L> Call<'_, L> {
     fn end(mut self, result: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
         self.end = match &result {
             Err(LoadBalancerError::Unanswered { .. }) => End::Unknown,
+            Err(LoadBalancerError::Unreachable { .. }) => End::NotMade,
             Err(_) if self.changes.len() == 1 => End::NotMade,
             Ok(()) | Err(_) => End::Made,
         };
