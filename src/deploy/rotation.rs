@@ -1,8 +1,8 @@
 //! What a lane does to traffic: takes its servers out of rotation, and puts them back.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::container::OLD_LIMIT;
-use super::wait::{Waited, meanwhile, until};
+use super::wait::{OUTAGE, Waited, meanwhile, pause, until};
 use super::{Deploy, Failure, Tracked, millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
@@ -32,11 +32,12 @@ const GLANCE_EVERY: Duration = Duration::from_millis(200);
 const WATCH: Duration = Duration::from_secs(1);
 
 /// Looks until one of the lane's servers is not in maint any more at this load balancer, sets it again, and tells which.
-/// Each look is shown to `watch`.
+/// Each look is shown to `watch`; `setting` counts what is being set.
 async fn kept_out(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
     watch: impl Fn(&LoadBalancerState),
+    setting: &Cell<usize>,
 ) -> Vec<ServerId> {
     let look = async || {
         // One that does not answer gives nobody a request either, and is asked again.
@@ -44,9 +45,13 @@ async fn kept_out(
         watch(&seen);
         let mut lost = lane.ids();
         lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
-        let states = all_in(&lost, AdminState::Maint);
-        let is_set = !lost.is_empty() && load_balancer.set_admin_states(&states).await.is_ok();
-        is_set.then_some(lost)
+        if lost.is_empty() {
+            return None;
+        }
+        setting.set(setting.get() + 1);
+        let set = load_balancer.set_admin_states(&all_in(&lost, AdminState::Maint)).await;
+        setting.set(setting.get() - 1);
+        set.is_ok().then_some(lost)
     };
     meanwhile(LOOK_EVERY, look).await
 }
@@ -98,18 +103,28 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 watch.see(seen, &out);
             }
         };
-        let mut lost = Vec::new();
+        let (mut lost, setting) = (Vec::new(), &Cell::new(0));
         let done = {
-            let guard = |load_balancer| repeat(()).then(move |()| kept_out(load_balancer, lane, see));
+            let guard =
+                |load_balancer| repeat(()).then(move |()| kept_out(load_balancer, lane, see, setting));
             let mut guards = select_all(world.load_balancers.iter().map(|it| Box::pin(guard(it))));
-            let mut work = pin!(work(self));
-            loop {
+            // Boxed for its size.
+            let mut work = Box::pin(work(self));
+            let done = loop {
                 tokio::select! {
                     biased;
                     done = &mut work => break done,
                     Some(servers) = guards.next() => lost.extend(servers),
                 }
+            };
+            // A maint that is under way must not come after what is done next.
+            while setting.get() > 0 {
+                tokio::select! {
+                    Some(servers) = guards.next() => lost.extend(servers),
+                    () = pause(LOOK_EVERY) => {}
+                }
             }
+            done
         };
         for server in lost {
             let message = format!("{server} was put into rotation meanwhile, and is in maint again");
@@ -291,6 +306,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {
             // Who does not answer has not taken it: that is said at the end.
             let _seen = self.look(lane).await;
+        }
+        if self.watch.is_any_on() {
+            // HAProxy's checks may need a moment to have it up. Where they take longer, the next look tells of the end.
+            let never = CancellationToken::new();
+            let _ended = until(LOOK_EVERY, OUTAGE, &never, async || {
+                self.look_anew(lane).await?;
+                Ok::<_, Failure>((!self.watch.is_any_on()).then_some(()))
+            })
+            .await;
         }
         if was_restarted { self.until_up_again(lane).await } else { Ok(()) }
     }

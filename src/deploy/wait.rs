@@ -61,14 +61,21 @@ pub async fn meanwhile<T>(every: Duration, mut look: impl AsyncFnMut() -> Option
     }
 }
 
-/// Waits for something that is never given up; `tell` is called once where it takes longer than `patience`.
-pub async fn patiently<T>(patience: Duration, work: impl Future<Output = T>, tell: impl FnOnce()) -> T {
+/// Waits for something that is never given up, and calls `tick` every `every` until it is done.
+pub async fn patiently<T>(every: Duration, work: impl Future<Output = T>, mut tick: impl FnMut()) -> T {
     let mut work = pin!(work);
-    if let Ok(done) = timeout(patience, &mut work).await {
-        return done;
+    loop {
+        match timeout(every, &mut work).await {
+            Ok(done) => return done,
+            Err(_elapsed) => tick(),
+        }
     }
-    tell();
-    work.await
+}
+
+/// One pause between two looks.
+pub async fn pause(long: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "this is the place that waits")]
+    sleep(long).await;
 }
 
 /// Tries every `every` until a try succeeds, fails for good, or `limit` has passed since the first. A try under way
@@ -130,16 +137,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_takes_long_is_told_once_and_waited_for() {
-        let work = |takes| async move {
-            tokio::time::advance(takes).await;
-            tokio::task::yield_now().await;
-            takes
-        };
-        for (takes, is_told) in [(TICK, false), (LIMIT * 10, true)] {
-            let mut told = 0;
-            assert_eq!(patiently(LIMIT, work(takes), || told += 1).await, takes);
-            assert_eq!(told, usize::from(is_told), "{takes:?}");
+    async fn what_is_never_given_up_ticks_until_it_is_done() {
+        for (takes, expected) in [(TICK, 0), (LIMIT * 10 + TICK, 10)] {
+            let mut ticks = 0;
+            patiently(LIMIT, pause(takes), || ticks += 1).await;
+            assert_eq!(ticks, expected, "{takes:?}");
         }
     }
 
