@@ -47,6 +47,7 @@ use crate::event::{Fact, Listener, Timing};
 use crate::hook::Moment;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
+use crate::observation::AdminState;
 use crate::outcome::Outcome;
 use crate::plan::undo::{Care, is_replaced};
 use crate::plan::{OnFailure, Plan, Replacement, Step};
@@ -130,8 +131,6 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     stand_ins: BTreeMap<usize, ContainerId>,
     /// The lanes whose old container another tool has replaced.
     taken_over: BTreeSet<usize>,
-    /// The lanes whose old container may be stopping: nothing has answered that it has.
-    may_be_stopping: BTreeSet<usize>,
     /// Servers that an undo has left in maint.
     left_out: BTreeSet<ServerId>,
     /// How often somebody was told that his wish to stop was heard.
@@ -179,7 +178,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             sent_to: BTreeMap::new(),
             stand_ins: BTreeMap::new(),
             taken_over: BTreeSet::new(),
-            may_be_stopping: BTreeSet::new(),
             left_out: BTreeSet::new(),
             stops_told: 0,
         })
@@ -269,7 +267,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Nothing is touched while the engine may still carry out what the run asked of it.
     async fn not_taken_over(&mut self, unfinished: &Run, failure: &Failure) -> Outcome {
-        self.stuck(self.not_finished(), unfinished.in_hand().unwrap_or_default(), failure).await
+        self.stranded(self.not_finished(), unfinished.in_hand().unwrap_or_default(), failure).await
     }
 
     fn not_finished(&self) -> String {
@@ -311,18 +309,25 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     async fn take_over(&mut self, unfinished: &Run) -> Result<(), Failure> {
         self.created.extend(unfinished.created.clone());
         self.begun.clone_from(&unfinished.begun);
-        let is_stopping = |lane: &usize| unfinished.is_under_way(*lane, Step::Keep);
-        self.may_be_stopping = (0..self.plan.lanes.len()).filter(is_stopping).collect();
+        let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
+        self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
         for (engine, call) in &unfinished.unanswered {
             self.world.engines.named(engine)?.remember(call.clone());
         }
-        for (_, engine) in self.engines(|_| true) {
-            self.until_it_answers(engine).await?;
+        for lane in 0..self.plan.lanes.len() {
+            if let Some((old, engine)) = self.old(lane).filter(|_| unfinished.is_under_way(lane, Step::Keep))
+            {
+                engine.may_stop(&old.id);
+            }
         }
-        let is_out = |lane: &usize| self.has_begun(*lane, Step::Maint) && !self.has_begun(*lane, Step::Ready);
-        self.out = (0..self.plan.lanes.len()).filter(is_out).collect();
+        let in_hand = unfinished.in_hand().unwrap_or_default();
+        for (_, engine) in self.engines(|_| true) {
+            self.guarded(in_hand, async |this: &mut Self| this.until_it_answers(engine).await).await?;
+        }
         for (lane, begun) in &unfinished.begun {
-            if is_replaced(begun) && self.is_back(*lane, begun).await {
+            // One that may be stopping has not come back as long as its servers are out.
+            let may_stop = self.old_may_be_stopping(*lane) && self.is_out_everywhere(*lane).await;
+            if is_replaced(begun) && !may_stop && self.is_back(*lane, begun).await {
                 self.back.insert(*lane);
                 self.out.remove(lane);
             }
@@ -330,10 +335,19 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
+    /// Whether all servers of a lane are in maint, or nothing tells that one is not.
+    async fn is_out_everywhere(&mut self, lane: usize) -> bool {
+        let ids = self.lane_of(lane).id_set();
+        let Ok(seen) = self.look_anew(lane).await else { return true };
+        let mut servers = seen.iter().flat_map(|seen| &seen.servers).filter(|it| ids.contains(&it.id));
+        servers.all(|it| it.admin.state() == AdminState::Maint)
+    }
+
     /// The steps of a lane that was replaced half-way. Each may be repeated; a reload since may have put its servers
     /// back into rotation, so that they are drained once more until the new container is known to serve.
     async fn rest_of(&mut self, lane: usize) -> Result<(), Failure> {
-        let serves = self.has_begun(lane, Step::Ready);
+        let is_stopping = self.new_one(lane).is_some_and(|(new, engine)| engine.is_stopping(new));
+        let serves = self.has_begun(lane, Step::Ready) && !is_stopping;
         let is_gone = self.old_is_gone(lane).await;
         let is_over = |step: &Step| {
             matches!(step, Step::Create | Step::Remove)
@@ -575,12 +589,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             );
             self.tell(Fact::Warned { message });
         }
-        self.after_run(&outcome).await;
-        let at = self.world.clock.now();
         for (engine, call) in self.world.engines.unanswered() {
+            let at = self.world.clock.now();
             // The journal's trouble is told below.
             let _told = self.journal.append(&Record::Unanswered { at, engine, call }).await;
         }
+        self.after_run(&outcome).await;
+        let at = self.world.clock.now();
         if let Err(error) = self.journal.append(&Record::Closed { at, outcome: outcome.clone() }).await {
             let typed = |words: &[&str]| self.world.typed.command(words);
             let (status, resume) = (typed(&["status"]), typed(&["resume", &plan.backend]));

@@ -64,7 +64,7 @@ impl EngineCall {
                 is_so(container, &|it| matches!(it.state, ContainerState::Created | ContainerState::Stopped))
             }
             Self::Rename { container, name } => is_so(container, &|it| it.name == *name),
-            Self::SetRestart { container, policy } => is_so(container, &|it| it.restart == *policy),
+            Self::SetRestart { container, policy } => is_so(container, &|it| it.restart.is_same(policy)),
             Self::Remove { container } => is_so(container, &|_| false),
         }
     }

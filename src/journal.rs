@@ -302,6 +302,10 @@ impl Fold {
         }
         // A run that is resumed has not ended, whatever it said before.
         let ended = self.run.outcome.take();
+        if ended.is_some() && !matches!(record, Record::Adopted { .. }) {
+            // Who resumes it has asked the engines first. What a stop does only the answer to another one tells.
+            self.run.unanswered.retain(|(_, call)| matches!(call, EngineCall::Stop { .. }));
+        }
         match record {
             Record::Opened { .. } => return Err("opens the run a second time".to_owned()),
             Record::Begun { lane, step, .. } => {

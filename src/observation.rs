@@ -548,6 +548,13 @@ pub struct RestartPolicy {
 }
 
 impl RestartPolicy {
+    /// Whether both say the same: an empty name means `no`.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let name = |it: &Self| if it.name.is_empty() { "no".to_owned() } else { it.name.clone() };
+        name(self) == name(other) && self.maximum_retries == other.maximum_retries
+    }
+
     /// The policy of a container that stays ended when it ends.
     #[must_use]
     pub fn never() -> Self {

@@ -357,6 +357,10 @@ pub trait ContainerEngine: Send + Sync {
     /// up another one each time. `None` where it has none.
     fn id(&self) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
 
+    /// For how long a call may still take effect whose connection ended without an answer, while the engine answers others.
+    /// What takes longer once the engine has it, a stop, is asked for again before anything is built on it.
+    fn late_for(&self) -> Duration;
+
     /// Every container of the engine, running or not.
     fn containers(&self) -> impl Future<Output = Result<Vec<Container>, EngineError>> + Send;
 

@@ -57,6 +57,10 @@ use crate::registries::Registries;
 const ID_LIMIT: Duration = Duration::from_secs(5);
 /// How long the engine may take to answer a question or to make a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// How long after the end of its connection a call may be read from a socket of this host.
+const LATE_HERE: Duration = Duration::from_secs(5);
+/// The same of an engine elsewhere: the network may send again for a while what got lost.
+const LATE_THERE: Duration = Duration::from_secs(60);
 /// How long it may take to remove an image.
 const IMAGE_LIMIT: Duration = Duration::from_secs(120);
 /// How long the answer to a change of a container is waited for. One that is given up may still take effect, so that this is
@@ -182,6 +186,13 @@ impl ContainerEngine for DockerEngine {
         let purpose = Purpose { action: "tell", subject: "its identifier" };
         let info = self.within(ID_LIMIT, purpose, self.client.info()).await?;
         Ok(info.id.filter(|id| !id.is_empty()))
+    }
+
+    fn late_for(&self) -> Duration {
+        match self.endpoint {
+            Endpoint::Unix(_) => LATE_HERE,
+            Endpoint::Tcp { .. } | Endpoint::Ssh(_) => LATE_THERE,
+        }
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {

@@ -42,8 +42,11 @@ pub(super) enum Asked {
     Same,
 }
 
-/// How long the answer to a change is waited for before a person is told.
+/// How long an answer to a change may take before that is told.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a wish to stop is heard while an answer is waited for.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How often a new container is asked whether it answers.
 const ASK_EVERY: Duration = Duration::from_millis(25);
@@ -164,17 +167,24 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Waits for the answer to a change of a container whose servers are out: they stay out until it comes, and a person is
-    /// told where that takes long.
+    /// Waits for the answer to a change of a container whose servers are out: they stay out until it comes. It is told where
+    /// that takes long.
     pub(super) async fn answer<T>(
         &mut self,
         call: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
-        let message = format!(
-            "the engine has not answered for {} s: its answer is waited for, and nothing else is done meanwhile",
-            PATIENCE.as_secs()
-        );
-        patiently(PATIENCE, call, || self.tell(Fact::Warned { message })).await
+        let mut seconds = 0;
+        patiently(TICK, call, || {
+            self.hear_stop();
+            seconds += TICK.as_secs();
+            if seconds == PATIENCE.as_secs() {
+                let message = format!(
+                    "the engine has not answered for {seconds} s: nothing else is done until it has, for ten minutes at most"
+                );
+                self.tell(Fact::Warned { message });
+            }
+        })
+        .await
     }
 
     /// Waits until a lane's engine has answered, or cannot carry out any more, what it was asked before.
@@ -185,10 +195,29 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
+    /// Waits for the end of a container of which a stop may be under way, before it is started: that stop would end it
+    /// afterwards. Nothing is done where its servers are in service.
+    async fn ends(
+        &mut self,
+        lane: usize,
+        engine: &TrackedEngine<E>,
+        container: &ContainerId,
+    ) -> Result<(), Failure> {
+        if engine.is_stopping(container) && self.out.contains(&lane) {
+            self.answer(engine.stop(container)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a stop of the lane's old container may be under way.
+    pub(super) fn old_may_be_stopping(&self, lane: usize) -> bool {
+        self.old(lane).is_some_and(|(old, engine)| engine.is_stopping(&old.id))
+    }
+
     pub(super) async fn until_it_answers(&mut self, engine: &TrackedEngine<E>) -> Result<(), Failure> {
         for call in engine.unanswered() {
             let message = format!(
-                "the engine has not answered the call to {call}, and may still carry it out: that is waited for first"
+                "the engine has not answered the call to {call}, and may still carry it out: nothing else is done to that container until it cannot"
             );
             self.tell(Fact::Warned { message });
         }
@@ -199,19 +228,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// of the engine starts it beside its successor.
     pub(super) async fn keep(
         &mut self,
-        lane: usize,
         (replacement, engine): Swap<'_, E>,
         old: &Container,
     ) -> Result<(), Failure> {
         let begun = Instant::now();
         let (container, as_name) = (old.name.clone(), replacement.kept_name(&self.plan.run));
         self.answer(engine.set_restart(&old.id, &RestartPolicy::never())).await?;
-        self.may_be_stopping.insert(lane);
-        let stopped = self.answer(engine.stop(&old.id)).await;
-        if !matches!(stopped, Err(EngineError::Unanswered { .. } | EngineError::GivenUp { .. })) {
-            self.may_be_stopping.remove(&lane);
-        }
-        stopped?;
+        self.answer(engine.stop(&old.id)).await?;
         self.answer(engine.rename(&old.id, &as_name)).await?;
         let took_ms = millis(begun);
         self.timing.engine_ms += took_ms;
@@ -221,10 +244,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     pub(super) async fn start(
         &mut self,
+        lane: usize,
         (replacement, engine): Swap<'_, E>,
         new: &ContainerId,
     ) -> Result<(), Failure> {
         let begun = Instant::now();
+        self.ends(lane, engine, new).await?;
         let name = replacement.name.clone();
         self.answer(engine.rename(new, &name)).await?;
         self.answer(engine.start(new)).await?;
@@ -457,10 +482,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.stands_in(lane, copy, old, &replacement.kept_name(&self.plan.run));
             return Ok(());
         }
-        if self.may_be_stopping.remove(&lane) && self.out.contains(&lane) {
-            // A stop that is under way would end it after it was started. The answer to this one says that it has ended.
-            self.answer(engine.stop(&old.id)).await?;
-        }
+        self.ends(lane, engine, &old.id).await?;
         self.answer(engine.rename(&old.id, &old.name)).await?;
         self.answer(engine.set_restart(&old.id, &old.restart)).await?;
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {

@@ -118,12 +118,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             && let Err(failure) =
                 self.guarded(lane, async |this| this.old_is_still_in_place(lane).await).await
         {
-            // Before its successor was started, only what another tool has put there can serve.
-            return match self.replaced_by(lane).await? {
-                Some(other) if !self.has_begun(lane, Step::Start) => {
-                    self.leave_to(lane, &other, failure).await.map(|()| TakenBack::Undone)
-                }
-                Some(_) | None => self.serve_on(lane, failure).await,
+            return match self.put_there(lane, &failure).await {
+                Some(other) => self
+                    .guarded(lane, async |this: &mut Self| this.leave_to(lane, &other, failure).await)
+                    .await
+                    .map(|()| TakenBack::Undone),
+                None => self.serve_on(lane, failure).await,
             };
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
@@ -155,6 +155,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
         let nobody_stops_it = CancellationToken::new();
         let asked = if self.has_begun(lane, Step::Start) { Asked::New } else { Asked::Old };
+        if asked == Asked::Old && self.old_may_be_stopping(lane) {
+            // It answers for as long as that takes.
+            return Err(failure);
+        }
         let answers = until(TRY_EVERY, TRY_FOR, &nobody_stops_it, async || {
             Ok::<_, Infallible>(self.ask_lines(lane, asked).await.is_ready().then_some(()))
         });
@@ -224,6 +228,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// What is true of the servers of a lane that could not be taken back, and what to do.
     pub(super) async fn stuck(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         self.discard_candidates().await;
+        self.stranded(reason, lane, failure).await
+    }
+
+    /// The same, with nothing done before.
+    pub(super) async fn stranded(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         let seen = self.look_anew(lane).await.ok();
         let stranded = |(server, commands): (ServerId, Vec<String>)| {
             let everywhere = seen.iter().flatten();

@@ -1,4 +1,4 @@
-//! Another tool has replaced the container meanwhile: what it put there serves, and is not ours to take away.
+//! Another tool has replaced the container during the run: what it put there serves, and is not ours to take away.
 
 use std::convert::Infallible;
 
@@ -18,7 +18,7 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallCl
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// The container that somebody has put in the place of a lane's old one: it runs under that one's name, and the engine
+    /// The container that another tool has put in the place of a lane's old one: it runs under that one's name, and the engine
     /// shows that it has the address of each of the lane's servers.
     pub(super) async fn replaced_by(&self, lane: usize) -> Result<Option<Container>, Failure> {
         let Some((old, engine)) = self.old(lane) else { return Ok(None) };
@@ -32,6 +32,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         let all = engine.containers().await?;
         Ok(all.into_iter().find(|it| is_another(it) && has_place(it)))
+    }
+
+    /// The same, where the old container is gone or was put aside, and its successor does not run.
+    pub(super) async fn put_there(&mut self, lane: usize, failure: &Failure) -> Option<Container> {
+        let may_serve = self.taken_over.contains(&lane) || !self.has_begun(lane, Step::Start);
+        if !may_serve || !matches!(failure, Failure::Drifted { .. }) {
+            return None;
+        }
+        let look = async |this: &mut Self| this.replaced_by(lane).await;
+        self.guarded(lane, look).await.unwrap_or(None)
     }
 
     /// Puts a lane's servers back in service with the container that has taken the place of the old one, if that answers.
@@ -53,7 +63,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let discarded = self.simply(lane, Step::Discard).await;
         self.warn_unless(discarded, lane, "a container that was only created is left");
         let message = format!(
-            "{} is put back with {} ({}), which another tool has put there meanwhile: it has the address, and answers",
+            "{} is put back with {} ({}), which another tool put there during this run: it has the address, and answers",
             list(&self.lane_of(lane).ids()),
             other.name,
             other.id.short()

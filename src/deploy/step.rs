@@ -102,10 +102,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             (Step::Maint, ..) => self.maint(lane).await,
             (Step::Settle, ..) => self.settle(lane).await,
             (Step::Keep, Some(swap), Some(old), _) => {
-                self.keep(lane, swap, old).await?;
+                self.keep(swap, old).await?;
                 self.falls_silent(lane, swap, old).await
             }
-            (Step::Start, Some(swap), _, Some(new)) => match self.start(swap, &new).await {
+            (Step::Start, Some(swap), _, Some(new)) => match self.start(lane, swap, &new).await {
                 Err(failure) => Err(self.not_started(lane, failure).await),
                 Ok(()) => Ok(()),
             },

@@ -751,7 +751,7 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     let Outcome::Stuck { servers, .. } = &outcome else { panic!("{outcome:?}") };
     assert!(servers[0].truth.contains("has not answered the call to stop "), "{}", servers[0].truth);
     assert!(servers[0].truth.contains("HAProxy has it in MAINT"), "{}", servers[0].truth);
-    let is_told = |fact: &&Fact| matches!(fact, Fact::Warned { message } if message.contains("its answer is waited for"));
+    let is_told = |fact: &&Fact| matches!(fact, Fact::Warned { message } if message.contains("nothing else is done until it has"));
     assert_eq!(stage.heard.0.iter().filter(is_told).count(), 1, "{:?}", stage.heard.0);
     let records: Vec<u8> =
         stage.memory.site().journal.iter().flat_map(|it| journal::line(it).unwrap()).collect();
@@ -813,7 +813,7 @@ async fn what_another_tool_has_put_there_meanwhile_is_put_back() {
         let run = Deploy::new(plan, world, &mut stage.journal, Stop { asked, now }, &mut heard).unwrap();
         let outcome = run.run().await.unwrap();
         assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
-        let note = "which another tool has put there meanwhile";
+        let note = "which another tool put there during this run";
         assert!(heard.told.iter().any(|it| it.contains(note)), "{:?}", heard.told);
         let names = stage.running().into_iter().collect::<BTreeSet<_>>();
         assert_eq!(names, BTreeSet::from(["mobile-app1", "mobile-app1b"].map(String::from)));

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lateness::{AWAY, Late};
-use super::wait::{Waited, until};
+use super::wait::until;
 use crate::engine_call::EngineCall;
 use crate::ids::ContainerId;
 use crate::image::{Image, ImageReference, Platform};
@@ -20,10 +20,6 @@ use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Re
 
 /// How often the engine is asked whether it has carried a call out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// How long a call may still take effect whose connection has ended, while the engine answers others. It reads a call
-/// at once, and what takes it long, a stop, is asked for again before anything is built on it.
-const LATE_FOR: Duration = Duration::from_secs(5);
 
 /// A call that the engine has not answered.
 #[derive(Debug)]
@@ -39,6 +35,8 @@ struct Unanswered {
 pub struct TrackedEngine<E> {
     inner: E,
     unanswered: Mutex<Vec<Unanswered>>,
+    /// The containers that may be stopping: a stop has no answer, and goes on for as long as its container takes.
+    stopping: Mutex<BTreeSet<ContainerId>>,
 }
 
 /// The engine may still carry out a call, and nothing rules that out.
@@ -55,7 +53,7 @@ impl<E> TrackedEngine<E> {
     /// An engine that was not called yet.
     #[must_use]
     pub fn new(inner: E) -> Self {
-        Self { inner, unanswered: Mutex::default() }
+        Self { inner, unanswered: Mutex::default(), stopping: Mutex::default() }
     }
 
     /// The calls that it may still carry out.
@@ -66,7 +64,25 @@ impl<E> TrackedEngine<E> {
 
     /// Knows of a call that an earlier process has made, and whose connection has ended with that.
     pub fn remember(&self, call: EngineCall) {
+        if let EngineCall::Stop { container } = &call {
+            self.may_stop(container);
+        }
         self.add(call, false);
+    }
+
+    /// Knows that an earlier process may have asked for this stop.
+    pub fn may_stop(&self, container: &ContainerId) {
+        self.stopping().insert(container.clone());
+    }
+
+    /// Whether a stop of the container may be under way: only the answer to another one says that it has ended.
+    #[must_use]
+    pub fn is_stopping(&self, container: &ContainerId) -> bool {
+        self.stopping().contains(container)
+    }
+
+    fn stopping(&self) -> MutexGuard<'_, BTreeSet<ContainerId>> {
+        self.stopping.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, call: EngineCall, is_given_up: bool) {
@@ -100,24 +116,23 @@ impl<E: ContainerEngine> TrackedEngine<E> {
     /// # Errors
     /// A call that was waited for to the last and shows no effect, or an engine that does not answer for a minute.
     pub async fn settle(&self) -> Result<(), UnansweredCall> {
-        let never = CancellationToken::new();
+        let (late_for, never) = (self.inner.late_for(), CancellationToken::new());
         if self.unanswered().is_empty() {
             return Ok(());
         }
-        let Ok(waited) = until(LOOK_EVERY, LATE_FOR + AWAY, &never, async || {
+        let Ok(_) = until(LOOK_EVERY, late_for + AWAY, &never, async || {
             let asked_at = Instant::now();
             let all = self.inner.containers().await.ok();
             let (answers, mut is_decided) = (all.as_ref().map(|_| asked_at), true);
             self.locked().retain_mut(|it| {
                 let is_seen = all.as_ref().is_some_and(|all| it.call.is_seen(all));
-                let is_over = it.late.is_over(answers, LATE_FOR);
+                let is_over = it.late.is_over(answers, late_for);
                 is_decided &= is_seen || is_over;
                 !is_seen && (it.is_given_up || !is_over)
             });
             Ok::<_, Infallible>(is_decided.then_some(()))
         })
         .await;
-        debug_assert!(waited != Waited::Stopped, "nothing stops it");
         self.unanswered().into_iter().next().map_or(Ok(()), |call| Err(UnansweredCall { call }))
     }
 }
@@ -125,6 +140,10 @@ impl<E: ContainerEngine> TrackedEngine<E> {
 impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
     async fn id(&self) -> Result<Option<String>, EngineError> {
         self.inner.id().await
+    }
+
+    fn late_for(&self) -> Duration {
+        self.inner.late_for()
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
@@ -176,7 +195,13 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
 
     async fn stop(&self, container: &ContainerId) -> Result<(), EngineError> {
         let call = EngineCall::Stop { container: container.clone() };
-        self.change(call, Box::pin(self.inner.stop(container))).await
+        let result = self.change(call, Box::pin(self.inner.stop(container))).await;
+        match &result {
+            Ok(()) => drop(self.stopping().remove(container)),
+            Err(EngineError::Unanswered { .. } | EngineError::GivenUp { .. }) => self.may_stop(container),
+            Err(_) => {}
+        }
+        result
     }
 
     async fn rename(&self, container: &ContainerId, name: &str) -> Result<(), EngineError> {

@@ -170,6 +170,9 @@ fn what_was_wrong_once_stays_mended() {
         // A server that was silent before the run was left in maint by one that was stopped, which said that all serve.
         "crowded/505/4=Away(5000)/68=Stop",
         "slow-boot/340/271=Stop/4=Away(5000)",
+        // A container whose stop went on after two deaths counted as back.
+        "undone/0/stop.0=DiesBefore/stop.1=DiesBefore",
+        "undone/0/stop.0=DiesBefore/stop.1=LateEffect",
     ];
     let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
     sweep("wrong once", &cases);

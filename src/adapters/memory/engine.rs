@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::call::Part;
 use super::{Effect, Happening, Memory, Millis, Site};
@@ -526,6 +527,10 @@ impl MemoryEngine {
 impl ContainerEngine for MemoryEngine {
     async fn id(&self) -> Result<Option<String>, EngineError> {
         Ok(Some("memory".to_owned()))
+    }
+
+    fn late_for(&self) -> Duration {
+        Duration::from_secs(5)
     }
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
