@@ -146,12 +146,13 @@ impl RunId {
     }
 
     /// The same, or where a clock was set back the next moment after another run: runs are put in order by their names, and
-    /// one that was killed must stay the last until it is ended.
+    /// one that was killed must stay the last until it is ended. A millisecond more is behind all names of that millisecond
+    /// which versions up to 0.1 gave with fewer digits.
     #[must_use]
     pub fn after(self, other: &Self) -> Self {
         let next = || {
             let moment = DateTime::strptime(Self::READ, &other.0).ok()?.to_zoned(TimeZone::UTC).ok()?;
-            Some(Self::opened_at(moment.timestamp().checked_add(SignedDuration::from_micros(1)).ok()?))
+            Some(Self::opened_at(moment.timestamp().checked_add(SignedDuration::from_millis(1)).ok()?))
         };
         if self > *other { self } else { next().unwrap_or(self) }
     }
@@ -195,11 +196,11 @@ mod tests {
         assert_eq!(now, run("20261123T221500.000123Z"));
         for (other, expected) in [
             ("20261123T221459.999999Z", "20261123T221500.000123Z"),
-            ("20261123T221500.000123Z", "20261123T221500.000124Z"),
-            ("20261231T235959.999999Z", "20270101T000000.000000Z"),
+            ("20261123T221500.000123Z", "20261123T221500.001123Z"),
+            ("20261231T235959.999000Z", "20270101T000000.000000Z"),
             // Version 0.1 named them by the millisecond.
             ("20261123T221459.999Z", "20261123T221500.000123Z"),
-            ("20261123T221500.001Z", "20261123T221500.001001Z"),
+            ("20261123T221500.000Z", "20261123T221500.001000Z"),
             // Nobody's clock has written these.
             ("renamed", "20261123T221500.000123Z"),
             ("99991231T235959.999999Z", "20261123T221500.000123Z"),
