@@ -15,8 +15,8 @@ use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
 use crate::observation::{Container, ContainerState};
 use crate::outcome::{Outcome, Stranded, list};
-use crate::plan::Step;
 use crate::plan::undo::{Care, is_replaced, put_back, undo};
+use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 /// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being
@@ -280,6 +280,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It may have that name already.
             None => Some(shell(&["docker", "rename", id.short(), name]) + " || true"),
         };
+        // A container that was just started boots: a server gets requests once it answers, where it did before.
+        let ready = |server: &LaneServer| {
+            let (id, wait) = (server.id.to_string(), server.answered().then_some("--wait"));
+            typed.command(&["ready"].into_iter().chain(wait).chain([&*id]).collect::<Vec<_>>())
+        };
         let mut commands = each(&["maint", "--floor", "0", "--wait"]);
         match (&replacement.returning, self.created.get(&lane).filter(|new| !is_gone(new))) {
             (Some(kept), _) => {
@@ -295,6 +300,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             Some(old) if is_gone(&old.id) => {
                 let (backend, image) = (&self.plan.backend, old.running_image().pinned());
                 commands.push(typed.command(&["deploy", backend, "--image", &image]));
+                // The deploy leaves alone what answered nothing before.
+                let dead = plan_lane.servers.iter().filter(|server| plan_lane.is_dead(server));
+                commands.extend(dead.map(ready));
                 return commands;
             }
             Some(old) => {
@@ -306,12 +314,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // Nobody was behind it before either.
             None => return commands,
         }
-        // A container that was just started boots: nobody is sent to it before it answers, where it did before.
-        let ready = plan_lane.servers.iter().map(|server| {
-            let (id, wait) = (server.id.to_string(), server.answered().then_some("--wait"));
-            typed.command(&["ready"].into_iter().chain(wait).chain([&*id]).collect::<Vec<_>>())
-        });
-        commands.extend(ready);
+        commands.extend(plan_lane.servers.iter().map(ready));
         commands
     }
 }

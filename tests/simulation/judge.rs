@@ -276,7 +276,8 @@ impl Judge {
         let touches = |step: &Step| step.touches_traffic();
         let has_begun =
             lane.and_then(|lane| self.begun.get(&lane)).is_some_and(|begun| begun.iter().any(touches));
-        let is_back = state == AdminState::Ready && lane.is_some();
+        // A person is told to bring the forgotten one back, too.
+        let is_back = state == AdminState::Ready && (lane.is_some() || is_forgotten(server));
         if !has_begun && !is_back {
             self.violate(site, format!("{server} was set to {state} before the journal knew of it"));
         }

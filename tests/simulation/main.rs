@@ -170,6 +170,8 @@ fn what_was_wrong_once_stays_mended() {
         // A server that was silent before the run was left in maint by one that was stopped, which said that all serve.
         "crowded/505/4=Away(5000)/68=Stop",
         "slow-boot/340/271=Stop/4=Away(5000)",
+        // A line that answered nothing before was left in maint by the commands that a person was told to type.
+        "forgotten/1/24=OldRemoved",
         // A container whose stop went on after two deaths counted as back.
         "undone/0/stop.0=DiesBefore/stop.1=DiesBefore",
         "undone/0/stop.0=DiesBefore/stop.1=LateEffect",
