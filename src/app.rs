@@ -156,6 +156,8 @@ struct App {
     events: OnceCell<Json>,
     /// That the HAProxy which answers cannot be identified.
     unidentified: Once,
+    /// That a condition of `.if` cannot be decided.
+    undecided: Once,
 }
 
 impl App {
@@ -169,6 +171,7 @@ impl App {
             said: Mutex::default(),
             events: OnceCell::new(),
             unidentified: Once::new(),
+            undecided: Once::new(),
         }
     }
 

@@ -157,6 +157,14 @@ impl App {
             return Err(NotRun { binary: known.service.binary.display().to_string(), reason }.into());
         }
         let document = decided(&files, self.environment(&known, build), &known.service.binary);
+        if let Some(question) = document.questions.first() {
+            self.undecided.call_once(|| {
+                self.say(&format!(
+                    "note: {question} in a condition of .if cannot be decided, and is taken as false: what HAProxy runs may differ. \
+                     Name the binary that runs with --haproxy"
+                ));
+            });
+        }
         let configuration = cfg::interpret(&document);
         Ok(Reading { document, configuration, known })
     }
