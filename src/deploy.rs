@@ -463,6 +463,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// A step, with the command of somebody's own that comes before it.
     async fn hook_and_step(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+        if self.stop.now.is_cancelled() {
+            self.hear_stop();
+            return Err(Failure::Stopped);
+        }
         self.may_begin(lane, step)?;
         if let Some(moment) = self.plan.lanes[lane].moment_before(step) {
             // It may take its time: nothing may put the servers into rotation meanwhile.
