@@ -119,10 +119,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 self.guarded(lane, async |this| this.old_is_still_in_place(lane).await).await
         {
             return match self.put_there(lane, &failure).await {
-                Some(other) => self
-                    .guarded(lane, async |this: &mut Self| this.leave_to(lane, &other, failure).await)
-                    .await
-                    .map(|()| TakenBack::Undone),
+                Some(other) => self.leave_to(lane, &other, failure).await,
                 None => self.serve_on(lane, failure).await,
             };
         }
@@ -138,6 +135,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let done = self.insist_on(lane, step).await;
             self.needs_all = false;
             let Err(failure) = done else { continue };
+            if step == Step::Return
+                && let Some(other) = self.put_there(lane, &failure).await
+            {
+                return self.leave_to(lane, &other, failure).await;
+            }
             let waits = matches!(step, Step::AwaitIdle | Step::Settle);
             let in_vain = matches!(failure, Failure::DrainTimedOut { .. } | Failure::Unserved { .. });
             let can_stay = waits || step == Step::Verify || step.takes_out() && failure.is_silence();

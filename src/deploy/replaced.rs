@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use tokio_util::sync::CancellationToken;
 
 use super::container::Asked;
-use super::recovery::{TRY_EVERY, TRY_FOR};
+use super::recovery::{TRY_EVERY, TRY_FOR, TakenBack};
 use super::wait::{Waited, until};
 use super::{Deploy, Failure};
 use crate::event::Fact;
@@ -13,7 +13,7 @@ use crate::observation::{Container, ContainerState};
 use crate::outcome::list;
 use crate::plan::Step;
 use crate::plan::place::Place;
-use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
@@ -44,18 +44,34 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.guarded(lane, look).await.unwrap_or(None)
     }
 
+    /// Why the engine refuses something: another tool may have put its own there, which has the name or the port.
+    pub(super) async fn or_replaced(&mut self, lane: usize, failure: Failure) -> Failure {
+        let is_refused = matches!(failure, Failure::Engine(EngineError::Refused { .. }));
+        match self.old(lane) {
+            Some((old, _)) if is_refused && matches!(self.replaced_by(lane).await, Ok(Some(_))) => {
+                self.taken_over.insert(lane);
+                Failure::Drifted { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
+            }
+            Some(_) | None => failure,
+        }
+    }
+
     /// Puts a lane's servers back in service with the container that has taken the place of the old one, if that answers.
     pub(super) async fn leave_to(
         &mut self,
         lane: usize,
         other: &Container,
         failure: Failure,
-    ) -> Result<(), Failure> {
-        let never = CancellationToken::new();
-        let answers = until(TRY_EVERY, TRY_FOR, &never, async || {
-            Ok::<_, Infallible>(self.ask_lines(lane, Asked::Old).await.is_ready().then_some(()))
-        });
-        let Ok(answers) = answers.await;
+    ) -> Result<TakenBack, Failure> {
+        let answers = async |this: &mut Self| {
+            let never = CancellationToken::new();
+            until(TRY_EVERY, TRY_FOR, &never, async || {
+                Ok::<_, Infallible>(this.ask_lines(lane, Asked::Old).await.is_ready().then_some(()))
+            })
+            .await
+        };
+        // Only until it answers: from then on the servers are in service.
+        let Ok(answers) = self.guarded(lane, answers).await;
         if answers != Waited::Done(()) {
             return Err(failure);
         }
@@ -69,6 +85,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             other.id.short()
         );
         self.tell(Fact::Warned { message });
-        Ok(())
+        Ok(TakenBack::Undone)
     }
 }

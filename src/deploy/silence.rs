@@ -81,18 +81,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Or another tool has put its own there, which has no answer yet, or is asked for none.
     pub(super) async fn not_started(&mut self, lane: usize, failure: Failure) -> Failure {
         let Some((old, engine)) = self.old(lane) else { return failure };
-        if !matches!(failure, Failure::Engine(EngineError::Refused { .. })) {
-            return failure;
+        let is_refused = matches!(failure, Failure::Engine(EngineError::Refused { .. }));
+        if is_refused && matches!(runs_again(engine, old).await, Ok(true)) {
+            let server = self.lane_of(lane).name().clone();
+            return Failure::StartedAgain { server, container: old.name.clone() };
         }
-        let (server, container) = (self.lane_of(lane).name().clone(), old.name.clone());
-        if matches!(runs_again(engine, old).await, Ok(true)) {
-            return Failure::StartedAgain { server, container };
-        }
-        if matches!(self.replaced_by(lane).await, Ok(Some(_))) {
-            self.taken_over.insert(lane);
-            return Failure::Drifted { server, container };
-        }
-        failure
+        self.or_replaced(lane, failure).await
     }
 }
 

@@ -114,7 +114,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             (Step::Confirm, ..) => self.confirm(lane).await,
             (Step::Remove, Some(swap), ..) => self.remove(swap).await,
             (Step::Discard, Some(swap), _, new) => self.discard(lane, swap, new).await,
-            (Step::Return, Some(swap), Some(old), _) => self.return_old(lane, swap, old).await,
+            (Step::Return, Some(swap), Some(old), _) => match self.return_old(lane, swap, old).await {
+                Err(failure) => Err(self.or_replaced(lane, failure).await),
+                Ok(()) => Ok(()),
+            },
             (Step::ProveOld, _, old, _) => {
                 let stand_in = self.stand_ins.get(&lane);
                 let there = stand_in.or(old.map(|old| &old.id)).cloned();
