@@ -97,12 +97,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             return work(self).await;
         }
         let (world, lane) = (self.world, self.lane_of(lane));
-        let (watch, behind, out) = (Rc::clone(&self.watch), self.behind.clone(), lane.id_set());
-        let see = |seen: &LoadBalancerState| {
-            if !behind.contains(&seen.name) {
-                watch.see(seen, &out);
-            }
-        };
+        let see = &Rc::clone(&self.watch).beside(self.behind.clone(), lane.id_set());
         let (mut lost, setting) = (Vec::new(), &Cell::new(0));
         let done = {
             let guard =
@@ -137,12 +132,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// at beside it.
     pub(super) async fn watched<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
         let (world, lane) = (self.world, self.lane_of(lane));
-        let (watch, behind) = (Rc::clone(&self.watch), self.behind.clone());
-        let see = |seen: &LoadBalancerState| {
-            if !behind.contains(&seen.name) {
-                watch.see(seen, &BTreeSet::new());
-            }
-        };
+        let see = &Rc::clone(&self.watch).beside(self.behind.clone(), BTreeSet::new());
         let looks = world.load_balancers.iter().map(|it| Box::pin(looked_at(it, lane, see)));
         tokio::select! {
             biased;

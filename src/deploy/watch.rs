@@ -3,13 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::outage::{Outage, Turn};
 use super::rotation::LOOK_EVERY;
 use super::teller::Teller;
 use super::wait::meanwhile;
-use super::{Deploy, Failure};
+use super::{Deploy, Failure, whole_millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
@@ -40,12 +39,34 @@ impl<'a, C: WallClock> Watch<'a, C> {
             let (load_balancer, backend) = (seen.name.clone(), backend.clone());
             match turn {
                 Some(Turn::Began(after)) => {
-                    self.teller.tell(Fact::OutageBegan { load_balancer, backend, after_ms: millis(after) });
+                    self.teller.tell(Fact::OutageBegan {
+                        load_balancer,
+                        backend,
+                        after_ms: whole_millis(after),
+                    });
                 }
                 Some(Turn::Ended(took)) => {
-                    self.teller.tell(Fact::OutageEnded { load_balancer, backend, took_ms: millis(took) });
+                    self.teller.tell(Fact::OutageEnded {
+                        load_balancer,
+                        backend,
+                        took_ms: whole_millis(took),
+                    });
                 }
                 None => {}
+            }
+        }
+    }
+
+    /// Takes over the looks of one that looks beside a step. A load balancer that was `behind` by then says nothing of who
+    /// serves.
+    pub fn beside(
+        self: Rc<Self>,
+        behind: BTreeSet<String>,
+        out: BTreeSet<ServerId>,
+    ) -> impl Fn(&LoadBalancerState) {
+        move |seen| {
+            if !behind.contains(&seen.name) {
+                self.see(seen, &out);
             }
         }
     }
@@ -73,10 +94,6 @@ impl<'a, C: WallClock> Watch<'a, C> {
     pub async fn until_broken(&self, lane: &Lane) -> Failure {
         meanwhile(LOOK_EVERY, async || self.broken_promise(lane)).await
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
