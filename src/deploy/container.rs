@@ -422,10 +422,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
         let Some((old, engine)) = self.old(lane) else { return Ok(()) };
         match engine.pulse(&old.id).await {
-            Err(EngineError::Refused { .. }) => {
-                let server = self.lane_of(lane).name().clone();
-                Err(Failure::Drifted { server, container: old.name.clone() })
-            }
+            Err(EngineError::Refused { .. }) => Err(self.drifted(lane, old)),
             answer => Ok(answer.map(|_| ())?),
         }
     }
@@ -433,11 +430,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// The same, of an engine that may just be restarted, and that no other tool has put its own in its place.
     pub(super) async fn old_is_still_in_place(&self, lane: usize) -> Result<(), Failure> {
         insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await?;
-        if !self.taken_over.contains(&lane) {
-            return Ok(());
+        match self.old(lane).filter(|_| self.taken_over.contains(&lane)) {
+            Some((old, _)) => Err(self.drifted(lane, old)),
+            None => Ok(()),
         }
-        let container = self.old(lane).map(|(old, _)| old.name.clone()).unwrap_or_default();
-        Err(Failure::Drifted { server: self.lane_of(lane).name().clone(), container })
+    }
+
+    pub(super) fn drifted(&self, lane: usize, old: &Container) -> Failure {
+        Failure::Drifted { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
     }
 
     /// Whether a lane's old container was removed, and none but our own new one has its name since.

@@ -155,17 +155,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Leaves a lane in service that cannot be taken away without loss, if anybody is there to serve.
     pub(super) async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
-        let nobody_stops_it = CancellationToken::new();
         let asked = if self.has_begun(lane, Step::Start) { Asked::New } else { Asked::Old };
         if asked == Asked::Old && self.old_may_be_stopping(lane) {
             // It answers for as long as that takes.
             return Err(failure);
         }
-        let answers = until(TRY_EVERY, TRY_FOR, &nobody_stops_it, async || {
-            Ok::<_, Infallible>(self.ask_lines(lane, asked).await.is_ready().then_some(()))
-        });
-        let Ok(answers) = answers.await;
-        if answers != Waited::Done(()) {
+        if !self.comes_to_answer(lane, asked).await {
             return Err(failure);
         }
         self.insist_on(lane, Step::Ready).await?;
@@ -181,6 +176,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         self.warn_unless(restored, lane, "its container is not started again if it ends");
         Ok(taken)
+    }
+
+    /// Whether what is there answers on the lane's lines, soon.
+    pub(super) async fn comes_to_answer(&self, lane: usize, asked: Asked) -> bool {
+        let never = CancellationToken::new();
+        let answers = until(TRY_EVERY, TRY_FOR, &never, async || {
+            Ok::<_, Infallible>(self.ask_lines(lane, asked).await.is_ready().then_some(()))
+        });
+        let Ok(answers) = answers.await;
+        answers == Waited::Done(())
     }
 
     pub(super) fn warn_unless(&mut self, done: Result<(), Failure>, lane: usize, what: &str) {

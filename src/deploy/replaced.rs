@@ -1,12 +1,7 @@
 //! Another tool has replaced the container during the run: what it put there serves, and is not ours to take away.
 
-use std::convert::Infallible;
-
-use tokio_util::sync::CancellationToken;
-
 use super::container::Asked;
-use super::recovery::{TRY_EVERY, TRY_FOR, TakenBack};
-use super::wait::{Waited, until};
+use super::recovery::TakenBack;
 use super::{Deploy, Failure};
 use crate::event::Fact;
 use crate::observation::{Container, ContainerState};
@@ -20,7 +15,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 {
     /// The container that another tool has put in the place of a lane's old one: it runs under that one's name, and the engine
     /// shows that it has the address of each of the lane's servers.
-    pub(super) async fn replaced_by(&self, lane: usize) -> Result<Option<Container>, Failure> {
+    async fn replaced_by(&self, lane: usize) -> Result<Option<Container>, Failure> {
         let Some((old, engine)) = self.old(lane) else { return Ok(None) };
         let is_another = |it: &Container| {
             it.id != old.id && Some(&it.id) != self.created.get(&lane) && it.name == old.name
@@ -48,12 +43,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn or_replaced(&mut self, lane: usize, failure: Failure) -> Failure {
         let is_refused = matches!(failure, Failure::Engine(EngineError::Refused { .. }));
         match self.old(lane) {
-            Some((old, _)) if is_refused && matches!(self.replaced_by(lane).await, Ok(Some(_))) => {
-                self.taken_over.insert(lane);
-                Failure::Drifted { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
+            Some((old, _)) if is_refused && matches!(self.is_taken_over(lane).await, Ok(true)) => {
+                self.drifted(lane, old)
             }
             Some(_) | None => failure,
         }
+    }
+
+    /// Whether another tool has put its own in the place of a lane's old container. From then on that is remembered.
+    pub(super) async fn is_taken_over(&mut self, lane: usize) -> Result<bool, Failure> {
+        let is_taken_over = self.replaced_by(lane).await?.is_some();
+        if is_taken_over {
+            self.taken_over.insert(lane);
+        }
+        Ok(is_taken_over)
     }
 
     /// Puts a lane's servers back in service with the container that has taken the place of the old one, if that answers.
@@ -63,16 +66,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         other: &Container,
         failure: Failure,
     ) -> Result<TakenBack, Failure> {
-        let answers = async |this: &mut Self| {
-            let never = CancellationToken::new();
-            until(TRY_EVERY, TRY_FOR, &never, async || {
-                Ok::<_, Infallible>(this.ask_lines(lane, Asked::Old).await.is_ready().then_some(()))
-            })
-            .await
-        };
         // Only until it answers: from then on the servers are in service.
-        let Ok(answers) = self.guarded(lane, answers).await;
-        if answers != Waited::Done(()) {
+        if !self.guarded(lane, async |this: &mut Self| this.comes_to_answer(lane, Asked::Old).await).await {
             return Err(failure);
         }
         self.insist_on(lane, Step::PutBack).await?;

@@ -70,9 +70,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         if runs_again(engine, old).await? {
             return Ok(Failure::StartedAgain { server, container });
         }
-        if self.replaced_by(lane).await?.is_some() {
-            self.taken_over.insert(lane);
-            return Ok(Failure::Drifted { server, container });
+        if self.is_taken_over(lane).await? {
+            return Ok(self.drifted(lane, old));
         }
         Ok(Failure::StillAnswers { server, container, address: probe.address })
     }
