@@ -169,7 +169,7 @@ impl Run {
 
     /// Reads a run's journal. `None` where not even its first record was written whole.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, Corrupt> {
-        let mut fold: Option<Fold> = None;
+        let mut run: Option<Self> = None;
         let mut next = 0;
         for (index, line) in whole(bytes).split(|byte| *byte == b'\n').enumerate() {
             let offset = next;
@@ -178,7 +178,7 @@ impl Run {
                 continue;
             }
             let corrupt = |reason: String| Corrupt::Record { number: index + 1, offset, reason };
-            if fold.is_none() {
+            if run.is_none() {
                 refuse_newer(line)?;
             }
             let sum = check(line);
@@ -187,16 +187,16 @@ impl Run {
             }
             let record: Record = serde_json::from_slice(line)
                 .map_err(|error| corrupt(format!("is not understood: {error}")))?;
-            let next = match fold {
-                None => Fold::open(record).map_err(corrupt)?,
-                Some(fold) => fold.add(record).map_err(corrupt)?,
+            let next = match run {
+                None => Self::open(record).map_err(corrupt)?,
+                Some(run) => run.add(record).map_err(corrupt)?,
             };
-            if sum == Sum::Missing && next.run.version > WITHOUT_SUMS {
+            if sum == Sum::Missing && next.version > WITHOUT_SUMS {
                 return Err(corrupt("has lost its checksum".to_owned()));
             }
-            fold = Some(next);
+            run = Some(next);
         }
-        Ok(fold.map(|fold| fold.run))
+        Ok(run)
     }
 
     /// Whether `resume` has something to do: nothing says how it ended, or it could not put everything back.
@@ -271,17 +271,12 @@ fn refuse_newer(line: &[u8]) -> Result<(), Corrupt> {
     }
 }
 
-/// What the records add up to so far, and what decides whether the next one can follow.
-struct Fold {
-    run: Run,
-}
-
-impl Fold {
+/// What the records add up to, and whether the next one can follow.
+impl Run {
     fn open(record: Record) -> Result<Self, String> {
         match record {
             Record::Opened { version: version @ WITHOUT_SUMS..=VERSION, pid, plan, site } => {
-                let run = Run::opened(*plan, version, site.map(|site| *site), pid);
-                Ok(Self { run })
+                Ok(Self::opened(*plan, version, site.map(|site| *site), pid))
             }
             Record::Opened { version, .. } => Err(format!("has version {version}, which nobody ever wrote")),
             Record::Begun { .. }
@@ -297,14 +292,14 @@ impl Fold {
     /// The one place that holds every legal transition. A step may be begun again at any time, and a lane taken back:
     /// who resumes a run repeats what may not have had its effect.
     fn add(mut self, record: Record) -> Result<Self, String> {
-        if !self.run.is_unfinished() && !matches!(record, Record::Adopted { .. }) {
+        if !self.is_unfinished() && !matches!(record, Record::Adopted { .. }) {
             return Err("comes after the run was closed".to_owned());
         }
         // A run that is resumed has not ended, whatever it said before.
-        let ended = self.run.outcome.take();
+        let ended = self.outcome.take();
         if ended.is_some() && !matches!(record, Record::Adopted { .. }) {
             // Who resumes it has asked the engines first. What a stop does only the answer to another one tells.
-            self.run.unanswered.retain(|(_, call)| matches!(call, EngineCall::Stop { .. }));
+            self.unanswered.retain(|(_, call)| matches!(call, EngineCall::Stop { .. }));
         }
         match record {
             Record::Opened { .. } => return Err("opens the run a second time".to_owned()),
@@ -312,12 +307,12 @@ impl Fold {
                 if !self.planned(lane)?.steps.contains(&step) {
                     return Err(format!("begins the step {step:?}, which the plan has not for lane {lane}"));
                 }
-                self.run.begun.entry(lane).or_default().push(step);
-                self.run.under_way.insert((lane, step));
+                self.begun.entry(lane).or_default().push(step);
+                self.under_way.insert((lane, step));
             }
             Record::Done { lane, step, .. } => {
                 self.planned(lane)?;
-                if !self.run.under_way.remove(&(lane, step)) {
+                if !self.under_way.remove(&(lane, step)) {
                     return Err(format!("ends the step {step:?}, which was not begun"));
                 }
             }
@@ -325,31 +320,31 @@ impl Fold {
                 if !self.begun(lane)?.contains(&Step::Create) {
                     return Err("names a container whose creation was not begun".to_owned());
                 }
-                if self.run.created.insert(lane, container).is_some() {
+                if self.created.insert(lane, container).is_some() {
                     return Err(format!("names a second container of lane {lane}"));
                 }
             }
             Record::Unanswered { engine, call, .. } => {
                 let call = (engine, call);
-                if !self.run.unanswered.contains(&call) {
-                    self.run.unanswered.push(call);
+                if !self.unanswered.contains(&call) {
+                    self.unanswered.push(call);
                 }
             }
             Record::Undone { lane, .. } => {
                 self.begun(lane)?.clear();
-                self.run.under_way.retain(|(of, _)| *of != lane);
+                self.under_way.retain(|(of, _)| *of != lane);
             }
-            Record::Closed { outcome, .. } => self.run.outcome = Some(outcome),
+            Record::Closed { outcome, .. } => self.outcome = Some(outcome),
             Record::Adopted { site, .. } => {
-                self.run.site = Some(*site);
-                self.run.outcome = ended;
+                self.site = Some(*site);
+                self.outcome = ended;
             }
         }
         Ok(self)
     }
 
     fn planned(&self, lane: usize) -> Result<&Lane, String> {
-        let lanes = &self.run.plan.lanes;
+        let lanes = &self.plan.lanes;
         let unknown = || format!("names lane {lane}, and the plan has {}, counted from 0", lanes.len());
         lanes.get(lane).ok_or_else(unknown)
     }
@@ -357,7 +352,7 @@ impl Fold {
     /// What a lane of the plan has begun.
     fn begun(&mut self, lane: usize) -> Result<&mut Vec<Step>, String> {
         self.planned(lane)?;
-        Ok(self.run.begun.entry(lane).or_default())
+        Ok(self.begun.entry(lane).or_default())
     }
 }
 
