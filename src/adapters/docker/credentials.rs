@@ -136,7 +136,8 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
         }
         Err(CredentialRetrievalError::HelperCommunicationError) => {
             return trouble(
-                "the credential helper that Docker's configuration names cannot be run".to_owned(),
+                "the credential helper that Docker's configuration names cannot be run, or ended before it was asked"
+                    .to_owned(),
             );
         }
         Err(CredentialRetrievalError::MalformedHelperResponse) => {
