@@ -234,6 +234,12 @@ impl ServerState {
         Self { sessions, sessions_total, limit, ..worst }
     }
 
+    /// Whether its last health check has passed (`L7OK`, `L4OK`, `L7OKC` …).
+    #[must_use]
+    pub fn has_passed_a_check(&self) -> bool {
+        self.checks.health == Checking::On && self.check.contains("OK")
+    }
+
     /// Whether the server may be given a new request now, going by what `HAProxy` says:
     /// no drain, no maintenance, operationally up (starting counts), and a weight.
     ///

@@ -29,6 +29,7 @@ use crate::observation::{AdminState, Container, Described, LoadBalancerState, Pi
 use crate::ports::{Change, Model, Recipe};
 use crate::probe::{Probe, ProbeUrl};
 use crate::topology::matching::{Aside, MatchRule};
+use crate::topology::own_check::OwnCheck;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{HostName, Role};
 use asked::Before;
@@ -384,6 +385,9 @@ pub struct LaneServer {
     /// What a new container is asked beside that.
     #[serde(default)]
     pub also: Option<Probe>,
+    /// `HAProxy`'s own check, where that decides whether a container serves on this line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_check: Option<OwnCheck>,
     /// What must fail when the old container has stopped; `None` where that is not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Probe>,

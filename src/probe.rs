@@ -75,6 +75,12 @@ pub enum Match {
     Pattern(String),
 }
 
+/// Whether a pattern of an `http-check expect` rule can be read here: `HAProxy` reads it as PCRE.
+#[must_use]
+pub fn is_readable(pattern: &str) -> bool {
+    Regex::new(pattern).is_ok()
+}
+
 /// Each probe once, where it first comes: the lines that share a container ask it the same.
 pub fn distinct<'p>(probes: impl IntoIterator<Item = &'p Probe>) -> impl Iterator<Item = &'p Probe> {
     let mut asked = HashSet::new();

@@ -1,6 +1,7 @@
 //! Which container is behind which server lines, and where traffic goes.
 
 pub mod matching;
+pub mod own_check;
 pub mod reach;
 pub mod readiness;
 pub mod traffic;
@@ -20,6 +21,7 @@ use crate::observation::{
 use crate::places::Places;
 use crate::probe::Probe;
 use matching::{Behind, MatchRule};
+use own_check::{OwnCheck, own_check};
 
 /// The backends of a configuration, joined with what was observed of them.
 #[derive(Clone, Debug, Serialize)]
@@ -58,6 +60,9 @@ pub struct Backend {
     pub name: String,
     /// `option allbackups`: without a usable primary all backups share the traffic.
     pub all_backups: bool,
+    /// Whether clients tied to a server come even where it is down (`option persist`, `force-persist`).
+    #[serde(skip)]
+    pub persists: bool,
     /// What ties clients to one of its servers, in `HAProxy`'s words: those still come in drain, and in maint go where
     /// the balance sends them (measured on 2.2 to 3.2).
     pub ties: Vec<String>,
@@ -86,10 +91,13 @@ pub struct Server {
     pub tls: bool,
     /// How to prove that it serves; `None` where its address is not known.
     pub probe: Option<Probe>,
+    /// `HAProxy`'s own check of it, where that decides whether it serves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_check: Option<OwnCheck>,
     /// What must fail when its container has stopped.
     #[serde(skip)]
     pub silence: Option<Probe>,
-    /// What it answered to its probe.
+    /// What it answered to its probe, or what its own check says of it.
     pub answer: Option<Answer>,
     /// What is behind it.
     pub behind: Behind,
@@ -150,7 +158,7 @@ impl Server {
         self.state.as_ref().is_some_and(ServerState::is_usable)
     }
 
-    /// Whether it answers our own probe.
+    /// Whether it answers our own probe, or its own check has it up where that decides.
     #[must_use]
     pub fn answers(&self) -> bool {
         self.answer.as_ref().is_some_and(Answer::is_ready)
@@ -213,9 +221,10 @@ impl Topology {
             .map(|proxy| Backend {
                 name: proxy.name.clone(),
                 all_backups: proxy.all_backups,
+                persists: proxy.persist,
                 ties: ties(proxy),
                 traps: traps(proxy),
-                servers: servers(proxy, observation),
+                servers: servers(configuration, proxy, observation),
             })
             .collect();
         matching::drop_image_labels(&mut backends);
@@ -329,7 +338,10 @@ pub fn probes(configuration: &Configuration, load_balancer: &LoadBalancerState) 
     for proxy in with_servers(configuration) {
         for server in &proxy.servers {
             let id = ServerId::new(&proxy.name, &server.name);
-            if let Some(probe) = readiness::probe(proxy, server, load_balancer.server(&id)) {
+            let own_check = own_check(configuration, proxy, server);
+            if let Some(probe) =
+                readiness::probe(proxy, server, load_balancer.server(&id), own_check.as_ref())
+            {
                 probes.push((id, probe));
             }
         }
@@ -420,19 +432,21 @@ fn traps(proxy: &Proxy) -> Vec<String> {
     traps
 }
 
-fn servers(proxy: &Proxy, observation: &Observation) -> Vec<Server> {
+fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observation) -> Vec<Server> {
     let line = |server: &crate::cfg::Server| {
         let id = ServerId::new(&proxy.name, &server.name);
         let state = observation.server(&id);
+        let own_check = own_check(configuration, proxy, server);
         Server {
             place: server.place.clone(),
             role: Role::of(server),
             weight: server.weight,
             host_name: HostName::of(server),
             tls: server.ssl,
-            probe: readiness::probe(proxy, server, state.as_ref()),
-            silence: readiness::silence(proxy, server, state.as_ref()),
-            answer: observation.answer(&id).cloned(),
+            probe: readiness::probe(proxy, server, state.as_ref(), own_check.as_ref()),
+            silence: readiness::silence(proxy, server, state.as_ref(), own_check.as_ref()),
+            answer: own_check::answer(own_check.as_ref(), state.as_ref(), observation.answer(&id)),
+            own_check,
             behind: matching::behind(&id, server, state.as_ref(), observation),
             reaches: matching::reaches(&id, server, state.as_ref(), observation),
             state,

@@ -251,8 +251,16 @@ impl Site {
 
     /// Whether a probe that is sent to this address passes, whoever answers there.
     fn answers(&self, address: SocketAddr) -> bool {
-        let is_stranger = || self.strangers.contains(&address) && self.engine.at(address).is_none();
-        self.serves(address) || is_stranger()
+        self.serves(address) || self.is_strangers(address)
+    }
+
+    /// Whether a connection to this address is accepted.
+    fn accepts(&self, address: SocketAddr) -> bool {
+        self.engine.accepts(address, self.now) || self.is_strangers(address)
+    }
+
+    fn is_strangers(&self, address: SocketAddr) -> bool {
+        self.strangers.contains(&address) && self.engine.at(address).is_none()
     }
 
     fn effect(&mut self, effect: &Effect) {

@@ -14,7 +14,10 @@ pub enum HealthCheck {
     /// A connection is all: neither `option httpchk` nor another `option …chk`.
     None,
     /// `option tcp-check`; its rules are not read.
-    TcpCheck,
+    TcpCheck {
+        /// Whether there are any: without them it only connects.
+        has_rules: bool,
+    },
     /// `option httpchk`, with its `http-check` lines.
     Http(HttpCheck),
     /// Another one, by its option: `mysql-check`, `ssl-hello-chk`, …
@@ -31,6 +34,8 @@ pub struct HttpCheck {
     pub method: String,
     /// The path and query; a log-format expression if it was given with `uri-lf`.
     pub uri: String,
+    /// Whether a part of it is a log-format expression, which only `HAProxy` can compute.
+    pub is_computed: bool,
     /// `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`.
     pub version: String,
     /// The headers, in order; values are log-format expressions. There is no `Host` unless it stands here.
@@ -82,6 +87,8 @@ pub struct CheckRequest {
     pub method: String,
     /// The path and query.
     pub uri: String,
+    /// Whether a part of it is a log-format expression.
+    pub is_computed: bool,
     /// The protocol.
     pub version: String,
     /// The headers.
@@ -94,7 +101,7 @@ impl Default for CheckRequest {
     /// What `option httpchk` alone sends.
     fn default() -> Self {
         let (method, uri, version) = ("OPTIONS".to_owned(), "/".to_owned(), "HTTP/1.0".to_owned());
-        Self { method, uri, version, headers: Vec::new(), body: None }
+        Self { method, uri, is_computed: false, version, headers: Vec::new(), body: None }
     }
 }
 

@@ -83,7 +83,9 @@ fn proxy_summary(text: &mut String, proxy: &Proxy) {
     match &proxy.check {
         HealthCheck::None => {}
         HealthCheck::Http(check) => writeln!(text, "  {check:?}").unwrap(),
-        HealthCheck::TcpCheck | HealthCheck::Other(_) => writeln!(text, "  {:?}", proxy.check).unwrap(),
+        HealthCheck::TcpCheck { .. } | HealthCheck::Other(_) => {
+            writeln!(text, "  {:?}", proxy.check).unwrap()
+        }
     }
     for server in &proxy.servers {
         server_summary(text, server);

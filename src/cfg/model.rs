@@ -139,7 +139,7 @@ pub struct Proxy {
     pub default_backend: Option<UseBackend>,
     /// The `use-server` rules, in order.
     pub use_servers: Vec<UseServer>,
-    /// `option persist`: a client goes to its server even if that is down.
+    /// `option persist` or `force-persist`: a client goes to its server even if that is down.
     pub persist: bool,
     /// The section's `disabled`: none of its servers gets traffic.
     pub disabled: bool,
@@ -232,6 +232,12 @@ pub struct ServerSettings {
     pub ssl: bool,
     /// `verify required` or `verify none`; `None` leaves it to the global `ssl-server-verify`, which requires it.
     pub verify: Option<bool>,
+    /// The multiplexer of its traffic, and of checks without one of their own: `h1`, `h2`.
+    pub proto: Option<String>,
+    /// The protocols that its traffic over TLS offers, and checks without any of their own.
+    pub alpn: Option<String>,
+    /// Whether it is shown a client certificate (`crt`).
+    pub has_client_certificate: bool,
     /// `check-ssl` or `no-check-ssl`. Without it checks are encrypted if `ssl` is set and neither `addr` nor `port` is.
     pub check_ssl: Option<bool>,
     /// `addr`: what is checked instead of the server's own address; see [`Server::checked_address`].
@@ -285,6 +291,9 @@ impl Default for ServerSettings {
             fall: None,
             ssl: false,
             verify: None,
+            proto: None,
+            alpn: None,
+            has_client_certificate: false,
             check_ssl: None,
             check_address: None,
             check_port: None,

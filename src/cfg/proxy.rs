@@ -179,6 +179,14 @@ impl<'d> Draft<'d> {
                 let added = self.says.check.add(&words[1..]);
                 added.map_err(|reason| (1, Finding::error(code::CHECK, reason)))
             }
+            "tcp-check" => {
+                self.says.check.add_tcp();
+                Ok(())
+            }
+            "force-persist" => {
+                self.says.persist = true;
+                Ok(())
+            }
             "timeout" => self.timeout(words),
             "stick" | "use-server" if self.kind.is_none() => {
                 let message = format!("`{keyword}` does not belong into `defaults`");

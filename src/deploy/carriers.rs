@@ -121,7 +121,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// A check that was under way when a container was replaced, and hung, fails when the new one serves already, and
-    /// takes it out of rotation (measured on 2.2 to 3.2). Whoever answers our own probe is put back, once.
+    /// takes it out of rotation (measured on 2.2 to 3.2). Whoever answers our own probe is put back, once. Where an own
+    /// check decides it had risen before, and decides again at once.
     pub(super) async fn heal(
         &mut self,
         lane: usize,

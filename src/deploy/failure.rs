@@ -99,6 +99,19 @@ pub enum Failure {
         /// `HAProxy`'s word for it.
         status: String,
     },
+    /// `HAProxy`'s own check, which decides, did not have the server up in time.
+    #[error(
+        "HAProxy's own check did not have {server} up within {} s (--ready-timeout and what the check takes to rise): {status}",
+        .limit.as_secs_f32()
+    )]
+    NeverRose {
+        /// Which server.
+        server: ServerId,
+        /// `HAProxy`'s word for it.
+        status: String,
+        /// The limit.
+        limit: Duration,
+    },
     /// `HAProxy` does not say whether it has the server up.
     #[error("HAProxy did not say within {} s (--ready-timeout) whether it has {server} up", .limit.as_secs_f32())]
     NotSeen {
@@ -209,6 +222,7 @@ impl Failure {
             | Self::NeverReady { .. }
             | Self::FellSilent { .. }
             | Self::NotUp { .. }
+            | Self::NeverRose { .. }
             | Self::Elsewhere { .. }
             | Self::NotFollowed { .. }
             | Self::Unserved { .. } => Care::Failed,

@@ -141,7 +141,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 return self.leave_to(lane, &other, failure).await;
             }
             let waits = matches!(step, Step::AwaitIdle | Step::Settle);
-            let in_vain = matches!(failure, Failure::DrainTimedOut { .. } | Failure::Unserved { .. });
+            // One that somebody has set to ready meanwhile is kept out again by the next step.
+            let in_vain = matches!(
+                failure,
+                Failure::DrainTimedOut { .. } | Failure::Unserved { .. } | Failure::TakenOver { .. }
+            );
             let can_stay = waits || step == Step::Verify || step.takes_out() && failure.is_silence();
             match care {
                 // What it still holds is lost either way.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::OLD_LIMIT;
 use super::wait::{OUTAGE, Waited, meanwhile, pause, until};
-use super::{Deploy, Failure, Tracked, millis};
+use super::{Deploy, Failure, Tracked, millis, whole_millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
@@ -54,6 +54,11 @@ async fn kept_out(
         set.is_ok().then_some(lost)
     };
     meanwhile(LOOK_EVERY, look).await
+}
+
+/// Whether `HAProxy` has a server up although none of its checks, which are on, has passed.
+fn is_unproven(now: &ServerState) -> bool {
+    now.checks.health == Checking::On && now.operational.is_up() && !now.has_passed_a_check()
 }
 
 /// The same state for all of these servers.
@@ -147,7 +152,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.out.remove(&lane);
         let lane = &self.plan.lanes[lane];
         let servers = lane.alive_ids();
-        self.set(&all_in(&servers, AdminState::Ready)).await?;
+        // Those that their own checks decide come first: what tracks one of them is then down like it.
+        self.set_unproven(&all_in(&lane.own_checked_ids(), AdminState::Ready)).await?;
+        let others: Vec<ServerId> =
+            lane.alive().filter(|it| !it.has_own_check()).map(|it| it.id.clone()).collect();
+        self.set(&all_in(&others, AdminState::Ready)).await?;
         let dead = lane.servers.iter().filter(|server| lane.is_dead(server));
         self.set_unproven(&dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>()).await?;
         if let Some(left) = self.left_rotation {
@@ -167,24 +176,41 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Waits until `HAProxy` has the servers up, and for a while until each that should take traffic does.
+    /// Waits until `HAProxy` has the servers up, those that their own checks decide included, and for a while until each
+    /// that should take traffic does.
     pub(super) async fn confirm(&mut self, lane: usize) -> Result<(), Failure> {
         let begun = Instant::now();
         let stop = self.stop.now.clone();
         let container = self.created.get(&lane).cloned();
         let alive: BTreeSet<ServerId> = self.lane_of(lane).alive_ids().into_iter().collect();
         let takers: Vec<&LaneServer> = self.lane_of(lane).alive().filter(|it| it.takes_traffic).collect();
-        let mut down = None;
-        let waited = until(LOOK_EVERY, self.plan.policy.ready_timeout, &stop, async || {
+        let own_checked = self.lane_of(lane).own_checked_ids();
+        let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout);
+        let (mut down, mut up_after) = (None, None);
+        let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
             down = None;
             let seen = self.look_anew(lane).await?;
+            let is_up_anyway =
+                |id: &&ServerId| seen.iter().filter_map(|seen| seen.server(id)).any(is_unproven);
+            let unproven: Vec<ServerId> = own_checked.iter().filter(is_up_anyway).cloned().collect();
+            if !unproven.is_empty() {
+                // By a reload, which forgets what was set.
+                self.set_unproven(&all_in(&unproven, AdminState::Ready)).await?;
+                return Ok(None);
+            }
             let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| alive.contains(&it.id));
             let is_down = |state: &&ServerState| !state.operational.is_up();
             down = states.clone().find(is_down).map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
+                if !own_checked.is_empty() {
+                    self.keeps_promise(lane)?;
+                    // One that has ended need not be waited for.
+                    self.ask(lane, container.as_ref()).await?;
+                }
                 return Ok(None);
             }
+            let up_after = *up_after.get_or_insert_with(|| begun.elapsed());
             let mut totals: BTreeMap<&ServerId, u64> = BTreeMap::new();
             for state in states {
                 *totals.entry(&state.id).or_default() += state.sessions_total;
@@ -196,7 +222,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let first_request = match (takers.is_empty(), takers.iter().any(is_untaken)) {
                 (true, _) => FirstRequest::NotDue,
                 (false, false) => FirstRequest::Taken,
-                (false, true) if begun.elapsed() >= WATCH => FirstRequest::NotYet,
+                (false, true) if begun.elapsed() - up_after >= WATCH => FirstRequest::NotYet,
                 (false, true) => return Ok(None),
             };
             Ok::<_, Failure>(Some(first_request))
@@ -206,17 +232,23 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
                     return Err(Failure::FellSilent { answer });
                 }
+                if let Some(rose_after) = up_after.filter(|_| !own_checked.is_empty()) {
+                    // Until then they were out of rotation, and the check's time is the container's.
+                    let rose_after_ms = whole_millis(rose_after);
+                    self.timing.out_of_rotation_ms += rose_after_ms;
+                    self.timing.boot_ms += rose_after_ms;
+                }
                 self.restore_restart(lane).await?;
                 self.tell(Fact::Confirmed { servers: self.lane_of(lane).alive_ids(), first_request });
                 Ok(())
             }
             Waited::TimedOut => Err(match down {
+                Some((server, status)) if own_checked.contains(&server) => {
+                    Failure::NeverRose { server, status, limit }
+                }
                 Some((server, status)) => Failure::NotUp { server, status },
                 // The look that was under way is no verdict on the container.
-                None => Failure::NotSeen {
-                    server: self.lane_of(lane).name().clone(),
-                    limit: self.plan.policy.ready_timeout,
-                },
+                None => Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit },
             }),
             Waited::Stopped => {
                 self.hear_stop();
@@ -234,15 +266,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let backends: Vec<String> = backends.into_iter().collect();
         let set = async |it: &Tracked<L>| {
             let seen = it.glance(&backends).await?;
-            let is_checked = |server: &ServerId| {
-                seen.server(server).is_some_and(|now| {
-                    now.admin.state() == AdminState::Maint && now.checks.health == Checking::On
-                })
+            let needs_proof = |server: &ServerId| {
+                seen.server(server)
+                    .is_some_and(|now| now.admin.state() == AdminState::Maint || is_unproven(now))
             };
-            let (unproven, others): (Vec<_>, Vec<_>) = states
-                .iter()
-                .cloned()
-                .partition(|(server, state)| *state != AdminState::Maint && is_checked(server));
+            let is_checked =
+                |server: &ServerId| seen.server(server).is_some_and(|now| now.checks.health == Checking::On);
+            let (unproven, others): (Vec<_>, Vec<_>) = states.iter().cloned().partition(|(server, state)| {
+                *state != AdminState::Maint && is_checked(server) && needs_proof(server)
+            });
             it.set_unproven(&unproven).await?;
             it.set_admin_states(&others).await
         };
@@ -251,17 +283,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Waits until `HAProxy` has those servers up that only its checks can prove.
     async fn until_up_again(&mut self, lane: usize) -> Result<(), Failure> {
-        let is_checked = |it: &&LaneServer| it.was_up() && !it.answered() && it.was == AdminState::Ready;
+        let is_checked = |it: &&LaneServer| {
+            it.was_up() && (!it.answered() || it.has_own_check()) && it.was == AdminState::Ready
+        };
         let servers: Vec<&LaneServer> = self.plan.lanes[lane].servers.iter().filter(is_checked).collect();
         if servers.is_empty() {
             return Ok(());
         }
-        let limit = self.plan.policy.ready_timeout.max(OLD_LIMIT);
+        let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout.max(OLD_LIMIT));
         let (mut down, never) = (None, CancellationToken::new());
         let waited = until(LOOK_EVERY, limit, &never, async || {
             let seen = self.look_anew(lane).await?;
             let states = servers.iter().flat_map(|it| seen.iter().filter_map(|seen| seen.server(&it.id)));
-            down = states.into_iter().find(|state| !state.operational.is_up()).cloned();
+            // One that somebody has taken out since is theirs.
+            let is_down =
+                |state: &&ServerState| !state.operational.is_up() && state.admin.state() == AdminState::Ready;
+            down = states.into_iter().find(is_down).cloned();
             Ok::<_, Failure>(down.is_none().then_some(()))
         });
         let waited = waited.await?;
@@ -286,7 +323,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
             let state = if was_in_maint { safe } else { server.was };
-            let is_proven = server.answered() || server.was_up() && !was_restarted;
+            let answers = server.answered() && !(server.has_own_check() && was_restarted);
+            let is_proven = answers || server.was_up() && !was_restarted;
             if is_proven { &mut proven } else { &mut unproven }.push((server.id.clone(), state));
         }
         self.set(&proven).await?;

@@ -87,6 +87,7 @@ impl Error {
                 | Failure::NeverReady { .. }
                 | Failure::FellSilent { .. }
                 | Failure::NotUp { .. }
+                | Failure::NeverRose { .. }
                 | Failure::Elsewhere { .. }
                 | Failure::NotFollowed { .. }
                 | Failure::NotSeen { .. } => Exit::Unreachable,

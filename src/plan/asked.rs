@@ -5,6 +5,7 @@
 //! of the same container answered. Where none answered, nothing tells which of them matter, and all are asked.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +29,7 @@ impl Before {
     #[must_use]
     pub fn of(server: &Server) -> Self {
         let up = server.state.as_ref().is_some_and(|state| {
-            let has_passed = state.checks.health == Checking::On && state.check.contains("OK");
-            state.operational.is_up() && (has_passed || state.checks.agent == Checking::On)
+            state.operational.is_up() && (state.has_passed_a_check() || state.checks.agent == Checking::On)
         });
         Self { up, answered: server.answers() }
     }
@@ -51,6 +51,12 @@ impl LaneServer {
     #[must_use]
     pub fn answered(&self) -> bool {
         self.served || self.before.is_some_and(|before| before.answered)
+    }
+
+    /// Whether `HAProxy`'s own check decides whether a container serves on this line.
+    #[must_use]
+    pub fn has_own_check(&self) -> bool {
+        self.own_check.is_some()
     }
 
     /// Whether a check had it up before the run.
@@ -77,6 +83,20 @@ impl Lane {
     #[must_use]
     pub fn dead_ids(&self) -> BTreeSet<ServerId> {
         self.servers.iter().filter(|server| self.is_dead(server)).map(|server| server.id.clone()).collect()
+    }
+
+    /// Those of the lines that must serve when the run ends whose own checks decide. One that tracks another follows it.
+    #[must_use]
+    pub fn own_checked_ids(&self) -> Vec<ServerId> {
+        let checked = self.alive().filter(|it| it.own_check.as_ref().is_some_and(|it| it.tracks.is_none()));
+        checked.map(|it| it.id.clone()).collect()
+    }
+
+    /// How long its servers may take to be up where a container may take so long to answer.
+    #[must_use]
+    pub fn up_within(&self, ready_timeout: Duration) -> Duration {
+        let rises = self.servers.iter().filter_map(|it| Some(it.own_check.as_ref()?.within)).max();
+        ready_timeout.saturating_add(rises.unwrap_or_default())
     }
 
     /// The lines on which the old container must answer before it is in service again: those on which it did.

@@ -20,6 +20,7 @@ use crate::plan::{
 use crate::probe::ProbeUrl;
 use crate::retention;
 use crate::topology::matching::{Behind, MatchRule};
+use crate::topology::own_check::OwnCheck;
 use crate::topology::reach::reach;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{Role, Server, Topology};
@@ -195,7 +196,10 @@ fn draft<'a>(
         }
     };
     match &draft {
-        Some(draft) => refuse(draft).or_else(|| unlisted(topology, draft)).map_or(Ok(()), Err)?,
+        Some(draft) => refuse(draft)
+            .or_else(|| unlisted(topology, draft))
+            .or_else(|| persisted(topology, draft))
+            .map_or(Ok(()), Err)?,
         None => return Ok(None),
     }
     Ok(draft)
@@ -312,6 +316,17 @@ fn unlisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
         status: found.state.status.clone(),
         sessions: found.state.sessions,
         load_balancer: found.load_balancer.clone(),
+    })
+}
+
+/// A server whose own check decides is put in service as one that is down, and a backend that sends clients to servers
+/// that are down would send them to a container that is not ready.
+fn persisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
+    draft.replacement.as_ref()?;
+    let persists = |server: &&&Server| topology.backend(&server.id.backend).is_some_and(|it| it.persists);
+    draft.servers.iter().filter(persists).find_map(|server| {
+        let OwnCheck { why, .. } = server.own_check.clone()?;
+        Some(Refusal::Persisted { server: server.id.clone(), place: server.place.to_string(), why })
     })
 }
 
@@ -468,7 +483,11 @@ impl<'a> Simulation<'a> {
         let servers = draft.servers.iter().map(|server| {
             let silence = self.policy.silence_check.is_made_for(&server.id.backend);
             let line = lane_server(server, also, takers.contains(&server.id))?;
-            Ok(LaneServer { silence: line.silence.filter(|_| silence), ..line })
+            // The check of another container says nothing of this one.
+            let is_its_own =
+                |check: &OwnCheck| check.tracks.as_ref().is_none_or(|tracked| out.contains(tracked));
+            let own_check = line.own_check.filter(is_its_own);
+            Ok(LaneServer { silence: line.silence.filter(|_| silence), own_check, ..line })
         });
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
@@ -513,6 +532,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         id: server.id.clone(),
         also: also.zip(server.address()).map(|(url, address)| url.of(address, server.tls, probe.timeout)),
         probe,
+        own_check: server.own_check.clone(),
         silence: server.silence.clone(),
         was: admin(server),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),

@@ -289,6 +289,7 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
             before: _,
             probe: _,
             also: _,
+            own_check: _,
             silence: _,
             was: _,
             sessions: _,

@@ -80,6 +80,18 @@ pub enum Refusal {
         /// The other server line.
         other: ServerId,
     },
+    /// Clients would be sent to a container that is not ready.
+    #[error(
+        "whether a container serves as {server} ({place}) only HAProxy's own check can tell ({why}), and option persist or force-persist sends clients there before that has passed. Take that line out of the backend for the time of the deploy, or give the backend a check that drainswap can ask too (option httpchk)"
+    )]
+    Persisted {
+        /// The server line.
+        server: ServerId,
+        /// Where it is written.
+        place: String,
+        /// What its check does that drainswap cannot.
+        why: String,
+    },
     /// The running process does not know the server.
     #[error(
         "{server} is written at {place}, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config"

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::hook::Moment;
 use crate::outcome::{list, sessions};
 use crate::plan::{Cause, Lane, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
+use crate::topology::own_check::OwnCheck;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,10 +162,20 @@ impl Plan {
                 format!("{} ({times}{} at most)", asked.join(", "), seconds(policy.ready_timeout))
             }
             Step::Settle => "nothing is in flight, and nothing new can land".to_owned(),
-            Step::Confirm if lane.servers.iter().any(|server| server.takes_traffic) => {
-                "HAProxy has it up and gives it traffic".to_owned()
+            Step::Confirm => {
+                let takes_traffic = lane.servers.iter().any(|server| server.takes_traffic);
+                let and = if takes_traffic { " and gives it traffic" } else { "" };
+                let own_check = lane.alive().find_map(|server| server.own_check.as_ref());
+                match own_check {
+                    None => format!("HAProxy has it up{and}"),
+                    Some(OwnCheck { why, .. }) => {
+                        let limit = seconds(lane.up_within(policy.ready_timeout));
+                        format!(
+                            "HAProxy's own check, which decides here ({why}), has it up ({limit} at most){and}"
+                        )
+                    }
+                }
             }
-            Step::Confirm => "HAProxy has it up".to_owned(),
         }
     }
 

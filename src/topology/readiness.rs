@@ -6,24 +6,32 @@ use std::time::Duration;
 use crate::cfg::{self, Address, Expected, HealthCheck, Host, HttpCheck, Port, Proxy, Server};
 use crate::observation::ServerState;
 use crate::probe::{Expect, Match, Probe, Question};
+use crate::topology::own_check::OwnCheck;
 use crate::topology::{is_http, socket_address};
 
-/// How long an answer may take where the configuration has no `timeout check`. `HAProxy` itself
-/// would wait for `inter`, which is a rhythm and no limit.
+/// How long an answer may take at least where there is no `timeout check`. `HAProxy` waits until the next check is due
+/// then, for `inter`. Where that is shorter one late answer is one of several checks for it, but would be all for us.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How to prove that a server serves, or `None` where its address is not known (a unix socket, a
-/// name that is not resolved).
+/// name that is not resolved). Where the server's own check decides, it is only asked whether it accepts a connection.
 #[must_use]
-pub fn probe(proxy: &Proxy, server: &Server, state: Option<&ServerState>) -> Option<Probe> {
+pub fn probe(
+    proxy: &Proxy,
+    server: &Server,
+    state: Option<&ServerState>,
+    own_check: Option<&OwnCheck>,
+) -> Option<Probe> {
     let traffic = socket_address(&server.address, state)?;
-    let question = question(proxy, server);
+    let question = if own_check.is_some() { Question::Tcp } else { question(proxy, server) };
     // Without a check of its own HAProxy's overrides mean nothing: the server is asked as its traffic comes.
     let (address, tls) = match question {
         Question::Http { .. } => (check_address(server, traffic), check_is_encrypted(server)),
         Question::AnyHttp | Question::Tcp => (traffic, server.ssl),
     };
-    Some(Probe { address, tls, question, timeout: proxy.timeout_check.unwrap_or(TIMEOUT) })
+    let inter = server.inter.filter(|_| server.check).unwrap_or_default();
+    let timeout = proxy.timeout_check.unwrap_or(inter.max(TIMEOUT));
+    Some(Probe { address, tls, question, timeout })
 }
 
 /// How soon an address that is not silent answers.
@@ -35,9 +43,14 @@ const AT_ONCE_TCP: Duration = Duration::from_millis(250);
 /// What must fail as soon as the server's container has stopped: the server's probe, asked where its traffic goes.
 /// A check that `addr` or `port` moves elsewhere says nothing of that address, which is asked as its traffic comes.
 #[must_use]
-pub fn silence(proxy: &Proxy, server: &Server, state: Option<&ServerState>) -> Option<Probe> {
+pub fn silence(
+    proxy: &Proxy,
+    server: &Server,
+    state: Option<&ServerState>,
+    own_check: Option<&OwnCheck>,
+) -> Option<Probe> {
     let traffic = socket_address(&server.address, state)?;
-    let probe = probe(proxy, server, state)?;
+    let probe = probe(proxy, server, state, own_check)?;
     let (question, tls) = match probe.question {
         Question::Http { .. } if is_diverted(server) => (as_traffic(proxy, server), server.ssl),
         question @ (Question::Http { .. } | Question::AnyHttp | Question::Tcp) => (question, probe.tls),
@@ -50,28 +63,29 @@ fn question(proxy: &Proxy, server: &Server) -> Question {
     match &proxy.check {
         // Who wants the PROXY protocol first would take an HTTP request for garbage.
         HealthCheck::Http(check) if !check_sends_proxy(server) => http(check),
-        HealthCheck::Http(_) | HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_) => {
+        HealthCheck::Http(_) | HealthCheck::None | HealthCheck::TcpCheck { .. } | HealthCheck::Other(_) => {
             as_traffic(proxy, server)
         }
     }
 }
 
 /// The question that needs no check: as the server's traffic comes.
-fn as_traffic(proxy: &Proxy, server: &Server) -> Question {
-    if is_http(proxy) && !server.send_proxy { Question::AnyHttp } else { Question::Tcp }
+pub(super) fn as_traffic(proxy: &Proxy, server: &Server) -> Question {
+    let speaks_http_1 = server.proto.as_ref().is_none_or(|proto| proto != "h2");
+    if is_http(proxy) && !server.send_proxy && speaks_http_1 { Question::AnyHttp } else { Question::Tcp }
 }
 
 /// Whether `addr` or `port` on a server line moves its checks elsewhere. What holds for the traffic, `ssl`
 /// and `send-proxy`, does not hold for them then.
-fn is_diverted(server: &Server) -> bool {
+pub(super) fn is_diverted(server: &Server) -> bool {
     server.check_address.is_some() || server.check_port.is_some()
 }
 
-fn check_sends_proxy(server: &Server) -> bool {
+pub(super) fn check_sends_proxy(server: &Server) -> bool {
     server.check_send_proxy || server.send_proxy && !is_diverted(server)
 }
 
-fn check_is_encrypted(server: &Server) -> bool {
+pub(super) fn check_is_encrypted(server: &Server) -> bool {
     server.check_ssl.unwrap_or(server.ssl && !is_diverted(server))
 }
 
@@ -102,7 +116,7 @@ fn http(check: &HttpCheck) -> Question {
     }
 }
 
-/// Rules on headers are `HAProxy`'s alone: the others still decide.
+/// Rules on headers are `HAProxy`'s alone: its own check decides then, and of a server without one the others do.
 fn expect(rule: &cfg::Expect) -> Option<Expect> {
     let matches = match &rule.what {
         Expected::Status(ranges) => {

@@ -29,6 +29,7 @@ mod load_balancers;
 mod manual;
 mod matching;
 mod outages;
+mod own_check;
 mod pages;
 mod plan_files;
 mod podman;

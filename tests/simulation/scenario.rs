@@ -49,11 +49,22 @@ pub enum Wish {
     Rollback,
 }
 
-const WELL: Build = Build { boots: 60, serves: true, ends: None, out_of_memory: false, healthcheck: false };
+const WELL: Build =
+    Build { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: false };
 
 const PAIR: &str = "
 backend mobile
     option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+";
+
+/// Only HAProxy's own checks can tell whether a container serves.
+const OWN_CHECK: &str = "
+backend mobile
+    mode tcp
+    option redis-check
     default-server inter 200ms
     server app1 127.0.0.1:50000 check
     server app1b 127.0.0.1:50001 check backup
@@ -146,6 +157,14 @@ const TIES: Scenario = Scenario {
 
 /// A new container that boots for longer than an outage may last.
 const LONG_BOOT: Scenario = Scenario { name: "long-boot", new: Build { boots: 6_000, ..WELL }, ..BASE };
+
+/// A new container that accepts connections before it serves, where only HAProxy's own check can tell.
+const OWN_CHECKED: Scenario = Scenario {
+    name: "own-check",
+    haproxy_cfg: OWN_CHECK,
+    new: Build { accepts: true, boots: 700, ..WELL },
+    ..BASE
+};
 
 const CROWD: Scenario = Scenario { name: "crowded", haproxy_cfg: CROWDED, requests_every: 20, ..BASE };
 
@@ -326,6 +345,13 @@ pub const ALL: &[Scenario] = &[
         new: Build { serves: false, ..WELL },
         policy: |policy| policy.ready_timeout = Duration::from_secs(1),
         ..BASE
+    },
+    OWN_CHECKED,
+    Scenario {
+        name: "own-check-never-rises",
+        new: Build { accepts: true, serves: false, ..WELL },
+        policy: |policy| policy.ready_timeout = Duration::from_secs(1),
+        ..OWN_CHECKED
     },
     Scenario { name: "crash-loop", new: Build { ends: Some(150), serves: false, ..WELL }, ..BASE },
     Scenario {

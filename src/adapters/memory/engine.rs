@@ -26,6 +26,8 @@ const RESTART: Millis = 2_000;
 pub struct Build {
     /// How long it boots.
     pub boots: Millis,
+    /// Whether it accepts connections from its start on, and so before it serves.
+    pub accepts: bool,
     /// Whether it serves then.
     pub serves: bool,
     /// When it ends by itself, from its start.
@@ -38,7 +40,7 @@ pub struct Build {
 
 impl Default for Build {
     fn default() -> Self {
-        Self { boots: 60, serves: true, ends: None, out_of_memory: false, healthcheck: false }
+        Self { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: false }
     }
 }
 
@@ -164,6 +166,13 @@ impl Engine {
         let place = self.at(address)?;
         let build = self.build(&place.container);
         (build.serves && (place.started_at == 0 || now >= place.started_at + build.boots)).then_some(place)
+    }
+
+    /// Whether the container of that address accepts connections.
+    #[must_use]
+    pub fn accepts(&self, address: SocketAddr, now: Millis) -> bool {
+        let accepts = |place: &Place| self.build(&place.container).accepts;
+        self.at(address).is_some_and(accepts) || self.serving(address, now).is_some()
     }
 
     /// How a container behaves.

@@ -6,7 +6,7 @@ use super::call::{Failing, Part};
 use super::{Memory, Site};
 use crate::observation::Answer;
 use crate::ports::Prober;
-use crate::probe::Probe;
+use crate::probe::{Probe, Question};
 
 /// Who asks servers whether they serve.
 pub struct MemoryProber(pub(super) Memory);
@@ -27,7 +27,11 @@ impl Failing for NoAnswer {
 impl Prober for MemoryProber {
     async fn probe(&self, probe: &Probe) -> Answer {
         let ask = |site: &mut Site| {
-            if site.answers(probe.address) { Ok(()) } else { Err(NoAnswer("connection refused")) }
+            let answers = match probe.question {
+                Question::Tcp => site.accepts(probe.address),
+                Question::Http { .. } | Question::AnyHttp => site.answers(probe.address),
+            };
+            if answers { Ok(()) } else { Err(NoAnswer("connection refused")) }
         };
         match timeout(probe.timeout, self.0.call(Part::Server, "probe", ask)).await {
             Ok(Ok(())) => Answer::Ready("GET /health → 200".to_owned()),

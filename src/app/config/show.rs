@@ -75,7 +75,7 @@ fn text(proxy: &Proxy) -> String {
 fn check(check: &HealthCheck) -> Option<String> {
     match check {
         HealthCheck::None => None,
-        HealthCheck::TcpCheck => Some("option tcp-check".to_owned()),
+        HealthCheck::TcpCheck { .. } => Some("option tcp-check".to_owned()),
         HealthCheck::Http(check) => Some(format!("check {} {}", check.method, check.uri)),
         HealthCheck::Other(option) => Some(format!("option {option}")),
     }

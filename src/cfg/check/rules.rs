@@ -42,6 +42,8 @@ pub(in crate::cfg) struct CheckRules {
     rules: Vec<Rule>,
     /// The rules come from `defaults`: the section's first own line replaces them.
     inherited: bool,
+    /// There are `tcp-check` lines.
+    has_tcp_rules: bool,
     send_state: bool,
     disable_on_404: bool,
 }
@@ -109,6 +111,11 @@ impl CheckRules {
                 "`http-check` knows no `{verb}`: send, expect, connect, send-state, disable-on-404, set-var, unset-var"
             )),
         }
+    }
+
+    /// A `tcp-check` line, whatever it says.
+    pub fn add_tcp(&mut self) {
+        self.has_tcp_rules = true;
     }
 
     /// A section with a line of its own has rules of its own.
@@ -180,7 +187,7 @@ impl CheckRules {
     pub fn build(&self) -> HealthCheck {
         match &self.kind {
             Kind::None => HealthCheck::None,
-            Kind::Tcp => HealthCheck::TcpCheck,
+            Kind::Tcp => HealthCheck::TcpCheck { has_rules: self.has_tcp_rules },
             Kind::Http => HealthCheck::Http(self.http()),
             Kind::Other(option) => HealthCheck::Other(option.clone()),
         }
@@ -208,7 +215,18 @@ impl CheckRules {
         if !sequence.iter().any(|step| matches!(step, CheckStep::Connect(_))) {
             sequence.clear();
         }
-        let CheckRequest { method, uri, version, headers, body } = request.unwrap_or_default();
-        HttpCheck { method, uri, version, headers, body, expect, send_state, disable_on_404, sequence }
+        let CheckRequest { method, uri, is_computed, version, headers, body } = request.unwrap_or_default();
+        HttpCheck {
+            method,
+            uri,
+            is_computed,
+            version,
+            headers,
+            body,
+            expect,
+            send_state,
+            disable_on_404,
+            sequence,
+        }
     }
 }

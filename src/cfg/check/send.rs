@@ -10,6 +10,8 @@ use super::CheckRequest;
 pub(super) struct Request {
     pub method: Option<String>,
     pub uri: Option<String>,
+    /// Its URI, a header or its body is a log-format expression.
+    pub is_computed: bool,
     pub version: Option<String>,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
@@ -87,6 +89,11 @@ impl Request {
                     ));
                 }
             }
+            request.is_computed |= match &**word {
+                "uri-lf" | "body-lf" => true,
+                "hdr" => request.headers.last().is_some_and(|(_, value)| value.contains('%')),
+                _ => false,
+            };
             rest = tail;
         }
         Ok(request)
@@ -98,6 +105,7 @@ impl Request {
         Self {
             method: over(&self.method, &other.method),
             uri: over(&self.uri, &other.uri),
+            is_computed: self.is_computed || other.is_computed,
             version: over(&self.version, &other.version),
             headers: self.headers.iter().chain(&other.headers).cloned().collect(),
             body: over(&self.body, &other.body),
@@ -109,6 +117,7 @@ impl Request {
         CheckRequest {
             method: self.method.unwrap_or(plain.method),
             uri: self.uri.unwrap_or(plain.uri),
+            is_computed: self.is_computed,
             version: self.version.unwrap_or(plain.version),
             headers: self.headers,
             body: self.body,

@@ -23,7 +23,7 @@ fn rules(start: CheckRules, lines: &str) -> Result<CheckRules, String> {
 fn http(start: CheckRules, lines: &str) -> HttpCheck {
     match rules(start, lines).unwrap().build() {
         HealthCheck::Http(check) => check,
-        other @ (HealthCheck::None | HealthCheck::TcpCheck | HealthCheck::Other(_)) => {
+        other @ (HealthCheck::None | HealthCheck::TcpCheck { .. } | HealthCheck::Other(_)) => {
             panic!("{lines} gave {other:?}")
         }
     }

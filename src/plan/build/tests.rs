@@ -2,7 +2,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::ids::ContainerId;
-use crate::observation::{Described, OldServer, OldWorker, Operational, Published, RestartPolicy};
+use crate::observation::{Checking, Described, OldServer, OldWorker, Operational, Published, RestartPolicy};
 use crate::plan::{OnDrainTimeout, Returned, Target};
 use crate::ports::Change;
 use crate::testing::{World, image};
@@ -541,4 +541,53 @@ fn what_old_workers_hold_is_a_note_and_so_is_that_nobody_can_tell() {
     assert_snapshot!(warnings(&world), @"what HAProxy's old workers hold after a reload cannot be seen: no master socket is known (haproxy -S, --master-socket). A reload during the run will end it");
     let put_back = world.maint("mobile/app1").runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
     assert!(!warnings(&put_back).contains("old workers"), "nothing is stopped: {}", warnings(&put_back));
+}
+
+/// A pair of which only HAProxy's own checks can tell whether it serves, with more lines in its backend.
+fn own_checked(lines: &str) -> World {
+    World::of(&format!(
+        "backend mobile\n mode tcp\n option redis-check\n {lines}\n server app1 127.0.0.1:50000 check inter 1s rise 3\n server app1b 127.0.0.1:50001 check backup\n"
+    ))
+}
+
+#[test]
+fn the_plan_says_where_haproxy_s_own_check_decides_and_how_long_it_may_take() {
+    let plan = own_checked("").plan("v2").unwrap();
+    let confirm = plan.to_string().lines().find(|line| line.contains("confirm")).unwrap().trim().to_owned();
+    assert_eq!(
+        confirm,
+        "confirm    HAProxy's own check, which decides here (option redis-check), has it up (63 s at most) and gives it traffic"
+    );
+    let stored: Plan = serde_json::from_value(serde_json::to_value(&plan).unwrap()).unwrap();
+    assert_eq!(stored, plan);
+}
+
+#[test]
+fn where_clients_come_to_servers_that_are_down_no_own_check_can_decide() {
+    for line in ["option persist", "force-persist if TRUE"] {
+        let refusals = own_checked(line).plan("v2").unwrap_err();
+        let text = refusals[0].to_string();
+        assert!(text.contains("option persist") && text.contains("option redis-check"), "{text}");
+    }
+    let asked = "backend mobile\n mode http\n option persist\n server app1 127.0.0.1:50000 check\n server app2 127.0.0.1:50001 check\n";
+    assert!(World::of(asked).plan("v2").is_ok(), "what can be asked is proven before");
+}
+
+#[test]
+fn an_own_check_that_is_turned_off_is_a_note() {
+    let world = own_checked("").server("mobile/app1", |state| state.checks.health = Checking::Off);
+    let warnings = world.plan("v2").unwrap().warnings;
+    assert!(
+        warnings.iter().any(|it| it.contains("health check of mobile/app1 is turned off")),
+        "{warnings:?}"
+    );
+}
+
+/// One that the check has down does not carry traffic, whatever its port accepts; one that it has up does.
+#[test]
+fn of_who_takes_over_the_own_check_s_word_counts() {
+    let plan = own_checked("").server("mobile/app1b", |state| state.operational = Operational::Stopped);
+    let plan = plan.plan("v2").unwrap();
+    assert_eq!(plan.lanes[0].name().to_string(), "mobile/app1b", "it is mended before it carries traffic");
+    assert!(own_checked("").silent("mobile/app1b").plan("v2").is_ok());
 }

@@ -1,7 +1,7 @@
 //! What a person should know of a plan and the run does not stop for.
 
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Container, LoadBalancerState, Observation, Owner};
+use crate::observation::{AdminState, Checking, Container, LoadBalancerState, Observation, Owner};
 use crate::outcome::sessions;
 use crate::plan::asked::{Before, is_dead};
 use crate::plan::text::seconds;
@@ -41,6 +41,9 @@ fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
     let lines: Vec<&Server> = all.filter(|server| ids.contains(&server.id)).collect();
     let note = |line: &&Server| {
         let Before { up, answered } = Before::of(line);
+        if let Some(note) = unchecked(line).filter(|_| lane.replacement.is_some()) {
+            return Some(note);
+        }
         if is_dead(line, &lines) {
             return Some(dead(line));
         }
@@ -53,6 +56,18 @@ fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
         })
     };
     lines.iter().filter_map(note).collect()
+}
+
+/// A line whose own check decides, and is turned off.
+fn unchecked(line: &Server) -> Option<String> {
+    let own_check = line.own_check.as_ref()?;
+    let is_off = line.state.as_ref().is_some_and(|state| state.checks.health == Checking::Off);
+    is_off.then(|| {
+        format!(
+            "the health check of {} is turned off, and only it can tell whether a container serves ({}): the new one is in service as soon as it accepts connections",
+            line.id, own_check.why
+        )
+    })
 }
 
 fn dead(line: &Server) -> String {

@@ -2,12 +2,14 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::testing::{World, configuration};
+use crate::topology::own_check::own_check;
 
 /// What a server is asked, given the lines of its backend and the words of its server line.
 fn probe_of(lines: &str, server: &str) -> Option<Probe> {
     let configuration = configuration(&format!("backend b\n {lines}\n server s {server}\n"));
     let proxy = &configuration.proxies[0];
-    probe(proxy, &proxy.servers[0], None)
+    let own_check = own_check(&configuration, proxy, &proxy.servers[0]);
+    probe(proxy, &proxy.servers[0], None, own_check.as_ref())
 }
 
 /// The same as a person reads it in the plan.
@@ -42,7 +44,7 @@ fn what_must_fall_silent_is_where_the_traffic_goes() {
     let silence_of = |lines: &str, server: &str| {
         let configuration = configuration(&format!("backend b\n {lines}\n server s {server}\n"));
         let proxy = &configuration.proxies[0];
-        let probe = silence(proxy, &proxy.servers[0], None).unwrap();
+        let probe = silence(proxy, &proxy.servers[0], None, None).unwrap();
         (probe.to_string(), probe.tls, probe.timeout)
     };
     let asked = |question: &str, tls| (question.to_owned(), tls, AT_ONCE);
@@ -70,7 +72,14 @@ fn headers_body_and_timeout_are_the_check_s() {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(headers, [header("Host", "shop.example.org"), header("X-Check", "1")]);
     assert_eq!((body.as_deref(), expect.len()), (Some("ping"), 0));
-    assert_eq!(probe_of("mode tcp", "10.0.0.1:80").unwrap().timeout, TIMEOUT);
+    for (server, timeout) in [
+        ("10.0.0.1:80", TIMEOUT),
+        ("10.0.0.1:80 check inter 200ms", TIMEOUT),
+        ("10.0.0.1:80 check inter 5s", Duration::from_secs(5)),
+        ("10.0.0.1:80 inter 5s", TIMEOUT),
+    ] {
+        assert_eq!(probe_of("mode tcp", server).unwrap().timeout, timeout, "{server}");
+    }
 }
 
 #[test]
@@ -82,7 +91,8 @@ fn what_is_expected_is_the_check_s() {
  http-check expect string fine
  http-check expect ! rstring (?i)error
  http-check expect hdr name x-up value 1";
-    let probe = probe_of(lines, "10.0.0.1:80 check").unwrap();
+    // With `check` HAProxy itself would judge the header.
+    let probe = probe_of(lines, "10.0.0.1:80").unwrap();
     let Question::Http { expect, .. } = probe.question else { panic!("{probe}") };
     let rules: Vec<String> = expect.iter().map(ToString::to_string).collect();
     assert_snapshot!(rules.join("\n"), @r#"
@@ -144,7 +154,7 @@ fn who_wants_the_proxy_protocol_first_is_asked_no_http() {
         ("10.0.0.1:80 check send-proxy-v2", "connect to 10.0.0.1:80"),
         ("10.0.0.1:80 check send-proxy port 8081", "GET http://10.0.0.1:8081/health"),
         ("10.0.0.1:80 check send-proxy check-send-proxy port 8081", "connect to 10.0.0.1:80"),
-        ("10.0.0.1:80 check check-send-proxy port 8081", "GET http://10.0.0.1:80/"),
+        ("10.0.0.1:80 check check-send-proxy port 8081", "connect to 10.0.0.1:80"),
     ] {
         assert_eq!(asked(HTTPCHK, server), question, "{server}");
     }

@@ -1,0 +1,156 @@
+//! Where `HAProxy`'s own check decides whether a server serves, since drainswap cannot ask what it asks.
+//!
+//! A container that only accepts connections is then not ready yet, and one that does not answer `GET /` may well be.
+//! The server is put in service as one that is down, and `HAProxy` gives it requests when its check has risen.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cfg::{self, Configuration, Expected, HealthCheck, HttpCheck, Proxy};
+use crate::ids::ServerId;
+use crate::observation::{AdminState, Answer, Checking, ServerState};
+use crate::probe::{Question, is_readable};
+use crate::topology::readiness::{as_traffic, check_is_encrypted, check_sends_proxy, is_diverted};
+
+/// `HAProxy`'s own check of a server, where that decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct OwnCheck {
+    /// What it does that drainswap cannot, in words.
+    pub why: String,
+    /// For how long it may have to pass until the server is up: `rise` times the longest interval between two checks.
+    #[serde(rename = "within_ms", with = "crate::millis")]
+    #[schemars(with = "u64")]
+    pub within: Duration,
+    /// The server whose check it is, where the line tracks another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracks: Option<ServerId>,
+}
+
+/// How often `HAProxy` checks without `inter`.
+const INTER: Duration = Duration::from_secs(2);
+
+/// How many checks must pass without `rise`.
+const RISE: u32 = 2;
+
+/// How many lines are followed from one that tracks another. `HAProxy` refuses a circle.
+const LONGEST_CHAIN: usize = 16;
+
+/// The check of a server line that decides for itself; `None` where drainswap can ask as well, or `HAProxy` asks nothing.
+#[must_use]
+pub fn own_check(configuration: &Configuration, proxy: &Proxy, server: &cfg::Server) -> Option<OwnCheck> {
+    let (mut owner, mut checked) = (proxy, server);
+    for _ in 0..LONGEST_CHAIN {
+        let Some(tracked) = &checked.track else { break };
+        let (backend, name) = tracked.split_once('/').unwrap_or((&owner.name, tracked));
+        owner = configuration.backend(backend)?;
+        checked = owner.servers.iter().find(|server| server.name == name)?;
+    }
+    if !checked.check || checked.track.is_some() {
+        return None;
+    }
+    let longest = [checked.fastinter, checked.downinter].into_iter().flatten();
+    let inter = longest.fold(checked.inter.unwrap_or(INTER), Duration::max);
+    Some(OwnCheck {
+        why: beyond_a_probe(owner, checked)?,
+        within: inter.saturating_mul(checked.rise.unwrap_or(RISE)),
+        tracks: server.track.is_some().then(|| ServerId::new(&owner.name, &checked.name)),
+    })
+}
+
+/// What a check does that a probe cannot.
+fn beyond_a_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
+    let why = match &proxy.check {
+        HealthCheck::Other(option) => return Some(format!("option {option}")),
+        HealthCheck::TcpCheck { has_rules: true } => "tcp-check rules",
+        HealthCheck::Http(_) if check_sends_proxy(server) => "httpchk behind a PROXY line",
+        HealthCheck::Http(check) => {
+            return beyond_http(check).or_else(|| beyond_tls(server)).map(str::to_owned);
+        }
+        // A request proves more than a connection.
+        HealthCheck::None | HealthCheck::TcpCheck { has_rules: false }
+            if as_traffic(proxy, server) != Question::Tcp =>
+        {
+            return None;
+        }
+        HealthCheck::None | HealthCheck::TcpCheck { has_rules: false } if check_is_encrypted(server) => {
+            "a TLS handshake"
+        }
+        HealthCheck::None | HealthCheck::TcpCheck { has_rules: false } if is_diverted(server) => {
+            "another address than the traffic's"
+        }
+        HealthCheck::None | HealthCheck::TcpCheck { has_rules: false } => return None,
+    };
+    Some(why.to_owned())
+}
+
+fn beyond_http(check: &HttpCheck) -> Option<&'static str> {
+    let is_beyond = |expect: &cfg::Expect| match &expect.what {
+        Expected::Status(_) | Expected::String(_) => false,
+        Expected::StatusRegex(pattern) | Expected::StringRegex(pattern) => !is_readable(pattern),
+        Expected::Other(_) => true,
+    };
+    if check.is_computed {
+        Some("a request that HAProxy computes")
+    } else if !check.uri.starts_with('/') {
+        Some("a URI that is not a path")
+    } else if !check.sequence.is_empty() {
+        Some("http-check connect")
+    } else if check.expect.iter().any(is_beyond) {
+        Some("an http-check expect rule that only HAProxy can judge")
+    } else {
+        None
+    }
+}
+
+/// What the connection of a check over HTTP has that ours has not.
+fn beyond_tls(server: &cfg::Server) -> Option<&'static str> {
+    let is_encrypted = check_is_encrypted(server);
+    let proto = server.check_proto.as_ref().or(server.proto.as_ref());
+    let offered = server.check_alpn.as_ref().or(server.alpn.as_ref()).filter(|_| is_encrypted);
+    if proto.is_some_and(|proto| proto == "h2")
+        || offered.is_some_and(|all| all.split(',').any(|it| it == "h2"))
+    {
+        Some("HTTP/2")
+    } else if !is_encrypted {
+        None
+    } else if server.has_client_certificate {
+        Some("a client certificate")
+    } else if server.check_sni.is_some() {
+        Some("check-sni")
+    } else if server.verify != Some(false) {
+        Some("a certificate that is verified")
+    } else {
+        None
+    }
+}
+
+/// What is known of a server: what it answered to its probe, or what its own check says, where that decides and is on.
+#[must_use]
+pub fn answer(
+    own_check: Option<&OwnCheck>,
+    state: Option<&ServerState>,
+    probed: Option<&Answer>,
+) -> Option<Answer> {
+    let said = own_check.zip(state).and_then(|(_, state)| verdict(state));
+    said.or_else(|| probed.cloned())
+}
+
+/// What a server's own check says of it. In maint, and before the first check, it says nothing.
+fn verdict(state: &ServerState) -> Option<Answer> {
+    if state.checks.health != Checking::On || state.admin.state() == AdminState::Maint {
+        return None;
+    }
+    if !state.operational.is_up() {
+        return Some(Answer::NotReady(format!(
+            "HAProxy's own check has it {} ({})",
+            state.status, state.check
+        )));
+    }
+    state
+        .has_passed_a_check()
+        .then(|| Answer::Ready(format!("HAProxy's own check has it up ({})", state.check)))
+}
+
+#[cfg(test)]
+mod tests;

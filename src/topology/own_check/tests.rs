@@ -1,0 +1,134 @@
+use super::*;
+use crate::observation::Operational;
+use crate::testing::{World, configuration};
+
+/// Why the check of this server line decides, given the lines of its backend; nothing where it does not.
+fn why(lines: &str, server: &str) -> Option<String> {
+    let configuration = configuration(&format!("backend b\n {lines}\n server s {server}\n"));
+    let proxy = &configuration.proxies[0];
+    own_check(&configuration, proxy, &proxy.servers[0]).map(|it| it.why)
+}
+
+const HTTPCHK: &str = "mode http\n option httpchk GET /health";
+
+#[test]
+fn what_a_probe_can_ask_is_asked_by_one() {
+    for (lines, server) in [
+        ("mode http", "10.0.0.1:80 check"),
+        ("mode tcp", "10.0.0.1:80 check"),
+        ("mode tcp", "10.0.0.1:80 check send-proxy"),
+        ("mode tcp\n option tcp-check", "10.0.0.1:80 check"),
+        (HTTPCHK, "10.0.0.1:80 check"),
+        (HTTPCHK, "10.0.0.1:80 check port 9000"),
+        (HTTPCHK, "10.0.0.1:80 check ssl verify none"),
+        (HTTPCHK, "10.0.0.1:80 check proto h1"),
+        ("mode http", "10.0.0.1:80 check port 9000"),
+        ("mode http\n option httpchk\n http-check expect rstatus ^2[0-9]{2}$", "10.0.0.1:80 check"),
+        // HAProxy asks nothing.
+        ("mode tcp\n option redis-check", "10.0.0.1:80"),
+    ] {
+        assert_eq!(why(lines, server), None, "{lines} / {server}");
+    }
+}
+
+#[test]
+fn what_a_probe_cannot_ask_is_left_to_the_check() {
+    for (lines, server, expected) in [
+        ("mode tcp\n option redis-check", "10.0.0.1:80 check", "option redis-check"),
+        ("mode tcp\n option external-check", "10.0.0.1:80 check", "option external-check"),
+        (
+            "mode tcp\n option tcp-check\n tcp-check expect string +PONG",
+            "10.0.0.1:80 check",
+            "tcp-check rules",
+        ),
+        ("mode tcp", "10.0.0.1:80 check check-ssl verify none", "a TLS handshake"),
+        ("mode tcp", "10.0.0.1:80 check port 9000", "another address than the traffic's"),
+        (HTTPCHK, "10.0.0.1:80 check send-proxy", "httpchk behind a PROXY line"),
+        (HTTPCHK, "10.0.0.1:80 check proto h2", "HTTP/2"),
+        (HTTPCHK, "10.0.0.1:80 check check-proto h2 proto h1", "HTTP/2"),
+        (HTTPCHK, "10.0.0.1:80 check ssl verify none alpn h2,http/1.1", "HTTP/2"),
+        (HTTPCHK, "10.0.0.1:80 check ssl verify none crt /c.pem", "a client certificate"),
+        (HTTPCHK, "10.0.0.1:80 check ssl verify none check-sni shop.example.org", "check-sni"),
+        (HTTPCHK, "10.0.0.1:80 check ssl verify required ca-file /ca.pem", "a certificate that is verified"),
+        ("mode http\n option httpchk OPTIONS *", "10.0.0.1:80 check", "a URI that is not a path"),
+        (
+            "mode http\n option httpchk GET http://shop.example.org/",
+            "10.0.0.1:80 check",
+            "a URI that is not a path",
+        ),
+        (
+            "mode http\n option httpchk\n http-check send meth GET uri-lf /%[srv_name]",
+            "10.0.0.1:80 check",
+            "a request that HAProxy computes",
+        ),
+        (
+            "mode http\n option httpchk\n http-check connect port 9000\n http-check send meth GET uri /",
+            "10.0.0.1:80 check",
+            "http-check connect",
+        ),
+        (
+            "mode http\n option httpchk\n http-check expect rstring ^(?!down)",
+            "10.0.0.1:80 check",
+            "an http-check expect rule that only HAProxy can judge",
+        ),
+        (
+            "mode http\n option httpchk\n http-check expect hdr name x-ready value yes",
+            "10.0.0.1:80 check",
+            "an http-check expect rule that only HAProxy can judge",
+        ),
+    ] {
+        assert_eq!(why(lines, server).as_deref(), Some(expected), "{lines} / {server}");
+    }
+}
+
+#[test]
+fn a_check_rises_within_its_longest_intervals() {
+    let within = |words: &str| {
+        let configuration = configuration(&format!(
+            "backend b\n mode tcp\n option redis-check\n server s 10.0.0.1:6379 check {words}\n"
+        ));
+        let proxy = &configuration.proxies[0];
+        own_check(&configuration, proxy, &proxy.servers[0]).unwrap().within
+    };
+    assert_eq!(within(""), Duration::from_secs(4));
+    assert_eq!(within("inter 500ms rise 3"), Duration::from_millis(1500));
+    assert_eq!(within("inter 500ms downinter 10s fastinter 1s rise 3"), Duration::from_secs(30));
+}
+
+#[test]
+fn a_line_that_tracks_another_follows_its_check() {
+    let configuration = configuration(
+        "backend a\n mode tcp\n option redis-check\n server one 10.0.0.1:6379 check\n server two 10.0.0.1:6379 track one
+backend b\n mode tcp\n server one 10.0.0.1:6379 track a/two\n server lost 10.0.0.1:6379\n",
+    );
+    let checked = |backend: &str, server: usize| {
+        let proxy = configuration.backend(backend).unwrap();
+        own_check(&configuration, proxy, &proxy.servers[server])
+    };
+    let tracks = |backend, server| checked(backend, server).map(|it| it.tracks.map(|it| it.to_string()));
+    assert_eq!(tracks("a", 0), Some(None));
+    assert_eq!(tracks("a", 1), Some(Some("a/one".to_owned())));
+    assert_eq!(tracks("b", 0), Some(Some("a/one".to_owned())));
+    assert_eq!(tracks("b", 1), None);
+}
+
+#[test]
+fn the_check_s_word_counts_where_it_has_one() {
+    let check =
+        OwnCheck { why: "option redis-check".to_owned(), within: Duration::from_secs(4), tracks: None };
+    let probed = Some(Answer::Ready("connected".to_owned()));
+    let said = |operational, check_says: &str, admin: AdminState| {
+        let mut state =
+            World::pair().observation.load_balancers.remove(0).servers.iter().next().unwrap().clone();
+        state.checks.health = Checking::On;
+        (state.operational, state.check, state.admin) = (operational, check_says.to_owned(), admin.bits());
+        "DOWN".clone_into(&mut state.status);
+        answer(Some(&check), Some(&state), probed.as_ref()).unwrap().detail().to_owned()
+    };
+    let (up, down) = (Operational::Running, Operational::Stopped);
+    assert_eq!(said(up, "L7OK", AdminState::Ready), "HAProxy's own check has it up (L7OK)");
+    assert_eq!(said(down, "L7STS", AdminState::Ready), "HAProxy's own check has it DOWN (L7STS)");
+    assert_eq!(said(up, "", AdminState::Ready), "connected", "it has not checked yet");
+    assert_eq!(said(down, "", AdminState::Maint), "connected", "it does not check in maint");
+    assert_eq!(answer(None, None, probed.as_ref()), probed);
+}

@@ -1,0 +1,50 @@
+//! Where only HAProxy's own check can tell whether a container serves.
+
+use crate::support::{Load, Mix, Stage};
+use crate::{assert_in_service, ends_with, on_real_parts, versions};
+
+/// A pair of which drainswap cannot ask what HAProxy asks: the check connects by a rule of its own.
+async fn own_checked() -> Stage {
+    let check = ["http-check connect", "http-check send meth GET uri /health"];
+    let stage = check.iter().fold(Stage::pair(), |stage, line| stage.backend_line(line));
+    stage.backend_line("cookie SRV insert indirect nocache").start().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_accepts_connections_is_given_requests_when_haproxy_s_check_has_risen() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = own_checked().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "2500"), ("BOOT_KIND", "503")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(100).await;
+    let planned = stage.drainswap(&["plan", "mobile", "--image", &v2]).await.expect(0);
+    planned.prints(&["HAProxy's own check, which decides here (http-check connect), has it up"]);
+    let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    load.answered(100).await;
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{}", ended.stderr);
+    assert_in_service(&stage).await;
+    ends_with("v2", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_haproxy_s_check_never_has_up_is_taken_back() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = own_checked().await;
+    let broken = stage.image("broken", &[("FAIL", "never-ready")]).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(100).await;
+    let deploy = ["deploy", "mobile", "--image", &broken, "--ready-timeout", "2s"];
+    let ended = stage.drainswap(&deploy).await.expect(10);
+    let ended = ended.says(&["HAProxy's own check did not have mobile/app1 up within", "rolled back"]);
+    load.answered(100).await;
+    let report = load.stop().await;
+    assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{}", ended.stderr);
+    assert!(versions(&stage).await.iter().all(|version| version == "v1"));
+    assert_in_service(&stage).await;
+    stage.close().await;
+}
