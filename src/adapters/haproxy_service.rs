@@ -106,11 +106,7 @@ impl Known {
             environment: environment::variables(),
             source: Source::Settings,
         };
-        let of_process = |process: &Process| {
-            process.variables(environment::variables(), |name| {
-                files.iter().any(|file| cfg::names(&file.bytes, name))
-            })
-        };
+        let of_process = |process: &Process| variables_of(process, files);
         let process = running.process.as_ref();
         let master_socket = match (process, &unit) {
             (Some((process, _)), _) => {
@@ -136,7 +132,24 @@ impl Known {
     }
 }
 
+/// What the files may read of a process's environment, beside the caller's own variables.
+fn variables_of(process: &Process, files: &[SourceFile]) -> BTreeMap<String, String> {
+    let is_named = |name: &str| files.iter().any(|file| cfg::names(&file.bytes, name));
+    process.variables(environment::variables(), is_named)
+}
+
 impl Known {
+    /// The same for files that are to take the place of those that run: they may name other variables.
+    #[must_use]
+    pub fn with_files(mut self, files: &[SourceFile]) -> Self {
+        let Some((process, _)) = &self.running.process else { return self };
+        self.variables = variables_of(process, files);
+        if matches!(self.service.source, Source::Process(_)) {
+            self.service.environment.clone_from(&self.variables);
+        }
+        self
+    }
+
     /// The master socket that HAProxy was started with.
     #[must_use]
     pub fn master(&self) -> Option<MasterSocket> {

@@ -84,7 +84,7 @@ fn proxy_summary(text: &mut String, proxy: &Proxy) {
         HealthCheck::None => {}
         HealthCheck::Http(check) => writeln!(text, "  {check:?}").unwrap(),
         HealthCheck::TcpCheck { .. } | HealthCheck::Other(_) => {
-            writeln!(text, "  {:?}", proxy.check).unwrap()
+            writeln!(text, "  {:?}", proxy.check).unwrap();
         }
     }
     for server in &proxy.servers {

@@ -186,7 +186,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let takers: Vec<&LaneServer> = self.lane_of(lane).alive().filter(|it| it.takes_traffic).collect();
         let own_checked = self.lane_of(lane).own_checked_ids();
         let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout);
-        let (mut down, mut up_after) = (None, None);
+        let (mut down, mut up_since) = (None, None);
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
             down = None;
@@ -210,7 +210,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 }
                 return Ok(None);
             }
-            let up_after = *up_after.get_or_insert_with(|| begun.elapsed());
+            let up_since = *up_since.get_or_insert_with(Instant::now);
             let mut totals: BTreeMap<&ServerId, u64> = BTreeMap::new();
             for state in states {
                 *totals.entry(&state.id).or_default() += state.sessions_total;
@@ -222,7 +222,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let first_request = match (takers.is_empty(), takers.iter().any(is_untaken)) {
                 (true, _) => FirstRequest::NotDue,
                 (false, false) => FirstRequest::Taken,
-                (false, true) if begun.elapsed() - up_after >= WATCH => FirstRequest::NotYet,
+                (false, true) if up_since.elapsed() >= WATCH => FirstRequest::NotYet,
                 (false, true) => return Ok(None),
             };
             Ok::<_, Failure>(Some(first_request))
@@ -232,9 +232,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
                     return Err(Failure::FellSilent { answer });
                 }
-                if let Some(rose_after) = up_after.filter(|_| !own_checked.is_empty()) {
+                if let Some(up_since) = up_since.filter(|_| !own_checked.is_empty()) {
                     // Until then they were out of rotation, and the check's time is the container's.
-                    let rose_after_ms = whole_millis(rose_after);
+                    let rose_after_ms = whole_millis(up_since.duration_since(begun));
                     self.timing.out_of_rotation_ms += rose_after_ms;
                     self.timing.boot_ms += rose_after_ms;
                 }

@@ -56,9 +56,10 @@ impl App {
             let bytes = if *file.path == *path { new_bytes.clone() } else { file.bytes.clone() };
             SourceFile { path: file.path.to_path_buf(), bytes }
         };
-        let files = old.0.files.iter().map(file).collect();
-        let environment: &Environment = &old.0.environment;
-        let document = cfg::read(files, environment);
+        let files: Vec<SourceFile> = old.0.files.iter().map(file).collect();
+        let known = known.with_files(&files);
+        let environment = Environment { variables: known.variables.clone(), ..old.0.environment.clone() };
+        let document = cfg::read(files, &environment);
         let configuration = cfg::interpret(&document);
         let new = (document, configuration);
         let change = Change::between(&old, &new);

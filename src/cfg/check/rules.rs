@@ -37,6 +37,7 @@ enum Rule {
 
 /// What was said about the check so far; `defaults` hand it on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the section, present or not")]
 pub(in crate::cfg) struct CheckRules {
     kind: Kind,
     rules: Vec<Rule>,
