@@ -23,8 +23,8 @@ use crate::look;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState};
 use crate::plan::{Lane, LbQuorum, floor};
 use crate::ports::LoadBalancer;
-use crate::topology;
 use crate::topology::traffic::Balance;
+use crate::topology::{self, own_check::own_check};
 use crate::weight::Weight;
 use act::{Act, Done};
 use told::Moved;
@@ -84,7 +84,15 @@ impl App {
             drained.map_err(unsure)?;
         }
         let now = wait::states(&load_balancers).await.map_err(unsure)?;
-        let left = act::undone(&servers, &acts, &now);
+        let mut left = act::undone(&servers, &acts, &now);
+        if asked.wait {
+            let is_own_checked = |id: &ServerId| is_own_checked(&configuration, &now, id);
+            for (_, act) in left.iter_mut().filter(|(id, _)| is_own_checked(id)) {
+                if *act == Act::State(AdminState::Ready) {
+                    *act = Act::ReadyWhenProven;
+                }
+            }
+        }
         let moved = act::everywhere(&load_balancers, &before, &left, &mut done).await;
         self.settle(&load_balancers).await.map_err(unsure)?;
         moved?;
@@ -231,6 +239,18 @@ impl App {
         }
         Ok(ended)
     }
+}
+
+/// Whether only a server's own check can tell whether it serves, and it is in maint everywhere with that check on.
+fn is_own_checked(configuration: &Configuration, now: &[LoadBalancerState], id: &ServerId) -> bool {
+    let Some(proxy) = configuration.backend(&id.backend) else { return false };
+    let Some(server) = proxy.servers.iter().find(|server| server.name == id.server) else { return false };
+    let decides = own_check(configuration, proxy, server).is_some_and(|check| check.tracks.is_none());
+    decides
+        && now
+            .iter()
+            .filter_map(|seen| seen.server(id))
+            .all(|state| state.admin.state() == AdminState::Maint && state.checks.health == Checking::On)
 }
 
 /// Those that get no new traffic any more; one at most of each backend.

@@ -23,6 +23,13 @@ async fn a_container_that_accepts_connections_is_given_requests_when_haproxy_s_c
     planned.prints(&["HAProxy's own check, which decides here (http-check connect), has it up"]);
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
     load.answered(100).await;
+    // The same by hand: it boots again, and `ready --wait` leaves it to the check.
+    stage.drainswap(&["maint", "mobile/app1", "--wait"]).await.expect(0);
+    let name = stage.container_name("app1");
+    stage.engine.stop(&name).await;
+    stage.engine.start(&name).await;
+    stage.drainswap(&["ready", "mobile/app1", "--wait"]).await.expect(0).says(&["mobile/app1 is up"]);
+    load.answered(100).await;
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{}", ended.stderr);
     assert_in_service(&stage).await;

@@ -13,6 +13,8 @@ use crate::weight::Weight;
 pub(super) enum Act {
     /// The administrative state.
     State(AdminState),
+    /// Ready, with requests from the moment on when its own check has risen: from maint it has some at once otherwise.
+    ReadyWhenProven,
     /// The weight.
     Weight(Weight),
     /// Whether it is asked.
@@ -24,6 +26,7 @@ impl Act {
     fn is_so(self, now: &ServerState, written: u32) -> bool {
         match self {
             Self::State(state) => now.admin.state() == state && !now.admin.is_inherited(),
+            Self::ReadyWhenProven => Self::State(AdminState::Ready).is_so(now, written),
             Self::Weight(weight) => now.weight == weight.of(written),
             Self::Check(checker, true) => now.checks.of(checker) == Checking::On,
             Self::Check(checker, false) => now.checks.of(checker) != Checking::On,
@@ -35,14 +38,14 @@ impl Act {
         match self {
             Self::State(state) => state != AdminState::Ready,
             Self::Weight(weight) => weight.of(written) == 0,
-            Self::Check(..) => false,
+            Self::Check(..) | Self::ReadyWhenProven => false,
         }
     }
 
     /// The same as it was.
     fn back(self, before: &ServerState) -> Self {
         match self {
-            Self::State(_) => Self::State(before.admin.state()),
+            Self::State(_) | Self::ReadyWhenProven => Self::State(before.admin.state()),
             Self::Weight(_) => Self::Weight(Weight::Absolute(before.weight)),
             Self::Check(checker, _) => Self::Check(checker, before.checks.of(checker) == Checking::On),
         }
@@ -61,6 +64,7 @@ impl Act {
                 };
                 status.clone_into(&mut now.status);
             }
+            Self::ReadyWhenProven => Self::State(AdminState::Ready).foretell(now, written),
             Self::Weight(weight) => now.weight = weight.of(written),
             Self::Check(checker, on) => {
                 let checking = match checker {
@@ -76,13 +80,17 @@ impl Act {
 
     /// Whether both are set by one line: the states of several servers are.
     fn is_set_with(self, other: Self) -> bool {
-        matches!((self, other), (Self::State(_), Self::State(_)))
+        matches!(
+            (self, other),
+            (Self::State(_), Self::State(_)) | (Self::ReadyWhenProven, Self::ReadyWhenProven)
+        )
     }
 
     /// What `HAProxy` is told.
     pub fn command(self, server: &ServerId) -> String {
         match self {
             Self::State(state) => Command::SetServerState(server, state).to_string(),
+            Self::ReadyWhenProven => Command::SetServerState(server, AdminState::Ready).to_string(),
             Self::Weight(weight) => Command::SetServerWeight(server, weight).to_string(),
             Self::Check(checker, on) => Command::SetChecking(server, checker, on).to_string(),
         }
@@ -98,14 +106,16 @@ async fn perform(
     load_balancer: &impl LoadBalancer,
     group: impl Iterator<Item = (ServerId, Act)>,
 ) -> Result<(), LoadBalancerError> {
-    let mut states = Vec::new();
+    let (mut states, mut unproven) = (Vec::new(), Vec::new());
     for (server, act) in group {
         match act {
             Act::State(state) => states.push((server, state)),
+            Act::ReadyWhenProven => unproven.push((server, AdminState::Ready)),
             Act::Weight(weight) => load_balancer.set_weight(&server, weight).await?,
             Act::Check(checker, on) => load_balancer.set_checking(&server, checker, on).await?,
         }
     }
+    load_balancer.set_unproven(&unproven).await?;
     load_balancer.set_admin_states(&states).await
 }
 
