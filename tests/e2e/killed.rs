@@ -189,7 +189,7 @@ async fn a_run_that_is_killed_twice_at_random_moments_is_resumed_and_loses_no_re
 }
 
 /// Deploys under load and kills the deploy, and then each resume but the last, at random moments of the time that a whole
-/// deploy takes, until so many deploys were killed so often. `TEST_SEED` draws the moments of a failed test again.
+/// deploy takes, and a resume half of it, until so many deploys were killed so often. `TEST_SEED` draws the moments of a failed test again.
 #[expect(clippy::print_stderr, reason = "the seed draws the same moments again")]
 async fn killed_at_random_moments(deploys: usize, kills: usize) {
     if !on_real_parts().await {
@@ -210,7 +210,8 @@ async fn killed_at_random_moments(deploys: usize, kills: usize) {
     // A moment near the end may be too late: then there is one more deploy.
     for index in 0..4 * deploys {
         let (image, version) = (&images[index % 2], ["v1", "v2"][index % 2]);
-        let moments: Vec<Duration> = (0..kills).map(|_| whole.mul_f64(rng.f64())).collect();
+        let share = |nth| if nth == 0 { 1.0 } else { 0.5 };
+        let moments: Vec<Duration> = (0..kills).map(|nth| whole.mul_f64(rng.f64() * share(nth))).collect();
         let mut met = 0;
         for (nth, moment) in moments.iter().enumerate() {
             let resume = ["resume", "mobile"];
