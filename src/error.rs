@@ -634,6 +634,9 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         LoadBalancerError::NotAdmin { .. } => {
             ". Write `level admin` on its `stats socket` line and reload HAProxy, or name another with --socket"
         }
+        LoadBalancerError::SeveralProcesses { .. } => {
+            ". Write `nbthread` in the place of `nbproc`, and restart HAProxy"
+        }
         LoadBalancerError::NoSuchBackend { .. } => {
             ". Reload HAProxy, or name the configuration that it runs with --haproxy-config"
         }

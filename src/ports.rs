@@ -155,6 +155,16 @@ pub enum LoadBalancerError {
         /// The level it has: `user` or `operator`.
         level: String,
     },
+    /// The work is shared by processes that know nothing of each other (`nbproc`, until 2.4).
+    #[error(
+        "HAProxy runs {processes} processes (nbproc), and its runtime socket {socket} reaches only one of them: the others would go on with another state, and their sessions would not be counted"
+    )]
+    SeveralProcesses {
+        /// The socket's address.
+        socket: String,
+        /// How many.
+        processes: u32,
+    },
     /// The master socket that was named belongs to another `HAProxy`.
     #[error(
         "the master socket {master} belongs to another HAProxy: it has no process {pid}, which answers at {socket}. Name the right one with --master-socket"

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use self::address::SocketAddress;
 use self::batch::{Batch, Untaken, batches};
-use self::command::{Command, Unsendable, line};
+use self::command::{Command, PLAIN_TAKEN, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
@@ -192,7 +192,14 @@ impl HaproxySocket {
         };
         match answer {
             // Descriptions may hold any bytes.
-            Ok(answer) => Ok(foreign::lines(&answer)),
+            Ok(answer) => {
+                let answer = foreign::lines(&answer);
+                match answer.strip_prefix(PLAIN_TAKEN) {
+                    Some("") => Err(self.unreachable(ExchangeError::Empty.to_string())),
+                    Some(answers) => Ok(answers.to_owned()),
+                    None => Ok(answer),
+                }
+            }
             Err(ExchangeError::Stranger(stranger)) => Err(LoadBalancerError::Stranger {
                 socket: self.address().to_string(),
                 reason: stranger.to_string(),
@@ -273,6 +280,12 @@ impl HaproxySocket {
         let answer = self.ask(&questions(scopes)).await?;
         let mut replies = Replies::new(&answer);
         let process = replies.info().map_err(|error| explain(Command::Info, error))?;
+        if process.processes > 1 {
+            return Err(LoadBalancerError::SeveralProcesses {
+                socket: self.address().to_string(),
+                processes: process.processes,
+            });
+        }
         let mut look = Look { process, rows: Vec::new(), stat: Stat::default() };
         // What a stopping process says of its servers is of no use, and 2.2 says nothing.
         for scope in scopes.iter().filter(|_| !look.process.stopping) {

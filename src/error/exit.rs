@@ -30,7 +30,10 @@ impl Error {
             | Self::History(_)
             | Self::Lock(LockError::Journal(_))
             | Self::LoadBalancer {
-                error: LoadBalancerError::NotAdmin { .. } | LoadBalancerError::NoSuchBackend { .. },
+                error:
+                    LoadBalancerError::NotAdmin { .. }
+                    | LoadBalancerError::SeveralProcesses { .. }
+                    | LoadBalancerError::NoSuchBackend { .. },
             } => Exit::Configuration,
             Self::Socket(_)
             | Self::NoBackend { .. }

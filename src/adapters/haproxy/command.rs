@@ -7,7 +7,15 @@ use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker};
 use crate::weight::Weight;
 
-/// The longest line that is sent, in bytes. `HAProxy` 2.2 hangs on lines from about 16300 bytes
+/// Stands before the commands of every line. With `severity-output` on its `stats socket` line, `HAProxy` begins each
+/// answer with a severity, and this ends that for the connection, at every level (measured on 2.2 to 3.4). It is
+/// answered by [`PLAIN_TAKEN`].
+pub(super) const PLAIN: &str = "set severity-output none;";
+
+/// The answer to [`PLAIN`].
+pub(super) const PLAIN_TAKEN: &str = "\n";
+
+/// The longest line that is sent, in bytes and without [`PLAIN`]. `HAProxy` 2.2 hangs on lines from about 16300 bytes
 /// on, and later versions refuse those that do not fit into `tune.bufsize` (16384).
 pub(super) const LONGEST_LINE: usize = 8000;
 
@@ -161,7 +169,7 @@ pub enum Unsendable {
     },
 }
 
-/// One line that runs the commands in their order, in one process: `a;b\n`.
+/// One line that runs the commands in their order, in one process, behind [`PLAIN`]: `a;b\n`.
 ///
 /// `HAProxy` 3.0 and later ignore everything after the first line of a connection, and no
 /// version runs a line without its end.
@@ -174,7 +182,7 @@ pub fn line(commands: &[Command<'_>]) -> Result<String, Unsendable> {
         let command = commands.first().map(Command::to_string).unwrap_or_default();
         return Err(Unsendable::TooLong { command, length: line.len() });
     }
-    Ok(line)
+    Ok(PLAIN.to_owned() + &line)
 }
 
 #[cfg(test)]
@@ -209,14 +217,15 @@ mod tests {
             (Command::SetServerHealthy(&app1), "set server mobile/app1 health up\n"),
             (Command::DelServer(&app1), "del server mobile/app1\n"),
         ] {
-            assert_eq!(line(&[command]).as_deref(), Ok(bytes));
+            assert_eq!(line(&[command]), Ok(format!("set severity-output none;{bytes}")));
         }
     }
 
     #[test]
     fn several_commands_share_a_line() {
         let commands = [Command::Info, Command::ServersState(Some("b")), Command::Stat(Some("b"))];
-        assert_eq!(line(&commands).as_deref(), Ok("show info;show servers state b;show stat b 6 -1\n"));
+        let bytes = "set severity-output none;show info;show servers state b;show stat b 6 -1\n";
+        assert_eq!(line(&commands).as_deref(), Ok(bytes));
     }
 
     #[test]

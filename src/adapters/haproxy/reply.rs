@@ -49,6 +49,8 @@ pub struct Process {
     pub pid: u32,
     /// `Stopping`: the process was told to end, and a newer one may have taken over.
     pub stopping: bool,
+    /// `Nbproc`: as many processes share the work, and each knows only its own sessions and states. From 2.5 on it is 1.
+    pub processes: u32,
 }
 
 /// The answers to one line, read one after the other.
@@ -114,6 +116,7 @@ impl<'a> Replies<'a> {
             version: field("Version")?.to_owned(),
             pid: value("Pid", field("Pid")?)?,
             stopping: value::<u32>("Stopping", field("Stopping")?)? != 0,
+            processes: field("Nbproc").map_or(Ok(1), |count| value("Nbproc", count))?,
         })
     }
 

@@ -32,7 +32,7 @@ impl Fake {
         Self::listening(N, move |_| answers.next().unwrap_or_default())
     }
 
-    /// Answers so many lines.
+    /// Answers so many lines, with a severity before each answer where the line does not ask for none.
     fn listening(lines: usize, mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
@@ -44,7 +44,12 @@ impl Fake {
                 let mut stream = BufReader::new(stream);
                 let mut line = String::new();
                 stream.read_line(&mut line).await.unwrap();
-                stream.write_all(answer(&line).as_bytes()).await.unwrap();
+                let (plain, line) = match line.strip_prefix("set severity-output none;") {
+                    Some(rest) => ("\n", rest.to_owned()),
+                    None => ("[6]: ", line),
+                };
+                let answer = plain.to_owned() + &answer(&line);
+                stream.write_all(answer.as_bytes()).await.unwrap();
                 said.push(line);
             }
             said
@@ -164,6 +169,24 @@ async fn a_reload_in_the_middle_is_waited_for() {
     assert_eq!(fake.socket.look(&[]).await.unwrap().pid, 7);
     fake.socket.set_admin_states(&[(ServerId::new("b", "s"), AdminState::Drain)]).await.unwrap();
     assert_eq!(fake.lines().await.len(), 5);
+}
+
+#[tokio::test]
+async fn one_process_of_several_is_not_taken_for_the_whole() {
+    let several = INFO.replace("Pid: 7", "Nbproc: 2\nProcess_num: 1\nPid: 7");
+    let fake = Fake::answering([[&several, &state(0), &*stat()].concat()]);
+    let socket = fake.socket.address().to_string();
+    let error = fake.socket.look(&[]).await.unwrap_err();
+    assert_eq!(error, LoadBalancerError::SeveralProcesses { socket, processes: 2 });
+}
+
+#[tokio::test]
+async fn a_line_without_an_answer_is_told_from_one_that_was_answered() {
+    let fake = Fake::answering([String::new(), "\n".to_owned()]);
+    let server = ServerId::new("b", "s");
+    let broken_off = fake.socket.set_healthy(&server).await.unwrap_err();
+    assert!(broken_off.is_silence(), "{broken_off}");
+    fake.socket.set_healthy(&server).await.unwrap();
 }
 
 #[tokio::test]
