@@ -69,11 +69,11 @@ pub enum Error {
         /// The same, rendered.
         shown: Vec<String>,
     },
-    /// haproxy.cfg has no runtime socket that may set states.
+    /// haproxy.cfg has no runtime socket that can be opened and may do what is asked of it.
     #[error(
         "{found}. Add `stats socket /run/haproxy/admin.sock mode 660 level admin` to the global section and reload HAProxy, or give the socket with --socket"
     )]
-    NoAdminSocket {
+    NoStatsSocket {
         /// What was found instead.
         found: String,
     },

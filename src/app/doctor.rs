@@ -23,7 +23,7 @@ impl App {
         keep: Option<usize>,
         exit_code: bool,
     ) -> Result<Exit, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
+        let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
         let world = self.world(&configuration, &[], load_balancers).await?;
         let (observation, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         let kept = configuration.server_state_file.as_deref().and_then(states_kept_in);

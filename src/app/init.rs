@@ -4,12 +4,12 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::look::{Reading, admin_socket, refuse_errors};
+use super::look::{Reading, refuse_errors, stats_socket};
 use super::{App, print_as_is, typed};
 use crate::adapters::docker::Endpoint;
 use crate::adapters::environment;
 use crate::adapters::haproxy_service::{Known, Unit, started_with, unit_is_active};
-use crate::cfg::Configuration;
+use crate::cfg::{Configuration, Level};
 use crate::cli::{Globals, Init};
 use crate::error::Error;
 use crate::exit::Exit;
@@ -115,7 +115,7 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
 impl App {
     /// What is behind every backend, as far as it can be seen now.
     async fn topology(&self) -> Result<Topology, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
+        let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
         let world = self.world(&configuration, &[], load_balancers).await?;
         let (_, topology) = self.observe(&configuration, &world, LbQuorum::Reachable).await?;
         Ok(topology)
@@ -147,7 +147,7 @@ fn found(configuration: &Configuration, topology: Option<&Topology>, known: &Kno
             .collect(),
     });
     Found {
-        socket: admin_socket(configuration).ok().map(|socket| socket.to_string()),
+        socket: stats_socket(configuration, Level::Admin).ok().map(|socket| socket.to_string()),
         master_socket: known.master().map(|socket| socket.to_string()),
         docker: endpoint.ok().map(|endpoint| endpoint.to_string()),
         backends: backends.collect(),

@@ -1,5 +1,6 @@
 //! From the settings to the world, and one look at it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -72,12 +73,24 @@ fn decided(files: &[SourceFile], mut environment: Environment, binary: &Path) ->
 }
 
 impl App {
-    /// The configuration, and the load balancers that run it, each with its master where that is known.
+    /// The configuration, and the load balancers that run it, for those who set states: each with its master where that
+    /// is known.
     pub(super) async fn load_balancers(&self) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
+        self.load_balancers_at(Level::Admin).await
+    }
+
+    /// The same for those who only look, through a socket of any level.
+    pub(super) async fn load_balancers_to_look_at(
+        &self,
+    ) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
+        self.load_balancers_at(Level::User).await
+    }
+
+    async fn load_balancers_at(&self, needed: Level) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
         let Reading { document, configuration, known } = self.reading().await?;
         refuse_errors(&document, &configuration)?;
         let mut sockets = Vec::new();
-        for (index, socket) in self.sockets(&configuration, &known.running)?.into_iter().enumerate() {
+        for (index, socket) in self.sockets(&configuration, &known.running, needed)?.into_iter().enumerate() {
             let socket = match self.settings.master_sockets.get(index) {
                 Some(named) => match socket.clone().with_master(known.named_master(named.parse()?)).await {
                     // One of several may be away; what that means is decided by who looks.
@@ -102,8 +115,13 @@ impl App {
         Ok((configuration, sockets))
     }
 
-    /// The runtime sockets that were named, or the one that the configuration has.
-    fn sockets(&self, configuration: &Configuration, running: &Running) -> Result<Vec<HaproxySocket>, Error> {
+    /// The runtime sockets that were named, or the one of this level that the configuration has.
+    fn sockets(
+        &self,
+        configuration: &Configuration,
+        running: &Running,
+        needed: Level,
+    ) -> Result<Vec<HaproxySocket>, Error> {
         let socket = |address: SocketAddress| {
             let owner = running.owner(&address);
             let socket = HaproxySocket::new(address).owned_by(owner);
@@ -113,7 +131,7 @@ impl App {
             }
         };
         if self.settings.sockets.is_empty() {
-            return Ok(vec![socket(admin_socket(configuration)?)]);
+            return Ok(vec![socket(stats_socket(configuration, needed)?)]);
         }
         Ok(self.named_sockets()?.into_iter().map(socket).collect())
     }
@@ -137,7 +155,7 @@ impl App {
         configuration: &Configuration,
         running: &Running,
     ) -> Result<HaproxySocket, Error> {
-        let mut sockets = self.sockets(configuration, running)?;
+        let mut sockets = self.sockets(configuration, running, Level::Admin)?;
         Ok(sockets.remove(0))
     }
 
@@ -218,8 +236,7 @@ impl App {
         let version = self.settings.read_as.unwrap_or(haproxy_binary::NEWEST);
         let document = cfg::read(files.to_vec(), &Environment::new(variables, version));
         let configuration = cfg::interpret(&document);
-        let any = || configuration.stats_sockets.iter().find_map(connectable);
-        admin_socket(&configuration).ok().or_else(any).into_iter().collect()
+        stats_socket(&configuration, Level::User).into_iter().collect()
     }
 
     /// The world behind the ports: everything answers, or the error says what does not.
@@ -328,16 +345,17 @@ pub(super) async fn require_admin(load_balancers: &[HaproxySocket]) -> Result<()
     Ok(())
 }
 
-/// The first socket of the configuration that has level admin and that we know how to open.
-pub(super) fn admin_socket(configuration: &Configuration) -> Result<SocketAddress, Error> {
-    let sockets = &configuration.stats_sockets;
-    let admin = sockets.iter().filter(|socket| socket.level == Level::Admin);
-    if let Some(address) = admin.clone().find_map(connectable) {
+/// The first socket of the configuration with the highest level that we know how to open, which has this level at least.
+pub(super) fn stats_socket(configuration: &Configuration, needed: Level) -> Result<SocketAddress, Error> {
+    let mut sockets: Vec<&StatsSocket> = configuration.stats_sockets.iter().collect();
+    sockets.sort_by_key(|socket| Reverse(socket.level));
+    let enough = sockets.iter().filter(|socket| socket.level >= needed);
+    if let Some(address) = enough.copied().find_map(connectable) {
         return Ok(address);
     }
     let found = match sockets.first() {
         None => "the configuration has no `stats socket`".to_owned(),
-        Some(StatsSocket { level, place, .. }) if *level != Level::Admin => {
+        Some(StatsSocket { level, place, .. }) if *level < needed => {
             format!(
                 "the `stats socket` at {place} has level {level}, and setting a server's state needs level admin"
             )
@@ -346,7 +364,7 @@ pub(super) fn admin_socket(configuration: &Configuration) -> Result<SocketAddres
             format!("the `stats socket` at {place} cannot be opened from outside HAProxy")
         }
     };
-    Err(Error::NoAdminSocket { found })
+    Err(Error::NoStatsSocket { found })
 }
 
 fn connectable(socket: &StatsSocket) -> Option<SocketAddress> {
@@ -362,5 +380,32 @@ fn connectable(socket: &StatsSocket) -> Option<SocketAddress> {
             Some(SocketAddress::Tcp { host: host.clone(), port: *port })
         }
         cfg::SocketAddress::Fd(_) | cfg::SocketAddress::Other(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::configuration;
+
+    /// The socket that is taken where this level is needed, and why none is.
+    fn taken(sockets: &str, needed: Level) -> String {
+        let lines = sockets.replace('|', "\n    stats socket ");
+        let configuration = configuration(&format!("global\n    stats socket {lines}\n"));
+        stats_socket(&configuration, needed).map_or_else(|error| error.to_string(), |it| it.to_string())
+    }
+
+    #[test]
+    fn who_only_looks_needs_no_socket_of_level_admin() {
+        let both = "/run/user level user|/run/operator|/run/admin level admin|/run/more level admin";
+        assert_eq!(taken(both, Level::User), "/run/admin");
+        assert_eq!(taken(both, Level::Admin), "/run/admin");
+        let lower = "/run/user level user|/run/operator";
+        assert_eq!(taken(lower, Level::User), "/run/operator");
+        assert_eq!(taken("/run/user level user|fd@3 level admin", Level::User), "/run/user");
+        let refused = taken(lower, Level::Admin);
+        assert!(refused.contains(":3 has level operator") && refused.contains("--socket"), "{refused}");
+        let refused = taken("fd@3 level admin", Level::User);
+        assert!(refused.contains("cannot be opened from outside HAProxy"), "{refused}");
     }
 }

@@ -86,7 +86,7 @@ impl App {
     }
 
     async fn look_at(&self, wanted: &[String]) -> Result<Status, Error> {
-        let (configuration, load_balancers) = self.load_balancers().await?;
+        let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
         for name in wanted {
             known_backend(&configuration, name)?;
         }

@@ -18,7 +18,7 @@ impl Error {
             Self::Settings(_)
             | Self::Unreadable(_)
             | Self::Configuration { .. }
-            | Self::NoAdminSocket { .. }
+            | Self::NoStatsSocket { .. }
             | Self::Render(_)
             | Self::Template { .. }
             | Self::Edit(_)

@@ -95,6 +95,8 @@ async fn a_socket_without_level_admin_is_refused_before_anything_is_done() {
     stage.drainswap(&["--socket", &socket, "maint", "mobile/app1"]).await.expect(3);
     // Looking needs no more than that.
     stage.drainswap(&["--socket", &socket, "status"]).await.expect(0);
+    stage.drainswap(&["status"]).await.expect(0);
+    stage.drainswap(&["doctor"]).await.expect(0);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }

@@ -14,7 +14,7 @@ use crate::{at_each_event, ends_with, on_real_parts};
 fn pair() -> Builder {
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).state_file();
     // As in Debian: without it a reload of 2.2 resets connections that it has not accepted yet.
-    stage.stats_level("admin expose-fd listeners")
+    stage.stats_level("admin expose-fd listeners severity-output number")
 }
 
 /// Waits until app1 drains; a deploy that ends before has failed.
