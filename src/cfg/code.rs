@@ -57,6 +57,7 @@ codes! {
     UNKNOWN_BACKEND = "cfg::unknown-backend", "`use_backend` or `default_backend` names a backend that does not exist.";
     TRACK = "cfg::track", "`track` names a server that is not checked.";
     TIME = "cfg::time", "A time cannot be read.";
+    TIME_TAIL = "cfg::time-tail", "Something follows the unit of a time, as in `1m30s`; `HAProxy` does not read it.";
     UNUSED_CHECK = "cfg::unused-check", "`http-check` lines without `option httpchk` do nothing.";
     CHECK_WITHOUT_REQUEST = "cfg::check-without-request", "A section's own `http-check` lines replace the inherited ones, and no request is left.";
     ENVIRONMENT = "cfg::environment", "`setenv` or `presetenv` lacks its name or its value.";

@@ -70,7 +70,9 @@ impl StateFiles {
 /// The time of a `stats timeout` line: how long a connection to a `stats socket` may be idle.
 pub(super) fn stats_timeout(words: &[Cow<'_, str>]) -> Option<Duration> {
     match words {
-        [stats, timeout, time, ..] if stats == "stats" && timeout == "timeout" => time::parse(time).ok(),
+        [stats, timeout, time, ..] if stats == "stats" && timeout == "timeout" => {
+            Some(time::read(time).ok()?.length)
+        }
         _ => None,
     }
 }

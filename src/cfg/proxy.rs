@@ -278,15 +278,24 @@ impl<'d> Draft<'d> {
     }
 
     fn timeout(&mut self, words: &[Cow<'_, str>]) -> Outcome {
-        if words.get(1).is_some_and(|which| which == "check") {
-            let Some(value) = words.get(2) else { return Err((1, lacks("timeout check", "its value"))) };
-            let time = time::parse(value);
-            let time = time.map_err(|error| {
-                (2, Finding::error(code::TIME, format!("`timeout check {value}`: {error}")))
-            })?;
-            self.says.timeout_check = Some(time);
+        let [_, which, values @ ..] = words else { return Ok(()) };
+        if !TIMEOUTS.contains(&&**which) {
+            return Ok(());
         }
-        Ok(())
+        let setting = format!("timeout {which}");
+        let Some(text) = values.first() else { return Err((1, lacks(&setting, "its value"))) };
+        let read = time::read(text)
+            .map_err(|error| (2, Finding::error(code::TIME, format!("`{setting} {text}`: {error}"))))?;
+        if which == "check" {
+            self.says.timeout_check = Some(read.length);
+        }
+        if let Some(more) = values.get(1) {
+            let finding =
+                Finding::error(code::TIME, format!("`{setting}` takes one value; `{more}` is too much"));
+            let parted = time::is_unit(more);
+            return Err((3, if parted { finding.help(time::ONE_WORD) } else { finding }));
+        }
+        read.doubt(&setting, text).map_or(Ok(()), |finding| Err((2, finding)))
     }
 
     fn use_server(&mut self, line: &Statement<'_>) {
@@ -308,6 +317,22 @@ type Outcome = Result<(), (usize, Finding)>;
 
 /// The rules that tie a client to a server; `stick-table` alone does not.
 const STICK_RULES: &[&str] = &["on", "match", "store-request", "store-response"];
+
+/// What `timeout` may be followed by.
+const TIMEOUTS: &[&str] = &[
+    "check",
+    "client",
+    "client-fin",
+    "client-hs",
+    "connect",
+    "http-keep-alive",
+    "http-request",
+    "queue",
+    "server",
+    "server-fin",
+    "tarpit",
+    "tunnel",
+];
 
 /// The algorithms of 2.2 to 3.5, without their parentheses.
 const ALGORITHMS: &[&str] = &[

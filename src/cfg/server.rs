@@ -130,10 +130,28 @@ impl Settings {
                 server.check_port = u16::try_from(port).ok().filter(|port| *port > 0);
                 return doubt;
             }
-            "inter" => server.inter = Some(positive_time(word, &text()?)?),
-            "fastinter" => server.fastinter = Some(positive_time(word, &text()?)?),
-            "downinter" => server.downinter = Some(positive_time(word, &text()?)?),
-            "slowstart" => server.slowstart = Some(any_time(word, &text()?)?),
+            "inter" => {
+                let (time, doubt) = positive_time(word, &text()?)?;
+                server.inter = Some(time);
+                return doubt;
+            }
+            "fastinter" => {
+                let (time, doubt) = positive_time(word, &text()?)?;
+                server.fastinter = Some(time);
+                return doubt;
+            }
+            "downinter" => {
+                let (time, doubt) = positive_time(word, &text()?)?;
+                server.downinter = Some(time);
+                return doubt;
+            }
+            "slowstart" => {
+                let (time, doubt) = any_time(word, &text()?)?;
+                server.slowstart = Some(time);
+                return doubt;
+            }
+            "agent-inter" => return positive_time(word, &text()?)?.1,
+            "pool-purge-delay" | "idle-ping" => return any_time(word, &text()?)?.1,
             "addr" => {
                 let address = text()?;
                 let parsed = Address::parse(&address, environment);
@@ -178,6 +196,9 @@ fn missing(word: &str) -> Refused {
 fn unknown(word: &str) -> Finding {
     let nearest = keywords::nearest(word, SERVER.iter().map(|keyword| keyword.word));
     let finding = Finding::error(code::SERVER_KEYWORD, format!("`{word}` is no setting of a server"));
+    if time::is_unit(word) {
+        return finding.help(time::ONE_WORD);
+    }
     finding.label("unknown").suggest(nearest)
 }
 
@@ -241,13 +262,22 @@ fn doubtful(word: &str, text: Option<&str>, read: u32) -> Refused {
     Refused { finding: Finding::warning(code::NOT_A_NUMBER, message), points_at_value: true }
 }
 
-fn any_time(word: &str, text: &str) -> Result<Duration, Refused> {
-    time::parse(text).map_err(|error| bad_value(code::TIME, format!("`{word} {text}`: {error}")))
+/// A time, and what is doubtful about it.
+type Timed = (Duration, Result<(), Refused>);
+
+fn any_time(word: &str, text: &str) -> Result<Timed, Refused> {
+    let read =
+        time::read(text).map_err(|error| bad_value(code::TIME, format!("`{word} {text}`: {error}")))?;
+    let doubt = read.doubt(word, text).map(|finding| Refused { finding, points_at_value: true });
+    Ok((read.length, doubt.map_or(Ok(()), Err)))
 }
 
-fn positive_time(word: &str, text: &str) -> Result<Duration, Refused> {
-    let time = any_time(word, text)?;
-    if time.is_zero() { Err(bad_value(code::TIME, format!("`{word}` cannot be 0"))) } else { Ok(time) }
+fn positive_time(word: &str, text: &str) -> Result<Timed, Refused> {
+    let (time, doubt) = any_time(word, text)?;
+    if time.is_zero() {
+        return Err(bad_value(code::TIME, format!("`{word}` cannot be 0")));
+    }
+    Ok((time, doubt))
 }
 
 fn one_of<'t>(word: &str, text: &'t str, known: &[&str]) -> Result<&'t str, Refused> {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::code;
+use super::diagnostic::Finding;
+
 /// The longest time: `HAProxy` counts milliseconds in 31 bits.
 const MAX_MILLISECONDS: u64 = i32::MAX as u64;
 
@@ -19,27 +22,78 @@ pub enum NotATime {
     TooLong,
 }
 
-/// Reads a time. Without a unit it is in milliseconds; microseconds are rounded up to them.
+/// The units, the shorter of two with the same letter behind the longer one.
+const UNITS: &[(&str, u64)] = &[
+    ("us", 1),
+    ("ms", 1000),
+    ("s", 1_000_000),
+    ("m", 60_000_000),
+    ("h", 3_600_000_000),
+    ("d", 86_400_000_000),
+];
+
+/// What to do about a unit that a blank has parted from its number.
+pub(super) const ONE_WORD: &str = "a number and its unit are one word, such as `5s`";
+
+/// Whether a word is a unit alone, which a blank has parted from its number.
+#[must_use]
+pub fn is_unit(word: &str) -> bool {
+    UNITS.iter().any(|(unit, _)| *unit == word)
+}
+
+/// A time as `HAProxy` reads it, and what it does not read.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Time<'t> {
+    /// How long it is.
+    pub length: Duration,
+    /// What follows the unit: of `1m30s` only the minute counts.
+    pub ignored: &'t str,
+}
+
+impl Time<'_> {
+    /// What is doubtful about it, as the value of this setting: `HAProxy` ignores what follows the unit, and means to
+    /// refuse it one day.
+    pub(super) fn doubt(&self, setting: &str, text: &str) -> Option<Finding> {
+        let Self { length, ignored } = self;
+        let message =
+            || format!("`{setting} {text}` counts as {length:?}: HAProxy does not read the `{ignored}`");
+        (!ignored.is_empty()).then(|| Finding::warning(code::TIME_TAIL, message()).label("this value"))
+    }
+}
+
+/// Reads a time as `HAProxy` does. Without a unit it is in milliseconds; microseconds are rounded up to them.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<Duration, NotATime> {
+pub fn read(text: &str) -> Result<Time<'_>, NotATime> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
+    let (number, rest) = text.split_at(digits);
     if number.is_empty() {
         return Err(NotATime::NoNumber);
     }
     let number: u64 = number.parse().map_err(|_| NotATime::TooLong)?;
-    let milliseconds = match unit {
-        "us" => Some(number.div_ceil(1000)),
-        "" | "ms" => Some(number),
-        "s" => number.checked_mul(1000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        "d" => number.checked_mul(86_400_000),
-        _ => return Err(NotATime::Unit),
+    let unit = UNITS.iter().find_map(|(unit, length)| Some((rest.strip_prefix(unit)?, *length)));
+    let (ignored, microseconds) = match unit {
+        Some(unit) => unit,
+        None if rest.is_empty() => ("", 1000),
+        None => return Err(NotATime::Unit),
     };
-    milliseconds.filter(|ms| *ms <= MAX_MILLISECONDS).map(Duration::from_millis).ok_or(NotATime::TooLong)
+    let milliseconds = number.checked_mul(microseconds).ok_or(NotATime::TooLong)?.div_ceil(1000);
+    if milliseconds > MAX_MILLISECONDS {
+        return Err(NotATime::TooLong);
+    }
+    Ok(Time { length: Duration::from_millis(milliseconds), ignored })
+}
+
+/// Reads a time behind whose unit nothing follows.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<Duration, NotATime> {
+    match read(text)? {
+        Time { length, ignored: "" } => Ok(length),
+        Time { .. } => Err(NotATime::Unit),
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +114,25 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
+    }
+
+    #[test]
+    fn what_follows_the_unit_does_not_count() {
+        for (text, milliseconds, ignored) in [
+            ("1m30s", 60_000, "30s"),
+            ("5sec", 5000, "ec"),
+            ("500mss", 500, "s"),
+            ("1h30", 3_600_000, "30"),
+            ("5us9", 1, "9"),
+            ("5s", 5000, ""),
+        ] {
+            let length = Duration::from_millis(milliseconds);
+            assert_eq!(read(text), Ok(Time { length, ignored }), "{text}");
+            assert_eq!(parse(text).is_ok(), ignored.is_empty(), "{text}");
+        }
+        assert_eq!(read("5 s"), Err(NotATime::Unit));
+        assert_eq!(read("5u"), Err(NotATime::Unit));
+        assert!(is_unit("s") && !is_unit("sec"));
     }
 
     #[test]

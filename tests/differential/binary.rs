@@ -87,6 +87,8 @@ impl Verdict {
             "unable to find required",
             "unable to find the server",
             "'server' not allowed",
+            "unexpected extra argument 's' after value",
+            "in 'timeout",
         ];
         self.alerts.iter().find(|alert| ours.iter().any(|part| alert.contains(part))).map(String::as_str)
     }
