@@ -325,7 +325,11 @@ fn run_image(container: &mut Container, tag: &str) {
 fn address(address: &Address) -> Option<SocketAddr> {
     match address {
         Address::Inet { host: Host::Ip(ip), port: Port::Fixed(port) } => Some((*ip, *port).into()),
-        Address::Inet { .. } | Address::Datagram { .. } | Address::Unix(_) | Address::Other(_) => None,
+        Address::Inet { .. }
+        | Address::Datagram { .. }
+        | Address::Quic { .. }
+        | Address::Unix(_)
+        | Address::Other(_) => None,
     }
 }
 

@@ -390,6 +390,7 @@ pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerStat
             Address::Inet { host: Host::Ip(ip), .. } => Some(*ip),
             Address::Inet { host: Host::Name(_), .. }
             | Address::Datagram { .. }
+            | Address::Quic { .. }
             | Address::Unix(_)
             | Address::Other(_) => None,
         }

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::cfg::{Build, Version};
 
 /// The newest branch that drainswap was tried with.
-pub const NEWEST: Version = Version { major: 3, minor: 2 };
+pub const NEWEST: Version = Version { major: 3, minor: 4 };
 
 /// Where it is if nobody names it: the first in `$PATH`, or Debian's place, which a user's path lacks.
 #[must_use]

@@ -283,6 +283,10 @@ impl Site {
 fn fixed(address: &Address) -> Option<SocketAddr> {
     match address {
         Address::Inet { host: Host::Ip(ip), port: Port::Fixed(port) } => Some((*ip, *port).into()),
-        Address::Inet { .. } | Address::Datagram { .. } | Address::Unix(_) | Address::Other(_) => None,
+        Address::Inet { .. }
+        | Address::Datagram { .. }
+        | Address::Quic { .. }
+        | Address::Unix(_)
+        | Address::Other(_) => None,
     }
 }

@@ -26,6 +26,13 @@ pub enum Address {
         /// The port.
         port: Port,
     },
+    /// A host and a port that QUIC goes to, since 3.3.
+    Quic {
+        /// The host.
+        host: Host,
+        /// The port.
+        port: Port,
+    },
     /// Another family, as written: `abns@name`, `sockpair@3`, `rhttp@`.
     Other(String),
 }
@@ -103,6 +110,7 @@ enum Family {
 enum Form<'t> {
     Inet(Family, &'t str),
     Datagram(Family, &'t str),
+    Quic(Family, &'t str),
     Unix(&'t str),
     Abstract(&'t str),
     Fd(&'t str),
@@ -110,9 +118,20 @@ enum Form<'t> {
     Other(&'t str),
 }
 
-/// The prefixes that lead to plain TCP (or, for `unix@`, to a stream socket).
+/// The form that the prefixes give: plain TCP where there is none, or a stream socket with `unix@`.
 fn form(text: &str) -> Form<'_> {
-    let text = ["stream+", "dgram+", "quic+"].iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
+    if let Some(inner) = text.strip_prefix("quic+") {
+        return match form(inner) {
+            Form::Inet(family, body) => Form::Quic(family, body),
+            other @ (Form::Datagram(..)
+            | Form::Quic(..)
+            | Form::Unix(_)
+            | Form::Abstract(_)
+            | Form::Fd(_)
+            | Form::Other(_)) => other,
+        };
+    }
+    let text = ["stream+", "dgram+"].iter().find_map(|p| text.strip_prefix(p)).unwrap_or(text);
     let Some((prefix, body)) = text.split_once('@') else {
         return if text.starts_with('/') { Form::Unix(text) } else { Form::Inet(Family::Any, text) };
     };
@@ -123,6 +142,8 @@ fn form(text: &str) -> Form<'_> {
         "udp" => Form::Datagram(Family::Any, body),
         "udp4" => Form::Datagram(Family::V4, body),
         "udp6" => Form::Datagram(Family::V6, body),
+        "quic4" => Form::Quic(Family::V4, body),
+        "quic6" => Form::Quic(Family::V6, body),
         "unix" | "uxst" => Form::Unix(body),
         "abns" => Form::Abstract(body),
         "fd" => Form::Fd(body),
@@ -132,7 +153,7 @@ fn form(text: &str) -> Form<'_> {
 }
 
 /// The families that `HAProxy` knows and that are none of the plain ones.
-const OTHER_FAMILIES: &[&str] = &["abnsz@", "sockpair@", "rhttp@", "quic4@", "quic6@", "uxdg@"];
+const OTHER_FAMILIES: &[&str] = &["abnsz@", "sockpair@", "rhttp@", "uxdg@"];
 
 /// Since this branch a server may be one for logs, which datagrams reach.
 const LOG_SERVERS_SINCE: Version = Version::new(2, 9);
@@ -163,6 +184,10 @@ impl Address {
                 Ok(Self::Datagram { host: Host::parse(host, family)?, port: Port::parse(port)? })
             }
             Form::Datagram(..) => Err(AddressError::NotForServers("udp@".to_owned())),
+            Form::Quic(family, body) => {
+                let (host, port) = split_port(body);
+                Ok(Self::Quic { host: Host::parse(host, family)?, port: Port::parse(port)? })
+            }
             Form::Unix(path) => Ok(Self::Unix(path.to_owned())),
             Form::Fd(_) => Err(AddressError::NotForServers("fd@".to_owned())),
             Form::Other("uxdg@") => Err(AddressError::NotForServers("uxdg@".to_owned())),
@@ -197,7 +222,7 @@ impl SocketAddress {
             Form::Other(family) if !OTHER_FAMILIES.contains(&family) => {
                 Err(AddressError::Host(text.into_owned()))
             }
-            Form::Datagram(..) | Form::Other(_) => Ok(Self::Other(text.into_owned())),
+            Form::Datagram(..) | Form::Quic(..) | Form::Other(_) => Ok(Self::Other(text.into_owned())),
         }
     }
 }
@@ -304,6 +329,9 @@ impl fmt::Display for Address {
             Self::Inet { host, port } => write!(f, "{host}{port}"),
             Self::Datagram { host: Host::Ip(IpAddr::V6(ip)), port } => write!(f, "udp@[{ip}]{port}"),
             Self::Datagram { host, port } => write!(f, "udp@{host}{port}"),
+            Self::Quic { host: Host::Ip(IpAddr::V6(ip)), port } => write!(f, "quic6@[{ip}]{port}"),
+            Self::Quic { host: Host::Ip(ip), port } => write!(f, "quic4@{ip}{port}"),
+            Self::Quic { host, port } => write!(f, "quic+ip@{host}{port}"),
             Self::Unix(path) if path.starts_with('/') => f.write_str(path),
             Self::Unix(path) => write!(f, "unix@{path}"),
             Self::Other(text) => f.write_str(text),

@@ -39,6 +39,7 @@ codes! {
     AMBIGUOUS_DEFAULTS = "cfg::ambiguous-defaults", "`from` names a `defaults` section of which there are two.";
     UNKNOWN_DEFAULTS = "cfg::unknown-defaults", "`from` names a `defaults` section that was not seen before.";
     UNKNOWN_KEYWORD = "cfg::unknown-keyword", "A keyword of a section is misspelled.";
+    REMOVED_KEYWORD = "cfg::removed-keyword", "A line is one that this version of `HAProxy` no longer has.";
     UNKNOWN_OPTION = "cfg::unknown-option", "The word after `option` is misspelled.";
     UNKNOWN_MODE = "cfg::unknown-mode", "`mode` is followed by what is no mode of this version.";
     UNKNOWN_BALANCE = "cfg::unknown-balance", "`balance` is followed by what is no algorithm.";

@@ -77,6 +77,14 @@ pub(super) fn stats_timeout(words: &[Cow<'_, str>]) -> Option<Duration> {
     }
 }
 
+/// The number of a `mworker-max-reloads` line.
+pub(super) fn max_reloads(words: &[Cow<'_, str>]) -> Option<u32> {
+    match words {
+        [keyword, number, ..] if keyword == "mworker-max-reloads" => number.parse().ok(),
+        _ => None,
+    }
+}
+
 /// Reads a line of `global`; `None` if it is no `stats socket`.
 pub(super) fn stats_socket(
     line: &Statement<'_>,

@@ -97,8 +97,9 @@ pub fn interpret(document: &Document) -> Configuration {
         stats_sockets: Vec::new(),
         stats_timeout: None,
         state_files: StateFiles::default(),
+        max_reloads: None,
         problems: document.problems.clone(),
-        defaults: Defaults::default(),
+        defaults: Defaults::of(document.environment.version),
         named_defaults: Vec::new(),
         section: Section::None,
         known_settings: KnownSettings::default(),
@@ -107,12 +108,13 @@ pub fn interpret(document: &Document) -> Configuration {
         interpreter.file(index, file);
     }
     references::check(document, &interpreter.proxies, &mut interpreter.problems);
-    let Interpreter { mut proxies, stats_sockets, stats_timeout, state_files, mut problems, .. } =
-        interpreter;
+    let Interpreter {
+        mut proxies, stats_sockets, stats_timeout, state_files, max_reloads, mut problems, ..
+    } = interpreter;
     proxies.shrink_to_fit();
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
     let server_state_file = state_files.global();
-    Configuration { proxies, stats_sockets, stats_timeout, server_state_file, problems }
+    Configuration { proxies, stats_sockets, stats_timeout, server_state_file, max_reloads, problems }
 }
 
 struct Interpreter<'d> {
@@ -125,6 +127,7 @@ struct Interpreter<'d> {
     stats_sockets: Vec<StatsSocket>,
     stats_timeout: Option<Duration>,
     state_files: StateFiles,
+    max_reloads: Option<u32>,
     problems: Vec<Problem>,
     /// The last `defaults` section.
     defaults: Defaults,
@@ -205,7 +208,11 @@ impl<'d> Interpreter<'d> {
             let message = format!("`{keyword}` takes a name and a value");
             self.problems.push(line.problem(0, Finding::error(code::ENVIRONMENT, message)));
         }
+        self.problems.extend(
+            keywords::removed(line.words(), self.environment.version).map(|finding| line.problem(0, finding)),
+        );
         self.state_files.read(line.words());
+        self.max_reloads = global::max_reloads(line.words()).or(self.max_reloads);
         self.stats_timeout = global::stats_timeout(line.words()).or(self.stats_timeout);
         match global::stats_socket(line, &self.environment) {
             Some(Ok(socket)) => self.stats_sockets.push(socket),

@@ -1,10 +1,12 @@
 //! The words that `HAProxy` knows: settings of a server here, sections and proxy keywords beside.
 
 pub mod proxy;
+mod removed;
 pub mod section;
 
 use super::version::Version;
 use Arity::{InsideSource, None, One, Source};
+pub(super) use removed::removed;
 
 /// How many words a setting takes after itself.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

@@ -23,6 +23,8 @@ pub struct Configuration {
     pub stats_timeout: Option<Duration>,
     /// The `server-state-file` of `global`, below its `server-state-base`: what a reload gives to the new worker.
     pub server_state_file: Option<PathBuf>,
+    /// The `mworker-max-reloads` of `global`, if there is one: after so many reloads the master ends an old worker.
+    pub max_reloads: Option<u32>,
     /// Everything that is wrong, lexical and semantic, in the order of the files.
     pub problems: Vec<Problem>,
 }
@@ -125,7 +127,7 @@ pub struct Proxy {
     pub place: Place,
     /// What it speaks.
     pub mode: Mode,
-    /// How it chooses a server: the word after `balance`, `roundrobin` if there is none.
+    /// How it chooses a server: the word after `balance`, or `HAProxy`'s default.
     pub balance: String,
     /// `option allbackups`: all backup servers share the traffic, not only the first usable one.
     pub all_backups: bool,

@@ -35,12 +35,12 @@ pub(super) struct Defaults {
     server: Arc<Settings>,
 }
 
-impl Default for Defaults {
+impl Defaults {
     /// What `HAProxy` itself starts from.
-    fn default() -> Self {
+    pub fn of(version: Version) -> Self {
         Self {
             mode: Mode::Tcp,
-            balance: "roundrobin".to_owned(),
+            balance: default_balance(version).to_owned(),
             all_backups: false,
             cookie: None,
             persist: false,
@@ -152,13 +152,17 @@ impl<'d> Draft<'d> {
         let words = line.words();
         let Some(keyword) = words.first() else { return };
         let version = environment.version;
+        if let Some(finding) = super::keywords::removed(words, version) {
+            problems.push(line.problem(0, finding));
+            return;
+        }
         let outcome = match &**keyword {
             "server" => self.server(line, environment, known, problems),
             "server-template" => self.template(line, environment, known, problems),
             "default-server" => self.default_server(line, environment, known, problems),
             "option" => self.option(words, modifier, version),
             "mode" => self.mode(words, version),
-            "balance" => self.balance(words),
+            "balance" => self.balance(words, version),
             "cookie" => words
                 .get(1)
                 .ok_or((0, lacks("cookie", "its name")))
@@ -264,8 +268,8 @@ impl<'d> Draft<'d> {
         Ok(())
     }
 
-    fn balance(&mut self, words: &[Cow<'_, str>]) -> Outcome {
-        let algorithm = words.get(1).map_or("roundrobin", |word| &**word);
+    fn balance(&mut self, words: &[Cow<'_, str>], version: Version) -> Outcome {
+        let algorithm = words.get(1).map_or(default_balance(version), |word| &**word);
         let name = algorithm.split('(').next().unwrap_or_default();
         if !ALGORITHMS.contains(&name) {
             let nearest = super::keywords::nearest(name, ALGORITHMS.iter().copied());
@@ -333,6 +337,11 @@ const TIMEOUTS: &[&str] = &[
     "tarpit",
     "tunnel",
 ];
+
+/// How a section chooses a server that does not say so: since 3.3, at random.
+fn default_balance(version: Version) -> &'static str {
+    if version < Version::new(3, 3) { "roundrobin" } else { "random" }
+}
 
 /// The algorithms of 2.2 to 3.5, without their parentheses.
 const ALGORITHMS: &[&str] = &[

@@ -167,7 +167,8 @@ fn ours(configuration: &Configuration, theirs: &Backends) -> Backends {
         let servers = proxy.servers.iter().enumerate().map(server).collect();
         // HAProxy has no word for some ways, and tells nothing of a disabled backend.
         let told = |ours: String, theirs: Option<&str>| match theirs {
-            Some(theirs @ ("" | "unknown")) => theirs.to_owned(),
+            Some(theirs @ ("" | "unknown")) if ours != "roundrobin" => theirs.to_owned(),
+            Some("") => String::new(),
             _ => ours,
         };
         let mode = told(mode(proxy), known.map(|known| &*known.mode));
@@ -192,7 +193,7 @@ fn balance(proxy: &Proxy) -> String {
 
 fn seen(proxy: &Proxy, server: &Server, theirs: Option<&Seen>) -> Seen {
     let (address, port) = match &server.address {
-        Address::Inet { host, port } | Address::Datagram { host, port } => {
+        Address::Inet { host, port } | Address::Datagram { host, port } | Address::Quic { host, port } => {
             let port = match port {
                 Port::Fixed(port) => u32::from(*port),
                 Port::Client => 0,

@@ -117,7 +117,7 @@ fn proxy(proxy: &Proxy) -> Value {
 fn server(server: &Server) -> Value {
     // A port that follows the client's is 0 or the distance, as `show servers state` has it.
     let (address, port) = match &server.address {
-        Address::Inet { host, port } | Address::Datagram { host, port } => (
+        Address::Inet { host, port } | Address::Datagram { host, port } | Address::Quic { host, port } => (
             host.to_string(),
             match port {
                 Port::Fixed(port) => i32::from(*port),

@@ -29,6 +29,12 @@ fn server_addresses_print_as_haproxy_understands_them() {
         ("/run/app@1.sock", "/run/app@1.sock"),
         ("unix@app.sock", "unix@app.sock"),
         ("abns@app", "abns@app"),
+        ("mptcp4@10.0.0.1:80", "10.0.0.1:80"),
+        ("quic4@10.0.0.1:443", "quic4@10.0.0.1:443"),
+        ("quic+ip@10.0.0.1:443", "quic4@10.0.0.1:443"),
+        ("quic6@[::1]:443", "quic6@[::1]:443"),
+        ("quic+ipv6@::1:443", "quic6@[::1]:443"),
+        ("quic4@app:443", "quic+ip@app:443"),
         ("$IP:80", "10.0.0.1:80"),
         ("${IP}:80", "10.0.0.1:80"),
         ("${NO}:80", "0.0.0.0:80"),
@@ -40,7 +46,9 @@ fn server_addresses_print_as_haproxy_understands_them() {
 
 #[test]
 fn what_prints_is_read_as_the_same() {
-    for word in ["10.0.0.1:80", "[::1]:+3", "app", "unix@x", "/x", "sockpair@3"] {
+    for word in
+        ["10.0.0.1:80", "[::1]:+3", "app", "unix@x", "/x", "sockpair@3", "quic6@[::1]:3", "quic+ip@app:3"]
+    {
         let address = Address::parse(word, &environment()).unwrap();
         assert_eq!(Address::parse(&address.to_string(), &environment()), Ok(address));
     }
@@ -63,6 +71,7 @@ fn bad_addresses_are_errors() {
         "dgram+1.2.3.4:80",
         "what@1.2.3.4:80",
         "ipv4@[::1]:80",
+        "quic4@[::1]:80",
         "ipv6@1.2.3.4:80",
         "4294967296:80",
         "1.2.3.4.5:80",

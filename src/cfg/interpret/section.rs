@@ -31,7 +31,7 @@ impl<'d> Interpreter<'d> {
         let inherited = match (&from, kind) {
             (Some(from), _) => self.named(line, from),
             // A `defaults` section starts anew; only `from` makes it inherit.
-            (None, None) => Defaults::default(),
+            (None, None) => Defaults::of(self.environment.version),
             (None, Some(_)) => self.defaults.clone(),
         };
         self.section = match (keyword, kind) {
@@ -106,7 +106,7 @@ impl<'d> Interpreter<'d> {
             [only] => return (*only).clone(),
             [] => {
                 let message = format!("no `defaults {name}` stands before this line");
-                (Finding::error(code::UNKNOWN_DEFAULTS, message), Defaults::default())
+                (Finding::error(code::UNKNOWN_DEFAULTS, message), Defaults::of(self.environment.version))
             }
             [.., last] => {
                 let message = format!("`defaults {name}` stands more than once before this line");

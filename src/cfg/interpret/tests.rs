@@ -107,6 +107,34 @@ fn server_state_file_is_no_server() {
 }
 
 #[test]
+fn who_does_not_say_how_to_choose_chooses_at_random_since_3_3() {
+    let text =
+        "backend a\n server a 127.0.0.1:80\nbackend b\n balance\ndefaults\nbackend c\n balance source\n";
+    let balances = |version| -> Vec<String> {
+        configuration_in(version, text).proxies.into_iter().map(|proxy| proxy.balance).collect()
+    };
+    assert_eq!(balances("3.2"), ["roundrobin", "roundrobin", "source"]);
+    assert_eq!(balances("3.3"), ["random", "random", "source"]);
+}
+
+#[test]
+fn what_a_version_no_longer_has_is_refused() {
+    let text = "global\n master-worker\n master-worker no-exit-on-failure\nlisten a\n dispatch 127.0.0.1:80\n \
+                option transparent\n filter opentracing id x\n filter compression\n server a 127.0.0.1:80\n";
+    let found = configuration_in("3.5", text);
+    assert_eq!(codes(&found), [code::REMOVED_KEYWORD; 4]);
+    assert_eq!(found.proxies[0].servers.len(), 1);
+    assert_eq!(codes(&configuration_in("3.4", text)), Vec::<&str>::new());
+}
+
+#[test]
+fn the_limit_of_reloads_is_read() {
+    let limit = |text: &str| configuration(text).max_reloads;
+    assert_eq!(limit("global\n mworker-max-reloads 3\n"), Some(3));
+    assert_eq!(limit("global\n maxconn 3\n"), None);
+}
+
+#[test]
 fn the_last_stats_timeout_counts() {
     let timeout = |text: &str| configuration(text).stats_timeout;
     assert_eq!(timeout("global\n stats timeout 30s\n stats timeout 2m\n"), Some(Duration::from_secs(120)));
