@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::cfg::Configuration;
+use crate::cfg::{Configuration, Version};
 use crate::command_line::{CommandLine, shell};
 use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
@@ -110,7 +110,7 @@ pub fn examine(
             backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server, typed)),
         );
     }
-    findings.extend(observation.load_balancers.iter().flat_map(old_workers));
+    findings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(configuration, seen)));
     findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
     for container in &observation.containers {
         let users = topology.users(&container.id, observation);
@@ -240,15 +240,31 @@ fn forgotten(
     })
 }
 
-fn old_workers(seen: &LoadBalancerState) -> Vec<Finding> {
+/// The branches that end an old worker after so many reloads where `mworker-max-reloads` does not say how many.
+const RELOADS_LIMITED_SINCE: Version = Version::new(3, 3);
+const RELOADS_BY_DEFAULT: u32 = 50;
+
+/// After how many reloads the master ends a worker, whatever that still serves.
+fn max_reloads(configuration: &Configuration, seen: &LoadBalancerState) -> Option<u32> {
+    let is_limited = seen.version.parse::<Version>().is_ok_and(|version| version >= RELOADS_LIMITED_SINCE);
+    configuration.max_reloads.or(is_limited.then_some(RELOADS_BY_DEFAULT))
+}
+
+fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<Finding> {
     let workers = seen.old_workers.iter().flatten();
+    let limit = max_reloads(configuration, seen).map_or_else(String::new, |reloads| {
+        format!("; after {reloads} reloads HAProxy ends it with all that it holds (`mworker-max-reloads` in global)")
+    });
     let finding = |worker: &crate::observation::OldWorker| {
         let held: Vec<String> =
             worker.servers.iter().map(|old| format!("{} to {}", sessions(old.sessions), old.id)).collect();
         let held = if held.is_empty() { "nothing that is on a server".to_owned() } else { held.join(", ") };
         Finding {
             kind: Kind::OldWorker,
-            what: format!("HAProxy's worker {} was replaced by a reload, and still holds {held}", worker.pid),
+            what: format!(
+                "HAProxy's worker {} was replaced by a reload, and still holds {held}{limit}",
+                worker.pid
+            ),
             mend: "it ends with its last session; `hard-stop-after 30m` in global gives that a limit"
                 .to_owned(),
             left_over: None,
@@ -504,5 +520,16 @@ mod tests {
             "the container mobile-app9 publishes 127.0.0.1:50002, and no server line reaches it"
         );
         assert_eq!(found.len(), 2);
+
+        world.observation.load_balancers[0].version = "3.4.7".to_owned();
+        let limited = &examined(&world, &None, &Runs::default())[0].what;
+        assert!(
+            limited.ends_with(
+                "; after 50 reloads HAProxy ends it with all that it holds (`mworker-max-reloads` in global)"
+            ),
+            "{limited}"
+        );
+        world.configuration.max_reloads = Some(3);
+        assert!(examined(&world, &None, &Runs::default())[0].what.contains("after 3 reloads"));
     }
 }
