@@ -3,6 +3,7 @@
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 
+use crate::foreign;
 use crate::image::short_digest;
 use crate::observation::{Checker, Checking, Container, ContainerState, ServerState};
 use crate::topology::matching::Behind;
@@ -39,7 +40,7 @@ fn row(server: &Server) -> [String; 8] {
     let (container, image, digest) = behind(&server.behind);
     let readiness = match &server.answer {
         Some(answer) if answer.is_ready() => "ready".to_owned(),
-        Some(answer) => format!("not ready: {}", answer.detail()),
+        Some(answer) => format!("not ready: {}", foreign::line(answer.detail())),
         None => "not asked: no address".to_owned(),
     };
     [
@@ -54,16 +55,19 @@ fn row(server: &Server) -> [String; 8] {
     ]
 }
 
-/// `HAProxy`'s word, and the check's where that says more: what is wrong. And what somebody has set otherwise than it is
-/// written.
+/// `HAProxy`'s word, and the check's where that says more: what is wrong. Then what somebody has set otherwise than it is
+/// written, and a weight of 0, with which a server that is up gets no new clients.
 fn state(server: &Server, state: &ServerState) -> String {
     let word = if state.check.is_empty() || state.check.ends_with("OK") || state.is_usable() {
         state.status.clone()
     } else {
         format!("{} ({})", state.status, state.check)
     };
-    let weight = format!("weight {} of {}", state.weight, server.weight);
-    let weight = Some(weight).filter(|_| state.weight != server.weight);
+    let weight = match state.weight {
+        0 if server.weight == 0 => Some("weight 0".to_owned()),
+        weight if weight == server.weight => None,
+        weight => Some(format!("weight {weight} of {}", server.weight)),
+    };
     let off = [Checker::Health, Checker::Agent].into_iter();
     let off = off.filter(|checker| state.checks.of(*checker) == Checking::Off);
     let off = off.map(|checker| format!("{checker} checks off"));

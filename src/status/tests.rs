@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::observation::{AdminBits, Operational};
+use crate::observation::{AdminBits, Answer, Operational};
 use crate::testing::World;
 
 fn told(world: &World) -> String {
@@ -83,4 +83,21 @@ fn what_was_set_otherwise_than_it_is_written_is_told() {
         it.checks.health = Checking::Off;
     });
     assert!(told(&world).contains("UP, weight 0 of 1, health checks off"), "{}", told(&world));
+}
+
+#[test]
+fn a_weight_of_0_is_told_although_it_is_written() {
+    let world = World::of("backend mobile\n    server app1 127.0.0.1:50000 check weight 0\n");
+    assert!(told(&world).contains("UP, weight 0 "), "{}", told(&world));
+}
+
+#[test]
+fn a_reason_of_several_lines_stays_in_its_row() {
+    let mut world = World::pair();
+    for answer in world.observation.answers.values_mut() {
+        *answer = Answer::NotReady("503, not 200: starting\n  database: down\n".to_owned());
+    }
+    let table = told(&world);
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(table.contains("not ready: 503, not 200: starting   database: down\n"), "{table}");
 }
