@@ -387,7 +387,7 @@ pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerStat
     let running = load_balancer.servers.iter().filter_map(|server| Some(server.address?.ip()));
     let written = with_servers(configuration).flat_map(|proxy| &proxy.servers).filter_map(|server| {
         match &server.address {
-            Address::Inet { host: Host::Ip(ip), .. } => Some(*ip),
+            Address::Inet { host: Host::Ip(ip), .. } => Some(ip.to_canonical()),
             Address::Inet { host: Host::Name(_), .. }
             | Address::Datagram { .. }
             | Address::Quic { .. }
@@ -436,7 +436,10 @@ fn traps(proxy: &Proxy) -> Vec<String> {
 fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observation) -> Vec<Server> {
     let line = |server: &crate::cfg::Server| {
         let id = ServerId::new(&proxy.name, &server.name);
-        let state = observation.server(&id);
+        let mut state = observation.server(&id);
+        if let Some(state) = state.as_mut().filter(|_| !has_own_port(&server.address)) {
+            state.address = None;
+        }
         let own_check = own_check(configuration, proxy, server);
         Server {
             place: server.place.clone(),
@@ -457,12 +460,22 @@ fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observati
     proxy.servers.iter().map(line).collect()
 }
 
+/// Whether its port is not the client's. `HAProxy` tells of the offset of `+1` as if it were port 1.
+fn has_own_port(address: &Address) -> bool {
+    match address {
+        Address::Inet { port, .. } | Address::Datagram { port, .. } | Address::Quic { port, .. } => {
+            matches!(port, Port::Fixed(_))
+        }
+        Address::Unix(_) | Address::Other(_) => true,
+    }
+}
+
 /// Where a server's traffic goes: what the running `HAProxy` says, else what is written, if that is an
 /// address and a port. A port that depends on the client's is none.
 fn socket_address(address: &Address, state: Option<&ServerState>) -> Option<std::net::SocketAddr> {
     let Address::Inet { host, port: Port::Fixed(port) } = address else { return None };
     let written = match host {
-        Host::Ip(ip) => Some((*ip, *port).into()),
+        Host::Ip(ip) => Some((ip.to_canonical(), *port).into()),
         Host::Name(_) => None,
     };
     state.and_then(|state| state.address).or(written)

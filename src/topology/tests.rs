@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::traffic::Balance;
 use super::*;
-use crate::observation::Operational;
+use crate::observation::{Operational, ServerState};
 use crate::testing::World;
 
 /// Where the traffic of the backend mobile goes while these servers are out.
@@ -136,4 +136,29 @@ fn what_haproxy_does_to_clients_by_its_own_settings_is_named() {
         assert!(traps.len() == 1 && traps[0].contains(keyword), "{setting}: {traps:?}");
     }
     assert_eq!(World::pair().topology().backends[0].traps, Vec::<String>::new());
+}
+
+#[test]
+fn a_port_that_follows_the_client_s_is_no_address() {
+    let world = World::of(
+        "
+backend mobile
+    server shifted 127.0.0.1:+1
+    server fixed 127.0.0.1:50000
+",
+    );
+    let running =
+        |port: u16| move |server: &mut ServerState| server.address = Some(([127, 0, 0, 1], port).into());
+    let world = world.server("mobile/shifted", running(1)).server("mobile/fixed", running(50_000));
+    let topology = world.topology();
+    let addresses: Vec<_> = topology.backends[0].servers.iter().map(Server::address).collect();
+    assert_eq!(addresses, [None, Some(([127, 0, 0, 1], 50_000).into())]);
+}
+
+#[test]
+fn an_address_that_is_written_as_a_version_6_one_is_the_version_4_one() {
+    let mut world = World::of("backend mobile\n    server app1 ::ffff:127.0.0.1:50000\n");
+    world.observation.load_balancers[0].servers.remove(0);
+    let address = world.topology().backends[0].servers[0].probe.as_ref().map(|probe| probe.address);
+    assert_eq!(address, Some(([127, 0, 0, 1], 50_000).into()));
 }

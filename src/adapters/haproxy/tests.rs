@@ -132,6 +132,14 @@ async fn one_line_tells_of_one_process() {
 }
 
 #[tokio::test]
+async fn a_version_4_address_in_a_version_6_one_is_that_address() {
+    let mapped = state(0).replace("10.0.0.1", "::ffff:10.0.0.1");
+    let fake = Fake::answering([[INFO, &mapped, &stat()].concat()]);
+    let look = fake.socket.look(&[]).await.unwrap();
+    assert_eq!(look.servers[0].address, Some("10.0.0.1:80".parse().unwrap()));
+}
+
+#[tokio::test]
 async fn a_frontend_of_the_same_name_hides_nothing() {
     let hidden = [INFO, &state(0), STAT, "\n"].concat();
     let fake = Fake::answering([hidden, [INFO, &state(0), &stat()].concat()]);

@@ -135,7 +135,8 @@ impl StateColumns {
         let address = match self.addr.of(fields)? {
             "-" => None,
             _ if port == 0 => None,
-            _ => Some(SocketAddr::new(self.addr.number::<IpAddr>(fields)?, port)),
+            // `::ffff:10.0.0.1` is 10.0.0.1, and nothing else tells of it in this form.
+            _ => Some(SocketAddr::new(self.addr.number::<IpAddr>(fields)?.to_canonical(), port)),
         };
         let operational = match self.operational.of(fields)? {
             "0" => Operational::Stopped,
