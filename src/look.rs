@@ -7,7 +7,7 @@ use futures_util::future::{join_all, try_join_all};
 
 use crate::cfg::Configuration;
 use crate::deploy::World;
-use crate::ids::{ContainerId, RunId};
+use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{Answer, Container, LoadBalancerState, Observation};
 use crate::places::Places;
@@ -16,6 +16,7 @@ use crate::ports::{
     Change, ContainerEngine, EngineError, Hooks, LoadBalancer, LoadBalancerError, Prober, Recipe, WallClock,
 };
 use crate::probe::{Probe, distinct};
+use crate::topology::matching::Behind;
 use crate::topology::{self, Backend, Topology};
 
 /// Why the world cannot be looked at.
@@ -59,7 +60,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         let answers = probes.iter().map(|(server, probe)| (server.clone(), answered[probe].clone()));
         let described =
             self.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
-        let observation = Observation {
+        let mut observation = Observation {
             at,
             load_balancers,
             containers,
@@ -69,9 +70,28 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             drift: BTreeMap::new(),
             host_addresses,
             answers: answers.collect(),
+            occupied: BTreeSet::new(),
         };
-        let topology = Topology::new(configuration, &observation);
+        let mut topology = Topology::new(configuration, &observation);
+        observation.occupied = self.occupied(&topology).await;
+        if !observation.occupied.is_empty() {
+            topology = Topology::new(configuration, &observation);
+        }
         Ok((observation, topology))
+    }
+
+    /// Of the servers for which a container could be created, those at whose address something accepts connections: what
+    /// does not answer as a server must may be another program all the same.
+    async fn occupied(&self, topology: &Topology) -> BTreeSet<ServerId> {
+        let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
+        let free = servers.filter(|it| matches!(it.behind, Behind::Gone { .. } | Behind::Described { .. }));
+        let probes: Vec<(&ServerId, Probe)> =
+            free.filter_map(|server| Some((&server.id, Probe::connects(server.address()?)))).collect();
+        let asked = distinct(probes.iter().map(|(_, probe)| probe));
+        let asked = join_all(asked.map(async |probe| (probe, self.prober.probe(probe).await))).await;
+        let accepts: HashMap<&Probe, bool> =
+            asked.into_iter().map(|(probe, answer)| (probe, answer.is_ready())).collect();
+        probes.iter().filter(|(_, probe)| accepts[probe]).map(|(id, _)| (*id).clone()).collect()
     }
 
     /// Every container of every engine.

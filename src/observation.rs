@@ -39,6 +39,8 @@ pub struct Observation {
     pub host_addresses: BTreeSet<IpAddr>,
     /// What each server answered to a probe of our own.
     pub answers: BTreeMap<ServerId, Answer>,
+    /// The servers that do not answer, and at whose address something accepts connections all the same.
+    pub occupied: BTreeSet<ServerId>,
 }
 
 /// What must be known of a container that is described, before there is one.
@@ -301,7 +303,9 @@ impl AdminBits {
     const DRAIN: u32 = 0x08 | 0x10;
     /// Maintenance or drain that comes from a tracked server, or from name resolution:
     /// `set server … state ready` does not end it.
-    const NOT_OURS: u32 = 0x02 | 0x10 | 0x20;
+    const NOT_OURS: u32 = 0x02 | 0x10 | Self::UNRESOLVED;
+    /// Maintenance because name resolution gives no address: a spare slot of a `server-template`.
+    const UNRESOLVED: u32 = 0x20;
 
     /// The state that the bits amount to.
     #[must_use]
@@ -320,6 +324,12 @@ impl AdminBits {
     #[must_use]
     pub fn is_inherited(self) -> bool {
         self.0 & Self::NOT_OURS != 0
+    }
+
+    /// Whether it is in maintenance because its name has no address.
+    #[must_use]
+    pub fn is_unresolved(self) -> bool {
+        self.0 & Self::UNRESOLVED != 0
     }
 }
 

@@ -27,6 +27,17 @@ pub struct Probe {
     pub timeout: Duration,
 }
 
+/// How long it may take until a connection is accepted and has stayed open.
+const CONNECTS: Duration = Duration::from_secs(1);
+
+impl Probe {
+    /// Whether anything at all accepts connections at an address, and keeps them open.
+    #[must_use]
+    pub fn connects(address: SocketAddr) -> Self {
+        Self { address, tls: false, question: Question::Tcp, timeout: CONNECTS }
+    }
+}
+
 /// What a probe asks, and which answer proves that the server serves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]

@@ -37,7 +37,7 @@ pub fn table(backends: &[&Backend]) -> String {
 }
 
 fn row(server: &Server) -> [String; 8] {
-    let (container, image, digest) = behind(&server.behind);
+    let (container, image, digest) = behind(server);
     let readiness = match &server.answer {
         Some(answer) if answer.is_ready() => "ready".to_owned(),
         Some(answer) => format!("not ready: {}", foreign::line(answer.detail())),
@@ -74,8 +74,9 @@ fn state(server: &Server, state: &ServerState) -> String {
     std::iter::once(word).chain(weight).chain(off).collect::<Vec<_>>().join(", ")
 }
 
-fn behind(behind: &Behind) -> (String, String, String) {
-    match behind {
+fn behind(server: &Server) -> (String, String, String) {
+    match &server.behind {
+        _ if server.is_spare() => ("spare slot".to_owned(), String::new(), String::new()),
         Behind::Container(found) => of_container(&found.container),
         Behind::Described { .. } => ("not yet".to_owned(), String::new(), String::new()),
         Behind::Gone { .. } => ("gone".to_owned(), String::new(), String::new()),

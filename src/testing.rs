@@ -6,7 +6,7 @@
 pub mod bytes;
 pub mod facts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -124,6 +124,7 @@ impl World {
             drift: BTreeMap::new(),
             host_addresses: topology::addresses(&configuration, &load_balancer),
             answers: answers.collect(),
+            occupied: BTreeSet::new(),
             load_balancers: vec![load_balancer],
         };
         Self { configuration, observation, policy: policy() }
@@ -167,6 +168,17 @@ impl World {
             server.admin = AdminBits(1);
             server.operational = Operational::Stopped;
             server.status = "MAINT".to_owned();
+        })
+    }
+
+    /// `HAProxy` has no address for the server's name.
+    pub fn unresolved(self, id: &str) -> Self {
+        self.server(id, |server| {
+            server.address = None;
+            server.admin = AdminBits(32);
+            server.operational = Operational::Stopped;
+            server.status = "MAINT (resolution)".to_owned();
+            server.check.clear();
         })
     }
 

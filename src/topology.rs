@@ -20,7 +20,7 @@ use crate::observation::{
 };
 use crate::places::Places;
 use crate::probe::Probe;
-use matching::{Behind, MatchRule};
+use matching::{Behind, MatchRule, NoMatch};
 use own_check::{OwnCheck, own_check};
 
 /// The backends of a configuration, joined with what was observed of them.
@@ -83,6 +83,8 @@ pub struct Server {
     pub role: Role,
     /// The weight that is written.
     pub weight: u32,
+    /// Whether `disabled` is written on its line.
+    pub disabled: bool,
     /// What `HAProxy` says of it; `None` when the running process does not know it.
     pub state: Option<ServerState>,
     /// The host name that is written, where it is no address.
@@ -156,6 +158,27 @@ impl Server {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.state.as_ref().is_some_and(ServerState::is_usable)
+    }
+
+    /// Whether it is a slot for a server to come: no container is behind it, and it is in maint, which it is too as long as
+    /// its name has no address, or has a port that nothing listens on.
+    #[must_use]
+    pub fn is_spare(&self) -> bool {
+        let Some(state) = &self.state else { return false };
+        self.is_foreign() && (state.admin.state() == AdminState::Maint || has_no_port(state))
+    }
+
+    /// Whether only `HAProxy` can tell how it is: no container is behind it, and none is meant to be.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        match &self.behind {
+            Behind::Unmatched { why: NoMatch::NotThere { .. }, .. }
+            | Behind::Container(_)
+            | Behind::Gone { .. }
+            | Behind::Described { .. }
+            | Behind::Ambiguous { .. } => false,
+            Behind::Unmatched { .. } => true,
+        }
     }
 
     /// Whether it answers our own probe, or its own check has it up where that decides.
@@ -445,6 +468,7 @@ fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observati
             place: server.place.clone(),
             role: Role::of(server),
             weight: server.weight,
+            disabled: server.disabled,
             host_name: HostName::of(server),
             tls: server.ssl,
             probe: readiness::probe(proxy, server, state.as_ref(), own_check.as_ref()),
@@ -479,6 +503,11 @@ fn socket_address(address: &Address, state: Option<&ServerState>) -> Option<std:
         Host::Name(_) => None,
     };
     state.and_then(|state| state.address).or(written)
+}
+
+/// Whether the port is a placeholder's: 0, or 1, on which nothing is ever published.
+fn has_no_port(state: &ServerState) -> bool {
+    state.address.is_some_and(|address| address.port() <= 1)
 }
 
 /// Whether requests to this proxy are HTTP.

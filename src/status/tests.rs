@@ -38,6 +38,7 @@ backend mobile
     server local 127.0.0.1:9
     server paused 127.0.0.1:10 check
     server tracks 127.0.0.1:11 check
+    server slot 127.0.0.1:12 check disabled
 ",
     );
     let world = world.down("mobile/down").stopped("mobile-down").down("mobile/gone").gone("mobile-gone");
@@ -51,6 +52,9 @@ backend mobile
         .server("mobile/local", |server| server.check.clear())
         .container("mobile-paused", |container| container.state = ContainerState::Paused)
         .down("mobile/paused")
+        .maint("mobile/slot")
+        .gone("mobile-slot")
+        .silent("mobile/slot")
         .server("mobile/tracks", |server| {
             server.admin = AdminBits(2);
             server.operational = Operational::Stopped;
@@ -73,6 +77,7 @@ backend mobile
     mobile/local      primary  UP                        2         mobile-local            mobile:dev                      id abababababab  ready
     mobile/paused     primary  DOWN (L4CON)              2         mobile-paused (paused)  registry.example.org/mobile:v1  111111111111     not ready: connection refused
     mobile/tracks     primary  MAINT (via mobile/maint)  2         mobile-tracks           registry.example.org/mobile:v1  111111111111     ready
+    mobile/slot       primary  MAINT                     2         spare slot                                                               not ready: connection refused
     ");
 }
 

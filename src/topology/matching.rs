@@ -27,10 +27,11 @@ use serde::{Deserialize, Serialize};
 use crate::cfg::{self, Address, Host};
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::observation::{
-    Answer, Container, ContainerState, Described, LabelSource, Observation, Published, ServerState,
+    Answer, Container, ContainerState, Described, LabelSource, LoadBalancerState, Observation, Published,
+    ServerState,
 };
 use crate::topology::reach::reach;
-use crate::topology::{Backend, reached, socket_address};
+use crate::topology::{Backend, has_no_port, reached, socket_address};
 
 /// What is behind a server line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -210,6 +211,7 @@ pub(super) fn behind(
         address: &server.address,
         target: socket_address(&server.address, state),
         other_network: other_network(server),
+        is_unresolved: state.is_some_and(|state| state.admin.is_unresolved()),
         observation,
     };
     let engine = observation.engine(id);
@@ -283,6 +285,8 @@ struct Line<'a> {
     address: &'a Address,
     target: Option<SocketAddr>,
     other_network: Option<&'static str>,
+    /// Whether HAProxy has no address for its name, so that no request can go anywhere.
+    is_unresolved: bool,
     observation: &'a Observation,
 }
 
@@ -334,7 +338,8 @@ impl Line<'_> {
         let may_be_here = by_address.is_some()
             || self.target.is_none_or(is_host)
             || container.state.is_idle() && !self.is_answered();
-        let by_name = (may_be_here && self.is_named(container)).then_some(MatchRule::Name);
+        let is_named = may_be_here && !self.is_unresolved && self.is_named(container);
+        let by_name = is_named.then_some(MatchRule::Name);
         by_address.into_iter().chain(by_name).min()
     }
 
@@ -404,15 +409,17 @@ fn describe(container: &Container) -> String {
     format!("{} (publishes {ports}{says})", container.name)
 }
 
-/// Turns an unmatched server into a gone one where that is certain: `HAProxy` does not use it, nothing
-/// answers there, its address is the engine's host, a sibling shows what its container was like, and no
-/// other container has the name that it gets.
+/// Turns an unmatched server into a gone one where that is certain: `HAProxy` does not use it, its line is not
+/// `disabled`, nothing accepts connections there, its address is the engine's host with a port above 1, a sibling shows
+/// what its container was like, and no other container has the name that it gets.
 pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
     let gone: Vec<(usize, Behind)> = backend
         .servers
         .iter()
         .enumerate()
-        .filter(|(_, server)| may_be_gone(server) && !server.answers())
+        .filter(|(_, server)| {
+            may_be_gone(server) && !server.answers() && !observation.occupied.contains(&server.id)
+        })
         .filter_map(|(index, server)| {
             let address = server.state.as_ref()?.address?;
             let on_host = observation.host_addresses.contains(&address.ip());
@@ -420,7 +427,9 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
             if let Some(described) = observation.described.get(&server.id.backend).filter(|_| on_host) {
                 return Some((index, not_yet(server, described, address, observation)?));
             }
-            if server.is_usable() {
+            let is_used =
+                |seen: &LoadBalancerState| seen.server(&server.id).is_some_and(ServerState::is_usable);
+            if observation.load_balancers.iter().any(is_used) {
                 return None;
             }
             let (sibling, port) = sibling(backend, server, engine)?;
@@ -440,6 +449,9 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
 
 /// Whether no container is behind it, and one that publishes its address would be.
 fn may_be_gone(server: &super::Server) -> bool {
+    if server.disabled || server.state.as_ref().is_some_and(has_no_port) {
+        return false;
+    }
     match &server.behind {
         Behind::Unmatched { why: NoMatch::NoneFits | NoMatch::NotThere { .. }, .. } => true,
         Behind::Unmatched {

@@ -113,6 +113,14 @@ fn two_that_fit_equally_well_are_for_a_person_to_choose_from() {
     }
 }
 
+/// Other slots of a `server-template` have the containers of that name.
+#[test]
+fn a_name_that_haproxy_has_no_address_for_shows_nothing() {
+    let world = world(&[MatchRule::Name]).unresolved("mobile/app1");
+    assert!(found(&world).starts_with("none of"));
+    assert!(world.topology().backends[0].servers[0].is_spare());
+}
+
 #[test]
 fn a_container_s_own_name_is_as_good_as_an_alias() {
     let world = world(&[MatchRule::Name]).container("Name", |container| {
@@ -399,13 +407,23 @@ fn a_container_is_gone_only_where_all_speaks_for_it() {
     let silent = |container: &mut Container| container.published.clear();
     let named_alike = gone().another("mobile-app2", "mobile-app1", silent);
     let answers = World::origin().maint("mobile/app1").gone("mobile-app1");
+    let mut used_elsewhere = gone();
+    used_elsewhere.observation.load_balancers.extend(World::origin().observation.load_balancers);
+    let mut occupied = gone();
+    occupied.observation.occupied.insert("mobile/app1".parse().unwrap());
+    let mut disabled = gone();
+    std::sync::Arc::make_mut(&mut disabled.configuration.proxies[0].servers[0].settings).disabled = true;
     for (why, world) in [
         ("HAProxy uses it", gone().server("mobile/app1", up)),
+        ("another HAProxy uses it", used_elsewhere),
         ("it answers", answers),
         ("nobody shows what it was like", no_sibling),
         ("another host", elsewhere),
         ("another container has its name", named_alike),
         ("no address", gone().server("mobile/app1", |server| server.address = None)),
+        ("a placeholder's port", gone().server("mobile/app1", |it| it.address = "127.0.0.1:1".parse().ok())),
+        ("something else listens there", occupied),
+        ("disabled", disabled),
     ] {
         assert!(found(&world).starts_with("none of"), "{why}: {}", found(&world));
     }
