@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::builder::Resettable;
 use clap::error::ContextValue;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::cfg::Version;
@@ -436,6 +436,15 @@ pub struct PolicyFlags {
     /// there [default: true]
     #[arg(long, value_name = "BOOL", env = "DRAINSWAP_SILENCE_CHECK")]
     pub silence_check: Option<bool>,
+    /// Work only on these servers of the backend, and on whatever shares a container with them
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', action = ArgAction::Append)]
+    pub only: Vec<String>,
+    /// Create no container for a server whose container is gone: leave the server as it is
+    #[arg(long)]
+    pub no_create: bool,
+    /// Also put servers in service that a person, or `disabled` in haproxy.cfg, has taken out
+    #[arg(long)]
+    pub enable: bool,
 }
 
 /// A single move of a single server, for a person.

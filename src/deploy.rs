@@ -132,7 +132,7 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     stand_ins: BTreeMap<usize, ContainerId>,
     /// The lanes whose old container another tool has replaced.
     taken_over: BTreeSet<usize>,
-    /// Servers that an undo has left in maint.
+    /// Servers that an undo has left in maint, and those that were to stay there.
     left_out: BTreeSet<ServerId>,
     /// How often somebody was told that his wish to stop was heard.
     stops_told: usize,
@@ -179,7 +179,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             sent_to: BTreeMap::new(),
             stand_ins: BTreeMap::new(),
             taken_over: BTreeSet::new(),
-            left_out: BTreeSet::new(),
+            left_out: kept_in_maint(plan),
             stops_told: 0,
         })
     }
@@ -553,7 +553,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let lanes = &self.plan.lanes;
         let replaced = through.iter().filter(|lane| lanes[**lane].replacement.is_some()).count();
         let skipped = self.skipped.iter().flat_map(|lane| lanes[*lane].ids()).collect();
-        Outcome::Deployed { replaced, put_back: through.len() - replaced, skipped }
+        let (put_back, rest) = (through.len() - replaced, self.plan.rest.clone());
+        Outcome::Deployed { replaced, put_back, skipped, rest }
     }
 
     /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
@@ -625,6 +626,12 @@ fn returning(plan: &Plan) -> BTreeMap<usize, ContainerId> {
     lanes
         .filter_map(|(lane, it)| Some((lane, it.replacement.as_ref()?.returning.as_ref()?.id.clone())))
         .collect()
+}
+
+/// The servers that a person or haproxy.cfg has put in maint, and that stay there.
+fn kept_in_maint(plan: &Plan) -> BTreeSet<ServerId> {
+    let kept = plan.rest.out_of_service.iter().filter(|it| it.state == AdminState::Maint);
+    kept.map(|it| it.server.clone()).collect()
 }
 
 /// The middle one, the upper of two.

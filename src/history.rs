@@ -1,15 +1,15 @@
 //! What earlier runs left, and so what a rollback returns to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::journal::Run;
-use crate::observation::Container;
+use crate::observation::{AdminState, Container};
 use crate::outcome::Outcome;
-use crate::plan::{Purpose, Returned};
+use crate::plan::{Purpose, Returned, Step};
 
 /// What the servers of a backend ran before a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,44 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     formers
 }
 
+/// The servers that runs have taken out of service and left so, given all runs of a site, the oldest first. One that was
+/// out before the first of them is a person's, or haproxy.cfg's.
+#[must_use]
+pub fn left_out<'a>(runs: impl IntoIterator<Item = &'a Run>) -> BTreeSet<ServerId> {
+    let mut out = BTreeSet::new();
+    for run in runs {
+        let lanes = run.plan.lanes.iter().enumerate();
+        for (lane, server) in lanes.flat_map(|(index, lane)| lane.servers.iter().map(move |it| (index, it))) {
+            let was_ready = server.was == AdminState::Ready;
+            if !was_ready && !out.contains(&server.id) {
+                continue;
+            }
+            let begun = run.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
+            if is_left_out(run, begun, &server.id) {
+                out.insert(server.id.clone());
+            } else if was_ready || begun.contains(&Step::Ready) {
+                out.remove(&server.id);
+            }
+        }
+    }
+    out
+}
+
+/// Whether a run, which has begun these steps of the server's lane and not taken them back, has left it out of service.
+fn is_left_out(run: &Run, begun: &[Step], server: &ServerId) -> bool {
+    match &run.outcome {
+        Some(Outcome::RolledBack { left_out, .. } | Outcome::Cancelled { left_out, .. }) => {
+            left_out.contains(server)
+        }
+        Some(Outcome::Stuck { servers, .. }) => servers.iter().any(|stranded| stranded.server == *server),
+        Some(
+            Outcome::Unchanged { .. } | Outcome::Deployed { .. } | Outcome::Skipped | Outcome::Refused { .. },
+        ) => false,
+        // It was killed.
+        None => begun.iter().any(|step| step.takes_out()) && !begun.contains(&Step::Ready),
+    }
+}
+
 /// What the servers ran before a run that it has left with something else.
 fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, Returned)> {
     let plan = &run.plan;
@@ -104,6 +142,7 @@ fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, Returned)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Rest;
     use crate::plan::Plan;
     use crate::testing::World;
 
@@ -113,7 +152,7 @@ mod tests {
     }
 
     fn deployed() -> Outcome {
-        Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] }
+        Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() }
     }
 
     #[test]
@@ -128,14 +167,58 @@ mod tests {
             (kept(vec![]), 0),
             (cancelled(app1()), 1),
             (cancelled(vec![]), 0),
-            (Some(Outcome::Unchanged), 0),
-            (Some(Outcome::Deployed { replaced: 0, put_back: 1, skipped: vec![] }), 0),
+            (Some(Outcome::Unchanged { rest: Rest::default() }), 0),
+            (Some(Outcome::Deployed { replaced: 0, put_back: 1, skipped: vec![], rest: Rest::default() }), 0),
             // It was killed: it is taken back as what it is, not rolled back over.
             (None, 0),
         ] {
             let told = format!("{outcome:?}");
             assert_eq!(formers(&[run("v2", Purpose::Deploy, outcome)]).len(), expected, "{told}");
         }
+    }
+
+    /// Whether a deploy that began with `mobile/app1` in this state, and ended so, has left it out of service.
+    fn leaves_out(before: &[Run], was: AdminState, begun: &[Step], outcome: Option<Outcome>) -> bool {
+        let mut run = run("v2", Purpose::Deploy, outcome);
+        run.plan.lanes[0].servers[0].was = was;
+        run.begun = BTreeMap::from([(0, begun.to_vec())]);
+        let runs = before.iter().chain(std::iter::once(&run));
+        left_out(runs).contains(&ServerId::new("mobile", "app1"))
+    }
+
+    #[test]
+    fn what_a_run_has_taken_out_and_left_so_is_known() {
+        use AdminState::{Maint, Ready};
+        let app1 = || vec![ServerId::new("mobile", "app1")];
+        let back = |left_out| {
+            Some(Outcome::RolledBack { reason: String::new(), kept: vec![], left_out, asked: false })
+        };
+        let cancelled = |left_out| Some(Outcome::Cancelled { replaced: vec![], remaining: vec![], left_out });
+        let stranded =
+            crate::outcome::Stranded { server: app1().remove(0), truth: String::new(), commands: Vec::new() };
+        let stuck = || {
+            let (servers, kept) = (vec![stranded.clone()], Vec::new());
+            let (journal, resume) = (String::new(), String::new());
+            Some(Outcome::Stuck { reason: String::new(), servers, kept, journal, resume })
+        };
+        let out = [Step::Maint];
+        for outcome in [back(app1()), cancelled(app1()), stuck(), None] {
+            assert!(leaves_out(&[], Ready, &out, outcome.clone()), "{outcome:?}");
+            assert!(!leaves_out(&[], Maint, &out, outcome.clone()), "by hand before: {outcome:?}");
+        }
+        for outcome in [back(vec![]), cancelled(vec![]), Some(deployed())] {
+            assert!(!leaves_out(&[], Ready, &out, outcome.clone()), "{outcome:?}");
+        }
+        assert!(!leaves_out(&[], Ready, &[Step::Create], None), "nothing was taken out yet");
+        assert!(!leaves_out(&[], Ready, &[Step::Maint, Step::Ready], None), "it was put back");
+        // A later run finds it out, and leaves it so, or puts it in service.
+        let mut first = run("v2", Purpose::Deploy, back(app1()));
+        first.plan.lanes[0].servers[0].was = Ready;
+        let first = [first];
+        assert!(leaves_out(&first, Maint, &[], back(app1())));
+        assert!(leaves_out(&first, Maint, &[], Some(deployed())), "a hook has left it as it was");
+        assert!(!leaves_out(&first, Maint, &[Step::Maint, Step::Ready], Some(deployed())));
+        assert!(!leaves_out(&first, Ready, &[], Some(deployed())), "a person has put it in service since");
     }
 
     #[test]

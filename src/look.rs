@@ -71,6 +71,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             host_addresses,
             answers: answers.collect(),
             occupied: BTreeSet::new(),
+            left_out: BTreeSet::new(),
         };
         let mut topology = Topology::new(configuration, &observation);
         observation.occupied = self.occupied(&topology).await;

@@ -41,6 +41,8 @@ pub struct Observation {
     pub answers: BTreeMap<ServerId, Answer>,
     /// The servers that do not answer, and at whose address something accepts connections all the same.
     pub occupied: BTreeSet<ServerId>,
+    /// The servers that earlier runs of this site have left out of service, by their journals.
+    pub left_out: BTreeSet<ServerId>,
 }
 
 /// What must be known of a container that is described, before there is one.

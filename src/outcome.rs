@@ -1,17 +1,24 @@
 //! How a run ended.
 
+mod rest;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ServerId;
+pub use rest::{Left, Rest, StaysOut, WhyLeft};
 
 /// How a run ended. Every variant says what is true now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
     /// Everything was as wanted already.
-    Unchanged,
+    Unchanged {
+        /// Server lines that were not worked on, and servers that stay out of service.
+        #[serde(default, skip_serializing_if = "Rest::is_empty")]
+        rest: Rest,
+    },
     /// Every server that was worked on runs the wanted image and is in service.
     Deployed {
         /// How many containers were replaced.
@@ -21,6 +28,9 @@ pub enum Outcome {
         /// Servers that a hook has left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skipped: Vec<ServerId>,
+        /// Server lines that were not worked on, and servers that stay out of service.
+        #[serde(default, skip_serializing_if = "Rest::is_empty")]
+        rest: Rest,
     },
     /// A hook did not want it to begin; nothing was touched.
     Skipped,
@@ -88,7 +98,7 @@ impl Outcome {
             Self::Deployed { replaced, skipped, .. } => *replaced > 0 && !skipped.contains(server),
             Self::RolledBack { kept, .. } | Self::Stuck { kept, .. } => kept.contains(server),
             Self::Cancelled { replaced, .. } => replaced.contains(server),
-            Self::Unchanged | Self::Skipped | Self::Refused { .. } => false,
+            Self::Unchanged { .. } | Self::Skipped | Self::Refused { .. } => false,
         }
     }
 
@@ -96,7 +106,7 @@ impl Outcome {
     #[must_use]
     pub fn is_good(&self) -> bool {
         match self {
-            Self::Unchanged | Self::Deployed { .. } | Self::Skipped => true,
+            Self::Unchanged { .. } | Self::Deployed { .. } | Self::Skipped => true,
             Self::RolledBack { asked, kept, .. } => *asked && kept.is_empty(),
             Self::Refused { .. } | Self::Cancelled { .. } | Self::Stuck { .. } => false,
         }
@@ -106,7 +116,7 @@ impl Outcome {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Unchanged => "unchanged",
+            Self::Unchanged { .. } => "unchanged",
             Self::Deployed { .. } => "deployed",
             Self::Skipped => "skipped",
             Self::RolledBack { .. } => "rolled_back",
@@ -120,23 +130,18 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unchanged => f.write_str("nothing to do: every server runs the wanted image"),
+            Self::Unchanged { rest } if rest.left.is_empty() => {
+                f.write_str("nothing to do: every server runs the wanted image")?;
+                f.write_str(&then(rest))
+            }
+            Self::Unchanged { rest } => {
+                write!(f, "nothing to do: every other server runs the wanted image, {rest}")
+            }
             Self::Skipped => {
                 f.write_str("nothing was touched: the hook before_run wants the run to be left out")
             }
-            Self::Deployed { replaced, put_back, skipped } => {
-                match (replaced, put_back) {
-                    (0, 0) => f.write_str("done: nothing was replaced")?,
-                    (_, 0) => {
-                        write!(f, "done: {}, every one is in service", containers(*replaced, "replaced"))?;
-                    }
-                    (0, _) => write!(f, "done: {} in service", containers(*put_back, "put back"))?,
-                    (_, _) => {
-                        let (replaced, put_back) =
-                            (containers(*replaced, "replaced"), containers(*put_back, "put back"));
-                        write!(f, "done: {replaced} and {put_back}, every one is in service")?;
-                    }
-                }
+            Self::Deployed { replaced, put_back, skipped, rest } => {
+                f.write_str(&done(*replaced, *put_back, rest))?;
                 if !skipped.is_empty() {
                     write!(f, "; {} left out by a hook", list(skipped))?;
                 }
@@ -199,6 +204,31 @@ impl fmt::Display for Outcome {
             }
         }
     }
+}
+
+/// What was done, and what was not: `done: 2 replaced, 1 left: web/sorry has no container`.
+fn done(replaced: usize, put_back: usize, rest: &Rest) -> String {
+    if !rest.left.is_empty() {
+        let counts =
+            [(replaced, "replaced"), (put_back, "put back")].into_iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        let counts = if counts.is_empty() { "nothing was replaced".to_owned() } else { counts.join(", ") };
+        return format!("done: {counts}, {rest}");
+    }
+    let in_service = if rest.is_empty() { ", every one is in service" } else { "" };
+    let (of_new, of_back) = (containers(replaced, "replaced"), containers(put_back, "put back"));
+    let done = match (replaced, put_back) {
+        (0, 0) => "nothing was replaced".to_owned(),
+        (_, 0) => format!("{of_new}{in_service}"),
+        (0, _) => format!("{of_back} in service"),
+        (_, _) => format!("{of_new} and {of_back}{in_service}"),
+    };
+    format!("done: {done}{}", then(rest))
+}
+
+/// What follows where there is something.
+fn then(rest: &Rest) -> String {
+    if rest.is_empty() { String::new() } else { format!("; {rest}") }
 }
 
 /// What is said of servers that an undo has left in maint.

@@ -9,6 +9,7 @@ pub mod laxer;
 pub mod other_runs;
 pub mod place;
 pub mod refusal;
+pub mod scope;
 pub mod silence_check;
 pub mod text;
 pub mod undo;
@@ -26,6 +27,7 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, Described, LoadBalancerState, Pinned, Published};
+use crate::outcome::Rest;
 use crate::ports::{Change, Model, Recipe};
 use crate::probe::{Probe, ProbeUrl};
 use crate::topology::matching::{Aside, MatchRule};
@@ -33,6 +35,7 @@ use crate::topology::own_check::OwnCheck;
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{HostName, Role};
 use asked::Before;
+use scope::Scope;
 use silence_check::SilenceCheck;
 
 /// What a run is for.
@@ -144,6 +147,9 @@ pub struct Policy {
     /// Whether a server's address must fall silent when its container stops.
     #[serde(default, skip_serializing_if = "SilenceCheck::is_default")]
     pub silence_check: SilenceCheck,
+    /// Which server lines are worked on, and what is done to those that are out of use.
+    #[serde(default, skip_serializing_if = "Scope::is_default")]
+    pub scope: Scope,
 }
 
 /// Earlier plans had one answer prove it.
@@ -242,6 +248,9 @@ pub struct Plan {
     pub lanes: Vec<Lane>,
     /// The servers that run the wanted image already.
     pub unchanged: Vec<ServerId>,
+    /// Server lines that are not worked on, and servers that stay out of service.
+    #[serde(default, skip_serializing_if = "Rest::is_empty")]
+    pub rest: Rest,
     /// What a person should know and the run does not stop for.
     pub warnings: Vec<String>,
     /// The moments at which a command of somebody's own is run.
@@ -357,8 +366,8 @@ impl Lane {
 
     /// Those of its servers that must serve when the run ends.
     #[must_use]
-    pub fn alive_ids(&self) -> Vec<ServerId> {
-        self.alive().map(|server| server.id.clone()).collect()
+    pub fn enabled_ids(&self) -> Vec<ServerId> {
+        self.enabled().map(|server| server.id.clone()).collect()
     }
 
     /// The backends that hold its servers, each once.
@@ -393,6 +402,9 @@ pub struct LaneServer {
     pub silence: Option<Probe>,
     /// Its administrative state before the run.
     pub was: AdminState,
+    /// The state that it keeps when its container is replaced, where a person or haproxy.cfg took it out of service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stays: Option<AdminState>,
     /// How many sessions were in flight on it when the plan was made, on all load balancers.
     #[serde(default)]
     pub sessions: u64,

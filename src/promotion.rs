@@ -51,7 +51,8 @@ pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<Imag
         Some(None) => return Err(Unsettled::LastRun { outcome: "it is not finished".to_owned() }),
     }
     let mut found: Option<(String, Image)> = None;
-    for server in &backend.servers {
+    // What has no container is not what is promoted.
+    for server in backend.servers.iter().filter(|server| !server.is_foreign()) {
         let (id, image) = (server.id.to_string(), running(server)?);
         match &found {
             None => found = Some((id, image)),
@@ -67,9 +68,10 @@ pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<Imag
             Ok(ImageReference { digest: Some(digest), ..reference })
         }
         Some((_, image)) => Err(Unsettled::NoDigest { image }),
-        None => {
-            Err(Unsettled::NotServing { server: backend.name.clone(), why: "it has no server".to_owned() })
-        }
+        None => Err(Unsettled::NotServing {
+            server: backend.name.clone(),
+            why: "it has no server with a container".to_owned(),
+        }),
     }
 }
 
@@ -98,6 +100,7 @@ fn running(server: &Server) -> Result<Image, Unsettled> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Rest;
     use crate::testing::World;
 
     fn settled(world: &World) -> Result<String, String> {
@@ -123,7 +126,7 @@ mod tests {
         let failed = Outcome::Refused { reason: "no".to_owned() };
         assert!(super::settled(backend, Some(Some(&failed))).is_err());
         assert!(super::settled(backend, Some(None)).is_err());
-        let deployed = Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] };
+        let deployed = Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() };
         assert!(super::settled(backend, Some(Some(&deployed))).is_ok());
     }
 }

@@ -23,6 +23,7 @@ use crate::engines::EngineMap;
 use crate::hook::Moment;
 use crate::millis::YEAR;
 use crate::places::{Places, ServerMap};
+use crate::plan::scope::Scope;
 use crate::plan::silence_check::SilenceCheck;
 use crate::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use crate::probe::ProbeUrl;
@@ -457,6 +458,7 @@ impl Settings {
             on_failure: file.on_failure.unwrap_or(OnFailure::Rollback),
             keep: self.keep(None),
             silence_check: file.silence_check.clone().unwrap_or_default(),
+            scope: Scope::default(),
         }
     }
 
@@ -525,6 +527,16 @@ pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
         on_failure: flags.on_failure.unwrap_or(policy.on_failure),
         keep: flags.keep.unwrap_or(policy.keep),
         silence_check: flags.silence_check.map_or(policy.silence_check, SilenceCheck::Everywhere),
+        scope: Scope {
+            only: if flags.only.is_empty() {
+                policy.scope.only
+            } else {
+                flags.only.iter().cloned().collect()
+            },
+            leave: policy.scope.leave,
+            no_create: flags.no_create || policy.scope.no_create,
+            enable: flags.enable || policy.scope.enable,
+        },
     }
 }
 

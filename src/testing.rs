@@ -22,6 +22,7 @@ use crate::observation::{
 };
 use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
 use crate::plan::refusal::Refusal;
+use crate::plan::scope::Scope;
 use crate::plan::silence_check::SilenceCheck;
 use crate::plan::{
     Goal, LbQuorum, OnDrainTimeout, OnFailure, Plan, Policy, Purpose, Returned, Target, build,
@@ -125,6 +126,7 @@ impl World {
             host_addresses: topology::addresses(&configuration, &load_balancer),
             answers: answers.collect(),
             occupied: BTreeSet::new(),
+            left_out: BTreeSet::new(),
             load_balancers: vec![load_balancer],
         };
         Self { configuration, observation, policy: policy() }
@@ -169,6 +171,12 @@ impl World {
             server.operational = Operational::Stopped;
             server.status = "MAINT".to_owned();
         })
+    }
+
+    /// A run of this site has left the server out of service.
+    pub fn left_out(mut self, id: &str) -> Self {
+        self.observation.left_out.insert(id.parse().unwrap());
+        self
     }
 
     /// `HAProxy` has no address for the server's name.
@@ -244,6 +252,12 @@ impl World {
         self.plan_for(Purpose::Deploy, Target::Everywhere(image(tag)))
     }
 
+    /// Changes which server lines are worked on.
+    pub fn scope(mut self, change: impl FnOnce(&mut Scope)) -> Self {
+        change(&mut self.policy.scope);
+        self
+    }
+
     /// Plans to give these servers of the backend mobile these versions again.
     pub fn plan_rollback(&self, tags: &[(&str, &str)]) -> Result<Plan, Vec<Refusal>> {
         let returned = |tag| Returned { image: image(tag), container: None, engine: String::new() };
@@ -316,6 +330,7 @@ fn policy() -> Policy {
         on_failure: OnFailure::Rollback,
         keep: 0,
         silence_check: SilenceCheck::default(),
+        scope: Scope::default(),
     }
 }
 

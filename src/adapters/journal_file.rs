@@ -371,7 +371,10 @@ mod tests {
         let mut found = backend.journals().unwrap();
         assert_eq!(found.torn, [journal.path]);
         let mut journal = found.runs.remove(0).reopen().unwrap();
-        let closed = Record::Closed { at: plan().at, outcome: crate::outcome::Outcome::Unchanged };
+        let closed = Record::Closed {
+            at: plan().at,
+            outcome: crate::outcome::Outcome::Unchanged { rest: crate::outcome::Rest::default() },
+        };
         journal.append(&closed).await.unwrap();
         let found = backend.journals().unwrap();
         assert!(found.runs[0].run.outcome.is_some() && found.torn.is_empty(), "{found:?}");
@@ -424,7 +427,10 @@ mod tests {
         let taken = |journal: &JournalFile| journal.file.metadata().unwrap().blocks() * 512;
         journal.append(&opened()).await.unwrap();
         assert!(taken(&journal) >= 1 << 20, "{}", taken(&journal));
-        let closed = Record::Closed { at: plan().at, outcome: crate::outcome::Outcome::Unchanged };
+        let closed = Record::Closed {
+            at: plan().at,
+            outcome: crate::outcome::Outcome::Unchanged { rest: crate::outcome::Rest::default() },
+        };
         journal.append(&closed).await.unwrap();
         assert!(taken(&journal) < 1 << 16, "{}", taken(&journal));
     }

@@ -4,6 +4,7 @@ use crate::cfg::{Configuration, Proxy};
 use crate::error::Error;
 use crate::ids::ServerId;
 use crate::image::ImageReference;
+use crate::plan::scope::Scope;
 use crate::topology::with_servers;
 
 /// The backend of that name, or the name that was probably meant.
@@ -22,6 +23,14 @@ pub(super) fn known_server(configuration: &Configuration, server: &ServerId) -> 
     }
     let known: Vec<String> = proxy.servers.iter().map(|line| line.name.clone()).collect();
     Err(Error::NoServer { server: server.clone(), nearest: nearest(&server.server, &known), known })
+}
+
+/// That every server exists which a run is limited to.
+pub(super) fn known_scope(configuration: &Configuration, backend: &str, scope: &Scope) -> Result<(), Error> {
+    for name in &scope.only {
+        known_server(configuration, &ServerId::new(backend, name))?;
+    }
+    Ok(())
 }
 
 /// The name that was probably meant: at most a third of its letters are wrong.

@@ -6,7 +6,7 @@ use std::slice::from_ref;
 
 use super::hold::Held;
 use super::look::{RealWorld, require_admin};
-use super::names::nearest_image;
+use super::names::{known_scope, nearest_image};
 use super::sampler::sample;
 use super::signals::heeding_signals;
 use super::{App, known_backend, print, print_object};
@@ -202,7 +202,11 @@ impl App {
         world: &RealWorld,
         goal: &Goal,
     ) -> Result<(Observation, Topology), Error> {
+        known_scope(configuration, &goal.backend, &goal.policy.scope)?;
         let (mut observation, topology) = self.observe(configuration, world, goal.policy.lb_quorum).await?;
+        let mut runs: Vec<_> = self.every_run(&world.site)?.into_iter().flat_map(|runs| runs.own).collect();
+        runs.sort_by_key(|stored| stored.run.plan.at);
+        observation.left_out = history::left_out(runs.iter().map(|stored| &stored.run));
         if goal.purpose == Purpose::Deploy {
             let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
             observation.drift = world.drift(asked).await?;
@@ -256,7 +260,8 @@ impl App {
     ) -> Result<Exit, Error> {
         let mut listener = self.listener()?;
         if plan.is_empty() {
-            let ended = Fact::RunEnded { outcome: Outcome::Unchanged, took_ms: 0, own_ms: None };
+            let outcome = Outcome::Unchanged { rest: plan.rest.clone() };
+            let ended = Fact::RunEnded { outcome, took_ms: 0, own_ms: None };
             let warned = plan.warnings.iter().map(|message| Fact::Warned { message: message.clone() });
             for fact in warned.chain([ended]) {
                 let (version, at) = (crate::event::VERSION, world.clock.now());

@@ -135,7 +135,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn catch_up(&mut self, but: Option<usize>) -> bool {
         let (world, plan) = (self.world, self.plan);
         let through = (0..plan.lanes.len()).filter(|lane| Some(*lane) != but && self.is_through(*lane));
-        let servers = through.flat_map(|lane| plan.lanes[lane].alive_ids());
+        let servers = through.flat_map(|lane| plan.lanes[lane].enabled_ids());
         let states: Vec<_> = servers.map(|server| (server, AdminState::Ready)).collect();
         let mut has_changed = false;
         for load_balancer in world.load_balancers.iter().filter(|_| !states.is_empty()) {

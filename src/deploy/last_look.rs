@@ -69,7 +69,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     async fn is_in_service(&mut self, lane: usize) -> Result<(), Failure> {
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
         let container = self.created.get(&lane).cloned();
-        let alive: BTreeSet<ServerId> = self.lane_of(lane).alive_ids().into_iter().collect();
+        let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
         let (mut why, mut is_put_back) = (None, false);
         let waited = until(LOOK_EVERY, limit, &never, async || {
             if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {

@@ -13,7 +13,7 @@ use crate::command_line::shell;
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
-use crate::observation::{Container, ContainerState};
+use crate::observation::{AdminState, Container, ContainerState};
 use crate::outcome::{Outcome, Stranded, list};
 use crate::plan::undo::{Care, is_replaced, put_back, undo};
 use crate::plan::{LaneServer, Step};
@@ -281,7 +281,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
         let Some((replacement, engine)) = self.swaps[lane].filter(|_| is_replaced(begun)) else {
-            return each(&["ready"]);
+            let state = |server: &LaneServer| server.stays.unwrap_or(AdminState::Ready).to_string();
+            let back = plan_lane.servers.iter().map(|it| typed.command(&[&state(it), &it.id.to_string()]));
+            return back.collect();
         };
         let known = engine.containers().await.ok();
         let is_gone = |id: &ContainerId| known.as_ref().is_some_and(|all| all.iter().all(|it| it.id != *id));
@@ -325,7 +327,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // Nobody was behind it before either.
             None => return commands,
         }
-        commands.extend(plan_lane.servers.iter().map(ready));
+        // They are all in maint by now.
+        commands.extend(plan_lane.servers.iter().filter_map(|server| match server.stays {
+            None | Some(AdminState::Ready) => Some(ready(server)),
+            Some(AdminState::Drain) => Some(typed.command(&["drain", &server.id.to_string()])),
+            Some(AdminState::Maint) => None,
+        }));
         commands
     }
 }

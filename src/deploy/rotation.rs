@@ -151,18 +151,26 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.count_sessions(lane).await?;
         self.out.remove(&lane);
         let lane = &self.plan.lanes[lane];
-        let servers = lane.alive_ids();
+        let servers = lane.enabled_ids();
         // Those that their own checks decide come first: what tracks one of them is then down like it.
         self.set_unproven(&all_in(&lane.own_checked_ids(), AdminState::Ready)).await?;
         let others: Vec<ServerId> =
-            lane.alive().filter(|it| !it.has_own_check()).map(|it| it.id.clone()).collect();
+            lane.enabled().filter(|it| !it.has_own_check()).map(|it| it.id.clone()).collect();
         self.set(&all_in(&others, AdminState::Ready)).await?;
+        let stay = |has_own_check: bool| {
+            let lines = lane.alive().filter(|it| it.has_own_check() == has_own_check);
+            lines.filter_map(|it| Some((it.id.clone(), it.stays?))).collect::<Vec<_>>()
+        };
+        self.set(&stay(false)).await?;
+        self.set_unproven(&stay(true)).await?;
         let dead = lane.servers.iter().filter(|server| lane.is_dead(server));
         self.set_unproven(&dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>()).await?;
         if let Some(left) = self.left_rotation {
             self.timing.out_of_rotation_ms = millis(left);
         }
-        self.tell(Fact::Enabled { servers });
+        if !servers.is_empty() {
+            self.tell(Fact::Enabled { servers });
+        }
         Ok(())
     }
 
@@ -182,8 +190,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let begun = Instant::now();
         let stop = self.stop.now.clone();
         let container = self.created.get(&lane).cloned();
-        let alive: BTreeSet<ServerId> = self.lane_of(lane).alive_ids().into_iter().collect();
-        let takers: Vec<&LaneServer> = self.lane_of(lane).alive().filter(|it| it.takes_traffic).collect();
+        let enabled: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
+        let takers: Vec<&LaneServer> = self.lane_of(lane).enabled().filter(|it| it.takes_traffic).collect();
         let own_checked = self.lane_of(lane).own_checked_ids();
         let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout);
         let (mut down, mut up_since) = (None, None);
@@ -199,7 +207,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 self.set_unproven(&all_in(&unproven, AdminState::Ready)).await?;
                 return Ok(None);
             }
-            let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| alive.contains(&it.id));
+            let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| enabled.contains(&it.id));
             let is_down = |state: &&ServerState| !state.operational.is_up();
             down = states.clone().find(is_down).map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
@@ -239,7 +247,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     self.timing.boot_ms += rose_after_ms;
                 }
                 self.restore_restart(lane).await?;
-                self.tell(Fact::Confirmed { servers: self.lane_of(lane).alive_ids(), first_request });
+                self.tell(Fact::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request });
                 Ok(())
             }
             Waited::TimedOut => Err(match down {

@@ -11,6 +11,7 @@ use crate::adapters::memory::{
 use crate::engine_call::EngineCall;
 use crate::event::Event;
 use crate::observation::{AdminState, Container, ContainerState};
+use crate::outcome::Rest;
 use crate::places::Places;
 use crate::plan::asked::Before;
 use crate::plan::refusal::Refusal;
@@ -133,7 +134,10 @@ async fn a_plan_without_hooks_runs_none() {
     let mut stage = Stage::pair().await;
     stage.memory.site().hook = |facts| Some(i32::from(facts.hook != Moment::AfterRun));
     let outcome = stage.run().run().await.unwrap();
-    assert_eq!(outcome, Outcome::Deployed { replaced: 2, put_back: 0, skipped: Vec::new() });
+    assert_eq!(
+        outcome,
+        Outcome::Deployed { replaced: 2, put_back: 0, skipped: Vec::new(), rest: Rest::default() }
+    );
     let hooks = stage.memory.site().calls.iter().filter(|(part, _)| *part == Part::Hook).count();
     assert_eq!(hooks, 1, "the last one is asked for when it is due");
 }
@@ -187,6 +191,11 @@ async fn a_person_is_told_what_is_left_to_do_and_no_more() {
     assert_eq!(told(&[Step::Keep], renamed).await, [back[0], rename, back[1], back[2], back[3]]);
     let was_gone = |stage: &mut Stage| replacement(stage).old = None;
     assert_eq!(told(&[Step::Start], was_gone).await, [back[0]], "it stays out, as it was");
+    // One that a person took out of service is given that state back.
+    let stays = |state| move |stage: &mut Stage| stage.plan.lanes[0].servers[0].stays = Some(state);
+    assert_eq!(told(&[Step::Drain], stays(AdminState::Drain)).await, ["drainswap drain mobile/app1"]);
+    assert_eq!(told(&[Step::Keep], stays(AdminState::Maint)).await, back[..3]);
+    assert_eq!(told(&[Step::Keep], stays(AdminState::Drain)).await[3], "drainswap drain mobile/app1");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::outcome::Rest;
 use crate::testing::at;
 use crate::testing::facts::{RECORDED, facts, outcomes, recorded};
 
@@ -29,7 +30,7 @@ fn a_recording_of_version_1_loads_and_is_written_the_same() {
 #[test]
 fn an_event_is_one_flat_object() {
     let fact = Fact::RunEnded {
-        outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] },
+        outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() },
         took_ms: 1,
         own_ms: None,
     };

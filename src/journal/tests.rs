@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::formers;
+use crate::outcome::Rest;
 use crate::plan::undo::{Care, undo};
 use crate::testing::bytes::damaged;
 use crate::testing::{World, at};
@@ -43,7 +44,10 @@ fn adopted() -> Record {
 }
 
 fn closed() -> Record {
-    Record::Closed { at: at(), outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] } }
+    Record::Closed {
+        at: at(),
+        outcome: Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() },
+    }
 }
 
 fn bytes(records: &[Record]) -> Vec<u8> {
@@ -82,7 +86,10 @@ fn records_add_up_to_what_was_begun_and_not_taken_back() {
     let records = story();
     let run = fold(&records);
     assert_eq!((run.pid, &run.plan), (7, &plan()));
-    assert_eq!(run.outcome, Some(Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![] }));
+    assert_eq!(
+        run.outcome,
+        Some(Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() })
+    );
     assert!(run.begun.values().all(Vec::is_empty), "{:?}", run.begun);
     let before_undo = fold(&records[..records.len() - 3]);
     assert_eq!(before_undo.begun[&1], [Step::Create]);

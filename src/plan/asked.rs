@@ -74,9 +74,14 @@ impl Lane {
         server.before.is_some() && answered(server).is_dead_among(self.servers.iter().map(answered))
     }
 
-    /// The lines that must serve when the run ends: all but the dead ones, which stay as they are.
+    /// The lines on which the new container must answer: all but the dead ones, which stay as they are.
     pub fn alive(&self) -> impl Iterator<Item = &LaneServer> {
         self.servers.iter().filter(|server| !self.is_dead(server))
+    }
+
+    /// Those of them that must serve when the run ends: all but those that a person or haproxy.cfg took out of service.
+    pub fn enabled(&self) -> impl Iterator<Item = &LaneServer> {
+        self.alive().filter(|server| server.stays.is_none())
     }
 
     /// The others. They serve nobody, even where `HAProxy` has them up, as it has after a reload: no floor counts them.
@@ -88,7 +93,7 @@ impl Lane {
     /// Those of the lines that must serve when the run ends whose own checks decide. One that tracks another follows it.
     #[must_use]
     pub fn own_checked_ids(&self) -> Vec<ServerId> {
-        let checked = self.alive().filter(|it| it.own_check.as_ref().is_some_and(|it| it.tracks.is_none()));
+        let checked = self.enabled().filter(|it| it.own_check.as_ref().is_some_and(|it| it.tracks.is_none()));
         checked.map(|it| it.id.clone()).collect()
     }
 

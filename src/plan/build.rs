@@ -12,14 +12,16 @@ use crate::image::Image;
 use crate::observation::{
     AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner, Pinned, PinnedAddress,
 };
+use crate::outcome::{Left, Rest, StaysOut, WhyLeft};
 use crate::plan::asked::{Before, is_dead};
 use crate::plan::refusal::Refusal;
+use crate::plan::scope::Scope;
 use crate::plan::{
     Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
 };
 use crate::probe::ProbeUrl;
 use crate::retention;
-use crate::topology::matching::{Behind, MatchRule};
+use crate::topology::matching::{Behind, MatchRule, NoMatch};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::reach::reach;
 use crate::topology::traffic::{Balance, Forecast};
@@ -35,11 +37,16 @@ use crate::topology::{Role, Server, Topology};
 pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Result<Plan, Vec<Refusal>> {
     let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
     let mut refusals = Vec::new();
-    let mut unchanged = Vec::new();
+    let mut unchanged: Vec<ServerId> = Vec::new();
+    let mut left: Vec<(&Server, WhyLeft)> = Vec::new();
     let mut drafts: Vec<Draft> = Vec::new();
     let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
     for server in &backend.servers {
         if drafted.contains(&server.id) {
+            continue;
+        }
+        if let Some(why) = goal.policy.scope.left(server, observation) {
+            left.push((server, why));
             continue;
         }
         match draft(topology, server, goal, observation) {
@@ -61,10 +68,15 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
             Err(refusal) => refusals.push(refusal),
         }
     }
+    // A line beside one that is worked on has no container of its own.
+    left.retain(|(server, _)| !drafted.contains(&server.id));
+    if drafts.is_empty() && unchanged.is_empty() && refusals.is_empty() {
+        refusals.extend(left.iter().filter_map(|(server, why)| nothing_behind(server, *why)));
+    }
     drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
 
     let balances = balances(topology, &drafts);
-    let mut world = Simulation::new(topology, &balances, &observation.load_balancers, goal);
+    let mut world = Simulation::new(topology, &balances, observation, goal);
     let mut lanes = Vec::new();
     for draft in drafts {
         match world.lane(draft) {
@@ -75,6 +87,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     if !refusals.is_empty() {
         return Err(refusals);
     }
+    let rest = rest(topology, &left, (&lanes, &unchanged), observation, goal);
     Ok(Plan {
         run: RunId::opened_at(observation.at),
         at: observation.at,
@@ -86,13 +99,56 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         workers: observation.load_balancers.iter().map(Worker::of).collect(),
         policy: goal.policy.clone(),
         images: images(&lanes, &goal.target),
-        probes: probes(topology, &balances),
-        warnings: warnings::all(topology, observation, &balances, &lanes, &unchanged, goal),
+        probes: probes(topology, &balances, &goal.policy.scope),
+        warnings: warnings::all(topology, observation, &balances, (&lanes, &unchanged, &rest), goal),
         balances,
         lanes,
         unchanged,
+        rest,
         hooks: goal.hooks.clone(),
     })
+}
+
+/// What the plan does not work on, and what it leaves out of service.
+fn rest(
+    topology: &Topology,
+    left: &[(&Server, WhyLeft)],
+    (lanes, unchanged): (&[Lane], &[ServerId]),
+    observation: &Observation,
+    goal: &Goal,
+) -> Rest {
+    let left = left.iter().map(|(server, why)| Left { server: server.id.clone(), why: *why });
+    let replaced = lanes.iter().flat_map(|lane| &lane.servers);
+    let replaced = replaced.filter_map(|it| Some(StaysOut { server: it.id.clone(), state: it.stays? }));
+    let all = topology.backends.iter().flat_map(|backend| &backend.servers);
+    let as_they_are = all.filter(|server| unchanged.contains(&server.id)).filter_map(|server| {
+        let state = goal.policy.scope.kept_state(server, &observation.left_out)?;
+        Some(StaysOut { server: server.id.clone(), state })
+    });
+    Rest { left: left.collect(), out_of_service: replaced.chain(as_they_are).collect() }
+}
+
+/// Why a line of a backend in which nothing has a container cannot be worked on; nothing where that is asked for.
+fn nothing_behind(server: &Server, why: WhyLeft) -> Option<Refusal> {
+    match (why, &server.behind) {
+        (WhyLeft::Leave | WhyLeft::NotAsked | WhyLeft::NotCreated, _) => None,
+        (
+            WhyLeft::NoContainer | WhyLeft::NoAddress | WhyLeft::Spare,
+            Behind::Unmatched { why, candidates },
+        ) => Some(unmatched(server, why, candidates)),
+        (WhyLeft::NoContainer | WhyLeft::NoAddress | WhyLeft::Spare, _) => Some(no_address(server)),
+    }
+}
+
+fn unmatched(server: &Server, why: &NoMatch, candidates: &[String]) -> Refusal {
+    let Some(address) = server.address() else { return no_address(server) };
+    Refusal::Unmatched {
+        server: server.id.clone(),
+        place: server.place.to_string(),
+        address: address.to_string(),
+        why: why.clone(),
+        candidates: candidates.to_vec(),
+    }
 }
 
 /// The work on one replica, before its place in the order and its forecast are known.
@@ -154,24 +210,12 @@ fn draft<'a>(
     goal: &Goal,
     observation: &Observation,
 ) -> Result<Option<Draft<'a>>, Refusal> {
-    let place = || server.place.to_string();
-    let state = server
-        .state
-        .as_ref()
-        .ok_or_else(|| Refusal::UnknownToHaproxy { server: server.id.clone(), place: place() })?;
+    let place = server.place.to_string();
+    server.state.as_ref().ok_or_else(|| Refusal::UnknownToHaproxy { server: server.id.clone(), place })?;
     let image = goal.target.image(&server.id);
     let draft = match (&server.behind, image) {
         (Behind::Ambiguous { .. }, _) => return ambiguous(server).map_or(Ok(None), Err),
-        (Behind::Unmatched { why, candidates }, _) => {
-            let address = state.address.ok_or_else(|| no_address(server))?.to_string();
-            return Err(Refusal::Unmatched {
-                server: server.id.clone(),
-                place: place(),
-                address,
-                why: why.clone(),
-                candidates: candidates.clone(),
-            });
-        }
+        (Behind::Unmatched { why, candidates }, _) => return Err(unmatched(server, why, candidates)),
         (Behind::Container(_) | Behind::Gone { .. } | Behind::Described { .. }, None) => None,
         (Behind::Described { like, publish, name }, Some(image)) => {
             let replacement = Replacement {
@@ -228,11 +272,14 @@ fn container_draft<'a>(
     if !image.is_run_by(&container.image, &container.repo_digests) {
         return replace(servers, Cause::OtherImage { runs: container.running_image() });
     }
-    if !runs(container) {
+    let kept_state = |server: &Server| goal.policy.scope.kept_state(server, &observation.left_out);
+    // Whoever took all of its lines out of service has a reason to leave it as it is.
+    let is_kept_out = servers.iter().all(|server| kept_state(server).is_some());
+    if !runs(container) && !is_kept_out {
         return replace(servers, Cause::NotServing { why: "its container does not run".to_owned() });
     }
     let alive = || servers.iter().filter(|server| !is_dead(server, &servers));
-    if let Some(silent) = alive().find(|server| !server.answers()) {
+    if let Some(silent) = alive().find(|server| !server.answers() && kept_state(server).is_none()) {
         let why = silent.answer_detail().to_owned();
         return replace(servers, Cause::NotServing { why });
     }
@@ -244,7 +291,8 @@ fn container_draft<'a>(
     if has_drifted && goal.purpose == Purpose::Deploy {
         return replace(servers, Cause::Drifted);
     }
-    let left_in = alive().map(|server| admin(server)).max().filter(|state| *state != AdminState::Ready)?;
+    let states = alive().filter(|server| kept_state(server).is_none()).map(|server| admin(server));
+    let left_in = states.max().filter(|state| *state != AdminState::Ready)?;
     Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
 }
 
@@ -404,6 +452,7 @@ struct Simulation<'a> {
     balances: &'a [Balance],
     load_balancers: &'a [LoadBalancerState],
     policy: &'a Policy,
+    left_out: &'a BTreeSet<ServerId>,
     purpose: Purpose,
     /// The servers of those backends, by name.
     servers: BTreeMap<&'a ServerId, &'a Server>,
@@ -417,9 +466,10 @@ impl<'a> Simulation<'a> {
     fn new(
         topology: &'a Topology,
         balances: &'a [Balance],
-        load_balancers: &'a [LoadBalancerState],
+        observation: &'a Observation,
         goal: &'a Goal,
     ) -> Self {
+        let load_balancers = &observation.load_balancers;
         let servers = touched(topology, balances).map(|server| (&server.id, server)).collect();
         let usable = |seen: &LoadBalancerState| {
             let usable = seen.servers.iter().filter(|server| server.is_usable());
@@ -430,6 +480,7 @@ impl<'a> Simulation<'a> {
             balances,
             load_balancers,
             policy: &goal.policy,
+            left_out: &observation.left_out,
             purpose: goal.purpose,
             usable,
             servers,
@@ -458,7 +509,8 @@ impl<'a> Simulation<'a> {
             let before = self.forecasts(balance, &BTreeSet::new());
             let after = self.forecasts(balance, &out);
             for ((seen, before), after) in self.load_balancers.iter().zip(before).zip(after) {
-                floor::check(balance, &before, &after, &out, self.policy.floor)?;
+                floor::check(balance, &before, &after, &out, self.policy.floor)
+                    .map_err(|refusal| self.with_those_that_stay_out(refusal))?;
                 floor::check_room(balance, &before, &after, seen, self.policy)?;
                 self.carriers_answer(&draft, floor::carriers(&before, &after, self.policy.floor))?;
                 if !forecasts.contains(&after) {
@@ -466,7 +518,8 @@ impl<'a> Simulation<'a> {
                 }
             }
         }
-        for server in &alive {
+        let kept_state = |server: &Server| self.policy.scope.kept_state(server, self.left_out);
+        for server in alive.iter().filter(|server| kept_state(server).is_none()) {
             // A weight of 0 is somebody's decision, and stays.
             if weight(server) > 0 {
                 for usable in &mut self.usable {
@@ -487,7 +540,12 @@ impl<'a> Simulation<'a> {
             let is_its_own =
                 |check: &OwnCheck| check.tracks.as_ref().is_none_or(|tracked| out.contains(tracked));
             let own_check = line.own_check.filter(is_its_own);
-            Ok(LaneServer { silence: line.silence.filter(|_| silence), own_check, ..line })
+            Ok(LaneServer {
+                silence: line.silence.filter(|_| silence),
+                own_check,
+                stays: kept_state(server),
+                ..line
+            })
         });
         Ok(Lane {
             servers: servers.collect::<Result<_, _>>()?,
@@ -499,6 +557,18 @@ impl<'a> Simulation<'a> {
         })
     }
 
+    /// Names the servers that could be put in service, where too few serve.
+    fn with_those_that_stay_out(&self, mut refusal: Refusal) -> Refusal {
+        if let Refusal::Floor { backend, out, stays_out, .. } = &mut refusal {
+            let others =
+                self.servers.values().filter(|it| it.id.backend == *backend && !out.contains(&it.id));
+            let kept = |it: &&&Server| self.policy.scope.kept_state(it, self.left_out).is_some();
+            let with_container = others.filter(|it| it.container().is_some()).filter(kept);
+            stays_out.extend(with_container.map(|it| it.id.clone()));
+        }
+        refusal
+    }
+
     fn carriers_answer<'c>(
         &self,
         draft: &Draft,
@@ -506,6 +576,9 @@ impl<'a> Simulation<'a> {
     ) -> Result<(), Refusal> {
         for carrier in carriers.filter(|carrier| !self.proved.contains(*carrier)) {
             let carrier = self.servers[carrier];
+            if self.policy.scope.is_haproxys(carrier) {
+                continue;
+            }
             if let (false, Some(answer)) = (carrier.answers(), &carrier.answer) {
                 return Err(Refusal::CarrierSilent {
                     server: draft.servers[0].id.clone(),
@@ -535,6 +608,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         own_check: server.own_check.clone(),
         silence: server.silence.clone(),
         was: admin(server),
+        stays: None,
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),
         before: Some(Before::of(server)),
@@ -553,8 +627,8 @@ fn balances(topology: &Topology, drafts: &[Draft]) -> Vec<Balance> {
     backends.map(Balance::of).collect()
 }
 
-fn probes(topology: &Topology, balances: &[Balance]) -> Vec<(ServerId, crate::probe::Probe)> {
-    let servers = touched(topology, balances);
+fn probes(topology: &Topology, balances: &[Balance], scope: &Scope) -> Vec<(ServerId, crate::probe::Probe)> {
+    let servers = touched(topology, balances).filter(|server| !scope.is_haproxys(server));
     servers.filter_map(|server| Some((server.id.clone(), server.probe.clone()?))).collect()
 }
 

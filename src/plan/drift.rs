@@ -6,7 +6,7 @@ use std::fmt;
 use crate::hook::Moment;
 use crate::ids::ServerId;
 use crate::image::Image;
-use crate::observation::Container;
+use crate::observation::{AdminState, Container};
 use crate::outcome::list;
 use crate::plan::file::{Basis, PlanFile, ReadFile, SeenServer};
 use crate::plan::refusal::Refusal;
@@ -117,6 +117,15 @@ pub enum Drift {
         server: ServerId,
         /// Whether it does now.
         now: bool,
+    },
+    /// A server would be left in another state, or put in service.
+    Stays {
+        /// The server.
+        server: ServerId,
+        /// The state that it was to stay in; nothing where it was to be put in service.
+        was: Option<AdminState>,
+        /// The same now.
+        is: Option<AdminState>,
     },
     /// Other steps lead there.
     Steps {
@@ -248,6 +257,7 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
         lanes,
         // Who is not worked on stays as it is.
         unchanged: _,
+        rest: _,
         // They are told again, of the world as it is.
         warnings: _,
         // Their commands are compared.
@@ -292,6 +302,7 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
             own_check: _,
             silence: _,
             was: _,
+            stays,
             sessions: _,
             takes_traffic: _,
             rule: _,
@@ -301,6 +312,9 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
         let now = is.servers.iter().find(|it| it.id == *id);
         if let Some(now) = now.filter(|now| now.served != *served) {
             found.push(Drift::Serves { server: id.clone(), now: now.served });
+        }
+        if let Some(now) = now.filter(|now| now.stays != *stays) {
+            found.push(Drift::Stays { server: id.clone(), was: *stays, is: now.stays });
         }
     }
     if !same_cause(cause, &is.cause) {
@@ -416,6 +430,12 @@ impl fmt::Display for Drift {
             }
             Self::Serves { server, now: true } => write!(f, "{server} serves, and did not"),
             Self::Serves { server, now: false } => write!(f, "{server} does not serve any more"),
+            Self::Stays { server, was, is } => {
+                let what = |state: &Option<AdminState>| {
+                    state.map_or_else(|| "be put in service".to_owned(), |state| format!("stay in {state}"))
+                };
+                write!(f, "{server} would {}, and was to {}", what(is), what(was))
+            }
             Self::Steps { server, was, is } => {
                 let words =
                     |steps: &[Step]| steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

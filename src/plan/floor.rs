@@ -25,7 +25,8 @@ pub fn check(
         return Ok(());
     }
     let out = out.iter().cloned().collect();
-    Err(Refusal::Floor { backend: balance.backend.clone(), out, forecast: after.clone(), floor })
+    let (backend, forecast) = (balance.backend.clone(), after.clone());
+    Err(Refusal::Floor { backend, out, forecast, floor, stays_out: Vec::new() })
 }
 
 /// As [`check`], on a fresh look at the load balancer, of which `dead` serve nobody. Returns who carries the traffic.

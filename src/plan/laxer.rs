@@ -20,6 +20,7 @@ pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)
         on_failure,
         keep,
         silence_check,
+        scope,
     } = policy;
     let cuts = !matches!(on_drain_timeout, OnDrainTimeout::Fail);
     let laxer = [
@@ -34,6 +35,7 @@ pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)
         ("on_failure", *on_failure == OnFailure::Stop && settings.on_failure == OnFailure::Rollback),
         ("keep", *keep < settings.keep),
         ("silence_check", silence_check.leaves_out_more_than(&settings.silence_check)),
+        ("scope", scope.does_more_than(&settings.scope)),
     ];
     let is_laxer = |name: &str| laxer.contains(&(name, true));
     differences(policy, settings).into_iter().filter(|(name, ..)| is_laxer(name)).collect()
@@ -81,6 +83,8 @@ mod tests {
         assert_eq!(named(|policy| policy.probe = None), ["probe"]);
         let unchecked = |policy: &mut Policy| policy.silence_check = SilenceCheck::Everywhere(false);
         assert_eq!(named(unchecked), ["silence_check"]);
+        assert_eq!(named(|policy| policy.scope.enable = true), ["scope"]);
+        assert_eq!(named(|policy| policy.scope.no_create = true), [""; 0]);
         let more = |policy: &mut Policy| {
             (policy.keep, policy.rise, policy.ready_timeout) = (0, 1, Duration::from_secs(9000));
             (policy.lb_quorum, policy.on_failure) = (LbQuorum::Reachable, OnFailure::Stop);

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn where_no_container_is_replaced_nobody_is_in_the_way() {
-        let put_back = |world: World| world.runs("mobile-app1", "v2").drain("mobile/app1");
+        let put_back =
+            |world: World| world.runs("mobile-app1", "v2").drain("mobile/app1").left_out("mobile/app1");
         let both = aside(aside(World::origin(), "mobile-app1", Aside::New), "mobile-app2", Aside::New);
         assert_eq!(found(&put_back(both), &[]), ["mobile/app2"]);
         let world = put_back(aside(World::pair(), "mobile-app1", Aside::New));

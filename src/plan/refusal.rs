@@ -114,9 +114,10 @@ pub enum Refusal {
     },
     /// Taking the servers out leaves too few.
     #[error(
-        "without {} {} serve backend {backend}, and the floor is {floor}. Bring more servers up, or lower it with --floor if you accept that",
+        "without {} {} serve backend {backend}, and the floor is {floor}. {}Bring more servers up, or lower it with --floor if you accept that",
         list(.out),
-        who_would(.forecast)
+        who_would(.forecast),
+        who_stays_out(.stays_out)
     )]
     Floor {
         /// The backend.
@@ -127,6 +128,8 @@ pub enum Refusal {
         forecast: Forecast,
         /// How many servers must serve.
         floor: usize,
+        /// Servers of the backend that a person or haproxy.cfg took out of service, and that the plan leaves there.
+        stays_out: Vec<ServerId>,
     },
     /// The servers that would carry the traffic have no room for it.
     #[error(
@@ -228,7 +231,8 @@ pub enum Refusal {
     },
 }
 
-fn why_none(why: &NoMatch, address: &str) -> String {
+/// What keeps a container from being behind a server line, if one might be meant.
+pub(super) fn why_none(why: &NoMatch, address: &str) -> String {
     match why {
         NoMatch::NoneFits => String::new(),
         NoMatch::NotThere { container } => {
@@ -280,6 +284,18 @@ fn who_would(forecast: &Forecast) -> String {
         1 => format!("only 1 server ({forecast}) would"),
         more => format!("only {more} servers ({forecast}) would"),
     }
+}
+
+/// What would help where servers are out of service by hand.
+fn who_stays_out(servers: &[ServerId]) -> String {
+    let (was, them) = if servers.len() == 1 { ("was", "it") } else { ("were", "them") };
+    let told = || {
+        format!(
+            "{} {was} taken out of service by hand: --enable puts {them} in service first. ",
+            list(servers)
+        )
+    };
+    if servers.is_empty() { String::new() } else { told() }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::hook::Moment;
 use crate::outcome::{list, sessions};
-use crate::plan::{Cause, Lane, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
+use crate::plan::{Cause, Lane, LaneServer, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
 use crate::topology::own_check::OwnCheck;
 
 impl fmt::Display for Plan {
@@ -17,13 +17,15 @@ impl fmt::Display for Plan {
         let images = self.new_images().join(", ");
         if self.is_empty() {
             let (unchanged, so) = (list(&self.unchanged), self.wanted_already());
-            return writeln!(f, "{what} {}: nothing to do for {unchanged} ({so})", self.backend);
+            writeln!(f, "{what} {}: nothing to do for {unchanged} ({so})", self.backend)?;
+            return self.rest(f);
         }
         let to = if images.is_empty() { String::new() } else { format!(" to {images}") };
         writeln!(f, "{what} {}{to}", self.backend)?;
         if !self.unchanged.is_empty() {
             writeln!(f, "  unchanged  {} ({})", list(&self.unchanged), self.wanted_already())?;
         }
+        self.rest(f)?;
         for warning in &self.warnings {
             writeln!(f, "  note       {warning}")?;
         }
@@ -37,6 +39,17 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// What is not worked on, and what stays out of service.
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for left in self.rest.why_left() {
+            writeln!(f, "  left       {left}")?;
+        }
+        for out in self.rest.why_out() {
+            writeln!(f, "  out        {out} (--enable puts it in service)")?;
+        }
+        Ok(())
+    }
+
     /// Why nothing is done to the servers that stay unchanged.
     fn wanted_already(&self) -> &'static str {
         match self.purpose {
@@ -123,7 +136,7 @@ impl Plan {
         match step {
             Step::Create | Step::Remove | Step::Discard | Step::Return | Step::ProveOld => name,
             Step::Drain | Step::Maint | Step::PutBack => list(&lane.ids()),
-            Step::Ready => list(&lane.alive_ids()),
+            Step::Ready => lane.ready(),
             Step::Verify if policy.floor == 0 => format!("the old {name} is still there"),
             Step::Verify => {
                 let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
@@ -162,10 +175,11 @@ impl Plan {
                 format!("{} ({times}{} at most)", asked.join(", "), seconds(policy.ready_timeout))
             }
             Step::Settle => "nothing is in flight, and nothing new can land".to_owned(),
+            Step::Confirm if lane.enabled().next().is_none() => "the new container still answers".to_owned(),
             Step::Confirm => {
                 let takes_traffic = lane.servers.iter().any(|server| server.takes_traffic);
                 let and = if takes_traffic { " and gives it traffic" } else { "" };
-                let own_check = lane.alive().find_map(|server| server.own_check.as_ref());
+                let own_check = lane.enabled().find_map(|server| server.own_check.as_ref());
                 match own_check {
                     None => format!("HAProxy has it up{and}"),
                     Some(OwnCheck { why, .. }) => {
@@ -219,6 +233,13 @@ fn on(engine: &str) -> String {
 }
 
 impl Lane {
+    /// Which of its servers are put in service, and which are given back the state that they had.
+    fn ready(&self) -> String {
+        let enabled = Some(list(&self.enabled_ids())).filter(|it| !it.is_empty());
+        let stays = |it: &LaneServer| Some(format!("{} back to {}", it.id, it.stays?));
+        enabled.into_iter().chain(self.servers.iter().filter_map(stays)).collect::<Vec<_>>().join("; ")
+    }
+
     fn kept(&self, run: &crate::ids::RunId) -> String {
         self.replacement.as_ref().map(|replacement| replacement.kept_name(run)).unwrap_or_default()
     }

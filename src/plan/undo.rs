@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::outcome::Rest;
 use crate::plan::{Lane, Plan, Purpose, Step};
 
 /// What is known of the container that an undo takes away.
@@ -64,7 +65,16 @@ pub fn taken_back(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
         Lane { steps: undo(lane, begun, Care::Serving), ..lane.clone() }
     });
     let (images, unchanged, warnings) = (Vec::new(), Vec::new(), Vec::new());
-    Plan { purpose: Purpose::Rollback, lanes: lanes.collect(), images, unchanged, warnings, ..plan.clone() }
+    let rest = Rest::default();
+    Plan {
+        purpose: Purpose::Rollback,
+        lanes: lanes.collect(),
+        images,
+        unchanged,
+        rest,
+        warnings,
+        ..plan.clone()
+    }
 }
 
 /// Whether the old container was touched, or the new one started.

@@ -121,7 +121,12 @@ fn what_is_no_event_is_refused() {
 #[test]
 fn every_plan_file_is_taken_and_nothing_else() {
     let reader = Reader::of(Form::Plan);
-    for world in [World::origin(), World::pair().maint("mobile/app1b"), World::shared()] {
+    let scoped = World::origin().scope(|scope| {
+        scope.only = ["app1".to_owned()].into();
+        scope.leave = ["mobile/app2".parse().unwrap()].into();
+        (scope.enable, scope.no_create) = (true, true);
+    });
+    for world in [World::origin(), World::origin().maint("mobile/app1b"), World::shared(), scoped] {
         reader.takes(&serde_json::to_value(plan_file(&world)).unwrap());
     }
     reader.refuses(

@@ -61,6 +61,18 @@ fn what_is_not_understood_says_where() {
 }
 
 #[test]
+fn what_a_flag_says_of_the_scope_holds_for_a_run_that_is_resumed() {
+    let settings = Settings::typed(&Globals::default());
+    let flags = PolicyFlags { only: vec!["app1".to_owned()], enable: true, ..PolicyFlags::default() };
+    let scope = settings.policy(&flags).scope;
+    assert!(scope.only.contains("app1") && scope.enable && !scope.no_create);
+    let resumed = with_flags(&PolicyFlags::default(), settings.policy(&flags));
+    assert_eq!(resumed.scope, scope);
+    let typed = PolicyFlags { only: vec!["app2".to_owned()], ..PolicyFlags::default() };
+    assert!(with_flags(&typed, resumed).scope.only.contains("app2"));
+}
+
+#[test]
 fn the_key_that_was_probably_meant_is_offered() {
     assert_snapshot!(wrong("keep = 1\n\nflor = 2\n"), @"3:1: there is no key `flor`; did you mean `floor`?");
     assert_snapshot!(wrong("haproxy-config = \"/a\"\n"), @"1:1: there is no key `haproxy-config`; did you mean `haproxy_config`?");

@@ -7,7 +7,8 @@ use super::{World, image};
 use crate::event::{Event, Fact, FirstRequest, Sample, Timing};
 use crate::ids::ServerId;
 use crate::journal::Run;
-use crate::outcome::{Outcome, Stranded};
+use crate::observation::AdminState;
+use crate::outcome::{Left, Outcome, Rest, StaysOut, Stranded, WhyLeft};
 use crate::plan::{LaneServer, Plan, Purpose, Step};
 
 fn app1() -> Vec<ServerId> {
@@ -147,13 +148,17 @@ pub fn outcomes() -> Vec<Outcome> {
         commands: vec!["docker start a1a1a1a1a1a1".to_owned(), "drainswap ready mobile/app1".to_owned()],
     };
     vec![
-        Outcome::Unchanged,
-        Outcome::Deployed { replaced: 1, put_back: 0, skipped: vec![] },
-        Outcome::Deployed { replaced: 4, put_back: 0, skipped: vec![] },
-        Outcome::Deployed { replaced: 3, put_back: 1, skipped: vec![] },
-        Outcome::Deployed { replaced: 0, put_back: 2, skipped: vec![] },
-        Outcome::Deployed { replaced: 1, put_back: 0, skipped: app2() },
-        Outcome::Deployed { replaced: 0, put_back: 0, skipped: app2() },
+        Outcome::Unchanged { rest: Rest::default() },
+        Outcome::Deployed { replaced: 1, put_back: 0, skipped: vec![], rest: Rest::default() },
+        Outcome::Deployed { replaced: 4, put_back: 0, skipped: vec![], rest: Rest::default() },
+        Outcome::Deployed { replaced: 3, put_back: 1, skipped: vec![], rest: Rest::default() },
+        Outcome::Deployed { replaced: 0, put_back: 2, skipped: vec![], rest: Rest::default() },
+        Outcome::Deployed { replaced: 1, put_back: 0, skipped: app2(), rest: Rest::default() },
+        Outcome::Deployed { replaced: 0, put_back: 0, skipped: app2(), rest: Rest::default() },
+        Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: rest() },
+        Outcome::Deployed { replaced: 2, put_back: 1, skipped: vec![], rest: stays() },
+        Outcome::Unchanged { rest: rest() },
+        Outcome::Unchanged { rest: stays() },
         Outcome::Skipped,
         Outcome::RolledBack { reason: reason(), kept: vec![], left_out: vec![], asked: false },
         Outcome::RolledBack { reason: reason(), kept: app1(), left_out: vec![], asked: false },
@@ -173,6 +178,18 @@ pub fn outcomes() -> Vec<Outcome> {
         Outcome::RolledBack { reason: unfinished(), kept: vec![], left_out: vec![], asked: true },
         Outcome::RolledBack { reason: unfinished(), kept: app1(), left_out: app2(), asked: true },
     ]
+}
+
+/// A server that stays out of service.
+fn stays() -> Rest {
+    let out_of_service = vec![StaysOut { server: app2().remove(0), state: AdminState::Maint }];
+    Rest { out_of_service, ..Rest::default() }
+}
+
+/// The same, and a line without a container.
+fn rest() -> Rest {
+    let left = vec![Left { server: ServerId::new("mobile", "sorry"), why: WhyLeft::NoContainer }];
+    Rest { left, ..stays() }
 }
 
 /// A journal of the run that was recorded.

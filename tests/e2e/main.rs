@@ -25,6 +25,7 @@ mod init;
 mod interrupted;
 mod killed;
 mod late_commands;
+mod left;
 mod load_balancers;
 mod manual;
 mod matching;

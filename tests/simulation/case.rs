@@ -15,13 +15,16 @@ use drainswap::command_line::CommandLine;
 use drainswap::deploy::engines::Engines;
 use drainswap::deploy::{Deploy, Stop, Tracked, World};
 use drainswap::event::{Event, Fact, Listener};
+use drainswap::history::left_out;
 use drainswap::ids::ServerId;
 use drainswap::image::ImageReference;
 use drainswap::journal::{Record, Run, line};
-use drainswap::observation::{Container, RestartPolicy};
+use drainswap::look::LookError;
+use drainswap::observation::{Container, Observation, RestartPolicy};
 use drainswap::outcome::Outcome;
 use drainswap::places::Places;
 use drainswap::plan::{Goal, Plan, Purpose, Returned, Target, Worker, build};
+use drainswap::topology::Topology;
 
 use crate::judge::{Judge, Witnessed};
 use crate::person;
@@ -154,6 +157,7 @@ impl Case {
             runs: 0,
             image: "mobile:v2".parse().expect("a reference"),
             kept: kept(&memory.site()),
+            past: Vec::new(),
         };
         play.deploy_and_resume().await;
         play.plan_again().await;
@@ -191,6 +195,8 @@ struct Play<'a> {
     image: ImageReference,
     /// What each server gets back by a rollback.
     kept: BTreeMap<ServerId, Returned>,
+    /// The runs before the one that the journal tells of.
+    past: Vec<Run>,
 }
 
 impl Play<'_> {
@@ -291,10 +297,19 @@ impl Play<'_> {
         }
     }
 
-    async fn plan(&self, world: &MemoryWorld) -> Result<Plan, String> {
+    /// A look at the site, with what the journals tell of it.
+    async fn look(&mut self, world: &MemoryWorld) -> Result<(Observation, Topology), LookError> {
+        let quorum = self.case.scenario.policy().lb_quorum;
+        let (mut observation, topology) =
+            world.observe(&self.configuration, &Places::default(), quorum).await?;
+        let last = self.recorded();
+        observation.left_out = left_out(self.past.iter().chain(&last));
+        Ok((observation, topology))
+    }
+
+    async fn plan(&mut self, world: &MemoryWorld) -> Result<Plan, String> {
         let goal = self.goal();
-        let seen = world.observe(&self.configuration, &Places::default(), goal.policy.lb_quorum).await;
-        let (observation, topology) = seen.map_err(|error| error.to_string())?;
+        let (observation, topology) = self.look(world).await.map_err(|error| error.to_string())?;
         build::build(&topology, &observation, &goal).map_err(|refusals| format!("{refusals:?}"))
     }
 
@@ -302,7 +317,8 @@ impl Play<'_> {
     async fn plan_again(&mut self) {
         self.memory.site().plan_faults(&[]);
         self.mend().await;
-        let plan = self.plan(&self.world()).await.ok();
+        let world = self.world();
+        let plan = self.plan(&world).await.ok();
         self.judge.lock().expect("a judge").planned_again(plan.as_ref());
     }
 
@@ -317,7 +333,7 @@ impl Play<'_> {
             }
         }
         let goal = self.goal();
-        let plan = match world.observe(&self.configuration, &Places::default(), goal.policy.lb_quorum).await {
+        let plan = match self.look(&world).await {
             Ok((observation, topology)) => build::build(&topology, &observation, &goal),
             Err(error) => return End::NotBegun(error.to_string()),
         };
@@ -326,8 +342,10 @@ impl Play<'_> {
             Err(refusals) => return End::NotBegun(format!("{refusals:?}")),
         };
         if plan.is_empty() {
-            return End::Outcome(Outcome::Unchanged);
+            return End::Outcome(Outcome::Unchanged { rest: plan.rest });
         }
+        let last = self.recorded();
+        self.past.extend(last);
         memory.site().journal.clear();
         self.judge.lock().expect("a judge").begin(&plan);
         let mut warnings = Warnings::default();

@@ -13,7 +13,7 @@ use drainswap::outcome::Outcome;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
 
 use crate::case::Case;
-use crate::scenario::{Wish, image, is_forgotten};
+use crate::scenario::{Wish, image, is_forgotten, is_left};
 
 /// How long what somebody else has set may stand before it is set again, and requests come that it has brought.
 const GRACE: u64 = 60;
@@ -51,6 +51,8 @@ pub struct Judge {
     addresses: BTreeMap<ServerId, SocketAddr>,
     /// The servers that did not serve before anything was done.
     out_before: BTreeSet<ServerId>,
+    /// The servers that a person or haproxy.cfg had taken out of service, and that are to stay there.
+    kept_out: BTreeSet<ServerId>,
     plan: Option<Plan>,
     begun: BTreeMap<usize, BTreeSet<Step>>,
     stop_asked: Option<u64>,
@@ -74,7 +76,15 @@ impl Judge {
         let workers = site.haproxies.iter().flat_map(Haproxy::workers);
         let lines: Vec<&Line> = workers.flat_map(|worker| &worker.lines).collect();
         let is_out = |line: &&&Line| line.admin.state() != AdminState::Ready || !site.serves(line.address);
+        let is_kept_out = |line: &&&Line| line.admin.state() != AdminState::Ready;
+        let enables = case.scenario.policy().scope.enable;
         Self {
+            kept_out: lines
+                .iter()
+                .filter(is_kept_out)
+                .filter(|_| !enables)
+                .map(|line| line.id.clone())
+                .collect(),
             out_before: lines.iter().filter(is_out).map(|line| line.id.clone()).collect(),
             calls: Vec::new(),
             violations: Vec::new(),
@@ -118,7 +128,7 @@ impl Judge {
     pub fn planned_again(&mut self, plan: Option<&Plan>) {
         let is_whole = match &self.outcome {
             Some(Outcome::Deployed { skipped, .. }) => skipped.is_empty(),
-            Some(Outcome::Unchanged) => true,
+            Some(Outcome::Unchanged { .. }) => true,
             _ => false,
         };
         if is_whole
@@ -303,7 +313,9 @@ impl Judge {
         let is_ours = match loss {
             Loss::NoServer(backend) if self.was_unserved(backend) => false,
             // It answered nothing before the run either.
-            Loss::WrongAnswer(server) | Loss::NoAnswer(server) if is_forgotten(server) => false,
+            Loss::WrongAnswer(server) | Loss::NoAnswer(server) if is_forgotten(server) || is_left(server) => {
+                false
+            }
             Loss::NoServer(_) | Loss::WaitedInVain(_) => {
                 !self.is_excused(meddles) && !self.is_unseen() && self.case.scenario.new_is_good()
             }
@@ -422,7 +434,8 @@ impl Judge {
         for place in &site.engine.containers {
             self.container_at_the_end(site, place);
         }
-        let has_succeeded = matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged));
+        let has_succeeded =
+            matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged { .. }));
         if self.is_to_succeed() && !has_succeeded && self.outcome.is_some() {
             self.violate(site, format!("it ended otherwise than well: {:?}", self.outcome));
         }
@@ -534,8 +547,9 @@ impl Judge {
 
     /// Whether a server did not serve before either, and the run has not come so far as to change that.
     fn may_be_out(&self, id: &ServerId) -> bool {
-        let has_succeeded = matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged));
-        self.out_before.contains(id) && (is_forgotten(id) || !has_succeeded)
+        let has_succeeded =
+            matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged { .. }));
+        self.out_before.contains(id) && (is_forgotten(id) || is_left(id) || !has_succeeded)
     }
 
     fn line_at_the_end(&mut self, site: &Site, line: &Line, name: &str) {
@@ -548,8 +562,13 @@ impl Judge {
         let was_told =
             self.warnings.iter().any(|it| it.contains(name) && it.contains("did not answer until the end"));
         let may_be_out = self.may_be_out(&line.id) && !is_forgotten(&line.id);
+        let is_kept_out = self.kept_out.contains(&line.id);
+        let forgets = |fault| sets_states(fault) || matches!(fault, Fault::Reload | Fault::HaproxyRestart);
+        if is_kept_out && line.admin.state() == AdminState::Ready && !self.is_excused(forgets) {
+            self.violate(site, format!("at the end {} is in service, and was taken out by hand", line.id));
+        }
         let is_in = line.admin.state() == AdminState::Ready && (line.up || !site.serves(line.address));
-        let is_known = is_left_out || was_told || may_be_out;
+        let is_known = is_left_out || was_told || may_be_out || is_kept_out;
         if !is_in && !is_known && !self.is_excused(sets_states) && !self.is_in_the_way() {
             self.violate(
                 site,
@@ -566,7 +585,7 @@ impl Judge {
         let is_in = |all: &[ServerId]| lane.servers.iter().any(|server| all.contains(&server.id));
         match self.outcome.as_ref()? {
             Outcome::Deployed { skipped, .. } => Some(!is_in(skipped)),
-            Outcome::Unchanged => Some(true),
+            Outcome::Unchanged { .. } => Some(true),
             Outcome::RolledBack { kept, .. } => Some(is_in(kept)),
             Outcome::Cancelled { replaced, .. } => Some(is_in(replaced)),
             Outcome::Refused { .. } | Outcome::Skipped => Some(false),

@@ -9,6 +9,7 @@ use drainswap::hook::{HookFacts, Moment, SKIP};
 use drainswap::ids::ServerId;
 use drainswap::image::Image;
 use drainswap::observation::{AdminState, ContainerState};
+use drainswap::plan::scope::Scope;
 use drainswap::plan::silence_check::SilenceCheck;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use drainswap::service::Container;
@@ -128,7 +129,23 @@ backend forgotten
     server app1 127.0.0.1:50009 check
 ";
 
+/// A page that says sorry, on a machine without containers, and a slot for a server to come.
+const SORRY: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+    server sorry 192.0.2.7:80 backup
+    server slot 127.0.0.1:1 check disabled
+";
+
 fn usual(_: &mut Policy) {}
+
+/// What a person took out of service is put in service.
+fn enable(policy: &mut Policy) {
+    policy.scope.enable = true;
+}
 
 const BASE: Scenario = Scenario {
     name: "pair",
@@ -216,6 +233,20 @@ fn in_maint(site: &mut Site) {
     for line in backups(site) {
         (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
     }
+}
+
+/// No container is behind the last two lines.
+fn sorry(site: &mut Site) {
+    site.engine.containers.truncate(2);
+    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
+    for line in workers.flat_map(|worker| &mut worker.lines).filter(|line| line.id.server == "slot") {
+        (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
+    }
+}
+
+/// Whether that is a line which no container is behind, before and after.
+pub fn is_left(server: &ServerId) -> bool {
+    server.server == "sorry" || server.server == "slot"
 }
 
 /// The first container publishes the port of the forgotten line, and does not listen there.
@@ -389,8 +420,10 @@ const SOMETIMES: &[Scenario] = &[
         wish: Wish::Rollback,
         ..BASE
     },
-    Scenario { name: "in-maint", before: in_maint, ..BASE },
-    Scenario { name: "left-in-maint", before: left_in_maint, ..BASE },
+    Scenario { name: "in-maint", haproxy_cfg: ORIGIN, before: in_maint, ..BASE },
+    Scenario { name: "enabled", before: in_maint, policy: enable, ..BASE },
+    Scenario { name: "left-in-maint", before: left_in_maint, policy: enable, ..BASE },
+    Scenario { name: "sorry", haproxy_cfg: SORRY, before: sorry, ..BASE },
     Scenario { name: "stopped", before: stopped, ..BASE },
     Scenario { name: "gone", before: gone, ..BASE },
     Scenario { name: "described", before: gone, is_described: true, ..BASE },
@@ -457,6 +490,7 @@ impl Scenario {
             on_failure: OnFailure::Rollback,
             silence_check: SilenceCheck::default(),
             keep: 0,
+            scope: Scope::default(),
         };
         (self.policy)(&mut policy);
         policy

@@ -107,6 +107,16 @@ options:
       - Whether a server's address must stop answering when its container stops. Without it, V(true).
       - V(false) is for an address at which a relay keeps answering.
     type: bool
+  only:
+    description: The only servers of the backend that are worked on, beside whatever shares a container with them. Without it, all.
+    type: list
+    elements: str
+  no_create:
+    description: Whether a server whose container is gone is left as it is, instead of getting a new one. Without it, V(false).
+    type: bool
+  enable:
+    description: Whether servers that a person, or C(disabled) in haproxy.cfg, has taken out are put in service, too. Without it, V(false).
+    type: bool
 """
 
     ATTRIBUTES = r"""

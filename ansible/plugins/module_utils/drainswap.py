@@ -43,6 +43,9 @@ POLICY = {
     "on_failure": {"type": "str", "choices": ["rollback", "stop"]},
     "keep": {"type": "int"},
     "silence_check": {"type": "bool"},
+    "only": {"type": "list", "elements": "str"},
+    "no_create": {"type": "bool"},
+    "enable": {"type": "bool"},
 }
 
 

@@ -2,12 +2,13 @@
 
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checking, Container, LoadBalancerState, Observation, Owner};
-use crate::outcome::sessions;
+use crate::outcome::{Rest, WhyLeft, list, sessions};
 use crate::plan::asked::{Before, is_dead};
+use crate::plan::refusal::why_none;
 use crate::plan::text::seconds;
 use crate::plan::{Goal, Lane, OnDrainTimeout};
-use crate::topology::matching::Aside;
-use crate::topology::traffic::Balance;
+use crate::topology::matching::{Aside, Behind};
+use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{Server, Topology};
 
 /// All of them, those of the whole run first.
@@ -15,13 +16,14 @@ pub(super) fn all(
     topology: &Topology,
     observation: &Observation,
     balances: &[Balance],
-    lanes: &[Lane],
-    unchanged: &[ServerId],
+    (lanes, unchanged, rest): (&[Lane], &[ServerId], &Rest),
     goal: &Goal,
 ) -> Vec<String> {
     let mut warnings = of_the_run(topology, &observation.containers, balances, lanes, goal);
     warnings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, lanes)));
     warnings.extend(lanes.iter().flat_map(|lane| silent(topology, lane)));
+    warnings.extend(lanes.iter().flat_map(|lane| carried_by_foreigners(topology, lane)));
+    warnings.extend(topology.backends.iter().flat_map(|it| &it.servers).filter_map(|it| left(it, rest)));
     let servers = topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
     for server in servers.filter(|server| unchanged.contains(&server.id)) {
         let beside: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
@@ -70,6 +72,42 @@ fn unchecked(line: &Server) -> Option<String> {
     })
 }
 
+/// How a line without a container is left, and what to do if one is meant to be behind it.
+fn left(server: &Server, rest: &Rest) -> Option<String> {
+    let is_left = rest.left.iter().any(|it| it.server == server.id && it.why == WhyLeft::NoContainer);
+    let state = server.state.as_ref().filter(|_| is_left)?;
+    let address = state.address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+    let why = match &server.behind {
+        Behind::Unmatched { why, .. } => why_none(why, &address),
+        Behind::Container(_) | Behind::Gone { .. } | Behind::Described { .. } | Behind::Ambiguous { .. } => {
+            String::new()
+        }
+    };
+    let (id, place, status) = (&server.id, &server.place, &state.status);
+    Some(format!(
+        "no container is behind {id} ({place}, {address}){why}. It is left as it is, and counts as HAProxy has it ({status}). If one is behind it, give that the label drainswap.server={id}"
+    ))
+}
+
+/// Says so where only servers without a container serve a backend while a lane is out.
+fn carried_by_foreigners(topology: &Topology, lane: &Lane) -> Vec<String> {
+    let all = || topology.backends.iter().flat_map(|backend| &backend.servers);
+    let is_foreign = |id: &ServerId| all().any(|server| server.id == *id && server.is_foreign());
+    let carried = lane.forecasts.iter().filter(|forecast| {
+        !forecast.shares.is_empty() && forecast.shares.iter().all(|share| is_foreign(&share.server))
+    });
+    let servers =
+        |forecast: &Forecast| forecast.shares.iter().map(|share| share.server.clone()).collect::<Vec<_>>();
+    let told = carried.map(|forecast| {
+        let (only, backend) = (list(&servers(forecast)), &forecast.backend);
+        format!(
+            "only {only}, which drainswap does not replace, serves {backend} while {} is out",
+            list(&lane.ids())
+        )
+    });
+    told.collect()
+}
+
 fn dead(line: &Server) -> String {
     format!(
         "{} ({}) answers nothing ({}), and no check has it up: nothing is asked of it, and it stays as it is. Remove the line if it is not used",
@@ -114,7 +152,7 @@ fn of_the_run(
                 lodger.name, old.name
             ));
         }
-        for server in lane.alive().filter(|server| server.was != AdminState::Ready) {
+        for server in lane.enabled().filter(|server| server.was != AdminState::Ready) {
             warnings.push(format!("{} is in {}, and will be put back in service", server.id, server.was));
         }
         if let Some(like) = lane.replacement.as_ref().map(|it| &it.like).filter(|like| like.image_is_gone) {

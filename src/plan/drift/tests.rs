@@ -57,11 +57,22 @@ fn a_server_that_serves_by_now_is_told_and_one_that_needs_no_other_container_too
     mobile/app2b serves, and did not
     the order is mobile/app1, mobile/app2, mobile/app1b, mobile/app2b, and was mobile/app2b, mobile/app1, mobile/app2, mobile/app1b
     ");
-    let left =
-        |state: fn(World, &str) -> World| state(origin.clone().runs("mobile-app1", "v2"), "mobile/app1");
+    let left = |state: fn(World, &str) -> World| {
+        state(origin.clone().runs("mobile-app1", "v2").left_out("mobile/app1"), "mobile/app1")
+    };
     assert_eq!(told(&left(World::drain), &left(World::drain)), "");
     let cause = told(&left(World::drain), &left(World::silent));
     assert!(cause.contains("mobile/app1: does not serve: connection refused; it was: runs the wanted image, but was left in drain\n"), "{cause}");
+}
+
+/// It was out by a person's hand when the plan was approved, and is out since a run has failed by now, or the other way round.
+#[test]
+fn a_server_that_would_keep_another_state_is_told() {
+    let by_hand = World::origin().drain("mobile/app1");
+    let by_a_run = by_hand.clone().left_out("mobile/app1");
+    assert_eq!(told(&by_hand, &by_hand), "");
+    assert_snapshot!(told(&by_hand, &by_a_run), @"mobile/app1 would be put in service, and was to stay in drain");
+    assert_snapshot!(told(&by_a_run, &by_hand), @"mobile/app1 would stay in drain, and was to be put in service");
 }
 
 #[test]
@@ -100,6 +111,7 @@ fn what_happened_to_a_server_is_told_for_each_load_balancer() {
     assert_snapshot!(told(&origin, &origin.clone().maint("mobile/app2b")), @"
     mobile/app2b is maint, down, weight 1, 127.0.0.2:50001 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.2:50001
     mobile/app2b does not serve any more
+    mobile/app2b would stay in maint, and was to be put in service
     mobile/app2b: the steps are create, wait, maint, settle, stop, start, prove, ready, confirm, remove, and were create, verify, drain, wait, maint, settle, stop, start, prove, ready, confirm, remove
     the order is mobile/app2b, mobile/app1, mobile/app2, mobile/app1b, and was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
     ");

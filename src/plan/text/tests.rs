@@ -127,11 +127,11 @@ fn a_container_that_is_gone_gets_a_successor() {
 }
 
 #[test]
-fn who_is_in_maint_is_replaced_without_a_drain_and_put_back_in_service() {
+fn who_is_in_maint_is_replaced_without_a_drain_and_stays_there() {
     let world = World::origin().maint("mobile/app2");
     assert_snapshot!(excerpt(&deploy(&world), &["1."]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      note       mobile/app2 is in maint, and will be put back in service
+      out        mobile/app2 stays in maint (--enable puts it in service)
 
     1. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1
@@ -142,9 +142,15 @@ fn who_is_in_maint_is_replaced_without_a_drain_and_put_back_in_service() {
       stop       mobile-app2, and keep it as mobile-app2.old-20261123T221500.000000Z
       start      the new mobile-app2
       prove      GET http://127.0.0.2:50000/health (60 s at most)
-      ready      mobile/app2
-      confirm    HAProxy has it up and gives it traffic
+      ready      mobile/app2 back to maint
+      confirm    the new container still answers
     ");
+    let enabled = deploy(&world.scope(|scope| scope.enable = true)).to_string();
+    assert!(
+        enabled.contains("  note       mobile/app2 is in maint, and will be put back in service\n"),
+        "{enabled}"
+    );
+    assert!(enabled.contains("  ready      mobile/app2\n"), "{enabled}");
 }
 
 #[test]
@@ -219,6 +225,7 @@ fn who_runs_it_already_is_left_alone() {
 #[test]
 fn who_runs_it_and_was_left_out_of_service_is_only_put_back() {
     let world = World::origin().runs("mobile-app1", "v2").maint("mobile/app1").drain("mobile/app2");
+    let world = world.left_out("mobile/app1").left_out("mobile/app2");
     let world = world.runs("mobile-app2", "v2").runs("mobile-app1b", "v2").runs("mobile-app2b", "v2");
     assert_snapshot!(deploy(&world), @"
     deploy mobile

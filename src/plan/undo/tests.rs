@@ -126,7 +126,7 @@ fn a_server_that_was_in_maint_goes_back_there() {
 
 #[test]
 fn a_server_that_was_only_put_back_in_service_is_left_as_it_was() {
-    let world = World::origin().runs("mobile-app1", "v2").drain("mobile/app1");
+    let world = World::origin().runs("mobile-app1", "v2").drain("mobile/app1").left_out("mobile/app1");
     let lane = lane(&world, "mobile/app1");
     assert_snapshot!(table(&lane, Care::Failed), @"
     nothing

@@ -1,0 +1,149 @@
+//! What a run does not work on, and what it leaves out of service.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ServerId;
+use crate::observation::AdminState;
+
+/// More names than this are counted.
+const NAMED: usize = 4;
+
+/// The server lines that a run leaves as they are, and those that it leaves out of service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Rest {
+    /// Server lines that are not worked on, in the configuration's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Left>,
+    /// Servers that stay out of service, since a person or haproxy.cfg took them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub out_of_service: Vec<StaysOut>,
+}
+
+/// A server line that is not worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Left {
+    /// The server line.
+    pub server: ServerId,
+    /// Why.
+    pub why: WhyLeft,
+}
+
+/// Why a server line is not worked on.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyLeft {
+    /// No container is behind it, and none may be created: a virtual machine, a sorry server, an address elsewhere.
+    NoContainer,
+    /// A container is behind it, and `HAProxy` has no address for its name.
+    NoAddress,
+    /// Its container is gone, and `--no-create` leaves it so.
+    NotCreated,
+    /// It is a spare slot: nothing is behind it, and it is out of service or has no address.
+    Spare,
+    /// `leave` in drainswap.toml names it.
+    Leave,
+    /// `--only` names others.
+    NotAsked,
+}
+
+/// A server that stays out of service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct StaysOut {
+    /// The server.
+    pub server: ServerId,
+    /// The administrative state that it keeps.
+    pub state: AdminState,
+}
+
+impl Rest {
+    /// Whether every server is worked on, and in service at the end.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.out_of_service.is_empty()
+    }
+
+    /// The lines that are not worked on, one sentence for each reason.
+    pub fn why_left(&self) -> impl Iterator<Item = String> {
+        use WhyLeft::{Leave, NoAddress, NoContainer, NotAsked, NotCreated, Spare};
+        let of = |why| {
+            let servers: Vec<&ServerId> =
+                self.left.iter().filter(|it| it.why == why).map(|it| &it.server).collect();
+            (!servers.is_empty()).then(|| format!("{} {}", named(&servers), why.in_words(servers.len() == 1)))
+        };
+        [NoContainer, NoAddress, NotCreated, Spare, Leave, NotAsked].into_iter().filter_map(of)
+    }
+
+    /// The servers that stay out of service, one sentence for each state.
+    pub fn why_out(&self) -> impl Iterator<Item = String> {
+        let of = |state| {
+            let servers: Vec<&ServerId> =
+                self.out_of_service.iter().filter(|it| it.state == state).map(|it| &it.server).collect();
+            let stay = if servers.len() == 1 { "stays" } else { "stay" };
+            (!servers.is_empty()).then(|| format!("{} {stay} in {state}", named(&servers)))
+        };
+        [AdminState::Drain, AdminState::Maint].into_iter().filter_map(of)
+    }
+}
+
+impl fmt::Display for Rest {
+    /// `1 left: web/sorry has no container; web/app2 stays in maint`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let left = self.why_left().collect::<Vec<_>>().join("; ");
+        let counted = if left.is_empty() { left } else { format!("{} left: {left}", self.left.len()) };
+        let parts = std::iter::once(counted).filter(|it| !it.is_empty()).chain(self.why_out());
+        f.write_str(&parts.collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl WhyLeft {
+    fn in_words(self, is_one: bool) -> &'static str {
+        match (self, is_one) {
+            (Self::NoContainer, true) => "has no container",
+            (Self::NoContainer, false) => "have no container",
+            (Self::NoAddress, true) => "has no address in HAProxy",
+            (Self::NoAddress, false) => "have no address in HAProxy",
+            (Self::NotCreated, true) => "has no container any more (--no-create)",
+            (Self::NotCreated, false) => "have no container any more (--no-create)",
+            (Self::Spare, true) => "is a spare slot",
+            (Self::Spare, false) => "are spare slots",
+            (Self::Leave, true) => "is left by the settings (leave)",
+            (Self::Leave, false) => "are left by the settings (leave)",
+            (Self::NotAsked, true) => "is not among --only",
+            (Self::NotAsked, false) => "are not among --only",
+        }
+    }
+}
+
+/// `web/a, web/b`, and of many the first ones and how many more.
+fn named(servers: &[&ServerId]) -> String {
+    let names: Vec<String> = servers.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = servers.len().saturating_sub(NAMED);
+    if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(server: &str, why: WhyLeft) -> Left {
+        Left { server: server.parse().unwrap(), why }
+    }
+
+    #[test]
+    fn each_reason_has_its_sentence_and_many_names_are_counted() {
+        let slots = (1..=6).map(|number| left(&format!("web/slot{number}"), WhyLeft::Spare));
+        let mut rest = Rest { left: slots.collect(), ..Rest::default() };
+        rest.left.push(left("web/sorry", WhyLeft::NoContainer));
+        rest.out_of_service =
+            vec![StaysOut { server: "web/app2".parse().unwrap(), state: AdminState::Maint }];
+        assert_eq!(
+            rest.to_string(),
+            "7 left: web/sorry has no container; web/slot1, web/slot2, web/slot3, web/slot4 and 2 more are spare slots; web/app2 stays in maint"
+        );
+        assert_eq!(Rest::default().to_string(), "");
+    }
+}

@@ -1,0 +1,280 @@
+//! Backends as people publish them: sorry servers, virtual machines, slots for servers to come, servers taken out by hand.
+
+use super::*;
+use crate::observation::{ContainerState, Described, Operational, RestartPolicy};
+use crate::plan::refusal::Refusal;
+use crate::plan::{Lane, LaneServer, Plan};
+use crate::testing::World;
+
+/// Two servers with containers, and more lines.
+fn with(lines: &str) -> World {
+    World::of(&format!(
+        "
+backend mobile
+    mode http
+    option httpchk GET /health
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+{lines}
+"
+    ))
+}
+
+fn plan(world: &World) -> Plan {
+    world.plan("v2").unwrap_or_else(|refusals| panic!("{refusals:?}"))
+}
+
+/// Which servers are worked on, and what is said of the rest.
+fn told(world: &World) -> String {
+    let plan = plan(world);
+    let worked_on: Vec<String> = plan.lanes.iter().flat_map(Lane::ids).map(|id| id.server).collect();
+    format!("{}; {}", worked_on.join(" "), plan.rest)
+}
+
+/// The line of a lane of which the container is replaced.
+fn line(world: &World, server: &str) -> LaneServer {
+    let lines = plan(world).lanes.into_iter().flat_map(|lane| lane.servers);
+    lines.into_iter().find(|it| it.id.server == server).unwrap_or_else(|| panic!("{server} is in no lane"))
+}
+
+/// A server line that no container is behind.
+fn alone(name: &str, line: &str) -> World {
+    with(&format!("    server {name} {line}")).gone(&format!("mobile-{name}"))
+}
+
+/// Its address is none of the engine's host.
+fn elsewhere(mut world: World) -> World {
+    world.observation.host_addresses.retain(|address| address.to_string() != "192.0.2.7");
+    world
+}
+
+/// What HAProxy says of a server.
+fn server(world: World, name: &str, change: impl FnOnce(&mut crate::observation::ServerState)) -> World {
+    world.server(&format!("mobile/{name}"), change)
+}
+
+#[test]
+fn a_line_without_a_container_is_left_as_it_is() {
+    for (name, address) in [
+        ("sorry", "127.0.0.1:8081 backup"),
+        ("vm", "192.0.2.7:80 check"),
+        ("elsewhere", "192.0.2.8:8080 check weight 10"),
+        ("blue", "127.0.0.3:50000 check namespace blue"),
+    ] {
+        let world = alone(name, address);
+        assert_eq!(told(&world), format!("app1 app2; 1 left: mobile/{name} has no container"));
+        let note = format!("no container is behind mobile/{name} (haproxy.cfg:7, ");
+        assert!(plan(&world).warnings.iter().any(|it| it.starts_with(&note)), "{:?}", plan(&world).warnings);
+    }
+    let socket = with("    server socket unix@/run/app.sock");
+    assert_eq!(told(&socket), "app1 app2; 1 left: mobile/socket has no container");
+}
+
+/// A static page that says 503 to every check, on the engine's own host.
+#[test]
+fn nothing_is_created_where_something_listens_that_is_not_well() {
+    let mut world = alone("sorry", "127.0.0.1:8081 check backup").down("mobile/sorry");
+    assert_eq!(told(&world), "sorry app1 app2; ");
+    world.observation.occupied.insert("mobile/sorry".parse().unwrap());
+    assert_eq!(told(&world), "app1 app2; 1 left: mobile/sorry has no container");
+}
+
+#[test]
+fn a_line_without_a_container_counts_as_haproxy_has_it() {
+    let one = "
+backend mobile
+    mode http
+    server app1 127.0.0.1:50000 check
+    server vm 192.0.2.7:80 check
+";
+    let world = elsewhere(World::of(one).gone("mobile-vm"));
+    let forecast = plan(&world).lanes[0].forecasts[0].to_string();
+    assert_eq!(forecast, "100 % → mobile/vm");
+    let only = "only mobile/vm, which drainswap does not replace, serves mobile while mobile/app1 is out";
+    assert!(plan(&world).warnings.iter().any(|it| it == only), "{:?}", plan(&world).warnings);
+    // It need not answer drainswap: what it is asked may not be allowed from here.
+    let silent = world.clone().silent("mobile/vm");
+    assert!(plan(&silent).probes.iter().all(|(id, _)| id.server != "vm"));
+    let refused = world.down("mobile/vm").plan("v2").unwrap_err();
+    assert!(matches!(refused[..], [Refusal::Floor { .. }]), "{refused:?}");
+}
+
+#[test]
+fn slots_without_an_address_are_spare() {
+    let template = "    server-template slot 1-3 app.internal:8080 check resolvers docker init-addr none";
+    let world =
+        with(template).unresolved("mobile/slot1").unresolved("mobile/slot2").unresolved("mobile/slot3");
+    // The containers of other slots have the name.
+    let world = world.container("mobile-app1", |it| it.networks[0].aliases.push("app.internal".to_owned()));
+    assert_eq!(told(&world), "app1 app2; 3 left: mobile/slot1, mobile/slot2, mobile/slot3 are spare slots");
+    assert!(plan(&world).warnings.is_empty(), "{:?}", plan(&world).warnings);
+    // One that a label claims is no spare slot, and cannot be asked all the same.
+    let claimed = world.another("mobile-app1", "slot1", |it| it.claims = vec!["mobile/slot1".to_owned()]);
+    assert_eq!(
+        told(&claimed),
+        "app1 app2; 3 left: mobile/slot1 has no address in HAProxy; mobile/slot2, mobile/slot3 are spare slots"
+    );
+}
+
+#[test]
+fn no_container_is_created_for_a_placeholder() {
+    for address in ["127.0.0.1:1 disabled", "127.0.0.1:50009 check disabled", "0.0.0.0:1 check disabled"] {
+        let world = alone("slot", address).maint("mobile/slot");
+        let world = if address.contains(" check") { world.silent("mobile/slot") } else { world };
+        assert_eq!(told(&world), "app1 app2; 1 left: mobile/slot is a spare slot", "{address}");
+        let enabled = world.scope(|scope| scope.enable = true);
+        assert_eq!(told(&enabled), "app1 app2; 1 left: mobile/slot is a spare slot", "{address}");
+    }
+    let not_disabled = alone("slot", "127.0.0.1:1 check").down("mobile/slot");
+    assert_eq!(told(&not_disabled), "app1 app2; 1 left: mobile/slot is a spare slot");
+}
+
+#[test]
+fn a_server_in_maint_or_drain_by_hand_gets_its_container_and_keeps_its_state() {
+    for (world, state) in [
+        (with("").maint("mobile/app2"), AdminState::Maint),
+        (with("").drain("mobile/app2"), AdminState::Drain),
+    ] {
+        let world = world.floor(0);
+        assert_eq!(told(&world), format!("app2 app1; mobile/app2 stays in {state}"));
+        assert_eq!((line(&world, "app2").stays, line(&world, "app1").stays), (Some(state), None));
+        assert!(!line(&world, "app2").takes_traffic);
+        let lane = plan(&world).lanes.remove(0);
+        assert_eq!((lane.enabled_ids(), lane.alive().count()), (vec![], 1), "the new container must answer");
+        assert!(plan(&world).to_string().contains(&format!("ready      mobile/app2 back to {state}\n")));
+        let enabled = world.clone().scope(|scope| scope.enable = true);
+        assert_eq!((told(&enabled), line(&enabled, "app2").stays), ("app2 app1; ".to_owned(), None));
+        let left_out = world.left_out("mobile/app2");
+        assert_eq!((told(&left_out), line(&left_out, "app2").stays), ("app2 app1; ".to_owned(), None));
+    }
+}
+
+/// It takes no traffic before and after, so that nothing may count on it.
+#[test]
+fn a_server_that_stays_out_carries_nothing() {
+    let pair = World::pair().maint("mobile/app1b");
+    let refused = pair.plan("v2").unwrap_err();
+    assert!(matches!(refused[..], [Refusal::Floor { .. }]), "{refused:?}");
+    assert!(pair.scope(|scope| scope.enable = true).plan("v2").is_ok(), "it is put in service first");
+}
+
+#[test]
+fn a_server_that_is_out_by_hand_and_runs_the_image_is_nothing_to_do() {
+    let world = with("").runs("mobile-app1", "v2").runs("mobile-app2", "v2").maint("mobile/app2");
+    assert_eq!(told(&world), "; mobile/app2 stays in maint");
+    let text = plan(&world).to_string();
+    assert!(
+        text.ends_with("  out        mobile/app2 stays in maint (--enable puts it in service)\n"),
+        "{text}"
+    );
+    // Neither is it mended: whoever took it out may be at work on it.
+    let silent = world.clone().silent("mobile/app2");
+    assert_eq!(told(&silent), "; mobile/app2 stays in maint");
+    assert_eq!(told(&silent.stopped("mobile-app2")), "; mobile/app2 stays in maint");
+    assert_eq!(told(&world.clone().scope(|scope| scope.enable = true)), "app2; ");
+    assert_eq!(told(&world.left_out("mobile/app2")), "app2; ");
+}
+
+/// A line in maint is one of two to its container, and the other one serves.
+#[test]
+fn of_two_lines_to_a_container_only_the_one_that_was_out_stays_out() {
+    let world = World::shared().maint("tablet/one");
+    assert_eq!(told(&world), "app1 one app2; tablet/one stays in maint");
+    let lane = &plan(&world).lanes[0];
+    assert_eq!(lane.enabled_ids(), ["mobile/app1".parse().unwrap()]);
+    assert!(plan(&world).to_string().contains("ready      mobile/app1; tablet/one back to maint\n"));
+}
+
+#[test]
+fn a_container_that_is_gone_behind_a_server_in_maint_is_left_gone() {
+    let world = with("").maint("mobile/app2").silent("mobile/app2").gone("mobile-app2").floor(0);
+    assert_eq!(told(&world), "app1; 1 left: mobile/app2 is a spare slot");
+    assert_eq!(told(&world.clone().scope(|scope| scope.enable = true)), "app2 app1; ");
+    assert_eq!(told(&world.left_out("mobile/app2")), "app2 app1; ");
+}
+
+/// It is in maint since that run has taken it out.
+#[test]
+fn a_server_whose_new_container_another_run_is_about_to_start_is_not_left() {
+    let run = crate::ids::RunId::from("20261123T220000.000Z");
+    let new = Aside::New.name("mobile-app2", &run);
+    let world = with("").another("mobile-app2", &new, |it| it.state = ContainerState::Created);
+    let world = world.maint("mobile/app2").silent("mobile/app2").gone("mobile-app2").floor(0);
+    assert_eq!(told(&world), "app2 app1; mobile/app2 stays in maint", "which the other run forbids");
+    let others = crate::plan::other_runs::refusals(&plan(&world), &world.observation, &BTreeSet::new());
+    assert!(matches!(others[..], [Refusal::OtherRun { .. }]), "{others:?}");
+}
+
+#[test]
+fn no_create_leaves_what_is_gone() {
+    let world = with("").down("mobile/app2").gone("mobile-app2").floor(0);
+    assert_eq!(told(&world), "app2 app1; ");
+    let world = world.scope(|scope| scope.no_create = true);
+    assert_eq!(told(&world), "app1; 1 left: mobile/app2 has no container any more (--no-create)");
+    let mut described = world.clone();
+    let restart = RestartPolicy::never();
+    described.observation.described.insert("mobile".to_owned(), Described { name: None, port: 80, restart });
+    assert_eq!(told(&described), told(&world));
+}
+
+#[test]
+fn only_what_is_asked_for_is_worked_on_and_nothing_that_the_settings_leave() {
+    let three = with("    server app3 127.0.0.3:50000 check");
+    let only = three.clone().scope(|scope| scope.only = ["app1".to_owned()].into());
+    assert_eq!(told(&only), "app1; 2 left: mobile/app2, mobile/app3 are not among --only");
+    let leave = |scope: &mut Scope| scope.leave = ["mobile/app2".parse().unwrap()].into();
+    let left = three.clone().scope(leave);
+    assert_eq!(told(&left), "app1 app3; 1 left: mobile/app2 is left by the settings (leave)");
+    // It counts as HAProxy has it.
+    let silent = left.silent("mobile/app2").down("mobile/app3");
+    assert_eq!(told(&silent), "app3 app1; 1 left: mobile/app2 is left by the settings (leave)");
+    // A line that shares the container of one that is asked for is out with it.
+    let shared = with("    server same 127.0.0.1:50000 check");
+    let only = shared.scope(|scope| scope.only = ["same".to_owned()].into());
+    assert_eq!(told(&only), "same app1; 1 left: mobile/app2 is not among --only");
+}
+
+#[test]
+fn a_backend_without_any_container_is_refused() {
+    let world = World::of("backend mobile\n server vm 192.0.2.7:80\n server slot 127.0.0.1:1 disabled\n");
+    let world = world.gone("mobile-vm").gone("mobile-slot").maint("mobile/slot");
+    let refused = world.plan("v2").unwrap_err();
+    assert!(matches!(refused[..], [Refusal::Unmatched { .. }, Refusal::Unmatched { .. }]), "{refused:?}");
+    // All is left by a person's wish.
+    let left = with("").scope(|scope| {
+        scope.leave = ["mobile/app1".parse().unwrap(), "mobile/app2".parse().unwrap()].into();
+    });
+    assert!(plan(&left).is_empty());
+}
+
+#[test]
+fn a_container_of_another_state_is_replaced_behind_a_server_in_maint() {
+    for state in [ContainerState::Stopped, ContainerState::Paused, ContainerState::Restarting] {
+        let world = with("").maint("mobile/app2").silent("mobile/app2");
+        let world = world.floor(0).container("mobile-app2", |container| container.state = state);
+        assert_eq!(line(&world, "app2").stays, Some(AdminState::Maint), "{state:?}");
+    }
+}
+
+#[test]
+fn a_wider_scope_is_known() {
+    let scope = |change: fn(&mut Scope)| {
+        let mut scope = Scope::default();
+        change(&mut scope);
+        scope
+    };
+    let enables = scope(|it| it.enable = true);
+    let creates_none = scope(|it| it.no_create = true);
+    let leaves = scope(|it| it.leave = ["mobile/app1".parse().unwrap()].into());
+    let default = Scope::default();
+    assert!(enables.does_more_than(&default) && !default.does_more_than(&enables));
+    assert!(default.does_more_than(&creates_none) && !creates_none.does_more_than(&default));
+    assert!(default.does_more_than(&leaves) && !leaves.does_more_than(&default));
+}
+
+/// HAProxy has a server that is not used in more ways than one.
+#[test]
+fn a_server_that_is_only_down_is_mended_as_before() {
+    let world = server(with(""), "app2", |it| it.operational = Operational::Stopped).silent("mobile/app2");
+    assert_eq!(told(&world), "app2 app1; ");
+}
