@@ -241,6 +241,7 @@ fn draft<'a>(
     };
     match &draft {
         Some(draft) => refuse(draft)
+            .or_else(|| torn(draft, goal, observation))
             .or_else(|| unlisted(topology, draft))
             .or_else(|| persisted(topology, draft))
             .map_or(Ok(()), Err)?,
@@ -398,6 +399,17 @@ fn contradiction(servers: &[&Server]) -> Option<Refusal> {
 
 /// The network in which Docker gives a container whatever address is free, and none on request.
 const DEFAULT_NETWORK: &str = "bridge";
+
+/// A server that one load balancer has in service and another one out of it.
+fn torn(draft: &Draft, goal: &Goal, observation: &Observation) -> Option<Refusal> {
+    let torn = draft.servers.iter().find(|server| goal.policy.scope.is_torn(server, observation))?;
+    let (server, state) = (torn.id.clone(), admin(torn));
+    let out = observation
+        .load_balancers
+        .iter()
+        .find(|seen| seen.server(&torn.id).is_some_and(|state| state.admin.state() != AdminState::Ready));
+    Some(Refusal::Torn { server, state, out_at: out.map_or_else(String::new, |seen| seen.name.clone()) })
+}
 
 /// What forbids the work on a replica, whatever the traffic.
 fn refuse(draft: &Draft) -> Option<Refusal> {

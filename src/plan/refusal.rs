@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::ids::ServerId;
+use crate::observation::AdminState;
 use crate::outcome::list;
 use crate::topology::matching::NoMatch;
 use crate::topology::traffic::Forecast;
@@ -111,6 +112,18 @@ pub enum Refusal {
         server: ServerId,
         /// `HAProxy`'s own word for it.
         status: String,
+    },
+    /// One load balancer has the server in service, and another one has not.
+    #[error(
+        "{server} is in {state} at {out_at}, and in service at another load balancer: only you know which it is to be. Set it everywhere alike (`drainswap ready {server}` or `drainswap maint {server}`), or put it in service with --enable"
+    )]
+    Torn {
+        /// The server.
+        server: ServerId,
+        /// The state that it is in.
+        state: AdminState,
+        /// A load balancer that has it in that state.
+        out_at: String,
     },
     /// Taking the servers out leaves too few.
     #[error(

@@ -43,6 +43,15 @@ impl Scope {
             || !self.leave.is_superset(&other.leave)
     }
 
+    /// Whether a server is in service at one load balancer, and taken out of it by hand at another: what state it is to
+    /// have then, only a person knows.
+    #[must_use]
+    pub fn is_torn(&self, server: &Server, observation: &Observation) -> bool {
+        let states = observation.load_balancers.iter().filter_map(|seen| seen.server(&server.id));
+        let is_kept = self.kept_state(server, &observation.left_out).is_some();
+        is_kept && states.into_iter().any(|state| state.admin.state() == AdminState::Ready)
+    }
+
     /// The state that a server is left in, because a person or haproxy.cfg put it there. What a run of this site has left
     /// out is not theirs.
     #[must_use]

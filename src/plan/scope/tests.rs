@@ -1,7 +1,9 @@
 //! Backends as people publish them: sorry servers, virtual machines, slots for servers to come, servers taken out by hand.
 
+use insta::assert_snapshot;
+
 use super::*;
-use crate::observation::{ContainerState, Described, Operational, RestartPolicy};
+use crate::observation::{ContainerState, Described, LoadBalancerState, Operational, RestartPolicy};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Lane, LaneServer, Plan};
 use crate::testing::World;
@@ -245,6 +247,20 @@ fn a_backend_without_any_container_is_refused() {
         scope.leave = ["mobile/app1".parse().unwrap(), "mobile/app2".parse().unwrap()].into();
     });
     assert!(plan(&left).is_empty());
+}
+
+/// One has missed what was set, or was started anew since.
+#[test]
+fn a_server_that_only_one_load_balancer_has_in_maint_is_for_a_person_to_decide() {
+    let mut world = with("").maint("mobile/app2").floor(0);
+    let other =
+        LoadBalancerState { name: "other".to_owned(), ..with("").observation.load_balancers.remove(0) };
+    world.observation.load_balancers.push(other);
+    let refused = world.plan("v2").unwrap_err();
+    let refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    assert_snapshot!(refused.join("\n"), @"mobile/app2 is in maint at /run/haproxy/admin.sock, and in service at another load balancer: only you know which it is to be. Set it everywhere alike (`drainswap ready mobile/app2` or `drainswap maint mobile/app2`), or put it in service with --enable");
+    assert!(world.clone().scope(|scope| scope.enable = true).plan("v2").is_ok());
+    assert!(world.left_out("mobile/app2").plan("v2").is_ok());
 }
 
 #[test]
