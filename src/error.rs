@@ -100,6 +100,14 @@ pub enum Error {
         /// The names that there are.
         known: Vec<String>,
     },
+    /// drainswap.toml leaves a server as it is that there is none of.
+    #[error("[backends.{backend}] leave in drainswap.toml: {error}")]
+    WrongLeave {
+        /// The backend that is named there.
+        backend: String,
+        /// What is wrong.
+        error: Box<Self>,
+    },
     /// No backend has a server of that name.
     #[error("no backend has a server {name}{}", suggestion(.nearest.as_deref(), .known))]
     NoServerOfThatName {

@@ -6,7 +6,7 @@ mod compose_file;
 mod initial;
 mod mistake;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::cfg::Version;
 use crate::cli::{Globals, PolicyFlags, ReloadFlags, ReloadWhen};
 use crate::engines::EngineMap;
 use crate::hook::Moment;
+use crate::ids::ServerId;
 use crate::millis::YEAR;
 use crate::places::{Places, ServerMap};
 use crate::plan::scope::Scope;
@@ -79,6 +80,8 @@ pub struct Settings {
     pub hooks: BTreeMap<Moment, String>,
     /// How long each of them may take.
     pub hook_timeout: Duration,
+    /// The servers that no run works on.
+    pub leave: BTreeSet<ServerId>,
     /// Why services are missing among those: the Compose file is not understood, or lacks a variable.
     undescribed: Option<SettingsError>,
     policy: PolicyFile,
@@ -158,6 +161,16 @@ struct OwnKeys {
     registries: Registries,
     /// Commands of one's own.
     hooks: HooksFile,
+    /// What holds for a backend, by its name.
+    backends: BTreeMap<String, BackendKeys>,
+}
+
+/// `[backends.NAME]`: what holds for a backend of haproxy.cfg.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct BackendKeys {
+    /// The names of its servers that no run works on.
+    leave: Vec<String>,
 }
 
 /// `[hooks]`: commands of the shell.
@@ -427,6 +440,7 @@ impl Settings {
             allow_plain_password: file.allow_plain_password.unwrap_or(false),
             places: Places { engines: file.engines, servers: file.servers },
             registries: file.registries,
+            leave: left(&file.backends),
             hook_timeout: file.hooks.timeout.map_or(Duration::from_secs(60), |span| span.0),
             hooks: file.hooks.commands(),
             policy,
@@ -458,7 +472,7 @@ impl Settings {
             on_failure: file.on_failure.unwrap_or(OnFailure::Rollback),
             keep: self.keep(None),
             silence_check: file.silence_check.clone().unwrap_or_default(),
-            scope: Scope::default(),
+            scope: Scope { leave: self.leave.clone(), ..Scope::default() },
         }
     }
 
@@ -508,6 +522,14 @@ impl Settings {
     pub fn drain_timeout(&self, flag: Option<Span>) -> Duration {
         flag.or(self.policy.drain_timeout).map_or(Duration::from_secs(300), |span| span.0)
     }
+}
+
+/// The servers that no run works on.
+fn left(backends: &BTreeMap<String, BackendKeys>) -> BTreeSet<ServerId> {
+    let of = |(backend, keys): (&String, &BackendKeys)| {
+        keys.leave.iter().map(|server| ServerId::new(backend, server)).collect::<Vec<_>>()
+    };
+    backends.iter().flat_map(of).collect()
 }
 
 /// A policy with what was typed in the place of what it has.

@@ -25,10 +25,14 @@ pub(super) fn known_server(configuration: &Configuration, server: &ServerId) -> 
     Err(Error::NoServer { server: server.clone(), nearest: nearest(&server.server, &known), known })
 }
 
-/// That every server exists which a run is limited to.
+/// That every server exists which a run is limited to, or is to leave as it is: a slip would work on others.
 pub(super) fn known_scope(configuration: &Configuration, backend: &str, scope: &Scope) -> Result<(), Error> {
     for name in &scope.only {
         known_server(configuration, &ServerId::new(backend, name))?;
+    }
+    for server in &scope.leave {
+        let wrong = |error| Error::WrongLeave { backend: server.backend.clone(), error: Box::new(error) };
+        known_server(configuration, server).map_err(wrong)?;
     }
     Ok(())
 }
@@ -63,6 +67,30 @@ pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_a_run_is_limited_to_or_leaves_must_exist() {
+        let configuration = crate::testing::configuration(
+            "backend web\n server app1 127.0.0.1:1\n server sorry 127.0.0.1:2\nbackend pay\n server app1 127.0.0.1:3\n",
+        );
+        let said = |only: &[&str], leave: &[&str]| {
+            let scope = Scope {
+                only: only.iter().map(|&it| it.to_owned()).collect(),
+                leave: leave.iter().map(|it| it.parse().unwrap()).collect(),
+                ..Scope::default()
+            };
+            let said = known_scope(&configuration, "web", &scope);
+            said.map_err(|error| (error.exit().code(), error.to_string()))
+        };
+        assert!(said(&["app1", "sorry"], &["web/sorry", "pay/app1"]).is_ok());
+        let slip = |server: &str| format!("backend web has no server {server}; did you mean sorry?");
+        assert_eq!(said(&["sory"], &[]).unwrap_err(), (2, slip("sory")));
+        let wrong =
+            |said: String, backend: &str| format!("[backends.{backend}] leave in drainswap.toml: {said}");
+        assert_eq!(said(&[], &["web/sory"]).unwrap_err(), (3, wrong(slip("sory"), "web")));
+        let no_backend = "there is no backend wbe; did you mean web?".to_owned();
+        assert_eq!(said(&[], &["wbe/sorry"]).unwrap_err(), (3, wrong(no_backend, "wbe")));
+    }
 
     #[test]
     fn an_image_is_near_when_each_part_of_its_path_is() {

@@ -19,6 +19,7 @@ impl Error {
             | Self::Unreadable(_)
             | Self::Configuration { .. }
             | Self::NoStatsSocket { .. }
+            | Self::WrongLeave { .. }
             | Self::Render(_)
             | Self::Template { .. }
             | Self::Edit(_)

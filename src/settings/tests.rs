@@ -61,15 +61,21 @@ fn what_is_not_understood_says_where() {
 }
 
 #[test]
-fn what_a_flag_says_of_the_scope_holds_for_a_run_that_is_resumed() {
-    let settings = Settings::typed(&Globals::default());
+fn servers_that_no_run_works_on_and_those_that_a_flag_names_are_in_the_policy() {
+    let file: File =
+        "[backends.web]\nleave = [\"sorry\"]\n[backends.pay]\nleave = [\"vm\"]\n".parse().unwrap();
+    let settings = Settings::of(&Globals::default(), file);
     let flags = PolicyFlags { only: vec!["app1".to_owned()], enable: true, ..PolicyFlags::default() };
     let scope = settings.policy(&flags).scope;
-    assert!(scope.only.contains("app1") && scope.enable && !scope.no_create);
+    let leave: Vec<String> = scope.leave.iter().map(ToString::to_string).collect();
+    assert_eq!((leave.join(" ").as_str(), scope.only.len()), ("pay/vm web/sorry", 1));
+    assert!(scope.enable && !scope.no_create);
+    // A run that is resumed keeps what it was told, unless another word is typed.
     let resumed = with_flags(&PolicyFlags::default(), settings.policy(&flags));
     assert_eq!(resumed.scope, scope);
     let typed = PolicyFlags { only: vec!["app2".to_owned()], ..PolicyFlags::default() };
     assert!(with_flags(&typed, resumed).scope.only.contains("app2"));
+    assert!(wrong("[backends.web]\nleaves = [\"sorry\"]\n").contains("leaves"));
 }
 
 #[test]
