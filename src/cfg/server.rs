@@ -71,6 +71,7 @@ impl Settings {
         findings
     }
 
+    #[expect(clippy::too_many_lines, reason = "a line or a few for each word")]
     fn set(&mut self, word: &str, value: Option<&str>, environment: &Environment) -> Result<(), Refused> {
         let server = &mut self.server;
         let text = || value.map(str::to_owned).ok_or_else(|| missing(word));

@@ -285,7 +285,7 @@ fn remedy(why: &NoMatch, server: &ServerId, address: &str) -> String {
 
 fn candidates_sentence(candidates: &[String]) -> String {
     if candidates.is_empty() {
-        "No container runs on this engine".to_owned()
+        "No container that runs on its engine publishes that port, has that address, or is labelled or named like it".to_owned()
     } else {
         format!("Candidates: {}", candidates.join("; "))
     }

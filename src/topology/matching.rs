@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use crate::cfg::{self, Address, Host};
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::observation::{
-    Answer, Container, ContainerState, Described, LabelSource, LoadBalancerState, Observation, Published,
-    ServerState,
+    Answer, Attachment, Container, ContainerState, Described, LabelSource, LoadBalancerState, Observation,
+    Published, ServerState,
 };
 use crate::topology::reach::reach;
 use crate::topology::{Backend, has_no_port, reached, socket_address};
@@ -219,7 +219,7 @@ pub(super) fn behind(
         let here = observation.containers.iter().filter(|container| container.engine == engine);
         here.filter(|container| !Aside::is_name(&container.name))
     };
-    let unmatched = |why| Behind::Unmatched { why, candidates: nearest(eligible(), line.target) };
+    let unmatched = |why| Behind::Unmatched { why, candidates: nearest(eligible(), id, line.target) };
     if let Some(name) = observation.named.get(id) {
         let named = eligible().find(|container| container.name == *name);
         let not_there = || unmatched(NoMatch::NotThere { container: name.clone() });
@@ -381,15 +381,35 @@ pub(super) fn drop_image_labels(backends: &mut [Backend]) {
     }
 }
 
-/// The containers that a person may have meant: those that publish the port, else all that run.
-fn nearest<'a>(containers: impl Iterator<Item = &'a Container>, target: Option<SocketAddr>) -> Vec<String> {
+/// The containers that a person may have meant: those that publish the port, have the address, or are labelled or named
+/// like the server, else those that are named like its backend. A stranger in the list would only be a temptation.
+fn nearest<'a>(
+    containers: impl Iterator<Item = &'a Container>,
+    id: &ServerId,
+    target: Option<SocketAddr>,
+) -> Vec<String> {
     /// More names than this help nobody.
-    const MOST: usize = 8;
-    let (same_port, others): (Vec<_>, Vec<_>) =
-        containers.filter(|container| container.state == ContainerState::Running).partition(|container| {
-            target.is_some_and(|target| container.published.iter().any(|p| p.port == target.port()))
+    const MOST: usize = 5;
+    let has_word = |container: &Container, wanted: &str| {
+        container.name.split(|c: char| !c.is_alphanumeric()).any(|word| word == wanted)
+    };
+    let comes_near = |container: &&Container| {
+        let is_addressed = target.is_some_and(|target| {
+            let has_it = |network: &Attachment| network.addresses.contains(&target.ip());
+            container.published.iter().any(|it| it.port == target.port())
+                || container.networks.iter().any(has_it)
         });
-    let chosen = if same_port.is_empty() { others } else { same_port };
+        let is_claimed = container
+            .claims
+            .iter()
+            .filter_map(|claim| claim.split_once('/'))
+            .any(|(backend, server)| backend == id.backend || server == id.server);
+        is_addressed || is_claimed || has_word(container, &id.server)
+    };
+    let running = containers.filter(|container| container.state == ContainerState::Running);
+    let (near, others): (Vec<_>, Vec<_>) = running.partition(comes_near);
+    let of_backend = || others.into_iter().filter(|it| has_word(it, &id.backend)).collect();
+    let chosen = if near.is_empty() { of_backend() } else { near };
     chosen.into_iter().take(MOST).map(describe).collect()
 }
 

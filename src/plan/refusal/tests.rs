@@ -115,7 +115,7 @@ fn where_several_containers_fit_a_person_must_choose() {
 fn where_none_fits_the_nearest_are_named() {
     let moved = |container: &mut Container| container.published[0].port = 50002;
     assert_snapshot!(refused(&World::of(ALONE).container("mobile-app1", moved)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50002). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
-    assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No container runs on this engine. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
+    assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No container that runs on its engine publishes that port, has that address, or is labelled or named like it. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn what_shows_nothing_says_why() {
     let world = World::of(named)
         .server("mobile/app1", |server| server.address = Some("192.0.2.7:50000".parse().unwrap()))
         .another("spare-s", "mobile-app1", |_| {});
-    assert_snapshot!(refused(&world.floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 192.0.2.7:50000): mobile-app1 has the name, but HAProxy has resolved it to 192.0.2.7:50000, where mobile-app1 is not. Candidates: spare-s (publishes 127.0.0.1:1); mobile-app1 (publishes 127.0.0.1:1). If it is the right one all the same, give it the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }; if its address has changed, reload HAProxy"#);
+    assert_snapshot!(refused(&world.floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 192.0.2.7:50000): mobile-app1 has the name, but HAProxy has resolved it to 192.0.2.7:50000, where mobile-app1 is not. Candidates: mobile-app1 (publishes 127.0.0.1:1). If it is the right one all the same, give it the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }; if its address has changed, reload HAProxy"#);
 }
 
 #[test]

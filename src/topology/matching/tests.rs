@@ -369,13 +369,22 @@ fn what_is_written_counts_where_haproxy_does_not_say() {
 }
 
 #[test]
-fn the_candidates_are_those_that_publish_the_port_else_all_that_run() {
+fn the_candidates_are_those_that_may_be_meant() {
     let mut world = World::origin();
     world.observation.host_addresses.remove(&"127.0.0.1".parse().unwrap());
-    assert_snapshot!(found(&world), @r#"none of ["mobile-app1 (publishes 127.0.0.1:50000)", "mobile-app2 (publishes 127.0.0.2:50000)"]"#);
-    let world = world.gone("mobile-app1").gone("mobile-app2").stopped("mobile-app1b");
-    let silent = |container: &mut Container| container.published.clear();
-    assert_snapshot!(found(&world.another("mobile-app2b", "batch", silent)), @r#"none of ["mobile-app2b (publishes 127.0.0.2:50001)", "batch (publishes nothing)"]"#);
+    let world = world.gone("mobile-app1b").gone("mobile-app2b").stopped("mobile-app2");
+    let stranger = |container: &mut Container| container.published.clear();
+    let world = world.another("mobile-app1", "batch", stranger);
+    assert_snapshot!(found(&world), @r#"none of ["mobile-app1 (publishes 127.0.0.1:50000)"]"#);
+    let elsewhere = |container: &mut Container| {
+        container.published.clear();
+        container.claims = vec!["web/app1".to_owned()];
+    };
+    let world = world.gone("mobile-app1").another("batch", "paper", elsewhere);
+    assert_snapshot!(found(&world), @r#"none of ["paper (publishes nothing, and says drainswap.server=web/app1)"]"#);
+    let world = world.gone("paper").another("batch", "old_app1", stranger);
+    assert_snapshot!(found(&world), @r#"none of ["old_app1 (publishes nothing)"]"#);
+    assert_snapshot!(found(&world.gone("old_app1")), @"none of []");
 }
 
 /// The container of `mobile/app1` is gone, and nothing speaks against that.
