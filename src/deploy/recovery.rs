@@ -1,5 +1,6 @@
 //! Takes lanes back, and says what is true where that cannot be done.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::iter::repeat_n;
 use std::time::Duration;
@@ -312,7 +313,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It cannot come back; another one of its image can be made.
             Some(old) if is_gone(&old.id) => {
                 let (backend, image) = (&self.plan.backend, old.running_image().pinned());
-                commands.push(typed.command(&["deploy", backend, "--image", &image]));
+                let stay = || plan_lane.servers.iter().filter_map(|it| Some((&it.id, it.stays?)));
+                let names: BTreeSet<&str> = stay().map(|(id, _)| id.server.as_str()).collect();
+                let names = names.into_iter().collect::<Vec<_>>().join(",");
+                let mut deploy = vec!["deploy", backend, "--image", &image];
+                if !names.is_empty() {
+                    // Without a container one that is out of service by hand is left as a spare slot.
+                    deploy.extend(["--enable", "--only", &names]);
+                }
+                commands.push(typed.command(&deploy));
+                commands
+                    .extend(stay().map(|(id, state)| typed.command(&[&state.to_string(), &id.to_string()])));
                 // The deploy leaves alone what answered nothing before.
                 let dead = plan_lane.servers.iter().filter(|server| plan_lane.is_dead(server));
                 commands.extend(dead.map(ready));

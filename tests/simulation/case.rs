@@ -1,6 +1,6 @@
 //! One case: a site, a seed, and what goes wrong when; and how it is played to its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,8 @@ use drainswap::look::LookError;
 use drainswap::observation::{Container, Observation, RestartPolicy};
 use drainswap::outcome::Outcome;
 use drainswap::places::Places;
-use drainswap::plan::{Goal, Plan, Purpose, Returned, Target, Worker, build};
+use drainswap::plan::scope::Scope;
+use drainswap::plan::{Goal, Plan, Policy, Purpose, Returned, Target, Worker, build};
 use drainswap::topology::Topology;
 
 use crate::judge::{Judge, Witnessed};
@@ -156,6 +157,7 @@ impl Case {
             judge: Arc::clone(&judge),
             runs: 0,
             image: "mobile:v2".parse().expect("a reference"),
+            scope: None,
             kept: kept(&memory.site()),
             past: Vec::new(),
         };
@@ -193,6 +195,8 @@ struct Play<'a> {
     runs: usize,
     /// What is deployed.
     image: ImageReference,
+    /// Which servers are worked on, where a person was told to name them.
+    scope: Option<Scope>,
     /// What each server gets back by a rollback.
     kept: BTreeMap<ServerId, Returned>,
     /// The runs before the one that the journal tells of.
@@ -403,14 +407,22 @@ impl Play<'_> {
             purpose,
             target,
             takes_back: Vec::new(),
-            policy: self.case.scenario.policy(),
+            policy: self.scope.clone().map_or_else(
+                || self.case.scenario.policy(),
+                |scope| Policy { scope, ..self.case.scenario.policy() },
+            ),
             hooks: Scenario::hooks(),
         }
     }
 
-    /// A deploy that somebody was told to type.
-    async fn deploy(&mut self, image: &str) -> Result<(), String> {
+    /// A deploy that somebody was told to type: its image, and perhaps the servers that it puts in service.
+    async fn deploy(&mut self, words: &str) -> Result<(), String> {
+        let (image, only) = match words.split_once(" --enable --only ") {
+            Some((image, only)) => (image, only.split(',').map(str::to_owned).collect()),
+            None => (words, BTreeSet::new()),
+        };
         self.image = image.parse().map_err(|error| format!("{error}"))?;
+        self.scope = (!only.is_empty()).then(|| Scope { only, enable: true, ..Scope::default() });
         let mut refusal = String::new();
         for _ in 0..TRIES {
             match Box::pin(self.attempt(None)).await {
@@ -436,7 +448,7 @@ impl Play<'_> {
             self.memory.site().plan_faults(&[]);
             for command in servers.iter().flat_map(|stranded| &stranded.commands) {
                 let done = match command.strip_prefix("drainswap deploy mobile --image ") {
-                    Some(image) => self.deploy(image).await,
+                    Some(words) => self.deploy(words).await,
                     None => person::types(&self.memory, command).await,
                 };
                 if let Err(error) = done
@@ -447,6 +459,7 @@ impl Play<'_> {
                     self.judge.lock().expect("a judge").violations.push(violation);
                 }
             }
+            self.scope = None;
         }
         self.judge.lock().expect("a judge").outcome = Some(outcome);
     }

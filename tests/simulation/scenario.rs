@@ -238,10 +238,6 @@ fn in_maint(site: &mut Site) {
 /// No container is behind the last two lines.
 fn sorry(site: &mut Site) {
     site.engine.containers.truncate(2);
-    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
-    for line in workers.flat_map(|worker| &mut worker.lines).filter(|line| line.id.server == "slot") {
-        (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
-    }
 }
 
 /// Whether that is a line which no container is behind, before and after.
