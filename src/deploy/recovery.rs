@@ -322,8 +322,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     deploy.extend(["--enable", "--only", &names]);
                 }
                 commands.push(typed.command(&deploy));
-                commands
-                    .extend(stay().map(|(id, state)| typed.command(&[&state.to_string(), &id.to_string()])));
+                let again = |(id, state): (&ServerId, AdminState)| {
+                    typed.command(&[&state.to_string(), "--floor", "0", &id.to_string()])
+                };
+                commands.extend(stay().map(again));
                 // The deploy leaves alone what answered nothing before.
                 let dead = plan_lane.servers.iter().filter(|server| plan_lane.is_dead(server));
                 commands.extend(dead.map(ready));

@@ -18,6 +18,7 @@ pub async fn types(memory: &Memory, command: &str) -> Result<(), String> {
     let words: Vec<&str> = command.split(' ').collect();
     match words[..] {
         ["drainswap", "maint", "--floor", "0", server] => set(memory, server, AdminState::Maint).await,
+        ["drainswap", "drain", "--floor", "0", server] => set(memory, server, AdminState::Drain).await,
         ["drainswap", "maint", "--floor", "0", "--wait", server] => {
             set(memory, server, AdminState::Maint).await?;
             until_idle(memory, server).await
