@@ -165,7 +165,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It answers for as long as that takes.
             return Err(failure);
         }
-        if !self.comes_to_answer(lane, asked).await {
+        // What answers must be the container: another process may have its address.
+        if !self.comes_to_answer(lane, asked).await || self.is_known_dead(lane, asked).await {
             return Err(failure);
         }
         self.insist_on(lane, Step::Ready).await?;
@@ -181,6 +182,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         self.warn_unless(restored, lane, "its container is not started again if it ends");
         Ok(taken)
+    }
+
+    /// Whether the engine says that the container which should answer does not run, or is gone.
+    async fn is_known_dead(&self, lane: usize, asked: Asked) -> bool {
+        let of = match asked {
+            Asked::New => self.new_one(lane),
+            Asked::Old | Asked::Same => self.old(lane).map(|(old, engine)| (&old.id, engine)),
+        };
+        let Some((id, engine)) = of else { return false };
+        match engine.pulse(id).await {
+            Ok(pulse) => !pulse.running,
+            Err(error) => !error.is_outage(),
+        }
     }
 
     /// Whether what is there answers on the lane's lines, soon.

@@ -120,7 +120,8 @@ impl Judge {
 
     /// Whether somebody else's container must be moved away before anything helps.
     pub fn is_in_the_way(&self) -> bool {
-        let removed_later = self.case.faults.len() > 1 && self.is_excused(|fault| fault == Fault::OldRemoved);
+        let removed = |fault| matches!(fault, Fault::OldRemoved | Fault::OtherRemoved);
+        let removed_later = self.case.faults.len() > 1 && self.is_excused(removed);
         self.is_excused(takes_the_place) || removed_later
     }
 
@@ -322,7 +323,7 @@ impl Judge {
             // Whoever ended it is judged where it was ended.
             Loss::Cut(..) => false,
             // A process that has just been started anew does not know yet that the server is out.
-            Loss::WrongAnswer(_) => !Self::was_meddled_with(site, GRACE),
+            Loss::WrongAnswer(server) => !Self::was_meddled_with(site, GRACE) && self.is_ours(site, server),
             Loss::NoAnswer(server) => {
                 let is_seen = !self.is_unseen() && !self.is_looked_at_late();
                 !Self::was_meddled_with(site, GRACE) && is_seen && self.is_ours(site, server)
