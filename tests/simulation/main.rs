@@ -175,6 +175,15 @@ fn what_was_wrong_once_stays_mended() {
         // A container whose stop went on after two deaths counted as back.
         "undone/0/stop.0=DiesBefore/stop.1=DiesBefore",
         "undone/0/stop.0=DiesBefore/stop.1=LateEffect",
+        // A stranger answered where the old container had been, and was left in service.
+        "crash-loop/168/103=StrangerAnswers/45=OldRemoved",
+        // The old container, which a supervisor had started again, answered for the new one that could not be started.
+        "crash-loop/672/59=Refused/3=Supervised",
+        // The first question took all the time that there was for several.
+        "never-ready/37/198=LateEffect",
+        // A person took out of service, or put into it, what was being taken back.
+        "own-check-never-rises/9/291=Person(Maint)",
+        "own-check-never-rises/37/251=Person(Ready)",
     ];
     let cases: Vec<Case> = cases.iter().map(|case| case.parse().expect("a case")).collect();
     sweep("wrong once", &cases);

@@ -69,10 +69,14 @@ mod tests {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Below `target`, since everybody can write `/tmp`.
+    /// Below `target`, since everybody can write `/tmp`; where that is there too, below the home directory.
     fn directory() -> tempfile::TempDir {
         let program = std::env::current_exe().unwrap();
-        tempfile::TempDir::with_prefix_in("peer-", program.parent().unwrap()).unwrap()
+        let places = [program.parent().map(Path::to_owned), std::env::home_dir()];
+        let is_open = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o002 != 0;
+        let closed = places.into_iter().flatten().find(|place| !place.ancestors().any(is_open));
+        tempfile::TempDir::with_prefix_in("peer-", closed.expect("a place that not everybody can write"))
+            .unwrap()
     }
 
     #[test]
