@@ -207,6 +207,7 @@ impl App {
         let mut runs: Vec<_> = self.every_run(&world.site)?.into_iter().flat_map(|runs| runs.own).collect();
         runs.sort_by_key(|stored| stored.run.plan.at);
         observation.left_out = history::left_out(runs.iter().map(|stored| &stored.run));
+        observation.left_out.extend(other_runs::in_hand(&topology, &observation, &self.known_runs()));
         if goal.purpose == Purpose::Deploy {
             let asked = topology.backends.iter().filter(|backend| backend.name == goal.backend);
             observation.drift = world.drift(asked).await?;

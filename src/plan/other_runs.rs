@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::{Lane, Plan, Replacement};
-use crate::ids::RunId;
+use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, Observation};
 use crate::plan::refusal::Refusal;
-use crate::topology::matching::Aside;
+use crate::topology::matching::{Aside, Behind};
+use crate::topology::{Server, Topology};
 
 /// Every lane on which another run is at work, or was killed.
 ///
@@ -31,6 +32,30 @@ pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>)
         all.iter().find(is_at_work).map(|container| other_run(lane, container))
     };
     plan.lanes.iter().filter_map(refusal).collect()
+}
+
+/// The servers whose containers a run that is not `known` here has put aside: what is out of service there was not taken
+/// out by a person.
+#[must_use]
+pub fn in_hand(
+    topology: &Topology,
+    observation: &Observation,
+    known: &BTreeSet<RunId>,
+) -> BTreeSet<ServerId> {
+    let all = observation.containers.iter();
+    let aside: BTreeSet<&str> = all
+        .filter_map(|it| Aside::New.read(&it.name).or_else(|| Aside::Old.read(&it.name)))
+        .filter(|(_, run)| !known.iter().any(|known| known.0 == *run))
+        .map(|(of, _)| of)
+        .collect();
+    let name = |server: &Server| match &server.behind {
+        Behind::Container(found) => Some(found.container.name.clone()),
+        Behind::Gone { name, .. } | Behind::Described { name, .. } => Some(name.clone()),
+        Behind::Unmatched { .. } | Behind::Ambiguous { .. } => None,
+    };
+    let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
+    let is_in_hand = |server: &&Server| name(server).is_some_and(|name| aside.contains(&*name));
+    servers.filter(is_in_hand).map(|server| server.id.clone()).collect()
 }
 
 /// The same when the plan's own new containers are on the engine of that name: what another run has put aside there since
@@ -95,6 +120,20 @@ mod tests {
         assert_eq!(found(&world, &[]), ["mobile/app2"]);
         assert_eq!(found(&world, &[RUN]), [""; 0], "a run of ours is told by its journal");
         assert_eq!(found(&aside(world, "mobile-app1", Aside::Old), &[]), ["mobile/app1", "mobile/app2"]);
+    }
+
+    /// What another run has taken out is not out by hand, so that the plan is made and refused for that run.
+    #[test]
+    fn what_another_run_has_in_hand_was_not_taken_out_by_a_person() {
+        let world = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
+        assert!(matches!(world.plan("v2").unwrap_err()[..], [Refusal::Floor { .. }]), "app1 stays out");
+        let in_hand = |known: &[RunId]| {
+            in_hand(&world.topology(), &world.observation, &known.iter().cloned().collect())
+        };
+        assert_eq!(in_hand(&[RunId(RUN.to_owned())]), BTreeSet::new());
+        let mut told = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
+        told.observation.left_out = in_hand(&[]);
+        assert_eq!(found(&told, &[]), ["mobile/app1"]);
     }
 
     #[test]
