@@ -79,20 +79,19 @@ pub async fn pause(long: Duration) {
 }
 
 /// Tries every `every` until a try succeeds, fails for good, or `limit` has passed since the first. A try under way
-/// is never cut: its effect must be known. One that took all that time is followed by another.
+/// is never cut: its effect must be known.
 pub async fn insist<T, E>(
     every: Duration,
     limit: Duration,
     may_pass: impl Fn(&E) -> bool,
     mut attempt: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, E> {
-    let (deadline, mut is_first) = (Instant::now() + limit, true);
+    let deadline = Instant::now() + limit;
     loop {
         match attempt().await {
-            Err(error) if may_pass(&error) && (is_first || Instant::now() < deadline) => {}
+            Err(error) if may_pass(&error) && Instant::now() < deadline => {}
             result => return result,
         }
-        is_first = false;
         #[expect(clippy::disallowed_methods, reason = "this is the place that waits")]
         sleep(every).await;
     }
@@ -163,17 +162,6 @@ mod tests {
         let busy = async || Err::<(), _>("busy");
         assert_eq!(insist(TICK, LIMIT, |_| true, busy).await, Err("busy"));
         assert_eq!(start.elapsed(), LIMIT);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_try_that_took_all_the_time_is_followed_by_another() {
-        let mut tries = 0;
-        let slow = async || {
-            tries += 1;
-            pause(LIMIT).await;
-            if tries < 2 { Err("no answer") } else { Ok(()) }
-        };
-        assert_eq!(insist(TICK, LIMIT, |_| true, slow).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
