@@ -54,9 +54,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             host_addresses.extend(engine.host_addresses(addresses).await?);
         }
         let probes = topology::probes(configuration, &load_balancers[0]);
-        let asked = distinct(probes.iter().map(|(_, probe)| probe));
-        let asked = join_all(asked.map(async |probe| (probe, self.prober.probe(probe).await))).await;
-        let answered: HashMap<&Probe, Answer> = asked.into_iter().collect();
+        let answered = self.answers(probes.iter().map(|(_, probe)| probe)).await;
         let answers = probes.iter().map(|(server, probe)| (server.clone(), answered[probe].clone()));
         let described =
             self.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
@@ -88,11 +86,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         let free = servers.filter(|it| matches!(it.behind, Behind::Gone { .. } | Behind::Described { .. }));
         let probes: Vec<(&ServerId, Probe)> =
             free.filter_map(|server| Some((&server.id, Probe::connects(server.address()?)))).collect();
-        let asked = distinct(probes.iter().map(|(_, probe)| probe));
-        let asked = join_all(asked.map(async |probe| (probe, self.prober.probe(probe).await))).await;
-        let accepts: HashMap<&Probe, bool> =
-            asked.into_iter().map(|(probe, answer)| (probe, answer.is_ready())).collect();
-        probes.iter().filter(|(_, probe)| accepts[probe]).map(|(id, _)| (*id).clone()).collect()
+        let answered = self.answers(probes.iter().map(|(_, probe)| probe)).await;
+        probes.iter().filter(|(_, probe)| answered[probe].is_ready()).map(|(id, _)| (*id).clone()).collect()
+    }
+
+    /// The answer to each probe, all of them asked at once and each once.
+    async fn answers<'p>(&self, probes: impl Iterator<Item = &'p Probe>) -> HashMap<&'p Probe, Answer> {
+        let asked = distinct(probes).map(async |probe| (probe, self.prober.probe(probe).await));
+        join_all(asked).await.into_iter().collect()
     }
 
     /// Every container of every engine.

@@ -71,7 +71,6 @@ impl Settings {
         findings
     }
 
-    #[expect(clippy::too_many_lines, reason = "a line or a few for each word")]
     fn set(&mut self, word: &str, value: Option<&str>, environment: &Environment) -> Result<(), Refused> {
         let server = &mut self.server;
         let text = || value.map(str::to_owned).ok_or_else(|| missing(word));
@@ -116,41 +115,17 @@ impl Settings {
                 server.maxconn = (limit > 0).then_some(limit);
                 return doubt;
             }
-            "rise" => {
-                let (checks, doubt) = number(word, value, 1..=u32::MAX)?;
-                server.rise = Some(checks);
-                return doubt;
-            }
-            "fall" => {
-                let (checks, doubt) = number(word, value, 1..=u32::MAX)?;
-                server.fall = Some(checks);
-                return doubt;
-            }
+            "rise" => return put(&mut server.rise, number(word, value, 1..=u32::MAX)?),
+            "fall" => return put(&mut server.fall, number(word, value, 1..=u32::MAX)?),
             "port" => {
                 let (port, doubt) = loose_number(word, value, u16::MAX.into());
                 server.check_port = u16::try_from(port).ok().filter(|port| *port > 0);
                 return doubt;
             }
-            "inter" => {
-                let (time, doubt) = positive_time(word, &text()?)?;
-                server.inter = Some(time);
-                return doubt;
-            }
-            "fastinter" => {
-                let (time, doubt) = positive_time(word, &text()?)?;
-                server.fastinter = Some(time);
-                return doubt;
-            }
-            "downinter" => {
-                let (time, doubt) = positive_time(word, &text()?)?;
-                server.downinter = Some(time);
-                return doubt;
-            }
-            "slowstart" => {
-                let (time, doubt) = any_time(word, &text()?)?;
-                server.slowstart = Some(time);
-                return doubt;
-            }
+            "inter" => return put(&mut server.inter, positive_time(word, &text()?)?),
+            "fastinter" => return put(&mut server.fastinter, positive_time(word, &text()?)?),
+            "downinter" => return put(&mut server.downinter, positive_time(word, &text()?)?),
+            "slowstart" => return put(&mut server.slowstart, any_time(word, &text()?)?),
             "agent-inter" => return positive_time(word, &text()?)?.1,
             "pool-purge-delay" | "idle-ping" => return any_time(word, &text()?)?.1,
             "addr" => {
@@ -232,11 +207,17 @@ fn refused(
     Some(Refused { finding, points_at_value: false })
 }
 
-/// A number, and what is doubtful about it.
-type Number = (u32, Result<(), Refused>);
+/// A value, and what is doubtful about it.
+type Read<T> = (T, Result<(), Refused>);
+
+/// Puts a value into its place, and tells what is doubtful about it.
+fn put<T>(place: &mut Option<T>, (value, doubt): Read<T>) -> Result<(), Refused> {
+    *place = Some(value);
+    doubt
+}
 
 /// A number in a range, read like C's `atol()`: the digits at the start count, a word without any is 0.
-fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<Number, Refused> {
+fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<Read<u32>, Refused> {
     let shown = text.unwrap_or_default();
     let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
     let read = if digits == 0 && !shown.starts_with('-') { Ok(0) } else { shown[..digits].parse() };
@@ -251,7 +232,7 @@ fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<
 }
 
 /// A number whose range `HAProxy` does not look at either; what does not fit is 0 here.
-fn loose_number(word: &str, text: Option<&str>, high: u32) -> Number {
+fn loose_number(word: &str, text: Option<&str>, high: u32) -> Read<u32> {
     number(word, text, 0..=high).unwrap_or_else(|_| (0, Err(doubtful(word, text, 0))))
 }
 
@@ -263,17 +244,14 @@ fn doubtful(word: &str, text: Option<&str>, read: u32) -> Refused {
     Refused { finding: Finding::warning(code::NOT_A_NUMBER, message), points_at_value: true }
 }
 
-/// A time, and what is doubtful about it.
-type Timed = (Duration, Result<(), Refused>);
-
-fn any_time(word: &str, text: &str) -> Result<Timed, Refused> {
+fn any_time(word: &str, text: &str) -> Result<Read<Duration>, Refused> {
     let read =
         time::read(text).map_err(|error| bad_value(code::TIME, format!("`{word} {text}`: {error}")))?;
     let doubt = read.doubt(word, text).map(|finding| Refused { finding, points_at_value: true });
     Ok((read.length, doubt.map_or(Ok(()), Err)))
 }
 
-fn positive_time(word: &str, text: &str) -> Result<Timed, Refused> {
+fn positive_time(word: &str, text: &str) -> Result<Read<Duration>, Refused> {
     let (time, doubt) = any_time(word, text)?;
     if time.is_zero() {
         return Err(bad_value(code::TIME, format!("`{word}` cannot be 0")));
