@@ -23,11 +23,10 @@ pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>)
         let goes_on =
             |run: &str| all.iter().any(|it| Aside::New.read(&it.name).is_some_and(|(_, its)| its == run));
         let is_at_work = |container: &&Container| {
-            let new = Aside::New.read(&container.name);
-            let Some((of, run)) = new.or_else(|| Aside::Old.read(&container.name)) else { return false };
+            let Some((of, run)) = of_unknown(container, known) else { return false };
             let is_here = container.engine == place.like.engine && of == place.name;
-            let is_known = known.iter().any(|known| known.0 == run);
-            is_here && !is_known && (new.is_some() || is_out(lane, observation) || goes_on(run))
+            let is_new = Aside::New.read(&container.name).is_some();
+            is_here && (is_new || is_out(lane, observation) || goes_on(run))
         };
         all.iter().find(is_at_work).map(|container| other_run(lane, container))
     };
@@ -43,19 +42,23 @@ pub fn in_hand(
     known: &BTreeSet<RunId>,
 ) -> BTreeSet<ServerId> {
     let all = observation.containers.iter();
-    let aside: BTreeSet<&str> = all
-        .filter_map(|it| Aside::New.read(&it.name).or_else(|| Aside::Old.read(&it.name)))
-        .filter(|(_, run)| !known.iter().any(|known| known.0 == *run))
-        .map(|(of, _)| of)
-        .collect();
-    let name = |server: &Server| match &server.behind {
-        Behind::Container(found) => Some(found.container.name.clone()),
-        Behind::Gone { name, .. } | Behind::Described { name, .. } => Some(name.clone()),
-        Behind::Unmatched { .. } | Behind::Ambiguous { .. } => None,
+    let aside: BTreeSet<(&str, &str)> =
+        all.filter_map(|it| Some((it.engine.as_str(), of_unknown(it, known)?.0))).collect();
+    let is_in_hand = |server: &&Server| match &server.behind {
+        Behind::Container(found) => aside.contains(&(&*found.container.engine, &*found.container.name)),
+        Behind::Gone { like, name, .. } | Behind::Described { like, name, .. } => {
+            aside.contains(&(&*like.engine, &**name))
+        }
+        Behind::Unmatched { .. } | Behind::Ambiguous { .. } => false,
     };
     let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
-    let is_in_hand = |server: &&Server| name(server).is_some_and(|name| aside.contains(&*name));
     servers.filter(is_in_hand).map(|server| server.id.clone()).collect()
+}
+
+/// Whose place a container was put aside for, and the run that did so, unless that is `known` here.
+fn of_unknown<'c>(container: &'c Container, known: &BTreeSet<RunId>) -> Option<(&'c str, &'c str)> {
+    let aside = Aside::New.read(&container.name).or_else(|| Aside::Old.read(&container.name));
+    aside.filter(|(_, run)| !known.iter().any(|known| known.0 == *run))
 }
 
 /// The same when the plan's own new containers are on the engine of that name: what another run has put aside there since
@@ -131,6 +134,13 @@ mod tests {
             in_hand(&world.topology(), &world.observation, &known.iter().cloned().collect())
         };
         assert_eq!(in_hand(&[RunId(RUN.to_owned())]), BTreeSet::new());
+        let name = Aside::New.name("mobile-app1", &RunId(RUN.to_owned()));
+        let elsewhere = World::pair().maint("mobile/app1").another("mobile-app1", &name, |it| {
+            (it.state, it.engine) = (ContainerState::Stopped, "ssh://app9".to_owned());
+        });
+        let of_another_engine =
+            super::in_hand(&elsewhere.topology(), &elsewhere.observation, &BTreeSet::new());
+        assert_eq!(of_another_engine, BTreeSet::new(), "another engine has another container of that name");
         let mut told = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
         told.observation.left_out = in_hand(&[]);
         assert_eq!(found(&told, &[]), ["mobile/app1"]);
