@@ -20,10 +20,10 @@ use crate::plan::undo::{Care, is_replaced, put_back, undo};
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
-/// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being
-/// restarted comes back within this.
+/// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being restarted comes
+/// back within this. It is longer than the engine has for a question (30 s), so that one that hangs is asked again.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(500);
-pub(super) const TRY_FOR: Duration = Duration::from_secs(30);
+pub(super) const TRY_FOR: Duration = Duration::from_secs(35);
 
 /// How many reloads an undo of a failed container begins again for.
 const RELOADS: u32 = 5;

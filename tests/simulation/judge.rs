@@ -56,6 +56,8 @@ pub struct Judge {
     plan: Option<Plan>,
     begun: BTreeMap<usize, BTreeSet<Step>>,
     stop_asked: Option<u64>,
+    /// Whether the run has ended with a call that the engine may still carry out: nothing can be undone beside it.
+    is_unanswered: bool,
     /// Since when requests find no server, though one that is being drained could serve them.
     unserved_since: Option<u64>,
     /// The backends whose requests find no server, by load balancer: since when, and when the last one was lost.
@@ -95,6 +97,7 @@ impl Judge {
             plan: None,
             begun: BTreeMap::new(),
             stop_asked: None,
+            is_unanswered: false,
             unserved_since: None,
             outages: BTreeMap::new(),
         }
@@ -191,10 +194,10 @@ impl Judge {
         match record {
             Record::Begun { lane, step, .. } => drop(self.begun.entry(*lane).or_default().insert(*step)),
             Record::Undone { lane, .. } => drop(self.begun.remove(lane)),
+            Record::Unanswered { .. } => self.is_unanswered = true,
             Record::Opened { .. }
             | Record::Done { .. }
             | Record::Created { .. }
-            | Record::Unanswered { .. }
             | Record::Closed { .. }
             | Record::Adopted { .. } => {}
         }
@@ -505,12 +508,13 @@ impl Judge {
     /// Undo is impossible where the engine or `HAProxy` stays away, or refuses for good, or somebody takes what it needs.
     fn may_get_stuck(&self) -> bool {
         let refuses = |fault| matches!(fault, Fault::Away(40_000) | Fault::Refused | Fault::Hangs);
-        self.is_excused(|fault| {
-            refuses(fault)
-                || takes_the_place(fault)
-                || ends_containers(fault)
-                || fault == Fault::HaproxyRestart
-        })
+        self.is_unanswered
+            || self.is_excused(|fault| {
+                refuses(fault)
+                    || takes_the_place(fault)
+                    || ends_containers(fault)
+                    || fault == Fault::HaproxyRestart
+            })
     }
 
     fn address_at_the_end(&mut self, site: &Site, address: SocketAddr) {
