@@ -4,6 +4,7 @@
 //! far to take back what did not.
 
 mod address;
+mod agents;
 mod balancers;
 pub mod carriers;
 mod container;

@@ -405,6 +405,9 @@ pub struct LaneServer {
     /// The state that it keeps when its container is replaced, where a person or haproxy.cfg took it out of service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<AdminState>,
+    /// The load balancers at which its agent (`agent-check`) is on. It is turned off there while the server is out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<String>,
     /// How many sessions were in flight on it when the plan was made, on all load balancers.
     #[serde(default)]
     pub sessions: u64,

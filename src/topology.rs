@@ -16,7 +16,7 @@ use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
 use crate::engines::Engine;
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::{
-    AdminState, Answer, Container, LoadBalancerState, Observation, OldWorker, ServerState,
+    AdminState, Answer, Checking, Container, LoadBalancerState, Observation, OldWorker, ServerState,
 };
 use crate::places::Places;
 use crate::probe::Probe;
@@ -166,6 +166,12 @@ impl Server {
     pub fn is_spare(&self) -> bool {
         let Some(state) = &self.state else { return false };
         self.is_foreign() && (state.admin.state() == AdminState::Maint || has_no_port(state))
+    }
+
+    /// Whether its agent (`agent-check`) is asked, and may change its state.
+    #[must_use]
+    pub fn has_agent(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| state.checks.agent == Checking::On)
     }
 
     /// Whether only `HAProxy` can tell how it is: no container is behind it, and none is meant to be.

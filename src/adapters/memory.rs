@@ -29,7 +29,7 @@ pub use happening::Happening;
 pub use haproxy::{Haproxy, MemoryHaproxy, Worker};
 pub use hooks::MemoryHooks;
 pub use journal::{MemoryClock, MemoryJournal};
-pub use line::{Check, Line};
+pub use line::{Agent, Check, Line};
 pub use prober::MemoryProber;
 
 use crate::cfg::{Address, Configuration, Host, Port};

@@ -58,6 +58,7 @@ impl App {
         refuse_impossible(&servers, &acts, &before)?;
         self.heed_unfinished(&site, &servers, &acts, asked)?;
         self.note_lost_weight(&servers, asked);
+        self.note_agents(&servers, &acts, &before);
         self.guard(&configuration, &servers, &acts, &before, asked).await?;
         if state == AdminState::Ready {
             self.meets_somebody(&configuration, &before[0], &servers, asked).await?;
@@ -126,6 +127,20 @@ impl App {
         let is_lost = |written: u32| written > 0 && weight.of(written) == 0;
         for (server, written) in servers.iter().filter(|(_, written)| is_lost(**written)) {
             self.say(&format!("note: {weight} of the weight {written} that {server} is written with is 0: it gets no new traffic. Write larger weights in haproxy.cfg"));
+        }
+    }
+
+    /// An agent that says "ready" ends a drain and a maint.
+    fn note_agents(&self, servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) {
+        if acts.contains(&Act::Check(Checker::Agent, false)) {
+            return;
+        }
+        let asks = |id: &&ServerId| {
+            let states = seen.iter().filter_map(|seen| seen.server(id));
+            states.into_iter().any(|state| state.checks.agent == Checking::On)
+        };
+        for server in leaving(servers, acts).iter().filter(asks) {
+            self.say(&format!("note: the agent (agent-check) of {server} is on, and puts it back where it says \"ready\": --agent off turns it off, and `ready --agent on` on again"));
         }
     }
 

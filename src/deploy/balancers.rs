@@ -6,13 +6,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
+use super::agents;
 use super::rotation::LOOK_EVERY;
 use super::wait::{OUTAGE, insist};
 use super::{Deploy, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState};
-use crate::plan::LbQuorum;
+use crate::plan::{Lane, LbQuorum};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
 /// How long one that was silent the last time may take to answer.
@@ -135,14 +136,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn catch_up(&mut self, but: Option<usize>) -> bool {
         let (world, plan) = (self.world, self.plan);
         let through = (0..plan.lanes.len()).filter(|lane| Some(*lane) != but && self.is_through(*lane));
-        let servers = through.flat_map(|lane| plan.lanes[lane].enabled_ids());
+        let through: Vec<&Lane> = through.map(|lane| &plan.lanes[lane]).collect();
+        let servers = through.iter().flat_map(|lane| lane.enabled_ids());
         let states: Vec<_> = servers.map(|server| (server, AdminState::Ready)).collect();
         let mut has_changed = false;
         for load_balancer in world.load_balancers.iter().filter(|_| !states.is_empty()) {
             if !self.behind.contains(&load_balancer.name()) {
                 continue;
             }
-            if load_balancer.set_admin_states(&states).await.is_ok() {
+            let set = load_balancer.set_admin_states(&states).await;
+            let turned_on =
+                join_all(through.iter().map(|lane| agents::turn(load_balancer, lane, true))).await;
+            if set.is_ok() && turned_on.iter().all(Result::is_ok) {
                 has_changed |= self.behind.remove(&load_balancer.name());
             }
         }

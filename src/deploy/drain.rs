@@ -59,6 +59,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let state = said_by(&seen.all, load_balancer).and_then(|seen| seen.server(id));
             state.is_some_and(|state| state.admin.state() != AdminState::Maint)
         };
+        self.agents_off(lane).await?;
         self.left_rotation.get_or_insert_with(Instant::now);
         self.tell(Fact::DrainStarted { servers: servers.clone() });
         let drain = async |it: &Tracked<L>| {
@@ -296,14 +297,31 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         state: AdminState,
     ) -> Result<(), Failure> {
         self.spares(lane, seen)?;
-        let mut lost = Vec::new();
+        self.set(&self.moved(lane, seen, state)?).await?;
+        if self.lane_of(lane).has_agents() {
+            self.agents_off(lane).await?;
+            // The last answer of one may have put its server back.
+            let seen = Seen { all: self.look_anew(lane).await?, is_new: false };
+            self.set(&self.moved(lane, &seen, state)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Those of the lane's servers that are not in this state, with the one that they are to have.
+    fn moved(
+        &self,
+        lane: usize,
+        seen: &Seen,
+        state: AdminState,
+    ) -> Result<Vec<(ServerId, AdminState)>, Failure> {
+        let mut moved = Vec::new();
         for server in &self.lane_of(lane).servers {
             // Drain would let persistent clients come back to a server that was in maint.
             let wanted = state.max(server.was);
             if seen.server(&server.id)?.iter().any(|now| now.admin.state() != wanted) {
-                lost.push((server.id.clone(), wanted));
+                moved.push((server.id.clone(), wanted));
             }
         }
-        self.set(&lost).await
+        Ok(moved)
     }
 }

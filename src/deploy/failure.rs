@@ -131,6 +131,17 @@ pub enum Failure {
         /// The limit.
         limit: Duration,
     },
+    /// The last answer of an agent that was turned off has not come.
+    #[error(
+        "the agent (agent-check) of {server} was turned off, and has not answered its last question within {} s: its answer could put the server back into rotation. See what hangs at its agent-port",
+        .limit.as_secs()
+    )]
+    AgentAsked {
+        /// The server.
+        server: ServerId,
+        /// The limit.
+        limit: Duration,
+    },
     /// No server of a backend serves, although the plan promised that one does.
     #[error(
         "no server of {backend} serves at {load_balancer}, although the plan promised that one does (--floor). See what became of the servers that were to serve, and deploy again when they do"
@@ -234,6 +245,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::DrainTimedOut { .. }
             | Self::NotCarried { .. }
+            | Self::AgentAsked { .. }
             | Self::NotSeen { .. }
             | Self::Reloaded { .. }
             | Self::Vanished { .. }

@@ -287,18 +287,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// journal and the engine tell.
     pub(super) async fn commands(&self, lane: usize) -> Vec<String> {
         let plan_lane = &self.plan.lanes[lane];
-        let servers = plan_lane.ids();
         let typed = &self.world.typed;
-        let each = |what: &[&str]| {
-            let commands =
-                servers.iter().map(|server| typed.command(&[what, &[&server.to_string()]].concat()));
-            commands.collect::<Vec<_>>()
+        // An agent that was on is off while its server is out.
+        let moved = |words: &[&str], server: &LaneServer, agent: &str| {
+            let agent = ["--agent", agent].into_iter().filter(|_| !server.agents.is_empty());
+            let words: Vec<&str> = words.iter().copied().chain(agent).collect();
+            typed.command(&[&words[..], &[&server.id.to_string()]].concat())
         };
         let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
         let Some((replacement, engine)) = self.swaps[lane].filter(|_| is_replaced(begun)) else {
             let state = |server: &LaneServer| server.stays.unwrap_or(AdminState::Ready).to_string();
-            let back = plan_lane.servers.iter().map(|it| typed.command(&[&state(it), &it.id.to_string()]));
-            return back.collect();
+            return plan_lane.servers.iter().map(|it| moved(&[&state(it)], it, "on")).collect();
         };
         let known = engine.containers().await.ok();
         let is_gone = |id: &ContainerId| known.as_ref().is_some_and(|all| all.iter().all(|it| it.id != *id));
@@ -310,10 +309,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         // A container that was just started boots: a server gets requests once it answers, where it did before.
         let ready = |server: &LaneServer| {
-            let (id, wait) = (server.id.to_string(), server.answered().then_some("--wait"));
-            typed.command(&["ready"].into_iter().chain(wait).chain([&*id]).collect::<Vec<_>>())
+            let wait = server.answered().then_some("--wait");
+            moved(&["ready"].into_iter().chain(wait).collect::<Vec<_>>(), server, "on")
         };
-        let mut commands = each(&["maint", "--floor", "0", "--wait"]);
+        let out = ["maint", "--floor", "0", "--wait"];
+        let mut commands: Vec<String> = plan_lane.servers.iter().map(|it| moved(&out, it, "off")).collect();
         match (&replacement.returning, self.created.get(&lane).filter(|new| !is_gone(new))) {
             (Some(kept), _) => {
                 commands.push(shell(&["docker", "update", "--restart", "no", kept.id.short()]));
@@ -357,8 +357,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         // They are all in maint by now.
         commands.extend(plan_lane.servers.iter().filter_map(|server| match server.stays {
             None | Some(AdminState::Ready) => Some(ready(server)),
-            Some(AdminState::Drain) => Some(typed.command(&["drain", &server.id.to_string()])),
-            Some(AdminState::Maint) => None,
+            Some(AdminState::Drain) => Some(moved(&["drain"], server, "on")),
+            Some(AdminState::Maint) if server.agents.is_empty() => None,
+            Some(AdminState::Maint) => Some(moved(&["maint"], server, "on")),
         }));
         commands
     }

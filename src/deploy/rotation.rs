@@ -11,6 +11,7 @@ use futures_util::{StreamExt, future};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::agents;
 use super::container::OLD_LIMIT;
 use super::wait::{OUTAGE, Waited, meanwhile, pause, until};
 use super::{Deploy, Failure, Tracked, millis, whole_millis};
@@ -50,8 +51,10 @@ async fn kept_out(
         }
         setting.set(setting.get() + 1);
         let set = load_balancer.set_admin_states(&all_in(&lost, AdminState::Maint)).await;
+        // A reload has turned its agent on again. An answer that is still under way is met by the next look.
+        let turned_off = agents::turn(load_balancer, lane, false).await;
         setting.set(setting.get() - 1);
-        set.is_ok().then_some(lost)
+        set.and(turned_off).is_ok().then_some(lost)
     };
     meanwhile(LOOK_EVERY, look).await
 }
@@ -88,6 +91,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     Deploy<'_, L, E, P, C, H, J>
 {
     pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
+        self.agents_off(lane).await?;
         self.left_rotation.get_or_insert_with(Instant::now);
         self.set(&all_in(&self.lane_of(lane).ids(), AdminState::Maint)).await?;
         self.out.insert(lane);
@@ -150,7 +154,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.follow(lane).await?;
         self.count_sessions(lane).await?;
         self.out.remove(&lane);
-        let lane = &self.plan.lanes[lane];
+        let (index, lane) = (lane, &self.plan.lanes[lane]);
         let servers = lane.enabled_ids();
         // Those that their own checks decide come first: what tracks one of them is then down like it.
         self.set_unproven(&all_in(&lane.own_checked_ids(), AdminState::Ready)).await?;
@@ -165,6 +169,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.set_unproven(&stay(true)).await?;
         let dead = lane.servers.iter().filter(|server| lane.is_dead(server));
         self.set_unproven(&dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>()).await?;
+        // One in the new container answers by now, and what it says of that is true.
+        self.agents_on(index).await?;
         if let Some(left) = self.left_rotation {
             self.timing.out_of_rotation_ms = millis(left);
         }
@@ -337,6 +343,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         self.set(&proven).await?;
         self.set_unproven(&unproven).await?;
+        self.agents_on(lane).await?;
         let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
         self.left_out.extend(left_out.map(|(server, _)| server));
         if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {

@@ -76,6 +76,7 @@ impl Error {
                 Failure::Refused(_)
                 | Failure::TakenOver { .. }
                 | Failure::NotCarried { .. }
+                | Failure::AgentAsked { .. }
                 | Failure::Unserved { .. }
                 | Failure::Vanished { .. }
                 | Failure::StartedAgain { .. }

@@ -11,9 +11,21 @@ pub struct Checks {
     pub health: Checking,
     /// The agent on its host (`agent-check`).
     pub agent: Checking,
+    /// Whether the agent is being asked at this moment: its answer counts although the agent is turned off meanwhile
+    /// (measured on 2.2 to 3.4).
+    #[serde(skip)]
+    pub asks_agent: bool,
 }
 
 impl Checks {
+    /// By `srv_check_state` and `srv_agent_state` of `show servers state`: bit masks of `HAProxy`'s
+    /// `include/haproxy/check-t.h`, the same from 2.2 on.
+    #[must_use]
+    pub fn of_bits(health: u32, agent: u32) -> Self {
+        let (health, asks_agent) = (Checking::of_bits(health), agent & Checking::IN_PROGRESS != 0);
+        Self { health, agent: Checking::of_bits(agent), asks_agent }
+    }
+
     /// One of the two.
     #[must_use]
     pub fn of(self, checker: Checker) -> Checking {
@@ -56,13 +68,11 @@ pub enum Checking {
 }
 
 impl Checking {
+    const IN_PROGRESS: u32 = 0x01;
     const CONFIGURED: u32 = 0x02;
     const ENABLED: u32 = 0x04;
 
-    /// By `srv_check_state` or `srv_agent_state` of `show servers state`: bit masks of `HAProxy`'s
-    /// `include/haproxy/check-t.h`, the same from 2.2 on.
-    #[must_use]
-    pub fn of_bits(bits: u32) -> Self {
+    fn of_bits(bits: u32) -> Self {
         match (bits & Self::CONFIGURED, bits & Self::ENABLED) {
             (0, _) => Self::Absent,
             (_, 0) => Self::Off,

@@ -57,6 +57,9 @@ pub struct StaysOut {
     pub server: ServerId,
     /// The administrative state that it keeps.
     pub state: AdminState,
+    /// Whether its agent (`agent-check`) is on, and may have set that state: `HAProxy` does not say who has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_agent: bool,
 }
 
 impl Rest {
@@ -77,15 +80,22 @@ impl Rest {
         [NoContainer, NoAddress, NotCreated, Spare, Leave, NotAsked].into_iter().filter_map(of)
     }
 
-    /// The servers that stay out of service, one sentence for each state.
-    pub fn why_out(&self) -> impl Iterator<Item = String> {
-        let of = |state| {
-            let servers: Vec<&ServerId> =
-                self.out_of_service.iter().filter(|it| it.state == state).map(|it| &it.server).collect();
+    /// The servers that stay out of service, one sentence for each state, and whether `--enable` ends that.
+    pub fn why_out(&self) -> impl Iterator<Item = (String, bool)> {
+        let of = |(state, has_agent)| {
+            let servers: Vec<&ServerId> = self
+                .out_of_service
+                .iter()
+                .filter(|it| (it.state, it.has_agent) == (state, has_agent))
+                .map(|it| &it.server)
+                .collect();
             let stay = if servers.len() == 1 { "stays" } else { "stay" };
-            (!servers.is_empty()).then(|| format!("{} {stay} in {state}", named(&servers)))
+            let agent = if has_agent { " (by agent-check, or by hand)" } else { "" };
+            (!servers.is_empty())
+                .then(|| (format!("{} {stay} in {state}{agent}", named(&servers)), !has_agent))
         };
-        [AdminState::Drain, AdminState::Maint].into_iter().filter_map(of)
+        let states = [AdminState::Drain, AdminState::Maint];
+        states.into_iter().flat_map(|state| [(state, false), (state, true)]).filter_map(of)
     }
 }
 
@@ -94,7 +104,8 @@ impl fmt::Display for Rest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left = self.why_left().collect::<Vec<_>>().join("; ");
         let counted = if left.is_empty() { left } else { format!("{} left: {left}", self.left.len()) };
-        let parts = std::iter::once(counted).filter(|it| !it.is_empty()).chain(self.why_out());
+        let parts =
+            std::iter::once(counted).filter(|it| !it.is_empty()).chain(self.why_out().map(|(why, _)| why));
         f.write_str(&parts.collect::<Vec<_>>().join("; "))
     }
 }
@@ -138,8 +149,11 @@ mod tests {
         let slots = (1..=6).map(|number| left(&format!("web/slot{number}"), WhyLeft::Spare));
         let mut rest = Rest { left: slots.collect(), ..Rest::default() };
         rest.left.push(left("web/sorry", WhyLeft::NoContainer));
-        rest.out_of_service =
-            vec![StaysOut { server: "web/app2".parse().unwrap(), state: AdminState::Maint }];
+        rest.out_of_service = vec![StaysOut {
+            server: "web/app2".parse().unwrap(),
+            state: AdminState::Maint,
+            has_agent: false,
+        }];
         assert_eq!(
             rest.to_string(),
             "7 left: web/sorry has no container; web/slot1, web/slot2, web/slot3, web/slot4 and 2 more are spare slots; web/app2 stays in maint"

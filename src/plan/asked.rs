@@ -97,6 +97,12 @@ impl Lane {
         checked.map(|it| it.id.clone()).collect()
     }
 
+    /// Whether an agent is asked about any of its servers.
+    #[must_use]
+    pub fn has_agents(&self) -> bool {
+        self.servers.iter().any(|server| !server.agents.is_empty())
+    }
+
     /// How long its servers may take to be up where a container may take so long to answer.
     #[must_use]
     pub fn up_within(&self, ready_timeout: Duration) -> Duration {

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{
-    AdminState, Container, ContainerState, LoadBalancerState, Observation, Owner, Pinned, PinnedAddress,
+    AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, Owner, Pinned,
+    PinnedAddress,
 };
 use crate::outcome::{Left, Rest, StaysOut, WhyLeft};
 use crate::plan::asked::{Before, is_dead};
@@ -119,11 +120,13 @@ fn rest(
 ) -> Rest {
     let left = left.iter().map(|(server, why)| Left { server: server.id.clone(), why: *why });
     let replaced = lanes.iter().flat_map(|lane| &lane.servers);
-    let replaced = replaced.filter_map(|it| Some(StaysOut { server: it.id.clone(), state: it.stays? }));
+    let replaced = replaced.filter_map(|it| {
+        Some(StaysOut { server: it.id.clone(), state: it.stays?, has_agent: !it.agents.is_empty() })
+    });
     let all = topology.backends.iter().flat_map(|backend| &backend.servers);
     let as_they_are = all.filter(|server| unchanged.contains(&server.id)).filter_map(|server| {
         let state = goal.policy.scope.kept_state(server, &observation.left_out)?;
-        Some(StaysOut { server: server.id.clone(), state })
+        Some(StaysOut { server: server.id.clone(), state, has_agent: server.has_agent() })
     });
     Rest { left: left.collect(), out_of_service: replaced.chain(as_they_are).collect() }
 }
@@ -555,6 +558,7 @@ impl<'a> Simulation<'a> {
             Ok(LaneServer {
                 silence: line.silence.filter(|_| silence),
                 own_check,
+                agents: asking_agent(self.load_balancers, &server.id),
                 stays: kept_state(server),
                 ..line
             })
@@ -575,7 +579,7 @@ impl<'a> Simulation<'a> {
             let others =
                 self.servers.values().filter(|it| it.id.backend == *backend && !out.contains(&it.id));
             let kept = |it: &&&Server| self.policy.scope.kept_state(it, self.left_out).is_some();
-            let with_container = others.filter(|it| it.container().is_some()).filter(kept);
+            let with_container = others.filter(|it| it.container().is_some() && !it.has_agent()).filter(kept);
             stays_out.extend(with_container.map(|it| it.id.clone()));
         }
         refusal
@@ -603,6 +607,14 @@ impl<'a> Simulation<'a> {
     }
 }
 
+/// The load balancers that ask the server's agent.
+fn asking_agent(load_balancers: &[LoadBalancerState], server: &ServerId) -> Vec<String> {
+    let asks = |seen: &&LoadBalancerState| {
+        seen.server(server).is_some_and(|state| state.checks.agent == Checking::On)
+    };
+    load_balancers.iter().filter(asks).map(|seen| seen.name.clone()).collect()
+}
+
 fn no_address(server: &Server) -> Refusal {
     Refusal::NoAddress { server: server.id.clone(), place: server.place.to_string() }
 }
@@ -621,6 +633,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         silence: server.silence.clone(),
         was: admin(server),
         stays: None,
+        agents: Vec::new(),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),
         before: Some(Before::of(server)),

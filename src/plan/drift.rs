@@ -127,6 +127,13 @@ pub enum Drift {
         /// The same now.
         is: Option<AdminState>,
     },
+    /// Agents (`agent-check`) are on elsewhere than before.
+    Agents {
+        /// The server.
+        server: ServerId,
+        /// The load balancers at which its agent is on now.
+        is: Vec<String>,
+    },
     /// Other steps lead there.
     Steps {
         /// The server.
@@ -308,6 +315,7 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
             rule: _,
             address: _,
             host_name: _,
+            agents,
         } = line;
         let now = is.servers.iter().find(|it| it.id == *id);
         if let Some(now) = now.filter(|now| now.served != *served) {
@@ -315,6 +323,9 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
         }
         if let Some(now) = now.filter(|now| now.stays != *stays) {
             found.push(Drift::Stays { server: id.clone(), was: *stays, is: now.stays });
+        }
+        if let Some(now) = now.filter(|now| now.agents != *agents) {
+            found.push(Drift::Agents { server: id.clone(), is: now.agents.clone() });
         }
     }
     if !same_cause(cause, &is.cause) {
@@ -435,6 +446,12 @@ impl fmt::Display for Drift {
                     state.map_or_else(|| "be put in service".to_owned(), |state| format!("stay in {state}"))
                 };
                 write!(f, "{server} would {}, and was to {}", what(is), what(was))
+            }
+            Self::Agents { server, is } if is.is_empty() => {
+                write!(f, "the agent of {server} is off, and was on")
+            }
+            Self::Agents { server, is } => {
+                write!(f, "the agent of {server} is on at {}, and was not at the same", is.join(", "))
             }
             Self::Steps { server, was, is } => {
                 let words =

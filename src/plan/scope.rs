@@ -52,12 +52,14 @@ impl Scope {
         is_kept && states.into_iter().any(|state| state.admin.state() == AdminState::Ready)
     }
 
-    /// The state that a server is left in, because a person or haproxy.cfg put it there. What a run of this site has left
-    /// out is not theirs.
+    /// The state that a server is left in, because a person, haproxy.cfg or its agent put it there. What a run of this site
+    /// has left out is not theirs. Where an agent is on, nobody but it ends such a state: `HAProxy` does not say who set it
+    /// (`show stat` keeps no answer of "drain", "maint" or "ready", measured on 2.2 to 3.4).
     #[must_use]
     pub fn kept_state(&self, server: &Server, left_out: &BTreeSet<ServerId>) -> Option<AdminState> {
         let state = server.state.as_ref()?.admin.state();
-        let is_kept = state != AdminState::Ready && !self.enable && !left_out.contains(&server.id);
+        let is_enabled = self.enable && !server.has_agent();
+        let is_kept = state != AdminState::Ready && !is_enabled && !left_out.contains(&server.id);
         is_kept.then_some(state)
     }
 

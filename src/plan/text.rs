@@ -44,8 +44,9 @@ impl Plan {
         for left in self.rest.why_left() {
             writeln!(f, "  left       {left}")?;
         }
-        for out in self.rest.why_out() {
-            writeln!(f, "  out        {out} (--enable puts it in service)")?;
+        for (out, ends_by_enable) in self.rest.why_out() {
+            let hint = if ends_by_enable { " (--enable puts it in service)" } else { "" };
+            writeln!(f, "  out        {out}{hint}")?;
         }
         Ok(())
     }
@@ -135,7 +136,12 @@ impl Plan {
         let policy = &self.policy;
         match step {
             Step::Create | Step::Remove | Step::Discard | Step::Return | Step::ProveOld => name,
-            Step::Drain | Step::Maint | Step::PutBack => list(&lane.ids()),
+            Step::Drain | Step::Maint | Step::PutBack => {
+                let takes_out = lane.steps.iter().find(|it| matches!(it, Step::Drain | Step::Maint));
+                let has_agent = lane.has_agents() && takes_out == Some(&step);
+                let agent = if has_agent { ", with the agent (agent-check) off until then" } else { "" };
+                list(&lane.ids()) + agent
+            }
             Step::Ready => lane.ready(),
             Step::Verify if policy.floor == 0 => format!("the old {name} is still there"),
             Step::Verify => {

@@ -182,7 +182,8 @@ pub fn outcomes() -> Vec<Outcome> {
 
 /// A server that stays out of service.
 fn stays() -> Rest {
-    let out_of_service = vec![StaysOut { server: app2().remove(0), state: AdminState::Maint }];
+    let out_of_service =
+        vec![StaysOut { server: app2().remove(0), state: AdminState::Maint, has_agent: false }];
     Rest { out_of_service, ..Rest::default() }
 }
 

@@ -191,7 +191,10 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
                 let set = self.load_balancer.set_checking(&app1(), Checker::Health, on).await;
                 set.expect("checks that are turned");
                 let health = if on { Checking::On } else { Checking::Off };
-                assert_eq!(self.server(&app1()).await.checks, Checks { health, agent: Checking::Absent });
+                assert_eq!(
+                    self.server(&app1()).await.checks,
+                    Checks { health, agent: Checking::Absent, asks_agent: false }
+                );
             }
         };
         let id = self.container(&self.app1).await.id;

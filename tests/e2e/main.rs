@@ -4,6 +4,7 @@
 mod support;
 
 mod addresses;
+mod agents;
 mod ansible;
 mod bad_engine;
 mod bad_socket;

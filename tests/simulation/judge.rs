@@ -13,7 +13,7 @@ use drainswap::outcome::Outcome;
 use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
 
 use crate::case::Case;
-use crate::scenario::{Wish, image, is_forgotten, is_left};
+use crate::scenario::{Wish, image, is_forgotten, is_left, sites};
 
 /// How long what somebody else has set may stand before it is set again, and requests come that it has brought.
 const GRACE: u64 = 60;
@@ -489,7 +489,7 @@ impl Judge {
         }
     }
 
-    /// One thing that goes wrong and can be gone on with must not keep a deploy from its end.
+    /// Nothing that goes wrong, or one thing that can be gone on with, must not keep a deploy from its end.
     fn is_to_succeed(&self) -> bool {
         // A slow call may be one too many where a wait has a short limit.
         let is_hurried = self.case.scenario.policy().on_drain_timeout != OnDrainTimeout::Fail;
@@ -502,7 +502,13 @@ impl Judge {
                 || fault.kills() && !is_taken_back
                 || matches!(fault, Fault::ClockJump(_) | Fault::LateCheck)
         };
-        self.case.scenario.new_is_good() && self.case.faults.len() == 1 && self.is_excused(goes_on)
+        let comes_to_its_end = || sites().iter().any(|site| site.name == self.case.scenario.name);
+        let is_disturbed = match self.case.faults.len() {
+            0 => !comes_to_its_end(),
+            1 => !self.is_excused(goes_on),
+            _ => true,
+        };
+        self.case.scenario.new_is_good() && !is_disturbed
     }
 
     /// Undo is impossible where the engine or `HAProxy` stays away, or refuses for good, or somebody takes what it needs.
@@ -566,6 +572,9 @@ impl Judge {
         };
         let was_told =
             self.warnings.iter().any(|it| it.contains(name) && it.contains("did not answer until the end"));
+        if line.agent.is_some_and(|agent| !agent.is_on) && !was_told && !self.is_in_the_way() {
+            self.violate(site, format!("at the end the agent of {} is off", line.id));
+        }
         let may_be_out = self.may_be_out(&line.id) && !is_forgotten(&line.id);
         let is_kept_out = self.kept_out.contains(&line.id);
         let forgets = |fault| sets_states(fault) || matches!(fault, Fault::Reload | Fault::HaproxyRestart);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drainswap::adapters::memory::{Haproxy, Memory, MemoryEngine};
 use drainswap::ids::{ContainerId, ServerId};
-use drainswap::observation::{AdminState, RestartPolicy};
+use drainswap::observation::{AdminState, Checker, RestartPolicy};
 use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer};
 
 use crate::case::pass;
@@ -16,6 +16,11 @@ pub async fn types(memory: &Memory, command: &str) -> Result<(), String> {
         return Ok(());
     }
     let words: Vec<&str> = command.split(' ').collect();
+    if let Some(flag) = words.iter().position(|word| *word == "--agent") {
+        let (without, server) = ([&words[..flag], &words[flag + 2..]].concat(), words[words.len() - 1]);
+        turn_agent(memory, server, words[flag + 1] == "on").await?;
+        return Box::pin(types(memory, &without.join(" "))).await;
+    }
     match words[..] {
         ["drainswap", "maint", "--floor", "0", server] => set(memory, server, AdminState::Maint).await,
         ["drainswap", "drain", "--floor", "0", server] => set(memory, server, AdminState::Drain).await,
@@ -99,6 +104,15 @@ async fn set(memory: &Memory, server: &str, state: AdminState) -> Result<(), Str
             .set_admin_states(&[(server.clone(), state)])
             .await
             .map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+async fn turn_agent(memory: &Memory, server: &str, on: bool) -> Result<(), String> {
+    let server: ServerId = server.parse().map_err(|error| format!("{error}"))?;
+    for load_balancer in memory.load_balancers() {
+        let turned = load_balancer.set_checking(&server, Checker::Agent, on).await;
+        turned.map_err(|error| error.to_string())?;
     }
     Ok(())
 }

@@ -129,6 +129,15 @@ backend forgotten
     server app1 127.0.0.1:50009 check
 ";
 
+/// Agents that say "ready" whenever they are asked.
+const AGENTS: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms agent-check agent-port 9000
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.2:50000 check
+";
+
 /// A page that says sorry, on a machine without containers, and a slot for a server to come.
 const SORRY: &str = "
 backend mobile
@@ -424,6 +433,7 @@ const SOMETIMES: &[Scenario] = &[
     Scenario { name: "gone", before: gone, ..BASE },
     Scenario { name: "described", before: gone, is_described: true, ..BASE },
     Scenario { name: "forgotten", haproxy_cfg: FORGOTTEN, before: forgotten, ..BASE },
+    Scenario { name: "agents", haproxy_cfg: AGENTS, ..BASE },
     Scenario { name: "floor-2", haproxy_cfg: PRIMARIES, policy: |policy| policy.floor = 2, ..BASE },
     Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
     LONG_BOOT,

@@ -122,7 +122,7 @@ async fn one_line_tells_of_one_process() {
         status: "UP".to_owned(),
         check: "L7OK".to_owned(),
         weight: 1,
-        checks: Checks { health: Checking::On, agent: Checking::Off },
+        checks: Checks { health: Checking::On, agent: Checking::Off, asks_agent: false },
         sessions: 2,
         sessions_total: 5,
         limit: Some(30),

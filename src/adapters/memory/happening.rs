@@ -20,6 +20,10 @@ pub enum Happening {
     End(usize, u32, u64),
     /// A server's check is due: the load balancer, the process.
     Check(usize, u32, ServerId),
+    /// A server's agent is asked: the load balancer, the process.
+    AskAgent(usize, u32, ServerId),
+    /// The agent answers "ready".
+    AgentAnswers(usize, u32, ServerId),
     /// A check that hung fails at last.
     LateCheck(usize, ServerId),
     /// A container ends by itself, if it was started at that time.
@@ -79,6 +83,8 @@ impl Site {
             Happening::Connect(balancer, pid, session) => self.connect(balancer, pid, session),
             Happening::End(balancer, pid, session) => self.end(balancer, pid, session),
             Happening::Check(balancer, pid, server) => self.check(balancer, pid, &server),
+            Happening::AskAgent(balancer, pid, server) => self.ask_agent(balancer, pid, &server),
+            Happening::AgentAnswers(balancer, pid, server) => self.agent_answers(balancer, pid, &server),
             Happening::LateCheck(balancer, server) => self.late_check(balancer, &server),
             Happening::ContainerEnds(id, started_at) => self.container_ends(&id, started_at),
             Happening::Stopped(id, started_at) => self.stop_ends(&id, started_at),

@@ -18,6 +18,10 @@ use crate::weight::Weight;
 /// How long it takes to start `HAProxy` anew.
 const RESTART: Millis = 1_500;
 
+/// How often an agent is asked, and how long it takes to answer.
+const AGENT_INTER: Millis = 150;
+const AGENT_TAKES: Millis = 60;
+
 /// `stats timeout`.
 const LATE_FOR: Millis = 10_000;
 
@@ -202,9 +206,36 @@ impl Site {
         let Some(worker) = &self.haproxies[balancer].worker else { return };
         let pid = worker.pid;
         let checked = worker.lines.iter().filter_map(|line| Some((line.id.clone(), line.check?.inter)));
+        let with_agent = worker.lines.iter().filter(|line| line.agent.is_some()).map(|line| line.id.clone());
+        let with_agent: Vec<ServerId> = with_agent.collect();
         for (server, inter) in checked.collect::<Vec<_>>() {
             let first = 1 + self.rng.u64(..inter);
             self.later(first, Happening::Check(balancer, pid, server));
+        }
+        for server in with_agent {
+            let first = 1 + self.rng.u64(..AGENT_INTER);
+            self.later(first, Happening::AskAgent(balancer, pid, server));
+        }
+    }
+
+    pub(super) fn ask_agent(&mut self, balancer: usize, pid: u32, server: &ServerId) {
+        let Some(agent) = self.line(balancer, pid, server).and_then(|line| line.agent.as_mut()) else {
+            return;
+        };
+        if agent.is_on {
+            agent.is_asked = true;
+            self.later(AGENT_TAKES, Happening::AgentAnswers(balancer, pid, server.clone()));
+        }
+        self.later(AGENT_INTER, Happening::AskAgent(balancer, pid, server.clone()));
+    }
+
+    /// An answer counts although the agent was turned off meanwhile.
+    pub(super) fn agent_answers(&mut self, balancer: usize, pid: u32, server: &ServerId) {
+        let Some(line) = self.line(balancer, pid, server) else { return };
+        line.agent.iter_mut().for_each(|agent| agent.is_asked = false);
+        if line.admin.state() != AdminState::Ready {
+            self.tell(|| format!("the agent of {server} says ready"));
+            self.set_state(balancer, server, AdminState::Ready);
         }
     }
 
@@ -458,12 +489,19 @@ impl LoadBalancer for MemoryHaproxy {
             let Some(line) = worker.and_then(|worker| worker.line_mut(server)) else {
                 return refused("No such server.");
             };
-            match (checker, line.check) {
-                (Checker::Health, Some(_)) => line.checking = on,
-                (Checker::Health | Checker::Agent, _) if on => {
-                    return refused("It is not configured on this server.");
+            let is_configured = match (checker, &mut line.agent) {
+                (Checker::Agent, Some(agent)) => {
+                    agent.is_on = on;
+                    true
                 }
-                (Checker::Health | Checker::Agent, _) => {}
+                (Checker::Agent, None) => false,
+                (Checker::Health, _) => {
+                    line.checking = on || line.check.is_none();
+                    line.check.is_some()
+                }
+            };
+            if on && !is_configured {
+                return refused("It is not configured on this server.");
             }
             Ok(())
         };

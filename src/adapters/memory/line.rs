@@ -41,6 +41,8 @@ pub struct Line {
     pub checking: bool,
     /// Whether its last check passed; nothing before the first one, and in maintenance.
     pub passed: Option<bool>,
+    /// The agent on its host, which always says "ready".
+    pub agent: Option<Agent>,
     /// The weight that is written.
     pub written_weight: u32,
     /// Sessions since the process started.
@@ -56,6 +58,15 @@ pub struct Check {
     pub rise: u32,
     /// How many must fail before it is down.
     pub fall: u32,
+}
+
+/// An agent that is asked about a server.
+#[derive(Clone, Copy, Debug)]
+pub struct Agent {
+    /// Whether it is asked.
+    pub is_on: bool,
+    /// Whether its answer is under way.
+    pub is_asked: bool,
 }
 
 impl Line {
@@ -85,6 +96,7 @@ impl Line {
             health: check.filter(|_| !server.disabled).map_or(0, |check| check.rise + check.fall - 1),
             checking: true,
             passed: (!server.disabled).then_some(true),
+            agent: server.agent_check.then_some(Agent { is_on: true, is_asked: false }),
             written_weight: server.weight,
             total: 0,
         }
@@ -127,7 +139,12 @@ impl Line {
             (Some(_), false) => Checking::Off,
             (Some(_), true) => Checking::On,
         };
-        Checks { health, agent: Checking::Absent }
+        let agent = match self.agent {
+            None => Checking::Absent,
+            Some(Agent { is_on: false, .. }) => Checking::Off,
+            Some(Agent { is_on: true, .. }) => Checking::On,
+        };
+        Checks { health, agent, asks_agent: self.agent.is_some_and(|agent| agent.is_asked) }
     }
 
     /// What the last check said, as `show stat` has it.

@@ -47,8 +47,9 @@ struct Row {
 impl Row {
     /// Sessions come and go by themselves.
     fn is_changed(&self) -> bool {
-        let set =
-            |state: &Option<ServerState>| state.as_ref().map(|it| (it.admin.state(), it.weight, it.checks));
+        let set = |state: &Option<ServerState>| {
+            state.as_ref().map(|it| (it.admin.state(), it.weight, it.checks.health, it.checks.agent))
+        };
         set(&self.before) != set(&self.after)
     }
 }

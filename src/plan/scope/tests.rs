@@ -3,7 +3,9 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::observation::{ContainerState, Described, LoadBalancerState, Operational, RestartPolicy};
+use crate::observation::{
+    Checking, ContainerState, Described, LoadBalancerState, Operational, RestartPolicy,
+};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Lane, LaneServer, Plan};
 use crate::testing::World;
@@ -149,6 +151,26 @@ fn a_server_in_maint_or_drain_by_hand_gets_its_container_and_keeps_its_state() {
         let left_out = world.left_out("mobile/app2");
         assert_eq!((told(&left_out), line(&left_out, "app2").stays), ("app2 app1; ".to_owned(), None));
     }
+}
+
+/// Its agent decides, or a person does: `HAProxy` does not say who has set it.
+#[test]
+fn what_an_agent_may_have_set_is_not_ended() {
+    let agent_on = |world: World, id: &str| world.server(id, |it| it.checks.agent = Checking::On);
+    let world = agent_on(with("").drain("mobile/app2"), "mobile/app2").floor(0);
+    for world in [world.clone(), world.scope(|scope| scope.enable = true)] {
+        assert_eq!(told(&world), "app2 app1; mobile/app2 stays in drain (by agent-check, or by hand)");
+        assert_eq!(line(&world, "app2").stays, Some(AdminState::Drain));
+        assert!(!plan(&world).to_string().contains("--enable puts it in service"));
+    }
+    let serving = agent_on(with(""), "mobile/app2");
+    let text = plan(&serving).to_string();
+    assert!(
+        text.contains("  drain      mobile/app2, with the agent (agent-check) off until then\n"),
+        "{text}"
+    );
+    assert_eq!(line(&serving, "app2").agents.len(), 1);
+    assert!(line(&serving, "app1").agents.is_empty());
 }
 
 /// It takes no traffic before and after, so that nothing may count on it.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::{ReplyError, bad, value};
 use crate::ids::ServerId;
-use crate::observation::{AdminBits, Checking, Checks, Operational};
+use crate::observation::{AdminBits, Checks, Operational};
 
 /// A server's numeric ids: its backend's and its own. A listen section and a backend may have
 /// one name before `HAProxy` 3.2, but never one id.
@@ -152,10 +152,7 @@ impl StateColumns {
             admin: AdminBits(self.admin.number(fields)?),
             operational,
             weight: self.weight.number(fields)?,
-            checks: Checks {
-                health: Checking::of_bits(self.check.number(fields)?),
-                agent: Checking::of_bits(self.agent.number(fields)?),
-            },
+            checks: Checks::of_bits(self.check.number(fields)?, self.agent.number(fields)?),
         })
     }
 }
