@@ -10,6 +10,7 @@ use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
 use crate::retention::kept;
+use crate::topology::divergence::{Divergence, divergences};
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::{Backend, Server, Topology, Unlisted};
 
@@ -45,6 +46,8 @@ pub enum Kind {
     Unreached,
     /// `HAProxy` runs a server that haproxy.cfg lacks.
     Unlisted,
+    /// `HAProxy` sends a server's traffic elsewhere than haproxy.cfg says.
+    OtherAddress,
 }
 
 /// A run that is not finished, or could not put everything back.
@@ -111,6 +114,8 @@ pub fn examine(
         );
     }
     findings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(configuration, seen)));
+    let diverging = divergences(configuration, &observation.load_balancers);
+    findings.extend(diverging.iter().map(other_address));
     findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
     for container in &observation.containers {
         let users = topology.users(&container.id, observation);
@@ -200,6 +205,20 @@ fn left_out(server: &Server, typed: &CommandLine) -> Option<Finding> {
         mend: typed.command(&["ready", &server.id.to_string()]),
         left_over: None,
     })
+}
+
+/// A server that runs at another address than is written.
+fn other_address(diverging: &Divergence) -> Finding {
+    let Divergence { server, written, .. } = diverging;
+    let (ip, port) = (written.ip(), written.port());
+    Finding {
+        kind: Kind::OtherAddress,
+        what: diverging.to_string(),
+        mend: format!(
+            "where the file is right: reload HAProxy, or `set server {server} addr {ip} port {port}` at its runtime socket; where HAProxy is right: write its address into haproxy.cfg. A server-state-file gives a reload the old port again: drop the server's line from it"
+        ),
+        left_over: None,
+    }
 }
 
 /// A state that only the running process knows of.
@@ -409,6 +428,16 @@ mod tests {
         };
         let mend = "drainswap resume mobile, or to take it back: drainswap resume mobile --undo".to_owned();
         assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, mend)]);
+    }
+
+    #[test]
+    fn a_server_that_runs_at_another_address_than_is_written_is_found() {
+        let world = World::pair().server("mobile/app1", |it| it.address = "127.0.0.1:50000".parse().ok());
+        assert_eq!(kinds(&world, &[]), []);
+        let world = world.server("mobile/app1", |it| it.address = "127.0.0.1:50008".parse().ok());
+        let found = kinds(&world, &[]);
+        let (_, mend) = found.iter().find(|(kind, _)| *kind == Kind::OtherAddress).expect("a finding");
+        assert!(mend.contains("`set server mobile/app1 addr 127.0.0.1 port 50000`"), "{mend}");
     }
 
     #[test]

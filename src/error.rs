@@ -510,6 +510,14 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// HAProxy has read the new file, and does not run all of it.
+    #[error(
+        "STUCK: HAProxy has read haproxy.cfg, and still runs servers otherwise (a server-state-file keeps what it has). These are not so yet: {}. Set them by hand (`set server … state`, `weight`, `addr`), and see what writes the state file", .not_so.join(", ")
+    )]
+    RunsOtherwise {
+        /// What should be so.
+        not_so: Vec<String>,
+    },
     /// There is no such run.
     #[error("{}", no_run(.wanted.as_deref(), .known, .state_dir))]
     NoRun {

@@ -1,5 +1,6 @@
 //! Which container is behind which server lines, and where traffic goes.
 
+pub mod divergence;
 pub mod matching;
 pub mod own_check;
 pub mod reach;
@@ -503,12 +504,8 @@ fn has_own_port(address: &Address) -> bool {
 /// Where a server's traffic goes: what the running `HAProxy` says, else what is written, if that is an
 /// address and a port. A port that depends on the client's is none.
 fn socket_address(address: &Address, state: Option<&ServerState>) -> Option<std::net::SocketAddr> {
-    let Address::Inet { host, port: Port::Fixed(port) } = address else { return None };
-    let written = match host {
-        Host::Ip(ip) => Some((ip.to_canonical(), *port).into()),
-        Host::Name(_) => None,
-    };
-    state.and_then(|state| state.address).or(written)
+    let Address::Inet { port: Port::Fixed(_), .. } = address else { return None };
+    state.and_then(|state| state.address).or(address.fixed())
 }
 
 /// Whether the port is a placeholder's: 0, or 1, on which nothing is ever published.

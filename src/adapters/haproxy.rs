@@ -7,7 +7,7 @@ pub mod master;
 pub mod peer;
 pub mod reply;
 pub mod socket;
-mod state_file;
+pub mod state_file;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

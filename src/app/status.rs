@@ -18,6 +18,7 @@ use crate::observation::Observation;
 use crate::plan::LbQuorum;
 use crate::ports::Change;
 use crate::topology::Backend;
+use crate::topology::divergence::{Divergence, divergences};
 
 /// Nobody reads faster.
 const OFTEN_ENOUGH: Duration = Duration::from_millis(200);
@@ -119,6 +120,9 @@ impl App {
                 ));
             }
         }
+        let diverging = divergences(&configuration, &observation.load_balancers);
+        let is_shown = |it: &&Divergence| backends.iter().any(|backend| backend.name == it.server.backend);
+        notes.extend(diverging.iter().filter(is_shown).map(ToString::to_string));
         notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name, &world.site)));
         Ok(Status { object, table: crate::status::table(&backends), notes })
     }

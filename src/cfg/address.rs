@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
 use super::environment::Environment;
 use super::version::Version;
@@ -237,6 +237,23 @@ fn split_port(body: &str) -> (&str, &str) {
     match body.rfind([':', ']']) {
         Some(at) if body[at..].starts_with(':') => (&body[..at], &body[at + 1..]),
         _ => (body, ""),
+    }
+}
+
+impl Address {
+    /// The address and the port, where both are written as numbers and neither depends on the client's.
+    #[must_use]
+    pub fn fixed(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Inet { host: Host::Ip(ip), port: Port::Fixed(port) } => {
+                Some((ip.to_canonical(), *port).into())
+            }
+            Self::Inet { .. }
+            | Self::Datagram { .. }
+            | Self::Quic { .. }
+            | Self::Unix(_)
+            | Self::Other(_) => None,
+        }
     }
 }
 

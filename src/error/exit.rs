@@ -71,35 +71,7 @@ impl Error {
             Self::PlanDrifted { .. } | Self::NotApproved { .. } => Exit::Drifted,
             Self::PutBack { .. } => Exit::RolledBack,
             Self::LoadBalancer { .. } | Self::LateCommand(_) | Self::NotRun(_) => Exit::Unreachable,
-            Self::Untouched(Untouched(failure)) => match failure {
-                Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
-                Failure::Refused(_)
-                | Failure::TakenOver { .. }
-                | Failure::NotCarried { .. }
-                | Failure::AgentAsked { .. }
-                | Failure::Unserved { .. }
-                | Failure::Vanished { .. }
-                | Failure::StartedAgain { .. }
-                | Failure::StillAnswers { .. }
-                | Failure::Hook { .. }
-                | Failure::Reloaded { .. } => Exit::Refused,
-                Failure::Engine(error) => of_engine(error),
-                Failure::LoadBalancer(_)
-                | Failure::LateCommand(_)
-                | Failure::UnansweredCall(_)
-                | Failure::DrainTimedOut { .. }
-                | Failure::Died { .. }
-                | Failure::NeverReady { .. }
-                | Failure::FellSilent { .. }
-                | Failure::NotUp { .. }
-                | Failure::NeverRose { .. }
-                | Failure::Elsewhere { .. }
-                | Failure::NotFollowed { .. }
-                | Failure::NotSeen { .. } => Exit::Unreachable,
-                Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
-                Failure::Drifted { .. } => Exit::Drifted,
-                Failure::Stopped => Exit::Cancelled,
-            },
+            Self::Untouched(Untouched(failure)) => of_failure(failure),
             Self::Lock(LockError::Busy { .. })
             | Self::Unfinished { .. }
             | Self::ForeignRun { is_unfinished: true, .. }
@@ -108,7 +80,8 @@ impl Error {
             | Self::MoveUndone { .. }
             | Self::MoveHalfDone { .. }
             | Self::MoveUnsure { .. }
-            | Self::NotPutBack { .. } => Exit::Stuck,
+            | Self::NotPutBack { .. }
+            | Self::RunsOtherwise { .. } => Exit::Stuck,
             Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
         }
@@ -121,6 +94,39 @@ impl Error {
             return Self::MoveUnsure { servers: servers.to_vec(), failure: Box::new(self) };
         }
         self
+    }
+}
+
+/// What a run ends with that has failed before it touched anything.
+fn of_failure(failure: &Failure) -> Exit {
+    match failure {
+        Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,
+        Failure::Refused(_)
+        | Failure::TakenOver { .. }
+        | Failure::NotCarried { .. }
+        | Failure::AgentAsked { .. }
+        | Failure::Unserved { .. }
+        | Failure::Vanished { .. }
+        | Failure::StartedAgain { .. }
+        | Failure::StillAnswers { .. }
+        | Failure::Hook { .. }
+        | Failure::Reloaded { .. } => Exit::Refused,
+        Failure::Engine(error) => of_engine(error),
+        Failure::LoadBalancer(_)
+        | Failure::LateCommand(_)
+        | Failure::UnansweredCall(_)
+        | Failure::DrainTimedOut { .. }
+        | Failure::Died { .. }
+        | Failure::NeverReady { .. }
+        | Failure::FellSilent { .. }
+        | Failure::NotUp { .. }
+        | Failure::NeverRose { .. }
+        | Failure::Elsewhere { .. }
+        | Failure::NotFollowed { .. }
+        | Failure::NotSeen { .. } => Exit::Unreachable,
+        Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
+        Failure::Drifted { .. } => Exit::Drifted,
+        Failure::Stopped => Exit::Cancelled,
     }
 }
 

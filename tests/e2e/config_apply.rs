@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -106,6 +107,66 @@ async fn what_was_set_at_runtime_is_set_again_after_a_reload() {
     assert!(site.haproxy.status("app1").await.starts_with("DRAIN"));
     assert_eq!(site.haproxy.status("app1b").await, "MAINT");
     assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
+}
+
+/// The site's configuration with a `server-state-file`, these lines in the backend, and the file's path.
+fn with_state_file(site: &Site, backend: &str) -> (String, PathBuf) {
+    let kept = site.dir().join("kept-states");
+    let text = site
+        .text(backend)
+        .replacen("global\n", &format!("global\n    server-state-file {}\n", kept.display()), 1)
+        .replacen("\nbackend mobile\n", "\nbackend mobile\n    load-server-state-from-file global\n", 1);
+    assert!(text.contains("server-state-file") && text.contains("load-server-state-from-file"), "{text}");
+    (text, kept)
+}
+
+/// The port that the running HAProxy sends the server's traffic to.
+async fn port(site: &Site, server: &str) -> String {
+    let table = site.haproxy.command("show servers state mobile").await;
+    let line = table.lines().find(|line| line.contains(&format!(" {server} ")));
+    line.and_then(|line| line.split(' ').nth(18)).expect("srv_port").to_owned()
+}
+
+/// HAProxy takes the port of a checked server from its `server-state-file`, also where haproxy.cfg says another.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_file_does_not_keep_what_has_changed() {
+    let Some(site) = Site::here().await else { return };
+    let [app1, app2, app2b] = ["app1", "app2", "app2b"].map(|name| site.servers(&[name]));
+    let (text, kept) = with_state_file(&site, &(app1.clone() + &app2));
+    site.apply(&text, &["--reload", "always"]).await.expect(0);
+    let keep =
+        async || fs::write(&kept, site.haproxy.command("show servers state").await).expect("keep the states");
+    keep().await;
+    // app2 gets the address of another application.
+    let moved = app2b.replace("app2b", "app2").replace(" backup", "");
+    let wanted = moved
+        .split_ascii_whitespace()
+        .nth(2)
+        .and_then(|it| it.rsplit(':').next())
+        .expect("a port")
+        .to_owned();
+    assert_ne!(port(&site, "app2").await, wanted);
+    let (text, _) = with_state_file(&site, &(app1.clone() + &moved));
+    let ended = site.apply(&text, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
+    assert!(!ended.stderr.contains("set again"), "the reload itself took it: {}", ended.stderr);
+    assert_eq!(port(&site, "app2").await, wanted);
+    // The same where the reload itself writes the file anew, and with a state in it that nobody has set since.
+    keep().await;
+    let stale = fs::read_to_string(&kept)
+        .expect("the states")
+        .replace(" app1 127.0.0.1 2 0 ", " app1 127.0.0.1 0 1 ");
+    let other = site.write("stale-states", &stale);
+    let reload =
+        format!("cp {} {} && kill -USR2 {}", other.display(), kept.display(), site.haproxy.process());
+    let (text, _) = with_state_file(&site, &(app1 + &app2));
+    let ended = site.apply(&text, &["--reload-by", &reload]).await.expect(0);
+    let first = app2.split_ascii_whitespace().nth(2).expect("an address");
+    ended.says(&[
+        "set again: mobile/app1 is in ready",
+        &format!("set again: mobile/app2 has the address {first}"),
+    ]);
+    assert!(site.haproxy.status("app1").await.starts_with("UP"));
+    assert!(first.ends_with(&format!(":{}", port(&site, "app2").await)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

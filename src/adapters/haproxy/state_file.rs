@@ -1,10 +1,12 @@
 //! The `server-state-file`, from which a reload gives the new worker the states of the old one.
 
-use std::fs::Permissions;
-use std::io::{Result, Write};
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
+use crate::ids::ServerId;
 use crate::output_file;
 
 /// The mode of a file that was not there before: `HAProxy` may read it as any user.
@@ -36,15 +38,58 @@ pub(super) fn replace(path: &Path, states: &str) -> Result<()> {
     Ok(())
 }
 
+/// Drops the lines of these servers, so that a reload takes what haproxy.cfg says of them. Where there is no such file
+/// there is nothing to drop.
+///
+/// # Errors
+/// What the system says. The file is then as it was before.
+pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<()> {
+    let old = match fs::read_to_string(path) {
+        Ok(old) => old,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // `be_id be_name srv_id srv_name …`, by the version 1 that HAProxy has written since 1.6.
+    let is_of_them = |line: &&str| {
+        let mut words = line.split_ascii_whitespace();
+        let (backend, server) = (words.nth(1), words.nth(1));
+        backend.zip(server).is_some_and(|(backend, server)| servers.contains(&ServerId::new(backend, server)))
+    };
+    if !old.lines().any(|line| is_of_them(&line)) {
+        return Ok(());
+    }
+    let kept: Vec<&str> = old.lines().filter(|line| !is_of_them(line)).collect();
+    replace(path, &(kept.join("\n") + "\n"))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
 
     fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn only_the_lines_of_these_servers_are_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let servers = BTreeSet::from([ServerId::new("mobile", "app1")]);
+        forget(&path, &servers).unwrap();
+        assert!(!path.exists(), "a file that is not there is not made");
+        let of = |backend: &str, server: &str| {
+            format!("4 {backend} 1 {server} 127.0.0.1 2 0 1 1 9 6 3 4 6 0 0 0 - 80 -\n")
+        };
+        let head = "1\n# be_id be_name srv_id srv_name srv_addr\n";
+        let others = of("mobile", "app1b") + &of("web", "app1");
+        fs::write(&path, [head, &of("mobile", "app1"), &others].concat()).unwrap();
+        forget(&path, &servers).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), [head, &others].concat());
+        let before = path.metadata().unwrap().ino();
+        forget(&path, &servers).unwrap();
+        assert_eq!(path.metadata().unwrap().ino(), before, "nothing to drop, nothing written");
     }
 
     #[test]

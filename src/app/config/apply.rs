@@ -16,7 +16,7 @@ use super::super::look::{SystemClock, refuse_errors};
 use super::super::{App, print_object};
 use super::diff::diff;
 use super::wanted::Wanted;
-use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::haproxy::{HaproxySocket, state_file};
 use crate::adapters::haproxy_binary;
 use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted};
 use crate::adapters::install::{Candidate, Installed, Place};
@@ -32,7 +32,7 @@ use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
 use crate::settings::Reloading;
 use follow::Follower;
 use reloader::Reloader;
-use states::States;
+use states::{Since, States};
 
 /// How HAProxy comes to what a new file says.
 enum Way {
@@ -101,10 +101,11 @@ impl App {
         refuse_other_files(wanted)?;
         let reloader = self.reloader(&wanted.known, &reloading)?;
         let before = States::set_at_runtime(&seen, &wanted.old.1);
+        self.forget_changed(wanted);
         let file = wanted.target.display().to_string();
         let came = reloader.reload(&socket, &wanted.new.1, reloading.timeout).await;
         came.map_err(|reason| Error::NotPutBack { file, reason })?;
-        self.set_again(&before, &socket, &wanted.new.1).await?;
+        self.set_again(&before, &socket, &wanted.new.1, Since::Reload).await?;
         self.applied(wanted, "it was there already, and HAProxy runs it now")
     }
 
@@ -117,13 +118,13 @@ impl App {
         follower: &Follower<'_>,
         before: &States,
     ) -> Result<Exit, Error> {
-        let what = match way {
+        let (what, since) = match way {
             Way::None => {
                 installed.confirm()?;
                 return self.applied(wanted, "installed; HAProxy need not know");
             }
             Way::Runtime(otherwise) => match (follower.follow(wanted).await, otherwise) {
-                (Ok(()), _) => "installed; HAProxy has the servers, without a reload",
+                (Ok(()), _) => ("installed; HAProxy has the servers, without a reload", Since::Told),
                 (
                     Err(error @ Error::LoadBalancer { error: LoadBalancerError::Refused { .. } }),
                     Some(reloader),
@@ -135,27 +136,40 @@ impl App {
                 (Err(error), _) => return take_back_at_runtime(wanted, installed, follower, error).await,
             },
             Way::Reload(reloader) => {
+                self.forget_changed(wanted);
                 match reloader.reload(follower.socket, &wanted.new.1, follower.reloading.timeout).await {
-                    Ok(()) => "installed, and HAProxy runs it",
+                    Ok(()) => ("installed, and HAProxy runs it", Since::Reload),
                     Err(reason) => {
                         return take_back(wanted, installed, &reloader, follower, before, reason).await;
                     }
                 }
             }
         };
-        self.set_again(before, follower.socket, &wanted.new.1).await?;
+        let set = self.set_again(before, follower.socket, &wanted.new.1, since).await;
         installed.confirm()?;
+        set?;
         self.applied(wanted, what)
     }
 
-    /// Sets again what a reload has forgotten, and says so.
+    /// A reload takes from the `server-state-file` what it has, and so the old port of a server whose line has changed.
+    fn forget_changed(&self, wanted: &Wanted) {
+        let Some(file) = &wanted.new.1.server_state_file else { return };
+        let changed = states::changed(&wanted.old.1, &wanted.new.1);
+        if let Err(error) = state_file::forget(file, &changed) {
+            // What a reload takes from it all the same is corrected afterwards.
+            self.say(&format!("note: {} still has the servers that change: {error}", file.display()));
+        }
+    }
+
+    /// Sets again what a reload has forgotten, or taken from elsewhere than haproxy.cfg, and says so.
     async fn set_again(
         &self,
         before: &States,
         socket: &HaproxySocket,
         configuration: &Configuration,
+        since: Since,
     ) -> Result<(), Error> {
-        for set in before.set_again(socket, configuration).await? {
+        for set in before.set_again(socket, configuration, since).await? {
             self.say(&format!("set again: {set}"));
         }
         Ok(())
@@ -313,14 +327,15 @@ async fn take_back(
         reason: format!("{reason}; and then: {error}"),
     })?;
     // A worker that never left the old file is only asked; one that did comes back.
-    let runs_old = reloader::runs(follower.socket, &wanted.old.1).await.is_ok();
-    if !runs_old {
+    let mut since = Since::Told;
+    if reloader::runs(follower.socket, &wanted.old.1).await.is_err() {
+        since = Since::Reload;
         let back = reloader.reload(follower.socket, &wanted.old.1, follower.reloading.timeout).await;
         back.map_err(|error| Error::NotPutBack {
             file: file.clone(),
             reason: format!("{reason}; and then: {error}"),
         })?;
     }
-    before.set_again(follower.socket, &wanted.old.1).await?;
+    before.set_again(follower.socket, &wanted.old.1, since).await?;
     Err(Error::PutBack { file, reason })
 }

@@ -1,18 +1,32 @@
-//! What was set at runtime: a reload forgets it, so it is set again.
+//! What HAProxy is to run after a reload: what haproxy.cfg says, and what was set at runtime, which a reload forgets.
+//!
+//! A `server-state-file` gives the new worker also what haproxy.cfg says otherwise by now: the port of a checked server, the
+//! state and the weight of an earlier time.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::adapters::haproxy::HaproxySocket;
 use crate::cfg::{Configuration, Server};
 use crate::error::Error;
 use crate::ids::ServerId;
-use crate::observation::{AdminState, LoadBalancerState};
-use crate::ports::LoadBalancer;
+use crate::observation::{AdminState, Checking, LoadBalancerState, ServerState};
+use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::weight::Weight;
 
-/// The servers whose state or weight is not what the configuration says.
-pub(super) struct States(Vec<State>);
+/// What HAProxy has done since the states were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// It has read its files.
+    Reload,
+    /// Nothing but what it was told: an address that was set is a person's.
+    Told,
+}
 
+/// The servers whose state or weight is not what the configuration says.
+pub(super) struct States(BTreeMap<ServerId, State>);
+
+#[derive(Clone, Copy, Default)]
 struct State {
-    server: ServerId,
     admin: Option<AdminState>,
     weight: Option<u32>,
 }
@@ -25,6 +39,37 @@ fn find<'c>(configuration: &'c Configuration, id: &ServerId) -> Option<&'c Serve
     configuration.backend(&id.backend)?.servers.iter().find(|server| server.name == id.server)
 }
 
+/// The servers of which a new configuration says something else that a `server-state-file` has.
+pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<ServerId> {
+    let says = |server: &Server| {
+        let check = (server.check_port, server.check_address.clone());
+        (server.address.clone(), check, server.ssl, server.weight, server.disabled)
+    };
+    let all = new.proxies.iter().flat_map(|proxy| proxy.servers.iter().map(move |server| (proxy, server)));
+    let all = all.map(|(proxy, server)| (ServerId::new(&proxy.name, &server.name), server));
+    let is_changed =
+        |id: &ServerId, server: &Server| find(old, id).is_none_or(|before| says(before) != says(server));
+    all.filter(|(id, server)| is_changed(id, server)).map(|(id, _)| id).collect()
+}
+
+/// What a server is to be, of what it is not.
+#[derive(Debug, PartialEq, Eq)]
+enum Otherwise {
+    Admin(AdminState),
+    Weight(u32),
+    Address(std::net::SocketAddr),
+}
+
+impl std::fmt::Display for Otherwise {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Admin(state) => write!(f, "is in {state}"),
+            Self::Weight(weight) => write!(f, "has weight {weight}"),
+            Self::Address(address) => write!(f, "has the address {address}"),
+        }
+    }
+}
+
 impl States {
     /// What somebody set since HAProxy read this configuration.
     pub fn set_at_runtime(seen: &LoadBalancerState, configuration: &Configuration) -> Self {
@@ -33,31 +78,84 @@ impl States {
             let is_own = !now.admin.is_inherited() && now.admin.state() != configured(server);
             let admin = is_own.then(|| now.admin.state());
             let weight = Some(now.weight).filter(|weight| *weight != server.weight);
-            (admin.is_some() || weight.is_some()).then(|| State { server: now.id.clone(), admin, weight })
+            (admin.is_some() || weight.is_some()).then(|| (now.id.clone(), State { admin, weight }))
         });
         Self(states.collect())
     }
 
-    /// Sets it again where it is not so, and tells what was set. Servers that are gone have nothing to be set.
+    /// What a server is otherwise than it should be.
+    fn otherwise(&self, now: &ServerState, server: &Server, since: Since) -> Vec<Otherwise> {
+        let set = self.0.get(&now.id).copied().unwrap_or_default();
+        // An agent sets both as it likes.
+        let is_written = now.checks.agent != Checking::On;
+        let admin = set.admin.or(is_written.then(|| configured(server)));
+        let weight = set.weight.or(is_written.then_some(server.weight));
+        let address = server.address.fixed().filter(|_| since == Since::Reload);
+        let address = address.filter(|address| now.address.is_some_and(|now| now != *address));
+        // What comes from elsewhere, a tracked server or a name without an address, is not this server's own.
+        let admin = admin.filter(|it| !now.admin.is_inherited() && now.admin.state() != *it);
+        let weight = weight.filter(|it| now.weight != *it);
+        let all =
+            [admin.map(Otherwise::Admin), weight.map(Otherwise::Weight), address.map(Otherwise::Address)];
+        all.into_iter().flatten().collect()
+    }
+
+    fn all_otherwise(
+        &self,
+        seen: &LoadBalancerState,
+        configuration: &Configuration,
+        since: Since,
+    ) -> Vec<(ServerId, Otherwise)> {
+        let known = seen.servers.iter().filter_map(|now| Some((now, find(configuration, &now.id)?)));
+        known
+            .flat_map(|(now, server)| {
+                self.otherwise(now, server, since).into_iter().map(|it| (now.id.clone(), it))
+            })
+            .collect()
+    }
+
+    /// Sets what a reload has forgotten, or taken from elsewhere than haproxy.cfg, and tells what was set.
+    ///
+    /// # Errors
+    /// What HAProxy still runs otherwise.
     pub async fn set_again(
         &self,
         socket: &HaproxySocket,
         configuration: &Configuration,
+        since: Since,
     ) -> Result<Vec<String>, Error> {
-        let seen = socket.look(&[]).await?;
-        let (mut states, mut weights) = (Vec::new(), Vec::new());
-        for State { server, admin, weight } in &self.0 {
-            let (Some(now), Some(_)) = (seen.server(server), find(configuration, server)) else { continue };
-            states.extend(admin.filter(|it| now.admin.state() != *it).map(|admin| (server.clone(), admin)));
-            weights.extend(weight.filter(|it| now.weight != *it).map(|weight| (server, weight)));
+        let found = self.all_otherwise(&socket.look(&[]).await?, configuration, since);
+        let (mut states, mut told) = (Vec::new(), Vec::new());
+        for (server, otherwise) in &found {
+            let set = match otherwise {
+                Otherwise::Admin(state) => {
+                    states.push((server.clone(), *state));
+                    Ok(())
+                }
+                Otherwise::Weight(weight) => socket.set_weight(server, Weight::Absolute(*weight)).await,
+                // The new worker has hardly a connection to the other address that it could go on with.
+                Otherwise::Address(address) => socket.set_address(server, *address).await,
+            };
+            match set {
+                // Whether it was taken is seen below.
+                Ok(())
+                | Err(LoadBalancerError::Refused { .. } | LoadBalancerError::AddressNotTaken { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        socket.set_admin_states(&states).await?;
-        let mut told: Vec<_> =
-            states.iter().map(|(server, admin)| format!("{server} is in {admin}")).collect();
-        for (server, weight) in weights {
-            socket.set_weight(server, Weight::Absolute(weight)).await?;
-            told.push(format!("{server} has weight {weight}"));
+        match socket.set_admin_states(&states).await {
+            Ok(()) | Err(LoadBalancerError::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        if found.is_empty() {
+            return Ok(told);
+        }
+        let left = self.all_otherwise(&socket.look(&[]).await?, configuration, since);
+        if !left.is_empty() {
+            let left = left.iter().map(|(server, otherwise)| format!("{server} {otherwise}"));
+            return Err(Error::RunsOtherwise { not_so: left.collect() });
+        }
+        told.extend(found.iter().map(|(server, otherwise)| format!("{server} {otherwise}")));
         Ok(told)
     }
 }
