@@ -12,7 +12,7 @@ use super::wait::{OUTAGE, insist};
 use super::{Deploy, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
-use crate::observation::{AdminState, LoadBalancerState};
+use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LbQuorum};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
@@ -36,11 +36,33 @@ pub(super) fn said_by<'a>(
 }
 
 impl Seen {
-    /// Every load balancer's state of a server; fails where one does not know it.
-    pub fn server(&self, id: &ServerId) -> Result<Vec<&crate::observation::ServerState>, Failure> {
-        let known = self.all.iter().map(|seen| seen.server(id));
-        known.collect::<Option<_>>().ok_or_else(|| Failure::Vanished { server: id.clone() })
+    /// Every load balancer's state of a server; fails where one does not know it, unless a lane is taken back: what a
+    /// reload has removed has nothing to be taken back.
+    pub fn server(&self, id: &ServerId, is_undoing: bool) -> Result<Vec<&ServerState>, Failure> {
+        let known: Vec<&ServerState> = self.all.iter().filter_map(|seen| seen.server(id)).collect();
+        if known.len() < self.all.len() && !is_undoing {
+            return Err(Failure::Vanished { server: id.clone() });
+        }
+        Ok(known)
     }
+}
+
+/// Sets the states of servers. While a lane is taken back those that a reload has removed are left out.
+pub(super) async fn set_known(
+    load_balancer: &impl LoadBalancer,
+    states: &[(ServerId, AdminState)],
+    is_undoing: bool,
+) -> Result<(), LoadBalancerError> {
+    let set = load_balancer.set_admin_states(states).await;
+    if !is_undoing || set.as_ref().err().is_none_or(LoadBalancerError::is_silence) {
+        return set;
+    }
+    let seen = load_balancer.glance(&[]).await?;
+    let known: Vec<_> = states.iter().filter(|(id, _)| seen.server(id).is_some()).cloned().collect();
+    if known.len() == states.len() {
+        return set;
+    }
+    load_balancer.set_admin_states(&known).await
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -50,12 +72,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// silent at the last look is looked at before anything leaves there.
     pub(super) async fn set(&mut self, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
         let seen: BTreeSet<String> = self.workers.keys().cloned().collect();
+        let is_undoing = self.is_undoing;
         let set = async |it: &Tracked<L>| {
             if seen.contains(&it.name()) {
-                it.set_admin_states(states).await
+                set_known(it, states, is_undoing).await
             } else {
                 let ready = states.iter().filter(|(_, state)| *state == AdminState::Ready);
-                it.set_admin_states(&ready.cloned().collect::<Vec<_>>()).await
+                set_known(it, &ready.cloned().collect::<Vec<_>>(), is_undoing).await
             }
         };
         self.everywhere(set).await.map(drop)
@@ -64,8 +87,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// A look at the lane's backends, whatever processes answer. A load balancer that is just being started anew is
     /// waited for.
     pub(super) async fn look_anew(&mut self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
-        let backends = self.lane_of(lane).backends();
-        let all = self.everywhere(async |it| it.look(&backends).await).await?;
+        let (backends, is_undoing) = (self.lane_of(lane).backends(), self.is_undoing);
+        let look = async |it: &Tracked<L>| match it.look(&backends).await {
+            Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.look(&[]).await,
+            seen => seen,
+        };
+        let all = self.everywhere(look).await?;
         self.show(lane, &all);
         Ok(all)
     }

@@ -275,7 +275,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) fn sessions(&self, lane: usize, seen: &Seen) -> Result<(u64, u64), Failure> {
         let (mut now, mut total) = (0, 0);
         for LaneServer { id, .. } in &self.lane_of(lane).servers {
-            for state in seen.server(id)? {
+            for state in seen.server(id, self.is_undoing)? {
                 let found = state.admin.state();
                 if found == AdminState::Ready {
                     return Err(Failure::TakenOver { server: id.clone(), found });
@@ -318,7 +318,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for server in &self.lane_of(lane).servers {
             // Drain would let persistent clients come back to a server that was in maint.
             let wanted = state.max(server.was);
-            if seen.server(&server.id)?.iter().any(|now| now.admin.state() != wanted) {
+            if seen.server(&server.id, self.is_undoing)?.iter().any(|now| now.admin.state() != wanted) {
                 moved.push((server.id.clone(), wanted));
             }
         }

@@ -56,7 +56,9 @@ pub enum Failure {
         is: u32,
     },
     /// `HAProxy` does not know the server any more, so that its sessions cannot be counted.
-    #[error("HAProxy does not know {server} any more: its sessions cannot be counted")]
+    #[error(
+        "HAProxy does not know {server} any more: a reload has removed it, and its sessions cannot be counted"
+    )]
     Vanished {
         /// Which server.
         server: ServerId,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::agents;
+use super::balancers::set_known;
 use super::container::OLD_LIMIT;
 use super::wait::{OUTAGE, Waited, meanwhile, pause, until};
 use super::{Deploy, Failure, Tracked, millis, whole_millis};
@@ -20,7 +21,7 @@ use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
 use crate::plan::undo::is_replaced;
 use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step};
-use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
+use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
 /// How often the load balancer is asked while a server drains or comes up. One question takes it
 /// about 0.1 ms.
@@ -277,9 +278,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             return Ok(());
         }
         let backends: BTreeSet<String> = states.iter().map(|(server, _)| server.backend.clone()).collect();
-        let backends: Vec<String> = backends.into_iter().collect();
+        let (backends, is_undoing): (Vec<String>, _) = (backends.into_iter().collect(), self.is_undoing);
         let set = async |it: &Tracked<L>| {
-            let seen = it.glance(&backends).await?;
+            let seen = match it.glance(&backends).await {
+                Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.glance(&[]).await?,
+                seen => seen?,
+            };
             let needs_proof = |server: &ServerId| {
                 seen.server(server)
                     .is_some_and(|now| now.admin.state() == AdminState::Maint || is_unproven(now))
@@ -290,7 +294,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 *state != AdminState::Maint && is_checked(server) && needs_proof(server)
             });
             it.set_unproven(&unproven).await?;
-            it.set_admin_states(&others).await
+            set_known(it, &others, is_undoing).await
         };
         self.everywhere(set).await.map(drop)
     }

@@ -341,6 +341,26 @@ async fn a_failed_container_is_taken_back_in_whatever_process_answers() {
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
 }
 
+/// Of a server that a reload has removed there is nothing to put back, and its container comes back all the same.
+#[tokio::test(start_paused = true)]
+async fn what_a_reload_has_removed_leaves_no_run_stuck() {
+    for left in ["app1b", "nothing"] {
+        let mut stage = Stage::pair().await;
+        let memory = stage.memory.clone();
+        let mut run = stage.run();
+        replace_first(&mut run).await;
+        memory.site().reload(0);
+        memory.site().haproxies[0].worker.as_mut().unwrap().lines.retain(|line| line.id.server == left);
+        let vanished = run.until_idle(0, AdminState::Drain, Duration::ZERO, Duration::from_secs(1)).await;
+        assert!(vanished.is_err(), "{vanished:?}");
+        for care in [Care::Failed, Care::Serving] {
+            let taken = run.take_lane_back(0, care).await;
+            assert!(matches!(taken, Ok(TakenBack::Undone)), "{left} {care:?}");
+        }
+        assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
+    }
+}
+
 /// The lines of this server in the process that answers.
 fn set_line(stage: &Stage, server: &str, change: impl Fn(&mut Line)) {
     let mut site = stage.memory.site();

@@ -132,3 +132,42 @@ async fn a_restart_at_every_step_is_lived_through() {
     assert_eq!(deploy.wait().await.expect("an end").code(), Some(0), "{said}");
     ends_with("v2", stage).await;
 }
+
+/// What a reload has removed needs nothing: its container is as before, and the run is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_a_reload_removes_is_said_and_nobody_is_needed() {
+    if !on_real_parts().await {
+        return;
+    }
+    // Without a state file, which would have the server in drain when its line comes back.
+    let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;
+    let config = std::fs::read_to_string(stage.haproxy.config()).expect("haproxy.cfg");
+    let without: String = config
+        .lines()
+        .filter(|line| !line.contains("server app1 "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_ne!(without, config);
+    // While it drains, and while its new container boots.
+    for event in ["drain_started", "container_started"] {
+        std::fs::write(stage.haproxy.config(), &config).expect("write haproxy.cfg");
+        stage.haproxy.reload().await;
+        let _stream = stage.open_stream(2).await;
+        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+        let said = at_each_event(&mut deploy, async |name| {
+            if name == event {
+                std::fs::write(stage.haproxy.config(), &without).expect("write haproxy.cfg");
+                stage.haproxy.reload().await;
+            }
+        })
+        .await;
+        assert_eq!(deploy.wait().await.expect("an end").code(), Some(10), "{said}");
+        let names: Vec<String> = stage.containers().await.into_iter().map(|it| it.name).collect();
+        let expected = ["app1", "app1b"].map(|name| stage.container_name(name));
+        assert_eq!(names, expected, "{said}");
+        assert!(stage.get("app1", "/").await.is_ok(), "{said}");
+        assert!(said.contains("mobile/app1"), "{said}");
+    }
+    stage.close().await;
+}
