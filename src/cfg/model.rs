@@ -246,6 +246,8 @@ pub struct ServerSettings {
     pub check_address: Option<Address>,
     /// `port`: what is checked instead of the server's own port.
     pub check_port: Option<u16>,
+    /// `healthcheck`, since 3.4: the section that says how it is checked, in the place of its backend's check.
+    pub healthcheck: Option<String>,
     /// The name that a check over TLS asks for.
     pub check_sni: Option<String>,
     /// The protocols that a check over TLS offers.
@@ -298,6 +300,7 @@ impl Default for ServerSettings {
             has_client_certificate: false,
             check_ssl: None,
             check_address: None,
+            healthcheck: None,
             check_port: None,
             check_sni: None,
             check_alpn: None,

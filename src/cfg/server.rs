@@ -126,6 +126,7 @@ impl Settings {
             "fastinter" => return put(&mut server.fastinter, positive_time(word, &text()?)?),
             "downinter" => return put(&mut server.downinter, positive_time(word, &text()?)?),
             "slowstart" => return put(&mut server.slowstart, any_time(word, &text()?)?),
+            "healthcheck" => server.healthcheck = Some(text()?),
             "agent-inter" => return positive_time(word, &text()?)?.1,
             "pool-purge-delay" | "idle-ping" => return any_time(word, &text()?)?.1,
             "addr" => {

@@ -60,6 +60,9 @@ pub fn own_check(configuration: &Configuration, proxy: &Proxy, server: &cfg::Ser
 
 /// What a check does that a probe cannot.
 fn beyond_a_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
+    if let Some(section) = &server.healthcheck {
+        return Some(format!("healthcheck {section}"));
+    }
     let why = match &proxy.check {
         HealthCheck::Other(option) => return Some(format!("option {option}")),
         HealthCheck::TcpCheck { has_rules: true } => "tcp-check rules",

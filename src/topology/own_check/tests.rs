@@ -1,10 +1,17 @@
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::cfg::{Environment, SourceFile, Version};
 use crate::observation::Operational;
 use crate::testing::{World, configuration};
 
 /// Why the check of this server line decides, given the lines of its backend; nothing where it does not.
 fn why(lines: &str, server: &str) -> Option<String> {
-    let configuration = configuration(&format!("backend b\n {lines}\n server s {server}\n"));
+    let text = format!("backend b\n {lines}\n server s {server}\n");
+    let file = SourceFile { path: "haproxy.cfg".into(), bytes: text.into_bytes() };
+    let environment = Environment::new(BTreeMap::new(), Version::new(3, 4));
+    let configuration = cfg::interpret(&cfg::read(vec![file], &environment));
+    assert!(!configuration.has_errors(), "{:?}", configuration.problems);
     let proxy = &configuration.proxies[0];
     own_check(&configuration, proxy, &proxy.servers[0]).map(|it| it.why)
 }
@@ -43,6 +50,8 @@ fn what_a_probe_cannot_ask_is_left_to_the_check() {
         ),
         ("mode tcp", "10.0.0.1:80 check check-ssl verify none", "a TLS handshake"),
         ("mode tcp", "10.0.0.1:80 check port 9000", "another address than the traffic's"),
+        ("mode tcp", "10.0.0.1:80 check healthcheck shop", "healthcheck shop"),
+        (HTTPCHK, "10.0.0.1:80 check healthcheck shop", "healthcheck shop"),
         (HTTPCHK, "10.0.0.1:80 check send-proxy", "httpchk behind a PROXY line"),
         (HTTPCHK, "10.0.0.1:80 check proto h2", "HTTP/2"),
         (HTTPCHK, "10.0.0.1:80 check check-proto h2 proto h1", "HTTP/2"),
@@ -131,4 +140,94 @@ fn the_check_s_word_counts_where_it_has_one() {
     assert_eq!(said(up, "", AdminState::Ready), "connected", "it has not checked yet");
     assert_eq!(said(down, "", AdminState::Maint), "connected", "it does not check in maint");
     assert_eq!(answer(None, None, probed.as_ref()), probed);
+}
+
+/// The README's table: each row with lines that are of its kind.
+#[test]
+fn the_readme_says_who_decides() {
+    const PROBE: (&str, &str) = ("drainswap's own probe", "nothing");
+    const HAPROXY: (&str, &str) = ("HAProxy", "`rise` checks");
+    let rule = |rule: &str| format!("{HTTPCHK}\n {rule}");
+    let tcp = |option: &str| (format!("mode tcp\n option {option}"), "10.0.0.1:80 check");
+    let http = |server: &'static str| (HTTPCHK.to_owned(), server);
+    let rows = [
+        (
+            "none, in mode http or tcp",
+            PROBE,
+            vec![("mode http".to_owned(), "10.0.0.1:80 check"), ("mode tcp".to_owned(), "10.0.0.1:80")],
+        ),
+        (
+            "`option httpchk` with a path, status, text and patterns",
+            PROBE,
+            vec![
+                http("10.0.0.1:80 check"),
+                (rule("http-check expect status 200"), "10.0.0.1:80 check"),
+                (rule("http-check expect string ok"), "10.0.0.1:80 check"),
+                (rule("http-check expect rstring ^ok"), "10.0.0.1:80 check"),
+            ],
+        ),
+        (
+            "the same with a PROXY line, HTTP/2, a client certificate, `check-sni` or a certificate that is verified",
+            HAPROXY,
+            vec![
+                http("10.0.0.1:80 check send-proxy"),
+                http("10.0.0.1:80 check proto h2"),
+                http("10.0.0.1:80 check ssl verify none crt /c.pem"),
+                http("10.0.0.1:80 check ssl verify none check-sni shop.example.org"),
+                http("10.0.0.1:80 check ssl verify required ca-file /ca.pem"),
+            ],
+        ),
+        (
+            "the same with `http-check connect`, `uri-lf`, `body-lf`, `%` in a header, `OPTIONS *`, a rule on a header, look-around in a pattern",
+            HAPROXY,
+            vec![
+                (rule("http-check connect port 81"), "10.0.0.1:80 check"),
+                (rule("http-check send uri-lf /%[str(a)]"), "10.0.0.1:80 check"),
+                (rule("http-check send body-lf %[str(a)]"), "10.0.0.1:80 check"),
+                (rule("http-check send hdr x %[str(a)]"), "10.0.0.1:80 check"),
+                ("mode http\n option httpchk OPTIONS *".to_owned(), "10.0.0.1:80 check"),
+                (rule("http-check expect hdr name x"), "10.0.0.1:80 check"),
+                (rule("http-check expect rstring ^(?!ready)"), "10.0.0.1:80 check"),
+            ],
+        ),
+        (
+            "`tcp-check` rules; redis, mysql, pgsql, smtp, ldap, ssl-hello, spop, external",
+            HAPROXY,
+            vec![
+                (
+                    "mode tcp\n option tcp-check\n tcp-check expect string +PONG".to_owned(),
+                    "10.0.0.1:80 check",
+                ),
+                tcp("redis-check"),
+                tcp("mysql-check"),
+                tcp("pgsql-check user a"),
+                tcp("smtpchk"),
+                tcp("ldap-check"),
+                tcp("ssl-hello-chk"),
+                tcp("external-check"),
+            ],
+        ),
+        (
+            "a TLS handshake, or another port, in mode tcp",
+            HAPROXY,
+            vec![
+                ("mode tcp".to_owned(), "10.0.0.1:80 check check-ssl verify none"),
+                ("mode tcp".to_owned(), "10.0.0.1:80 check port 9000"),
+            ],
+        ),
+        (
+            "`healthcheck NAME`, a section of HAProxy 3.4",
+            HAPROXY,
+            vec![http("10.0.0.1:80 check healthcheck shop")],
+        ),
+    ];
+    let mut table = "| The check of the line | Who decides | What it costs |\n|---|---|---|\n".to_owned();
+    for (kind, (who, cost), lines) in rows {
+        for (lines, server) in lines {
+            assert_eq!(why(&lines, server).is_some(), who == HAPROXY.0, "{kind}: {lines}\n server {server}");
+        }
+        table += &format!("| {kind} | {who} | {cost} |\n");
+    }
+    table += "| `track` | the line that it tracks | as there |\n";
+    assert!(include_str!("../../../README.md").contains(&table), "the README should have\n{table}");
 }
