@@ -50,7 +50,7 @@ use names::{known_backend, known_server};
 
 /// Runs what was typed, prints its result, and tells how the process ends.
 pub async fn run(cli: Cli) -> ExitCode {
-    let output = cli.globals.output;
+    let (output, typed) = (cli.globals.output, typed::command_line(&cli.globals));
     let ci = reporters::ci(&cli.globals.ci);
     ci::read_by(ci);
     match Box::pin(dispatch(cli)).await {
@@ -60,13 +60,13 @@ pub async fn run(cli: Cli) -> ExitCode {
         // The run has told its own end.
         Err(error @ Error::Untouched(_)) => error.exit().into(),
         Err(error) => {
-            let exit = error.exit();
+            let (exit, text) = (error.exit(), typed.completed(&error.to_string()));
             if output == Output::Json {
-                let (version, error) = (event::VERSION, error.to_string());
+                let (version, error) = (event::VERSION, text.clone());
                 Json::on_stdout().put(&event::NoRun::Failed { version, exit: exit.code(), error });
             }
             let style = anstyle::AnsiColor::Red.on_default().bold();
-            stderr::say(&format!("{style}error{style:#}: {error}"));
+            stderr::say(&format!("{style}error{style:#}: {text}"));
             if ci == Ci::Github {
                 reporters::annotate(&error);
             }

@@ -33,6 +33,29 @@ impl CommandLine {
     }
 }
 
+impl CommandLine {
+    /// A text whose commands (`` `drainswap status` ``) lead to the same place: those without any of the options get all of
+    /// them.
+    #[must_use]
+    pub fn completed(&self, text: &str) -> String {
+        let options: Vec<&str> =
+            self.options.iter().flat_map(|(option, value)| [*option, value.as_str()]).collect();
+        let options = shell(&options);
+        let is_bare = |command: &str| {
+            command.starts_with("drainswap ")
+                && !self.options.iter().any(|(option, _)| command.split(' ').any(|word| word == *option))
+        };
+        let parts = text.split('`').enumerate().map(|(index, part)| {
+            if index % 2 == 1 && !options.is_empty() && is_bare(part) {
+                Cow::Owned(format!("{part} {options}"))
+            } else {
+                Cow::Borrowed(part)
+            }
+        });
+        parts.collect::<Vec<_>>().join("`")
+    }
+}
+
 /// The words as a shell takes them, each quoted where it has to be. No word can hold a NUL; where one does, it is left out.
 #[must_use]
 pub fn shell(words: &[&str]) -> String {
@@ -54,6 +77,18 @@ mod tests {
             typed.command(&["resume", "mobile", "--undo"]),
             "target/drainswap resume mobile --undo -f '/srv/two words.cfg' --socket lb2:9999"
         );
+    }
+
+    #[test]
+    fn the_commands_in_a_text_lead_to_the_same_place() {
+        let text = "set `x` with `drainswap ready b/a`, or `drainswap resume b -f /other.cfg`";
+        assert_eq!(CommandLine::default().completed(text), text);
+        let typed = CommandLine::new("drainswap", vec![("-f", "/srv/two words.cfg".to_owned())]);
+        assert_eq!(
+            typed.completed(text),
+            "set `x` with `drainswap ready b/a -f '/srv/two words.cfg'`, or `drainswap resume b -f /other.cfg`"
+        );
+        assert_eq!(typed.completed("a ` alone"), "a ` alone");
     }
 
     #[test]

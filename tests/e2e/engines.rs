@@ -151,7 +151,7 @@ async fn an_image_for_which_the_disk_has_no_room_ends_the_deploy_and_has_touched
         stage.drainswap(&arguments).await
     };
     // On this host the disk is looked at, and the engine is not let fill it.
-    let says = ["nothing was touched", "has no room for", "`drainswap prune`"];
+    let says = ["nothing was touched", "has no room for", "`drainswap prune"];
     by_socket(&large).await.expect(5).says(&says).says(&["it takes some ", " MB are free in /"]);
     // From afar it is seen when it is full.
     let deploy = ["deploy", "mobile", "--image", &large, "--floor", "0"];

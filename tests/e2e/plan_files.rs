@@ -53,7 +53,7 @@ async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs()
         "mobile/app1b is maint, down,",
         "and was ready, up,",
         "the image is ",
-        "Plan again with `drainswap plan … --save`",
+        "Plan again with `drainswap plan … --save",
     ]);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::*;
 use crate::cfg::{Environment, SourceFile, Version};
@@ -226,7 +227,7 @@ fn the_readme_says_who_decides() {
         for (lines, server) in lines {
             assert_eq!(why(&lines, server).is_some(), who == HAPROXY.0, "{kind}: {lines}\n server {server}");
         }
-        table += &format!("| {kind} | {who} | {cost} |\n");
+        writeln!(table, "| {kind} | {who} | {cost} |").unwrap();
     }
     table += "| `track` | the line that it tracks | as there |\n";
     assert!(include_str!("../../../README.md").contains(&table), "the README should have\n{table}");
