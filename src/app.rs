@@ -68,7 +68,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             let style = anstyle::AnsiColor::Red.on_default().bold();
             stderr::say(&format!("{style}error{style:#}: {text}"));
             if ci == Ci::Github {
-                reporters::annotate(&error);
+                reporters::annotate(&error, &text);
             }
             exit.into()
         }

@@ -18,11 +18,11 @@ pub(super) fn ci(flags: &CiFlags) -> Ci {
 }
 
 /// Annotates a run of GitHub's with an error: what is wrong in haproxy.cfg on the very lines.
-pub(super) fn annotate(error: &Error) {
+pub(super) fn annotate(error: &Error, text: &str) {
     if let Error::Configuration { problems, .. } = error {
         problems.iter().for_each(annotate_problem);
     } else {
-        tell(&annotation(Severity::Error, "drainswap", None, &error.to_string()));
+        tell(&annotation(Severity::Error, "drainswap", None, text));
     }
 }
 

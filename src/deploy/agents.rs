@@ -24,8 +24,8 @@ fn with_agents<'a>(
     had_one.filter_map(|server| seen.server(&server.id))
 }
 
-/// Turns the lane's agents on or off at a load balancer, where they are not so yet. A line that a reload has left
-/// without an agent stays so.
+/// Turns the lane's agents on or off at a load balancer. One that is on is turned on all the same: a late command to turn
+/// it off is then none that is wanted any more. A line that a reload has left without an agent stays so.
 pub(super) async fn turn(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
@@ -34,9 +34,13 @@ pub(super) async fn turn(
     if !lane.has_agents() {
         return Ok(());
     }
-    let seen = load_balancer.glance(&lane.backends()).await?;
-    let is = if on { Checking::Off } else { Checking::On };
-    for server in with_agents(lane, &seen).filter(|state| state.checks.agent == is) {
+    let seen = match load_balancer.glance(&lane.backends()).await {
+        // A reload has removed the backend.
+        Err(LoadBalancerError::NoSuchBackend { .. }) => return Ok(()),
+        seen => seen?,
+    };
+    let is_turned = |agent: Checking| agent == Checking::On || on && agent == Checking::Off;
+    for server in with_agents(lane, &seen).filter(|state| is_turned(state.checks.agent)) {
         load_balancer.set_checking(&server.id, Checker::Agent, on).await?;
     }
     Ok(())

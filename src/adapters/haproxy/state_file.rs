@@ -1,11 +1,12 @@
 //! The `server-state-file`, from which a reload gives the new worker the states of the old one.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
+use crate::adapters::regular_file;
 use crate::ids::ServerId;
 use crate::output_file;
 
@@ -44,8 +45,8 @@ pub(super) fn replace(path: &Path, states: &str) -> Result<()> {
 /// # Errors
 /// What the system says. The file is then as it was before.
 pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<()> {
-    let old = match fs::read_to_string(path) {
-        Ok(old) => old,
+    let old = match regular_file::read(path) {
+        Ok(old) => String::from_utf8_lossy(&old).into_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -64,6 +65,7 @@ pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

@@ -60,6 +60,12 @@ impl App {
         refuse_wrong(&wanted, asked)?;
         let running = &wanted.known.running;
         let socket = self.socket(&wanted.old.1, running)?;
+        let keeps_states = wanted.new.1.proxies.iter().any(|proxy| proxy.keeps_state);
+        // What is set again is then in the file, of which the lines of changed servers are dropped.
+        let socket = match wanted.new.1.server_state_file.clone().filter(|_| keeps_states) {
+            Some(file) => socket.keeping_states_in(file),
+            None => socket,
+        };
         if self.socket(&wanted.new.1, running).ok().is_none_or(|new| new.address() != socket.address()) {
             return Err(Error::SocketGone { socket: socket.address().to_string() });
         }
@@ -336,6 +342,10 @@ async fn take_back(
             reason: format!("{reason}; and then: {error}"),
         })?;
     }
-    before.set_again(follower.socket, &wanted.old.1, since).await?;
+    let set = before.set_again(follower.socket, &wanted.old.1, since).await;
+    let reason = match set {
+        Ok(_) => reason,
+        Err(error) => format!("{reason}; and then: {error}"),
+    };
     Err(Error::PutBack { file, reason })
 }

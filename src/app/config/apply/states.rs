@@ -86,8 +86,8 @@ impl States {
     /// What a server is otherwise than it should be.
     fn otherwise(&self, now: &ServerState, server: &Server, since: Since) -> Vec<Otherwise> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
-        // An agent sets both as it likes.
-        let is_written = now.checks.agent != Checking::On;
+        // Without a reload what differs was set since, by somebody else; an agent sets both as it likes.
+        let is_written = since == Since::Reload && now.checks.agent != Checking::On;
         let admin = set.admin.or(is_written.then(|| configured(server)));
         let weight = set.weight.or(is_written.then_some(server.weight));
         let address = server.address.fixed().filter(|_| since == Since::Reload);
@@ -144,7 +144,7 @@ impl States {
             }
         }
         match socket.set_admin_states(&states).await {
-            Ok(()) | Err(LoadBalancerError::Refused { .. }) => {}
+            Ok(()) | Err(LoadBalancerError::Refused { .. } | LoadBalancerError::NotTaken { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         if found.is_empty() {
