@@ -327,8 +327,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It cannot come back; another one of its image can be made.
             Some(old) if is_gone(&old.id) => {
                 let (backend, image) = (&self.plan.backend, old.running_image().pinned());
-                let stay = || plan_lane.servers.iter().filter_map(|it| Some((&it.id, it.stays?)));
-                let names: BTreeSet<&str> = stay().map(|(id, _)| id.server.as_str()).collect();
+                let stay = plan_lane.servers.iter().filter(|it| it.stays.is_some());
+                let names: BTreeSet<&str> = stay.map(|it| it.id.server.as_str()).collect();
                 let names = names.into_iter().collect::<Vec<_>>().join(",");
                 let mut deploy = vec!["deploy", backend, "--image", &image];
                 if !names.is_empty() {
@@ -336,10 +336,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     deploy.extend(["--enable", "--only", &names]);
                 }
                 commands.push(typed.command(&deploy));
-                let again = |(id, state): (&ServerId, AdminState)| {
-                    typed.command(&[&state.to_string(), "--floor", "0", &id.to_string()])
+                let again = |server: &LaneServer| match server.stays {
+                    Some(state) => Some(moved(&[&state.to_string(), "--floor", "0"], server, "on")),
+                    None if server.agents.is_empty() || plan_lane.is_dead(server) => None,
+                    None => Some(moved(&["ready"], server, "on")),
                 };
-                commands.extend(stay().map(again));
+                commands.extend(plan_lane.servers.iter().filter_map(again));
                 // The deploy leaves alone what answered nothing before.
                 let dead = plan_lane.servers.iter().filter(|server| plan_lane.is_dead(server));
                 commands.extend(dead.map(ready));

@@ -179,6 +179,8 @@ fn what_was_wrong_once_stays_mended() {
         "crash-loop/168/103=StrangerAnswers/45=OldRemoved",
         // The old container, which a supervisor had started again, answered for the new one that could not be started.
         "crash-loop/672/59=Refused/3=Supervised",
+        // The commands for a person left the agent off where the old container was gone.
+        "agents/1/25=OldRemoved",
         // A person took out of service, or put into it, what was being taken back.
         "own-check-never-rises/9/291=Person(Maint)",
         "own-check-never-rises/37/251=Person(Ready)",
