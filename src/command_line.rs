@@ -26,21 +26,20 @@ impl CommandLine {
     /// A command for the same place: `drainswap ready mobile/app1 -f /srv/haproxy.cfg`.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> String {
-        let options = self.options.iter().flat_map(|(option, value)| [*option, value.as_str()]);
-        let all: Vec<&str> =
-            [self.program.as_str()].into_iter().chain(words.iter().copied()).chain(options).collect();
-        shell(&all)
+        let program = [self.program.as_str()].into_iter();
+        shell(&program.chain(words.iter().copied()).chain(self.words()).collect::<Vec<_>>())
     }
-}
 
-impl CommandLine {
+    /// The options, word by word.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.options.iter().flat_map(|(option, value)| [*option, value.as_str()])
+    }
+
     /// A text whose commands (`` `drainswap status` ``) lead to the same place: those without any of the options get all of
     /// them.
     #[must_use]
     pub fn completed(&self, text: &str) -> String {
-        let options: Vec<&str> =
-            self.options.iter().flat_map(|(option, value)| [*option, value.as_str()]).collect();
-        let options = shell(&options);
+        let options = shell(&self.words().collect::<Vec<_>>());
         let is_bare = |command: &str| {
             command.starts_with("drainswap ")
                 && !self.options.iter().any(|(option, _)| command.split(' ').any(|word| word == *option))

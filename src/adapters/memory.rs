@@ -32,7 +32,7 @@ pub use journal::{MemoryClock, MemoryJournal};
 pub use line::{Agent, Check, Line};
 pub use prober::MemoryProber;
 
-use crate::cfg::{Address, Configuration, Host, Port};
+use crate::cfg::Configuration;
 use crate::hook::HookFacts;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
@@ -143,7 +143,7 @@ impl Memory {
         for proxy in topology::with_servers(configuration) {
             for server in &proxy.servers {
                 let id = ServerId::new(&proxy.name, &server.name);
-                let Some(address) = fixed(&server.address) else { continue };
+                let Some(address) = server.address.fixed() else { continue };
                 engine.add_running(format!("{}-{}", id.backend, id.server), address, image);
                 lines.push(Line::of(id, address, proxy, server));
             }
@@ -276,17 +276,5 @@ impl Site {
         if let Some(story) = &mut self.story {
             story.push(format!("{now:6} ms  {}", what()));
         }
-    }
-}
-
-/// The address that a server line has, where it is one.
-fn fixed(address: &Address) -> Option<SocketAddr> {
-    match address {
-        Address::Inet { host: Host::Ip(ip), port: Port::Fixed(port) } => Some((*ip, *port).into()),
-        Address::Inet { .. }
-        | Address::Datagram { .. }
-        | Address::Quic { .. }
-        | Address::Unix(_)
-        | Address::Other(_) => None,
     }
 }

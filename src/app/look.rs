@@ -105,12 +105,11 @@ impl App {
             };
             sockets.push(socket);
         }
-        let keeps_states = configuration.proxies.iter().any(|proxy| proxy.keeps_state);
         // The file is on this host, and so is the first load balancer, if any is.
-        if let (Some(file), true) = (configuration.server_state_file.clone(), keeps_states)
+        if let Some(file) = configuration.kept_states()
             && let Some(first) = sockets.first_mut()
         {
-            *first = first.clone().keeping_states_in(file);
+            *first = first.clone().keeping_states_in(file.to_owned());
         }
         Ok((configuration, sockets))
     }

@@ -36,6 +36,13 @@ impl Configuration {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
+    /// The `server-state-file` that a reload takes states from: a section reads it.
+    #[must_use]
+    pub fn kept_states(&self) -> Option<&Path> {
+        let is_read = self.proxies.iter().any(|proxy| proxy.keeps_state);
+        self.server_state_file.as_deref().filter(|_| is_read)
+    }
+
     /// The backend or listen section of this name.
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&Proxy> {

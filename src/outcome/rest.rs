@@ -57,7 +57,7 @@ pub struct StaysOut {
     pub server: ServerId,
     /// The administrative state that it keeps.
     pub state: AdminState,
-    /// Whether its agent (`agent-check`) is on, and may have set that state: `HAProxy` does not say who has.
+    /// Whether its agent (`agent-check`) is on, and may have set that state: `HAProxy` does not tell.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_agent: bool,
 }

@@ -53,8 +53,8 @@ impl Scope {
     }
 
     /// The state that a server is left in, because a person, haproxy.cfg or its agent put it there. What a run of this site
-    /// has left out is not theirs. Where an agent is on, nobody but it ends such a state: `HAProxy` does not say who set it
-    /// (`show stat` keeps no answer of "drain", "maint" or "ready", measured on 2.2 to 3.4).
+    /// has left out is not theirs. Where an agent is on, a run does not end such a state: it may be the agent's, and
+    /// `HAProxy` does not tell (`show stat` keeps no answer of "drain", "maint" or "ready", measured on 2.2 to 3.4).
     #[must_use]
     pub fn kept_state(&self, server: &Server, left_out: &BTreeSet<ServerId>) -> Option<AdminState> {
         let state = server.state.as_ref()?.admin.state();

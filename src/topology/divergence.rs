@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::with_servers;
-use crate::cfg::Configuration;
+use crate::cfg::{Configuration, Server};
 use crate::ids::ServerId;
-use crate::observation::LoadBalancerState;
+use crate::observation::{LoadBalancerState, ServerState};
 
 /// A server whose address in the running `HAProxy` is not the one in haproxy.cfg: it was set at runtime, comes from a
 /// `server-state-file`, or the file was not read since it changed.
@@ -22,18 +22,25 @@ pub struct Divergence {
     pub load_balancer: String,
 }
 
+/// Where a server line is written to lead, and where it leads: nothing where that is the same, or no address in numbers is
+/// written.
+#[must_use]
+pub fn diverges(line: &Server, now: &ServerState) -> Option<(SocketAddr, SocketAddr)> {
+    let (written, running) = (line.address.fixed()?, now.address?);
+    let running = SocketAddr::new(running.ip().to_canonical(), running.port());
+    (written != running).then_some((written, running))
+}
+
 /// The servers whose address is written as numbers, and runs otherwise at a load balancer.
 #[must_use]
 pub fn divergences(configuration: &Configuration, load_balancers: &[LoadBalancerState]) -> Vec<Divergence> {
     let mut found = Vec::new();
     for proxy in with_servers(configuration) {
         for line in &proxy.servers {
-            let Some(written) = line.address.fixed() else { continue };
             let server = ServerId::new(&proxy.name, &line.name);
             for seen in load_balancers {
-                let running = seen.server(&server).and_then(|state| state.address);
-                let other = running.map(|it| SocketAddr::new(it.ip().to_canonical(), it.port()));
-                if let Some(running) = other.filter(|running| *running != written) {
+                let now = seen.server(&server);
+                if let Some((written, running)) = now.and_then(|now| diverges(line, now)) {
                     let load_balancer = seen.name.clone();
                     found.push(Divergence { server: server.clone(), written, running, load_balancer });
                 }

@@ -43,15 +43,10 @@ impl Agent {
 /// The status of each server, and whether its agent is asked: a bit of `show servers state`.
 async fn seen(stage: &Stage) -> Vec<(String, bool)> {
     const ENABLED: u32 = 0x04;
-    let table = stage.haproxy.command("show servers state mobile").await;
-    let column = |line: &str, column: usize| line.split(' ').nth(column).expect("a column").to_owned();
-    let agent_of = |name: &str| {
-        let line = table.lines().find(|line| !line.starts_with('#') && line.contains(&format!(" {name} ")));
-        column(line.expect("a server"), 14).parse::<u32>().expect("a bit mask") & ENABLED != 0
-    };
     let mut seen = Vec::new();
     for server in stage.servers() {
-        seen.push((stage.haproxy.status(server.name).await, agent_of(server.name)));
+        let agent = stage.haproxy.state(server.name).await["srv_agent_state"].parse::<u32>();
+        seen.push((stage.haproxy.status(server.name).await, agent.expect("a bit mask") & ENABLED != 0));
     }
     seen
 }

@@ -122,9 +122,7 @@ fn with_state_file(site: &Site, backend: &str) -> (String, PathBuf) {
 
 /// The port that the running HAProxy sends the server's traffic to.
 async fn port(site: &Site, server: &str) -> String {
-    let table = site.haproxy.command("show servers state mobile").await;
-    let line = table.lines().find(|line| line.contains(&format!(" {server} ")));
-    line.and_then(|line| line.split(' ').nth(18)).expect("srv_port").to_owned()
+    site.haproxy.state(server).await["srv_port"].clone()
 }
 
 /// HAProxy takes the port of a checked server from its `server-state-file`, also where haproxy.cfg says another.
@@ -150,7 +148,7 @@ async fn a_state_file_does_not_keep_what_has_changed() {
     let ended = site.apply(&text, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
     assert!(!ended.stderr.contains("set again"), "the reload itself took it: {}", ended.stderr);
     assert_eq!(port(&site, "app2").await, wanted);
-    // The same where the reload itself writes the file anew, and with a state in it that nobody has set since.
+    // The same where the reload itself writes the file anew, with a state in it from an earlier time.
     keep().await;
     let stale = fs::read_to_string(&kept)
         .expect("the states")

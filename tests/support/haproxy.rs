@@ -163,6 +163,17 @@ impl Haproxy {
         .await
     }
 
+    /// What `show servers state` says of a server of the stage's backend, by column.
+    pub async fn state(&self, server: &str) -> HashMap<String, String> {
+        let reply = self.command(&format!("show servers state {BACKEND}")).await;
+        let mut lines = reply.lines().skip(1);
+        let columns: Vec<&str> = lines.next().expect("the columns").split(' ').skip(1).collect();
+        let mut rows =
+            lines.map(|line| columns.iter().copied().zip(line.split(' ')).collect::<HashMap<_, _>>());
+        let row = rows.find(|row| row.get("srv_name") == Some(&server)).expect("a server of that name");
+        row.into_iter().map(|(column, value)| (column.to_owned(), value.to_owned())).collect()
+    }
+
     /// The `status` column: `UP`, `DRAIN`, `MAINT`, `DOWN`, …
     pub async fn status(&self, server: &str) -> String {
         self.stat(server).await["status"].clone()

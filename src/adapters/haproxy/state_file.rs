@@ -51,15 +51,15 @@ pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<()> {
         Err(error) => return Err(error),
     };
     // `be_id be_name srv_id srv_name …`, by the version 1 that HAProxy has written since 1.6.
-    let is_of_them = |line: &&str| {
+    let is_of_them = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let (backend, server) = (words.nth(1), words.nth(1));
         backend.zip(server).is_some_and(|(backend, server)| servers.contains(&ServerId::new(backend, server)))
     };
-    if !old.lines().any(|line| is_of_them(&line)) {
+    let kept: Vec<&str> = old.lines().filter(|line| !is_of_them(line)).collect();
+    if kept.len() == old.lines().count() {
         return Ok(());
     }
-    let kept: Vec<&str> = old.lines().filter(|line| !is_of_them(line)).collect();
     replace(path, &(kept.join("\n") + "\n"))
 }
 

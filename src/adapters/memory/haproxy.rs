@@ -489,19 +489,13 @@ impl LoadBalancer for MemoryHaproxy {
             let Some(line) = worker.and_then(|worker| worker.line_mut(server)) else {
                 return refused("No such server.");
             };
-            let is_configured = match (checker, &mut line.agent) {
-                (Checker::Agent, Some(agent)) => {
-                    agent.is_on = on;
-                    true
+            match (checker, line.check, &mut line.agent) {
+                (Checker::Health, Some(_), _) => line.checking = on,
+                (Checker::Agent, _, Some(agent)) => agent.is_on = on,
+                (Checker::Health | Checker::Agent, ..) if on => {
+                    return refused("It is not configured on this server.");
                 }
-                (Checker::Agent, None) => false,
-                (Checker::Health, _) => {
-                    line.checking = on || line.check.is_none();
-                    line.check.is_some()
-                }
-            };
-            if on && !is_configured {
-                return refused("It is not configured on this server.");
+                (Checker::Health | Checker::Agent, ..) => {}
             }
             Ok(())
         };

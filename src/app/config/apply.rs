@@ -60,10 +60,9 @@ impl App {
         refuse_wrong(&wanted, asked)?;
         let running = &wanted.known.running;
         let socket = self.socket(&wanted.old.1, running)?;
-        let keeps_states = wanted.new.1.proxies.iter().any(|proxy| proxy.keeps_state);
         // What is set again is then in the file, of which the lines of changed servers are dropped.
-        let socket = match wanted.new.1.server_state_file.clone().filter(|_| keeps_states) {
-            Some(file) => socket.keeping_states_in(file),
+        let socket = match wanted.new.1.kept_states() {
+            Some(file) => socket.keeping_states_in(file.to_owned()),
             None => socket,
         };
         if self.socket(&wanted.new.1, running).ok().is_none_or(|new| new.address() != socket.address()) {
@@ -107,7 +106,6 @@ impl App {
         refuse_other_files(wanted)?;
         let reloader = self.reloader(&wanted.known, &reloading)?;
         let before = States::set_at_runtime(&seen, &wanted.old.1);
-        self.forget_changed(wanted);
         let file = wanted.target.display().to_string();
         let came = reloader.reload(&socket, &wanted.new.1, reloading.timeout).await;
         came.map_err(|reason| Error::NotPutBack { file, reason })?;
@@ -333,17 +331,17 @@ async fn take_back(
         reason: format!("{reason}; and then: {error}"),
     })?;
     // A worker that never left the old file is only asked; one that did comes back.
-    let mut since = Since::Told;
-    if reloader::runs(follower.socket, &wanted.old.1).await.is_err() {
-        since = Since::Reload;
+    let since = if reloader::runs(follower.socket, &wanted.old.1).await.is_ok() {
+        Since::Told
+    } else {
         let back = reloader.reload(follower.socket, &wanted.old.1, follower.reloading.timeout).await;
         back.map_err(|error| Error::NotPutBack {
             file: file.clone(),
             reason: format!("{reason}; and then: {error}"),
         })?;
-    }
-    let set = before.set_again(follower.socket, &wanted.old.1, since).await;
-    let reason = match set {
+        Since::Reload
+    };
+    let reason = match before.set_again(follower.socket, &wanted.old.1, since).await {
         Ok(_) => reason,
         Err(error) => format!("{reason}; and then: {error}"),
     };

@@ -153,7 +153,7 @@ fn a_server_in_maint_or_drain_by_hand_gets_its_container_and_keeps_its_state() {
     }
 }
 
-/// Its agent decides, or a person does: `HAProxy` does not say who has set it.
+/// The agent may have set it, or a person: `HAProxy` does not tell.
 #[test]
 fn what_an_agent_may_have_set_is_not_ended() {
     let agent_on = |world: World, id: &str| world.server(id, |it| it.checks.agent = Checking::On);

@@ -4,6 +4,8 @@
 //! state and the weight of an earlier time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
 
 use crate::adapters::haproxy::HaproxySocket;
 use crate::cfg::{Configuration, Server};
@@ -11,6 +13,7 @@ use crate::error::Error;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checking, LoadBalancerState, ServerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
+use crate::topology::divergence::diverges;
 use crate::weight::Weight;
 
 /// What HAProxy has done since the states were looked at.
@@ -57,11 +60,11 @@ pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<Serv
 enum Otherwise {
     Admin(AdminState),
     Weight(u32),
-    Address(std::net::SocketAddr),
+    Address(SocketAddr),
 }
 
-impl std::fmt::Display for Otherwise {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Otherwise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Admin(state) => write!(f, "is in {state}"),
             Self::Weight(weight) => write!(f, "has weight {weight}"),
@@ -86,12 +89,11 @@ impl States {
     /// What a server is otherwise than it should be.
     fn otherwise(&self, now: &ServerState, server: &Server, since: Since) -> Vec<Otherwise> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
-        // Without a reload what differs was set since, by somebody else; an agent sets both as it likes.
+        // Without a reload, whatever else differs was set by another hand since; an agent sets both at any time.
         let is_written = since == Since::Reload && now.checks.agent != Checking::On;
         let admin = set.admin.or(is_written.then(|| configured(server)));
         let weight = set.weight.or(is_written.then_some(server.weight));
-        let address = server.address.fixed().filter(|_| since == Since::Reload);
-        let address = address.filter(|address| now.address.is_some_and(|now| now != *address));
+        let address = diverges(server, now).filter(|_| since == Since::Reload).map(|(written, _)| written);
         // What comes from elsewhere, a tracked server or a name without an address, is not this server's own.
         let admin = admin.filter(|it| !now.admin.is_inherited() && now.admin.state() != *it);
         let weight = weight.filter(|it| now.weight != *it);
@@ -125,37 +127,32 @@ impl States {
         since: Since,
     ) -> Result<Vec<String>, Error> {
         let found = self.all_otherwise(&socket.look(&[]).await?, configuration, since);
-        let (mut states, mut told) = (Vec::new(), Vec::new());
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut states = Vec::new();
         for (server, otherwise) in &found {
-            let set = match otherwise {
-                Otherwise::Admin(state) => {
-                    states.push((server.clone(), *state));
-                    Ok(())
+            match otherwise {
+                Otherwise::Admin(state) => states.push((server.clone(), *state)),
+                Otherwise::Weight(weight) => {
+                    unless_refused(socket.set_weight(server, Weight::Absolute(*weight)).await)?;
                 }
-                Otherwise::Weight(weight) => socket.set_weight(server, Weight::Absolute(*weight)).await,
                 // The new worker has hardly a connection to the other address that it could go on with.
-                Otherwise::Address(address) => socket.set_address(server, *address).await,
-            };
-            match set {
-                // Whether it was taken is seen below.
-                Ok(())
-                | Err(LoadBalancerError::Refused { .. } | LoadBalancerError::AddressNotTaken { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Otherwise::Address(address) => unless_refused(socket.set_address(server, *address).await)?,
             }
         }
-        match socket.set_admin_states(&states).await {
-            Ok(()) | Err(LoadBalancerError::Refused { .. } | LoadBalancerError::NotTaken { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if found.is_empty() {
-            return Ok(told);
-        }
+        unless_refused(socket.set_admin_states(&states).await)?;
         let left = self.all_otherwise(&socket.look(&[]).await?, configuration, since);
         if !left.is_empty() {
             let left = left.iter().map(|(server, otherwise)| format!("{server} {otherwise}"));
             return Err(Error::RunsOtherwise { not_so: left.collect() });
         }
-        told.extend(found.iter().map(|(server, otherwise)| format!("{server} {otherwise}")));
-        Ok(told)
+        Ok(found.iter().map(|(server, otherwise)| format!("{server} {otherwise}")).collect())
     }
+}
+
+/// What HAProxy does not take is no failure yet: a look afterwards tells what is not so.
+fn unless_refused(set: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
+    use LoadBalancerError::{AddressNotTaken, NotTaken, Refused};
+    if matches!(set, Err(Refused { .. } | NotTaken { .. } | AddressNotTaken { .. })) { Ok(()) } else { set }
 }
