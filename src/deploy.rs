@@ -50,7 +50,7 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
 use crate::observation::AdminState;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, StaysOut};
 use crate::plan::undo::{Care, is_replaced};
 use crate::plan::{OnFailure, Plan, Replacement, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
@@ -135,6 +135,10 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     taken_over: BTreeSet<usize>,
     /// Servers that an undo has left in maint, and those that were to stay there.
     left_out: BTreeSet<ServerId>,
+    /// Servers of which a look has shown an agent that may be on.
+    agents_seen: BTreeSet<ServerId>,
+    /// Servers that run their new container and that their agents keep out of service.
+    out_by_agents: Vec<StaysOut>,
     /// How often somebody was told that his wish to stop was heard.
     stops_told: usize,
 }
@@ -181,6 +185,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             stand_ins: BTreeMap::new(),
             taken_over: BTreeSet::new(),
             left_out: kept_in_maint(plan),
+            agents_seen: BTreeSet::new(),
+            out_by_agents: Vec::new(),
             stops_told: 0,
         })
     }
@@ -554,7 +560,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let lanes = &self.plan.lanes;
         let replaced = through.iter().filter(|lane| lanes[**lane].replacement.is_some()).count();
         let skipped = self.skipped.iter().flat_map(|lane| lanes[*lane].ids()).collect();
-        let (put_back, rest) = (through.len() - replaced, self.plan.rest.clone());
+        let (put_back, mut rest) = (through.len() - replaced, self.plan.rest.clone());
+        rest.out_of_service.extend(self.out_by_agents.clone());
         Outcome::Deployed { replaced, put_back, skipped, rest }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::cfg::{Configuration, Version};
 use crate::command_line::{CommandLine, shell};
 use crate::ids::{RunId, ServerId};
-use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState, Observation};
+use crate::observation::{AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
 use crate::retention::kept;
 use crate::topology::divergence::{Divergence, divergences};
@@ -36,6 +36,8 @@ pub enum Kind {
     UnfinishedRun,
     /// A server is out of service although its container runs.
     LeftOut,
+    /// A server is in service, and its agent (`agent-check`) is off.
+    AgentOff,
     /// A container was kept or created by a run that is over.
     LeftOver,
     /// A worker that a reload has replaced still serves.
@@ -108,7 +110,9 @@ pub fn examine(
     // What a run is about is its own affair.
     let is_free = |backend: &&Backend| !open.iter().any(|run| run.touches(&backend.name));
     for backend in topology.backends.iter().filter(is_free) {
-        findings.extend(backend.servers.iter().filter_map(|server| left_out(server, typed)));
+        let balancers = &observation.load_balancers;
+        findings.extend(backend.servers.iter().filter_map(|server| left_out(server, balancers, typed)));
+        findings.extend(backend.servers.iter().filter_map(|server| agent_off(server, balancers, typed)));
         findings.extend(
             backend.servers.iter().filter_map(|server| forgotten(configuration, kept, server, typed)),
         );
@@ -193,16 +197,38 @@ fn admin(server: &Server) -> Option<AdminState> {
     Some(state.admin.state())
 }
 
-fn left_out(server: &Server, typed: &CommandLine) -> Option<Finding> {
+/// Whether the server's agent is off at one of the load balancers.
+fn has_agent_off(server: &Server, load_balancers: &[LoadBalancerState]) -> bool {
+    let mut states = load_balancers.iter().filter_map(|seen| seen.server(&server.id));
+    states.any(|state| state.checks.agent == Checking::Off)
+}
+
+fn left_out(server: &Server, load_balancers: &[LoadBalancerState], typed: &CommandLine) -> Option<Finding> {
     let state = admin(server).filter(|state| *state != AdminState::Ready)?;
     let container = server.container()?;
     if !server.answers() {
         return None;
     }
+    let id = server.id.to_string();
+    let mut mend = vec!["ready", &id];
+    if has_agent_off(server, load_balancers) {
+        mend.extend(["--agent", "on"]);
+    }
     Some(Finding {
         kind: Kind::LeftOut,
-        what: format!("{} is in {state}, and its container {} runs and answers", server.id, container.name),
-        mend: typed.command(&["ready", &server.id.to_string()]),
+        what: format!("{id} is in {state}, and its container {} runs and answers", container.name),
+        mend: typed.command(&mend),
+        left_over: None,
+    })
+}
+
+/// A run that was not finished, or a command, has turned it off.
+fn agent_off(server: &Server, load_balancers: &[LoadBalancerState], typed: &CommandLine) -> Option<Finding> {
+    let is_in_service = admin(server) == Some(AdminState::Ready);
+    (is_in_service && has_agent_off(server, load_balancers)).then(|| Finding {
+        kind: Kind::AgentOff,
+        what: format!("the agent (agent-check) of {} is off, until a reload of HAProxy", server.id),
+        mend: typed.command(&["ready", &server.id.to_string(), "--agent", "on"]),
         left_over: None,
     })
 }
@@ -384,7 +410,7 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{AdminBits, OldServer, OldWorker};
+    use crate::observation::{AdminBits, OldServer, OldWorker, ServerState};
     use crate::testing::World;
 
     fn examined(world: &World, kept: &Kept, runs: &Runs) -> Vec<Finding> {
@@ -428,6 +454,17 @@ mod tests {
         };
         let mend = "drainswap resume mobile, or to take it back: drainswap resume mobile --undo".to_owned();
         assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, mend)]);
+    }
+
+    #[test]
+    fn an_agent_that_is_off_is_found_and_turned_on_by_the_command_that_puts_its_server_back() {
+        let off = |it: &mut ServerState| it.checks.agent = Checking::Off;
+        let world = World::origin().server("mobile/app1", off);
+        let mend = "drainswap ready mobile/app1 --agent on".to_owned();
+        assert_eq!(kinds(&world, &[]), [(Kind::AgentOff, mend.clone())]);
+        let found = kinds(&world.maint("mobile/app1"), &[]);
+        assert_eq!(found[0], (Kind::LeftOut, mend));
+        assert!(found.iter().all(|(kind, _)| *kind != Kind::AgentOff));
     }
 
     #[test]

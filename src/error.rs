@@ -321,10 +321,12 @@ pub enum Error {
         failure: Box<Error>,
     },
     /// Somebody else, or a reload, ended a single move.
-    #[error("{server} is ready again: somebody put it back, or HAProxy was reloaded")]
+    #[error("{server} is ready again: {}", put_back_by(*.has_agent))]
     MoveUndone {
         /// The server.
         server: ServerId,
+        /// Whether its agent (`agent-check`) is on.
+        has_agent: bool,
     },
     /// A single move did not come to its end in time.
     #[error("{server} {what} within {} s (--drain-timeout). It stays in {state}", .seconds)]
@@ -667,5 +669,14 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         | LoadBalancerError::AddressNotTaken { .. }
         | LoadBalancerError::OtherMaster { .. }
         | LoadBalancerError::Garbled { .. } => "",
+    }
+}
+
+/// What may have ended a drain or a maint.
+fn put_back_by(has_agent: bool) -> &'static str {
+    if has_agent {
+        "its agent (agent-check) is on, and ends that where it says \"ready\". --agent off turns it off"
+    } else {
+        "another command put it back, or HAProxy was reloaded"
     }
 }

@@ -244,6 +244,19 @@ impl ServerState {
         self.checks.health == Checking::On && self.check.contains("OK")
     }
 
+    /// Whether its agent (`agent-check`) is asked, and may change its state.
+    #[must_use]
+    pub fn asks_agent(&self) -> bool {
+        self.checks.agent == Checking::On
+    }
+
+    /// Whether its agent (`agent-check`) may have taken it out of service: the agent is on, and `HAProxy` does not keep what
+    /// it said.
+    #[must_use]
+    pub fn may_be_out_by_agent(&self) -> bool {
+        self.asks_agent() && self.admin.state() != AdminState::Ready
+    }
+
     /// Whether the server may be given a new request now, going by what `HAProxy` says:
     /// no drain, no maintenance, operationally up (starting counts), and a weight.
     ///

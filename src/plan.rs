@@ -408,6 +408,9 @@ pub struct LaneServer {
     /// The load balancers at which its agent (`agent-check`) is on. It is turned off there while the server is out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<String>,
+    /// The load balancers at which its agent is off, and stays so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents_off: Vec<String>,
     /// How many sessions were in flight on it when the plan was made, on all load balancers.
     #[serde(default)]
     pub sessions: u64,

@@ -17,7 +17,7 @@ use crate::cfg::{Address, Configuration, Host, Mode, Place, Port, Proxy};
 use crate::engines::Engine;
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::{
-    AdminState, Answer, Checking, Container, LoadBalancerState, Observation, OldWorker, ServerState,
+    AdminState, Answer, Container, LoadBalancerState, Observation, OldWorker, ServerState,
 };
 use crate::places::Places;
 use crate::probe::Probe;
@@ -172,7 +172,7 @@ impl Server {
     /// Whether its agent (`agent-check`) is asked, and may change its state.
     #[must_use]
     pub fn has_agent(&self) -> bool {
-        self.state.as_ref().is_some_and(|state| state.checks.agent == Checking::On)
+        self.state.as_ref().is_some_and(ServerState::asks_agent)
     }
 
     /// Whether only `HAProxy` can tell how it is: no container is behind it, and none is meant to be.

@@ -20,7 +20,7 @@ use crate::exit::Exit;
 use crate::ids::{ServerId, ServerName};
 use crate::journal::Site;
 use crate::look;
-use crate::observation::{AdminState, Checker, Checking, LoadBalancerState};
+use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LbQuorum, floor};
 use crate::ports::LoadBalancer;
 use crate::topology::traffic::Balance;
@@ -130,17 +130,22 @@ impl App {
         }
     }
 
-    /// An agent that says "ready" ends a drain and a maint.
+    /// An agent ends a drain and a maint with "ready", and takes a server that is put back out again with "drain" or "maint".
     fn note_agents(&self, servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) {
         if acts.contains(&Act::Check(Checker::Agent, false)) {
             return;
         }
-        let asks = |id: &&ServerId| {
-            let states = seen.iter().filter_map(|seen| seen.server(id));
-            states.into_iter().any(|state| state.checks.agent == Checking::On)
+        let any = |id: &ServerId, holds: fn(&ServerState) -> bool| {
+            seen.iter().filter_map(|seen| seen.server(id)).any(holds)
         };
-        for server in leaving(servers, acts).iter().filter(asks) {
+        for server in leaving(servers, acts).iter().filter(|id| any(id, ServerState::asks_agent)) {
             self.say(&format!("note: the agent (agent-check) of {server} is on, and puts it back where it says \"ready\": --agent off turns it off, and `ready --agent on` on again"));
+        }
+        if !acts.contains(&Act::State(AdminState::Ready)) {
+            return;
+        }
+        for server in servers.keys().filter(|id| any(id, ServerState::may_be_out_by_agent)) {
+            self.say(&format!("note: the agent (agent-check) of {server} is on, and may have taken it out of service: it does so again where it still says \"drain\" or \"maint\""));
         }
     }
 

@@ -1,46 +1,55 @@
 //! Agents (`agent-check`): the answer "ready" would end a drain or a maint, so they are off while their servers are out.
+//!
+//! Which they are is seen at the time, and not taken from the plan alone: a reload may add one, and a load balancer that
+//! was away when the plan was made may have one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::balancers::Seen;
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
 use super::{Deploy, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
-use crate::observation::{Checker, Checking, LoadBalancerState, ServerState};
-use crate::plan::Lane;
+use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
+use crate::plan::{Lane, LaneServer};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
 /// How long the last question to an agent may take. `HAProxy` gives it `timeout check`, or else `agent-inter`.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 
-/// What a load balancer says of the lane's servers whose agents were on there when the plan was made.
+/// What a load balancer says of the lane's servers that have an agent, but for those whose agents were off there before.
 fn with_agents<'a>(
     lane: &'a Lane,
     seen: &'a LoadBalancerState,
 ) -> impl Iterator<Item = &'a ServerState> + 'a {
-    let had_one = lane.servers.iter().filter(|server| server.agents.contains(&seen.name));
-    had_one.filter_map(|server| seen.server(&server.id))
+    let has_one = |state: &&ServerState| state.checks.agent != Checking::Absent;
+    let may_be_on = lane.servers.iter().filter(|server| !server.agents_off.contains(&seen.name));
+    may_be_on.filter_map(|server| seen.server(&server.id)).filter(has_one)
 }
 
-/// Turns the lane's agents on or off at a load balancer. One that is on is turned on all the same: a late command to turn
-/// it off is then none that is wanted any more. A line that a reload has left without an agent stays so.
+/// Whether an agent of the lane's is on at a load balancer.
+pub(super) fn is_any_on(lane: &Lane, seen: &LoadBalancerState) -> bool {
+    with_agents(lane, seen).any(|state| state.checks.agent == Checking::On)
+}
+
+/// Turns the agents of these servers on or off at a load balancer. One that is on is turned on all the same: a late
+/// command to turn it off is then none that is wanted any more.
 pub(super) async fn turn(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
+    servers: &[ServerId],
     on: bool,
 ) -> Result<(), LoadBalancerError> {
-    if !lane.has_agents() {
-        return Ok(());
-    }
     let seen = match load_balancer.glance(&lane.backends()).await {
         // A reload has removed the backend.
         Err(LoadBalancerError::NoSuchBackend { .. }) => return Ok(()),
         seen => seen?,
     };
-    let is_turned = |agent: Checking| agent == Checking::On || on && agent == Checking::Off;
-    for server in with_agents(lane, &seen).filter(|state| is_turned(state.checks.agent)) {
+    let is_turned = |agent: Checking| agent == Checking::On || on;
+    let meant = with_agents(lane, &seen).filter(|state| servers.contains(&state.id));
+    for server in meant.filter(|state| is_turned(state.checks.agent)) {
         load_balancer.set_checking(&server.id, Checker::Agent, on).await?;
     }
     Ok(())
@@ -49,44 +58,65 @@ pub(super) async fn turn(
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Turns the agents of the lane's servers off, and waits until none of them is being asked any more.
-    pub(super) async fn agents_off(&mut self, lane: usize) -> Result<(), Failure> {
-        if !self.lane_of(lane).has_agents() {
+    /// Remembers which of the lane's servers have an agent: a reload, or a load balancer that was away when the plan was
+    /// made, may have brought one.
+    pub(super) fn note_agents(&mut self, lane: usize, all: &[LoadBalancerState]) {
+        let lane = self.lane_of(lane);
+        let with_one = all.iter().flat_map(|seen| with_agents(lane, seen));
+        self.agents_seen.extend(with_one.map(|state| state.id.clone()));
+    }
+
+    /// Whether a server of the lane has an agent that is on when the server is in rotation.
+    pub(super) fn has_agent(&self, server: &LaneServer) -> bool {
+        !server.agents.is_empty() || self.agents_seen.contains(&server.id)
+    }
+
+    fn has_agents(&self, lane: usize) -> bool {
+        self.lane_of(lane).servers.iter().any(|server| self.has_agent(server))
+    }
+
+    /// Turns the agents of the lane's servers off, waits until none of them is being asked any more, and sets again what
+    /// the last answers have changed. The servers are in `state` already: an agent that hangs does not keep them in.
+    pub(super) async fn agents_off(&mut self, lane: usize, state: AdminState) -> Result<(), Failure> {
+        if !self.has_agents(lane) {
             return Ok(());
         }
-        let (plan, stop) = (self.plan, self.stop.asked.clone());
-        self.everywhere(async |it: &Tracked<L>| turn(it, &plan.lanes[lane], false).await).await?;
-        let mut asked: BTreeSet<ServerId> = BTreeSet::new();
+        let (plan, servers, stop) = (self.plan, self.lane_of(lane).ids(), self.stop.asked.clone());
+        self.everywhere(async |it: &Tracked<L>| turn(it, &plan.lanes[lane], &servers, false).await).await?;
+        let (mut asked, mut all): (BTreeSet<ServerId>, _) = (BTreeSet::new(), Vec::new());
         let waited = until(LOOK_EVERY, LAST_ANSWER, &stop, async || {
             self.hear_stop();
-            let seen = self.look_anew(lane).await?;
-            let states = seen.iter().flat_map(|seen| with_agents(&plan.lanes[lane], seen));
+            all = self.look_anew(lane).await?;
+            let states = all.iter().flat_map(|seen| with_agents(&plan.lanes[lane], seen));
             asked = states.filter(|state| state.checks.asks_agent).map(|state| state.id.clone()).collect();
             Ok::<_, Failure>(asked.is_empty().then_some(()))
         });
         match (waited.await?, asked.pop_first()) {
             (Waited::Stopped, _) => {
                 self.hear_stop();
-                Err(Failure::Stopped)
+                return Err(Failure::Stopped);
             }
             (Waited::TimedOut, Some(server)) if !self.is_undoing => {
-                Err(Failure::AgentAsked { server, limit: LAST_ANSWER })
+                return Err(Failure::AgentAsked { server, limit: LAST_ANSWER });
             }
             (Waited::TimedOut, Some(server)) => {
                 let message = format!("the agent of {server} is still being asked, and may change its state");
                 self.tell(Fact::Warned { message });
-                Ok(())
             }
-            (Waited::Done(()) | Waited::TimedOut, _) => Ok(()),
+            (Waited::Done(()) | Waited::TimedOut, _) => {}
         }
+        let moved = self.moved(lane, &Seen { all, is_new: false }, state)?;
+        self.set(&moved).await
     }
 
-    /// Turns the agents on again that were on before.
-    pub(super) async fn agents_on(&mut self, lane: usize) -> Result<(), Failure> {
-        if !self.lane_of(lane).has_agents() {
+    /// Turns on again the agents of these servers of the lane.
+    pub(super) async fn agents_on(&mut self, lane: usize, servers: &[ServerId]) -> Result<(), Failure> {
+        if !self.has_agents(lane) {
             return Ok(());
         }
         let plan = self.plan;
-        self.everywhere(async |it: &Tracked<L>| turn(it, &plan.lanes[lane], true).await).await.map(drop)
+        self.everywhere(async |it: &Tracked<L>| turn(it, &plan.lanes[lane], servers, true).await)
+            .await
+            .map(drop)
     }
 }

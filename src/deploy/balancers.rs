@@ -93,6 +93,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             seen => seen,
         };
         let all = self.everywhere(look).await?;
+        self.note_agents(lane, &all);
         self.show(lane, &all);
         Ok(all)
     }
@@ -172,8 +173,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 continue;
             }
             let set = load_balancer.set_admin_states(&states).await;
-            let turned_on =
-                join_all(through.iter().map(|lane| agents::turn(load_balancer, lane, true))).await;
+            let turn_on = async |lane: &&Lane| agents::turn(load_balancer, lane, &lane.ids(), true).await;
+            let turned_on = join_all(through.iter().map(turn_on)).await;
             if set.is_ok() && turned_on.iter().all(Result::is_ok) {
                 has_changed |= self.behind.remove(&load_balancer.name());
             }

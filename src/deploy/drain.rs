@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::agents;
 use super::balancers::{Seen, said_by};
 use super::idle::{Idle, SETTLE};
 use super::rotation::LOOK_EVERY;
@@ -59,7 +60,6 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let state = said_by(&seen.all, load_balancer).and_then(|seen| seen.server(id));
             state.is_some_and(|state| state.admin.state() != AdminState::Maint)
         };
-        self.agents_off(lane).await?;
         self.left_rotation.get_or_insert_with(Instant::now);
         self.tell(Fact::DrainStarted { servers: servers.clone() });
         let drain = async |it: &Tracked<L>| {
@@ -67,7 +67,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let states: Vec<_> = leaving.map(|server| (server.clone(), AdminState::Drain)).collect();
             it.set_admin_states(&states).await
         };
-        self.everywhere(drain).await.map(drop)
+        self.everywhere(drain).await?;
+        self.agents_off(lane, AdminState::Drain).await
     }
 
     /// Fails where a load balancer cannot spare the lane's servers: one that has just come, or come back, or one where
@@ -180,7 +181,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
             let seen = self.look(lane).await?;
-            if seen.is_new {
+            if seen.is_new || seen.all.iter().any(|seen| agents::is_any_on(self.lane_of(lane), seen)) {
                 self.set_out_again(lane, &seen, state).await?;
                 watch.idle = Idle::default();
                 return Ok(None);
@@ -298,17 +299,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     ) -> Result<(), Failure> {
         self.spares(lane, seen)?;
         self.set(&self.moved(lane, seen, state)?).await?;
-        if self.lane_of(lane).has_agents() {
-            self.agents_off(lane).await?;
-            // The last answer of one may have put its server back.
-            let seen = Seen { all: self.look_anew(lane).await?, is_new: false };
-            self.set(&self.moved(lane, &seen, state)?).await?;
-        }
-        Ok(())
+        self.agents_off(lane, state).await
     }
 
     /// Those of the lane's servers that are not in this state, with the one that they are to have.
-    fn moved(
+    pub(super) fn moved(
         &self,
         lane: usize,
         seen: &Seen,

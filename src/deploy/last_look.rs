@@ -1,6 +1,6 @@
 //! The last look: what a run is about to say is true, and stays true.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use super::{Deploy, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, StaysOut};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -65,24 +65,29 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Waits until a lane's container answers and its servers are ready and up. A server that something else has taken
-    /// out of service meanwhile is put back once, if its container answers.
+    /// out of service meanwhile is put back once, if its container answers; one with an agent comes back by that, or is
+    /// kept out by it, which is no failure of the container.
     async fn is_in_service(&mut self, lane: usize) -> Result<(), Failure> {
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
         let container = self.created.get(&lane).cloned();
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
-        let (mut why, mut is_put_back) = (None, false);
+        let (mut why, mut is_put_back, mut by_agents) = (None, false, BTreeMap::new());
         let waited = until(LOOK_EVERY, limit, &never, async || {
             if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
                 why = Some(Failure::FellSilent { answer });
                 return Ok(None);
             }
-            why = None;
+            (why, by_agents) = (None, BTreeMap::new());
             let mut out: Vec<(ServerId, AdminState)> = Vec::new();
             for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
                 if !alive.contains(&server.id) {
                     continue;
                 }
                 let state = server.admin.state();
+                if server.may_be_out_by_agent() {
+                    by_agents.insert(server.id, state);
+                    continue;
+                }
                 if state != AdminState::Ready && !server.admin.is_inherited() {
                     out.push((server.id.clone(), state));
                 }
@@ -91,7 +96,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 }
             }
             if is_put_back || out.is_empty() {
-                return Ok(why.is_none().then_some(()));
+                return Ok((why.is_none() && by_agents.is_empty()).then_some(()));
             }
             is_put_back = true;
             let states: Vec<_> = out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
@@ -104,6 +109,11 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         });
         match waited.await? {
             Waited::Done(()) => Ok(()),
+            Waited::TimedOut if why.is_none() && !by_agents.is_empty() => {
+                let stays_out = |(server, state)| StaysOut { server, state, has_agent: true };
+                self.out_by_agents.extend(by_agents.into_iter().map(stays_out));
+                Ok(())
+            }
             Waited::TimedOut | Waited::Stopped => {
                 Err(why
                     .unwrap_or_else(|| Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit }))

@@ -290,7 +290,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let typed = &self.world.typed;
         // An agent that was on is off while its server is out.
         let moved = |words: &[&str], server: &LaneServer, agent: &str| {
-            let agent = ["--agent", agent].into_iter().filter(|_| !server.agents.is_empty());
+            let agent = ["--agent", agent].into_iter().filter(|_| self.has_agent(server));
             let words: Vec<&str> = words.iter().copied().chain(agent).collect();
             typed.command(&[&words[..], &[&server.id.to_string()]].concat())
         };
@@ -338,7 +338,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 commands.push(typed.command(&deploy));
                 let again = |server: &LaneServer| match server.stays {
                     Some(state) => Some(moved(&[&state.to_string(), "--floor", "0"], server, "on")),
-                    None if server.agents.is_empty() || plan_lane.is_dead(server) => None,
+                    None if !self.has_agent(server) || plan_lane.is_dead(server) => None,
                     None => Some(moved(&["ready"], server, "on")),
                 };
                 commands.extend(plan_lane.servers.iter().filter_map(again));
@@ -360,7 +360,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         commands.extend(plan_lane.servers.iter().filter_map(|server| match server.stays {
             None | Some(AdminState::Ready) => Some(ready(server)),
             Some(AdminState::Drain) => Some(moved(&["drain"], server, "on")),
-            Some(AdminState::Maint) if server.agents.is_empty() => None,
+            Some(AdminState::Maint) if !self.has_agent(server) => None,
             Some(AdminState::Maint) => Some(moved(&["maint"], server, "on")),
         }));
         commands

@@ -33,7 +33,8 @@ const GLANCE_EVERY: Duration = Duration::from_millis(200);
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// Looks until one of the lane's servers is not in maint any more at this load balancer, sets it again, and tells which.
+/// Looks until one of the lane's servers is not in maint any more at this load balancer, or has its agent on again, sets
+/// that right, and tells which were not in maint.
 /// Each look is shown to `watch`; `setting` counts what is being set.
 async fn kept_out(
     load_balancer: &impl LoadBalancer,
@@ -47,13 +48,15 @@ async fn kept_out(
         watch(&seen);
         let mut lost = lane.ids();
         lost.retain(|id| seen.server(id).is_some_and(|state| state.admin.state() != AdminState::Maint));
-        if lost.is_empty() {
+        let has_agent_on = agents::is_any_on(lane, &seen);
+        if lost.is_empty() && !has_agent_on {
             return None;
         }
         setting.set(setting.get() + 1);
         let set = load_balancer.set_admin_states(&all_in(&lost, AdminState::Maint)).await;
-        // A reload has turned its agent on again. An answer that is still under way is met by the next look.
-        let turned_off = agents::turn(load_balancer, lane, false).await;
+        // By a reload. An answer that is still under way is met by the next look.
+        let turned_off =
+            if has_agent_on { agents::turn(load_balancer, lane, &lane.ids(), false).await } else { Ok(()) };
         setting.set(setting.get() - 1);
         set.and(turned_off).is_ok().then_some(lost)
     };
@@ -92,11 +95,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     Deploy<'_, L, E, P, C, H, J>
 {
     pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
-        self.agents_off(lane).await?;
         self.left_rotation.get_or_insert_with(Instant::now);
         self.set(&all_in(&self.lane_of(lane).ids(), AdminState::Maint)).await?;
         self.out.insert(lane);
-        Ok(())
+        self.agents_off(lane, AdminState::Maint).await
     }
 
     /// Does something to the lane's container. While its servers are out they must stay out: where maint was lost it is
@@ -171,7 +173,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let dead = lane.servers.iter().filter(|server| lane.is_dead(server));
         self.set_unproven(&dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>()).await?;
         // One in the new container answers by now, and what it says of that is true.
-        self.agents_on(index).await?;
+        self.agents_on(index, &lane.ids()).await?;
         if let Some(left) = self.left_rotation {
             self.timing.out_of_rotation_ms = millis(left);
         }
@@ -215,7 +217,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 return Ok(None);
             }
             let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| enabled.contains(&it.id));
-            let is_down = |state: &&ServerState| !state.operational.is_up();
+            let is_down = |state: &&ServerState| !state.operational.is_up() && !state.may_be_out_by_agent();
             down = states.clone().find(is_down).map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
                 if !own_checked.is_empty() {
@@ -347,7 +349,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         self.set(&proven).await?;
         self.set_unproven(&unproven).await?;
-        self.agents_on(lane).await?;
+        // An agent would end the maint of one that nothing answers on.
+        let had_it = |(server, state): &(ServerId, AdminState)| {
+            plan.lanes[lane].servers.iter().any(|it| it.id == *server && it.was == *state)
+        };
+        let as_before =
+            proven.iter().chain(&unproven).filter(|it| had_it(it)).map(|(server, _)| server.clone());
+        self.agents_on(lane, &as_before.collect::<Vec<_>>()).await?;
         let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
         self.left_out.extend(left_out.map(|(server, _)| server));
         if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {

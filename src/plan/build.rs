@@ -558,7 +558,8 @@ impl<'a> Simulation<'a> {
             Ok(LaneServer {
                 silence: line.silence.filter(|_| silence),
                 own_check,
-                agents: asking_agent(self.load_balancers, &server.id),
+                agents: with_agent(self.load_balancers, &server.id, Checking::On),
+                agents_off: with_agent(self.load_balancers, &server.id, Checking::Off),
                 stays: kept_state(server),
                 ..line
             })
@@ -608,11 +609,10 @@ impl<'a> Simulation<'a> {
 }
 
 /// The load balancers that ask the server's agent.
-fn asking_agent(load_balancers: &[LoadBalancerState], server: &ServerId) -> Vec<String> {
-    let asks = |seen: &&LoadBalancerState| {
-        seen.server(server).is_some_and(|state| state.checks.agent == Checking::On)
-    };
-    load_balancers.iter().filter(asks).map(|seen| seen.name.clone()).collect()
+fn with_agent(load_balancers: &[LoadBalancerState], server: &ServerId, agent: Checking) -> Vec<String> {
+    let has_it =
+        |seen: &&LoadBalancerState| seen.server(server).is_some_and(|state| state.checks.agent == agent);
+    load_balancers.iter().filter(has_it).map(|seen| seen.name.clone()).collect()
 }
 
 fn no_address(server: &Server) -> Refusal {
@@ -634,6 +634,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
         was: admin(server),
         stays: None,
         agents: Vec::new(),
+        agents_off: Vec::new(),
         sessions: server.state.as_ref().map_or(0, |state| state.sessions),
         served: server.is_usable() && server.answers(),
         before: Some(Before::of(server)),

@@ -316,6 +316,7 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
             address: _,
             host_name: _,
             agents,
+            agents_off: _,
         } = line;
         let now = is.servers.iter().find(|it| it.id == *id);
         if let Some(now) = now.filter(|now| now.served != *served) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use crate::support::{Load, Mix, Stage, wait_until};
+use crate::support::{Load, Mix, Stage, finish, wait_until};
 use crate::{ends_with, on_real_parts};
 
 /// An agent that gives every question the same answer.
@@ -92,6 +92,29 @@ async fn what_an_agent_has_set_stays_so() {
     ended.says(&["mobile/app1, mobile/app1b stay in drain (by agent-check, or by hand)"]);
     let found = seen(&stage).await;
     assert!(found.iter().all(|(status, agent)| status.starts_with("DRAIN") && *agent), "{found:?}");
+    let by_hand = stage.drainswap(&["ready", "mobile/app1"]).await.expect(0);
+    by_hand.says(&["the agent (agent-check) of mobile/app1 is on, and may have taken it out of service"]);
+    agent.says("ready");
+    ends_with("v2", stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_drains_what_was_just_deployed_is_left_to_it() {
+    if !on_real_parts().await {
+        return;
+    }
+    let agent = Agent::listen().await;
+    let stage = Stage::pair().backend_line(&agent.line()).start().await;
+    let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+    let stream = stage.open_stream(60).await;
+    let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "--ready-timeout", "2s", "--floor", "0"]);
+    stage.haproxy.until_draining("app1").await;
+    agent.says("drain");
+    drop(stream);
+    let ended = finish(deploy).await.expect(0);
+    ended.says(&[
+        "2 containers replaced; mobile/app1, mobile/app1b stay in drain (by agent-check, or by hand)",
+    ]);
     agent.says("ready");
     ends_with("v2", stage).await;
 }

@@ -138,6 +138,12 @@ backend mobile
     server app1b 127.0.0.2:50000 check
 ";
 
+/// The running process has no agents yet: a reload brings them.
+fn without_agents(site: &mut Site) {
+    let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
+    workers.flat_map(|worker| &mut worker.lines).for_each(|line| line.agent = None);
+}
+
 /// A page that says sorry, on a machine without containers, and a slot for a server to come.
 const SORRY: &str = "
 backend mobile
@@ -434,6 +440,14 @@ const SOMETIMES: &[Scenario] = &[
     Scenario { name: "described", before: gone, is_described: true, ..BASE },
     Scenario { name: "forgotten", haproxy_cfg: FORGOTTEN, before: forgotten, ..BASE },
     Scenario { name: "agents", haproxy_cfg: AGENTS, ..BASE },
+    Scenario { name: "new-agents", haproxy_cfg: AGENTS, before: without_agents, ..BASE },
+    Scenario {
+        name: "agents-reachable",
+        haproxy_cfg: AGENTS,
+        load_balancers: 2,
+        policy: |policy| policy.lb_quorum = LbQuorum::Reachable,
+        ..BASE
+    },
     Scenario { name: "floor-2", haproxy_cfg: PRIMARIES, policy: |policy| policy.floor = 2, ..BASE },
     Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
     LONG_BOOT,

@@ -100,12 +100,14 @@ impl App {
             let seen = states(load_balancers).await?;
             let mut is_so = true;
             for (server, pending) in &mut pending {
-                if state != AdminState::Ready && is_undone(&seen, before, server) {
-                    return Err(Error::MoveUndone { server: (*server).clone() });
-                }
                 let now = joined(&seen, server);
+                if state != AdminState::Ready && is_undone(&seen, before, server) {
+                    let has_agent =
+                        seen.iter().filter_map(|seen| seen.server(server)).any(ServerState::asks_agent);
+                    return Err(Error::MoveUndone { server: (*server).clone(), has_agent });
+                }
                 pending.is_over = now.as_ref().is_some_and(|now| match state {
-                    AdminState::Ready => now.operational.is_up(),
+                    AdminState::Ready => now.operational.is_up() && !now.may_be_out_by_agent(),
                     AdminState::Drain | AdminState::Maint => {
                         pending.idle.holds(now.sessions, now.sessions_total, SETTLE)
                     }
@@ -177,6 +179,9 @@ fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> 
 
 fn unfinished(state: AdminState, last: &ServerState) -> String {
     match state {
+        AdminState::Ready if last.may_be_out_by_agent() => {
+            format!("was in {} again, perhaps by its agent (agent-check),", last.admin.state())
+        }
         AdminState::Ready => format!("did not come up ({})", last.status),
         AdminState::Drain | AdminState::Maint => format!("still had {}", sessions(last.sessions)),
     }
