@@ -490,8 +490,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if step == Step::Remove {
             // By now everything serves; a hiccup must not leave a container behind for ever.
             self.insist_on(lane, step).await?;
-        } else {
-            self.effect(lane, step).await?;
+        } else if let Err(failure) = self.effect(lane, step).await {
+            return Err(self.explained(lane, failure).await);
         }
         self.end(lane, step).await
     }

@@ -121,6 +121,7 @@ pub fn examine(
     let diverging = divergences(configuration, &observation.load_balancers);
     findings.extend(diverging.iter().map(other_address));
     findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
+    let mut of_others: Vec<&Container> = Vec::new();
     for container in &observation.containers {
         let users = topology.users(&container.id, observation);
         let of_run = |run: &&OpenRun| container.name.ends_with(&run.run.0);
@@ -128,15 +129,44 @@ pub fn examine(
             let is_over =
                 over.iter().any(|run| container.name.ends_with(&run.0)) || mended.iter().any(of_run);
             let is_kept = is_over && is_kept(container, &observation.containers, *keep);
-            findings.extend(
-                (!is_kept && !open.iter().any(of_run))
-                    .then(|| left_over(container, &observation.containers, is_over, &users)),
-            );
+            if is_kept || open.iter().any(of_run) {
+                continue;
+            }
+            if !is_over && users.is_empty() {
+                of_others.push(container);
+            } else {
+                findings.push(left_over(container, &observation.containers, is_over, &users));
+            }
         } else if users.is_empty() {
             findings.extend(unreached(container, topology));
         }
     }
+    findings.extend(of_other_sites(&of_others, &observation.containers));
     findings
+}
+
+/// How many names of containers are listed.
+const NAMED: usize = 4;
+
+/// What runs of other state directories have put aside. Where other sites share the engine that is one finding, and not a
+/// page of them.
+fn of_other_sites(containers: &[&Container], all: &[Container]) -> Option<Finding> {
+    let names: Vec<&str> = containers.iter().take(NAMED).map(|it| it.name.as_str()).collect();
+    let count = containers.len();
+    if count < 2 {
+        return containers.first().map(|container| left_over(container, all, false, &[]));
+    }
+    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+    Some(Finding {
+        kind: Kind::LeftOver,
+        what: format!(
+            "{count} containers were put aside by runs that are not in this state directory: {}{more}",
+            names.join(", ")
+        ),
+        mend: "`docker rm NAME` for each that no drainswap elsewhere works with or keeps for a rollback"
+            .to_owned(),
+        left_over: None,
+    })
 }
 
 impl OpenRun {
@@ -540,6 +570,30 @@ mod tests {
     }
 
     /// A listen section that was removed from haproxy.cfg without a reload.
+    #[test]
+    fn what_other_sites_have_put_aside_is_one_finding() {
+        let run = RunId("20261123T221500.000Z".to_owned());
+        let aside = |world: World, number: u8| {
+            let name = Aside::Old.name(&format!("other-app{number}"), &run);
+            world.another("mobile-app1", &name, |it| {
+                (it.state, it.id) =
+                    (ContainerState::Stopped, crate::ids::ContainerId(number.to_string().repeat(64)));
+                it.published.clear();
+            })
+        };
+        let world = (1..=2).fold(World::origin(), aside);
+        let found = kinds(&world, &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let many = examined(&(3..=6).fold(world, aside), &None, &Runs::default());
+        assert_eq!(many.len(), 1, "{many:?}");
+        assert!(
+            many[0]
+                .what
+                .starts_with("6 containers were put aside by runs that are not in this state directory")
+        );
+        assert!(many[0].what.ends_with(" and 2 more"), "{}", many[0].what);
+    }
+
     #[test]
     fn a_container_that_haproxy_still_uses_is_never_to_be_removed() {
         let run = RunId("20261123T221500.000Z".to_owned());

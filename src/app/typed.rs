@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::adapters::haproxy::address::SocketAddress;
 use crate::cli::Globals;
 use crate::command_line::CommandLine;
 use crate::secret::shown;
@@ -15,8 +16,12 @@ pub(super) fn command_line(globals: &Globals) -> CommandLine {
     };
     let mut options: Vec<(&'static str, String)> = Vec::new();
     options.extend(globals.haproxy_config.iter().map(|it| ("-f", path(it))));
-    options.extend(globals.socket.iter().map(|it| ("--socket", shown(it))));
-    options.extend(globals.master_socket.iter().map(|it| ("--master-socket", shown(it))));
+    let socket = |text: &String| match text.parse() {
+        Ok(SocketAddress::Unix(relative)) if relative.is_relative() => path(&relative),
+        _ => shown(text),
+    };
+    options.extend(globals.socket.iter().map(|it| ("--socket", socket(it))));
+    options.extend(globals.master_socket.iter().map(|it| ("--master-socket", socket(it))));
     options.extend(globals.docker.iter().map(|it| ("--docker", shown(it))));
     options.extend(globals.settings.iter().map(|it| ("--settings", path(it))));
     options.extend(globals.read_as.iter().map(|it| ("--as", it.to_string())));
@@ -41,7 +46,7 @@ mod tests {
     fn all_that_leads_to_the_same_place_is_repeated() {
         let globals = Globals {
             haproxy_config: vec!["/a.cfg".into(), "/b.d".into()],
-            socket: vec!["lb1:9999".to_owned(), "lb2:9999".to_owned()],
+            socket: vec!["lb1:9999".to_owned(), "run/admin.sock".to_owned()],
             docker: Some("ssh://deploy:hunter2@app1".to_owned()),
             settings: Some("staging.toml".into()),
             state_dir: Some("/state".into()),
@@ -52,7 +57,7 @@ mod tests {
         assert_eq!(
             command_line(&globals).command(&["resume", "mobile"]),
             format!(
-                "drainswap resume mobile -f /a.cfg -f /b.d --socket lb1:9999 --socket lb2:9999 \
+                "drainswap resume mobile -f /a.cfg -f /b.d --socket lb1:9999 --socket {here}/run/admin.sock \
                  --docker 'ssh://deploy:********@app1' --settings {here}/staging.toml --state-dir /state"
             )
         );

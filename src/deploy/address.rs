@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 
 use tokio_util::sync::CancellationToken;
 
+use super::balancers::Seen;
 use super::rotation::LOOK_EVERY;
 use super::wait::{OUTAGE, Waited, until};
 use super::{Deploy, Failure};
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
-use crate::observation::{AdminState, Container, ContainerState, LoadBalancerState};
+use crate::observation::{AdminState, Container, ContainerState, ServerState};
 use crate::plan::LaneServer;
 use crate::plan::place::Place;
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
@@ -66,9 +67,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let limit = if name.is_resolved { plan.policy.ready_timeout } else { OUTAGE };
             let stop = CancellationToken::new();
             let waited = until(LOOK_EVERY, limit, &stop, async || {
-                let seen = self.look_anew(lane).await?;
-                let is_there = has_address(&seen, &server.id, address);
-                let may_be_set = !name.is_resolved && is_out(&seen, &server.id);
+                let seen = Seen { all: self.look_anew(lane).await?, is_new: false };
+                let states = seen.server(&server.id, self.is_undoing)?;
+                let is_there = states.iter().all(|state| state.address == Some(address));
+                let may_be_set = !name.is_resolved && is_out(&seen, &states);
                 Ok::<_, Failure>((is_there || may_be_set).then_some(is_there))
             });
             match waited.await? {
@@ -89,20 +91,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 }
 
-/// Whether a server has this address at all of them.
-fn has_address(seen: &[LoadBalancerState], server: &ServerId, address: SocketAddr) -> bool {
-    seen.iter().all(|it| it.server(server).is_some_and(|state| state.address == Some(address)))
-}
-
-/// Whether a server is in maintenance and holds no session, at all of them.
-fn is_out(seen: &[LoadBalancerState], server: &ServerId) -> bool {
-    let servers = [server.clone()];
-    seen.iter().all(|it| {
-        it.server(server).is_some_and(|state| {
-            let held = state.sessions + it.sessions_in_old_workers(&servers);
-            state.admin.state() == AdminState::Maint && held == 0
-        })
-    })
+/// Whether a server is in maintenance everywhere, and holds no session.
+fn is_out(seen: &Seen, states: &[&ServerState]) -> bool {
+    let is_idle = |state: &&ServerState| state.admin.state() == AdminState::Maint && state.sessions == 0;
+    let servers: Vec<ServerId> = states.iter().map(|state| state.id.clone()).collect();
+    states.iter().all(is_idle) && seen.all.iter().all(|it| it.sessions_in_old_workers(&servers) == 0)
 }
 
 fn elsewhere(server: &LaneServer, container: &Container) -> Failure {

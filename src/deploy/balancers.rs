@@ -47,6 +47,18 @@ impl Seen {
     }
 }
 
+/// Fails where a load balancer does not know one of these servers.
+pub(super) fn all_known<'a>(
+    seen: &[LoadBalancerState],
+    ids: impl IntoIterator<Item = &'a ServerId>,
+) -> Result<(), Failure> {
+    let mut ids = ids.into_iter();
+    match ids.find(|id| seen.iter().any(|it| it.server(id).is_none())) {
+        Some(server) => Err(Failure::Vanished { server: server.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// Sets the states of servers. While a lane is taken back those that a reload has removed are left out.
 pub(super) async fn set_known(
     load_balancer: &impl LoadBalancer,
@@ -96,6 +108,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.note_agents(lane, &all);
         self.show(lane, &all);
         Ok(all)
+    }
+
+    /// Why a step of the lane failed: of a server that a reload has removed `HAProxy` only says that it takes no command.
+    pub(super) async fn explained(&mut self, lane: usize, failure: Failure) -> Failure {
+        let Failure::LoadBalancer(error) = &failure else { return failure };
+        if error.is_silence() {
+            return failure;
+        }
+        match self.everywhere(async |it: &Tracked<L>| it.glance(&[]).await).await {
+            Ok(all) => all_known(&all, &self.lane_of(lane).ids()).err().unwrap_or(failure),
+            Err(_) => failure,
+        }
     }
 
     /// Asks all load balancers at once. Those that do not answer have missed it, where that may be.

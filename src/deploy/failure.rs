@@ -55,10 +55,8 @@ pub enum Failure {
         /// The process that answers now.
         is: u32,
     },
-    /// `HAProxy` does not know the server any more, so that its sessions cannot be counted.
-    #[error(
-        "HAProxy does not know {server} any more: a reload has removed it, and its sessions cannot be counted"
-    )]
+    /// `HAProxy` does not know the server any more.
+    #[error("HAProxy does not know {server} any more: a reload has removed it")]
     Vanished {
         /// Which server.
         server: ServerId,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::balancers::all_known;
 use super::late::{self, SetAgain};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
@@ -79,7 +80,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             (why, by_agents) = (None, BTreeMap::new());
             let mut out: Vec<(ServerId, AdminState)> = Vec::new();
-            for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
+            let seen = self.look_anew(lane).await?;
+            all_known(&seen, &alive)?;
+            for server in seen.into_iter().flat_map(|seen| seen.servers) {
                 if !alive.contains(&server.id) {
                     continue;
                 }

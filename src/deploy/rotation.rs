@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::agents;
-use super::balancers::set_known;
+use super::balancers::{all_known, set_known};
 use super::container::OLD_LIMIT;
 use super::wait::{OUTAGE, Waited, meanwhile, pause, until};
 use super::{Deploy, Failure, Tracked, millis, whole_millis};
@@ -208,6 +208,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.hear_stop();
             down = None;
             let seen = self.look_anew(lane).await?;
+            all_known(&seen, &enabled)?;
             let is_up_anyway =
                 |id: &&ServerId| seen.iter().filter_map(|seen| seen.server(id)).any(is_unproven);
             let unproven: Vec<ServerId> = own_checked.iter().filter(is_up_anyway).cloned().collect();
