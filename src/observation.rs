@@ -94,6 +94,8 @@ pub struct LoadBalancerState {
     pub servers: Servers,
     /// Requests that wait in a backend's own queue (`qcur` of its BACKEND line), by name.
     pub queued: BTreeMap<String, u64>,
+    /// Backends that content switching leaves out (`unpublish backend`, since `HAProxy` 3.4).
+    pub unpublished: BTreeSet<String>,
     /// The workers that a reload has replaced, and what they still hold; `None` where no master socket tells of them.
     pub old_workers: Option<Vec<OldWorker>>,
 }

@@ -111,6 +111,7 @@ impl World {
             pid: 4711,
             servers: servers.into(),
             queued: BTreeMap::new(),
+            unpublished: BTreeSet::new(),
             old_workers: Some(Vec::new()),
         };
         let answers = topology::probes(&configuration, &load_balancer)

@@ -385,7 +385,8 @@ impl Look {
         }
         let Process { version, pid, .. } = self.process;
         let servers = servers.into();
-        Ok(LoadBalancerState { name, version, pid, servers, queued: self.stat.queued, old_workers: None })
+        let Stat { queued, unpublished, .. } = self.stat;
+        Ok(LoadBalancerState { name, version, pid, servers, queued, unpublished, old_workers: None })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::plan::LbQuorum;
 use crate::ports::Change;
 use crate::topology::Backend;
 use crate::topology::divergence::{Divergence, divergences};
+use crate::topology::traffic::Balance;
 
 /// Nobody reads faster.
 const OFTEN_ENOUGH: Duration = Duration::from_millis(200);
@@ -123,6 +124,8 @@ impl App {
         let diverging = divergences(&configuration, &observation.load_balancers);
         let is_shown = |it: &&Divergence| backends.iter().any(|backend| backend.name == it.server.backend);
         notes.extend(diverging.iter().filter(is_shown).map(ToString::to_string));
+        let balances = backends.iter().map(|backend| Balance::of(backend));
+        notes.extend(balances.filter_map(|balance| balance.unpublished(&observation.load_balancers)));
         notes.extend(backends.iter().filter_map(|backend| self.unfinished(&backend.name, &world.site)));
         Ok(Status { object, table: crate::status::table(&backends), notes })
     }

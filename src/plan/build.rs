@@ -543,7 +543,10 @@ impl<'a> Simulation<'a> {
             }
         }
         self.proved.extend(alive.iter().map(|server| server.id.clone()));
-        let everywhere = self.balances.iter().flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
+        let is_published =
+            |balance: &&Balance| self.load_balancers.iter().any(|seen| balance.is_published(seen));
+        let published = self.balances.iter().filter(is_published);
+        let everywhere = published.flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
         let takers: BTreeSet<ServerId> =
             everywhere.flat_map(|forecast| forecast.shares).map(|share| share.server).collect();
         // What ran before may not know the question.

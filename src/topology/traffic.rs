@@ -61,6 +61,32 @@ impl Balance {
         self.share(weight, out)
     }
 
+    /// Whether content switching gives the backend requests at a load balancer.
+    #[must_use]
+    pub fn is_published(&self, seen: &LoadBalancerState) -> bool {
+        !seen.unpublished.contains(&self.backend)
+    }
+
+    /// What to know of a backend that content switching leaves out at one of the load balancers: it goes on with what it
+    /// has, and its checks go on.
+    #[must_use]
+    pub fn unpublished(&self, load_balancers: &[LoadBalancerState]) -> Option<String> {
+        let names: Vec<&str> = load_balancers
+            .iter()
+            .filter(|seen| !self.is_published(seen))
+            .map(|seen| seen.name.as_str())
+            .collect();
+        let at = if names.len() < load_balancers.len() {
+            format!(" at {}", names.join(", "))
+        } else {
+            String::new()
+        };
+        let backend = &self.backend;
+        (!names.is_empty()).then(|| {
+            format!("backend {backend} is unpublished{at}: HAProxy gives it no new requests until `publish backend {backend}`")
+        })
+    }
+
     /// Whether any of these servers is one of its own.
     #[must_use]
     pub fn has_any(&self, servers: &BTreeSet<ServerId>) -> bool {

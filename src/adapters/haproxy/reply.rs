@@ -157,6 +157,9 @@ impl<'a> Replies<'a> {
             match columns.kind(&fields)? {
                 Kind::Backend => {
                     let (backend, queued) = columns.queue(&fields)?;
+                    if columns.is_unpublished(&fields)? {
+                        stat.unpublished.insert(backend.clone());
+                    }
                     stat.queued.entry(backend).or_insert(queued);
                 }
                 Kind::Server => {

@@ -1,6 +1,6 @@
 //! `HAProxy`: its processes, what they know of servers, and what a command does to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -151,7 +151,8 @@ impl Haproxy {
         }
         let old_workers = (with_old && self.has_master).then(|| self.old.iter().map(old_worker).collect());
         let (name, version) = (self.name.clone(), self.version.clone());
-        Some(LoadBalancerState { name, version, pid: worker.pid, servers, queued, old_workers })
+        let (pid, unpublished) = (worker.pid, BTreeSet::new());
+        Some(LoadBalancerState { name, version, pid, servers, queued, unpublished, old_workers })
     }
 }
 

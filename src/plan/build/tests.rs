@@ -519,6 +519,15 @@ fn what_ends_sessions_is_a_note() {
 }
 
 #[test]
+fn a_backend_that_content_switching_leaves_out_is_a_note_and_no_request_is_expected() {
+    let mut world = World::pair();
+    assert!(world.plan("v2").unwrap().lanes[0].servers[0].takes_traffic);
+    world.observation.load_balancers[0].unpublished = ["mobile".to_owned()].into();
+    assert_snapshot!(warnings(&world), @"backend mobile is unpublished: HAProxy gives it no new requests until `publish backend mobile`");
+    assert!(!world.plan("v2").unwrap().lanes[0].servers[0].takes_traffic);
+}
+
+#[test]
 fn who_is_well_and_gets_nothing_is_a_note() {
     let world = World::origin().runs("mobile-app1", "v2").server("mobile/app1", |server| {
         server.operational = Operational::Stopped;

@@ -21,6 +21,7 @@ pub(super) fn all(
 ) -> Vec<String> {
     let mut warnings = of_the_run(topology, &observation.containers, balances, lanes, goal);
     warnings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, lanes)));
+    warnings.extend(balances.iter().filter_map(|balance| balance.unpublished(&observation.load_balancers)));
     warnings.extend(lanes.iter().flat_map(|lane| silent(topology, lane)));
     warnings.extend(lanes.iter().flat_map(|lane| carried_by_foreigners(topology, lane)));
     warnings.extend(topology.backends.iter().flat_map(|it| &it.servers).filter_map(|it| left(it, rest)));

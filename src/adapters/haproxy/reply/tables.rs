@@ -1,7 +1,7 @@
 //! The two tables, `show servers state` and `show stat`, and the columns that are read of them.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
@@ -40,6 +40,8 @@ pub struct Stat {
     pub servers: HashMap<Key, ServerStat>,
     /// `qcur` of each backend.
     pub queued: BTreeMap<String, u64>,
+    /// The backends with `UNPUB` in their `status`.
+    pub unpublished: BTreeSet<String>,
 }
 
 /// One server of `show stat`.
@@ -201,6 +203,11 @@ impl StatColumns {
     /// Reads a backend's row: its name and how many requests wait in its queue.
     pub fn queue(&self, fields: &[&str]) -> Result<(String, u64), ReplyError> {
         Ok((self.proxy.of(fields)?.to_owned(), self.queued.count(fields)?))
+    }
+
+    /// Reads of a backend's row whether `unpublish backend` took it out of content switching: `UP (UNPUB)`, since 3.4.
+    pub fn is_unpublished(&self, fields: &[&str]) -> Result<bool, ReplyError> {
+        Ok(self.status.of(fields)?.contains("UNPUB"))
     }
 
     /// Reads a server's row.

@@ -131,8 +131,14 @@ fn quoted_fields_hold_anything() {
     let stat = replies.stat().unwrap();
     let server =
         ServerStat { status: "UP".into(), check: "L7OK".into(), sessions: 3, sessions_total: 9, limit: None };
-    assert_eq!(stat, Stat { servers: [((4, 1), server)].into(), queued: [("b".into(), 7)].into() });
+    assert_eq!(
+        stat,
+        Stat { servers: [((4, 1), server)].into(), queued: [("b".into(), 7)].into(), ..Stat::default() }
+    );
     assert_eq!(replies.rest, "");
+    let unpublished =
+        Replies::new(&text.replace("b,BACKEND,7,3,200,9,UP,", "b,BACKEND,7,3,200,9,UP (UNPUB),")).stat();
+    assert_eq!(unpublished.unwrap().unpublished, ["b".to_owned()].into());
 }
 
 #[test]
