@@ -119,10 +119,11 @@ fn who_does_not_say_how_to_choose_chooses_at_random_since_3_3() {
 
 #[test]
 fn what_a_version_no_longer_has_is_refused() {
-    let text = "global\n master-worker\n master-worker no-exit-on-failure\nlisten a\n dispatch 127.0.0.1:80\n \
+    let text = "global\n master-worker\n master-worker no-exit-on-failure\n tune.quic.reorder-ratio 50\n \
+                tune.quic.fe.cc.reorder-ratio 50\nlisten a\n dispatch 127.0.0.1:80\n \
                 option transparent\n filter opentracing id x\n filter compression\n server a 127.0.0.1:80\n";
     let found = configuration_in("3.5", text);
-    assert_eq!(codes(&found), [code::REMOVED_KEYWORD; 4]);
+    assert_eq!(codes(&found), [code::REMOVED_KEYWORD; 5]);
     assert_eq!(found.proxies[0].servers.len(), 1);
     assert_eq!(codes(&configuration_in("3.4", text)), Vec::<&str>::new());
 }
