@@ -1,7 +1,7 @@
 //! The lines of `global` that matter here: the `stats socket` lines, and where states are kept over a reload.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::address::SocketAddress;
@@ -60,10 +60,14 @@ impl StateFiles {
         }
     }
 
-    /// The file of all backends; one with a path of its own does not care for the base.
-    pub fn global(self) -> Option<PathBuf> {
-        let file = self.file?;
-        Some(self.base.unwrap_or_default().join(file))
+    /// The file of all backends.
+    pub fn global(&self) -> Option<PathBuf> {
+        self.file.as_deref().map(|file| self.below_base(file))
+    }
+
+    /// Where a state file is; one with a path of its own does not care for the base.
+    pub fn below_base(&self, file: &Path) -> PathBuf {
+        self.base.as_deref().unwrap_or(Path::new("")).join(file)
     }
 }
 

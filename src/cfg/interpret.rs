@@ -114,6 +114,9 @@ pub fn interpret(document: &Document) -> Configuration {
     proxies.shrink_to_fit();
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
     let server_state_file = state_files.global();
+    for file in proxies.iter_mut().filter_map(|proxy| proxy.own_state_file.as_mut()) {
+        *file = state_files.below_base(file);
+    }
     Configuration { proxies, stats_sockets, stats_timeout, server_state_file, max_reloads, problems }
 }
 

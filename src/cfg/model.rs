@@ -1,5 +1,6 @@
 //! What a configuration says, in types: everything inherited and expanded, in the order of the files.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,13 @@ impl Configuration {
     pub fn kept_states(&self) -> Option<&Path> {
         let is_read = self.proxies.iter().any(|proxy| proxy.keeps_state);
         self.server_state_file.as_deref().filter(|_| is_read)
+    }
+
+    /// Every file that a reload takes states of servers from.
+    #[must_use]
+    pub fn state_files(&self) -> BTreeSet<PathBuf> {
+        let own = self.proxies.iter().filter_map(|proxy| proxy.own_state_file.clone());
+        self.kept_states().map(Path::to_owned).into_iter().chain(own).collect()
     }
 
     /// The backend or listen section of this name.
@@ -154,6 +162,8 @@ pub struct Proxy {
     pub disabled: bool,
     /// `load-server-state-from-file global`: a reload keeps what the state file says of its servers.
     pub keeps_state: bool,
+    /// `load-server-state-from-file local`: the same of a file of its own, below the `server-state-base`.
+    pub own_state_file: Option<PathBuf>,
     /// How its servers are checked, for those that have `check`.
     pub check: HealthCheck,
     /// `timeout check`: how long a check may take once connected.

@@ -29,6 +29,8 @@ pub(super) struct Defaults {
     persist: bool,
     disabled: bool,
     keeps_state: bool,
+    keeps_own_state: bool,
+    state_file_name: Option<String>,
     check: CheckRules,
     timeout_check: Option<Duration>,
     default_backend: Option<UseBackend>,
@@ -46,6 +48,8 @@ impl Defaults {
             persist: false,
             disabled: false,
             keeps_state: false,
+            keeps_own_state: false,
+            state_file_name: None,
             check: CheckRules::default(),
             timeout_check: None,
             default_backend: None,
@@ -114,13 +118,18 @@ impl<'d> Draft<'d> {
             persist,
             disabled,
             keeps_state,
+            keeps_own_state,
+            state_file_name,
             check,
             timeout_check,
             default_backend,
             server: _,
         } = self.says;
+        let kind = self.kind?;
+        let own_state_file = (keeps_own_state && kind.holds_servers())
+            .then(|| state_file_name.unwrap_or_else(|| self.name.clone()).into());
         Some(Proxy {
-            kind: self.kind?,
+            kind,
             name: self.name,
             place: self.place,
             mode,
@@ -134,6 +143,7 @@ impl<'d> Draft<'d> {
             persist,
             disabled,
             keeps_state,
+            own_state_file,
             check: check.build(),
             timeout_check,
             servers: self.servers,
@@ -176,7 +186,13 @@ impl<'d> Draft<'d> {
                 Ok(())
             }
             "load-server-state-from-file" => {
-                self.says.keeps_state = words.get(1).is_some_and(|from| from == "global");
+                let reads = |source| words.get(1).is_some_and(|from| from == source);
+                (self.says.keeps_state, self.says.keeps_own_state) = (reads("global"), reads("local"));
+                Ok(())
+            }
+            "server-state-file-name" => {
+                let name = words.get(1).filter(|name| *name != "use-backend-name");
+                self.says.state_file_name = name.map(|name| name.clone().into_owned());
                 Ok(())
             }
             "http-check" => {

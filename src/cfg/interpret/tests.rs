@@ -107,6 +107,20 @@ fn server_state_file_is_no_server() {
 }
 
 #[test]
+fn a_section_may_take_its_states_from_a_file_of_its_own() {
+    let text = "global\n server-state-base /var/lib/haproxy\n server-state-file all\ndefaults\n \
+                load-server-state-from-file local\nbackend a\nbackend b\n server-state-file-name bee\nbackend c\n \
+                server-state-file-name /c\nbackend d\n load-server-state-from-file none\n";
+    let files = |text: &str| {
+        let files = configuration(text).state_files();
+        files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(files(text), ["/c", "/var/lib/haproxy/a", "/var/lib/haproxy/bee"]);
+    assert_eq!(files(&text.replace("none", "global")).pop().as_deref(), Some("/var/lib/haproxy/bee"));
+    assert_eq!(files(&text.replace("none", "global")).len(), 4);
+}
+
+#[test]
 fn who_does_not_say_how_to_choose_chooses_at_random_since_3_3() {
     let text =
         "backend a\n server a 127.0.0.1:80\nbackend b\n balance\ndefaults\nbackend c\n balance source\n";
