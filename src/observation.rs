@@ -219,6 +219,12 @@ pub struct ServerState {
     pub check: String,
     /// The weight in use now; 0 takes no balanced traffic.
     pub weight: u32,
+    /// The weight of the server's line, as `HAProxy` has read it.
+    #[serde(skip)]
+    pub initial_weight: u32,
+    /// Other settings of the line, as they are now; `None` before 2.4, which does not tell of them.
+    #[serde(skip)]
+    pub settings: Option<RunningSettings>,
     /// Who asks it whether it is well.
     pub checks: Checks,
     /// Sessions in flight now (`scur`): requests, tunnels, streams; not idle connections.
@@ -227,6 +233,17 @@ pub struct ServerState {
     pub sessions_total: u64,
     /// How many sessions it may have at once (`slim`, from `maxconn`); `None` where there is no limit.
     pub limit: Option<u64>,
+}
+
+/// Settings of a server's line that can be changed at runtime, and that a `server-state-file` keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunningSettings {
+    /// Whether its traffic is encrypted.
+    pub ssl: bool,
+    /// The port that is checked in the place of its own.
+    pub check_port: Option<u16>,
+    /// The address that is checked in the place of its own.
+    pub check_address: Option<IpAddr>,
 }
 
 impl ServerState {
@@ -313,9 +330,11 @@ impl fmt::Display for AdminState {
 pub struct AdminBits(pub u32);
 
 impl AdminBits {
-    /// Forced or inherited maintenance, or an address that is not resolved. `CMAINT` (0x04)
-    /// only marks a server that is `disabled` in the configuration, and stays after `ready`.
+    /// Forced or inherited maintenance, or an address that is not resolved.
     const MAINT: u32 = 0x01 | 0x02 | 0x20;
+    /// `CMAINT` only marks a server that is `disabled` in the configuration. It stays after `ready`, and a
+    /// `server-state-file` does not set it.
+    const LINE: u32 = 0x04;
     /// Forced or inherited drain.
     const DRAIN: u32 = 0x08 | 0x10;
     /// Maintenance or drain that comes from a tracked server, or from name resolution:
@@ -341,6 +360,12 @@ impl AdminBits {
     #[must_use]
     pub fn is_inherited(self) -> bool {
         self.0 & Self::NOT_OURS != 0
+    }
+
+    /// Whether its line says `disabled`, as `HAProxy` has read it.
+    #[must_use]
+    pub fn is_disabled_by_its_line(self) -> bool {
+        self.0 & Self::LINE != 0
     }
 
     /// Whether it is in maintenance because its name has no address.

@@ -370,6 +370,8 @@ fn up(id: ServerId, address: Option<SocketAddr>, weight: u32) -> ServerState {
         status: "UP".to_owned(),
         check: "L7OK".to_owned(),
         weight,
+        initial_weight: weight,
+        settings: None,
         checks: Checks { health: Checking::On, agent: Checking::Absent, asks_agent: false },
         sessions: 2,
         sessions_total: 1234,

@@ -12,6 +12,7 @@ pub mod state_file;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -55,6 +56,8 @@ pub struct HaproxySocket {
     master: Option<MasterSocket>,
     /// The `server-state-file`, from which a reload gives the new worker the states of the old one.
     state_file: Option<PathBuf>,
+    /// The servers that were put down until their check has risen, and have not been seen up since.
+    unproven: Arc<Mutex<BTreeSet<ServerId>>>,
     /// The `stats timeout`: how long it waits for a command on a connection.
     stats_timeout: Duration,
 }
@@ -64,7 +67,13 @@ impl HaproxySocket {
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
         let endpoint = Endpoint::worker(address);
-        Self { endpoint, master: None, state_file: None, stats_timeout: STATS_TIMEOUT }
+        Self {
+            endpoint,
+            master: None,
+            state_file: None,
+            unproven: Arc::default(),
+            stats_timeout: STATS_TIMEOUT,
+        }
     }
 
     /// The same, of which it is known that this user's process is the HAProxy that listens there.
@@ -120,10 +129,29 @@ impl HaproxySocket {
         let Some(file) = &self.state_file else { return };
         let written = async {
             let states = self.ask(&[Command::ServersState(None)]).await?;
+            let states = state_file::lasting(&states, &self.unproven());
             state_file::replace(file, &states).map_err(|error| self.unreachable(error.to_string()))
         };
         if let Err(error) = written.await {
             tracing::warn!(file = %file.display(), %error, "the server-state-file is not kept");
+        }
+    }
+
+    fn unproven(&self) -> MutexGuard<'_, BTreeSet<ServerId>> {
+        self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps as up what was put down until its check rises, as soon as it is seen up.
+    async fn keep_proven(&self, seen: &LoadBalancerState) {
+        let is_down = |id: &ServerId| seen.server(id).is_none_or(|now| !now.operational.is_up());
+        let has_proven = {
+            let mut unproven = self.unproven();
+            let before = unproven.len();
+            unproven.retain(is_down);
+            unproven.len() < before
+        };
+        if has_proven {
+            self.keep_states().await;
         }
     }
 
@@ -174,6 +202,14 @@ impl HaproxySocket {
     /// The same, with the states kept that it has changed.
     async fn set(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
         self.tell(command, "").await?;
+        self.keep_states().await;
+        Ok(())
+    }
+
+    /// Sets a setting of a server's line, and keeps the states. What `HAProxy` answers is a sentence, of success too and
+    /// another one in each version, so that only a look tells what it has taken.
+    pub async fn set_setting(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
+        self.ask(&[command]).await?;
         self.keep_states().await;
         Ok(())
     }
@@ -371,6 +407,8 @@ impl Look {
                     status: stat.status,
                     check: stat.check,
                     weight: row.weight,
+                    initial_weight: row.initial_weight,
+                    settings: row.settings,
                     checks: row.checks,
                     sessions: stat.sessions,
                     sessions_total: stat.sessions_total,
@@ -420,7 +458,9 @@ impl LoadBalancer for HaproxySocket {
             Some(look) => look,
             None => self.look_at(&[None]).await?.only(&named)?,
         };
-        look.into_state(self.name())
+        let state = look.into_state(self.name())?;
+        self.keep_proven(&state).await;
+        Ok(state)
     }
 
     async fn set_admin_states(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
@@ -468,6 +508,7 @@ impl LoadBalancer for HaproxySocket {
     }
 
     async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
+        self.unproven().extend(states.iter().map(|(server, _)| server.clone()));
         // As drain it is up for an instant, for a client with its cookie: all in one line.
         let changes = |server, state| {
             let drain = Command::SetServerState(server, AdminState::Drain);

@@ -1,7 +1,7 @@
 //! What is said to the runtime API. No other file writes a command.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker};
@@ -41,6 +41,12 @@ pub enum Command<'a> {
     SetServerState(&'a ServerId, AdminState),
     /// `set server … addr … port`.
     SetServerAddress(&'a ServerId, SocketAddr),
+    /// `set server … check-port`; 0 for that of the server.
+    SetServerCheckPort(&'a ServerId, u16),
+    /// `set server … check-addr`, since 2.4; 3.4.7 refuses each (measured).
+    SetServerCheckAddress(&'a ServerId, IpAddr),
+    /// `set server … ssl`, since 2.4.
+    SetServerSsl(&'a ServerId, bool),
     /// `set server … weight`.
     SetServerWeight(&'a ServerId, Weight),
     /// `set server … health up`.
@@ -70,6 +76,12 @@ impl fmt::Display for Command<'_> {
             Self::SetServerAddress(server, address) => {
                 write!(f, "set server {server} addr {} port {}", address.ip(), address.port())
             }
+            Self::SetServerCheckPort(server, port) => write!(f, "set server {server} check-port {port}"),
+            Self::SetServerCheckAddress(server, address) => {
+                write!(f, "set server {server} check-addr {address}")
+            }
+            Self::SetServerSsl(server, true) => write!(f, "set server {server} ssl on"),
+            Self::SetServerSsl(server, false) => write!(f, "set server {server} ssl off"),
             Self::SetServerWeight(server, weight) => write!(f, "set server {server} weight {weight}"),
             Self::SetServerHealthy(server) => write!(f, "set server {server} health up"),
             Self::SetServerDown(server) => write!(f, "set server {server} health down"),
@@ -101,6 +113,9 @@ impl<'a> Command<'a> {
             | Self::SetServerState(..)
             | Self::SetServerWeight(..)
             | Self::SetServerAddress(..)
+            | Self::SetServerCheckPort(..)
+            | Self::SetServerCheckAddress(..)
+            | Self::SetServerSsl(..)
             | Self::SetServerHealthy(_)
             | Self::SetServerDown(_)
             | Self::AddServer(..)
@@ -116,6 +131,9 @@ impl<'a> Command<'a> {
             Self::SetServerState(server, _)
             | Self::SetServerWeight(server, _)
             | Self::SetServerAddress(server, _)
+            | Self::SetServerCheckPort(server, _)
+            | Self::SetServerCheckAddress(server, _)
+            | Self::SetServerSsl(server, _)
             | Self::SetServerMaxconn(server, _)
             | Self::AddServer(server, _)
             | Self::SetChecking(server, ..)
@@ -208,6 +226,13 @@ mod tests {
                 Command::SetServerAddress(&app1, "127.0.0.2:80".parse().unwrap()),
                 "set server mobile/app1 addr 127.0.0.2 port 80\n",
             ),
+            (Command::SetServerCheckPort(&app1, 0), "set server mobile/app1 check-port 0\n"),
+            (
+                Command::SetServerCheckAddress(&app1, "127.0.0.2".parse().unwrap()),
+                "set server mobile/app1 check-addr 127.0.0.2\n",
+            ),
+            (Command::SetServerSsl(&app1, true), "set server mobile/app1 ssl on\n"),
+            (Command::SetServerSsl(&app1, false), "set server mobile/app1 ssl off\n"),
             (Command::AddServer(&app1, &words), "add server mobile/app1 127.0.0.1:80 check\n"),
             (Command::Sessions, "show sess\n"),
             (Command::ShutdownSession("0x7f00"), "shutdown session 0x7f00\n"),

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::Permissions;
 use std::io::{ErrorKind, Result, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::adapters::regular_file;
 use crate::ids::ServerId;
+use crate::observation::{AdminBits, AdminState};
 use crate::output_file;
 
 /// The mode of a file that was not there before: `HAProxy` may read it as any user.
@@ -39,28 +40,85 @@ pub(super) fn replace(path: &Path, states: &str) -> Result<()> {
     Ok(())
 }
 
+/// A state file of which lines were dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Forgotten {
+    path: PathBuf,
+    before: String,
+    after: String,
+}
+
+impl Forgotten {
+    /// The file has its lines again, if it was not written anew by another hand.
+    ///
+    /// # Errors
+    /// What the system says. The file is then as it was.
+    pub fn put_back(self) -> Result<()> {
+        if read(&self.path)?.is_some_and(|now| now == self.after) {
+            replace(&self.path, &self.before)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// Drops the lines of these servers, so that a reload takes what haproxy.cfg says of them. Where there is no such file
-/// there is nothing to drop.
+/// or no such line there is nothing to drop.
 ///
 /// # Errors
 /// What the system says. The file is then as it was before.
-pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<()> {
-    let old = match regular_file::read(path) {
-        Ok(old) => String::from_utf8_lossy(&old).into_owned(),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<Option<Forgotten>> {
+    let Some(before) = read(path)? else { return Ok(None) };
     // `be_id be_name srv_id srv_name …`, by the version 1 that HAProxy has written since 1.6.
     let is_of_them = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let (backend, server) = (words.nth(1), words.nth(1));
         backend.zip(server).is_some_and(|(backend, server)| servers.contains(&ServerId::new(backend, server)))
     };
-    let kept: Vec<&str> = old.lines().filter(|line| !is_of_them(line)).collect();
-    if kept.len() == old.lines().count() {
-        return Ok(());
+    let after: String = before.split_inclusive('\n').filter(|line| !is_of_them(line)).collect();
+    if after == before {
+        return Ok(None);
     }
-    replace(path, &(kept.join("\n") + "\n"))
+    replace(path, &after)?;
+    Ok(Some(Forgotten { path: path.to_owned(), before, after }))
+}
+
+fn read(path: &Path) -> Result<Option<String>> {
+    match regular_file::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What of an answer to `show servers state` is kept for a reload at any later time: what was set, and not what is so at
+/// this moment. Measured on 2.2, 2.6 and 3.4:
+///
+/// - From a server that the file has down (0), a reload takes all requests until its check has risen, and those of one
+///   without a check for good. One that is starting (1) is up until its first check fails, as without a file. Those that
+///   were put down until their check rises (`unproven`) stay so.
+/// - A server in maintenance because of its line's `disabled` is so without the file too. Where the line no longer has
+///   it, the file would leave the server down.
+pub(super) fn lasting(states: &str, unproven: &BTreeSet<ServerId>) -> String {
+    const DOWN: &str = "0";
+    const STARTING: &str = "1";
+    let line = |line: &str| {
+        let mut words: Vec<&str> = line.split(' ').collect();
+        let [_, backend, _, server, _, operational, admin, ..] = words.as_mut_slice() else {
+            return Some(line.to_owned());
+        };
+        let Ok(admin) = admin.parse().map(AdminBits) else { return Some(line.to_owned()) };
+        let is_in_maint = admin.state() == AdminState::Maint;
+        if is_in_maint && admin.is_disabled_by_its_line() {
+            return None;
+        }
+        if *operational == DOWN && !is_in_maint && !unproven.contains(&ServerId::new(*backend, *server)) {
+            *operational = STARTING;
+        }
+        Some(words.join(" "))
+    };
+    states.split_inclusive('\n').filter_map(line).collect()
 }
 
 #[cfg(test)]
@@ -79,19 +137,50 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
         let servers = BTreeSet::from([ServerId::new("mobile", "app1")]);
-        forget(&path, &servers).unwrap();
+        assert!(forget(&path, &servers).unwrap().is_none());
         assert!(!path.exists(), "a file that is not there is not made");
         let of = |backend: &str, server: &str| {
             format!("4 {backend} 1 {server} 127.0.0.1 2 0 1 1 9 6 3 4 6 0 0 0 - 80 -\n")
         };
         let head = "1\n# be_id be_name srv_id srv_name srv_addr\n";
         let others = of("mobile", "app1b") + &of("web", "app1");
-        fs::write(&path, [head, &of("mobile", "app1"), &others].concat()).unwrap();
-        forget(&path, &servers).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), [head, &others].concat());
+        let whole = [head, &of("mobile", "app1"), &others].concat();
+        fs::write(&path, &whole).unwrap();
+        let text = || fs::read_to_string(&path).unwrap();
+        let forgotten = forget(&path, &servers).unwrap().unwrap();
+        assert_eq!(text(), [head, &others].concat());
         let before = path.metadata().unwrap().ino();
-        forget(&path, &servers).unwrap();
+        assert!(forget(&path, &servers).unwrap().is_none());
         assert_eq!(path.metadata().unwrap().ino(), before, "nothing to drop, nothing written");
+        forgotten.put_back().unwrap();
+        assert_eq!(text(), whole);
+        let forgotten = forget(&path, &servers).unwrap().unwrap();
+        fs::write(&path, head).unwrap();
+        forgotten.put_back().unwrap();
+        assert_eq!(text(), head, "another hand has written it since");
+    }
+
+    #[test]
+    fn what_lasts_is_what_was_set() {
+        let head = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight\n";
+        let of = |server: &str, operational: u32, admin: u32| {
+            format!("4 mobile 1 {server} 127.0.0.1 {operational} {admin} 1 1 9 6 3 4 6 0 0 0 - 80 -\n")
+        };
+        let unproven = BTreeSet::from([ServerId::new("mobile", "unproven")]);
+        let kept = |server, operational, admin| {
+            let states = [head, &of(server, operational, admin), &of("last", 2, 0), "\n"].concat();
+            let lasting = lasting(&states, &unproven);
+            let rest = lasting.strip_prefix(head).and_then(|it| it.strip_suffix("\n").map(str::to_owned));
+            let rest = rest.and_then(|it| it.strip_suffix(&of("last", 2, 0)).map(str::to_owned));
+            rest.expect("the rest stays")
+        };
+        for same in [("up", 2, 0), ("up", 2, 8), ("maint", 0, 1), ("unproven", 0, 0), ("unproven", 0, 8)] {
+            assert_eq!(kept(same.0, same.1, same.2), of(same.0, same.1, same.2));
+        }
+        assert_eq!(kept("down", 0, 0), of("down", 1, 0));
+        assert_eq!(kept("down", 0, 8), of("down", 1, 8));
+        assert_eq!(kept("written", 0, 5), "");
+        assert_eq!(kept("in use", 2, 4), of("in use", 2, 4));
     }
 
     #[test]

@@ -10,8 +10,8 @@ const STAT: &str = "# pxname,svname,qcur,scur,slim,stot,status,check_status,type
 
 fn state(admin: u32) -> String {
     format!(
-        "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_check_state srv_agent_state srv_port\n\
-         3 b 1 s 10.0.0.1 2 {admin} 1 6 18 80\n\n"
+        "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_state srv_agent_state srv_port\n\
+         3 b 1 s 10.0.0.1 2 {admin} 1 3 6 18 80\n\n"
     )
 }
 
@@ -77,7 +77,7 @@ fn obeyed(command: &str, states: &mut Vec<(String, AdminState)>) -> String {
     else {
         let header = state(0).lines().take(2).collect::<Vec<_>>().join("\n");
         let row = |(server, state): &(String, AdminState)| {
-            format!("3 b 1 {server} 10.0.0.1 2 {} 1 6 18 80\n", state.bits().0)
+            format!("3 b 1 {server} 10.0.0.1 2 {} 1 3 6 18 80\n", state.bits().0)
         };
         return format!("{header}\n{}\n", states.iter().map(row).collect::<String>());
     };
@@ -109,6 +109,31 @@ async fn what_haproxy_says_moves_no_cursor() {
 }
 
 #[tokio::test]
+async fn what_is_put_down_until_its_check_rises_is_kept_as_down_until_it_is_seen_up() {
+    let down = state(0).replace(" 2 0 1 3 ", " 0 0 1 3 ");
+    let changed = ["\n", "\n", "\n", &down].concat();
+    let look = |states: &str| [INFO, states, &stat()].concat();
+    let answers =
+        [changed, down.clone(), look(&down), look(&state(0)), state(0), look(&down), "\n".to_owned(), down];
+    let Fake { socket, lines, _directory: directory } = Fake::answering(answers);
+    let file = directory.path().join("states");
+    let kept = || std::fs::read_to_string(&file).unwrap().lines().nth(2).unwrap()[17..].to_owned();
+    let socket = socket.keeping_states_in(file.clone());
+    let server = ServerId::new("b", "s");
+    socket.set_unproven(&[(server.clone(), AdminState::Ready)]).await.unwrap();
+    assert_eq!(kept(), "0 0 1 3 6 18 80");
+    socket.look(&[]).await.unwrap();
+    assert_eq!(kept(), "0 0 1 3 6 18 80");
+    socket.look(&[]).await.unwrap();
+    assert_eq!(kept(), "2 0 1 3 6 18 80");
+    // Down by its check alone: that is not kept.
+    socket.look(&[]).await.unwrap();
+    socket.set_weight(&server, Weight::Absolute(1)).await.unwrap();
+    assert_eq!(kept(), "1 0 1 3 6 18 80");
+    assert_eq!(lines.await.unwrap().len(), 8);
+}
+
+#[tokio::test]
 async fn one_line_tells_of_one_process() {
     let fake = Fake::answering([[INFO, &state(8), &stat()].concat()]);
     let look = fake.socket.look(&named(&["b", "b"])).await.unwrap();
@@ -122,6 +147,8 @@ async fn one_line_tells_of_one_process() {
         status: "UP".to_owned(),
         check: "L7OK".to_owned(),
         weight: 1,
+        initial_weight: 3,
+        settings: None,
         checks: Checks { health: Checking::On, agent: Checking::Off, asks_agent: false },
         sessions: 2,
         sessions_total: 5,
@@ -261,7 +288,7 @@ async fn of_several_servers_the_one_is_named_that_haproxy_does_not_take() {
         fake.socket.set_admin_states(&states).await.unwrap_err().to_string(),
         "HAProxy answered `No such server.` to `set server b/nope state drain`"
     );
-    let both = state(8).replace("3 b 1 s ", "3 b 2 nope 10.0.0.1 2 0 1 6 18 80\n3 b 1 s ");
+    let both = state(8).replace("3 b 1 s ", "3 b 2 nope 10.0.0.1 2 0 1 3 6 18 80\n3 b 1 s ");
     let fake = Fake::answering(std::array::from_fn::<_, 10, _>(|n| {
         if n == 0 { format!("\n\n{both}") } else { both.clone() }
     }));

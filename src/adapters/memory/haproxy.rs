@@ -139,6 +139,8 @@ impl Haproxy {
             status: line.status().to_owned(),
             check: line.last_check().to_owned(),
             weight: line.weight,
+            initial_weight: line.written_weight,
+            settings: None,
             checks: line.checks(),
             sessions: worker.sessions_on(&line.id),
             sessions_total: line.total,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::{ReplyError, bad, value};
 use crate::ids::ServerId;
-use crate::observation::{AdminBits, Checks, Operational};
+use crate::observation::{AdminBits, Checks, Operational, RunningSettings};
 
 /// A server's numeric ids: its backend's and its own. A listen section and a backend may have
 /// one name before `HAProxy` 3.2, but never one id.
@@ -29,6 +29,10 @@ pub struct StateRow {
     pub operational: Operational,
     /// `srv_uweight`: as it was last set, whatever a slow start makes of it.
     pub weight: u32,
+    /// `srv_iweight`.
+    pub initial_weight: u32,
+    /// `srv_use_ssl`, `srv_check_port` and `srv_check_addr`, since 2.4.
+    pub settings: Option<RunningSettings>,
     /// `srv_check_state` and `srv_agent_state`.
     pub checks: Checks,
 }
@@ -108,8 +112,39 @@ pub struct StateColumns {
     admin: Column,
     operational: Column,
     weight: Column,
+    initial_weight: Column,
     check: Column,
     agent: Column,
+    settings: Option<SettingsColumns>,
+}
+
+/// The columns that `HAProxy` has since 2.4.
+struct SettingsColumns {
+    ssl: Column,
+    check_port: Column,
+    check_address: Column,
+}
+
+impl SettingsColumns {
+    fn find(header: &[&str]) -> Result<Self, ReplyError> {
+        Ok(Self {
+            ssl: Column::find(header, "srv_use_ssl")?,
+            check_port: Column::find(header, "srv_check_port")?,
+            check_address: Column::find(header, "srv_check_addr")?,
+        })
+    }
+
+    fn read(&self, fields: &[&str]) -> Result<RunningSettings, ReplyError> {
+        Ok(RunningSettings {
+            // `no-ssl` on the line is -1.
+            ssl: self.ssl.of(fields)? == "1",
+            check_port: Some(self.check_port.number(fields)?).filter(|port| *port != 0),
+            check_address: match self.check_address.of(fields)? {
+                "-" => None,
+                _ => Some(self.check_address.number::<IpAddr>(fields)?.to_canonical()),
+            },
+        })
+    }
 }
 
 impl StateColumns {
@@ -126,8 +161,10 @@ impl StateColumns {
             admin: find("srv_admin_state")?,
             operational: find("srv_op_state")?,
             weight: find("srv_uweight")?,
+            initial_weight: find("srv_iweight")?,
             check: find("srv_check_state")?,
             agent: find("srv_agent_state")?,
+            settings: SettingsColumns::find(header).ok(),
         })
     }
 
@@ -154,6 +191,8 @@ impl StateColumns {
             admin: AdminBits(self.admin.number(fields)?),
             operational,
             weight: self.weight.number(fields)?,
+            initial_weight: self.initial_weight.number(fields)?,
+            settings: self.settings.as_ref().map(|columns| columns.read(fields)).transpose()?,
             checks: Checks::of_bits(self.check.number(fields)?, self.agent.number(fields)?),
         })
     }

@@ -143,9 +143,9 @@ fn quoted_fields_hold_anything() {
 
 #[test]
 fn what_is_missing_or_wrong_is_named() {
-    let header = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_check_state srv_agent_state srv_port\n";
+    let header = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_state srv_agent_state srv_port\n";
     let read = |rows: &str| Replies::new(&format!("{header}{rows}")).servers_state();
-    assert_eq!(read("1 b 1 s 10.0.0.1 2 0 1 0 0 80\n"), Err(ReplyError::CutShort));
+    assert_eq!(read("1 b 1 s 10.0.0.1 2 0 1 1 0 0 80\n"), Err(ReplyError::CutShort));
     assert_eq!(read("1 b 1 s\n\n"), Err(ReplyError::Missing { name: "srv_port" }));
     assert_eq!(
         Replies::new(
@@ -156,9 +156,9 @@ fn what_is_missing_or_wrong_is_named() {
         "more than HAProxy can count"
     );
     let bad = |name, value: &str| Err(ReplyError::BadValue { name, value: value.to_owned() });
-    assert_eq!(read("1 b 1 s 10.0.0.1 9 0 1 0 0 80\n\n"), bad("srv_op_state", "9"));
-    assert_eq!(read("1 b 1 s 10.0.0.1 2 0x8 1 0 0 80\n\n"), bad("srv_admin_state", "0x8"));
-    assert_eq!(read("1 b 1 s here 2 0 1 0 0 80\n\n"), bad("srv_addr", "here"));
+    assert_eq!(read("1 b 1 s 10.0.0.1 9 0 1 1 0 0 80\n\n"), bad("srv_op_state", "9"));
+    assert_eq!(read("1 b 1 s 10.0.0.1 2 0x8 1 1 0 0 80\n\n"), bad("srv_admin_state", "0x8"));
+    assert_eq!(read("1 b 1 s here 2 0 1 1 0 0 80\n\n"), bad("srv_addr", "here"));
     assert_eq!(
         Replies::new("1\n# be_id be_name\n\n").servers_state(),
         Err(ReplyError::Missing { name: "srv_id" })
