@@ -10,7 +10,7 @@ use crate::ids::{RunId, ServerId};
 use crate::observation::{AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation};
 use crate::outcome::sessions;
 use crate::retention::kept;
-use crate::topology::divergence::{Divergence, divergences};
+use crate::topology::divergence::{Difference, Divergence, divergences};
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::{Backend, Server, Topology, Unlisted};
 
@@ -50,6 +50,8 @@ pub enum Kind {
     Unlisted,
     /// `HAProxy` sends a server's traffic elsewhere than haproxy.cfg says.
     OtherAddress,
+    /// `HAProxy` runs a server with other settings than haproxy.cfg says.
+    OtherSetting,
 }
 
 /// A run that is not finished, or could not put everything back.
@@ -119,7 +121,7 @@ pub fn examine(
     }
     findings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(configuration, seen)));
     let diverging = divergences(configuration, &observation.load_balancers);
-    findings.extend(diverging.iter().map(other_address));
+    findings.extend(diverging.iter().map(diverging_server));
     findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
     let mut of_others: Vec<&Container> = Vec::new();
     for container in &observation.containers {
@@ -263,15 +265,27 @@ fn agent_off(server: &Server, load_balancers: &[LoadBalancerState], typed: &Comm
     })
 }
 
-/// A server that runs at another address than is written.
-fn other_address(diverging: &Divergence) -> Finding {
-    let Divergence { server, written, .. } = diverging;
-    let (ip, port) = (written.ip(), written.port());
+/// A server that runs otherwise than it is written.
+fn diverging_server(diverging: &Divergence) -> Finding {
+    let server = &diverging.server;
+    let (kind, set) = match &diverging.difference {
+        Difference::Address { written, .. } => {
+            let (ip, port) = (written.ip(), written.port());
+            let set = format!(", or `set server {server} addr {ip} port {port}` at its runtime socket");
+            (Kind::OtherAddress, set)
+        }
+        Difference::Ssl { .. }
+        | Difference::CheckPort { .. }
+        | Difference::CheckAddress { .. }
+        | Difference::Weight { .. }
+        | Difference::Disabled { .. } => (Kind::OtherSetting, String::new()),
+    };
+    let what = if kind == Kind::OtherAddress { "port" } else { "setting" };
     Finding {
-        kind: Kind::OtherAddress,
+        kind,
         what: diverging.to_string(),
         mend: format!(
-            "where the file is right: reload HAProxy, or `set server {server} addr {ip} port {port}` at its runtime socket; where HAProxy is right: write its address into haproxy.cfg. A server-state-file gives a reload the old port again: drop the server's line from it"
+            "where the file is right: reload HAProxy{set}; where HAProxy is right: write what it has into haproxy.cfg. A server-state-file gives a reload the old {what} again: drop the server's line from it"
         ),
         left_over: None,
     }

@@ -514,10 +514,12 @@ pub enum Error {
     },
     /// HAProxy has read the new file, and does not run all of it.
     #[error(
-        "STUCK: HAProxy has read haproxy.cfg, and still runs servers otherwise (a server-state-file keeps what it has). These are not so yet: {}. Set them by hand (`set server … state`, `weight`, `addr`), and see what writes the state file", .not_so.join(", ")
+        "STUCK: HAProxy has read haproxy.cfg, runs servers otherwise, and does not take at runtime what they should have: {}. \
+         Drop these servers' lines from the server-state-file, if there is one, and reload HAProxy; what differs still needs a restart. \
+         Until then `drainswap doctor` lists them", .not_so.join(", ")
     )]
     RunsOtherwise {
-        /// What should be so.
+        /// What should be so, and what is instead.
         not_so: Vec<String>,
     },
     /// There is no such run.

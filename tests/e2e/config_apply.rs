@@ -100,9 +100,9 @@ async fn what_was_set_at_runtime_is_set_again_after_a_reload() {
     site.haproxy.set_state("app2b", "maint").await;
     let fewer = site.text(&site.servers(&["app1", "app1b", "app2"])).replace("roundrobin", "leastconn");
     site.apply(&fewer, &[]).await.expect(0).says(&[
-        "set again: mobile/app1 is in drain",
-        "set again: mobile/app1b is in maint",
-        "set again: mobile/app2 has weight 7",
+        "set again: mobile/app1: drain, not ready",
+        "set again: mobile/app1b: maint, not ready",
+        "set again: mobile/app2: weight 7, not 1",
     ]);
     assert!(site.haproxy.status("app1").await.starts_with("DRAIN"));
     assert_eq!(site.haproxy.status("app1b").await, "MAINT");
@@ -156,15 +156,120 @@ async fn a_state_file_does_not_keep_what_has_changed() {
     let other = site.write("stale-states", &stale);
     let reload =
         format!("cp {} {} && kill -USR2 {}", other.display(), kept.display(), site.haproxy.process());
-    let (text, _) = with_state_file(&site, &(app1 + &app2));
+    let (text, _) = with_state_file(&site, &(app1.clone() + &app2));
     let ended = site.apply(&text, &["--reload-by", &reload]).await.expect(0);
     let first = app2.split_ascii_whitespace().nth(2).expect("an address");
     ended.says(&[
-        "set again: mobile/app1 is in ready",
-        &format!("set again: mobile/app2 has the address {first}"),
+        "set again: mobile/app1: ready, not maint",
+        &format!("set again: mobile/app2: address {first}, not 127.0.0.1:{wanted}"),
     ]);
     assert!(site.haproxy.status("app1").await.starts_with("UP"));
     assert!(first.ends_with(&format!(":{}", port(&site, "app2").await)));
+    // What was dropped for a reload that fails is in the file again.
+    let before = fs::read_to_string(&kept).expect("the states");
+    let (moved, _) = with_state_file(&site, &(app1.clone() + &moved));
+    site.apply(&moved, &["--reload-by", "false"]).await.expect(10);
+    assert_eq!(fs::read_to_string(&kept).expect("the states"), before);
+    // A server that goes without a reload leaves no line behind.
+    assert!(before.contains(" app2 "), "{before}");
+    let (fewer, _) = with_state_file(&site, &app1);
+    site.apply(&fewer, &[]).await.expect(0);
+    let after = fs::read_to_string(&kept).expect("the states");
+    assert!(after.contains(" app1 ") && !after.contains(" app2 "), "{after}");
+}
+
+/// From a server that is down in the file a reload takes all requests, those of one without a check for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_file_does_not_keep_that_a_server_was_down() {
+    let Some(site) = Site::here().await else { return };
+    let servers = site.servers(&["app1", "app2"]).replacen(" check\n", "\n", 1);
+    let (text, kept) = with_state_file(&site, &servers);
+    site.apply(&text, &["--reload", "always"]).await.expect(0);
+    site.haproxy.command("set server mobile/app1 health down").await;
+    assert_eq!(site.haproxy.status("app1").await, "DOWN");
+    site.drainswap(&["drain", "mobile/app2", "--floor", "0"]).await.expect(0);
+    assert!(fs::read_to_string(&kept).expect("the states").contains(" app1 127.0.0.1 1 0 "));
+    site.haproxy.reload().await;
+    assert_eq!(site.haproxy.status("app1").await, "no check");
+    assert!(site.haproxy.status("app2").await.starts_with("DRAIN"));
+}
+
+/// The same file once more: HAProxy may run otherwise what it has, and may not have read what was edited by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_otherwise_is_brought_to_a_file_that_is_there_already() {
+    let Some(site) = Site::here().await else { return };
+    let both = site.servers(&["app1", "app2"]);
+    let text = site.text(&both);
+    site.apply(&text, &["--reload", "always"]).await.expect(0);
+    let worker = site.haproxy.worker().await;
+    let address = both.split_ascii_whitespace().nth(2).expect("an address");
+    let (ip, own) = address.rsplit_once(':').expect("a port");
+    site.haproxy.command(&format!("set server mobile/app1 addr {ip} port 1")).await;
+    site.haproxy.command("set server mobile/app1 check-port 81").await;
+    // What was set at runtime is as it was meant.
+    site.haproxy.command("set server mobile/app2 weight 7").await;
+    let heavier = text.replacen(" check\n", " check weight 9\n", 1);
+    fs::write(site.haproxy.config(), &heavier).expect("write haproxy.cfg by hand");
+    let ended = site.apply(&heavier, &[]).await.expect(0).says(&[
+        "HAProxy runs it now",
+        &format!("set again: mobile/app1: address {address}, not {ip}:1"),
+        "set again: mobile/app1: weight 9, not 1",
+    ]);
+    // 2.2 does not tell of it.
+    assert_eq!(
+        ended.stderr.contains("mobile/app1: no check port, not check port 81"),
+        site.has_dynamic_servers()
+    );
+    assert_eq!((&*port(&site, "app1").await, site.haproxy.worker().await), (own, worker));
+    assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
+    site.apply(&heavier, &[]).await.expect(0).says(&["nothing to change"]);
+    // Over a reload, the file's new weight counts, and not the one that was set because of the file.
+    site.apply(&text.replacen(" check\n", " check weight 5\n", 1), &["--reload", "always"]).await.expect(0);
+    assert_eq!(site.haproxy.stat("app1").await["weight"], "5");
+}
+
+/// Measured: what HAProxy tells of each of these lines is what the line says.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_of_all_kinds_run_as_they_are_written() {
+    let Some(site) = Site::here().await else { return };
+    let lines = [
+        "127.0.0.1:1 check port 2 weight 0",
+        "127.0.0.1:1 check addr 127.0.0.5:2",
+        "127.0.0.1:1 check addr 127.0.0.5 port 2 disabled",
+        "127.0.0.1:1 port 2 backup",
+        "127.0.0.1:1 agent-check agent-port 2",
+        "127.0.0.1:1 ssl verify none check no-check-ssl weight 256",
+        "127.0.0.1:1 check check-ssl verify none",
+        "127.0.0.1:1 track s0",
+        "127.0.0.1 check port 2",
+        "127.0.0.1:+1 check port 2",
+        "[::1]:1 check addr ipv6@[::1]",
+        "::ffff:127.0.0.1:1 check addr unix@/nowhere",
+        "*:1 check",
+        "localhost:1 check",
+        "unix@/nowhere check",
+        "nothing.invalid:1 init-addr none check",
+    ];
+    let named = lines.iter().enumerate().map(|(number, line)| format!("    server s{number} {line}\n"));
+    let text = site.text(&(named.collect::<String>() + &site.servers(&["app1"])));
+    site.apply(&text, &[]).await.expect(0);
+    site.apply(&text, &[]).await.expect(0).says(&["nothing to change"]);
+    let told = site.drainswap(&["status"]).await.expect(0);
+    assert!(!told.stdout.contains("haproxy.cfg says"), "{}", told.stdout);
+}
+
+/// A static balance takes no weight at runtime: a reload has to bring it, where one is allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_set_at_runtime_is_said_or_brought_by_a_reload() {
+    let Some(site) = Site::here().await else { return };
+    let text = site.original().replace("roundrobin", "static-rr");
+    site.apply(&text, &[]).await.expect(0);
+    let edited = text.replacen(" check\n", " check weight 3\n", 1);
+    fs::write(site.haproxy.config(), &edited).expect("write haproxy.cfg by hand");
+    let left = site.apply(&edited, &["--reload", "never"]).await.expect(11);
+    left.says(&["mobile/app1: weight 3, not 1", "and reload HAProxy"]);
+    site.apply(&edited, &[]).await.expect(0).says(&["HAProxy runs it now"]);
+    assert_eq!(site.haproxy.stat("app1").await["weight"], "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ mod follow;
 mod reloader;
 mod states;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,7 +18,8 @@ use super::super::look::{SystemClock, refuse_errors};
 use super::super::{App, print_object};
 use super::diff::diff;
 use super::wanted::Wanted;
-use crate::adapters::haproxy::{HaproxySocket, state_file};
+use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::haproxy::state_file::{self, Forgotten};
 use crate::adapters::haproxy_binary;
 use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted};
 use crate::adapters::install::{Candidate, Installed, Place};
@@ -27,6 +30,7 @@ use crate::cli::{Output, ReloadFlags, ReloadWhen, WantedConfig};
 use crate::deploy::late;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
 use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
 use crate::settings::Reloading;
@@ -60,11 +64,7 @@ impl App {
         refuse_wrong(&wanted, asked)?;
         let running = &wanted.known.running;
         let socket = self.socket(&wanted.old.1, running)?;
-        // What is set again is then in the file, of which the lines of changed servers are dropped.
-        let socket = match wanted.new.1.kept_states() {
-            Some(file) => socket.keeping_states_in(file.to_owned()),
-            None => socket,
-        };
+        let socket = keeping_states(socket, &wanted.new.1);
         if self.socket(&wanted.new.1, running).ok().is_none_or(|new| new.address() != socket.address()) {
             return Err(Error::SocketGone { socket: socket.address().to_string() });
         }
@@ -91,26 +91,43 @@ impl App {
     /// The file is as it should be; HAProxy may not have read it yet.
     async fn unchanged(&self, wanted: &Wanted, flags: &ReloadFlags) -> Result<Exit, Error> {
         const NOTHING: &str = "nothing to change";
+        const RUNS_NOW: &str = "it was there already, and HAProxy runs it now";
         let Ok(socket) = self.socket(&wanted.old.1, &wanted.known.running) else {
             return self.applied(wanted, NOTHING);
         };
+        let socket = keeping_states(socket, &wanted.new.1);
         let Ok(seen) = socket.look(&[]).await else { return self.applied(wanted, NOTHING) };
-        let Err(reason) = reloader::is_that(&seen, &wanted.new.1) else {
-            return self.applied(wanted, NOTHING);
-        };
         let reloading = self.settings.reloading(flags);
+        let before = States::set_at_runtime(&seen, &wanted.old.1);
+        let reason = match reloader::is_that(&seen, &wanted.new.1) {
+            // Its servers may run otherwise all the same: a `server-state-file` said so, or the file was edited by hand.
+            Ok(()) => match before.set_again(&socket, &wanted.new.1, Since::Reload).await {
+                Ok(set) if set.is_empty() => return self.applied(wanted, NOTHING),
+                Ok(set) => {
+                    self.say_set(&set);
+                    return self.applied(wanted, RUNS_NOW);
+                }
+                // What cannot be set while HAProxy runs, a reload may bring.
+                Err(error @ Error::RunsOtherwise { .. }) if reloading.when == ReloadWhen::Never => {
+                    return Err(error);
+                }
+                Err(Error::RunsOtherwise { not_so }) => not_so.join(", "),
+                Err(error) => return Err(error),
+            },
+            Err(reason) => reason,
+        };
         if reloading.when == ReloadWhen::Never {
             return Err(Error::ReloadNeeded { change: reason });
         }
         refuse_errors(&wanted.new.0, &wanted.new.1)?;
         refuse_other_files(wanted)?;
         let reloader = self.reloader(&wanted.known, &reloading)?;
-        let before = States::set_at_runtime(&seen, &wanted.old.1);
+        self.forget(&wanted.new.1, &before.differing(&seen, &wanted.new.1));
         let file = wanted.target.display().to_string();
         let came = reloader.reload(&socket, &wanted.new.1, reloading.timeout).await;
         came.map_err(|reason| Error::NotPutBack { file, reason })?;
         self.set_again(&before, &socket, &wanted.new.1, Since::Reload).await?;
-        self.applied(wanted, "it was there already, and HAProxy runs it now")
+        self.applied(wanted, RUNS_NOW)
     }
 
     /// HAProxy comes to the installed file, or both go back.
@@ -128,7 +145,11 @@ impl App {
                 return self.applied(wanted, "installed; HAProxy need not know");
             }
             Way::Runtime(otherwise) => match (follower.follow(wanted).await, otherwise) {
-                (Ok(()), _) => ("installed; HAProxy has the servers, without a reload", Since::Told),
+                (Ok(()), _) => {
+                    // A server of the same name that comes some day is another one.
+                    self.forget(&wanted.new.1, &states::changed(&wanted.old.1, &wanted.new.1));
+                    ("installed; HAProxy has the servers, without a reload", Since::Told)
+                }
                 (
                     Err(error @ Error::LoadBalancer { error: LoadBalancerError::Refused { .. } }),
                     Some(reloader),
@@ -140,10 +161,16 @@ impl App {
                 (Err(error), _) => return take_back_at_runtime(wanted, installed, follower, error).await,
             },
             Way::Reload(reloader) => {
-                self.forget_changed(wanted);
+                let forgotten = self.forget(&wanted.new.1, &states::changed(&wanted.old.1, &wanted.new.1));
                 match reloader.reload(follower.socket, &wanted.new.1, follower.reloading.timeout).await {
                     Ok(()) => ("installed, and HAProxy runs it", Since::Reload),
                     Err(reason) => {
+                        let reason = match forgotten.into_iter().try_for_each(Forgotten::put_back) {
+                            Ok(()) => reason,
+                            Err(error) => {
+                                format!("{reason}; the state file lacks the changed servers: {error}")
+                            }
+                        };
                         return take_back(wanted, installed, &reloader, follower, before, reason).await;
                     }
                 }
@@ -155,14 +182,19 @@ impl App {
         self.applied(wanted, what)
     }
 
-    /// A reload takes from the `server-state-file` what it has, and so the old port of a server whose line has changed.
-    fn forget_changed(&self, wanted: &Wanted) {
-        let Some(file) = &wanted.new.1.server_state_file else { return };
-        let changed = states::changed(&wanted.old.1, &wanted.new.1);
-        if let Err(error) = state_file::forget(file, &changed) {
-            // What a reload takes from it all the same is corrected afterwards.
-            self.say(&format!("note: {} still has the servers that change: {error}", file.display()));
+    /// A reload takes from a state file what that has, and so the old port of a server whose line has changed.
+    fn forget(&self, configuration: &Configuration, servers: &BTreeSet<ServerId>) -> Vec<Forgotten> {
+        let mut all = Vec::new();
+        for file in configuration.state_files() {
+            match state_file::forget(&file, servers) {
+                Ok(forgotten) => all.extend(forgotten),
+                // What a reload takes from it all the same is corrected afterwards.
+                Err(error) => {
+                    self.say(&format!("note: {} still has the servers that change: {error}", file.display()));
+                }
+            }
         }
+        all
     }
 
     /// Sets again what a reload has forgotten, or taken from elsewhere than haproxy.cfg, and says so.
@@ -173,10 +205,14 @@ impl App {
         configuration: &Configuration,
         since: Since,
     ) -> Result<(), Error> {
-        for set in before.set_again(socket, configuration, since).await? {
+        self.say_set(&before.set_again(socket, configuration, since).await?);
+        Ok(())
+    }
+
+    fn say_set(&self, set: &[String]) {
+        for set in set {
             self.say(&format!("set again: {set}"));
         }
-        Ok(())
     }
 
     fn reloader(&self, known: &Known, reloading: &Reloading) -> Result<Reloader, Error> {
@@ -221,6 +257,14 @@ impl App {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+/// What is set again is then in the `server-state-file`, of which the lines of changed servers are dropped.
+fn keeping_states(socket: HaproxySocket, configuration: &Configuration) -> HaproxySocket {
+    match configuration.kept_states() {
+        Some(file) => socket.keeping_states_in(file.to_owned()),
+        None => socket,
     }
 }
 

@@ -1,20 +1,29 @@
 //! What HAProxy is to run after a reload: what haproxy.cfg says, and what was set at runtime, which a reload forgets.
 //!
-//! A `server-state-file` gives the new worker also what haproxy.cfg says otherwise by now: the port of a checked server, the
-//! state and the weight of an earlier time.
+//! A `server-state-file` gives the new worker also what haproxy.cfg says otherwise by now: the port and the check port of a
+//! checked server, ssl, the state of an earlier time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::adapters::haproxy::HaproxySocket;
+use crate::adapters::haproxy::command::Command;
 use crate::cfg::{Configuration, Server};
+use crate::deploy::wait::until;
 use crate::error::Error;
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Checking, LoadBalancerState, ServerState};
+use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, Operational, ServerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
-use crate::topology::divergence::diverges;
+use crate::topology::divergence::{Difference, settings_that_differ};
 use crate::weight::Weight;
+
+/// How long the answer of an agent is waited for that was asked before it was turned off: it still counts.
+const AGENT_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// What HAProxy has done since the states were looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,50 +34,84 @@ pub(super) enum Since {
     Told,
 }
 
-/// The servers whose state or weight is not what the configuration says.
+/// What was set at runtime of each server, where something was.
 pub(super) struct States(BTreeMap<ServerId, State>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
     admin: Option<AdminState>,
     weight: Option<u32>,
+    /// Where a server is sent that its line has `disabled`, and that was put in service: a slot that is in use.
+    address: Option<SocketAddr>,
+    /// Its agent was turned off.
+    is_agent_off: bool,
+    /// It was set to down, although nothing checks it.
+    is_down: bool,
 }
 
-fn configured(server: &Server) -> AdminState {
-    if server.disabled { AdminState::Maint } else { AdminState::Ready }
+impl State {
+    /// By what HAProxy has read of the line, and what the line says: what differs from both was set.
+    fn of(now: &ServerState, line: &Server) -> Self {
+        let (admin, weight) = (now.admin.state(), now.weight);
+        let read = admin_of_line(now.admin.is_disabled_by_its_line());
+        let is_set = !now.admin.is_inherited() && admin != read && admin != admin_of_line(line.disabled);
+        Self {
+            admin: is_set.then_some(admin),
+            weight: Some(weight).filter(|it| *it != now.initial_weight && *it != line.weight),
+            address: now.address.filter(|_| line.disabled && admin != AdminState::Maint),
+            is_agent_off: now.checks.agent == Checking::Off,
+            is_down: is_down_without_a_check(now, line),
+        }
+    }
+}
+
+fn admin_of_line(disabled: bool) -> AdminState {
+    if disabled { AdminState::Maint } else { AdminState::Ready }
+}
+
+/// Whether it is down, and nothing will ever find that it is up. A `server-state-file` can leave it so.
+fn is_down_without_a_check(now: &ServerState, line: &Server) -> bool {
+    let is_asked = line.check || line.track.is_some() || now.checks.agent == Checking::On;
+    !is_asked && now.operational == Operational::Stopped && now.admin.state() != AdminState::Maint
 }
 
 fn find<'c>(configuration: &'c Configuration, id: &ServerId) -> Option<&'c Server> {
     configuration.backend(&id.backend)?.servers.iter().find(|server| server.name == id.server)
 }
 
-/// The servers of which a new configuration says something else that a `server-state-file` has.
+/// The servers that come or go, and those of which a new configuration says something else that a `server-state-file` has.
 pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<ServerId> {
     let says = |server: &Server| {
         let check = (server.check_port, server.check_address.clone());
         (server.address.clone(), check, server.ssl, server.weight, server.disabled)
     };
-    let all = new.proxies.iter().flat_map(|proxy| proxy.servers.iter().map(move |server| (proxy, server)));
-    let all = all.map(|(proxy, server)| (ServerId::new(&proxy.name, &server.name), server));
-    let is_changed =
-        |id: &ServerId, server: &Server| find(old, id).is_none_or(|before| says(before) != says(server));
-    all.filter(|(id, server)| is_changed(id, server)).map(|(id, _)| id).collect()
+    let all = [old, new].into_iter().flat_map(|it| &it.proxies);
+    let ids =
+        all.flat_map(|proxy| proxy.servers.iter().map(|server| ServerId::new(&proxy.name, &server.name)));
+    ids.filter(|id| find(old, id).map(says) != find(new, id).map(says)).collect()
 }
 
-/// What a server is to be, of what it is not.
+/// What a server is to be, and what it is instead.
 #[derive(Debug, PartialEq, Eq)]
 enum Otherwise {
-    Admin(AdminState),
-    Weight(u32),
-    Address(SocketAddr),
+    Agent,
+    Setting(Difference),
+    Weight { to: u32, from: u32 },
+    Down,
+    Admin { to: AdminState, from: AdminState },
 }
 
 impl fmt::Display for Otherwise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Admin(state) => write!(f, "is in {state}"),
-            Self::Weight(weight) => write!(f, "has weight {weight}"),
-            Self::Address(address) => write!(f, "has the address {address}"),
+            Self::Agent => f.write_str("agent off, not on"),
+            Self::Setting(Difference::Address { written, running }) => {
+                write!(f, "address {written}, not {running}")
+            }
+            Self::Setting(it) => write!(f, "{}, not {}", it.written(), it.running()),
+            Self::Weight { to, from } => write!(f, "weight {to}, not {from}"),
+            Self::Down => f.write_str("up, not down"),
+            Self::Admin { to, from } => write!(f, "{to}, not {from}"),
         }
     }
 }
@@ -77,29 +120,40 @@ impl States {
     /// What somebody set since HAProxy read this configuration.
     pub fn set_at_runtime(seen: &LoadBalancerState, configuration: &Configuration) -> Self {
         let states = seen.servers.iter().filter_map(|now| {
-            let server = find(configuration, &now.id)?;
-            let is_own = !now.admin.is_inherited() && now.admin.state() != configured(server);
-            let admin = is_own.then(|| now.admin.state());
-            let weight = Some(now.weight).filter(|weight| *weight != server.weight);
-            (admin.is_some() || weight.is_some()).then(|| (now.id.clone(), State { admin, weight }))
+            let state = State::of(now, find(configuration, &now.id)?);
+            (state != State::default()).then(|| (now.id.clone(), state))
         });
         Self(states.collect())
     }
 
-    /// What a server is otherwise than it should be.
-    fn otherwise(&self, now: &ServerState, server: &Server, since: Since) -> Vec<Otherwise> {
+    /// What a server is otherwise than it should be, in the order in which it is set.
+    fn otherwise(&self, now: &ServerState, line: &Server, since: Since) -> Vec<Otherwise> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
-        // Without a reload, whatever else differs was set by another hand since; an agent sets both at any time.
-        let is_written = since == Since::Reload && now.checks.agent != Checking::On;
-        let admin = set.admin.or(is_written.then(|| configured(server)));
-        let weight = set.weight.or(is_written.then_some(server.weight));
-        let address = diverges(server, now).filter(|_| since == Since::Reload).map(|(written, _)| written);
+        let has_agent = now.checks.agent == Checking::On;
+        let mut all = Vec::new();
+        if set.is_agent_off && has_agent {
+            all.push(Otherwise::Agent);
+        }
+        // Without a reload, whatever else differs was set by another hand since.
+        let is_reloaded = since == Since::Reload;
+        if is_reloaded {
+            all.extend(settings(now, line, set.address.filter(|_| line.disabled)));
+        }
+        // An agent sets both at any time.
+        let is_written = is_reloaded && (!has_agent || set.is_agent_off);
+        let weight = set.weight.or(is_written.then_some(line.weight));
+        all.extend(
+            weight.filter(|to| *to != now.weight).map(|to| Otherwise::Weight { to, from: now.weight }),
+        );
+        if is_reloaded && !set.is_down && is_down_without_a_check(now, line) {
+            all.push(Otherwise::Down);
+        }
+        let (admin, from) =
+            (set.admin.or(is_written.then(|| admin_of_line(line.disabled))), now.admin.state());
         // What comes from elsewhere, a tracked server or a name without an address, is not this server's own.
-        let admin = admin.filter(|it| !now.admin.is_inherited() && now.admin.state() != *it);
-        let weight = weight.filter(|it| now.weight != *it);
-        let all =
-            [admin.map(Otherwise::Admin), weight.map(Otherwise::Weight), address.map(Otherwise::Address)];
-        all.into_iter().flatten().collect()
+        let admin = admin.filter(|to| !now.admin.is_inherited() && *to != from);
+        all.extend(admin.map(|to| Otherwise::Admin { to, from }));
+        all
     }
 
     fn all_otherwise(
@@ -110,10 +164,15 @@ impl States {
     ) -> Vec<(ServerId, Otherwise)> {
         let known = seen.servers.iter().filter_map(|now| Some((now, find(configuration, &now.id)?)));
         known
-            .flat_map(|(now, server)| {
-                self.otherwise(now, server, since).into_iter().map(|it| (now.id.clone(), it))
+            .flat_map(|(now, line)| {
+                self.otherwise(now, line, since).into_iter().map(|it| (now.id.clone(), it))
             })
             .collect()
+    }
+
+    /// The servers that do not run as the configuration says, but for what was set at runtime.
+    pub fn differing(&self, seen: &LoadBalancerState, configuration: &Configuration) -> BTreeSet<ServerId> {
+        self.all_otherwise(seen, configuration, Since::Reload).into_iter().map(|(server, _)| server).collect()
     }
 
     /// Sets what a reload has forgotten, or taken from elsewhere than haproxy.cfg, and tells what was set.
@@ -130,29 +189,189 @@ impl States {
         if found.is_empty() {
             return Ok(Vec::new());
         }
+        let is_agent = |it: &&(ServerId, Otherwise)| it.1 == Otherwise::Agent;
+        for (server, _) in found.iter().filter(is_agent) {
+            unless_refused(socket.set_checking(server, Checker::Agent, false).await)?;
+        }
+        if found.iter().any(|it| is_agent(&it)) {
+            until_agents_are_silent(socket).await?;
+        }
         let mut states = Vec::new();
         for (server, otherwise) in &found {
             match otherwise {
-                Otherwise::Admin(state) => states.push((server.clone(), *state)),
-                Otherwise::Weight(weight) => {
-                    unless_refused(socket.set_weight(server, Weight::Absolute(*weight)).await)?;
+                Otherwise::Agent => {}
+                Otherwise::Admin { to, .. } => states.push((server.clone(), *to)),
+                Otherwise::Weight { to, .. } => {
+                    unless_refused(socket.set_weight(server, Weight::Absolute(*to)).await)?;
                 }
-                // The new worker has hardly a connection to the other address that it could go on with.
-                Otherwise::Address(address) => unless_refused(socket.set_address(server, *address).await)?,
+                Otherwise::Down => unless_refused(socket.set_healthy(server).await)?,
+                Otherwise::Setting(difference) => {
+                    unless_refused(correct(socket, server, difference).await)?;
+                }
             }
         }
         unless_refused(socket.set_admin_states(&states).await)?;
         let left = self.all_otherwise(&socket.look(&[]).await?, configuration, since);
         if !left.is_empty() {
-            let left = left.iter().map(|(server, otherwise)| format!("{server} {otherwise}"));
-            return Err(Error::RunsOtherwise { not_so: left.collect() });
+            return Err(Error::RunsOtherwise { not_so: left.iter().map(told).collect() });
         }
-        Ok(found.iter().map(|(server, otherwise)| format!("{server} {otherwise}")).collect())
+        Ok(found.iter().map(told).collect())
     }
+}
+
+fn told((server, otherwise): &(ServerId, Otherwise)) -> String {
+    format!("{server}: {otherwise}")
+}
+
+/// The settings of the line that HAProxy has otherwise, with the address of a slot that is in use in the place of the
+/// written one.
+fn settings(now: &ServerState, line: &Server, in_use: Option<SocketAddr>) -> Vec<Otherwise> {
+    let mut all = settings_that_differ(line, now);
+    if let Some((written, running)) = in_use.zip(now.address) {
+        all.retain(|it| !matches!(it, Difference::Address { .. }));
+        all.extend((written != running).then_some(Difference::Address { written, running }));
+    }
+    all.into_iter().map(Otherwise::Setting).collect()
+}
+
+/// Sets what the line says. The new worker has hardly a connection yet that it could go on with.
+async fn correct(
+    socket: &HaproxySocket,
+    server: &ServerId,
+    difference: &Difference,
+) -> Result<(), LoadBalancerError> {
+    match difference {
+        Difference::Address { written, .. } => socket.set_address(server, *written).await,
+        Difference::Ssl { written } => socket.set_setting(Command::SetServerSsl(server, *written)).await,
+        Difference::CheckPort { written, .. } => {
+            socket.set_setting(Command::SetServerCheckPort(server, written.unwrap_or_default())).await
+        }
+        Difference::CheckAddress { written: Some(written), .. } => {
+            socket.set_setting(Command::SetServerCheckAddress(server, *written)).await
+        }
+        // No command takes a check address away; a weight and `disabled` are set as what they are.
+        Difference::CheckAddress { written: None, .. }
+        | Difference::Weight { .. }
+        | Difference::Disabled { .. } => Ok(()),
+    }
+}
+
+/// An agent that was asked before it was turned off answers all the same, and sets what it says.
+async fn until_agents_are_silent(socket: &HaproxySocket) -> Result<(), Error> {
+    let never = CancellationToken::new();
+    let silent = until(LOOK_EVERY, AGENT_ANSWERS_WITHIN, &never, async || {
+        let seen = socket.look(&[]).await?;
+        let is_asked = |now: &ServerState| now.checks.agent == Checking::Off && now.checks.asks_agent;
+        Ok::<_, Error>((!seen.servers.iter().any(is_asked)).then_some(()))
+    });
+    // What an agent sets afterwards is found by the look that follows.
+    silent.await.map(|_| ())
 }
 
 /// What HAProxy does not take is no failure yet: a look afterwards tells what is not so.
 fn unless_refused(set: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
     use LoadBalancerError::{AddressNotTaken, NotTaken, Refused};
     if matches!(set, Err(Refused { .. } | NotTaken { .. } | AddressNotTaken { .. })) { Ok(()) } else { set }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{AdminBits, RunningSettings};
+    use crate::testing::World;
+
+    fn world(line: &str) -> World {
+        World::of(&format!("\nbackend mobile\n    server app1 127.0.0.1:50000 {line}\n"))
+    }
+
+    /// What is set again after a reload with this new line, of a server that ran so before it and runs so after it.
+    fn set_again(
+        lines: [&str; 2],
+        before: impl Fn(&mut ServerState),
+        after: impl Fn(&mut ServerState),
+    ) -> Vec<String> {
+        let [old, new] = lines.map(world);
+        let id = "mobile/app1";
+        let old = old.server(id, |it| before(it));
+        let new = new.server(id, |it| after(it));
+        let states = States::set_at_runtime(&old.observation.load_balancers[0], &old.configuration);
+        let seen = &new.observation.load_balancers[0];
+        let all = states.all_otherwise(seen, &new.configuration, Since::Reload);
+        all.iter().map(|(_, it)| it.to_string()).collect()
+    }
+
+    const NOTHING: [&str; 0] = [];
+
+    fn as_it_is(_: &mut ServerState) {}
+
+    #[test]
+    fn only_what_was_set_at_runtime_is_set_again() {
+        let weight = |now, read| move |it: &mut ServerState| (it.weight, it.initial_weight) = (now, read);
+        let kept = set_again(["check weight 5", "check weight 3"], weight(7, 5), as_it_is);
+        assert_eq!(kept, ["weight 7, not 3"]);
+        // Edited in the file by hand, and not read since: the running weight is nothing but old.
+        assert_eq!(set_again(["check weight 2", "check weight 3"], weight(1, 1), as_it_is), NOTHING);
+        // Set to what the file says, while HAProxy has read another one.
+        assert_eq!(set_again(["check weight 2", "check weight 3"], weight(2, 1), as_it_is), NOTHING);
+        let admin = |bits| move |it: &mut ServerState| it.admin = AdminBits(bits);
+        assert_eq!(set_again(["check", "check"], admin(8), as_it_is), ["drain, not ready"]);
+        assert_eq!(set_again(["check disabled", "check disabled"], admin(4), admin(5)), ["ready, not maint"]);
+        // `disabled` was added to the file by hand, or taken from it, and not read since.
+        assert_eq!(set_again(["check disabled", "check disabled"], admin(0), admin(5)), NOTHING);
+        assert_eq!(set_again(["check", "check"], admin(5), as_it_is), NOTHING);
+    }
+
+    #[test]
+    fn an_agent_that_was_turned_off_is_off_again_before_what_it_would_change() {
+        let before = |it: &mut ServerState| (it.admin, it.checks.agent) = (AdminBits(8), Checking::Off);
+        let after = |it: &mut ServerState| it.checks.agent = Checking::On;
+        let line = "check agent-check agent-port 81";
+        assert_eq!(set_again([line, line], before, after), ["agent off, not on", "drain, not ready"]);
+        let by_agent = |it: &mut ServerState| (it.weight, it.checks.agent) = (40, Checking::On);
+        assert_eq!(set_again([line, line], |it| it.checks.agent = Checking::On, by_agent), NOTHING);
+    }
+
+    #[test]
+    fn what_nothing_checks_is_not_left_down_by_a_state_file() {
+        let down = |it: &mut ServerState| it.operational = Operational::Stopped;
+        let in_maint =
+            |it: &mut ServerState| (it.operational, it.admin) = (Operational::Stopped, AdminBits(5));
+        assert_eq!(set_again(["disabled", ""], in_maint, down), ["up, not down"]);
+        assert_eq!(set_again(["", ""], down, down), NOTHING, "that was set");
+        assert_eq!(set_again(["check disabled", "check"], in_maint, down), NOTHING, "its check will tell");
+    }
+
+    #[test]
+    fn settings_of_a_state_file_give_way_to_the_line_and_a_slot_in_use_keeps_its_address() {
+        let elsewhere = |it: &mut ServerState| it.address = "127.0.0.1:50009".parse().ok();
+        let address = "address 127.0.0.1:50000, not 127.0.0.1:50009";
+        assert_eq!(set_again(["check", "check"], as_it_is, elsewhere), [address]);
+        assert_eq!(set_again(["check", "check"], elsewhere, as_it_is), NOTHING, "as after any reload");
+        let plain = |it: &mut ServerState| {
+            it.settings = Some(RunningSettings { check_port: Some(81), ..RunningSettings::default() });
+        };
+        assert_eq!(
+            set_again(["check", "check ssl verify none"], as_it_is, plain),
+            ["ssl, not no ssl", "no check port, not check port 81"]
+        );
+        let in_use = |it: &mut ServerState| {
+            (it.admin, it.address) = (AdminBits(4), "127.0.0.1:50009".parse().ok());
+        };
+        let fresh = |it: &mut ServerState| it.admin = AdminBits(5);
+        let slot = "check disabled";
+        assert_eq!(
+            set_again([slot, slot], in_use, fresh),
+            ["address 127.0.0.1:50009, not 127.0.0.1:50000", "ready, not maint"]
+        );
+        assert_eq!(set_again([slot, "check"], in_use, as_it_is), NOTHING, "it is a server of its own now");
+    }
+
+    #[test]
+    fn the_servers_of_which_a_state_file_has_something_else_come_and_go_too() {
+        let of = |lines: &str| World::of(&format!("\nbackend mobile\n{lines}")).configuration;
+        let old = of("    server a 127.0.0.1:1\n    server b 127.0.0.1:2\n    server c 127.0.0.1:3\n");
+        let new = of("    server a 127.0.0.1:1 backup\n    server b 127.0.0.1:4\n    server d 127.0.0.1:3\n");
+        let changed: Vec<String> = changed(&old, &new).iter().map(ToString::to_string).collect();
+        assert_eq!(changed, ["mobile/b", "mobile/c", "mobile/d"]);
+    }
 }
