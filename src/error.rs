@@ -455,6 +455,21 @@ pub enum Error {
         /// Its arguments.
         arguments: String,
     },
+    /// The file is mounted by itself into HAProxy's container.
+    #[error(
+        "refused, nothing was touched: {file} itself is mounted into the container of HAProxy (process {pid}, at {mounted_at}), which goes on with the old file when a new one takes its place. \
+         Mount its directory there instead (`-v {directory}:…`), and create the container anew"
+    )]
+    MountedFile {
+        /// The file.
+        file: String,
+        /// Its directory.
+        directory: String,
+        /// HAProxy's process.
+        pid: u32,
+        /// Where the container has it.
+        mounted_at: String,
+    },
     /// `haproxy -c` refuses the new file.
     #[error("HAProxy would not start with it, nothing was touched:\n  {}", .alerts.join("\n  "))]
     HaproxyRefuses {

@@ -3,6 +3,7 @@
 
 mod invocation;
 mod message;
+pub mod mount;
 mod process;
 mod running;
 mod unit;

@@ -25,6 +25,7 @@ impl Error {
             | Self::Edit(_)
             | Self::NotItsFile { .. }
             | Self::HaproxyRefuses { .. }
+            | Self::MountedFile { .. }
             | Self::SameBackend { .. }
             | Self::Install(_)
             | Self::Journal(_)

@@ -21,7 +21,7 @@ use super::wanted::Wanted;
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::state_file::{self, Forgotten};
 use crate::adapters::haproxy_binary;
-use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted};
+use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted, mount};
 use crate::adapters::install::{Candidate, Installed, Place};
 use crate::adapters::journal_file::BackendDir;
 use crate::adapters::lock_file::Lock;
@@ -32,6 +32,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
+use crate::output_file;
 use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
 use crate::settings::Reloading;
 use follow::Follower;
@@ -62,6 +63,7 @@ impl App {
             return self.unchanged(&wanted, flags).await;
         }
         refuse_wrong(&wanted, asked)?;
+        refuse_mounted_file(&wanted, &place)?;
         let running = &wanted.known.running;
         let socket = self.socket(&wanted.old.1, running)?;
         let socket = keeping_states(socket, &wanted.new.1);
@@ -290,6 +292,22 @@ fn refuse_other_files(wanted: &Wanted) -> Result<(), Error> {
             file: wanted.target.display().to_string(),
             service: Source::Process(*pid).to_string(),
             arguments: arguments.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses a file that is mounted by itself into HAProxy's container, which would not see the new one.
+fn refuse_mounted_file(wanted: &Wanted, place: &Place) -> Result<(), Error> {
+    if wanted.known.running.process.is_none()
+        && let Some((pid, mounted_at)) = mount::of_file(place.target())
+    {
+        let (file, directory) = (place.target(), output_file::directory(place.target()));
+        return Err(Error::MountedFile {
+            file: file.display().to_string(),
+            directory: directory.display().to_string(),
+            pid,
+            mounted_at: mounted_at.display().to_string(),
         });
     }
     Ok(())
