@@ -2,6 +2,7 @@
 
 mod bounded;
 pub mod config_files;
+pub mod container_root;
 pub mod docker;
 pub mod environment;
 pub mod events_file;

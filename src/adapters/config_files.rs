@@ -49,16 +49,18 @@ fn directory(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        // HAProxy looks for the first ".cfg", so that `a.cfg.cfg` is not read.
-        let is_config = name.find(".cfg").is_some_and(|at| at > 0 && at + 4 == name.len());
-        if is_config && !name.starts_with('.') && entry.path().is_file() {
+        if is_read(&entry.file_name().to_string_lossy()) && entry.path().is_file() {
             files.push(entry.path());
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether HAProxy reads a file of this name in a directory.
+pub(super) fn is_read(name: &str) -> bool {
+    // It looks for the first ".cfg", so that `a.cfg.cfg` is not read.
+    name.find(".cfg").is_some_and(|at| at > 0 && at + 4 == name.len()) && !name.starts_with('.')
 }
 
 fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Unreadable {
