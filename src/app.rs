@@ -2,6 +2,7 @@
 
 pub mod bug;
 mod config;
+mod contained;
 mod doctor;
 mod history;
 mod hold;

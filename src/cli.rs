@@ -67,7 +67,7 @@ impl Cli {
 #[derive(Args, Clone, Debug, Default)]
 pub struct Globals {
     /// haproxy.cfg, or a directory of .cfg files; again for more, in HAProxy's order
-    /// [default: /etc/haproxy/haproxy.cfg]
+    /// [default: /etc/haproxy/haproxy.cfg, or those of a HAProxy in a container]
     #[arg(
         short = 'f',
         long,

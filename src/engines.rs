@@ -110,6 +110,11 @@ impl EngineMap {
         };
         Some(Engine { endpoint: engine.endpoint.replace(HOST, &written), ..engine.clone() })
     }
+
+    /// The engines that are named whatever the address is.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, engine)| engine.endpoint.as_str()).filter(|endpoint| !endpoint.contains(HOST))
+    }
 }
 
 impl Hosts {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::config_files::Unreadable;
 use crate::adapters::haproxy::address::NotASocketAddress;
-use crate::adapters::haproxy_service::NotRun;
+use crate::adapters::haproxy_service::{NotReached, NotRun};
 use crate::adapters::http_probe::NoProber;
 use crate::adapters::install::InstallError;
 use crate::adapters::journal_file::{HistoryError, LockError};
@@ -61,6 +61,9 @@ pub enum Error {
     /// haproxy.cfg cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// HAProxy runs in a container.
+    #[error(transparent)]
+    InContainer(#[from] NotReached),
     /// haproxy.cfg is wrong; each problem with its line and a caret.
     #[error("the configuration has {} that HAProxy would not start with\n{}", counted(.problems.len(), "problem"), .shown.join("\n"))]
     Configuration {

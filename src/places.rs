@@ -67,6 +67,12 @@ impl Places {
         let named = named.map(|endpoint| Engine { endpoint, allow_plain_password: false });
         named.or_else(|| self.engines.engine(address))
     }
+
+    /// The engines that are named whatever the server is.
+    pub fn named_engines(&self) -> impl Iterator<Item = &str> {
+        let of_servers = self.servers.0.values().filter_map(|named| named.engine.as_deref());
+        self.engines.named().chain(of_servers)
+    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ const DEFAULT_STATE_DIR: &str = "/var/lib/drainswap";
 pub struct Settings {
     /// The files and directories that haproxy.cfg is made of.
     pub haproxy_config: Vec<PathBuf>,
+    /// Whether they were named.
+    pub is_config_named: bool,
     /// The runtime sockets; none means the one that the configuration names.
     pub sockets: Vec<String>,
     /// The sockets of HAProxy's master processes, in the order of the runtime sockets; none means the one that the
@@ -417,11 +419,13 @@ impl Settings {
     fn of(globals: &Globals, file: File) -> Self {
         let File { own: file, policy, reloading } = file;
         let mut haproxy_config = typed_or(&globals.haproxy_config, file.haproxy_config);
-        if haproxy_config.is_empty() {
+        let is_config_named = !haproxy_config.is_empty();
+        if !is_config_named {
             haproxy_config.push(PathBuf::from(DEFAULT_CONFIG));
         }
         Self {
             haproxy_config,
+            is_config_named,
             sockets: typed_or(&globals.socket, file.socket),
             master_sockets: typed_or(&globals.master_socket, file.master_socket),
             docker: globals.docker.clone().or(file.docker),

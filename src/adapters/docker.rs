@@ -11,6 +11,7 @@ mod credentials;
 mod describe;
 mod drift;
 mod endpoint;
+mod holder;
 mod hosts;
 pub mod layers;
 pub mod log;
@@ -43,6 +44,7 @@ use bollard::query_parameters::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use endpoint::Endpoint;
+pub use holder::{Holder, Mount};
 
 use self::call::{Failure, Purpose};
 use self::look::SeenImage;

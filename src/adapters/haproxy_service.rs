@@ -1,6 +1,7 @@
 //! How the service runs HAProxy: with which binary, arguments, environment and directory. A new configuration is only
 //! checked as it will run if it is checked with these.
 
+mod contained;
 mod invocation;
 mod message;
 pub mod mount;
@@ -17,6 +18,7 @@ use super::haproxy::address::SocketAddress;
 use super::haproxy::master::MasterSocket;
 use super::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, SourceFile};
+pub use contained::{Contained, Elsewhere, NotReached};
 use invocation::Invocation;
 pub use message::Message;
 use process::Grounds;
@@ -111,7 +113,12 @@ impl Known {
         let process = running.process.as_ref();
         let master_socket = match (process, &unit) {
             (Some((process, _)), _) => {
-                process.invocation.master_socket().map(|found| (found, Some(process.uid)))
+                let found = process.invocation.master_socket();
+                let here = found.and_then(|found| match &running.container {
+                    Some(container) => container.socket(&found).ok(),
+                    None => Some(found),
+                });
+                here.map(|found| (found, Some(process.uid)))
             }
             (None, unit) => unit.as_ref().and_then(|unit| Some((unit.invocation.master_socket()?, None))),
         };
@@ -134,7 +141,8 @@ impl Known {
 }
 
 /// What the files may read of a process's environment, beside the caller's own variables.
-fn variables_of(process: &Process, files: &[SourceFile]) -> BTreeMap<String, String> {
+#[must_use]
+pub fn variables_of(process: &Process, files: &[SourceFile]) -> BTreeMap<String, String> {
     let is_named = |name: &str| files.iter().any(|file| cfg::names(&file.bytes, name));
     process.variables(environment::variables(), is_named)
 }

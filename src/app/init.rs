@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::look::{Reading, refuse_errors, stats_socket};
+use super::look::{Reading, configured_socket, refuse_errors};
 use super::{App, print_as_is, typed};
 use crate::adapters::docker::Endpoint;
 use crate::adapters::environment;
@@ -147,7 +147,9 @@ fn found(configuration: &Configuration, topology: Option<&Topology>, known: &Kno
             .collect(),
     });
     Found {
-        socket: stats_socket(configuration, Level::Admin).ok().map(|socket| socket.to_string()),
+        socket: configured_socket(configuration, &known.running, Level::Admin)
+            .ok()
+            .map(|socket| socket.to_string()),
         master_socket: known.master().map(|socket| socket.to_string()),
         docker: endpoint.ok().map(|endpoint| endpoint.to_string()),
         backends: backends.collect(),

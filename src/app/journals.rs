@@ -83,7 +83,8 @@ impl App {
         self.say_once(&format!("note: {runs} on {backend} in this state directory {belong} to another site and {} left out; `{adopt}` takes the last one as one of this site", if foreign.len() == 1 { "is" } else { "are" }));
     }
 
-    fn say_once(&self, text: &str) {
+    /// Says something that is the same each time it is found.
+    pub(super) fn say_once(&self, text: &str) {
         let is_news = self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
         if is_news {
             self.say(text);

@@ -89,6 +89,9 @@ impl App {
     async fn load_balancers_at(&self, needed: Level) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
         let Reading { document, configuration, known } = self.reading().await?;
         refuse_errors(&document, &configuration)?;
+        if self.settings.sockets.is_empty() && known.running.container.is_none() {
+            self.refuse_socket_elsewhere(&stats_socket(&configuration, needed)?).await?;
+        }
         let mut sockets = Vec::new();
         for (index, socket) in self.sockets(&configuration, &known.running, needed)?.into_iter().enumerate() {
             let socket = match self.settings.master_sockets.get(index) {
@@ -130,13 +133,13 @@ impl App {
             }
         };
         if self.settings.sockets.is_empty() {
-            return Ok(vec![socket(stats_socket(configuration, needed)?)]);
+            return Ok(vec![socket(configured_socket(configuration, running, needed)?)]);
         }
         Ok(self.named_sockets()?.into_iter().map(socket).collect())
     }
 
     /// The runtime sockets that were named, each once.
-    fn named_sockets(&self) -> Result<Vec<SocketAddress>, Error> {
+    pub(super) fn named_sockets(&self) -> Result<Vec<SocketAddress>, Error> {
         let mut sockets: Vec<SocketAddress> = Vec::new();
         for text in &self.settings.sockets {
             let address = text.parse()?;
@@ -166,8 +169,7 @@ impl App {
 
     /// haproxy.cfg, and what is known of the HAProxy that runs it.
     pub(super) async fn reading(&self) -> Result<Reading, Error> {
-        let files = config_files::read(&self.settings.haproxy_config)?;
-        let known = self.known(&files).await;
+        let (files, known) = self.files().await?;
         let build = haproxy_binary::build(&known.service.binary);
         if self.settings.haproxy.is_some() && build.is_none() {
             let reason = "it does not answer to -vv as HAProxy does".to_owned();
@@ -182,14 +184,31 @@ impl App {
                 ));
             });
         }
-        let configuration = cfg::interpret(&document);
+        let mut configuration = cfg::interpret(&document);
+        if let Some(contained) = &known.running.container {
+            // A file that the container can put anything in the place of is not written.
+            configuration.server_state_file = None;
+            self.note_own_loopback(&configuration, contained);
+        }
         Ok(Reading { document, configuration, known })
+    }
+
+    /// The files that haproxy.cfg is made of, and what is known of the HAProxy that runs them.
+    async fn files(&self) -> Result<(Vec<SourceFile>, Known), Error> {
+        if let Some(found) = self.in_container().await? {
+            return Ok((found.files.clone(), self.known_in_container(found).await));
+        }
+        let files = config_files::read(&self.settings.haproxy_config)?;
+        let known = self.known(&files).await;
+        Ok((files, known))
     }
 
     /// The version that haproxy.cfg is read as, or would be if it could be read.
     pub(super) async fn version(&self) -> Version {
-        let files = config_files::read(&self.settings.haproxy_config).unwrap_or_default();
-        let known = self.known(&files).await;
+        let known = match self.files().await {
+            Ok((_, known)) => known,
+            Err(_) => self.known(&[]).await,
+        };
         let build = haproxy_binary::build(&known.service.binary);
         self.environment(&known, build).version
     }
@@ -201,8 +220,9 @@ impl App {
         let named = installed.filter(|_| self.settings.haproxy.is_some());
         let version = self.settings.read_as.or(named).or(known.running.version).or(installed);
         let version = version.unwrap_or(haproxy_binary::NEWEST);
-        // Another version's binary was built in a way that nobody knows.
-        let build = build.filter(|_| installed == Some(version));
+        // Another version's binary was built in a way that nobody knows, and so was a container's.
+        let is_its_own = known.running.container.is_none() || self.settings.haproxy.is_some();
+        let build = build.filter(|_| installed == Some(version) && is_its_own);
         Environment { build, ..Environment::new(known.variables.clone(), version) }
     }
 
@@ -344,8 +364,21 @@ pub(super) async fn require_admin(load_balancers: &[HaproxySocket]) -> Result<()
     Ok(())
 }
 
+/// The same where it is reached from this host.
+pub(super) fn configured_socket(
+    configuration: &Configuration,
+    running: &Running,
+    needed: Level,
+) -> Result<SocketAddress, Error> {
+    let socket = stats_socket(configuration, needed)?;
+    Ok(match &running.container {
+        Some(contained) => contained.socket(&socket)?,
+        None => socket,
+    })
+}
+
 /// The first socket of the configuration with the highest level that we know how to open, which has this level at least.
-pub(super) fn stats_socket(configuration: &Configuration, needed: Level) -> Result<SocketAddress, Error> {
+fn stats_socket(configuration: &Configuration, needed: Level) -> Result<SocketAddress, Error> {
     let mut sockets: Vec<&StatsSocket> = configuration.stats_sockets.iter().collect();
     sockets.sort_by_key(|socket| Reverse(socket.level));
     let enough = sockets.iter().filter(|socket| socket.level >= needed);
@@ -366,7 +399,7 @@ pub(super) fn stats_socket(configuration: &Configuration, needed: Level) -> Resu
     Err(Error::NoStatsSocket { found })
 }
 
-fn connectable(socket: &StatsSocket) -> Option<SocketAddress> {
+pub(super) fn connectable(socket: &StatsSocket) -> Option<SocketAddress> {
     match &socket.address {
         cfg::SocketAddress::Unix(path) => Some(SocketAddress::Unix(path.into())),
         cfg::SocketAddress::Abstract(name) => Some(SocketAddress::Abstract(name.clone())),

@@ -17,6 +17,7 @@ impl Error {
             Self::Refused(refusals) if refusals.iter().all(is_other_run) => Exit::Busy,
             Self::Settings(_)
             | Self::Unreadable(_)
+            | Self::InContainer(_)
             | Self::Configuration { .. }
             | Self::NoStatsSocket { .. }
             | Self::WrongLeave { .. }

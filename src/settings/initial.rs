@@ -75,7 +75,7 @@ pub fn initial(typed: &Globals, found: Option<&Found>) -> tera::TeraResult<Strin
         haproxy_config: line(
             "haproxy_config",
             typed.haproxy_config.iter().map(path).collect(),
-            &format!("#haproxy_config = {DEFAULT_CONFIG:?}"),
+            &format!("# haproxy_config = {DEFAULT_CONFIG:?}"),
         ),
         socket: many("socket", &typed.socket, "# socket = \"/run/haproxy/admin.sock\""),
         master_socket: many(

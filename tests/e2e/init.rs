@@ -67,5 +67,5 @@ async fn what_is_in_the_way_of_a_deploy_is_said() {
             &format!("haproxy_config = {config_name:?}"),
         ]);
     let defaults = drainswap(&["init", "-", "--defaults"]).await.expect(0);
-    assert!(defaults.stderr.is_empty() && defaults.stdout.contains("#haproxy_config = \"/etc/haproxy"));
+    assert!(defaults.stderr.is_empty() && defaults.stdout.contains("# haproxy_config = \"/etc/haproxy"));
 }

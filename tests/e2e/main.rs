@@ -11,6 +11,7 @@ mod bad_socket;
 mod ci;
 mod clients;
 mod config_apply;
+mod contained;
 mod contract;
 mod debian;
 mod deploys;

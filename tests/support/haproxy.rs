@@ -218,7 +218,7 @@ impl Haproxy {
     }
 }
 
-async fn ask(socket: &Path, line: &str) -> String {
+pub(super) async fn ask(socket: &Path, line: &str) -> String {
     // While HAProxy executes itself anew, nobody listens for a moment.
     let mut stream = wait_for("HAProxy's socket takes a connection", Duration::from_secs(5), async || {
         UnixStream::connect(socket).await.ok()

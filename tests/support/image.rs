@@ -35,6 +35,19 @@ pub fn large_root_fs(tag: &str, megabytes: usize) -> Vec<u8> {
     tar
 }
 
+/// HAProxy as the only program of a file system, with the libraries that it is linked with.
+pub fn haproxy_root_fs(binary: &Path) -> Vec<u8> {
+    let listed = Command::new("ldd").arg(binary).output().expect("run ldd");
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let mut tar = Vec::new();
+    append(&mut tar, "haproxy", 0o755, &fs::read(binary).expect("read HAProxy"));
+    for path in listed.split_whitespace().filter(|word| word.starts_with('/')) {
+        append(&mut tar, path.trim_start_matches('/'), 0o755, &fs::read(path).expect("read a library"));
+    }
+    tar.extend([0; 1024]);
+    tar
+}
+
 /// The instructions that make an image of it.
 pub fn instructions(environment: &[(&str, &str)], labels: &[(&str, &str)]) -> Vec<String> {
     let environment = environment.iter().map(|(key, value)| format!("ENV {key}=\"{value}\""));

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::root_alone;
 use super::invocation::Invocation;
+use crate::ids::ContainerId;
 
 /// What HAProxy sets for itself when it executes itself anew.
 const OF_ITS_OWN: &[&str] =
@@ -32,8 +33,14 @@ pub struct Process {
     pub uid: u32,
     /// How it was started.
     pub invocation: Invocation,
+    /// The container that its control group is named after. Every user can name a group, so that it proves nothing.
+    pub container: Option<ContainerId>,
+    /// Whether it sees the network that drainswap sees.
+    pub shares_network: bool,
     /// Whether it sees the processes and the files that drainswap sees.
     is_here: bool,
+    /// The mounts that it sees.
+    mounts: PathBuf,
     /// Where its binary is.
     binary: PathBuf,
     /// Whether root alone can change the binary.
@@ -49,6 +56,9 @@ pub enum Grounds {
     /// It is another user's, with a binary that only root can change. That user chose its arguments, directory and
     /// environment: drainswap reads with them, and executes nothing with them.
     Binary,
+    /// It runs in a container that an engine of the settings lists. What it was started with counts as for [`Self::Binary`],
+    /// and its paths are the container's.
+    Container,
 }
 
 /// Why a process does not count.
@@ -118,7 +128,8 @@ impl Process {
         let link = |name: &str| std::fs::read_link(proc.join(name)).map_err(|_| hidden());
         let bytes = |name: &str| std::fs::read(proc.join(name)).map_err(|_| hidden());
         let own = |name: &str| std::fs::read_link(Path::new("/proc/self/ns").join(name)).ok();
-        let is_here = own("pid") == Some(link("ns/pid")?) && own("mnt") == Some(link("ns/mnt")?);
+        let mounts = link("ns/mnt")?;
+        let is_here = own("pid") == Some(link("ns/pid")?) && own("mnt").as_ref() == Some(&mounts);
         // A binary that was replaced is `… (deleted)`; the link still leads to what runs.
         let binary = PathBuf::from(OsStr::from_bytes(without_deleted(link("exe")?.as_os_str().as_bytes())));
         let file = proc.join("exe").metadata().map_err(|_| hidden())?;
@@ -131,7 +142,11 @@ impl Process {
             parent: parent.ok_or_else(hidden)?,
             uid: uid.ok_or_else(hidden)?,
             invocation: Invocation::new(arguments, link("cwd")?),
+            container: container_in(&text("cgroup"))
+                .filter(|id| container_of_drainswap().as_ref() != Some(id)),
+            shares_network: own("net") == Some(link("ns/net")?),
             is_here,
+            mounts,
             has_roots_binary: root_alone::is_roots(&file, &binary),
             binary,
             environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
@@ -144,10 +159,12 @@ impl Process {
     /// # Errors
     /// Why it does not.
     pub fn grounds(&self, caller: u32) -> Result<Grounds, Uncounted> {
+        if self.is_here { self.trusted(caller) } else { Err(Uncounted::Elsewhere { pid: self.pid }) }
+    }
+
+    /// The same for one that sees the files that drainswap sees, if need be through mounts of its own.
+    pub(super) fn trusted(&self, caller: u32) -> Result<Grounds, Uncounted> {
         let pid = self.pid;
-        if !self.is_here {
-            return Err(Uncounted::Elsewhere { pid });
-        }
         if self.uid == 0 || self.uid == caller {
             return Ok(Grounds::Owner);
         }
@@ -155,6 +172,16 @@ impl Process {
             return Ok(Grounds::Binary);
         }
         Err(Uncounted::Untrusted { pid, uid: self.uid, binary: self.binary.clone() })
+    }
+
+    /// Whether it sees the processes and the files that drainswap sees.
+    pub(super) fn is_here(&self) -> bool {
+        self.is_here
+    }
+
+    /// Whether another process sees the same mounts.
+    pub(super) fn has_mounts_of(&self, pid: u32) -> bool {
+        std::fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|mounts| mounts == self.mounts)
     }
 
     /// That it reads other files than those that were named.
@@ -196,6 +223,35 @@ pub fn children(pid: u32) -> Vec<u32> {
     list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
+/// A process and those that have started it, itself first.
+pub fn ancestry(pid: u32) -> impl Iterator<Item = u32> {
+    let parent = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
+        (parent != 0).then_some(parent)
+    };
+    std::iter::successors(Some(pid), parent)
+}
+
+/// Whether a process has another number where it lives than here, as in a container. Everybody may see that.
+pub fn is_nested(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
+}
+
+/// The container that drainswap itself is in.
+fn container_of_drainswap() -> Option<ContainerId> {
+    container_in(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
+}
+
+/// The container that a control group is named after: `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope/container`.
+fn container_in(cgroup: &str) -> Option<ContainerId> {
+    let is_id = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut words = cgroup.split(|letter: char| !letter.is_ascii_alphanumeric());
+    words.rfind(is_id).map(|id| ContainerId(id.to_owned()))
+}
+
 /// All processes.
 pub fn all() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -227,7 +283,10 @@ mod tests {
             parent: 1,
             uid,
             invocation: Invocation::new(&[], "/".into()),
+            container: None,
+            shares_network: true,
             is_here: true,
+            mounts: PathBuf::new(),
             binary: binary.into(),
             has_roots_binary,
             environment: [
@@ -279,6 +338,31 @@ mod tests {
         let this = std::process::id();
         assert_eq!(Process::read(this), Err(Uncounted::NoHaproxy { pid: this }));
         assert_eq!(Process::read(u32::MAX), Err(Uncounted::NoHaproxy { pid: u32::MAX }));
+    }
+
+    #[test]
+    fn a_container_is_known_by_the_control_group() {
+        let id = "0123456789abcdef".repeat(4);
+        let other = "f".repeat(64);
+        for group in [
+            format!("9:name=systemd:/docker/{id}\n0::/docker/{id}\n"),
+            format!("0::/system.slice/docker-{id}.scope\n"),
+            format!("0::/user.slice/user-1000.slice/libpod-{id}.scope/container\n"),
+            format!("0::/docker/{other}/docker/{id}\n"),
+        ] {
+            assert_eq!(container_in(&group), Some(ContainerId(id.clone())), "{group}");
+        }
+        assert_eq!(container_in("0::/system.slice/haproxy.service\n"), None);
+        assert_eq!(container_in(&format!("0::/docker/{id}0\n")), None);
+    }
+
+    #[test]
+    fn the_ancestry_ends_with_the_first_process() {
+        let this = std::process::id();
+        let all: Vec<u32> = ancestry(this).collect();
+        assert_eq!((all[0], all[1]), (this, std::os::unix::process::parent_id()));
+        assert!(!is_nested(this) && !is_nested(u32::MAX));
+        assert_eq!(ancestry(u32::MAX).collect::<Vec<_>>(), [u32::MAX]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::contained::Contained;
 use super::process::{self, Grounds, Process, Uncounted};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy::reply::Replies;
@@ -32,6 +33,8 @@ pub struct Running {
     pub process: Option<(Process, Grounds)>,
     /// Why there is no such process, where a HAProxy answers.
     pub unidentified: Option<Uncounted>,
+    /// The container that it runs in, where its files were read there.
+    pub container: Option<Contained>,
     /// The users of the processes behind the sockets.
     owners: Vec<(SocketAddress, u32)>,
 }
@@ -73,6 +76,25 @@ impl Running {
         }
         if running.process.is_some() {
             running.unidentified = None;
+        }
+        running
+    }
+
+    /// Asks a HAProxy in a container for its version, at the first of these sockets, which are its own, that answers.
+    pub async fn in_container(contained: Contained, sockets: &[SocketAddress]) -> Self {
+        let process = contained.process.clone();
+        let mut running = Self {
+            owners: sockets.iter().map(|socket| (socket.clone(), process.uid)).collect(),
+            process: Some((process, Grounds::Container)),
+            container: Some(contained),
+            ..Self::default()
+        };
+        for socket in sockets {
+            let asked = Endpoint::worker(socket.clone()).owned_by(running.owner(socket));
+            let Ok(answer) = asked.ask("show info\n", DEADLINE).await else { continue };
+            let answer = String::from_utf8_lossy(&answer);
+            running.version = Replies::new(&answer).info().ok().and_then(|info| info.version.parse().ok());
+            break;
         }
         running
     }

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::super::contained::refuse_to_install;
 use super::super::hold;
 use super::super::look::{SystemClock, refuse_errors};
 use super::super::{App, print_object};
@@ -58,6 +59,7 @@ impl App {
         let _lock = self.lock_configuration()?;
         let asked = wanted;
         let wanted = self.wanted(asked).await?;
+        refuse_to_install(&wanted.known.running, &wanted.target)?;
         let place = Place::new(&wanted.target)?;
         if !wanted.is_changed() && !place.is_unfinished() {
             return self.unchanged(&wanted, flags).await;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::contained::refuse_to_check;
 use super::super::look::Reading;
 use super::super::{App, print, print_object, reporters};
 use crate::adapters::haproxy_service::{Service, Verdict};
@@ -15,6 +16,7 @@ impl App {
     pub(super) async fn config_check(&self, with_haproxy: bool) -> Result<Exit, Error> {
         let Reading { document, configuration, known } = self.reading().await?;
         let asked = if with_haproxy {
+            refuse_to_check(&known.running)?;
             self.note_other_version(&known);
             known.service.check(None)?.map(|verdict| (known.service, verdict))
         } else {

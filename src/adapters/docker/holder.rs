@@ -1,0 +1,73 @@
+//! The container that holds a process: which one it is, and where its files are on this host.
+
+use std::path::PathBuf;
+
+use bollard::models::ContainerInspectResponse;
+
+use super::{DockerEngine, look};
+use crate::ids::ContainerId;
+use crate::ports::EngineError;
+
+/// A running container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its name.
+    pub name: String,
+    /// The number that its first process has on the engine's host.
+    pub pid: u32,
+    /// What it has from there.
+    pub mounts: Vec<Mount>,
+}
+
+/// A file or directory of the engine's host that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Its path on the host.
+    pub source: PathBuf,
+    /// Its path in the container.
+    pub destination: PathBuf,
+}
+
+impl DockerEngine {
+    /// The running container of this identifier; `None` where the engine has none.
+    pub async fn holder(&self, id: &ContainerId) -> Result<Option<Holder>, EngineError> {
+        Ok(self.find("inspect", &id.0).await?.as_ref().and_then(holder))
+    }
+}
+
+fn holder(inspect: &ContainerInspectResponse) -> Option<Holder> {
+    let pid = inspect.state.as_ref()?.pid?;
+    let mounts = inspect.mounts.iter().flatten().filter_map(|mount| {
+        // One in memory has no source.
+        let source = PathBuf::from(mount.source.as_deref().filter(|source| source.starts_with('/'))?);
+        Some(Mount { source, destination: mount.destination.as_deref()?.into() })
+    });
+    let pid = u32::try_from(pid).ok().filter(|pid| *pid != 0)?;
+    Some(Holder { name: look::name(inspect), pid, mounts: mounts.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{ContainerState, MountPoint};
+
+    use super::*;
+
+    #[test]
+    fn only_a_container_that_runs_holds_a_process() {
+        let mount = |source: &str, destination: &str| MountPoint {
+            source: Some(source.to_owned()),
+            destination: Some(destination.to_owned()),
+            ..Default::default()
+        };
+        let inspect = |pid| ContainerInspectResponse {
+            name: Some("/lb\u{1b}[2J".to_owned()),
+            state: Some(ContainerState { pid: Some(pid), ..Default::default() }),
+            mounts: Some(vec![mount("/srv/run", "/run/haproxy"), mount("", "/tmp")]),
+            ..Default::default()
+        };
+        let mounts = vec![Mount { source: "/srv/run".into(), destination: "/run/haproxy".into() }];
+        let expected = Holder { name: "lb\u{fffd}[2J".to_owned(), pid: 12, mounts };
+        assert_eq!(holder(&inspect(12)), Some(expected));
+        assert_eq!(holder(&inspect(0)), None);
+    }
+}
