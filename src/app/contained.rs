@@ -39,18 +39,25 @@ impl App {
         }
         let Some(elsewhere) = Elsewhere::unless_here(&self.settings.haproxy_config) else { return Ok(None) };
         let (contained, unknown) = self.held(elsewhere).await?;
+        let mut left_out = Vec::new();
         let mut candidates = Candidates { found: Vec::new(), unread: Vec::new(), unknown };
         for haproxy in contained {
             match self.looked_at(haproxy) {
                 // Many a container has a HAProxy in it that balances nothing of ours, as before the engine's own socket.
-                Ok(it) if !it.has_socket => self.note_left_out(&it.contained),
+                Ok(it) if !it.has_socket => left_out.push(it.contained),
                 Ok(it) if named.is_empty() || it.is_reached_by(&named) => candidates.found.push(it),
                 Ok(_) => {}
                 Err(error) => candidates.unread.push(error),
             }
         }
         let name = |it: &InContainer| it.contained.container().to_owned();
-        Ok(candidates.the_one_that_is_meant(!named.is_empty(), name)?)
+        let meant = candidates.the_one_that_is_meant(!named.is_empty(), name)?;
+        if meant.is_none() {
+            for it in &left_out {
+                self.note_left_out(it);
+            }
+        }
+        Ok(meant)
     }
 
     /// Those in a container that an engine of the settings lists, and why the others are in none.
