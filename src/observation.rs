@@ -240,9 +240,9 @@ pub struct ServerState {
 pub struct RunningSettings {
     /// Whether its traffic is encrypted.
     pub ssl: bool,
-    /// The port that is checked in the place of its own.
+    /// The port that is checked, if it is not the server's own.
     pub check_port: Option<u16>,
-    /// The address that is checked in the place of its own.
+    /// The address that is checked, if it is not the server's own.
     pub check_address: Option<IpAddr>,
 }
 

@@ -65,7 +65,7 @@ impl StateFiles {
         self.file.as_deref().map(|file| self.below_base(file))
     }
 
-    /// Where a state file is; one with a path of its own does not care for the base.
+    /// Where a state file is: below the base, unless its path is absolute.
     pub fn below_base(&self, file: &Path) -> PathBuf {
         self.base.as_deref().unwrap_or(Path::new("")).join(file)
     }

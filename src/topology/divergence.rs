@@ -1,4 +1,4 @@
-//! Where the running `HAProxy` has a server otherwise than haproxy.cfg says.
+//! Where the running `HAProxy` differs from haproxy.cfg.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use crate::cfg::{Address, Configuration, Host, Port, Server};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 
-/// A server that a load balancer runs otherwise than haproxy.cfg says: it was set at runtime, comes from a
+/// A server that a load balancer runs with another setting than haproxy.cfg has: it was set at runtime, comes from a
 /// `server-state-file`, or the file was not read since it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
@@ -20,7 +20,7 @@ pub struct Divergence {
     pub load_balancer: String,
 }
 
-/// What of a server's line the running `HAProxy` has otherwise.
+/// What of a server's line differs in the running `HAProxy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each says what haproxy.cfg has, and what runs")]
 pub enum Difference {
@@ -74,7 +74,7 @@ fn optional(what: &str, value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| format!("no {what}"), |value| format!("{what} {value}"))
 }
 
-/// What a server runs with that was set at runtime or comes from a `server-state-file`, and is otherwise in its line.
+/// The settings of a server that differ from its line: they were set at runtime, or come from a `server-state-file`.
 #[must_use]
 pub fn settings_that_differ(line: &Server, now: &ServerState) -> Vec<Difference> {
     let mut found = Vec::new();
@@ -117,7 +117,7 @@ fn written_address(line: &Server, now: &ServerState) -> Option<SocketAddr> {
     line.address.fixed()
 }
 
-/// What a line says that `HAProxy` has read otherwise, and has not been set to since.
+/// What a line says that `HAProxy` has not read, and was not set to since.
 fn not_read(line: &Server, now: &ServerState) -> Vec<Difference> {
     let mut found = Vec::new();
     let written = line.weight;
@@ -131,7 +131,7 @@ fn not_read(line: &Server, now: &ServerState) -> Vec<Difference> {
     found
 }
 
-/// The servers that run at a load balancer otherwise than they are written.
+/// The servers that a load balancer runs with other settings than they are written with.
 #[must_use]
 pub fn divergences(configuration: &Configuration, load_balancers: &[LoadBalancerState]) -> Vec<Divergence> {
     let mut found = Vec::new();

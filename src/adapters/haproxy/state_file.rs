@@ -50,7 +50,7 @@ pub struct Forgotten {
 }
 
 impl Forgotten {
-    /// The file has its lines again, if it was not written anew by another hand.
+    /// Gives the file its lines back, unless it was written anew since.
     ///
     /// # Errors
     /// What the system says. The file is then as it was.
@@ -157,7 +157,7 @@ mod tests {
         let forgotten = forget(&path, &servers).unwrap().unwrap();
         fs::write(&path, head).unwrap();
         forgotten.put_back().unwrap();
-        assert_eq!(text(), head, "another hand has written it since");
+        assert_eq!(text(), head, "it was written anew since");
     }
 
     #[test]
