@@ -228,6 +228,39 @@ async fn what_runs_otherwise_is_brought_to_a_file_that_is_there_already() {
     assert_eq!(site.haproxy.stat("app1").await["weight"], "5");
 }
 
+/// As a container's HAProxy has it: below a name that begins so, with mounts of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_container_has_mounted_by_itself_is_refused() {
+    let Some(site) = Site::here().await else { return };
+    let (file, point, program) =
+        (site.write("copy.cfg", &site.original()), site.write("point", ""), site.dir().join("haproxy-there"));
+    fs::copy("/bin/sleep", &program).expect("a program of that name");
+    let script = "mount --bind \"$0\" \"$1\" && exec \"$2\" 100";
+    let mut there = tokio::process::Command::new("unshare");
+    there.args(["-m", "--propagation", "private", "sh", "-c", script]).args([&file, &point, &program]);
+    let mut there = there.kill_on_drop(true).spawn().expect("start unshare");
+    let comm = format!("/proc/{}/comm", there.id().expect("it runs"));
+    wait_until("it has its mount or may not have it", Duration::from_secs(10), async || {
+        fs::read_to_string(&comm).is_ok_and(|name| name.starts_with("haproxy"))
+            || there.try_wait().is_ok_and(|ended| ended.is_some())
+    })
+    .await;
+    if there.try_wait().expect("its end").is_some() {
+        // A mount is for root alone.
+        return;
+    }
+    let apply = async |text: &str| {
+        let wanted = site.write("wanted.txt", text);
+        let mut apply = site.command(&["config", "apply", "--from", wanted.to_str().expect("UTF-8")]);
+        finish(apply.env("DRAINSWAP_HAPROXY_CONFIG", &file).spawn().expect("start drainswap")).await
+    };
+    let (new, mounted) = (site.original().replace("roundrobin", "leastconn"), "itself is mounted into");
+    apply(&site.original()).await.expect(0).says(&["nothing to change"]);
+    apply(&new).await.expect(3).says(&[mounted]);
+    fs::rename(site.write("new", &new), &file).expect("replace the file");
+    apply(&new).await.expect(3).says(&[mounted]);
+}
+
 /// Measured: what HAProxy tells of each of these lines is what the line says.
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_all_kinds_run_as_they_are_written() {

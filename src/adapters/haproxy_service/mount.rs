@@ -2,7 +2,9 @@
 //!
 //! Such a mount holds the file, and not its name: what takes the file's place is not seen in the container.
 
+use std::ffi::OsString;
 use std::fs::Metadata;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,62 +13,157 @@ use super::process;
 /// What `mountinfo` has behind the path of a file that is gone, or that another one has replaced.
 const GONE: &str = "//deleted";
 
-/// A HAProxy that has this very file mounted, or one that was there under its name: its process, and where it has it.
-/// A container's HAProxy tells a number of its own processes, so that all that are called so are looked at.
+/// A file that the container of a HAProxy has mounted by itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MountedFile {
+    /// A process of that HAProxy.
+    pub pid: u32,
+    /// Where it has the file.
+    pub point: PathBuf,
+    /// Whether it has one that was there before under the same name.
+    pub is_gone: bool,
+}
+
+/// The HAProxy that has this very file mounted, or one that was there under its name. A container's HAProxy tells a number
+/// of its own processes, so that all that are called so are looked at.
 #[must_use]
-pub fn of_file(file: &Path) -> Option<(u32, PathBuf)> {
+pub fn of_file(file: &Path) -> Option<MountedFile> {
+    let own = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let file = SearchedFile { path: file, metadata: file.metadata().ok()?, device: device(&own, file)? };
     process::all().into_iter().find_map(|pid| {
         let process = PathBuf::from(format!("/proc/{pid}"));
         let text = |name: &str| std::fs::read_to_string(process.join(name)).ok();
         let mounts = text("comm")?.starts_with("haproxy").then(|| text("mountinfo"))??;
-        Some((pid, mount_of(&mounts, &process.join("root"), file)?))
+        let (point, is_gone) = file.mount(&mounts, &process.join("root"))?;
+        Some(MountedFile { pid, point, is_gone })
     })
 }
 
-/// The mount point of the file in a process's `mountinfo`, which has paths of the process's `root`.
-fn mount_of(mounts: &str, root: &Path, file: &Path) -> Option<PathBuf> {
-    let same = file.metadata().ok()?;
-    let is_same = |it: &Metadata| it.is_file() && (it.dev(), it.ino()) == (same.dev(), same.ino());
-    mounts.lines().find_map(|line| {
-        // `id parent device root mount-point …`, with a root that counts from where its file system begins.
-        let mut fields = line.split(' ').skip(3);
-        let (source, point) = (fields.next()?, fields.next()?);
-        let path = source.strip_suffix(GONE).unwrap_or(source).trim_start_matches('/');
-        if path.is_empty() || !file.ends_with(path) {
-            return None;
-        }
-        let seen = root.join(point.trim_start_matches('/')).symlink_metadata();
-        (source.ends_with(GONE) || seen.is_ok_and(|it| is_same(&it))).then(|| PathBuf::from(point))
-    })
+/// A mount of `mountinfo`: `id parent device root point …`.
+struct Mount<'a> {
+    device: &'a str,
+    /// What is mounted, counted from where its file system begins, or a subvolume or another mount of it.
+    root: PathBuf,
+    point: PathBuf,
+    is_gone: bool,
+}
+
+impl<'a> Mount<'a> {
+    fn all(mounts: &'a str) -> impl Iterator<Item = Self> {
+        mounts.lines().filter_map(|line| {
+            let mut fields = line.split(' ').skip(2);
+            let (device, root, point) = (fields.next()?, fields.next()?, unescaped(fields.next()?));
+            let is_gone = root.ends_with(GONE);
+            let root = unescaped(root.strip_suffix(GONE).unwrap_or(root));
+            Some(Self { device, root, point, is_gone })
+        })
+    }
+}
+
+/// The device of the file system that a path is on, as `mountinfo` names it: `stat` has another number for a subvolume.
+fn device<'m>(mounts: &'m str, path: &Path) -> Option<&'m str> {
+    let around = Mount::all(mounts).filter(|mount| path.starts_with(&mount.point));
+    // Of several at one place, the last one is on top.
+    around.max_by_key(|mount| mount.point.components().count()).map(|mount| mount.device)
+}
+
+/// A path of `mountinfo`, which has a space as `\040`.
+fn unescaped(path: &str) -> PathBuf {
+    let mut parts = path.split('\\');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.extend(code);
+        bytes.extend_from_slice(part.get(3..).unwrap_or_default().as_bytes());
+    }
+    OsString::from_vec(bytes).into()
+}
+
+/// The file, as it is now.
+struct SearchedFile<'a> {
+    path: &'a Path,
+    metadata: Metadata,
+    device: &'a str,
+}
+
+impl SearchedFile<'_> {
+    /// Where a process with this `root` has the file mounted, and whether it has an earlier one.
+    fn mount(&self, mounts: &str, root: &Path) -> Option<(PathBuf, bool)> {
+        let mut all = Mount::all(mounts);
+        let found = all.find(|mount| if mount.is_gone { self.was(mount) } else { self.is(mount, root) })?;
+        Some((found.point, found.is_gone))
+    }
+
+    /// By what is there. A whole file system is no file, and one of a server that is away would not answer.
+    fn is(&self, mount: &Mount<'_>, root: &Path) -> bool {
+        let seen = || root.join(relative(&mount.point)).symlink_metadata();
+        let same = (self.metadata.dev(), self.metadata.ino());
+        mount.root != Path::new("/") && seen().is_ok_and(|it| it.is_file() && (it.dev(), it.ino()) == same)
+    }
+
+    /// By the path alone: either may begin further up than the other.
+    fn was(&self, mount: &Mount<'_>) -> bool {
+        let (path, root) = (relative(self.path), relative(&mount.root));
+        mount.device == self.device && (path.ends_with(root) || root.ends_with(path))
+    }
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn line(device: &str, root: &str, point: &str) -> String {
+        format!("2 1 {device} {root} {point} ro - ext4 /dev/x rw\n")
+    }
+
     #[test]
     fn a_mount_of_the_file_itself_is_found_and_one_of_its_directory_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let (file, root) = (dir.path().join("haproxy.cfg"), dir.path().join("root"));
+        let (path, root) = (dir.path().join("haproxy.cfg"), dir.path().join("root"));
         std::fs::create_dir(&root).unwrap();
-        std::fs::write(&file, "").unwrap();
-        std::fs::hard_link(&file, root.join("inside.cfg")).unwrap();
+        std::fs::write(&path, "").unwrap();
+        std::fs::hard_link(&path, root.join("the file.cfg")).unwrap();
         std::fs::write(root.join("other.cfg"), "").unwrap();
+        let file = SearchedFile { path: &path, metadata: path.metadata().unwrap(), device: "8:1" };
         let found = |source: &str, point: &str| {
-            let mounts =
-                format!("1 0 0:5 / / rw - overlay none rw\n2 1 8:1 {source} {point} ro - ext4 /dev/x rw\n");
-            mount_of(&mounts, &root, &file)
+            let whole = line("0:5", "/", "/");
+            file.mount(&(whole + &line("8:1", source, point)), &root).map(|(point, _)| point)
         };
-        let source = file.to_str().unwrap();
-        assert_eq!(found(source, "/inside.cfg"), Some("/inside.cfg".into()));
-        assert_eq!(
-            found("/haproxy.cfg", "/inside.cfg"),
-            Some("/inside.cfg".into()),
-            "a file system of its own"
-        );
+        let source = path.to_str().unwrap();
+        let there = Some(PathBuf::from("/the file.cfg"));
+        assert_eq!(found(source, "/the\\040file.cfg"), there);
+        assert_eq!(found("/haproxy.cfg", "/the\\040file.cfg"), there, "a file system of its own");
+        assert_eq!(found(&format!("/@{source}"), "/the\\040file.cfg"), there, "a subvolume");
         assert_eq!(found(source, "/other.cfg"), None, "another file by that name");
-        assert_eq!(found(&format!("{source}{GONE}"), "/other.cfg"), Some("/other.cfg".into()));
         assert_eq!(found(dir.path().to_str().unwrap(), "/etc/haproxy"), None);
         assert_eq!(found("/etc/hosts", "/etc/hosts"), None);
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_is_known_by_its_path_on_its_file_system() {
+        let path = Path::new("/etc/my proxy/haproxy.cfg");
+        let metadata = Path::new("/").metadata().unwrap();
+        let file = SearchedFile { path, metadata, device: "8:1" };
+        let is_gone = |device: &str, source: &str| {
+            let mounts = line(device, &format!("{source}{GONE}"), "/haproxy.cfg");
+            file.mount(&mounts, Path::new("/nowhere")) == Some(("/haproxy.cfg".into(), true))
+        };
+        assert!(is_gone("8:1", "/etc/my\\040proxy/haproxy.cfg"));
+        assert!(is_gone("8:1", "/my\\040proxy/haproxy.cfg"), "mounted at /etc");
+        assert!(is_gone("8:1", "/@/etc/my\\040proxy/haproxy.cfg"), "a subvolume");
+        assert!(!is_gone("8:2", "/haproxy.cfg"), "of another file system");
+        assert!(!is_gone("8:1", "/srv/haproxy.cfg"), "of another directory");
+    }
+
+    #[test]
+    fn the_device_is_that_of_the_nearest_mount() {
+        let of = |device, point| line(device, "/", point);
+        let mounts = [of("8:1", "/"), of("8:2", "/etc"), of("8:3", "/etc"), of("8:4", "/et")].concat();
+        let found = ["/etc/haproxy.cfg", "/srv/x"].map(|path| device(&mounts, Path::new(path)));
+        assert_eq!(found, [Some("8:3"), Some("8:1")]);
     }
 }

@@ -22,7 +22,8 @@ use super::wanted::Wanted;
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::state_file::{self, Forgotten};
 use crate::adapters::haproxy_binary;
-use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted, mount};
+use crate::adapters::haproxy_service::mount::{self, MountedFile};
+use crate::adapters::haproxy_service::{Known, Service, Source, Uncounted};
 use crate::adapters::install::{Candidate, Installed, Place};
 use crate::adapters::journal_file::BackendDir;
 use crate::adapters::lock_file::Lock;
@@ -61,11 +62,14 @@ impl App {
         let wanted = self.wanted(asked).await?;
         refuse_to_install(&wanted.known.running, &wanted.target)?;
         let place = Place::new(&wanted.target)?;
+        let mounted = mounted_file(&wanted, &place);
         if !wanted.is_changed() && !place.is_unfinished() {
+            // An edit in place is seen in the container as well.
+            refuse_mounted_file(&place, mounted.filter(|it| it.is_gone))?;
             return self.unchanged(&wanted, flags).await;
         }
         refuse_wrong(&wanted, asked)?;
-        refuse_mounted_file(&wanted, &place)?;
+        refuse_mounted_file(&place, mounted)?;
         let running = &wanted.known.running;
         let socket = self.socket(&wanted.old.1, running)?;
         let socket = keeping_states(socket, &wanted.new.1);
@@ -299,20 +303,21 @@ fn refuse_other_files(wanted: &Wanted) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a file that is mounted by itself into HAProxy's container, which would not see the new one.
-fn refuse_mounted_file(wanted: &Wanted, place: &Place) -> Result<(), Error> {
-    if wanted.known.running.process.is_none()
-        && let Some((pid, mounted_at)) = mount::of_file(place.target())
-    {
-        let (file, directory) = (place.target(), output_file::directory(place.target()));
-        return Err(Error::MountedFile {
-            file: file.display().to_string(),
-            directory: directory.display().to_string(),
-            pid,
-            mounted_at: mounted_at.display().to_string(),
-        });
-    }
-    Ok(())
+/// Where HAProxy's container has the file mounted by itself. A HAProxy of this host has no mount of it.
+fn mounted_file(wanted: &Wanted, place: &Place) -> Option<MountedFile> {
+    let is_elsewhere = wanted.known.running.process.is_none();
+    is_elsewhere.then(|| mount::of_file(place.target())).flatten()
+}
+
+/// Refuses a file that is mounted by itself into HAProxy's container, which does not see what takes its place.
+fn refuse_mounted_file(place: &Place, mounted: Option<MountedFile>) -> Result<(), Error> {
+    let Some(MountedFile { pid, point, .. }) = mounted else { return Ok(()) };
+    Err(Error::MountedFile {
+        file: place.target().display().to_string(),
+        directory: output_file::directory(place.target()).display().to_string(),
+        pid,
+        mounted_at: point.display().to_string(),
+    })
 }
 
 /// Takes Ctrl-C and SIGTERM away for as long as it is held.
