@@ -532,11 +532,20 @@ pub enum Error {
     },
     /// HAProxy has read the new file, and does not run all of it.
     #[error(
-        "STUCK: HAProxy has read haproxy.cfg, runs servers otherwise, and does not take at runtime what they should have: {}. \
+        "STUCK: HAProxy has read haproxy.cfg, but runs these servers with other settings and refuses to change them at runtime: {}. \
          Drop these servers' lines from the server-state-file, if there is one, and reload HAProxy; what differs still needs a restart. \
          Until then `drainswap doctor` lists them", .not_so.join(", ")
     )]
     RunsOtherwise {
+        /// What should be so, and what is instead.
+        not_so: Vec<String>,
+    },
+    /// HAProxy runs what haproxy.cfg said before it was edited, and cannot be reloaded from here.
+    #[error(
+        "HAProxy has not read haproxy.cfg since it was edited, and refuses to change these servers at runtime: {}. Reload HAProxy, or allow \
+         it (--reload auto) and say how with --master-socket or --reload-by", .not_so.join(", ")
+    )]
+    NotRead {
         /// What should be so, and what is instead.
         not_so: Vec<String>,
     },

@@ -10,7 +10,7 @@ pub mod socket;
 pub mod state_file;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -206,9 +206,31 @@ impl HaproxySocket {
         Ok(())
     }
 
-    /// Sets a setting of a server's line, and keeps the states. What `HAProxy` answers is a sentence, of success too and
-    /// another one in each version, so that only a look tells what it has taken.
-    pub async fn set_setting(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
+    /// Encrypts the server's traffic, or does not. Only a look tells whether it was taken.
+    pub async fn set_ssl(&self, server: &ServerId, on: bool) -> Result<(), LoadBalancerError> {
+        self.set_setting(Command::SetServerSsl(server, on)).await
+    }
+
+    /// Checks the server at this port, or at its own. Only a look tells whether it was taken.
+    pub async fn set_check_port(
+        &self,
+        server: &ServerId,
+        port: Option<u16>,
+    ) -> Result<(), LoadBalancerError> {
+        self.set_setting(Command::SetServerCheckPort(server, port.unwrap_or_default())).await
+    }
+
+    /// Checks the server at this address. Only a look tells whether it was taken.
+    pub async fn set_check_address(
+        &self,
+        server: &ServerId,
+        address: IpAddr,
+    ) -> Result<(), LoadBalancerError> {
+        self.set_setting(Command::SetServerCheckAddress(server, address)).await
+    }
+
+    /// The answer is a sentence, of success too and another one in each version, so that it tells nothing.
+    async fn set_setting(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
         self.ask(&[command]).await?;
         self.keep_states().await;
         Ok(())
@@ -578,4 +600,4 @@ fn explain(command: Command<'_>, error: ReplyError) -> LoadBalancerError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

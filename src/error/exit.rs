@@ -83,6 +83,7 @@ impl Error {
             | Self::MoveHalfDone { .. }
             | Self::MoveUnsure { .. }
             | Self::NotPutBack { .. }
+            | Self::NotRead { .. }
             | Self::RunsOtherwise { .. } => Exit::Stuck,
             Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,
             Self::Output(_) | Self::Page { .. } | Self::Prober(_) => Exit::Bug,
@@ -92,7 +93,8 @@ impl Error {
     /// The same, where servers were moved already: an exit code below 10 would say that nothing was touched.
     #[must_use]
     pub fn after_a_move(self, servers: &[ServerId]) -> Self {
-        if self.exit() == Exit::Unreachable {
+        // 0 and 1 say nothing of that kind.
+        if (2..10).contains(&self.exit().code()) {
             return Self::MoveUnsure { servers: servers.to_vec(), failure: Box::new(self) };
         }
         self
@@ -151,5 +153,18 @@ fn of_engine(error: &EngineError) -> Exit {
         | EngineError::TimedOut { .. }
         | EngineError::Unanswered { .. }
         | EngineError::GivenUp { .. } => Exit::Unreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_move_no_code_says_that_nothing_was_touched() {
+        let gone =
+            || Error::from(LoadBalancerError::NoSuchBackend { backend: "b".into(), reply: String::new() });
+        assert_eq!(gone().exit(), Exit::Configuration);
+        assert_eq!(gone().after_a_move(&[ServerId::new("b", "s")]).exit(), Exit::Stuck);
     }
 }

@@ -176,6 +176,11 @@ async fn a_state_file_does_not_keep_what_has_changed() {
     site.apply(&fewer, &[]).await.expect(0);
     let after = fs::read_to_string(&kept).expect("the states");
     assert!(after.contains(" app1 ") && !after.contains(" app2 "), "{after}");
+    // As above, of a file that was edited by hand.
+    let (edited, _) = with_state_file(&site, &(app1.replace(" check", " check weight 5") + &app2));
+    fs::write(site.haproxy.config(), &edited).expect("write haproxy.cfg by hand");
+    site.apply(&edited, &["--reload-by", "false"]).await.expect(11);
+    assert_eq!(fs::read_to_string(&kept).expect("the states"), after);
 }
 
 /// From a server that is down in the file a reload takes all requests, those of one without a check for good.
@@ -194,9 +199,10 @@ async fn a_state_file_does_not_keep_that_a_server_was_down() {
     assert!(site.haproxy.status("app2").await.starts_with("DRAIN"));
 }
 
-/// The same file once more: HAProxy may run otherwise what it has, and may not have read what was edited by hand.
+/// The same file once more: a weight that was edited by hand is set. An address may have been set on purpose, and HAProxy
+/// sends traffic there, so that it is named and left, but for a reload that was asked for.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_runs_otherwise_is_brought_to_a_file_that_is_there_already() {
+async fn a_file_that_is_there_already_is_run_but_for_settings_that_traffic_depends_on() {
     let Some(site) = Site::here().await else { return };
     let both = site.servers(&["app1", "app2"]);
     let text = site.text(&both);
@@ -211,8 +217,7 @@ async fn what_runs_otherwise_is_brought_to_a_file_that_is_there_already() {
     let heavier = text.replacen(" check\n", " check weight 9\n", 1);
     fs::write(site.haproxy.config(), &heavier).expect("write haproxy.cfg by hand");
     let ended = site.apply(&heavier, &[]).await.expect(0).says(&[
-        "HAProxy runs it now",
-        &format!("set again: mobile/app1: address {address}, not {ip}:1"),
+        &format!("HAProxy runs it but for mobile/app1: address {address}, not {ip}:1"),
         "set again: mobile/app1: weight 9, not 1",
     ]);
     // 2.2 does not tell of it.
@@ -220,12 +225,48 @@ async fn what_runs_otherwise_is_brought_to_a_file_that_is_there_already() {
         ended.stderr.contains("mobile/app1: no check port, not check port 81"),
         site.has_dynamic_servers()
     );
-    assert_eq!((&*port(&site, "app1").await, site.haproxy.worker().await), (own, worker));
+    assert_eq!((&*port(&site, "app1").await, site.haproxy.worker().await), ("1", worker));
+    assert_eq!(site.haproxy.stat("app1").await["weight"], "9");
+    site.apply(&heavier, &["--reload", "always"]).await.expect(0).says(&["HAProxy runs it now"]);
+    assert_eq!(port(&site, "app1").await, own);
     assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
     site.apply(&heavier, &[]).await.expect(0).says(&["nothing to change"]);
     // Over a reload, the file's new weight counts, and not the one that was set because of the file.
     site.apply(&text.replacen(" check\n", " check weight 5\n", 1), &["--reload", "always"]).await.expect(0);
     assert_eq!(site.haproxy.stat("app1").await["weight"], "5");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_touches_no_server_of_a_file_that_is_there_already() {
+    let Some(site) = Site::here().await else { return };
+    let weight = async || site.haproxy.stat("app1").await["weight"].clone();
+    let heavier = site.original().replacen(" check\n", " check weight 9\n", 1);
+    // A checkout has the same stats socket and the same server names, and HAProxy was not started with it.
+    let copy = site.write("copy.cfg", &heavier);
+    let copy = copy.to_str().expect("UTF-8");
+    let mut apply = site.command(&["config", "apply", "--from", copy]);
+    let apply = apply.env("DRAINSWAP_HAPROXY_CONFIG", copy).spawn().expect("start drainswap");
+    finish(apply).await.expect(3).says(&["does not read", "copy.cfg"]);
+    assert_eq!(weight().await, "1");
+    let wrong = heavier.replace("balance", "balanse");
+    fs::write(site.haproxy.config(), &wrong).expect("write haproxy.cfg by hand");
+    site.apply(&wrong, &[]).await.expect(3).says(&["balanse"]);
+    assert_eq!(weight().await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_another_drainswap_works_on_is_left_alone() {
+    let Some(site) = Site::here().await else { return };
+    site.apply(&site.original(), &[]).await.expect(0);
+    let lock = fs::File::open(site.dir().join("state/mobile/lock")).expect("the lock of a backend");
+    lock.lock().expect("lock it");
+    let new = site.original().replace("roundrobin", "leastconn");
+    for text in [&new, &site.original()] {
+        site.apply(text, &[]).await.expect(6).says(&["another drainswap works on mobile"]);
+    }
+    assert_eq!(installed(&site), site.original());
+    drop(lock);
+    site.apply(&new, &[]).await.expect(0);
 }
 
 /// As a container's HAProxy has it: below a name that begins so, with mounts of its own.
@@ -300,7 +341,7 @@ async fn what_cannot_be_set_at_runtime_is_said_or_brought_by_a_reload() {
     let edited = text.replacen(" check\n", " check weight 3\n", 1);
     fs::write(site.haproxy.config(), &edited).expect("write haproxy.cfg by hand");
     let left = site.apply(&edited, &["--reload", "never"]).await.expect(11);
-    left.says(&["mobile/app1: weight 3, not 1", "and reload HAProxy"]);
+    left.says(&["mobile/app1: weight 3, not 1", "HAProxy has not read haproxy.cfg since it was edited"]);
     site.apply(&edited, &[]).await.expect(0).says(&["HAProxy runs it now"]);
     assert_eq!(site.haproxy.stat("app1").await["weight"], "3");
 }

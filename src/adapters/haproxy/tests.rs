@@ -5,23 +5,23 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::observation::{AdminBits, Checking, Checks, Operational};
 
-const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
+pub(crate) const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
 const STAT: &str = "# pxname,svname,qcur,scur,slim,stot,status,check_status,type,iid,sid,\n";
 
-fn state(admin: u32) -> String {
+pub(crate) fn state(admin: u32) -> String {
     format!(
         "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_state srv_agent_state srv_port\n\
          3 b 1 s 10.0.0.1 2 {admin} 1 3 6 18 80\n\n"
     )
 }
 
-fn stat() -> String {
+pub(crate) fn stat() -> String {
     format!("{STAT}b,s,0,2,30,5,UP,L7OK,2,3,1,\nb,BACKEND,4,2,200,5,UP,,1,3,0,\n\n")
 }
 
 /// Answers each connection with the next of these answers, and returns the lines it was sent.
-struct Fake {
-    socket: HaproxySocket,
+pub(crate) struct Fake {
+    pub(crate) socket: HaproxySocket,
     lines: JoinHandle<Vec<String>>,
     _directory: tempfile::TempDir,
 }
@@ -33,7 +33,7 @@ impl Fake {
     }
 
     /// Answers so many lines, with a severity before each answer where the line does not ask for none.
-    fn listening(lines: usize, mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
+    pub(crate) fn listening(lines: usize, mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
         let listener = UnixListener::bind(&path).unwrap();

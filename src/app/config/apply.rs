@@ -9,6 +9,7 @@ mod reloader;
 mod states;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -39,7 +40,7 @@ use crate::ports::{LoadBalancer, LoadBalancerError, WallClock};
 use crate::settings::Reloading;
 use follow::Follower;
 use reloader::Reloader;
-use states::{Since, States};
+use states::{Mismatch, SetAgain, Since, States};
 
 /// How HAProxy comes to what a new file says.
 enum Way {
@@ -61,6 +62,8 @@ impl App {
         let asked = wanted;
         let wanted = self.wanted(asked).await?;
         refuse_to_install(&wanted.known.running, &wanted.target)?;
+        // A run would set servers at the same time.
+        let _locks = self.lock_all(&backends(&wanted)).await?;
         let place = Place::new(&wanted.target)?;
         let mounted = mounted_file(&wanted, &place);
         if !wanted.is_changed() && !place.is_unfinished() {
@@ -96,45 +99,51 @@ impl App {
         self.bring(&wanted, way, installed, &follower, &before).await
     }
 
-    /// The file is as it should be; HAProxy may not have read it yet.
+    /// The file is as it should be. HAProxy may run something else: it has not read an edit by hand, a `server-state-file`
+    /// said otherwise, or a server was sent elsewhere at runtime.
     async fn unchanged(&self, wanted: &Wanted, flags: &ReloadFlags) -> Result<Exit, Error> {
         const NOTHING: &str = "nothing to change";
         const RUNS_NOW: &str = "it was there already, and HAProxy runs it now";
+        let new = &wanted.new.1;
         let Ok(socket) = self.socket(&wanted.old.1, &wanted.known.running) else {
             return self.applied(wanted, NOTHING);
         };
-        let socket = keeping_states(socket, &wanted.new.1);
+        let socket = keeping_states(socket, new);
         let Ok(seen) = socket.look(&[]).await else { return self.applied(wanted, NOTHING) };
-        let reloading = self.settings.reloading(flags);
         let before = States::set_at_runtime(&seen, &wanted.old.1);
-        let reason = match reloader::is_that(&seen, &wanted.new.1) {
-            // Its servers may run otherwise all the same: a `server-state-file` said so, or the file was edited by hand.
-            Ok(()) => match before.set_again(&socket, &wanted.new.1, Since::Reload).await {
-                Ok(set) if set.is_empty() => return self.applied(wanted, NOTHING),
-                Ok(set) => {
-                    self.say_set(&set);
-                    return self.applied(wanted, RUNS_NOW);
-                }
-                // What cannot be set while HAProxy runs, a reload may bring.
-                Err(error @ Error::RunsOtherwise { .. }) if reloading.when == ReloadWhen::Never => {
-                    return Err(error);
-                }
-                Err(Error::RunsOtherwise { not_so }) => not_so.join(", "),
-                Err(error) => return Err(error),
-            },
-            Err(reason) => reason,
-        };
-        if reloading.when == ReloadWhen::Never {
-            return Err(Error::ReloadNeeded { change: reason });
+        let mismatches = before.mismatches(&seen, new, Since::Reload);
+        let other_servers = reloader::is_that(&seen, new).err();
+        if mismatches.is_empty() && other_servers.is_none() {
+            return self.applied(wanted, NOTHING);
         }
-        refuse_errors(&wanted.new.0, &wanted.new.1)?;
+        refuse_errors(&wanted.new.0, new)?;
         refuse_other_files(wanted)?;
-        let reloader = self.reloader(&wanted.known, &reloading)?;
-        self.forget(&wanted.new.1, &before.differing(&seen, &wanted.new.1));
+        socket.require_admin().await?;
+        let reloading = self.settings.reloading(flags);
+        let may_stay = other_servers.is_none() && reloading.when != ReloadWhen::Always;
+        let reloader = if reloading.when == ReloadWhen::Never {
+            Err(Error::ReloadNeeded { change: other_servers.unwrap_or_default() })
+        } else {
+            self.reloader(&wanted.known, &reloading)
+        };
+        let _deaf = deaf()?;
+        let reloader = if may_stay {
+            let SetAgain { set, refused } = before.set_again(&socket, new, Since::Edit).await?;
+            self.say_set(&set);
+            if refused.is_empty() {
+                return self.applied(wanted, &but_for(&mismatches).unwrap_or_else(|| RUNS_NOW.to_owned()));
+            }
+            // What cannot be set while HAProxy runs, a reload brings.
+            reloader.map_err(|_| Error::NotRead { not_so: refused })?
+        } else {
+            reloader?
+        };
+        let seen = socket.look(&[]).await.unwrap_or(seen);
+        let differing = before.mismatches(&seen, new, Since::Reload).into_iter().map(|(server, _)| server);
         let file = wanted.target.display().to_string();
-        let came = reloader.reload(&socket, &wanted.new.1, reloading.timeout).await;
+        let came = self.reload(&reloader, &socket, new, &differing.collect(), reloading.timeout).await;
         came.map_err(|reason| Error::NotPutBack { file, reason })?;
-        self.set_again(&before, &socket, &wanted.new.1, Since::Reload).await?;
+        self.set_again(&before, &socket, new, Since::Reload).await?;
         self.applied(wanted, RUNS_NOW)
     }
 
@@ -152,7 +161,7 @@ impl App {
                 installed.confirm()?;
                 return self.applied(wanted, "installed; HAProxy need not know");
             }
-            Way::Runtime(otherwise) => match (follower.follow(wanted).await, otherwise) {
+            Way::Runtime(fallback) => match (follower.follow(wanted).await, fallback) {
                 (Ok(()), _) => {
                     // A server of the same name that comes some day is another one.
                     self.forget(&wanted.new.1, &states::changed(&wanted.old.1, &wanted.new.1));
@@ -169,16 +178,11 @@ impl App {
                 (Err(error), _) => return take_back_at_runtime(wanted, installed, follower, error).await,
             },
             Way::Reload(reloader) => {
-                let forgotten = self.forget(&wanted.new.1, &states::changed(&wanted.old.1, &wanted.new.1));
-                match reloader.reload(follower.socket, &wanted.new.1, follower.reloading.timeout).await {
+                let (new, changed) = (&wanted.new.1, states::changed(&wanted.old.1, &wanted.new.1));
+                let limit = follower.reloading.timeout;
+                match self.reload(&reloader, follower.socket, new, &changed, limit).await {
                     Ok(()) => ("installed, and HAProxy runs it", Since::Reload),
                     Err(reason) => {
-                        let reason = match forgotten.into_iter().try_for_each(Forgotten::put_back) {
-                            Ok(()) => reason,
-                            Err(error) => {
-                                format!("{reason}; the state file lacks the changed servers: {error}")
-                            }
-                        };
                         return take_back(wanted, installed, &reloader, follower, before, reason).await;
                     }
                 }
@@ -188,6 +192,23 @@ impl App {
         installed.confirm()?;
         set?;
         self.applied(wanted, what)
+    }
+
+    /// Has HAProxy read its files, and takes nothing of these servers from a state file; or tells why it does not.
+    async fn reload(
+        &self,
+        reloader: &Reloader,
+        socket: &HaproxySocket,
+        configuration: &Configuration,
+        servers: &BTreeSet<ServerId>,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let forgotten = self.forget(configuration, servers);
+        let came = reloader.reload(socket, configuration, limit).await;
+        came.map_err(|reason| match forgotten.into_iter().try_for_each(Forgotten::put_back) {
+            Ok(()) => reason,
+            Err(error) => format!("{reason}; the state file lacks the changed servers: {error}"),
+        })
     }
 
     /// A reload takes from a state file what that has, and so the old port of a server whose line has changed.
@@ -213,8 +234,9 @@ impl App {
         configuration: &Configuration,
         since: Since,
     ) -> Result<(), Error> {
-        self.say_set(&before.set_again(socket, configuration, since).await?);
-        Ok(())
+        let done = before.set_again(socket, configuration, since).await?;
+        self.say_set(&done.set);
+        done.complete()
     }
 
     fn say_set(&self, set: &[String]) {
@@ -245,7 +267,7 @@ impl App {
         }
     }
 
-    /// Nobody else installs a configuration meanwhile.
+    /// Keeps another `config apply` out.
     fn lock_configuration(&self) -> Result<Lock, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, ".configuration");
         Ok(dir.lock("the configuration", &hold::now())?)
@@ -317,6 +339,24 @@ fn refuse_mounted_file(place: &Place, mounted: Option<MountedFile>) -> Result<()
         directory: output_file::directory(place.target()).display().to_string(),
         pid,
         mounted_at: point.display().to_string(),
+    })
+}
+
+/// Every backend with servers, before and after.
+fn backends(wanted: &Wanted) -> BTreeSet<String> {
+    let proxies = [&wanted.old.1, &wanted.new.1].into_iter().flat_map(|it| &it.proxies);
+    proxies.filter(|proxy| !proxy.servers.is_empty()).map(|proxy| proxy.name.clone()).collect()
+}
+
+/// What is said where servers keep settings that differ: they may have been set on purpose, and traffic depends on them.
+fn but_for(mismatches: &[(ServerId, Mismatch)]) -> Option<String> {
+    let is_setting = |it: &&(ServerId, Mismatch)| matches!(it.1, Mismatch::Setting(_));
+    let left: Vec<_> = mismatches.iter().filter(is_setting).cloned().collect();
+    let told = states::describe(&left).join(", ");
+    (!left.is_empty()).then(|| {
+        format!(
+            "it was there already, and HAProxy runs it but for {told}: where the file is right, add --reload always"
+        )
     })
 }
 
@@ -410,8 +450,9 @@ async fn take_back(
         })?;
         Since::Reload
     };
-    let reason = match before.set_again(follower.socket, &wanted.old.1, since).await {
-        Ok(_) => reason,
+    let set = before.set_again(follower.socket, &wanted.old.1, since).await;
+    let reason = match set.and_then(SetAgain::complete) {
+        Ok(()) => reason,
         Err(error) => format!("{reason}; and then: {error}"),
     };
     Err(Error::PutBack { file, reason })

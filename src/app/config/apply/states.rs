@@ -1,7 +1,7 @@
 //! What HAProxy is to run after a reload: what haproxy.cfg says, and what was set at runtime, which a reload forgets.
 //!
-//! A `server-state-file` gives the new worker also what haproxy.cfg says otherwise by now: the port and the check port of a
-//! checked server, ssl, the state of an earlier time.
+//! A `server-state-file` also gives the new worker what haproxy.cfg no longer says: the port and the check port of a checked
+//! server, ssl, the state of an earlier time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::haproxy::HaproxySocket;
-use crate::adapters::haproxy::command::Command;
 use crate::cfg::{Configuration, Server};
 use crate::deploy::wait::until;
 use crate::error::Error;
@@ -32,6 +31,26 @@ pub(super) enum Since {
     Reload,
     /// Nothing but what it was told: an address that was set is a person's.
     Told,
+    /// Nothing, and haproxy.cfg may have been edited: it is told the weights and states that it has not read. A setting that
+    /// differs may have been set on purpose, and traffic depends on it.
+    Edit,
+}
+
+/// What came of setting servers.
+#[derive(Debug, Default)]
+pub(super) struct SetAgain {
+    /// What was set.
+    pub set: Vec<String>,
+    /// What HAProxy refuses to change at runtime.
+    pub refused: Vec<String>,
+}
+
+impl SetAgain {
+    /// Fails where something was refused, by a HAProxy that has read haproxy.cfg.
+    pub fn complete(self) -> Result<(), Error> {
+        let Self { refused, .. } = self;
+        if refused.is_empty() { Ok(()) } else { Err(Error::RunsOtherwise { not_so: refused }) }
+    }
 }
 
 /// What was set at runtime of each server, where something was.
@@ -91,9 +110,12 @@ pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<Serv
     ids.filter(|id| find(old, id).map(says) != find(new, id).map(says)).collect()
 }
 
+/// What servers are to be, and what they are instead.
+pub(super) type Mismatches = Vec<(ServerId, Mismatch)>;
+
 /// What a server is to be, and what it is instead.
-#[derive(Debug, PartialEq, Eq)]
-enum Otherwise {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mismatch {
     Agent,
     Setting(Difference),
     Weight { to: u32, from: u32 },
@@ -101,7 +123,7 @@ enum Otherwise {
     Admin { to: AdminState, from: AdminState },
 }
 
-impl fmt::Display for Otherwise {
+impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Agent => f.write_str("agent off, not on"),
@@ -126,112 +148,128 @@ impl States {
         Self(states.collect())
     }
 
-    /// What a server is otherwise than it should be, in the order in which it is set.
-    fn otherwise(&self, now: &ServerState, line: &Server, since: Since) -> Vec<Otherwise> {
+    /// Where a server is not as it should be, in the order in which it is set.
+    fn mismatches_of(&self, now: &ServerState, line: &Server, since: Since) -> Vec<Mismatch> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
         let has_agent = now.checks.agent == Checking::On;
         let mut all = Vec::new();
         if set.is_agent_off && has_agent {
-            all.push(Otherwise::Agent);
+            all.push(Mismatch::Agent);
         }
-        // Without a reload, whatever else differs was set by another hand since.
         let is_reloaded = since == Since::Reload;
         if is_reloaded {
             all.extend(settings(now, line, set.address.filter(|_| line.disabled)));
         }
         // An agent sets both at any time.
-        let is_written = is_reloaded && (!has_agent || set.is_agent_off);
+        let is_written = since != Since::Told && (!has_agent || set.is_agent_off);
         let weight = set.weight.or(is_written.then_some(line.weight));
-        all.extend(
-            weight.filter(|to| *to != now.weight).map(|to| Otherwise::Weight { to, from: now.weight }),
-        );
+        all.extend(weight.filter(|to| *to != now.weight).map(|to| Mismatch::Weight { to, from: now.weight }));
         if is_reloaded && !set.is_down && is_down_without_a_check(now, line) {
-            all.push(Otherwise::Down);
+            all.push(Mismatch::Down);
         }
         let (admin, from) =
             (set.admin.or(is_written.then(|| admin_of_line(line.disabled))), now.admin.state());
         // What comes from elsewhere, a tracked server or a name without an address, is not this server's own.
         let admin = admin.filter(|to| !now.admin.is_inherited() && *to != from);
-        all.extend(admin.map(|to| Otherwise::Admin { to, from }));
+        all.extend(admin.map(|to| Mismatch::Admin { to, from }));
         all
     }
 
-    fn all_otherwise(
+    /// Every mismatch, with its server.
+    pub fn mismatches(
         &self,
         seen: &LoadBalancerState,
         configuration: &Configuration,
         since: Since,
-    ) -> Vec<(ServerId, Otherwise)> {
+    ) -> Mismatches {
         let known = seen.servers.iter().filter_map(|now| Some((now, find(configuration, &now.id)?)));
         known
             .flat_map(|(now, line)| {
-                self.otherwise(now, line, since).into_iter().map(|it| (now.id.clone(), it))
+                self.mismatches_of(now, line, since).into_iter().map(|it| (now.id.clone(), it))
             })
             .collect()
     }
 
-    /// The servers that do not run as the configuration says, but for what was set at runtime.
-    pub fn differing(&self, seen: &LoadBalancerState, configuration: &Configuration) -> BTreeSet<ServerId> {
-        self.all_otherwise(seen, configuration, Since::Reload).into_iter().map(|(server, _)| server).collect()
-    }
-
-    /// Sets what a reload has forgotten, or taken from elsewhere than haproxy.cfg, and tells what was set.
+    /// Sets what a reload has forgotten, or taken from elsewhere than haproxy.cfg.
     ///
     /// # Errors
-    /// What HAProxy still runs otherwise.
+    /// Where HAProxy cannot be asked, or ends in the middle.
     pub async fn set_again(
         &self,
         socket: &HaproxySocket,
         configuration: &Configuration,
         since: Since,
-    ) -> Result<Vec<String>, Error> {
-        let found = self.all_otherwise(&socket.look(&[]).await?, configuration, since);
+    ) -> Result<SetAgain, Error> {
+        let found = self.mismatches(&socket.look(&[]).await?, configuration, since);
         if found.is_empty() {
-            return Ok(Vec::new());
+            return Ok(SetAgain::default());
         }
-        let is_agent = |it: &&(ServerId, Otherwise)| it.1 == Otherwise::Agent;
-        for (server, _) in found.iter().filter(is_agent) {
+        let servers: Vec<ServerId> = found.iter().map(|(server, _)| server.clone()).collect();
+        let set = self.set(found, socket, configuration, since).await;
+        set.map_err(|error| error.after_a_move(&servers))
+    }
+
+    async fn set(
+        &self,
+        found: Mismatches,
+        socket: &HaproxySocket,
+        configuration: &Configuration,
+        since: Since,
+    ) -> Result<SetAgain, Error> {
+        let (mut set, mut found): (Mismatches, Mismatches) =
+            found.into_iter().partition(|(_, mismatch)| *mismatch == Mismatch::Agent);
+        for (server, _) in &set {
             unless_refused(socket.set_checking(server, Checker::Agent, false).await)?;
         }
-        if found.iter().any(|it| is_agent(&it)) {
+        if !set.is_empty() {
             until_agents_are_silent(socket).await?;
+            // With what their last answers have changed.
+            found = self.mismatches(&socket.look(&[]).await?, configuration, since);
         }
-        let mut states = Vec::new();
-        for (server, otherwise) in &found {
-            match otherwise {
-                Otherwise::Agent => {}
-                Otherwise::Admin { to, .. } => states.push((server.clone(), *to)),
-                Otherwise::Weight { to, .. } => {
-                    unless_refused(socket.set_weight(server, Weight::Absolute(*to)).await)?;
-                }
-                Otherwise::Down => unless_refused(socket.set_healthy(server).await)?,
-                Otherwise::Setting(difference) => {
-                    unless_refused(correct(socket, server, difference).await)?;
-                }
-            }
-        }
-        unless_refused(socket.set_admin_states(&states).await)?;
-        let left = self.all_otherwise(&socket.look(&[]).await?, configuration, since);
-        if !left.is_empty() {
-            return Err(Error::RunsOtherwise { not_so: left.iter().map(told).collect() });
-        }
-        Ok(found.iter().map(told).collect())
+        set_all(socket, &found).await?;
+        let left = self.mismatches(&socket.look(&[]).await?, configuration, since);
+        set.extend(found);
+        set.retain(|it| !left.contains(it));
+        Ok(SetAgain { set: describe(&set), refused: describe(&left) })
     }
 }
 
-fn told((server, otherwise): &(ServerId, Otherwise)) -> String {
-    format!("{server}: {otherwise}")
+/// Sets each server to what it is to be, its state last.
+async fn set_all(
+    socket: &HaproxySocket,
+    mismatches: &[(ServerId, Mismatch)],
+) -> Result<(), LoadBalancerError> {
+    let mut states = Vec::new();
+    for (server, mismatch) in mismatches {
+        let set = match mismatch {
+            // One that could not be turned off.
+            Mismatch::Agent => Ok(()),
+            Mismatch::Admin { to, .. } => {
+                states.push((server.clone(), *to));
+                Ok(())
+            }
+            Mismatch::Weight { to, .. } => socket.set_weight(server, Weight::Absolute(*to)).await,
+            Mismatch::Down => socket.set_healthy(server).await,
+            Mismatch::Setting(difference) => correct(socket, server, difference).await,
+        };
+        unless_refused(set)?;
+    }
+    unless_refused(socket.set_admin_states(&states).await)
 }
 
-/// The settings of the line that HAProxy has otherwise, with the address of a slot that is in use in the place of the
-/// written one.
-fn settings(now: &ServerState, line: &Server, in_use: Option<SocketAddr>) -> Vec<Otherwise> {
+/// The mismatches as an operator reads them.
+pub(super) fn describe(mismatches: &[(ServerId, Mismatch)]) -> Vec<String> {
+    mismatches.iter().map(|(server, mismatch)| format!("{server}: {mismatch}")).collect()
+}
+
+/// The settings that differ from the line. A slot that is in use keeps its address.
+fn settings(now: &ServerState, line: &Server, in_use: Option<SocketAddr>) -> Vec<Mismatch> {
     let mut all = settings_that_differ(line, now);
     if let Some((written, running)) = in_use.zip(now.address) {
         all.retain(|it| !matches!(it, Difference::Address { .. }));
         all.extend((written != running).then_some(Difference::Address { written, running }));
     }
-    all.into_iter().map(Otherwise::Setting).collect()
+    all.into_iter().map(Mismatch::Setting).collect()
 }
 
 /// Sets what the line says. The new worker has hardly a connection yet that it could go on with.
@@ -242,12 +280,10 @@ async fn correct(
 ) -> Result<(), LoadBalancerError> {
     match difference {
         Difference::Address { written, .. } => socket.set_address(server, *written).await,
-        Difference::Ssl { written } => socket.set_setting(Command::SetServerSsl(server, *written)).await,
-        Difference::CheckPort { written, .. } => {
-            socket.set_setting(Command::SetServerCheckPort(server, written.unwrap_or_default())).await
-        }
+        Difference::Ssl { written } => socket.set_ssl(server, *written).await,
+        Difference::CheckPort { written, .. } => socket.set_check_port(server, *written).await,
         Difference::CheckAddress { written: Some(written), .. } => {
-            socket.set_setting(Command::SetServerCheckAddress(server, *written)).await
+            socket.set_check_address(server, *written).await
         }
         // No command takes a check address away; a weight and `disabled` are set as what they are.
         Difference::CheckAddress { written: None, .. }
@@ -264,7 +300,7 @@ async fn until_agents_are_silent(socket: &HaproxySocket) -> Result<(), Error> {
         let is_asked = |now: &ServerState| now.checks.agent == Checking::Off && now.checks.asks_agent;
         Ok::<_, Error>((!seen.servers.iter().any(is_asked)).then_some(()))
     });
-    // What an agent sets afterwards is found by the look that follows.
+    // A slower one is found by the last look.
     silent.await.map(|_| ())
 }
 
@@ -277,6 +313,7 @@ fn unless_refused(set: Result<(), LoadBalancerError>) -> Result<(), LoadBalancer
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::haproxy::tests::{Fake, INFO, stat, state};
     use crate::observation::{AdminBits, RunningSettings};
     use crate::testing::World;
 
@@ -290,13 +327,22 @@ mod tests {
         before: impl Fn(&mut ServerState),
         after: impl Fn(&mut ServerState),
     ) -> Vec<String> {
+        set_since(Since::Reload, lines, before, after)
+    }
+
+    fn set_since(
+        since: Since,
+        lines: [&str; 2],
+        before: impl Fn(&mut ServerState),
+        after: impl Fn(&mut ServerState),
+    ) -> Vec<String> {
         let [old, new] = lines.map(world);
         let id = "mobile/app1";
         let old = old.server(id, |it| before(it));
         let new = new.server(id, |it| after(it));
         let states = States::set_at_runtime(&old.observation.load_balancers[0], &old.configuration);
         let seen = &new.observation.load_balancers[0];
-        let all = states.all_otherwise(seen, &new.configuration, Since::Reload);
+        let all = states.mismatches(seen, &new.configuration, since);
         all.iter().map(|(_, it)| it.to_string()).collect()
     }
 
@@ -364,6 +410,50 @@ mod tests {
             ["address 127.0.0.1:50009, not 127.0.0.1:50000", "ready, not maint"]
         );
         assert_eq!(set_again([slot, "check"], in_use, as_it_is), NOTHING, "it is a server of its own now");
+    }
+
+    #[test]
+    fn of_an_edited_file_weight_and_state_are_set_and_a_setting_that_traffic_depends_on_is_not() {
+        let edited =
+            |line: &str, now: &dyn Fn(&mut ServerState)| set_since(Since::Edit, [line, line], now, now);
+        let read = |it: &mut ServerState| (it.weight, it.initial_weight) = (1, 1);
+        assert_eq!(edited("check weight 9", &read), ["weight 9, not 1"]);
+        assert_eq!(edited("check disabled", &|it| it.admin = AdminBits(0)), ["maint, not ready"]);
+        let elsewhere = |it: &mut ServerState| {
+            it.address = "127.0.0.1:50009".parse().ok();
+            it.settings = Some(RunningSettings { ssl: true, ..RunningSettings::default() });
+        };
+        assert_eq!(edited("check", &elsewhere), NOTHING);
+        assert_eq!(edited("check weight 9", &|it| (it.weight, it.initial_weight) = (7, 1)), NOTHING, "set");
+    }
+
+    /// Asked before it was turned off, an agent answers afterwards: with another weight.
+    #[tokio::test]
+    async fn the_last_answer_of_an_agent_is_set_back() {
+        let (mut weight, mut agent) = (3, "22");
+        let fake = Fake::listening(100, move |line| {
+            let line = line.trim();
+            if line.starts_with("show info") {
+                let row = format!("127.0.0.1 2 0 {weight} 3 6 {agent} 80");
+                // The check is in flight for one look, and has set the weight in the next one.
+                if agent == "19" {
+                    (agent, weight) = ("18", 1);
+                }
+                return [INFO, &state(0).replace("10.0.0.1 2 0 1 3 6 18 80", &row), &stat()].concat();
+            }
+            match line {
+                "disable agent b/s" => agent = "19",
+                "set server b/s weight 3" => weight = 3,
+                other => panic!("{other}"),
+            }
+            "\n".to_owned()
+        });
+        let line = "\nbackend b\n    server s 127.0.0.1:80 check agent-check agent-port 81 weight 3\n";
+        let off = World::of(line).server("b/s", |it| it.checks.agent = Checking::Off);
+        let states = States::set_at_runtime(&off.observation.load_balancers[0], &off.configuration);
+        let done = states.set_again(&fake.socket, &off.configuration, Since::Reload).await.unwrap();
+        assert_eq!(done.set, ["b/s: agent off, not on", "b/s: weight 3, not 1"]);
+        assert_eq!(done.refused, NOTHING);
     }
 
     #[test]
