@@ -31,7 +31,7 @@ pub mod time;
 mod variable;
 pub mod version;
 
-pub use address::{Address, Host, Port, SocketAddress};
+pub use address::{Address, Host, Port, SocketAddress, is_of_one_host};
 pub use branch::{Branch, Conditional};
 pub use build::Build;
 pub use change::{Added, Change};

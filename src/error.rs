@@ -704,7 +704,7 @@ fn hint(error: &LoadBalancerError) -> &'static str {
 /// What may have ended a drain or a maint.
 fn put_back_by(has_agent: bool) -> &'static str {
     if has_agent {
-        "its agent (agent-check) is on, and ends that where it says \"ready\". --agent off turns it off"
+        "its agent (agent-check) may have said \"ready\" (--agent off turns it off), or another command put it back, or HAProxy was reloaded"
     } else {
         "another command put it back, or HAProxy was reloaded"
     }

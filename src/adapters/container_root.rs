@@ -19,7 +19,7 @@ use crate::foreign;
 
 /// What all files of one configuration have together at most.
 const MOST_BYTES: u64 = 64 << 20;
-/// The most entries of a directory that are looked at.
+/// The most entries of its directories, together, that are looked at.
 const MOST_ENTRIES: usize = 10_000;
 
 /// The root directory of a container.
@@ -76,10 +76,10 @@ impl ContainerRoot {
     /// The path that cannot be read, and why.
     pub fn read(&self, paths: &[PathBuf]) -> std::result::Result<Vec<SourceFile>, Unreadable> {
         let mut files = Vec::new();
-        let mut left = MOST_BYTES;
+        let (mut left, mut entries) = (MOST_BYTES, 0);
         for path in paths {
             let unreadable = |error: Error| Unreadable { path: shown(path), reason: error.to_string() };
-            for file in self.list(path).map_err(unreadable)? {
+            for file in self.list(path, &mut entries).map_err(unreadable)? {
                 let bytes = self.find(&file).and_then(|found| found.read(left)).map_err(unreadable)?;
                 left -= bytes.len() as u64;
                 files.push(SourceFile { path: shown(&file).into(), bytes });
@@ -88,16 +88,23 @@ impl ContainerRoot {
         Ok(files)
     }
 
-    /// The file, or those of the directory that HAProxy reads.
-    fn list(&self, path: &Path) -> Result<Vec<PathBuf>> {
+    /// The file, or those of the directory that HAProxy reads. Counts what was looked at.
+    fn list(&self, path: &Path, entries: &mut usize) -> Result<Vec<PathBuf>> {
+        let mut count = || {
+            *entries += 1;
+            if *entries <= MOST_ENTRIES {
+                Ok(())
+            } else {
+                Err(Error::other(format!("there are more than {MOST_ENTRIES} files")))
+            }
+        };
         if self.find(path)?.kind != FileType::Directory {
+            count()?;
             return Ok(vec![path.to_owned()]);
         }
         let mut files = Vec::new();
-        for (index, entry) in Dir::read_from(self.open(path, OFlags::DIRECTORY)?)?.enumerate() {
-            if index == MOST_ENTRIES {
-                return Err(Error::other(format!("it has more than {MOST_ENTRIES} entries")));
-            }
+        for entry in Dir::read_from(self.open(path, OFlags::DIRECTORY | OFlags::NONBLOCK)?)? {
+            count()?;
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if config_files::is_read(&name.to_string_lossy()) {
@@ -119,8 +126,10 @@ impl Found {
         if !self.is_file() {
             return Err(Error::other("it is not a regular file"));
         }
-        // The same file again, whatever is at its path by now.
-        bounded::read(File::open(by_handle(&self.handle))?, most_bytes)
+        // The same file again, whatever is at its path by now. A lease that the container holds on it is not waited for.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(CWD, by_handle(&self.handle), flags, Mode::empty())?;
+        bounded::read(File::from(file), most_bytes)
     }
 }
 
@@ -194,6 +203,11 @@ mod tests {
         // All of them together have the one limit.
         File::create(path.join("half.cfg")).unwrap().set_len(MOST_BYTES / 2 + 1).unwrap();
         assert!(root.read(&["/half.cfg".into(), "/half.cfg".into()]).is_err());
+        write(path.join("empty.cfg"), "").unwrap();
+        let many = vec!["/empty.cfg".into(); MOST_ENTRIES + 1];
+        assert!(root.read(&many[1..]).is_ok());
+        let error = root.read(&many).unwrap_err().to_string();
+        assert!(error.contains("there are more than 10000 files"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use self::command::{Command, PLAIN_TAKEN, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
+use crate::cfg::is_of_one_host;
 use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
@@ -58,6 +59,8 @@ pub struct HaproxySocket {
     state_file: Option<PathBuf>,
     /// The servers that were put down until their check has risen, and have not been seen up since.
     unproven: Arc<Mutex<BTreeSet<ServerId>>>,
+    /// Whether it lives in another network than drainswap's.
+    is_in_own_network: bool,
     /// The `stats timeout`: how long it waits for a command on a connection.
     stats_timeout: Duration,
 }
@@ -72,8 +75,15 @@ impl HaproxySocket {
             master: None,
             state_file: None,
             unproven: Arc::default(),
+            is_in_own_network: false,
             stats_timeout: STATS_TIMEOUT,
         }
+    }
+
+    /// The same in a network of its own: addresses that are other hosts here are none.
+    #[must_use]
+    pub fn in_own_network(self, is_in_own_network: bool) -> Self {
+        Self { is_in_own_network, ..self }
     }
 
     /// The same, of which it is known that this user's process is the HAProxy that listens there.
@@ -352,6 +362,7 @@ impl HaproxySocket {
             let table = replies.stat().map_err(|error| explain(stat, error))?;
             look.stat.servers.extend(table.servers);
             look.stat.queued.extend(table.queued);
+            look.stat.unpublished.extend(table.unpublished);
         }
         Ok(look)
     }
@@ -413,17 +424,22 @@ impl Look {
         if !backends.is_empty() {
             self.rows.retain(|row| backends.contains(row.id.backend.as_str()));
             self.stat.queued.retain(|name, _| backends.contains(name.as_str()));
+            self.stat.unpublished.retain(|name| backends.contains(name.as_str()));
         }
         Ok(self)
     }
 
-    fn into_state(mut self, name: String) -> Result<LoadBalancerState, LoadBalancerError> {
+    fn into_state(
+        mut self,
+        name: String,
+        is_known_here: impl Fn(IpAddr) -> bool,
+    ) -> Result<LoadBalancerState, LoadBalancerError> {
         let mut servers = Vec::with_capacity(self.rows.len());
         for row in std::mem::take(&mut self.rows) {
             match self.stat.servers.remove(&row.key) {
                 Some(stat) => servers.push(ServerState {
                     id: row.id,
-                    address: row.address,
+                    address: row.address.filter(|address| is_known_here(address.ip())),
                     admin: row.admin,
                     operational: row.operational,
                     status: stat.status,
@@ -480,7 +496,7 @@ impl LoadBalancer for HaproxySocket {
             Some(look) => look,
             None => self.look_at(&[None]).await?.only(&named)?,
         };
-        let state = look.into_state(self.name())?;
+        let state = look.into_state(self.name(), |ip| !(self.is_in_own_network && is_of_one_host(ip)))?;
         self.keep_proven(&state).await;
         Ok(state)
     }

@@ -18,7 +18,7 @@ use super::haproxy::address::SocketAddress;
 use super::haproxy::master::MasterSocket;
 use super::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, SourceFile};
-pub use contained::{Contained, Elsewhere, NotReached};
+pub use contained::{Candidate, Contained, NotReached, in_containers};
 use invocation::Invocation;
 pub use message::Message;
 use process::Grounds;

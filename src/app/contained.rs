@@ -1,7 +1,9 @@
-//! Whose haproxy.cfg is meant where none is named: that of a HAProxy in a container, if none of this host reads the usual
-//! one.
+//! The HAProxy in a container that listens at the socket which is meant: its haproxy.cfg is read there.
+//!
+//! The socket says which HAProxy is meant, and nothing else does: what runs in a container can be called so, and have any
+//! configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::App;
 use super::look::connectable;
@@ -9,99 +11,86 @@ use crate::adapters::container_root::shown;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy_service::{
-    Contained, Elsewhere, Known, NotReached, Process, Running, Uncounted, variables_of,
+    Candidate, Contained, Known, NotReached, Process, Running, in_containers, variables_of,
 };
-use crate::adapters::{environment, haproxy_binary};
-use crate::cfg::{self, Address, Configuration, Environment, Host, SourceFile};
+use crate::adapters::{config_files, environment, haproxy_binary};
+use crate::cfg::{self, Address, Configuration, Environment, Host, SourceFile, is_of_one_host};
 use crate::command_line::shell;
 use crate::error::Error;
-use crate::topology::with_servers;
+
+/// The most containers that the engines are asked for.
+const MOST_CONTAINERS: usize = 64;
 
 /// A HAProxy in a container, with its configuration.
 pub(super) struct InContainer {
-    pub(super) contained: Contained,
+    contained: Contained,
     /// Its files, by their paths in the container.
     pub(super) files: Vec<SourceFile>,
-    /// Whether it can be spoken to at all.
-    has_socket: bool,
-    /// Its runtime sockets that can be reached from this host.
-    sockets: Vec<SocketAddress>,
+    /// The socket on this host that is meant.
+    socket: PathBuf,
 }
 
 impl App {
-    /// The HAProxy in a container whose configuration is meant. `None` where a configuration is named, or the usual file of
-    /// this host is as good as any.
+    /// The HAProxy in a container that listens at a socket of this host which was named, or which the usual file of this
+    /// host has. `None` where a configuration is named, and where that is the very file that it reads.
     pub(super) async fn in_container(&self) -> Result<Option<InContainer>, Error> {
-        let named = self.named_sockets()?;
-        let is_remote = |socket: &SocketAddress| matches!(socket, SocketAddress::Tcp { .. });
-        if self.settings.is_config_named || !named.is_empty() && named.iter().all(is_remote) {
+        if self.settings.is_config_named {
             return Ok(None);
         }
-        let Some(elsewhere) = Elsewhere::unless_here(&self.settings.haproxy_config) else { return Ok(None) };
-        let (contained, unknown) = self.held(elsewhere).await?;
-        let mut left_out = Vec::new();
-        let mut candidates = Candidates { found: Vec::new(), unread: Vec::new(), unknown };
-        for haproxy in contained {
-            match self.looked_at(haproxy) {
-                // Many a container has a HAProxy in it that balances nothing of ours, as before the engine's own socket.
-                Ok(it) if !it.has_socket => left_out.push(it.contained),
-                Ok(it) if named.is_empty() || it.is_reached_by(&named) => candidates.found.push(it),
-                Ok(_) => {}
-                Err(error) => candidates.unread.push(error),
-            }
+        let sockets = self.sockets_of_this_host()?;
+        if sockets.is_empty() {
+            return Ok(None);
         }
-        let name = |it: &InContainer| it.contained.container().to_owned();
-        let meant = candidates.the_one_that_is_meant(!named.is_empty(), name)?;
-        if meant.is_none() {
-            for it in &left_out {
-                self.note_left_out(it);
-            }
+        let all = self.contained().await;
+        let of_socket =
+            |socket: PathBuf| Some((all.iter().find(|it| it.has_socket(&socket))?.clone(), socket));
+        let Some((contained, socket)) = sockets.into_iter().find_map(of_socket) else { return Ok(None) };
+        if contained.reads_of_this_host(&self.settings.haproxy_config) {
+            return Ok(None);
         }
-        Ok(meant)
+        Ok(Some(InContainer { files: contained.files()?, contained, socket }))
     }
 
-    /// Those in a container that an engine of the settings lists, and why the others are in none.
-    async fn held(&self, elsewhere: Elsewhere) -> Result<(Vec<Contained>, Vec<Uncounted>), Error> {
-        let (mut contained, mut unknown) = (Vec::new(), elsewhere.unknown);
-        if elsewhere.contained.is_empty() {
-            return Ok((contained, unknown));
+    /// The paths of the runtime sockets that were named, or of that which the usual file has.
+    fn sockets_of_this_host(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut sockets = self.named_sockets()?;
+        if sockets.is_empty() {
+            let files = config_files::read(&self.settings.haproxy_config).unwrap_or_default();
+            sockets = self.first_sockets(&files, None);
+        }
+        let path = |socket| match socket {
+            SocketAddress::Unix(path) => Some(path),
+            SocketAddress::Abstract(_) | SocketAddress::Tcp { .. } => None,
+        };
+        Ok(sockets.into_iter().filter_map(path).collect())
+    }
+
+    /// Those in a container that an engine of this host lists which the settings name. Another host's engine proves nothing:
+    /// the same numbers are other processes there.
+    async fn contained(&self) -> Vec<Contained> {
+        let mut processes = in_containers();
+        processes.truncate(MOST_CONTAINERS);
+        if processes.is_empty() {
+            return Vec::new();
         }
         let environment = environment::variables();
         let default = self.settings.docker.as_deref();
         let endpoints = [default].into_iter().chain(self.settings.places.named_engines().map(Some));
-        let mut engines = Vec::new();
+        let mut contained = Vec::new();
         for endpoint in endpoints {
-            engines.push(DockerEngine::connect(Endpoint::read(endpoint, &environment)?).await?);
+            let Ok(endpoint @ Endpoint::Unix(_)) = Endpoint::read(endpoint, &environment) else { continue };
+            let found = held(endpoint, &mut processes).await;
+            contained.extend(found.unwrap_or_else(|error| {
+                self.say_once(&format!("note: a HAProxy in a container is not looked for: {error}"));
+                Vec::new()
+            }));
         }
-        for process in elsewhere.contained {
-            match held_by(&engines, process).await? {
-                Ok(found) => contained.push(found),
-                Err(reason) => unknown.push(reason),
-            }
-        }
-        Ok((contained, unknown))
-    }
-
-    fn looked_at(&self, contained: Contained) -> Result<InContainer, NotReached> {
-        let files = contained.files()?;
-        let version = self.settings.read_as.unwrap_or(haproxy_binary::NEWEST);
-        let environment = Environment::new(variables_of(&contained.process, &files), version);
-        let configuration = cfg::interpret(&cfg::read(files.clone(), &environment));
-        let sockets = configuration.stats_sockets.iter().filter_map(connectable);
-        let sockets = sockets.filter_map(|socket| contained.socket(&socket).ok()).collect();
-        Ok(InContainer { has_socket: !configuration.stats_sockets.is_empty(), contained, files, sockets })
-    }
-
-    fn note_left_out(&self, contained: &Contained) {
-        self.say_once(&format!(
-            "note: the HAProxy in container {} is left out: its configuration has no `stats socket`",
-            contained.container()
-        ));
+        contained
     }
 
     /// What is known of it.
-    pub(super) async fn known_in_container(&self, found: InContainer) -> Known {
-        let InContainer { contained, files, sockets, .. } = found;
+    pub(super) async fn known_in_container(&self, found: &InContainer) -> Known {
+        let InContainer { contained, files, socket } = found;
         let paths = contained.process.invocation.files();
         let names: Vec<String> = paths.iter().map(|path| shown(path)).collect();
         self.say_once(&format!(
@@ -109,112 +98,77 @@ impl App {
             contained.container(),
             names.join(" and ")
         ));
-        let running = Running::in_container(contained, &sockets).await;
-        Known::new(&paths, &files, self.settings.haproxy.as_deref(), None, running)
+        let socket = SocketAddress::Unix(socket.clone());
+        let running = Running::in_container(contained.clone(), &[socket]).await;
+        Known::new(&paths, files, self.settings.haproxy.as_deref(), None, running)
     }
 
-    /// Says which servers are not where they seem to be: to HAProxy in a network of its own, loopback is its container.
-    pub(super) fn note_own_loopback(&self, configuration: &Configuration, contained: &Contained) {
-        if contained.process.shares_network {
-            return;
-        }
-        let servers = at_loopback(configuration);
+    /// Says which servers are in the container's own network, and neither asked nor found here.
+    pub(super) fn note_own_network(&self, servers: &[String], contained: &Contained) {
         if !servers.is_empty() {
             self.say_once(&format!(
-                "note: container {} has a network of its own: HAProxy reaches {} there, and not at 127.0.0.1 of this host",
+                "note: container {} has a network of its own, and {} are in it: they are neither asked nor replaced",
                 contained.container(),
                 servers.join(", ")
             ));
         }
     }
 
-    /// Refuses the socket of a configuration that was named where only a HAProxy in a container has it.
-    pub(super) async fn refuse_socket_elsewhere(&self, socket: &SocketAddress) -> Result<(), Error> {
-        let SocketAddress::Unix(path) = socket else { return Ok(()) };
-        if path.exists() {
-            return Ok(());
-        }
-        let elsewhere = Elsewhere::unless_here(&[]).unwrap_or_default();
-        // What cannot be asked here is asked again by those who need it.
-        let (contained, _) = self.held(elsewhere).await.unwrap_or_default();
-        match contained.iter().find_map(|it| Some((it, it.on_host(path)?))) {
-            None => Ok(()),
-            Some((it, here)) => Err(NotReached::SocketElsewhere {
-                container: it.container().to_owned(),
-                socket: socket.to_string(),
-                here: shown(&here),
-            }
-            .into()),
-        }
+    /// Refuses what is not here where a HAProxy in a container may be meant.
+    pub(super) async fn refuse_where_a_container_is_meant(&self, missing: String) -> Result<(), Error> {
+        let candidates: Vec<Candidate> =
+            self.contained().await.iter().flat_map(|it| self.candidates(it)).collect();
+        if candidates.is_empty() { Ok(()) } else { Err(NotReached::NotNamed { missing, candidates }.into()) }
     }
-}
 
-impl InContainer {
-    fn is_reached_by(&self, named: &[SocketAddress]) -> bool {
-        let real = |socket: &SocketAddress| match socket {
-            SocketAddress::Unix(path) => path.canonicalize().map(SocketAddress::Unix).ok(),
-            SocketAddress::Abstract(_) | SocketAddress::Tcp { .. } => Some(socket.clone()),
+    /// Its runtime sockets that can be reached from this host.
+    fn candidates(&self, contained: &Contained) -> Vec<Candidate> {
+        let Ok(files) = contained.files() else { return Vec::new() };
+        let version = self.settings.read_as.unwrap_or(haproxy_binary::NEWEST);
+        let environment = Environment::new(variables_of(&contained.process, &files), version);
+        let configuration = cfg::interpret(&cfg::read(files, &environment));
+        let candidate = |socket: SocketAddress| {
+            let here = contained.socket(&socket).ok()?.to_string();
+            Some(Candidate { container: contained.container().to_owned(), socket: socket.to_string(), here })
         };
-        let named: Vec<_> = named.iter().filter_map(real).collect();
-        self.sockets.iter().filter_map(real).any(|socket| named.contains(&socket))
+        configuration.stats_sockets.iter().filter_map(connectable).filter_map(candidate).collect()
     }
 }
 
-/// What was found in containers, one of which may be meant.
-struct Candidates<T> {
-    /// Those whose configuration was read, and whose socket is the one that was named if there is one.
-    found: Vec<T>,
-    /// Those whose configuration cannot be read.
-    unread: Vec<NotReached>,
-    /// Those in containers that no engine of the settings lists.
-    unknown: Vec<Uncounted>,
-}
-
-impl<T> Candidates<T> {
-    /// The only one; none where the usual file of this host cannot be taken for another one's.
-    fn the_one_that_is_meant(
-        mut self,
-        is_socket_named: bool,
-        name: impl Fn(&T) -> String,
-    ) -> Result<Option<T>, NotReached> {
-        if self.found.len() > 1 {
-            return Err(NotReached::Several { containers: self.found.iter().map(name).collect() });
-        }
-        // One that cannot be read may be the one that is meant, unless a socket says which it is.
-        if (self.found.is_empty() || !is_socket_named)
-            && let Some(error) = self.unread.pop()
-        {
-            return Err(error);
-        }
-        match self.unknown.into_iter().next() {
-            Some(reason) if self.found.is_empty() => Err(NotReached::Unknown { reason }),
-            Some(_) | None => Ok(self.found.pop()),
+/// Those of the processes that are in a container of this engine. They are taken out of the list.
+async fn held(endpoint: Endpoint, processes: &mut Vec<Process>) -> Result<Vec<Contained>, Error> {
+    let engine = DockerEngine::connect(endpoint).await?;
+    let (mut contained, mut others) = (Vec::new(), Vec::new());
+    for process in std::mem::take(processes) {
+        let holder = match &process.container {
+            Some(id) => engine.holder(id).await?,
+            None => None,
+        };
+        match holder.and_then(|holder| Contained::new(process.clone(), holder).ok()) {
+            Some(found) => contained.push(found),
+            None => others.push(process),
         }
     }
+    *processes = others;
+    Ok(contained)
 }
 
-/// The servers that are reached through loopback.
-fn at_loopback(configuration: &Configuration) -> Vec<String> {
-    let is_loopback = |address: &Address| matches!(address, Address::Inet { host: Host::Ip(ip), .. } if ip.to_canonical().is_loopback());
-    let servers = with_servers(configuration).flat_map(|proxy| {
-        let own = proxy.servers.iter().filter(|server| is_loopback(&server.address));
-        own.map(|server| format!("{}/{}", proxy.name, server.name))
-    });
-    servers.collect()
-}
-
-/// The HAProxy of a process, in the container of one of these engines; or why it is in none of theirs.
-async fn held_by(engines: &[DockerEngine], process: Process) -> Result<Result<Contained, Uncounted>, Error> {
-    let mut reason = Uncounted::Elsewhere { pid: process.pid };
-    let Some(id) = &process.container else { return Ok(Err(reason)) };
-    for engine in engines {
-        let Some(holder) = engine.holder(id).await? else { continue };
-        match Contained::new(process.clone(), holder) {
-            Ok(found) => return Ok(Ok(found)),
-            Err(other) => reason = other,
+/// Takes the addresses away that a HAProxy in a network of its own reaches through loopback or on its own link: here they
+/// are other servers. Says which.
+pub(super) fn hide_own_network(configuration: &mut Configuration) -> Vec<String> {
+    let is_own = |address: &Address| match address {
+        Address::Inet { host: Host::Ip(ip), .. } => is_of_one_host(*ip),
+        Address::Inet { host: Host::Name(name), .. } => name == "localhost",
+        Address::Unix(_) | Address::Datagram { .. } | Address::Quic { .. } | Address::Other(_) => false,
+    };
+    let mut hidden = Vec::new();
+    for proxy in &mut configuration.proxies {
+        for server in proxy.servers.iter_mut().filter(|server| is_own(&server.address)) {
+            server.address = Address::Other(server.address.to_string());
+            hidden.push(format!("{}/{}", proxy.name, server.name));
         }
     }
-    Ok(Err(reason))
+    hidden
 }
 
 /// Refuses to install a file of a container, and says where it is on this host.
@@ -251,47 +205,15 @@ mod tests {
     use super::*;
     use crate::testing::configuration;
 
-    /// What comes of these names, of as many that cannot be read, and of as many in unknown containers.
-    fn chosen(found: &[&str], unread: usize, unknown: usize, is_socket_named: bool) -> String {
-        let unreadable = |_| NotReached::Unreadable {
-            container: "shut".to_owned(),
-            path: "/h.cfg".to_owned(),
-            reason: "no".to_owned(),
-        };
-        let candidates = Candidates {
-            found: found.to_vec(),
-            unread: (0..unread).map(unreadable).collect(),
-            unknown: (0..unknown).map(|_| Uncounted::Elsewhere { pid: 7 }).collect(),
-        };
-        let name = |name: &&str| (*name).to_owned();
-        match candidates.the_one_that_is_meant(is_socket_named, name) {
-            Ok(found) => found.unwrap_or("the usual file").to_owned(),
-            Err(error) => error.to_string(),
-        }
-    }
-
     #[test]
-    fn the_usual_file_is_not_read_in_the_place_of_a_container_s() {
-        assert_eq!(chosen(&[], 0, 0, false), "the usual file");
-        assert_eq!(chosen(&["lb"], 0, 0, false), "lb");
-        // Every user can start a process that looks like HAProxy in a container.
-        assert_eq!(chosen(&["lb"], 0, 9, false), "lb");
-        for (found, unread, unknown, is_named, says) in [
-            (&["lb", "other"][..], 0, 0, false, "in 2 containers (lb, other)"),
-            (&["lb"], 1, 0, false, "/h.cfg cannot be read there"),
-            (&[], 1, 0, true, "/h.cfg cannot be read there"),
-            (&[], 0, 1, false, "the haproxy.cfg of this host need not be"),
-            (&[], 0, 1, true, "the haproxy.cfg of this host need not be"),
-        ] {
-            let told = chosen(found, unread, unknown, is_named);
-            assert!(told.contains(says), "{says}: {told}");
-        }
-        assert_eq!(chosen(&["lb"], 1, 1, true), "lb");
-    }
-
-    #[test]
-    fn servers_at_loopback_are_named() {
-        let text = "backend b\n    server a 127.0.0.1:1\n    server b 10.0.0.1:1\n    server c [::1]:1\n    server d d:1\n";
-        assert_eq!(at_loopback(&configuration(text)), ["b/a", "b/c"]);
+    fn addresses_that_are_others_here_are_taken_away_and_named() {
+        let text = "backend b\n    server a 127.0.0.1:1\n    server b 10.0.0.1:1\n    server c [::1]:1\n    server d d:1\n    \
+                    server e localhost:1\n    server f 169.254.169.254:80\n    server g 0.0.0.0:1\n";
+        let mut configuration = configuration(text);
+        assert_eq!(hide_own_network(&mut configuration), ["b/a", "b/c", "b/e", "b/f", "b/g"]);
+        let fixed = |server: &cfg::Server| server.address.fixed().is_some();
+        let left = configuration.proxies[0].servers.iter().filter(|it| fixed(it)).map(|it| it.name.as_str());
+        assert_eq!(left.collect::<Vec<_>>(), ["b"]);
+        assert_eq!(hide_own_network(&mut configuration), Vec::<String>::new());
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::App;
+use super::contained::hide_own_network;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::haproxy::address::SocketAddress;
@@ -90,7 +91,10 @@ impl App {
         let Reading { document, configuration, known } = self.reading().await?;
         refuse_errors(&document, &configuration)?;
         if self.settings.sockets.is_empty() && known.running.container.is_none() {
-            self.refuse_socket_elsewhere(&stats_socket(&configuration, needed)?).await?;
+            let socket = stats_socket(&configuration, needed)?;
+            if matches!(&socket, SocketAddress::Unix(path) if !path.exists()) {
+                self.refuse_where_a_container_is_meant(format!("the socket {socket} is not there")).await?;
+            }
         }
         let mut sockets = Vec::new();
         for (index, socket) in self.sockets(&configuration, &known.running, needed)?.into_iter().enumerate() {
@@ -124,9 +128,10 @@ impl App {
         running: &Running,
         needed: Level,
     ) -> Result<Vec<HaproxySocket>, Error> {
+        let is_in_own_network = running.container.as_ref().is_some_and(|it| !it.process.shares_network);
         let socket = |address: SocketAddress| {
             let owner = running.owner(&address);
-            let socket = HaproxySocket::new(address).owned_by(owner);
+            let socket = HaproxySocket::new(address).owned_by(owner).in_own_network(is_in_own_network);
             match configuration.stats_timeout {
                 Some(timeout) => socket.with_stats_timeout(timeout),
                 None => socket,
@@ -188,7 +193,9 @@ impl App {
         if let Some(contained) = &known.running.container {
             // A file that the container can put anything in the place of is not written.
             configuration.server_state_file = None;
-            self.note_own_loopback(&configuration, contained);
+            if !contained.process.shares_network {
+                self.note_own_network(&hide_own_network(&mut configuration), contained);
+            }
         }
         Ok(Reading { document, configuration, known })
     }
@@ -196,9 +203,16 @@ impl App {
     /// The files that haproxy.cfg is made of, and what is known of the HAProxy that runs them.
     async fn files(&self) -> Result<(Vec<SourceFile>, Known), Error> {
         if let Some(found) = self.in_container().await? {
-            return Ok((found.files.clone(), self.known_in_container(found).await));
+            let known = self.known_in_container(&found).await;
+            return Ok((found.files, known));
         }
-        let files = config_files::read(&self.settings.haproxy_config)?;
+        let files = match config_files::read(&self.settings.haproxy_config) {
+            Err(error) if !self.settings.is_config_named && self.settings.sockets.is_empty() => {
+                self.refuse_where_a_container_is_meant(error.to_string()).await?;
+                return Err(error.into());
+            }
+            files => files?,
+        };
         let known = self.known(&files).await;
         Ok((files, known))
     }
@@ -247,7 +261,7 @@ impl App {
 
     /// The sockets that may lead to the HAProxy, before it is known what it has in its environment. A mistake in one
     /// is found where it is used.
-    fn first_sockets(&self, files: &[SourceFile], unit: Option<&Unit>) -> Vec<SocketAddress> {
+    pub(super) fn first_sockets(&self, files: &[SourceFile], unit: Option<&Unit>) -> Vec<SocketAddress> {
         if !self.settings.sockets.is_empty() {
             return self.named_sockets().unwrap_or_default();
         }

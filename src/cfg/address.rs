@@ -46,6 +46,15 @@ pub enum Host {
     Name(String),
 }
 
+/// Whether an address means another host wherever it is used: loopback, the unspecified address, a link-local one.
+#[must_use]
+pub fn is_of_one_host(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local(),
+    }
+}
+
 /// The port of an address.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Port {

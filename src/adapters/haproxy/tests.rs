@@ -159,6 +159,17 @@ async fn one_line_tells_of_one_process() {
 }
 
 #[tokio::test]
+async fn a_backend_that_content_switching_leaves_out_is_seen() {
+    let unpublished = stat().replace("b,BACKEND,4,2,200,5,UP,", "b,BACKEND,4,2,200,5,UP (UNPUB),");
+    let answer = [INFO, &state(0), &unpublished].concat();
+    let fake = Fake::answering([answer.clone(), answer]);
+    for backends in [named(&["b"]), Vec::new()] {
+        let look = fake.socket.look(&backends).await.unwrap();
+        assert_eq!(look.unpublished, ["b".to_owned()].into());
+    }
+}
+
+#[tokio::test]
 async fn a_version_4_address_in_a_version_6_one_is_that_address() {
     let mapped = state(0).replace("10.0.0.1", "::ffff:10.0.0.1");
     let fake = Fake::answering([[INFO, &mapped, &stat()].concat()]);

@@ -1,6 +1,7 @@
 //! A HAProxy in a container: the paths that it was started with, and those in its configuration, are the container's.
 
-use std::os::unix::fs::MetadataExt;
+use std::fmt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,25 +24,6 @@ pub struct Contained {
 /// What keeps drainswap from a HAProxy in a container, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReached {
-    /// No engine of the settings has the container, or the caller may not look into it.
-    #[error(
-        "HAProxy runs in a container that drainswap does not read from ({reason}), and the haproxy.cfg of this host need not be \
-         its configuration. Run drainswap as root, name the container's engine with --docker, or name the configuration with \
-         -f and its socket with --socket"
-    )]
-    Unknown {
-        /// Why it is not read.
-        reason: Uncounted,
-    },
-    /// There are several.
-    #[error(
-        "HAProxy runs in {} containers ({}). Name the socket of the one that is meant with --socket, or its \
-         configuration with -f", .containers.len(), .containers.join(", ")
-    )]
-    Several {
-        /// Their names.
-        containers: Vec<String>,
-    },
     /// Its configuration cannot be read.
     #[error(
         "HAProxy runs in container {container}, and {path} cannot be read there: {reason}. Name the configuration with -f \
@@ -58,7 +40,8 @@ pub enum NotReached {
     /// Its runtime socket is not here.
     #[error(
         "HAProxy runs in container {container}, and its socket {socket} is not on this host. Mount a directory of this host \
-         over the one that it is in (`docker run -v /run/{container}:…`), or give a socket that can be reached with --socket"
+         over the one that it is in (`docker run -v /run/{container}:…`), or name its configuration with -f and a socket that can \
+         be reached with --socket"
     )]
     NoSocket {
         /// The container.
@@ -66,17 +49,13 @@ pub enum NotReached {
         /// The socket, as its configuration names it.
         socket: String,
     },
-    /// The configuration that was named has the path of the container for its socket.
-    #[error(
-        "HAProxy runs in container {container}: its socket {socket} is {here} on this host. Name that with --socket"
-    )]
-    SocketElsewhere {
-        /// The container.
-        container: String,
-        /// The socket, as its configuration names it.
-        socket: String,
-        /// Where it is here.
-        here: String,
+    /// No HAProxy listens at the socket that this host's configuration has, or there is no such configuration.
+    #[error("{missing}. {}. Name the socket of the one that is meant with --socket", .candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NotNamed {
+        /// What is not here.
+        missing: String,
+        /// Those that may be meant.
+        candidates: Vec<Candidate>,
     },
     /// A file that would have to be written, or that HAProxy would have to check, is the container's.
     #[error("HAProxy runs in container {container}: drainswap writes and executes nothing there. {advice}")]
@@ -88,43 +67,33 @@ pub enum NotReached {
     },
 }
 
-/// The HAProxy processes that do not see this host's files.
-#[derive(Debug, Default)]
-pub struct Elsewhere {
-    /// Those in containers, a master without its workers.
-    pub contained: Vec<Process>,
-    /// Those in containers of which nothing else can be seen.
-    pub unknown: Vec<Uncounted>,
+/// A HAProxy in a container that can be reached from this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The container.
+    pub container: String,
+    /// Its runtime socket, as its configuration names it.
+    pub socket: String,
+    /// Where that is on this host.
+    pub here: String,
 }
 
-impl Elsewhere {
-    /// Looks at all processes; `None` where a HAProxy of this host reads these files, or may do so.
-    #[must_use]
-    pub fn unless_here(files: &[PathBuf]) -> Option<Self> {
-        let mut found = Self::default();
-        for pid in process::all() {
-            let is_nested = || process::is_nested(pid);
-            match Process::read(pid) {
-                Ok(process) if process.container.is_some() && !process.is_here() => {
-                    found.contained.push(process);
-                }
-                Ok(_) if is_nested() => found.unknown.push(Uncounted::Elsewhere { pid }),
-                // What a sandbox of systemd hides from its service are not the files that it reads.
-                Ok(process) => {
-                    let counts = process.trusted(rustix::process::getuid().as_raw()).is_ok();
-                    if counts && process.invocation.reads(files) {
-                        return None;
-                    }
-                }
-                Err(reason @ Uncounted::Hidden { .. }) if is_nested() => found.unknown.push(reason),
-                Err(Uncounted::Hidden { .. }) => return None,
-                Err(_) => {}
-            }
-        }
-        let pids: Vec<u32> = found.contained.iter().map(|process| process.pid).collect();
-        found.contained.retain(|process| !pids.contains(&process.parent));
-        Some(found)
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { container, socket, here } = self;
+        write!(f, "HAProxy runs in container {container}: its socket {socket} is {here} on this host")
     }
+}
+
+/// The HAProxy processes that have other mounts than this host and are in a container's control group, a master without
+/// its workers.
+#[must_use]
+pub fn in_containers() -> Vec<Process> {
+    let read = process::all().into_iter().filter_map(|pid| Process::read(pid).ok());
+    let mut found: Vec<Process> = read.filter(|it| it.container.is_some() && !it.is_here()).collect();
+    let pids: Vec<u32> = found.iter().map(|process| process.pid).collect();
+    found.retain(|process| !pids.contains(&process.parent));
+    found
 }
 
 impl Contained {
@@ -169,6 +138,22 @@ impl Contained {
         on_host(&self.root, &self.holder.mounts, &self.process.invocation.directory.join(path))
     }
 
+    /// Whether the socket at a path of this host is one of the container's: the very same, by a mount.
+    #[must_use]
+    pub fn has_socket(&self, here: &Path) -> bool {
+        has_socket(&self.root, &self.holder.mounts, here)
+    }
+
+    /// Whether it was started with these files of this host: under the same paths it has the very same files.
+    #[must_use]
+    pub fn reads_of_this_host(&self, files: &[PathBuf]) -> bool {
+        let is_same = |path: &PathBuf| {
+            let here = path.metadata().ok().map(|it| (it.dev(), it.ino()));
+            here.is_some() && here == self.root.find(path).ok().map(|found| found.identity)
+        };
+        self.process.invocation.reads(files) && files.iter().all(is_same)
+    }
+
     /// Whether a file of the container is mounted alone: it then stays what it was when another one takes its name.
     #[must_use]
     pub fn is_mounted_alone(&self, path: &Path) -> bool {
@@ -195,6 +180,20 @@ impl Contained {
         let container = self.holder.name.clone();
         here.ok_or_else(|| NotReached::NoSocket { container, socket: address.to_string() })
     }
+}
+
+fn has_socket(root: &ContainerRoot, mounts: &[Mount], here: &Path) -> bool {
+    let Some((here, stat)) = here.canonicalize().and_then(|it| Ok((it.clone(), it.symlink_metadata()?))).ok()
+    else {
+        return false;
+    };
+    stat.file_type().is_socket()
+        && mounts.iter().any(|mount| {
+            let source = mount.source.canonicalize().unwrap_or_else(|_| mount.source.clone());
+            let there = here.strip_prefix(source).map(|rest| mount.destination.join(rest));
+            let found = there.ok().and_then(|there| root.find(&there).ok());
+            found.is_some_and(|found| found.identity == (stat.dev(), stat.ino()))
+        })
 }
 
 fn on_host(root: &ContainerRoot, mounts: &[Mount], path: &Path) -> Option<PathBuf> {
@@ -249,6 +248,37 @@ mod tests {
         }
         let root = [mount("/srv/all", "/")];
         assert_eq!(below_mount(&root, Path::new("/a")), Some("/srv/all/a".into()));
+    }
+
+    #[test]
+    fn a_socket_of_this_host_is_the_container_s_by_its_mount_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        for folder in ["root/run", "host", "other"] {
+            create_dir_all(at(folder)).unwrap();
+        }
+        let _listening = std::os::unix::net::UnixListener::bind(at("host/admin.sock")).unwrap();
+        let _stranger = std::os::unix::net::UnixListener::bind(at("other/admin.sock")).unwrap();
+        // As a mount of host over root/run would show it.
+        std::fs::hard_link(at("host/admin.sock"), at("root/run/admin.sock")).unwrap();
+        write(at("host/file"), "").unwrap();
+        std::fs::hard_link(at("host/file"), at("root/run/file")).unwrap();
+        symlink(at("other/admin.sock"), at("host/planted")).unwrap();
+        symlink("admin.sock", at("host/current")).unwrap();
+        let root = ContainerRoot::at(&at("root")).unwrap();
+        let has = |source: &str, here: &str| {
+            has_socket(&root, &[Mount { source: at(source), destination: "/run".into() }], &at(here))
+        };
+        assert!(has("host", "host/admin.sock") && has("host", "host/current"));
+        for (source, here) in [
+            ("other", "host/admin.sock"),
+            ("other", "other/admin.sock"),
+            ("host", "host/planted"),
+            ("host", "host/file"),
+            ("host", "host/gone"),
+        ] {
+            assert!(!has(source, here), "{here} by {source}");
+        }
     }
 
     #[test]

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::super::root_alone;
+use super::super::{bounded, root_alone};
 use super::invocation::Invocation;
 use crate::ids::ContainerId;
 
@@ -21,6 +22,10 @@ const OF_ITS_OWN: &[&str] =
 /// What decides which code a program runs, and so is never taken from another process.
 const OF_THE_LOADER: &str = "LD_";
 const OF_THE_SHELL: &str = "PATH";
+
+/// What a process has for arguments, or for an environment, at most. The system allows a quarter of its stack for both,
+/// which is 2 MiB; but a process may say that any part of its memory is that.
+const MOST_BYTES: u64 = 8 << 20;
 
 /// A process that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,23 +129,29 @@ impl Process {
             status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
         };
         let (parent, uid) = (number("PPid:"), number("Uid:"));
-        let hidden = || Uncounted::Hidden { pid };
-        let link = |name: &str| std::fs::read_link(proc.join(name)).map_err(|_| hidden());
-        let bytes = |name: &str| std::fs::read(proc.join(name)).map_err(|_| hidden());
+        // One that has just ended has no binary and no namespaces any more.
+        let hidden_or_gone = |error: std::io::Error| {
+            let is_hidden = error.kind() == ErrorKind::PermissionDenied;
+            if is_hidden { Uncounted::Hidden { pid } } else { Uncounted::NoHaproxy { pid } }
+        };
+        let link = |name: &str| std::fs::read_link(proc.join(name)).map_err(hidden_or_gone);
+        let file = |name: &str| File::open(proc.join(name));
+        let bytes =
+            |name: &str| file(name).and_then(|it| bounded::read(it, MOST_BYTES)).map_err(hidden_or_gone);
         let own = |name: &str| std::fs::read_link(Path::new("/proc/self/ns").join(name)).ok();
         let mounts = link("ns/mnt")?;
         let is_here = own("pid") == Some(link("ns/pid")?) && own("mnt").as_ref() == Some(&mounts);
         // A binary that was replaced is `… (deleted)`; the link still leads to what runs.
         let binary = PathBuf::from(OsStr::from_bytes(without_deleted(link("exe")?.as_os_str().as_bytes())));
-        let file = proc.join("exe").metadata().map_err(|_| hidden())?;
+        let file = proc.join("exe").metadata().map_err(hidden_or_gone)?;
         let words = nul_separated(&bytes("cmdline")?);
         let arguments = words.get(1..).unwrap_or_default();
         let variables = nul_separated(&bytes("environ")?);
         let environment = variables.iter().filter_map(|variable| variable.split_once('='));
         Ok(Self {
             pid,
-            parent: parent.ok_or_else(hidden)?,
-            uid: uid.ok_or_else(hidden)?,
+            parent: parent.ok_or(Uncounted::NoHaproxy { pid })?,
+            uid: uid.ok_or(Uncounted::NoHaproxy { pid })?,
             invocation: Invocation::new(arguments, link("cwd")?),
             container: container_in(&text("cgroup"))
                 .filter(|id| container_of_drainswap().as_ref() != Some(id)),
@@ -233,13 +244,6 @@ pub fn ancestry(pid: u32) -> impl Iterator<Item = u32> {
     std::iter::successors(Some(pid), parent)
 }
 
-/// Whether a process has another number where it lives than here, as in a container. Everybody may see that.
-pub fn is_nested(pid: u32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
-}
-
 /// The container that drainswap itself is in.
 fn container_of_drainswap() -> Option<ContainerId> {
     container_in(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
@@ -314,6 +318,29 @@ mod tests {
         assert_eq!(grounds(NOBODY, "/usr/bin/python3", true), untrusted("/usr/bin/python3"));
     }
 
+    /// A process that is called haproxy, and ends with its input.
+    fn haproxy(directory: &Path) -> std::process::Child {
+        let binary = directory.join("haproxy");
+        std::fs::copy("/bin/cat", &binary).unwrap();
+        std::process::Command::new(&binary).stdin(std::process::Stdio::piped()).spawn().unwrap()
+    }
+
+    /// It would pass for a HAProxy of this host that may read any file.
+    #[test]
+    fn a_process_that_has_just_ended_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = haproxy(directory.path());
+        let pid = child.id();
+        drop(child.stdin.take());
+        // It has ended as soon as it has no binary, and is there until its parent has asked for its end.
+        while std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
+            std::thread::yield_now();
+        }
+        assert_eq!(Process::read(pid), Err(Uncounted::NoHaproxy { pid }));
+        child.wait().unwrap();
+        assert_eq!(Process::read(pid), Err(Uncounted::NoHaproxy { pid }));
+    }
+
     #[test]
     fn a_process_elsewhere_never_counts() {
         let contained = Process { is_here: false, ..process(0, "/usr/sbin/haproxy", true) };
@@ -361,7 +388,6 @@ mod tests {
         let this = std::process::id();
         let all: Vec<u32> = ancestry(this).collect();
         assert_eq!((all[0], all[1]), (this, std::os::unix::process::parent_id()));
-        assert!(!is_nested(this) && !is_nested(u32::MAX));
         assert_eq!(ancestry(u32::MAX).collect::<Vec<_>>(), [u32::MAX]);
     }
 
