@@ -50,7 +50,7 @@ use crate::hook::Moment;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::{self, Record, Run};
 use crate::observation::AdminState;
-use crate::outcome::{Outcome, StaysOut};
+use crate::outcome::{Outcome, Rest, StaysOut};
 use crate::plan::undo::{Care, is_replaced};
 use crate::plan::{OnFailure, Plan, Replacement, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
@@ -552,7 +552,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             replaced: names(replaced),
             remaining: names(remaining),
             left_out: self.left_out.iter().cloned().collect(),
+            rest: Rest {
+                left: Vec::new(),
+                out_of_service: self.out_of_service(|it| !self.left_out.contains(it)),
+            },
         }
+    }
+
+    /// The servers that a person, haproxy.cfg or an agent keeps out of service.
+    fn out_of_service(&self, is_meant: impl Fn(&ServerId) -> bool) -> Vec<StaysOut> {
+        let all = self.plan.rest.out_of_service.iter().chain(&self.out_by_agents);
+        all.filter(|it| is_meant(&it.server)).cloned().collect()
     }
 
     /// With these lanes through, and the rest left out.
@@ -560,8 +570,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let lanes = &self.plan.lanes;
         let replaced = through.iter().filter(|lane| lanes[**lane].replacement.is_some()).count();
         let skipped = self.skipped.iter().flat_map(|lane| lanes[*lane].ids()).collect();
-        let (put_back, mut rest) = (through.len() - replaced, self.plan.rest.clone());
-        rest.out_of_service.extend(self.out_by_agents.clone());
+        let put_back = through.len() - replaced;
+        let rest = Rest { left: self.plan.rest.left.clone(), out_of_service: self.out_of_service(|_| true) };
         Outcome::Deployed { replaced, put_back, skipped, rest }
     }
 

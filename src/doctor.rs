@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::cfg::{Configuration, Version};
 use crate::command_line::{CommandLine, shell};
 use crate::ids::{RunId, ServerId};
-use crate::observation::{AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation};
+use crate::observation::{
+    AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, ServerState,
+};
 use crate::outcome::sessions;
 use crate::retention::kept;
 use crate::topology::divergence::{Difference, Divergence, divergences};
@@ -246,9 +248,11 @@ fn left_out(server: &Server, load_balancers: &[LoadBalancerState], typed: &Comma
     if has_agent_off(server, load_balancers) {
         mend.extend(["--agent", "on"]);
     }
+    let is_by_agent = server.state.as_ref().is_some_and(ServerState::may_be_out_by_agent);
+    let by = if is_by_agent { " (by agent-check, or by hand)" } else { "" };
     Some(Finding {
         kind: Kind::LeftOut,
-        what: format!("{id} is in {state}, and its container {} runs and answers", container.name),
+        what: format!("{id} is in {state}{by}, and its container {} runs and answers", container.name),
         mend: typed.command(&mend),
         left_over: None,
     })
@@ -454,7 +458,7 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observation::{AdminBits, OldServer, OldWorker, ServerState};
+    use crate::observation::{AdminBits, OldServer, OldWorker};
     use crate::testing::World;
 
     fn examined(world: &World, kept: &Kept, runs: &Runs) -> Vec<Finding> {
@@ -583,7 +587,6 @@ mod tests {
         assert_eq!((found[0].kind, &found[0].left_over), (Kind::LeftOver, &None));
     }
 
-    /// A listen section that was removed from haproxy.cfg without a reload.
     #[test]
     fn what_other_sites_have_put_aside_is_one_finding() {
         let run = RunId("20261123T221500.000Z".to_owned());
@@ -608,6 +611,7 @@ mod tests {
         assert!(many[0].what.ends_with(" and 2 more"), "{}", many[0].what);
     }
 
+    /// A listen section that was removed from haproxy.cfg without a reload.
     #[test]
     fn a_container_that_haproxy_still_uses_is_never_to_be_removed() {
         let run = RunId("20261123T221500.000Z".to_owned());

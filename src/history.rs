@@ -160,7 +160,9 @@ mod tests {
         let app1 = || vec![ServerId::new("mobile", "app1")];
         let kept =
             |kept| Some(Outcome::RolledBack { reason: String::new(), kept, left_out: vec![], asked: false });
-        let cancelled = |replaced| Some(Outcome::Cancelled { replaced, remaining: vec![], left_out: vec![] });
+        let cancelled = |replaced| {
+            Some(Outcome::Cancelled { replaced, remaining: vec![], left_out: vec![], rest: Rest::default() })
+        };
         for (outcome, expected) in [
             (Some(deployed()), 1),
             (kept(app1()), 1),
@@ -193,7 +195,9 @@ mod tests {
         let back = |left_out| {
             Some(Outcome::RolledBack { reason: String::new(), kept: vec![], left_out, asked: false })
         };
-        let cancelled = |left_out| Some(Outcome::Cancelled { replaced: vec![], remaining: vec![], left_out });
+        let cancelled = |left_out| {
+            Some(Outcome::Cancelled { replaced: vec![], remaining: vec![], left_out, rest: Rest::default() })
+        };
         let stranded =
             crate::outcome::Stranded { server: app1().remove(0), truth: String::new(), commands: Vec::new() };
         let stuck = || {
@@ -255,6 +259,7 @@ mod tests {
             replaced: vec![ServerId::new("mobile", "app1")],
             remaining: vec![],
             left_out: vec![],
+            rest: Rest::default(),
         });
         resumed[2].plan.continues = Some(RunId("two".to_owned()));
         let found = formers(&resumed);

@@ -269,11 +269,17 @@ impl ServerState {
         self.checks.agent == Checking::On
     }
 
+    /// Whether its agent (`agent-check`) has said that it is down.
+    #[must_use]
+    pub fn is_down_by_agent(&self) -> bool {
+        self.asks_agent() && self.status == "DOWN (agent)"
+    }
+
     /// Whether its agent (`agent-check`) may have taken it out of service: the agent is on, and `HAProxy` does not keep what
     /// it said.
     #[must_use]
     pub fn may_be_out_by_agent(&self) -> bool {
-        self.asks_agent() && self.admin.state() != AdminState::Ready
+        self.asks_agent() && self.admin.state() != AdminState::Ready && !self.admin.is_inherited()
     }
 
     /// Whether the server may be given a new request now, going by what `HAProxy` says:

@@ -60,6 +60,9 @@ pub enum Outcome {
         /// Of those the ones that did not serve before the run either, and are left in maint.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left_out: Vec<ServerId>,
+        /// Other servers that stay out of service.
+        #[serde(default, skip_serializing_if = "Rest::is_empty")]
+        rest: Rest,
     },
     /// Putting back failed too: a person is needed.
     Stuck {
@@ -168,8 +171,8 @@ impl fmt::Display for Outcome {
                 f.write_str(&stays_out(left_out))
             }
             Self::Refused { reason } => write!(f, "refused, nothing was touched: {reason}"),
-            Self::Cancelled { replaced, remaining, left_out } => {
-                let every = if left_out.is_empty() { "every" } else { "every other" };
+            Self::Cancelled { replaced, remaining, left_out, rest } => {
+                let every = if left_out.is_empty() && rest.is_empty() { "every" } else { "every other" };
                 write!(f, "cancelled: {every} server is in service")?;
                 if replaced.is_empty() {
                     write!(f, ", {} unchanged", list(remaining))?;
@@ -180,7 +183,8 @@ impl fmt::Display for Outcome {
                         "; {replaced} replaced, {remaining} not. Deploy again to finish, or roll back"
                     )?;
                 }
-                f.write_str(&stays_out(left_out))
+                f.write_str(&stays_out(left_out))?;
+                f.write_str(&then(rest))
             }
             Self::Stuck { servers, kept, journal, resume, .. } => {
                 f.write_str("STUCK, a person is needed")?;

@@ -19,19 +19,23 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerEr
 /// How long the last question to an agent may take. `HAProxy` gives it `timeout check`, or else `agent-inter`.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 
-/// What a load balancer says of the lane's servers that have an agent, but for those whose agents were off there before.
+/// The lane's servers that have an agent, with what a load balancer says of them.
 fn with_agents<'a>(
     lane: &'a Lane,
     seen: &'a LoadBalancerState,
-) -> impl Iterator<Item = &'a ServerState> + 'a {
-    let has_one = |state: &&ServerState| state.checks.agent != Checking::Absent;
-    let may_be_on = lane.servers.iter().filter(|server| !server.agents_off.contains(&seen.name));
-    may_be_on.filter_map(|server| seen.server(&server.id)).filter(has_one)
+) -> impl Iterator<Item = (&'a LaneServer, &'a ServerState)> + 'a {
+    let known = lane.servers.iter().filter_map(|server| Some((server, seen.server(&server.id)?)));
+    known.filter(|(_, state)| state.checks.agent != Checking::Absent)
+}
+
+/// Whether an agent is on where its server is in rotation: one that was off before the run stays so.
+fn belongs_on(server: &LaneServer, seen: &LoadBalancerState) -> bool {
+    !server.agents_off.contains(&seen.name)
 }
 
 /// Whether an agent of the lane's is on at a load balancer.
 pub(super) fn is_any_on(lane: &Lane, seen: &LoadBalancerState) -> bool {
-    with_agents(lane, seen).any(|state| state.checks.agent == Checking::On)
+    with_agents(lane, seen).any(|(_, state)| state.asks_agent())
 }
 
 /// Turns the agents of these servers on or off at a load balancer. One that is on is turned on all the same: a late
@@ -47,9 +51,11 @@ pub(super) async fn turn(
         Err(LoadBalancerError::NoSuchBackend { .. }) => return Ok(()),
         seen => seen?,
     };
-    let is_turned = |agent: Checking| agent == Checking::On || on;
-    let meant = with_agents(lane, &seen).filter(|state| servers.contains(&state.id));
-    for server in meant.filter(|state| is_turned(state.checks.agent)) {
+    let is_turned = |server: &LaneServer, state: &ServerState| {
+        if on { belongs_on(server, &seen) } else { state.asks_agent() }
+    };
+    let meant = with_agents(lane, &seen).filter(|(server, _)| servers.contains(&server.id));
+    for (server, _) in meant.filter(|(server, state)| is_turned(server, state)) {
         load_balancer.set_checking(&server.id, Checker::Agent, on).await?;
     }
     Ok(())
@@ -62,11 +68,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// made, may have brought one.
     pub(super) fn note_agents(&mut self, lane: usize, all: &[LoadBalancerState]) {
         let lane = self.lane_of(lane);
-        let with_one = all.iter().flat_map(|seen| with_agents(lane, seen));
-        self.agents_seen.extend(with_one.map(|state| state.id.clone()));
+        for seen in all {
+            let to_turn = with_agents(lane, seen)
+                .filter(|(server, state)| state.asks_agent() || belongs_on(server, seen));
+            self.agents_seen.extend(to_turn.map(|(server, _)| server.id.clone()));
+        }
     }
 
-    /// Whether a server of the lane has an agent that is on when the server is in rotation.
+    /// Whether a server of the lane has an agent that is off because of the run.
     pub(super) fn has_agent(&self, server: &LaneServer) -> bool {
         !server.agents.is_empty() || self.agents_seen.contains(&server.id)
     }
@@ -88,6 +97,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.hear_stop();
             all = self.look_anew(lane).await?;
             let states = all.iter().flat_map(|seen| with_agents(&plan.lanes[lane], seen));
+            let states = states.map(|(_, state)| state);
             asked = states.filter(|state| state.checks.asks_agent).map(|state| state.id.clone()).collect();
             Ok::<_, Failure>(asked.is_empty().then_some(()))
         });

@@ -137,7 +137,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let Some(seen) = said_by(&seen.all, load_balancer) else { continue };
             let is_down = |id: &ServerId| {
                 let state = seen.server(id);
-                state.is_some_and(|it| it.admin.state() == AdminState::Ready && !it.operational.is_up())
+                state.is_some_and(|it| {
+                    // An agent knows what it says.
+                    it.admin.state() == AdminState::Ready && !it.operational.is_up() && !it.is_down_by_agent()
+                })
             };
             for server in servers.iter().filter(|server| is_down(&server.id)) {
                 if !healed.insert((load_balancer.name(), server.id.clone()))

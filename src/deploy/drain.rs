@@ -302,7 +302,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.agents_off(lane, state).await
     }
 
-    /// Those of the lane's servers that are not in this state, with the one that they are to have.
+    /// Those of the lane's servers that are not out as far as this state, with the one that they are to have.
     pub(super) fn moved(
         &self,
         lane: usize,
@@ -311,9 +311,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     ) -> Result<Vec<(ServerId, AdminState)>, Failure> {
         let mut moved = Vec::new();
         for server in &self.lane_of(lane).servers {
-            // Drain would let persistent clients come back to a server that was in maint.
-            let wanted = state.max(server.was);
-            if seen.server(&server.id, self.is_undoing)?.iter().any(|now| now.admin.state() != wanted) {
+            // Drain would let persistent clients come back to a server that is in maint. One that an undo takes out again is
+            // in service, whatever it was before.
+            let wanted = if self.is_undoing { state } else { state.max(server.was) };
+            if seen.server(&server.id, self.is_undoing)?.iter().any(|now| now.admin.state() < wanted) {
                 moved.push((server.id.clone(), wanted));
             }
         }

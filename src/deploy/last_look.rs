@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::balancers::all_known;
@@ -59,16 +60,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     pub(super) async fn last_look(&mut self, lanes: &[usize]) -> Result<(), (usize, Failure)> {
         let Some(first) = lanes.first() else { return Ok(()) };
         self.until_settled().await.map_err(|failure| (*first, failure))?;
+        let begun = Instant::now();
         for &lane in lanes {
-            self.is_in_service(lane).await.map_err(|failure| (lane, failure))?;
+            self.is_in_service(lane, begun).await.map_err(|failure| (lane, failure))?;
         }
         Ok(())
     }
 
     /// Waits until a lane's container answers and its servers are ready and up. A server that something else has taken
     /// out of service meanwhile is put back once, if its container answers; one with an agent comes back by that, or is
-    /// kept out by it, which is no failure of the container.
-    async fn is_in_service(&mut self, lane: usize) -> Result<(), Failure> {
+    /// kept out by it, which is no failure of the container. All lanes together wait for their agents once.
+    async fn is_in_service(&mut self, lane: usize, begun: Instant) -> Result<(), Failure> {
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
         let container = self.created.get(&lane).cloned();
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
@@ -99,7 +101,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 }
             }
             if is_put_back || out.is_empty() {
-                return Ok((why.is_none() && by_agents.is_empty()).then_some(()));
+                let is_decided = by_agents.is_empty() || begun.elapsed() >= limit;
+                return Ok((why.is_none() && is_decided).then_some(()));
             }
             is_put_back = true;
             let states: Vec<_> = out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
@@ -111,12 +114,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             Ok::<_, Failure>(None)
         });
         match waited.await? {
-            Waited::Done(()) => Ok(()),
-            Waited::TimedOut if why.is_none() && !by_agents.is_empty() => {
-                let stays_out = |(server, state)| StaysOut { server, state, has_agent: true };
-                self.out_by_agents.extend(by_agents.into_iter().map(stays_out));
+            Waited::Done(()) | Waited::TimedOut if why.is_none() => {
+                for (server, state) in by_agents {
+                    let message = format!(
+                        "{server} answers and stays in {state}: by its agent (agent-check), or by hand"
+                    );
+                    self.tell(Fact::Warned { message });
+                    self.out_by_agents.push(StaysOut { server, state, has_agent: true });
+                }
                 Ok(())
             }
+            Waited::Done(()) => Ok(()),
             Waited::TimedOut | Waited::Stopped => {
                 Err(why
                     .unwrap_or_else(|| Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit }))

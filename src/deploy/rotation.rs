@@ -203,7 +203,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let takers: Vec<&LaneServer> = self.lane_of(lane).enabled().filter(|it| it.takes_traffic).collect();
         let own_checked = self.lane_of(lane).own_checked_ids();
         let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout);
-        let (mut down, mut up_since) = (None, None);
+        let (mut down, mut up_since, mut is_by_agents) = (None, None, false);
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
             down = None;
@@ -218,9 +218,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 return Ok(None);
             }
             let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| enabled.contains(&it.id));
-            let is_down = |state: &&ServerState| !state.operational.is_up() && !state.may_be_out_by_agent();
-            down = states.clone().find(is_down).map(|it| (it.id.clone(), it.status.clone()));
+            let is_out = |state: &&ServerState| !state.operational.is_up() || state.may_be_out_by_agent();
+            let mut all_out = states.clone().filter(is_out).peekable();
+            down = all_out.peek().map(|it| (it.id.clone(), it.status.clone()));
             if down.is_some() {
+                // In maint nothing proves what only a check can prove.
+                let is_proven =
+                    |state: &ServerState| state.operational.is_up() || !own_checked.contains(&state.id);
+                is_by_agents = all_out.all(|state| state.may_be_out_by_agent() && is_proven(state));
                 if !own_checked.is_empty() {
                     self.keeps_promise(lane)?;
                     // One that has ended need not be waited for.
@@ -245,7 +250,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             };
             Ok::<_, Failure>(Some(first_request))
         });
-        match waited.await? {
+        let mut waited = waited.await?;
+        if matches!(waited, Waited::TimedOut) && down.is_some() && is_by_agents {
+            // Its container answers, and the last look names the servers that are out.
+            waited = Waited::Done(FirstRequest::NotDue);
+        }
+        match waited {
             Waited::Done(first_request) => {
                 if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
                     return Err(Failure::FellSilent { answer });

@@ -18,6 +18,7 @@ use crate::plan::refusal::Refusal;
 use crate::plan::{Goal, LbQuorum, OnDrainTimeout, Purpose, Target, build};
 use crate::ports::LoadBalancerError;
 use crate::testing::{World as Described, image};
+use crate::topology::own_check::OwnCheck;
 
 type Run<'a> = Deploy<'a, MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks, MemoryJournal>;
 
@@ -142,6 +143,48 @@ async fn a_plan_without_hooks_runs_none() {
     assert_eq!(hooks, 1, "the last one is asked for when it is due");
 }
 
+/// A deploy of two servers whose agents say this, where one may be the last to serve.
+async fn with_agents_that_say(says: AdminState, change: impl FnOnce(&mut Stage)) -> Outcome {
+    let config = "
+backend mobile
+    default-server inter 200ms agent-check agent-port 9000
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check backup
+";
+    let mut described = Described::of(config);
+    described.policy.floor = 0;
+    let mut stage = Stage::of(described).await;
+    change(&mut stage);
+    for haproxy in &mut stage.memory.site().haproxies {
+        let lines = haproxy.worker.iter_mut().flat_map(|worker| &mut worker.lines);
+        lines.filter_map(|line| line.agent.as_mut()).for_each(|agent| agent.says = says);
+    }
+    stage.run().run().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_their_agents_take_out_are_named_and_not_rolled_back() {
+    for state in [AdminState::Drain, AdminState::Maint] {
+        let outcome = with_agents_that_say(state, |_| {}).await;
+        let Outcome::Deployed { replaced: 2, rest, .. } = outcome else { panic!("{outcome:?}") };
+        let out: Vec<_> =
+            rest.out_of_service.iter().map(|it| (it.server.server.as_str(), it.state)).collect();
+        assert_eq!(out, [("app1", state), ("app1b", state)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_does_not_excuse_what_only_a_check_can_prove() {
+    let own_checked = |stage: &mut Stage| {
+        for line in stage.plan.lanes.iter_mut().flat_map(|lane| &mut lane.servers) {
+            let within = Duration::from_secs(1);
+            line.own_check = Some(OwnCheck { why: "option redis-check".to_owned(), within, tracks: None });
+        }
+    };
+    let outcome = with_agents_that_say(AdminState::Maint, own_checked).await;
+    assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+}
+
 /// What a person is told to do about the first lane, when these of its steps were begun.
 async fn told(begun: &[Step], change: impl FnOnce(&mut Stage)) -> Vec<String> {
     let mut stage = Stage::pair().await;
@@ -243,7 +286,15 @@ async fn who_asks_to_stop_before_a_container_is_created_finds_nothing_changed() 
         stage.suffers("append", 0, Fault::Stop);
         let outcome = stage.run().run().await.unwrap();
         let remaining = vec![ServerId::new("mobile", "app1"), ServerId::new("mobile", "app1b")];
-        assert_eq!(outcome, Outcome::Cancelled { replaced: Vec::new(), remaining, left_out: Vec::new() });
+        assert_eq!(
+            outcome,
+            Outcome::Cancelled {
+                replaced: Vec::new(),
+                remaining,
+                left_out: Vec::new(),
+                rest: Rest::default()
+            }
+        );
         let site = stage.memory.site();
         assert!(site.calls.iter().all(|(part, _)| *part == Part::Journal), "{:?}", site.calls);
     }

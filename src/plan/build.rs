@@ -11,7 +11,7 @@ use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{
     AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, Owner, Pinned,
-    PinnedAddress,
+    PinnedAddress, ServerState,
 };
 use crate::outcome::{Left, Rest, StaysOut, WhyLeft};
 use crate::plan::asked::{Before, is_dead};
@@ -535,8 +535,9 @@ impl<'a> Simulation<'a> {
         }
         let kept_state = |server: &Server| self.policy.scope.kept_state(server, self.left_out);
         for server in alive.iter().filter(|server| kept_state(server).is_none()) {
-            // A weight of 0 is somebody's decision, and stays.
-            if weight(server) > 0 {
+            // A weight of 0 stays, and a new container need not change what an agent says.
+            let is_down_by_agent = server.state.as_ref().is_some_and(ServerState::is_down_by_agent);
+            if weight(server) > 0 && !is_down_by_agent {
                 for usable in &mut self.usable {
                     usable.insert(server.id.clone(), weight(server));
                 }
@@ -562,7 +563,12 @@ impl<'a> Simulation<'a> {
                 silence: line.silence.filter(|_| silence),
                 own_check,
                 agents: with_agent(self.load_balancers, &server.id, Checking::On),
-                agents_off: with_agent(self.load_balancers, &server.id, Checking::Off),
+                agents_off: if self.left_out.contains(&server.id) {
+                    // By the run that has left it out.
+                    Vec::new()
+                } else {
+                    with_agent(self.load_balancers, &server.id, Checking::Off)
+                },
                 stays: kept_state(server),
                 ..line
             })

@@ -165,9 +165,9 @@ pub fn outcomes() -> Vec<Outcome> {
         Outcome::RolledBack { reason: reason(), kept: both(), left_out: app2(), asked: false },
         Outcome::RolledBack { reason: reason(), kept: vec![], left_out: both(), asked: false },
         Outcome::Refused { reason: reason() },
-        Outcome::Cancelled { replaced: vec![], remaining: both(), left_out: vec![] },
-        Outcome::Cancelled { replaced: app1(), remaining: app2(), left_out: vec![] },
-        Outcome::Cancelled { replaced: vec![], remaining: both(), left_out: app1() },
+        Outcome::Cancelled { replaced: vec![], remaining: both(), left_out: vec![], rest: Rest::default() },
+        Outcome::Cancelled { replaced: app1(), remaining: app2(), left_out: vec![], rest: Rest::default() },
+        Outcome::Cancelled { replaced: vec![], remaining: both(), left_out: app1(), rest: Rest::default() },
         Outcome::Stuck {
             reason: reason(),
             servers: vec![stranded],

@@ -22,7 +22,7 @@ pub enum Happening {
     Check(usize, u32, ServerId),
     /// A server's agent is asked: the load balancer, the process.
     AskAgent(usize, u32, ServerId),
-    /// The agent answers "ready".
+    /// The agent answers.
     AgentAnswers(usize, u32, ServerId),
     /// A check that hung fails at last.
     LateCheck(usize, ServerId),

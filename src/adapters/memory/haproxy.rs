@@ -235,10 +235,12 @@ impl Site {
     /// An answer counts although the agent was turned off meanwhile.
     pub(super) fn agent_answers(&mut self, balancer: usize, pid: u32, server: &ServerId) {
         let Some(line) = self.line(balancer, pid, server) else { return };
-        line.agent.iter_mut().for_each(|agent| agent.is_asked = false);
-        if line.admin.state() != AdminState::Ready {
-            self.tell(|| format!("the agent of {server} says ready"));
-            self.set_state(balancer, server, AdminState::Ready);
+        let Some(agent) = &mut line.agent else { return };
+        agent.is_asked = false;
+        let says = agent.says;
+        if line.admin.state() != says {
+            self.tell(|| format!("the agent of {server} says {says}"));
+            self.set_state(balancer, server, says);
         }
     }
 

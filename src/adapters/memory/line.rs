@@ -41,7 +41,7 @@ pub struct Line {
     pub checking: bool,
     /// Whether its last check passed; nothing before the first one, and in maintenance.
     pub passed: Option<bool>,
-    /// The agent on its host, which always says "ready".
+    /// The agent on its host.
     pub agent: Option<Agent>,
     /// The weight that is written.
     pub written_weight: u32,
@@ -67,6 +67,8 @@ pub struct Agent {
     pub is_on: bool,
     /// Whether its answer is under way.
     pub is_asked: bool,
+    /// The state that it answers with.
+    pub says: AdminState,
 }
 
 impl Line {
@@ -96,7 +98,11 @@ impl Line {
             health: check.filter(|_| !server.disabled).map_or(0, |check| check.rise + check.fall - 1),
             checking: true,
             passed: (!server.disabled).then_some(true),
-            agent: server.agent_check.then_some(Agent { is_on: true, is_asked: false }),
+            agent: server.agent_check.then_some(Agent {
+                is_on: true,
+                is_asked: false,
+                says: AdminState::Ready,
+            }),
             written_weight: server.weight,
             total: 0,
         }

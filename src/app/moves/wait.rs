@@ -136,9 +136,9 @@ impl App {
             }
             (Waited::TimedOut, Some((server, pending))) => Err(Error::MoveTimedOut {
                 server: server.clone(),
-                what: pending.last.map_or_else(String::new, |last| unfinished(state, &last)),
+                what: pending.last.as_ref().map_or_else(String::new, |last| unfinished(state, last)),
                 seconds: limit.as_secs(),
-                state: state.to_string(),
+                state: pending.last.map_or(state, |last| last.admin.state()).to_string(),
             }),
             (Waited::Stopped, Some((server, _))) => {
                 Err(Error::MoveStopped { server: server.clone(), state: state.to_string() })

@@ -528,6 +528,17 @@ fn a_backend_that_content_switching_leaves_out_is_a_note_and_no_request_is_expec
 }
 
 #[test]
+fn a_server_that_its_agent_has_down_carries_nothing_after_its_lane_either() {
+    let down = |it: &mut ServerState| {
+        (it.operational, it.status) = (Operational::Stopped, "DOWN (agent)".to_owned());
+        it.checks.agent = Checking::On;
+    };
+    let world = World::pair().server("mobile/app1b", down);
+    let refusals = world.plan("v2").unwrap_err();
+    assert!(matches!(refusals[..], [Refusal::Floor { .. }]), "{refusals:?}");
+}
+
+#[test]
 fn who_is_well_and_gets_nothing_is_a_note() {
     let world = World::origin().runs("mobile-app1", "v2").server("mobile/app1", |server| {
         server.operational = Operational::Stopped;
