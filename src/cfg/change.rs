@@ -1,10 +1,12 @@
 //! What differs between two configurations, and whether a running HAProxy can follow without reading its files again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::path::Path;
 
 use super::document::{Document, File};
 use super::model::{Configuration, Proxy, Server};
+use super::syntax::Word;
 use crate::ids::ServerId;
 
 /// The difference between two configurations.
@@ -56,34 +58,41 @@ impl fmt::Display for Change {
     }
 }
 
-/// The words of a line that counts.
-type Statement<'d> = Vec<&'d [u8]>;
+/// A line that counts.
+#[derive(PartialEq)]
+struct Statement<'d> {
+    words: Vec<&'d [u8]>,
+    /// It is the line of a proxy's server; a peer's or a ring's is another matter.
+    is_server: bool,
+}
 
 impl Change {
     /// What a running HAProxy would have to do to get from the one to the other.
     #[must_use]
     pub fn between(old: &(Document, Configuration), new: &(Document, Configuration)) -> Self {
-        let (old_lines, new_lines) = (statements(&old.0), statements(&new.0));
+        let (old_lines, new_lines) = (statements(old), statements(new));
         if old_lines == new_lines {
             return Self::Cosmetic;
         }
         let reload = |because: String| Self::Reload { because };
-        let is_other = |words: &&Statement<'_>| words[0] != b"server";
+        let is_other = |line: &&Statement<'_>| !line.is_server;
         if !old_lines.iter().filter(is_other).eq(new_lines.iter().filter(is_other)) {
             return reload("more than servers differs".to_owned());
         }
-        if new_lines.iter().any(|words| words[0] == b"default-server") {
+        if new_lines.iter().any(|line| line.words[0] == b"default-server") {
             return reload("servers that are added at runtime get nothing of `default-server`".to_owned());
         }
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for (before, after) in old.1.proxies.iter().zip(&new.1.proxies) {
-            match servers(before, after) {
+            let is_set_alike = |before: &Server, after: &Server| {
+                let words = setting_words(&old.0, before).map(|word| word.bytes);
+                words.eq(setting_words(&new.0, after).map(|word| word.bytes))
+            };
+            match servers(before, after, is_set_alike) {
                 Ok((comes, goes)) => {
                     let id = |server: &Server| ServerId::new(&after.name, &server.name);
                     removed.extend(goes.into_iter().map(id));
-                    let added_server =
-                        |server: &Server| Added { server: id(server), words: setting_words(&new.0, server) };
-                    added.extend(comes.into_iter().map(added_server));
+                    added.extend(comes.into_iter().map(|server| Added::new(&new.0, after, server)));
                 }
                 Err(because) => return reload(because),
             }
@@ -100,18 +109,28 @@ impl Change {
         let has = |id: &ServerId| {
             from.backend(&id.backend).is_some_and(|proxy| proxy.servers.iter().any(|it| it.name == id.server))
         };
-        let added = |(proxy, server): (&Proxy, &Server)| Added {
-            server: ServerId::new(&proxy.name, &server.name),
-            words: setting_words(document, server),
-        };
+        let added = |(proxy, server): (&Proxy, &Server)| Added::new(document, proxy, server);
         let pairs = configuration.proxies.iter();
         let pairs = pairs.flat_map(|proxy| proxy.servers.iter().map(move |server| (proxy, server)));
         pairs.map(added).filter(|added| !has(&added.server)).collect()
     }
 }
 
+impl Added {
+    fn new(document: &Document, proxy: &Proxy, server: &Server) -> Self {
+        Self {
+            server: ServerId::new(&proxy.name, &server.name),
+            words: setting_words(document, server).map(|word| word.text().into_owned()).collect(),
+        }
+    }
+}
+
 /// The servers that come and go between two states of a backend.
-fn servers<'p>(old: &'p Proxy, new: &'p Proxy) -> Result<(Vec<&'p Server>, Vec<&'p Server>), String> {
+fn servers<'p>(
+    old: &'p Proxy,
+    new: &'p Proxy,
+    is_set_alike: impl Fn(&Server, &Server) -> bool,
+) -> Result<(Vec<&'p Server>, Vec<&'p Server>), String> {
     let before: BTreeMap<&str, &Server> = old.servers.iter().map(|server| (&*server.name, server)).collect();
     let after: BTreeSet<&str> = new.servers.iter().map(|server| &*server.name).collect();
     let goes: Vec<&Server> = old.servers.iter().filter(|server| !after.contains(&*server.name)).collect();
@@ -120,7 +139,8 @@ fn servers<'p>(old: &'p Proxy, new: &'p Proxy) -> Result<(Vec<&'p Server>, Vec<&
     for (index, server) in new.servers.iter().enumerate() {
         let id = || ServerId::new(&new.name, &server.name);
         match before.get(&*server.name) {
-            Some(known) if known.address != server.address || known.settings != server.settings => {
+            // By the words: not everything that HAProxy reads of a line is read here.
+            Some(known) if !is_set_alike(known, server) => {
                 return Err(format!("{} is set otherwise than before", id()));
             }
             // Which backup is the first one, and where a hash leads, depends on the order.
@@ -134,16 +154,24 @@ fn servers<'p>(old: &'p Proxy, new: &'p Proxy) -> Result<(Vec<&'p Server>, Vec<&
 }
 
 /// The address and the settings, as the server's own line has them.
-fn setting_words(document: &Document, server: &Server) -> Vec<String> {
+fn setting_words<'d>(document: &'d Document, server: &Server) -> impl Iterator<Item = Word<'d>> {
     let file = document.files.iter().find(|file| file.path == server.place.path);
     let line = file.and_then(|file| file.line(server.place.line));
-    line.into_iter().flat_map(|line| line.read_words().skip(2)).map(|word| word.text().into_owned()).collect()
+    line.into_iter().flat_map(|line| line.read_words().skip(2))
 }
 
-fn statements(document: &Document) -> Vec<Statement<'_>> {
-    let lines = document.files.iter().flat_map(File::lines).filter(|line| line.is_active());
-    let words = lines.map(|line| line.read_words().map(|word| word.bytes).collect::<Vec<_>>());
-    words.filter(|words| !words.is_empty()).collect()
+fn statements((document, configuration): &(Document, Configuration)) -> Vec<Statement<'_>> {
+    let servers = configuration.proxies.iter().flat_map(|proxy| &proxy.servers);
+    let places: HashSet<(&Path, u32)> =
+        servers.map(|server| (&*server.place.path, server.place.line)).collect();
+    let lines = |file| File::lines(file).filter(|line| line.is_active()).map(move |line| (file, line));
+    let statements = document.files.iter().flat_map(lines).map(|(file, line)| {
+        let words: Vec<_> = line.read_words().map(|word| word.bytes).collect();
+        let is_server =
+            words.first() == Some(&&b"server"[..]) && places.contains(&(&*file.path, line.number()));
+        Statement { words, is_server }
+    });
+    statements.filter(|line| !line.words.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -186,6 +214,10 @@ mod tests {
             (OLD.replace("check", "check weight 3"), "b/a is set otherwise than before"),
             (OLD.replace("10.0.0.1:80 ", "10.0.0.2:80 "), "b/a is set otherwise than before"),
             (OLD.replace(" server ab", " server c 10.0.0.3:80\n server ab"), "b/c"),
+            // Settings that nothing here reads, and values of others.
+            (OLD.replace("check", "check agent-port 81"), "b/a is set otherwise than before"),
+            (OLD.replace("backup", "backup minconn 5"), "b/ab is set otherwise than before"),
+            (OLD.replace("check", "check no-backup"), "b/a is set otherwise than before"),
         ] {
             let text = change(OLD, &new);
             assert!(
@@ -193,6 +225,8 @@ mod tests {
                 "{text}"
             );
         }
+        let peers = |port| format!("{OLD}peers p\n server x 10.0.0.9:{port}\n");
+        assert_eq!(change(&peers(1), &peers(2)), "a reload is needed: more than servers differs");
         let defaults = |text: &str| format!("defaults\n default-server inter 2s\n{text}");
         let text = change(&defaults(OLD), &defaults(&format!("{OLD} server c 10.0.0.3:80\n")));
         assert!(text.contains("default-server"), "{text}");
