@@ -23,7 +23,7 @@ use self::command::{Command, PLAIN_TAKEN, Unsendable, line};
 use self::master::MasterSocket;
 use self::reply::{Process, Replies, ReplyError, Stat, StateRow};
 use self::socket::{CHANGE_DEADLINE, DEADLINE, Endpoint, ExchangeError};
-use crate::cfg::is_of_one_host;
+use crate::cfg::{Added, is_of_one_host};
 use crate::foreign;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Session};
@@ -183,13 +183,17 @@ impl HaproxySocket {
         }
     }
 
-    /// Adds a server while `HAProxy` runs: its address and its settings. It takes traffic once it is ready.
-    pub async fn add_server(&self, server: &ServerId, words: &[String]) -> Result<(), LoadBalancerError> {
+    /// Adds a server while `HAProxy` runs. It is checked as its line says, and in maintenance.
+    pub async fn add_server(
+        &self,
+        Added { server, words, settings }: &Added,
+    ) -> Result<(), LoadBalancerError> {
         self.tell(Command::AddServer(server, words), "New server registered.").await?;
-        if words.iter().any(|word| word == "check") {
-            self.tell(Command::SetChecking(server, Checker::Health, true), "").await?;
+        let checkers = [(Checker::Health, settings.check), (Checker::Agent, settings.agent_check)];
+        for (checker, _) in checkers.into_iter().filter(|(_, is_asked)| *is_asked) {
+            self.tell(Command::SetChecking(server, checker, true), "").await?;
         }
-        self.set_admin_states(&[(server.clone(), AdminState::Ready)]).await
+        Ok(())
     }
 
     /// Removes a server that is in maintenance and has no connection left.

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::document::{Document, File};
-use super::model::{Configuration, Proxy, Server};
+use super::model::{Configuration, Proxy, Server, ServerSettings};
 use super::syntax::Word;
 use crate::ids::ServerId;
 
@@ -35,6 +36,8 @@ pub struct Added {
     pub server: ServerId,
     /// Its address and its settings, as words.
     pub words: Vec<String>,
+    /// What these say.
+    pub settings: Arc<ServerSettings>,
 }
 
 impl fmt::Display for Change {
@@ -121,6 +124,7 @@ impl Added {
         Self {
             server: ServerId::new(&proxy.name, &server.name),
             words: setting_words(document, server).map(|word| word.text().into_owned()).collect(),
+            settings: Arc::clone(&server.settings),
         }
     }
 }

@@ -13,6 +13,9 @@ use crate::support::{Load, Loss, Mix, Outcome, Site, finish, get, wait_until};
 /// So many moments, spread over the time that a whole apply takes.
 const KILLS: u32 = 16;
 
+/// A bit of `srv_agent_state`.
+const AGENT_ENABLED: u32 = 0x04;
+
 /// Quick requests only.
 fn pages() -> Mix {
     Mix { slow_one_in: 0, connections: 10, ..Mix::default() }
@@ -503,6 +506,31 @@ async fn a_removed_server_comes_again_when_a_later_one_cannot_go() {
     for server in ["app1", "app2"] {
         assert!(site.haproxy.status(server).await.starts_with("UP"), "{server}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_runs_as_its_line_says() {
+    let Some(site) = Site::here().await else { return };
+    if !site.has_dynamic_servers() {
+        return;
+    }
+    let worker = site.haproxy.worker().await;
+    let [out, asked] = ["app2", "app2b"].map(|name| site.servers(&[name]).trim_end().to_owned());
+    let more = format!("{}{out} disabled\n{asked} agent-check agent-port 1\n", site.original());
+    site.apply(&more, &["--reload", "never"]).await.expect(0);
+    assert_eq!(site.haproxy.worker().await, worker);
+    assert_eq!(site.haproxy.status("app2").await, "MAINT");
+    let agent = site.haproxy.state("app2b").await["srv_agent_state"].parse::<u32>();
+    assert_eq!(agent.expect("a bit mask") & AGENT_ENABLED, AGENT_ENABLED);
+    site.haproxy.set_state("app2", "ready").await;
+    wait_until("app2 is checked", Duration::from_secs(10), async || {
+        site.haproxy.stat("app2").await["check_status"] == "L4OK"
+    })
+    .await;
+    // The runtime API would end a command there, so a reload brings it.
+    let third = format!("{more}{} cookie 'a;b'\n", out.replace("app2", "app3"));
+    site.apply(&third, &[]).await.expect(0).says(&["so HAProxy is reloaded", "HAProxy runs it"]);
+    assert_eq!(site.haproxy.status("app2").await, "UP");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,7 +55,7 @@ pub enum Command<'a> {
     SetServerDown(&'a ServerId),
     /// `add server`, since 2.6 for everybody: an address and settings; the server starts in maintenance.
     AddServer(&'a ServerId, &'a [String]),
-    /// `enable` or `disable`, `health` or `agent`; an added server is not checked before `enable health`.
+    /// `enable` or `disable`, `health` or `agent`; an added server is not checked before, by neither.
     SetChecking(&'a ServerId, Checker, bool),
     /// `del server`, of one that is in maintenance and has no connection left.
     DelServer(&'a ServerId),

@@ -3,6 +3,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::cfg::ServerSettings;
 use crate::observation::{AdminBits, Checking, Checks, Operational};
 
 pub(crate) const INFO: &str = "Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n";
@@ -307,6 +308,22 @@ async fn of_several_servers_the_one_is_named_that_haproxy_does_not_take() {
         fake.socket.set_admin_states(&states).await.unwrap_err().to_string(),
         "HAProxy took `set server b/nope state drain`, yet b/nope is in ready"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_is_added_is_checked_as_its_line_says() {
+    let registered = || "New server registered.\n\n".to_owned();
+    let taken = || "\n".to_owned();
+    let fake = Fake::answering([registered(), registered(), taken(), taken()]);
+    let added = |check, agent_check| Added {
+        server: ServerId::new("b", "s"),
+        words: vec!["127.0.0.1:80".to_owned()],
+        settings: ServerSettings { check, agent_check, ..ServerSettings::default() }.into(),
+    };
+    fake.socket.add_server(&added(false, false)).await.unwrap();
+    fake.socket.add_server(&added(true, true)).await.unwrap();
+    let add = "add server b/s 127.0.0.1:80\n";
+    assert_eq!(fake.lines().await, [add, add, "enable health b/s\n", "enable agent b/s\n"]);
 }
 
 #[tokio::test]

@@ -168,7 +168,11 @@ impl App {
                     ("installed; HAProxy has the servers, without a reload", Since::Told)
                 }
                 (
-                    Err(error @ Error::LoadBalancer { error: LoadBalancerError::Refused { .. } }),
+                    Err(
+                        error @ Error::LoadBalancer {
+                            error: LoadBalancerError::Refused { .. } | LoadBalancerError::NotSent { .. },
+                        },
+                    ),
                     Some(reloader),
                 ) => {
                     self.say(&format!("{error}; so HAProxy is reloaded"));

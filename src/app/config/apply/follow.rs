@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Wanted;
+use super::states::admin_of_line;
 use crate::adapters::haproxy::HaproxySocket;
-use crate::cfg::{Added, Change, Version};
+use crate::cfg::{Change, Version};
 use crate::deploy::idle::{Idle, SETTLE};
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
@@ -51,12 +52,14 @@ impl Follower<'_> {
     /// What the change says happens: servers are added, and when they serve, those that go are emptied and removed.
     pub async fn follow(&self, wanted: &Wanted) -> Result<(), Error> {
         let Change::Servers { added, removed } = &wanted.change else { return Ok(()) };
-        for server in added {
-            self.socket.add_server(&server.server, &server.words).await?;
+        for added in added {
+            self.socket.add_server(added).await?;
+            let state = admin_of_line(added.settings.disabled);
+            self.socket.set_admin_states(&[(added.server.clone(), state)]).await?;
         }
         if !removed.is_empty() {
-            for server in added.iter().filter(|added| added.words.iter().any(|word| word == "check")) {
-                self.until_checked(&server.server).await?;
+            for added in added.iter().filter(|added| added.settings.check && !added.settings.disabled) {
+                self.until_checked(&added.server).await?;
             }
         }
         for server in removed {
@@ -111,8 +114,10 @@ impl Follower<'_> {
             missing.iter().partition(|missing| seen.server(&missing.server).is_some());
         let ready = emptied.into_iter().map(|emptied| (emptied.server.clone(), AdminState::Ready));
         self.socket.set_admin_states(&ready.collect::<Vec<_>>()).await?;
-        for Added { server, words } in gone {
-            self.socket.add_server(server, words).await?;
+        for added in gone {
+            self.socket.add_server(added).await?;
+            let state = admin_of_line(added.settings.disabled);
+            self.socket.set_admin_states(&[(added.server.clone(), state)]).await?;
         }
         Ok(())
     }

@@ -84,7 +84,8 @@ impl State {
     }
 }
 
-fn admin_of_line(disabled: bool) -> AdminState {
+/// The state that a line gives.
+pub(super) fn admin_of_line(disabled: bool) -> AdminState {
     if disabled { AdminState::Maint } else { AdminState::Ready }
 }
 
