@@ -361,6 +361,12 @@ impl AdminBits {
         }
     }
 
+    /// The state that was set for this server itself, whatever comes from elsewhere.
+    #[must_use]
+    pub fn own_state(self) -> AdminState {
+        Self(self.0 & !Self::NOT_OURS).state()
+    }
+
     /// Whether the state comes from elsewhere (a tracked server, name resolution), so that
     /// setting this server's own state does not change it.
     #[must_use]

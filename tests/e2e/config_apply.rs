@@ -485,27 +485,36 @@ async fn the_configuration_is_read_with_the_environment_of_the_service() {
     site.drainswap(&["config", "check", "--with-haproxy"]).await.expect(0).prints(&["the running process"]);
 }
 
-/// What was removed while HAProxy runs comes back when something after it fails.
+/// What was removed while HAProxy runs comes back when something after it fails, and runs as it did.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_server_comes_again_when_a_later_one_cannot_go() {
+async fn a_removed_server_comes_again_as_it_was_when_a_later_one_cannot_go() {
     let Some(site) = Site::here().await else { return };
     if !site.has_dynamic_servers() {
         return;
     }
-    let all = site.text(&site.servers(&["app1", "app1b", "app2"]));
+    let all = site.text(&site.servers(&["app1", "app1b", "app2", "app2b"]));
     site.apply(&all, &["--reload", "always"]).await.expect(0);
-    site.haproxy.set_state("app1", "maint").await;
+    site.haproxy.set_state("app1", "drain").await;
+    site.haproxy.command("set server mobile/app1 weight 7").await;
     let _stream = site.open_stream().await;
-    site.haproxy.set_state("app1", "ready").await;
+    site.haproxy.set_state("app2", "maint").await;
     // The stream is on app2, which is the last one to go.
-    let fewer = site.text(&site.servers(&["app1b"]));
-    let refused = site.apply(&fewer, &["--reload", "never", "--drain-timeout", "500ms"]).await.expect(10);
-    refused.says(&["the sessions of mobile/app2 had not ended within", "is the old one again"]);
+    let fewer = site.text(&site.servers(&["app2b"]));
+    let apply = finish(site.spawn_apply(&fewer, &["--reload", "never", "--drain-timeout", "500ms"]));
+    let stays_in_maint = async {
+        loop {
+            assert_eq!(site.haproxy.status("app2").await, "MAINT");
+        }
+    };
+    let refused = tokio::select! { it = apply => it, () = stays_in_maint => unreachable!() };
+    refused.expect(10).says(&["the sessions of mobile/app2 had not ended within", "is the old one again"]);
     assert_eq!(installed(&site), all);
-    assert_eq!(servers(&site).await, ["app1", "app1b", "app2"]);
-    for server in ["app1", "app2"] {
-        assert!(site.haproxy.status(server).await.starts_with("UP"), "{server}");
+    assert_eq!(servers(&site).await, ["app1", "app1b", "app2", "app2b"]);
+    for (server, status) in [("app1", "DRAIN"), ("app1b", "UP"), ("app2", "MAINT"), ("app2b", "UP")] {
+        let now = site.haproxy.status(server).await;
+        assert!(now.starts_with(status), "{server}: {now}");
     }
+    assert_eq!(site.haproxy.stat("app1").await["weight"], "7");
 }
 
 #[tokio::test(flavor = "multi_thread")]

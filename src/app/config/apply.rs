@@ -93,8 +93,8 @@ impl App {
         for warning in warnings {
             self.say(&format!("haproxy -c warns: {warning}"));
         }
-        let follower = Follower { socket: &socket, reloading: &reloading };
-        let before = States::set_at_runtime(&socket.look(&[]).await?, &wanted.old.1);
+        let follower = Follower { socket: &socket, reloading: &reloading, before: socket.look(&[]).await? };
+        let before = States::set_at_runtime(&follower.before, &wanted.old.1);
         let installed = candidate.install()?;
         self.bring(&wanted, way, installed, &follower, &before).await
     }
@@ -179,7 +179,9 @@ impl App {
                     return Box::pin(self.bring(wanted, Way::Reload(reloader), installed, follower, before))
                         .await;
                 }
-                (Err(error), _) => return take_back_at_runtime(wanted, installed, follower, error).await,
+                (Err(error), _) => {
+                    return take_back_at_runtime(wanted, installed, follower, before, error).await;
+                }
             },
             Way::Reload(reloader) => {
                 let (new, changed) = (&wanted.new.1, states::changed(&wanted.old.1, &wanted.new.1));
@@ -236,7 +238,7 @@ impl App {
         before: &States,
         socket: &HaproxySocket,
         configuration: &Configuration,
-        since: Since,
+        since: Since<'_>,
     ) -> Result<(), Error> {
         let done = before.set_again(socket, configuration, since).await?;
         self.say_set(&done.set);
@@ -395,6 +397,7 @@ async fn take_back_at_runtime(
     wanted: &Wanted,
     installed: Installed,
     follower: &Follower<'_>,
+    before: &States,
     error: Error,
 ) -> Result<Exit, Error> {
     let file = wanted.target.display().to_string();
@@ -403,7 +406,7 @@ async fn take_back_at_runtime(
         // What is undone now must not come afterwards.
         late::outwait(follower.socket).await;
     }
-    let undone = follower.undo(wanted).await;
+    let undone = follower.undo(wanted, before).await;
     installed.put_back()?;
     match undone {
         Ok(()) => Err(Error::PutBack { file, reason }),

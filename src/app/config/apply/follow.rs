@@ -1,18 +1,19 @@
 //! Servers that come and go while HAProxy runs, without a reload.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::Wanted;
-use super::states::admin_of_line;
+use super::states::{Since, States, admin_of_line};
 use crate::adapters::haproxy::HaproxySocket;
-use crate::cfg::{Change, Version};
+use crate::cfg::{Added, Change, Version};
 use crate::deploy::idle::{Idle, SETTLE};
 use crate::deploy::wait::{Waited, until};
 use crate::error::Error;
 use crate::ids::ServerId;
-use crate::observation::AdminState;
+use crate::observation::{AdminState, LoadBalancerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::settings::Reloading;
 
@@ -28,12 +29,22 @@ const REMOVABLE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Follower<'a> {
     pub socket: &'a HaproxySocket,
     pub reloading: &'a Reloading,
+    /// What it ran before.
+    pub before: LoadBalancerState,
 }
 
 impl Follower<'_> {
+    /// What a server was set to before, if it was there.
+    fn admin_before(&self, server: &ServerId) -> Option<AdminState> {
+        self.before.server(server).map(|server| server.admin.own_state())
+    }
+
     /// Drains a server until its last session has ended.
     async fn empty(&self, server: &ServerId) -> Result<(), Error> {
-        self.socket.set_admin_states(&[(server.clone(), AdminState::Drain)]).await?;
+        // To one in maintenance a drain would send persistent clients.
+        if self.admin_before(server) != Some(AdminState::Maint) {
+            self.socket.set_admin_states(&[(server.clone(), AdminState::Drain)]).await?;
+        }
         let limit = self.reloading.drain_timeout;
         let mut idle = Idle::default();
         let never = CancellationToken::new();
@@ -101,24 +112,31 @@ impl Follower<'_> {
         }
     }
 
-    /// The servers are again what they were: those that came go, those that went come again, behind the others, and
-    /// those that were only emptied are ready.
-    pub async fn undo(&self, wanted: &Wanted) -> Result<(), Error> {
+    /// The servers are again what they were: those that came go, those that went come again, behind the others, and all
+    /// of them as they were set.
+    pub async fn undo(&self, wanted: &Wanted, states: &States) -> Result<(), Error> {
         let Change::Servers { added, .. } = &wanted.change else { return Ok(()) };
         let seen = self.socket.look(&[]).await?;
-        for server in added.iter().map(|added| &added.server).filter(|id| seen.server(id).is_some()) {
+        let is_new = |id: &&ServerId| seen.server(id).is_some() && self.before.server(id).is_none();
+        for server in added.iter().map(|added| &added.server).filter(is_new) {
             self.remove(server).await?;
         }
         let missing = Change::missing(&wanted.new.1, &wanted.old);
-        let (emptied, gone): (Vec<_>, Vec<_>) =
-            missing.iter().partition(|missing| seen.server(&missing.server).is_some());
-        let ready = emptied.into_iter().map(|emptied| (emptied.server.clone(), AdminState::Ready));
-        self.socket.set_admin_states(&ready.collect::<Vec<_>>()).await?;
-        for added in gone {
+        let were_there = missing.iter().filter(|missing| self.before.server(&missing.server).is_some());
+        let (emptied, gone): (Vec<&Added>, Vec<&Added>) =
+            were_there.partition(|missing| seen.server(&missing.server).is_some());
+        self.set_as_before(&emptied).await?;
+        for added in &gone {
             self.socket.add_server(added).await?;
-            let state = admin_of_line(added.settings.disabled);
-            self.socket.set_admin_states(&[(added.server.clone(), state)]).await?;
         }
-        Ok(())
+        let anew: BTreeSet<ServerId> = gone.iter().map(|added| added.server.clone()).collect();
+        states.set_again(self.socket, &wanted.old.1, Since::Added(&anew)).await?.complete()?;
+        // An agent may set the state of a server of its own, so that the line does not say it.
+        self.set_as_before(&gone).await
+    }
+
+    async fn set_as_before(&self, servers: &[&Added]) -> Result<(), Error> {
+        let state = |it: &&Added| Some((it.server.clone(), self.admin_before(&it.server)?));
+        Ok(self.socket.set_admin_states(&servers.iter().filter_map(state).collect::<Vec<_>>()).await?)
     }
 }

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// What HAProxy has done since the states were looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Since {
+pub(super) enum Since<'a> {
     /// It has read its files.
     Reload,
     /// Nothing but what it was told: an address that was set is a person's.
@@ -34,6 +34,18 @@ pub(super) enum Since {
     /// Nothing, and haproxy.cfg may have been edited: it is told the weights and states that it has not read. A setting that
     /// differs may have been set on purpose, and traffic depends on it.
     Edit,
+    /// Nothing but what it was told, and these servers were added again as their lines say.
+    Added(&'a BTreeSet<ServerId>),
+}
+
+impl Since<'_> {
+    fn has_read(self, server: &ServerId) -> bool {
+        match self {
+            Self::Reload => true,
+            Self::Told | Self::Edit => false,
+            Self::Added(servers) => servers.contains(server),
+        }
+    }
 }
 
 /// What came of setting servers.
@@ -150,22 +162,22 @@ impl States {
     }
 
     /// Where a server is not as it should be, in the order in which it is set.
-    fn mismatches_of(&self, now: &ServerState, line: &Server, since: Since) -> Vec<Mismatch> {
+    fn mismatches_of(&self, now: &ServerState, line: &Server, since: Since<'_>) -> Vec<Mismatch> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
         let has_agent = now.checks.agent == Checking::On;
         let mut all = Vec::new();
         if set.is_agent_off && has_agent {
             all.push(Mismatch::Agent);
         }
-        let is_reloaded = since == Since::Reload;
-        if is_reloaded {
+        let is_read = since.has_read(&now.id);
+        if is_read {
             all.extend(settings(now, line, set.address.filter(|_| line.disabled)));
         }
         // An agent sets both at any time.
-        let is_written = since != Since::Told && (!has_agent || set.is_agent_off);
+        let is_written = (is_read || since == Since::Edit) && (!has_agent || set.is_agent_off);
         let weight = set.weight.or(is_written.then_some(line.weight));
         all.extend(weight.filter(|to| *to != now.weight).map(|to| Mismatch::Weight { to, from: now.weight }));
-        if is_reloaded && !set.is_down && is_down_without_a_check(now, line) {
+        if is_read && !set.is_down && is_down_without_a_check(now, line) {
             all.push(Mismatch::Down);
         }
         let (admin, from) =
@@ -181,7 +193,7 @@ impl States {
         &self,
         seen: &LoadBalancerState,
         configuration: &Configuration,
-        since: Since,
+        since: Since<'_>,
     ) -> Mismatches {
         let known = seen.servers.iter().filter_map(|now| Some((now, find(configuration, &now.id)?)));
         known
@@ -199,7 +211,7 @@ impl States {
         &self,
         socket: &HaproxySocket,
         configuration: &Configuration,
-        since: Since,
+        since: Since<'_>,
     ) -> Result<SetAgain, Error> {
         let found = self.mismatches(&socket.look(&[]).await?, configuration, since);
         if found.is_empty() {
@@ -215,7 +227,7 @@ impl States {
         found: Mismatches,
         socket: &HaproxySocket,
         configuration: &Configuration,
-        since: Since,
+        since: Since<'_>,
     ) -> Result<SetAgain, Error> {
         let (mut set, mut found): (Mismatches, Mismatches) =
             found.into_iter().partition(|(_, mismatch)| *mismatch == Mismatch::Agent);
@@ -332,7 +344,7 @@ mod tests {
     }
 
     fn set_since(
-        since: Since,
+        since: Since<'_>,
         lines: [&str; 2],
         before: impl Fn(&mut ServerState),
         after: impl Fn(&mut ServerState),
@@ -366,6 +378,21 @@ mod tests {
         // `disabled` was added to the file by hand, or taken from it, and not read since.
         assert_eq!(set_again(["check disabled", "check disabled"], admin(0), admin(5)), NOTHING);
         assert_eq!(set_again(["check", "check"], admin(5), as_it_is), NOTHING);
+    }
+
+    #[test]
+    fn what_was_added_again_is_set_as_after_a_reload_and_the_rest_as_it_was_told() {
+        let slot = ["check disabled"; 2];
+        let in_use = |it: &mut ServerState| {
+            (it.admin, it.address) = (AdminBits(4), "127.0.0.1:50009".parse().ok());
+        };
+        let fresh = |it: &mut ServerState| it.admin = AdminBits(5);
+        let added = BTreeSet::from([ServerId::new("mobile", "app1")]);
+        assert_eq!(
+            set_since(Since::Added(&added), slot, in_use, fresh),
+            ["address 127.0.0.1:50009, not 127.0.0.1:50000", "ready, not maint"]
+        );
+        assert_eq!(set_since(Since::Added(&BTreeSet::new()), slot, in_use, fresh), ["ready, not maint"]);
     }
 
     #[test]
