@@ -542,6 +542,32 @@ async fn a_server_that_comes_runs_as_its_line_says() {
     assert_eq!(site.haproxy.status("app2").await, "UP");
 }
 
+/// What reloads HAProxy may fail after it has done so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_of_the_new_file_does_not_outlive_it() {
+    let Some(site) = Site::here().await else { return };
+    let before = site.haproxy.worker().await;
+    let again = site.dir().join("again");
+    let command = format!(
+        "kill -USR2 {}; mkfifo {again} && read -r _ < {again} && exit 1; exit 0",
+        site.haproxy.process(),
+        again = again.display()
+    );
+    let new = site.original().replace("check", "check weight 3");
+    let apply = finish(site.spawn_apply(&new, &["--reload-by", &command]));
+    let fail_late = async {
+        wait_until("a worker of the new file", Duration::from_secs(10), async || {
+            site.haproxy.worker().await != before
+        })
+        .await;
+        tokio::fs::write(&again, "\n").await.expect("write to the waiting command");
+    };
+    let (ended, ()) = tokio::join!(apply, fail_late);
+    ended.expect(10).says(&["is the old one again, and HAProxy runs it"]);
+    assert_eq!(installed(&site), site.original());
+    assert_eq!(site.haproxy.stat("app1").await["weight"], "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_haproxy_has_not_read_yet_is_brought_to_it() {
     let Some(site) = Site::here().await else { return };

@@ -446,19 +446,19 @@ async fn take_back(
         file: kept.clone(),
         reason: format!("{reason}; and then: {error}"),
     })?;
-    // A worker that never left the old file is only asked; one that did comes back.
-    let since = if reloader::runs(follower.socket, &wanted.old.1).await.is_ok() {
-        Since::Told
+    // A worker that never left the old file is only told; another one comes back.
+    let set = if reloader::goes_on(follower.socket, follower.before.pid, &wanted.old.1).await {
+        follower.undo(wanted, before).await
     } else {
         let back = reloader.reload(follower.socket, &wanted.old.1, follower.reloading.timeout).await;
         back.map_err(|error| Error::NotPutBack {
             file: file.clone(),
             reason: format!("{reason}; and then: {error}"),
         })?;
-        Since::Reload
+        let set = before.set_again(follower.socket, &wanted.old.1, Since::Reload).await;
+        set.and_then(SetAgain::complete)
     };
-    let set = before.set_again(follower.socket, &wanted.old.1, since).await;
-    let reason = match set.and_then(SetAgain::complete) {
+    let reason = match set {
         Ok(()) => reason,
         Err(error) => format!("{reason}; and then: {error}"),
     };

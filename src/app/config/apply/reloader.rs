@@ -97,12 +97,14 @@ impl Reloader {
     }
 }
 
-/// Whether the running HAProxy has the servers of this configuration.
-pub(super) async fn runs(socket: &HaproxySocket, configuration: &Configuration) -> Result<(), String> {
-    let seen = socket.look(&[]).await.map_err(|error| error.to_string())?;
-    is_that(&seen, configuration)
+/// Whether this worker is still the one that runs, with the servers of this configuration. Another one has read its files
+/// since, and by its servers' names alone two files are not told apart.
+pub(super) async fn goes_on(socket: &HaproxySocket, pid: u32, configuration: &Configuration) -> bool {
+    let seen = socket.look(&[]).await;
+    seen.is_ok_and(|seen| seen.pid == pid && is_that(&seen, configuration).is_ok())
 }
 
+/// Whether the running HAProxy has the servers of this configuration.
 pub(super) fn is_that(
     seen: &crate::observation::LoadBalancerState,
     configuration: &Configuration,
