@@ -539,7 +539,6 @@ async fn a_server_that_comes_runs_as_its_line_says() {
     // The runtime API would end a command there, so a reload brings it.
     let third = format!("{more}{} cookie 'a;b'\n", out.replace("app2", "app3"));
     site.apply(&third, &[]).await.expect(0).says(&["so HAProxy is reloaded", "HAProxy runs it"]);
-    assert_eq!(site.haproxy.status("app2").await, "UP");
 }
 
 /// What reloads HAProxy may fail after it has done so.
@@ -549,17 +548,16 @@ async fn a_worker_of_the_new_file_does_not_outlive_it() {
     let before = site.haproxy.worker().await;
     let again = site.dir().join("again");
     let command = format!(
-        "kill -USR2 {}; mkfifo {again} && read -r _ < {again} && exit 1; exit 0",
+        "mkfifo {again}; first=$?; kill -USR2 {}; [ $first = 0 ] || exit 0; read -r _ < {again}; exit 1",
         site.haproxy.process(),
         again = again.display()
     );
     let new = site.original().replace("check", "check weight 3");
     let apply = finish(site.spawn_apply(&new, &["--reload-by", &command]));
     let fail_late = async {
-        wait_until("a worker of the new file", Duration::from_secs(10), async || {
-            site.haproxy.worker().await != before
-        })
-        .await;
+        // A master that has just begun loses signals; one that has reaped the old worker does not.
+        let old = PathBuf::from(format!("/proc/{before}"));
+        wait_until("the old worker is gone", Duration::from_secs(10), async || !old.exists()).await;
         tokio::fs::write(&again, "\n").await.expect("write to the waiting command");
     };
     let (ended, ()) = tokio::join!(apply, fail_late);

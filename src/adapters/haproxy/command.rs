@@ -55,7 +55,7 @@ pub enum Command<'a> {
     SetServerDown(&'a ServerId),
     /// `add server`, since 2.6 for everybody: an address and settings; the server starts in maintenance.
     AddServer(&'a ServerId, &'a [String]),
-    /// `enable` or `disable`, `health` or `agent`; an added server is not checked before, by neither.
+    /// `enable` or `disable`, `health` or `agent`; neither asks an added server before it is enabled.
     SetChecking(&'a ServerId, Checker, bool),
     /// `del server`, of one that is in maintenance and has no connection left.
     DelServer(&'a ServerId),
