@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::balancers::all_known;
 use super::late::{self, SetAgain};
 use super::rotation::LOOK_EVERY;
-use super::wait::{Waited, until};
+use super::wait::until;
 use super::{Deploy, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
@@ -74,13 +74,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
         let container = self.created.get(&lane).cloned();
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
-        let (mut why, mut is_put_back, mut by_agents) = (None, false, BTreeMap::new());
+        // What the last whole look has shown: why it is not in service, or what agents keep out. A look that the limit
+        // cuts shows nothing.
+        let (mut last, mut is_put_back) = (None, false);
         let waited = until(LOOK_EVERY, limit, &never, async || {
             if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
-                why = Some(Failure::FellSilent { answer });
+                last = Some((Some(Failure::FellSilent { answer }), BTreeMap::new()));
                 return Ok(None);
             }
-            (why, by_agents) = (None, BTreeMap::new());
+            let (mut why, mut by_agents) = (None, BTreeMap::new());
             let mut out: Vec<(ServerId, AdminState)> = Vec::new();
             let seen = self.look_anew(lane).await?;
             all_known(&seen, &alive)?;
@@ -100,9 +102,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                     why = Some(Failure::NotUp { server: server.id, status: server.status });
                 }
             }
+            let is_over = why.is_none() && (by_agents.is_empty() || begun.elapsed() >= limit);
+            last = Some((why, by_agents));
             if is_put_back || out.is_empty() {
-                let is_decided = by_agents.is_empty() || begun.elapsed() >= limit;
-                return Ok((why.is_none() && is_decided).then_some(()));
+                return Ok(is_over.then_some(()));
             }
             is_put_back = true;
             let states: Vec<_> = out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
@@ -113,8 +116,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             Ok::<_, Failure>(None)
         });
-        match waited.await? {
-            Waited::Done(()) | Waited::TimedOut if why.is_none() => {
+        waited.await?;
+        match last {
+            Some((None, by_agents)) => {
                 for (server, state) in by_agents {
                     let message = format!(
                         "{server} answers and stays in {state}: by its agent (agent-check), or by hand"
@@ -124,11 +128,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 }
                 Ok(())
             }
-            Waited::Done(()) => Ok(()),
-            Waited::TimedOut | Waited::Stopped => {
-                Err(why
-                    .unwrap_or_else(|| Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit }))
-            }
+            Some((Some(why), _)) => Err(why),
+            None => Err(Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit }),
         }
     }
 

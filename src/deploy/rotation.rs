@@ -221,6 +221,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let is_out = |state: &&ServerState| !state.operational.is_up() || state.may_be_out_by_agent();
             let mut all_out = states.clone().filter(is_out).peekable();
             down = all_out.peek().map(|it| (it.id.clone(), it.status.clone()));
+            is_by_agents = false;
             if down.is_some() {
                 // In maint nothing proves what only a check can prove.
                 let is_proven =
@@ -251,7 +252,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             Ok::<_, Failure>(Some(first_request))
         });
         let mut waited = waited.await?;
-        if matches!(waited, Waited::TimedOut) && down.is_some() && is_by_agents {
+        if matches!(waited, Waited::TimedOut) && is_by_agents {
             // Its container answers, and the last look names the servers that are out.
             waited = Waited::Done(FirstRequest::NotDue);
         }
