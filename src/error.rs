@@ -530,6 +530,14 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// The file is the old one, and HAProxy could not be brought to it.
+    #[error("STUCK: {reason}. {file} is as it was before: reload HAProxy by hand")]
+    NotReloaded {
+        /// The file.
+        file: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// HAProxy has read the new file, and does not run all of it.
     #[error(
         "STUCK: HAProxy has read haproxy.cfg, but runs these servers with other settings and refuses to change them at runtime: {}. \

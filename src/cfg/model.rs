@@ -229,6 +229,8 @@ pub struct ServerSettings {
     pub check: bool,
     /// Whether an agent on it is asked; it may change the server's weight and state.
     pub agent_check: bool,
+    /// `agent-addr` and `agent-port` as written, which a `server-state-file` keeps.
+    pub agent_place: [Option<String>; 2],
     /// Whether it starts in maintenance.
     pub disabled: bool,
     /// The value of the section's cookie that means this server.
@@ -318,6 +320,7 @@ impl Default for ServerSettings {
             check_ssl: None,
             check_address: None,
             healthcheck: None,
+            agent_place: [None, None],
             check_port: None,
             check_sni: None,
             check_alpn: None,

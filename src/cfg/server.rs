@@ -127,6 +127,8 @@ impl Settings {
             "downinter" => return put(&mut server.downinter, positive_time(word, &text()?)?),
             "slowstart" => return put(&mut server.slowstart, any_time(word, &text()?)?),
             "healthcheck" => server.healthcheck = Some(text()?),
+            "agent-addr" => server.agent_place[0] = Some(text()?),
+            "agent-port" => server.agent_place[1] = Some(text()?),
             "agent-inter" => return positive_time(word, &text()?)?.1,
             "pool-purge-delay" | "idle-ping" => return any_time(word, &text()?)?.1,
             "addr" => {

@@ -83,6 +83,7 @@ impl Error {
             | Self::MoveHalfDone { .. }
             | Self::MoveUnsure { .. }
             | Self::NotPutBack { .. }
+            | Self::NotReloaded { .. }
             | Self::NotRead { .. }
             | Self::RunsOtherwise { .. } => Exit::Stuck,
             Self::MoveStopped { .. } | Self::ResumeStopped { .. } => Exit::Cancelled,

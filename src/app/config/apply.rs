@@ -142,7 +142,7 @@ impl App {
         let differing = before.mismatches(&seen, new, Since::Reload).into_iter().map(|(server, _)| server);
         let file = wanted.target.display().to_string();
         let came = self.reload(&reloader, &socket, new, &differing.collect(), reloading.timeout).await;
-        came.map_err(|reason| Error::NotPutBack { file, reason })?;
+        came.map_err(|reason| Error::NotReloaded { file, reason })?;
         self.set_again(&before, &socket, new, Since::Reload).await?;
         self.applied(wanted, RUNS_NOW)
     }
@@ -410,7 +410,7 @@ async fn take_back_at_runtime(
     installed.put_back()?;
     match undone {
         Ok(()) => Err(Error::PutBack { file, reason }),
-        Err(undo) => Err(Error::NotPutBack { file, reason: format!("{reason}; and then: {undo}") }),
+        Err(undo) => Err(Error::NotReloaded { file, reason: format!("{reason}; and then: {undo}") }),
     }
 }
 
@@ -451,7 +451,7 @@ async fn take_back(
         follower.undo(wanted, before).await
     } else {
         let back = reloader.reload(follower.socket, &wanted.old.1, follower.reloading.timeout).await;
-        back.map_err(|error| Error::NotPutBack {
+        back.map_err(|error| Error::NotReloaded {
             file: file.clone(),
             reason: format!("{reason}; and then: {error}"),
         })?;

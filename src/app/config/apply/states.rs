@@ -114,7 +114,7 @@ fn find<'c>(configuration: &'c Configuration, id: &ServerId) -> Option<&'c Serve
 /// The servers that come or go, and those of which a new configuration says something else that a `server-state-file` has.
 pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<ServerId> {
     let says = |server: &Server| {
-        let check = (server.check_port, server.check_address.clone());
+        let check = (server.check_port, server.check_address.clone(), server.agent_place.clone());
         (server.address.clone(), check, server.ssl, server.weight, server.disabled)
     };
     let all = [old, new].into_iter().flat_map(|it| &it.proxies);
@@ -487,9 +487,13 @@ mod tests {
     #[test]
     fn the_servers_of_which_a_state_file_has_something_else_come_and_go_too() {
         let of = |lines: &str| World::of(&format!("\nbackend mobile\n{lines}")).configuration;
-        let old = of("    server a 127.0.0.1:1\n    server b 127.0.0.1:2\n    server c 127.0.0.1:3\n");
-        let new = of("    server a 127.0.0.1:1 backup\n    server b 127.0.0.1:4\n    server d 127.0.0.1:3\n");
+        let old = of(
+            "    server a 127.0.0.1:1\n    server b 127.0.0.1:2\n    server c 127.0.0.1:3\n    server e 127.0.0.1:5 agent-check agent-port 81\n",
+        );
+        let new = of(
+            "    server a 127.0.0.1:1 backup\n    server b 127.0.0.1:4\n    server d 127.0.0.1:3\n    server e 127.0.0.1:5 agent-check agent-port 82\n",
+        );
         let changed: Vec<String> = changed(&old, &new).iter().map(ToString::to_string).collect();
-        assert_eq!(changed, ["mobile/b", "mobile/c", "mobile/d"]);
+        assert_eq!(changed, ["mobile/b", "mobile/c", "mobile/d", "mobile/e"]);
     }
 }
