@@ -22,7 +22,7 @@ pub use contained::{Candidate, Contained, NotReached, in_containers};
 use invocation::Invocation;
 pub use message::Message;
 use process::Grounds;
-pub use process::{Process, Uncounted};
+pub use process::{Process, Uncounted, all_haproxys, listening_at};
 pub use running::{Running, started_with};
 pub use unit::Unit;
 

@@ -11,12 +11,15 @@ use crate::adapters::container_root::shown;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy_service::{
-    Candidate, Contained, Known, NotReached, Process, Running, in_containers, variables_of,
+    Candidate, Contained, Known, NotReached, Process, Running, all_haproxys, in_containers, listening_at,
+    variables_of,
 };
 use crate::adapters::{config_files, environment, haproxy_binary};
 use crate::cfg::{self, Address, Configuration, Environment, Host, SourceFile, is_of_one_host};
 use crate::command_line::shell;
 use crate::error::Error;
+use crate::foreign;
+use crate::ports::EngineError;
 
 /// The most containers that the engines are asked for.
 const MOST_CONTAINERS: usize = 64;
@@ -37,38 +40,46 @@ impl App {
         if self.settings.is_config_named {
             return Ok(None);
         }
-        let sockets = self.sockets_of_this_host()?;
-        if sockets.is_empty() {
+        let mut processes = in_containers();
+        if processes.is_empty() {
             return Ok(None);
         }
-        let all = self.contained().await;
-        let of_socket =
-            |socket: PathBuf| Some((all.iter().find(|it| it.has_socket(&socket))?.clone(), socket));
-        let Some((contained, socket)) = sockets.into_iter().find_map(of_socket) else { return Ok(None) };
+        let Some(socket) = self.socket_of_this_host() else { return Ok(None) };
+        match listening_at(&socket).await {
+            Some(listening) => processes.retain(|process| process.is_beside(&listening)),
+            None if all_haproxys().any(|it| it.reads_here(&self.settings.haproxy_config)) => return Ok(None),
+            None => {}
+        }
+        let mut found = self.contained(processes).await;
+        found.retain(|it| it.has_socket(&socket));
+        let Some(contained) = found.pop() else { return Ok(None) };
+        if !found.is_empty() {
+            let names = found.iter().chain([&contained]).map(|it| it.container().to_owned());
+            let (socket, containers) = (socket.display().to_string(), names.collect());
+            return Err(NotReached::Several { socket, containers }.into());
+        }
         if contained.reads_of_this_host(&self.settings.haproxy_config) {
             return Ok(None);
         }
         Ok(Some(InContainer { files: contained.files()?, contained, socket }))
     }
 
-    /// The paths of the runtime sockets that were named, or of that which the usual file has.
-    fn sockets_of_this_host(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut sockets = self.named_sockets()?;
+    /// The path of the first runtime socket that was named, or of that which the usual file has.
+    fn socket_of_this_host(&self) -> Option<PathBuf> {
+        let mut sockets = self.named_sockets().unwrap_or_default();
         if sockets.is_empty() {
             let files = config_files::read(&self.settings.haproxy_config).unwrap_or_default();
             sockets = self.first_sockets(&files, None);
         }
-        let path = |socket| match socket {
+        match sockets.into_iter().next()? {
             SocketAddress::Unix(path) => Some(path),
             SocketAddress::Abstract(_) | SocketAddress::Tcp { .. } => None,
-        };
-        Ok(sockets.into_iter().filter_map(path).collect())
+        }
     }
 
     /// Those in a container that an engine of this host lists which the settings name. Another host's engine proves nothing:
     /// the same numbers are other processes there.
-    async fn contained(&self) -> Vec<Contained> {
-        let mut processes = in_containers();
+    async fn contained(&self, mut processes: Vec<Process>) -> Vec<Contained> {
         processes.truncate(MOST_CONTAINERS);
         if processes.is_empty() {
             return Vec::new();
@@ -79,13 +90,30 @@ impl App {
         let mut contained = Vec::new();
         for endpoint in endpoints {
             let Ok(endpoint @ Endpoint::Unix(_)) = Endpoint::read(endpoint, &environment) else { continue };
-            let found = held(endpoint, &mut processes).await;
-            contained.extend(found.unwrap_or_else(|error| {
-                self.say_once(&format!("note: a HAProxy in a container is not looked for: {error}"));
-                Vec::new()
-            }));
+            let engine = match DockerEngine::connect(endpoint).await {
+                Ok(engine) => engine,
+                Err(error) => {
+                    self.note_not_found(&error);
+                    continue;
+                }
+            };
+            for process in std::mem::take(&mut processes) {
+                let Some(id) = &process.container else { continue };
+                let holder = engine.holder(id).await.unwrap_or_else(|error| {
+                    self.note_not_found(&error);
+                    None
+                });
+                match holder.and_then(|holder| Contained::new(process.clone(), holder).ok()) {
+                    Some(found) => contained.push(found),
+                    None => processes.push(process),
+                }
+            }
         }
         contained
+    }
+
+    fn note_not_found(&self, error: &EngineError) {
+        self.say_once(&format!("note: a HAProxy in a container may not be found: {error}"));
     }
 
     /// What is known of it.
@@ -117,7 +145,7 @@ impl App {
     /// Refuses what is not here where a HAProxy in a container may be meant.
     pub(super) async fn refuse_where_a_container_is_meant(&self, missing: String) -> Result<(), Error> {
         let candidates: Vec<Candidate> =
-            self.contained().await.iter().flat_map(|it| self.candidates(it)).collect();
+            self.contained(in_containers()).await.iter().flat_map(|it| self.candidates(it)).collect();
         if candidates.is_empty() { Ok(()) } else { Err(NotReached::NotNamed { missing, candidates }.into()) }
     }
 
@@ -128,29 +156,12 @@ impl App {
         let environment = Environment::new(variables_of(&contained.process, &files), version);
         let configuration = cfg::interpret(&cfg::read(files, &environment));
         let candidate = |socket: SocketAddress| {
-            let here = contained.socket(&socket).ok()?.to_string();
-            Some(Candidate { container: contained.container().to_owned(), socket: socket.to_string(), here })
+            let here = foreign::name(&contained.socket(&socket).ok()?.to_string());
+            let socket = foreign::name(&socket.to_string());
+            Some(Candidate { container: contained.container().to_owned(), socket, here })
         };
         configuration.stats_sockets.iter().filter_map(connectable).filter_map(candidate).collect()
     }
-}
-
-/// Those of the processes that are in a container of this engine. They are taken out of the list.
-async fn held(endpoint: Endpoint, processes: &mut Vec<Process>) -> Result<Vec<Contained>, Error> {
-    let engine = DockerEngine::connect(endpoint).await?;
-    let (mut contained, mut others) = (Vec::new(), Vec::new());
-    for process in std::mem::take(processes) {
-        let holder = match &process.container {
-            Some(id) => engine.holder(id).await?,
-            None => None,
-        };
-        match holder.and_then(|holder| Contained::new(process.clone(), holder).ok()) {
-            Some(found) => contained.push(found),
-            None => others.push(process),
-        }
-    }
-    *processes = others;
-    Ok(contained)
 }
 
 /// Takes the addresses away that a HAProxy in a network of its own reaches through loopback or on its own link: here they
@@ -163,7 +174,8 @@ pub(super) fn hide_own_network(configuration: &mut Configuration) -> Vec<String>
     };
     let mut hidden = Vec::new();
     for proxy in &mut configuration.proxies {
-        for server in proxy.servers.iter_mut().filter(|server| is_own(&server.address)) {
+        let is_hidden = |server: &cfg::Server| is_own(&server.address) || is_own(&server.checked_address());
+        for server in proxy.servers.iter_mut().filter(|server| is_hidden(server)) {
             server.address = Address::Other(server.address.to_string());
             hidden.push(format!("{}/{}", proxy.name, server.name));
         }
@@ -208,12 +220,12 @@ mod tests {
     #[test]
     fn addresses_that_are_others_here_are_taken_away_and_named() {
         let text = "backend b\n    server a 127.0.0.1:1\n    server b 10.0.0.1:1\n    server c [::1]:1\n    server d d:1\n    \
-                    server e localhost:1\n    server f 169.254.169.254:80\n    server g 0.0.0.0:1\n";
+                    server e localhost:1\n    server f 169.254.169.254:80\n    server g 0.0.0.0:1\n    \
+                    server h 10.0.0.2:80 check addr 127.0.0.1 port 2375\n";
         let mut configuration = configuration(text);
-        assert_eq!(hide_own_network(&mut configuration), ["b/a", "b/c", "b/e", "b/f", "b/g"]);
+        assert_eq!(hide_own_network(&mut configuration), ["b/a", "b/c", "b/e", "b/f", "b/g", "b/h"]);
         let fixed = |server: &cfg::Server| server.address.fixed().is_some();
         let left = configuration.proxies[0].servers.iter().filter(|it| fixed(it)).map(|it| it.name.as_str());
         assert_eq!(left.collect::<Vec<_>>(), ["b"]);
-        assert_eq!(hide_own_network(&mut configuration), Vec::<String>::new());
     }
 }

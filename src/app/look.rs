@@ -384,11 +384,10 @@ pub(super) fn configured_socket(
     running: &Running,
     needed: Level,
 ) -> Result<SocketAddress, Error> {
-    let socket = stats_socket(configuration, needed)?;
-    Ok(match &running.container {
-        Some(contained) => contained.socket(&socket)?,
-        None => socket,
-    })
+    match running.contained_socket() {
+        Some(socket) => Ok(socket.clone()),
+        None => stats_socket(configuration, needed),
+    }
 }
 
 /// The first socket of the configuration with the highest level that we know how to open, which has this level at least.

@@ -24,6 +24,17 @@ pub struct Contained {
 /// What keeps drainswap from a HAProxy in a container, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReached {
+    /// Several have the socket.
+    #[error(
+        "the containers {} have the socket {socket}, and which of their HAProxys listens there cannot be told. Name the \
+         configuration with -f", .containers.join(" and ")
+    )]
+    Several {
+        /// The socket.
+        socket: String,
+        /// Their names.
+        containers: Vec<String>,
+    },
     /// Its configuration cannot be read.
     #[error(
         "HAProxy runs in container {container}, and {path} cannot be read there: {reason}. Name the configuration with -f \
@@ -86,11 +97,13 @@ impl fmt::Display for Candidate {
 }
 
 /// The HAProxy processes that have other mounts than this host and are in a container's control group, a master without
-/// its workers.
+/// its workers. What only begins with that name, an exporter or a script, has no files that it was started with.
 #[must_use]
 pub fn in_containers() -> Vec<Process> {
-    let read = process::all().into_iter().filter_map(|pid| Process::read(pid).ok());
-    let mut found: Vec<Process> = read.filter(|it| it.container.is_some() && !it.is_here()).collect();
+    let is_elsewhere = |it: &Process| it.container.is_some() && !it.is_here();
+    let is_haproxy = |it: &Process| it.is_called_haproxy() && !it.invocation.files().is_empty();
+    let mut found: Vec<Process> =
+        process::all_haproxys().filter(|it| is_elsewhere(it) && is_haproxy(it)).collect();
     let pids: Vec<u32> = found.iter().map(|process| process.pid).collect();
     found.retain(|process| !pids.contains(&process.parent));
     found
@@ -144,14 +157,16 @@ impl Contained {
         has_socket(&self.root, &self.holder.mounts, here)
     }
 
-    /// Whether it was started with these files of this host: under the same paths it has the very same files.
+    /// Whether it was started with these files of this host, which are mounted into the container with their directories.
     #[must_use]
     pub fn reads_of_this_host(&self, files: &[PathBuf]) -> bool {
-        let is_same = |path: &PathBuf| {
-            let here = path.metadata().ok().map(|it| (it.dev(), it.ino()));
-            here.is_some() && here == self.root.find(path).ok().map(|found| found.identity)
+        let is_same = |(there, here): (&PathBuf, &PathBuf)| {
+            let here = here.metadata().ok().map(|it| (it.dev(), it.ino()));
+            let found = self.root.find(&self.process.invocation.directory.join(there)).ok();
+            here.is_some() && here == found.map(|found| found.identity) && !self.is_mounted_alone(there)
         };
-        self.process.invocation.reads(files) && files.iter().all(is_same)
+        let own = self.process.invocation.files();
+        own.len() == files.len() && own.iter().zip(files).all(is_same)
     }
 
     /// Whether a file of the container is mounted alone: it then stays what it was when another one takes its name.

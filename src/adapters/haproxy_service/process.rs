@@ -11,6 +11,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use tokio::net::UnixStream;
+
 use super::super::{bounded, root_alone};
 use super::invocation::Invocation;
 use crate::ids::ContainerId;
@@ -23,9 +25,8 @@ const OF_ITS_OWN: &[&str] =
 const OF_THE_LOADER: &str = "LD_";
 const OF_THE_SHELL: &str = "PATH";
 
-/// What a process has for arguments, or for an environment, at most. The system allows a quarter of its stack for both,
-/// which is 2 MiB; but a process may say that any part of its memory is that.
-const MOST_BYTES: u64 = 8 << 20;
+/// What HAProxy has for arguments, or for an environment, at most. A process may say that any part of its memory is that.
+const MOST_BYTES: u64 = 256 << 10;
 
 /// A process that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +196,19 @@ impl Process {
         std::fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|mounts| mounts == self.mounts)
     }
 
+    /// Whether it lives in the same container as another one.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.mounts == other.mounts
+    }
+
+    /// Whether it is a HAProxy of this host that reads these files.
+    #[must_use]
+    pub fn reads_here(&self, files: &[PathBuf]) -> bool {
+        let counts = self.grounds(rustix::process::getuid().as_raw()).is_ok();
+        counts && self.invocation.reads(files)
+    }
+
     /// That it reads other files than those that were named.
     pub(super) fn other_files(&self) -> Uncounted {
         let arguments = self.invocation.arguments.join(" ").escape_debug().to_string();
@@ -202,7 +216,7 @@ impl Process {
     }
 
     /// A process chooses the name that it is known by, but not that of its binary.
-    fn is_called_haproxy(&self) -> bool {
+    pub(super) fn is_called_haproxy(&self) -> bool {
         self.binary.file_name().is_some_and(|name| name.as_bytes().starts_with(b"haproxy"))
     }
 
@@ -226,6 +240,14 @@ impl Process {
         variables.extend(taken.map(|(name, value)| (name.clone(), value.clone())));
         variables
     }
+}
+
+/// The HAProxy process that listens at a socket of this host. None is known after a reload: the system keeps the one that
+/// began to listen.
+pub async fn listening_at(socket: &Path) -> Option<Process> {
+    let stream = UnixStream::connect(socket).await.ok()?;
+    let pid = stream.peer_cred().ok()?.pid()?;
+    Process::read(u32::try_from(pid).ok()?).ok()
 }
 
 /// The processes that one has started.
@@ -254,6 +276,11 @@ fn container_in(cgroup: &str) -> Option<ContainerId> {
     let is_id = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut words = cgroup.split(|letter: char| !letter.is_ascii_alphanumeric());
     words.rfind(is_id).map(|id| ContainerId(id.to_owned()))
+}
+
+/// All HAProxy processes that the caller may look at.
+pub fn all_haproxys() -> impl Iterator<Item = Process> {
+    all().into_iter().filter_map(|pid| Process::read(pid).ok())
 }
 
 /// All processes.

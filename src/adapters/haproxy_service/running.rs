@@ -99,6 +99,13 @@ impl Running {
         running
     }
 
+    /// The socket on this host of the HAProxy whose files were read in its container.
+    #[must_use]
+    pub fn contained_socket(&self) -> Option<&SocketAddress> {
+        self.container.as_ref()?;
+        self.owners.first().map(|(socket, _)| socket)
+    }
+
     /// The user of the HAProxy behind this socket, where its process was identified.
     #[must_use]
     pub fn owner(&self, socket: &SocketAddress) -> Option<u32> {
