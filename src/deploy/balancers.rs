@@ -192,16 +192,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let servers = through.iter().flat_map(|lane| lane.enabled_ids());
         let states: Vec<_> = servers.map(|server| (server, AdminState::Ready)).collect();
         let mut has_changed = false;
-        for load_balancer in &world.load_balancers {
+        for load_balancer in world.load_balancers.iter().filter(|_| !states.is_empty()) {
             if !self.behind.contains(&load_balancer.name()) {
                 continue;
             }
-            let set = if states.is_empty() {
-                // It has missed nothing that stays.
-                load_balancer.glance(&[]).await.map(drop)
-            } else {
-                load_balancer.set_admin_states(&states).await
-            };
+            let set = load_balancer.set_admin_states(&states).await;
             let turn_on = async |lane: &&Lane| agents::turn(load_balancer, lane, &lane.ids(), true).await;
             let turned_on = join_all(through.iter().map(turn_on)).await;
             if set.is_ok() && turned_on.iter().all(Result::is_ok) {
