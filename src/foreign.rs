@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::str::Chars;
 
 /// The most characters of a line or a name that are kept.
@@ -53,6 +54,12 @@ pub fn name(text: &str) -> String {
     let is_long = text.chars().nth(MOST).is_some();
     let letters = text.chars().take(MOST).map(|letter| if is_unsafe(letter) { '\u{fffd}' } else { letter });
     letters.chain(is_long.then_some('…')).collect()
+}
+
+/// A path that others have chosen, as a name.
+#[must_use]
+pub fn path(path: &Path) -> String {
+    name(&path.display().to_string())
 }
 
 /// A table or a log of several lines: only the line ends stay of what is unsafe.

@@ -1,4 +1,4 @@
-//! Files below the root of a container, which may have been made to harm whoever reads them.
+//! Files below the root of a container, which may have been made to harm their reader.
 //!
 //! A link leads nowhere outside of that root, only regular files are opened, and what is read has an end. Nothing is
 //! written there and nothing is executed.
@@ -78,11 +78,12 @@ impl ContainerRoot {
         let mut files = Vec::new();
         let (mut left, mut entries) = (MOST_BYTES, 0);
         for path in paths {
-            let unreadable = |error: Error| Unreadable { path: shown(path), reason: error.to_string() };
+            let unreadable =
+                |error: Error| Unreadable { path: foreign::path(path), reason: error.to_string() };
             for file in self.list(path, &mut entries).map_err(unreadable)? {
                 let bytes = self.find(&file).and_then(|found| found.read(left)).map_err(unreadable)?;
                 left -= bytes.len() as u64;
-                files.push(SourceFile { path: shown(&file).into(), bytes });
+                files.push(SourceFile { path: foreign::path(&file).into(), bytes });
             }
         }
         Ok(files)
@@ -131,12 +132,6 @@ impl Found {
         let file = openat(CWD, by_handle(&self.handle), flags, Mode::empty())?;
         bounded::read(File::from(file), most_bytes)
     }
-}
-
-/// A path that others have chosen, as it may be printed.
-#[must_use]
-pub fn shown(path: &Path) -> String {
-    foreign::name(&path.display().to_string())
 }
 
 fn by_handle(handle: &OwnedFd) -> PathBuf {

@@ -115,7 +115,7 @@ impl Known {
             (Some((process, _)), _) => {
                 let found = process.invocation.master_socket();
                 let here = found.and_then(|found| match &running.container {
-                    Some(container) => container.socket(&found).ok(),
+                    Some(container) => container.socket(&found),
                     None => Some(found),
                 });
                 here.map(|found| (found, Some(process.uid)))

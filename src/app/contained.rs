@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use super::App;
 use super::look::connectable;
-use crate::adapters::container_root::shown;
 use crate::adapters::docker::{DockerEngine, Endpoint};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::adapters::haproxy_service::{
@@ -103,7 +102,7 @@ impl App {
                     self.note_not_found(&error);
                     None
                 });
-                match holder.and_then(|holder| Contained::new(process.clone(), holder).ok()) {
+                match holder.and_then(|holder| Contained::new(process.clone(), holder)) {
                     Some(found) => contained.push(found),
                     None => processes.push(process),
                 }
@@ -120,7 +119,7 @@ impl App {
     pub(super) async fn known_in_container(&self, found: &InContainer) -> Known {
         let InContainer { contained, files, socket } = found;
         let paths = contained.process.invocation.files();
-        let names: Vec<String> = paths.iter().map(|path| shown(path)).collect();
+        let names: Vec<String> = paths.iter().map(|path| foreign::path(path)).collect();
         self.say_once(&format!(
             "note: HAProxy runs in container {}, and its {} is read there",
             contained.container(),
@@ -156,7 +155,7 @@ impl App {
         let environment = Environment::new(variables_of(&contained.process, &files), version);
         let configuration = cfg::interpret(&cfg::read(files, &environment));
         let candidate = |socket: SocketAddress| {
-            let here = foreign::name(&contained.socket(&socket).ok()?.to_string());
+            let here = foreign::name(&contained.socket(&socket)?.to_string());
             let socket = foreign::name(&socket.to_string());
             Some(Candidate { container: contained.container().to_owned(), socket, here })
         };
@@ -186,17 +185,17 @@ pub(super) fn hide_own_network(configuration: &mut Configuration) -> Vec<String>
 /// Refuses to install a file of a container, and says where it is on this host.
 pub(super) fn refuse_to_install(running: &Running, file: &Path) -> Result<(), NotReached> {
     let Some(haproxy) = &running.container else { return Ok(()) };
-    let named = shown(file);
+    let named = foreign::path(file);
     let advice = match haproxy.on_host(file) {
         None => format!("Mount a directory of this host over the one that {named} is in"),
         Some(here) if haproxy.is_mounted_alone(file) => format!(
             "{named} is {} on this host, but it is mounted alone: HAProxy would go on reading the old one when it is replaced. \
              Mount its directory",
-            shown(&here)
+            foreign::path(&here)
         ),
         Some(here) => format!(
             "{named} is {} on this host: name that with -f, and the socket with --socket",
-            shown(&here)
+            foreign::path(&here)
         ),
     };
     Err(haproxy.read_only(advice))
@@ -206,7 +205,7 @@ pub(super) fn refuse_to_install(running: &Running, file: &Path) -> Result<(), No
 pub(super) fn refuse_to_check(running: &Running) -> Result<(), NotReached> {
     let Some(haproxy) = &running.container else { return Ok(()) };
     let files = haproxy.process.invocation.files();
-    let files: Vec<String> = files.iter().map(|file| shown(file)).collect();
+    let files: Vec<String> = files.iter().map(|file| foreign::path(file)).collect();
     let mut words = vec!["docker", "exec", haproxy.container(), "haproxy", "-c"];
     words.extend(files.iter().flat_map(|file| ["-f", file]));
     Err(haproxy.read_only(format!("Ask it by `{}`", shell(&words))))

@@ -234,7 +234,7 @@ impl App {
         let named = installed.filter(|_| self.settings.haproxy.is_some());
         let version = self.settings.read_as.or(named).or(known.running.version).or(installed);
         let version = version.unwrap_or(haproxy_binary::NEWEST);
-        // Another version's binary was built in a way that nobody knows, and so was a container's.
+        // Another version's binary, or a container's, may have been built otherwise.
         let is_its_own = known.running.container.is_none() || self.settings.haproxy.is_some();
         let build = build.filter(|_| installed == Some(version) && is_its_own);
         Environment { build, ..Environment::new(known.variables.clone(), version) }

@@ -46,7 +46,7 @@ impl Room {
                 "it takes some {} MB, and {} MB are free in {}",
                 megabytes(needed),
                 self.free / 1_000_000,
-                foreign::name(&self.root.display().to_string())
+                foreign::path(&self.root)
             )
         })
     }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::process::{self, Process, Uncounted};
+use super::process::{self, Process};
 use crate::adapters::config_files::Unreadable;
 use crate::adapters::container_root::{ContainerRoot, Found};
 use crate::adapters::docker::{Holder, Mount};
@@ -47,18 +47,6 @@ pub enum NotReached {
         path: String,
         /// What the system said.
         reason: String,
-    },
-    /// Its runtime socket is not here.
-    #[error(
-        "HAProxy runs in container {container}, and its socket {socket} is not on this host. Mount a directory of this host \
-         over the one that it is in (`docker run -v /run/{container}:…`), or name its configuration with -f and a socket that can \
-         be reached with --socket"
-    )]
-    NoSocket {
-        /// The container.
-        container: String,
-        /// The socket, as its configuration names it.
-        socket: String,
     },
     /// No HAProxy listens at the socket that this host's configuration has, or there is no such configuration.
     #[error("{missing}. {}. Name the socket of the one that is meant with --socket", .candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -110,20 +98,16 @@ pub fn in_containers() -> Vec<Process> {
 }
 
 impl Contained {
-    /// The HAProxy of a process in a container that its engine has shown.
-    ///
-    /// # Errors
-    /// Where the process is in another container, or the caller may not look into this one.
-    pub fn new(process: Process, holder: Holder) -> Result<Self, Uncounted> {
-        let pid = process.pid;
+    /// The HAProxy of a process in a container that its engine has shown. `None` where the process is in another container,
+    /// or the caller may not look into this one.
+    #[must_use]
+    pub fn new(process: Process, holder: Holder) -> Option<Self> {
         // HAProxy may have given its own root up; the first process of the container has not.
-        let root = ContainerRoot::of(holder.pid).map_err(|_| Uncounted::Hidden { pid })?;
-        let is_there = process::ancestry(pid).any(|ancestor| ancestor == holder.pid);
+        let root = ContainerRoot::of(holder.pid).ok()?;
+        let is_there = process::ancestry(process.pid).any(|ancestor| ancestor == holder.pid);
         // The engine may be another host's, where the same number is another process.
-        if !is_there || !process.has_mounts_of(holder.pid) {
-            return Err(Uncounted::Elsewhere { pid });
-        }
-        Ok(Self { process, holder, root: Arc::new(root) })
+        let is_its_own = is_there && process.has_mounts_of(holder.pid);
+        is_its_own.then(|| Self { process, holder, root: Arc::new(root) })
     }
 
     /// The container's name.
@@ -182,18 +166,14 @@ impl Contained {
     }
 
     /// Where its runtime or master socket is reached from this host.
-    ///
-    /// # Errors
-    /// That it is not.
-    pub fn socket(&self, address: &SocketAddress) -> Result<SocketAddress, NotReached> {
-        let here = match address {
+    #[must_use]
+    pub fn socket(&self, address: &SocketAddress) -> Option<SocketAddress> {
+        match address {
             SocketAddress::Unix(path) => self.on_host(path).map(SocketAddress::Unix),
             SocketAddress::Abstract(_) | SocketAddress::Tcp { .. } => {
                 self.process.shares_network.then(|| address.clone())
             }
-        };
-        let container = self.holder.name.clone();
-        here.ok_or_else(|| NotReached::NoSocket { container, socket: address.to_string() })
+        }
     }
 }
 
