@@ -10,7 +10,7 @@ use crate::ids::{RunId, ServerId};
 use crate::observation::{
     AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, ServerState,
 };
-use crate::outcome::sessions;
+use crate::outcome::{named, sessions};
 use crate::retention::kept;
 use crate::topology::divergence::{Difference, Divergence, divergences};
 use crate::topology::matching::{Aside, Behind};
@@ -149,23 +149,19 @@ pub fn examine(
     findings
 }
 
-/// How many names of containers are listed.
-const NAMED: usize = 4;
-
 /// What runs of other state directories have put aside. Where other sites share the engine that is one finding, and not a
 /// page of them.
 fn of_other_sites(containers: &[&Container], all: &[Container]) -> Option<Finding> {
-    let names: Vec<&str> = containers.iter().take(NAMED).map(|it| it.name.as_str()).collect();
-    let count = containers.len();
-    if count < 2 {
+    if containers.len() < 2 {
         return containers.first().map(|container| left_over(container, all, false, &[]));
     }
-    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+    let names: Vec<&str> = containers.iter().map(|it| it.name.as_str()).collect();
     Some(Finding {
         kind: Kind::LeftOver,
         what: format!(
-            "{count} containers were put aside by runs that are not in this state directory: {}{more}",
-            names.join(", ")
+            "{} containers were put aside by runs that are not in this state directory: {}",
+            names.len(),
+            named(&names)
         ),
         mend: "`docker rm NAME` for each that no drainswap elsewhere works with or keeps for a rollback"
             .to_owned(),

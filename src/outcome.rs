@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ServerId;
+pub(crate) use rest::named;
 pub use rest::{Left, Rest, StaysOut, WhyLeft};
 
 /// How a run ended. Every variant says what is true now.

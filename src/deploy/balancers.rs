@@ -39,11 +39,10 @@ impl Seen {
     /// Every load balancer's state of a server; fails where one does not know it, unless a lane is taken back: what a
     /// reload has removed has nothing to be taken back.
     pub fn server(&self, id: &ServerId, is_undoing: bool) -> Result<Vec<&ServerState>, Failure> {
-        let known: Vec<&ServerState> = self.all.iter().filter_map(|seen| seen.server(id)).collect();
-        if known.len() < self.all.len() && !is_undoing {
-            return Err(Failure::Vanished { server: id.clone() });
+        if !is_undoing {
+            all_known(&self.all, [id])?;
         }
-        Ok(known)
+        Ok(self.all.iter().filter_map(|seen| seen.server(id)).collect())
     }
 }
 

@@ -351,23 +351,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let was_in_maint =
             self.has_begun(lane, Step::Maint) || may_end_in_maint && self.has_begun(lane, Step::AwaitIdle);
         let was_restarted = self.begun.get(&lane).is_some_and(|begun| is_replaced(begun));
-        let (mut proven, mut unproven) = (Vec::new(), Vec::new());
+        let (mut proven, mut unproven, mut as_before) = (Vec::new(), Vec::new(), Vec::new());
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
             let state = if was_in_maint { safe } else { server.was };
             let answers = server.answered() && !(server.has_own_check() && was_restarted);
             let is_proven = answers || server.was_up() && !was_restarted;
             if is_proven { &mut proven } else { &mut unproven }.push((server.id.clone(), state));
+            // An agent would end the maint of one that nothing answers on.
+            if state == server.was {
+                as_before.push(server.id.clone());
+            }
         }
         self.set(&proven).await?;
         self.set_unproven(&unproven).await?;
-        // An agent would end the maint of one that nothing answers on.
-        let had_it = |(server, state): &(ServerId, AdminState)| {
-            plan.lanes[lane].servers.iter().any(|it| it.id == *server && it.was == *state)
-        };
-        let as_before =
-            proven.iter().chain(&unproven).filter(|it| had_it(it)).map(|(server, _)| server.clone());
-        self.agents_on(lane, &as_before.collect::<Vec<_>>()).await?;
+        self.agents_on(lane, &as_before).await?;
         let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
         self.left_out.extend(left_out.map(|(server, _)| server));
         if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {

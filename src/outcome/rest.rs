@@ -130,9 +130,9 @@ impl WhyLeft {
 }
 
 /// `web/a, web/b`, and of many the first ones and how many more.
-fn named(servers: &[&ServerId]) -> String {
-    let names: Vec<String> = servers.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = servers.len().saturating_sub(NAMED);
+pub(crate) fn named(all: &[impl fmt::Display]) -> String {
+    let names: Vec<String> = all.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = all.len().saturating_sub(NAMED);
     if more == 0 { names.join(", ") } else { format!("{} and {more} more", names.join(", ")) }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Checking, ContainerState};
+use crate::observation::{AdminState, ContainerState};
 use crate::plan::{Lane, LaneServer};
 use crate::topology::Server;
 
@@ -29,7 +29,7 @@ impl Before {
     #[must_use]
     pub fn of(server: &Server) -> Self {
         let up = server.state.as_ref().is_some_and(|state| {
-            state.operational.is_up() && (state.has_passed_a_check() || state.checks.agent == Checking::On)
+            state.operational.is_up() && (state.has_passed_a_check() || state.asks_agent())
         });
         Self { up, answered: server.answers() }
     }

@@ -20,7 +20,7 @@ use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::topology::divergence::{Difference, settings_that_differ};
 use crate::weight::Weight;
 
-/// How long the answer of an agent is waited for that was asked before it was turned off: it still counts.
+/// How long to wait for the answer of an agent that was asked before it was turned off: it still counts.
 const AGENT_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -103,7 +103,7 @@ pub(super) fn admin_of_line(disabled: bool) -> AdminState {
 
 /// Whether it is down, and nothing will ever find that it is up. A `server-state-file` can leave it so.
 fn is_down_without_a_check(now: &ServerState, line: &Server) -> bool {
-    let is_asked = line.check || line.track.is_some() || now.checks.agent == Checking::On;
+    let is_asked = line.check || line.track.is_some() || now.asks_agent();
     !is_asked && now.operational == Operational::Stopped && now.admin.state() != AdminState::Maint
 }
 
@@ -164,7 +164,7 @@ impl States {
     /// Where a server is not as it should be, in the order in which it is set.
     fn mismatches_of(&self, now: &ServerState, line: &Server, since: Since<'_>) -> Vec<Mismatch> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
-        let has_agent = now.checks.agent == Checking::On;
+        let has_agent = now.asks_agent();
         let mut all = Vec::new();
         if set.is_agent_off && has_agent {
             all.push(Mismatch::Agent);
