@@ -33,6 +33,9 @@ const GLANCE_EVERY: Duration = Duration::from_millis(200);
 /// How long a server that is up again is watched for its first request. A quiet night is no failure.
 const WATCH: Duration = Duration::from_secs(1);
 
+/// A load balancer that has not answered a question for so long says nothing about a server.
+const SILENT: Duration = Duration::from_secs(5);
+
 /// Looks until one of the lane's servers is not in maint any more at this load balancer, or has its agent on again, sets
 /// that right, and tells which were not in maint.
 /// Each look is shown to `watch`; `setting` counts what is being set.
@@ -204,10 +207,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let own_checked = self.lane_of(lane).own_checked_ids();
         let limit = self.lane_of(lane).up_within(self.plan.policy.ready_timeout);
         let (mut down, mut up_since, mut is_by_agents) = (None, None, false);
+        let mut looks_since = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
             self.hear_stop();
-            down = None;
+            looks_since = Some(Instant::now());
             let seen = self.look_anew(lane).await?;
+            (looks_since, down) = (None, None);
             all_known(&seen, &enabled)?;
             let is_up_anyway =
                 |id: &&ServerId| seen.iter().filter_map(|seen| seen.server(id)).any(is_unproven);
@@ -271,14 +276,17 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 self.tell(Fact::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request });
                 Ok(())
             }
-            Waited::TimedOut => Err(match down {
-                Some((server, status)) if own_checked.contains(&server) => {
-                    Failure::NeverRose { server, status, limit }
-                }
-                Some((server, status)) => Failure::NotUp { server, status },
-                // The look that was under way is no verdict on the container.
-                None => Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit },
-            }),
+            // A look that the limit cuts takes nothing from the one before. A HAProxy that was silent is no verdict on the
+            // container.
+            Waited::TimedOut => {
+                Err(match down.filter(|_| looks_since.is_none_or(|it| it.elapsed() < SILENT)) {
+                    Some((server, status)) if own_checked.contains(&server) => {
+                        Failure::NeverRose { server, status, limit }
+                    }
+                    Some((server, status)) => Failure::NotUp { server, status },
+                    None => Failure::NotSeen { server: self.lane_of(lane).name().clone(), limit },
+                })
+            }
             Waited::Stopped => {
                 self.hear_stop();
                 Err(Failure::Stopped)

@@ -32,6 +32,13 @@ impl Listener for Heard {
     }
 }
 
+/// Two servers that `HAProxy` checks.
+const CHECKED: &str = "
+backend mobile
+    server app1 127.0.0.1:50000 check
+    server app1b 127.0.0.1:50001 check
+";
+
 /// A site, and the plan for a deploy of v2 there.
 struct Stage {
     memory: Memory,
@@ -183,6 +190,28 @@ async fn an_agent_does_not_excuse_what_only_a_check_can_prove() {
     };
     let outcome = with_agents_that_say(AdminState::Maint, own_checked).await;
     assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+}
+
+/// How the wait for a server that only `HAProxy`'s check can have up ends after so many milliseconds, if it never does.
+async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> Failure {
+    let mut stage = Stage::of(Described::of(CHECKED)).await;
+    stage.plan.policy.ready_timeout = Duration::from_millis(limit);
+    let line = &mut stage.plan.lanes[0].servers[0];
+    line.own_check =
+        Some(OwnCheck { why: "option redis-check".to_owned(), within: Duration::ZERO, tracks: None });
+    change(&mut stage);
+    let mut run = stage.run();
+    run.set(&[(ServerId::new("mobile", "app1"), AdminState::Maint)]).await.unwrap();
+    run.confirm(0).await.unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_the_limit_cuts_takes_nothing_from_the_one_before() {
+    let cut = async |limit, fault| confirmed_never(limit, |stage| stage.suffers("look", 4, fault)).await;
+    let slow = cut(1_000, Fault::Slow).await;
+    assert!(matches!(slow, Failure::NeverRose { .. }), "{slow:?}");
+    let silent = cut(8_000, Fault::Away(60_000)).await;
+    assert!(matches!(silent, Failure::NotSeen { .. }), "{silent:?}");
 }
 
 /// What a person is told to do about the first lane, when these of its steps were begun.
