@@ -365,6 +365,8 @@ fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<F
 /// Whether it is one of the latest of its place, for a rollback.
 fn is_kept(container: &Container, all: &[Container], keep: usize) -> bool {
     let Some((name, _)) = Aside::Old.read(&container.name) else { return false };
+    // No run keeps one of a Compose project.
+    let keep = if container.is_of_compose() { 0 } else { keep };
     kept(all, name).into_iter().take(keep).any(|it| it.id == container.id)
 }
 
@@ -407,7 +409,10 @@ fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[S
             if is_over { "is over" } else { "is not in this state directory" }
         ),
         mend: if !users.is_empty() {
-            format!("keep it as long as HAProxy sends requests to it: {}", users.join(", "))
+            format!(
+                "keep it: HAProxy sends requests to it, for {}; the next deploy there gives its place its own name back",
+                users.join(", ")
+            )
         } else if is_over {
             remove
         } else {
@@ -567,6 +572,11 @@ mod tests {
         let found = examined(&world, &None, &runs);
         assert_eq!(found[0].mend, "docker rm mobile-app1.old-20261123T221500.000Z");
         assert!(found[0].left_over.is_some());
+        let of_compose =
+            |it: &mut Container| it.owner = Some(crate::observation::Owner::Compose("shop".to_owned()));
+        let project = world.clone().container("mobile-app1.old-20261123T221500.000Z", of_compose);
+        let found = examined(&project, &None, &Runs { keep: 1, ..runs.clone() });
+        assert_eq!(found[0].kind, Kind::LeftOver, "of a Compose project none is kept");
         assert_eq!(
             examined(&world, &None, &Runs { keep: 1, ..runs.clone() }),
             [],

@@ -1,6 +1,7 @@
 //! Image references, and what a reference was resolved to.
 
 mod platform;
+pub mod previous;
 
 use std::fmt;
 use std::str::FromStr;

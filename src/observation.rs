@@ -483,6 +483,12 @@ impl Container {
         }
     }
 
+    /// Whether it belongs to a Compose project.
+    #[must_use]
+    pub fn is_of_compose(&self) -> bool {
+        matches!(self.owner, Some(Owner::Compose(_)))
+    }
+
     /// The image that it runs, pinned: by its registry's digest where the engine knows one for the
     /// repository that it was created from, else as this engine's own.
     #[must_use]

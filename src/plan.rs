@@ -24,7 +24,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::hook::Moment;
-use crate::ids::{ContainerId, RunId, ServerId};
+use crate::ids::{ContainerId, ImageId, RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{AdminState, Container, Described, LoadBalancerState, Pinned, Published};
 use crate::outcome::Rest;
@@ -547,15 +547,29 @@ impl Replacement {
         Aside::Old.name(&self.name, run)
     }
 
+    /// How many containers of its place are kept for a rollback, where so many are kept of others. None is of a Compose
+    /// project: its labels would make the next `up` start it, and remove the one that serves (seen with 1.29 and 2.40).
+    #[must_use]
+    pub fn kept(&self, keep: usize) -> usize {
+        if self.old.as_ref().is_some_and(Container::is_of_compose) { 0 } else { keep }
+    }
+
     /// Whether nothing is left to remove once it serves, with so many kept.
     #[must_use]
     pub fn keeps_all(&self, keep: usize) -> bool {
-        self.outdated.is_empty() && (keep > 0 || self.old.is_none())
+        self.outdated.is_empty() && (self.kept(keep) > 0 || self.old.is_none())
+    }
+
+    /// The image that is all that is kept of the old container, which gets a name for it, with so many kept of others.
+    #[must_use]
+    pub fn image_kept(&self, keep: usize) -> Option<&ImageId> {
+        self.old.as_ref().filter(|_| keep > 0 && self.kept(keep) == 0).map(|old| &old.image)
     }
 
     /// What is removed once it serves, with so many kept: each container, and its name by then.
     pub fn removed(&self, run: &RunId, keep: usize) -> impl Iterator<Item = (&ContainerId, String)> {
-        let old = self.old.as_ref().filter(|_| keep == 0).map(|old| (&old.id, self.kept_name(run)));
+        let old =
+            self.old.as_ref().filter(|_| self.kept(keep) == 0).map(|old| (&old.id, self.kept_name(run)));
         old.into_iter().chain(self.outdated.iter().map(|kept| (&kept.id, kept.name.clone())))
     }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::hook::{self, HookFacts, Moment};
-use crate::ids::{ContainerId, ServerId};
+use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::journal::Record;
 use crate::observation::{
@@ -389,6 +389,19 @@ pub trait ContainerEngine: Send + Sync {
     /// The name of an image that nobody could bring back: somebody calls it so, and no registry is known to have it. It
     /// was built or loaded here.
     fn only_copy(&self, image: &Image) -> impl Future<Output = Result<Option<String>, EngineError>> + Send;
+
+    /// Gives an image that the engine has another name, which any other image loses.
+    fn tag(&self, image: &ImageId, name: &str) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// The image that has a name on the engine: its identifier and its repositories' digests.
+    fn named(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<(ImageId, Vec<String>)>, EngineError>> + Send;
+
+    /// Takes a name from an image, and with its last one the image. Says whether it did: the last one of an image that a
+    /// container uses stays.
+    fn untag(&self, name: &str) -> impl Future<Output = Result<bool, EngineError>> + Send;
 
     /// Removes an image that no container uses, and says whether it did; one that is used, or gone already, is left.
     fn remove_image(&self, image: &Image) -> impl Future<Output = Result<bool, EngineError>> + Send;

@@ -39,7 +39,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
-    RenameContainerOptionsBuilder,
+    RenameContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -49,8 +49,8 @@ pub use holder::{Holder, Mount};
 use self::call::{Failure, Purpose};
 use self::look::SeenImage;
 use crate::foreign;
-use crate::ids::ContainerId;
-use crate::image::{Image, ImageReference, Platform};
+use crate::ids::{ContainerId, ImageId};
+use crate::image::{Image, ImageReference, Platform, previous};
 use crate::observation::{Container, ContainerState, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 use crate::registries::Registries;
@@ -267,18 +267,36 @@ impl ContainerEngine for DockerEngine {
         // Podman gives a digest to what was built here, too, under a name that no registry has.
         let is_elsewhere = |digest: &String| !digest.starts_with("localhost/");
         let is_known = found.repo_digests.iter().flatten().any(is_elsewhere);
-        Ok(found.repo_tags.into_iter().flatten().next().filter(|_| !is_known).map(|tag| foreign::name(&tag)))
+        let mut tags = found.repo_tags.into_iter().flatten().filter(|tag| !previous::is_name(tag));
+        Ok(tags.next().filter(|_| !is_known).map(|tag| foreign::name(&tag)))
     }
 
-    async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
-        let name = image.pinned();
-        let purpose = Purpose { action: "remove", subject: &name };
-        let call = self.client.remove_image(&name, None::<RemoveImageOptions>, None);
+    async fn tag(&self, image: &ImageId, name: &str) -> Result<(), EngineError> {
+        let purpose = Purpose { action: "name", subject: name };
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        let call = self.client.tag_image(&image.0, Some(options));
+        Ok(self.within(CALL_LIMIT, purpose, call).await?)
+    }
+
+    async fn named(&self, name: &str) -> Result<Option<(ImageId, Vec<String>)>, EngineError> {
+        let Some(found) = self.find_image(name).await? else { return Ok(None) };
+        let digests = found.repo_digests.iter().flatten().map(|digest| foreign::name(digest)).collect();
+        Ok(Some((ImageId(foreign::name(found.id.as_deref().unwrap_or_default())), digests)))
+    }
+
+    async fn untag(&self, name: &str) -> Result<bool, EngineError> {
+        let purpose = Purpose { action: "remove", subject: name };
+        let call = self.client.remove_image(name, None::<RemoveImageOptions>, None);
         match self.within(IMAGE_LIMIT, purpose, call).await {
             Ok(_) => Ok(true),
             Err(failure) if failure.is_conflict() || failure.is_absent() => Ok(false),
             Err(failure) => Err(failure.error),
         }
+    }
+
+    async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
+        self.untag(&image.pinned()).await
     }
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {

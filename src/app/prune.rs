@@ -8,8 +8,8 @@ use crate::adapters::journal_file::{BackendDir, StoredRun};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history::formers;
-use crate::ids::ContainerId;
-use crate::image::Image;
+use crate::ids::{ContainerId, ServerId};
+use crate::image::{Image, previous};
 use crate::ports::ContainerEngine;
 use crate::retention::{images, kept, unneeded};
 use crate::topology::with_servers;
@@ -28,6 +28,7 @@ impl App {
         let keep = self.settings.keep(keep);
         let world = self.world(&configuration, wanted, load_balancers).await?;
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let mut servers = Vec::new();
         for proxy in with_servers(&configuration) {
             let backend = &proxy.name;
             let runs = self.runs_at(&world.site, &BackendDir::new(&self.settings.state_dir, backend))?;
@@ -46,12 +47,14 @@ impl App {
             };
             gone.extend(self.prune_containers(&world, &held.containers(), keep, dry_run).await?);
             needed.extend(images(&formers[..keep.min(formers.len())]));
+            servers.extend(proxy.servers.iter().map(|it| ServerId::new(backend, &it.name)));
             old_images.extend(unneeded(&formers, keep));
         }
         old_images.retain(|image| !needed.contains(image));
         self.keep_described(&world, &mut old_images).await;
+        let names = self.prune_names(&world, &servers, &needed, dry_run).await?;
         let images = self.prune_images(&world, &old_images, &gone, dry_run).await?;
-        if gone.is_empty() && images == 0 {
+        if gone.is_empty() && images + names == 0 {
             self.say("nothing to remove");
         }
         Ok(Exit::Done)
@@ -91,6 +94,31 @@ impl App {
             }
         }
         Ok(gone)
+    }
+
+    /// Takes from images the names by which runs have kept them for these servers, where no rollback needs them. Says how
+    /// many go.
+    async fn prune_names(
+        &self,
+        world: &RealWorld,
+        servers: &[ServerId],
+        needed: &[Image],
+        dry_run: bool,
+    ) -> Result<usize, Error> {
+        let mut count = 0;
+        for (_, engine) in world.engines.all() {
+            for name in servers.iter().map(previous::name) {
+                let Some((image, digests)) = engine.named(&name).await? else { continue };
+                if needed.iter().any(|it| it.is_run_by(&image, &digests)) {
+                    continue;
+                }
+                if dry_run || engine.untag(&name).await? {
+                    self.say(&removed(dry_run, &format!("name {name} of an image")));
+                    count += 1;
+                }
+            }
+        }
+        Ok(count)
     }
 
     /// One that a container uses, whoever's it is, is left, and so is one that nobody could bring back. Says how many go.

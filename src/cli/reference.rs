@@ -12,7 +12,7 @@ const BEGIN: &str = "<!-- made from `--help`: UPDATE=1 cargo test --lib referenc
 const END: &str = "<!-- so far -->\n";
 
 /// Options of other programs that the README names.
-const OF_OTHERS: [&str; 5] = ["--ip", "--lib", "--now", "--port", "--test"];
+const OF_OTHERS: [&str; 6] = ["--ip", "--lib", "--no-recreate", "--now", "--port", "--test"];
 
 /// An option, and the commands that have it in these words.
 struct Row {

@@ -15,7 +15,7 @@ use super::wait::{Waited, insist, patiently, until};
 use super::{Deploy, Failure, Swap, millis};
 use crate::event::{EnginePull, Fact};
 use crate::ids::ContainerId;
-use crate::image::Image;
+use crate::image::{Image, previous};
 use crate::journal::Record;
 use crate::observation::{Answer, Container, ContainerState, Health, RestartPolicy};
 use crate::plan::{LaneServer, Replacement, Step, other_runs};
@@ -373,8 +373,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         answer
     }
 
-    pub(super) async fn remove(&mut self, (replacement, engine): Swap<'_, E>) -> Result<(), Failure> {
+    pub(super) async fn remove(
+        &mut self,
+        lane: usize,
+        (replacement, engine): Swap<'_, E>,
+    ) -> Result<(), Failure> {
         let plan = self.plan;
+        if let Some(image) = replacement.image_kept(plan.policy.keep) {
+            engine.tag(image, &previous::name(self.lane_of(lane).name())).await?;
+        }
         for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
             // One that runs is somebody's, whatever its name says; one that is gone is what is wanted.
             if matches!(engine.pulse(id).await, Ok(pulse) if pulse.running) {

@@ -112,7 +112,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             (Step::Prove, _, _, new) => self.prove(lane, new).await,
             (Step::Ready, ..) => self.ready(lane).await,
             (Step::Confirm, ..) => self.confirm(lane).await,
-            (Step::Remove, Some(swap), ..) => self.remove(swap).await,
+            (Step::Remove, Some(swap), ..) => self.remove(lane, swap).await,
             (Step::Discard, Some(swap), _, new) => self.discard(lane, swap, new).await,
             (Step::Return, Some(swap), Some(old), _) => match self.return_old(lane, swap, old).await {
                 Err(failure) => Err(self.or_replaced(lane, failure).await),

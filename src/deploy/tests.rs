@@ -10,7 +10,7 @@ use crate::adapters::memory::{
 };
 use crate::engine_call::EngineCall;
 use crate::event::Event;
-use crate::observation::{AdminState, Container, ContainerState};
+use crate::observation::{AdminState, Container, ContainerState, Owner};
 use crate::outcome::Rest;
 use crate::places::Places;
 use crate::plan::asked::Before;
@@ -148,6 +148,24 @@ async fn a_plan_without_hooks_runs_none() {
     );
     let hooks = stage.memory.site().calls.iter().filter(|(part, _)| *part == Part::Hook).count();
     assert_eq!(hooks, 1, "the last one is asked for when it is due");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_image_that_is_all_that_is_kept_gets_its_name_before_its_container_goes() {
+    let mut stage = Stage::pair().await;
+    let image = stage.memory.site().engine.containers[0].container.image.clone();
+    let replacement = replacement(&mut stage);
+    replacement.old.as_mut().unwrap().owner = Some(Owner::Compose("shop".to_owned()));
+    stage.plan.lanes[0].steps.push(Step::Remove);
+    stage.plan.policy.keep = 1;
+    assert!(matches!(stage.run().run().await, Ok(Outcome::Deployed { replaced: 2, .. })));
+    let site = stage.memory.site();
+    let tags: Vec<_> = site.engine.tags.iter().collect();
+    assert_eq!(tags, [(&"drainswap/mobile:app1-previous".to_owned(), &image)]);
+    let names: Vec<_> = site.engine.containers.iter().map(|it| it.container.name.as_str()).collect();
+    assert!(names.iter().all(|name| !name.starts_with("mobile-app1.old-")), "{names:?}");
+    let order = |what: &str| site.calls.iter().position(|(_, call)| *call == what);
+    assert!(order("tag") < order("remove"), "{:?}", site.calls);
 }
 
 /// A deploy of two servers whose agents say this, where one may be the last to serve.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::lateness::{AWAY, Late};
 use super::wait::until;
 use crate::engine_call::EngineCall;
-use crate::ids::ContainerId;
+use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{Container, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
@@ -164,6 +164,18 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
 
     async fn only_copy(&self, image: &Image) -> Result<Option<String>, EngineError> {
         self.inner.only_copy(image).await
+    }
+
+    async fn tag(&self, image: &ImageId, name: &str) -> Result<(), EngineError> {
+        self.inner.tag(image, name).await
+    }
+
+    async fn named(&self, name: &str) -> Result<Option<(ImageId, Vec<String>)>, EngineError> {
+        self.inner.named(name).await
+    }
+
+    async fn untag(&self, name: &str) -> Result<bool, EngineError> {
+        self.inner.untag(name).await
     }
 
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {

@@ -22,7 +22,7 @@ use crate::plan::{
 };
 use crate::probe::ProbeUrl;
 use crate::retention;
-use crate::topology::matching::{Behind, MatchRule, NoMatch};
+use crate::topology::matching::{Aside, Behind, MatchRule, NoMatch};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::reach::reach;
 use crate::topology::traffic::{Balance, Forecast};
@@ -58,7 +58,9 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
                     replacement.returning = returning(&server.id, goal, &observation.containers)
                         .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
                     replacement.pinned = pinned(replacement.old.as_ref(), &servers);
-                    replacement.outdated = outdated(replacement, goal.policy.keep, &observation.containers);
+                    replacement.name = own_name(replacement, &observation.containers);
+                    let keep = replacement.kept(goal.policy.keep);
+                    replacement.outdated = outdated(replacement, keep, &observation.containers);
                 }
                 drafted.extend(draft.servers.iter().map(|server| &server.id));
                 drafts.push(draft);
@@ -346,6 +348,15 @@ fn may_come_back(kept: &Container, server: &Server) -> bool {
         }
         _ => true,
     }
+}
+
+/// The name that the new container gets: where another tool has started one that was put aside, its own again.
+fn own_name(replacement: &Replacement, containers: &[Container]) -> String {
+    let given = &replacement.name;
+    let is_taken =
+        |name: &str| containers.iter().any(|it| it.engine == replacement.like.engine && it.name == name);
+    let own = Aside::Old.read(given).map(|(own, _)| own).filter(|own| !is_taken(own));
+    own.unwrap_or(given).to_owned()
 }
 
 /// The kept containers of the same name that are too many once this one's predecessor is kept too, the oldest ones.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::hook::Moment;
+use crate::image::previous;
 use crate::outcome::{list, sessions};
 use crate::plan::{Cause, Lane, LaneServer, OnDrainTimeout, OnFailure, Plan, Purpose, Step};
 use crate::topology::own_check::OwnCheck;
@@ -207,8 +208,16 @@ impl Plan {
 
     fn closing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let removed: Vec<String> = self.lanes.iter().flat_map(|lane| self.removed(lane)).collect();
-        let old = self.lanes.iter().filter(|lane| lane.keeps_old() && self.policy.keep > 0);
-        let kept: Vec<String> = old.map(|lane| lane.kept(&self.run)).collect();
+        let keeps = |lane: &&Lane| {
+            lane.keeps_old() && lane.replacement.as_ref().is_some_and(|it| it.kept(self.policy.keep) > 0)
+        };
+        let old = self.lanes.iter().filter(keeps);
+        let mut kept: Vec<String> = old.map(|lane| lane.kept(&self.run)).collect();
+        let image_kept = |lane: &Lane| {
+            lane.replacement.as_ref()?.image_kept(self.policy.keep)?;
+            Some(format!("the image {}", previous::name(lane.name())))
+        };
+        kept.extend(self.lanes.iter().filter_map(image_kept));
         if !removed.is_empty() || !kept.is_empty() {
             writeln!(f, "\nwhen every server is in service again")?;
         }

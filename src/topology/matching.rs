@@ -183,7 +183,7 @@ impl Aside {
         format!("{name}{}{run}", self.infix())
     }
 
-    /// Whether a name is one of those: such a container is behind no server.
+    /// Whether a name is one of those: such a container is behind no server, unless it runs and has the server's address.
     #[must_use]
     pub fn is_name(name: &str) -> bool {
         [Self::Old, Self::New].iter().any(|aside| aside.read(name).is_some())
@@ -217,7 +217,7 @@ pub(super) fn behind(
     let engine = observation.engine(id);
     let eligible = || {
         let here = observation.containers.iter().filter(|container| container.engine == engine);
-        here.filter(|container| !Aside::is_name(&container.name))
+        here.filter(|container| !Aside::is_name(&container.name) || line.is_served_by(container))
     };
     let unmatched = |why| Behind::Unmatched { why, candidates: nearest(eligible(), id, line.target) };
     if let Some(name) = observation.named.get(id) {
@@ -324,6 +324,12 @@ impl Line<'_> {
         let others = running.filter(|it| labelled.iter().all(|(labelled, _)| labelled.id != it.id));
         let with_rule = others.filter_map(|it| Some((it, self.evidence(it)?)));
         with_rule.filter(|(_, rule)| rule.has_address() && known.is_none_or(|known| *rule < known)).collect()
+    }
+
+    /// Whether it runs and has the line's address, so that it is behind the line whatever its name is: `docker compose up`
+    /// starts what a run has put aside.
+    fn is_served_by(&self, container: &Container) -> bool {
+        !container.state.is_idle() && self.evidence(container).is_some_and(MatchRule::has_address)
     }
 
     /// How the container is reached by the line's address or name, whatever its label says.

@@ -10,6 +10,7 @@ mod bad_engine;
 mod bad_socket;
 mod ci;
 mod clients;
+mod compose;
 mod config_apply;
 mod contained;
 mod contract;

@@ -53,7 +53,7 @@ pub use ansible::{Ansible, ansibles};
 pub use application::Application;
 pub use builder::Builder;
 pub use contained::ContainedHaproxy;
-pub use engine::{Container, Engine};
+pub use engine::{Container, Engine, LABEL};
 pub use haproxy::{Haproxy, Processes, binary};
 pub use http::{Answer, Connection, Loss, get};
 pub use layout::{Layout, Mode, Server};

@@ -12,6 +12,8 @@ pub enum Need {
     /// OpenSSH's server and client.
     Ssh,
     Podman,
+    /// Docker Compose as a program of its own.
+    Compose,
     /// A browser without a window.
     Chromium,
     /// What renders pages of the manual.
@@ -30,6 +32,7 @@ impl Need {
             Self::Haproxy => missing_program("haproxy"),
             Self::Registry => missing_program("docker-registry"),
             Self::Podman => missing_program("podman"),
+            Self::Compose => missing_program("docker-compose"),
             Self::Chromium => missing_program("chromium"),
             Self::Dpkg => missing_program("dpkg-deb"),
             Self::Groff => missing_program("groff"),

@@ -13,13 +13,12 @@ use bollard::models::{
 };
 use serde_json::{Map, Value};
 
+use super::look::COMPOSE_LABELS;
 use super::recreate::changes::{changes, entries};
 use super::recreate::{Blueprint, hostname, short_id, ulimit_name, volumes};
 use crate::ports::Change;
 use crate::service::container::clean;
 
-/// Compose's own labels, which say whose container it is.
-const COMPOSE_LABELS: &str = "com.docker.compose.";
 /// What is compared by other means, or means nothing for the container.
 const ELSEWHERE: [&str; 10] = [
     "AutoRemove",

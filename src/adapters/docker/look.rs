@@ -19,6 +19,8 @@ use crate::observation::{
 pub(super) const CLAIM_LABEL: &str = "drainswap.server";
 /// Docker puts it on the containers of a Swarm service.
 pub(super) const SWARM_LABEL: &str = "com.docker.swarm.service.name";
+/// How the names of Compose's own labels begin, which say whose container it is.
+pub(super) const COMPOSE_LABELS: &str = "com.docker.compose.";
 /// Compose puts it on the containers of a project.
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
 

@@ -17,7 +17,7 @@ use bollard::models::{
 };
 
 use super::call::Purpose;
-use super::look::{CLAIM_LABEL, SWARM_LABEL};
+use super::look::{CLAIM_LABEL, COMPOSE_LABELS, SWARM_LABEL};
 use crate::observation::Published;
 use crate::ports::{EngineError, Recipe};
 
@@ -92,7 +92,8 @@ pub fn blueprint(
     if source.is_sibling
         && let Some(labels) = &mut config.labels
     {
-        labels.remove(CLAIM_LABEL);
+        // `docker compose up` would remove it as one container too many of the sibling's service.
+        labels.retain(|name, _| name != CLAIM_LABEL && !name.starts_with(COMPOSE_LABELS));
     }
     let host = host_config(&source, recipe.publish);
     config.exposed_ports = exposed_ports(&source, config.exposed_ports, &host);

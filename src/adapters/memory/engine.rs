@@ -82,6 +82,8 @@ pub struct Engine {
     pub registry_breaks_off: bool,
     /// The digests that were pulled.
     pulled: BTreeSet<String>,
+    /// The names that images were given.
+    pub tags: BTreeMap<String, ImageId>,
     count: u32,
 }
 
@@ -569,6 +571,26 @@ impl ContainerEngine for MemoryEngine {
     async fn only_copy(&self, _image: &Image) -> Result<Option<String>, EngineError> {
         // All there is came from the registry.
         self.ask("find image", |_| Ok(None)).await
+    }
+
+    async fn tag(&self, image: &ImageId, name: &str) -> Result<(), EngineError> {
+        let (image, name) = (image.clone(), name.to_owned());
+        let tag = |site: &mut Site| {
+            site.engine.tags.insert(name, image);
+            Ok(())
+        };
+        self.ask("tag", tag).await
+    }
+
+    async fn named(&self, name: &str) -> Result<Option<(ImageId, Vec<String>)>, EngineError> {
+        let name = name.to_owned();
+        let find = move |site: &mut Site| Ok(site.engine.tags.get(&name).map(|id| (id.clone(), Vec::new())));
+        self.ask("find image", find).await
+    }
+
+    async fn untag(&self, name: &str) -> Result<bool, EngineError> {
+        let name = name.to_owned();
+        self.ask("untag", move |site: &mut Site| Ok(site.engine.tags.remove(&name).is_some())).await
     }
 
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {

@@ -459,6 +459,42 @@ fn what_lives_in_a_container_of_another_engine_is_no_lodger() {
     assert_eq!(lodger("", "sidecar.old-20261101T000000.000000Z", ContainerState::Stopped), Ok(0));
 }
 
+/// Its labels would make the project's next `up` start it.
+#[test]
+fn of_a_container_of_a_compose_project_only_the_image_is_kept() {
+    let compose = |it: &mut Container| it.owner = Some(Owner::Compose("shop".to_owned()));
+    let kept = "mobile-app1.old-20261101T000000.000Z";
+    let world = World::pair().another("mobile-app1", kept, |it| it.state = ContainerState::Stopped);
+    let mut world = world.container("mobile-app1", compose);
+    world.policy.keep = 3;
+    let plan = world.plan("v2").unwrap();
+    let [project, other] = [0, 1].map(|lane| plan.lanes[lane].replacement.as_ref().unwrap());
+    assert_eq!((project.kept(3), other.kept(3)), (0, 3));
+    let old = &project.old.as_ref().unwrap().image;
+    assert_eq!((project.image_kept(3), project.image_kept(0)), (Some(old), None));
+    assert_eq!(other.image_kept(3), None);
+    let removed: Vec<String> = project.removed(&plan.run, 3).map(|(_, name)| name).collect();
+    assert_eq!(removed, [project.kept_name(&plan.run), kept.to_owned()]);
+    assert!(plan.lanes[0].steps.contains(&Step::Remove) && !plan.lanes[1].steps.contains(&Step::Remove));
+    let told = plan.to_string();
+    assert!(told.contains("  keep       mobile-app1b.old-"), "{told}");
+    assert!(told.contains(", the image drainswap/mobile:app1-previous\n"), "{told}");
+}
+
+/// What `docker compose up` leaves of a project whose old containers were kept.
+#[test]
+fn where_one_that_was_put_aside_serves_its_place_gets_its_own_name_again() {
+    let aside = "mobile-app1.old-20261101T000000.000Z";
+    let name = |world: &World| world.plan("v2").unwrap().lanes[0].replacement.as_ref().unwrap().name.clone();
+    let started = World::pair().another("mobile-app1", aside, |_| {}).gone("mobile-app1");
+    assert_eq!(name(&started), "mobile-app1");
+    let taken = started.another("mobile-app1b", "mobile-app1", |it| {
+        it.published.clear();
+        it.networks.clear();
+    });
+    assert_eq!(name(&taken), aside, "another container has it");
+}
+
 #[test]
 fn a_forecast_that_holds_for_two_load_balancers_is_told_once() {
     let mut world = World::pair();

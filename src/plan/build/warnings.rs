@@ -164,7 +164,7 @@ fn of_the_run(
         }
         if let Some((container, Some(Owner::Compose(project)))) = old.map(|old| (&old.name, &old.owner)) {
             warnings.push(format!(
-                "{container} belongs to the Compose project {project}, whose next `up` creates it anew from its file: change the image there too"
+                "{container} belongs to the Compose project {project}: `up` leaves the new container as it is until its service changes in the file, and then creates it anew without a drain. Put the new image into the file too, and bring the rest up with `up --no-recreate`"
             ));
         }
     }

@@ -327,9 +327,10 @@ fn the_policy_is_told_where_it_is_not_the_default() {
 #[test]
 fn what_compose_owns_is_replaced_with_a_note() {
     let compose = |container: &mut Container| container.owner = Some(Owner::Compose("shop".to_owned()));
-    assert_snapshot!(excerpt(&deploy(&World::pair().container("mobile-app1", compose)), &[]), @"
+    let plan = deploy(&World::pair().container("mobile-app1", compose));
+    assert_snapshot!(excerpt(&plan, &[]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      note       mobile-app1 belongs to the Compose project shop, whose next `up` creates it anew from its file: change the image there too
+      note       mobile-app1 belongs to the Compose project shop: `up` leaves the new container as it is until its service changes in the file, and then creates it anew without a drain. Put the new image into the file too, and bring the rest up with `up --no-recreate`
     ");
 }
 

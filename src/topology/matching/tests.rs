@@ -315,10 +315,27 @@ fn a_container_that_was_put_aside_is_behind_nothing() {
         let run = RunId::from("20261123T221500.000Z");
         let name = aside.name("mobile-app1", &run);
         assert!(Aside::is_name(&name), "{name}");
-        let world = World::pair().another("mobile-app1", &name, |_| {});
+        let world = World::pair().another("mobile-app1", &name, |it| it.state = ContainerState::Stopped);
         assert_eq!(found(&world), "mobile-app1");
         assert!(found(&world.gone("mobile-app1")).starts_with("none of"));
     }
+}
+
+/// What `docker compose up` does with one of its project.
+#[test]
+fn a_container_that_was_put_aside_and_serves_again_is_behind_its_server() {
+    let aside = "mobile-app1.old-20261123T221500.000Z";
+    let started = World::pair().gone("mobile-app1").another("mobile-app1b", aside, |it| {
+        it.published[0].port = 50000;
+        it.networks.clear();
+    });
+    assert_eq!(found(&started), aside);
+    assert_eq!(found(&started.clone().stopped(aside)), found(&World::pair().gone("mobile-app1")));
+    let elsewhere = started.container(aside, |it| {
+        it.published.clear();
+        it.claims = vec!["mobile/app1".to_owned()];
+    });
+    assert_ne!(found(&elsewhere), aside, "a label alone does not bring it back");
 }
 
 #[test]

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::layers::Layers;
-use super::super::{fixture, look};
+use super::super::{
+    fixture,
+    look::{self, COMPOSE_LABELS},
+};
 use super::*;
 use crate::ids::ContainerId;
 use crate::image::Image;
@@ -87,8 +90,11 @@ fn a_sibling_gets_its_own_port_and_nothing_that_is_the_other_s() {
     assert_eq!(host.mounts, running().host_config.unwrap().mounts);
     assert_eq!(host.binds, running().host_config.unwrap().binds);
     assert_eq!(blueprint.body.hostname, None);
-    assert!(!blueprint.body.labels.as_ref().unwrap().contains_key(CLAIM_LABEL));
+    let labels = blueprint.body.labels.as_ref().unwrap();
+    assert!(!labels.contains_key(CLAIM_LABEL) && labels.keys().all(|name| !name.starts_with(COMPOSE_LABELS)));
     assert_eq!(endpoints(&blueprint)["front"].ipam_config, None);
+    let own = create(&old, None).body.labels.unwrap();
+    assert!(own.keys().any(|name| name.starts_with(COMPOSE_LABELS)), "it stays the project's");
 }
 
 #[test]

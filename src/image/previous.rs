@@ -1,0 +1,94 @@
+//! The name that keeps an image on its engine for a rollback, where the container that ran it is not kept.
+
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
+
+use crate::ids::ServerId;
+
+/// The namespace of these names: no registry is asked for it.
+const NAMESPACE: &str = "drainswap/";
+
+/// How their tags end.
+const END: &str = "-previous";
+
+/// A part of an image's name may be longer than that; a tag may not, with its end.
+const LONGEST: usize = 100;
+
+/// The name under which the engine keeps what a server ran before: `drainswap/shop:app1-previous`.
+///
+/// `HAProxy` allows more in names than the names of images do: what is not allowed becomes `-`, and a number that is made
+/// of the whole name keeps two such names apart.
+#[must_use]
+pub fn name(server: &ServerId) -> String {
+    let repository = part(&server.backend, |c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let tag = part(&server.server, |c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    format!("{NAMESPACE}{repository}:{tag}{END}")
+}
+
+/// Whether a name of an image is one of those. Podman puts its own registry's name before it.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let (repository, is_tagged) = match name.rsplit_once(':') {
+        Some((repository, tag)) => (repository, tag.ends_with(END)),
+        None => return false,
+    };
+    let mut parts = repository.rsplit('/');
+    let (_, namespace) = (parts.next(), parts.next());
+    is_tagged && namespace.is_some_and(|it| it == NAMESPACE.trim_end_matches('/'))
+}
+
+/// The text, if every letter of it may stand there, else one that may.
+fn part(text: &str, may_stand: impl Fn(char) -> bool) -> String {
+    let is_edge = |c: char| c.is_ascii_alphanumeric();
+    let is_whole = !text.is_empty()
+        && text.len() <= LONGEST
+        && text.starts_with(is_edge)
+        && text.ends_with(is_edge)
+        && text.chars().all(|c| may_stand(c) || c == '-');
+    if is_whole {
+        return text.to_owned();
+    }
+    let mut hasher = FxHasher::default();
+    text.hash(&mut hasher);
+    let letter = |c: char| if may_stand(c.to_ascii_lowercase()) { c.to_ascii_lowercase() } else { '-' };
+    let plain: String = text.chars().take(LONGEST).map(letter).collect();
+    format!("{}-{:016x}", plain.trim_matches(['-', '.', '_']), hasher.finish())
+        .trim_start_matches('-')
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageReference;
+
+    #[test]
+    fn a_server_s_name_becomes_the_name_of_an_image() {
+        assert_eq!(name(&ServerId::new("shop", "app1")), "drainswap/shop:app1-previous");
+        assert_eq!(name(&ServerId::new("shop-api", "App_1.b")), "drainswap/shop-api:App_1.b-previous");
+        let long = "x".repeat(300);
+        let odd = ["Shop", "shop_", "shop..api", "-shop", ":", "_", long.as_str(), "läden"];
+        for text in odd {
+            let named = name(&ServerId::new(text, text));
+            assert!(named.len() < 300 && named.parse::<ImageReference>().is_ok(), "{named}");
+            assert!(is_name(&named), "{named}");
+        }
+        assert_ne!(name(&ServerId::new("Shop", "a")), name(&ServerId::new("shop", "a")));
+        assert_ne!(name(&ServerId::new("s:a", "a")), name(&ServerId::new("s.a", "a")));
+    }
+
+    #[test]
+    fn other_names_are_not_ours() {
+        for other in [
+            "shop:v1",
+            "drainswap/shop:v1",
+            "drainswap:app1-previous",
+            "shop:app1-previous",
+            "drainswap/shop",
+        ] {
+            assert!(!is_name(other), "{other}");
+        }
+        assert!(is_name("localhost/drainswap/shop:app1-previous"));
+    }
+}
