@@ -11,11 +11,14 @@ use super::{Deploy, Failure, Swap, millis};
 use crate::observation::Container;
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
-use crate::probe::{Probe, distinct};
+use crate::probe::{Probe, Question, distinct};
 
 /// How long an address may go on answering after the stop, and how often it is asked.
 const ANSWERS_FOR: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(25);
+
+/// How long a connection to an address that has no answer may take, and then the proof that it stays open.
+const CONNECTS_WITHIN: Duration = Duration::from_millis(250);
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
@@ -45,12 +48,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Whether the probe fails, now or within [`ANSWERS_FOR`].
+    /// Whether the probe fails, now or within [`ANSWERS_FOR`]. One that is only late proves nothing: another process may
+    /// take its time to answer. So a connection must not stay open either.
     async fn is_silent(&self, probe: &Probe) -> bool {
         let never_cancelled = CancellationToken::new();
-        let mut answered = false;
+        let connection = Probe { question: Question::Tcp, timeout: CONNECTS_WITHIN, ..probe.clone() };
+        let mut answered = true;
         let asked = until(ASK_EVERY, ANSWERS_FOR, &never_cancelled, async || {
-            answered = self.world.prober.probe(probe).await.is_ready();
+            let prober = &self.world.prober;
+            answered = prober.probe(probe).await.is_ready()
+                || *probe != connection && prober.probe(&connection).await.is_ready();
             Ok::<_, Infallible>((!answered).then_some(()))
         });
         let Ok(_) = asked.await;

@@ -72,7 +72,8 @@ async fn a_container_at_whose_address_another_process_answers_is_not_replaced() 
     }
     let (stage, backend) = stage_with_web().await;
     let SocketAddr::V4(address) = stage.other_frontend() else { unreachable!("the stage has IPv4") };
-    let _api = Application::start("api", address).await;
+    // It takes longer to answer than a container that has just been stopped is given.
+    let _api = Application::start_slow("api", address, Duration::from_millis(400)).await;
     let labels = [("drainswap.server".to_owned(), format!("{backend}/one"))].into();
     let body = ContainerCreateBody { labels: Some(labels), ..ContainerCreateBody::default() };
     let web = run_web(&stage, body).await;

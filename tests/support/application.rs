@@ -1,20 +1,27 @@
 //! An application in the test's own process, for tests of HAProxy that need no container.
 
+use std::future::pending;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// A running application. It tells its name in every answer, and holds `/stream` open until the client leaves.
 pub struct Application(JoinHandle<()>);
 
 impl Application {
     pub async fn start(name: &'static str, address: SocketAddrV4) -> Self {
+        Self::start_slow(name, address, Duration::ZERO).await
+    }
+
+    /// The same, and every answer takes so long.
+    pub async fn start_slow(name: &'static str, address: SocketAddrV4, takes: Duration) -> Self {
         let listener = TcpListener::bind(address).await.expect("listen on a reserved port");
         Self(tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(name, stream));
+                tokio::spawn(serve(name, stream, takes));
             }
         }))
     }
@@ -26,9 +33,11 @@ impl Drop for Application {
     }
 }
 
-async fn serve(name: &'static str, stream: TcpStream) {
+async fn serve(name: &'static str, stream: TcpStream, takes: Duration) {
     let mut stream = BufReader::new(stream);
     while let Some(path) = request(&mut stream).await {
+        // A timeout that always comes, since nothing is waited for.
+        let _late = timeout(takes, pending::<()>()).await;
         let who = format!("HTTP/1.1 200 OK\r\nX-Server: {name}\r\nX-Version: v1\r\n");
         if path.starts_with("/stream") {
             let begun = stream.write_all(format!("{who}Connection: close\r\n\r\nbegun\n").as_bytes()).await;
