@@ -1,11 +1,13 @@
 //! One stamped look at the world: what `HAProxy` and the container engine say, nothing derived.
 
 mod checks;
+mod healthcheck;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,7 @@ use crate::image::{Image, ImageReference};
 use crate::ports::Change;
 
 pub use checks::{Checker, Checking, Checks};
+pub use healthcheck::{Health, Healthcheck};
 pub use servers::Servers;
 
 /// Everything that a plan is decided on, taken in one look.
@@ -46,7 +49,7 @@ pub struct Observation {
 }
 
 /// What must be known of a container that is described, before there is one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Described {
     /// Its name, with `{server}` for the server's, where one is given.
     pub name: Option<String>,
@@ -54,6 +57,10 @@ pub struct Described {
     pub port: u16,
     /// What the engine does when it ends.
     pub restart: RestartPolicy,
+    /// Its healthcheck, as far as the description alone tells of it.
+    pub healthcheck: Option<Healthcheck>,
+    /// The addresses that it asks for.
+    pub addresses: Vec<PinnedAddress>,
 }
 
 impl Observation {
@@ -426,6 +433,9 @@ pub struct Container {
     pub state: ContainerState,
     /// What Docker's own healthcheck says, `None` where the container has none.
     pub health: Option<Health>,
+    /// That healthcheck; `None` also in earlier journals and plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
     /// The TCP ports that it publishes; of a stopped container, those that it would.
     pub published: Vec<Published>,
     /// The networks that it is attached to.
@@ -468,6 +478,7 @@ impl Container {
             repo_digests: Vec::new(),
             state: ContainerState::Created,
             health: None,
+            healthcheck: None,
             published: Vec::new(),
             networks: Vec::new(),
             host_network: false,
@@ -487,6 +498,13 @@ impl Container {
     #[must_use]
     pub fn is_of_compose(&self) -> bool {
         matches!(self.owner, Some(Owner::Compose(_)))
+    }
+
+    /// Whether Docker has it healthy, and can have it so again so long after it is started anew.
+    #[must_use]
+    pub fn is_healthy_again_within(&self, limit: Duration) -> bool {
+        let is_in_time = self.healthcheck.is_none_or(|check| check.first_check < limit);
+        self.health == Some(Health::Healthy) && is_in_time
     }
 
     /// The image that it runs, pinned: by its registry's digest where the engine knows one for the
@@ -554,18 +572,6 @@ impl ContainerState {
     }
 }
 
-/// Docker's own healthcheck.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Health {
-    /// In its start period, or before its first result.
-    Starting,
-    /// The last check passed.
-    Healthy,
-    /// `Retries` checks in a row failed.
-    Unhealthy,
-}
-
 /// A published TCP port: the host's address and port, and the container's port behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Published {
@@ -610,6 +616,12 @@ pub struct Attachment {
     pub network: String,
     /// The container's own addresses there; none while it is stopped.
     pub addresses: Vec<IpAddr>,
+    /// Those that were asked for (`--ip`), and that it has again whenever it is started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<IpAddr>,
+    /// Whether a container that does not run has lost this network: it was removed, or is another one of that name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_gone: bool,
     /// Names that reach it there.
     pub aliases: Vec<String>,
 }

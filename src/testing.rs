@@ -395,10 +395,13 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         repo_digests: Vec::new(),
         state: ContainerState::Running,
         health: None,
+        healthcheck: None,
         published: vec![published],
         networks: vec![Attachment {
             network: "bridge".to_owned(),
             addresses: vec![format!("172.17.0.{}", number + 2).parse().unwrap()],
+            given: Vec::new(),
+            is_gone: false,
             aliases: Vec::new(),
         }],
         host_network: false,

@@ -35,11 +35,11 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerUpdateBody,
-    HealthcheckResult, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
+    HealthcheckResult, Network, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptions,
-    RenameContainerOptionsBuilder, TagImageOptionsBuilder,
+    ListContainersOptionsBuilder, ListNetworksOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveImageOptions, RenameContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -176,6 +176,29 @@ impl DockerEngine {
         images.buffered(INSPECTIONS).try_collect().await
     }
 
+    /// A container as the rest knows it.
+    fn shown(&self, found: &ContainerInspectResponse, image: &SeenImage) -> Container {
+        let healthcheck = recreate::healthcheck::healthcheck(found, image, self.dialect());
+        Container { healthcheck, ..look::container(found, image) }
+    }
+
+    /// The engine's networks, where one of these containers does not run and may have lost its own; `None` where that is
+    /// not known.
+    async fn networks(&self, of: &[ContainerInspectResponse]) -> Result<Option<Vec<Network>>, EngineError> {
+        if !of.iter().any(|it| look::state(it).is_idle()) {
+            return Ok(None);
+        }
+        let purpose = Purpose { action: "list", subject: "its networks" };
+        match self.within(CALL_LIMIT, purpose, self.client.list_networks(None::<ListNetworksOptions>)).await {
+            Ok(networks) => Ok(Some(networks)),
+            Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
+            Err(Failure { error, .. }) => {
+                tracing::debug!("{error}: whether each is there is not known");
+                Ok(None)
+            }
+        }
+    }
+
     /// What the engine tells of a container's image.
     async fn image_of(&self, container: &ContainerInspectResponse) -> Result<SeenImage, EngineError> {
         let seen = self.images(container.image.iter().cloned().collect()).await?;
@@ -212,12 +235,22 @@ impl ContainerEngine for DockerEngine {
         let image_of = |container: &ContainerInspectResponse| {
             container.image.as_ref().and_then(|image| images.get(image)).unwrap_or(&SeenImage::Gone)
         };
-        Ok(found.iter().map(|container| look::container(container, image_of(container))).collect())
+        let networks = self.networks(&found).await?;
+        let shown = |it: &ContainerInspectResponse| {
+            let mut container = self.shown(it, image_of(it));
+            if let Some(networks) = networks.as_ref().filter(|_| container.state.is_idle()) {
+                for attachment in &mut container.networks {
+                    attachment.is_gone = look::is_gone(it, &attachment.network, networks);
+                }
+            }
+            container
+        };
+        Ok(found.iter().map(shown).collect())
     }
 
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
         let found = self.inspect("inspect", &container.0).await?;
-        Ok(look::container(&found, &self.image_of(&found).await?))
+        Ok(self.shown(&found, &self.image_of(&found).await?))
     }
 
     async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
@@ -492,6 +525,35 @@ mod tests {
         let published = odd.published.iter().map(|port| (port.ip.to_string(), port.port)).collect::<Vec<_>>();
         assert_eq!(published, [("127.0.0.1".to_owned(), 57920)]);
         assert_eq!(odd.networks[0].addresses, ["172.29.7.12".parse::<IpAddr>().unwrap()]);
+    }
+
+    /// Docker refused to start it after `docker network rm`, and after `docker network create` with the same name too.
+    #[tokio::test]
+    async fn a_stopped_container_has_lost_a_network_that_was_removed_or_made_anew() {
+        fn stopped(path: &str, networks: &str) -> (u16, String) {
+            let list = r#"[{"Id": "8765ca24d4cf", "Names": ["/app1"], "State": "exited"}]"#;
+            let inspection = || serde_json::to_string(&fixture::inspect::<serde_json::Value>("stopped.json"));
+            match path {
+                "/containers/json" => (200, list.to_owned()),
+                "/containers/8765ca24d4cf/json" => (200, inspection().unwrap()),
+                "/networks" if networks.is_empty() => (500, r#"{"message": "it is busy"}"#.to_owned()),
+                "/networks" => (200, networks.to_owned()),
+                _ => (404, r#"{"message": "no such image"}"#.to_owned()),
+            }
+        }
+        const ID: &str = "7213239d6d7e37eb3f9fc58091cf0ec517569ae609583e5d2265848fa3ac6223";
+        let answers: [(fn(&str) -> (u16, String), bool); 4] = [
+            (|path| stopped(path, &format!(r#"[{{"Name": "front", "Id": "{ID}"}}]"#)), false),
+            (|path| stopped(path, r#"[{"Name": "front", "Id": "0e6138d4ab24"}]"#), true),
+            (|path| stopped(path, "[]"), true),
+            (|path| stopped(path, ""), false),
+        ];
+        for (answer, is_gone) in answers {
+            let (_directory, engine) = engine(answer).await;
+            let found = engine.containers().await.unwrap();
+            let [Container { networks, .. }] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!((networks.len(), networks[0].is_gone), (1, is_gone));
+        }
     }
 
     #[tokio::test]

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 pub use call::Part;
 pub use clients::{Loss, Session};
-pub use engine::{Build, EndedBy, Engine, MemoryEngine, Place};
+pub use engine::{Build, EndedBy, Engine, ImageCheck, MemoryEngine, Place};
 pub use fault::{Fault, When};
 pub use happening::Happening;
 pub use haproxy::{Haproxy, MemoryHaproxy, Worker};

@@ -18,6 +18,7 @@ use crate::ids::ContainerId;
 use crate::image::{Image, previous};
 use crate::journal::Record;
 use crate::observation::{Answer, Container, ContainerState, Health, RestartPolicy};
+use crate::outcome::list;
 use crate::plan::{LaneServer, Replacement, Step, other_runs};
 use crate::ports::{
     ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, PullProgress, WallClock,
@@ -260,7 +261,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Waits until the container runs, is healthy where Docker checks it, and answers on every line. Fails
-    /// at once when it ends or is started again.
+    /// at once when it ends or is started again. An old one that answers is back, whatever Docker says of it at the end.
     pub(super) async fn prove(&mut self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
         let begun = Instant::now();
         self.has_addresses(lane, container.as_ref()).await?;
@@ -269,7 +270,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let asked = self.asked(lane, container.as_ref());
         let (limit, rise) = match asked {
             Asked::New => (policy.ready_timeout, policy.rise),
-            Asked::Old | Asked::Same => (policy.ready_timeout.max(OLD_LIMIT), 1),
+            Asked::Old | Asked::Same => (self.old_limit(), 1),
         };
         let stop = self.stop.now.clone();
         let (mut last, mut booted_after, mut in_a_row) = (String::from("it was not asked"), 0, 0);
@@ -294,7 +295,19 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             Ok::<_, Failure>(Some(answer).filter(|_| in_a_row >= rise))
         });
-        match waited.await? {
+        let mut waited = waited.await?;
+        if asked == Asked::Old && waited == Waited::TimedOut {
+            let answer = self.ask_lines(lane, asked).await;
+            if answer.is_ready() {
+                let (servers, within) = (list(&self.lane_of(lane).ids()), limit.as_secs_f64());
+                let message = format!(
+                    "{servers}: Docker does not have the old container healthy again within {within} s ({last}). It answers, and is put back in service"
+                );
+                self.tell(Fact::Warned { message });
+                waited = Waited::Done(answer);
+            }
+        }
+        match waited {
             Waited::Done(answer) => {
                 self.timing.boot_ms = booted_after;
                 let servers = self.lane_of(lane).ids();
@@ -331,6 +344,21 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
+    /// Whether Docker's healthcheck counts beside an answer. That of an old container counts where it was healthy before
+    /// the run and can be so again in time: it is all that there is to return to, and its servers are out until then.
+    fn heeds_health(&self, lane: usize, container: Option<&ContainerId>) -> bool {
+        let limit = self.old_limit();
+        match self.asked(lane, container) {
+            Asked::New | Asked::Same => true,
+            Asked::Old => self.old(lane).is_some_and(|(old, _)| old.is_healthy_again_within(limit)),
+        }
+    }
+
+    /// How long an old container may take until it is back.
+    fn old_limit(&self) -> Duration {
+        self.plan.policy.ready_timeout.max(OLD_LIMIT)
+    }
+
     /// One look at a container, and one probe of each of its lines.
     pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
         if let Some((id, (_, engine))) = container.zip(self.swaps[lane]) {
@@ -338,7 +366,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             if !pulse.running {
                 return Err(Failure::Died { exit_code: pulse.exit_code, out_of_memory: pulse.out_of_memory });
             }
-            match pulse.health {
+            match pulse.health.filter(|_| self.heeds_health(lane, Some(id))) {
                 Some((Health::Starting, _)) => {
                     return Ok(Answer::NotReady("Docker's healthcheck is starting".to_owned()));
                 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::balancers::Seen;
 use super::*;
 use crate::adapters::memory::{
-    Fault, Line, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks, MemoryJournal, MemoryProber,
-    Part, When,
+    Build, Fault, ImageCheck, Line, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks,
+    MemoryJournal, MemoryProber, Part, When,
 };
 use crate::engine_call::EngineCall;
 use crate::event::Event;
+use crate::image::Image;
 use crate::observation::{AdminState, Container, ContainerState, Owner};
 use crate::outcome::Rest;
 use crate::places::Places;
@@ -55,8 +56,17 @@ impl Stage {
     }
 
     async fn of(described: Described) -> Self {
+        Self::with_builds(described, &[]).await
+    }
+
+    /// The same where containers of these images behave so.
+    async fn with_builds(described: Described, builds: &[(&str, Build)]) -> Self {
         let Described { configuration, policy, .. } = described;
         let memory = Memory::new(&configuration, 1, &image("v1"), 1);
+        for (tag, build) in builds {
+            let Image::Registry { digest, .. } = image(tag) else { unreachable!("a registry's image") };
+            memory.site().engine.builds.insert(digest, *build);
+        }
         let world = World {
             load_balancers: memory.load_balancers().into_iter().map(Tracked::new).collect(),
             engines: Engines::new(vec![(String::new(), memory.engine())]),
@@ -950,4 +960,55 @@ async fn what_another_tool_has_put_there_meanwhile_is_put_back() {
         let seen = world.load_balancers[0].look(&[]).await.unwrap();
         assert!(seen.servers.iter().all(|it| it.admin.state() == AdminState::Ready), "{:?}", seen.servers);
     }
+}
+
+/// A deploy of v2, which never serves, over v1 with this healthcheck: its outcome, how long it took, and its warnings.
+async fn failed_over(check: ImageCheck) -> (Outcome, Duration, Vec<String>) {
+    let old = Build { healthcheck: Some(check), ..Build::default() };
+    let builds = [("v1", old), ("v2", Build { serves: false, ..Build::default() })];
+    let mut stage = Stage::with_builds(Described::pair(), &builds).await;
+    stage.plan.policy.ready_timeout = Duration::from_secs(5);
+    let begun = Instant::now();
+    let outcome = stage.run().run().await.unwrap();
+    assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
+    let warned = stage.heard.0.iter().filter_map(|fact| match fact {
+        Fact::Warned { message } => Some(message.clone()),
+        _ => None,
+    });
+    (outcome, begun.elapsed(), warned.collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_container_is_back_when_it_answers_whatever_docker_says_of_it() {
+    let check = |every, passes| ImageCheck { every, passes };
+    for (what, check) in [("asked too late", check(90_000, true)), ("never healthy", check(1_000, false))] {
+        let (outcome, took, warned) = failed_over(check).await;
+        assert!(matches!(outcome, Outcome::RolledBack { .. }), "{what}: {outcome:?}");
+        assert!(took < Duration::from_secs(30), "{what}: {took:?}");
+        assert!(warned.iter().all(|it| !it.contains("healthy again")), "{what}: {warned:?}");
+    }
+}
+
+/// Its first requests would find it still booting.
+#[tokio::test(start_paused = true)]
+async fn an_old_container_that_was_healthy_is_healthy_again_before_it_is_put_back() {
+    let (outcome, took, _) = failed_over(ImageCheck { every: 20_000, passes: true }).await;
+    assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+    assert!(took > Duration::from_secs(25), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_container_that_answers_and_is_not_healthy_again_is_put_back_with_a_warning() {
+    let builds = [
+        ("v1", Build { healthcheck: Some(ImageCheck { every: 0, passes: true }), ..Build::default() }),
+        ("v2", Build { serves: false, ..Build::default() }),
+    ];
+    let mut stage = Stage::with_builds(Described::pair(), &builds).await;
+    for build in stage.memory.site().engine.builds.values_mut() {
+        build.healthcheck = build.healthcheck.map(|check| ImageCheck { passes: false, ..check });
+    }
+    let outcome = stage.run().run().await.unwrap();
+    assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
+    let message = "mobile/app1: Docker does not have the old container healthy again within 60 s (Docker's healthcheck says unhealthy: exit 7). It answers, and is put back in service";
+    assert!(stage.heard.0.contains(&Fact::Warned { message: message.to_owned() }), "{:?}", stage.heard.0);
 }

@@ -15,12 +15,13 @@ mod tests;
 mod volume;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::image::{ImageReference, Platform};
-use crate::observation::{Described, RestartPolicy};
+use crate::observation::{Described, PinnedAddress, RestartPolicy};
 
 pub use environment::{EnvFile, EnvFiles, Environment, Secret};
 pub use form::{Pairs, Text, Texts, Words};
@@ -133,7 +134,18 @@ impl Container {
             Some(Restart::UnlessStopped) => policy("unless-stopped", 0),
             Some(Restart::OnFailure(times)) => policy("on-failure", i64::from(times)),
         };
-        Some(Described { name: self.container_name.clone(), port: self.container_port?, restart })
+        let addresses = self.networks.0.iter().flat_map(|(network, endpoint)| {
+            let v4 = endpoint.ipv4_address.map(IpAddr::V4);
+            let given = v4.into_iter().chain(endpoint.ipv6_address.map(IpAddr::V6));
+            given.map(|address| PinnedAddress { network: network.clone(), address })
+        });
+        Some(Described {
+            name: self.container_name.clone(),
+            port: self.container_port?,
+            restart,
+            healthcheck: self.healthcheck.as_ref().and_then(Healthcheck::observed),
+            addresses: addresses.collect(),
+        })
     }
 
     /// What is wrong between its keys: the key, and what to write.

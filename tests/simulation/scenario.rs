@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use drainswap::adapters::memory::{Build, Line, Memory, Place, Site};
+use drainswap::adapters::memory::{Build, ImageCheck, Line, Memory, Place, Site};
 use drainswap::cfg::{self, Configuration, Environment, SourceFile, Version};
 use drainswap::hook::{HookFacts, Moment, SKIP};
 use drainswap::ids::ServerId;
@@ -51,7 +51,10 @@ pub enum Wish {
 }
 
 const WELL: Build =
-    Build { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: false };
+    Build { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: None };
+
+/// A healthcheck that passes as soon as the container serves.
+const CHECK: Option<ImageCheck> = Some(ImageCheck { every: 0, passes: true });
 
 const PAIR: &str = "
 backend mobile
@@ -324,7 +327,7 @@ pub const MORE: &[Scenario] = &[
         new: Build { ends: Some(30), serves: false, out_of_memory: true, ..WELL },
         ..BASE
     },
-    Scenario { name: "unhealthy", new: Build { healthcheck: true, serves: false, ..WELL }, ..BASE },
+    Scenario { name: "unhealthy", new: Build { healthcheck: CHECK, serves: false, ..WELL }, ..BASE },
     Scenario { name: "random-ports", before: with_random_ports, ..BASE },
     Scenario {
         name: "random-ports-never-ready",
@@ -410,7 +413,7 @@ const SOMETIMES: &[Scenario] = &[
     HOOKED,
     Scenario {
         name: "healthcheck",
-        new: Build { healthcheck: true, boots: 400, ..WELL },
+        new: Build { healthcheck: CHECK, boots: 400, ..WELL },
         policy: |policy| policy.rise = 3,
         ..BASE
     },

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EndpointSettings,
-    HealthStatusEnum, HostConfig, ImageInspect, NetworkSettings, PortBinding, PortMap, RestartPolicyNameEnum,
+    HealthStatusEnum, HostConfig, ImageInspect, Network, NetworkSettings, PortBinding, PortMap,
+    RestartPolicyNameEnum,
 };
 
 use super::recreate;
@@ -57,6 +58,8 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         },
         state: state(inspect),
         health: health(inspect),
+        // Its times mean what the engine makes of them, which is known to whoever asks.
+        healthcheck: None,
         published: published(inspect),
         host_network: host.network_mode.as_deref() == Some("host"),
         exposed: exposed(&config),
@@ -219,6 +222,9 @@ fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
         .map(|(network, endpoint)| Attachment {
             network: foreign::name(network),
             addresses: addresses(endpoint),
+            given: given(endpoint),
+            // Only the engine's list of networks tells.
+            is_gone: false,
             aliases: aliases(endpoint, name),
         })
         .collect();
@@ -229,6 +235,23 @@ fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
 fn addresses(endpoint: &EndpointSettings) -> Vec<IpAddr> {
     let texts = [&endpoint.ip_address, &endpoint.global_ipv6_address];
     texts.into_iter().flatten().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The addresses that a person or a run asked for (`--ip`, `--ip6`).
+fn given(endpoint: &EndpointSettings) -> Vec<IpAddr> {
+    let ipam = endpoint.ipam_config.iter();
+    let texts = ipam.flat_map(|ipam| [&ipam.ipv4_address, &ipam.ipv6_address]);
+    texts.flatten().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Whether the container could be attached to that network no more if it were started: Docker looks for a network that
+/// somebody made by its identifier, so that one made again under the same name is another one (seen on 20.10).
+pub(super) fn is_gone(inspect: &ContainerInspectResponse, network: &str, known: &[Network]) -> bool {
+    let all = inspect.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let id = all.and_then(|all| all.get(network)?.network_id.as_deref()).unwrap_or_default();
+    // Those of the engine's own get another identifier each time it is started, and Podman shows names.
+    let is_it = |it: &Network| it.id.as_deref() == Some(id) || it.name.as_deref() == Some(id);
+    !id.is_empty() && network != "bridge" && !known.iter().any(is_it)
 }
 
 /// The typed aliases, Docker's own names (from API 1.44 on), and the container's name, once each.
@@ -288,6 +311,8 @@ mod tests {
         let front = Attachment {
             network: "front".into(),
             addresses: vec!["172.29.7.9".parse().unwrap()],
+            given: vec!["172.29.7.9".parse().unwrap()],
+            is_gone: false,
             aliases: vec!["web".into(), "67e7a6c29d15".into(), "app1".into()],
         };
         assert_eq!((running.networks.len(), &running.networks[1]), (2, &front));

@@ -3,6 +3,7 @@
 
 pub(super) mod changes;
 mod defaults;
+pub(super) mod healthcheck;
 mod network;
 pub(super) mod pins;
 #[cfg(test)]

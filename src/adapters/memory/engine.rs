@@ -9,7 +9,9 @@ use super::{Effect, Happening, Memory, Millis, Site};
 use crate::engine_call::EngineCall;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
-use crate::observation::{Attachment, Container, ContainerState, Health, Published, RestartPolicy};
+use crate::observation::{
+    Attachment, Container, ContainerState, Health, Healthcheck, Published, RestartPolicy,
+};
 use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pulse, Recipe};
 
 /// How long a supervisor needs to start a container again.
@@ -35,13 +37,22 @@ pub struct Build {
     pub ends: Option<Millis>,
     /// Whether it is the kernel that ends it then, for want of memory.
     pub out_of_memory: bool,
-    /// Whether the image has a healthcheck, by which the engine says whether it serves.
-    pub healthcheck: bool,
+    /// The image's healthcheck, if it has one.
+    pub healthcheck: Option<ImageCheck>,
+}
+
+/// A healthcheck of an image, by which the engine says whether a container serves.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageCheck {
+    /// How long after the start it is asked first, and how often from then on.
+    pub every: Millis,
+    /// Whether it passes where the container serves; a mistaken one never does.
+    pub passes: bool,
 }
 
 impl Default for Build {
     fn default() -> Self {
-        Self { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: false }
+        Self { boots: 60, accepts: false, serves: true, ends: None, out_of_memory: false, healthcheck: None }
     }
 }
 
@@ -140,6 +151,8 @@ impl Engine {
             networks: vec![Attachment {
                 network: "bridge".to_owned(),
                 addresses: Vec::new(),
+                given: Vec::new(),
+                is_gone: false,
                 aliases: Vec::new(),
             }],
             exposed: vec![8080],
@@ -187,16 +200,24 @@ impl Engine {
     /// What its image's healthcheck says of a container that runs, and the output of the last one.
     fn health(&self, place: &Place, now: Millis) -> Option<(Health, String)> {
         let build = self.build(&place.container);
-        if !build.healthcheck || !place.runs() {
-            return None;
-        }
-        let is_booted = now >= place.started_at + build.boots;
-        let (health, output) = match (is_booted, build.serves) {
+        let check = build.healthcheck.filter(|_| place.runs())?;
+        // One that ran before the test began was asked long ago.
+        let is_asked = place.started_at == 0 || now >= place.started_at + build.boots.max(check.every);
+        let (health, output) = match (is_asked, build.serves && check.passes) {
             (false, _) => (Health::Starting, "exit 7"),
             (true, true) => (Health::Healthy, "exit 0"),
             (true, false) => (Health::Unhealthy, "exit 7"),
         };
         Some((health, output.to_owned()))
+    }
+
+    /// A container as its inspection shows it now.
+    fn inspected(&self, place: &Place, now: Millis) -> Container {
+        let check = self.build(&place.container).healthcheck;
+        let first = |check: ImageCheck| Duration::from_millis(check.every);
+        let healthcheck = check.map(|check| Healthcheck { first_check: first(check), is_given: false });
+        let health = self.health(place, now).map(|(health, _)| health);
+        Container { health, healthcheck, ..place.container.clone() }
     }
 
     /// The container.
@@ -547,7 +568,7 @@ impl ContainerEngine for MemoryEngine {
 
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         let list = |site: &mut Site| {
-            Ok(site.engine.containers.iter().map(|place| place.container.clone()).collect())
+            Ok(site.engine.containers.iter().map(|place| site.engine.inspected(place, site.now)).collect())
         };
         self.ask("list", list).await
     }
@@ -654,7 +675,7 @@ impl ContainerEngine for MemoryEngine {
         let inspect = |site: &mut Site| {
             let place = site.engine.find(container);
             place
-                .map(|it| it.container.clone())
+                .map(|it| site.engine.inspected(it, site.now))
                 .ok_or_else(|| refused("inspect", container.short(), "No such container"))
         };
         self.ask_of("inspect", container, inspect).await

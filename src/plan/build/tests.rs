@@ -303,7 +303,7 @@ fn those_who_stay_need_room_for_what_runs() {
 fn a_description_wins_over_the_container_that_runs() {
     let mut world = World::pair();
     let restart = RestartPolicy { name: "always".to_owned(), maximum_retries: 0 };
-    let described = Described { name: None, port: 9090, restart: restart.clone() };
+    let described = Described { name: None, port: 9090, restart: restart.clone(), ..Described::default() };
     world.observation.described.insert("mobile".to_owned(), described);
     let plan = world.plan("v2").unwrap();
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
@@ -341,7 +341,8 @@ backend admin
         it.claims = vec!["mobile/app1".to_owned(), "admin/one".to_owned()];
     });
     assert!(world.plan("v2").is_ok());
-    let described = Described { name: None, port: 9090, restart: RestartPolicy::never() };
+    let described =
+        Described { name: None, port: 9090, restart: RestartPolicy::never(), ..Described::default() };
     world.observation.described.insert("mobile".to_owned(), described);
     let refused = world.plan("v2").unwrap_err();
     assert!(refused[0].to_string().contains("at another port, behind admin/one"), "{}", refused[0]);
@@ -357,7 +358,8 @@ fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
     let kept = Container { id, name: kept_name, state, ..running.clone() };
     world.observation.containers.push(kept.clone());
     // Nothing of what is described by now counts, and neither does a port that it would not have.
-    let described = Described { name: None, port: 1, restart: RestartPolicy::never() };
+    let described =
+        Described { name: None, port: 1, restart: RestartPolicy::never(), ..Described::default() };
     world.observation.described.insert("mobile".to_owned(), described);
     let returned = Returned { image: image("v1"), container: Some(kept.clone()), engine: String::new() };
     let app1 = ServerId::new("mobile", "app1");
@@ -383,7 +385,8 @@ fn the_address_that_is_published_stays_where_there_are_several() {
         let own = it.published[0];
         it.published.insert(0, Published { ip: "127.0.0.9".parse().unwrap(), ..own });
     });
-    let described = Described { name: None, port: 8080, restart: RestartPolicy::never() };
+    let described =
+        Described { name: None, port: 8080, restart: RestartPolicy::never(), ..Described::default() };
     let old = &world.observation.containers[0];
     let publish = |address: &str| {
         Replacement::described(old, &described, address.parse().ok(), &image("v2"))
@@ -403,7 +406,8 @@ fn the_address_that_is_published_stays_where_there_are_several() {
 #[test]
 fn where_nothing_is_behind_a_server_the_container_that_is_described_is_its_first() {
     let mut world = World::pair().down("mobile/app1").gone("mobile-app1");
-    let described = Described { name: None, port: 9090, restart: RestartPolicy::never() };
+    let described =
+        Described { name: None, port: 9090, restart: RestartPolicy::never(), ..Described::default() };
     world.observation.described.insert("mobile".to_owned(), described);
     let plan = world.plan("v2").unwrap();
     assert_eq!(

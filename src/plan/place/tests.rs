@@ -30,6 +30,8 @@ fn is_in(mut container: Container, network: &str, address: &str) -> Container {
     container.networks = vec![Attachment {
         network: network.to_owned(),
         addresses: vec![address.parse().unwrap()],
+        given: Vec::new(),
+        is_gone: false,
         aliases: vec!["app1".to_owned()],
     }];
     container

@@ -237,7 +237,10 @@ fn no_create_leaves_what_is_gone() {
     assert_eq!(told(&world), "app1; 1 left: mobile/app2 has no container any more (--no-create)");
     let mut described = world.clone();
     let restart = RestartPolicy::never();
-    described.observation.described.insert("mobile".to_owned(), Described { name: None, port: 80, restart });
+    described
+        .observation
+        .described
+        .insert("mobile".to_owned(), Described { name: None, port: 80, restart, ..Described::default() });
     assert_eq!(told(&described), told(&world));
 }
 

@@ -1,9 +1,13 @@
 //! The engine's own check of a container.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::form::OneOrMany;
 use super::quantity::Span;
+use crate::millis::YEAR;
+use crate::observation;
 
 /// `healthcheck`; what it leaves open is the image's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -23,6 +27,28 @@ pub struct Healthcheck {
     pub start_interval: Option<Span>,
     /// Whether the image's own check is switched off.
     pub disable: bool,
+}
+
+impl Healthcheck {
+    /// What a plan must know of it; `None` where there is no check, or only the image tells when it is asked.
+    pub(super) fn observed(&self) -> Option<observation::Healthcheck> {
+        /// What Docker takes within a start period where nothing is said.
+        const START_INTERVAL: Duration = Duration::from_secs(5);
+        let length = |span: Option<Span>| {
+            let nanoseconds = span.and_then(|it| u64::try_from(it.nanoseconds()).ok());
+            nanoseconds.filter(|it| *it > 0).map(Duration::from_nanos)
+        };
+        let is_off = |test: &Test| test.0.first().is_some_and(|word| word == "NONE");
+        if self.disable || self.test.as_ref().is_some_and(is_off) {
+            return None;
+        }
+        let interval = length(self.interval)?;
+        // An engine before Docker 25 does not ask sooner, but which one it will be is not known here.
+        let within_start = length(self.start_period)
+            .map(|_| length(self.start_interval).unwrap_or(START_INTERVAL).min(interval));
+        let first_check = within_start.unwrap_or(interval).min(YEAR);
+        Some(observation::Healthcheck { first_check, is_given: self.test.is_some() })
+    }
 }
 
 /// The test in the engine's words: `NONE`, `CMD …` or `CMD-SHELL …`.

@@ -46,7 +46,7 @@ fn is_same(one: Option<&[String]>, other: Option<&[String]>) -> bool {
 }
 
 /// Docker fills in, field by field, what a person left out of a healthcheck; it is taken apart the same way.
-fn healthcheck(check: HealthConfig, default: Option<&HealthConfig>) -> Option<HealthConfig> {
+pub(super) fn healthcheck(check: HealthConfig, default: Option<&HealthConfig>) -> Option<HealthConfig> {
     let Some(default) = default else { return Some(check) };
     let own = HealthConfig {
         test: differing(check.test, default.test.as_ref()),
