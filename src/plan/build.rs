@@ -3,6 +3,8 @@
 //! Servers that do not serve come first, since mending them only adds capacity. Then, as in the
 //! process that drainswap comes from, the primaries, one at a time, and then the backups.
 
+mod health;
+mod start;
 mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +44,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     let mut left: Vec<(&Server, WhyLeft)> = Vec::new();
     let mut drafts: Vec<Draft> = Vec::new();
     let mut drafted: BTreeSet<&ServerId> = BTreeSet::new();
+    let mut notes: Vec<String> = Vec::new();
     for server in &backend.servers {
         if drafted.contains(&server.id) {
             continue;
@@ -55,12 +58,23 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
                 refusals.extend(lodgers(&draft, &observation.containers));
                 let servers = draft.servers.clone();
                 if let Some(replacement) = &mut draft.replacement {
-                    replacement.returning = returning(&server.id, goal, &observation.containers)
+                    let old = replacement.old.as_ref();
+                    let kept = returning(&server.id, goal, &observation.containers)
                         .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
+                    let obstacle =
+                        kept.as_ref().and_then(|kept| start::of_kept(kept, old, &observation.containers));
+                    notes.extend(obstacle.as_ref().zip(kept.as_ref()).map(|(obstacle, kept)| {
+                        format!(
+                            "{} cannot be started again ({obstacle}): a new one is created in its place",
+                            kept.name
+                        )
+                    }));
+                    replacement.returning = kept.filter(|_| obstacle.is_none());
                     replacement.pinned = pinned(replacement.old.as_ref(), &servers);
                     replacement.name = own_name(replacement, &observation.containers);
                     let keep = replacement.kept(goal.policy.keep);
                     replacement.outdated = outdated(replacement, keep, &observation.containers);
+                    refusals.extend(may_serve(replacement, &servers, goal, observation));
                 }
                 drafted.extend(draft.servers.iter().map(|server| &server.id));
                 drafts.push(draft);
@@ -103,7 +117,10 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
         policy: goal.policy.clone(),
         images: images(&lanes, &goal.target),
         probes: probes(topology, &balances, &goal.policy.scope),
-        warnings: warnings::all(topology, observation, &balances, (&lanes, &unchanged, &rest), goal),
+        warnings: notes
+            .into_iter()
+            .chain(warnings::all(topology, observation, &balances, (&lanes, &unchanged, &rest), goal))
+            .collect(),
         balances,
         lanes,
         unchanged,
@@ -300,6 +317,19 @@ fn container_draft<'a>(
     let states = alive().filter(|server| kept_state(server).is_none()).map(|server| admin(server));
     let left_in = states.max().filter(|state| *state != AdminState::Ready)?;
     Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
+}
+
+/// Why the container that comes would not be started, or not be healthy in time.
+fn may_serve(
+    replacement: &Replacement,
+    servers: &[&Server],
+    goal: &Goal,
+    observation: &Observation,
+) -> Option<Refusal> {
+    let described = observation.described.get(&servers[0].id.backend);
+    let new = Some(replacement).filter(|it| it.is_created());
+    new.and_then(|it| start::of_new(it, servers, described, &observation.containers))
+        .or_else(|| health::refusal(replacement, servers, described, goal.policy.ready_timeout))
 }
 
 /// The containers that run inside of the one that is to be stopped.

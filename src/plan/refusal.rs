@@ -1,10 +1,12 @@
 //! Why a plan is refused: nothing has been touched, and nothing will be.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::ids::ServerId;
 use crate::observation::AdminState;
 use crate::outcome::list;
+use crate::plan::text::seconds;
 use crate::topology::matching::NoMatch;
 use crate::topology::traffic::Forecast;
 
@@ -219,6 +221,36 @@ pub enum Refusal {
         container: String,
         /// The names of those that live in it.
         lodgers: Vec<String>,
+    },
+    /// A container that runs has what the new one would have.
+    #[error(
+        "the new container {container} behind {server} could not be started: the container {holder} has {what}. Stop {holder}, or give one of the two another"
+    )]
+    Taken {
+        /// The server line.
+        server: ServerId,
+        /// The new container's name.
+        container: String,
+        /// What both would have: a port or an address.
+        what: String,
+        /// The container that has it.
+        holder: String,
+    },
+    /// Docker would not call the new container healthy in time.
+    #[error(
+        "Docker asks the healthcheck of {container} behind {server} for the first time {} after a start, and a new container must be healthy within {} (--ready-timeout): it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)",
+        seconds(*.first_check),
+        seconds(*.ready_timeout)
+    )]
+    HealthyTooLate {
+        /// The server line.
+        server: ServerId,
+        /// The new container's name.
+        container: String,
+        /// How long after its start it is asked first.
+        first_check: Duration,
+        /// How long it may take.
+        ready_timeout: Duration,
     },
     /// Another run, of which this state directory does not know, is at work.
     #[error(

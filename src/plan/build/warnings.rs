@@ -1,12 +1,13 @@
 //! What a person should know of a plan and the run does not stop for.
 
+use super::health;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checking, Container, LoadBalancerState, Observation, Owner};
 use crate::outcome::{Rest, WhyLeft, list, sessions};
 use crate::plan::asked::{Before, is_dead};
 use crate::plan::refusal::why_none;
 use crate::plan::text::seconds;
-use crate::plan::{Goal, Lane, OnDrainTimeout};
+use crate::plan::{Goal, Lane, LaneServer, OnDrainTimeout};
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::{Server, Topology};
@@ -23,6 +24,7 @@ pub(super) fn all(
     warnings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, lanes)));
     warnings.extend(balances.iter().filter_map(|balance| balance.unpublished(&observation.load_balancers)));
     warnings.extend(lanes.iter().flat_map(|lane| silent(topology, lane)));
+    warnings.extend(lanes.iter().flat_map(|lane| of_health(observation, lane, goal)));
     warnings.extend(lanes.iter().flat_map(|lane| carried_by_foreigners(topology, lane)));
     warnings.extend(topology.backends.iter().flat_map(|it| &it.servers).filter_map(|it| left(it, rest)));
     let servers = topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
@@ -59,6 +61,14 @@ fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
         })
     };
     lines.iter().filter_map(note).collect()
+}
+
+/// What Docker's healthcheck means for the lane's new container.
+fn of_health(observation: &Observation, lane: &Lane, goal: &Goal) -> Vec<String> {
+    let Some(replacement) = &lane.replacement else { return Vec::new() };
+    let described = observation.described.get(&lane.name().backend);
+    let answers = lane.servers.iter().any(LaneServer::answered);
+    health::warnings(replacement, answers, described, goal.policy.ready_timeout)
 }
 
 /// A line whose own check decides, and is turned off.

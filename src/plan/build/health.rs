@@ -1,0 +1,160 @@
+//! What Docker's own healthcheck means for the new container, which must be healthy before it is put in service.
+
+use std::time::Duration;
+
+use super::runs;
+use crate::observation::{Container, Described, Health, Healthcheck};
+use crate::plan::Replacement;
+use crate::plan::refusal::Refusal;
+use crate::plan::text::seconds;
+use crate::topology::Server;
+
+/// The healthcheck of the container that comes, as far as it is known before that is there.
+struct Coming<'a> {
+    /// The container that is known to have it.
+    of: &'a Container,
+    check: Healthcheck,
+    /// Whether no image can change it any more.
+    is_certain: bool,
+}
+
+impl Coming<'_> {
+    /// Whether Docker asks it so late that no container of it is healthy within that time.
+    fn is_late(&self, ready_timeout: Duration) -> bool {
+        self.check.first_check >= ready_timeout
+    }
+}
+
+fn coming<'a>(replacement: &'a Replacement, described: Option<&Described>) -> Option<Coming<'a>> {
+    if let Some(kept) = &replacement.returning {
+        return Some(Coming { of: kept, check: kept.healthcheck?, is_certain: true });
+    }
+    let of = &replacement.like;
+    if replacement.described {
+        let check = described?.healthcheck?;
+        return Some(Coming { of, check, is_certain: check.is_given });
+    }
+    let check = of.healthcheck?;
+    let is_certain = check.is_given || replacement.image.is_run_by(&of.image, &of.repo_digests);
+    Some(Coming { of, check, is_certain })
+}
+
+/// Why no new container of these servers would be healthy in time, where that is certain.
+pub(super) fn refusal(
+    replacement: &Replacement,
+    servers: &[&Server],
+    described: Option<&Described>,
+    ready_timeout: Duration,
+) -> Option<Refusal> {
+    let coming = coming(replacement, described)?;
+    (coming.is_certain && coming.is_late(ready_timeout)).then(|| Refusal::HealthyTooLate {
+        server: servers[0].id.clone(),
+        container: replacement.name.clone(),
+        first_check: coming.check.first_check,
+        ready_timeout,
+    })
+}
+
+/// What a person should know of it.
+pub(super) fn warnings(
+    replacement: &Replacement,
+    answers: bool,
+    described: Option<&Described>,
+    ready_timeout: Duration,
+) -> Vec<String> {
+    let Some(coming) = coming(replacement, described) else { return Vec::new() };
+    let unless = if coming.is_certain { "" } else { ", unless its image brings another healthcheck or none" };
+    let mut warnings = Vec::new();
+    if !coming.is_certain && coming.is_late(ready_timeout) {
+        warnings.push(format!(
+            "Docker asks the healthcheck of {} for the first time {} after a start, and --ready-timeout is {}: the new container fails{unless}",
+            coming.of.name,
+            seconds(coming.check.first_check),
+            seconds(ready_timeout)
+        ));
+    }
+    // One that does not answer either may be mended by what comes.
+    let is_unhealthy = |old: &&Container| runs(old) && old.health == Some(Health::Unhealthy) && answers;
+    if let Some(old) = replacement.old.as_ref().filter(is_unhealthy) {
+        warnings.push(format!(
+            "{} answers, and is unhealthy by Docker now: the new container must be healthy, and fails where that healthcheck fails again{unless}",
+            old.name
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    /// A pair whose first container has a healthcheck that is asked first after so many seconds.
+    fn checked(seconds: u64, is_given: bool, health: Health) -> World {
+        let first_check = Duration::from_secs(seconds);
+        World::pair().container("mobile-app1", |it| {
+            (it.health, it.healthcheck) = (Some(health), Some(Healthcheck { first_check, is_given }));
+        })
+    }
+
+    /// What a deploy of v2 says of it, or why there is none.
+    fn said(world: &World) -> String {
+        match world.plan("v2") {
+            Ok(plan) => plan.warnings.join("\n"),
+            Err(refusals) => format!("refused: {}", refusals[0]),
+        }
+    }
+
+    const LATE: &str = "Docker asks the healthcheck of mobile-app1 for the first time 90 s after a start, and --ready-timeout is 60 s: the new container fails, unless its image brings another healthcheck or none";
+    const TOO_LATE: &str = "refused: Docker asks the healthcheck of mobile-app1 behind mobile/app1 for the first time 90 s after a start, and a new container must be healthy within 60 s (--ready-timeout): it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)";
+
+    #[test]
+    fn a_healthcheck_that_is_asked_too_late_is_said_before_anything_is_touched() {
+        assert_eq!(said(&checked(59, true, Health::Healthy)), "");
+        assert_eq!(said(&checked(90, false, Health::Healthy)), LATE);
+        assert_eq!(said(&checked(90, true, Health::Starting)), TOO_LATE);
+        assert!(
+            said(&checked(60, true, Health::Healthy)).starts_with("refused"),
+            "the run that takes no time"
+        );
+        let mut patient = checked(90, true, Health::Healthy);
+        patient.policy.ready_timeout = Duration::from_secs(120);
+        assert_eq!(said(&patient), "");
+        // The image stays, and so does what it says.
+        let again = checked(90, false, Health::Healthy).runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
+        assert_eq!(said(&again), "", "nothing is replaced");
+        assert_eq!(said(&again.silent("mobile/app1")), TOO_LATE);
+    }
+
+    #[test]
+    fn an_old_container_that_is_unhealthy_and_answers_is_named() {
+        let unhealthy = "mobile-app1 answers, and is unhealthy by Docker now: the new container must be healthy, and fails where that healthcheck fails again";
+        assert_eq!(said(&checked(30, true, Health::Unhealthy)), unhealthy);
+        let by_image = format!("{unhealthy}, unless its image brings another healthcheck or none");
+        assert_eq!(said(&checked(30, false, Health::Unhealthy)), by_image);
+        assert_eq!(said(&checked(30, true, Health::Starting)), "");
+        let silent = said(&checked(30, true, Health::Unhealthy).silent("mobile/app1"));
+        assert!(!silent.contains("by Docker"), "it may be mended: {silent}");
+    }
+
+    #[test]
+    fn of_a_described_container_the_description_counts() {
+        let described = |check: Option<(u64, bool)>| {
+            let mut world = checked(90, true, Health::Healthy);
+            let healthcheck = check.map(|(seconds, is_given)| Healthcheck {
+                first_check: Duration::from_secs(seconds),
+                is_given,
+            });
+            let described = Described { port: 8080, healthcheck, ..Described::default() };
+            world.observation.described.insert("mobile".to_owned(), described);
+            said(&world)
+        };
+        assert_eq!(described(None), "");
+        assert_eq!(described(Some((30, true))), "");
+        assert!(
+            described(Some((90, true)))
+                .starts_with("refused: Docker asks the healthcheck of mobile-app1 behind")
+        );
+        assert!(described(Some((90, false))).starts_with(LATE));
+    }
+}
