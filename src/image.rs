@@ -134,8 +134,7 @@ impl From<ImageReference> for String {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Image {
-    /// A manifest in a registry. Deployed as `repository:tag@digest`, so that `docker ps`
-    /// still names the tag while the digest decides.
+    /// A manifest in a registry. The digest decides, whatever has its name.
     Registry {
         /// What was asked for.
         reference: ImageReference,

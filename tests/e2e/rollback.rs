@@ -1,5 +1,7 @@
 //! Back to what ran before.
 
+use bollard::query_parameters::TagImageOptionsBuilder;
+
 use crate::support::{Load, Mix, Stage};
 use crate::{assert_in_service, on_real_parts, versions};
 
@@ -19,6 +21,8 @@ async fn rollback_goes_back_a_deploy_at_a_time_and_loses_nothing() {
     assert_eq!(versions(&stage).await, ["v3", "v3"]);
     stage.drainswap(&["rollback", "mobile"]).await.expect(0);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
+    let back = stage.container("app1").await.expect("it runs");
+    assert_eq!(back.image, stage.reference("v2"), "by the name that was asked for");
     stage.drainswap(&["rollback", "mobile"]).await.expect(0);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     load.answered(150).await;
@@ -30,6 +34,24 @@ async fn rollback_goes_back_a_deploy_at_a_time_and_loses_nothing() {
         .await
         .expect(4)
         .says(&["nothing to roll back on backend mobile"]);
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_another_image_has_on_the_engine_is_left_to_it() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::single().start().await;
+    let moved = stage.image("moved", &[("VERSION", "v2")]).await;
+    let docker = stage.engine.docker();
+    let (repository, tag) = moved.rsplit_once(':').expect("a tag");
+    let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+    docker.tag_image(&stage.reference("v1"), Some(options)).await.expect("give v1 the name");
+    let before = docker.inspect_image(&moved).await.expect("it has the name").id;
+    stage.drainswap(&["deploy", "mobile", "--image", &moved, "--floor", "0"]).await.expect(0);
+    assert_eq!(versions(&stage).await, ["v2"]);
+    assert_eq!(docker.inspect_image(&moved).await.expect("it has the name still").id, before);
     stage.close().await;
 }
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 
 use bollard::models::{
-    ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, ImageConfig, NetworkConnectRequest,
+    ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, ImageConfig, ImageInspect,
+    NetworkConnectRequest,
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use tokio::io::AsyncReadExt;
@@ -14,7 +15,8 @@ use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
 use super::{CALL_LIMIT, DockerEngine, describe, drift, look, recreate};
 use crate::command_line::shell;
 use crate::foreign;
-use crate::ids::ContainerId;
+use crate::ids::{ContainerId, ImageId};
+use crate::image::Image;
 use crate::observation::{ContainerState, PinnedAddress};
 use crate::ports::{Change, ContainerEngine, EngineError, Model, Recipe};
 use crate::service::Container;
@@ -32,7 +34,7 @@ impl DockerEngine {
         let name = recipe.name.as_str();
         let purpose = Purpose { action: "create", subject: name };
         let mut asked_for = Vec::new();
-        let blueprint = match &recipe.model {
+        let mut blueprint = match &recipe.model {
             Model::Like(like) => {
                 let old = self.predecessor(like, purpose).await?;
                 asked_for = recreate::pins::chosen(&old, &recipe.pinned);
@@ -55,6 +57,10 @@ impl DockerEngine {
         };
         self.remove_leftover(recipe).await?;
 
+        let named = self.by_name(&recipe.image).await?;
+        if let Some((image_name, _)) = &named {
+            blueprint.body.image = Some(image_name.clone());
+        }
         let mut options = CreateContainerOptionsBuilder::new().name(name);
         // An older engine takes the image that it has, which was looked at when it was pulled.
         if let Some(platform) = recipe.platform.as_ref().filter(|_| self.dialect().api >= CHOOSES_PLATFORM) {
@@ -63,6 +69,14 @@ impl DockerEngine {
         let options = options.build();
         let call = self.client.create_container(Some(options), blueprint.body);
         let id = ContainerId(foreign::name(&self.change(purpose, call).await?.id));
+        if let Some((image_name, image)) = named
+            && self.find("create", &id.0).await?.is_some_and(|it| it.image != Some(image))
+        {
+            let _ = self.remove(&id).await;
+            return Err(purpose.refused(format!(
+                "the engine gave the name {image_name} to another image meanwhile; try again"
+            )));
+        }
         for (network, endpoint) in blueprint.connect {
             let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
             let call = self.client.connect_network(&network, request);
@@ -79,6 +93,24 @@ impl DockerEngine {
             }
         }
         Ok(id)
+    }
+
+    /// The name that was asked for, with the identifier of the image, where the engine has that image by that name: other
+    /// tools compare names, and would create the container anew for the digest in one. An image whose name no other
+    /// has gets it; none is taken from another.
+    async fn by_name(&self, image: &Image) -> Result<Option<(String, String)>, EngineError> {
+        let name = match image {
+            Image::Registry { reference, .. } if reference.digest.is_none() => reference.to_string(),
+            Image::Registry { .. } => return Ok(None),
+            Image::Local { reference, .. } => reference.clone(),
+        };
+        let identifier = |found: Option<ImageInspect>| found.and_then(|found| found.id);
+        let Some(id) = identifier(self.find_image(&image.pinned()).await?) else { return Ok(None) };
+        let has_name = match identifier(self.find_image(&name).await?) {
+            Some(named) => named == id,
+            None => self.tag(&ImageId(id.clone()), &name).await.is_ok(),
+        };
+        Ok(has_name.then_some((name, id)))
     }
 
     /// Whether the engine gives an address of this network on request: engines before API 1.44 find out at the start
