@@ -13,7 +13,7 @@ async fn project() -> Stage {
     let stage = Stage::pair().start().await;
     let services = stage.servers().iter().map(|server| {
         format!(
-            "  {name}:\n    image: {image}\n    container_name: {container}\n    network_mode: bridge\n    ports: [\"{address}:8080\"]\n    environment: [NAME={name}]\n    labels: {{{LABEL}: {stage}}}\n",
+            "  {name}:\n    image: {image}\n    container_name: {container}\n    network_mode: bridge\n    restart: unless-stopped\n    ports: [\"{address}:8080\"]\n    environment: [NAME={name}]\n    labels: {{{LABEL}: {stage}}}\n",
             name = server.name,
             image = stage.reference("v1"),
             container = stage.container_name(server.name),
@@ -66,7 +66,7 @@ async fn up_leaves_what_a_deploy_has_brought_and_a_rollback_needs_no_container()
         .drainswap(&["deploy", "mobile", "--image", &v2, "--keep", "1"])
         .await
         .expect(0)
-        .says(&["belongs to the Compose project"]);
+        .says(&["belong to the Compose project"]);
     let deployed = all(&stage).await;
     assert_eq!(deployed.len(), 2, "none is put aside: {deployed:?}");
     up(&stage).await;

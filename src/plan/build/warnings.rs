@@ -1,5 +1,7 @@
 //! What a person should know of a plan and the run does not stop for.
 
+use std::collections::BTreeMap;
+
 use super::health;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checking, Container, LoadBalancerState, Observation, Owner};
@@ -172,12 +174,8 @@ fn of_the_run(
                 like.name
             ));
         }
-        if let Some((container, Some(Owner::Compose(project)))) = old.map(|old| (&old.name, &old.owner)) {
-            warnings.push(format!(
-                "{container} belongs to the Compose project {project}: `up` leaves the new container as it is until its service changes in the file, and then creates it anew without a drain. Put the new image into the file too, and bring the rest up with `up --no-recreate`"
-            ));
-        }
     }
+    warnings.extend(of_compose(lanes));
     let limit = seconds(goal.policy.drain_timeout);
     match goal.policy.on_drain_timeout {
         OnDrainTimeout::Fail | OnDrainTimeout::Maint => {}
@@ -190,6 +188,25 @@ fn of_the_run(
         )),
     }
     warnings
+}
+
+/// What Compose's own commands do to the containers of its projects afterwards (seen with 1.29 and 2.40).
+fn of_compose(lanes: &[Lane]) -> Vec<String> {
+    let mut projects: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let old = lanes.iter().filter_map(|lane| lane.replacement.as_ref()?.old.as_ref());
+    for container in old {
+        if let Some(Owner::Compose(project)) = &container.owner {
+            projects.entry(project).or_default().push(&container.name);
+        }
+    }
+    let told = |(project, containers): (&str, Vec<&str>)| {
+        let (belong, them) = if containers.len() == 1 { ("belongs", "it") } else { ("belong", "them") };
+        format!(
+            "{} {belong} to the Compose project {project}: after the deploy `up` leaves {them} alone until the service changes in the file, and then replaces {them} without a drain. Put the new image into the file too, and use `up --no-recreate`",
+            containers.join(", ")
+        )
+    };
+    projects.into_iter().map(told).collect()
 }
 
 /// Says so where a server runs the wanted image and answers, and `HAProxy` does not use it all the same.

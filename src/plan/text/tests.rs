@@ -330,7 +330,7 @@ fn what_compose_owns_is_replaced_with_a_note() {
     let plan = deploy(&World::pair().container("mobile-app1", compose));
     assert_snapshot!(excerpt(&plan, &[]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      note       mobile-app1 belongs to the Compose project shop: `up` leaves the new container as it is until its service changes in the file, and then creates it anew without a drain. Put the new image into the file too, and bring the rest up with `up --no-recreate`
+      note       mobile-app1 belongs to the Compose project shop: after the deploy `up` leaves it alone until the service changes in the file, and then replaces it without a drain. Put the new image into the file too, and use `up --no-recreate`
     ");
 }
 
