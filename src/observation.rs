@@ -2,6 +2,7 @@
 
 mod checks;
 mod healthcheck;
+mod owner;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use crate::ports::Change;
 
 pub use checks::{Checker, Checking, Checks};
 pub use healthcheck::{Health, Healthcheck};
+pub use owner::Owner;
 pub use servers::Servers;
 
 /// Everything that a plan is decided on, taken in one look.
@@ -453,7 +455,7 @@ pub struct Container {
     pub restart: RestartPolicy,
     /// Started with `--rm`: it vanishes when it is stopped, and nothing could bring it back.
     pub auto_remove: bool,
-    /// Owned by another orchestrator that would undo or fight a replacement.
+    /// Another tool to which it belongs.
     pub owner: Option<Owner>,
     /// The containers whose network, IPC or process namespace it lives in, by identifier.
     #[serde(default)]
@@ -648,16 +650,6 @@ impl RestartPolicy {
     pub fn never() -> Self {
         Self { name: "no".to_owned(), maximum_retries: 0 }
     }
-}
-
-/// Who else thinks that a container is theirs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case", tag = "kind", content = "name")]
-pub enum Owner {
-    /// A Swarm service: the orchestrator starts another one as soon as this stops.
-    Swarm(String),
-    /// A Compose project: its next `up` creates the container anew from its file.
-    Compose(String),
 }
 
 /// What a server answered to one probe of our own.

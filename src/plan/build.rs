@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::{RunId, ServerId};
 use crate::image::Image;
 use crate::observation::{
-    AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, Owner, Pinned,
-    PinnedAddress, ServerState,
+    AdminState, Checking, Container, ContainerState, LoadBalancerState, Observation, Pinned, PinnedAddress,
+    ServerState,
 };
 use crate::outcome::{Left, Rest, StaysOut, WhyLeft};
 use crate::plan::asked::{Before, is_dead};
@@ -496,11 +496,11 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
     {
         return Some(Refusal::OtherPort { server, container, other: other.id.clone() });
     }
-    match &like.owner {
-        _ if like.auto_remove => Some(Refusal::AutoRemove { server, container }),
-        Some(Owner::Swarm(service)) => Some(Refusal::Swarm { server, container, service: service.clone() }),
-        Some(Owner::Compose(_)) | None => None,
+    // Quadlet starts its containers with --rm, and that is not what is to be changed.
+    if let Some((owner, own_way)) = like.owner.as_ref().and_then(|owner| Some((owner, owner.own_way()?))) {
+        return Some(Refusal::Managed { server, container, owner: owner.clone(), own_way });
     }
+    like.auto_remove.then_some(Refusal::AutoRemove { server, container })
 }
 
 /// The world as it will be while the lanes are worked off, one after the other.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::ids::ServerId;
-use crate::observation::AdminState;
+use crate::observation::{AdminState, Owner};
 use crate::outcome::list;
 use crate::plan::text::seconds;
 use crate::topology::matching::NoMatch;
@@ -262,17 +262,19 @@ pub enum Refusal {
         /// The container by which it is known.
         container: String,
     },
-    /// Swarm would start another one.
+    /// Another tool would start another one.
     #[error(
-        "the container {container} behind {server} belongs to the Swarm service {service}, which starts another as soon as this one stops. Use docker service update"
+        "the container {container} behind {server} belongs to {owner}, which starts another as soon as this one stops. {own_way}"
     )]
-    Swarm {
+    Managed {
         /// The server line.
         server: ServerId,
         /// The container's name.
         container: String,
-        /// The service.
-        service: String,
+        /// To what it belongs.
+        owner: Owner,
+        /// How that changes an image.
+        own_way: String,
     },
 }
 

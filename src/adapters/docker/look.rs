@@ -19,11 +19,19 @@ use crate::observation::{
 /// The label by which a container says which server lines it serves.
 pub(super) const CLAIM_LABEL: &str = "drainswap.server";
 /// Docker puts it on the containers of a Swarm service.
-pub(super) const SWARM_LABEL: &str = "com.docker.swarm.service.name";
+const SWARM_LABEL: &str = "com.docker.swarm.service.name";
 /// How the names of Compose's own labels begin, which say whose container it is.
 pub(super) const COMPOSE_LABELS: &str = "com.docker.compose.";
 /// Compose puts it on the containers of a project.
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
+/// Podman puts it on a container that is created in a systemd unit which sets a variable of that name, as those do that
+/// Quadlet and `podman generate systemd` write.
+const SYSTEMD_LABEL: &str = "PODMAN_SYSTEMD_UNIT";
+/// Kubernetes puts them on the containers of a pod.
+const POD_LABEL: &str = "io.kubernetes.pod.name";
+const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
+/// Nomad puts it on every container of its Docker driver, and the job's name only where its client is set up to.
+const NOMAD_LABEL: &str = "com.hashicorp.nomad.alloc_id";
 
 /// What the engine tells of a container's image.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,9 +152,16 @@ fn restart(policy: Option<&bollard::models::RestartPolicy>) -> RestartPolicy {
     }
 }
 
-fn owner(labels: &HashMap<String, String>) -> Option<Owner> {
+/// To what a container with these labels belongs. A Compose project comes last: it leaves a replacement alone for a while.
+pub(super) fn owner(labels: &HashMap<String, String>) -> Option<Owner> {
     let label = |name| labels.get(name).map(|value| foreign::name(value));
-    label(SWARM_LABEL).map(Owner::Swarm).or_else(|| label(COMPOSE_LABEL).map(Owner::Compose))
+    let pod = || Some(format!("{}/{}", label(NAMESPACE_LABEL)?, label(POD_LABEL)?));
+    label(SWARM_LABEL)
+        .map(Owner::Swarm)
+        .or_else(|| label(SYSTEMD_LABEL).map(Owner::Systemd))
+        .or_else(|| pod().map(Owner::Kubernetes))
+        .or_else(|| label(NOMAD_LABEL).map(Owner::Nomad))
+        .or_else(|| label(COMPOSE_LABEL).map(Owner::Compose))
 }
 
 fn claims(labels: &HashMap<String, String>) -> Vec<String> {
@@ -364,8 +379,18 @@ mod tests {
         };
         assert_eq!(claims(&labels(&[(CLAIM_LABEL, "mobile/app1, api/app1,")])), ["mobile/app1", "api/app1"]);
         assert_eq!(owner(&labels(&[(COMPOSE_LABEL, "shop")])), Some(Owner::Compose("shop".into())));
-        let both = labels(&[(COMPOSE_LABEL, "shop"), (SWARM_LABEL, "web")]);
-        assert_eq!(owner(&both), Some(Owner::Swarm("web".into())));
+        let with_compose = |pairs: &[(&str, &str)]| owner(&labels(&[pairs, &[(COMPOSE_LABEL, "shop")]].concat()));
+        for (pairs, expected) in [
+            (&[("com.docker.swarm.service.name", "web")][..], Owner::Swarm("web".into())),
+            (&[("PODMAN_SYSTEMD_UNIT", "web.service")], Owner::Systemd("web.service".into())),
+            (
+                &[("io.kubernetes.pod.name", "web-1"), ("io.kubernetes.pod.namespace", "shop")],
+                Owner::Kubernetes("shop/web-1".into()),
+            ),
+            (&[("com.hashicorp.nomad.alloc_id", "4243abe5")], Owner::Nomad("4243abe5".into())),
+        ] {
+            assert_eq!(with_compose(pairs), Some(expected), "{pairs:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use bollard::models::{
 };
 
 use super::call::Purpose;
-use super::look::{CLAIM_LABEL, COMPOSE_LABELS, SWARM_LABEL};
+use super::look::{self, CLAIM_LABEL, COMPOSE_LABELS};
 use crate::observation::Published;
 use crate::ports::{EngineError, Recipe};
 
@@ -109,13 +109,15 @@ pub fn blueprint(
     Ok(blueprint)
 }
 
+/// What the plan refuses, too: the container may be another one by now.
 fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {
-    let labels = config.labels.as_ref();
-    let reason = if source.host.auto_remove == Some(true) {
+    let owner = config.labels.as_ref().and_then(look::owner);
+    let reason = if let Some((way, owner)) = owner.and_then(|owner| Some((owner.own_way()?, owner))) {
+        format!("the container that it is to be like belongs to {owner}. {way}")
+    } else if source.host.auto_remove == Some(true) {
         "the container that it is to be like was started with --rm and vanishes when it is stopped, so \
          nothing could be taken back; create it again without --rm"
-    } else if labels.is_some_and(|labels| labels.contains_key(SWARM_LABEL)) {
-        "the container that it is to be like belongs to a Swarm service; use `docker service update --image`"
+            .to_owned()
     } else {
         return Ok(());
     };

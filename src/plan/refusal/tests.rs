@@ -208,9 +208,18 @@ fn what_vanishes_when_it_is_stopped_is_not_stopped() {
 }
 
 #[test]
-fn what_swarm_owns_is_left_to_it() {
-    let swarm = |container: &mut Container| container.owner = Some(Owner::Swarm("mobile".to_owned()));
-    assert_snapshot!(refused(&World::pair().container("mobile-app1", swarm)), @"the container mobile-app1 behind mobile/app1 belongs to the Swarm service mobile, which starts another as soon as this one stops. Use docker service update");
+fn what_another_tool_starts_again_is_left_to_it() {
+    let owned = |owner: Owner| {
+        refused(&World::pair().container("mobile-app1", |it| {
+            // Quadlet starts its containers with --rm.
+            it.auto_remove = matches!(owner, Owner::Systemd(_));
+            it.owner = Some(owner);
+        }))
+    };
+    assert_snapshot!(owned(Owner::Swarm("mobile".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the Swarm service mobile, which starts another as soon as this one stops. Use `docker service update --image IMAGE mobile`");
+    assert_snapshot!(owned(Owner::Systemd("app1.service".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the systemd unit app1.service, which starts another as soon as this one stops. Change the image in the unit's file (Image= in a .container file of Quadlet), then use `systemctl daemon-reload` and `systemctl restart app1.service`, with --user where Podman runs rootless");
+    assert_snapshot!(owned(Owner::Kubernetes("shop/mobile-1".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the Kubernetes pod shop/mobile-1, which starts another as soon as this one stops. Use `kubectl set image` or `kubectl rollout restart` on the workload that has the pod");
+    assert_snapshot!(owned(Owner::Nomad("4243abe5".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the Nomad allocation 4243abe5, which starts another as soon as this one stops. Change the image in its job, which `nomad alloc status 4243abe5` names, and use `nomad job run`");
 }
 
 /// The running process was started with an older haproxy.cfg.

@@ -123,10 +123,12 @@ fn what_could_not_be_taken_back_is_refused() {
         error.to_string()
     };
     assert!(refused(&changed(|host, _| host.auto_remove = Some(true))).contains("--rm"));
-    let swarm = changed(|_, config| {
-        config.labels.as_mut().unwrap().insert(SWARM_LABEL.into(), "web".into());
+    // A unit of Quadlet has --rm in its command.
+    let unit = changed(|host, config| {
+        host.auto_remove = Some(true);
+        config.labels.as_mut().unwrap().insert("PODMAN_SYSTEMD_UNIT".into(), "web.service".into());
     });
-    assert!(refused(&swarm).contains("docker service update"));
+    assert!(refused(&unit).contains("`systemctl restart web.service`"));
 }
 
 #[test]
