@@ -14,6 +14,7 @@ use crate::outcome::{named, sessions};
 use crate::retention::kept;
 use crate::topology::divergence::{Difference, Divergence, divergences};
 use crate::topology::matching::{Aside, Behind};
+use crate::topology::updaters::{Updater, updaters};
 use crate::topology::{Backend, Server, Topology, Unlisted};
 
 /// One thing that is not as it should be.
@@ -48,6 +49,8 @@ pub enum Kind {
     ForgottenByReload,
     /// No server line reaches a container that publishes a port.
     Unreached,
+    /// Another tool replaces servers' containers without a drain.
+    Updater,
     /// `HAProxy` runs a server that haproxy.cfg lacks.
     Unlisted,
     /// `HAProxy` sends a server's traffic elsewhere than haproxy.cfg says.
@@ -125,6 +128,8 @@ pub fn examine(
     let diverging = divergences(configuration, &observation.load_balancers);
     findings.extend(diverging.iter().map(diverging_server));
     findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
+    let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
+    findings.extend(updaters(servers.filter_map(Server::container)).iter().map(updater));
     let mut of_others: Vec<&Container> = Vec::new();
     for container in &observation.containers {
         let users = topology.users(&container.id, observation);
@@ -370,6 +375,10 @@ fn is_kept(container: &Container, all: &[Container], keep: usize) -> bool {
     kept(all, name).into_iter().take(keep).any(|it| it.id == container.id)
 }
 
+fn updater(updater: &Updater<'_>) -> Finding {
+    Finding { kind: Kind::Updater, what: updater.what(), mend: updater.remedy(), left_over: None }
+}
+
 /// A server that only the running process knows, where it reaches a container.
 fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<Finding> {
     let container = containers.iter().find(|it| Some(&it.id) == server.reaches.as_ref())?;
@@ -514,6 +523,22 @@ mod tests {
         let found = kinds(&world.maint("mobile/app1"), &[]);
         assert_eq!(found[0], (Kind::LeftOut, mend));
         assert!(found.iter().all(|(kind, _)| *kind != Kind::AgentOff));
+    }
+
+    #[test]
+    fn a_watchtower_that_would_replace_servers_containers_is_one_finding() {
+        let watched = |world: World, name: &str| {
+            world.container(name, |it| it.updated_by = Some("watchtower".to_owned()))
+        };
+        let world = watched(watched(World::shared(), "mobile-app1"), "mobile-app2");
+        let found = examined(&world, &None, &Runs::default());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].kind, Kind::Updater);
+        assert_eq!(
+            found[0].what,
+            "the Watchtower watchtower replaces mobile-app1, mobile-app2 without draining when the image's tag changes"
+        );
+        assert!(found[0].mend.contains("WATCHTOWER_DISABLE_CONTAINERS"), "{}", found[0].mend);
     }
 
     #[test]

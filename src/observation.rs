@@ -457,6 +457,9 @@ pub struct Container {
     pub auto_remove: bool,
     /// Another tool to which it belongs.
     pub owner: Option<Owner>,
+    /// The name of a Watchtower on the same engine that would replace it, where all containers were looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_by: Option<String>,
     /// The containers whose network, IPC or process namespace it lives in, by identifier.
     #[serde(default)]
     pub lives_in: Vec<ContainerId>,
@@ -490,6 +493,7 @@ impl Container {
             restart,
             auto_remove: false,
             owner: None,
+            updated_by: None,
             lives_in: Vec::new(),
             image_is_gone: false,
             engine,

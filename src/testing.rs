@@ -412,6 +412,7 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         auto_remove: false,
         owner: None,
         lives_in: Vec::new(),
+        updated_by: None,
         image_is_gone: false,
         engine: String::new(),
     };

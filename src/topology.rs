@@ -6,6 +6,7 @@ pub mod own_check;
 pub mod reach;
 pub mod readiness;
 pub mod traffic;
+pub mod updaters;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -76,6 +76,8 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         restart: restart(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or(false),
         owner: owner(&labels),
+        // Only those beside it tell.
+        updated_by: None,
         lives_in: recreate::namespace_owners(inspect)
             .into_iter()
             .map(|(_, owner)| ContainerId(foreign::name(&owner)))
@@ -379,7 +381,8 @@ mod tests {
         };
         assert_eq!(claims(&labels(&[(CLAIM_LABEL, "mobile/app1, api/app1,")])), ["mobile/app1", "api/app1"]);
         assert_eq!(owner(&labels(&[(COMPOSE_LABEL, "shop")])), Some(Owner::Compose("shop".into())));
-        let with_compose = |pairs: &[(&str, &str)]| owner(&labels(&[pairs, &[(COMPOSE_LABEL, "shop")]].concat()));
+        let with_compose =
+            |pairs: &[(&str, &str)]| owner(&labels(&[pairs, &[(COMPOSE_LABEL, "shop")]].concat()));
         for (pairs, expected) in [
             (&[("com.docker.swarm.service.name", "web")][..], Owner::Swarm("web".into())),
             (&[("PODMAN_SYSTEMD_UNIT", "web.service")], Owner::Systemd("web.service".into())),

@@ -12,6 +12,7 @@ use crate::plan::text::seconds;
 use crate::plan::{Goal, Lane, LaneServer, OnDrainTimeout};
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::traffic::{Balance, Forecast};
+use crate::topology::updaters::updaters;
 use crate::topology::{Server, Topology};
 
 /// All of them, those of the whole run first.
@@ -29,8 +30,10 @@ pub(super) fn all(
     warnings.extend(lanes.iter().flat_map(|lane| of_health(observation, lane, goal)));
     warnings.extend(lanes.iter().flat_map(|lane| carried_by_foreigners(topology, lane)));
     warnings.extend(topology.backends.iter().flat_map(|it| &it.servers).filter_map(|it| left(it, rest)));
-    let servers = topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
-    for server in servers.filter(|server| unchanged.contains(&server.id)) {
+    let servers = || topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
+    let updaters = updaters(servers().filter_map(Server::container));
+    warnings.extend(updaters.iter().map(|it| format!("{}: {}", it.what(), it.remedy())));
+    for server in servers().filter(|server| unchanged.contains(&server.id)) {
         let beside: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
         let dead: Vec<String> = beside.iter().filter(|it| is_dead(it, &beside)).map(|it| dead(it)).collect();
         let is_told = is_dead(server, &beside);

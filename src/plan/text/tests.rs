@@ -335,6 +335,15 @@ fn what_compose_owns_is_replaced_with_a_note() {
 }
 
 #[test]
+fn a_watchtower_that_would_replace_a_server_s_container_is_a_note() {
+    let watched = |container: &mut Container| container.updated_by = Some("watchtower".to_owned());
+    assert_snapshot!(excerpt(&deploy(&World::pair().container("mobile-app1", watched)), &[]), @"
+    deploy mobile to registry.example.org/mobile:v2 (222222222222)
+      note       the Watchtower watchtower replaces mobile-app1 without draining when the image's tag changes: name it in WATCHTOWER_DISABLE_CONTAINERS of watchtower, or give it the label com.centurylinklabs.watchtower.enable=false
+    ");
+}
+
+#[test]
 fn clients_that_are_tied_to_a_server_are_a_note_and_what_is_in_flight_is_counted() {
     let world = World::of(
         "
