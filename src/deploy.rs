@@ -393,6 +393,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             return Ok(Box::pin(self.after(lane, failure)).await);
         }
         self.discard_candidates().await;
+        self.tell_who_runs_again(&through).await;
         self.remove_old(&through).await;
         Ok(self.deployed(&through))
     }

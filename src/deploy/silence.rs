@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::wait::until;
 use super::{Deploy, Failure, Swap, millis};
+use crate::event::Fact;
 use crate::observation::Container;
+use crate::outcome::list;
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::probe::{Probe, Question, distinct};
@@ -83,16 +85,38 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(Failure::StillAnswers { server, container, address: probe.address })
     }
 
-    /// Why the new container cannot be started: the old one may run again, and boot, so that it answered nothing yet.
+    /// Why the new container cannot be started, ends or does not answer: the old one may run again, and boot, so that it
+    /// answered nothing yet, or was started again only now. It then has the port, or what the new one needs for itself.
     /// Or another tool has put its own there, which has no answer yet, or is asked for none.
-    pub(super) async fn not_started(&mut self, lane: usize, failure: Failure) -> Failure {
+    pub(super) async fn or_started_again(&mut self, lane: usize, failure: Failure) -> Failure {
         let Some((old, engine)) = self.old(lane) else { return failure };
-        let is_refused = matches!(failure, Failure::Engine(EngineError::Refused { .. }));
-        if is_refused && matches!(runs_again(engine, old).await, Ok(true)) {
+        let may_be_that = matches!(
+            failure,
+            Failure::Engine(EngineError::Refused { .. })
+                | Failure::Died { .. }
+                | Failure::NeverReady { .. }
+                | Failure::NotFollowed { .. }
+        );
+        if may_be_that && matches!(runs_again(engine, old).await, Ok(true)) {
             let server = self.lane_of(lane).name().clone();
             return Failure::StartedAgain { server, container: old.name.clone() };
         }
         self.or_replaced(lane, failure).await
+    }
+
+    /// Says of which lanes the old container runs again beside the new one.
+    pub(super) async fn tell_who_runs_again(&mut self, lanes: &[usize]) {
+        for &lane in lanes {
+            let Some((old, engine)) = self.old(lane) else { continue };
+            if !matches!(runs_again(engine, old).await, Ok(true)) {
+                continue;
+            }
+            let (kept, servers) = (self.lane_of(lane).kept(&self.plan.run), list(&self.lane_of(lane).ids()));
+            let message = format!(
+                "the old container {kept} of {servers} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor, then stop it"
+            );
+            self.tell(Fact::Warned { message });
+        }
     }
 }
 

@@ -106,10 +106,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 self.falls_silent(lane, swap, old).await
             }
             (Step::Start, Some(swap), _, Some(new)) => match self.start(lane, swap, &new).await {
-                Err(failure) => Err(self.not_started(lane, failure).await),
+                Err(failure) => Err(self.or_started_again(lane, failure).await),
                 Ok(()) => Ok(()),
             },
-            (Step::Prove, _, _, new) => self.prove(lane, new).await,
+            (Step::Prove, _, _, new) => match self.prove(lane, new).await {
+                Err(failure) => Err(self.or_started_again(lane, failure).await),
+                Ok(()) => Ok(()),
+            },
             (Step::Ready, ..) => self.ready(lane).await,
             (Step::Confirm, ..) => self.confirm(lane).await,
             (Step::Remove, Some(swap), ..) => self.remove(lane, swap).await,

@@ -403,6 +403,53 @@ async fn a_kept_container_that_somebody_has_started_is_not_removed() {
     assert!(stage.heard.0.contains(&Fact::Warned { message }));
 }
 
+/// On the host's own network no engine refuses a second one.
+#[tokio::test(start_paused = true)]
+async fn an_old_container_that_is_started_again_is_named_for_what_the_new_one_suffers() {
+    let digest = format!("sha256:{}", "2".repeat(64));
+    for build in [Build { ends: Some(5), ..Build::default() }, Build { serves: false, ..Build::default() }] {
+        let mut stage = Stage::pair().await;
+        stage.memory.site().engine.builds.insert(digest.clone(), build);
+        let memory = stage.memory.clone();
+        let mut run = stage.run();
+        run.create_all().await.unwrap();
+        for step in [Step::Drain, Step::Maint, Step::Keep, Step::Start] {
+            run.step(0, step).await.unwrap();
+        }
+        start_again_elsewhere(&memory);
+        let (server, container) = (ServerId::new("mobile", "app1"), "mobile-app1".to_owned());
+        assert_eq!(run.simply(0, Step::Prove).await, Err(Failure::StartedAgain { server, container }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_container_that_runs_beside_the_new_one_is_named_at_the_end() {
+    let mut stage = Stage::pair().await;
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    replace_first(&mut run).await;
+    run.tell_who_runs_again(&[0]).await;
+    start_again_elsewhere(&memory);
+    run.tell_who_runs_again(&[0]).await;
+    let told = stage.heard.0.iter().filter_map(|fact| match fact {
+        Fact::Warned { message } => Some(message.as_str()),
+        _ => None,
+    });
+    let message = format!(
+        "the old container mobile-app1.old-{} of mobile/app1 was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor, then stop it",
+        stage.plan.run
+    );
+    assert_eq!(told.collect::<Vec<_>>(), [message]);
+}
+
+/// A supervisor starts the first lane's old container, which gets another address.
+fn start_again_elsewhere(memory: &Memory) {
+    let mut site = memory.site();
+    let old = &mut site.engine.containers[0].container;
+    assert!(old.name.starts_with("mobile-app1.old-"), "{}", old.name);
+    (old.state, old.published[0].port) = (ContainerState::Running, 50_900);
+}
+
 /// A server without an address that could be asked.
 #[tokio::test(start_paused = true)]
 async fn who_cannot_be_asked_may_carry_the_traffic_all_the_same() {

@@ -255,7 +255,8 @@ impl Lane {
         enabled.into_iter().chain(self.servers.iter().filter_map(stays)).collect::<Vec<_>>().join("; ")
     }
 
-    fn kept(&self, run: &crate::ids::RunId) -> String {
+    /// The name under which its old container is kept.
+    pub(crate) fn kept(&self, run: &crate::ids::RunId) -> String {
         self.replacement.as_ref().map(|replacement| replacement.kept_name(run)).unwrap_or_default()
     }
 }
