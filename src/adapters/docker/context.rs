@@ -50,6 +50,10 @@ pub(super) fn chosen(directory: &Path) -> Result<Option<String>, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
     };
+    // Docker takes an empty file for one that says nothing.
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
     // The error's own text may quote what stands there, a login among it.
     let config: Config = serde_json::from_str(&text)
         .map_err(|error| format!("{} is not understood (line {})", path.display(), error.line()))?;
@@ -116,6 +120,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let write = |text: &str| std::fs::write(directory.path().join("config.json"), text).unwrap();
         assert_eq!(chosen(directory.path()), Ok(None));
+        for empty in ["", "\n"] {
+            write(empty);
+            assert_eq!(chosen(directory.path()), Ok(None), "{empty:?}");
+        }
         write(r#"{"currentContext":"prod","auths":{}}"#);
         assert_eq!(chosen(directory.path()), Ok(Some("prod".to_owned())));
         write(r#"{"currentContext":"default"}"#);
