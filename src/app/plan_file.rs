@@ -18,7 +18,7 @@ use crate::plan::drift::{differences, drift};
 use crate::plan::file::{Basis, PlanFile, ReadFile, seen_servers};
 use crate::plan::laxer::laxer;
 use crate::plan::{Approved, Goal, Plan, Policy, Purpose, Target};
-use crate::ports::{ContainerEngine, WallClock};
+use crate::ports::WallClock;
 use crate::settings::with_flags;
 
 impl App {
@@ -96,7 +96,7 @@ impl App {
             Err(Error::Refused(refusals)) => Err(refusals),
             Err(error) => return Err(error),
         };
-        let image = resolved(world, &approved.basis.image).await?;
+        let image = self.resolved(world, &approved.basis.image).await?;
         let now = self.basis(image, &observation, plan.as_ref().unwrap_or(&approved.plan)).await?;
         let (at, age) = (approved.plan.at, world.clock.now().duration_since(approved.plan.at));
         let drift = drift(approved, &now, &plan);
@@ -127,6 +127,19 @@ impl App {
             description,
             hooks: hooks.collect(),
         })
+    }
+
+    /// What the image's name means now.
+    async fn resolved(&self, world: &RealWorld, image: &Image) -> Result<Image, Error> {
+        let reference = match image {
+            Image::Registry { reference, .. } => reference.clone(),
+            Image::Local { reference, .. } => match reference.parse() {
+                Ok(reference) => reference,
+                // It was named by its identifier, which means itself.
+                Err(_) => return Ok(image.clone()),
+            },
+        };
+        Ok(self.resolve(world.engines.first()?, &reference).await?)
     }
 }
 
@@ -198,19 +211,6 @@ fn is_meant(image: &Image, typed: &ImageReference) -> bool {
         Image::Registry { reference, digest } => typed == reference || typed.digest.as_ref() == Some(digest),
         Image::Local { reference, .. } => typed.to_string() == *reference,
     }
-}
-
-/// What the image's name means now.
-async fn resolved(world: &RealWorld, image: &Image) -> Result<Image, Error> {
-    let reference = match image {
-        Image::Registry { reference, .. } => reference.clone(),
-        Image::Local { reference, .. } => match reference.parse() {
-            Ok(reference) => reference,
-            // It was named by its identifier, which means itself.
-            Err(_) => return Ok(image.clone()),
-        },
-    };
-    Ok(world.engines.first()?.resolve(&reference).await?)
 }
 
 #[cfg(test)]

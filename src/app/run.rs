@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::slice::from_ref;
+use std::time::Duration;
 
 use super::hold::Held;
 use super::look::{RealWorld, require_admin};
@@ -13,18 +14,22 @@ use super::{App, known_backend, print, print_object};
 use crate::adapters::journal_file::StoredRun;
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
+use crate::deploy::wait::patiently;
 use crate::deploy::{Deploy, Stop};
 use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
 use crate::history;
 use crate::ids::RunId;
-use crate::image::ImageReference;
+use crate::image::{Image, ImageReference};
 use crate::observation::Observation;
 use crate::outcome::Outcome;
 use crate::plan::{Goal, LbQuorum, Plan, Policy, Purpose, Target, build, other_runs};
 use crate::ports::{ContainerEngine, EngineError, WallClock};
 use crate::topology::Topology;
+
+/// How often it is said that a registry has not answered yet.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// An image by its tag, as people know it; by its digest where it has none.
 fn by_tag(reference: &str) -> String {
@@ -148,7 +153,7 @@ impl App {
         let no_image = || Error::NoImage { backend: asked.backend.clone() };
         let described = || world.descriptions.get(&asked.backend)?.image.as_ref();
         let reference = asked.image.as_ref().or_else(described).ok_or_else(no_image)?;
-        match world.engines.first()?.resolve(reference).await {
+        match self.resolve(world.engines.first()?, reference).await {
             Ok(image) => Ok(Target::Everywhere(image)),
             Err(error @ EngineError::NoSuchImage { .. }) => {
                 let runs = self.running_images(&asked.backend, configuration, world).await;
@@ -157,6 +162,20 @@ impl App {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What a reference means now. It is said where that takes long: a registry may answer late, or not at all.
+    pub(super) async fn resolve(
+        &self,
+        engine: &impl ContainerEngine,
+        reference: &ImageReference,
+    ) -> Result<Image, EngineError> {
+        let mut seconds = 0;
+        patiently(SILENCE, engine.resolve(reference), || {
+            seconds += SILENCE.as_secs();
+            self.say(&format!("waiting for the registry to say which image {reference} is ({seconds} s)"));
+        })
+        .await
     }
 
     /// What the containers behind a backend were created from; nothing where that cannot be seen now.
