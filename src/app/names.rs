@@ -48,10 +48,12 @@ pub fn nearest(name: &str, known: &[String]) -> Option<String> {
         .cloned()
 }
 
-/// The same tag or digest in the repository that was probably meant: each part of its path is near, and one is wrong.
+/// The image that was probably meant: the same tag or digest in a repository of which each part of the path is near and
+/// one is wrong, or a tag that was typed alone.
 ///
 /// Of tags none is near another: v1 and v2 are one letter apart.
 pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Option<ImageReference> {
+    let running: Vec<ImageReference> = running.iter().filter_map(|text| text.parse().ok()).collect();
     let meant = |running: &ImageReference| {
         let pairs: Vec<_> = typed.repository.split('/').zip(running.repository.split('/')).collect();
         let as_long = running.repository.split('/').count() == pairs.len();
@@ -60,8 +62,21 @@ pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Optio
             && typed.repository != running.repository
             && pairs.iter().all(|(typed, running)| nearest(typed, &[(*running).to_owned()]).is_some())
     };
-    let running = running.iter().filter_map(|text| text.parse::<ImageReference>().ok()).find(meant)?;
-    Some(ImageReference { repository: running.repository, ..typed.clone() })
+    if let Some(running) = running.iter().find(|it| meant(it)) {
+        return Some(ImageReference { repository: running.repository.clone(), ..typed.clone() });
+    }
+    let tag = tag_alone(typed)?;
+    let repository = running.into_iter().map(|running| running.repository).find(|it| it != tag)?;
+    Some(ImageReference { repository, tag: Some(tag.to_owned()), digest: None })
+}
+
+/// What was typed, where it is probably a tag without its repository: `v2`, `1.4.2`, `latest`. Names of repositories seldom
+/// hold a digit.
+fn tag_alone(typed: &ImageReference) -> Option<&str> {
+    let ImageReference { repository, tag, digest } = typed;
+    let is_bare = tag.as_deref() == Some("latest") && digest.is_none() && !repository.contains(['/', ':']);
+    let is_tag = repository == "latest" || repository.contains(|it: char| it.is_ascii_digit());
+    (is_bare && is_tag).then_some(repository.as_str())
 }
 
 #[cfg(test)]
@@ -106,5 +121,20 @@ mod tests {
         assert_eq!(near("registry.example.org/shop/tablet:v2"), None);
         assert_eq!(near("registry.example.org/mobile:v2"), None);
         assert_eq!(near("mobile:v2"), None);
+    }
+
+    #[test]
+    fn a_tag_that_is_typed_alone_is_one_of_the_repository_that_runs() {
+        let near = |typed: &str| {
+            let running = ["registry.example.org/shop/mobile:v1".to_owned()];
+            nearest_image(&typed.parse().unwrap(), &running).map(|image| image.to_string())
+        };
+        for tag in ["v2", "1.4.2", "2026-11-30", "latest"] {
+            assert_eq!(near(tag), Some(format!("registry.example.org/shop/mobile:{tag}")));
+        }
+        for image in ["nginx", "redis:7", "shop/mobile2", "r.io:5000/v2"] {
+            assert_eq!(near(image), None, "{image}");
+        }
+        assert_eq!(nearest_image(&"v2".parse().unwrap(), &["v2:v1".to_owned()]), None);
     }
 }

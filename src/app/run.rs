@@ -153,14 +153,19 @@ impl App {
         let no_image = || Error::NoImage { backend: asked.backend.clone() };
         let described = || world.descriptions.get(&asked.backend)?.image.as_ref();
         let reference = asked.image.as_ref().or_else(described).ok_or_else(no_image)?;
-        match self.resolve(world.engines.first()?, reference).await {
-            Ok(image) => Ok(Target::Everywhere(image)),
-            Err(error @ EngineError::NoSuchImage { .. }) => {
-                let runs = self.running_images(&asked.backend, configuration, world).await;
-                let nearest = nearest_image(reference, &runs).map(|image| image.to_string());
-                Err(Error::NoSuchImage { error, backend: asked.backend.clone(), nearest, runs })
-            }
-            Err(error) => Err(error.into()),
+        let error = match self.resolve(world.engines.first()?, reference).await {
+            Ok(image) => return Ok(Target::Everywhere(image)),
+            Err(error) => error,
+        };
+        // A registry refuses what it does not have, too: it does not tell strangers which images it lacks.
+        if !matches!(error, EngineError::NoSuchImage { .. } | EngineError::Registry { .. }) {
+            return Err(error.into());
+        }
+        let runs = self.running_images(&asked.backend, configuration, world).await;
+        let nearest = nearest_image(reference, &runs).map(|image| image.to_string());
+        match error {
+            EngineError::Registry { .. } if nearest.is_none() => Err(error.into()),
+            error => Err(Error::NoSuchImage { error, backend: asked.backend.clone(), nearest, runs }),
         }
     }
 
