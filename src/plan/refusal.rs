@@ -211,7 +211,7 @@ pub enum Refusal {
     },
     /// Others live in the container.
     #[error(
-        "{} in the network, IPC or process namespace of the container {container} behind {server}, and would lose it when that is stopped. Stop them first, and create them again for the new one",
+        "{} in the network, IPC or process namespace of the container {container} behind {server}, and would lose it when that is stopped. Stop them first, and create them again for the new one. Where one of them is what serves, and {container} only gives it its network as a VPN does, give that one the label drainswap.server={server}",
         if .lodgers.len() == 1 { format!("{} lives", .lodgers[0]) } else { format!("{} live", .lodgers.join(", ")) }
     )]
     Lodgers {

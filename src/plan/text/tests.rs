@@ -476,7 +476,7 @@ fn containers_that_live_in_the_old_one_forbid_it_and_a_lost_image_is_a_note() {
     world.observation.containers.pop();
     world.observation.containers.push(lodger);
     let refused = world.plan("v2").unwrap_err();
-    assert!(refused[0].to_string().starts_with("sidecar lives in the network, IPC or process namespace"));
+    assert_snapshot!(refused[0], @"sidecar lives in the network, IPC or process namespace of the container mobile-app1 behind mobile/app1, and would lose it when that is stopped. Stop them first, and create them again for the new one. Where one of them is what serves, and mobile-app1 only gives it its network as a VPN does, give that one the label drainswap.server=mobile/app1");
 }
 
 proptest! {
