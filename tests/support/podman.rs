@@ -120,5 +120,9 @@ fn command(dir: &TempDir) -> Command {
     let mut command = Command::new(find("podman").expect("podman"));
     command.args(["--root", &at("root"), "--runroot", &at("run"), "--tmpdir", &at("tmp")]);
     command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+    // Podman prefers crun where both are installed, and that one starts nothing under hybrid control groups.
+    if let Some(runtime) = find("runc") {
+        command.arg("--runtime").arg(runtime);
+    }
     command
 }
