@@ -545,7 +545,8 @@ mod tests {
             }
         }
         const ID: &str = "7213239d6d7e37eb3f9fc58091cf0ec517569ae609583e5d2265848fa3ac6223";
-        let answers: [(fn(&str) -> (u16, String), bool); 4] = [
+        type Answers = fn(&str) -> (u16, String);
+        let answers: [(Answers, bool); 4] = [
             (|path| stopped(path, &format!(r#"[{{"Name": "front", "Id": "{ID}"}}]"#)), false),
             (|path| stopped(path, r#"[{"Name": "front", "Id": "0e6138d4ab24"}]"#), true),
             (|path| stopped(path, "[]"), true),

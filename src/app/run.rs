@@ -163,10 +163,10 @@ impl App {
         }
         let runs = self.running_images(&asked.backend, configuration, world).await;
         let nearest = nearest_image(reference, &runs).map(|image| image.to_string());
-        match error {
-            EngineError::Registry { .. } if nearest.is_none() => Err(error.into()),
-            error => Err(Error::NoSuchImage { error, backend: asked.backend.clone(), nearest, runs }),
+        if nearest.is_none() && matches!(error, EngineError::Registry { .. }) {
+            return Err(error.into());
         }
+        Err(Error::NoSuchImage { error, backend: asked.backend.clone(), nearest, runs })
     }
 
     /// What a reference means now. It is said where that takes long: a registry may answer late, or not at all.

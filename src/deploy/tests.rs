@@ -27,6 +27,16 @@ type Run<'a> = Deploy<'a, MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock
 #[derive(Default)]
 struct Heard(Vec<Fact>);
 
+impl Heard {
+    /// What was warned of.
+    fn warnings(&self) -> Vec<String> {
+        let warned = |fact: &Fact| {
+            if let Fact::Warned { message } = fact { Some(message.clone()) } else { None }
+        };
+        self.0.iter().filter_map(warned).collect()
+    }
+}
+
 impl Listener for Heard {
     fn hear(&mut self, event: &Event) {
         self.0.push(event.fact.clone());
@@ -431,15 +441,11 @@ async fn an_old_container_that_runs_beside_the_new_one_is_named_at_the_end() {
     run.tell_who_runs_again(&[0]).await;
     start_again_elsewhere(&memory);
     run.tell_who_runs_again(&[0]).await;
-    let told = stage.heard.0.iter().filter_map(|fact| match fact {
-        Fact::Warned { message } => Some(message.as_str()),
-        _ => None,
-    });
     let message = format!(
         "the old container mobile-app1.old-{} of mobile/app1 was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor, then stop it",
         stage.plan.run
     );
-    assert_eq!(told.collect::<Vec<_>>(), [message]);
+    assert_eq!(stage.heard.warnings(), [message]);
 }
 
 /// A supervisor starts the first lane's old container, which gets another address.
@@ -1018,11 +1024,7 @@ async fn failed_over(check: ImageCheck) -> (Outcome, Duration, Vec<String>) {
     let begun = Instant::now();
     let outcome = stage.run().run().await.unwrap();
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
-    let warned = stage.heard.0.iter().filter_map(|fact| match fact {
-        Fact::Warned { message } => Some(message.clone()),
-        _ => None,
-    });
-    (outcome, begun.elapsed(), warned.collect())
+    (outcome, begun.elapsed(), stage.heard.warnings())
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,7 +25,6 @@ const RESTART: Millis = 2_000;
 
 /// How a container of an image behaves.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Build {
     /// How long it boots.
     pub boots: Millis,

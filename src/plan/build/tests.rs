@@ -2,7 +2,9 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::ids::ContainerId;
-use crate::observation::{Checking, Described, OldServer, OldWorker, Operational, Published, RestartPolicy};
+use crate::observation::{
+    Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy,
+};
 use crate::plan::{OnDrainTimeout, Returned, Target};
 use crate::ports::Change;
 use crate::testing::{World, image};

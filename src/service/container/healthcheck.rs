@@ -74,3 +74,27 @@ impl TryFrom<OneOrMany> for Test {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When a described container is asked first, in seconds, and whether its image has no say in it.
+    fn observed(text: &str) -> Option<(u64, bool)> {
+        let found = toml::from_str::<Healthcheck>(text).unwrap().observed()?;
+        Some((found.first_check.as_secs(), found.is_given))
+    }
+
+    #[test]
+    fn a_description_tells_when_its_container_is_asked_first() {
+        assert_eq!(observed("test = \"ok\"\ninterval = \"90s\""), Some((90, true)));
+        assert_eq!(observed("interval = \"90s\""), Some((90, false)), "the test is the image's");
+        assert_eq!(observed("test = \"ok\""), None, "the times are the image's");
+        let start = "test = \"ok\"\ninterval = \"90s\"\nstart_period = \"20s\"";
+        assert_eq!(observed(start), Some((5, true)));
+        assert_eq!(observed(&format!("{start}\nstart_interval = \"2s\"")), Some((2, true)));
+        for off in ["disable = true\ninterval = \"90s\"", "test = \"NONE\"\ninterval = \"90s\""] {
+            assert_eq!(observed(off), None, "{off}");
+        }
+    }
+}
