@@ -94,11 +94,11 @@ pub(super) fn succeed(
     let taken: Vec<String> = binds.chain(tmpfs).map(str::to_owned).collect();
     for point in old.mounts.iter().flatten() {
         let (Some(target), Some(name)) = (&point.destination, &point.name) else { continue };
-        if !volumes::is_unnamed(name) || taken.contains(target) {
+        if !volumes::is_unnamed(name) || taken.iter().any(|it| volumes::is_same(it, target)) {
             continue;
         }
         let mounts = host.mounts.get_or_insert_default();
-        match mounts.iter_mut().find(|mount| mount.target.as_ref() == Some(target)) {
+        match mounts.iter_mut().find(|mount| mount.target.as_ref().is_some_and(|it| volumes::is_same(it, target))) {
             Some(mount) if mount.typ == Some(MountType::VOLUME) && mount.source.is_none() => {
                 mount.source = Some(name.clone());
             }

@@ -136,9 +136,9 @@ impl Settings {
         settings.value("OpenStdin", config.open_stdin);
         settings.value("StopTimeout", config.stop_timeout);
         for point in inspect.mounts.iter().flatten() {
-            let target = point.destination.clone().unwrap_or_default();
+            let target = point.destination.as_deref().unwrap_or_default();
             if point.typ.as_deref() != Some("tmpfs") {
-                settings.value(format!("mount {target}"), Some(mounted(point)));
+                settings.value(mount_at(target), Some(mounted(point)));
             }
         }
         settings.in_memory(&host);
@@ -160,19 +160,16 @@ impl Settings {
         settings.value("StopTimeout", blueprint.body.stop_timeout);
         // What is mounted at the same place wins over the image's own volume.
         for target in image.volumes.iter().flatten() {
-            settings.value(format!("mount {}", clean(target)), Some(UNNAMED.to_owned()));
+            settings.value(mount_at(target), Some(UNNAMED.to_owned()));
         }
         for bind in host.binds.iter().flatten() {
             let mut parts = bind.split(':');
             let (source, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            settings.value(
-                format!("mount {target}"),
-                Some(with_options(source, parts.next().unwrap_or_default())),
-            );
+            settings.value(mount_at(target), Some(with_options(source, parts.next().unwrap_or_default())));
         }
         for mount in host.mounts.iter().flatten().filter(|mount| mount.typ != Some(MountType::TMPFS)) {
-            let target = mount.target.clone().unwrap_or_default();
-            settings.value(format!("mount {target}"), Some(asked(mount)));
+            let target = mount.target.as_deref().unwrap_or_default();
+            settings.value(mount_at(target), Some(asked(mount)));
         }
         settings.in_memory(&host);
         let at_create =
@@ -199,15 +196,15 @@ impl Settings {
     /// What is mounted in memory, by either of the two ways to say so.
     fn in_memory(&mut self, host: &HostConfig) {
         for (target, options) in host.tmpfs.iter().flatten() {
-            self.value(format!("mount {target}"), Some(format!("tmpfs {options}").trim_end()));
+            self.value(mount_at(target), Some(format!("tmpfs {options}").trim_end()));
         }
         for mount in host.mounts.iter().flatten().filter(|mount| mount.typ == Some(MountType::TMPFS)) {
             let options = mount.tmpfs_options.clone().unwrap_or_default();
             let size = options.size_bytes.filter(|size| *size > 0).map(|size| format!(" size={size}"));
             let mode = options.mode.filter(|mode| *mode > 0).map(|mode| format!(" mode={mode:o}"));
-            let target = mount.target.clone().unwrap_or_default();
+            let target = mount.target.as_deref().unwrap_or_default();
             let (size, mode) = (size.unwrap_or_default(), mode.unwrap_or_default());
-            self.value(format!("mount {target}"), Some(format!("tmpfs{size}{mode}")));
+            self.value(mount_at(target), Some(format!("tmpfs{size}{mode}")));
         }
     }
 
@@ -344,6 +341,11 @@ impl Settings {
             })
             .collect()
     }
+}
+
+/// The setting of what is mounted at a path. The engine keeps some paths as they were typed.
+fn mount_at(target: &str) -> String {
+    format!("mount {}", clean(target))
 }
 
 /// How a volume is shown that nobody has named.

@@ -1,6 +1,6 @@
 //! Inspections of a real engine (20.10), and what is to be created from them.
 
-use bollard::models::{ContainerInspectResponse, HealthConfig, ImageInspect};
+use bollard::models::{ContainerInspectResponse, HealthConfig, ImageInspect, Mount, MountType};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -105,6 +105,25 @@ fn a_sibling_gets_new_volumes_even_where_the_other_s_were_carried_before() {
     let mounts = create(&old, Some(publish)).body.host_config.unwrap().mounts.unwrap();
     assert_eq!(mounts.len(), 3);
     assert!(mounts.iter().all(|mount| mount.source.is_none()));
+}
+
+#[test]
+fn a_place_is_mounted_once_however_it_was_typed() {
+    for typed in ["/named/", "//named", "/./named", "/x/../named"] {
+        let old = changed(|host, _| host.binds = Some(vec![format!("files:{typed}")]));
+        let host = create(&old, None).body.host_config.unwrap();
+        assert_eq!(host.binds, Some(vec![format!("files:{typed}")]));
+        let targets: Vec<String> = host.mounts.unwrap().into_iter().filter_map(|mount| mount.target).collect();
+        assert!(!targets.contains(&"/named".to_owned()), "{typed}: {targets:?}");
+
+        let mount = Mount { typ: Some(MountType::VOLUME), target: Some(typed.into()), ..Mount::default() };
+        let old = changed(|host, _| (host.binds, host.mounts) = (None, Some(vec![mount])));
+        let mounts = create(&old, None).body.host_config.unwrap().mounts.unwrap();
+        let there: Vec<&Mount> =
+            mounts.iter().filter(|it| it.target.as_ref().is_some_and(|it| it.contains("named"))).collect();
+        assert_eq!(there.len(), 1, "{typed}: {there:?}");
+        assert_eq!(there[0].source.as_deref(), Some("files"), "{typed}: its data is carried");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use bollard::models::{Mount, MountPoint, MountType};
 
 use super::Source;
+use crate::service::container::clean;
 
 /// The mounts of the new container: those that were asked for, and each anonymous volume by the name that the
 /// engine gave it. A sibling's anonymous volumes are its own; the new container gets new ones.
@@ -15,10 +16,12 @@ pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
     for point in source.inspect.mounts.iter().flatten().filter(|point| point.typ.as_deref() == Some("volume"))
     {
         let Some(target) = &point.destination else { continue };
-        if source.host.binds.iter().flatten().any(|bind| bind_target(bind) == Some(target.as_str())) {
+        if source.host.binds.iter().flatten().any(|bind| bind_target(bind).is_some_and(|it| is_same(it, target)))
+        {
             continue;
         }
-        match mounts.iter_mut().find(|mount| mount.target.as_ref() == Some(target)) {
+        let is_there = |mount: &&mut Mount| mount.target.as_ref().is_some_and(|it| is_same(it, target));
+        match mounts.iter_mut().find(is_there) {
             Some(mount) if mount.source.as_deref().unwrap_or_default().is_empty() => {
                 mount.source.clone_from(&point.name);
             }
@@ -32,6 +35,12 @@ pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
 /// Where a bind `source:target[:options]` is mounted; `None` for one that names no source.
 fn bind_target(bind: &str) -> Option<&str> {
     bind.split(':').nth(1)
+}
+
+/// Whether both name one place in the container. The engine keeps the text that was typed, and mounts at the path that it
+/// amounts to: `/data/`, `//data` and `/x/../data` are `/data`, and two of them in one container are refused.
+pub(in crate::adapters::docker) fn is_same(one: &str, other: &str) -> bool {
+    clean(one) == clean(other)
 }
 
 /// The mount, with a new volume in place of an anonymous one. One that was carried over before is mounted by
