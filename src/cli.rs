@@ -276,7 +276,7 @@ pub enum Command {
         /// The backend
         backend: String,
     },
-    /// Remove containers and images that no rollback needs any more
+    /// Remove containers, with the data that they alone have, and images that no rollback needs any more
     #[command(after_help = help::PRUNE)]
     Prune {
         /// Only these backends
@@ -436,6 +436,10 @@ pub struct PolicyFlags {
     /// there [default: true]
     #[arg(long, value_name = "BOOL", env = "DRAINSWAP_SILENCE_CHECK")]
     pub silence_check: Option<bool>,
+    /// Give new containers new volumes in the place of those without a name, as Compose does; the old ones stay with the
+    /// old container until `drainswap prune`
+    #[arg(long)]
+    pub renew_anon_volumes: bool,
     /// Work only on these servers of the backend, and on whatever shares a container with them
     #[arg(long, value_name = "SERVER", value_delimiter = ',', action = ArgAction::Append)]
     pub only: Vec<String>,

@@ -4,6 +4,7 @@ mod checks;
 mod healthcheck;
 mod owner;
 mod servers;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,6 +22,7 @@ pub use checks::{Checker, Checking, Checks};
 pub use healthcheck::{Health, Healthcheck};
 pub use owner::Owner;
 pub use servers::Servers;
+pub use volumes::UnnamedVolume;
 
 /// Everything that a plan is decided on, taken in one look.
 #[derive(Clone, Debug, Serialize)]
@@ -63,6 +65,8 @@ pub struct Described {
     pub healthcheck: Option<Healthcheck>,
     /// The addresses that it asks for.
     pub addresses: Vec<PinnedAddress>,
+    /// The paths inside at which it has something mounted that is not a volume without a name.
+    pub mounts: Vec<String>,
 }
 
 impl Observation {
@@ -466,6 +470,9 @@ pub struct Container {
     /// Whether its image is not on the engine any more.
     #[serde(default)]
     pub image_is_gone: bool,
+    /// The volumes that it has without a name; `None` where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unnamed_volumes: Option<Vec<UnnamedVolume>>,
     /// The engine that it is on: its endpoint, as `[engines]` has it, and nothing for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine: String,
@@ -496,6 +503,7 @@ impl Container {
             updated_by: None,
             lives_in: Vec::new(),
             image_is_gone: false,
+            unnamed_volumes: None,
             engine,
         }
     }
@@ -511,6 +519,20 @@ impl Container {
     pub fn is_healthy_again_within(&self, limit: Duration) -> bool {
         let is_in_time = self.healthcheck.is_none_or(|check| check.first_check < limit);
         self.health == Some(Health::Healthy) && is_in_time
+    }
+
+    /// Its volumes without a name that none of these containers of its engine has. The data there goes with it.
+    #[must_use]
+    pub fn own_volumes<'a>(&self, containers: impl Iterator<Item = &'a Self>) -> Vec<&UnnamedVolume> {
+        let others = containers.filter(|it| it.engine == self.engine && it.id != self.id);
+        let shared: BTreeSet<&str> = others.flat_map(Self::unnamed_volume_names).collect();
+        let own = self.unnamed_volumes.iter().flatten().filter(|it| !shared.contains(it.name.as_str()));
+        own.collect()
+    }
+
+    /// The names that the engine made up for its volumes.
+    pub fn unnamed_volume_names(&self) -> impl Iterator<Item = &str> {
+        self.unnamed_volumes.iter().flatten().map(|it| it.name.as_str())
     }
 
     /// The image that it runs, pinned: by its registry's digest where the engine knows one for the

@@ -144,6 +144,9 @@ pub struct Policy {
     /// How many replaced containers of each server are kept, stopped, so that a rollback needs no more than to start one.
     #[serde(default)]
     pub keep: usize,
+    /// Whether new containers get new volumes in the place of those without a name; Compose's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew_anon_volumes: bool,
     /// Whether a server's address must fall silent when its container stops.
     #[serde(default, skip_serializing_if = "SilenceCheck::is_default")]
     pub silence_check: SilenceCheck,
@@ -492,6 +495,9 @@ pub struct Replacement {
     /// What the old one has by its engine's choice, and whatever takes its place must have.
     #[serde(default, skip_serializing_if = "Pinned::is_empty")]
     pub pinned: Pinned,
+    /// Whether the new one gets new volumes in the place of those without a name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew_volumes: bool,
 }
 
 impl Replacement {
@@ -515,6 +521,7 @@ impl Replacement {
             changes: None,
             outdated: Vec::new(),
             pinned: Pinned::default(),
+            renew_volumes: false,
         }
     }
 
@@ -557,7 +564,16 @@ impl Replacement {
     /// Whether nothing is left to remove once it serves, with so many kept.
     #[must_use]
     pub fn keeps_all(&self, keep: usize) -> bool {
-        self.outdated.is_empty() && (self.kept(keep) > 0 || self.old.is_none())
+        self.outdated.is_empty() && self.old_goes(keep).is_none()
+    }
+
+    /// The old container, where it is removed once the new one serves, with so many kept of others. One whose data the new one
+    /// does not have stays until a person prunes; of a Compose project's only the volumes can stay.
+    fn old_goes(&self, keep: usize) -> Option<&Container> {
+        let has_data =
+            |old: &Container| old.unnamed_volumes.as_ref().is_none_or(|volumes| !volumes.is_empty());
+        let holds_data = |old: &Container| self.renew_volumes && !old.is_of_compose() && has_data(old);
+        self.old.as_ref().filter(|old| self.kept(keep) == 0 && !holds_data(old))
     }
 
     /// The image that is all that is kept of the old container, which gets a name for it, with so many kept of others.
@@ -566,10 +582,24 @@ impl Replacement {
         self.old.as_ref().filter(|_| keep > 0 && self.kept(keep) == 0).map(|old| &old.image)
     }
 
+    /// The volumes that there were before the new container, as far as it may have one of them and its name looks like one that
+    /// the engine made up; `None` where that is not known. What it has beside them came into being with it.
+    #[must_use]
+    pub fn volumes_before(
+        &self,
+        description: Option<&crate::service::Container>,
+    ) -> Option<BTreeSet<String>> {
+        let models = self.old.iter().chain((!self.described).then_some(&self.like));
+        let volumes: Vec<_> = models.map(|it| it.unnamed_volumes.as_ref()).collect::<Option<_>>()?;
+        let of_models = volumes.into_iter().flatten().map(|it| it.name.as_str());
+        // A person may name a volume by what the engine once called it.
+        let described = description.into_iter().flat_map(crate::service::Container::named_volumes);
+        Some(of_models.chain(described).map(str::to_owned).collect())
+    }
+
     /// What is removed once it serves, with so many kept: each container, and its name by then.
     pub fn removed(&self, run: &RunId, keep: usize) -> impl Iterator<Item = (&ContainerId, String)> {
-        let old =
-            self.old.as_ref().filter(|_| self.kept(keep) == 0).map(|old| (&old.id, self.kept_name(run)));
+        let old = self.old_goes(keep).map(|old| (&old.id, self.kept_name(run)));
         old.into_iter().chain(self.outdated.iter().map(|kept| (&kept.id, kept.name.clone())))
     }
 
@@ -589,6 +619,7 @@ impl Replacement {
             platform,
             publish: self.publish,
             pinned: self.pinned.clone(),
+            renew_volumes: self.renew_volumes,
         }
     }
 
@@ -602,6 +633,7 @@ impl Replacement {
             platform: None,
             publish: None,
             pinned: self.pinned.clone(),
+            renew_volumes: false,
         }
     }
 

@@ -264,6 +264,8 @@ pub struct Recipe {
     pub publish: Option<crate::observation::Published>,
     /// What the engine chose for the container whose place the new one takes.
     pub pinned: crate::observation::Pinned,
+    /// Whether it gets new volumes in the place of those without a name that the other container has.
+    pub renew_volumes: bool,
 }
 
 /// Something that a new container has otherwise than the one that it is like. What may be secret is named, not shown.
@@ -449,6 +451,13 @@ pub trait ContainerEngine: Send + Sync {
 
     /// Removes a container, not its volumes; one that is gone already is a success.
     fn remove(&self, container: &ContainerId) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Removes a container, and the volumes without a name that it has, but not these and none that another container has.
+    fn remove_with_volumes(
+        &self,
+        container: &ContainerId,
+        but: &BTreeSet<String>,
+    ) -> impl Future<Output = Result<(), EngineError>> + Send;
 
     /// What is known of one container, as [`Self::containers`] tells it.
     fn container(

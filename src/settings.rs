@@ -475,6 +475,7 @@ impl Settings {
             probe: file.probe.clone(),
             on_failure: file.on_failure.unwrap_or(OnFailure::Rollback),
             keep: self.keep(None),
+            renew_anon_volumes: false,
             silence_check: file.silence_check.clone().unwrap_or_default(),
             scope: Scope { leave: self.leave.clone(), ..Scope::default() },
         }
@@ -552,6 +553,7 @@ pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
         probe: flags.probe.clone().or(policy.probe),
         on_failure: flags.on_failure.unwrap_or(policy.on_failure),
         keep: flags.keep.unwrap_or(policy.keep),
+        renew_anon_volumes: flags.renew_anon_volumes || policy.renew_anon_volumes,
         silence_check: flags.silence_check.map_or(policy.silence_check, SilenceCheck::Everywhere),
         scope: Scope {
             only: if flags.only.is_empty() {

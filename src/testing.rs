@@ -330,6 +330,7 @@ fn policy() -> Policy {
         probe: None,
         on_failure: OnFailure::Rollback,
         keep: 0,
+        renew_anon_volumes: false,
         silence_check: SilenceCheck::default(),
         scope: Scope::default(),
     }
@@ -414,6 +415,7 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         lives_in: Vec::new(),
         updated_by: None,
         image_is_gone: false,
+        unnamed_volumes: Some(Vec::new()),
         engine: String::new(),
     };
     run_image(&mut container, "v1");

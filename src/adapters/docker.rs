@@ -36,11 +36,11 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, ContainerUpdateBody,
-    HealthcheckResult, Network, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum,
+    HealthcheckResult, Network, RestartPolicy as DockerRestartPolicy, RestartPolicyNameEnum, Volume,
 };
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListNetworksOptions, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveImageOptions, RenameContainerOptionsBuilder, TagImageOptionsBuilder,
+    RemoveImageOptions, RemoveVolumeOptions, RenameContainerOptionsBuilder, TagImageOptionsBuilder,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -75,6 +75,10 @@ const STOP_MARGIN: Duration = Duration::from_secs(30);
 const STOP_FOREVER: Duration = Duration::from_secs(3600);
 /// How many containers are inspected at once.
 const INSPECTIONS: usize = 8;
+/// The API from which on the engine marks the volumes that it makes up a name for. Before, the name is all there is.
+const MARKS_VOLUMES: recreate::ApiVersion = (1, 42);
+/// Its mark: the engine puts it on a volume without a name.
+const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 /// The most characters of a healthcheck's output that are kept.
 const HEALTH_OUTPUT: usize = 200;
 
@@ -154,6 +158,53 @@ impl DockerEngine {
                 tracing::debug!("{error}: its entry in the list counts");
                 Ok(Some(look::listed(listed)))
             }
+        }
+    }
+
+    /// Removes a container, by the engine's own account with the volumes that were made for it.
+    async fn remove_found(
+        &self,
+        container: &ContainerId,
+        found: &ContainerInspectResponse,
+        with_volumes: bool,
+    ) -> Result<(), EngineError> {
+        let runs = !matches!(look::state(found), ContainerState::Created | ContainerState::Stopped);
+        let options = RemoveContainerOptionsBuilder::new().force(runs).v(with_volumes).build();
+        let purpose = Purpose { action: "remove", subject: container.short() };
+        let call = self.client.remove_container(&container.0, Some(options));
+        match self.change(purpose, call).await {
+            // Two removals get in each other's way; the one that goes on already is as good as ours.
+            Err(failure) if failure.is_conflict() => match self.find("remove", &container.0).await? {
+                Some(found) if !is_leaving(&found) => Err(failure.error),
+                _ => Ok(()),
+            },
+            Err(failure) if !failure.is_absent() => Err(failure.error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a volume without a name that no container has any more: the engine refuses where one has it. A volume that stays
+    /// costs room, and is no reason to end a run.
+    async fn remove_volume(&self, name: &str) {
+        let purpose = Purpose { action: "remove", subject: name };
+        let looked = self.within(CALL_LIMIT, purpose, self.client.inspect_volume(name)).await;
+        let is_made_up = |volume: &Volume| {
+            self.is_podman
+                || self.dialect().api < MARKS_VOLUMES
+                || volume.labels.contains_key(ANONYMOUS_LABEL)
+        };
+        let result = match looked {
+            Ok(volume) if !is_made_up(&volume) => return,
+            Ok(_) => {
+                let call = self.client.remove_volume(name, None::<RemoveVolumeOptions>);
+                self.within(CALL_LIMIT, purpose, call).await
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = result
+            && !failure.is_absent()
+        {
+            tracing::debug!("{}: the volume stays", failure.error);
         }
     }
 
@@ -389,20 +440,27 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn remove(&self, container: &ContainerId) -> Result<(), EngineError> {
-        let Some(found) = self.find("remove", &container.0).await? else { return Ok(()) };
-        let runs = !matches!(look::state(&found), ContainerState::Created | ContainerState::Stopped);
-        let options = RemoveContainerOptionsBuilder::new().force(runs).v(false).build();
-        let purpose = Purpose { action: "remove", subject: container.short() };
-        let call = self.client.remove_container(&container.0, Some(options));
-        match self.change(purpose, call).await {
-            // Two removals get in each other's way; the one that goes on already is as good as ours.
-            Err(failure) if failure.is_conflict() => match self.find("remove", &container.0).await? {
-                Some(found) if !is_leaving(&found) => Err(failure.error),
-                _ => Ok(()),
-            },
-            Err(failure) if !failure.is_absent() => Err(failure.error),
-            _ => Ok(()),
+        match self.find("remove", &container.0).await? {
+            Some(found) => self.remove_found(container, &found, false).await,
+            None => Ok(()),
         }
+    }
+
+    async fn remove_with_volumes(
+        &self,
+        container: &ContainerId,
+        but: &BTreeSet<String>,
+    ) -> Result<(), EngineError> {
+        let Some(found) = self.find("remove", &container.0).await? else { return Ok(()) };
+        let (unnamed, own) = (recreate::volumes::unnamed(&found), recreate::volumes::own(&found));
+        // In one call, so that nothing is left whenever this process ends. Of a volume that has come by `--volumes-from`, and
+        // to Podman of any, the engine does not know that it was there before.
+        let at_once = unnamed == own && own.is_disjoint(but);
+        self.remove_found(container, &found, at_once).await?;
+        for volume in own.difference(but) {
+            self.remove_volume(volume).await;
+        }
+        Ok(())
     }
 
     async fn pulse(&self, container: &ContainerId) -> Result<Pulse, EngineError> {

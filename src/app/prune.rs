@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::history::formers;
 use crate::ids::{ContainerId, ServerId};
 use crate::image::{Image, previous};
+use crate::observation::Container;
 use crate::ports::ContainerEngine;
 use crate::retention::{images, kept, unneeded};
 use crate::topology::with_servers;
@@ -82,14 +83,23 @@ impl App {
         keep: usize,
         dry_run: bool,
     ) -> Result<Vec<ContainerId>, Error> {
-        let mut gone = Vec::new();
+        let mut gone: Vec<ContainerId> = Vec::new();
         for (_, engine) in world.engines.all() {
             let all = engine.containers().await?;
             for container in names.iter().flat_map(|name| kept(&all, name).into_iter().skip(keep)) {
+                let left = || all.iter().filter(|it| !gone.contains(&it.id));
+                let data: Vec<&str> =
+                    container.own_volumes(left()).into_iter().map(|it| it.target.as_str()).collect();
+                let with = match data.as_slice() {
+                    [] => String::new(),
+                    data => format!(", with the data at {} that it alone has", data.join(", ")),
+                };
                 if !dry_run {
-                    engine.remove(&container.id).await?;
+                    let others = left().filter(|it| it.id != container.id);
+                    let held = others.flat_map(Container::unnamed_volume_names).map(str::to_owned).collect();
+                    engine.remove_with_volumes(&container.id, &held).await?;
                 }
-                self.say(&removed(dry_run, &format!("container {}", container.name)));
+                self.say(&removed(dry_run, &format!("container {}{with}", container.name)));
                 gone.push(container.id.clone());
             }
         }

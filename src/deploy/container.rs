@@ -448,7 +448,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                     Err(error) => return Err(error.into()),
                 }
             }
-            self.answer(engine.remove(&new)).await?;
+            // Its new volumes hold nothing that was there before, and no container would have them.
+            let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
+            match replacement.volumes_before(description) {
+                Some(before) => self.answer(engine.remove_with_volumes(&new, &before)).await?,
+                None => self.answer(engine.remove(&new)).await?,
+            }
         }
         Ok(())
     }

@@ -231,6 +231,15 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
         self.change(call, Box::pin(self.inner.remove(container))).await
     }
 
+    async fn remove_with_volumes(
+        &self,
+        container: &ContainerId,
+        but: &BTreeSet<String>,
+    ) -> Result<(), EngineError> {
+        let call = EngineCall::Remove { container: container.clone() };
+        self.change(call, Box::pin(self.inner.remove_with_volumes(container, but))).await
+    }
+
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
         self.inner.container(container).await
     }

@@ -72,6 +72,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
                     replacement.returning = kept.filter(|_| obstacle.is_none());
                     replacement.pinned = pinned(replacement.old.as_ref(), &servers);
                     replacement.name = own_name(replacement, &observation.containers);
+                    replacement.renew_volumes = goal.policy.renew_anon_volumes && replacement.is_created();
                     let keep = replacement.kept(goal.policy.keep);
                     replacement.outdated = outdated(replacement, keep, &observation.containers);
                     refusals.extend(may_serve(replacement, &servers, goal, observation));
@@ -389,12 +390,16 @@ fn own_name(replacement: &Replacement, containers: &[Container]) -> String {
     own.unwrap_or(given).to_owned()
 }
 
-/// The kept containers of the same name that are too many once this one's predecessor is kept too, the oldest ones.
+/// The kept containers of the same name that are too many once this one's predecessor is kept too, the oldest ones. One that
+/// alone has a volume without a name stays: a person prunes what holds data.
 fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) -> Vec<Container> {
     let mut kept = retention::kept(containers, &replacement.name);
     kept.retain(|it| replacement.returning.as_ref().is_none_or(|returning| returning.id != it.id));
     let room = keep.saturating_sub(usize::from(replacement.old.is_some()));
-    kept.into_iter().skip(room).cloned().collect()
+    let outdated: Vec<&Container> = kept.into_iter().skip(room).collect();
+    let others = || containers.iter().filter(|it| outdated.iter().all(|outdated| outdated.id != it.id));
+    let may_go = |it: &&&Container| it.is_of_compose() || it.own_volumes(others()).is_empty();
+    outdated.iter().filter(may_go).map(|it| (*it).clone()).collect()
 }
 
 /// A server that the configuration lacks, and through which requests still reach the container that is to be stopped.

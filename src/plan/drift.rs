@@ -350,8 +350,8 @@ fn same_cause(was: &Cause, is: &Cause) -> bool {
 
 fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, found: &mut Vec<Drift>) {
     // The name is the old one's, or follows from the server's; the image is compared as what was asked for; what the new
-    // container publishes and whether it is described follow from haproxy.cfg and drainswap.toml; a deploy brings nothing
-    // back.
+    // container publishes and whether it is described follow from haproxy.cfg and drainswap.toml; whether volumes are renewed
+    // is one of the limits that the plan has; a deploy brings nothing back.
     let Replacement {
         old,
         like,
@@ -363,6 +363,7 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
         described: _,
         returning: _,
         pinned: _,
+        renew_volumes: _,
     } = was;
     // A container keeps its identifier as long as it keeps its settings and its image. Its name is what people know.
     let named = |it: &Container| format!("{} ({})", it.name, it.id.short());

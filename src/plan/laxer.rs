@@ -19,6 +19,7 @@ pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)
         probe,
         on_failure,
         keep,
+        renew_anon_volumes,
         silence_check,
         scope,
     } = policy;
@@ -34,6 +35,7 @@ pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)
         ("probe", settings.probe.is_some() && *probe != settings.probe),
         ("on_failure", *on_failure == OnFailure::Stop && settings.on_failure == OnFailure::Rollback),
         ("keep", *keep < settings.keep),
+        ("renew_anon_volumes", *renew_anon_volumes && !settings.renew_anon_volumes),
         ("silence_check", silence_check.leaves_out_more_than(&settings.silence_check)),
         ("scope", scope.does_more_than(&settings.scope)),
     ];

@@ -139,20 +139,36 @@ impl Container {
             let given = v4.into_iter().chain(endpoint.ipv6_address.map(IpAddr::V6));
             given.map(|address| PinnedAddress { network: network.clone(), address })
         });
+        let is_unnamed = |kind: &VolumeKind| matches!(kind, VolumeKind::Volume { name: None, .. });
+        let mounts = self.volumes.iter().filter(|volume| !is_unnamed(&volume.kind));
         Some(Described {
             name: self.container_name.clone(),
             port: self.container_port?,
             restart,
             healthcheck: self.healthcheck.as_ref().and_then(Healthcheck::observed),
             addresses: addresses.collect(),
+            mounts: mounts.map(|volume| volume.target.clone()).chain(self.in_memory()).collect(),
         })
+    }
+
+    /// The volumes that it names.
+    pub fn named_volumes(&self) -> impl Iterator<Item = &str> {
+        self.volumes.iter().filter_map(|volume| match &volume.kind {
+            VolumeKind::Volume { name, .. } => name.as_deref(),
+            VolumeKind::Bind { .. } | VolumeKind::Tmpfs { .. } => None,
+        })
+    }
+
+    /// The paths inside at which memory is mounted.
+    fn in_memory(&self) -> impl Iterator<Item = String> {
+        self.tmpfs.0.iter().map(|path| clean(path.split(':').next().unwrap_or(path)))
     }
 
     /// What is wrong between its keys: the key, and what to write.
     pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let shares = self.network_mode.as_deref().is_some_and(|mode| mode.starts_with("container:"));
         let mut targets: Vec<String> = self.volumes.iter().map(|volume| volume.target.clone()).collect();
-        targets.extend(self.tmpfs.0.iter().map(|path| clean(path.split(':').next().unwrap_or(path))));
+        targets.extend(self.in_memory());
         targets.sort_unstable();
         let is_twice = targets.windows(2).any(|pair| pair[0] == pair[1]);
         if self.container_name.as_ref().is_some_and(|name| !name.contains("{server}")) {

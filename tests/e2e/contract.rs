@@ -247,6 +247,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
             platform: None,
             publish: None,
             pinned: Pinned::default(),
+            renew_volumes: false,
         };
         let first = engine.create(&recipe).await.expect("a container");
         let new = engine.create(&recipe).await.expect("the same anew");

@@ -105,6 +105,7 @@ async fn a_described_container_has_all_that_is_described() {
             container_port: 8080,
         }),
         pinned: Pinned::default(),
+        renew_volumes: false,
     };
     let mut elsewhere = settings.services["mobile"].container.clone();
     elsewhere.networks.0.insert(format!("{id}-nowhere"), drainswap::service::container::Endpoint::default());

@@ -52,6 +52,7 @@ mod state_directory;
 mod trust;
 mod two_at_once;
 mod versions;
+mod volumes;
 
 use std::collections::BTreeMap;
 

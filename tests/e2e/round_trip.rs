@@ -117,7 +117,7 @@ pub(super) fn docker(arguments: &str) -> String {
 }
 
 /// Makes an image without files of its own.
-fn build(reference: &str, text: &str) {
+pub(super) fn build(reference: &str, text: &str) {
     let build = ["build", "--quiet", "--tag", reference, "-"];
     let mut command = Command::new("docker");
     // The builder that every version of the client has.
@@ -286,6 +286,7 @@ async fn replaced(engine: &DockerEngine, name: &str, create: &str, image: &Image
         platform: None,
         publish: None,
         pinned: Pinned::default(),
+        renew_volumes: false,
     };
     let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{name}: {error}"));
     // Its signal to stop is another one than the application hears.
@@ -362,6 +363,25 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
     // The old image's volume is carried for its data; the new image's own comes beside it. A fresh one does not run.
     failures.retain(|it| !it.contains(", new: .Mounts") && !it.contains(", new: .NetworkSettings.Ports"));
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+    // A container that has volumes of one that is gone keeps them, and the engine is not asked for that one.
+    let borrower = format!("{id}-rt-volumes-from-same");
+    let lent = anonymous_volumes(&inspect(&borrower));
+    docker(&format!("rename {id}-other {id}-lender"));
+    let like = ContainerId(inspect(&borrower)["Id"].as_str().expect("an id").to_owned());
+    let recipe = Recipe {
+        model: Model::Like(like),
+        image: image("same"),
+        name: format!("{borrower}.new-20261126T100000.000Z"),
+        platform: None,
+        publish: None,
+        pinned: Pinned::default(),
+        renew_volumes: true,
+    };
+    let alone = engine.create(&recipe).await.expect("without the lender");
+    let has = anonymous_volumes(&inspect(&alone.0));
+    assert!(lent.iter().any(|it| has.contains(it)), "{lent:?}, {has:?}");
+    engine.remove_with_volumes(&alone, &lent.into_iter().collect()).await.expect("a removal");
+    docker(&format!("rename {id}-lender {id}-other"));
     // Who lives in another's network cannot be created anew while that one is down.
     docker(&format!("stop --time 0 {id}-other"));
     let lodger = format!("{id}-rt-other-s-network-same");
@@ -374,6 +394,7 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
         platform: None,
         publish: None,
         pinned: Pinned::default(),
+        renew_volumes: false,
     };
     let refused = engine.create(&recipe).await.expect_err("its owner is down").to_string();
     assert!(refused.contains("does not run; start that one first"), "{refused}");

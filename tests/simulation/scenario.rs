@@ -511,6 +511,7 @@ impl Scenario {
             rise: 1,
             probe: None,
             on_failure: OnFailure::Rollback,
+            renew_anon_volumes: false,
             silence_check: SilenceCheck::default(),
             keep: 0,
             scope: Scope::default(),

@@ -107,6 +107,9 @@ options:
       - Whether a server's address must stop answering when its container stops. Without it, V(true).
       - V(false) is for an address at which a relay keeps answering.
     type: bool
+  renew_anon_volumes:
+    description: Whether new containers get new volumes in the place of those without a name. Without it, V(false).
+    type: bool
   only:
     description: The only servers of the backend that are worked on, beside whatever shares a container with them. Without it, all.
     type: list

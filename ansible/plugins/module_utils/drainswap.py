@@ -43,6 +43,7 @@ POLICY = {
     "on_failure": {"type": "str", "choices": ["rollback", "stop"]},
     "keep": {"type": "int"},
     "silence_check": {"type": "bool"},
+    "renew_anon_volumes": {"type": "bool"},
     "only": {"type": "list", "elements": "str"},
     "no_create": {"type": "bool"},
     "enable": {"type": "bool"},

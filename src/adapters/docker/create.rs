@@ -1,6 +1,7 @@
 //! Creating a candidate: the container that is to take another's place.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use bollard::models::{
@@ -33,19 +34,22 @@ impl DockerEngine {
     pub(super) async fn create_candidate(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         let name = recipe.name.as_str();
         let purpose = Purpose { action: "create", subject: name };
-        let mut asked_for = Vec::new();
+        let (mut asked_for, mut volumes_before) = (Vec::new(), BTreeSet::new());
         let mut blueprint = match &recipe.model {
             Model::Like(like) => {
                 let old = self.predecessor(like, purpose).await?;
                 asked_for = recreate::pins::chosen(&old, &recipe.pinned);
+                volumes_before = recreate::volumes::unnamed(&old);
                 self.check_namespaces(&old, name).await?;
                 self.blueprint(&old, recipe).await?
             }
             Model::Described { wanted, instead_of } => {
+                volumes_before.extend(wanted.named_volumes().map(str::to_owned));
                 let old = match instead_of {
                     Some(old) => {
                         let old = self.predecessor(old, purpose).await?;
                         asked_for = recreate::pins::chosen(&old, &recipe.pinned);
+                        volumes_before.extend(recreate::volumes::unnamed(&old));
                         Some(old)
                     }
                     None => None,
@@ -55,7 +59,7 @@ impl DockerEngine {
                 self.blueprint_described(wanted, recipe, old.as_ref(), &image.unwrap_or_default()).await?
             }
         };
-        self.remove_leftover(recipe).await?;
+        self.remove_leftover(recipe, &volumes_before).await?;
 
         let named = self.by_name(&recipe.image).await?;
         if let Some((image_name, _)) = &named {
@@ -72,7 +76,7 @@ impl DockerEngine {
         if let Some((image_name, image)) = named
             && self.find("create", &id.0).await?.is_some_and(|it| it.image != Some(image))
         {
-            let _ = self.remove(&id).await;
+            let _ = self.remove_with_volumes(&id, &volumes_before).await;
             return Err(purpose.refused(format!(
                 "the engine gave the name {image_name} to another image meanwhile; try again"
             )));
@@ -82,13 +86,13 @@ impl DockerEngine {
             let call = self.client.connect_network(&network, request);
             if let Err(failure) = self.change(purpose, call).await {
                 // What is left if this fails too is a leftover of that name, which the next try removes.
-                let _ = self.remove(&id).await;
+                let _ = self.remove_with_volumes(&id, &volumes_before).await;
                 return Err(failure.error);
             }
         }
         for address in asked_for {
             if let Err(failure) = self.may_ask_for(&id, address, purpose).await {
-                let _ = self.remove(&id).await;
+                let _ = self.remove_with_volumes(&id, &volumes_before).await;
                 return Err(failure);
             }
         }
@@ -184,7 +188,8 @@ impl DockerEngine {
         let mut blueprint =
             describe::blueprint(wanted, &environment, &image_name, recipe.publish, self.dialect().api);
         if let Some(old) = old {
-            describe::succeed(&mut blueprint, old, &self.image_of(old).await?, image);
+            let old_image = self.image_of(old).await?;
+            describe::succeed(&mut blueprint, old, &old_image, image, recipe.renew_volumes);
             recreate::pins::pin(&mut blueprint, &recipe.pinned);
         }
         Ok(blueprint)
@@ -199,7 +204,14 @@ impl DockerEngine {
             Some(image) => self.find_image(image).await?,
             None => None,
         };
-        recreate::blueprint(old, old_image.as_ref(), self.dialect(), recipe)
+        let mut gone = Vec::new();
+        for lender in recreate::volumes::lenders(old) {
+            if self.find("create", &lender).await?.is_none() {
+                gone.push(lender);
+            }
+        }
+        let old = recreate::volumes::without_lenders(old, &gone);
+        recreate::blueprint(&old, old_image.as_ref(), self.dialect(), recipe)
     }
 
     /// What the new container has otherwise than its predecessor.
@@ -231,8 +243,9 @@ impl DockerEngine {
         Ok(Some(drift.into_iter().chain(platform).map(readable).collect()))
     }
 
-    /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away.
-    async fn remove_leftover(&self, recipe: &Recipe) -> Result<(), EngineError> {
+    /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away, with the volumes that came
+    /// into being with it. Those that were there before are named.
+    async fn remove_leftover(&self, recipe: &Recipe, volumes: &BTreeSet<String>) -> Result<(), EngineError> {
         let Some(leftover) = self.find("create", &recipe.name).await? else { return Ok(()) };
         let purpose = Purpose { action: "create", subject: &recipe.name };
         let id = ContainerId(leftover.id.clone().unwrap_or_default());
@@ -246,7 +259,7 @@ impl DockerEngine {
                 purpose.refused("an earlier try left a container of that name, and it runs; stop it first")
             );
         }
-        self.remove(&id).await
+        self.remove_with_volumes(&id, volumes).await
     }
 
     /// Looks whether the containers whose namespaces are to be shared still run: the engine would find out at the start

@@ -79,6 +79,7 @@ pub(super) fn succeed(
     old: &ContainerInspectResponse,
     old_image: &SeenImage,
     image: &ImageConfig,
+    renew_volumes: bool,
 ) {
     let Blueprint { body, connect } = blueprint;
     let networks = old.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
@@ -92,13 +93,16 @@ pub(super) fn succeed(
     let binds = host.binds.iter().flatten().filter_map(|bind| bind.split(':').nth(1));
     let tmpfs = host.tmpfs.iter().flatten().map(|(target, _)| target.as_str());
     let taken: Vec<String> = binds.chain(tmpfs).map(str::to_owned).collect();
-    for point in old.mounts.iter().flatten() {
+    for point in old.mounts.iter().flatten().filter(|_| !renew_volumes) {
         let (Some(target), Some(name)) = (&point.destination, &point.name) else { continue };
         if !volumes::is_unnamed(name) || taken.iter().any(|it| volumes::is_same(it, target)) {
             continue;
         }
         let mounts = host.mounts.get_or_insert_default();
-        match mounts.iter_mut().find(|mount| mount.target.as_ref().is_some_and(|it| volumes::is_same(it, target))) {
+        match mounts
+            .iter_mut()
+            .find(|mount| mount.target.as_ref().is_some_and(|it| volumes::is_same(it, target)))
+        {
             Some(mount) if mount.typ == Some(MountType::VOLUME) && mount.source.is_none() => {
                 mount.source = Some(name.clone());
             }

@@ -10,10 +10,12 @@ use bollard::models::{
 };
 
 use super::recreate;
+use super::recreate::volumes::{is_same, is_unnamed};
 use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
 use crate::observation::{
     Attachment, Container, ContainerState, Health, LabelSource, Owner, Published, RestartPolicy,
+    UnnamedVolume,
 };
 
 /// The label by which a container says which server lines it serves.
@@ -82,6 +84,8 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
             .into_iter()
             .map(|(_, owner)| ContainerId(foreign::name(&owner)))
             .collect(),
+        // An entry of the list tells of none.
+        unnamed_volumes: inspect.mounts.is_some().then(|| unnamed_volumes(inspect, image)),
         // Which engine is asked is known to whoever asks.
         engine: String::new(),
     }
@@ -271,6 +275,31 @@ pub(super) fn is_gone(inspect: &ContainerInspectResponse, network: &str, known: 
     !id.is_empty() && network != "bridge" && !known.iter().any(is_it)
 }
 
+/// The volumes of a container: the name of each, and where it is.
+fn volumes(inspect: &ContainerInspectResponse) -> impl Iterator<Item = (String, String)> {
+    let points = inspect.mounts.iter().flatten().filter(|point| point.typ.as_deref() == Some("volume"));
+    points.filter_map(|point| {
+        Some((foreign::name(point.name.as_deref()?), foreign::name(point.destination.as_deref()?)))
+    })
+}
+
+fn unnamed_volumes(inspect: &ContainerInspectResponse, image: &SeenImage) -> Vec<UnnamedVolume> {
+    let declared = match image {
+        SeenImage::Known(image) => image.config.as_ref().and_then(|config| config.volumes.as_deref()),
+        SeenImage::Gone | SeenImage::Unreadable => None,
+    };
+    let declared = declared.unwrap_or_default();
+    let mut found: Vec<UnnamedVolume> = volumes(inspect)
+        .filter(|(name, _)| is_unnamed(name))
+        .map(|(name, target)| {
+            let by_image = declared.iter().any(|it| is_same(it, &target));
+            UnnamedVolume { name, target, by_image }
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 /// The typed aliases, Docker's own names (from API 1.44 on), and the container's name, once each.
 fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -333,6 +362,21 @@ mod tests {
             aliases: vec!["web".into(), "67e7a6c29d15".into(), "app1".into()],
         };
         assert_eq!((running.networks.len(), &running.networks[1]), (2, &front));
+    }
+
+    #[test]
+    fn volumes_are_told_with_what_the_image_declares() {
+        let image = SeenImage::Known(Box::new(fixture::inspect("image.json")));
+        let running = container(&fixture::inspect("running.json"), &image);
+        let unnamed = running.unnamed_volumes.unwrap();
+        assert!(unnamed.iter().all(|it| it.name.len() == 64));
+        let mut targets: Vec<(&str, bool)> =
+            unnamed.iter().map(|it| (it.target.as_str(), it.by_image)).collect();
+        targets.sort_unstable();
+        assert_eq!(targets, [("/anon", false), ("/image-volume", true), ("/m2", false)]);
+        // The list of containers tells of none, which is not to have none.
+        let listed = container(&ContainerInspectResponse::default(), &SeenImage::Gone);
+        assert_eq!(listed.unnamed_volumes, None);
     }
 
     #[test]

@@ -51,6 +51,8 @@ struct Source<'a> {
     host: HostConfig,
     /// Another server's container is copied: what makes it *that* server is left behind.
     is_sibling: bool,
+    /// Volumes without a name are left to it, and the new container gets new ones.
+    renews_volumes: bool,
     /// The engine that it is on.
     dialect: Dialect,
 }
@@ -82,7 +84,9 @@ pub fn blueprint(
 ) -> Result<Blueprint, EngineError> {
     let config = old.config.clone().unwrap_or_default();
     let host = old.host_config.clone().unwrap_or_default();
-    let source = Source { inspect: old, host, is_sibling: recipe.publish.is_some(), dialect };
+    let is_sibling = recipe.publish.is_some();
+    let renews_volumes = is_sibling || recipe.renew_volumes;
+    let source = Source { inspect: old, host, is_sibling, renews_volumes, dialect };
     refuse(&source, &config, &recipe.name)?;
 
     let mut config = match old_image.and_then(|image| image.config.as_ref()) {
@@ -90,9 +94,7 @@ pub fn blueprint(
         None => config,
     };
     config.hostname = hostname(old);
-    if source.is_sibling
-        && let Some(labels) = &mut config.labels
-    {
+    if is_sibling && let Some(labels) = &mut config.labels {
         // `docker compose up` would remove it as one container too many of the sibling's service.
         labels.retain(|name, _| name != CLAIM_LABEL && !name.starts_with(COMPOSE_LABELS));
     }

@@ -670,6 +670,15 @@ impl ContainerEngine for MemoryEngine {
         self.change("remove", EngineCall::Remove { container: container.clone() }).await
     }
 
+    async fn remove_with_volumes(
+        &self,
+        container: &ContainerId,
+        _but: &BTreeSet<String>,
+    ) -> Result<(), EngineError> {
+        // No container has a volume here.
+        self.remove(container).await
+    }
+
     async fn container(&self, container: &ContainerId) -> Result<Container, EngineError> {
         let inspect = |site: &mut Site| {
             let place = site.engine.find(container);

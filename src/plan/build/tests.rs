@@ -3,7 +3,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::ids::ContainerId;
 use crate::observation::{
-    Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy,
+    Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy, UnnamedVolume,
 };
 use crate::plan::{OnDrainTimeout, Returned, Target};
 use crate::ports::Change;
@@ -653,4 +653,96 @@ fn of_who_takes_over_the_own_check_s_word_counts() {
     let plan = plan.plan("v2").unwrap();
     assert_eq!(plan.lanes[0].name().to_string(), "mobile/app1b", "it is mended before it carries traffic");
     assert!(own_checked("").silent("mobile/app1b").plan("v2").is_ok());
+}
+
+/// A volume that the engine named after this digit.
+fn volume(digit: char, target: &str, by_image: bool) -> UnnamedVolume {
+    UnnamedVolume { name: digit.to_string().repeat(64), target: target.to_owned(), by_image }
+}
+
+#[test]
+fn files_of_the_new_image_that_a_carried_volume_hides_are_a_note() {
+    let with = |by_image| {
+        let of = |digit| {
+            move |it: &mut Container| it.unnamed_volumes = Some(vec![volume(digit, "/data", by_image)])
+        };
+        World::pair().container("mobile-app1", of('1')).container("mobile-app1b", of('2'))
+    };
+    assert_eq!(
+        with(true).plan("v2").unwrap().warnings,
+        [
+            "the data of mobile-app1, mobile-app1b at /data is carried over in volumes without a name: files that the new image has there do not arrive. --renew-anon-volumes gives new volumes"
+        ]
+    );
+    // A volume that a person asked for (-v /data) has no files of an image to wait for.
+    assert_eq!(with(false).plan("v2").unwrap().warnings, [""; 0]);
+    // The same image has no other files.
+    let mut same = with(true);
+    same.observation.containers[0].state = ContainerState::Stopped;
+    assert!(
+        !same.down("mobile/app1").plan("v1").is_ok_and(|plan| plan.to_string().contains("do not arrive"))
+    );
+    let mut described = with(true);
+    let mounts = vec!["/data".to_owned()];
+    let wanted = Described { port: 8080, restart: RestartPolicy::never(), mounts, ..Described::default() };
+    described.observation.described.insert("mobile".to_owned(), wanted);
+    assert_eq!(
+        described.plan("v2").unwrap().warnings,
+        [""; 0],
+        "the description mounts something else there"
+    );
+}
+
+#[test]
+fn renewed_volumes_are_a_note_and_what_holds_the_old_data_stays() {
+    let mut world = World::pair()
+        .container("mobile-app1", |it| it.unnamed_volumes = Some(vec![volume('1', "/data", true)]));
+    let removes = |world: &World| {
+        let plan = world.plan("v2").unwrap();
+        let first = plan.lanes[0].replacement.as_ref().unwrap();
+        let removed = first.removed(&plan.run, plan.policy.keep).count();
+        assert_eq!(plan.lanes[0].steps.contains(&Step::Remove), removed > 0);
+        removed
+    };
+    // Its data goes on in the new one.
+    assert_eq!(removes(&world), 1);
+    world.policy.renew_anon_volumes = true;
+    assert_eq!(removes(&world), 0);
+    let plan = world.plan("v2").unwrap();
+    assert!(
+        plan.warnings[0].starts_with("mobile-app1 will have new volumes at /data"),
+        "{:?}",
+        plan.warnings
+    );
+    assert!(plan.lanes[0].replacement.as_ref().unwrap().recipe(&plan.run, None).renew_volumes);
+
+    // Of a Compose project no container is kept, whatever its volumes hold.
+    let mut of_compose = world.clone();
+    of_compose.observation.containers[0].owner = Some(Owner::Compose("shop".to_owned()));
+    assert_eq!(removes(&of_compose), 1);
+    let warnings = of_compose.plan("v2").unwrap().warnings;
+    assert!(warnings.iter().any(|it| it.contains("in volumes that no container has then")), "{warnings:?}");
+
+    // One that an earlier run has kept: its volume is nowhere else, or in the one that runs.
+    let model = world.observation.containers[0].clone();
+    let (name, state) = ("mobile-app1.old-20261101T000000.000Z".to_owned(), ContainerState::Stopped);
+    let unnamed_volumes = Some(vec![volume('0', "/data", true)]);
+    let kept = Container { id: ContainerId("0".repeat(64)), name, state, unnamed_volumes, ..model.clone() };
+    world.observation.containers.push(kept);
+    assert_eq!(removes(&world), 0);
+    world.observation.containers.last_mut().unwrap().unnamed_volumes = model.unnamed_volumes;
+    assert_eq!(removes(&world), 1);
+}
+
+#[test]
+fn the_volumes_that_a_new_container_did_not_bring_are_those_of_its_models() {
+    let world = World::pair()
+        .container("mobile-app1", |it| it.unnamed_volumes = Some(vec![volume('1', "/data", true)]));
+    let before = |world: &World| {
+        let plan = world.plan("v2").unwrap();
+        plan.lanes[0].replacement.as_ref().unwrap().volumes_before(None)
+    };
+    assert_eq!(before(&world), Some(BTreeSet::from(["1".repeat(64)])));
+    let unknown = world.container("mobile-app1", |it| it.unnamed_volumes = None);
+    assert_eq!(before(&unknown), None);
 }

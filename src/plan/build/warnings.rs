@@ -1,5 +1,7 @@
 //! What a person should know of a plan and the run does not stop for.
 
+mod carried;
+
 use std::collections::BTreeMap;
 
 use super::health;
@@ -24,6 +26,7 @@ pub(super) fn all(
     goal: &Goal,
 ) -> Vec<String> {
     let mut warnings = of_the_run(topology, &observation.containers, balances, lanes, goal);
+    warnings.extend(carried::all(observation, lanes));
     warnings.extend(observation.load_balancers.iter().flat_map(|seen| old_workers(seen, lanes)));
     warnings.extend(balances.iter().filter_map(|balance| balance.unpublished(&observation.load_balancers)));
     warnings.extend(lanes.iter().flat_map(|lane| silent(topology, lane)));

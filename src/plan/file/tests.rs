@@ -26,7 +26,7 @@ fn what_is_no_plan_file_says_what_to_do() {
     assert_snapshot!(error(&RECORDED.replace("\"deploy\"", "\"destroy\"")), @"it is no plan file, or a damaged one: unknown variant `destroy`, expected `deploy` or `rollback` at line 75 column 24. Save the plan again with `drainswap plan … --save`");
     let mut empty = plan_file(&World::origin());
     empty.plan.lanes[1].servers.clear();
-    assert_snapshot!(error(&empty.text()), @"it is no plan file, or a damaged one: a lane has no server at line 377 column 21. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error(&empty.text()), @"it is no plan file, or a damaged one: a lane has no server at line 379 column 21. Save the plan again with `drainswap plan … --save`");
 }
 
 /// What is done to one of them would be compared with what is done to the other.

@@ -44,7 +44,7 @@ fn drifted(text: &str, change: impl FnOnce(&mut HostConfig)) -> Vec<String> {
     let (wanted, image) = (described(text), image.config.unwrap());
     let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57913, container_port: 8080 };
     let mut new = blueprint(&wanted, &wanted.environment, "mobile:v1", Some(publish), (1, 41));
-    succeed(&mut new, &old, &SeenImage::Gone, &image);
+    succeed(&mut new, &old, &SeenImage::Gone, &image, false);
     let defaults =
         Defaults { log_driver: "json-file".to_owned(), runtime: "runc".to_owned(), cgroup_namespace: "host" };
     drift(&old, &new, &image, &defaults).iter().map(ToString::to_string).collect()
@@ -120,7 +120,7 @@ fn data_in_unnamed_volumes_goes_on_where_there_is_such_a_volume_again() {
     let mounts = |text: &str| {
         let wanted = described(text);
         let mut new = blueprint(&wanted, &wanted.environment, "mobile:v2", None, (1, 41));
-        succeed(&mut new, &old, &SeenImage::Gone, image.config.as_ref().unwrap());
+        succeed(&mut new, &old, &SeenImage::Gone, image.config.as_ref().unwrap(), false);
         let mounts = new.body.host_config.unwrap().mounts.unwrap_or_default();
         let found: BTreeMap<_, _> = mounts
             .into_iter()

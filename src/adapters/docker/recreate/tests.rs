@@ -1,6 +1,6 @@
 //! Inspections of a real engine (20.10), and what is to be created from them.
 
-use bollard::models::{ContainerInspectResponse, HealthConfig, ImageInspect, Mount, MountType};
+use bollard::models::{ContainerInspectResponse, HealthConfig, ImageInspect, Mount, MountPoint, MountType};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ fn recipe(publish: Option<Published>) -> Recipe {
         name: "app1.new-20261123T221500Z".into(),
         publish,
         pinned: Pinned::default(),
+        renew_volumes: false,
     }
 }
 
@@ -98,6 +99,59 @@ fn a_sibling_gets_its_own_port_and_nothing_that_is_the_other_s() {
 }
 
 #[test]
+fn volumes_without_a_name_are_renewed_where_that_is_asked_for() {
+    let carried = create(&running(), None).body.host_config;
+    for mounts in [running().host_config.unwrap().mounts, carried.unwrap().mounts] {
+        let mut mounts = mounts.unwrap();
+        mounts[0].read_only = mounts[0].source.is_some().then_some(true);
+        let old = changed(|host, _| host.mounts = Some(mounts));
+        let recipe = Recipe { renew_volumes: true, ..recipe(None) };
+        let host = blueprint(&old, Some(&image()), BEFORE_1_44, &recipe).unwrap().body.host_config.unwrap();
+        let mounts = host.mounts.unwrap();
+        assert!(mounts.iter().all(|mount| mount.source.is_none() && mount.read_only != Some(true)));
+        assert_eq!(host.binds, running().host_config.unwrap().binds, "a named one is never renewed");
+    }
+}
+
+#[test]
+fn what_a_container_has_of_one_that_is_gone_it_has_by_itself() {
+    let lent = |typ: &str, name: Option<&str>, target: &str| MountPoint {
+        typ: Some(typ.to_owned()),
+        name: name.map(str::to_owned),
+        source: Some("/srv/lent".into()),
+        destination: Some(target.into()),
+        rw: Some(typ == "volume"),
+        ..MountPoint::default()
+    };
+    let (unnamed, gone) = ("ab".repeat(32), ["files-1".to_owned()]);
+    let mut old = changed(|host, _| {
+        host.volumes_from = Some(vec!["files-1:ro".into(), "there".into()]);
+    });
+    let mounts = old.mounts.as_mut().unwrap();
+    mounts.extend([lent("volume", Some(&unnamed), "/lent"), lent("bind", None, "/lent-bind")]);
+    assert_eq!(volumes::lenders(&old), ["files-1", "there"]);
+    assert!(volumes::unnamed(&old).contains(&unnamed) && !volumes::own(&old).contains(&unnamed));
+    assert_eq!(volumes::own(&old).len(), 3, "/anon, /image-volume and /m2");
+    let own = volumes::without_lenders(&old, &gone);
+    // A sibling, and one that is to get new volumes, has them all the same.
+    let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57915, container_port: 8080 };
+    for recipe in [recipe(None), recipe(Some(publish)), Recipe { renew_volumes: true, ..recipe(None) }] {
+        let host = blueprint(&own, Some(&image()), BEFORE_1_44, &recipe).unwrap().body.host_config.unwrap();
+        assert_eq!(host.volumes_from, Some(vec!["there".to_owned()]));
+        let binds = host.binds.unwrap();
+        assert_eq!(binds, ["/srv/app:/bind:ro", "files:/named", &format!("{unnamed}:/lent")]);
+        let mounts = host.mounts.unwrap();
+        assert!(!mounts.iter().any(|mount| mount.target.as_deref() == Some("/lent")), "not twice");
+        let bind = mounts.iter().find(|mount| mount.target.as_deref() == Some("/lent-bind")).unwrap();
+        assert_eq!((bind.source.as_deref(), bind.read_only), (Some("/srv/lent"), Some(true)));
+    }
+    // One that is there lends its volumes again, and they are not the borrower's own.
+    let host = create(&old, None).body.host_config.unwrap();
+    assert!(!host.mounts.unwrap().iter().any(|mount| mount.target.as_deref() == Some("/lent")));
+    assert_eq!(*volumes::without_lenders(&old, &[]), old);
+}
+
+#[test]
 fn a_sibling_gets_new_volumes_even_where_the_other_s_were_carried_before() {
     let carried = create(&running(), None).body.host_config;
     let old = changed(|host, _| host.mounts = carried.unwrap().mounts);
@@ -113,7 +167,8 @@ fn a_place_is_mounted_once_however_it_was_typed() {
         let old = changed(|host, _| host.binds = Some(vec![format!("files:{typed}")]));
         let host = create(&old, None).body.host_config.unwrap();
         assert_eq!(host.binds, Some(vec![format!("files:{typed}")]));
-        let targets: Vec<String> = host.mounts.unwrap().into_iter().filter_map(|mount| mount.target).collect();
+        let targets: Vec<String> =
+            host.mounts.unwrap().into_iter().filter_map(|mount| mount.target).collect();
         assert!(!targets.contains(&"/named".to_owned()), "{typed}: {targets:?}");
 
         let mount = Mount { typ: Some(MountType::VOLUME), target: Some(typed.into()), ..Mount::default() };

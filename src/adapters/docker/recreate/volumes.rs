@@ -1,35 +1,49 @@
 //! Volumes that nobody named: the data in them belongs to the container all the same.
 
-use bollard::models::{Mount, MountPoint, MountType};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use bollard::models::{ContainerInspectResponse, Mount, MountPoint, MountType};
 
 use super::Source;
 use crate::service::container::clean;
 
 /// The mounts of the new container: those that were asked for, and each anonymous volume by the name that the
-/// engine gave it. A sibling's anonymous volumes are its own; the new container gets new ones.
+/// engine gave it. A sibling's anonymous volumes are its own; the new container gets new ones, as it does where they are to
+/// be renewed.
 pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
-    if source.is_sibling {
+    if source.renews_volumes {
         let mounts = source.host.mounts.as_ref()?;
         return Some(mounts.iter().map(renewed).collect());
     }
     let mut mounts = source.host.mounts.clone().unwrap_or_default();
+    let binds = source.host.binds.iter().flatten().filter_map(|bind| bind_target(bind));
+    let bound: Vec<String> = binds.map(clean).collect();
     for point in source.inspect.mounts.iter().flatten().filter(|point| point.typ.as_deref() == Some("volume"))
     {
-        let Some(target) = &point.destination else { continue };
-        if source.host.binds.iter().flatten().any(|bind| bind_target(bind).is_some_and(|it| is_same(it, target)))
-        {
+        let Some(target) = point.destination.as_ref().filter(|target| !bound.contains(&clean(target))) else {
             continue;
-        }
+        };
         let is_there = |mount: &&mut Mount| mount.target.as_ref().is_some_and(|it| is_same(it, target));
         match mounts.iter_mut().find(is_there) {
             Some(mount) if mount.source.as_deref().unwrap_or_default().is_empty() => {
                 mount.source.clone_from(&point.name);
             }
+            // As the lender has it by then.
+            None if is_lent(source.inspect, target) => {}
             Some(_) => {}
             None => mounts.push(by_name(point)),
         }
     }
     (!mounts.is_empty() || source.host.mounts.is_some()).then_some(mounts)
+}
+
+/// Whether the container has what is mounted there from another one: it was not asked for by itself.
+fn is_lent(inspect: &ContainerInspectResponse, target: &str) -> bool {
+    let declared = inspect.config.as_ref().and_then(|config| config.volumes.as_ref()).into_iter().flatten();
+    let mounts = inspect.host_config.as_ref().and_then(|host| host.mounts.as_ref()).into_iter().flatten();
+    let mut own = declared.map(String::as_str).chain(mounts.filter_map(|mount| mount.target.as_deref()));
+    !lenders(inspect).is_empty() && !own.any(|it| is_same(it, target))
 }
 
 /// Where a bind `source:target[:options]` is mounted; `None` for one that names no source.
@@ -48,12 +62,82 @@ pub(in crate::adapters::docker) fn is_same(one: &str, other: &str) -> bool {
 fn renewed(mount: &Mount) -> Mount {
     let anonymous =
         mount.typ == Some(MountType::VOLUME) && mount.source.as_ref().is_some_and(|name| is_unnamed(name));
-    Mount { source: mount.source.clone().filter(|_| !anonymous), ..mount.clone() }
+    // The engine refuses a new one that cannot be written.
+    let read_only = mount.read_only.filter(|_| !anonymous);
+    Mount { source: mount.source.clone().filter(|_| !anonymous), read_only, ..mount.clone() }
 }
 
 /// Whether a volume's name is one that Docker gave it.
 pub(in crate::adapters::docker) fn is_unnamed(name: &str) -> bool {
     name.len() == 64 && name.chars().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// The containers whose volumes the container mounts (`--volumes-from`), by name or identifier.
+pub(in crate::adapters::docker) fn lenders(old: &ContainerInspectResponse) -> Vec<String> {
+    let all = old.host_config.as_ref().and_then(|host| host.volumes_from.as_ref());
+    all.into_iter().flatten().map(|lent| lender(lent).to_owned()).collect()
+}
+
+/// `NAME[:MODE]`
+fn lender(volumes_from: &str) -> &str {
+    volumes_from.split(':').next().unwrap_or(volumes_from)
+}
+
+/// The container as if it had been given by itself what it has of containers that are gone: the engine refuses to create one
+/// that names them.
+pub(in crate::adapters::docker) fn without_lenders<'a>(
+    old: &'a ContainerInspectResponse,
+    gone: &[String],
+) -> Cow<'a, ContainerInspectResponse> {
+    let (false, Some(host)) = (gone.is_empty(), &old.host_config) else { return Cow::Borrowed(old) };
+    let mut host = host.clone();
+    if let Some(lent) = &mut host.volumes_from {
+        lent.retain(|it| !gone.iter().any(|gone| gone == lender(it)));
+    }
+    let declared = old.config.as_ref().and_then(|config| config.volumes.as_ref()).into_iter().flatten();
+    let binds = host.binds.iter().flatten().filter_map(|bind| bind_target(bind));
+    let mounts = host.mounts.iter().flatten().filter_map(|mount| mount.target.as_deref());
+    let own: Vec<String> = declared.map(String::as_str).chain(binds).chain(mounts).map(clean).collect();
+    for point in old.mounts.iter().flatten() {
+        let Some(target) = point.destination.as_deref().filter(|target| !own.contains(&clean(target))) else {
+            continue;
+        };
+        match (point.typ.as_deref(), &point.name, &point.source) {
+            // As a text it counts as named, and so is never renewed.
+            (Some("volume"), Some(name), _) => {
+                let access = if point.rw == Some(false) { ":ro" } else { "" };
+                host.binds.get_or_insert_default().push(format!("{name}:{target}{access}"));
+            }
+            (Some("bind"), _, Some(source)) => host.mounts.get_or_insert_default().push(Mount {
+                typ: Some(MountType::BIND),
+                source: Some(source.clone()),
+                target: Some(target.to_owned()),
+                read_only: Some(point.rw == Some(false)),
+                ..Mount::default()
+            }),
+            _ => {}
+        }
+    }
+    Cow::Owned(ContainerInspectResponse { host_config: Some(host), ..old.clone() })
+}
+
+/// The volumes without a name that a container has, by the names that the engine made up.
+pub(in crate::adapters::docker) fn unnamed(found: &ContainerInspectResponse) -> BTreeSet<String> {
+    unnamed_points(found).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Those of them that the container has by itself, and not from another one.
+pub(in crate::adapters::docker) fn own(found: &ContainerInspectResponse) -> BTreeSet<String> {
+    unnamed_points(found)
+        .filter(|(_, target)| !is_lent(found, target))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+fn unnamed_points(found: &ContainerInspectResponse) -> impl Iterator<Item = (&str, &str)> {
+    let points = found.mounts.iter().flatten().filter(|point| point.typ.as_deref() == Some("volume"));
+    let named = points.filter_map(|point| Some((point.name.as_deref()?, point.destination.as_deref()?)));
+    named.filter(|(name, _)| is_unnamed(name))
 }
 
 /// The volume of a mount point, mounted by its name.
