@@ -470,6 +470,15 @@ pub struct Container {
     /// Whether its image is not on the engine any more.
     #[serde(default)]
     pub image_is_gone: bool,
+    /// The hostname that a person gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The containers that it links to in the default network (`--link`), by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// The volumes that it has by a name that a person gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named_volumes: Vec<String>,
     /// The volumes that it has without a name; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unnamed_volumes: Option<Vec<UnnamedVolume>>,
@@ -503,6 +512,9 @@ impl Container {
             updated_by: None,
             lives_in: Vec::new(),
             image_is_gone: false,
+            hostname: None,
+            links: Vec::new(),
+            named_volumes: Vec::new(),
             unnamed_volumes: None,
             engine,
         }

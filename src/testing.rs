@@ -415,6 +415,9 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         lives_in: Vec::new(),
         updated_by: None,
         image_is_gone: false,
+        hostname: None,
+        links: Vec::new(),
+        named_volumes: Vec::new(),
         unnamed_volumes: Some(Vec::new()),
         engine: String::new(),
     };

@@ -84,6 +84,9 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
             .into_iter()
             .map(|(_, owner)| ContainerId(foreign::name(&owner)))
             .collect(),
+        hostname: recreate::hostname(inspect).as_deref().map(foreign::name),
+        links: links(&host),
+        named_volumes: volumes(inspect).filter(|(name, _)| !is_unnamed(name)).map(|(name, _)| name).collect(),
         // An entry of the list tells of none.
         unnamed_volumes: inspect.mounts.is_some().then(|| unnamed_volumes(inspect, image)),
         // Which engine is asked is known to whoever asks.
@@ -300,6 +303,13 @@ fn unnamed_volumes(inspect: &ContainerInspectResponse, image: &SeenImage) -> Vec
     found
 }
 
+/// The containers that it links to in the default network. Inspection shows `/target:/this/alias`, with the target's name of
+/// now. In other networks a link is by name, and finds whatever has that.
+fn links(host: &HostConfig) -> Vec<String> {
+    let targets = host.links.iter().flatten().filter_map(|link| link.split(':').next());
+    targets.map(|target| foreign::name(target.trim_start_matches('/'))).collect()
+}
+
 /// The typed aliases, Docker's own names (from API 1.44 on), and the container's name, once each.
 fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -368,6 +378,7 @@ mod tests {
     fn volumes_are_told_with_what_the_image_declares() {
         let image = SeenImage::Known(Box::new(fixture::inspect("image.json")));
         let running = container(&fixture::inspect("running.json"), &image);
+        assert_eq!(running.named_volumes, ["files"]);
         let unnamed = running.unnamed_volumes.unwrap();
         assert!(unnamed.iter().all(|it| it.name.len() == 64));
         let mut targets: Vec<(&str, bool)> =
@@ -377,6 +388,13 @@ mod tests {
         // The list of containers tells of none, which is not to have none.
         let listed = container(&ContainerInspectResponse::default(), &SeenImage::Gone);
         assert_eq!(listed.unnamed_volumes, None);
+    }
+
+    #[test]
+    fn a_link_in_the_default_network_is_told_by_its_target() {
+        let mut inspect: ContainerInspectResponse = fixture::inspect("running.json");
+        inspect.host_config.as_mut().unwrap().links = Some(vec!["/db:/app1/database".into()]);
+        assert_eq!(container(&inspect, &with_label(None)).links, ["db"]);
     }
 
     #[test]

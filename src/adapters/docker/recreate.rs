@@ -93,7 +93,8 @@ pub fn blueprint(
         Some(defaults) => defaults::subtract(config, defaults),
         None => config,
     };
-    config.hostname = hostname(old);
+    // A sibling has its own name.
+    config.hostname = hostname(old).filter(|_| !is_sibling);
     if is_sibling && let Some(labels) = &mut config.labels {
         // `docker compose up` would remove it as one container too many of the sibling's service.
         labels.retain(|name, _| name != CLAIM_LABEL && !name.starts_with(COMPOSE_LABELS));

@@ -735,6 +735,42 @@ fn renewed_volumes_are_a_note_and_what_holds_the_old_data_stays() {
 }
 
 #[test]
+fn what_links_to_the_old_container_is_a_note() {
+    let linked = |engine: &str, name: &str| {
+        let mut world = World::pair();
+        let model = world.observation.containers[0].clone();
+        let mut linked = Container { name: name.to_owned(), published: vec![], ..model.clone() };
+        (linked.id, linked.links) = (ContainerId("d".repeat(64)), vec![model.name]);
+        engine.clone_into(&mut linked.engine);
+        world.observation.containers.push(linked);
+        world.plan("v2").unwrap().warnings
+    };
+    assert_eq!(
+        linked("", "worker"),
+        [
+            "worker links to mobile-app1 (--link) and will not reach the new container, nor start again without the old one: create it anew afterwards"
+        ]
+    );
+    assert_eq!(linked("web-b", "worker"), [""; 0]);
+    assert_eq!(linked("", "worker.old-20261101T000000.000000Z"), [""; 0]);
+}
+
+#[test]
+fn what_a_container_shares_with_the_sibling_that_it_is_made_like_is_a_note() {
+    let world = World::origin().down("mobile/app2").gone("mobile-app2").container("mobile-app1", |it| {
+        it.hostname = Some("first".to_owned());
+        it.named_volumes = vec!["files".to_owned(), "cache".to_owned()];
+        it.networks[0].aliases = vec!["web".to_owned(), "first".to_owned(), "mobile-app1".to_owned()];
+        it.published.push(Published { ip: "127.0.0.1".parse().unwrap(), port: 9000, container_port: 9090 });
+    });
+    let plan = world.plan("v2").unwrap();
+    assert!(
+        plan.warnings.contains(&"mobile-app2 is made with the settings of mobile-app1: it shares the volume cache and files, alias web; it does not get the hostname first, published port 127.0.0.1:9000:9090".to_owned()),
+        "{:?}", plan.warnings
+    );
+}
+
+#[test]
 fn the_volumes_that_a_new_container_did_not_bring_are_those_of_its_models() {
     let world = World::pair()
         .container("mobile-app1", |it| it.unnamed_volumes = Some(vec![volume('1', "/data", true)]));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
-use super::{ApiVersion, Source, short_id};
+use super::{ApiVersion, Source, hostname, short_id};
 use crate::adapters::docker::call::Purpose;
 use crate::adapters::docker::look;
 use crate::ports::EngineError;
@@ -54,10 +54,11 @@ fn is_main(mode: &str, name: &str, endpoint: &EndpointSettings) -> bool {
 /// What a person chose of an endpoint.
 fn wanted(source: &Source<'_>, endpoint: EndpointSettings, api: ApiVersion) -> EndpointSettings {
     let keeps_mac = api >= ALL_AT_ONCE && !source.is_sibling && is_chosen(&endpoint);
-    let own_name = look::name(source.inspect);
+    let (own_name, hostname) = (look::name(source.inspect), hostname(source.inspect));
+    let is_own = |alias: &String| *alias == own_name || Some(alias) == hostname.as_ref();
     let mut aliases = endpoint.aliases.unwrap_or_default();
     // Compose gives every container its own name as an alias; a sibling must not answer to it.
-    aliases.retain(|alias| alias != short_id(source.inspect) && !(source.is_sibling && *alias == own_name));
+    aliases.retain(|alias| alias != short_id(source.inspect) && !(source.is_sibling && is_own(alias)));
     EndpointSettings {
         ipam_config: endpoint
             .ipam_config

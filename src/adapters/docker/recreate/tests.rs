@@ -82,7 +82,9 @@ fn a_newer_engine_takes_all_networks_and_a_chosen_mac_address() {
 
 #[test]
 fn a_sibling_gets_its_own_port_and_nothing_that_is_the_other_s() {
-    let old = changed(|_, config| config.hostname = Some("67e7a6c29d15".into()));
+    let mut old = changed(|_, config| config.hostname = Some("web-1.example".into()));
+    let networks = old.network_settings.as_mut().and_then(|settings| settings.networks.as_mut()).unwrap();
+    networks.get_mut("front").unwrap().aliases.as_mut().unwrap().push("web-1.example".into());
     let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57915, container_port: 8080 };
     let blueprint = create(&old, Some(publish));
     let host = blueprint.body.host_config.as_ref().unwrap();
@@ -94,6 +96,8 @@ fn a_sibling_gets_its_own_port_and_nothing_that_is_the_other_s() {
     let labels = blueprint.body.labels.as_ref().unwrap();
     assert!(!labels.contains_key(CLAIM_LABEL) && labels.keys().all(|name| !name.starts_with(COMPOSE_LABELS)));
     assert_eq!(endpoints(&blueprint)["front"].ipam_config, None);
+    // What others are called too is theirs together; its hostname is the sibling's own.
+    assert_eq!(endpoints(&blueprint)["front"].aliases, Some(vec!["web".to_owned()]));
     let own = create(&old, None).body.labels.unwrap();
     assert!(own.keys().any(|name| name.starts_with(COMPOSE_LABELS)), "it stays the project's");
 }

@@ -3,10 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::observation::{Container, Observation, UnnamedVolume};
-use crate::plan::Lane;
+use crate::plan::{Lane, Replacement};
+use crate::topology::matching::Aside;
 
 pub(super) fn all(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
-    volumes(observation, lanes)
+    let mut warnings = volumes(observation, lanes);
+    for replacement in lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
+        warnings.extend(linked(replacement, &observation.containers));
+        warnings.extend(taken_from_sibling(replacement));
+    }
+    warnings
 }
 
 /// What happens to volumes without a name. The engine fills a new one with the image's files, and never again.
@@ -62,4 +68,54 @@ impl<'a> ByPlace<'a> {
     fn told(self, tell: impl Fn(String, String) -> String) -> impl Iterator<Item = String> {
         self.0.into_iter().map(move |(places, containers)| tell(containers.join(", "), places.join(", ")))
     }
+}
+
+/// Containers that reach the old one by a link in the default network, which is to that very container: the engine writes
+/// its address into their hosts file, and refuses to start them while it does not run (seen with 20.10).
+fn linked(replacement: &Replacement, containers: &[Container]) -> Vec<String> {
+    let Some(old) = &replacement.old else { return Vec::new() };
+    let links = |it: &&Container| it.engine == old.engine && it.links.contains(&old.name);
+    let linked = containers.iter().filter(links).filter(|it| !Aside::is_name(&it.name));
+    let told = linked.map(|it| {
+        format!(
+            "{} links to {} (--link) and will not reach the new container, nor start again without the old one: create it anew afterwards",
+            it.name, old.name
+        )
+    });
+    told.collect()
+}
+
+/// What a container that is made with another one's settings has in common with it, and what it does not get.
+fn taken_from_sibling(replacement: &Replacement) -> Option<String> {
+    let like = Some(&replacement.like).filter(|_| replacement.old.is_none() && !replacement.described)?;
+    let publish = replacement.publish?;
+    let is_own = |alias: &String| {
+        *alias == like.name || Some(alias) == like.hostname.as_ref() || alias == like.id.short()
+    };
+    let aliases = like.networks.iter().flat_map(|network| &network.aliases).filter(|alias| !is_own(alias));
+    let other_ports = like.published.iter().filter(|port| port.container_port != publish.container_port);
+    let shared = [named("volume", like.named_volumes.iter()), named("alias", aliases)];
+    let left_out = [
+        named("hostname", like.hostname.iter()),
+        named("published port", other_ports.map(|it| format!("{}:{}:{}", it.ip, it.port, it.container_port))),
+    ];
+    let listed = |what: &str, parts: [Option<String>; 2]| {
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| format!("{what} {}", parts.join(", ")))
+    };
+    let parts: Vec<String> = [listed("it shares the", shared), listed("it does not get the", left_out)]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!parts.is_empty()).then(|| {
+        format!("{} is made with the settings of {}: {}", replacement.name, like.name, parts.join("; "))
+    })
+}
+
+/// `volume a and b`; nothing where there is none.
+fn named(what: &str, names: impl Iterator<Item = impl ToString>) -> Option<String> {
+    let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
+    names.sort();
+    names.dedup();
+    (!names.is_empty()).then(|| format!("{what} {}", names.join(" and ")))
 }
