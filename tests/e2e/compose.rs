@@ -84,7 +84,7 @@ async fn up_leaves_what_a_deploy_has_brought_and_a_rollback_needs_no_container()
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}");
     assert_in_service(&stage).await;
 
-    stage.drainswap(&["prune", "mobile"]).await.expect(0).prints(&[&kept[0], &kept[1]]);
+    stage.drainswap(&["prune", "mobile"]).await.expect(0).says(&[&kept[0], &kept[1]]);
     for name in &kept {
         assert!(stage.engine.docker().inspect_image(name).await.is_err(), "{name} is still there");
     }

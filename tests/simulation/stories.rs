@@ -108,8 +108,8 @@ fn what_seldom_happens_ends_as_well_as_it_can() {
             "gone/921/71=OtherRemoved/60=EngineRestart { live_restore: false }",
             "mobile/app1b did not serve before either and stays in maint",
         ),
-        ("origin/593/53=OtherRemoved/248=Hangs/186=DiskFull(3600000)", "and may still carry it out"),
-        ("stopped/787/101=Away(40000)/76=Away(5000)", "STUCK, a person is needed"),
+        ("origin/593/53=OtherRemoved/265=Hangs/186=DiskFull(3600000)", "and may still carry it out"),
+        ("stopped/787/102=Away(40000)/77=Away(5000)", "STUCK, a person is needed"),
         ("undone/146/108=Away(40000)/85=DiskFull(3600000)", "was not finished"),
     ]);
 }
