@@ -2,7 +2,7 @@
 
 use crate::history::Former;
 use crate::image::Image;
-use crate::observation::Container;
+use crate::observation::{Container, UnnamedVolume};
 use crate::topology::matching::Aside;
 
 /// The containers that runs have kept of the one that has this name, the latest first. One that runs is not kept.
@@ -15,6 +15,22 @@ pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     let mut kept: Vec<(&str, &Container)> = containers.iter().filter_map(run).collect();
     kept.sort_by(|(a, _), (b, _)| b.cmp(a));
     kept.into_iter().map(|(_, container)| container).collect()
+}
+
+/// The volumes without a name that go with a kept container: where the container of its place has one of its own instead
+/// (`--renew-anon-volumes`), and no other container has the volume. Any other may hold the only copy of its data.
+#[must_use]
+pub fn renewed<'a>(kept: &'a Container, others: &[&Container]) -> Vec<&'a UnnamedVolume> {
+    let Some((name, _)) = Aside::Old.read(&kept.name) else { return Vec::new() };
+    let mut own = kept.own_volumes(others.iter().copied());
+    let successor = others.iter().find(|it| it.engine == kept.engine && it.name == name);
+    let targets: Vec<&str> = successor
+        .iter()
+        .flat_map(|it| it.unnamed_volumes.iter().flatten())
+        .map(|it| it.target.as_str())
+        .collect();
+    own.retain(|it| targets.contains(&it.target.as_str()));
+    own
 }
 
 /// The images that a backend ran once, and that a rollback to one of the `keep` latest states does not need.
@@ -44,6 +60,35 @@ mod tests {
     use super::*;
     use crate::observation::ContainerState;
     use crate::testing::World;
+
+    #[test]
+    fn only_volumes_that_were_renewed_go_with_a_kept_container() {
+        let volume = |name: &str, target: &str| UnnamedVolume {
+            name: name.to_owned(),
+            target: target.to_owned(),
+            by_image: true,
+        };
+        let has = |container: &Container, name: &str, volumes: &[UnnamedVolume]| Container {
+            name: name.to_owned(),
+            id: crate::ids::ContainerId(name.to_owned()),
+            unnamed_volumes: Some(volumes.to_vec()),
+            ..container.clone()
+        };
+        let model = &World::pair().observation.containers[0];
+        let kept = has(
+            model,
+            "mobile-app1.old-20261123T221500.000Z",
+            &[volume("a", "/data"), volume("b", "/carried"), volume("c", "/alone")],
+        );
+        let next = has(model, "mobile-app1", &[volume("d", "/data"), volume("b", "/carried")]);
+        let names = |others: &[&Container]| -> Vec<String> {
+            renewed(&kept, others).iter().map(|it| it.name.clone()).collect()
+        };
+        assert_eq!(names(&[&next]), ["a"]);
+        let lodger = has(model, "backup", &[volume("a", "/mnt")]);
+        assert_eq!(names(&[&next, &lodger]), [""; 0], "another container has it");
+        assert_eq!(names(&[]), [""; 0], "nothing has followed it");
+    }
 
     #[test]
     fn what_is_kept_is_idle_and_the_latest_comes_first() {

@@ -12,7 +12,7 @@ use crate::ids::{ContainerId, ServerId};
 use crate::image::{Image, previous};
 use crate::observation::Container;
 use crate::ports::ContainerEngine;
-use crate::retention::{images, kept, unneeded};
+use crate::retention::{images, kept, renewed, unneeded};
 use crate::topology::with_servers;
 
 impl App {
@@ -29,7 +29,7 @@ impl App {
         let keep = self.settings.keep(keep);
         let world = self.world(&configuration, wanted, load_balancers).await?;
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
-        let mut servers = Vec::new();
+        let mut names = 0;
         for proxy in with_servers(&configuration) {
             let backend = &proxy.name;
             let runs = self.runs_at(&world.site, &BackendDir::new(&self.settings.state_dir, backend))?;
@@ -48,12 +48,16 @@ impl App {
             };
             gone.extend(self.prune_containers(&world, &held.containers(), keep, dry_run).await?);
             needed.extend(images(&formers[..keep.min(formers.len())]));
-            servers.extend(proxy.servers.iter().map(|it| ServerId::new(backend, &it.name)));
+            let kept_images: Vec<Image> = images(&of(&runs.foreign))
+                .into_iter()
+                .chain(images(&formers[..keep.min(formers.len())]))
+                .collect();
+            let servers = proxy.servers.iter().map(|it| ServerId::new(backend, &it.name));
+            names += self.prune_names(&world, servers, &kept_images, dry_run).await?;
             old_images.extend(unneeded(&formers, keep));
         }
         old_images.retain(|image| !needed.contains(image));
         self.keep_described(&world, &mut old_images).await;
-        let names = self.prune_names(&world, &servers, &needed, dry_run).await?;
         let images = self.prune_images(&world, &old_images, &gone, dry_run).await?;
         if gone.is_empty() && images + names == 0 {
             self.say("nothing to remove");
@@ -87,17 +91,19 @@ impl App {
         for (_, engine) in world.engines.all() {
             let all = engine.containers().await?;
             for container in names.iter().flat_map(|name| kept(&all, name).into_iter().skip(keep)) {
-                let left = || all.iter().filter(|it| !gone.contains(&it.id));
-                let data: Vec<&str> =
-                    container.own_volumes(left()).into_iter().map(|it| it.target.as_str()).collect();
-                let with = match data.as_slice() {
+                let is_left = |it: &&Container| it.id != container.id && !gone.contains(&it.id);
+                let volumes = renewed(container, &all.iter().filter(is_left).collect::<Vec<_>>());
+                let with = match volumes.as_slice() {
                     [] => String::new(),
-                    data => format!(", with the data at {} that it alone has", data.join(", ")),
+                    volumes => {
+                        let targets: Vec<&str> = volumes.iter().map(|it| it.target.as_str()).collect();
+                        format!(", with the data at {} that it alone has", targets.join(", "))
+                    }
                 };
                 if !dry_run {
-                    let others = left().filter(|it| it.id != container.id);
-                    let held = others.flat_map(Container::unnamed_volume_names).map(str::to_owned).collect();
-                    engine.remove_with_volumes(&container.id, &held).await?;
+                    let goes = |name: &&str| volumes.iter().any(|it| it.name == **name);
+                    let stay = container.unnamed_volume_names().filter(|name| !goes(name));
+                    engine.remove_with_volumes(&container.id, &stay.map(str::to_owned).collect()).await?;
                 }
                 self.say(&removed(dry_run, &format!("container {}{with}", container.name)));
                 gone.push(container.id.clone());
@@ -111,18 +117,26 @@ impl App {
     async fn prune_names(
         &self,
         world: &RealWorld,
-        servers: &[ServerId],
+        servers: impl Iterator<Item = ServerId>,
         needed: &[Image],
         dry_run: bool,
     ) -> Result<usize, Error> {
         let mut count = 0;
+        let all: Vec<String> = servers.map(|server| previous::name(&server)).collect();
         for (_, engine) in world.engines.all() {
-            for name in servers.iter().map(previous::name) {
-                let Some((image, digests)) = engine.named(&name).await? else { continue };
-                if needed.iter().any(|it| it.is_run_by(&image, &digests)) {
+            for name in &all {
+                let Some((id, digests)) = engine.named(name).await? else { continue };
+                if needed.iter().any(|it| it.is_run_by(&id, &digests)) {
                     continue;
                 }
-                if dry_run || engine.untag(&name).await? {
+                let image = Image::Local { reference: name.clone(), id };
+                if digests.is_empty() && engine.only_copy(&image).await?.is_none() {
+                    self.say(&format!(
+                        "note: the image {name} is kept: it was built or loaded here, and has no other name"
+                    ));
+                    continue;
+                }
+                if dry_run || engine.untag(name).await? {
                     self.say(&removed(dry_run, &format!("name {name} of an image")));
                     count += 1;
                 }
