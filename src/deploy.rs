@@ -393,7 +393,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             return Ok(Box::pin(self.after(lane, failure)).await);
         }
         self.discard_candidates().await;
-        self.tell_who_runs_again(&through).await;
         self.remove_old(&through).await;
         Ok(self.deployed(&through))
     }
@@ -579,6 +578,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
     /// is only disk space.
     async fn remove_old(&mut self, lanes: &[usize]) {
+        self.warn_of_restarted(lanes).await;
         let plan = self.plan;
         for &lane in lanes.iter().filter(|lane| plan.lanes[**lane].steps.contains(&Step::Remove)) {
             if let Err(error) = self.step(lane, Step::Remove).await {

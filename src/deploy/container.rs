@@ -448,9 +448,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                     Err(error) => return Err(error.into()),
                 }
             }
-            // Its new volumes hold nothing that was there before, and no container would have them.
+            // Where it has never served its new volumes hold nothing that anything needs. Else they may: clients have written.
             let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
-            match replacement.volumes_before(description) {
+            let has_served = self.has_begun(lane, Step::Ready);
+            match replacement.volumes_before(description).filter(|_| !has_served) {
                 Some(before) => self.answer(engine.remove_with_volumes(&new, &before)).await?,
                 None => self.answer(engine.remove(&new)).await?,
             }

@@ -50,16 +50,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Whether the probe fails, now or within [`ANSWERS_FOR`]. One that is only late proves nothing: another process may
-    /// take its time to answer. So a connection must not stay open either.
+    /// Whether the probe fails, now or within [`ANSWERS_FOR`]. An answer that is only late proves nothing: another process
+    /// may take its time. Then a connection must not stay open either.
     async fn is_silent(&self, probe: &Probe) -> bool {
         let never_cancelled = CancellationToken::new();
         let connection = Probe { question: Question::Tcp, timeout: CONNECTS_WITHIN, ..probe.clone() };
         let mut answered = true;
         let asked = until(ASK_EVERY, ANSWERS_FOR, &never_cancelled, async || {
-            let prober = &self.world.prober;
-            answered = prober.probe(probe).await.is_ready()
-                || *probe != connection && prober.probe(&connection).await.is_ready();
+            let (prober, asked_at) = (&self.world.prober, Instant::now());
+            answered = prober.probe(probe).await.is_ready();
+            let is_late = !answered && asked_at.elapsed() >= probe.timeout;
+            if is_late && probe.question != Question::Tcp {
+                answered = prober.probe(&connection).await.is_ready();
+            }
             Ok::<_, Infallible>((!answered).then_some(()))
         });
         let Ok(_) = asked.await;
@@ -105,7 +108,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Says of which lanes the old container runs again beside the new one.
-    pub(super) async fn tell_who_runs_again(&mut self, lanes: &[usize]) {
+    pub(super) async fn warn_of_restarted(&mut self, lanes: &[usize]) {
         for &lane in lanes {
             let Some((old, engine)) = self.old(lane) else { continue };
             if !matches!(runs_again(engine, old).await, Ok(true)) {

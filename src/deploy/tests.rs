@@ -438,9 +438,9 @@ async fn an_old_container_that_runs_beside_the_new_one_is_named_at_the_end() {
     let memory = stage.memory.clone();
     let mut run = stage.run();
     replace_first(&mut run).await;
-    run.tell_who_runs_again(&[0]).await;
+    run.warn_of_restarted(&[0]).await;
     start_again_elsewhere(&memory);
-    run.tell_who_runs_again(&[0]).await;
+    run.warn_of_restarted(&[0]).await;
     let message = format!(
         "the old container mobile-app1.old-{} of mobile/app1 was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor, then stop it",
         stage.plan.run
