@@ -234,10 +234,11 @@ impl DockerEngine {
         Container { healthcheck, ..look::container(found, image) }
     }
 
-    /// The engine's networks, where one of these containers does not run and may have lost its own; `None` where that is
-    /// not known.
+    /// The engine's networks, where one of these containers does not run and may have lost its own; `None` where none is
+    /// idle, and where it is not known.
     async fn networks(&self, of: &[ContainerInspectResponse]) -> Result<Option<Vec<Network>>, EngineError> {
-        if !of.iter().any(|it| look::state(it).is_idle()) {
+        // Podman lists its default network by another name than its containers show.
+        if self.is_podman || !of.iter().any(|it| look::state(it).is_idle()) {
             return Ok(None);
         }
         let purpose = Purpose { action: "list", subject: "its networks" };
@@ -383,7 +384,12 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
-        self.untag(&image.pinned()).await
+        // The name that containers were created by holds it, too.
+        let is_unnamed = match self.by_name(image).await? {
+            Some((name, _)) => self.untag(&name).await?,
+            None => false,
+        };
+        Ok(self.untag(&image.pinned()).await? || is_unnamed)
     }
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use bollard::models::{
-    ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, ImageConfig, ImageInspect,
-    NetworkConnectRequest,
+    ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, ImageConfig, NetworkConnectRequest,
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 use tokio::io::AsyncReadExt;
@@ -61,7 +60,7 @@ impl DockerEngine {
         };
         self.remove_leftover(recipe, &volumes_before).await?;
 
-        let named = self.by_name(&recipe.image).await?;
+        let named = self.give_name(&recipe.image).await?;
         if let Some((image_name, _)) = &named {
             blueprint.body.image = Some(image_name.clone());
         }
@@ -78,7 +77,7 @@ impl DockerEngine {
         {
             let _ = self.remove_with_volumes(&id, &volumes_before).await;
             return Err(purpose.refused(format!(
-                "the engine gave the name {image_name} to another image meanwhile; try again"
+                "the name {image_name} belongs to another image by now. Run the command again"
             )));
         }
         for (network, endpoint) in blueprint.connect {
@@ -102,19 +101,27 @@ impl DockerEngine {
     /// The name that was asked for, with the identifier of the image, where the engine has that image by that name: other
     /// tools compare names, and would create the container anew for the digest in one. An image whose name no other
     /// has gets it; none is taken from another.
-    async fn by_name(&self, image: &Image) -> Result<Option<(String, String)>, EngineError> {
-        let name = match image {
-            Image::Registry { reference, .. } if reference.digest.is_none() => reference.to_string(),
-            Image::Registry { .. } => return Ok(None),
-            Image::Local { reference, .. } => reference.clone(),
-        };
-        let identifier = |found: Option<ImageInspect>| found.and_then(|found| found.id);
-        let Some(id) = identifier(self.find_image(&image.pinned()).await?) else { return Ok(None) };
-        let has_name = match identifier(self.find_image(&name).await?) {
-            Some(named) => named == id,
-            None => self.tag(&ImageId(id.clone()), &name).await.is_ok(),
-        };
-        Ok(has_name.then_some((name, id)))
+    async fn give_name(&self, image: &Image) -> Result<Option<(String, String)>, EngineError> {
+        let Some(name) = asked_for(image) else { return Ok(None) };
+        if self.identifier(&name).await?.is_none()
+            && let Some(id) = self.identifier(&image.pinned()).await?
+            && let Err(error) = self.tag(&ImageId(id), &name).await
+        {
+            tracing::debug!("{error}: the container is created by the image's digest");
+        }
+        self.by_name(image).await
+    }
+
+    /// The name that was asked for, with the identifier of the image, if the engine has that image by that name.
+    pub(super) async fn by_name(&self, image: &Image) -> Result<Option<(String, String)>, EngineError> {
+        let Some(name) = asked_for(image) else { return Ok(None) };
+        let (named, id) = (self.identifier(&name).await?, self.identifier(&image.pinned()).await?);
+        Ok(named.filter(|named| id.as_ref() == Some(named)).map(|id| (name, id)))
+    }
+
+    /// The identifier of the image that a name means on the engine.
+    async fn identifier(&self, name: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.find_image(name).await?.and_then(|image| image.id))
     }
 
     /// Whether the engine gives an address of this network on request: engines before API 1.44 find out at the start
@@ -278,6 +285,15 @@ impl DockerEngine {
             )));
         }
         Ok(())
+    }
+}
+
+/// The name by which an image was asked for; none where its digest is part of that.
+fn asked_for(image: &Image) -> Option<String> {
+    match image {
+        Image::Registry { reference, .. } if reference.digest.is_none() => Some(reference.to_string()),
+        Image::Registry { .. } => None,
+        Image::Local { reference, .. } => Some(reference.clone()),
     }
 }
 
