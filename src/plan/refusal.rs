@@ -224,7 +224,7 @@ pub enum Refusal {
     },
     /// A container that runs has what the new one would have.
     #[error(
-        "the new container {container} behind {server} could not be started: the container {holder} has {what}. Stop {holder}, or give one of the two another"
+        "the new container {container} behind {server} could not be started: the container {holder} has {what}. Give one of the two another port or address, or stop {holder} if nothing needs it"
     )]
     Taken {
         /// The server line.

@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(
             refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
-                "the new container mobile-app1 behind mobile/app1 could not be started: the container worker has the port 127.0.0.1:9090. Stop worker, or give one of the two another"
+                "the new container mobile-app1 behind mobile/app1 could not be started: the container worker has the port 127.0.0.1:9090. Give one of the two another port or address, or stop worker if nothing needs it"
             ]
         );
     }
@@ -265,7 +265,7 @@ mod tests {
         let refused = plan("172.17.0.2").unwrap_err();
         assert_eq!(
             refused,
-            "the new container mobile-app1b behind mobile/app1b could not be started: the container mobile-app1 has the address 172.17.0.2 in the network bridge. Stop mobile-app1, or give one of the two another"
+            "the new container mobile-app1b behind mobile/app1b could not be started: the container mobile-app1 has the address 172.17.0.2 in the network bridge. Give one of the two another port or address, or stop mobile-app1 if nothing needs it"
         );
     }
 }

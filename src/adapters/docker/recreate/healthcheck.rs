@@ -48,8 +48,7 @@ pub(in crate::adapters::docker) fn healthcheck(
     };
     let own = defaults::healthcheck(check.clone(), of_image.as_ref()).unwrap_or_default();
     // A start period of the new image's would have it asked sooner.
-    let keeps_start =
-        dialect.api < ASKS_AT_THE_START || of_image.is_none() || length(own.start_period).is_some();
+    let keeps_start = dialect.api < ASKS_AT_THE_START || length(own.start_period).is_some();
     let is_given = own.test.is_some() && length(own.interval).is_some() && keeps_start;
     Some(Healthcheck { first_check: first_check.min(YEAR), is_given })
 }
@@ -109,7 +108,12 @@ mod tests {
     #[test]
     fn what_the_image_says_of_it_goes_with_the_image() {
         let own = check("own", 90, 0, 0);
-        assert_eq!(seen(own.clone(), None, NEW), Some((90, true)));
+        assert_eq!(seen(own.clone(), None, OLD), Some((90, true)));
+        assert_eq!(
+            seen(own.clone(), None, NEW),
+            Some((90, false)),
+            "the next image may bring a start period"
+        );
         assert_eq!(seen(own.clone(), Some(own.clone()), NEW), Some((90, false)));
         let slower = check("own", 40, 0, 0);
         assert_eq!(seen(own.clone(), Some(slower), NEW), Some((90, false)), "the test is the image's");
@@ -128,6 +132,6 @@ mod tests {
         let podman = Dialect { is_podman: true, ..OLD };
         assert_eq!(seen(check("ok", 90, 0, 0), None, podman), Some((0, true)));
         let unending = seen(check("ok", 9_000_000_000, 0, 0), None, NEW);
-        assert_eq!(unending, Some((YEAR.as_secs(), true)), "what is stored can be read again");
+        assert_eq!(unending, Some((YEAR.as_secs(), false)), "what is stored can be read again");
     }
 }
