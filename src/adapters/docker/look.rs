@@ -68,7 +68,7 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         },
         state: state(inspect),
         health: health(inspect),
-        // Its times mean what the engine makes of them, which is known to whoever asks.
+        // Its times mean what the engine makes of them, which the caller knows.
         healthcheck: None,
         published: published(inspect),
         host_network: host.network_mode.as_deref() == Some("host"),
@@ -89,7 +89,7 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         named_volumes: volumes(inspect).filter(|(name, _)| !is_unnamed(name)).map(|(name, _)| name).collect(),
         // An entry of the list tells of none.
         unnamed_volumes: inspect.mounts.is_some().then(|| unnamed_volumes(inspect, image)),
-        // Which engine is asked is known to whoever asks.
+        // Which engine is asked the caller knows.
         engine: String::new(),
     }
 }
