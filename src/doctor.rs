@@ -370,9 +370,7 @@ fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<F
 /// Whether it is one of the latest of its place, for a rollback.
 fn is_kept(container: &Container, all: &[Container], keep: usize) -> bool {
     let Some((name, _)) = Aside::Old.read(&container.name) else { return false };
-    // No run keeps one of a Compose project.
-    let keep = if container.is_of_compose() { 0 } else { keep };
-    kept(all, name).into_iter().take(keep).any(|it| it.id == container.id)
+    kept(all, name).into_iter().take(container.kept_of(keep)).any(|it| it.id == container.id)
 }
 
 fn updater(updater: &Updater<'_>) -> Finding {

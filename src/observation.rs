@@ -526,6 +526,13 @@ impl Container {
         matches!(self.owner, Some(Owner::Compose(_)))
     }
 
+    /// How many containers of its place are kept for a rollback, where so many are kept of others. None is of a Compose
+    /// project: its labels would make the next `up` start it, and remove the one that serves (seen with 1.29 and 2.40).
+    #[must_use]
+    pub fn kept_of(&self, keep: usize) -> usize {
+        if self.is_of_compose() { 0 } else { keep }
+    }
+
     /// Whether Docker has it healthy, and can have it so again so long after it is started anew.
     #[must_use]
     pub fn is_healthy_again_within(&self, limit: Duration) -> bool {

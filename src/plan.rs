@@ -554,11 +554,10 @@ impl Replacement {
         Aside::Old.name(&self.name, run)
     }
 
-    /// How many containers of its place are kept for a rollback, where so many are kept of others. None is of a Compose
-    /// project: its labels would make the next `up` start it, and remove the one that serves (seen with 1.29 and 2.40).
+    /// How many containers of its place are kept for a rollback, where so many are kept of others.
     #[must_use]
     pub fn kept(&self, keep: usize) -> usize {
-        if self.old.as_ref().is_some_and(Container::is_of_compose) { 0 } else { keep }
+        self.old.as_ref().map_or(keep, |old| old.kept_of(keep))
     }
 
     /// Whether nothing is left to remove once it serves, with so many kept.
