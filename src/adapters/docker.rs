@@ -386,7 +386,7 @@ impl ContainerEngine for DockerEngine {
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
         // The name that containers were created by holds it, too.
         let is_unnamed = match self.by_name(image).await? {
-            Some((name, _)) => self.untag(&name).await?,
+            Some(name) => self.untag(&name).await?,
             None => false,
         };
         Ok(self.untag(&image.pinned()).await? || is_unnamed)

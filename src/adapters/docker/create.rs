@@ -102,21 +102,35 @@ impl DockerEngine {
     /// tools compare names, and would create the container anew for the digest in one. An image whose name no other
     /// has gets it; none is taken from another.
     async fn give_name(&self, image: &Image) -> Result<Option<(String, String)>, EngineError> {
-        let Some(name) = asked_for(image) else { return Ok(None) };
-        if self.identifier(&name).await?.is_none()
-            && let Some(id) = self.identifier(&image.pinned()).await?
-            && let Err(error) = self.tag(&ImageId(id), &name).await
-        {
-            tracing::debug!("{error}: the container is created by the image's digest");
-        }
-        self.by_name(image).await
+        let Some((name, named, id)) = self.identifiers(image).await? else { return Ok(None) };
+        let has_name = match named {
+            Some(named) => named == id,
+            None => match self.tag(&ImageId(id.clone()), &name).await {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::debug!("{error}: the container is created by the image's digest");
+                    false
+                }
+            },
+        };
+        Ok(has_name.then_some((name, id)))
     }
 
-    /// The name that was asked for, with the identifier of the image, if the engine has that image by that name.
-    pub(super) async fn by_name(&self, image: &Image) -> Result<Option<(String, String)>, EngineError> {
+    /// The name that was asked for, if the engine has that image by that name.
+    pub(super) async fn by_name(&self, image: &Image) -> Result<Option<String>, EngineError> {
+        let found = self.identifiers(image).await?;
+        Ok(found.filter(|(_, named, id)| named.as_ref() == Some(id)).map(|(name, ..)| name))
+    }
+
+    /// The name that was asked for, the identifier of what the engine has by that name, and that of the image itself.
+    async fn identifiers(
+        &self,
+        image: &Image,
+    ) -> Result<Option<(String, Option<String>, String)>, EngineError> {
         let Some(name) = asked_for(image) else { return Ok(None) };
-        let (named, id) = (self.identifier(&name).await?, self.identifier(&image.pinned()).await?);
-        Ok(named.filter(|named| id.as_ref() == Some(named)).map(|id| (name, id)))
+        let Some(id) = self.identifier(&image.pinned()).await? else { return Ok(None) };
+        let named = self.identifier(&name).await?;
+        Ok(Some((name, named, id)))
     }
 
     /// The identifier of the image that a name means on the engine.
