@@ -10,7 +10,7 @@ use bollard::models::{
 };
 
 use super::recreate;
-use super::recreate::volumes::{is_same, is_unnamed};
+use super::recreate::volumes::{is_same, is_unnamed, points};
 use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
 use crate::observation::{
@@ -268,8 +268,8 @@ fn given(endpoint: &EndpointSettings) -> Vec<IpAddr> {
     texts.flatten().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// Whether the container could be attached to that network no more if it were started: Docker looks for a network that
-/// somebody made by its identifier, so that one made again under the same name is another one (seen on 20.10).
+/// Whether the container could be attached to that network no more if it were started: Docker looks for a network that is
+/// not its own by the identifier, so that one made again under the same name is another one (seen on 20.10).
 pub(super) fn is_gone(inspect: &ContainerInspectResponse, network: &str, known: &[Network]) -> bool {
     let all = inspect.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let id = all.and_then(|all| all.get(network)?.network_id.as_deref()).unwrap_or_default();
@@ -278,12 +278,8 @@ pub(super) fn is_gone(inspect: &ContainerInspectResponse, network: &str, known: 
     !id.is_empty() && network != "bridge" && !known.iter().any(is_it)
 }
 
-/// The volumes of a container: the name of each, and where it is.
 fn volumes(inspect: &ContainerInspectResponse) -> impl Iterator<Item = (String, String)> {
-    let points = inspect.mounts.iter().flatten().filter(|point| point.typ.as_deref() == Some("volume"));
-    points.filter_map(|point| {
-        Some((foreign::name(point.name.as_deref()?), foreign::name(point.destination.as_deref()?)))
-    })
+    points(inspect).map(|(name, target)| (foreign::name(name), foreign::name(target)))
 }
 
 fn unnamed_volumes(inspect: &ContainerInspectResponse, image: &SeenImage) -> Vec<UnnamedVolume> {

@@ -59,7 +59,7 @@ const SWITCHES: [&str; 30] = [
 /// The most that a pattern of names may take in memory.
 const PATTERN_LIMIT: usize = 1 << 16;
 
-/// A Watchtower that runs, and what it is told.
+/// A Watchtower that runs, and its settings.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Watchtower {
     name: String,
@@ -85,7 +85,7 @@ pub(super) fn updaters(all: &[ContainerInspectResponse]) -> HashMap<String, Stri
 }
 
 impl Watchtower {
-    /// What a container is told, if it is a Watchtower that runs.
+    /// The settings of a container, if it is a Watchtower that runs.
     fn read(found: &ContainerInspectResponse) -> Option<Self> {
         if look::state(found) != ContainerState::Running || !is_true(label(found, LABEL)?) {
             return None;

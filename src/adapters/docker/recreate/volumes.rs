@@ -135,9 +135,15 @@ pub(in crate::adapters::docker) fn own(found: &ContainerInspectResponse) -> BTre
 }
 
 fn unnamed_points(found: &ContainerInspectResponse) -> impl Iterator<Item = (&str, &str)> {
+    points(found).filter(|(name, _)| is_unnamed(name))
+}
+
+/// The volumes of a container: the name of each, and where it is.
+pub(in crate::adapters::docker) fn points(
+    found: &ContainerInspectResponse,
+) -> impl Iterator<Item = (&str, &str)> {
     let points = found.mounts.iter().flatten().filter(|point| point.typ.as_deref() == Some("volume"));
-    let named = points.filter_map(|point| Some((point.name.as_deref()?, point.destination.as_deref()?)));
-    named.filter(|(name, _)| is_unnamed(name))
+    points.filter_map(|point| Some((point.name.as_deref()?, point.destination.as_deref()?)))
 }
 
 /// The volume of a mount point, mounted by its name.
