@@ -35,7 +35,8 @@ impl App {
             let runs = self.runs_at(&world.site, &BackendDir::new(&self.settings.state_dir, backend))?;
             let of = |runs: &[StoredRun]| formers(runs.iter().map(|stored| &stored.run));
             // Whether another site needs its images is for that one to say.
-            needed.extend(images(&of(&runs.foreign)));
+            let mut of_backend = images(&of(&runs.foreign));
+            needed.extend(of_backend.iter().cloned());
             let formers = of(&runs.own);
             if !wanted.is_empty() && !wanted.contains(backend) {
                 needed.extend(images(&formers));
@@ -47,13 +48,11 @@ impl App {
                 continue;
             };
             gone.extend(self.prune_containers(&world, &held.containers(), keep, dry_run).await?);
-            needed.extend(images(&formers[..keep.min(formers.len())]));
-            let kept_images: Vec<Image> = images(&of(&runs.foreign))
-                .into_iter()
-                .chain(images(&formers[..keep.min(formers.len())]))
-                .collect();
+            let latest = images(&formers[..keep.min(formers.len())]);
+            needed.extend(latest.iter().cloned());
+            of_backend.extend(latest);
             let servers = proxy.servers.iter().map(|it| ServerId::new(backend, &it.name));
-            names += self.prune_names(&world, servers, &kept_images, dry_run).await?;
+            names += self.prune_names(&world, servers, &of_backend, dry_run).await?;
             old_images.extend(unneeded(&formers, keep));
         }
         old_images.retain(|image| !needed.contains(image));

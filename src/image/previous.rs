@@ -7,7 +7,7 @@ use rustc_hash::FxHasher;
 use crate::ids::ServerId;
 
 /// The namespace of these names: no registry is asked for it.
-const NAMESPACE: &str = "drainswap/";
+const NAMESPACE: &str = "drainswap";
 
 /// How their tags end.
 const END: &str = "-previous";
@@ -23,19 +23,14 @@ const LONGEST: usize = 100;
 pub fn name(server: &ServerId) -> String {
     let repository = part(&server.backend, |c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let tag = part(&server.server, |c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    format!("{NAMESPACE}{repository}:{tag}{END}")
+    format!("{NAMESPACE}/{repository}:{tag}{END}")
 }
 
 /// Whether a name of an image is one of those. Podman puts its own registry's name before it.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    let (repository, is_tagged) = match name.rsplit_once(':') {
-        Some((repository, tag)) => (repository, tag.ends_with(END)),
-        None => return false,
-    };
-    let mut parts = repository.rsplit('/');
-    let (_, namespace) = (parts.next(), parts.next());
-    is_tagged && namespace.is_some_and(|it| it == NAMESPACE.trim_end_matches('/'))
+    let Some((repository, tag)) = name.rsplit_once(':') else { return false };
+    tag.ends_with(END) && repository.rsplit('/').nth(1) == Some(NAMESPACE)
 }
 
 /// The text, if every letter of it may stand there, else one that may.
