@@ -276,7 +276,7 @@ pub enum Command {
         /// The backend
         backend: String,
     },
-    /// Remove containers, with the data that they alone have, and images that no rollback needs any more
+    /// Remove containers, with their volumes that were renewed, and images that no rollback needs any more
     #[command(after_help = help::PRUNE)]
     Prune {
         /// Only these backends
