@@ -14,7 +14,7 @@ use crate::outcome::{named, sessions};
 use crate::retention::kept;
 use crate::topology::divergence::{Difference, Divergence, divergences};
 use crate::topology::matching::{Aside, Behind};
-use crate::topology::updaters::{Updater, updaters};
+use crate::topology::updaters::{Subject, Updater, updaters};
 use crate::topology::{Backend, Server, Topology, Unlisted};
 
 /// One thing that is not as it should be.
@@ -129,7 +129,8 @@ pub fn examine(
     findings.extend(diverging.iter().map(diverging_server));
     findings.extend(topology.unlisted.iter().filter_map(|it| unlisted(it, &observation.containers)));
     let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
-    findings.extend(updaters(servers.filter_map(Server::container)).iter().map(updater));
+    let running = servers.filter_map(Server::container).filter_map(Subject::now);
+    findings.extend(updaters(running, &observation.containers).iter().map(updater));
     let mut of_others: Vec<&Container> = Vec::new();
     for container in &observation.containers {
         let users = topology.users(&container.id, observation);
@@ -466,6 +467,7 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observation::watchtower::Watchtower;
     use crate::observation::{AdminBits, OldServer, OldWorker};
     use crate::testing::World;
 
@@ -525,10 +527,8 @@ mod tests {
 
     #[test]
     fn a_watchtower_that_would_replace_servers_containers_is_one_finding() {
-        let watched = |world: World, name: &str| {
-            world.container(name, |it| it.updated_by = Some("watchtower".to_owned()))
-        };
-        let world = watched(watched(World::shared(), "mobile-app1"), "mobile-app2");
+        let settings = Watchtower { disabled: vec!["tablet-two".to_owned()], ..Watchtower::default() };
+        let world = World::shared().watched(settings);
         let found = examined(&world, &None, &Runs::default());
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].kind, Kind::Updater);
@@ -537,6 +537,10 @@ mod tests {
             "the Watchtower watchtower replaces mobile-app1, mobile-app2 without draining when the image's tag changes"
         );
         assert!(found[0].mend.contains("WATCHTOWER_DISABLE_CONTAINERS"), "{}", found[0].mend);
+        let by_digest = |it: &mut Container| it.image_reference = format!("mobile@sha256:{}", "1".repeat(64));
+        let world = world.container("mobile-app1", by_digest);
+        let world = world.container("mobile-app2", |it| it.state = ContainerState::Stopped);
+        assert!(examined(&world, &None, &Runs::default()).iter().all(|it| it.kind != Kind::Updater));
     }
 
     #[test]

@@ -162,6 +162,17 @@ impl Image {
         }
     }
 
+    /// The name by which it was asked for, where that does not have a digest; a container is created by it where it means
+    /// this image on the engine.
+    #[must_use]
+    pub fn asked_for(&self) -> Option<String> {
+        match self {
+            Self::Registry { reference, .. } if reference.digest.is_none() => Some(reference.to_string()),
+            Self::Registry { .. } => None,
+            Self::Local { reference, .. } => Some(reference.clone()),
+        }
+    }
+
     /// Whether a container runs this image, by its image's identifier and repository digests.
     ///
     /// The repository does not matter: the digest names the same bytes wherever they came from.

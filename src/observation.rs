@@ -5,6 +5,7 @@ mod healthcheck;
 mod owner;
 mod servers;
 mod volumes;
+pub mod watchtower;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::{Image, ImageReference};
 use crate::ports::Change;
+use watchtower::{UpdateLabels, Watchtower};
 
 pub use checks::{Checker, Checking, Checks};
 pub use healthcheck::{Health, Healthcheck};
@@ -67,6 +69,8 @@ pub struct Described {
     pub addresses: Vec<PinnedAddress>,
     /// The paths inside at which it has something mounted that is not a volume without a name.
     pub mounts: Vec<String>,
+    /// What its labels say to a Watchtower.
+    pub update_labels: UpdateLabels,
 }
 
 impl Observation {
@@ -461,9 +465,12 @@ pub struct Container {
     pub auto_remove: bool,
     /// Another tool to which it belongs.
     pub owner: Option<Owner>,
-    /// The name of a Watchtower on the same engine that would replace it, where all containers were looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub updated_by: Option<String>,
+    /// Its settings, where it is a Watchtower that runs.
+    #[serde(skip)]
+    pub watchtower: Option<Box<Watchtower>>,
+    /// What its labels say to a Watchtower.
+    #[serde(default, skip_serializing_if = "UpdateLabels::is_empty")]
+    pub update_labels: UpdateLabels,
     /// The containers whose network, IPC or process namespace it lives in, by identifier.
     #[serde(default)]
     pub lives_in: Vec<ContainerId>,
@@ -509,7 +516,8 @@ impl Container {
             restart,
             auto_remove: false,
             owner: None,
-            updated_by: None,
+            watchtower: None,
+            update_labels: UpdateLabels::default(),
             lives_in: Vec::new(),
             image_is_gone: false,
             hostname: None,

@@ -16,6 +16,7 @@ use crate::cfg::{self, Address, Configuration, Environment, Host, Port, SourceFi
 use crate::hook::Moment;
 use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::Image;
+use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     AdminBits, Answer, Attachment, Checking, Checks, Container, ContainerState, LabelSource,
     LoadBalancerState, Observation, Operational, Published, RestartPolicy, ServerState,
@@ -232,6 +233,16 @@ impl World {
         self
     }
 
+    /// A Watchtower with these settings runs beside the containers.
+    pub fn watched(self, settings: Watchtower) -> Self {
+        let like = self.observation.containers[0].name.clone();
+        self.another(&like, "watchtower", |it| {
+            it.published.clear();
+            it.networks.clear();
+            it.watchtower = Some(Box::new(settings));
+        })
+    }
+
     /// The container runs this version.
     pub fn runs(self, name: &str, tag: &str) -> Self {
         self.container(name, |container| run_image(container, tag))
@@ -413,7 +424,8 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         auto_remove: false,
         owner: None,
         lives_in: Vec::new(),
-        updated_by: None,
+        watchtower: None,
+        update_labels: UpdateLabels::default(),
         image_is_gone: false,
         hostname: None,
         links: Vec::new(),

@@ -289,10 +289,9 @@ impl ContainerEngine for DockerEngine {
             container.image.as_ref().and_then(|image| images.get(image)).unwrap_or(&SeenImage::Gone)
         };
         let networks = self.networks(&found).await?;
-        let mut updaters = watchtower::updaters(&found);
         let shown = |it: &ContainerInspectResponse| {
             let mut container = self.shown(it, image_of(it));
-            container.updated_by = it.id.as_ref().and_then(|id| updaters.remove(id));
+            container.watchtower = watchtower::watchtower(it).map(Box::new);
             if let Some(networks) = networks.as_ref().filter(|_| container.state.is_idle()) {
                 for attachment in &mut container.networks {
                     attachment.is_gone = look::is_gone(it, &attachment.network, networks);

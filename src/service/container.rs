@@ -21,6 +21,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::image::{ImageReference, Platform};
+use crate::observation::watchtower::UpdateLabels;
 use crate::observation::{Described, PinnedAddress, RestartPolicy};
 
 pub use environment::{EnvFile, EnvFiles, Environment, Secret};
@@ -148,6 +149,7 @@ impl Container {
             healthcheck: self.healthcheck.as_ref().and_then(Healthcheck::observed),
             addresses: addresses.collect(),
             mounts: mounts.map(|volume| volume.target.clone()).chain(self.in_memory()).collect(),
+            update_labels: UpdateLabels::of_map(&self.labels.0),
         })
     }
 

@@ -2,8 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use crate::observation::Container;
+use crate::observation::watchtower::{UpdateLabels, is_movable};
+use crate::observation::{Container, ContainerState};
 use crate::outcome::named;
+
+/// A container as it runs, or as it will run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// The engine that it is on.
+    pub engine: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Whether the name of its image may come to mean another image.
+    pub is_movable: bool,
+    /// What its labels say to a Watchtower.
+    pub labels: &'a UpdateLabels,
+}
+
+impl<'a> Subject<'a> {
+    /// A container as it is; `None` for one that does not run.
+    #[must_use]
+    pub fn now(container: &'a Container) -> Option<Self> {
+        (container.state == ContainerState::Running).then(|| Self::running(container))
+    }
+
+    /// A container as it is, once it runs.
+    #[must_use]
+    pub fn running(container: &'a Container) -> Self {
+        Self {
+            engine: &container.engine,
+            name: &container.name,
+            is_movable: is_movable(&container.image_reference),
+            labels: &container.update_labels,
+        }
+    }
+}
 
 /// A Watchtower that runs, and the containers of these that it would replace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,16 +45,23 @@ pub struct Updater<'a> {
     containers: Vec<&'a str>,
 }
 
-/// Those that would replace any of these containers.
+/// Those among all containers that would replace any of these.
 #[must_use]
-pub fn updaters<'a>(containers: impl IntoIterator<Item = &'a Container>) -> Vec<Updater<'a>> {
+pub fn updaters<'a>(
+    subjects: impl IntoIterator<Item = Subject<'a>>,
+    all: &'a [Container],
+) -> Vec<Updater<'a>> {
     let mut found: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for container in containers {
-        if let Some(updater) = &container.updated_by {
-            let names = found.entry((&container.engine, updater)).or_default();
+    for subject in subjects.into_iter().filter(|it| it.is_movable) {
+        let replaces = |it: &&Container| {
+            let watchtower = it.watchtower.as_ref().filter(|_| it.engine == subject.engine);
+            watchtower.is_some_and(|watchtower| watchtower.replaces(subject.name, subject.labels))
+        };
+        if let Some(updater) = all.iter().find(replaces) {
+            let names = found.entry((subject.engine, &updater.name)).or_default();
             // The lines of one container name it several times.
-            if !names.contains(&container.name.as_str()) {
-                names.push(&container.name);
+            if !names.contains(&subject.name) {
+                names.push(subject.name);
             }
         }
     }

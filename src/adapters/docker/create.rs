@@ -127,7 +127,7 @@ impl DockerEngine {
         &self,
         image: &Image,
     ) -> Result<Option<(String, Option<String>, String)>, EngineError> {
-        let Some(name) = asked_for(image) else { return Ok(None) };
+        let Some(name) = image.asked_for() else { return Ok(None) };
         let Some(id) = self.identifier(&image.pinned()).await? else { return Ok(None) };
         let named = self.identifier(&name).await?;
         Ok(Some((name, named, id)))
@@ -299,15 +299,6 @@ impl DockerEngine {
             )));
         }
         Ok(())
-    }
-}
-
-/// The name by which an image was asked for; none where its digest is part of that.
-fn asked_for(image: &Image) -> Option<String> {
-    match image {
-        Image::Registry { reference, .. } if reference.digest.is_none() => Some(reference.to_string()),
-        Image::Registry { .. } => None,
-        Image::Local { reference, .. } => Some(reference.clone()),
     }
 }
 

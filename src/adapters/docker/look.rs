@@ -9,8 +9,8 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::recreate;
 use super::recreate::volumes::{is_same, is_unnamed, points};
+use super::{recreate, watchtower};
 use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
 use crate::observation::{
@@ -78,8 +78,9 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         restart: restart(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or(false),
         owner: owner(&labels),
-        // Only those beside it tell.
-        updated_by: None,
+        // Only where all are looked at, it matters.
+        watchtower: None,
+        update_labels: watchtower::labels(inspect),
         lives_in: recreate::namespace_owners(inspect)
             .into_iter()
             .map(|(_, owner)| ContainerId(foreign::name(&owner)))

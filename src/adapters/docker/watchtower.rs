@@ -1,26 +1,16 @@
-//! Which containers a Watchtower on the same engine would replace when their tag gets another image. Pure.
+//! The settings of a Watchtower, by its container: its variables, and its command. Pure.
 //!
-//! What it takes and leaves is what containrrr/watchtower and its successor nicholas-fedor/watchtower do (`pkg/filters`,
-//! `internal/flags`): where they differ, a container counts as taken.
-
-use std::collections::HashMap;
+//! Its flags are those of containrrr/watchtower and its successor nicholas-fedor/watchtower (`internal/flags`).
 
 use bollard::models::ContainerInspectResponse;
-use regex::RegexBuilder;
 
 use super::look;
+use crate::foreign;
 use crate::observation::ContainerState;
+use crate::observation::watchtower::{UpdateLabels, Watchtower, is_true};
 
 /// Its image has the label, by which Watchtower knows itself.
 const LABEL: &str = "com.centurylinklabs.watchtower";
-/// Whether a container is to be updated.
-const ENABLE_LABEL: &str = "com.centurylinklabs.watchtower.enable";
-/// Whether a container's new image is only reported.
-const MONITOR_LABEL: &str = "com.centurylinklabs.watchtower.monitor-only";
-/// Which Watchtower is meant, where there are several.
-const SCOPE_LABEL: &str = "com.centurylinklabs.watchtower.scope";
-/// The scope of those without one.
-const NO_SCOPE: &str = "none";
 
 /// The flags that take no value: what follows them may be a container's name.
 const SWITCHES: [&str; 30] = [
@@ -56,117 +46,59 @@ const SWITCHES: [&str; 30] = [
     "--notification-log-stdout",
 ];
 
-/// The most that a pattern of names may take in memory.
-const PATTERN_LIMIT: usize = 1 << 16;
-
-/// A Watchtower that runs, and its settings.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Watchtower {
-    name: String,
-    /// Patterns of the names that it is for; none for all.
-    only: Vec<String>,
-    /// Patterns of the names that it leaves out.
-    disabled: Vec<String>,
-    needs_label: bool,
-    only_monitors: bool,
-    /// Whether a container's own label decides whether it is only monitored.
-    label_decides: bool,
-    scope: String,
-}
-
-/// The name of the Watchtower that would replace each of these containers, by the container's identifier.
-pub(super) fn updaters(all: &[ContainerInspectResponse]) -> HashMap<String, String> {
-    let watchtowers: Vec<Watchtower> = all.iter().filter_map(Watchtower::read).collect();
-    let updater = |it: &ContainerInspectResponse| {
-        let watchtower = watchtowers.iter().find(|watchtower| watchtower.would_replace(it))?;
-        Some((it.id.clone()?, watchtower.name.clone()))
-    };
-    all.iter().filter_map(updater).collect()
-}
-
-impl Watchtower {
-    /// The settings of a container, if it is a Watchtower that runs.
-    fn read(found: &ContainerInspectResponse) -> Option<Self> {
-        if look::state(found) != ContainerState::Running || !is_true(label(found, LABEL)?) {
-            return None;
-        }
-        let mut told = Self { name: look::name(found), ..Self::default() };
-        let variables = found.config.as_ref().and_then(|config| config.env.as_deref()).unwrap_or_default();
-        for (variable, value) in variables.iter().filter_map(|it| it.split_once('=')) {
-            if let Some(setting) = variable.strip_prefix("WATCHTOWER_") {
-                told.set(&setting.to_lowercase().replace('_', "-"), value);
-            }
-        }
-        let mut words = found.args.iter().flatten().map(String::as_str);
-        while let Some(word) = words.next() {
-            if !word.starts_with('-') {
-                told.only.push(word.to_owned());
-                continue;
-            }
-            let (flag, value) = match word.split_once('=') {
-                Some((flag, value)) => (flag, value),
-                None if SWITCHES.contains(&word) => (word, "true"),
-                None => (word, words.next().unwrap_or_default()),
-            };
-            told.set(flag.trim_start_matches('-'), value);
-        }
-        Some(told)
+/// The settings of a container, if it is a Watchtower that runs.
+pub(super) fn watchtower(found: &ContainerInspectResponse) -> Option<Watchtower> {
+    if look::state(found) != ContainerState::Running || !is_true(label(found, LABEL)?) {
+        return None;
     }
-
-    /// Takes a setting, by the name of its flag.
-    fn set(&mut self, flag: &str, value: &str) {
-        match flag {
-            "label-enable" | "e" => self.needs_label = is_true(value),
-            "monitor-only" | "m" => self.only_monitors = is_true(value),
-            "label-take-precedence" => self.label_decides = is_true(value),
-            "scope" => value.clone_into(&mut self.scope),
-            "disable-containers" | "x" => {
-                let names = value.split([',', ' ']).filter(|name| !name.is_empty());
-                self.disabled.extend(names.map(str::to_owned));
-            }
-            _ => {}
+    let mut told = Watchtower::default();
+    let variables = found.config.as_ref().and_then(|config| config.env.as_deref()).unwrap_or_default();
+    for (variable, value) in variables.iter().filter_map(|it| it.split_once('=')) {
+        if let Some(setting) = variable.strip_prefix("WATCHTOWER_") {
+            set(&mut told, &setting.to_lowercase().replace('_', "-"), value);
         }
     }
-
-    /// Whether it replaces a container whose tag has got another image.
-    fn would_replace(&self, found: &ContainerInspectResponse) -> bool {
-        let name = look::name(found);
-        let image = found.config.as_ref().and_then(|config| config.image.as_deref()).unwrap_or_default();
-        // An image by its digest never changes.
-        let has_tag = !image.contains('@') && !image.starts_with("sha256:");
-        let enabled = label(found, ENABLE_LABEL).map(is_true);
-        let is_enabled = enabled.unwrap_or(!self.needs_label);
-        let monitored = label(found, MONITOR_LABEL).map(is_true);
-        let is_monitored = match monitored {
-            Some(monitored) if self.label_decides => monitored,
-            monitored => self.only_monitors || monitored == Some(true),
+    let mut words = found.args.iter().flatten().map(String::as_str);
+    while let Some(word) = words.next() {
+        if !word.starts_with('-') {
+            told.only.push(word.to_owned());
+            continue;
+        }
+        let (flag, value) = match word.split_once('=') {
+            Some((flag, value)) => (flag, value),
+            None if SWITCHES.contains(&word) => (word, "true"),
+            None => (word, words.next().unwrap_or_default()),
         };
-        let scope = label(found, SCOPE_LABEL).filter(|scope| !scope.is_empty()).unwrap_or(NO_SCOPE);
-        look::state(found) == ContainerState::Running
-            && label(found, LABEL).is_none()
-            && has_tag
-            && is_enabled
-            && !is_monitored
-            && (self.scope.is_empty() || self.scope == scope)
-            && (self.only.is_empty() || self.only.iter().any(|pattern| matches(pattern, &name)))
-            && !self.disabled.iter().any(|pattern| matches(pattern, &name))
+        set(&mut told, flag.trim_start_matches('-'), value);
+    }
+    Some(told)
+}
+
+/// The labels of a container that Watchtower heeds. It takes care of itself: its own containers are left to it.
+pub(super) fn labels(found: &ContainerInspectResponse) -> UpdateLabels {
+    let of_itself = label(found, LABEL).map(|_| false);
+    let told = UpdateLabels::of(|name| label(found, name));
+    let scope = told.scope.as_deref().map(foreign::name);
+    UpdateLabels { enable: of_itself.or(told.enable), scope, ..told }
+}
+
+/// Takes a setting, by the name of its flag.
+fn set(told: &mut Watchtower, flag: &str, value: &str) {
+    match flag {
+        "label-enable" | "e" => told.needs_label = is_true(value),
+        "monitor-only" | "m" => told.only_monitors = is_true(value),
+        "label-take-precedence" => told.label_decides = is_true(value),
+        "scope" => value.clone_into(&mut told.scope),
+        "disable-containers" | "x" => {
+            let names = value.split([',', ' ']).filter(|name| !name.is_empty());
+            told.disabled.extend(names.map(str::to_owned));
+        }
+        _ => {}
     }
 }
 
 fn label<'a>(found: &'a ContainerInspectResponse, name: &str) -> Option<&'a str> {
     found.config.as_ref()?.labels.as_ref()?.get(name).map(String::as_str)
-}
-
-/// What Go's `strconv.ParseBool` takes for true.
-fn is_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
-}
-
-/// Whether a name is the pattern, or is matched by it as a whole.
-fn matches(pattern: &str, name: &str) -> bool {
-    let pattern = pattern.trim_start_matches('/');
-    let whole = || RegexBuilder::new(&format!("^{pattern}$")).size_limit(PATTERN_LIMIT).build();
-    pattern == name || whole().is_ok_and(|whole| whole.is_match(name))
 }
 
 #[cfg(test)]
@@ -175,63 +107,43 @@ mod tests {
 
     use super::*;
 
-    fn container(name: &str, image: &str, labels: &[(&str, &str)]) -> ContainerInspectResponse {
+    const ENABLE: &str = "com.centurylinklabs.watchtower.enable";
+    const MONITOR: &str = "com.centurylinklabs.watchtower.monitor-only";
+    const SCOPE: &str = "com.centurylinklabs.watchtower.scope";
+
+    fn container(name: &str, labels: &[(&str, &str)]) -> ContainerInspectResponse {
         let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let state = bollard::models::ContainerState {
             status: Some(ContainerStateStatusEnum::RUNNING),
             ..Default::default()
         };
         ContainerInspectResponse {
-            id: Some(name.to_owned()),
             name: Some(format!("/{name}")),
             state: Some(state),
-            config: Some(ContainerConfig {
-                image: Some(image.to_owned()),
-                labels: Some(labels),
-                ..Default::default()
-            }),
+            config: Some(ContainerConfig { labels: Some(labels), ..Default::default() }),
             ..Default::default()
         }
     }
 
     /// Whether a Watchtower with these words and variables replaces a container with these labels.
-    fn replaces(words: &[&str], variables: &[&str], labels: &[(&str, &str)]) -> bool {
-        replaces_image("mobile:v1", words, variables, labels)
-    }
-
-    fn replaces_image(image: &str, words: &[&str], variables: &[&str], labels: &[(&str, &str)]) -> bool {
-        let mut watchtower = container("watch", "containrrr/watchtower", &[(LABEL, "true")]);
-        watchtower.args = Some(words.iter().map(|it| (*it).to_owned()).collect());
+    fn replaces(words: &[&str], variables: &[&str], of_container: &[(&str, &str)]) -> bool {
+        let mut found = container("watch", &[(LABEL, "true")]);
+        found.args = Some(words.iter().map(|it| (*it).to_owned()).collect());
         let variables = variables.iter().map(|it| (*it).to_owned()).collect();
-        watchtower.config.as_mut().unwrap().env = Some(variables);
-        let found = updaters(&[container("app1", image, labels), watchtower]);
-        assert!(!found.contains_key("watch"), "it takes care of itself");
-        assert!(found.values().all(|name| name == "watch"));
-        found.contains_key("app1")
+        found.config.as_mut().unwrap().env = Some(variables);
+        let told = watchtower(&found).expect("it is one");
+        assert!(!told.replaces("watch", &labels(&found)), "it takes care of itself");
+        told.replaces("app1", &labels(&container("app1", of_container)))
     }
 
     #[test]
-    fn a_watchtower_takes_every_container_that_has_a_tag() {
+    fn a_watchtower_that_runs_takes_every_container() {
         assert!(replaces(&["--cleanup", "--interval", "30"], &["WATCHTOWER_SCOPE="], &[]));
-        for image in ["mobile:v1@sha256:0123", "sha256:0123"] {
-            assert!(!replaces_image(image, &[], &[], &[]), "{image}");
-        }
-        let none = updaters(&[container("app1", "mobile:v1", &[]), container("other", "mobile:v1", &[])]);
-        assert!(none.is_empty());
-    }
-
-    #[test]
-    fn one_that_is_stopped_or_is_not_running_counts_for_nothing() {
-        let mut all =
-            [container("app1", "mobile:v1", &[]), container("watch", "watchtower", &[(LABEL, "true")])];
-        assert_eq!(updaters(&all).len(), 1);
-        for index in 0..2 {
-            let mut all = all.clone();
-            all[index].state.as_mut().unwrap().status = Some(ContainerStateStatusEnum::EXITED);
-            assert!(updaters(&all).is_empty(), "{index}");
-        }
-        all[1].config.as_mut().unwrap().labels = None;
-        assert!(updaters(&all).is_empty());
+        let mut found = container("watch", &[(LABEL, "true")]);
+        assert!(watchtower(&found).is_some());
+        found.state.as_mut().unwrap().status = Some(ContainerStateStatusEnum::EXITED);
+        assert_eq!(watchtower(&found), None, "it is stopped");
+        assert_eq!(watchtower(&container("app1", &[])), None);
     }
 
     #[test]
@@ -255,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_label_decides_as_it_is_told_to() {
-        let enable = |value| [(ENABLE_LABEL, value)];
+        let enable = |value| [(ENABLE, value)];
         assert!(!replaces(&[], &[], &enable("false")));
         for needs_it in [(&["--label-enable"][..], &[][..]), (&[], &["WATCHTOWER_LABEL_ENABLE=1"])] {
             assert!(!replaces(needs_it.0, needs_it.1, &[]), "{needs_it:?}");
@@ -267,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_it_only_monitors_it_does_not_replace() {
-        let monitor = |value| [(MONITOR_LABEL, value)];
+        let monitor = |value| [(MONITOR, value)];
         assert!(!replaces(&["--monitor-only"], &[], &[]));
         assert!(!replaces(&[], &["WATCHTOWER_MONITOR_ONLY=true"], &monitor("false")));
         assert!(!replaces(&[], &[], &monitor("true")));
@@ -278,7 +190,7 @@ mod tests {
 
     #[test]
     fn it_keeps_to_its_scope() {
-        let scope = |value| [(SCOPE_LABEL, value)];
+        let scope = |value| [(SCOPE, value)];
         assert!(replaces(&["--scope", "shop"], &[], &scope("shop")));
         assert!(!replaces(&["--scope", "shop"], &[], &scope("other")));
         assert!(!replaces(&[], &["WATCHTOWER_SCOPE=shop"], &[]));

@@ -2,6 +2,7 @@ use insta::assert_snapshot;
 
 use super::*;
 use crate::ids::ContainerId;
+use crate::observation::watchtower::{UpdateLabels, Watchtower};
 use crate::observation::{
     Checking, Described, OldServer, OldWorker, Operational, Owner, Published, RestartPolicy, UnnamedVolume,
 };
@@ -781,4 +782,54 @@ fn the_volumes_that_a_new_container_did_not_bring_are_those_of_its_models() {
     assert_eq!(before(&world), Some(BTreeSet::from(["1".repeat(64)])));
     let unknown = world.container("mobile-app1", |it| it.unnamed_volumes = None);
     assert_eq!(before(&unknown), None);
+}
+
+/// The containers that a Watchtower beside them would replace, by the plan.
+fn watched(plan: Plan) -> Vec<String> {
+    let warnings = plan.warnings.into_iter();
+    let told =
+        warnings.filter_map(|it| it.strip_prefix("the Watchtower watchtower replaces ").map(str::to_owned));
+    told.map(|it| it.split(" without").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn a_watchtower_is_judged_by_what_the_containers_will_be() {
+    let by_digest = |it: &mut Container| it.image_reference = format!("mobile@sha256:{}", "1".repeat(64));
+    let world = World::pair().watched(Watchtower::default()).container("mobile-app1", by_digest);
+    assert_eq!(watched(world.plan("v2").unwrap()), ["mobile-app1, mobile-app1b"], "created by the tag");
+    // The first stays as it is.
+    let half = world.clone().runs("mobile-app1", "v2").container("mobile-app1", by_digest);
+    assert_eq!(watched(half.plan("v2").unwrap()), ["mobile-app1b"]);
+    let digest = format!("sha256:{}", "2".repeat(64));
+    let reference = format!("mobile@{digest}").parse().unwrap();
+    let pinned = Target::Everywhere(Image::Registry { reference, digest });
+    let plan = World::pair().watched(Watchtower::default()).plan_for(Purpose::Deploy, pinned);
+    assert_eq!(watched(plan.unwrap()), [""; 0], "an image by its digest stays the same");
+
+    let mut described = world;
+    let labels = UpdateLabels { enable: Some(false), ..UpdateLabels::default() };
+    let wanted = Described { port: 8080, update_labels: labels, ..Described::default() };
+    described.observation.described.insert("mobile".to_owned(), wanted);
+    assert_eq!(watched(described.plan("v2").unwrap()), [""; 0], "the description gives the label");
+    let down = World::pair().down("mobile/app1b").stopped("mobile-app1b").watched(Watchtower::default());
+    assert_eq!(watched(down.plan("v2").unwrap()), ["mobile-app1b, mobile-app1"], "the new one runs");
+}
+
+#[test]
+fn a_kept_container_that_comes_back_is_judged_by_its_own_image() {
+    const KEPT: &str = "mobile-app1.old-20261122T100000.000000Z";
+    let plan = |image_reference: &str| {
+        let only = Watchtower { only: vec!["mobile-app1".to_owned()], ..Watchtower::default() };
+        let world = World::pair().runs("mobile-app1", "v2").watched(only);
+        let world = world.another("mobile-app1", KEPT, |kept| {
+            kept.state = ContainerState::Stopped;
+            image_reference.clone_into(&mut kept.image_reference);
+        });
+        let kept = world.observation.containers.iter().find(|it| it.name == KEPT).cloned();
+        let returned = Returned { image: image("v1"), container: kept, engine: String::new() };
+        let target = Target::Each(BTreeMap::from([(ServerId::new("mobile", "app1"), returned)]));
+        watched(world.plan_for(Purpose::Rollback, target).unwrap())
+    };
+    assert_eq!(plan("mobile:v1"), ["mobile-app1"]);
+    assert_eq!(plan(&format!("mobile:v1@sha256:{}", "1".repeat(64))), [""; 0]);
 }

@@ -6,15 +6,16 @@ use std::collections::BTreeMap;
 
 use super::health;
 use crate::ids::ServerId;
-use crate::observation::{AdminState, Checking, Container, LoadBalancerState, Observation, Owner};
+use crate::observation::watchtower::is_movable;
+use crate::observation::{AdminState, Checking, Container, Described, LoadBalancerState, Observation, Owner};
 use crate::outcome::{Rest, WhyLeft, list, sessions};
 use crate::plan::asked::{Before, is_dead};
 use crate::plan::refusal::why_none;
 use crate::plan::text::seconds;
-use crate::plan::{Goal, Lane, LaneServer, OnDrainTimeout};
+use crate::plan::{Goal, Lane, LaneServer, OnDrainTimeout, Replacement};
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::traffic::{Balance, Forecast};
-use crate::topology::updaters::updaters;
+use crate::topology::updaters::{Subject, updaters};
 use crate::topology::{Server, Topology};
 
 /// All of them, those of the whole run first.
@@ -34,7 +35,8 @@ pub(super) fn all(
     warnings.extend(lanes.iter().flat_map(|lane| carried_by_foreigners(topology, lane)));
     warnings.extend(topology.backends.iter().flat_map(|it| &it.servers).filter_map(|it| left(it, rest)));
     let servers = || topology.backend(&goal.backend).into_iter().flat_map(|backend| &backend.servers);
-    let updaters = updaters(servers().filter_map(Server::container));
+    let subjects = watched(observation, lanes, servers());
+    let updaters = updaters(subjects, &observation.containers);
     warnings.extend(updaters.iter().map(|it| format!("{}: {}", it.what(), it.remedy())));
     for server in servers().filter(|server| unchanged.contains(&server.id)) {
         let beside: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
@@ -44,6 +46,35 @@ pub(super) fn all(
         warnings.extend(dead.into_iter().filter(|it| !warnings.contains(it)).collect::<Vec<_>>());
     }
     warnings
+}
+
+/// The containers of the backend as they will be after the run.
+fn watched<'a>(
+    observation: &'a Observation,
+    lanes: &'a [Lane],
+    servers: impl Iterator<Item = &'a Server>,
+) -> impl Iterator<Item = Subject<'a>> {
+    let replaced = lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
+    let is_replaced = |it: &Server| replaced.clone().any(|(lane, _)| lane.id_set().contains(&it.id));
+    let stay: Vec<&Container> =
+        servers.filter(|server| !is_replaced(server)).filter_map(Server::container).collect();
+    let new = replaced.map(|(lane, it)| coming(it, observation.described.get(&lane.name().backend)));
+    new.chain(stay.into_iter().filter_map(Subject::now))
+}
+
+/// The container that will run: new ones are created by the name that was asked for.
+fn coming<'a>(replacement: &'a Replacement, described: Option<&'a Described>) -> Subject<'a> {
+    let name = &replacement.name;
+    if let Some(kept) = &replacement.returning {
+        return Subject { name, ..Subject::running(kept) };
+    }
+    let described = described.filter(|_| replacement.described);
+    Subject {
+        engine: &replacement.like.engine,
+        name,
+        is_movable: replacement.image.asked_for().is_some_and(|name| is_movable(&name)),
+        labels: described.map_or(&replacement.like.update_labels, |it| &it.update_labels),
+    }
 }
 
 /// The lines of a lane that do not answer: those of which nothing is asked, and those on which the new container must do

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::ContainerId;
+use crate::observation::watchtower::Watchtower;
 use crate::observation::{Container, Owner};
 use crate::ports::Change;
 use crate::testing::World;
@@ -336,8 +337,8 @@ fn what_compose_owns_is_replaced_with_a_note() {
 
 #[test]
 fn a_watchtower_that_would_replace_a_server_s_container_is_a_note() {
-    let watched = |container: &mut Container| container.updated_by = Some("watchtower".to_owned());
-    assert_snapshot!(excerpt(&deploy(&World::pair().container("mobile-app1", watched)), &[]), @"
+    let only = Watchtower { only: vec!["mobile-app1".to_owned()], ..Watchtower::default() };
+    assert_snapshot!(excerpt(&deploy(&World::pair().watched(only)), &[]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
       note       the Watchtower watchtower replaces mobile-app1 without draining when the image's tag changes: name it in WATCHTOWER_DISABLE_CONTAINERS of watchtower, or give it the label com.centurylinklabs.watchtower.enable=false
     ");
