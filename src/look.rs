@@ -9,7 +9,7 @@ use crate::cfg::Configuration;
 use crate::deploy::World;
 use crate::ids::{ContainerId, RunId, ServerId};
 use crate::image::Image;
-use crate::observation::{Answer, Container, LoadBalancerState, Observation};
+use crate::observation::{Answer, Container, Described, Host, LoadBalancerState, Observation};
 use crate::places::Places;
 use crate::plan::{LbQuorum, Replacement};
 use crate::ports::{
@@ -53,22 +53,27 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
                 load_balancers.iter().flat_map(|seen| topology::addresses(configuration, seen)).collect();
             host_addresses.extend(engine.host_addresses(addresses).await?);
         }
+        let described: BTreeMap<String, Described> = self
+            .descriptions
+            .iter()
+            .filter_map(|(backend, it)| Some((backend.clone(), it.described()?)))
+            .collect();
+        let hosts = self.hosts(&containers, &described).await;
         let probes = topology::probes(configuration, &load_balancers[0]);
         let answered = self.answers(probes.iter().map(|(_, probe)| probe)).await;
         let answers = probes.iter().map(|(server, probe)| (server.clone(), answered[probe].clone()));
-        let described =
-            self.descriptions.iter().filter_map(|(backend, it)| Some((backend.clone(), it.described()?)));
         let mut observation = Observation {
             at,
             load_balancers,
             containers,
             engines,
             named: places.servers.names(),
-            described: described.collect(),
+            described,
             drift: BTreeMap::new(),
             host_addresses,
             answers: answers.collect(),
             occupied: BTreeSet::new(),
+            hosts,
             left_out: BTreeSet::new(),
         };
         let mut topology = Topology::new(configuration, &observation);
@@ -106,6 +111,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
             Ok::<_, EngineError>(containers)
         });
         Ok(try_join_all(containers).await?.into_iter().flatten().collect())
+    }
+
+    /// What is certain of each engine's host, as far as a container of these may need it.
+    async fn hosts(
+        &self,
+        containers: &[Container],
+        described: &BTreeMap<String, Described>,
+    ) -> BTreeMap<String, Host> {
+        let hosts = self.engines.all().map(async |(name, engine)| {
+            let of_engine = containers.iter().filter(|it| it.engine == name);
+            let needed = of_engine.flat_map(|it| &it.needs_paths);
+            // Which of them a described container is on does not matter for the question.
+            let paths = needed.chain(described.values().flat_map(|it| &it.needs_paths)).cloned().collect();
+            (name.to_owned(), engine.host(paths).await)
+        });
+        join_all(hosts).await.into_iter().collect()
     }
 
     /// What each container behind a described backend has otherwise than its description.

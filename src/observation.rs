@@ -2,6 +2,7 @@
 
 mod checks;
 mod healthcheck;
+mod host;
 mod owner;
 mod servers;
 mod volumes;
@@ -22,6 +23,7 @@ use watchtower::{UpdateLabels, Watchtower};
 
 pub use checks::{Checker, Checking, Checks};
 pub use healthcheck::{Health, Healthcheck};
+pub use host::Host;
 pub use owner::Owner;
 pub use servers::Servers;
 pub use volumes::UnnamedVolume;
@@ -50,6 +52,8 @@ pub struct Observation {
     pub answers: BTreeMap<ServerId, Answer>,
     /// The servers that do not answer, and at whose address something accepts connections all the same.
     pub occupied: BTreeSet<ServerId>,
+    /// What is certain of the engines' hosts, by engine.
+    pub hosts: BTreeMap<String, Host>,
     /// The servers that earlier runs of this site have left out of service, by their journals.
     pub left_out: BTreeSet<ServerId>,
 }
@@ -71,6 +75,8 @@ pub struct Described {
     pub mounts: Vec<String>,
     /// What its labels say to a Watchtower.
     pub update_labels: UpdateLabels,
+    /// The paths of the engine's host that must be there.
+    pub needs_paths: Vec<String>,
 }
 
 impl Observation {
@@ -448,6 +454,9 @@ pub struct Container {
     pub healthcheck: Option<Healthcheck>,
     /// The TCP ports that it publishes; of a stopped container, those that it would.
     pub published: Vec<Published>,
+    /// The UDP ports that it publishes, as the TCP ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published_udp: Vec<Published>,
     /// The networks that it is attached to.
     pub networks: Vec<Attachment>,
     /// Whether it uses the host's network, so that it listens on the host's own addresses.
@@ -489,6 +498,9 @@ pub struct Container {
     /// The volumes that it has without a name; `None` where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unnamed_volumes: Option<Vec<UnnamedVolume>>,
+    /// The paths of its engine's host that must be there whenever it is started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_paths: Vec<String>,
     /// The engine that it is on: its endpoint, as `[engines]` has it, and nothing for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine: String,
@@ -508,6 +520,7 @@ impl Container {
             health: None,
             healthcheck: None,
             published: Vec::new(),
+            published_udp: Vec::new(),
             networks: Vec::new(),
             host_network: false,
             exposed: Vec::new(),
@@ -524,6 +537,7 @@ impl Container {
             links: Vec::new(),
             named_volumes: Vec::new(),
             unnamed_volumes: None,
+            needs_paths: Vec::new(),
             engine,
         }
     }
@@ -627,7 +641,7 @@ impl ContainerState {
     }
 }
 
-/// A published TCP port: the host's address and port, and the container's port behind it.
+/// A published port: the host's address and port, and the container's port behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Published {
     /// The host's address; unspecified (`0.0.0.0`, `::`) means every address of the host.
@@ -677,6 +691,9 @@ pub struct Attachment {
     /// Whether a container that does not run has lost this network: it was removed, or is another one of that name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_gone: bool,
+    /// Whether no network has that name any more, either.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_missing: bool,
     /// Names that reach it there.
     pub aliases: Vec<String>,
 }

@@ -17,7 +17,7 @@ use crate::ids::{ContainerId, ImageId, ServerId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::journal::Record;
 use crate::observation::{
-    AdminState, Answer, Checker, Container, Health, LoadBalancerState, RestartPolicy, Session,
+    AdminState, Answer, Checker, Container, Health, Host, LoadBalancerState, RestartPolicy, Session,
 };
 use crate::probe::Probe;
 use crate::registries::NoPassword;
@@ -381,6 +381,10 @@ pub trait ContainerEngine: Send + Sync {
         &self,
         addresses: BTreeSet<IpAddr>,
     ) -> impl Future<Output = Result<BTreeSet<IpAddr>, EngineError>> + Send;
+
+    /// What is certain of the engine's host: where something listens, and which of these paths are not there. It is never
+    /// more than is known; no call of the engine is made for it.
+    fn host(&self, paths: BTreeSet<String>) -> impl Future<Output = Host> + Send;
 
     /// Resolves a reference to exactly one image, without pulling it.
     fn resolve(&self, reference: &ImageReference) -> impl Future<Output = Result<Image, EngineError>> + Send;

@@ -129,6 +129,7 @@ impl World {
             answers: answers.collect(),
             occupied: BTreeSet::new(),
             left_out: BTreeSet::new(),
+            hosts: BTreeMap::new(),
             load_balancers: vec![load_balancer],
         };
         Self { configuration, observation, policy: policy() }
@@ -409,11 +410,13 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         health: None,
         healthcheck: None,
         published: vec![published],
+        published_udp: Vec::new(),
         networks: vec![Attachment {
             network: "bridge".to_owned(),
             addresses: vec![format!("172.17.0.{}", number + 2).parse().unwrap()],
             given: Vec::new(),
             is_gone: false,
+            is_missing: false,
             aliases: Vec::new(),
         }],
         host_network: false,
@@ -431,6 +434,7 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         links: Vec::new(),
         named_volumes: Vec::new(),
         unnamed_volumes: Some(Vec::new()),
+        needs_paths: Vec::new(),
         engine: String::new(),
     };
     run_image(&mut container, "v1");

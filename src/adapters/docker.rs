@@ -11,6 +11,7 @@ mod credentials;
 mod describe;
 mod drift;
 mod endpoint;
+mod here;
 mod holder;
 mod hosts;
 pub mod layers;
@@ -52,7 +53,7 @@ use self::look::SeenImage;
 use crate::foreign;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform, previous};
-use crate::observation::{Container, ContainerState, RestartPolicy};
+use crate::observation::{Container, ContainerState, Host, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 use crate::registries::Registries;
 
@@ -295,6 +296,8 @@ impl ContainerEngine for DockerEngine {
             if let Some(networks) = networks.as_ref().filter(|_| container.state.is_idle()) {
                 for attachment in &mut container.networks {
                     attachment.is_gone = look::is_gone(it, &attachment.network, networks);
+                    attachment.is_missing =
+                        attachment.is_gone && look::is_missing(&attachment.network, networks);
                 }
             }
             container
@@ -330,6 +333,13 @@ impl ContainerEngine for DockerEngine {
         let is_here = engine.iter().any(IpAddr::is_loopback);
         let is_engine_s = |address: &IpAddr| engine.contains(address) || (is_here && address.is_loopback());
         Ok(addresses.into_iter().filter(is_engine_s).collect())
+    }
+
+    async fn host(&self, paths: BTreeSet<String>) -> Host {
+        match &self.endpoint {
+            Endpoint::Unix(socket) => here::look(socket.as_ref(), paths).await,
+            Endpoint::Tcp { .. } | Endpoint::Ssh(_) => Host::default(),
+        }
     }
 
     async fn resolve(&self, reference: &ImageReference) -> Result<Image, EngineError> {
@@ -609,17 +619,18 @@ mod tests {
         }
         const ID: &str = "7213239d6d7e37eb3f9fc58091cf0ec517569ae609583e5d2265848fa3ac6223";
         type Answers = fn(&str) -> (u16, String);
-        let answers: [(Answers, bool); 4] = [
-            (|path| stopped(path, &format!(r#"[{{"Name": "front", "Id": "{ID}"}}]"#)), false),
-            (|path| stopped(path, r#"[{"Name": "front", "Id": "0e6138d4ab24"}]"#), true),
-            (|path| stopped(path, "[]"), true),
-            (|path| stopped(path, ""), false),
+        let answers: [(Answers, (bool, bool)); 4] = [
+            (|path| stopped(path, &format!(r#"[{{"Name": "front", "Id": "{ID}"}}]"#)), (false, false)),
+            (|path| stopped(path, r#"[{"Name": "front", "Id": "0e6138d4ab24"}]"#), (true, false)),
+            (|path| stopped(path, "[]"), (true, true)),
+            (|path| stopped(path, ""), (false, false)),
         ];
-        for (answer, is_gone) in answers {
+        for (answer, lost) in answers {
             let (_directory, engine) = engine(answer).await;
             let found = engine.containers().await.unwrap();
             let [Container { networks, .. }] = found.as_slice() else { panic!("{found:?}") };
-            assert_eq!((networks.len(), networks[0].is_gone), (1, is_gone));
+            let [network] = networks.as_slice() else { panic!("{networks:?}") };
+            assert_eq!((network.is_gone, network.is_missing), lost);
         }
     }
 

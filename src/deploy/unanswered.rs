@@ -15,7 +15,7 @@ use super::wait::until;
 use crate::engine_call::EngineCall;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
-use crate::observation::{Container, RestartPolicy};
+use crate::observation::{Container, Host, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 
 /// How often the engine is asked whether it has carried a call out.
@@ -152,6 +152,10 @@ impl<E: ContainerEngine> ContainerEngine for TrackedEngine<E> {
 
     async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
         self.inner.host_addresses(addresses).await
+    }
+
+    async fn host(&self, paths: BTreeSet<String>) -> Host {
+        self.inner.host(paths).await
     }
 
     async fn resolve(&self, reference: &ImageReference) -> Result<Image, EngineError> {

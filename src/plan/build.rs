@@ -61,8 +61,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
                     let old = replacement.old.as_ref();
                     let kept = returning(&server.id, goal, &observation.containers)
                         .filter(|kept| servers.iter().all(|server| may_come_back(kept, server)));
-                    let obstacle =
-                        kept.as_ref().and_then(|kept| start::of_kept(kept, old, &observation.containers));
+                    let obstacle = kept.as_ref().and_then(|kept| start::of_kept(kept, old, observation));
                     notes.extend(obstacle.as_ref().zip(kept.as_ref()).map(|(obstacle, kept)| {
                         format!(
                             "{} cannot be started again ({obstacle}): a new one is created in its place",
@@ -329,7 +328,7 @@ fn may_serve(
 ) -> Option<Refusal> {
     let described = observation.described.get(&servers[0].id.backend);
     let new = Some(replacement).filter(|it| it.is_created());
-    new.and_then(|it| start::of_new(it, servers, described, &observation.containers))
+    new.and_then(|it| start::of_new(it, servers, described, observation))
         .or_else(|| health::refusal(replacement, servers, described, goal.policy.ready_timeout))
 }
 

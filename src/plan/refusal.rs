@@ -236,6 +236,16 @@ pub enum Refusal {
         /// The container that has it.
         holder: String,
     },
+    /// The host of the engine, or the engine, lacks or has something that the new container cannot do with.
+    #[error("the new container {container} behind {server} could not be started: {what}")]
+    WouldNotStart {
+        /// The server line.
+        server: ServerId,
+        /// The new container's name.
+        container: String,
+        /// What is in the way, and what to do.
+        what: String,
+    },
     /// Docker would not call the new container healthy in time.
     #[error(
         "Docker asks the healthcheck of {container} behind {server} for the first time {} after a start, and a new container must be healthy within {} (--ready-timeout): it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)",

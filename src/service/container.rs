@@ -150,6 +150,7 @@ impl Container {
             addresses: addresses.collect(),
             mounts: mounts.map(|volume| volume.target.clone()).chain(self.in_memory()).collect(),
             update_labels: UpdateLabels::of_map(&self.labels.0),
+            needs_paths: self.needs_paths(),
         })
     }
 
@@ -159,6 +160,16 @@ impl Container {
             VolumeKind::Volume { name, .. } => name.as_deref(),
             VolumeKind::Bind { .. } | VolumeKind::Tmpfs { .. } => None,
         })
+    }
+
+    /// The paths of the engine's host that must be there.
+    fn needs_paths(&self) -> Vec<String> {
+        let devices = self.devices.iter().map(|device| &device.host);
+        let binds = self.volumes.iter().filter_map(|volume| match &volume.kind {
+            VolumeKind::Bind { source, create_host_path: false, .. } => Some(source),
+            VolumeKind::Bind { .. } | VolumeKind::Volume { .. } | VolumeKind::Tmpfs { .. } => None,
+        });
+        devices.chain(binds).filter(|path| path.starts_with('/')).cloned().collect()
     }
 
     /// The paths inside at which memory is mounted.

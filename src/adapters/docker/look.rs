@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use bollard::models::{
     ContainerConfig, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EndpointSettings,
-    HealthStatusEnum, HostConfig, ImageInspect, Network, NetworkSettings, PortBinding, PortMap,
-    RestartPolicyNameEnum,
+    HealthStatusEnum, HostConfig, ImageInspect, Mount, MountType, Network, NetworkSettings, PortBinding,
+    PortMap, RestartPolicyNameEnum,
 };
 
 use super::recreate::volumes::{is_same, is_unnamed, points};
@@ -70,7 +70,8 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         health: health(inspect),
         // Its times mean what the engine makes of them, which the caller knows.
         healthcheck: None,
-        published: published(inspect),
+        published: published(inspect, "tcp"),
+        published_udp: published(inspect, "udp"),
         host_network: host.network_mode.as_deref() == Some("host"),
         exposed: exposed(&config),
         claims: claims(&labels),
@@ -90,6 +91,7 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         named_volumes: volumes(inspect).filter(|(name, _)| !is_unnamed(name)).map(|(name, _)| name).collect(),
         // An entry of the list tells of none.
         unnamed_volumes: inspect.mounts.is_some().then(|| unnamed_volumes(inspect, image)),
+        needs_paths: needs_paths(&host),
         // Which engine is asked the caller knows.
         engine: String::new(),
     }
@@ -194,23 +196,41 @@ pub(super) fn label_source(labels: &HashMap<String, String>, image: &SeenImage) 
 
 fn exposed(config: &ContainerConfig) -> Vec<u16> {
     let ports = config.exposed_ports.as_deref().unwrap_or_default();
-    let mut ports: Vec<u16> = ports.iter().filter_map(|key| tcp_port(key)).collect();
+    let mut ports: Vec<u16> = ports.iter().filter_map(|key| port(key, "tcp")).collect();
     ports.sort_unstable();
     ports
 }
 
-/// The number of a TCP port's key: `8080/tcp`, `8080`.
-fn tcp_port(key: &str) -> Option<u16> {
-    key.strip_suffix("/tcp").unwrap_or(key).parse().ok()
+/// The number of a port's key, where it is of this protocol: `8080/tcp`, `8080`, `53/udp`.
+fn port(key: &str, protocol: &str) -> Option<u16> {
+    let (number, of) = key.split_once('/').unwrap_or((key, "tcp"));
+    (of == protocol).then(|| number.parse().ok()).flatten()
 }
 
-/// The published TCP ports. A stopped container holds none; then what it would publish counts, as far as
+/// What must be there on its host whenever it is started: devices, and what is mounted as `type=bind`. What is mounted by
+/// `-v` is made.
+fn needs_paths(host: &HostConfig) -> Vec<String> {
+    let devices = host.devices.iter().flatten().filter_map(|device| device.path_on_host.as_deref());
+    let is_made = |mount: &Mount| {
+        mount.bind_options.as_ref().is_some_and(|options| options.create_mountpoint == Some(true))
+    };
+    let binds = host.mounts.iter().flatten().filter(|it| it.typ == Some(MountType::BIND) && !is_made(it));
+    let binds = binds.filter_map(|mount| mount.source.as_deref());
+    // A device may also be named by its maker.
+    let mut paths: Vec<String> =
+        devices.chain(binds).filter(|path| path.starts_with('/')).map(str::to_owned).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
+/// The published ports of a protocol. A stopped container holds none; then what it would publish counts, as far as
 /// that is known before it starts (an automatic port is not).
-fn published(inspect: &ContainerInspectResponse) -> Vec<Published> {
+fn published(inspect: &ContainerInspectResponse, protocol: &str) -> Vec<Published> {
     let live = inspect.network_settings.as_ref().and_then(|network| network.ports.as_ref());
     let wanted = inspect.host_config.as_ref().and_then(|host| host.port_bindings.as_ref());
     let runs = matches!(state(inspect), ContainerState::Running | ContainerState::Paused);
-    let mut found = ports(if runs { live } else { wanted });
+    let mut found = ports(if runs { live } else { wanted }, protocol);
     found.sort_unstable_by_key(|port| (port.container_port, port.port, port.ip));
     found.dedup();
     // Docker names `0.0.0.0` and `::` for one and the same "every address".
@@ -223,10 +243,10 @@ fn published(inspect: &ContainerInspectResponse) -> Vec<Published> {
     found
 }
 
-fn ports(map: Option<&PortMap>) -> Vec<Published> {
+fn ports(map: Option<&PortMap>, protocol: &str) -> Vec<Published> {
     let mut found = Vec::new();
     for (key, bindings) in map.into_iter().flatten() {
-        let Some(container_port) = tcp_port(key) else { continue };
+        let Some(container_port) = port(key, protocol) else { continue };
         for binding in bindings.iter().flatten() {
             let ip = binding.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0").parse();
             let port = binding.host_port.as_deref().unwrap_or_default().parse();
@@ -250,6 +270,7 @@ fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
             given: given(endpoint),
             // Only the engine's list of networks tells.
             is_gone: false,
+            is_missing: false,
             aliases: aliases(endpoint, name),
         })
         .collect();
@@ -267,6 +288,11 @@ fn given(endpoint: &EndpointSettings) -> Vec<IpAddr> {
     let ipam = endpoint.ipam_config.iter();
     let texts = ipam.flat_map(|ipam| [&ipam.ipv4_address, &ipam.ipv6_address]);
     texts.flatten().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Whether the engine has no network of that name.
+pub(super) fn is_missing(network: &str, known: &[Network]) -> bool {
+    !known.iter().any(|it| it.name.as_deref() == Some(network) || it.id.as_deref() == Some(network))
 }
 
 /// Whether the container could be attached to that network no more if it were started: Docker looks for a network that is
@@ -321,7 +347,7 @@ fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use bollard::models::ImageConfig;
+    use bollard::models::{DeviceMapping, ImageConfig, MountBindOptions};
 
     use super::super::fixture;
     use super::*;
@@ -366,9 +392,36 @@ mod tests {
             addresses: vec!["172.29.7.9".parse().unwrap()],
             given: vec!["172.29.7.9".parse().unwrap()],
             is_gone: false,
+            is_missing: false,
             aliases: vec!["web".into(), "67e7a6c29d15".into(), "app1".into()],
         };
         assert_eq!((running.networks.len(), &running.networks[1]), (2, &front));
+    }
+
+    #[test]
+    fn udp_ports_and_what_must_be_on_the_host_are_told() {
+        let mut inspect: ContainerInspectResponse = fixture::inspect("running.json");
+        let told = |inspect: &ContainerInspectResponse| {
+            let told = container(inspect, &SeenImage::Gone);
+            (told.published.len(), told.published_udp, told.needs_paths)
+        };
+        let (tcp, udp, paths) = told(&inspect);
+        assert_eq!((tcp, udp, paths), (2, vec![], vec![]));
+        let binding = PortBinding { host_ip: Some("127.0.0.1".into()), host_port: Some("53".into()) };
+        let ports = inspect.network_settings.as_mut().unwrap().ports.as_mut().unwrap();
+        ports.insert("53/udp".into(), Some(vec![binding]));
+        let bind = |source: &str, is_made| Mount {
+            typ: Some(MountType::BIND),
+            source: Some(source.into()),
+            bind_options: Some(MountBindOptions { create_mountpoint: is_made, ..Default::default() }),
+            ..Mount::default()
+        };
+        let device = |path: &str| DeviceMapping { path_on_host: Some(path.into()), ..Default::default() };
+        let host = inspect.host_config.as_mut().unwrap();
+        host.mounts = Some(vec![bind("/srv/data", None), bind("/srv/made", Some(true))]);
+        host.devices = Some(vec![device("/dev/video0"), device("vendor.example/gpu=all")]);
+        let needed = vec!["/dev/video0".to_owned(), "/srv/data".to_owned()];
+        assert_eq!(told(&inspect), (2, vec![port("127.0.0.1", 53, 53)], needed));
     }
 
     #[test]
@@ -456,12 +509,12 @@ mod tests {
     }
 
     #[test]
-    fn every_address_is_counted_once_and_udp_not_at_all() {
+    fn every_address_is_counted_once_and_udp_by_itself() {
         let map: PortMap = serde_json::from_str(
             r#"{"80/tcp":[{"HostIp":"","HostPort":"80"},{"HostIp":"::","HostPort":"80"},
                 {"HostIp":"","HostPort":""}],"53/udp":[{"HostIp":"","HostPort":"53"}],"81/tcp":null}"#,
         )
         .unwrap();
-        assert_eq!(ports(Some(&map)).len(), 2);
+        assert_eq!((ports(Some(&map), "tcp").len(), ports(Some(&map), "udp").len()), (2, 1));
     }
 }

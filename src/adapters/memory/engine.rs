@@ -10,7 +10,7 @@ use crate::engine_call::EngineCall;
 use crate::ids::{ContainerId, ImageId};
 use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{
-    Attachment, Container, ContainerState, Health, Healthcheck, Published, RestartPolicy,
+    Attachment, Container, ContainerState, Health, Healthcheck, Host, Published, RestartPolicy,
 };
 use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pulse, Recipe};
 
@@ -152,6 +152,7 @@ impl Engine {
                 addresses: Vec::new(),
                 given: Vec::new(),
                 is_gone: false,
+                is_missing: false,
                 aliases: Vec::new(),
             }],
             exposed: vec![8080],
@@ -574,6 +575,10 @@ impl ContainerEngine for MemoryEngine {
 
     async fn host_addresses(&self, addresses: BTreeSet<IpAddr>) -> Result<BTreeSet<IpAddr>, EngineError> {
         self.ask("host addresses", |_| Ok(addresses)).await
+    }
+
+    async fn host(&self, _paths: BTreeSet<String>) -> Host {
+        Host::default()
     }
 
     async fn resolve(&self, reference: &ImageReference) -> Result<Image, EngineError> {

@@ -2,11 +2,12 @@
 //! when the old container is down.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::runs;
+use crate::command_line::shell;
 use crate::ids::ContainerId;
-use crate::observation::{Container, Described, PinnedAddress, Published};
+use crate::observation::{Container, Described, Host, Observation, PinnedAddress, Published};
 use crate::plan::Replacement;
 use crate::plan::refusal::Refusal;
 use crate::topology::Server;
@@ -26,6 +27,16 @@ pub(super) enum Obstacle {
     },
     /// A container that runs has a port or an address that it would have.
     Taken(Holder),
+    /// Something on the host that is no container known to the engine listens where it would.
+    Listened {
+        /// The port.
+        port: Published,
+    },
+    /// Its host lacks a device, or something that it mounts.
+    PathGone {
+        /// Where it was.
+        path: String,
+    },
 }
 
 /// A container that runs, and what it has.
@@ -40,6 +51,7 @@ pub(super) struct Holder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Held {
     Port(Published),
+    UdpPort(Published),
     Address(PinnedAddress),
 }
 
@@ -53,6 +65,10 @@ impl fmt::Display for Obstacle {
                 write!(f, "the container {owner}, whose namespace it uses, does not run")
             }
             Self::Taken(Holder { name, what }) => write!(f, "the container {name} has {what}"),
+            Self::Listened { port } => {
+                write!(f, "something on the host listens at {}", SocketAddr::new(port.ip, port.port))
+            }
+            Self::PathGone { path } => write!(f, "{path} is not there"),
         }
     }
 }
@@ -60,8 +76,10 @@ impl fmt::Display for Obstacle {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Port(Published { ip: IpAddr::V6(ip), port, .. }) => write!(f, "the port [{ip}]:{port}"),
-            Self::Port(Published { ip, port, .. }) => write!(f, "the port {ip}:{port}"),
+            Self::Port(Published { ip, port, .. }) => write!(f, "the port {}", SocketAddr::new(*ip, *port)),
+            Self::UdpPort(Published { ip, port, .. }) => {
+                write!(f, "the UDP port {}", SocketAddr::new(*ip, *port))
+            }
             Self::Address(PinnedAddress { network, address }) => {
                 write!(f, "the address {address} in the network {network}")
             }
@@ -70,7 +88,12 @@ impl fmt::Display for Held {
 }
 
 /// What keeps a container that an earlier run has kept from being started again in this one's place.
-pub(super) fn of_kept(kept: &Container, old: Option<&Container>, all: &[Container]) -> Option<Obstacle> {
+pub(super) fn of_kept(
+    kept: &Container,
+    old: Option<&Container>,
+    observation: &Observation,
+) -> Option<Obstacle> {
+    let all = &observation.containers;
     if let Some(lost) = kept.networks.iter().find(|it| it.is_gone) {
         return Some(Obstacle::NetworkGone { network: lost.network.clone() });
     }
@@ -79,7 +102,12 @@ pub(super) fn of_kept(kept: &Container, old: Option<&Container>, all: &[Containe
     if let Some(owner) = kept.lives_in.iter().find(is_down) {
         return Some(Obstacle::OwnerDown { owner: owner.short().to_owned() });
     }
-    taken(kept, &kept.published, &given(kept), old, all).map(Obstacle::Taken)
+    let wanted = Wanted { ports: &kept.published, udp_ports: &kept.published_udp, addresses: given(kept) };
+    let host = observation.hosts.get(&kept.engine);
+    taken(kept, &wanted, old, all)
+        .map(Obstacle::Taken)
+        .or_else(|| listened(wanted.ports, old, host).map(|port| Obstacle::Listened { port }))
+        .or_else(|| path_gone(&kept.needs_paths, host).map(|path| Obstacle::PathGone { path }))
 }
 
 /// Why the new container of these servers could not be started.
@@ -87,24 +115,75 @@ pub(super) fn of_new(
     replacement: &Replacement,
     servers: &[&Server],
     described: Option<&Described>,
-    all: &[Container],
+    observation: &Observation,
 ) -> Option<Refusal> {
-    let old = replacement.old.as_ref();
+    let (old, like) = (replacement.old.as_ref(), &replacement.like);
+    let described = described.filter(|_| replacement.described);
     // One that is up has all of it itself, until the new one gets it.
     let idle = old.filter(|old| old.state.is_idle());
-    let ports = idle.map_or(&[][..], |old| &old.published);
-    let addresses = if replacement.described {
-        described.map_or(Vec::new(), |it| it.addresses.clone())
-    } else {
-        idle.map_or(Vec::new(), given)
+    // A description publishes one port, and no UDP port.
+    let (ports, udp_ports): (&[_], &[_]) = match (idle, old) {
+        (Some(_), _) if described.is_some() => (replacement.publish.as_slice(), &[]),
+        (Some(idle), _) => (&idle.published, &idle.published_udp),
+        (None, None) => (replacement.publish.as_slice(), &[]),
+        (None, Some(_)) => (&[], &[]),
     };
-    let Holder { name, what } = taken(&replacement.like, ports, &addresses, old, all)?;
-    Some(Refusal::Taken {
-        server: servers[0].id.clone(),
-        container: replacement.name.clone(),
-        what: what.to_string(),
-        holder: name,
-    })
+    let addresses = match described {
+        Some(described) => described.addresses.clone(),
+        None => idle.map_or(Vec::new(), given),
+    };
+    let wanted = Wanted { ports, udp_ports, addresses };
+    let (server, container) = (servers[0].id.clone(), replacement.name.clone());
+    if let Some(Holder { name, what }) = taken(like, &wanted, old, &observation.containers) {
+        return Some(Refusal::Taken { server, container, what: what.to_string(), holder: name });
+    }
+    let host = observation.hosts.get(&like.engine);
+    let needed = described.map_or(&like.needs_paths, |it| &it.needs_paths);
+    let what = network_missing(like)
+        .filter(|_| described.is_none())
+        .or_else(|| listened(ports, old, host).map(end_what_listens))
+        .or_else(|| path_gone(needed, host).map(bring_back))?;
+    Some(Refusal::WouldNotStart { server, container, what })
+}
+
+fn end_what_listens(port: Published) -> String {
+    let (number, obstacle) = (port.port, Obstacle::Listened { port });
+    format!("{obstacle}. End it (`ss -ltnp sport = :{number}` shows what it is), or use another port")
+}
+
+fn bring_back(path: String) -> String {
+    format!("{}. Bring it back, or create the container anew without it", Obstacle::PathGone { path })
+}
+
+/// A network of the settings that a new container gets, which the engine does not have. One that was made anew under the
+/// same name serves as well.
+fn network_missing(like: &Container) -> Option<String> {
+    let missing = like.networks.iter().find(|it| it.is_missing)?;
+    let create = shell(&["docker", "network", "create", &missing.network]);
+    Some(format!("its network {} was removed. Make it again: {create}", missing.network))
+}
+
+/// Where something else on the host listens; what the old container has it gives up.
+fn listened(ports: &[Published], old: Option<&Container>, host: Option<&Host>) -> Option<Published> {
+    let is_old_s = |port: &Published| old.is_some_and(|old| old.published.iter().any(|it| meet(it, port)));
+    let listens = |port: &Published| {
+        let mut listening = host.into_iter().flat_map(|host| &host.listening);
+        listening.any(|it| meet(port, &Published { ip: it.ip(), port: it.port(), ..*port }))
+    };
+    let is_old_up = old.is_some_and(|old| !old.state.is_idle());
+    ports.iter().find(|port| !(is_old_up && is_old_s(port)) && listens(port)).copied()
+}
+
+/// What is not there of all that must be.
+fn path_gone(needed: &[String], host: Option<&Host>) -> Option<String> {
+    needed.iter().find(|path| host.is_some_and(|host| host.missing.contains(*path))).cloned()
+}
+
+/// What a container would have alone.
+struct Wanted<'a> {
+    ports: &'a [Published],
+    udp_ports: &'a [Published],
+    addresses: Vec<PinnedAddress>,
 }
 
 fn given(container: &Container) -> Vec<PinnedAddress> {
@@ -117,21 +196,23 @@ fn given(container: &Container) -> Vec<PinnedAddress> {
 /// The container of the same engine that runs and has one of these ports or addresses; the old one gives them up.
 fn taken(
     container: &Container,
-    ports: &[Published],
-    addresses: &[PinnedAddress],
+    wanted: &Wanted<'_>,
     old: Option<&Container>,
     all: &[Container],
 ) -> Option<Holder> {
     let is_other =
         |it: &&Container| it.engine == container.engine && runs(it) && old.is_none_or(|old| old.id != it.id);
     all.iter().filter(is_other).find_map(|other| {
-        let port = ports.iter().find(|port| other.published.iter().any(|it| meet(port, it)));
+        let port = wanted.ports.iter().find(|port| other.published.iter().any(|it| meet(port, it)));
+        let udp_port =
+            wanted.udp_ports.iter().find(|port| other.published_udp.iter().any(|it| meet(port, it)));
         let has = |it: &&PinnedAddress| {
             let there = other.networks.iter().find(|network| network.network == it.network);
             there.is_some_and(|network| network.addresses.contains(&it.address))
         };
-        let port = port.map(|port| Held::Port(*port));
-        let what = port.or_else(|| addresses.iter().find(has).cloned().map(Held::Address))?;
+        let what = (port.map(|port| Held::Port(*port)))
+            .or_else(|| udp_port.map(|port| Held::UdpPort(*port)))
+            .or_else(|| wanted.addresses.iter().find(has).cloned().map(Held::Address))?;
         Some(Holder { name: other.name.clone(), what })
     })
 }
@@ -155,7 +236,7 @@ mod tests {
 
     const KEPT: &str = "mobile-app1.old-20261122T100000.000000Z";
 
-    fn address(text: &str) -> IpAddr {
+    fn address(text: &str) -> std::net::IpAddr {
         text.parse().unwrap()
     }
 
@@ -223,6 +304,10 @@ mod tests {
         let taken = "the container worker has the address 172.17.0.99 in the network bridge";
         assert_eq!(comes_back(fixed, has("172.17.0.99")), said(taken));
         assert!(comes_back(fixed, has("172.17.0.98")).0);
+        let udp = |kept: &mut Container| kept.published_udp = vec![published("127.0.0.1:9090")];
+        assert!(comes_back(udp, holds("127.0.0.1:9090")).0, "that is TCP");
+        let holds_udp = |world| beside(world, |it| it.published_udp = vec![published("0.0.0.0:9090")]);
+        assert_eq!(comes_back(udp, holds_udp), said("the container worker has the UDP port 127.0.0.1:9090"));
         // The one that it takes the place of gives its own up.
         assert!(comes_back(|kept| kept.networks[0].given = vec![address("172.17.0.2")], |world| world).0);
         let elsewhere = |world| {
@@ -266,6 +351,80 @@ mod tests {
         assert_eq!(
             refused,
             "the new container mobile-app1b behind mobile/app1b could not be started: the container mobile-app1 has the address 172.17.0.2 in the network bridge. Give one of the two another port or address, or stop mobile-app1 if nothing needs it"
+        );
+    }
+
+    /// What is certain of the default engine's host.
+    fn on_host(mut world: World, listening: &str, missing: &str) -> World {
+        let listening = listening.split_whitespace().map(|it| it.parse().unwrap()).collect();
+        let missing = missing.split_whitespace().map(str::to_owned).collect();
+        world.observation.hosts.insert(String::new(), Host { listening, missing });
+        world
+    }
+
+    #[test]
+    fn a_kept_container_meets_what_its_host_has_and_lacks() {
+        let said = |why: &str| {
+            (false, format!("{KEPT} cannot be started again ({why}): a new one is created in its place"))
+        };
+        let two_ports = |kept: &mut Container| kept.published.push(published("127.0.0.1:9090"));
+        let listens = |text: &'static str| move |world| on_host(world, text, "");
+        let taken = said("something on the host listens at 127.0.0.1:9090");
+        assert_eq!(comes_back(two_ports, listens("0.0.0.0:9090")), taken);
+        // The engine itself listens for the one that runs.
+        assert!(comes_back(two_ports, listens("127.0.0.1:50000 127.0.0.2:9090 [::]:9090")).0);
+        let device = |kept: &mut Container| kept.needs_paths = vec!["/dev/video0".to_owned()];
+        let lacks = |path: &'static str| move |world| on_host(world, "", path);
+        assert_eq!(comes_back(device, lacks("/dev/video0")), said("/dev/video0 is not there"));
+        assert!(comes_back(device, lacks("/dev/video1")).0);
+    }
+
+    #[test]
+    fn what_the_host_lacks_or_has_already_is_found_before_the_container_that_runs_is_touched() {
+        let refused = |world: World| match world.plan("v2") {
+            Ok(_) => String::new(),
+            Err(refusals) => refusals[0].to_string(),
+        };
+        let two_ports = |it: &mut Container| it.published.push(published("127.0.0.1:9090"));
+        let listens = || on_host(World::pair(), "127.0.0.1:9090", "").container("mobile-app1", two_ports);
+        assert_eq!(refused(listens()), "", "it listens there itself");
+        let stopped = listens().down("mobile/app1").stopped("mobile-app1");
+        assert_eq!(
+            refused(stopped),
+            "the new container mobile-app1 behind mobile/app1 could not be started: something on the host listens at 127.0.0.1:9090. End it (`ss -ltnp sport = :9090` shows what it is), or use another port"
+        );
+        let device = |it: &mut Container| it.needs_paths = vec!["/dev/video0".to_owned()];
+        let world = |missing| on_host(World::pair(), "", missing).container("mobile-app1", device);
+        assert_eq!(refused(world("/dev/video1")), "");
+        assert_eq!(
+            refused(world("/dev/video0")),
+            "the new container mobile-app1 behind mobile/app1 could not be started: /dev/video0 is not there. Bring it back, or create the container anew without it"
+        );
+        let mut described = world("/dev/video0 /srv/data");
+        let wanted = Described { port: 8080, ..Described::default() };
+        described.observation.described.insert("mobile".to_owned(), wanted.clone());
+        assert_eq!(refused(described.clone()), "", "the description does without it");
+        let wanted = Described { needs_paths: vec!["/srv/data".to_owned()], ..wanted };
+        described.observation.described.insert("mobile".to_owned(), wanted);
+        assert!(refused(described).contains("/srv/data is not there"));
+        let elsewhere = |it: &mut Container| it.engine = "ssh://other".to_owned();
+        assert_eq!(refused(world("/dev/video0").container("mobile-app1", elsewhere)), "");
+    }
+
+    #[test]
+    fn a_stopped_container_whose_network_was_removed_is_not_replaced() {
+        let plan = |is_missing| {
+            let lost = |it: &mut Container| {
+                (it.networks[0].is_gone, it.networks[0].is_missing) = (true, is_missing);
+                it.networks[0].network = "front".to_owned();
+            };
+            let world = World::pair().down("mobile/app1").stopped("mobile-app1");
+            world.container("mobile-app1", lost).plan("v2").map_err(|refusals| refusals[0].to_string())
+        };
+        assert!(plan(false).is_ok(), "the new one gets that of the same name");
+        assert_eq!(
+            plan(true).unwrap_err(),
+            "the new container mobile-app1 behind mobile/app1 could not be started: its network front was removed. Make it again: docker network create front"
         );
     }
 }

@@ -32,6 +32,7 @@ fn is_in(mut container: Container, network: &str, address: &str) -> Container {
         addresses: vec![address.parse().unwrap()],
         given: Vec::new(),
         is_gone: false,
+        is_missing: false,
         aliases: vec!["app1".to_owned()],
     }];
     container
