@@ -28,7 +28,16 @@ pub struct Finding {
     pub mend: String,
     /// What may be removed without harm; `None` where a person must decide.
     #[serde(skip)]
-    pub left_over: Option<Container>,
+    pub left_over: Option<LeftOver>,
+}
+
+/// A container that may be removed without harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOver {
+    /// Which.
+    pub container: Container,
+    /// The server whose rollback needs its image, which has to be kept before.
+    pub previous_of: Option<ServerId>,
 }
 
 /// What sort of thing is not as it should be.
@@ -96,6 +105,17 @@ pub struct Runs {
     pub over: BTreeSet<RunId>,
     /// How many replaced containers of each server are kept.
     pub keep: usize,
+    /// The servers whose last replaced container was put aside under a name, on the engine of that name.
+    pub last_aside: BTreeMap<(String, String), ServerId>,
+}
+
+impl Runs {
+    /// The server whose rollback needs the image of a container, of which the container itself is not kept.
+    fn previous_of(&self, container: &Container) -> Option<ServerId> {
+        let is_all = self.keep > 0 && container.kept_of(self.keep) == 0;
+        let place = (container.engine.clone(), container.name.clone());
+        self.last_aside.get(&place).filter(|_| is_all).cloned()
+    }
 }
 
 /// The states that the `server-state-file` has, from which a reload takes them; `None` where there is no such file.
@@ -108,9 +128,10 @@ pub fn examine(
     kept: &Kept,
     observation: &Observation,
     topology: &Topology,
-    Runs { open, over, keep }: &Runs,
+    runs: &Runs,
     typed: &CommandLine,
 ) -> Vec<Finding> {
+    let Runs { open, over, keep, .. } = runs;
     // What was mended by hand is over, whatever the journal says.
     let (open, mended): (Vec<_>, Vec<_>) = open.iter().partition(|run| run.is_open(topology));
     let mut findings: Vec<Finding> = open.iter().map(|run| run.finding(topology, typed)).collect();
@@ -145,7 +166,11 @@ pub fn examine(
             if !is_over && users.is_empty() {
                 of_others.push(container);
             } else {
-                findings.push(left_over(container, &observation.containers, is_over, &users));
+                let mut finding = left_over(container, &observation.containers, is_over, &users);
+                if let Some(left_over) = &mut finding.left_over {
+                    left_over.previous_of = runs.previous_of(container);
+                }
+                findings.push(finding);
             }
         } else if users.is_empty() {
             findings.extend(unreached(container, topology));
@@ -427,7 +452,8 @@ fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[S
             format!("{remove}, if no drainswap elsewhere works with it or keeps it for a rollback")
         },
         // One that runs is somebody's, whatever its name says; one that nobody has followed may be needed.
-        left_over: (idle && is_succeeded && is_over).then(|| container.clone()),
+        left_over: (idle && is_succeeded && is_over)
+            .then(|| LeftOver { container: container.clone(), previous_of: None }),
     }
 }
 
@@ -604,6 +630,20 @@ mod tests {
         let project = world.clone().container("mobile-app1.old-20261123T221500.000Z", of_compose);
         let found = examined(&project, &None, &Runs { keep: 1, ..runs.clone() });
         assert_eq!(found[0].kind, Kind::LeftOver, "of a Compose project none is kept");
+        let place = (String::new(), "mobile-app1.old-20261123T221500.000Z".to_owned());
+        let server = ServerId::new("mobile", "app1");
+        let runs_of = |keep| {
+            let last_aside = BTreeMap::from([(place.clone(), server.clone())]);
+            Runs { keep, last_aside, ..runs.clone() }
+        };
+        let previous_of = |world: &World, runs: &Runs| {
+            let found = examined(world, &None, runs);
+            found[0].left_over.as_ref().expect("it may go").previous_of.clone()
+        };
+        assert_eq!(previous_of(&project, &runs_of(1)).as_ref(), Some(&server), "a rollback needs its image");
+        assert_eq!(previous_of(&project, &runs_of(0)), None, "nothing is kept");
+        assert_eq!(previous_of(&world, &runs_of(0)), None);
+        assert_eq!(previous_of(&project, &Runs { keep: 1, ..runs.clone() }), None, "a later run followed");
         assert_eq!(
             examined(&world, &None, &Runs { keep: 1, ..runs.clone() }),
             [],

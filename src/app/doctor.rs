@@ -1,5 +1,7 @@
 //! doctor: what somebody left behind.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::look::SystemClock;
@@ -7,10 +9,11 @@ use super::{App, print, print_object};
 use crate::adapters::haproxy::states_kept_in;
 use crate::adapters::journal_file::StoredRun;
 use crate::cli::Output;
-use crate::doctor::{Finding, Left, OpenRun, Runs, examine};
+use crate::doctor::{Finding, Left, LeftOver, OpenRun, Runs, examine};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::ids::ServerId;
+use crate::image::previous;
 use crate::journal::Site;
 use crate::outcome::Outcome;
 use crate::plan::LbQuorum;
@@ -32,8 +35,12 @@ impl App {
         let mut left = Vec::new();
         for finding in findings {
             match &finding.left_over {
-                Some(container) if fix => {
-                    world.engines.of(container)?.remove(&container.id).await?;
+                Some(LeftOver { container, previous_of }) if fix => {
+                    let engine = world.engines.of(container)?;
+                    if let Some(server) = previous_of {
+                        engine.tag(&container.image, &previous::name(server)).await?;
+                    }
+                    engine.remove(&container.id).await?;
                     self.say(&format!("mended: {}; it is removed", finding.what));
                 }
                 Some(_) | None => left.push(finding),
@@ -67,10 +74,26 @@ impl App {
                 runs.open.push(last);
                 of_backend.own.pop();
             }
+            runs.last_aside.extend(last_aside(&of_backend.own));
             runs.over.extend(of_backend.own.into_iter().map(|stored| stored.run.plan.run));
         }
         Ok(runs)
     }
+}
+
+/// The servers of a backend's runs, the oldest first, by the engine and the name that the container has which was the last
+/// to be replaced there.
+fn last_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
+    let mut last: BTreeMap<&ServerId, (String, String)> = BTreeMap::new();
+    for stored in runs {
+        let plan = &stored.run.plan;
+        for lane in &plan.lanes {
+            if let Some(old) = lane.replacement.as_ref().filter(|it| it.old.is_some()) {
+                last.insert(lane.name(), (old.like.engine.clone(), old.kept_name(&plan.run)));
+            }
+        }
+    }
+    last.into_iter().map(|(server, place)| (place, server.clone())).collect()
 }
 
 /// What the last run of a backend has left open, if it has.

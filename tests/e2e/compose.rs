@@ -77,7 +77,8 @@ async fn up_leaves_what_a_deploy_has_brought_and_a_rollback_needs_no_container()
     for name in &kept {
         stage.engine.docker().inspect_image(name).await.expect("the image before has a name");
     }
-    stage.drainswap(&["rollback", "mobile", "--keep", "1"]).await.expect(0);
+    let rollback = stage.drainswap(&["rollback", "mobile", "--keep", "1", "-o", "json"]).await.expect(0);
+    let run = rollback.events()[0]["run"].as_str().expect("a run").to_owned();
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     load.answered(50).await;
     let report = load.stop().await;
@@ -88,5 +89,16 @@ async fn up_leaves_what_a_deploy_has_brought_and_a_rollback_needs_no_container()
     for name in &kept {
         assert!(stage.engine.docker().inspect_image(name).await.is_err(), "{name} is still there");
     }
+    // A run that ended before it came to that leaves the container itself.
+    let left = format!("{}.old-{run}", stage.container_name("app1"));
+    let label = format!("com.docker.compose.project={}", stage.id());
+    let mut create = Command::new("docker");
+    create.env("DOCKER_HOST", Engine::endpoint()).args(["create", "--name", &left, "--label", &label]);
+    let made = create.arg(stage.reference("v1")).output().await.expect("run docker");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    stage.drainswap(&["doctor", "--fix", "--keep", "1"]).await.expect(0).says(&["it is removed"]);
+    assert!(all(&stage).await.iter().all(|(name, _)| *name != left));
+    stage.engine.docker().inspect_image(&kept[0]).await.expect("a rollback needs it");
+    stage.drainswap(&["prune", "mobile"]).await.expect(0).says(&[&kept[0]]);
     stage.close().await;
 }
