@@ -655,8 +655,11 @@ pub struct Published {
 /// The ports and addresses that the engine chose for a container, and that its successor asks for by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Pinned {
-    /// The ports that it publishes.
+    /// The TCP ports that it publishes.
     pub ports: Vec<Published>,
+    /// The UDP ports that it publishes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub udp_ports: Vec<Published>,
     /// Its own addresses that server lines name.
     pub addresses: Vec<PinnedAddress>,
 }

@@ -529,11 +529,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if matches!(old.state, ContainerState::Running | ContainerState::Restarting) {
             self.answer(engine.start(&old.id)).await?;
         }
-        let ports = &replacement.pinned.ports;
+        let (tcp, udp) = (&replacement.pinned.ports, &replacement.pinned.udp_ports);
+        let has_all = |now: &Container| {
+            tcp.iter().all(|it| now.published.contains(it))
+                && udp.iter().all(|it| now.published_udp.contains(it))
+        };
         match engine.container(&old.id).await? {
-            now if now.state == ContainerState::Running
-                && !ports.iter().all(|it| now.published.contains(it)) =>
-            {
+            now if now.state == ContainerState::Running && !has_all(&now) => {
                 self.stand_in(lane, swap, old).await
             }
             _ => Ok(()),

@@ -356,7 +356,7 @@ fn pinned(old: Option<&Container>, servers: &[&Server]) -> Pinned {
     let Some(old) = old.filter(|old| runs(old)) else { return Pinned::default() };
     let mut addresses: Vec<PinnedAddress> = servers.iter().filter_map(|server| own_address(server)).collect();
     addresses.dedup();
-    Pinned { ports: old.published.clone(), addresses }
+    Pinned { ports: old.published.clone(), udp_ports: old.published_udp.clone(), addresses }
 }
 
 /// The address of the server's container in one of its networks, where the server line names it by number.

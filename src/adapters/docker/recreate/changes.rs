@@ -55,8 +55,11 @@ pub(in crate::adapters::docker) fn changes(
     };
     let labels = pairs(image.labels.as_ref()).into_iter().chain(pairs(new.labels.as_ref())).collect();
     changes.extend(entries("label", &pairs(old.labels.as_ref()), &labels));
+    // `-P` publishes what is exposed. What the old container publishes by it the new one is given by number.
+    let publishes_all = new.host_config.as_ref().is_some_and(|host| host.publish_all_ports == Some(true));
+    let port = if publishes_all { "exposed port (published by -P)" } else { "exposed port" };
     for (field, old, new, image) in [
-        ("exposed port", &old.exposed_ports, &new.exposed_ports, &image.exposed_ports),
+        (port, &old.exposed_ports, &new.exposed_ports, &image.exposed_ports),
         ("volume", &old.volumes, &new.volumes, &image.volumes),
     ] {
         let names = |list: &Option<Vec<String>>| list.iter().flatten().cloned().collect::<BTreeSet<_>>();

@@ -10,7 +10,7 @@ use crate::observation::{Pinned, PinnedAddress, Published};
 /// Writes them into the blueprint, wherever nobody has written a number.
 pub(in crate::adapters::docker) fn pin(blueprint: &mut Blueprint, pinned: &Pinned) {
     if let Some(host) = &mut blueprint.body.host_config {
-        pin_ports(host, &pinned.ports);
+        pin_ports(host, pinned);
     }
     let exposed = blueprint.body.exposed_ports.get_or_insert_default();
     let keys = blueprint.body.host_config.iter().flat_map(|host| host.port_bindings.iter().flatten());
@@ -41,29 +41,32 @@ fn endpoint<'a>(blueprint: &'a mut Blueprint, network: &str) -> Option<&'a mut E
 
 /// A port that nobody has written is `""` or `"0"`, and one of a range `"8000-8010"`; `-P` publishes what is exposed
 /// without any binding.
-fn pin_ports(host: &mut HostConfig, ports: &[Published]) {
-    let mut left: Vec<Published> = ports.to_vec();
-    let key = |port: &Published| format!("{}/tcp", port.container_port);
+fn pin_ports(host: &mut HostConfig, pinned: &Pinned) {
+    let keyed = |protocol: &'static str| {
+        move |port: &Published| (format!("{}/{protocol}", port.container_port), *port)
+    };
+    let (tcp, udp) = (pinned.ports.iter().map(keyed("tcp")), pinned.udp_ports.iter().map(keyed("udp")));
+    let mut left: Vec<(String, Published)> = tcp.chain(udp).collect();
     let mut open: Vec<(&String, &mut PortBinding)> = Vec::new();
     for (container_port, bindings) in host.port_bindings.iter_mut().flatten() {
         for binding in bindings.iter_mut().flatten() {
             match written(binding) {
-                Some(port) => left.retain(|it| key(it) != *container_port || it.port != port),
+                Some(port) => left.retain(|(key, it)| key != container_port || it.port != port),
                 None => open.push((container_port, binding)),
             }
         }
     }
     for (container_port, binding) in open {
-        let fits = |it: &Published| key(it) == *container_port && is_at(binding, it);
+        let fits = |(key, it): &(String, Published)| key == container_port && is_at(binding, it);
         if let Some(at) = left.iter().position(fits) {
-            binding.host_port = Some(left.remove(at).port.to_string());
+            binding.host_port = Some(left.remove(at).1.port.to_string());
         }
     }
     if host.publish_all_ports == Some(true) {
-        for port in left {
+        for (key, port) in left {
             let ip = if port.ip.is_unspecified() { String::new() } else { port.ip.to_string() };
             let binding = PortBinding { host_ip: Some(ip), host_port: Some(port.port.to_string()) };
-            let bindings = host.port_bindings.get_or_insert_default().entry(key(&port)).or_default();
+            let bindings = host.port_bindings.get_or_insert_default().entry(key).or_default();
             bindings.get_or_insert_default().push(binding);
         }
     }
@@ -120,7 +123,7 @@ mod tests {
             publish_all_ports: Some(publish_all),
             ..HostConfig::default()
         };
-        pin_ports(&mut host, ports);
+        pin_ports(&mut host, &Pinned { ports: ports.to_vec(), ..Pinned::default() });
         let bound = host.port_bindings.unwrap().remove("8080/tcp").unwrap().unwrap();
         bound.into_iter().map(|it| format!("{}:{}", it.host_ip.unwrap(), it.host_port.unwrap())).collect()
     }
@@ -133,6 +136,26 @@ mod tests {
         let everywhere = [published("0.0.0.0:8003", 8080)];
         assert_eq!(pinned(&[("", "8000-8010")], false, &everywhere), [":8003"]);
         assert_eq!(pinned(&[], true, &everywhere), [":8003"]);
+    }
+
+    #[test]
+    fn a_udp_port_is_asked_for_as_one_of_tcp_with_the_same_number_is() {
+        let pinned = Pinned {
+            ports: vec![published("0.0.0.0:32768", 53)],
+            udp_ports: vec![published("0.0.0.0:32769", 53), published("127.0.0.1:32770", 5353)],
+            addresses: Vec::new(),
+        };
+        let open = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(String::new()) };
+        let mut host = HostConfig {
+            port_bindings: Some(HashMap::from([("5353/udp".to_owned(), Some(vec![open]))])),
+            publish_all_ports: Some(true),
+            ..HostConfig::default()
+        };
+        pin_ports(&mut host, &pinned);
+        let bound = host.port_bindings.unwrap();
+        let port = |key: &str| bound[key].as_ref().unwrap()[0].host_port.clone().unwrap();
+        assert_eq!((bound.len(), port("53/tcp"), port("53/udp")), (3, "32768".into(), "32769".into()));
+        assert_eq!(port("5353/udp"), "32770");
     }
 
     #[test]

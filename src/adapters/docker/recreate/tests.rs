@@ -295,6 +295,32 @@ fn an_empty_list_of_masked_paths_is_not_the_default_one() {
 }
 
 #[test]
+fn a_port_that_the_new_image_exposes_comes_where_all_are_published() {
+    let old = changed(|host, config| {
+        host.publish_all_ports = Some(true);
+        config.exposed_ports.get_or_insert_default().push("7070/udp".to_owned());
+    });
+    let mut old_image = image();
+    let defaults = old_image.config.get_or_insert_default();
+    defaults.exposed_ports.get_or_insert_default().push("7070/udp".to_owned());
+    let new_image = bollard::models::ImageConfig {
+        exposed_ports: Some(vec!["9090/tcp".to_owned(), "9090/udp".to_owned()]),
+        ..bollard::models::ImageConfig::default()
+    };
+    let told = |recipe: &Recipe| -> Vec<String> {
+        let blueprint = blueprint(&old, Some(&old_image), BEFORE_1_44, recipe).unwrap();
+        let changes = changes::changes(old.config.as_ref().unwrap(), &blueprint.body, &new_image);
+        let told = changes.iter().map(ToString::to_string);
+        told.filter(|it| it.starts_with("exposed port (published by -P) ")).collect()
+    };
+    let comes = "exposed port (published by -P) 9090/tcp is new";
+    assert_eq!(told(&recipe(None)), ["exposed port (published by -P) 7070/udp goes", comes]);
+    let port = Published { ip: "0.0.0.0".parse().unwrap(), port: 32768, container_port: 7070 };
+    let pinned = Pinned { udp_ports: vec![port], ..Pinned::default() };
+    assert_eq!(told(&Recipe { pinned, ..recipe(None) }), [comes], "what was published stays so");
+}
+
+#[test]
 fn what_another_image_changes_is_told_and_no_value_that_may_be_secret() {
     let old = changed(|_, config| {
         let env = config.env.get_or_insert_default();
