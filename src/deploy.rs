@@ -133,6 +133,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     stand_ins: BTreeMap<usize, ContainerId>,
     /// The lanes whose old container another tool has replaced.
     taken_over: BTreeSet<usize>,
+    /// The lanes of which it was told that the old container runs again.
+    runs_again: BTreeSet<usize>,
     /// Servers that an undo has left in maint, and those that were to stay there.
     left_out: BTreeSet<ServerId>,
     /// Servers of which a look has shown an agent that may be on.
@@ -183,6 +185,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             skipped: BTreeSet::new(),
             sent_to: BTreeMap::new(),
             stand_ins: BTreeMap::new(),
+            runs_again: BTreeSet::new(),
             taken_over: BTreeSet::new(),
             left_out: kept_in_maint(plan),
             agents_seen: BTreeSet::new(),

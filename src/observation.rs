@@ -22,7 +22,7 @@ use crate::ports::Change;
 use watchtower::{UpdateLabels, Watchtower};
 
 pub use checks::{Checker, Checking, Checks};
-pub use healthcheck::{Health, Healthcheck};
+pub use healthcheck::{Health, Healthcheck, START_INTERVAL};
 pub use host::Host;
 pub use owner::Owner;
 pub use servers::Servers;

@@ -413,7 +413,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
             // One that runs is somebody's, whatever its name says; one that is gone is what is wanted.
             if matches!(engine.pulse(id).await, Ok(pulse) if pulse.running) {
-                self.tell(Fact::Warned { message: format!("{container} runs, and is not removed") });
+                let is_old = replacement.old.as_ref().is_some_and(|old| old.id == *id);
+                if !(is_old && self.runs_again.contains(&lane)) {
+                    self.tell(Fact::Warned { message: format!("{container} runs, and is not removed") });
+                }
                 continue;
             }
             engine.remove(id).await?;

@@ -114,10 +114,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if !matches!(runs_again(engine, old).await, Ok(true)) {
                 continue;
             }
-            let (kept, servers) = (self.lane_of(lane).kept(&self.plan.run), list(&self.lane_of(lane).ids()));
+            let lane_of = self.lane_of(lane);
+            let (kept, servers) = (lane_of.kept(&self.plan.run), list(&lane_of.ids()));
+            let is_to_go = lane_of.steps.contains(&Step::Remove);
+            let remedy = if is_to_go { "It is not removed: take" } else { "Take" };
             let message = format!(
-                "the old container {kept} of {servers} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor, then stop it"
+                "the old container {kept} of {servers} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. {remedy} it out of that supervisor, then stop it"
             );
+            self.runs_again.insert(lane);
             self.tell(Fact::Warned { message });
         }
     }

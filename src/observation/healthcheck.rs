@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// How often Docker asks within a start period, where nothing is said.
+pub const START_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What Docker's own healthcheck says of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -32,8 +32,6 @@ pub struct Healthcheck {
 impl Healthcheck {
     /// What a plan must know of it; `None` where there is no check, or only the image tells when it is asked.
     pub(super) fn observed(&self) -> Option<observation::Healthcheck> {
-        /// What Docker takes within a start period where nothing is said.
-        const START_INTERVAL: Duration = Duration::from_secs(5);
         let length = |span: Option<Span>| {
             let nanoseconds = span.and_then(|it| u64::try_from(it.nanoseconds()).ok());
             nanoseconds.filter(|it| *it > 0).map(Duration::from_nanos)
@@ -45,7 +43,7 @@ impl Healthcheck {
         let interval = length(self.interval)?;
         // An engine before Docker 25 does not ask sooner, but which one it will be is not known here.
         let within_start = length(self.start_period)
-            .map(|_| length(self.start_interval).unwrap_or(START_INTERVAL).min(interval));
+            .map(|_| length(self.start_interval).unwrap_or(observation::START_INTERVAL).min(interval));
         let first_check = within_start.unwrap_or(interval).min(YEAR);
         Some(observation::Healthcheck { first_check, is_given: self.test.is_some() })
     }

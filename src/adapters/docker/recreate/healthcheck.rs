@@ -7,13 +7,10 @@ use bollard::models::{ContainerInspectResponse, ImageInspect};
 use super::{ApiVersion, Dialect, defaults};
 use crate::adapters::docker::look::SeenImage;
 use crate::millis::YEAR;
-use crate::observation::Healthcheck;
+use crate::observation::{Healthcheck, START_INTERVAL};
 
 /// What Docker takes where neither the container nor its image says how often it asks.
 const INTERVAL: Duration = Duration::from_secs(30);
-
-/// The same within the start period.
-const START_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The API from which on a container is asked more often within its start period. An engine before it asks nothing until
 /// the interval has passed once, whatever the start period.
