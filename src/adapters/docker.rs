@@ -19,6 +19,7 @@ pub mod log;
 pub mod look;
 mod password;
 mod platform;
+mod raw;
 pub mod recreate;
 mod registry;
 mod room;
@@ -86,6 +87,8 @@ const HEALTH_OUTPUT: usize = 200;
 /// A Docker engine that answered.
 pub struct DockerEngine {
     client: Docker,
+    /// The way to it for what the client has no words for.
+    raw: raw::Raw,
     endpoint: Endpoint,
     /// The way to an engine behind ssh, open as long as this lives.
     tunnel: Option<tunnel::Tunnel>,
@@ -213,9 +216,7 @@ impl DockerEngine {
     /// container.
     async fn images(&self, images: BTreeSet<String>) -> Result<HashMap<String, SeenImage>, EngineError> {
         let images = stream::iter(images).map(async |image| {
-            let call = self.client.inspect_image(&image);
-            let purpose = Purpose { action: "inspect", subject: &image };
-            let seen = match self.within(CALL_LIMIT, purpose, call).await {
+            let seen = match self.inspect_image(&image).await {
                 Ok(found) => SeenImage::Known(Box::new(found)),
                 Err(failure) if failure.is_absent() => SeenImage::Gone,
                 Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
@@ -356,16 +357,20 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn has(&self, image: &Image) -> Result<bool, EngineError> {
-        Ok(self.find_image(&image.pinned()).await?.is_some())
+        Ok(self.find_exactly(image).await?.is_some())
     }
 
     async fn only_copy(&self, image: &Image) -> Result<Option<String>, EngineError> {
-        let Some(found) = self.find_image(&image.pinned()).await? else { return Ok(None) };
+        let Some(mut found) = self.find_exactly(image).await? else { return Ok(None) };
+        let mut tags = found.repo_tags.take().into_iter().flatten().filter(|tag| !previous::is_name(tag));
+        let Some(tag) = tags.next() else { return Ok(None) };
         // Podman gives a digest to what was built here, too, under a name that no registry has.
-        let is_elsewhere = |digest: &String| !digest.starts_with("localhost/");
-        let is_known = found.repo_digests.iter().flatten().any(is_elsewhere);
-        let mut tags = found.repo_tags.into_iter().flatten().filter(|tag| !previous::is_name(tag));
-        Ok(tags.next().filter(|_| !is_known).map(|tag| foreign::name(&tag)))
+        if let Some(digests) = &mut found.repo_digests {
+            digests.retain(|digest| !digest.starts_with("localhost/"));
+        }
+        // Where it is not known, it is better kept.
+        let is_known = matches!(Box::pin(self.source(&found, None)).await?, registry::Source::Registry);
+        Ok((!is_known).then(|| foreign::name(&tag)))
     }
 
     async fn tag(&self, image: &ImageId, name: &str) -> Result<(), EngineError> {

@@ -8,7 +8,7 @@ use bollard::models::ContainerInspectResponse;
 use drainswap::adapters::docker::layers::Layers;
 use drainswap::adapters::docker::log::{Lines, Stream};
 use drainswap::adapters::docker::look;
-use drainswap::adapters::docker::recreate::{Dialect, blueprint};
+use drainswap::adapters::docker::recreate::{Beyond, Dialect, blueprint};
 use drainswap::adapters::events_file::events_in;
 use drainswap::adapters::haproxy::master::{Answer, failed, workers};
 use drainswap::adapters::haproxy::reply::Replies;
@@ -144,7 +144,7 @@ fn engine_reply(bytes: &[u8]) {
         renew_volumes: false,
     };
     for (api, is_podman) in [((1, 41), false), ((1, 47), false), ((1, 41), true)] {
-        let _refused = blueprint(&found, None, Dialect { api, is_podman }, &recipe);
+        let _refused = blueprint(&found, Beyond::default(), None, Dialect { api, is_podman }, &recipe);
     }
 }
 

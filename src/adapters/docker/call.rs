@@ -246,7 +246,7 @@ mod tests {
         let way = transport::Way::Unix("/nowhere.sock".into());
         let client = transport::connect(&way, "http://localhost", 5, bollard::API_DEFAULT_VERSION);
         let client = client.unwrap();
-        let call = client.stop_container("app1", None);
+        let call = client.0.stop_container("app1", None);
         let endpoint = Endpoint::Unix("/nowhere.sock".into());
         let error = PURPOSE.change(Duration::from_secs(5), &endpoint, call).await.unwrap_err().error;
         assert!(matches!(error, EngineError::Unreachable { .. }), "{error}");

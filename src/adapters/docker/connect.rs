@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper_util::client::legacy::connect::HttpConnector;
 
+use super::raw::Raw;
 use super::transport::{self, Way};
 use super::tunnel::Tunnel;
 use super::{DockerEngine, Endpoint, call, recreate, tls};
@@ -40,7 +41,7 @@ impl DockerEngine {
             }
             Endpoint::Ssh(_) => by_socket(tunnel.as_ref().map(Tunnel::socket).unwrap_or_default(), limit),
         };
-        let client = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
+        let (client, raw) = client.map_err(|error| unreachable(call::unreachable(&endpoint, &error)))?;
         let client = client.with_request_modifier(with_url_safe_login);
         let greeting = async {
             let client = client.negotiate_version().await?;
@@ -51,7 +52,7 @@ impl DockerEngine {
         match tokio::time::timeout(CONNECT_LIMIT, greeting).await {
             Ok(Ok((client, is_podman))) => {
                 let registries = Registries::default();
-                Ok(Self { client, endpoint, tunnel, is_podman, registries, allow_plain_password: false })
+                Ok(Self { client, raw, endpoint, tunnel, is_podman, registries, allow_plain_password: false })
             }
             Ok(Err(error)) => {
                 let complaint = match (&endpoint, &tunnel) {
@@ -73,7 +74,7 @@ impl DockerEngine {
 }
 
 /// A client of an engine that listens at a socket.
-fn by_socket(path: PathBuf, limit: u64) -> Result<Docker, bollard::errors::Error> {
+fn by_socket(path: PathBuf, limit: u64) -> Result<(Docker, Raw), bollard::errors::Error> {
     transport::connect(&Way::Unix(path), "http://localhost", limit, API_DEFAULT_VERSION)
 }
 

@@ -7,10 +7,10 @@ use std::io::ErrorKind;
 use bollard::models::{
     ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, ImageConfig, NetworkConnectRequest,
 };
-use bollard::query_parameters::CreateContainerOptionsBuilder;
 use tokio::io::AsyncReadExt;
 
 use super::call::Purpose;
+use super::recreate::beyond::{self, Beyond};
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
 use super::{CALL_LIMIT, DockerEngine, describe, drift, look, recreate};
 use crate::command_line::shell;
@@ -54,7 +54,7 @@ impl DockerEngine {
                     None => None,
                 };
                 self.check_networks(wanted, purpose).await?;
-                let image = self.find_image(&recipe.image.pinned()).await?.and_then(|image| image.config);
+                let image = self.find_exactly(&recipe.image).await?.and_then(|image| image.config);
                 self.blueprint_described(wanted, recipe, old.as_ref(), &image.unwrap_or_default()).await?
             }
         };
@@ -63,15 +63,13 @@ impl DockerEngine {
         let named = self.give_name(&recipe.image).await?;
         if let Some((image_name, _)) = &named {
             blueprint.body.image = Some(image_name.clone());
+        } else if let Image::Registry { digest, .. } = &recipe.image
+            && self.find_image(&recipe.image.pinned()).await?.is_none()
+        {
+            // It has lost its name to another image, and is found by its digest alone.
+            blueprint.body.image = Some(digest.clone());
         }
-        let mut options = CreateContainerOptionsBuilder::new().name(name);
-        // An older engine takes the image that it has, which was looked at when it was pulled.
-        if let Some(platform) = recipe.platform.as_ref().filter(|_| self.dialect().api >= CHOOSES_PLATFORM) {
-            options = options.platform(&platform.to_string());
-        }
-        let options = options.build();
-        let call = self.client.create_container(Some(options), blueprint.body);
-        let id = ContainerId(foreign::name(&self.change(purpose, call).await?.id));
+        let id = self.create_of(&blueprint, recipe, purpose).await?;
         if let Some((image_name, image)) = named
             && self.find("create", &id.0).await?.is_some_and(|it| it.image != Some(image))
         {
@@ -79,6 +77,17 @@ impl DockerEngine {
             return Err(purpose.refused(format!(
                 "the name {image_name} belongs to another image by now. Run the command again"
             )));
+        }
+        if blueprint.beyond != Beyond::default() {
+            let lost = blueprint.beyond.lost_in(&self.beyond(&id.0, purpose).await?);
+            if !lost.is_empty() {
+                let _ = self.remove_with_volumes(&id, &volumes_before).await;
+                return Err(purpose.refused(format!(
+                    "the engine does not give it {} of the container that it is to be like. Create that one anew \
+                     without it, or use a newer drainswap",
+                    lost.join(", ")
+                )));
+            }
         }
         for (network, endpoint) in blueprint.connect {
             let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
@@ -96,6 +105,33 @@ impl DockerEngine {
             }
         }
         Ok(id)
+    }
+
+    /// The create call itself.
+    async fn create_of(
+        &self,
+        blueprint: &Blueprint,
+        recipe: &Recipe,
+        purpose: Purpose<'_>,
+    ) -> Result<ContainerId, EngineError> {
+        let dialect = self.dialect();
+        let path = create_path(recipe, dialect.api);
+        let call = async {
+            let mut body = serde_json::to_value(&blueprint.body)?;
+            blueprint.beyond.lay_over(&mut body, dialect);
+            self.raw.post(dialect.api, &path, &body).await
+        };
+        let created = self.change(purpose, call).await?;
+        let id = created["Id"].as_str().ok_or_else(|| purpose.refused("it told no identifier"))?;
+        Ok(ContainerId(foreign::name(id)))
+    }
+
+    /// What of a container the client's types leave out.
+    async fn beyond(&self, container: &str, purpose: Purpose<'_>) -> Result<Beyond, EngineError> {
+        let dialect = self.dialect();
+        let path = format!("/containers/{container}/json");
+        let call = self.raw.get(beyond::inspected_by(dialect.api), &path);
+        Ok(Beyond::of(&self.within(CALL_LIMIT, purpose, call).await?, dialect))
     }
 
     /// The name that was asked for, with the identifier of the image, where the engine has that image by that name: other
@@ -128,14 +164,9 @@ impl DockerEngine {
         image: &Image,
     ) -> Result<Option<(String, Option<String>, String)>, EngineError> {
         let Some(name) = image.asked_for() else { return Ok(None) };
-        let Some(id) = self.identifier(&image.pinned()).await? else { return Ok(None) };
-        let named = self.identifier(&name).await?;
+        let Some(id) = self.find_exactly(image).await?.and_then(|found| found.id) else { return Ok(None) };
+        let named = self.find_image(&name).await?.and_then(|found| found.id);
         Ok(Some((name, named, id)))
-    }
-
-    /// The identifier of the image that a name means on the engine.
-    async fn identifier(&self, name: &str) -> Result<Option<String>, EngineError> {
-        Ok(self.find_image(name).await?.and_then(|image| image.id))
     }
 
     /// Whether the engine gives an address of this network on request: engines before API 1.44 find out at the start
@@ -232,7 +263,9 @@ impl DockerEngine {
             }
         }
         let old = recreate::volumes::without_lenders(old, &gone);
-        recreate::blueprint(&old, old_image.as_ref(), self.dialect(), recipe)
+        let purpose = Purpose { action: "create", subject: &recipe.name };
+        let beyond = self.beyond(old.id.as_deref().unwrap_or_default(), purpose).await?;
+        recreate::blueprint(&old, beyond, old_image.as_ref(), self.dialect(), recipe)
     }
 
     /// What the new container has otherwise than its predecessor.
@@ -242,7 +275,7 @@ impl DockerEngine {
             Model::Described { instead_of: None, .. } => return Ok(None),
         };
         let Some(old) = self.find("inspect", &old.0).await? else { return Ok(None) };
-        let image = self.find_image(&recipe.image.pinned()).await?.and_then(|image| image.config);
+        let image = self.find_exactly(&recipe.image).await?.and_then(|image| image.config);
         let Model::Described { wanted, .. } = &recipe.model else {
             let Some(image) = image else { return Ok(None) };
             let blueprint = self.blueprint(&old, recipe).await?;
@@ -256,7 +289,7 @@ impl DockerEngine {
             (image, _) => image,
         };
         let image = image.unwrap_or_default();
-        let platform = self.other_platform(old.image.as_deref(), recipe.platform.as_ref()).await?;
+        let platform = self.other_platform(&old, recipe.platform.as_ref()).await?;
         let blueprint = self.blueprint_described(wanted, recipe, Some(&old), &image).await?;
         let purpose = Purpose { action: "ask for", subject: "its settings" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await?;
@@ -300,6 +333,17 @@ impl DockerEngine {
         }
         Ok(())
     }
+}
+
+/// Where a create call goes.
+fn create_path(recipe: &Recipe, api: ApiVersion) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("name", &recipe.name);
+    // An older engine takes the image that it has, which was looked at when it was pulled.
+    if let Some(platform) = recipe.platform.as_ref().filter(|_| api >= CHOOSES_PLATFORM) {
+        query.append_pair("platform", &platform.to_string());
+    }
+    format!("/containers/create?{}", query.finish())
 }
 
 /// The same with its texts cleaned: names and values of containers and images may hold anything.

@@ -14,6 +14,7 @@ use bollard::models::{
 };
 
 use super::look::{CLAIM_LABEL, SeenImage, label_source};
+use super::recreate::beyond::Beyond;
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint, volumes};
 use crate::observation::{LabelSource, Published};
 use crate::service::Container;
@@ -36,7 +37,7 @@ pub(super) fn blueprint(
             .then(|| NetworkingConfig { endpoints_config: Some(endpoints.into_iter().collect()) }),
         ..body(wanted, environment, image, publish)
     };
-    Blueprint { body, connect }
+    Blueprint { body, beyond: Beyond::default(), connect }
 }
 
 fn body(
@@ -81,7 +82,7 @@ pub(super) fn succeed(
     image: &ImageConfig,
     renew_volumes: bool,
 ) {
-    let Blueprint { body, connect } = blueprint;
+    let Blueprint { body, connect, .. } = blueprint;
     let networks = old.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let at_create = body.networking_config.iter_mut().filter_map(|config| config.endpoints_config.as_mut());
     let endpoints = at_create.flatten().chain(connect.iter_mut().map(|(name, endpoint)| (&*name, endpoint)));

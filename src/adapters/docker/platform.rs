@@ -1,13 +1,18 @@
 //! Whether an image is made for what the engine runs.
 
 use bollard::auth::DockerCredentials;
-use bollard::models::{ImageInspect, OciPlatform};
+use bollard::models::{ContainerInspectResponse, ImageInspect, OciPlatform};
+use serde_json::json;
 
 use super::call::Purpose;
+use super::recreate::ApiVersion;
 use super::registry::REGISTRY_LIMIT;
 use super::{CALL_LIMIT, DockerEngine};
-use crate::image::Platform;
+use crate::image::{Image, Platform};
 use crate::ports::{Change, EngineError};
+
+/// The API from which on an image is shown for the platform that is asked for.
+const SHOWS_PLATFORM: ApiVersion = (1, 49);
 
 /// What an image has to be made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +35,48 @@ impl DockerEngine {
         Ok(Wanted { platform, is_asked_for: false })
     }
 
+    /// The engine's image, for the platform that is asked for. With containerd's store an engine may have it for several,
+    /// and shows its own, unless it is asked for another: `None` where it cannot be.
+    pub(super) async fn find_for(
+        &self,
+        image: &Image,
+        wanted: &Wanted,
+    ) -> Result<Option<ImageInspect>, EngineError> {
+        let Some(found) = self.find_exactly(image).await? else { return Ok(None) };
+        let by_digest = matches!(image, Image::Registry { digest, .. } if found.id.as_ref() == Some(digest));
+        if !wanted.is_asked_for || !by_digest {
+            return Ok(Some(found));
+        }
+        let api = self.dialect().api;
+        if api < SHOWS_PLATFORM {
+            return Ok(None);
+        }
+        let id = found.id.unwrap_or_default();
+        let path = format!("/images/{id}/json?{}", query(&wanted.platform));
+        let purpose = Purpose { action: "inspect", subject: &id };
+        let call = async {
+            let found = self.raw.get(api, &path).await?;
+            Ok(serde_json::from_value(found)?)
+        };
+        match self.within(CALL_LIMIT, purpose, call).await {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.is_absent() => Ok(None),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
     /// What a container has otherwise by the platform that is asked for, if its image is made for another.
     pub(super) async fn other_platform(
         &self,
-        image: Option<&str>,
+        old: &ContainerInspectResponse,
         asked: Option<&Platform>,
     ) -> Result<Option<Change>, EngineError> {
-        let (Some(image), Some(asked)) = (image, asked) else { return Ok(None) };
-        let made_for = self.find_image(image).await?.and_then(|image| of_image(&image));
+        let (Some(image), Some(asked)) = (&old.image, asked) else { return Ok(None) };
+        let own = old.image_manifest_descriptor.as_ref().and_then(|image| told(image.platform.as_ref()?));
+        let made_for = match own {
+            Some(platform) => Some(platform),
+            None => self.find_image(image).await?.and_then(|image| of_image(&image)),
+        };
         Ok(made_for.filter(|it| !it.suits(asked)).map(|it| Change::Value {
             field: "Platform".into(),
             from: it.to_string(),
@@ -81,6 +120,12 @@ impl DockerEngine {
             is_asked_for: wanted.is_asked_for,
         })
     }
+}
+
+/// As an image is asked for that is made for it.
+fn query(Platform { os, architecture, variant }: &Platform) -> String {
+    let platform = json!({ "os": os, "architecture": architecture, "variant": variant });
+    form_urlencoded::Serializer::new(String::new()).append_pair("platform", &platform.to_string()).finish()
 }
 
 fn of_image(image: &ImageInspect) -> Option<Platform> {

@@ -1,11 +1,13 @@
 //! How a container is created anew: everything that a person gave is carried, everything that its old image
 //! gave is left out, so that the new image's own defaults apply. Pure.
 
+pub(super) mod beyond;
 pub(super) mod changes;
 mod defaults;
 pub(super) mod healthcheck;
 mod network;
 pub(super) mod pins;
+mod podman;
 #[cfg(test)]
 mod tests;
 pub(super) mod volumes;
@@ -17,12 +19,14 @@ use bollard::models::{
     ImageInspect, NetworkingConfig, PortBinding,
 };
 
+pub use self::beyond::Beyond;
 use super::call::Purpose;
 use super::look::{self, CLAIM_LABEL, COMPOSE_LABELS};
 use crate::observation::Published;
 use crate::ports::{EngineError, Recipe};
 
 pub(super) use network::ALL_AT_ONCE;
+pub(super) use podman::ulimit_name;
 
 /// An API version: major, minor.
 pub type ApiVersion = (usize, usize);
@@ -41,6 +45,8 @@ pub struct Dialect {
 pub struct Blueprint {
     /// The body of the create call.
     pub body: ContainerCreateBody,
+    /// What the body's type has no field for.
+    pub beyond: Beyond,
     /// The networks to connect to before the start: an API before 1.44 takes only one at creation.
     pub connect: Vec<(String, EndpointSettings)>,
 }
@@ -48,6 +54,8 @@ pub struct Blueprint {
 /// The source container, seen the way that every part of this module needs it.
 struct Source<'a> {
     inspect: &'a ContainerInspectResponse,
+    /// The MAC address that was given to it for its main network.
+    mac_address: Option<String>,
     host: HostConfig,
     /// Another server's container is copied: what makes it *that* server is left behind.
     is_sibling: bool,
@@ -78,6 +86,7 @@ pub(super) fn short_id(inspect: &ContainerInspectResponse) -> &str {
 /// configuration is carried as it is.
 pub fn blueprint(
     old: &ContainerInspectResponse,
+    mut beyond: Beyond,
     old_image: Option<&ImageInspect>,
     dialect: Dialect,
     recipe: &Recipe,
@@ -86,10 +95,23 @@ pub fn blueprint(
     let host = old.host_config.clone().unwrap_or_default();
     let is_sibling = recipe.publish.is_some();
     let renews_volumes = is_sibling || recipe.renew_volumes;
-    let source = Source { inspect: old, host, is_sibling, renews_volumes, dialect };
+    if is_sibling {
+        beyond.mac_address = None;
+    }
+    let mac_address = beyond.mac_address.clone();
+    let source = Source { inspect: old, mac_address, host, is_sibling, renews_volumes, dialect };
     refuse(&source, &config, &recipe.name)?;
 
     let mut config = match old_image.and_then(|image| image.config.as_ref()) {
+        Some(defaults) if dialect.is_podman => {
+            let shown = config.healthcheck.clone().unwrap_or_default();
+            let defaults = podman::defaults(defaults, &config, short_id(old));
+            let config = defaults::subtract(config, &defaults);
+            ContainerConfig {
+                healthcheck: config.healthcheck.map(|own| podman::whole(own, &shown)),
+                ..config
+            }
+        }
         Some(defaults) => defaults::subtract(config, defaults),
         None => config,
     };
@@ -101,9 +123,10 @@ pub fn blueprint(
     }
     let host = host_config(&source, recipe.publish);
     config.exposed_ports = exposed_ports(&source, config.exposed_ports, &host);
-    let networks = network::networks(&source, &recipe.name)?;
+    let networks = network::networks(&source);
     let mut blueprint = Blueprint {
         body: body(config, host, networks.at_create, &recipe.image.pinned()),
+        beyond,
         connect: networks.afterwards,
     };
     if !source.shares_network() {
@@ -140,13 +163,8 @@ pub(super) fn hostname(inspect: &ContainerInspectResponse) -> Option<String> {
 fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
     let mut host = source.host.clone();
     host.mounts = volumes::mounts(source);
-    for limit in host.ulimits.iter_mut().flatten() {
-        limit.name = limit.name.as_deref().map(ulimit_name);
-    }
-    // Podman shows no permissions, and takes none for a mistake.
-    for device in host.devices.iter_mut().flatten() {
-        device.cgroup_permissions =
-            device.cgroup_permissions.take().filter(|it| !it.is_empty()).or(Some("rwm".to_owned()));
+    if source.dialect.is_podman {
+        podman::host(&mut host);
     }
     host.links = host.links.map(|links| links.iter().map(|link| plain_link(link)).collect());
     if let Some(port) = publish {
@@ -157,11 +175,6 @@ fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
         host.publish_all_ports = Some(false);
     }
     host
-}
-
-/// Podman shows `RLIMIT_NOFILE` and takes `nofile`.
-pub(super) fn ulimit_name(shown: &str) -> String {
-    shown.strip_prefix("RLIMIT_").map_or_else(|| shown.to_owned(), str::to_lowercase)
 }
 
 /// The address as Docker is to be told it. Nothing at all, which a sibling may have, means every address of

@@ -7,10 +7,11 @@ use bollard::models::ImageInspect;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
-use super::call::Purpose;
+use super::call::{Failure, Purpose};
 use super::credentials::{self, Login, Origin};
 use super::layers::Layers;
 use super::platform::Wanted;
+use super::recreate::ApiVersion;
 use super::{CALL_LIMIT, DockerEngine, Endpoint};
 use crate::command_line::shell;
 use crate::foreign;
@@ -20,8 +21,21 @@ use crate::ports::{EngineError, PullProgress};
 
 /// How long the registry may take to name a digest; the engine waits for it in the call.
 pub(super) const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
+/// The oldest version of Podman's own API that every Podman takes which speaks it.
+const PODMANS_OWN: ApiVersion = (4, 0);
 /// How long a pull may go without a sign of progress. Its whole time has no limit.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
+
+/// Where an image came from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A registry has it.
+    Registry,
+    /// It was built or loaded here.
+    Here(ImageId),
+    /// The engine does not tell, and the registry cannot be asked: the image by its digest.
+    Untold(String),
+}
 
 impl DockerEngine {
     /// The registry's digest; failing that, an image that was never in a registry.
@@ -51,12 +65,24 @@ impl DockerEngine {
         if self.is_podman && failure.is_absent() {
             return self.as_podman_has_it(reference, name).await;
         }
-        match self.built_here(reference, &name).await? {
-            Some(image) => Ok(image),
-            None if failure.is_absent() => {
+        let here = match self.find_image(&name).await? {
+            Some(found) => Box::pin(self.source(&found, Some(reference))).await?,
+            None => Source::Registry,
+        };
+        match here {
+            Source::Here(id) => Ok(Image::Local { reference: name, id }),
+            Source::Registry if failure.is_absent() => {
                 Err(EngineError::NoSuchImage { image: name, reason: said(&failure.error) })
             }
-            None => Err(registry_error(name, &failure.error, &origin)),
+            Source::Registry => Err(registry_error(name, &failure.error, &origin)),
+            Source::Untold(digest) => {
+                let mut error = registry_error(name, &failure.error, &origin);
+                if let EngineError::Registry { reason, .. } = &mut error {
+                    *reason =
+                        format!("{reason}; --image {digest} is the one of that name that this engine has");
+                }
+                Err(error)
+            }
         }
     }
 
@@ -79,25 +105,68 @@ impl DockerEngine {
         Err(EngineError::NoSuchImage { image: name, reason })
     }
 
-    /// The engine's image of that name, if it has no digest of that repository: it was built or loaded here.
-    async fn built_here(&self, reference: &ImageReference, name: &str) -> Result<Option<Image>, EngineError> {
-        let Some(image) = self.find_image(name).await? else { return Ok(None) };
-        let came_from_there = image.repo_digests.iter().flatten().any(|known| {
-            known
-                .split_once('@')
-                .is_some_and(|(repository, _)| familiar(repository) == familiar(&reference.repository))
-        });
-        let id = image.id.filter(|_| !came_from_there);
-        Ok(id.map(|id| Image::Local { reference: name.to_owned(), id: ImageId(foreign::name(&id)) }))
+    /// Where an image came from, of this repository or of any. With containerd's store an image that was built here has a
+    /// digest of each repository that it is named by, too: there the registry is asked whether it has that.
+    pub(super) async fn source(
+        &self,
+        image: &ImageInspect,
+        of: Option<&ImageReference>,
+    ) -> Result<Source, EngineError> {
+        let id = image.id.as_deref().unwrap_or_default();
+        let mut untold = None;
+        for name in image.repo_digests.iter().flatten() {
+            let Ok(known) = name.parse::<ImageReference>() else { continue };
+            if of.is_some_and(|of| familiar(&of.repository) != familiar(&known.repository)) {
+                continue;
+            }
+            if known.digest.as_deref() != Some(id) {
+                return Ok(Source::Registry);
+            }
+            let Login { credentials, .. } = self.login(&known).await?;
+            let purpose = Purpose { action: "resolve", subject: name };
+            let call = self.client.inspect_registry_image(name, credentials);
+            match self.within(REGISTRY_LIMIT, purpose, call).await {
+                Ok(_) => return Ok(Source::Registry),
+                Err(failure) if failure.is_absent() => {}
+                Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
+                Err(_) => untold = Some(foreign::name(name)),
+            }
+        }
+        Ok(untold.map_or_else(|| Source::Here(ImageId(foreign::name(id))), Source::Untold))
+    }
+
+    /// What the engine tells of an image.
+    pub(super) async fn inspect_image(&self, name: &str) -> Result<ImageInspect, Failure> {
+        let purpose = Purpose { action: "inspect", subject: name };
+        let mut image = self.within(CALL_LIMIT, purpose, self.client.inspect_image(name)).await?;
+        if self.is_podman
+            && let Some(config) = &mut image.config
+        {
+            // By Docker's API it leaves the healthcheck out, by its own it does not.
+            let path = format!("/libpod/images/{}/json", image.id.as_deref().unwrap_or_default());
+            let shown = self.within(CALL_LIMIT, purpose, self.raw.get(PODMANS_OWN, &path)).await?;
+            config.healthcheck = serde_json::from_value(shown["Healthcheck"].clone()).ok().flatten();
+        }
+        Ok(image)
     }
 
     /// The engine's image, by name, digest or identifier; `None` if it has none such.
     pub(super) async fn find_image(&self, name: &str) -> Result<Option<ImageInspect>, EngineError> {
-        let call = self.client.inspect_image(name);
-        match self.within(CALL_LIMIT, Purpose { action: "inspect", subject: name }, call).await {
+        match self.inspect_image(name).await {
             Ok(image) => Ok(Some(image)),
             Err(failure) if failure.is_absent() => Ok(None),
             Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// The engine's image. One that lost its name to another is found by its digest alone where that identifies images, in
+    /// containerd's store.
+    pub(super) async fn find_exactly(&self, image: &Image) -> Result<Option<ImageInspect>, EngineError> {
+        match (self.find_image(&image.pinned()).await?, image) {
+            (None, Image::Registry { digest, .. }) => {
+                Ok(self.find_image(digest).await?.filter(|found| found.id.as_ref() == Some(digest)))
+            }
+            (found, _) => Ok(found),
         }
     }
 
@@ -110,7 +179,7 @@ impl DockerEngine {
     ) -> Result<(), EngineError> {
         let name = image.pinned();
         let wanted = self.wanted_platform(platform).await?;
-        let found = self.find_image(&name).await?;
+        let found = self.find_for(image, &wanted).await?;
         let suits = found.as_ref().map(|found| self.check_platform(&name, found, &wanted));
         if let Some(Ok(())) = suits {
             return Ok(());
@@ -122,7 +191,7 @@ impl DockerEngine {
         };
         self.receive(reference, digest, &wanted, progress).await.map_err(|error| {
             // The words of an engine whose store holds one platform of a digest.
-            if suits.is_some() && error.to_string().contains("Cannot overwrite digest") {
+            if suits.is_some() && error.to_string().to_lowercase().contains("cannot overwrite digest") {
                 Purpose { action: "pull", subject: &name }.refused(format!(
                     "it has this image for another platform than {}, and can hold one of the two only: \
                      `{}` there, if no container needs it",
@@ -133,8 +202,10 @@ impl DockerEngine {
                 error
             }
         })?;
-        match self.find_image(&name).await? {
+        match self.find_for(image, &wanted).await? {
             Some(found) => self.check_platform(&name, &found, &wanted),
+            // It was pulled for that platform, and this engine does not show which it has.
+            None if wanted.is_asked_for => Ok(()),
             None => Err(Purpose { action: "pull", subject: &name }
                 .refused("the pull ended well, yet the image is not there")),
         }
@@ -237,7 +308,9 @@ fn pull_error(image: String, status: Option<u16>, error: EngineError, origin: &O
         return EngineError::Registry { image, reason };
     }
     let EngineError::Refused { reason, .. } = &error else { return error };
-    if status == Some(404) || reason.contains("manifest unknown") {
+    // What is private and what is not there look the same without a login.
+    let may_be_private = reason.contains("pull access denied");
+    if !may_be_private && (status == Some(404) || reason.contains("manifest unknown")) {
         return EngineError::NoSuchImage { image, reason: reason.clone() };
     }
     // The engine's own words for a layer that it cannot store.
@@ -311,6 +384,10 @@ mod tests {
             pull_error("m".to_owned(), None, refused, &Origin::Trouble("the helper failed".to_owned()))
         };
         assert!(matches!(error("manifest unknown: manifest unknown"), EngineError::NoSuchImage { .. }));
+        let refused = Purpose { action: "pull", subject: "m" }
+            .refused("pull access denied for m, or no such repository");
+        let private = pull_error("m".to_owned(), Some(404), refused, &Origin::Trouble("no login".to_owned()));
+        assert!(private.to_string().ends_with("(no login)"), "{private}");
         assert!(matches!(error("failed to register layer: invalid argument"), EngineError::Refused { .. }));
         let other = pull_error(
             "m".to_owned(),

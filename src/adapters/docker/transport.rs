@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bollard::errors::Error;
@@ -22,6 +23,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 use tower_service::Service;
 
+use super::raw::{Exchange, Raw};
+
 /// The most bytes of an answer. A thousand containers are described in less than 10 MiB.
 pub(super) const LONGEST_ANSWER: usize = 64 << 20;
 
@@ -31,20 +34,22 @@ pub(super) fn connect(
     address: &str,
     limit: u64,
     version: &ClientVersion,
-) -> Result<Docker, Error> {
+) -> Result<(Docker, Raw), Error> {
     let client = |bound| {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_max_idle_per_host(0);
         builder.build(Connector { way: way.clone(), bound })
     };
     let (answers, streams) = (client(Bound::Answer), client(Bound::Line));
-    let transport = move |request: BollardRequest| {
+    let exchange: Exchange = Arc::new(move |request: BollardRequest| {
         // A pull tells its progress for as long as it takes, a line at a time.
         let is_pull = request.uri().path().ends_with("/images/create");
         let answer = if is_pull { streams.request(request) } else { answers.request(request) };
-        async move { answer.await.map_err(Error::from) }
-    };
-    Docker::connect_with_custom_transport(transport, Some(address), limit, version)
+        Box::pin(async move { answer.await.map_err(Error::from) })
+    });
+    let raw = Raw { exchange: Arc::clone(&exchange), address: address.to_owned() };
+    let transport = move |request| exchange(request);
+    Ok((Docker::connect_with_custom_transport(transport, Some(address), limit, version)?, raw))
 }
 
 /// How an engine is reached.

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
-use super::{ApiVersion, Source, hostname, short_id};
-use crate::adapters::docker::call::Purpose;
+use super::{ApiVersion, Dialect, Source, hostname, short_id};
 use crate::adapters::docker::look;
-use crate::ports::EngineError;
 
 /// From here on a container can be created in several networks, with a MAC address in each.
 pub(in crate::adapters::docker) const ALL_AT_ONCE: ApiVersion = (1, 44);
+/// The API of Docker 28, which makes MAC addresses up at random.
+const MAKES_UP_AT_RANDOM: ApiVersion = (1, 48);
 
 /// Where the new container is to be, and when it gets there.
 pub(super) struct Networks {
@@ -21,29 +21,20 @@ pub(super) struct Networks {
 }
 
 /// The old container's networks, without what the engine made up for it.
-pub(super) fn networks(source: &Source<'_>, name: &str) -> Result<Networks, EngineError> {
+pub(super) fn networks(source: &Source<'_>) -> Networks {
     let (mode, api) = (source.network_mode(), source.dialect.api);
     let found = source.inspect.network_settings.as_ref().and_then(|settings| settings.networks.clone());
     let mut found: Vec<(String, EndpointSettings)> = found.unwrap_or_default().into_iter().collect();
     if matches!(mode, "host" | "none") || source.shares_network() {
         found.clear();
     }
-    // Podman makes all of them up at random, and does not tell which one was chosen.
-    let can_tell = api < ALL_AT_ONCE && !source.dialect.is_podman;
-    if can_tell && !source.is_sibling && found.iter().any(|(_, endpoint)| is_chosen(endpoint)) {
-        return Err(Purpose { action: "create", subject: name }.refused(format!(
-            "the container that it is to be like has a MAC address of its own (--mac-address), which this \
-             engine's API {}.{} cannot carry over; create it again without one, or use Docker 25 or newer",
-            api.0, api.1
-        )));
-    }
     // The network that the mode names comes first: before API 1.44 it is the one that the create call takes.
     found.sort_by_cached_key(|(name, endpoint)| (!is_main(mode, name, endpoint), name.clone()));
     let mut endpoints: Vec<(String, EndpointSettings)> =
-        found.into_iter().map(|(name, endpoint)| (name, wanted(source, endpoint, api))).collect();
+        found.into_iter().map(|(name, endpoint)| (name.clone(), wanted(source, &name, endpoint))).collect();
     let afterwards =
         if api < ALL_AT_ONCE && endpoints.len() > 1 { endpoints.split_off(1) } else { Vec::new() };
-    Ok(Networks { at_create: endpoints.into_iter().collect(), afterwards })
+    Networks { at_create: endpoints.into_iter().collect(), afterwards }
 }
 
 fn is_main(mode: &str, name: &str, endpoint: &EndpointSettings) -> bool {
@@ -52,8 +43,8 @@ fn is_main(mode: &str, name: &str, endpoint: &EndpointSettings) -> bool {
 }
 
 /// What a person chose of an endpoint.
-fn wanted(source: &Source<'_>, endpoint: EndpointSettings, api: ApiVersion) -> EndpointSettings {
-    let keeps_mac = api >= ALL_AT_ONCE && !source.is_sibling && is_chosen(&endpoint);
+fn wanted(source: &Source<'_>, network: &str, endpoint: EndpointSettings) -> EndpointSettings {
+    let mac_address = chosen_mac(source, network, &endpoint);
     let (own_name, hostname) = (look::name(source.inspect), hostname(source.inspect));
     let is_own = |alias: &String| *alias == own_name || Some(alias) == hostname.as_ref();
     let mut aliases = endpoint.aliases.unwrap_or_default();
@@ -64,7 +55,7 @@ fn wanted(source: &Source<'_>, endpoint: EndpointSettings, api: ApiVersion) -> E
             .ipam_config
             .filter(|ipam| !source.is_sibling && *ipam != EndpointIpamConfig::default()),
         links: endpoint.links,
-        mac_address: endpoint.mac_address.filter(|_| keeps_mac),
+        mac_address,
         aliases: (!aliases.is_empty()).then_some(aliases),
         driver_opts: endpoint.driver_opts,
         gw_priority: endpoint.gw_priority,
@@ -72,12 +63,19 @@ fn wanted(source: &Source<'_>, endpoint: EndpointSettings, api: ApiVersion) -> E
     }
 }
 
-/// Whether a person chose the MAC address, as far as can be told: engines before 28 make it of `02:42` and the
-/// IPv4 address, later ones at random. A stopped container shows none.
-fn is_chosen(endpoint: &EndpointSettings) -> bool {
-    let mac = endpoint.mac_address.as_deref().unwrap_or_default();
-    let ip = endpoint.ip_address.as_deref().unwrap_or_default().parse::<std::net::Ipv4Addr>();
-    let Ok(ip) = ip else { return false };
-    let [a, b, c, d] = ip.octets();
-    !mac.is_empty() && !mac.eq_ignore_ascii_case(&format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
+/// The MAC address that a person chose for a network. For the main one the engine says which. Of another one it shows what
+/// there is: engines before 28 make one up of `02:42` and the IPv4 address, so that a chosen one can be told, later ones at
+/// random. An engine that takes one network at creation takes no address for the others.
+fn chosen_mac(source: &Source<'_>, network: &str, endpoint: &EndpointSettings) -> Option<String> {
+    let Dialect { api, is_podman } = source.dialect;
+    if api < ALL_AT_ONCE || is_podman || source.is_sibling {
+        return None;
+    }
+    if is_main(source.network_mode(), network, endpoint) {
+        return source.mac_address.clone();
+    }
+    let shown = endpoint.mac_address.as_deref().filter(|it| !it.is_empty() && api < MAKES_UP_AT_RANDOM)?;
+    let [a, b, c, d] = endpoint.ip_address.as_deref()?.parse::<std::net::Ipv4Addr>().ok()?.octets();
+    let made_up = format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+    (!shown.eq_ignore_ascii_case(&made_up)).then(|| shown.to_owned())
 }

@@ -47,7 +47,7 @@ fn changed(change: impl FnOnce(&mut HostConfig, &mut ContainerConfig)) -> Contai
 }
 
 fn create(old: &ContainerInspectResponse, publish: Option<Published>) -> Blueprint {
-    blueprint(old, Some(&image()), BEFORE_1_44, &recipe(publish)).unwrap()
+    blueprint(old, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe(publish)).unwrap()
 }
 
 fn endpoints(blueprint: &Blueprint) -> &HashMap<String, EndpointSettings> {
@@ -68,16 +68,28 @@ fn what_a_person_gave_is_carried_and_nothing_else() {
 fn a_newer_engine_takes_all_networks_and_a_chosen_mac_address() {
     let mut old = running();
     let networks = old.network_settings.as_mut().and_then(|settings| settings.networks.as_mut()).unwrap();
-    networks.get_mut("back").unwrap().mac_address = Some("02:11:22:33:44:55".into());
-    let blueprint = blueprint(&old, Some(&image()), AFTER_1_44, &recipe(None)).unwrap();
-    assert!(blueprint.connect.is_empty());
-    assert_eq!(endpoints(&blueprint)["back"].mac_address.as_deref(), Some("02:11:22:33:44:55"));
-    assert_eq!(endpoints(&blueprint)["front"].mac_address, None);
-    let error = super::blueprint(&old, Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
-    assert!(error.to_string().contains("MAC address"), "{error}");
-    let podman = Dialect { is_podman: true, ..BEFORE_1_44 };
-    let made_up = super::blueprint(&old, Some(&image()), podman, &recipe(None)).unwrap();
-    assert_eq!(endpoints(&made_up)["front"].mac_address, None);
+    for (name, endpoint) in networks {
+        endpoint.mac_address =
+            Some(if name == "back" { "02:11:22:33:44:55" } else { "02:66:22:33:44:55" }.into());
+    }
+    let of = |dialect, chosen: Option<&str>| {
+        let mut beyond = Beyond::default();
+        beyond.mac_address = chosen.map(str::to_owned);
+        let blueprint = blueprint(&old, beyond, Some(&image()), dialect, &recipe(None)).unwrap();
+        let mac = |name: &str| endpoints(&blueprint).get(name)?.mac_address.clone();
+        (mac("front"), mac("back"), blueprint.connect.len())
+    };
+    let other = Some("02:11:22:33:44:55".to_owned());
+    assert_eq!(of(AFTER_1_44, None), (None, other.clone(), 0));
+    let given = Some("02:66:22:33:44:55");
+    assert_eq!(of(AFTER_1_44, given), (given.map(str::to_owned), other, 0));
+    // It makes them up at random, and tells of the main one alone which was given.
+    let random = Dialect { api: (1, 51), is_podman: false };
+    assert_eq!(of(random, None), (None, None, 0));
+    assert_eq!(of(random, given), (given.map(str::to_owned), None, 0));
+    // Taken for the container as a whole.
+    assert_eq!(of(BEFORE_1_44, given), (None, None, 1));
+    assert_eq!(of(Dialect { is_podman: true, ..AFTER_1_44 }, None), (None, None, 0));
 }
 
 #[test]
@@ -110,7 +122,11 @@ fn volumes_without_a_name_are_renewed_where_that_is_asked_for() {
         mounts[0].read_only = mounts[0].source.is_some().then_some(true);
         let old = changed(|host, _| host.mounts = Some(mounts));
         let recipe = Recipe { renew_volumes: true, ..recipe(None) };
-        let host = blueprint(&old, Some(&image()), BEFORE_1_44, &recipe).unwrap().body.host_config.unwrap();
+        let host = blueprint(&old, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe)
+            .unwrap()
+            .body
+            .host_config
+            .unwrap();
         let mounts = host.mounts.unwrap();
         assert!(mounts.iter().all(|mount| mount.source.is_none() && mount.read_only != Some(true)));
         assert_eq!(host.binds, running().host_config.unwrap().binds, "a named one is never renewed");
@@ -140,7 +156,11 @@ fn what_a_container_has_of_one_that_is_gone_it_has_by_itself() {
     // A sibling, and one that is to get new volumes, has them all the same.
     let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57915, container_port: 8080 };
     for recipe in [recipe(None), recipe(Some(publish)), Recipe { renew_volumes: true, ..recipe(None) }] {
-        let host = blueprint(&own, Some(&image()), BEFORE_1_44, &recipe).unwrap().body.host_config.unwrap();
+        let host = blueprint(&own, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe)
+            .unwrap()
+            .body
+            .host_config
+            .unwrap();
         assert_eq!(host.volumes_from, Some(vec!["there".to_owned()]));
         let binds = host.binds.unwrap();
         assert_eq!(binds, ["/srv/app:/bind:ro", "files:/named", &format!("{unnamed}:/lent")]);
@@ -196,7 +216,8 @@ fn the_sibling_s_address_is_kept_where_one_was_named() {
 #[test]
 fn what_could_not_be_taken_back_is_refused() {
     let refused = |old: &ContainerInspectResponse| {
-        let error = blueprint(old, Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
+        let error =
+            blueprint(old, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
         assert!(matches!(error, EngineError::Refused { action: "create", .. }));
         error.to_string()
     };
@@ -211,7 +232,7 @@ fn what_could_not_be_taken_back_is_refused() {
 
 #[test]
 fn without_the_old_image_everything_is_carried() {
-    let blueprint = blueprint(&running(), None, BEFORE_1_44, &recipe(None)).unwrap();
+    let blueprint = blueprint(&running(), Beyond::default(), None, BEFORE_1_44, &recipe(None)).unwrap();
     assert_eq!(blueprint.body.env, running().config.unwrap().env);
     assert_eq!(blueprint.body.entrypoint, Some(vec!["/sleeper".to_owned()]));
 }
@@ -273,7 +294,9 @@ fn what_podman_shows_is_written_as_it_takes_it() {
             ..Default::default()
         }]);
     });
-    let host = create(&old, None).body.host_config.unwrap();
+    let podman = Dialect { is_podman: true, ..BEFORE_1_44 };
+    let created = blueprint(&old, Beyond::default(), Some(&image()), podman, &recipe(None)).unwrap();
+    let host = created.body.host_config.unwrap();
     assert_eq!(host.ulimits.unwrap()[0].name.as_deref(), Some("nofile"));
     assert_eq!(host.devices.unwrap()[0].cgroup_permissions.as_deref(), Some("rwm"));
 }
@@ -308,7 +331,7 @@ fn a_port_that_the_new_image_exposes_comes_where_all_are_published() {
         ..bollard::models::ImageConfig::default()
     };
     let told = |recipe: &Recipe| -> Vec<String> {
-        let blueprint = blueprint(&old, Some(&old_image), BEFORE_1_44, recipe).unwrap();
+        let blueprint = blueprint(&old, Beyond::default(), Some(&old_image), BEFORE_1_44, recipe).unwrap();
         let changes = changes::changes(old.config.as_ref().unwrap(), &blueprint.body, &new_image);
         let told = changes.iter().map(ToString::to_string);
         told.filter(|it| it.starts_with("exposed port (published by -P) ")).collect()
@@ -338,7 +361,7 @@ fn what_another_image_changes_is_told_and_no_value_that_may_be_secret() {
         "TOKEN=image-planted".to_owned(),
         "KEY=planted".to_owned(),
     ]);
-    let blueprint = blueprint(&old, Some(&old_image), BEFORE_1_44, &recipe(None)).unwrap();
+    let blueprint = blueprint(&old, Beyond::default(), Some(&old_image), BEFORE_1_44, &recipe(None)).unwrap();
     let config = old.config.unwrap();
     let told = |image: &bollard::models::ImageConfig| -> Vec<String> {
         changes::changes(&config, &blueprint.body, image).iter().map(ToString::to_string).collect()
@@ -363,7 +386,7 @@ proptest! {
         let Ok(found) = serde_json::from_slice(&bytes) else { return Ok(()) };
         let _container = look::container(&found, &look::SeenImage::Gone);
         for (dialect, image) in [(BEFORE_1_44, Some(image())), (AFTER_1_44, None)] {
-            let Ok(blueprint) = blueprint(&found, image.as_ref(), dialect, &recipe(None)) else { continue };
+            let Ok(blueprint) = blueprint(&found, Beyond::default(), image.as_ref(), dialect, &recipe(None)) else { continue };
             let config = found.config.clone().unwrap_or_default();
             let _changes = changes::changes(&config, &blueprint.body, &image.unwrap_or_default().config.unwrap_or_default());
         }
@@ -372,7 +395,7 @@ proptest! {
     #[test]
     fn no_image_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/image.json"))) {
         let Ok(image) = serde_json::from_slice(&bytes) else { return Ok(()) };
-        let _blueprint = blueprint(&running(), Some(&image), BEFORE_1_44, &recipe(None));
+        let _blueprint = blueprint(&running(), Beyond::default(), Some(&image), BEFORE_1_44, &recipe(None));
     }
 
     #[test]

@@ -1,0 +1,166 @@
+//! Settings that the client's types do not know: they are carried as the engine shows them.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{ContainerConfig, HostConfig};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{ALL_AT_ONCE, ApiVersion, Dialect};
+
+/// From here on an engine no longer shows which MAC address was chosen, and takes none for the container as a whole.
+/// <https://docs.docker.com/reference/api/engine/version-history/#v152-api-changes>
+const HIDES_MAC: ApiVersion = (1, 52);
+
+/// The version of the API by which a container is inspected word for word.
+pub(in crate::adapters::docker) fn inspected_by(api: ApiVersion) -> ApiVersion {
+    if api < HIDES_MAC { api } else { (HIDES_MAC.0, HIDES_MAC.1 - 1) }
+}
+
+/// What of a container the types leave out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beyond {
+    /// The MAC address that was given to it for its main network. An engine shows one that it made up elsewhere only.
+    pub mac_address: Option<String>,
+    /// Settings by the JSON pointer of their place in the body of a create call.
+    settings: BTreeMap<String, Value>,
+}
+
+impl Beyond {
+    /// Of an inspection word for word.
+    #[must_use]
+    pub fn of(raw: &Value, dialect: Dialect) -> Self {
+        // Podman shows the same under other names, too, and takes no settings but those that it knows.
+        if dialect.is_podman {
+            return Self::default();
+        }
+        let mut settings = BTreeMap::new();
+        unknown::<ContainerConfig>("", &raw["Config"], &mut settings);
+        unknown::<HostConfig>("/HostConfig", &raw["HostConfig"], &mut settings);
+        let mac_address = settings.remove(MAC_ADDRESS).and_then(|it| Some(it.as_str()?.to_owned()));
+        Self { mac_address: mac_address.filter(|it| !it.is_empty()), settings }
+    }
+
+    /// Puts them into the body of a create call, where what they belong to is still there.
+    pub fn lay_over(&self, body: &mut Value, dialect: Dialect) {
+        for (pointer, value) in &self.settings {
+            set(body, pointer, value.clone());
+        }
+        // Later engines take it with the network.
+        if let Some(mac) = self.mac_address.as_ref().filter(|_| dialect.api < ALL_AT_ONCE) {
+            set(body, MAC_ADDRESS, mac.as_str().into());
+        }
+    }
+
+    /// Those that the other container has otherwise, as an inspection names them: `HostConfig.NewSetting`.
+    #[must_use]
+    pub fn lost_in(&self, other: &Self) -> Vec<String> {
+        let lost =
+            self.settings.iter().filter(|(pointer, value)| other.settings.get(*pointer) != Some(value));
+        let names = lost.map(|(pointer, _)| pointer.trim_start_matches('/').replace('/', "."));
+        let mac = (self.mac_address.is_some() && self.mac_address != other.mac_address)
+            .then(|| "the MAC address".to_owned());
+        names.chain(mac).collect()
+    }
+}
+
+const MAC_ADDRESS: &str = "/MacAddress";
+
+/// What a value says beyond the type that reads it.
+fn unknown<T: DeserializeOwned + Serialize>(at: &str, raw: &Value, found: &mut BTreeMap<String, Value>) {
+    let known =
+        serde_json::from_value::<T>(raw.clone()).ok().and_then(|known| serde_json::to_value(known).ok());
+    if let Some(known) = known {
+        compare(at, raw, &known, found);
+    }
+}
+
+fn compare(at: &str, raw: &Value, known: &Value, found: &mut BTreeMap<String, Value>) {
+    match (raw, known) {
+        (Value::Object(raw), Value::Object(known)) => {
+            for (name, value) in raw.iter().filter(|(_, value)| !value.is_null()) {
+                let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+                match known.get(name) {
+                    Some(known) => compare(&at, value, known, found),
+                    None => drop(found.insert(at, value.clone())),
+                }
+            }
+        }
+        (Value::Array(raw), Value::Array(known)) => {
+            for (index, (raw, known)) in raw.iter().zip(known).enumerate() {
+                compare(&format!("{at}/{index}"), raw, known, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Sets the member of an object that is there.
+fn set(body: &mut Value, pointer: &str, value: Value) {
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return };
+    if let Some(Value::Object(parent)) = body.pointer_mut(parent) {
+        parent.insert(name.replace("~1", "/").replace("~0", "~"), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const OLD: Dialect = Dialect { api: (1, 41), is_podman: false };
+    const NEW: Dialect = Dialect { api: (1, 51), is_podman: false };
+
+    fn inspection() -> Value {
+        json!({
+            "Config": { "Hostname": "web", "Labels": { "any": "label" }, "MacAddress": "02:11:22:33:44:55", "Fresh": null },
+            "HostConfig": {
+                "Memory": 64,
+                "TimeMode": "private",
+                "LogConfig": { "Type": "local", "Config": { "any": "thing" } },
+                "Mounts": [
+                    { "Type": "volume", "Source": "one", "Target": "/one" },
+                    { "Type": "volume", "Source": "two", "Target": "/two", "VolumeOptions": { "Newest": [1] } },
+                ],
+                "Sysctls": { "net.ipv4/x": "1" },
+            },
+        })
+    }
+
+    #[test]
+    fn what_the_types_know_is_no_news_and_the_rest_is_carried() {
+        let beyond = Beyond::of(&inspection(), NEW);
+        assert_eq!(beyond.mac_address.as_deref(), Some("02:11:22:33:44:55"));
+        let found: Vec<_> = beyond.settings.keys().map(String::as_str).collect();
+        assert_eq!(found, ["/HostConfig/Mounts/1/VolumeOptions/Newest", "/HostConfig/TimeMode"]);
+        let mut body = json!({ "HostConfig": { "Mounts": [{}, { "VolumeOptions": {} }] } });
+        beyond.lay_over(&mut body, NEW);
+        assert_eq!(
+            body,
+            json!({ "HostConfig": {
+                "TimeMode": "private", "Mounts": [{}, { "VolumeOptions": { "Newest": [1] } }]
+            } })
+        );
+        beyond.lay_over(&mut body, OLD);
+        assert_eq!(body["MacAddress"], "02:11:22:33:44:55");
+    }
+
+    #[test]
+    fn what_the_new_container_lacks_is_named() {
+        let beyond = Beyond::of(&inspection(), NEW);
+        assert_eq!(beyond.lost_in(&beyond), [""; 0]);
+        let mut other = inspection();
+        other["HostConfig"]["TimeMode"] = json!("host");
+        other["Config"]["MacAddress"] = json!("");
+        let other = Beyond::of(&other, NEW);
+        assert_eq!(beyond.lost_in(&other), ["HostConfig.TimeMode", "the MAC address"]);
+        assert_eq!(other.lost_in(&Beyond::default()).len(), 2);
+    }
+
+    #[test]
+    fn of_podman_nothing_is_carried() {
+        assert_eq!(Beyond::of(&inspection(), Dialect { is_podman: true, ..NEW }), Beyond::default());
+    }
+}
