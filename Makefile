@@ -16,7 +16,7 @@ demo: ## Replace four real containers behind a real HAProxy under load
 test: ## Run all tests, with what they need installed and started
 	.ci/parts test
 
-sweep: ## Run what the tests leave out: kills, every HAProxy version, the wide simulation
+sweep: ## Run what the tests leave out: kills, every HAProxy and engine, the wide simulation
 	.ci/sweep
 
 bench: ## Measure
@@ -32,4 +32,4 @@ lint: ## Check the format and the lints, of the scripts too where shellcheck is 
 	cargo fmt --check
 	rustfmt --check --edition 2024 fixtures/app/main.rs
 	cargo clippy --locked --all-targets -- -D warnings
-	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/deb .ci/haproxy-versions .ci/coverage .ci/fuzz .ci/sweep; fi
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run .ci/parts .ci/deb .ci/haproxy-versions .ci/coverage .ci/fuzz .ci/sweep .ci/engines; fi

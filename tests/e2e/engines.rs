@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::process::Child;
 
 use crate::support::{
-    Ended, Engine, Load, Mix, Need, Papers, Sshd, Stage, TlsEngine, finish, requirements, wait_until,
+    Ended, Engine, Load, Mix, Need, Papers, Sshd, Stage, TlsEngine, finish, may_run, requirements, wait_until,
 };
-use crate::{assert_in_service, ends_with, snapshot};
+use crate::{assert_in_service, at_each_event, ends_with, snapshot, versions};
 
 /// Starts the program with an engine behind this sshd, as the leader of a process group.
 fn spawn_by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Child {
@@ -193,4 +193,41 @@ async fn an_engine_with_tls_is_deployed_to_by_whom_it_trusts() {
     assert_eq!(runs, name);
     drop(engine);
     stage.close().await;
+}
+
+/// Only where the engine may be restarted: `.ci/engines` runs one that is.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "sweep: an engine of its own is restarted"]
+async fn an_engine_that_is_restarted_in_the_middle_leaves_one_version() {
+    let Ok(pid_file) = std::env::var("DRAINSWAP_ENGINE_PID") else {
+        assert!(!may_run(&["no engine that may be restarted (.ci/engines)".to_owned()]));
+        return;
+    };
+    for at in ["created", "drained", "container_kept", "container_started", "lane_finished"] {
+        let stage = Stage::pair().start().await;
+        let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
+        let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json"]);
+        let mut is_restarted = false;
+        let said = at_each_event(&mut deploy, async |event| {
+            if event == at && !is_restarted {
+                is_restarted = true;
+                let pid = std::fs::read_to_string(&pid_file).expect("its process");
+                let killed = std::process::Command::new("kill").args(["-TERM", pid.trim()]).status();
+                assert!(killed.is_ok_and(|status| status.success()), "kill {pid}");
+            }
+        })
+        .await;
+        assert!(is_restarted, "{said}");
+        let code = deploy.wait().await.expect("its end").code();
+        wait_until("the engine answers", Duration::from_secs(60), async || Engine::connect().await.is_ok())
+            .await;
+        // Refused before anything was touched, or taken back; what is unfinished goes on.
+        let expected = if matches!(code, Some(5 | 10)) { "v1" } else { "v2" };
+        if !matches!(code, Some(0 | 5 | 10)) {
+            stage.drainswap(&["resume", "mobile"]).await.expect(0);
+        }
+        assert_eq!(versions(&stage).await, [expected; 2], "at {at}: {code:?} {said}");
+        assert_in_service(&stage).await;
+        stage.close().await;
+    }
 }

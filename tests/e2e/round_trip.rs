@@ -1,5 +1,7 @@
 //! A container is created anew as another one has it: whatever a person gave is there, and nothing that only came from
-//! the old image.
+//! the old image. What each engine makes of each setting is a table in docs/reference.
+
+mod table;
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,9 +12,10 @@ use drainswap::adapters::docker::{DockerEngine, Endpoint};
 use drainswap::ids::ContainerId;
 use drainswap::image::Image;
 use drainswap::observation::Pinned;
-use drainswap::ports::{ContainerEngine, Model, Recipe};
+use drainswap::ports::{ContainerEngine, EngineError, Model, Recipe};
 use serde_json::{Map, Value, json};
 
+use self::table::{Cell, Column};
 use crate::on_real_parts;
 use crate::support::Stage;
 
@@ -44,76 +47,100 @@ const NEW: &[&str] = &[
     "CMD [\"new\"]",
 ];
 
-/// What is given to `docker create` before the image, and after it. `{net}`, `{back}` are networks of the stage's,
-/// `{named}` a volume, `{other}` a container that lives, `{dir}` a directory.
-const CASES: &[(&str, &str, &str)] = &[
-    ("plain", "", ""),
-    ("environment", "-e OWN=1 -e FROM_IMAGE=mine -e SHARED=image", ""),
-    ("command", "", "another command"),
-    ("entrypoint", "--entrypoint /app", "with this"),
-    ("volumes", "-v {named}:/named:ro -v /anonymous -v {dir}:/bind:ro --tmpfs /tmp:size=1m", ""),
-    (
+/// One kind of setting, as a person gives it.
+struct Case {
+    name: &'static str,
+    /// What is given to `docker create` before the image. `{net}`, `{back}` are networks of the stage's, `{named}` a
+    /// volume, `{other}` a container that lives, `{dir}` a directory.
+    options: &'static str,
+    /// What is given after the image.
+    command: &'static str,
+    /// The API from which on the engine has it.
+    since: (usize, usize),
+}
+
+/// The one of its row; others are made up.
+const CHOSEN_MAC: &str = "02:aa:bb:cc:dd:ee";
+
+const fn case(name: &'static str, options: &'static str) -> Case {
+    Case { name, options, command: "", since: (1, 40) }
+}
+
+const CASES: &[Case] = &[
+    case("nothing", ""),
+    case("environment", "-e OWN=1 -e FROM_IMAGE=mine -e SHARED=image"),
+    Case { command: "another command", ..case("command", "") },
+    Case { command: "with this", ..case("entrypoint", "--entrypoint /app") },
+    case("volumes", "-v {named}:/named:ro -v /anonymous -v {dir}:/bind:ro --tmpfs /tmp:size=1m"),
+    case(
         "mounts",
         "--mount type=volume,src={named},dst=/named,volume-nocopy --mount type=tmpfs,dst=/t,tmpfs-size=4096 \
          --mount type=bind,src={dir},dst=/bind,bind-propagation=private --mount type=volume,dst=/anonymous",
-        "",
     ),
-    ("networks", "--network {net} --network-alias web --network-alias www --ip 10.199.{octet}.77", ""),
-    (
-        "devices",
-        "--device /dev/null:/dev/nothing:r --ulimit nofile=100:200 --sysctl net.ipv4.ip_default_ttl=77",
-        "",
-    ),
-    ("own-check", "--health-cmd true --health-interval 9s --health-retries 5", ""),
-    ("check-interval", "--health-interval 9s", ""),
-    ("no-check", "--no-healthcheck", ""),
-    ("restart-on-failure", "--restart on-failure:3", ""),
-    ("restart-always", "--restart always", ""),
-    ("restart-unless-stopped", "--restart unless-stopped", ""),
-    ("log", "--log-driver json-file --log-opt max-size=1m --log-opt max-file=2", ""),
-    ("no-log", "--log-driver none", ""),
-    (
-        "hardened",
-        "--init --user 3:4 --read-only --tmpfs /run --security-opt no-new-privileges --group-add 7",
-        "",
-    ),
-    ("labels", "-l own=1 -l from=old -l com.example.x=y", ""),
-    ("host-network", "--network host -e PORT=0", ""),
-    ("no-network", "--network none", ""),
-    ("ports", "-p 127.0.0.1:{port}:8080 -p 127.0.0.2:{port}:8081/udp -p 9000", ""),
-    ("all-ports", "-P --expose 7000", ""),
-    ("capabilities", "--cap-add NET_ADMIN --cap-drop MKNOD --privileged=false", ""),
-    ("privileged", "--privileged", ""),
-    ("unconfined", "--security-opt systempaths=unconfined --security-opt seccomp=unconfined", ""),
-    (
+    Case {
+        since: (1, 45),
+        ..case("subpath", "--mount type=volume,src={named},dst=/part,volume-subpath=part")
+    },
+    Case { since: (1, 48), ..case("image-mount", "--mount type=image,src={image},dst=/image") },
+    case("networks", "--network {net} --network-alias web --network-alias www --ip 10.199.{octet}.77"),
+    // The docker command takes it for a network, where the engine does.
+    Case { since: (1, 44), ..case("mac-address", "--mac-address 02:aa:bb:cc:dd:ee") },
+    case("devices", "--device /dev/null:/dev/nothing:r"),
+    case("healthcheck", "--health-cmd true --health-interval 9s --health-retries 5"),
+    case("health-interval", "--health-interval 9s"),
+    Case {
+        since: (1, 44),
+        ..case("health-start", "--health-cmd true --health-start-period 9s --health-start-interval 2s")
+    },
+    case("no-healthcheck", "--no-healthcheck"),
+    case("restart-on-failure", "--restart on-failure:3"),
+    case("restart-always", "--restart always"),
+    case("restart-unless-stopped", "--restart unless-stopped"),
+    case("log", "--log-driver json-file --log-opt max-size=1m"),
+    case("no-log", "--log-driver none"),
+    case("user", "--user 3:4 --group-add 7 --cap-add NET_ADMIN"),
+    case("hardened", "--init --read-only --tmpfs /run --security-opt no-new-privileges"),
+    case("labels", "-l own=1 -l from=old -l com.example.x=y"),
+    Case { since: (1, 43), ..case("annotations", "--annotation com.example.x=y") },
+    case("host-network", "--network host -e PORT=0"),
+    case("no-network", "--network none"),
+    case("ports", "-p 127.0.0.1:{port}:8080 -p 127.0.0.2:{port}:8081/udp -p 9000"),
+    case("all-ports", "-P --expose 7000"),
+    case("capabilities", "--cap-add NET_ADMIN --cap-drop MKNOD"),
+    case("privileged", "--privileged"),
+    case("unconfined", "--security-opt systempaths=unconfined --security-opt seccomp=unconfined"),
+    case(
         "names",
         "--hostname web --domainname example.org --add-host db:1.2.3.4 --dns 127.0.0.9 --dns-search example.org \
          --dns-option ndots:2",
-        "",
     ),
-    (
+    case(
         "limits",
-        "--memory 64m --memory-reservation 32m --cpus 0.5 --cpu-shares 100 --cpuset-cpus 0 --pids-limit 50 \
-         --shm-size 32m --oom-score-adj 100 --blkio-weight 0",
-        "",
+        "--ulimit nofile=100:200 --ulimit nproc=900:1000 --sysctl net.ipv4.ip_default_ttl=77 --memory 64m \
+         --memory-reservation 32m --memory-swap 96m --shm-size 32m --pids-limit 50 --oom-score-adj 100",
     ),
-    ("stop", "--stop-signal SIGQUIT --stop-timeout 3 --workdir /mine", ""),
-    ("terminal", "-t -i", ""),
-    ("other-s-network", "--network container:{other} -e PORT=9999", ""),
-    ("host-namespaces", "--ipc host --pid host --uts host --cgroupns host", ""),
-    ("link", "--link {other}:database", ""),
-    ("volumes-from", "--volumes-from {other}:ro", ""),
+    case("cpus", "--cpus 0.5"),
+    case("cpu-time", "--cpu-period 50000 --cpu-quota 20000 --cpu-shares 100 --cpuset-cpus 0"),
+    case("stop", "--stop-signal SIGQUIT --stop-timeout 3 --workdir /mine"),
+    case("terminal", "-t -i"),
+    case("container-network", "--network container:{other} -e PORT=9999"),
+    case("host-namespaces", "--ipc host --pid host --uts host --cgroupns host"),
+    case("link", "--link {other}:database"),
+    case("volumes-from", "--volumes-from {other}:ro"),
 ];
 
 /// Those that are also tried with an image that gives something else.
 const IN_A_NEW_IMAGE: &[&str] =
-    &["plain", "environment", "command", "own-check", "check-interval", "labels", "stop"];
+    &["nothing", "environment", "command", "healthcheck", "health-interval", "labels", "stop"];
 
 pub(super) fn docker(arguments: &str) -> String {
+    try_docker(arguments).unwrap_or_else(|error| panic!("docker {arguments}: {error}"))
+}
+
+fn try_docker(arguments: &str) -> Result<String, String> {
     let output = Command::new("docker").args(arguments.split_whitespace()).output().expect("run docker");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "docker {arguments}: {error}");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 /// Makes an image without files of its own.
@@ -149,6 +176,8 @@ fn normalised(mut found: Value) -> Value {
         "GraphDriver",
         "RestartCount",
         "ExecIDs",
+        // Which image it is, once more.
+        "ImageManifestDescriptor",
     ] {
         object.remove(key);
     }
@@ -157,6 +186,9 @@ fn normalised(mut found: Value) -> Value {
         object["Config"]["Hostname"] = json!("(made of the id)");
     }
     let env = object["Config"]["Env"].as_array_mut().expect("an environment");
+    for variable in env.iter_mut().filter(|it| it.as_str() == Some(&format!("HOSTNAME={}", &id[..12]))) {
+        *variable = json!("HOSTNAME=(made of the id)");
+    }
     env.sort_by_key(ToString::to_string);
     object["Config"]["Labels"].as_object_mut().expect("labels").remove("tag");
     // An anonymous volume is given to the new container by name.
@@ -167,11 +199,23 @@ fn normalised(mut found: Value) -> Value {
             object["HostConfig"].as_object_mut().expect("a configuration").remove("Mounts");
         }
     }
+    // Podman lists each volume there as well.
+    if let Some(binds) = object["HostConfig"]["Binds"].as_array_mut() {
+        binds.retain(|bind| {
+            !volumes.iter().any(|volume| bind.as_str().is_some_and(|it| it.starts_with(volume)))
+        });
+        if binds.is_empty() {
+            object["HostConfig"]["Binds"] = Value::Null;
+        }
+    }
     let mounts = object["Mounts"].as_array_mut().expect("a list");
     mounts.sort_by_key(|mount| mount["Destination"].to_string());
     for mount in mounts {
         // How it was asked for does not matter once it is there.
         mount.as_object_mut().expect("a mount").remove("Mode");
+        if mount["Type"] == "image" {
+            mount.as_object_mut().expect("a mount").remove("Source");
+        }
     }
     let networks = object["NetworkSettings"]["Networks"].as_object().cloned().unwrap_or_default();
     let networks: Map<String, Value> =
@@ -186,8 +230,11 @@ fn normalised(mut found: Value) -> Value {
 fn endpoint(mut endpoint: Value, id: &str) -> Value {
     let object = endpoint.as_object_mut().expect("an endpoint");
     let is_chosen = object["IPAMConfig"]["IPv4Address"].is_string();
-    for key in ["NetworkID", "EndpointID", "Gateway", "IPPrefixLen", "MacAddress", "DNSNames"] {
+    for key in ["NetworkID", "EndpointID", "Gateway", "IPPrefixLen", "DNSNames"] {
         object.remove(key);
+    }
+    if object["MacAddress"] != CHOSEN_MAC {
+        object.remove("MacAddress");
     }
     if !is_chosen {
         object.remove("IPAddress");
@@ -228,6 +275,16 @@ fn differences(path: &str, one: &Value, other: &Value, found: &mut Vec<String>) 
                 differences(&format!("{path}.{key}"), one, other, found);
             }
         }
+        (Value::Array(one), Value::Array(other)) if path.ends_with(".Env") => {
+            let left = |of: &[Value], than: &[Value]| {
+                let left = of.iter().filter(|it| !than.contains(it)).filter_map(Value::as_str);
+                left.map(str::to_owned).collect::<Vec<_>>().join(" ")
+            };
+            let (gone, new) = (left(one, other), left(other, one));
+            if gone != new {
+                found.push(format!("{path}: {gone} -> {new}"));
+            }
+        }
         (one, other) if one != other => found.push(format!("{path}: {one} -> {other}")),
         _ => {}
     }
@@ -262,20 +319,18 @@ impl Surroundings {
 
 impl Drop for Surroundings {
     fn drop(&mut self) {
-        let remove = "docker rm -fv $(docker ps -aqf name=^/$0-rt- -f name=^/$0-other$); \
+        let remove = "docker rm -fv $(docker ps -aqf name=$0-rt- -f name=$0-other); \
                       docker network rm $0-net $0-back; docker volume rm $0-named";
         let _gone = Command::new("sh").args(["-c", remove, &self.id]).output();
     }
 }
 
-/// The container of a case, replaced by one with this image: what it was, and what it is.
-async fn replaced(engine: &DockerEngine, name: &str, create: &str, image: &Image) -> (Value, Value) {
-    docker(create);
-    if name.ends_with("networks") {
+/// The container of a case, replaced by one with this image: what it was, and what it is; or why that was refused.
+async fn replaced(engine: &DockerEngine, name: &str, image: &Image) -> Result<(Value, Value), EngineError> {
+    if name.contains("-rt-networks-") {
         let back = name.split("-rt-").next().expect("an id").to_owned() + "-back";
         docker(&format!("network connect --alias behind {back} {name}"));
     }
-    docker(&format!("start {name}"));
     let old = inspect(name);
     let id = ContainerId(old["Id"].as_str().expect("an id").to_owned());
     let candidate = format!("{name}.new-20261126T100000.000Z");
@@ -288,14 +343,13 @@ async fn replaced(engine: &DockerEngine, name: &str, create: &str, image: &Image
         pinned: Pinned::default(),
         renew_volumes: false,
     };
-    let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let new = engine.create(&recipe).await?;
     // Its signal to stop is another one than the application hears.
     docker(&format!("stop --time 0 {name}"));
     engine.rename(&id, &format!("{name}.old-20261126T100000.000Z")).await.expect("rename");
     engine.rename(&new, name).await.expect("rename");
     engine.start(&new).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-    let new = inspect(name);
-    (old, new)
+    Ok((old, inspect(name)))
 }
 
 /// What a person gets who gives the same to the new image. What equals what the old image gave cannot be told apart
@@ -303,6 +357,7 @@ async fn replaced(engine: &DockerEngine, name: &str, create: &str, image: &Image
 fn fresh(name: &str, create: &str) -> Value {
     let create = create.replace(name, &format!("{name}-fresh")).replace(":old ", ":new ");
     docker(&create.replace("-e SHARED=image", "").replace("-l from=old", ""));
+    docker(&format!("start {name}-fresh"));
     let mut fresh = inspect(&format!("{name}-fresh"));
     fresh["Name"] = json!(format!("/{name}"));
     fresh
@@ -327,20 +382,30 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
     };
     let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
     let engine = Arc::new(DockerEngine::connect(endpoint).await.expect("an engine"));
+    let api = stage.engine.docker().client_version();
     let around = Surroundings::new(id);
     let dir = stage.dir().display().to_string();
-    docker(&format!("run -d --name {id}-other -v /lent {repository}:old"));
+    docker(&format!(
+        "run -d --name {id}-other -v /lent -v {id}-named:/named -v /named/part {repository}:old"
+    ));
     let ports = crate::support::Ports::reserve(1);
     let mut cases = Vec::new();
-    for (case, options, command) in CASES {
-        let tags: &[&str] = if IN_A_NEW_IMAGE.contains(case) { &["same", "new"] } else { &["same"] };
+    for case in CASES.iter().filter(|case| case.since <= (api.major_version, api.minor_version)) {
+        let Case { name: kind, options, command, .. } = case;
+        let tags: &[&str] = if IN_A_NEW_IMAGE.contains(kind) { &["same", "new"] } else { &["same"] };
         for tag in tags {
-            let name = format!("{id}-rt-{case}-{tag}");
-            let options = around.fill(options, ports.at(0), &dir);
+            let name = format!("{id}-rt-{kind}-{tag}");
+            let options = around.fill(options, ports.at(0), &dir).replace("{image}", &stage.reference("v1"));
             let create = format!("create --name {name} {options} {repository}:old {command}");
             let (engine, image) = (Arc::clone(&engine), image(tag));
             let work = async move {
-                let (old, new) = replaced(&engine, &name, &create, &image).await;
+                if let Err(reason) = try_docker(&create).and_then(|_| try_docker(&format!("start {name}"))) {
+                    return Cell::Missing(reason);
+                }
+                let (old, new) = match replaced(&engine, &name, &image).await {
+                    Ok(both) => both,
+                    Err(error) => return Cell::Refused(error.to_string()),
+                };
                 let stays = anonymous_volumes(&new);
                 assert!(
                     anonymous_volumes(&old).iter().all(|it| stays.contains(it)),
@@ -348,21 +413,22 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
                 );
                 let is_same = image.to_string().contains(":same");
                 let wanted = if is_same { old } else { fresh(&name, &create) };
-                (wanted, new)
+                let mut found = Vec::new();
+                differences("", &normalised(wanted), &normalised(new), &mut found);
+                if !is_same {
+                    // The old image's volume is carried for its data; the new image's own comes beside it.
+                    found.retain(|it| !it.starts_with(".Mounts"));
+                }
+                if found.is_empty() { Cell::Equal } else { Cell::Other(found) }
             };
-            cases.push((format!("{case}, {tag}"), tokio::spawn(work)));
+            cases.push((*kind, tokio::spawn(work)));
         }
     }
-    let mut failures = Vec::new();
-    for (case, work) in cases {
-        let (wanted, new) = work.await.expect("a case");
-        let mut found = Vec::new();
-        differences("", &normalised(wanted), &normalised(new), &mut found);
-        failures.extend(found.into_iter().map(|it| format!("{case}: {it}")));
+    let mut column = Column::new(stage.engine.name().await);
+    for (kind, work) in cases {
+        column.add(kind, work.await.expect("a case"));
     }
-    // The old image's volume is carried for its data; the new image's own comes beside it. A fresh one does not run.
-    failures.retain(|it| !it.contains(", new: .Mounts") && !it.contains(", new: .NetworkSettings.Ports"));
-    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+    column.check(CASES, IN_A_NEW_IMAGE);
     // A container that has volumes of one that is gone keeps them, and the engine is not asked for that one.
     let borrower = format!("{id}-rt-volumes-from-same");
     let lent = anonymous_volumes(&inspect(&borrower));
@@ -384,7 +450,7 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
     docker(&format!("rename {id}-lender {id}-other"));
     // Who lives in another's network cannot be created anew while that one is down.
     docker(&format!("stop --time 0 {id}-other"));
-    let lodger = format!("{id}-rt-other-s-network-same");
+    let lodger = format!("{id}-rt-container-network-same");
     let like = ContainerId(inspect(&lodger)["Id"].as_str().expect("an id").to_owned());
     let name = format!("{lodger}.new-20261126T100000.000Z");
     let recipe = Recipe {

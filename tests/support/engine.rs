@@ -11,12 +11,15 @@ use bollard::query_parameters::{
     ListImagesOptionsBuilder, LogsOptionsBuilder, PushImageOptionsBuilder, RemoveContainerOptionsBuilder,
     RemoveImageOptionsBuilder,
 };
-use bollard::{API_DEFAULT_VERSION, Docker, body_full};
+use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::HashMap;
 use std::env;
 use std::net::SocketAddrV4;
 use std::path::Path;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 /// Every container of a stage carries this label with the stage's id, and every image [`IMAGE_LABEL`].
 pub const LABEL: &str = "drainswap.test";
@@ -73,12 +76,36 @@ impl Engine {
         &self.0
     }
 
+    /// Its name and version, as documents write it: `Docker 28.5`, `Docker 28.5, containerd`, `Podman 4.3`.
+    pub async fn name(&self) -> String {
+        let version = self.0.version().await.expect("the engine's version");
+        let components = version.components.unwrap_or_default();
+        let own = components.iter().find(|it| it.name.starts_with("Podman"));
+        let (name, version) = match own {
+            Some(podman) => ("Podman", podman.version.clone()),
+            None => ("Docker", version.version.expect("a version")),
+        };
+        let parts: Vec<&str> = version.split('.').take(2).collect();
+        let store = if self.is_on_containerd().await { ", containerd" } else { "" };
+        format!("{name} {}{store}", parts.join("."))
+    }
+
+    /// Whether it keeps its images with containerd.
+    pub async fn is_on_containerd(&self) -> bool {
+        let info = self.0.info().await.expect("what the engine tells of itself");
+        info.driver_status.into_iter().flatten().flatten().any(|it| it == "io.containerd.snapshotter.v1")
+    }
+
     /// Makes an image of a file system.
     pub async fn import(&self, repository: &str, tag: &str, root_fs: Vec<u8>, instructions: Vec<String>) {
-        let options = CreateImageOptionsBuilder::new().from_src("-").repo(repository).tag(tag);
-        let options = options.changes(instructions).build();
-        let progress = self.0.create_image(Some(options), Some(body_full(root_fs.into())), None);
-        progress.try_collect::<Vec<_>>().await.expect("import an image");
+        let mut command = Command::new("docker");
+        command.arg("import").args(instructions.iter().flat_map(|it| ["--change", it]));
+        command.args(["-", &format!("{repository}:{tag}")]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut import = command.spawn().expect("run docker");
+        let mut pipe = import.stdin.take().expect("a pipe");
+        pipe.write_all(&root_fs).await.expect("give the file system");
+        drop(pipe);
+        assert!(import.wait().await.is_ok_and(|status| status.success()), "docker import {repository}:{tag}");
     }
 
     /// Pushes an image to its registry.

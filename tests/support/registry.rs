@@ -19,6 +19,8 @@ pub const PASSWORD: &str = "planted-7d1e";
 const HASH: &str = "$2b$04$LD993HKUibtIMViTX/EikuPNTHX/nPOoQNsQXfvdZzyKXS5MfO6hS";
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// As an engine pushes it that keeps its images with containerd.
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 fn digest(text: &str) -> String {
@@ -90,11 +92,12 @@ impl Registry {
             let upload = begun.headers()["location"].to_str().expect("an address").to_owned();
             let upload = format!("{upload}&digest={}", digest(&config));
             self.send(Method::PUT, &upload, "application/octet-stream", config).await;
+            let kind = manifest["mediaType"].as_str().expect("a kind").to_owned();
             let manifest = manifest.to_string();
-            self.send(Method::PUT, &format!("manifests/{}", digest(&manifest)), MANIFEST, manifest.clone())
+            self.send(Method::PUT, &format!("manifests/{}", digest(&manifest)), &kind, manifest.clone())
                 .await;
             manifests.push(json!({
-                "mediaType": MANIFEST, "digest": digest(&manifest), "size": manifest.len(),
+                "mediaType": kind, "digest": digest(&manifest), "size": manifest.len(),
                 "platform": { "os": "linux", "architecture": architecture },
             }));
         }
@@ -103,7 +106,8 @@ impl Registry {
     }
 
     async fn json(&self, path: &str) -> Value {
-        let answer = self.send(Method::GET, path, MANIFEST, String::new()).await;
+        let either = format!("{MANIFEST}, {OCI_MANIFEST}");
+        let answer = self.send(Method::GET, path, &either, String::new()).await;
         serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON")
     }
 

@@ -1,0 +1,182 @@
+//! The table of what each engine makes of each setting: a column of it is what a test has seen on one engine.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use super::Case;
+
+/// What became of one setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cell {
+    /// The new container has what the old one had, and the new image's own defaults.
+    Equal,
+    /// What the new container has otherwise.
+    Other(Vec<String>),
+    /// The engine gives it to no container.
+    Missing(String),
+    /// It is not created, and this is why.
+    Refused(String),
+}
+
+/// What is otherwise on some engines, and why that is right: the beginning of an engine's name, the setting, the beginning
+/// of what differs, or of the refusal, and the note below the table.
+const NOTES: &[(&str, &str, &str, &str)] = &[(
+    "Podman",
+    "mac-address",
+    ".NetworkSettings.Networks.",
+    "Podman does not tell an address that was chosen from one that it made up: the new container gets another one.",
+)];
+
+/// An engine's column.
+pub(super) struct Column {
+    engine: String,
+    cells: BTreeMap<&'static str, Cell>,
+}
+
+impl Column {
+    pub fn new(engine: String) -> Self {
+        Self { engine, cells: BTreeMap::new() }
+    }
+
+    /// Adds what became of a setting; of two images the worse counts.
+    pub fn add(&mut self, kind: &'static str, cell: Cell) {
+        let before = self.cells.entry(kind).or_insert(Cell::Equal);
+        if *before == Cell::Equal {
+            *before = cell;
+        }
+    }
+
+    /// Fails where the page says otherwise; with `UPDATE_TABLE=1` it is written anew.
+    pub fn check(&self, cases: &[Case], in_a_new_image: &[&str]) {
+        let mut unexplained = String::new();
+        let mut found = Vec::new();
+        for case in cases {
+            let text = match self.cells.get(case.name) {
+                None => "–".to_owned(),
+                Some(Cell::Missing(reason)) => {
+                    missing(case.name, reason);
+                    // It may be the docker command that does not know how.
+                    if reason.contains("from daemon") { "–" } else { "not tried" }.to_owned()
+                }
+                Some(Cell::Equal) if in_a_new_image.contains(&case.name) => {
+                    "equal, or the new image's".to_owned()
+                }
+                Some(Cell::Equal) => "equal".to_owned(),
+                Some(Cell::Refused(reason)) => {
+                    let Some(note) = self.note(case.name, reason) else {
+                        let _ = writeln!(unexplained, "{}: refused: {reason}", case.name);
+                        continue;
+                    };
+                    format!("refused ({note})")
+                }
+                Some(Cell::Other(differences)) => {
+                    let mut notes: Vec<usize> = Vec::new();
+                    for difference in differences {
+                        match self.note(case.name, difference) {
+                            Some(note) => notes.push(note),
+                            None => {
+                                let _ = writeln!(unexplained, "{}: {difference}", case.name);
+                            }
+                        }
+                    }
+                    notes.sort_unstable();
+                    notes.dedup();
+                    let notes: Vec<String> = notes.iter().map(usize::to_string).collect();
+                    format!("noted ({})", notes.join(", "))
+                }
+            };
+            found.push((case, text));
+        }
+        assert!(unexplained.is_empty(), "{}, otherwise than before:\n{unexplained}", self.engine);
+        self.compare(&found);
+    }
+
+    /// The number of the note on what is otherwise, from one on.
+    fn note(&self, kind: &str, what: &str) -> Option<usize> {
+        let is_it = |(engine, of, begins, _): &&(&str, &str, &str, &str)| {
+            self.engine.starts_with(engine) && (*of == kind || *of == "*") && what.starts_with(begins)
+        };
+        let (.., text) = NOTES.iter().find(is_it)?;
+        texts().iter().position(|known| known == text).map(|at| at + 1)
+    }
+
+    fn compare(&self, found: &[(&Case, String)]) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/reference/containers.md");
+        let page = fs::read_to_string(&path).expect("read the page");
+        let (before, rest) = page.split_once(BEGIN).expect("the page has a table");
+        let (table, after) = rest.split_once(END).expect("the table has an end");
+        let mut rows: Vec<Vec<String>> = table
+            .lines()
+            .filter(|line| line.starts_with('|') && !line.starts_with("|--"))
+            .map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect())
+            .collect();
+        let is_written = env::var_os("UPDATE_TABLE").is_some();
+        let known = rows.first().and_then(|head| head.iter().position(|name| *name == self.engine));
+        // An engine that was never tried has no column, and must not differ all the same.
+        let Some(at) = known.or_else(|| is_written.then_some(rows[0].len())) else { return };
+        if rows[0].len() == at {
+            rows[0].push(self.engine.clone());
+        }
+        let old = std::mem::take(&mut rows);
+        rows.push(old[0].clone());
+        for (case, text) in found {
+            let name = label(case);
+            let mut row =
+                old.iter().find(|row| row[0] == name).cloned().unwrap_or_else(|| vec![name.clone()]);
+            row.resize(rows[0].len(), String::new());
+            text.clone_into(&mut row[at]);
+            rows.push(row);
+        }
+        let mut written = format!("{before}{BEGIN}\n");
+        for (index, row) in rows.iter().enumerate() {
+            let _ = writeln!(written, "| {} |", row.join(" | "));
+            if index == 0 {
+                let _ = writeln!(written, "|{}", "---|".repeat(row.len()));
+            }
+        }
+        written.push('\n');
+        for (index, note) in texts().iter().enumerate() {
+            let _ = writeln!(written, "{}. {note}", index + 1);
+        }
+        let _ = write!(written, "{END}{after}");
+        if is_written {
+            fs::write(&path, written).expect("write the page");
+        } else {
+            assert_eq!(page, written, "UPDATE_TABLE=1 writes it anew");
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a setting that was not tried is told")]
+fn missing(kind: &str, reason: &str) {
+    eprintln!("not there: {kind}: {reason}");
+}
+
+const BEGIN: &str = "<!-- begin of the table -->";
+const END: &str = "<!-- end of the table -->";
+
+/// The notes, each once.
+fn texts() -> Vec<&'static str> {
+    let mut texts: Vec<&str> = Vec::new();
+    for (.., text) in NOTES {
+        if !texts.contains(text) {
+            texts.push(text);
+        }
+    }
+    texts
+}
+
+/// A setting by its name and its options: ``cpus: `--cpus` ``.
+fn label(case: &Case) -> String {
+    let mut options: Vec<String> = Vec::new();
+    for option in case.options.split_whitespace().filter(|word| word.starts_with('-')) {
+        let option = format!("`{option}`");
+        if !options.contains(&option) {
+            options.push(option);
+        }
+    }
+    let name = case.name.replace('-', " ");
+    if options.is_empty() { name } else { format!("{name}: {}", options.join(" ")) }
+}
