@@ -501,6 +501,9 @@ pub struct Container {
     /// The paths of its engine's host that must be there whenever it is started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs_paths: Vec<String>,
+    /// How many files its process may open, where it was given no limit and runs on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
     /// The engine that it is on: its endpoint, as `[engines]` has it, and nothing for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine: String,
@@ -538,6 +541,7 @@ impl Container {
             named_volumes: Vec::new(),
             unnamed_volumes: None,
             needs_paths: Vec::new(),
+            open_files: None,
             engine,
         }
     }

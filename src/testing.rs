@@ -435,6 +435,7 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
         named_volumes: Vec::new(),
         unnamed_volumes: Some(Vec::new()),
         needs_paths: Vec::new(),
+        open_files: None,
         engine: String::new(),
     };
     run_image(&mut container, "v1");

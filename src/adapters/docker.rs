@@ -17,6 +17,7 @@ mod hosts;
 pub mod layers;
 pub mod log;
 pub mod look;
+mod open_files;
 mod password;
 mod platform;
 mod raw;
@@ -233,7 +234,10 @@ impl DockerEngine {
     /// A container as the rest knows it.
     fn shown(&self, found: &ContainerInspectResponse, image: &SeenImage) -> Container {
         let healthcheck = recreate::healthcheck::healthcheck(found, image, self.dialect());
-        Container { healthcheck, ..look::container(found, image) }
+        // Podman shows every limit as if it had been given.
+        let is_here = matches!(self.endpoint, Endpoint::Unix(_)) && !self.is_podman;
+        let open_files = is_here.then(|| open_files::of(found)).flatten();
+        Container { healthcheck, open_files, ..look::container(found, image) }
     }
 
     /// The engine's networks, where one of these containers does not run and may have lost its own; `None` where none is
@@ -245,6 +249,8 @@ impl DockerEngine {
         }
         let purpose = Purpose { action: "list", subject: "its networks" };
         match self.within(CALL_LIMIT, purpose, self.client.list_networks(None::<ListNetworksOptions>)).await {
+            // A worker of a swarm lists the swarm's networks only while a container of its own is in them.
+            Ok(networks) if networks.iter().any(|it| it.scope.as_deref() == Some("swarm")) => Ok(None),
             Ok(networks) => Ok(Some(networks)),
             Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
             Err(Failure { error, .. }) => {
@@ -383,7 +389,13 @@ impl ContainerEngine for DockerEngine {
 
     async fn named(&self, name: &str) -> Result<Option<(ImageId, Vec<String>)>, EngineError> {
         let Some(found) = self.find_image(name).await? else { return Ok(None) };
-        let digests = found.repo_digests.iter().flatten().map(|digest| foreign::name(digest)).collect();
+        // What a registry is not known to have is known by its identifier alone.
+        let digests = match Box::pin(self.source(&found, None)).await? {
+            registry::Source::Registry => {
+                found.repo_digests.iter().flatten().map(|it| foreign::name(it)).collect()
+            }
+            registry::Source::Here(_) | registry::Source::Untold(_) => Vec::new(),
+        };
         Ok(Some((ImageId(foreign::name(found.id.as_deref().unwrap_or_default())), digests)))
     }
 
@@ -403,7 +415,16 @@ impl ContainerEngine for DockerEngine {
             Some(name) => self.untag(&name).await?,
             None => false,
         };
-        Ok(self.untag(&image.pinned()).await? || is_unnamed)
+        let name = match self.find_image(&image.pinned()).await? {
+            Some(_) => Some(image.pinned()),
+            // It has no name any more.
+            None => self.find_exactly(image).await?.and_then(|found| found.id),
+        };
+        let is_removed = match name {
+            Some(name) => self.untag(&name).await?,
+            None => false,
+        };
+        Ok(is_removed || is_unnamed)
     }
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
@@ -606,6 +627,39 @@ mod tests {
         let published = odd.published.iter().map(|port| (port.ip.to_string(), port.port)).collect::<Vec<_>>();
         assert_eq!(published, [("127.0.0.1".to_owned(), 57920)]);
         assert_eq!(odd.networks[0].addresses, ["172.29.7.12".parse::<IpAddr>().unwrap()]);
+    }
+
+    /// With containerd's store every name of an image comes with a digest, which is its identifier, too.
+    #[tokio::test]
+    async fn an_image_of_containerd_s_store_is_the_only_copy_unless_its_registry_says_otherwise() {
+        const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        fn answer(path: &str, registry: u16) -> (u16, String) {
+            if path.starts_with("/distribution/") {
+                assert!(!path.contains("drainswap"), "{path}: no registry has drainswap's own names");
+                return (registry, format!(r#"{{"Descriptor": {{"digest": "{DIGEST}"}}, "Platforms": []}}"#));
+            }
+            if path.contains("/mobile") {
+                return (404, r#"{"message": "no such image"}"#.to_owned());
+            }
+            let names = format!(r#"["r.invalid/mobile@{DIGEST}", "drainswap/mobile@{DIGEST}"]"#);
+            let tags = r#"["r.invalid/mobile:v2", "drainswap/mobile:app1-previous"]"#;
+            (200, format!(r#"{{"Id": "{DIGEST}", "RepoDigests": {names}, "RepoTags": {tags}}}"#))
+        }
+        let reference = "r.invalid/mobile:v1".parse().unwrap();
+        let image = Image::Registry { reference, digest: DIGEST.to_owned() };
+        let kept = Some("r.invalid/mobile:v2".to_owned());
+        for (answer, expected) in [
+            ((|path| answer(path, 200)) as fn(&str) -> _, None),
+            (|path| answer(path, 404), kept.clone()),
+            (|path| answer(path, 500), kept),
+        ] {
+            let (_directory, engine) = engine(answer).await;
+            // Its own name is another image's by now: it is found by its digest.
+            assert!(engine.has(&image).await.unwrap());
+            assert_eq!(engine.only_copy(&image).await.unwrap(), expected);
+            let (id, digests) = engine.named("drainswap:app1-previous").await.unwrap().unwrap();
+            assert_eq!((id.0.as_str(), digests.is_empty()), (DIGEST, expected.is_some()));
+        }
     }
 
     /// Docker refused to start it after `docker network rm`, and after `docker network create` with the same name too.

@@ -38,7 +38,10 @@ impl App {
                 Some(LeftOver { container, previous_of }) if fix => {
                     let engine = world.engines.of(container)?;
                     if let Some(server) = previous_of {
-                        engine.tag(&container.image, &previous::name(server)).await?;
+                        // An image that is gone gets no name, and is no reason to leave the rest.
+                        if let Err(error) = engine.tag(&container.image, &previous::name(server)).await {
+                            self.say(&format!("note: its image gets no name for a rollback: {error}"));
+                        }
                     }
                     engine.remove(&container.id).await?;
                     self.say(&format!("mended: {}; it is removed", finding.what));
@@ -81,14 +84,16 @@ impl App {
     }
 }
 
-/// The servers of a backend's runs, the oldest first, by the engine and the name that the container has which was the last
-/// to be replaced there.
+/// The engine and the kept name of the container that was last replaced behind each server, with that server. The runs are
+/// those of a backend, the oldest first.
 fn last_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
     let mut last: BTreeMap<&ServerId, (String, String)> = BTreeMap::new();
     for stored in runs {
         let plan = &stored.run.plan;
         for lane in &plan.lanes {
-            if let Some(old) = lane.replacement.as_ref().filter(|it| it.old.is_some()) {
+            let is_new = |id: &ServerId| stored.run.outcome.as_ref().is_some_and(|it| it.left_new(id));
+            let replaced = lane.replacement.as_ref().filter(|it| it.old.is_some() && is_new(lane.name()));
+            if let Some(old) = replaced {
                 last.insert(lane.name(), (old.like.engine.clone(), old.kept_name(&plan.run)));
             }
         }

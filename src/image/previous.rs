@@ -30,7 +30,13 @@ pub fn name(server: &ServerId) -> String {
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let Some((repository, tag)) = name.rsplit_once(':') else { return false };
-    tag.ends_with(END) && repository.rsplit('/').nth(1) == Some(NAMESPACE)
+    tag.ends_with(END) && is_repository(repository)
+}
+
+/// Whether these names are of this repository.
+#[must_use]
+pub fn is_repository(repository: &str) -> bool {
+    repository.rsplit('/').nth(1) == Some(NAMESPACE)
 }
 
 /// The text, if every letter of it may stand there, else one that may.

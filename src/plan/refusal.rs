@@ -236,7 +236,7 @@ pub enum Refusal {
         /// The container that has it.
         holder: String,
     },
-    /// The host of the engine, or the engine, lacks or has something that the new container cannot do with.
+    /// The new container would fail to start: its host or its engine lacks something.
     #[error("the new container {container} behind {server} could not be started: {what}")]
     WouldNotStart {
         /// The server line.

@@ -83,8 +83,7 @@ const CASES: &[Case] = &[
     },
     Case { since: (1, 48), ..case("image-mount", "--mount type=image,src={image},dst=/image") },
     case("networks", "--network {net} --network-alias web --network-alias www --ip 10.199.{octet}.77"),
-    // The docker command takes it for a network, where the engine does.
-    Case { since: (1, 44), ..case("mac-address", "--mac-address 02:aa:bb:cc:dd:ee") },
+    case("mac-address", "--mac-address 02:aa:bb:cc:dd:ee"),
     case("devices", "--device /dev/null:/dev/nothing:r"),
     case("healthcheck", "--health-cmd true --health-interval 9s --health-retries 5"),
     case("health-interval", "--health-interval 9s"),

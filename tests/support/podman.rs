@@ -121,7 +121,8 @@ fn command(dir: &TempDir) -> Command {
     command.args(["--root", &at("root"), "--runroot", &at("run"), "--tmpdir", &at("tmp")]);
     command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
     // Podman prefers crun where both are installed, and that one starts nothing under hybrid control groups.
-    if let Some(runtime) = find("runc") {
+    let named = std::env::var_os("TEST_PODMAN_RUNTIME").map(PathBuf::from);
+    if let Some(runtime) = named.or_else(|| find("runc")) {
         command.arg("--runtime").arg(runtime);
     }
     command

@@ -65,6 +65,7 @@ impl DockerEngine {
             blueprint.body.image = Some(image_name.clone());
         } else if let Image::Registry { digest, .. } = &recipe.image
             && self.find_image(&recipe.image.pinned()).await?.is_none()
+            && self.find_exactly(&recipe.image).await?.is_some()
         {
             // It has lost its name to another image, and is found by its digest alone.
             blueprint.body.image = Some(digest.clone());
@@ -79,14 +80,13 @@ impl DockerEngine {
             )));
         }
         if blueprint.beyond != Beyond::default() {
-            let lost = blueprint.beyond.lost_in(&self.beyond(&id.0, purpose).await?);
-            if !lost.is_empty() {
+            let refused = match self.beyond(&id.0, purpose).await {
+                Ok(new) => lost(&blueprint.beyond.lost_in(&new)).map(|reason| purpose.refused(reason)),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = refused {
                 let _ = self.remove_with_volumes(&id, &volumes_before).await;
-                return Err(purpose.refused(format!(
-                    "the engine does not give it {} of the container that it is to be like. Create that one anew \
-                     without it, or use a newer drainswap",
-                    lost.join(", ")
-                )));
+                return Err(error);
             }
         }
         for (network, endpoint) in blueprint.connect {
@@ -107,7 +107,7 @@ impl DockerEngine {
         Ok(id)
     }
 
-    /// The create call itself.
+    /// Sends the create call, with what the client's types do not know.
     async fn create_of(
         &self,
         blueprint: &Blueprint,
@@ -122,7 +122,7 @@ impl DockerEngine {
             self.raw.post(dialect.api, &path, &body).await
         };
         let created = self.change(purpose, call).await?;
-        let id = created["Id"].as_str().ok_or_else(|| purpose.refused("it told no identifier"))?;
+        let id = created["Id"].as_str().ok_or_else(|| purpose.refused("the answer has no container id"))?;
         Ok(ContainerId(foreign::name(id)))
     }
 
@@ -335,7 +335,18 @@ impl DockerEngine {
     }
 }
 
-/// Where a create call goes.
+/// Why a container is not kept that lacks these settings of its model.
+fn lost(settings: &[String]) -> Option<String> {
+    (!settings.is_empty()).then(|| {
+        format!(
+            "the engine dropped {} of the container that it is to be like. Recreate that one without it, or use a newer \
+             drainswap",
+            settings.join(", ")
+        )
+    })
+}
+
+/// The path of a create call, with what is asked for in the query.
 fn create_path(recipe: &Recipe, api: ApiVersion) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("name", &recipe.name);

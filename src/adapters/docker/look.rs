@@ -92,6 +92,7 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         // An entry of the list tells of none.
         unnamed_volumes: inspect.mounts.is_some().then(|| unnamed_volumes(inspect, image)),
         needs_paths: needs_paths(&host),
+        open_files: None,
         // Which engine is asked the caller knows.
         engine: String::new(),
     }

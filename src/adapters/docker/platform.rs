@@ -49,7 +49,8 @@ impl DockerEngine {
         }
         let api = self.dialect().api;
         if api < SHOWS_PLATFORM {
-            return Ok(None);
+            let is_it = of_image(&found).is_some_and(|it| it.suits(&wanted.platform));
+            return Ok(is_it.then_some(found));
         }
         let id = found.id.unwrap_or_default();
         let path = format!("/images/{id}/json?{}", query(&wanted.platform));
@@ -63,6 +64,11 @@ impl DockerEngine {
             Err(failure) if failure.is_absent() => Ok(None),
             Err(failure) => Err(failure.error),
         }
+    }
+
+    /// Whether the engine has an image, and does not show for which platforms.
+    pub(super) async fn hides_platform(&self, image: &Image) -> Result<bool, EngineError> {
+        Ok(self.dialect().api < SHOWS_PLATFORM && self.find_exactly(image).await?.is_some())
     }
 
     /// What a container has otherwise by the platform that is asked for, if its image is made for another.

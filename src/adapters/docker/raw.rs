@@ -1,5 +1,5 @@
-//! What an engine says word for word: the client's types drop without a word what they do not know, and an engine may be newer
-//! than they are.
+//! The engine's answers as they are: the client's types silently drop what they do not know, and an engine may be newer than
+//! they are.
 
 use std::fmt;
 use std::pin::Pin;
@@ -22,7 +22,6 @@ pub(super) type Exchange = Arc<
 >;
 
 /// A way to an engine that leaves nothing out.
-#[derive(Clone)]
 pub(super) struct Raw {
     pub exchange: Exchange,
     /// `http://HOST:PORT`, without a path.
@@ -41,7 +40,7 @@ impl Raw {
         Box::pin(self.call(Method::GET, api, path, Vec::new())).await
     }
 
-    /// Asks for a change.
+    /// Sends a change.
     pub async fn post(&self, api: ApiVersion, path: &str, body: &Value) -> Result<Value, Error> {
         Box::pin(self.call(Method::POST, api, path, serde_json::to_vec(body)?)).await
     }
@@ -65,7 +64,7 @@ impl Raw {
     }
 }
 
-/// An engine's `{"message": "…"}`, or whatever stands in its place.
+/// An engine's `{"message": "…"}`, or else the body as it is.
 fn refusal(status: StatusCode, body: &[u8]) -> Error {
     let message = serde_json::from_slice::<Value>(body).ok();
     let message = message.as_ref().and_then(|it| it.get("message")?.as_str()).map(str::to_owned);

@@ -16,7 +16,7 @@ use super::{CALL_LIMIT, DockerEngine, Endpoint};
 use crate::command_line::shell;
 use crate::foreign;
 use crate::ids::ImageId;
-use crate::image::{Image, ImageReference, Platform, is_digest};
+use crate::image::{Image, ImageReference, Platform, is_digest, previous};
 use crate::ports::{EngineError, PullProgress};
 
 /// How long the registry may take to name a digest; the engine waits for it in the call.
@@ -116,13 +116,23 @@ impl DockerEngine {
         let mut untold = None;
         for name in image.repo_digests.iter().flatten() {
             let Ok(known) = name.parse::<ImageReference>() else { continue };
+            if previous::is_repository(&known.repository) {
+                continue;
+            }
             if of.is_some_and(|of| familiar(&of.repository) != familiar(&known.repository)) {
                 continue;
             }
             if known.digest.as_deref() != Some(id) {
                 return Ok(Source::Registry);
             }
-            let Login { credentials, .. } = self.login(&known).await?;
+            // Of one that hangs or wants another login it is not known, and another need not be waited for.
+            if untold.is_some() {
+                continue;
+            }
+            let Ok(Login { credentials, .. }) = self.login(&known).await else {
+                untold = Some(foreign::name(name));
+                continue;
+            };
             let purpose = Purpose { action: "resolve", subject: name };
             let call = self.client.inspect_registry_image(name, credentials);
             match self.within(REGISTRY_LIMIT, purpose, call).await {
@@ -205,7 +215,7 @@ impl DockerEngine {
         match self.find_for(image, &wanted).await? {
             Some(found) => self.check_platform(&name, &found, &wanted),
             // It was pulled for that platform, and this engine does not show which it has.
-            None if wanted.is_asked_for => Ok(()),
+            None if self.hides_platform(image).await? => Ok(()),
             None => Err(Purpose { action: "pull", subject: &name }
                 .refused("the pull ended well, yet the image is not there")),
         }

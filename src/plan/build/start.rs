@@ -27,11 +27,6 @@ pub(super) enum Obstacle {
     },
     /// A container that runs has a port or an address that it would have.
     Taken(Holder),
-    /// Something on the host that is no container known to the engine listens where it would.
-    Listened {
-        /// The port.
-        port: Published,
-    },
     /// Its host lacks a device, or something that it mounts.
     PathGone {
         /// Where it was.
@@ -65,9 +60,6 @@ impl fmt::Display for Obstacle {
                 write!(f, "the container {owner}, whose namespace it uses, does not run")
             }
             Self::Taken(Holder { name, what }) => write!(f, "the container {name} has {what}"),
-            Self::Listened { port } => {
-                write!(f, "something on the host listens at {}", SocketAddr::new(port.ip, port.port))
-            }
             Self::PathGone { path } => write!(f, "{path} is not there"),
         }
     }
@@ -106,7 +98,6 @@ pub(super) fn of_kept(
     let host = observation.hosts.get(&kept.engine);
     taken(kept, &wanted, old, all)
         .map(Obstacle::Taken)
-        .or_else(|| listened(wanted.ports, old, host).map(|port| Obstacle::Listened { port }))
         .or_else(|| path_gone(&kept.needs_paths, host).map(|path| Obstacle::PathGone { path }))
 }
 
@@ -141,18 +132,12 @@ pub(super) fn of_new(
     let needed = described.map_or(&like.needs_paths, |it| &it.needs_paths);
     let what = network_missing(like)
         .filter(|_| described.is_none())
-        .or_else(|| listened(ports, old, host).map(end_what_listens))
         .or_else(|| path_gone(needed, host).map(bring_back))?;
     Some(Refusal::WouldNotStart { server, container, what })
 }
 
-fn end_what_listens(port: Published) -> String {
-    let (number, obstacle) = (port.port, Obstacle::Listened { port });
-    format!("{obstacle}. End it (`ss -ltnp sport = :{number}` shows what it is), or use another port")
-}
-
 fn bring_back(path: String) -> String {
-    format!("{}. Bring it back, or create the container anew without it", Obstacle::PathGone { path })
+    format!("{}. Restore it, or recreate the container without it", Obstacle::PathGone { path })
 }
 
 /// A network of the settings that a new container gets, which the engine does not have. One that was made anew under the
@@ -161,17 +146,6 @@ fn network_missing(like: &Container) -> Option<String> {
     let missing = like.networks.iter().find(|it| it.is_missing)?;
     let create = shell(&["docker", "network", "create", &missing.network]);
     Some(format!("its network {} was removed. Make it again: {create}", missing.network))
-}
-
-/// Where something else on the host listens; what the old container has it gives up.
-fn listened(ports: &[Published], old: Option<&Container>, host: Option<&Host>) -> Option<Published> {
-    let is_old_s = |port: &Published| old.is_some_and(|old| old.published.iter().any(|it| meet(it, port)));
-    let listens = |port: &Published| {
-        let mut listening = host.into_iter().flat_map(|host| &host.listening);
-        listening.any(|it| meet(port, &Published { ip: it.ip(), port: it.port(), ..*port }))
-    };
-    let is_old_up = old.is_some_and(|old| !old.state.is_idle());
-    ports.iter().find(|port| !(is_old_up && is_old_s(port)) && listens(port)).copied()
 }
 
 /// What is not there of all that must be.
@@ -355,50 +329,35 @@ mod tests {
     }
 
     /// What is certain of the default engine's host.
-    fn on_host(mut world: World, listening: &str, missing: &str) -> World {
-        let listening = listening.split_whitespace().map(|it| it.parse().unwrap()).collect();
+    fn on_host(mut world: World, missing: &str) -> World {
         let missing = missing.split_whitespace().map(str::to_owned).collect();
-        world.observation.hosts.insert(String::new(), Host { listening, missing });
+        world.observation.hosts.insert(String::new(), Host { missing, open_files: None });
         world
     }
 
     #[test]
-    fn a_kept_container_meets_what_its_host_has_and_lacks() {
+    fn a_kept_container_meets_what_its_host_lacks() {
         let said = |why: &str| {
             (false, format!("{KEPT} cannot be started again ({why}): a new one is created in its place"))
         };
-        let two_ports = |kept: &mut Container| kept.published.push(published("127.0.0.1:9090"));
-        let listens = |text: &'static str| move |world| on_host(world, text, "");
-        let taken = said("something on the host listens at 127.0.0.1:9090");
-        assert_eq!(comes_back(two_ports, listens("0.0.0.0:9090")), taken);
-        // The engine itself listens for the one that runs.
-        assert!(comes_back(two_ports, listens("127.0.0.1:50000 127.0.0.2:9090 [::]:9090")).0);
         let device = |kept: &mut Container| kept.needs_paths = vec!["/dev/video0".to_owned()];
-        let lacks = |path: &'static str| move |world| on_host(world, "", path);
+        let lacks = |path: &'static str| move |world| on_host(world, path);
         assert_eq!(comes_back(device, lacks("/dev/video0")), said("/dev/video0 is not there"));
         assert!(comes_back(device, lacks("/dev/video1")).0);
     }
 
     #[test]
-    fn what_the_host_lacks_or_has_already_is_found_before_the_container_that_runs_is_touched() {
+    fn what_the_host_lacks_is_found_before_the_container_that_runs_is_touched() {
         let refused = |world: World| match world.plan("v2") {
             Ok(_) => String::new(),
             Err(refusals) => refusals[0].to_string(),
         };
-        let two_ports = |it: &mut Container| it.published.push(published("127.0.0.1:9090"));
-        let listens = || on_host(World::pair(), "127.0.0.1:9090", "").container("mobile-app1", two_ports);
-        assert_eq!(refused(listens()), "", "it listens there itself");
-        let stopped = listens().down("mobile/app1").stopped("mobile-app1");
-        assert_eq!(
-            refused(stopped),
-            "the new container mobile-app1 behind mobile/app1 could not be started: something on the host listens at 127.0.0.1:9090. End it (`ss -ltnp sport = :9090` shows what it is), or use another port"
-        );
         let device = |it: &mut Container| it.needs_paths = vec!["/dev/video0".to_owned()];
-        let world = |missing| on_host(World::pair(), "", missing).container("mobile-app1", device);
+        let world = |missing| on_host(World::pair(), missing).container("mobile-app1", device);
         assert_eq!(refused(world("/dev/video1")), "");
         assert_eq!(
             refused(world("/dev/video0")),
-            "the new container mobile-app1 behind mobile/app1 could not be started: /dev/video0 is not there. Bring it back, or create the container anew without it"
+            "the new container mobile-app1 behind mobile/app1 could not be started: /dev/video0 is not there. Restore it, or recreate the container without it"
         );
         let mut described = world("/dev/video0 /srv/data");
         let wanted = Described { port: 8080, ..Described::default() };

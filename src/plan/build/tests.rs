@@ -656,6 +656,27 @@ fn of_who_takes_over_the_own_check_s_word_counts() {
     assert!(own_checked("").silent("mobile/app1b").plan("v2").is_ok());
 }
 
+#[test]
+fn a_container_that_could_open_more_files_is_a_note() {
+    let with = |had, now| {
+        let mut world = World::pair().container("mobile-app1", move |it| it.open_files = had);
+        let host = crate::observation::Host { open_files: now, ..Default::default() };
+        world.observation.hosts.insert(String::new(), host);
+        world.plan("v2").unwrap().warnings
+    };
+    assert_eq!(
+        with(Some(1_048_576), Some(1024)),
+        [
+            "mobile-app1 can open 1048576 files, and what takes its place 1024, as containerd gives it now. LimitNOFILE=1048576 in containerd.service, or --ulimit nofile=1048576, keeps it"
+        ]
+    );
+    for (had, now) in
+        [(Some(1024), Some(1024)), (Some(1024), Some(4096)), (None, Some(1024)), (Some(4096), None)]
+    {
+        assert_eq!(with(had, now), [""; 0], "{had:?} {now:?}");
+    }
+}
+
 /// A volume that the engine named after this digit.
 fn volume(digit: char, target: &str, by_image: bool) -> UnnamedVolume {
     UnnamedVolume { name: digit.to_string().repeat(64), target: target.to_owned(), by_image }

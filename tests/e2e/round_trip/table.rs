@@ -43,8 +43,10 @@ impl Column {
     /// Adds what became of a setting; of two images the worse counts.
     pub fn add(&mut self, kind: &'static str, cell: Cell) {
         let before = self.cells.entry(kind).or_insert(Cell::Equal);
-        if *before == Cell::Equal {
-            *before = cell;
+        match (&mut *before, cell) {
+            (_, Cell::Equal) | (Cell::Refused(_), _) => {}
+            (Cell::Other(differences), Cell::Other(more)) => differences.extend(more),
+            (_, cell) => *before = cell,
         }
     }
 
@@ -96,7 +98,7 @@ impl Column {
     /// The number of the note on what is otherwise, from one on.
     fn note(&self, kind: &str, what: &str) -> Option<usize> {
         let is_it = |(engine, of, begins, _): &&(&str, &str, &str, &str)| {
-            self.engine.starts_with(engine) && (*of == kind || *of == "*") && what.starts_with(begins)
+            self.engine.starts_with(engine) && *of == kind && what.starts_with(begins)
         };
         let (.., text) = NOTES.iter().find(is_it)?;
         texts().iter().position(|known| known == text).map(|at| at + 1)

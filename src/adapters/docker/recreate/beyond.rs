@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bollard::models::{ContainerConfig, HostConfig};
+use bollard::models::HostConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -36,10 +36,10 @@ impl Beyond {
             return Self::default();
         }
         let mut settings = BTreeMap::new();
-        unknown::<ContainerConfig>("", &raw["Config"], &mut settings);
+        // Of the rest of the configuration it is not known what came from the image.
         unknown::<HostConfig>("/HostConfig", &raw["HostConfig"], &mut settings);
-        let mac_address = settings.remove(MAC_ADDRESS).and_then(|it| Some(it.as_str()?.to_owned()));
-        Self { mac_address: mac_address.filter(|it| !it.is_empty()), settings }
+        let mac_address = raw["Config"]["MacAddress"].as_str().filter(|it| !it.is_empty());
+        Self { mac_address: mac_address.map(str::to_lowercase), settings }
     }
 
     /// Puts them into the body of a create call, where what they belong to is still there.

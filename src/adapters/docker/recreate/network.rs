@@ -71,7 +71,7 @@ fn chosen_mac(source: &Source<'_>, network: &str, endpoint: &EndpointSettings) -
     if api < ALL_AT_ONCE || is_podman || source.is_sibling {
         return None;
     }
-    if is_main(source.network_mode(), network, endpoint) {
+    if is_main(source.network_mode(), network, endpoint) && source.mac_address.is_some() {
         return source.mac_address.clone();
     }
     let shown = endpoint.mac_address.as_deref().filter(|it| !it.is_empty() && api < MAKES_UP_AT_RANDOM)?;

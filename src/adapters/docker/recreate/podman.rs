@@ -8,7 +8,7 @@ const INTERVAL: i64 = 30_000_000_000;
 const TIMEOUT: i64 = 30_000_000_000;
 const RETRIES: i64 = 3;
 
-/// Signals by name and number: those that anybody stops a program with.
+/// Common stop signals, by name and number.
 const SIGNALS: &[(&str, &str)] = &[
     ("HUP", "1"),
     ("INT", "2"),
@@ -18,6 +18,8 @@ const SIGNALS: &[(&str, &str)] = &[
     ("USR2", "12"),
     ("TERM", "15"),
     ("WINCH", "28"),
+    // What systemd is stopped with.
+    ("RTMIN+3", "37"),
 ];
 
 /// The settings of a container as Podman takes them.
@@ -55,9 +57,12 @@ pub(super) fn defaults(image: &ImageConfig, container: &ContainerConfig, short_i
         _ => Some(signal.to_owned()),
     };
     let environment = defaults.env.get_or_insert_default();
-    environment.push(format!("HOSTNAME={short_id}"));
-    // The home of a user that the image does not know.
-    if let Some(directory) = &container.working_dir {
+    let hostname = container.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(short_id);
+    environment.push(format!("HOSTNAME={hostname}"));
+    // The home of a user that no image needs to know.
+    let user = container.user.as_deref().unwrap_or_default();
+    let is_number = user.split(':').next().is_some_and(|id| id.parse::<u32>().is_ok_and(|id| id > 0));
+    if let Some(directory) = container.working_dir.as_ref().filter(|_| is_number) {
         environment.push(format!("HOME={directory}"));
     }
     if let Some(check) = &mut defaults.healthcheck {
@@ -88,6 +93,7 @@ mod tests {
         ContainerConfig {
             stop_signal: Some(signal.to_owned()),
             working_dir: Some("/app".to_owned()),
+            user: Some("1000:1000".to_owned()),
             ..ContainerConfig::default()
         }
     }
@@ -108,6 +114,8 @@ mod tests {
         let image = ImageConfig { healthcheck: Some(check), ..ImageConfig::default() };
         let filled = defaults(&image, &container("15"), "0123456789ab");
         assert_eq!(filled.env.unwrap(), ["HOSTNAME=0123456789ab", "HOME=/app"]);
+        let named = ContainerConfig { hostname: Some("web".into()), user: None, ..container("15") };
+        assert_eq!(defaults(&image, &named, "0123456789ab").env.unwrap(), ["HOSTNAME=web"]);
         let check = filled.healthcheck.unwrap();
         assert_eq!((check.interval, check.timeout, check.retries), (Some(7), Some(TIMEOUT), Some(3)));
     }

@@ -8,11 +8,38 @@ use crate::topology::matching::Aside;
 
 pub(super) fn all(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
     let mut warnings = volumes(observation, lanes);
+    warnings.extend(open_files(observation, lanes));
     for replacement in lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
         warnings.extend(linked(replacement, &observation.containers));
         warnings.extend(taken_from_sibling(replacement));
     }
     warnings
+}
+
+/// Where new containers may open fewer files than those before them.
+fn open_files(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
+    let mut fewer: BTreeMap<(u64, u64), Vec<&str>> = BTreeMap::new();
+    for replacement in lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
+        let Some(old) =
+            replacement.old.as_ref().filter(|_| replacement.is_created() && !replacement.described)
+        else {
+            continue;
+        };
+        let now = observation.hosts.get(&old.engine).and_then(|host| host.open_files);
+        if let (Some(had), Some(now)) = (old.open_files, now)
+            && now < had
+        {
+            fewer.entry((had, now)).or_default().push(&old.name);
+        }
+    }
+    let told = fewer.into_iter().map(|((had, now), names)| {
+        format!(
+            "{} can open {had} files, and what takes its place {now}, as containerd gives it now. LimitNOFILE={had} in \
+             containerd.service, or --ulimit nofile={had}, keeps it",
+            names.join(", ")
+        )
+    });
+    told.collect()
 }
 
 /// What happens to volumes without a name. The engine fills a new one with the image's files, and never again.
