@@ -18,6 +18,8 @@ async fn a_container_of_podman_s_is_replaced_and_comes_back() {
     stage.until_healthy("app1").await;
     let data = || podman.podman(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", &name]);
     let before = data();
+    let may = || podman.podman(&["inspect", "-f", "{{.EffectiveCaps}}", &name]);
+    assert_eq!(may(), "[CAP_CHOWN]");
     let endpoint = podman.endpoint();
     let with = |arguments: &[&str]| {
         let arguments = [arguments, &["--docker", &endpoint, "--floor", "0", "--keep", "1"]].concat();
@@ -33,6 +35,7 @@ async fn a_container_of_podman_s_is_replaced_and_comes_back() {
     elsewhere.says(&["Podman", "name the image by its digest"]);
     with(&["deploy", "mobile", "--image", &v2]).await.expect(0);
     assert_eq!((versions(&stage).await, data()), (vec!["v2".to_owned()], before.clone()));
+    assert_eq!(may(), "[CAP_CHOWN]");
     with(&["rollback", "mobile"]).await.expect(0);
     let digest = podman.podman(&["inspect", "-f", "{{.Digest}}", &v2]);
     with(&["deploy", "mobile", "--image", &format!("localhost/mobile@{digest}")]).await.expect(0);

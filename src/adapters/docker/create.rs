@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use super::call::Purpose;
 use super::recreate::beyond::{self, Beyond};
 use super::recreate::{ALL_AT_ONCE, ApiVersion, Blueprint};
+use super::registry::PODMANS_OWN;
 use super::{CALL_LIMIT, DockerEngine, describe, drift, look, recreate};
 use crate::command_line::shell;
 use crate::foreign;
@@ -129,8 +130,12 @@ impl DockerEngine {
     /// What of a container the client's types leave out.
     async fn beyond(&self, container: &str, purpose: Purpose<'_>) -> Result<Beyond, EngineError> {
         let dialect = self.dialect();
-        let path = format!("/containers/{container}/json");
-        let call = self.raw.get(beyond::inspected_by(dialect.api), &path);
+        let (api, path) = if dialect.is_podman {
+            (PODMANS_OWN, format!("/libpod/containers/{container}/json"))
+        } else {
+            (beyond::inspected_by(dialect.api), format!("/containers/{container}/json"))
+        };
+        let call = self.raw.get(api, &path);
         Ok(Beyond::of(&self.within(CALL_LIMIT, purpose, call).await?, dialect))
     }
 

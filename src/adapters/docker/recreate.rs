@@ -121,7 +121,10 @@ pub fn blueprint(
         // `docker compose up` would remove it as one container too many of the sibling's service.
         labels.retain(|name, _| name != CLAIM_LABEL && !name.starts_with(COMPOSE_LABELS));
     }
-    let host = host_config(&source, recipe.publish);
+    let mut host = host_config(&source, recipe.publish);
+    if dialect.is_podman {
+        podman::allow(&mut host, old.config.as_ref().and_then(|it| it.user.as_deref()), &beyond.capabilities);
+    }
     config.exposed_ports = exposed_ports(&source, config.exposed_ports, &host);
     let networks = network::networks(&source);
     let mut blueprint = Blueprint {

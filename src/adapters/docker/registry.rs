@@ -22,7 +22,7 @@ use crate::ports::{EngineError, PullProgress};
 /// How long the registry may take to name a digest; the engine waits for it in the call.
 pub(super) const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
 /// The oldest version of Podman's own API that every Podman takes which speaks it.
-const PODMANS_OWN: ApiVersion = (4, 0);
+pub(super) const PODMANS_OWN: ApiVersion = (4, 0);
 /// How long a pull may go without a sign of progress. Its whole time has no limit.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
 

@@ -23,6 +23,9 @@ pub(in crate::adapters::docker) fn inspected_by(api: ApiVersion) -> ApiVersion {
 pub struct Beyond {
     /// The MAC address that was given to it for its main network. An engine shows one that it made up elsewhere only.
     pub mac_address: Option<String>,
+    /// What its process may do, as Podman shows it in its own API. By Docker's API it leaves out what a user other than root
+    /// was given of that which root has anyway.
+    pub capabilities: Vec<String>,
     /// Settings by the JSON pointer of their place in the body of a create call.
     settings: BTreeMap<String, Value>,
 }
@@ -33,13 +36,15 @@ impl Beyond {
     pub fn of(raw: &Value, dialect: Dialect) -> Self {
         // Podman shows the same under other names, too, and takes no settings but those that it knows.
         if dialect.is_podman {
-            return Self::default();
+            let capabilities = raw["EffectiveCaps"].as_array().into_iter().flatten();
+            let capabilities = capabilities.filter_map(|it| Some(it.as_str()?.to_owned())).collect();
+            return Self { capabilities, ..Self::default() };
         }
         let mut settings = BTreeMap::new();
         // Of the rest of the configuration it is not known what came from the image.
         unknown::<HostConfig>("/HostConfig", &raw["HostConfig"], &mut settings);
         let mac_address = raw["Config"]["MacAddress"].as_str().filter(|it| !it.is_empty());
-        Self { mac_address: mac_address.map(str::to_lowercase), settings }
+        Self { mac_address: mac_address.map(str::to_lowercase), capabilities: Vec::new(), settings }
     }
 
     /// Puts them into the body of a create call, where what they belong to is still there.
@@ -160,7 +165,10 @@ mod tests {
     }
 
     #[test]
-    fn of_podman_nothing_is_carried() {
-        assert_eq!(Beyond::of(&inspection(), Dialect { is_podman: true, ..NEW }), Beyond::default());
+    fn of_podman_only_what_a_process_may_do_is_carried() {
+        let podman = Dialect { is_podman: true, ..NEW };
+        assert_eq!(Beyond::of(&inspection(), podman), Beyond::default());
+        let shown = json!({ "EffectiveCaps": ["CAP_CHOWN"] });
+        assert_eq!(Beyond::of(&shown, podman).capabilities, ["CAP_CHOWN"]);
     }
 }

@@ -42,6 +42,21 @@ pub(super) fn host(host: &mut HostConfig) {
     }
 }
 
+/// Gives a user other than root what its predecessor's process may do; root has its own by itself.
+pub(super) fn allow(host: &mut HostConfig, user: Option<&str>, capabilities: &[String]) {
+    let user = user.and_then(|user| user.split(':').next()).unwrap_or_default();
+    if matches!(user, "" | "0" | "root") || host.privileged == Some(true) {
+        return;
+    }
+    let added = host.cap_add.get_or_insert_default();
+    let plain = |name: &str| name.strip_prefix("CAP_").unwrap_or(name).to_owned();
+    for name in capabilities.iter().map(|name| plain(name)) {
+        if !added.iter().any(|it| plain(it) == name) {
+            added.push(name);
+        }
+    }
+}
+
 /// `RLIMIT_NOFILE`, as Podman shows it, is `nofile`, as it takes it.
 pub(in crate::adapters::docker) fn ulimit_name(shown: &str) -> String {
     shown.strip_prefix("RLIMIT_").map_or_else(|| shown.to_owned(), str::to_lowercase)
@@ -118,6 +133,20 @@ mod tests {
         assert_eq!(defaults(&image, &named, "0123456789ab").env.unwrap(), ["HOSTNAME=web"]);
         let check = filled.healthcheck.unwrap();
         assert_eq!((check.interval, check.timeout, check.retries), (Some(7), Some(TIMEOUT), Some(3)));
+    }
+
+    #[test]
+    fn a_user_keeps_what_its_process_may_do() {
+        let with = |user| {
+            let mut settings =
+                HostConfig { cap_add: Some(vec!["NET_ADMIN".into()]), ..HostConfig::default() };
+            allow(&mut settings, user, &["CAP_CHOWN".to_owned(), "CAP_NET_ADMIN".to_owned()]);
+            settings.cap_add.unwrap()
+        };
+        assert_eq!(with(Some("3:4")), ["NET_ADMIN", "CHOWN"]);
+        for root in [None, Some(""), Some("0"), Some("root:root")] {
+            assert_eq!(with(root), ["NET_ADMIN"], "{root:?}");
+        }
     }
 
     #[test]
