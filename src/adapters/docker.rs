@@ -234,10 +234,7 @@ impl DockerEngine {
     /// A container as the rest knows it.
     fn shown(&self, found: &ContainerInspectResponse, image: &SeenImage) -> Container {
         let healthcheck = recreate::healthcheck::healthcheck(found, image, self.dialect());
-        // Podman shows every limit as if it had been given.
-        let is_here = matches!(self.endpoint, Endpoint::Unix(_)) && !self.is_podman;
-        let open_files = is_here.then(|| open_files::of(found)).flatten();
-        Container { healthcheck, open_files, ..look::container(found, image) }
+        Container { healthcheck, ..look::container(found, image) }
     }
 
     /// The engine's networks, where one of these containers does not run and may have lost its own; `None` where none is
@@ -297,9 +294,12 @@ impl ContainerEngine for DockerEngine {
             container.image.as_ref().and_then(|image| images.get(image)).unwrap_or(&SeenImage::Gone)
         };
         let networks = self.networks(&found).await?;
+        // Podman shows every limit as if it had been given.
+        let is_here = matches!(self.endpoint, Endpoint::Unix(_)) && !self.is_podman;
         let shown = |it: &ContainerInspectResponse| {
             let mut container = self.shown(it, image_of(it));
             container.watchtower = watchtower::watchtower(it).map(Box::new);
+            container.open_files = is_here.then(|| open_files::of(it)).flatten();
             if let Some(networks) = networks.as_ref().filter(|_| container.state.is_idle()) {
                 for attachment in &mut container.networks {
                     attachment.is_gone = look::is_gone(it, &attachment.network, networks);
@@ -415,12 +415,7 @@ impl ContainerEngine for DockerEngine {
             Some(name) => self.untag(&name).await?,
             None => false,
         };
-        let name = match self.find_image(&image.pinned()).await? {
-            Some(_) => Some(image.pinned()),
-            // It has no name any more.
-            None => self.find_exactly(image).await?.and_then(|found| found.id),
-        };
-        let is_removed = match name {
+        let is_removed = match self.known_as(image).await? {
             Some(name) => self.untag(&name).await?,
             None => false,
         };

@@ -64,12 +64,8 @@ impl DockerEngine {
         let named = self.give_name(&recipe.image).await?;
         if let Some((image_name, _)) = &named {
             blueprint.body.image = Some(image_name.clone());
-        } else if let Image::Registry { digest, .. } = &recipe.image
-            && self.find_image(&recipe.image.pinned()).await?.is_none()
-            && self.find_exactly(&recipe.image).await?.is_some()
-        {
-            // It has lost its name to another image, and is found by its digest alone.
-            blueprint.body.image = Some(digest.clone());
+        } else if let Some(image_name) = self.known_as(&recipe.image).await? {
+            blueprint.body.image = Some(image_name);
         }
         let id = self.create_of(&blueprint, recipe, purpose).await?;
         if let Some((image_name, image)) = named

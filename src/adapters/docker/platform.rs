@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::call::Purpose;
 use super::recreate::ApiVersion;
-use super::registry::REGISTRY_LIMIT;
+use super::registry::{REGISTRY_LIMIT, is_by_digest};
 use super::{CALL_LIMIT, DockerEngine};
 use crate::image::{Image, Platform};
 use crate::ports::{Change, EngineError};
@@ -43,8 +43,8 @@ impl DockerEngine {
         wanted: &Wanted,
     ) -> Result<Option<ImageInspect>, EngineError> {
         let Some(found) = self.find_exactly(image).await? else { return Ok(None) };
-        let by_digest = matches!(image, Image::Registry { digest, .. } if found.id.as_ref() == Some(digest));
-        if !wanted.is_asked_for || !by_digest {
+        let shows_one = !matches!(image, Image::Registry { digest, .. } if is_by_digest(&found, digest));
+        if !wanted.is_asked_for || shows_one {
             return Ok(Some(found));
         }
         let api = self.dialect().api;

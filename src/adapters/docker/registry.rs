@@ -122,7 +122,7 @@ impl DockerEngine {
             if of.is_some_and(|of| familiar(&of.repository) != familiar(&known.repository)) {
                 continue;
             }
-            if known.digest.as_deref() != Some(id) {
+            if !known.digest.as_ref().is_some_and(|digest| is_by_digest(image, digest)) {
                 return Ok(Source::Registry);
             }
             // Of one that hangs or wants another login it is not known, and another need not be waited for.
@@ -174,10 +174,19 @@ impl DockerEngine {
     pub(super) async fn find_exactly(&self, image: &Image) -> Result<Option<ImageInspect>, EngineError> {
         match (self.find_image(&image.pinned()).await?, image) {
             (None, Image::Registry { digest, .. }) => {
-                Ok(self.find_image(digest).await?.filter(|found| found.id.as_ref() == Some(digest)))
+                Ok(self.find_image(digest).await?.filter(|found| is_by_digest(found, digest)))
             }
             (found, _) => Ok(found),
         }
+    }
+
+    /// The text by which the engine has an image: its name, or its digest alone where another image has got the name.
+    pub(super) async fn known_as(&self, image: &Image) -> Result<Option<String>, EngineError> {
+        let name = image.pinned();
+        if self.find_image(&name).await?.is_some() {
+            return Ok(Some(name));
+        }
+        Ok(self.find_exactly(image).await?.and_then(|found| found.id))
     }
 
     /// Pulls an image unless the engine has it, and looks whether it is there, made for the right platform.
@@ -261,6 +270,11 @@ impl DockerEngine {
             }
         }
     }
+}
+
+/// Whether the engine keeps this image with containerd, where its digest is its identifier.
+pub(super) fn is_by_digest(image: &ImageInspect, digest: &str) -> bool {
+    image.id.as_deref() == Some(digest)
 }
 
 /// The login, unless others on the way to the engine could read it.

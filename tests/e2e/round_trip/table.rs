@@ -151,7 +151,7 @@ impl Column {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a setting that was not tried is told")]
+#[expect(clippy::print_stderr, reason = "the output names each setting that was not tried")]
 fn missing(kind: &str, reason: &str) {
     eprintln!("not there: {kind}: {reason}");
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use bollard::models::HostConfig;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{ALL_AT_ONCE, ApiVersion, Dialect};
@@ -42,7 +40,11 @@ impl Beyond {
         }
         let mut settings = BTreeMap::new();
         // Of the rest of the configuration it is not known what came from the image.
-        unknown::<HostConfig>("/HostConfig", &raw["HostConfig"], &mut settings);
+        let raw_host = &raw["HostConfig"];
+        let known = serde_json::from_value::<HostConfig>(raw_host.clone()).and_then(serde_json::to_value);
+        if let Ok(known) = known {
+            compare("/HostConfig", raw_host, &known, &mut settings);
+        }
         let mac_address = raw["Config"]["MacAddress"].as_str().filter(|it| !it.is_empty());
         Self { mac_address: mac_address.map(str::to_lowercase), capabilities: Vec::new(), settings }
     }
@@ -72,15 +74,7 @@ impl Beyond {
 
 const MAC_ADDRESS: &str = "/MacAddress";
 
-/// What a value says beyond the type that reads it.
-fn unknown<T: DeserializeOwned + Serialize>(at: &str, raw: &Value, found: &mut BTreeMap<String, Value>) {
-    let known =
-        serde_json::from_value::<T>(raw.clone()).ok().and_then(|known| serde_json::to_value(known).ok());
-    if let Some(known) = known {
-        compare(at, raw, &known, found);
-    }
-}
-
+/// Collects what a value has beyond what is known of it.
 fn compare(at: &str, raw: &Value, known: &Value, found: &mut BTreeMap<String, Value>) {
     match (raw, known) {
         (Value::Object(raw), Value::Object(known)) => {
