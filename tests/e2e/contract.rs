@@ -46,6 +46,11 @@ fn app1b() -> ServerId {
     ServerId::new("mobile", "app1b")
 }
 
+/// A container of the list as one inspection shows it: only the list has what nothing but a plan needs.
+fn inspected_alone(listed: &Container) -> Container {
+    Container { open_files: None, watchtower: None, ..listed.clone() }
+}
+
 impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
     async fn look(&self) -> LoadBalancerState {
         self.load_balancer.look(&["mobile".to_owned()]).await.expect("a look")
@@ -238,7 +243,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
     async fn the_engine_keeps_its_promises(&self) {
         let engine = &self.engine;
         let old = self.container(&self.app1).await;
-        assert_eq!(engine.container(&old.id).await.expect("a container"), old);
+        assert_eq!(engine.container(&old.id).await.expect("a container"), inspected_alone(&old));
         let name = format!("{}.new-20261126T221500.000Z", self.app1);
         let recipe = Recipe {
             model: Model::Like(old.id.clone()),
