@@ -1,4 +1,4 @@
-//! One stamped look at the world, through the ports.
+//! A timestamped view of the load balancers, engines and servers, collected through the ports.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -19,20 +19,18 @@ use crate::probe::{Probe, distinct};
 use crate::topology::matching::Behind;
 use crate::topology::{self, Backend, Topology};
 
-/// Why the world cannot be looked at.
+/// An error that prevents the view.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookError {
-    /// A load balancer.
     #[error(transparent)]
     LoadBalancer(#[from] LoadBalancerError),
-    /// An engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> World<L, E, P, C, H> {
-    /// Looks at everything, and says what it means for the configuration. `places` tells which engine is behind which
-    /// server, and which container where the settings name one.
+    /// Collects the state of everything, and interprets it for the configuration. `places` maps each server to its
+    /// engine, and to its container if the settings name one.
     pub async fn observe(
         &self,
         configuration: &Configuration,
@@ -43,7 +41,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         let load_balancers = states(&self.load_balancers, quorum).await?;
         let engines = topology::engines(configuration, &load_balancers, places);
         let containers = self.containers().await?;
-        // Where a server's host is an engine's by the settings, so is its address.
+        // If the settings assign a server's host to an engine, they assign its address too.
         let mut host_addresses: BTreeSet<IpAddr> = load_balancers
             .iter()
             .flat_map(|seen| engines.keys().filter_map(|id| Some(seen.server(id)?.address?.ip())))
@@ -84,8 +82,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         Ok((observation, topology))
     }
 
-    /// Of the servers for which a container could be created, those at whose address something accepts connections: what
-    /// does not answer as a server must may be another program all the same.
+    /// Returns the servers for which a container could be created but whose address accepts connections: a program
+    /// that does not answer as the server should may still be another program.
     async fn occupied(&self, topology: &Topology) -> BTreeSet<ServerId> {
         let servers = topology.backends.iter().flat_map(|backend| &backend.servers);
         let free = servers.filter(|it| matches!(it.behind, Behind::Gone { .. } | Behind::Described { .. }));
@@ -95,13 +93,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         probes.iter().filter(|(_, probe)| answered[probe].is_ready()).map(|(id, _)| (*id).clone()).collect()
     }
 
-    /// The answer to each probe, all of them asked at once and each once.
+    /// Returns the answer to each probe. Sends all probes at once, and each distinct one only once.
     async fn answers<'p>(&self, probes: impl Iterator<Item = &'p Probe>) -> HashMap<&'p Probe, Answer> {
         let asked = distinct(probes).map(async |probe| (probe, self.prober.probe(probe).await));
         join_all(asked).await.into_iter().collect()
     }
 
-    /// Every container of every engine.
+    /// Returns every container of every engine.
     async fn containers(&self) -> Result<Vec<Container>, EngineError> {
         let containers = self.engines.all().map(async |(name, engine)| {
             let mut containers = engine.containers().await?;
@@ -113,7 +111,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         Ok(try_join_all(containers).await?.into_iter().flatten().collect())
     }
 
-    /// What is certain of each engine's host, as far as a container of these may need it.
+    /// Returns what is certain about each engine's host and matters to one of these containers.
     async fn hosts(
         &self,
         containers: &[Container],
@@ -122,14 +120,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
         let hosts = self.engines.all().map(async |(name, engine)| {
             let of_engine = containers.iter().filter(|it| it.engine == name);
             let needed = of_engine.flat_map(|it| &it.needs_paths);
-            // Which of them a described container is on does not matter for the question.
+            // It does not matter on which of the engines a described container runs.
             let paths = needed.chain(described.values().flat_map(|it| &it.needs_paths)).cloned().collect();
             (name.to_owned(), engine.host(paths).await)
         });
         join_all(hosts).await.into_iter().collect()
     }
 
-    /// What each container behind a described backend has otherwise than its description.
+    /// Returns how each container behind a described backend differs from its description.
     pub async fn drift<'a>(
         &self,
         backends: impl Iterator<Item = &'a Backend>,
@@ -154,7 +152,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks> Wor
     }
 }
 
-/// What each load balancer says; one that does not answer is an error, or is left out if the others are enough.
+/// Returns the state of each load balancer. One that does not answer is an error, or is left out if the quorum allows
+/// it.
 pub async fn states<L: LoadBalancer>(
     load_balancers: &[L],
     quorum: LbQuorum,

@@ -1,7 +1,8 @@
-//! A Docker engine, by its HTTP API.
+//! A Docker engine, accessed through its HTTP API.
 //!
-//! Where it is: [`Endpoint`]; behind ssh: `tunnel.rs`. What it has: `look.rs`. How a container is made anew: `recreate.rs`. Which image
-//! a reference means: `registry.rs`. No call waits for ever: every deadline is a constant beside its call.
+//! [`Endpoint`] is the address of the engine; `tunnel.rs` reaches it over ssh. `look.rs` reads the engine's state,
+//! `recreate.rs` recreates a container, and `registry.rs` resolves an image reference. No call waits forever: each
+//! deadline is a constant next to its call.
 
 mod call;
 mod connect;
@@ -59,44 +60,44 @@ use crate::observation::{Container, ContainerState, Host, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 use crate::registries::Registries;
 
-/// How long the engine may take to tell its identifier, without which a site is known by its other marks.
+/// The time limit for the engine's identifier. Without it, drainswap recognises a site by other marks.
 const ID_LIMIT: Duration = Duration::from_secs(5);
-/// How long the engine may take to answer a question or to make a small change.
+/// The time limit for a query or a small change.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// How long after the end of its connection a call may be read from a socket of this host.
+/// How long the engine can still read a call from a socket of this host after the connection has ended.
 const LATE_HERE: Duration = Duration::from_secs(5);
-/// The same of an engine elsewhere: the network may send again for a while what got lost.
+/// The same for an engine on another host: the network may retransmit lost data for a while.
 const LATE_THERE: Duration = Duration::from_secs(60);
-/// How long it may take to remove an image.
+/// The time limit for removing an image.
 const IMAGE_LIMIT: Duration = Duration::from_secs(120);
-/// How long the answer to a change of a container is waited for. One that is given up may still take effect, so that this is
-/// far longer than an engine needs that works.
+/// How long drainswap waits for the answer to a change of a container. A change that timed out may still take effect,
+/// so this is much longer than a working engine needs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(600);
-/// What is added to a container's stop timeout: the kill and the clean-up come after it.
+/// Time added to a container's stop timeout for the kill and the cleanup that follow it.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
-/// The limit for a container whose own stop timeout is negative, which means for ever.
+/// The time limit for a container with a negative stop timeout, which means that Docker waits forever.
 const STOP_FOREVER: Duration = Duration::from_secs(3600);
-/// How many containers are inspected at once.
+/// The number of containers that are inspected concurrently.
 const INSPECTIONS: usize = 8;
-/// The API from which on the engine marks the volumes that it makes up a name for. Before, the name is all there is.
+/// The API version since which the engine labels anonymous volumes. Earlier engines only give them a generated name.
 const MARKS_VOLUMES: recreate::ApiVersion = (1, 42);
-/// Its mark: the engine puts it on a volume without a name.
+/// The label that the engine puts on an anonymous volume.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
-/// The most characters of a healthcheck's output that are kept.
+/// The maximum number of characters kept of a healthcheck's output.
 const HEALTH_OUTPUT: usize = 200;
 
-/// A Docker engine that answered.
+/// A connection to a Docker engine that has answered.
 pub struct DockerEngine {
     client: Docker,
-    /// The way to it for what the client has no words for.
+    /// The transport for calls that the client does not support.
     raw: raw::Raw,
     endpoint: Endpoint,
-    /// The way to an engine behind ssh, open as long as this lives.
+    /// The ssh connection to a remote engine, open as long as this value lives.
     tunnel: Option<tunnel::Tunnel>,
-    /// Whether it is Podman, which speaks Docker's API and means a few things otherwise.
+    /// Whether it is Podman, which speaks Docker's API but interprets a few things differently.
     is_podman: bool,
     registries: Registries,
-    /// Whether registry passwords may go to it over TCP without TLS.
+    /// Whether registry passwords may be sent to it over TCP without TLS.
     allow_plain_password: bool,
 }
 
@@ -107,8 +108,8 @@ impl fmt::Debug for DockerEngine {
 }
 
 impl DockerEngine {
-    /// The same with logins that win over Docker's own, and with whether registry passwords may go to it over TCP
-    /// without TLS.
+    /// Adds logins that take precedence over Docker's own, and sets whether registry passwords may be sent to the
+    /// engine over TCP without TLS.
     #[must_use]
     pub fn with_logins(self, registries: Registries, allow_plain_password: bool) -> Self {
         Self { registries, allow_plain_password, ..self }
@@ -132,13 +133,13 @@ impl DockerEngine {
         purpose.change(ANSWER_LIMIT, &self.endpoint, call).await
     }
 
-    /// Inspects a container, on behalf of the action that needs it.
+    /// Inspects a container on behalf of an action, which error messages name.
     async fn inspect(&self, action: &'static str, name: &str) -> Result<ContainerInspectResponse, Failure> {
         self.within(CALL_LIMIT, Purpose { action, subject: name }, self.client.inspect_container(name, None))
             .await
     }
 
-    /// Inspects a container that may be gone.
+    /// Inspects a container that may not exist.
     async fn find(
         &self,
         action: &'static str,
@@ -151,8 +152,9 @@ impl DockerEngine {
         }
     }
 
-    /// A container as its inspection shows it; `None` for one that vanished since it was listed. One that cannot be
-    /// inspected is shown as the list has it: the others can be replaced, and it itself cannot, since that inspects it.
+    /// Returns the inspection of a listed container; `None` if it has vanished since. A container that cannot be
+    /// inspected keeps its list entry, so that the others can still be replaced. It cannot be replaced itself, since
+    /// that needs an inspection.
     async fn seen(&self, listed: ContainerSummary) -> Result<Option<ContainerInspectResponse>, EngineError> {
         let Some(id) = listed.id.clone() else { return Ok(None) };
         match self.inspect("inspect", &id).await {
@@ -160,13 +162,13 @@ impl DockerEngine {
             Err(failure) if failure.is_absent() => Ok(None),
             Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
             Err(Failure { error, .. }) => {
-                tracing::debug!("{error}: its entry in the list counts");
+                tracing::debug!("{error}: using its entry in the list");
                 Ok(Some(look::listed(listed)))
             }
         }
     }
 
-    /// Removes a container, by the engine's own account with the volumes that were made for it.
+    /// Removes a container, optionally together with the volumes that the engine created for it.
     async fn remove_found(
         &self,
         container: &ContainerId,
@@ -178,7 +180,7 @@ impl DockerEngine {
         let purpose = Purpose { action: "remove", subject: container.short() };
         let call = self.client.remove_container(&container.0, Some(options));
         match self.change(purpose, call).await {
-            // Two removals get in each other's way; the one that goes on already is as good as ours.
+            // Two removals conflict with each other; a removal that is already under way is good enough.
             Err(failure) if failure.is_conflict() => match self.find("remove", &container.0).await? {
                 Some(found) if !is_leaving(&found) => Err(failure.error),
                 _ => Ok(()),
@@ -188,8 +190,8 @@ impl DockerEngine {
         }
     }
 
-    /// Removes a volume without a name that no container has any more: the engine refuses where one has it. A volume that stays
-    /// costs room, and is no reason to end a run.
+    /// Removes an anonymous volume that no container uses any more; the engine refuses if one does. A volume that
+    /// stays costs disk space, but must not end a run.
     async fn remove_volume(&self, name: &str) {
         let purpose = Purpose { action: "remove", subject: name };
         let looked = self.within(CALL_LIMIT, purpose, self.client.inspect_volume(name)).await;
@@ -209,12 +211,12 @@ impl DockerEngine {
         if let Err(failure) = result
             && !failure.is_absent()
         {
-            tracing::debug!("{}: the volume stays", failure.error);
+            tracing::debug!("{}: keeping the volume", failure.error);
         }
     }
 
-    /// What the engine tells of each of these images, by identifier. One that it cannot show is no reason to show no
-    /// container.
+    /// Returns the engine's information about each of these images, by identifier. An image that the engine cannot
+    /// show does not prevent its containers from being shown.
     async fn images(&self, images: BTreeSet<String>) -> Result<HashMap<String, SeenImage>, EngineError> {
         let images = stream::iter(images).map(async |image| {
             let seen = match self.inspect_image(&image).await {
@@ -222,7 +224,7 @@ impl DockerEngine {
                 Err(failure) if failure.is_absent() => SeenImage::Gone,
                 Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => return Err(error),
                 Err(Failure { error, .. }) => {
-                    tracing::debug!("{error}: what it says is not known");
+                    tracing::debug!("{error}: its configuration is unknown");
                     SeenImage::Unreadable
                 }
             };
@@ -231,33 +233,33 @@ impl DockerEngine {
         images.buffered(INSPECTIONS).try_collect().await
     }
 
-    /// A container as the rest knows it.
+    /// Converts an inspection to drainswap's own type.
     fn shown(&self, found: &ContainerInspectResponse, image: &SeenImage) -> Container {
         let healthcheck = recreate::healthcheck::healthcheck(found, image, self.dialect());
         Container { healthcheck, ..look::container(found, image) }
     }
 
-    /// The engine's networks, where one of these containers does not run and may have lost its own; `None` where none is
-    /// idle, and where it is not known.
+    /// Returns the engine's networks if one of these containers is idle and may have lost its own. `None` if none is
+    /// idle, or if the networks are unknown.
     async fn networks(&self, of: &[ContainerInspectResponse]) -> Result<Option<Vec<Network>>, EngineError> {
-        // Podman lists its default network by another name than its containers show.
+        // Podman lists its default network under a different name than its containers show.
         if self.is_podman || !of.iter().any(|it| look::state(it).is_idle()) {
             return Ok(None);
         }
         let purpose = Purpose { action: "list", subject: "its networks" };
         match self.within(CALL_LIMIT, purpose, self.client.list_networks(None::<ListNetworksOptions>)).await {
-            // A worker of a swarm lists the swarm's networks only while a container of its own is in them.
+            // A Swarm worker lists the Swarm's networks only while one of its own containers is attached to them.
             Ok(networks) if networks.iter().any(|it| it.scope.as_deref() == Some("swarm")) => Ok(None),
             Ok(networks) => Ok(Some(networks)),
             Err(Failure { error: error @ EngineError::Unreachable { .. }, .. }) => Err(error),
             Err(Failure { error, .. }) => {
-                tracing::debug!("{error}: whether each is there is not known");
+                tracing::debug!("{error}: cannot check that each network exists");
                 Ok(None)
             }
         }
     }
 
-    /// What the engine tells of a container's image.
+    /// Returns the engine's information about a container's image.
     async fn image_of(&self, container: &ContainerInspectResponse) -> Result<SeenImage, EngineError> {
         let seen = self.images(container.image.iter().cloned().collect()).await?;
         Ok(seen.into_values().next().unwrap_or(SeenImage::Gone))
@@ -266,7 +268,7 @@ impl DockerEngine {
 
 impl ContainerEngine for DockerEngine {
     async fn id(&self) -> Result<Option<String>, EngineError> {
-        let purpose = Purpose { action: "tell", subject: "its identifier" };
+        let purpose = Purpose { action: "report", subject: "its identifier" };
         let info = self.within(ID_LIMIT, purpose, self.client.info()).await?;
         Ok(info.id.filter(|id| !id.is_empty()))
     }
@@ -294,7 +296,7 @@ impl ContainerEngine for DockerEngine {
             container.image.as_ref().and_then(|image| images.get(image)).unwrap_or(&SeenImage::Gone)
         };
         let networks = self.networks(&found).await?;
-        // Podman shows every limit as if it had been given.
+        // Podman reports every limit as if the user had set it.
         let is_here = matches!(self.endpoint, Endpoint::Unix(_)) && !self.is_podman;
         let shown = |it: &ContainerInspectResponse| {
             let mut container = self.shown(it, image_of(it));
@@ -324,7 +326,7 @@ impl ContainerEngine for DockerEngine {
                 Ok(addresses.into_iter().filter(|address| far.has(*address)).collect())
             } else {
                 Err(unreachable(
-                    "its host does not tell its addresses; `hostname -I` must work there".to_owned(),
+                    "cannot read the addresses of its host; `hostname -I` must work there".to_owned(),
                 ))
             };
         }
@@ -333,7 +335,7 @@ impl ContainerEngine for DockerEngine {
         };
         let lookup = tokio::net::lookup_host((host.as_str(), *port));
         let found = tokio::time::timeout(CALL_LIMIT, lookup).await.map_err(|_| {
-            unreachable(format!("its name was not resolved within {} s", CALL_LIMIT.as_secs()))
+            unreachable(format!("its host name did not resolve within {} s", CALL_LIMIT.as_secs()))
         })?;
         let found = found.map_err(|error| unreachable(error.to_string()))?;
         let engine: BTreeSet<IpAddr> = found.map(|address| address.ip()).collect();
@@ -370,17 +372,17 @@ impl ContainerEngine for DockerEngine {
         let Some(mut found) = self.find_exactly(image).await? else { return Ok(None) };
         let mut tags = found.repo_tags.take().into_iter().flatten().filter(|tag| !previous::is_name(tag));
         let Some(tag) = tags.next() else { return Ok(None) };
-        // Podman gives a digest to what was built here, too, under a name that no registry has.
+        // Podman also gives a digest to images that were built here, under a name that no registry has.
         if let Some(digests) = &mut found.repo_digests {
             digests.retain(|digest| !digest.starts_with("localhost/"));
         }
-        // Where it is not known, it is better kept.
+        // If this is unknown, the image is kept.
         let is_known = matches!(Box::pin(self.source(&found, None)).await?, registry::Source::Registry);
         Ok((!is_known).then(|| foreign::name(&tag)))
     }
 
     async fn tag(&self, image: &ImageId, name: &str) -> Result<(), EngineError> {
-        let purpose = Purpose { action: "name", subject: name };
+        let purpose = Purpose { action: "tag", subject: name };
         let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
         let options = TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
         let call = self.client.tag_image(&image.0, Some(options));
@@ -389,7 +391,7 @@ impl ContainerEngine for DockerEngine {
 
     async fn named(&self, name: &str) -> Result<Option<(ImageId, Vec<String>)>, EngineError> {
         let Some(found) = self.find_image(name).await? else { return Ok(None) };
-        // What a registry is not known to have is known by its identifier alone.
+        // An image that no registry is known to have is identified by its identifier alone.
         let digests = match Box::pin(self.source(&found, None)).await? {
             registry::Source::Registry => {
                 found.repo_digests.iter().flatten().map(|it| foreign::name(it)).collect()
@@ -410,7 +412,7 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn remove_image(&self, image: &Image) -> Result<bool, EngineError> {
-        // The name that containers were created by holds it, too.
+        // The name that containers were created with also keeps the image.
         let is_unnamed = match self.by_name(image).await? {
             Some(name) => self.untag(&name).await?,
             None => false,
@@ -423,7 +425,7 @@ impl ContainerEngine for DockerEngine {
     }
 
     async fn create(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
-        // Boxed for its size: it holds two inspections and the new container's whole configuration.
+        // Boxed because of its size: it holds two inspections and the new container's complete configuration.
         Box::pin(self.create_candidate(recipe)).await
     }
 
@@ -459,17 +461,18 @@ impl ContainerEngine for DockerEngine {
     async fn set_restart(&self, container: &ContainerId, policy: &RestartPolicy) -> Result<(), EngineError> {
         let purpose = Purpose { action: "set the restart policy of", subject: container.short() };
         let name: RestartPolicyNameEnum = match policy.name.as_str() {
-            // An empty name would leave the policy as it is.
+            // An empty name would leave the policy unchanged.
             "" => RestartPolicyNameEnum::NO,
             name => {
-                name.parse().map_err(|_| purpose.refused(format!("there is no restart policy `{name}`")))?
+                name.parse().map_err(|_| purpose.refused(format!("unknown restart policy `{name}`")))?
             }
         };
         let policy =
             DockerRestartPolicy { name: Some(name), maximum_retry_count: Some(policy.maximum_retries) };
         let update = ContainerUpdateBody { restart_policy: Some(policy), ..ContainerUpdateBody::default() };
         match self.change(purpose, self.client.update_container(&container.0, update)).await {
-            // Podman 4 has no such call. What it stops stays stopped, until the host is started again at least.
+            // Podman 4 does not have this call. A container that it stopped stays stopped, at least until the host
+            // restarts.
             Err(failure) if self.is_podman && failure.is_absent() => Ok(()),
             result => Ok(result?),
         }
@@ -489,8 +492,8 @@ impl ContainerEngine for DockerEngine {
     ) -> Result<(), EngineError> {
         let Some(found) = self.find("remove", &container.0).await? else { return Ok(()) };
         let (unnamed, own) = (recreate::volumes::unnamed(&found), recreate::volumes::own(&found));
-        // In one call, so that nothing is left whenever this process ends. Of a volume that has come by `--volumes-from`, and
-        // to Podman of any, the engine does not know that it was there before.
+        // In one call, so that nothing is left over if this process dies in between. But the engine cannot tell which
+        // volumes existed before: with `--volumes-from` for Docker, and never for Podman.
         let at_once = unnamed == own && own.is_disjoint(but);
         self.remove_found(container, &found, at_once).await?;
         for volume in own.difference(but) {
@@ -538,7 +541,7 @@ impl ContainerEngine for DockerEngine {
     }
 }
 
-/// Whether a container is being removed.
+/// Returns whether a container is being removed.
 fn is_leaving(found: &ContainerInspectResponse) -> bool {
     found.state.as_ref().and_then(|state| state.status) == Some(ContainerStateStatusEnum::REMOVING)
 }
@@ -549,7 +552,7 @@ mod fixture {
 
     use serde::de::DeserializeOwned;
 
-    /// What a real engine (20.10) answered to an inspection, as recorded in `fixtures/docker`.
+    /// The answer of a real engine (20.10) to an inspection, as recorded in `fixtures/docker`.
     pub fn inspect<T: DeserializeOwned>(file: &str) -> T {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/docker").join(file);
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -563,7 +566,7 @@ mod tests {
 
     use super::*;
 
-    /// What an engine lists: one container that it can show, and one that it cannot.
+    /// An engine's list: one container that it can show, and one that it cannot.
     const LIST: &str = r#"[
         {"Id": "67e7a6c29d15", "Names": ["/app1"], "Image": "mobile:v1", "ImageID": "sha256:01", "State": "running"},
         {"Id": "broken", "Names": ["/odd"], "Image": "odd:v1", "ImageID": "sha256:02", "State": "running",
@@ -573,7 +576,7 @@ mod tests {
          "NetworkSettings": {"Networks": {"front": {"IPAddress": "172.29.7.12"}}}}
     ]"#;
 
-    /// An engine that answers to a path, one connection a call.
+    /// An engine that answers by path, with one connection per call.
     async fn engine(answer: fn(&str) -> (u16, String)) -> (tempfile::TempDir, DockerEngine) {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("docker.sock");
@@ -599,12 +602,12 @@ mod tests {
             path => answer(path.strip_prefix("/v1.41").unwrap_or(path)),
         };
         let head = format!("HTTP/1.1 {status} It\r\nConnection: close\r\n\r\n");
-        // The client may have read enough.
+        // The client may have read enough and closed.
         let _gone = client.write_all((head + &body).as_bytes()).await;
     }
 
     #[tokio::test]
-    async fn a_container_that_cannot_be_inspected_is_as_the_list_shows_it() {
+    async fn a_container_that_cannot_be_inspected_is_shown_as_listed() {
         let answer = |path: &str| match path {
             "/containers/json" => (200, LIST.to_owned()),
             "/containers/67e7a6c29d15/json" => {
@@ -624,7 +627,7 @@ mod tests {
         assert_eq!(odd.networks[0].addresses, ["172.29.7.12".parse::<IpAddr>().unwrap()]);
     }
 
-    /// With containerd's store every name of an image comes with a digest, which is its identifier, too.
+    /// With containerd's image store, every name of an image has a digest, which is also the image's identifier.
     #[tokio::test]
     async fn an_image_of_containerd_s_store_is_the_only_copy_unless_its_registry_says_otherwise() {
         const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -649,7 +652,7 @@ mod tests {
             (|path| answer(path, 500), kept),
         ] {
             let (_directory, engine) = engine(answer).await;
-            // Its own name is another image's by now: it is found by its digest.
+            // Its own name has moved to another image: it is found by its digest.
             assert!(engine.has(&image).await.unwrap());
             assert_eq!(engine.only_copy(&image).await.unwrap(), expected);
             let (id, digests) = engine.named("drainswap:app1-previous").await.unwrap().unwrap();
@@ -657,9 +660,10 @@ mod tests {
         }
     }
 
-    /// Docker refused to start it after `docker network rm`, and after `docker network create` with the same name too.
+    /// Docker refused to start it after `docker network rm`, and also after `docker network create` with the same
+    /// name.
     #[tokio::test]
-    async fn a_stopped_container_has_lost_a_network_that_was_removed_or_made_anew() {
+    async fn a_stopped_container_has_lost_a_network_that_was_removed_or_recreated() {
         fn stopped(path: &str, networks: &str) -> (u16, String) {
             let list = r#"[{"Id": "8765ca24d4cf", "Names": ["/app1"], "State": "exited"}]"#;
             let inspection = || serde_json::to_string(&fixture::inspect::<serde_json::Value>("stopped.json"));
@@ -689,7 +693,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_too_long_is_not_read_to_its_end() {
+    async fn an_overlong_answer_is_not_read_to_its_end() {
         let (_directory, engine) = engine(|_| (200, " ".repeat(transport::LONGEST_ANSWER + 1))).await;
         let error = engine.containers().await.unwrap_err();
         assert_eq!(

@@ -1,6 +1,6 @@
-//! What a container that is created as it is described has otherwise than the one whose place it takes. Pure.
+//! The differences between a container to be created from its description and the one that it replaces. Pure.
 //!
-//! Settings are named as `docker inspect` names them. What may be secret is named, not shown.
+//! Settings have the names that `docker inspect` uses. Values that may be secret are not shown.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +19,7 @@ use super::recreate::{Blueprint, hostname, short_id, ulimit_name, volumes};
 use crate::ports::Change;
 use crate::service::container::clean;
 
-/// What is compared by other means, or means nothing for the container.
+/// Settings that are compared elsewhere, or that mean nothing for the container.
 const ELSEWHERE: [&str; 10] = [
     "AutoRemove",
     "Binds",
@@ -32,10 +32,10 @@ const ELSEWHERE: [&str; 10] = [
     "Tmpfs",
     "VolumeDriver",
 ];
-/// What the engine gives a container for shared memory that asks for nothing.
+/// The size of shared memory that the engine gives a container which does not request one.
 const SHM_SIZE: u64 = 64 << 20;
 
-/// What the engine gives a container that leaves it open.
+/// The engine's defaults for settings that a container leaves open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Defaults {
     log_driver: String,
@@ -54,7 +54,7 @@ impl From<SystemInfo> for Defaults {
     }
 }
 
-/// Compares the container with the one that is to be created, whose image has these defaults.
+/// Compares the container with the one to be created, whose image has these defaults.
 pub(super) fn drift(
     old: &ContainerInspectResponse,
     new: &Blueprint,
@@ -75,7 +75,8 @@ pub(super) fn drift(
     drift
 }
 
-/// The log options that are asked for and are others. Which of the old ones are the engine's own it does not tell.
+/// Returns the requested log options that differ. The engine does not tell which of the old options are its own
+/// defaults.
 fn log_options(old: &ContainerInspectResponse, new: &Blueprint) -> Vec<Change> {
     let options = |host: &Option<HostConfig>| {
         host.clone().and_then(|host| host.log_config).and_then(|log| log.config).unwrap_or_default()
@@ -87,13 +88,13 @@ fn log_options(old: &ContainerInspectResponse, new: &Blueprint) -> Vec<Change> {
     other.map(|(name, _)| Change::Changed { field: "log option".into(), name }).collect()
 }
 
-/// Without what is compared better elsewhere, and without the words of a command, which may hold a secret here.
+/// Removes the changes that are better compared elsewhere, and the words of a command, which may hold a secret.
 fn told(changes: Vec<Change>) -> Vec<Change> {
     let is_compose_s = |change: &Change| matches!(change, Change::Gone { field, name } if field == "label" && name.starts_with(COMPOSE_LABELS));
     let was_compose_s = changes.iter().any(is_compose_s);
     let of_volume = |change: &Change| matches!(change, Change::Added { field, .. } | Change::Gone { field, .. } if field == "volume");
     let mut left = Vec::new();
-    // An anonymous volume is a mount like others.
+    // An anonymous volume is compared as a mount.
     for change in changes.into_iter().filter(|change| !is_compose_s(change) && !of_volume(change)) {
         left.push(match change {
             Change::Value { field, .. } if ["entrypoint", "command", "healthcheck"].contains(&&*field) => {
@@ -111,12 +112,12 @@ fn told(changes: Vec<Change>) -> Vec<Change> {
     left
 }
 
-/// A container's settings outside of what an image can say, by name. What is the engine's own choice is left out.
+/// The settings of a container that an image cannot provide, by name, without the engine's own choices.
 #[derive(Default)]
 struct Settings {
-    /// Settings of one value.
+    /// Settings with a single value.
     values: BTreeMap<String, String>,
-    /// Settings of several entries: the name of each, and its value where it has one.
+    /// Settings with several entries: the name of each, and its value if it has one.
     lists: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -128,7 +129,7 @@ impl Settings {
     ) -> Self {
         let mut settings = Self::default();
         let host = inspect.host_config.clone().unwrap_or_default();
-        // The engine writes the host's own name there where the host's network is used.
+        // With the host's network, the engine stores the host's own name there.
         let is_host_s = host.network_mode.as_deref() == Some("host");
         settings.value("Hostname", hostname(inspect).filter(|_| !is_host_s));
         settings.value("Domainname", config.domainname.clone());
@@ -158,7 +159,7 @@ impl Settings {
         settings.value("Tty", blueprint.body.tty);
         settings.value("OpenStdin", blueprint.body.open_stdin);
         settings.value("StopTimeout", blueprint.body.stop_timeout);
-        // What is mounted at the same place wins over the image's own volume.
+        // A mount at the same path takes precedence over the image's own volume.
         for target in image.volumes.iter().flatten() {
             settings.value(mount_at(target), Some(UNNAMED.to_owned()));
         }
@@ -183,7 +184,7 @@ impl Settings {
 
     fn value(&mut self, name: impl Into<String>, value: Option<impl ToString>) {
         let value = value.map(|value| value.to_string()).unwrap_or_default();
-        // False and nothing are the engine's own choice.
+        // False and empty values are the engine's own choice.
         if !value.is_empty() && value != "false" {
             self.values.insert(name.into(), value);
         }
@@ -193,7 +194,7 @@ impl Settings {
         self.lists.entry(list.into()).or_default().insert(name.into(), value);
     }
 
-    /// What is mounted in memory, by either of the two ways to say so.
+    /// Adds the tmpfs mounts, which can be declared in two ways.
     fn in_memory(&mut self, host: &HostConfig) {
         for (target, options) in host.tmpfs.iter().flatten() {
             self.value(mount_at(target), Some(format!("tmpfs {options}").trim_end()));
@@ -208,8 +209,8 @@ impl Settings {
         }
     }
 
-    /// The networks that somebody named, and what the container has there. The engine has it answer to its own names
-    /// in each.
+    /// Adds the networks that the user named, with the container's settings there. The container's own names are left
+    /// out: the engine adds them to each network.
     fn networks<'a>(
         &mut self,
         host: &HostConfig,
@@ -219,7 +220,7 @@ impl Settings {
         let mode = host.network_mode.as_deref().unwrap_or("default");
         let is_own = matches!(mode, "host" | "none") || mode.starts_with("container:");
         if is_own {
-            // The engine keeps the other container's identifier where its name was given.
+            // The engine stores the other container's identifier even if the user gave its name.
             self.value("NetworkMode", Some(mode.split(':').next().unwrap_or(mode)));
             return;
         }
@@ -242,7 +243,7 @@ impl Settings {
         }
     }
 
-    /// Everything else, whatever the engine knows.
+    /// Adds all other settings that the engine reports.
     fn host(&mut self, host: HostConfig, defaults: &Defaults) {
         let memory = host.memory.unwrap_or(0);
         let is_privileged = host.privileged == Some(true);
@@ -263,7 +264,7 @@ impl Settings {
                         Some(name).filter(|name| *name != "no").map(|name| name.to_owned() + &times),
                     );
                 }
-                // In the host's network nothing is published, whatever is asked for.
+                // In the host's network no port is published, even if one is requested.
                 ("PortBindings", Value::Object(ports)) => {
                     self.ports(if publishes { ports } else { Map::new() });
                 }
@@ -284,7 +285,7 @@ impl Settings {
                 ("ShmSize", Value::Number(size)) => {
                     self.value(name, size.as_u64().filter(|size| ![0, SHM_SIZE].contains(size)));
                 }
-                // Without a limit of its own it is twice the memory's, or none where the kernel does not count it.
+                // Without an explicit limit it is twice the memory, or none if the kernel does not account for swap.
                 ("MemorySwap", Value::Number(swap)) => {
                     self.value(
                         name,
@@ -297,7 +298,7 @@ impl Settings {
                 (_, Value::Bool(is_on)) => self.value(name, Some(is_on)),
                 (_, Value::String(text)) => self.value(name, Some(text)),
                 (_, Value::Array(list)) => {
-                    // The engine adds this one by itself.
+                    // The engine adds this option by itself.
                     let is_added = |entry: &str| is_privileged && entry == "label=disable";
                     for entry in list.iter().map(of_list).filter(|entry| !is_added(entry)) {
                         self.entry(&name, entry, String::new());
@@ -313,7 +314,7 @@ impl Settings {
         }
     }
 
-    /// The published ports, as the docker command writes them.
+    /// Adds the published ports, in the notation of the docker command.
     fn ports(&mut self, ports: Map<String, Value>) {
         for (inside, bindings) in ports {
             for binding in bindings.as_array().into_iter().flatten() {
@@ -343,15 +344,15 @@ impl Settings {
     }
 }
 
-/// The setting of what is mounted at a path. The engine keeps some paths as they were typed.
+/// Returns the name of the setting for the mount at a path. The engine keeps some paths as they were typed.
 fn mount_at(target: &str) -> String {
     format!("mount {}", clean(target))
 }
 
-/// How a volume is shown that nobody has named.
+/// The display text for an anonymous volume.
 const UNNAMED: &str = "a volume without a name";
 
-/// What a mount of a running container is.
+/// Returns the description of a running container's mount.
 fn mounted(point: &MountPoint) -> String {
     let name = point.name.as_deref().filter(|_| point.typ.as_deref() == Some("volume"));
     let source = match name {
@@ -366,7 +367,7 @@ fn mounted(point: &MountPoint) -> String {
     with_options(source, &[access, mode, propagation].join(","))
 }
 
-/// What a mount is that is asked for.
+/// Returns the description of a requested mount.
 fn asked(mount: &Mount) -> String {
     let source = mount.source.as_deref().filter(|source| !source.is_empty() && !volumes::is_unnamed(source));
     let access = if mount.read_only == Some(true) { "ro" } else { "rw" };
@@ -375,7 +376,7 @@ fn asked(mount: &Mount) -> String {
     with_options(source.unwrap_or(UNNAMED), &format!("{access},{propagation}"))
 }
 
-/// The source, with those of the options that are no default.
+/// Returns the source and those of the options that are not defaults.
 fn with_options(source: &str, options: &str) -> String {
     let mut options: Vec<&str> = options.split(',').collect();
     options.retain(|option| !["", "rw", "rprivate", "nocopy"].contains(option));
@@ -384,7 +385,7 @@ fn with_options(source: &str, options: &str) -> String {
     options.into_iter().fold(source.to_owned(), |text, option| text + " " + option)
 }
 
-/// An entry of a list, as the docker command writes it where that is short.
+/// Returns an entry of a list, in the notation of the docker command if that is short.
 fn of_list(entry: &Value) -> String {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
     let number = |key: &str| entry.get(key).and_then(Value::as_i64);

@@ -1,4 +1,4 @@
-//! How far a pull is, by what the engine says of each layer.
+//! The progress of a pull, computed from the engine's messages about each layer.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,8 @@ use crate::ports::PullProgress;
 pub struct Layers(HashMap<String, PullProgress>);
 
 impl Layers {
-    /// Takes a message in; tells how far the pull is. Only downloads count; extraction has its own numbers.
+    /// Processes a message, and returns the progress of the pull. Only downloads count; extraction has its own
+    /// numbers.
     pub fn add(&mut self, message: &CreateImageInfo) -> PullProgress {
         if let Some(id) = &message.id {
             let detail = message.progress_detail.clone().unwrap_or_default();
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_cannot_be_do_not_overflow() {
+    fn impossible_sizes_do_not_overflow() {
         let mut layers = Layers::default();
         let mut sum = PullProgress::default();
         for id in ["a", "b", "c"] {

@@ -1,5 +1,5 @@
-//! How a container is created anew: everything that a person gave is carried, everything that its old image
-//! gave is left out, so that the new image's own defaults apply. Pure.
+//! Recreates a container. Settings that the user chose are carried over. Settings that came from the old image are
+//! left out, so that the new image's defaults apply. Pure.
 
 pub(super) mod beyond;
 pub(super) mod changes;
@@ -28,62 +28,60 @@ use crate::ports::{EngineError, Recipe};
 pub(super) use network::ALL_AT_ONCE;
 pub(super) use podman::ulimit_name;
 
-/// An API version: major, minor.
+/// The version of an API: major, minor.
 pub type ApiVersion = (usize, usize);
 
-/// What of an engine decides how a container is created there.
+/// The properties of an engine that decide how it creates a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dialect {
     /// The version of Docker's API that both sides speak.
     pub api: ApiVersion,
-    /// Whether it is Podman, which speaks that API and means a few things otherwise.
+    /// Whether it is Podman, which speaks that API but interprets a few things differently.
     pub is_podman: bool,
 }
 
-/// What to create.
+/// The container to create.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blueprint {
-    /// The body of the create call.
     pub body: ContainerCreateBody,
-    /// What the body's type has no field for.
+    /// Settings that the type of the body does not have.
     pub beyond: Beyond,
-    /// The networks to connect to before the start: an API before 1.44 takes only one at creation.
+    /// The networks to connect before the start: an API before 1.44 takes only one at creation.
     pub connect: Vec<(String, EndpointSettings)>,
 }
 
-/// The source container, seen the way that every part of this module needs it.
+/// The source container, in the form that every part of this module needs.
 struct Source<'a> {
     inspect: &'a ContainerInspectResponse,
-    /// The MAC address that was given to it for its main network.
+    /// The MAC address that the user chose for its main network.
     mac_address: Option<String>,
     host: HostConfig,
-    /// Another server's container is copied: what makes it *that* server is left behind.
+    /// Whether it is the container of another server, whose identity is not copied.
     is_sibling: bool,
-    /// Volumes without a name are left to it, and the new container gets new ones.
+    /// Whether its anonymous volumes stay with it, and the new container gets new ones.
     renews_volumes: bool,
-    /// The engine that it is on.
     dialect: Dialect,
 }
 
 impl Source<'_> {
-    /// `host`, `none`, `bridge`, `default`, `container:…` or a network's name.
+    /// Returns `host`, `none`, `bridge`, `default`, `container:…` or the name of a network.
     fn network_mode(&self) -> &str {
         self.host.network_mode.as_deref().unwrap_or("default")
     }
 
-    /// Whether it uses another container's network, which then rules over names and ports.
+    /// Returns whether it uses another container's network, which then determines names and ports.
     fn shares_network(&self) -> bool {
         self.network_mode().starts_with("container:")
     }
 }
 
-/// The name that Docker makes of a container's identifier, as hostname and as an alias.
+/// Returns the name that Docker derives from a container's identifier, used as a hostname and as an alias.
 pub(super) fn short_id(inspect: &ContainerInspectResponse) -> &str {
     inspect.id.as_deref().unwrap_or_default().get(..12).unwrap_or("?")
 }
 
-/// Works out the new container. Without the old image (it was removed) nothing can be told apart, and the
-/// configuration is carried as it is.
+/// Computes the new container. If the old image was removed, its defaults cannot be told apart from the user's
+/// settings, so the whole configuration is carried over.
 pub fn blueprint(
     old: &ContainerInspectResponse,
     mut beyond: Beyond,
@@ -118,7 +116,7 @@ pub fn blueprint(
     // A sibling has its own name.
     config.hostname = hostname(old).filter(|_| !is_sibling);
     if is_sibling && let Some(labels) = &mut config.labels {
-        // `docker compose up` would remove it as one container too many of the sibling's service.
+        // Otherwise `docker compose up` would remove it as a surplus container of the sibling's service.
         labels.retain(|name, _| name != CLAIM_LABEL && !name.starts_with(COMPOSE_LABELS));
     }
     let mut host = host_config(&source, recipe.publish);
@@ -138,14 +136,14 @@ pub fn blueprint(
     Ok(blueprint)
 }
 
-/// What the plan refuses, too: the container may be another one by now.
+/// Refuses what the plan refuses too: the container may have changed since.
 fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(), EngineError> {
     let owner = config.labels.as_ref().and_then(look::owner);
     let reason = if let Some((way, owner)) = owner.and_then(|owner| Some((owner.own_way()?, owner))) {
-        format!("the container that it is to be like belongs to {owner}. {way}")
+        format!("the container that it copies belongs to {owner}. {way}")
     } else if source.host.auto_remove == Some(true) {
-        "the container that it is to be like was started with --rm and vanishes when it is stopped, so \
-         nothing could be taken back; create it again without --rm"
+        "the container that it copies was started with --rm and vanishes when it stops, so the deploy could not be \
+         rolled back; recreate it without --rm"
             .to_owned()
     } else {
         return Ok(());
@@ -153,7 +151,7 @@ fn refuse(source: &Source<'_>, config: &ContainerConfig, name: &str) -> Result<(
     Err(Purpose { action: "create", subject: name }.refused(reason))
 }
 
-/// The hostname that a person gave: not one that Docker made up, or would not take again.
+/// Returns the hostname that the user chose: not one that Docker generated or would reject.
 pub(super) fn hostname(inspect: &ContainerInspectResponse) -> Option<String> {
     let host = inspect.host_config.as_ref();
     let mode = |mode: fn(&HostConfig) -> Option<&String>| host.and_then(mode).map_or("", String::as_str);
@@ -180,8 +178,8 @@ fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
     host
 }
 
-/// The address as Docker is to be told it. Nothing at all, which a sibling may have, means every address of
-/// IPv4 and of IPv6; an observation shows that as `0.0.0.0`, which Docker takes as IPv4 only.
+/// Returns the address in the form that Docker expects. An empty address, which a sibling may have, means every IPv4
+/// and IPv6 address. An observation shows that as `0.0.0.0`, which Docker takes as IPv4 only.
 fn published_ip(host: &HostConfig, key: &str, port: Published) -> String {
     let bindings = host.port_bindings.as_ref().and_then(|map| map.get(key)).into_iter().flatten().flatten();
     let names_none =
@@ -189,7 +187,7 @@ fn published_ip(host: &HostConfig, key: &str, port: Published) -> String {
     if names_none && port.ip.is_unspecified() { String::new() } else { port.ip.to_string() }
 }
 
-/// Inspection shows `/target:/this/alias`, creation takes `target:alias`.
+/// Converts a link: inspection shows `/target:/this/alias`, creation takes `target:alias`.
 fn plain_link(link: &str) -> String {
     match link.split_once(':') {
         Some((target, alias)) => {
@@ -200,8 +198,8 @@ fn plain_link(link: &str) -> String {
     }
 }
 
-/// The engine publishes only ports that are exposed, so each published one is, whatever the image says. A
-/// container in another's network may expose none.
+/// Returns the ports to expose. The engine publishes only exposed ports, so this includes each published one, whether
+/// or not the image exposes it. A container in another container's network must not expose any.
 fn exposed_ports(source: &Source<'_>, ports: Option<Vec<String>>, host: &HostConfig) -> Option<Vec<String>> {
     if source.shares_network() {
         return None;
@@ -250,7 +248,7 @@ fn body(
     }
 }
 
-/// The other containers whose network, IPC or process namespace the container lives in, with what they lend.
+/// Returns the containers whose network, IPC or process namespace the container shares, with the kind of namespace.
 pub(super) fn namespace_owners(old: &ContainerInspectResponse) -> Vec<(&'static str, String)> {
     let Some(host) = &old.host_config else { return Vec::new() };
     let modes = [
