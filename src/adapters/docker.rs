@@ -463,9 +463,7 @@ impl ContainerEngine for DockerEngine {
         let name: RestartPolicyNameEnum = match policy.name.as_str() {
             // An empty name would leave the policy unchanged.
             "" => RestartPolicyNameEnum::NO,
-            name => {
-                name.parse().map_err(|_| purpose.refused(format!("unknown restart policy `{name}`")))?
-            }
+            name => name.parse().map_err(|_| purpose.refused(format!("unknown restart policy `{name}`")))?,
         };
         let policy =
             DockerRestartPolicy { name: Some(name), maximum_retry_count: Some(policy.maximum_retries) };
@@ -492,8 +490,8 @@ impl ContainerEngine for DockerEngine {
     ) -> Result<(), EngineError> {
         let Some(found) = self.find("remove", &container.0).await? else { return Ok(()) };
         let (unnamed, own) = (recreate::volumes::unnamed(&found), recreate::volumes::own(&found));
-        // In one call, so that nothing is left over if this process dies in between. But the engine cannot tell which
-        // volumes existed before: with `--volumes-from` for Docker, and never for Podman.
+        // In one call, so that nothing is left over if this process ends in between. But the engine does not know that a
+        // volume from `--volumes-from`, or with Podman any volume, existed before.
         let at_once = unnamed == own && own.is_disjoint(but);
         self.remove_found(container, &found, at_once).await?;
         for volume in own.difference(but) {

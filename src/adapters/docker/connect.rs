@@ -1,4 +1,4 @@
-//! The first contact with an engine.
+//! Connects to an engine.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::{DockerEngine, Endpoint, call, recreate, tls};
 use crate::ports::EngineError;
 use crate::registries::Registries;
 
-/// How long the engine may take to say hello.
+/// The time limit for the engine's first answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// The client's own limit, longer than any of ours: it would cut off a long stop.
+/// The client's own time limit. It is longer than all others here: a shorter one would cut off a long stop.
 const CLIENT_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl DockerEngine {
-    /// Connects, and agrees on the API's version, within ten seconds; by ssh, twenty more to come there.
+    /// Connects and negotiates the API version within ten seconds. An ssh connection gets twenty seconds more.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, EngineError> {
         let limit = CLIENT_LIMIT.as_secs();
         let unreachable = |reason| EngineError::Unreachable { endpoint: endpoint.to_string(), reason };
@@ -65,7 +65,7 @@ impl DockerEngine {
         }
     }
 
-    /// How containers are created there.
+    /// Returns the properties of the engine that decide how it creates containers.
     pub(super) fn dialect(&self) -> recreate::Dialect {
         let version = self.client.client_version();
         let api = (version.major_version, version.minor_version);
@@ -73,13 +73,13 @@ impl DockerEngine {
     }
 }
 
-/// A client of an engine that listens at a socket.
+/// Returns a client for an engine that listens on a socket.
 fn by_socket(path: PathBuf, limit: u64) -> Result<(Docker, Raw), bollard::errors::Error> {
     transport::connect(&Way::Unix(path), "http://localhost", limit, API_DEFAULT_VERSION)
 }
 
-/// The engine reads the login as URL-safe base64, the client writes the other alphabet: a password with `~`,
-/// `>` or `?` in it would be dropped without a word.
+/// Rewrites the login header. The engine reads the login as URL-safe base64, but the client writes the other
+/// alphabet: a password with `~`, `>` or `?` in it would be dropped without a message.
 fn with_url_safe_login(mut request: BollardRequest) -> BollardRequest {
     if let Some(login) = request.headers_mut().get_mut("X-Registry-Auth") {
         let text = login.to_str().unwrap_or_default().replace('+', "-").replace('/', "_");
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_engine_that_says_nothing_is_given_up() {
+    async fn a_silent_engine_times_out() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("docker.sock");
         let _silent = tokio::net::UnixListener::bind(&path).unwrap();

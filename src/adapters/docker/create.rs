@@ -1,4 +1,4 @@
-//! Creating a candidate: the container that is to take another's place.
+//! Creates a candidate: the container that takes the place of another one.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -23,14 +23,14 @@ use crate::ports::{Change, ContainerEngine, EngineError, Model, Recipe};
 use crate::service::Container;
 use crate::service::container::Environment;
 
-/// What every candidate's name holds, [`Recipe::name`]; nothing else is ever removed to make room.
+/// A part of every candidate's name, [`Recipe::name`]. No container without it is ever removed to make room.
 const CANDIDATE_MARK: &str = ".new-";
 
-/// The API from which on a container's platform can be chosen.
+/// The API version since which a container's platform can be chosen.
 const CHOOSES_PLATFORM: ApiVersion = (1, 41);
 
 impl DockerEngine {
-    /// Creates the candidate in every network of its model, stopped.
+    /// Creates the candidate in every network of its model, without starting it.
     pub(super) async fn create_candidate(&self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         let name = recipe.name.as_str();
         let purpose = Purpose { action: "create", subject: name };
@@ -73,7 +73,7 @@ impl DockerEngine {
         {
             let _ = self.remove_with_volumes(&id, &volumes_before).await;
             return Err(purpose.refused(format!(
-                "the name {image_name} belongs to another image by now. Run the command again"
+                "the name {image_name} now belongs to another image. Run the command again"
             )));
         }
         if blueprint.beyond != Beyond::default() {
@@ -90,7 +90,7 @@ impl DockerEngine {
             let request = NetworkConnectRequest { container: id.0.clone(), endpoint_config: Some(endpoint) };
             let call = self.client.connect_network(&network, request);
             if let Err(failure) = self.change(purpose, call).await {
-                // What is left if this fails too is a leftover of that name, which the next try removes.
+                // If this fails too, the next attempt removes the leftover container of that name.
                 let _ = self.remove_with_volumes(&id, &volumes_before).await;
                 return Err(failure.error);
             }
@@ -104,7 +104,7 @@ impl DockerEngine {
         Ok(id)
     }
 
-    /// Sends the create call, with what the client's types do not know.
+    /// Sends the create call, including the settings that the client's types do not have.
     async fn create_of(
         &self,
         blueprint: &Blueprint,
@@ -123,7 +123,7 @@ impl DockerEngine {
         Ok(ContainerId(foreign::name(id)))
     }
 
-    /// What of a container the client's types leave out.
+    /// Returns the parts of a container that the client's types omit.
     async fn beyond(&self, container: &str, purpose: Purpose<'_>) -> Result<Beyond, EngineError> {
         let dialect = self.dialect();
         let (api, path) = if dialect.is_podman {
@@ -135,9 +135,9 @@ impl DockerEngine {
         Ok(Beyond::of(&self.within(CALL_LIMIT, purpose, call).await?, dialect))
     }
 
-    /// The name that was asked for, with the identifier of the image, where the engine has that image by that name: other
-    /// tools compare names, and would create the container anew for the digest in one. An image whose name no other
-    /// has gets it; none is taken from another.
+    /// Returns the requested name and the identifier of the image, if the engine has the image under that name. Other
+    /// tools compare names, and would recreate a container that was created by digest. A name that no image has is
+    /// given to this image; a name is never taken from another image.
     async fn give_name(&self, image: &Image) -> Result<Option<(String, String)>, EngineError> {
         let Some((name, named, id)) = self.identifiers(image).await? else { return Ok(None) };
         let has_name = match named {
@@ -153,13 +153,13 @@ impl DockerEngine {
         Ok(has_name.then_some((name, id)))
     }
 
-    /// The name that was asked for, if the engine has that image by that name.
+    /// Returns the requested name if the engine has the image under that name.
     pub(super) async fn by_name(&self, image: &Image) -> Result<Option<String>, EngineError> {
         let found = self.identifiers(image).await?;
         Ok(found.filter(|(_, named, id)| named.as_ref() == Some(id)).map(|(name, ..)| name))
     }
 
-    /// The name that was asked for, the identifier of what the engine has by that name, and that of the image itself.
+    /// Returns the requested name, the identifier of the engine's image of that name, and that of the image itself.
     async fn identifiers(
         &self,
         image: &Image,
@@ -170,8 +170,8 @@ impl DockerEngine {
         Ok(Some((name, named, id)))
     }
 
-    /// Whether the engine gives an address of this network on request: engines before API 1.44 find out at the start
-    /// only, and connecting a container once more changes nothing.
+    /// Checks that the engine assigns this address of the network on request. Engines before API 1.44 detect a
+    /// refusal only at the start, and connecting a container once more changes nothing.
     async fn may_ask_for(
         &self,
         id: &ContainerId,
@@ -194,20 +194,20 @@ impl DockerEngine {
             Ok(()) => Ok(()),
             Err(failure) if failure.status.is_none() => Err(failure.error),
             Err(failure) => Err(purpose.refused(format!(
-                "it must have the address {address} of the container before it, which haproxy.cfg names, and the network {network} gives that to no container on request ({}). Use a network with a subnet (docker network create --subnet), publish the port, or write the container's name in haproxy.cfg",
+                "it must keep the address {address} of its predecessor, which haproxy.cfg names, but the network {network} does not assign addresses on request ({}). Use a network with a subnet (docker network create --subnet), publish the port, or use the container's name in haproxy.cfg",
                 failure.error
             ))),
         }
     }
 
-    /// Looks whether the networks are there: the engine itself would find out at the start only.
+    /// Checks that the networks exist: the engine itself detects a missing one only at the start.
     async fn check_networks(&self, wanted: &Container, purpose: Purpose<'_>) -> Result<(), EngineError> {
         for name in wanted.networks.0.keys() {
             match self.within(CALL_LIMIT, purpose, self.client.inspect_network(name, None)).await {
                 Ok(_) => {}
                 Err(failure) if failure.is_absent() => {
                     let reason = format!(
-                        "its network {name} is not there: {}",
+                        "its network {name} does not exist; create it with `{}`",
                         shell(&["docker", "network", "create", name])
                     );
                     return Err(purpose.refused(reason));
@@ -218,17 +218,17 @@ impl DockerEngine {
         Ok(())
     }
 
-    /// The container whose place the new one takes, or that it is like.
+    /// Returns the container that the new one replaces or copies.
     async fn predecessor(
         &self,
         id: &ContainerId,
         purpose: Purpose<'_>,
     ) -> Result<ContainerInspectResponse, EngineError> {
-        let reason = || format!("the container that it is to be like, {}, is gone", id.short());
+        let reason = || format!("the container {} that it copies or replaces no longer exists", id.short());
         self.find(purpose.action, &id.0).await?.ok_or_else(|| purpose.refused(reason()))
     }
 
-    /// The container as it is described, with what goes on of the one whose place it takes.
+    /// Computes the described container, with what it inherits from the container that it replaces.
     async fn blueprint_described(
         &self,
         wanted: &Container,
@@ -269,7 +269,7 @@ impl DockerEngine {
         recreate::blueprint(&old, beyond, old_image.as_ref(), self.dialect(), recipe)
     }
 
-    /// What the new container has otherwise than its predecessor.
+    /// Returns the differences between the new container and its predecessor.
     pub(super) async fn changes_by(&self, recipe: &Recipe) -> Result<Option<Vec<Change>>, EngineError> {
         let old = match &recipe.model {
             Model::Like(old) | Model::Described { instead_of: Some(old), .. } => old,
@@ -284,7 +284,7 @@ impl DockerEngine {
             let changes = recreate::changes::changes(&config, &blueprint.body, &image);
             return Ok(Some(changes.into_iter().map(readable).collect()));
         };
-        // Until the new image is here, its defaults are taken to be those of the one that runs.
+        // Until the engine has the new image, its defaults are assumed to be those of the running one.
         let image = match (image, &old.image) {
             (None, Some(running)) => self.find_image(running).await?.and_then(|image| image.config),
             (image, _) => image,
@@ -292,14 +292,14 @@ impl DockerEngine {
         let image = image.unwrap_or_default();
         let platform = self.other_platform(&old, recipe.platform.as_ref()).await?;
         let blueprint = self.blueprint_described(wanted, recipe, Some(&old), &image).await?;
-        let purpose = Purpose { action: "ask for", subject: "its settings" };
+        let purpose = Purpose { action: "report", subject: "its settings" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await?;
         let drift = drift::drift(&old, &blueprint, &image, &info.into());
         Ok(Some(drift.into_iter().chain(platform).map(readable).collect()))
     }
 
-    /// Makes room for a candidate: what an earlier, interrupted try left under its name goes away, with the volumes that came
-    /// into being with it. Those that were there before are named.
+    /// Makes room for a candidate: removes the container that an earlier, interrupted attempt left under its name,
+    /// and the volumes created for it. `volumes` names those that existed before.
     async fn remove_leftover(&self, recipe: &Recipe, volumes: &BTreeSet<String>) -> Result<(), EngineError> {
         let Some(leftover) = self.find("create", &recipe.name).await? else { return Ok(()) };
         let purpose = Purpose { action: "create", subject: &recipe.name };
@@ -307,58 +307,58 @@ impl DockerEngine {
         let is_idle = matches!(look::state(&leftover), ContainerState::Created | ContainerState::Stopped);
         let is_model = recipe.model == Model::Like(id.clone());
         if !recipe.name.contains(CANDIDATE_MARK) || is_model || look::name(&leftover) != recipe.name {
-            return Err(purpose.refused("a container has that name already"));
+            return Err(purpose.refused("a container of that name already exists"));
         }
         if !is_idle {
             return Err(
-                purpose.refused("an earlier try left a container of that name, and it runs; stop it first")
+                purpose.refused("an earlier attempt left a running container of that name; stop it first")
             );
         }
         self.remove_with_volumes(&id, volumes).await
     }
 
-    /// Looks whether the containers whose namespaces are to be shared still run: the engine would find out at the start
-    /// only, when the old container is down.
+    /// Checks that the containers whose namespaces are to be shared still run: the engine detects this only at the
+    /// start, when the old container is down.
     async fn check_namespaces(&self, old: &ContainerInspectResponse, name: &str) -> Result<(), EngineError> {
         for (what, owner) in recreate::namespace_owners(old) {
             let found = self.find("create", &owner).await?;
             let owner = owner.get(..12).unwrap_or(&owner);
             let wrong = match found.map(|found| look::state(&found)) {
                 Some(ContainerState::Running) => continue,
-                Some(_) => "does not run; start that one first",
-                None => "is gone; create it again with one that exists",
+                Some(_) => "is not running; start that container first",
+                None => "no longer exists; recreate the copied container with one that does",
             };
             return Err(Purpose { action: "create", subject: name }.refused(format!(
-                "the container that it is to be like uses the {what} of container {owner}, which {wrong}"
+                "the container that it copies uses the {what} of container {owner}, which {wrong}"
             )));
         }
         Ok(())
     }
 }
 
-/// Why a container is not kept that lacks these settings of its model.
+/// Returns the reason to reject a container that lacks these settings of its model.
 fn lost(settings: &[String]) -> Option<String> {
     (!settings.is_empty()).then(|| {
         format!(
-            "the engine dropped {} of the container that it is to be like. Recreate that one without it, or use a newer \
+            "the engine dropped {} of the container that it copies. Recreate that container without it, or use a newer \
              drainswap",
             settings.join(", ")
         )
     })
 }
 
-/// The path of a create call, with what is asked for in the query.
+/// Returns the path of a create call, including its query.
 fn create_path(recipe: &Recipe, api: ApiVersion) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("name", &recipe.name);
-    // An older engine takes the image that it has, which was looked at when it was pulled.
+    // An older engine uses the image that it has, whose platform was checked at the pull.
     if let Some(platform) = recipe.platform.as_ref().filter(|_| api >= CHOOSES_PLATFORM) {
         query.append_pair("platform", &platform.to_string());
     }
     format!("/containers/create?{}", query.finish())
 }
 
-/// The same with its texts cleaned: names and values of containers and images may hold anything.
+/// Returns the change with its texts cleaned: names and values of containers and images may hold anything.
 fn readable(change: Change) -> Change {
     let line = |text: Cow<'static, str>| Cow::Owned(foreign::line(&text));
     let text = |text: String| foreign::line(&text);
@@ -373,7 +373,7 @@ fn readable(change: Change) -> Change {
     }
 }
 
-/// The whole environment of a description: what its files say, under what stands in itself.
+/// Returns the complete environment of a description. Its own entries take precedence over those of its files.
 async fn environment(wanted: &Container, container: &str) -> Result<Environment, EngineError> {
     /// No file of variables that a person wrote is longer.
     const MOST_BYTES: u64 = 1 << 20;

@@ -1,6 +1,6 @@
-//! The settings of a Watchtower, by its container: its variables, and its command. Pure.
+//! The settings of a Watchtower container, from its variables and its command. Pure.
 //!
-//! Its flags are those of containrrr/watchtower and its successor nicholas-fedor/watchtower (`internal/flags`).
+//! The flags are those of containrrr/watchtower and its successor nicholas-fedor/watchtower (`internal/flags`).
 
 use bollard::models::ContainerInspectResponse;
 
@@ -9,10 +9,10 @@ use crate::foreign;
 use crate::observation::ContainerState;
 use crate::observation::watchtower::{UpdateLabels, Watchtower, is_true};
 
-/// Its image has the label, by which Watchtower knows itself.
+/// The label of Watchtower's image, by which Watchtower recognises itself.
 const LABEL: &str = "com.centurylinklabs.watchtower";
 
-/// The flags that take no value: what follows them may be a container's name.
+/// The flags without a value: the word after one of them may be a container's name.
 const SWITCHES: [&str; 30] = [
     "-v",
     "-c",
@@ -46,7 +46,7 @@ const SWITCHES: [&str; 30] = [
     "--notification-log-stdout",
 ];
 
-/// The settings of a container, if it is a Watchtower that runs.
+/// Returns the settings of a container if it is a running Watchtower.
 pub(super) fn watchtower(found: &ContainerInspectResponse) -> Option<Watchtower> {
     if look::state(found) != ContainerState::Running || !is_true(label(found, LABEL)?) {
         return None;
@@ -74,7 +74,8 @@ pub(super) fn watchtower(found: &ContainerInspectResponse) -> Option<Watchtower>
     Some(told)
 }
 
-/// The labels of a container that Watchtower heeds. It takes care of itself: its own containers are left to it.
+/// Returns the labels of a container that Watchtower respects. Its own containers count as disabled: it takes care of
+/// itself.
 pub(super) fn labels(found: &ContainerInspectResponse) -> UpdateLabels {
     let of_itself = label(found, LABEL).map(|_| false);
     let told = UpdateLabels::of(|name| label(found, name));
@@ -82,7 +83,7 @@ pub(super) fn labels(found: &ContainerInspectResponse) -> UpdateLabels {
     UpdateLabels { enable: of_itself.or(told.enable), scope, ..told }
 }
 
-/// Takes a setting, by the name of its flag.
+/// Applies a setting, by the name of its flag.
 fn set(told: &mut Watchtower, flag: &str, value: &str) {
     match flag {
         "label-enable" | "e" => told.needs_label = is_true(value),
@@ -125,7 +126,7 @@ mod tests {
         }
     }
 
-    /// Whether a Watchtower with these words and variables replaces a container with these labels.
+    /// Returns whether a Watchtower with these words and variables replaces a container with these labels.
     fn replaces(words: &[&str], variables: &[&str], of_container: &[(&str, &str)]) -> bool {
         let mut found = container("watch", &[(LABEL, "true")]);
         found.args = Some(words.iter().map(|it| (*it).to_owned()).collect());
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watchtower_that_runs_takes_every_container() {
+    fn a_running_watchtower_replaces_every_container() {
         assert!(replaces(&["--cleanup", "--interval", "30"], &["WATCHTOWER_SCOPE="], &[]));
         let mut found = container("watch", &[(LABEL, "true")]);
         assert!(watchtower(&found).is_some());
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_label_decides_as_it_is_told_to() {
+    fn the_enable_label_is_respected() {
         let enable = |value| [(ENABLE, value)];
         assert!(!replaces(&[], &[], &enable("false")));
         for needs_it in [(&["--label-enable"][..], &[][..]), (&[], &["WATCHTOWER_LABEL_ENABLE=1"])] {
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_only_monitors_it_does_not_replace() {
+    fn monitored_containers_are_not_replaced() {
         let monitor = |value| [(MONITOR, value)];
         assert!(!replaces(&["--monitor-only"], &[], &[]));
         assert!(!replaces(&[], &["WATCHTOWER_MONITOR_ONLY=true"], &monitor("false")));

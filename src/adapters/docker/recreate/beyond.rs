@@ -1,4 +1,4 @@
-//! Settings that the client's types do not know: they are carried as the engine shows them.
+//! Settings that the client's types do not have. They are carried over as the engine shows them.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,40 @@ use serde_json::Value;
 
 use super::{ALL_AT_ONCE, ApiVersion, Dialect};
 
-/// From here on an engine no longer shows which MAC address was chosen, and takes none for the container as a whole.
-/// <https://docs.docker.com/reference/api/engine/version-history/#v152-api-changes>
+/// The API version since which an engine no longer shows which MAC address was chosen, and no longer accepts one for
+/// the container as a whole. <https://docs.docker.com/reference/api/engine/version-history/#v152-api-changes>
 const HIDES_MAC: ApiVersion = (1, 52);
 
-/// The version of the API by which a container is inspected word for word.
+/// Returns the API version for the raw inspection of a container.
 pub(in crate::adapters::docker) fn inspected_by(api: ApiVersion) -> ApiVersion {
     if api < HIDES_MAC { api } else { (HIDES_MAC.0, HIDES_MAC.1 - 1) }
 }
 
-/// What of a container the types leave out.
+/// The parts of a container that the client's types omit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Beyond {
-    /// The MAC address that was given to it for its main network. An engine shows one that it made up elsewhere only.
+    /// The MAC address that the user chose for its main network. An address that the engine generated is shown
+    /// elsewhere.
     pub mac_address: Option<String>,
-    /// What its process may do, as Podman shows it in its own API. By Docker's API it leaves out what a user other than root
-    /// was given of that which root has anyway.
+    /// The capabilities of its process, from Podman's own API. Through Docker's API, Podman omits those that a user
+    /// other than root was given but that root has anyway.
     pub capabilities: Vec<String>,
-    /// Settings by the JSON pointer of their place in the body of a create call.
+    /// Settings, by the JSON pointer of their place in the body of a create call.
     settings: BTreeMap<String, Value>,
 }
 
 impl Beyond {
-    /// Of an inspection word for word.
+    /// Reads a raw inspection.
     #[must_use]
     pub fn of(raw: &Value, dialect: Dialect) -> Self {
-        // Podman shows the same under other names, too, and takes no settings but those that it knows.
+        // Podman also shows the same settings under other names, and accepts only settings that it knows.
         if dialect.is_podman {
             let capabilities = raw["EffectiveCaps"].as_array().into_iter().flatten();
             let capabilities = capabilities.filter_map(|it| Some(it.as_str()?.to_owned())).collect();
             return Self { capabilities, ..Self::default() };
         }
         let mut settings = BTreeMap::new();
-        // Of the rest of the configuration it is not known what came from the image.
+        // For the rest of the configuration, it is unknown what came from the image.
         let raw_host = &raw["HostConfig"];
         let known = serde_json::from_value::<HostConfig>(raw_host.clone()).and_then(serde_json::to_value);
         if let Ok(known) = known {
@@ -49,18 +50,18 @@ impl Beyond {
         Self { mac_address: mac_address.map(str::to_lowercase), capabilities: Vec::new(), settings }
     }
 
-    /// Puts them into the body of a create call, where what they belong to is still there.
+    /// Inserts the settings into the body of a create call, if their parents are still there.
     pub fn lay_over(&self, body: &mut Value, dialect: Dialect) {
         for (pointer, value) in &self.settings {
             set(body, pointer, value.clone());
         }
-        // Later engines take it with the network.
+        // Later engines take the address with the network.
         if let Some(mac) = self.mac_address.as_ref().filter(|_| dialect.api < ALL_AT_ONCE) {
             set(body, MAC_ADDRESS, mac.as_str().into());
         }
     }
 
-    /// Those that the other container has otherwise, as an inspection names them: `HostConfig.NewSetting`.
+    /// Returns the settings that differ in the other container, named as in an inspection: `HostConfig.NewSetting`.
     #[must_use]
     pub fn lost_in(&self, other: &Self) -> Vec<String> {
         let lost =
@@ -74,7 +75,7 @@ impl Beyond {
 
 const MAC_ADDRESS: &str = "/MacAddress";
 
-/// Collects what a value has beyond what is known of it.
+/// Collects the parts of a value that its typed form does not have.
 fn compare(at: &str, raw: &Value, known: &Value, found: &mut BTreeMap<String, Value>) {
     match (raw, known) {
         (Value::Object(raw), Value::Object(known)) => {
@@ -95,7 +96,7 @@ fn compare(at: &str, raw: &Value, known: &Value, found: &mut BTreeMap<String, Va
     }
 }
 
-/// Sets the member of an object that is there.
+/// Sets a member of an object, if the object exists.
 fn set(body: &mut Value, pointer: &str, value: Value) {
     let Some((parent, name)) = pointer.rsplit_once('/') else { return };
     if let Some(Value::Object(parent)) = body.pointer_mut(parent) {
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_types_know_is_no_news_and_the_rest_is_carried() {
+    fn settings_outside_the_types_are_carried_over() {
         let beyond = Beyond::of(&inspection(), NEW);
         assert_eq!(beyond.mac_address.as_deref(), Some("02:11:22:33:44:55"));
         let found: Vec<_> = beyond.settings.keys().map(String::as_str).collect();
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_new_container_lacks_is_named() {
+    fn settings_that_the_new_container_lacks_are_named() {
         let beyond = Beyond::of(&inspection(), NEW);
         assert_eq!(beyond.lost_in(&beyond), [""; 0]);
         let mut other = inspection();
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_podman_only_what_a_process_may_do_is_carried() {
+    fn with_podman_only_capabilities_are_carried_over() {
         let podman = Dialect { is_podman: true, ..NEW };
         assert_eq!(Beyond::of(&inspection(), podman), Beyond::default());
         let shown = json!({ "EffectiveCaps": ["CAP_CHOWN"] });

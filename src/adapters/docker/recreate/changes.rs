@@ -1,4 +1,4 @@
-//! What a container has of its image's own defaults, and what another image changes of that.
+//! The image defaults that a container uses, and what another image changes about them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -7,8 +7,8 @@ use bollard::models::{ContainerConfig, ContainerCreateBody, HealthConfig, ImageC
 
 use crate::ports::Change;
 
-/// What differs between a container as it is and as it will be, by the new image's defaults. Everything else is carried.
-/// Values of environment variables and labels may be secret, and are not told.
+/// Returns the differences between a container now and after it gets the new image's defaults. Everything else is
+/// carried over. Values of environment variables and labels may be secret and are not shown.
 pub(in crate::adapters::docker) fn changes(
     old: &ContainerConfig,
     new: &ContainerCreateBody,
@@ -35,7 +35,7 @@ pub(in crate::adapters::docker) fn changes(
         text(given(new.stop_signal.as_ref()).or(image.stop_signal.as_ref())),
     );
     let healthcheck = healthcheck(new.healthcheck.clone(), image.healthcheck.clone());
-    // Part by part: a test of the person's own stays, and may hold a secret.
+    // Compared part by part: a test that the user set stays, and may hold a secret.
     let (was, is) = (old.healthcheck.clone().unwrap_or_default(), healthcheck.unwrap_or_default());
     differs("healthcheck", words(was.test.as_ref()), words(is.test.as_ref()));
     differs("healthcheck interval", seconds(was.interval), seconds(is.interval));
@@ -55,7 +55,8 @@ pub(in crate::adapters::docker) fn changes(
     };
     let labels = pairs(image.labels.as_ref()).into_iter().chain(pairs(new.labels.as_ref())).collect();
     changes.extend(entries("label", &pairs(old.labels.as_ref()), &labels));
-    // `-P` publishes what is exposed. What the old container publishes by it the new one is given by number.
+    // `-P` publishes the exposed ports. The new container gets the ports that the old one published this way by
+    // number.
     let publishes_all = new.host_config.as_ref().is_some_and(|host| host.publish_all_ports == Some(true));
     let port = if publishes_all { "exposed port (published by -P)" } else { "exposed port" };
     for (field, old, new, image) in [
@@ -70,7 +71,8 @@ pub(in crate::adapters::docker) fn changes(
     changes
 }
 
-/// A command means something only to its entrypoint: beside an entrypoint of one's own, the image's is left out.
+/// Returns the entrypoint and the command. A command only makes sense with its entrypoint: if the user set an
+/// entrypoint, the image's command does not apply.
 fn command<'a>(
     new: &'a ContainerCreateBody,
     image: &'a ImageConfig,
@@ -81,7 +83,7 @@ fn command<'a>(
     }
 }
 
-/// Docker fills in, field by field, what a person left out of a healthcheck.
+/// Completes a healthcheck as Docker does: each field that the user left out comes from the image.
 fn healthcheck(own: Option<HealthConfig>, image: Option<HealthConfig>) -> Option<HealthConfig> {
     let (Some(own), Some(image)) = (own.clone(), image.clone()) else { return own.or(image) };
     Some(HealthConfig {
@@ -110,12 +112,12 @@ fn number(value: Option<i64>) -> String {
     value.filter(|value| *value > 0).map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// The engine counts in nanoseconds.
+/// Formats a duration in seconds. The engine counts in nanoseconds.
 fn seconds(value: Option<i64>) -> String {
     number(value.map(|value| value / 1_000_000_000)) + if value.unwrap_or(0) > 0 { " s" } else { "" }
 }
 
-/// `NAME=value` by name.
+/// Splits `NAME=value` entries into names and values.
 fn variables(env: Option<&Vec<String>>) -> BTreeMap<String, String> {
     let split = |entry: &String| {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
@@ -124,7 +126,7 @@ fn variables(env: Option<&Vec<String>>) -> BTreeMap<String, String> {
     env.into_iter().flatten().map(split).collect()
 }
 
-/// Which names come, go, or change their value.
+/// Returns the entries that are added, removed, or change their value.
 pub(in crate::adapters::docker) fn entries(
     field: impl Into<Cow<'static, str>>,
     old: &BTreeMap<String, String>,

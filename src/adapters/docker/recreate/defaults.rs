@@ -1,11 +1,11 @@
-//! What a container has from its image, not from a person.
+//! The part of a container's configuration that comes from its image and not from the user.
 
 use bollard::models::{ContainerConfig, HealthConfig, ImageConfig};
 
-/// Compose compares its own labels with its file; they stay even if an image should carry the same.
+/// Compose compares its own labels with its file, so they stay even if an image has the same ones.
 const COMPOSE_LABELS: &str = "com.docker.compose.";
 
-/// The configuration without what the image gave.
+/// Returns the configuration without the values from the image.
 pub(super) fn subtract(mut config: ContainerConfig, image: &ImageConfig) -> ContainerConfig {
     config.user = differing(config.user, image.user.as_ref());
     config.working_dir = differing(config.working_dir, image.working_dir.as_ref());
@@ -15,7 +15,7 @@ pub(super) fn subtract(mut config: ContainerConfig, image: &ImageConfig) -> Cont
     config.volumes = without(config.volumes, image.volumes.as_ref());
     config.exposed_ports = without(config.exposed_ports, image.exposed_ports.as_ref());
     config.healthcheck = config.healthcheck.and_then(|check| healthcheck(check, image.healthcheck.as_ref()));
-    // A command means something only to its entrypoint: beside an entrypoint of one's own, it stays too.
+    // A command only makes sense with its entrypoint: if the user set the entrypoint, the command stays too.
     if is_same(config.entrypoint.as_deref(), image.entrypoint.as_deref()) {
         config.entrypoint = None;
         if is_same(config.cmd.as_deref(), image.cmd.as_deref()) {
@@ -28,24 +28,25 @@ pub(super) fn subtract(mut config: ContainerConfig, image: &ImageConfig) -> Cont
     config
 }
 
-/// The value, unless the image gave it.
+/// Returns the value unless it comes from the image.
 fn differing<T: PartialEq>(value: Option<T>, default: Option<&T>) -> Option<T> {
     value.filter(|value| Some(value) != default)
 }
 
-/// The entries that the image did not give.
+/// Returns the entries that do not come from the image.
 fn without(entries: Option<Vec<String>>, defaults: Option<&Vec<String>>) -> Option<Vec<String>> {
     let mut entries = entries?;
     entries.retain(|entry| !defaults.is_some_and(|defaults| defaults.contains(entry)));
     (!entries.is_empty()).then_some(entries)
 }
 
-/// An empty list and none are the same to Docker.
+/// Returns whether two lists are equal. To Docker, an empty list and a missing one are the same.
 fn is_same(one: Option<&[String]>, other: Option<&[String]>) -> bool {
     one.unwrap_or_default() == other.unwrap_or_default()
 }
 
-/// Docker fills in, field by field, what a person left out of a healthcheck; it is taken apart the same way.
+/// Returns the part of a healthcheck that the user set. Docker completes a healthcheck field by field, so each field
+/// is compared separately.
 pub(super) fn healthcheck(check: HealthConfig, default: Option<&HealthConfig>) -> Option<HealthConfig> {
     let Some(default) = default else { return Some(check) };
     let own = HealthConfig {

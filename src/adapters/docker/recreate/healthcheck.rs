@@ -1,4 +1,4 @@
-//! When a container's healthcheck is asked first, and whether its successor has the same.
+//! The time of a container's first healthcheck, and whether its successor keeps it.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::adapters::docker::look::SeenImage;
 use crate::millis::YEAR;
 use crate::observation::{Healthcheck, START_INTERVAL};
 
-/// What Docker takes where neither the container nor its image says how often it asks.
+/// Docker's interval if neither the container nor its image sets one.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// The API from which on a container is asked more often within its start period. An engine before it asks nothing until
-/// the interval has passed once, whatever the start period.
+/// The API version since which an engine checks more often during the start period. Earlier engines run no check
+/// until the interval has passed once, regardless of the start period.
 const ASKS_AT_THE_START: ApiVersion = (1, 44);
 
-/// The healthcheck of a container, if it has one.
+/// Returns the healthcheck of a container, if it has one.
 pub(in crate::adapters::docker) fn healthcheck(
     inspect: &ContainerInspectResponse,
     image: &SeenImage,
@@ -29,7 +29,7 @@ pub(in crate::adapters::docker) fn healthcheck(
     }
     let asks_at_the_start = dialect.api >= ASKS_AT_THE_START && length(check.start_period).is_some();
     let first_check = if dialect.is_podman {
-        // It asks by a timer of systemd's, of which the inspection says nothing.
+        // Podman runs the check from a systemd timer, which the inspection does not show.
         Duration::ZERO
     } else if asks_at_the_start {
         length(check.start_interval).unwrap_or(START_INTERVAL)
@@ -39,18 +39,18 @@ pub(in crate::adapters::docker) fn healthcheck(
     let of_image = |image: &ImageInspect| image.config.as_ref()?.healthcheck.clone();
     let of_image = match image {
         SeenImage::Known(image) => of_image(image),
-        // All of it is carried over then.
+        // In this case all of it is carried over.
         SeenImage::Gone => None,
         SeenImage::Unreadable => Some(check.clone()),
     };
     let own = defaults::healthcheck(check.clone(), of_image.as_ref()).unwrap_or_default();
-    // A start period of the new image's would have it asked sooner.
+    // A start period in the new image would make the first check earlier.
     let keeps_start = dialect.api < ASKS_AT_THE_START || length(own.start_period).is_some();
     let is_given = own.test.is_some() && length(own.interval).is_some() && keeps_start;
     Some(Healthcheck { first_check: first_check.min(YEAR), is_given })
 }
 
-/// A length of time as the engine has it: none, and nothing at all, mean that it was not chosen.
+/// Converts a duration from the engine. A missing value and zero both mean that it was not set.
 fn length(nanoseconds: Option<i64>) -> Option<Duration> {
     let nanoseconds = nanoseconds.and_then(|it| u64::try_from(it).ok()).filter(|it| *it > 0);
     nanoseconds.map(Duration::from_nanos)
@@ -65,7 +65,7 @@ mod tests {
     const OLD: Dialect = Dialect { api: (1, 41), is_podman: false };
     const NEW: Dialect = Dialect { api: (1, 51), is_podman: false };
 
-    /// A healthcheck with these seconds between two runs, of the start period, and between two runs in that.
+    /// A healthcheck with this interval, start period and start interval, in seconds.
     fn check(test: &str, interval: i64, start_period: i64, start_interval: i64) -> HealthConfig {
         let length = |seconds: i64| (seconds > 0).then_some(seconds * 1_000_000_000);
         HealthConfig {
@@ -77,7 +77,7 @@ mod tests {
         }
     }
 
-    /// When the engine asks first, in seconds, and whether that stays with another image.
+    /// Returns the time of the first check in seconds, and whether it stays the same with another image.
     fn seen(check: HealthConfig, of_image: Option<HealthConfig>, dialect: Dialect) -> Option<(u64, bool)> {
         let config = ContainerConfig { healthcheck: Some(check), ..ContainerConfig::default() };
         let inspect =
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_asks_first_after_its_interval_or_within_the_start_period() {
+    fn the_first_check_runs_after_the_interval_or_within_the_start_period() {
         for (check, old, new) in [
             (check("ok", 90, 0, 0), 90, 90),
             (check("ok", 0, 0, 0), 30, 30),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_image_says_of_it_goes_with_the_image() {
+    fn settings_from_the_image_change_with_the_image() {
         let own = check("own", 90, 0, 0);
         assert_eq!(seen(own.clone(), None, OLD), Some((90, true)));
         assert_eq!(
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_or_never_or_at_times_that_are_not_known() {
+    fn disabled_checks_and_unknown_times_are_handled() {
         let off = HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() };
         assert_eq!(seen(off, None, NEW), None);
         assert_eq!(seen(HealthConfig::default(), None, NEW), None);
         let podman = Dialect { is_podman: true, ..OLD };
         assert_eq!(seen(check("ok", 90, 0, 0), None, podman), Some((0, true)));
         let unending = seen(check("ok", 9_000_000_000, 0, 0), None, NEW);
-        assert_eq!(unending, Some((YEAR.as_secs(), false)), "what is stored can be read again");
+        assert_eq!(unending, Some((YEAR.as_secs(), false)), "a stored value can be read again");
     }
 }

@@ -7,20 +7,20 @@ use bollard::models::{EndpointIpamConfig, EndpointSettings};
 use super::{ApiVersion, Dialect, Source, hostname, short_id};
 use crate::adapters::docker::look;
 
-/// From here on a container can be created in several networks, with a MAC address in each.
+/// The API version since which a container can be created in several networks, with a MAC address in each.
 pub(in crate::adapters::docker) const ALL_AT_ONCE: ApiVersion = (1, 44);
-/// The API of Docker 28, which makes MAC addresses up at random.
+/// The API version of Docker 28, which generates random MAC addresses.
 const MAKES_UP_AT_RANDOM: ApiVersion = (1, 48);
 
-/// Where the new container is to be, and when it gets there.
+/// The networks of the new container, and when it joins them.
 pub(super) struct Networks {
-    /// Given to the create call.
+    /// The networks for the create call.
     pub at_create: HashMap<String, EndpointSettings>,
-    /// Connected afterwards, before the start, by name.
+    /// The networks to connect after the creation and before the start, by name.
     pub afterwards: Vec<(String, EndpointSettings)>,
 }
 
-/// The old container's networks, without what the engine made up for it.
+/// Returns the old container's networks, without what the engine generated for it.
 pub(super) fn networks(source: &Source<'_>) -> Networks {
     let (mode, api) = (source.network_mode(), source.dialect.api);
     let found = source.inspect.network_settings.as_ref().and_then(|settings| settings.networks.clone());
@@ -28,7 +28,7 @@ pub(super) fn networks(source: &Source<'_>) -> Networks {
     if matches!(mode, "host" | "none") || source.shares_network() {
         found.clear();
     }
-    // The network that the mode names comes first: before API 1.44 it is the one that the create call takes.
+    // The network that the mode names comes first: before API 1.44, it is the only one that the create call accepts.
     found.sort_by_cached_key(|(name, endpoint)| (!is_main(mode, name, endpoint), name.clone()));
     let mut endpoints: Vec<(String, EndpointSettings)> =
         found.into_iter().map(|(name, endpoint)| (name.clone(), wanted(source, &name, endpoint))).collect();
@@ -42,13 +42,13 @@ fn is_main(mode: &str, name: &str, endpoint: &EndpointSettings) -> bool {
     is_default || mode == name || endpoint.network_id.as_deref() == Some(mode)
 }
 
-/// What a person chose of an endpoint.
+/// Returns the settings of an endpoint that the user chose.
 fn wanted(source: &Source<'_>, network: &str, endpoint: EndpointSettings) -> EndpointSettings {
     let mac_address = chosen_mac(source, network, &endpoint);
     let (own_name, hostname) = (look::name(source.inspect), hostname(source.inspect));
     let is_own = |alias: &String| *alias == own_name || Some(alias) == hostname.as_ref();
     let mut aliases = endpoint.aliases.unwrap_or_default();
-    // Compose gives every container its own name as an alias; a sibling must not answer to it.
+    // Compose gives each container its own name as an alias; a sibling must not answer to it.
     aliases.retain(|alias| alias != short_id(source.inspect) && !(source.is_sibling && is_own(alias)));
     EndpointSettings {
         ipam_config: endpoint
@@ -63,9 +63,10 @@ fn wanted(source: &Source<'_>, network: &str, endpoint: EndpointSettings) -> End
     }
 }
 
-/// The MAC address that a person chose for a network. For the main one the engine says which. Of another one it shows what
-/// there is: engines before 28 make one up of `02:42` and the IPv4 address, so that a chosen one can be told, later ones at
-/// random. An engine that takes one network at creation takes no address for the others.
+/// Returns the MAC address that the user chose for a network. For the main network the engine reports it. For other
+/// networks it reports only the current address. Engines before 28 derive a generated address from `02:42` and the
+/// IPv4 address, so a chosen one can be recognised; later engines generate it at random. An engine that accepts one
+/// network at creation accepts no address for the others.
 fn chosen_mac(source: &Source<'_>, network: &str, endpoint: &EndpointSettings) -> Option<String> {
     let Dialect { api, is_podman } = source.dialect;
     if api < ALL_AT_ONCE || is_podman || source.is_sibling {

@@ -1,4 +1,4 @@
-//! Ports and addresses that the engine chose for the old container, which the new one asks for by number.
+//! Ports and addresses that the engine chose for the old container. The new container requests them explicitly.
 
 use bollard::models::{
     ContainerInspectResponse, EndpointIpamConfig, EndpointSettings, HostConfig, PortBinding,
@@ -7,7 +7,7 @@ use bollard::models::{
 use super::Blueprint;
 use crate::observation::{Pinned, PinnedAddress, Published};
 
-/// Writes them into the blueprint, wherever nobody has written a number.
+/// Writes them into the blueprint wherever the user did not set a number.
 pub(in crate::adapters::docker) fn pin(blueprint: &mut Blueprint, pinned: &Pinned) {
     if let Some(host) = &mut blueprint.body.host_config {
         pin_ports(host, pinned);
@@ -39,8 +39,8 @@ fn endpoint<'a>(blueprint: &'a mut Blueprint, network: &str) -> Option<&'a mut E
     found.map(|(_, endpoint)| endpoint)
 }
 
-/// A port that nobody has written is `""` or `"0"`, and one of a range `"8000-8010"`; `-P` publishes what is exposed
-/// without any binding.
+/// Pins the ports. A port that the user left open is `""` or `"0"`, and one of a range is `"8000-8010"`; `-P`
+/// publishes the exposed ports without any binding.
 fn pin_ports(host: &mut HostConfig, pinned: &Pinned) {
     let keyed = |protocol: &'static str| {
         move |port: &Published| (format!("{}/{protocol}", port.container_port), *port)
@@ -72,12 +72,12 @@ fn pin_ports(host: &mut HostConfig, pinned: &Pinned) {
     }
 }
 
-/// The host's port, where it is one number.
+/// Returns the host's port if it is a single number.
 fn written(binding: &PortBinding) -> Option<u16> {
     binding.host_port.as_deref()?.parse().ok().filter(|port| *port > 0)
 }
 
-/// Whether a port is published at the address that a binding asks for.
+/// Returns whether a port is published at the address that a binding requests.
 fn is_at(binding: &PortBinding, port: &Published) -> bool {
     match binding.host_ip.as_deref().unwrap_or_default() {
         "" => port.ip.is_unspecified(),
@@ -85,7 +85,7 @@ fn is_at(binding: &PortBinding, port: &Published) -> bool {
     }
 }
 
-/// Whether the old container was given these addresses by the engine, and not by a person.
+/// Returns the addresses that the engine chose for the old container, without those that the user chose.
 pub(in crate::adapters::docker) fn chosen<'a>(
     old: &ContainerInspectResponse,
     pinned: &'a Pinned,
@@ -109,7 +109,7 @@ mod tests {
         Published { ip: address.ip(), port: address.port(), container_port }
     }
 
-    /// The host's ports of 8080, after those were pinned that the engine had chosen.
+    /// Returns the host ports of 8080 after the engine's choices were pinned.
     fn pinned(bindings: &[(&str, &str)], publish_all: bool, ports: &[Published]) -> Vec<String> {
         let binding = |(ip, port): &(&str, &str)| PortBinding {
             host_ip: Some((*ip).to_owned()),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_nobody_wrote_is_asked_for_by_number() {
+    fn an_open_port_is_requested_by_number() {
         let local = [published("127.0.0.1:32768", 8080)];
         assert_eq!(pinned(&[("127.0.0.1", "")], false, &local), ["127.0.0.1:32768"]);
         assert_eq!(pinned(&[("127.0.0.1", "0")], false, &local), ["127.0.0.1:32768"]);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_udp_port_is_asked_for_as_one_of_tcp_with_the_same_number_is() {
+    fn a_udp_port_is_requested_like_a_tcp_port_of_the_same_number() {
         let pinned = Pinned {
             ports: vec![published("0.0.0.0:32768", 53)],
             udp_ports: vec![published("0.0.0.0:32769", 53), published("127.0.0.1:32770", 5353)],
@@ -159,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_somebody_wrote_stays() {
+    fn an_explicit_port_stays() {
         let two = [published("127.0.0.1:8001", 8080), published("127.0.0.1:32768", 8080)];
         assert_eq!(
             pinned(&[("127.0.0.1", "8001"), ("127.0.0.1", "")], false, &two),
             ["127.0.0.1:8001", "127.0.0.1:32768"]
         );
         assert_eq!(pinned(&[("127.0.0.1", "8001")], true, &two[..1]), ["127.0.0.1:8001"]);
-        // Another container's port, or one of another address, is not taken.
+        // A port of another container, or at another address, is not used.
         assert_eq!(pinned(&[("127.0.0.2", "")], false, &two), ["127.0.0.2:"]);
     }
 }

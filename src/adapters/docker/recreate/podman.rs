@@ -1,9 +1,9 @@
-//! What Podman shows otherwise than it takes it.
+//! Differences between what Podman shows and what it accepts.
 
 use bollard::models::{ContainerConfig, HealthConfig, HostConfig, ImageConfig};
 
-/// What Podman fills in where an image's healthcheck says nothing, in nanoseconds and times. From its source,
-/// `pkg/specgen/generate` and `libpod/healthcheck.go`.
+/// The values that Podman fills in if an image's healthcheck lacks them. Durations are in nanoseconds. From Podman's
+/// source, `pkg/specgen/generate` and `libpod/healthcheck.go`.
 const INTERVAL: i64 = 30_000_000_000;
 const TIMEOUT: i64 = 30_000_000_000;
 const RETRIES: i64 = 3;
@@ -18,31 +18,31 @@ const SIGNALS: &[(&str, &str)] = &[
     ("USR2", "12"),
     ("TERM", "15"),
     ("WINCH", "28"),
-    // What systemd is stopped with.
+    // The stop signal of systemd.
     ("RTMIN+3", "37"),
 ];
 
-/// The settings of a container as Podman takes them.
+/// Converts the settings of a container to the form that Podman accepts.
 pub(super) fn host(host: &mut HostConfig) {
     for limit in host.ulimits.iter_mut().flatten() {
         limit.name = limit.name.as_deref().map(ulimit_name);
     }
-    // It shows no permissions, and takes none for a mistake.
+    // It shows empty permissions but rejects them as a mistake.
     for device in host.devices.iter_mut().flatten() {
         device.cgroup_permissions =
             device.cgroup_permissions.take().filter(|it| !it.is_empty()).or(Some("rwm".to_owned()));
     }
-    // It shows the time that `--cpus` amounts to as well, and takes only one of the two.
+    // It also shows the CPU quota that `--cpus` results in, but accepts only one of the two.
     if host.nano_cpus.is_some_and(|cpus| cpus > 0) {
         (host.cpu_period, host.cpu_quota) = (None, None);
     }
-    // Another's shared memory has a size of its own.
+    // The shared memory of the host or of another container has its own size.
     if host.ipc_mode.as_deref().is_some_and(|mode| mode == "host" || mode.starts_with("container:")) {
         host.shm_size = None;
     }
 }
 
-/// Gives a user other than root what its predecessor's process may do; root has its own by itself.
+/// Gives a user other than root the capabilities of its predecessor's process; root has its own by default.
 pub(super) fn allow(host: &mut HostConfig, user: Option<&str>, capabilities: &[String]) {
     let user = user.and_then(|user| user.split(':').next()).unwrap_or_default();
     if matches!(user, "" | "0" | "root") || host.privileged == Some(true) {
@@ -57,16 +57,16 @@ pub(super) fn allow(host: &mut HostConfig, user: Option<&str>, capabilities: &[S
     }
 }
 
-/// `RLIMIT_NOFILE`, as Podman shows it, is `nofile`, as it takes it.
+/// Converts the name of a limit: Podman shows `RLIMIT_NOFILE` but accepts `nofile`.
 pub(in crate::adapters::docker) fn ulimit_name(shown: &str) -> String {
     shown.strip_prefix("RLIMIT_").map_or_else(|| shown.to_owned(), str::to_lowercase)
 }
 
-/// What an image gives to a container, with what Podman adds to that.
+/// Returns an image's defaults, with what Podman adds to them.
 pub(super) fn defaults(image: &ImageConfig, container: &ContainerConfig, short_id: &str) -> ImageConfig {
     let mut defaults = image.clone();
     let signal = defaults.stop_signal.as_deref().map_or("15", number);
-    // Every container shows a number.
+    // Every container shows the signal as a number.
     defaults.stop_signal = match container.stop_signal.as_deref() {
         Some(shown) if number(shown) == signal => Some(shown.to_owned()),
         _ => Some(signal.to_owned()),
@@ -74,7 +74,7 @@ pub(super) fn defaults(image: &ImageConfig, container: &ContainerConfig, short_i
     let environment = defaults.env.get_or_insert_default();
     let hostname = container.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(short_id);
     environment.push(format!("HOSTNAME={hostname}"));
-    // The home of a user that no image needs to know.
+    // The home directory of a user that the image need not define.
     let user = container.user.as_deref().unwrap_or_default();
     let is_number = user.split(':').next().is_some_and(|id| id.parse::<u32>().is_ok_and(|id| id > 0));
     if let Some(directory) = container.working_dir.as_ref().filter(|_| is_number) {
@@ -89,12 +89,12 @@ pub(super) fn defaults(image: &ImageConfig, container: &ContainerConfig, short_i
     defaults
 }
 
-/// A healthcheck with its command: Podman takes none without.
+/// Adds the command to a healthcheck: Podman rejects a healthcheck without it.
 pub(super) fn whole(own: HealthConfig, shown: &HealthConfig) -> HealthConfig {
     HealthConfig { test: own.test.or_else(|| shown.test.clone()), ..own }
 }
 
-/// A signal's number, where its name is a common one.
+/// Returns a signal's number if its name is a common one.
 fn number(signal: &str) -> &str {
     let name = signal.strip_prefix("SIG").unwrap_or(signal);
     SIGNALS.iter().find(|(known, _)| *known == name).map_or(signal, |(_, number)| number)
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_podman_adds_is_no_person_s() {
+    fn podman_s_additions_count_as_defaults() {
         let check = HealthConfig { retries: Some(0), interval: Some(7), ..HealthConfig::default() };
         let image = ImageConfig { healthcheck: Some(check), ..ImageConfig::default() };
         let filled = defaults(&image, &container("15"), "0123456789ab");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_keeps_what_its_process_may_do() {
+    fn a_user_keeps_the_capabilities_of_its_process() {
         let with = |user| {
             let mut settings =
                 HostConfig { cap_add: Some(vec!["NET_ADMIN".into()]), ..HostConfig::default() };
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_ways_to_say_the_same_one_is_taken() {
+    fn of_two_equivalent_settings_one_is_kept() {
         let mut settings = HostConfig {
             nano_cpus: Some(500_000_000),
             cpu_period: Some(100_000),

@@ -1,4 +1,4 @@
-//! Inspections of a real engine (20.10), and what is to be created from them.
+//! Inspections of a real engine (20.10), and the containers created from them.
 
 use bollard::models::{ContainerInspectResponse, HealthConfig, ImageInspect, Mount, MountPoint, MountType};
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn running() -> ContainerInspectResponse {
     fixture::inspect("running.json")
 }
 
-/// The running container with its inspection changed.
+/// Returns the running container with a changed inspection.
 fn changed(change: impl FnOnce(&mut HostConfig, &mut ContainerConfig)) -> ContainerInspectResponse {
     let mut old = running();
     change(old.host_config.as_mut().unwrap(), old.config.as_mut().unwrap());
@@ -56,7 +56,7 @@ fn endpoints(blueprint: &Blueprint) -> &HashMap<String, EndpointSettings> {
 }
 
 #[test]
-fn what_a_person_gave_is_carried_and_nothing_else() {
+fn only_the_user_s_settings_are_carried_over() {
     let blueprint = create(&running(), None);
     let body = serde_json::to_value(&blueprint.body).unwrap();
     assert_eq!(body, fixture::inspect::<Value>("create.json"));
@@ -65,7 +65,7 @@ fn what_a_person_gave_is_carried_and_nothing_else() {
 }
 
 #[test]
-fn a_newer_engine_takes_all_networks_and_a_chosen_mac_address() {
+fn a_newer_engine_accepts_all_networks_and_a_chosen_mac_address() {
     let mut old = running();
     let networks = old.network_settings.as_mut().and_then(|settings| settings.networks.as_mut()).unwrap();
     for (name, endpoint) in networks {
@@ -82,19 +82,20 @@ fn a_newer_engine_takes_all_networks_and_a_chosen_mac_address() {
     let other = Some("02:11:22:33:44:55".to_owned());
     let given = Some("02:66:22:33:44:55");
     assert_eq!(of(AFTER_1_44, given), (given.map(str::to_owned), other.clone(), 0));
-    // Of a network that is named by its identifier the engine does not say it, and the address tells.
+    // If the mode names a network by its identifier, the engine does not report the choice, but the IP address
+    // reveals it.
     assert_eq!(of(AFTER_1_44, None), (given.map(str::to_owned), other, 0));
-    // It makes them up at random, and tells of the main one alone which was given.
+    // This engine generates addresses at random, and reports only for the main network which one was chosen.
     let random = Dialect { api: (1, 51), is_podman: false };
     assert_eq!(of(random, None), (None, None, 0));
     assert_eq!(of(random, given), (given.map(str::to_owned), None, 0));
-    // Taken for the container as a whole.
+    // Accepted for the container as a whole.
     assert_eq!(of(BEFORE_1_44, given), (None, None, 1));
     assert_eq!(of(Dialect { is_podman: true, ..AFTER_1_44 }, None), (None, None, 0));
 }
 
 #[test]
-fn a_sibling_gets_its_own_port_and_nothing_that_is_the_other_s() {
+fn a_sibling_gets_its_own_port_and_nothing_of_the_other_container() {
     let mut old = changed(|_, config| config.hostname = Some("web-1.example".into()));
     let networks = old.network_settings.as_mut().and_then(|settings| settings.networks.as_mut()).unwrap();
     networks.get_mut("front").unwrap().aliases.as_mut().unwrap().push("web-1.example".into());
@@ -109,14 +110,14 @@ fn a_sibling_gets_its_own_port_and_nothing_that_is_the_other_s() {
     let labels = blueprint.body.labels.as_ref().unwrap();
     assert!(!labels.contains_key(CLAIM_LABEL) && labels.keys().all(|name| !name.starts_with(COMPOSE_LABELS)));
     assert_eq!(endpoints(&blueprint)["front"].ipam_config, None);
-    // What others are called too is theirs together; its hostname is the sibling's own.
+    // A shared alias stays; the hostname belongs to the sibling alone.
     assert_eq!(endpoints(&blueprint)["front"].aliases, Some(vec!["web".to_owned()]));
     let own = create(&old, None).body.labels.unwrap();
     assert!(own.keys().any(|name| name.starts_with(COMPOSE_LABELS)), "it stays the project's");
 }
 
 #[test]
-fn volumes_without_a_name_are_renewed_where_that_is_asked_for() {
+fn anonymous_volumes_are_renewed_on_request() {
     let carried = create(&running(), None).body.host_config;
     for mounts in [running().host_config.unwrap().mounts, carried.unwrap().mounts] {
         let mut mounts = mounts.unwrap();
@@ -135,7 +136,7 @@ fn volumes_without_a_name_are_renewed_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_a_container_has_of_one_that_is_gone_it_has_by_itself() {
+fn volumes_of_a_missing_lender_become_the_container_s_own() {
     let lent = |typ: &str, name: Option<&str>, target: &str| MountPoint {
         typ: Some(typ.to_owned()),
         name: name.map(str::to_owned),
@@ -154,7 +155,7 @@ fn what_a_container_has_of_one_that_is_gone_it_has_by_itself() {
     assert!(volumes::unnamed(&old).contains(&unnamed) && !volumes::own(&old).contains(&unnamed));
     assert_eq!(volumes::own(&old).len(), 3, "/anon, /image-volume and /m2");
     let own = volumes::without_lenders(&old, &gone);
-    // A sibling, and one that is to get new volumes, has them all the same.
+    // A sibling, and a container that gets new volumes, still has all of them.
     let publish = Published { ip: "0.0.0.0".parse().unwrap(), port: 57915, container_port: 8080 };
     for recipe in [recipe(None), recipe(Some(publish)), Recipe { renew_volumes: true, ..recipe(None) }] {
         let host = blueprint(&own, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe)
@@ -170,7 +171,7 @@ fn what_a_container_has_of_one_that_is_gone_it_has_by_itself() {
         let bind = mounts.iter().find(|mount| mount.target.as_deref() == Some("/lent-bind")).unwrap();
         assert_eq!((bind.source.as_deref(), bind.read_only), (Some("/srv/lent"), Some(true)));
     }
-    // One that is there lends its volumes again, and they are not the borrower's own.
+    // An existing lender lends its volumes again, and they are not the borrower's own.
     let host = create(&old, None).body.host_config.unwrap();
     assert!(!host.mounts.unwrap().iter().any(|mount| mount.target.as_deref() == Some("/lent")));
     assert_eq!(*volumes::without_lenders(&old, &[]), old);
@@ -215,7 +216,7 @@ fn the_sibling_s_address_is_kept_where_one_was_named() {
 }
 
 #[test]
-fn what_could_not_be_taken_back_is_refused() {
+fn a_container_that_could_not_be_rolled_back_is_refused() {
     let refused = |old: &ContainerInspectResponse| {
         let error =
             blueprint(old, Beyond::default(), Some(&image()), BEFORE_1_44, &recipe(None)).unwrap_err();
@@ -223,7 +224,7 @@ fn what_could_not_be_taken_back_is_refused() {
         error.to_string()
     };
     assert!(refused(&changed(|host, _| host.auto_remove = Some(true))).contains("--rm"));
-    // A unit of Quadlet has --rm in its command.
+    // A Quadlet unit has --rm in its command.
     let unit = changed(|host, config| {
         host.auto_remove = Some(true);
         config.labels.as_mut().unwrap().insert("PODMAN_SYSTEMD_UNIT".into(), "web.service".into());
@@ -338,14 +339,14 @@ fn a_port_that_the_new_image_exposes_comes_where_all_are_published() {
         told.filter(|it| it.starts_with("exposed port (published by -P) ")).collect()
     };
     let comes = "exposed port (published by -P) 9090/tcp is new";
-    assert_eq!(told(&recipe(None)), ["exposed port (published by -P) 7070/udp goes", comes]);
+    assert_eq!(told(&recipe(None)), ["exposed port (published by -P) 7070/udp is removed", comes]);
     let port = Published { ip: "0.0.0.0".parse().unwrap(), port: 32768, container_port: 7070 };
     let pinned = Pinned { udp_ports: vec![port], ..Pinned::default() };
     assert_eq!(told(&Recipe { pinned, ..recipe(None) }), [comes], "what was published stays so");
 }
 
 #[test]
-fn what_another_image_changes_is_told_and_no_value_that_may_be_secret() {
+fn changes_by_another_image_are_reported_without_secret_values() {
     let old = changed(|_, config| {
         let env = config.env.get_or_insert_default();
         env.extend(["TOKEN=planted".to_owned(), "LEVEL=planted".to_owned()]);
@@ -369,10 +370,10 @@ fn what_another_image_changes_is_told_and_no_value_that_may_be_secret() {
     };
     assert_eq!(told(&old_image.config.unwrap()), Vec::<String>::new(), "the same image changes nothing");
     let told = told(&new_image);
-    // TOKEN is the person's own, whatever the image has.
+    // The user set TOKEN, whatever the image has.
     for line in [
         "environment variable KEY is new",
-        "environment variable LEVEL gets another value",
+        "environment variable LEVEL has a new value",
         "exposed port 9090/tcp is new",
     ] {
         assert!(told.iter().any(|it| it == line), "{line} is missing in {told:?}");
@@ -381,9 +382,9 @@ fn what_another_image_changes_is_told_and_no_value_that_may_be_secret() {
 }
 
 proptest! {
-    /// What an engine tells of a container can be looked at and made anew, whatever it is.
+    /// Any inspection that an engine returns can be read and recreated.
     #[test]
-    fn no_inspection_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/running.json"))) {
+    fn any_inspection_is_handled(bytes in damaged(include_bytes!("../../../../fixtures/docker/running.json"))) {
         let Ok(found) = serde_json::from_slice(&bytes) else { return Ok(()) };
         let _container = look::container(&found, &look::SeenImage::Gone);
         for (dialect, image) in [(BEFORE_1_44, Some(image())), (AFTER_1_44, None)] {
@@ -394,13 +395,13 @@ proptest! {
     }
 
     #[test]
-    fn no_image_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/image.json"))) {
+    fn any_image_is_handled(bytes in damaged(include_bytes!("../../../../fixtures/docker/image.json"))) {
         let Ok(image) = serde_json::from_slice(&bytes) else { return Ok(()) };
         let _blueprint = blueprint(&running(), Beyond::default(), Some(&image), BEFORE_1_44, &recipe(None));
     }
 
     #[test]
-    fn no_progress_of_a_pull_is_too_much(bytes in damaged(include_bytes!("../../../../fixtures/docker/pull.jsonl"))) {
+    fn any_pull_progress_is_handled(bytes in damaged(include_bytes!("../../../../fixtures/docker/pull.jsonl"))) {
         let mut layers = Layers::default();
         for message in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
             layers.add(&message);

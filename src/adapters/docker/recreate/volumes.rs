@@ -1,4 +1,4 @@
-//! Volumes that nobody named: the data in them belongs to the container all the same.
+//! Anonymous volumes: their data belongs to the container all the same.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -8,9 +8,9 @@ use bollard::models::{ContainerInspectResponse, Mount, MountPoint, MountType};
 use super::Source;
 use crate::service::container::clean;
 
-/// The mounts of the new container: those that were asked for, and each anonymous volume by the name that the
-/// engine gave it. A sibling's anonymous volumes are its own; the new container gets new ones, as it does where they are to
-/// be renewed.
+/// Returns the mounts of the new container: the requested ones, and each anonymous volume by the name that the engine
+/// generated. A sibling's anonymous volumes stay with the sibling. The new container then gets new ones, and also
+/// when the volumes are to be renewed.
 pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
     if source.renews_volumes {
         let mounts = source.host.mounts.as_ref()?;
@@ -29,7 +29,7 @@ pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
             Some(mount) if mount.source.as_deref().unwrap_or_default().is_empty() => {
                 mount.source.clone_from(&point.name);
             }
-            // As the lender has it by then.
+            // The new container gets it from the lender, in its current form.
             None if is_lent(source.inspect, target) => {}
             Some(_) => {}
             None => mounts.push(by_name(point)),
@@ -38,7 +38,7 @@ pub(super) fn mounts(source: &Source<'_>) -> Option<Vec<Mount>> {
     (!mounts.is_empty() || source.host.mounts.is_some()).then_some(mounts)
 }
 
-/// Whether the container has what is mounted there from another one: it was not asked for by itself.
+/// Returns whether the container gets the mount at `target` from another container and did not request it itself.
 fn is_lent(inspect: &ContainerInspectResponse, target: &str) -> bool {
     let declared = inspect.config.as_ref().and_then(|config| config.volumes.as_ref()).into_iter().flatten();
     let mounts = inspect.host_config.as_ref().and_then(|host| host.mounts.as_ref()).into_iter().flatten();
@@ -46,45 +46,46 @@ fn is_lent(inspect: &ContainerInspectResponse, target: &str) -> bool {
     !lenders(inspect).is_empty() && !own.any(|it| is_same(it, target))
 }
 
-/// Where a bind `source:target[:options]` is mounted; `None` for one that names no source.
+/// Returns the target of a bind `source:target[:options]`; `None` if it names no source.
 fn bind_target(bind: &str) -> Option<&str> {
     bind.split(':').nth(1)
 }
 
-/// Whether both name one place in the container. The engine keeps the text that was typed, and mounts at the path that it
-/// amounts to: `/data/`, `//data` and `/x/../data` are `/data`, and two of them in one container are refused.
+/// Returns whether both paths name the same place in the container. The engine keeps the text as typed, but mounts at
+/// the normalised path: `/data/`, `//data` and `/x/../data` are all `/data`, and it refuses two of them in one
+/// container.
 pub(in crate::adapters::docker) fn is_same(one: &str, other: &str) -> bool {
     clean(one) == clean(other)
 }
 
-/// The mount, with a new volume in place of an anonymous one. One that was carried over before is mounted by
-/// its name.
+/// Returns the mount, with a new volume in place of an anonymous one. A volume that was carried over before is
+/// mounted by its generated name.
 fn renewed(mount: &Mount) -> Mount {
     let anonymous =
         mount.typ == Some(MountType::VOLUME) && mount.source.as_ref().is_some_and(|name| is_unnamed(name));
-    // The engine refuses a new one that cannot be written.
+    // The engine refuses a new volume that is read-only.
     let read_only = mount.read_only.filter(|_| !anonymous);
     Mount { source: mount.source.clone().filter(|_| !anonymous), read_only, ..mount.clone() }
 }
 
-/// Whether a volume's name is one that Docker gave it.
+/// Returns whether Docker generated this volume name.
 pub(in crate::adapters::docker) fn is_unnamed(name: &str) -> bool {
     name.len() == 64 && name.chars().all(|digit| digit.is_ascii_hexdigit())
 }
 
-/// The containers whose volumes the container mounts (`--volumes-from`), by name or identifier.
+/// Returns the containers whose volumes the container mounts (`--volumes-from`), by name or identifier.
 pub(in crate::adapters::docker) fn lenders(old: &ContainerInspectResponse) -> Vec<String> {
     let all = old.host_config.as_ref().and_then(|host| host.volumes_from.as_ref());
     all.into_iter().flatten().map(|lent| lender(lent).to_owned()).collect()
 }
 
-/// `NAME[:MODE]`
+/// Returns the name in `NAME[:MODE]`.
 fn lender(volumes_from: &str) -> &str {
     volumes_from.split(':').next().unwrap_or(volumes_from)
 }
 
-/// The container as if it had been given by itself what it has of containers that are gone: the engine refuses to create one
-/// that names them.
+/// Returns the container as if it had requested the mounts of missing lenders itself: the engine refuses to create a
+/// container that names a missing one.
 pub(in crate::adapters::docker) fn without_lenders<'a>(
     old: &'a ContainerInspectResponse,
     gone: &[String],
@@ -103,7 +104,7 @@ pub(in crate::adapters::docker) fn without_lenders<'a>(
             continue;
         };
         match (point.typ.as_deref(), &point.name, &point.source) {
-            // As a text it counts as named, and so is never renewed.
+            // In text form it counts as named, so it is never renewed.
             (Some("volume"), Some(name), _) => {
                 let access = if point.rw == Some(false) { ":ro" } else { "" };
                 host.binds.get_or_insert_default().push(format!("{name}:{target}{access}"));
@@ -121,12 +122,12 @@ pub(in crate::adapters::docker) fn without_lenders<'a>(
     Cow::Owned(ContainerInspectResponse { host_config: Some(host), ..old.clone() })
 }
 
-/// The volumes without a name that a container has, by the names that the engine made up.
+/// Returns the generated names of a container's anonymous volumes.
 pub(in crate::adapters::docker) fn unnamed(found: &ContainerInspectResponse) -> BTreeSet<String> {
     unnamed_points(found).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Those of them that the container has by itself, and not from another one.
+/// Returns the anonymous volumes that are the container's own and do not come from another container.
 pub(in crate::adapters::docker) fn own(found: &ContainerInspectResponse) -> BTreeSet<String> {
     unnamed_points(found)
         .filter(|(_, target)| !is_lent(found, target))
@@ -138,7 +139,7 @@ fn unnamed_points(found: &ContainerInspectResponse) -> impl Iterator<Item = (&st
     points(found).filter(|(name, _)| is_unnamed(name))
 }
 
-/// The volumes of a container: the name of each, and where it is.
+/// Returns the name and the target of each volume of a container.
 pub(in crate::adapters::docker) fn points(
     found: &ContainerInspectResponse,
 ) -> impl Iterator<Item = (&str, &str)> {
@@ -146,7 +147,7 @@ pub(in crate::adapters::docker) fn points(
     points.filter_map(|point| Some((point.name.as_deref()?, point.destination.as_deref()?)))
 }
 
-/// The volume of a mount point, mounted by its name.
+/// Returns a mount of a mount point's volume, by its name.
 pub(in crate::adapters::docker) fn by_name(point: &MountPoint) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
