@@ -1,4 +1,4 @@
-//! Asks a server itself whether it serves, past `HAProxy` and without its timing.
+//! Probes whether a server answers requests, without going through `HAProxy` or waiting for its checks.
 
 use std::error::Error;
 use std::io;
@@ -21,34 +21,31 @@ use crate::observation::Answer;
 use crate::ports::Prober;
 use crate::probe::{Expect, Match, Probe, Question};
 
-/// How much of a body an `http-check expect` rule is shown, in bytes. `HAProxy` itself looks at
-/// what fits into one buffer (`tune.bufsize`, 16 KiB).
+/// The maximum number of bytes of a body that an `http-check expect` rule sees. `HAProxy` itself looks at what fits
+/// into one buffer (`tune.bufsize`, 16 KiB).
 const BODY_SEEN: usize = 64 << 10;
 
-/// How long an accepted connection must stay open to prove anything. docker-proxy, which accepts
-/// for an application that does not listen, closes within a few milliseconds.
+/// How long an accepted connection must stay open to prove anything. docker-proxy, which accepts for an application
+/// that does not listen, closes within a few milliseconds.
 const STAYS_OPEN: Duration = Duration::from_millis(100);
 
-/// Probes over HTTP and TCP. Every probe has its own connection.
+/// A prober that uses HTTP and TCP. Every probe has its own connection.
 #[derive(Clone, Debug)]
 pub struct HttpProber {
     client: Client,
 }
 
-/// Why there is no prober.
+/// An error that prevents setting up a prober.
 #[derive(Debug, thiserror::Error)]
 pub enum NoProber {
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up for probes: {0}")]
+    #[error("cannot set up TLS for probes: {0}")]
     Tls(#[from] rustls::Error),
-    /// The HTTP client cannot be set up.
-    #[error("the HTTP client for probes cannot be set up: {0}")]
+    #[error("cannot set up the HTTP client for probes: {0}")]
     Client(#[from] reqwest::Error),
 }
 
 impl HttpProber {
-    /// Sets up a prober: HTTP/1.1, no redirects, no proxy, no connection used twice, no
-    /// certificate refused.
+    /// Sets up a prober: HTTP/1.1, no redirects, no proxy, a new connection for each probe, any certificate accepted.
     pub fn new() -> Result<Self, NoProber> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -87,7 +84,7 @@ impl HttpProber {
     ) -> Answer {
         let request = match request(probe, method, uri, headers, body) {
             Ok(request) => request,
-            Err(reason) => return Answer::NotReady(format!("cannot ask {method} {uri}: {reason}")),
+            Err(reason) => return Answer::NotReady(format!("cannot send {method} {uri}: {reason}")),
         };
         let mut response = match self.client.execute(request).await {
             Ok(response) => response,
@@ -110,7 +107,7 @@ impl HttpProber {
 impl Prober for HttpProber {
     async fn probe(&self, probe: &Probe) -> Answer {
         let late = || Answer::NotReady(format!("no answer within {} s", probe.timeout.as_secs_f64()));
-        // A check may be written with any bytes, and a certificate may name anything.
+        // A check may contain any bytes, and a certificate may contain any name.
         match timeout(probe.timeout, self.ask(probe)).await.unwrap_or_else(|_| late()) {
             Answer::Ready(detail) => Answer::Ready(foreign::line(&detail)),
             Answer::NotReady(detail) => Answer::NotReady(foreign::line(&detail)),
@@ -141,8 +138,8 @@ fn request(
     Ok(request)
 }
 
-/// The body's beginning, if a rule looks at it. It is not waited for otherwise: it may be a
-/// stream without an end.
+/// Returns the beginning of the body if a rule looks at it. Otherwise it does not wait for the body, which may be an
+/// endless stream.
 async fn seen_body(question: &Question, response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
     let looks = |rule: &Expect| matches!(rule.matches, Match::Text(_) | Match::Pattern(_));
     let mut body = Vec::new();
@@ -156,7 +153,8 @@ async fn seen_body(question: &Question, response: &mut Response) -> Result<Vec<u
     Ok(body)
 }
 
-/// With `tls`, too, only the connection is proved: the server waits for us to begin.
+/// Probes a TCP connection. Even with `tls`, this proves only the connection: the server waits for the client to
+/// begin.
 async fn tcp(address: SocketAddr) -> Answer {
     let mut stream = match TcpStream::connect(address).await {
         Ok(stream) => stream,
@@ -170,7 +168,7 @@ async fn tcp(address: SocketAddr) -> Answer {
     }
 }
 
-/// What went wrong, for a person: the innermost cause, without the layers around it.
+/// Returns the innermost cause of an error, without the layers around it, for display.
 fn in_words(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     loop {
@@ -183,7 +181,7 @@ fn in_words(error: &(dyn Error + 'static)) -> String {
         }
     }
     match cause.to_string() {
-        // hyper's words; its error has no type that could be asked.
+        // hyper's message; the error has no type that could be matched.
         text if text == "connection closed before message completed" => CLOSED.to_owned(),
         text => text,
     }
@@ -194,7 +192,7 @@ const CLOSED: &str = "closed without an answer";
 fn system_in_words(error: &io::Error) -> Option<String> {
     use io::ErrorKind as Kind;
 
-    // reqwest wraps one into another, and the inner one is then no source.
+    // reqwest wraps one error in another, and the inner one is then not a `source`.
     if let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
         return system_in_words(inner);
     }
@@ -209,8 +207,8 @@ fn system_in_words(error: &io::Error) -> Option<String> {
     }
 }
 
-/// Takes every certificate, as a check with `verify none` does: a probe asks whether the server
-/// serves, not who it is. The handshake's own signatures are checked all the same.
+/// A verifier that accepts every certificate, like a check with `verify none`: a probe tests whether the server
+/// answers, not its identity. The handshake's own signatures are still verified.
 #[derive(Debug)]
 struct AnyCertificate {
     provider: Arc<CryptoProvider>,

@@ -1,4 +1,4 @@
-//! One call to the engine: its deadline, and what its failure means.
+//! A call to the engine: its deadline and its errors.
 
 use std::error::Error as _;
 use std::future::Future;
@@ -14,22 +14,21 @@ use super::transport::LONGEST_ANSWER;
 use crate::foreign;
 use crate::ports::EngineError;
 
-/// A failed call: the engine's status code, where it answered with one, and the error that it amounts to.
+/// A failed call: the resulting error, and the status code if the engine answered with one.
 #[derive(Debug)]
 pub(super) struct Failure {
     /// The HTTP status of the engine's answer.
     pub status: Option<u16>,
-    /// The error for the caller.
     pub error: EngineError,
 }
 
 impl Failure {
-    /// Whether the engine knows nothing of what it was asked for.
+    /// Returns whether the engine does not have what the call names.
     pub fn is_absent(&self) -> bool {
         self.status == Some(404)
     }
 
-    /// Whether the engine is at odds with what it was asked to do: running, in removal, name taken.
+    /// Returns whether the call conflicts with the engine's state: running, being removed, name taken.
     pub fn is_conflict(&self) -> bool {
         self.status == Some(409)
     }
@@ -41,30 +40,30 @@ impl From<Failure> for EngineError {
     }
 }
 
-/// What a call is for: the words of its errors.
+/// The purpose of a call, for its error messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Purpose<'a> {
-    /// What is asked: `create`, `start` …
+    /// The requested action: `create`, `start` …
     pub action: &'static str,
-    /// What it is asked for: a container's or an image's name.
+    /// The name of a container or an image.
     pub subject: &'a str,
 }
 
 impl Purpose<'_> {
-    /// The engine's refusal, or our own.
+    /// Returns the error for a refusal by the engine, or by drainswap itself.
     pub fn refused(self, reason: impl AsRef<str>) -> EngineError {
         let (subject, reason) = (foreign::name(self.subject), foreign::line(reason.as_ref()));
         EngineError::Refused { action: self.action, subject, reason }
     }
 
-    /// Waits for a call at most as long as `limit`.
+    /// Waits for a call, at most for `limit`.
     pub async fn within<T>(
         self,
         limit: Duration,
         endpoint: &Endpoint,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Failure> {
-        tracing::debug!(%endpoint, "the engine is to {} {}", self.action, self.subject);
+        tracing::debug!(%endpoint, "asking the engine to {} {}", self.action, self.subject);
         match tokio::time::timeout(limit, call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.failure(endpoint, &error)),
@@ -79,8 +78,8 @@ impl Purpose<'_> {
         }
     }
 
-    /// Waits for a call that changes something. Where the connection was open, and brought no answer, the engine may still
-    /// carry it out.
+    /// Waits for a call that changes something. If the connection was open but brought no answer, the engine may
+    /// still carry out the call.
     pub async fn change<T>(
         self,
         limit: Duration,
@@ -108,17 +107,17 @@ impl Purpose<'_> {
         Err(Failure { status: failure.status, error })
     }
 
-    /// What the client's error amounts to. The error's own text is used only where it can hold no secret:
-    /// a JSON error may quote the value that it stumbled over.
+    /// Converts an error of the client. The error's own text is used only if it cannot hold a secret: a JSON error
+    /// may quote the value that it failed on.
     fn failure(self, endpoint: &Endpoint, error: &Error) -> Failure {
         let error = if let Error::DockerResponseServerError { status_code, message } = error {
             return Failure { status: Some(*status_code), error: self.refused(message) };
         } else if let Error::DockerStreamError { error: message } = error {
             self.refused(message)
         } else if let Error::JsonDataError { column, .. } = error {
-            self.refused(format!("its answer is not understood (column {column})"))
+            self.refused(format!("cannot parse its answer (column {column})"))
         } else if let Error::JsonSerdeError { .. } = error {
-            self.refused("its answer is not understood")
+            self.refused("cannot parse its answer")
         } else if innermost(error).0 == Some(ErrorKind::FileTooLarge) {
             self.refused(format!("its answer is longer than {} MiB", LONGEST_ANSWER >> 20))
         } else {
@@ -128,18 +127,18 @@ impl Purpose<'_> {
     }
 }
 
-/// Why nobody answers, with what to do where that is known.
+/// Returns the reason why the engine does not answer, with what to do if that is known.
 pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
     let (kind, innermost) = innermost(error);
     let innermost = foreign::line(&innermost);
     match (endpoint, kind) {
         (Endpoint::Unix(path), Some(ErrorKind::PermissionDenied)) => denied(path),
         (Endpoint::Unix(_), Some(ErrorKind::NotFound)) => {
-            "there is no such socket, or its directory may not be read; is Docker installed and running here?"
+            "the socket does not exist, or its directory is not readable; is Docker installed and running here?"
                 .to_owned()
         }
         (Endpoint::Unix(_), Some(ErrorKind::ConnectionRefused)) => {
-            "the socket is there, but nobody listens at it; is Docker running?".to_owned()
+            "the socket exists, but nothing listens on it; is Docker running?".to_owned()
         }
         (Endpoint::Ssh(_), Some(ErrorKind::ConnectionRefused | ErrorKind::NotFound)) => {
             "the ssh connection has ended".to_owned()
@@ -149,7 +148,7 @@ pub(super) fn unreachable(endpoint: &Endpoint, error: &Error) -> String {
     }
 }
 
-/// The kind of the connection's error, where it is one, and the words of the last cause.
+/// Returns the kind of the connection's error, if it is one, and the message of the innermost cause.
 fn innermost(error: &Error) -> (Option<ErrorKind>, String) {
     let (mut kind, mut innermost) = (None, error.to_string());
     let mut cause = error.source();
@@ -161,13 +160,13 @@ fn innermost(error: &Error) -> (Option<ErrorKind>, String) {
     (kind, innermost)
 }
 
-/// The same with what to do about it, where TLS is in the way.
+/// Returns the reason, with what to do if it is a problem with TLS.
 fn about_tls(reason: &str, certificates: Option<&Path>) -> String {
     let Some(certificates) = certificates else {
-        // What an engine with TLS answers to who comes without.
+        // The answer of an engine with TLS to a client without it.
         return if reason.contains("HTTPS server") {
             format!(
-                "it wants TLS ({reason}): set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to its certificates"
+                "it requires TLS ({reason}): set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to its certificates"
             )
         } else {
             reason.to_owned()
@@ -179,16 +178,16 @@ fn about_tls(reason: &str, certificates: Option<&Path>) -> String {
             "its certificate is not trusted ({reason}): was it issued by {certificates}/ca.pem, for this host?"
         )
     } else if ["fatal alert", "connection was not ready"].iter().any(|words| reason.contains(words)) {
-        // A refusal comes after the handshake, and is met by who waits for it or by who writes already.
+        // The refusal comes after the handshake, while the client waits for it or is already writing.
         format!(
-            "it does not accept the client certificate {certificates}/cert.pem ({reason}): is that issued by its authority, and not over?"
+            "it rejects the client certificate {certificates}/cert.pem ({reason}): was that issued by its authority, and is it still valid?"
         )
     } else {
         reason.to_owned()
     }
 }
 
-/// Whose the socket is that may not be opened.
+/// Returns the reason why a socket cannot be opened, with the socket's owner.
 fn denied(path: &Path) -> String {
     let Ok(socket) = std::fs::metadata(path) else {
         return "permission denied; run as root".to_owned();
@@ -202,7 +201,7 @@ fn denied(path: &Path) -> String {
     )
 }
 
-/// The name of a user or group, from a file of `name:password:id:…` lines; the number where there is none.
+/// Returns the name of a user or group, from a file of `name:password:id:…` lines, or the number if there is none.
 fn name_of(id: u32, file: &str) -> String {
     let id = id.to_string();
     let table = std::fs::read_to_string(file).unwrap_or_default();
@@ -222,7 +221,7 @@ mod tests {
     const PURPOSE: Purpose<'_> = Purpose { action: "create", subject: "app1" };
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_is_waited_for_and_never_taken_for_one_that_was_not_made() {
+    async fn a_change_without_an_answer_may_have_been_made() {
         let (endpoint, limit) = (Endpoint::Unix("/d.sock".into()), Duration::from_secs(600));
         let slow = async {
             tokio::time::advance(Duration::from_secs(599)).await;
@@ -253,17 +252,17 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_understood_is_not_quoted() {
+    fn an_unparsable_value_is_not_quoted() {
         let error = Error::JsonDataError { message: "invalid type: string \"hunter2\"".into(), column: 7 };
         let failure = PURPOSE.failure(&Endpoint::Unix("/d.sock".into()), &error);
         assert_eq!(
             failure.error.to_string(),
-            "the engine refused to create app1: its answer is not understood (column 7)"
+            "the engine refused to create app1: cannot parse its answer (column 7)"
         );
     }
 
     #[test]
-    fn what_the_engine_says_is_one_line_without_control_characters() {
+    fn the_engine_s_message_is_one_line_without_control_characters() {
         let message = "no\u{1b}[2J\n::error::such \u{202e}image".to_owned();
         for error in [
             Error::DockerResponseServerError { status_code: 500, message: message.clone() },

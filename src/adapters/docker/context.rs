@@ -1,23 +1,23 @@
-//! Docker contexts: the endpoints that `docker context` has stored under names.
+//! Docker contexts: the named endpoints that `docker context` has stored.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// The context that stands for no context.
+/// The name of the context that means that no context is used.
 pub(super) const DEFAULT: &str = "default";
 
 /// A stored endpoint.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Context {
-    /// Its address, as `DOCKER_HOST` would have it.
+    /// Its address, in the form of `DOCKER_HOST`.
     pub host: String,
-    /// The directory of its certificates, where it has some.
+    /// The directory of its certificates, if it has any.
     pub certificates: Option<PathBuf>,
 }
 
-/// What is needed of a context's `meta.json`.
+/// The required parts of a context's `meta.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Meta {
@@ -35,33 +35,33 @@ struct Stored {
     skip_tls_verify: bool,
 }
 
-/// What is needed of `config.json`.
+/// The required parts of `config.json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Config {
     current_context: Option<String>,
 }
 
-/// The context that `docker context use` has chosen, if one is.
+/// Returns the context that `docker context use` has chosen, if there is one.
 pub(super) fn chosen(directory: &Path) -> Result<Option<String>, String> {
     let path = directory.join("config.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+        Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
     };
-    // Docker takes an empty file for one that says nothing.
+    // Docker accepts an empty file as one without settings.
     if text.trim().is_empty() {
         return Ok(None);
     }
-    // The error's own text may quote what stands there, a login among it.
+    // The error's own text may quote the file, including a login in it.
     let config: Config = serde_json::from_str(&text)
-        .map_err(|error| format!("{} is not understood (line {})", path.display(), error.line()))?;
+        .map_err(|error| format!("cannot parse {} (line {})", path.display(), error.line()))?;
     Ok(config.current_context.filter(|name| !name.is_empty() && name != DEFAULT))
 }
 
-/// Finds a context in the store under Docker's configuration directory. Each one's directory is named by the
-/// hash of its name, and its `meta.json` repeats the name; that is what is looked for.
+/// Finds a context in the store in Docker's configuration directory. The directory of a context is named after the
+/// hash of its name, so this searches for the name in each `meta.json`.
 pub(super) fn find(directory: &Path, name: &str) -> Result<Context, String> {
     let store = directory.join("contexts");
     let mut folders = std::fs::read_dir(store.join("meta")).into_iter().flatten().flatten();
@@ -71,7 +71,7 @@ pub(super) fn find(directory: &Path, name: &str) -> Result<Context, String> {
         (meta.name == name).then_some((folder.file_name(), meta))
     });
     let (id, mut meta) = found.ok_or_else(|| {
-        format!("there is no such context in {}; `docker context ls` shows those there are", store.display())
+        format!("no such context in {}; list the contexts with `docker context ls`", store.display())
     })?;
     let stored = meta.endpoints.remove("docker").filter(|stored| !stored.host.is_empty());
     let stored = stored.ok_or("the context has no Docker endpoint")?;
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_that_trusts_anybody_is_refused() {
+    fn a_context_that_trusts_any_certificate_is_refused() {
         let directory =
             store(r#"{"Name":"x","Endpoints":{"docker":{"Host":"tcp://e:2376","SkipTLSVerify":true}}}"#);
         assert!(find(directory.path(), "x").unwrap_err().contains("SkipTLSVerify"));

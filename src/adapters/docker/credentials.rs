@@ -1,5 +1,5 @@
-//! The login for a registry: that of drainswap.toml, or else from Docker's own configuration
-//! (`~/.docker/config.json`, `DOCKER_CONFIG`) and its credential helpers.
+//! The login for a registry, from drainswap.toml or else from Docker's own configuration (`~/.docker/config.json`,
+//! `DOCKER_CONFIG`) and its credential helpers.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,35 +14,34 @@ use crate::foreign;
 use crate::ports::EngineError;
 use crate::registries::{PasswordSource, Registries};
 
-/// How long a credential helper may take; it is another program, and may ask a key ring.
+/// The time limit for a credential helper; it is another program, and may query a key ring.
 const HELPER_LIMIT: Duration = Duration::from_secs(20);
-/// Docker Hub's key in the configuration, whatever the image is called.
+/// Docker Hub's key in the configuration, regardless of the image's name.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// What was found for a registry.
+/// The result of the search for a login.
 pub(super) struct Login {
-    /// The credentials; none is fine for a registry that wants none.
+    /// The credentials; `None` is fine for a registry that requires none.
     pub credentials: Option<DockerCredentials>,
-    /// Where they come from.
     pub origin: Origin,
 }
 
-/// Where a login comes from: what to do about it, should the registry refuse.
+/// The origin of a login. Its text says what to do if the registry rejects the login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// There is none for this server.
+    /// There is no login for this server.
     Nowhere {
-        /// The server, as `docker login` takes it.
+        /// The server, in the form that `docker login` accepts.
         server: String,
     },
-    /// Docker's configuration, or a helper that it names.
+    /// Docker's configuration, or a credential helper that it names.
     Docker {
-        /// The server, as `docker login` takes it.
+        /// The server, in the form that `docker login` accepts.
         server: String,
     },
     /// `[registries]` of drainswap.toml.
     Settings(PasswordSource),
-    /// There should be one, and this is why there is none.
+    /// There should be a login; the text says why there is none.
     Trouble(String),
 }
 
@@ -50,20 +49,24 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nowhere { server } => {
-                write!(f, "no login for it is known: `{}` as the user who runs drainswap", log_in(server))
+                write!(
+                    f,
+                    "no login for it is known: run `{}` as the user that runs drainswap",
+                    log_in(server)
+                )
             }
             Self::Docker { server } => write!(
                 f,
-                "it does not take the login in Docker's configuration, which is wrong or over: `{}` again as the user who runs drainswap",
+                "it rejects the login in Docker's configuration, which is wrong or expired: run `{}` again as the user that runs drainswap",
                 log_in(server)
             ),
             Self::Settings(source) => {
                 f.write_str(
-                    "it does not take the login of [registries] in drainswap.toml, which is wrong or over: ",
+                    "it rejects the login of [registries] in drainswap.toml, which is wrong or expired: ",
                 )?;
                 match source {
-                    PasswordSource::File(path) => write!(f, "look into {}", path.display()),
-                    PasswordSource::Command(_) => f.write_str("look at what its password_command prints"),
+                    PasswordSource::File(path) => write!(f, "check {}", path.display()),
+                    PasswordSource::Command(_) => f.write_str("check the output of its password_command"),
                 }
             }
             Self::Trouble(trouble) => f.write_str(trouble),
@@ -71,12 +74,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The command that gives Docker a login.
+/// Returns the command that logs in with Docker.
 fn log_in(server: &str) -> String {
     shell(&["docker", "login", server])
 }
 
-/// Finds the login for a registry, `None` being Docker Hub.
+/// Finds the login for a registry; `None` means Docker Hub.
 pub(super) async fn login(registry: Option<&str>, registries: &Registries) -> Result<Login, EngineError> {
     let server = registry.unwrap_or(HUB).to_owned();
     let Some(known) = registries.login(registry) else { return Ok(of_docker(server).await) };
@@ -93,16 +96,16 @@ pub(super) async fn login(registry: Option<&str>, registries: &Registries) -> Re
 
 async fn of_docker(server: String) -> Login {
     let (sender, receiver) = oneshot::channel();
-    // A thread of its own: a helper that hangs must not keep the program from ending.
+    // In a separate thread: a helper that hangs must not keep the program from exiting.
     std::thread::spawn({
         let server = server.clone();
         move || sender.send(docker_credential::get_credential(&server))
     });
     match tokio::time::timeout(HELPER_LIMIT, receiver).await {
         Ok(Ok(found)) => read(&server, found),
-        Ok(Err(_)) => trouble("Docker's credentials cannot be read".to_owned()),
+        Ok(Err(_)) => trouble("cannot read Docker's credentials".to_owned()),
         Err(_) => {
-            trouble(format!("the credential helper gave no answer within {} s", HELPER_LIMIT.as_secs()))
+            trouble(format!("the credential helper did not answer within {} s", HELPER_LIMIT.as_secs()))
         }
     }
 }
@@ -115,15 +118,15 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
         Ok(DockerCredential::UsernamePassword(username, password)) => {
             (credentials.username, credentials.password) = (Some(username), Some(password));
         }
-        // A configuration that is missing and one that cannot be read look alike here.
+        // Here, a missing configuration and an unreadable one look the same.
         Err(
             CredentialRetrievalError::NoCredentialConfigured
             | CredentialRetrievalError::ConfigNotFound
             | CredentialRetrievalError::ConfigReadError,
         ) => return nothing(server),
-        // What a helper prints may be the secret itself; only its name is told.
+        // The output of a helper may be the secret itself, so only the helper's name is reported.
         Err(CredentialRetrievalError::HelperFailure { helper, stdout, .. }) => {
-            // The words of the helpers' protocol for "I have none for this server".
+            // The helper protocol's message for a server without a login.
             return if stdout.contains("credentials not found") {
                 nothing(server)
             } else {
@@ -136,19 +139,19 @@ fn read(server: &str, found: Result<DockerCredential, CredentialRetrievalError>)
         }
         Err(CredentialRetrievalError::HelperCommunicationError) => {
             return trouble(
-                "the credential helper that Docker's configuration names cannot be run, or ended before it was asked"
+                "cannot run the credential helper that Docker's configuration names, or it exited too early"
                     .to_owned(),
             );
         }
         Err(CredentialRetrievalError::MalformedHelperResponse) => {
-            return trouble("the credential helper's answer is not understood".to_owned());
+            return trouble("cannot parse the credential helper's answer".to_owned());
         }
         Err(
             CredentialRetrievalError::CredentialDecodingError
             | CredentialRetrievalError::CredentialMismatchError,
         ) => {
             return trouble(format!(
-                "the login for {server} in Docker's configuration is malformed; `docker login` again"
+                "the login for {server} in Docker's configuration is malformed; run `docker login` again"
             ));
         }
     }
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn no_credentials_are_no_trouble() {
+    fn missing_credentials_are_not_an_error() {
         for login in [
             helper_said("credentials not found in native keychain"),
             read("r.io", Err(CredentialRetrievalError::NoCredentialConfigured)),
@@ -184,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_s_output_is_never_told() {
+    fn a_helper_s_output_is_never_reported() {
         let login = helper_said("hunter2");
         let text = login.origin.to_string();
         assert!(text.contains("docker-credential-pass") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]
-    fn a_token_and_a_password_are_sent_as_what_they_are() {
+    fn a_token_and_a_password_keep_their_form() {
         let token = read("r.io", Ok(DockerCredential::IdentityToken("t".into()))).credentials.unwrap();
         assert_eq!((token.identitytoken.as_deref(), token.username.as_deref()), (Some("t"), None));
         let login =

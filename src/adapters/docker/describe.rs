@@ -1,4 +1,4 @@
-//! What the engine is asked for when a description is all there is: what Compose would ask for such a service,
+//! The create call for a container that has only a description. It matches what Compose requests for such a service,
 //! without Compose's own labels. Pure.
 
 #[cfg(test)]
@@ -22,7 +22,7 @@ use crate::service::container::{
     Endpoint, Environment, Healthcheck, Networks, Restart, Span, Text, Volume, VolumeKind, clean,
 };
 
-/// Works out the container. `environment` is the whole one, with what files say of it.
+/// Computes the container. `environment` is the complete one, including the variables from files.
 pub(super) fn blueprint(
     wanted: &Container,
     environment: &Environment,
@@ -67,13 +67,13 @@ fn body(
     }
 }
 
-/// The engine counts whole seconds; less than one must not become none at all, which is a kill.
+/// Rounds up to whole seconds, the engine's unit. A fraction must not become zero, which means an immediate kill.
 fn whole_seconds(nanoseconds: i64) -> i64 {
     nanoseconds / 1_000_000_000 + i64::from(nanoseconds % 1_000_000_000 > 0)
 }
 
-/// Hands on what belongs to the place of the old container and not to a description: its data in volumes that nobody
-/// named, wherever the new one would get such a volume too, the addresses that it was given in its networks, and the
+/// Carries over what belongs to the old container's place and not to a description: the data in its anonymous
+/// volumes, wherever the new container would get such a volume too; its assigned addresses in its networks; and the
 /// server lines that it claims.
 pub(super) fn succeed(
     blueprint: &mut Blueprint,
@@ -114,14 +114,14 @@ pub(super) fn succeed(
         }
     }
     let labels = old.config.as_ref().and_then(|config| config.labels.as_ref());
-    // What only the old image says must not become what was given to the new container.
+    // A label that only the old image has must not become a label of the new container.
     let given = labels.filter(|labels| label_source(labels, old_image) != LabelSource::Image);
     if let Some(claim) = given.and_then(|labels| labels.get(CLAIM_LABEL)).cloned() {
         body.labels.get_or_insert_default().entry(CLAIM_LABEL.to_owned()).or_insert(claim);
     }
 }
 
-/// An empty list is the engine's own choice, as one that is not given.
+/// Returns `None` for an empty list: like a missing list, it leaves the choice to the engine.
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
@@ -183,7 +183,7 @@ fn host_config(wanted: &Container, publish: Option<Published>) -> HostConfig {
     }
 }
 
-/// The engine publishes only ports that are exposed.
+/// Returns the ports to expose. The engine publishes only exposed ports.
 fn exposed(wanted: &Container, publish: Option<Published>) -> Vec<String> {
     let inside = publish.map(|port| port.container_port).or(wanted.container_port);
     let mut ports: Vec<String> = inside.map(|port| format!("{port}/tcp")).into_iter().collect();
@@ -195,7 +195,8 @@ fn exposed(wanted: &Container, publish: Option<Published>) -> Vec<String> {
     ports
 }
 
-/// No address at all means every one of IPv4 and of IPv6; the engine takes `0.0.0.0` as IPv4 only.
+/// Returns the binding of a port. No address at all means every IPv4 and IPv6 address; the engine takes `0.0.0.0` as
+/// IPv4 only.
 fn port_bindings(port: Published) -> PortMap {
     let ip = if port.ip.is_unspecified() { String::new() } else { port.ip.to_string() };
     let binding = PortBinding { host_ip: Some(ip), host_port: Some(port.port.to_string()) };
@@ -224,7 +225,7 @@ fn healthcheck(check: &Healthcheck) -> HealthConfig {
     }
 }
 
-/// The networks, the main one first.
+/// Returns the networks, the main one first.
 fn endpoints(networks: &Networks) -> Vec<(String, EndpointSettings)> {
     networks.0.iter().map(|(name, endpoint)| (name.clone(), endpoint_settings(endpoint))).collect()
 }
@@ -242,8 +243,8 @@ fn endpoint_settings(endpoint: &Endpoint) -> EndpointSettings {
     }
 }
 
-/// As Compose has it: what the older form, a text, can say is said by it, because only that one makes a missing
-/// directory of the host.
+/// Returns the volumes in the form that Compose uses: the older text form wherever possible, because only that form
+/// creates a missing directory on the host.
 fn volumes(volumes: &[Volume]) -> (Vec<String>, Vec<Mount>) {
     let (mut binds, mut mounts) = (Vec::new(), Vec::new());
     for volume in volumes {

@@ -1,5 +1,5 @@
-//! Where a container engine is reached: read from a flag's text, the environment or Docker's contexts; no engine
-//! is asked.
+//! The address of a container engine, read from a flag, the environment or Docker's contexts. This contacts no
+//! engine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,39 +11,37 @@ pub use super::tunnel::Destination;
 use crate::ports::EngineError;
 use crate::secret::shown;
 
-/// Docker's own default on Linux.
+/// Docker's default socket on Linux.
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Docker's port without TLS.
 const PLAIN_PORT: u16 = 2375;
 /// Docker's port with TLS.
 const TLS_PORT: u16 = 2376;
 
-/// An engine's address.
+/// The address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A unix socket on this host.
     Unix(PathBuf),
-    /// A TCP address.
     Tcp {
         /// A name or an address; an IPv6 address without its brackets.
         host: String,
-        /// The port.
         port: u16,
-        /// With TLS: the directory that holds `ca.pem`, `cert.pem` and `key.pem`.
+        /// The directory of `ca.pem`, `cert.pem` and `key.pem`; `None` without TLS.
         certificates: Option<PathBuf>,
     },
-    /// A unix socket on another host, by ssh.
+    /// A unix socket on another host, reached over ssh.
     Ssh(Destination),
 }
 
 impl Endpoint {
-    /// Reads an endpoint: the text given, else `DOCKER_HOST`, else `DOCKER_CONTEXT`, else the context that
-    /// `docker context use` has chosen, else Docker's local socket.
+    /// Reads an endpoint: the given text, else `DOCKER_HOST`, else `DOCKER_CONTEXT`, else the context that `docker
+    /// context use` has chosen, else Docker's local socket.
     ///
-    /// `unix:///path`, `/path`, `tcp://host[:port]`, `http://host[:port]`, `https://host[:port]`,
-    /// `ssh://[user@]host[:port][/path/of/the.sock]` and `context:NAME` are understood. A TCP endpoint speaks TLS
-    /// where `DOCKER_TLS_VERIFY` is set and not empty, or with `https`; its certificates are in
-    /// `DOCKER_CERT_PATH`, else in `~/.docker`, as the `docker` command has it. A context brings its own.
+    /// Accepts `unix:///path`, `/path`, `tcp://host[:port]`, `http://host[:port]`, `https://host[:port]`,
+    /// `ssh://[user@]host[:port][/path/of/the.sock]` and `context:NAME`. A TCP endpoint uses TLS if
+    /// `DOCKER_TLS_VERIFY` is set and not empty, or with `https`. Its certificates are in `DOCKER_CERT_PATH`, else in
+    /// `~/.docker`, as for the `docker` command. A context has its own certificates.
     pub fn read(text: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Self, EngineError> {
         let variable =
             |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
@@ -71,7 +69,9 @@ impl Endpoint {
                 _ if !https && variable("DOCKER_TLS_VERIFY").is_none() => Ok(None),
                 (Some(directory), _) => Ok(Some(PathBuf::from(directory))),
                 (None, Some(home)) => Ok(Some(home)),
-                (None, None) => Err("TLS needs DOCKER_CERT_PATH, the directory of its certificates"),
+                (None, None) => {
+                    Err("TLS needs DOCKER_CERT_PATH: set it to the directory of the certificates")
+                }
             });
         }
         if let Some(name) = variable("DOCKER_CONTEXT") {
@@ -85,15 +85,16 @@ impl Endpoint {
         of_context(chosen.as_deref().unwrap_or(context::DEFAULT))
     }
 
-    /// Whether others on the way to it can read what it is told: TCP to another host, without TLS.
+    /// Returns whether others can read the traffic to the engine on its way: TCP to another host, without TLS.
     #[must_use]
     pub fn is_overheard(&self) -> bool {
         let Self::Tcp { host, certificates: None, .. } = self else { return false };
-        // What another name means is for a resolver to say, and may change.
+        // A resolver decides the meaning of any other name, and it may change.
         host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// Reads an address. Where the certificates of a TCP endpoint are is asked, with whether it must have some.
+    /// Parses an address. `certificates` returns the directory of a TCP endpoint's certificates; its argument says
+    /// whether they are required.
     fn parse(
         text: &str,
         certificates: impl FnOnce(bool) -> Result<Option<PathBuf>, &'static str>,
@@ -103,7 +104,9 @@ impl Endpoint {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         match scheme {
             "" | "unix" if rest.starts_with('/') => Ok(Self::Unix(PathBuf::from(rest))),
-            "" | "unix" => Err(bad("write unix:///path/to/docker.sock, tcp://host:port or ssh://user@host")),
+            "" | "unix" => {
+                Err(bad("expected unix:///path/to/docker.sock, tcp://host:port or ssh://user@host"))
+            }
             "tcp" | "http" | "https" => {
                 let certificates = certificates(scheme == "https").map_err(bad)?;
                 let port = if certificates.is_some() { TLS_PORT } else { PLAIN_PORT };
@@ -113,12 +116,12 @@ impl Endpoint {
                 Ok(Self::Tcp { host, port, certificates })
             }
             "ssh" => destination(rest).map(Self::Ssh).map_err(bad),
-            _ => Err(bad("its scheme is none of unix, tcp, http, https and ssh")),
+            _ => Err(bad("expected the scheme unix, tcp, http, https or ssh")),
         }
     }
 }
 
-/// Reads `[user@]host[:port][/path]`.
+/// Parses `[user@]host[:port][/path]`.
 fn destination(text: &str) -> Result<Destination, &'static str> {
     let (authority, socket) = match text.find('/') {
         Some(slash) if slash + 1 < text.len() => text.split_at(slash),
@@ -127,34 +130,34 @@ fn destination(text: &str) -> Result<Destination, &'static str> {
     };
     // ssh would expand or split anything else.
     if !socket.chars().all(|it| it.is_ascii_alphanumeric() || "/._-".contains(it)) {
-        return Err("the socket's path may have letters, digits, `/`, `.`, `_` and `-` only");
+        return Err("the socket's path may contain only letters, digits, `/`, `.`, `_` and `-`");
     }
     let (user, host) = match authority.rsplit_once('@') {
-        Some((user, _)) if user.contains(':') => return Err("a password does not belong here; use a key"),
+        Some((user, _)) if user.contains(':') => return Err("a password is not accepted here; use a key"),
         Some((user, host)) => (Some(user), host),
         None => (None, authority),
     };
     let (host, port) = host_and_port(host, None)?;
     if host.is_empty() || host.starts_with('-') || user.is_some_and(|it| it.is_empty() || it.starts_with('-'))
     {
-        return Err("write ssh://[user@]host[:port][/path/to/docker.sock]");
+        return Err("expected ssh://[user@]host[:port][/path/to/docker.sock]");
     }
     let who = user.map_or_else(|| host.clone(), |user| format!("{user}@{host}"));
     Ok(Destination { who, port, socket: PathBuf::from(socket) })
 }
 
-/// Splits `host[:port][/]`; either may be left out.
+/// Splits `host[:port][/]`; both parts are optional.
 fn host_and_port(text: &str, default: Option<u16>) -> Result<(String, Option<u16>), &'static str> {
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains(['/', '@', '?']) {
-        return Err("only a host and a port are understood after the scheme");
+        return Err("expected only a host and a port after the scheme");
     }
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((host, rest))) => (host, rest.strip_prefix(':').unwrap_or(rest)),
-        Some(None) => return Err("a [ is never closed"),
+        Some(None) => return Err("missing `]`"),
         None => match text.split_once(':') {
             Some((_, port)) if port.contains(':') => {
-                return Err("an IPv6 address is written in brackets, as [::1]:2375");
+                return Err("write an IPv6 address in brackets, such as [::1]:2375");
             }
             Some(split) => split,
             None => (text, ""),
@@ -164,7 +167,7 @@ fn host_and_port(text: &str, default: Option<u16>) -> Result<(String, Option<u16
         "" => default,
         digits => {
             let port = digits.parse().ok().filter(|port| *port != 0);
-            Some(port.ok_or("its port is no number from 1 to 65535")?)
+            Some(port.ok_or("invalid port: expected a number from 1 to 65535")?)
         }
     };
     Ok((host.to_owned(), port))
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_is_understood() {
+    fn every_form_of_address_is_accepted() {
         assert_eq!(printed("unix:///run/d.sock"), "unix:///run/d.sock");
         assert_eq!(printed("tcp://engine"), "tcp://engine:2375");
         assert_eq!(printed("http://engine:99/"), "tcp://engine:99");
@@ -265,13 +268,13 @@ mod tests {
             assert!(!reason(text).contains("hunter2"), "{}", reason(text));
         }
         for text in ["ssh://", "ssh://-oProxyCommand=x", "ssh://-l@host", "ssh://host:0", "ssh://host/a:b"] {
-            assert!(read(Some(text), &[]).is_err(), "{text} was taken");
+            assert!(read(Some(text), &[]).is_err(), "{text} was accepted");
         }
         assert!(reason("tcp://fd00::1:2375").contains("in brackets"));
         for text in
             ["", "docker.sock", "unix://relative", "tcp://e:0", "tcp://e:x", "tcp://u@e:1", "npipe:////./x"]
         {
-            assert!(read(Some(text), &[]).is_err(), "{text} was taken");
+            assert!(read(Some(text), &[]).is_err(), "{text} was accepted");
         }
         assert!(read(None, &[("DOCKER_CONTEXT", "prod")]).is_err());
         assert!(read(Some("context:prod"), &[("HOME", "/nowhere")]).is_err());

@@ -1,4 +1,5 @@
-//! The engine's host, where the engine runs on this one and sees the same files as this process. From within a container with the engine's socket nothing is known of it.
+//! The engine's host, if the engine runs on this host and sees the same files as this process. From inside a
+//! container that has the engine's socket, nothing is known about the host.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -11,19 +12,19 @@ use tokio::sync::oneshot;
 use super::open_files;
 use crate::observation::Host;
 
-/// The programs that are engines.
+/// The process names of engines.
 const ENGINES: &[&str] = &["dockerd", "podman"];
-/// systemd makes the socket that it starts an engine by.
+/// The PID of systemd, which creates the socket of a socket-activated engine.
 const SYSTEMD: i32 = 1;
-/// Where Docker writes down its process.
+/// The file in which Docker writes its PID.
 const DOCKER_PID: &str = "/run/docker.pid";
 
-/// How long the socket may take.
+/// The time limit for the socket.
 const SOCKET_LIMIT: Duration = Duration::from_secs(1);
-/// How long all paths together may take: one on a file system of another host may never answer.
+/// The time limit for all paths together: a path on a file system of another host may never answer.
 const PATHS_LIMIT: Duration = Duration::from_secs(2);
 
-/// What is certain of the host of the engine that has this socket.
+/// Returns what is certain about the host of the engine with this socket.
 pub(super) async fn look(socket: &Path, paths: BTreeSet<String>) -> Host {
     match engine(socket).await {
         Some(engine) => of(&engine, paths).await,
@@ -35,7 +36,7 @@ async fn of(engine: &Process, paths: BTreeSet<String>) -> Host {
     let mut host = Host { open_files: open_files::of_new(&engine.0), ..Host::default() };
     if engine.shares("mnt") && engine.has_same_root() {
         let (sender, receiver) = oneshot::channel();
-        // A thread of its own: a file system that hangs must not keep the program from ending.
+        // In a separate thread: a file system that hangs must not keep the program from exiting.
         std::thread::spawn(move || {
             let is_missing = |path: &String| matches!(Path::new(path).try_exists(), Ok(false));
             sender.send(paths.into_iter().filter(is_missing).collect())
@@ -47,10 +48,10 @@ async fn of(engine: &Process, paths: BTreeSet<String>) -> Host {
     host
 }
 
-/// The engine's process, by its directory in `/proc`.
+/// The engine's process, as its directory in `/proc`.
 struct Process(PathBuf);
 
-/// The process that answers at a socket; `None` where it is not to be seen from here.
+/// Returns the process that answers at a socket; `None` if it is not visible from here.
 async fn engine(socket: &Path) -> Option<Process> {
     let stream = tokio::time::timeout(SOCKET_LIMIT, UnixStream::connect(socket)).await.ok()?.ok()?;
     let mut pid = stream.peer_cred().ok()?.pid()?;
@@ -58,7 +59,7 @@ async fn engine(socket: &Path) -> Option<Process> {
         pid = tokio::fs::read_to_string(DOCKER_PID).await.ok()?.trim().parse().ok()?;
     }
     let process = Process(format!("/proc/{pid}").into());
-    // Another program may pass on what an engine elsewhere says: ssh, socat, a proxy.
+    // Another program may forward the answers of an engine elsewhere: ssh, socat, a proxy.
     process.is_named(ENGINES).then_some(process)
 }
 
@@ -68,14 +69,15 @@ impl Process {
         names.contains(&name.trim_end())
     }
 
-    /// Whether it is in this process's namespace of that kind; one that may not be looked at counts as in another.
+    /// Returns whether it shares this process's namespace of that kind. A namespace that is not readable counts as a
+    /// different one.
     fn shares(&self, kind: &str) -> bool {
         let of = |process: &Path| std::fs::read_link(process.join("ns").join(kind)).ok();
         let own = of(Path::new("/proc/self"));
         own.is_some() && own == of(&self.0)
     }
 
-    /// Whether it has this process's root directory.
+    /// Returns whether it has the same root directory as this process.
     fn has_same_root(&self) -> bool {
         let of = |process: &Path| {
             let root = std::fs::metadata(process.join("root")).ok()?;
@@ -98,7 +100,7 @@ mod tests {
         let paths = BTreeSet::from([path("there"), path("gone")]);
         let own = Process("/proc/self".into());
         assert_eq!(of(&own, paths.clone()).await.missing, BTreeSet::from([path("gone")]));
-        // What answers here is no engine, whatever it may pass on.
+        // The program that answers here is not an engine, whatever it may forward.
         let socket = directory.path().join("engine.sock");
         let _proxy = tokio::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(look(&socket, paths.clone()).await, Host::default());
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_cannot_be_looked_at_is_elsewhere() {
+    fn an_unreadable_process_counts_as_elsewhere() {
         let own = Process("/proc/self".into());
         assert!(own.shares("mnt") && own.has_same_root());
         let gone = Process("/proc/0".into());

@@ -1,4 +1,4 @@
-//! The container that holds a process: which one it is, and where its files are on this host.
+//! The container that holds a process: its identity, and where its files are on this host.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,10 @@ use crate::ports::EngineError;
 /// A running container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its name.
     pub name: String,
-    /// The number that its first process has on the engine's host.
+    /// The PID of its first process on the engine's host.
     pub pid: u32,
-    /// What it has from there.
+    /// The files and directories of the host that it sees.
     pub mounts: Vec<Mount>,
 }
 
@@ -29,7 +28,7 @@ pub struct Mount {
 }
 
 impl DockerEngine {
-    /// The running container of this identifier; `None` where the engine has none.
+    /// Returns the running container with this identifier; `None` if the engine has none.
     pub async fn holder(&self, id: &ContainerId) -> Result<Option<Holder>, EngineError> {
         Ok(self.find("inspect", &id.0).await?.as_ref().and_then(holder))
     }
@@ -38,7 +37,7 @@ impl DockerEngine {
 fn holder(inspect: &ContainerInspectResponse) -> Option<Holder> {
     let pid = inspect.state.as_ref()?.pid?;
     let mounts = inspect.mounts.iter().flatten().filter_map(|mount| {
-        // One in memory has no source.
+        // A mount in memory has no source.
         let source = PathBuf::from(mount.source.as_deref().filter(|source| source.starts_with('/'))?);
         Some(Mount { source, destination: mount.destination.as_deref()?.into() })
     });

@@ -1,12 +1,12 @@
-//! Which addresses belong to the engine's host.
+//! Checks which addresses belong to the engine's host.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// Whether an address is one of this host's; the unspecified address is nobody's.
+/// Returns whether an address belongs to this host. The unspecified address does not.
 ///
-/// A socket can be bound to an own address only, unless `ip_nonlocal_bind` is set, as it often is beside
-/// keepalived; then the kernel's own list decides.
+/// A socket can be bound only to an address of this host, unless `ip_nonlocal_bind` is set, which is common with
+/// keepalived. In that case, the kernel's own list decides.
 pub(super) fn is_own(address: IpAddr) -> bool {
     if address.is_loopback() || address.is_unspecified() {
         return address.is_loopback();
@@ -22,14 +22,14 @@ pub(super) fn is_own(address: IpAddr) -> bool {
     !binds_anything || listed().contains(&address)
 }
 
-/// The kernel's list of this host's addresses; empty where it has no `/proc`.
+/// Returns the kernel's list of this host's addresses; empty without `/proc`.
 fn listed() -> BTreeSet<IpAddr> {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let v4 = local_v4(&read("/proc/net/fib_trie")).into_iter().map(IpAddr::V4);
     v4.chain(local_v6(&read("/proc/net/if_inet6")).into_iter().map(IpAddr::V6)).collect()
 }
 
-/// `/proc/net/fib_trie`: an address line (`|-- 10.0.0.5`) followed by its routes (`/32 host LOCAL`).
+/// Parses `/proc/net/fib_trie`: an address line (`|-- 10.0.0.5`) followed by its routes (`/32 host LOCAL`).
 fn local_v4(trie: &str) -> BTreeSet<Ipv4Addr> {
     let mut address: Option<Ipv4Addr> = None;
     let mut found = BTreeSet::new();
@@ -43,7 +43,7 @@ fn local_v4(trie: &str) -> BTreeSet<Ipv4Addr> {
     found
 }
 
-/// `/proc/net/if_inet6`: 32 hexadecimal digits at the start of each line.
+/// Parses `/proc/net/if_inet6`: 32 hexadecimal digits at the start of each line.
 fn local_v6(table: &str) -> BTreeSet<Ipv6Addr> {
     let address = |line: &str| u128::from_str_radix(line.get(..32)?, 16).ok().map(Ipv6Addr::from_bits);
     table.lines().filter_map(address).collect()

@@ -1,33 +1,32 @@
-//! A container's last words, line by line.
+//! The last lines of a container's log.
 
 use crate::foreign;
 
-/// The most characters of a line that are kept.
+/// The maximum number of characters kept of a line.
 const WIDTH: usize = 400;
 
-/// Lines from the pieces of a log as they arrive. A long line comes in several pieces, and the two streams of
-/// a container without a terminal may interleave, so each stream has its own unfinished line.
+/// The lines of a log, assembled from its pieces as they arrive. A long line comes in several pieces, and the two
+/// streams of a container without a terminal may interleave, so each stream has its own unfinished line.
 #[derive(Clone, Debug, Default)]
 pub struct Lines {
     finished: Vec<String>,
     unfinished: [Vec<u8>; 2],
 }
 
-/// Where a piece was written to.
+/// The stream that a piece was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output, or a terminal.
     Output,
-    /// Standard error.
     Error,
 }
 
 impl Lines {
-    /// Takes a piece in.
+    /// Adds a piece.
     pub fn add(&mut self, stream: Stream, piece: &[u8]) {
         let line = &mut self.unfinished[stream as usize];
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
-            // Four bytes are the longest character; control characters between them get as much room again.
+            // A character has at most four bytes; control characters between them get as much room again.
             let room = (WIDTH * 8).saturating_sub(line.len());
             line.extend(part.iter().take(room));
             if part.ends_with(b"\n") {
@@ -37,7 +36,7 @@ impl Lines {
         }
     }
 
-    /// The last lines, at most `count`, oldest first.
+    /// Returns the last lines, at most `count`, oldest first.
     #[must_use]
     pub fn last(mut self, count: usize) -> Vec<String> {
         for line in self.unfinished.iter().filter(|line| !line.is_empty()) {

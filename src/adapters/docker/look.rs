@@ -1,4 +1,4 @@
-//! From the engine's inspection to what the rest knows of a container. Environment values end here.
+//! Converts the engine's inspections to drainswap's own types. Values of environment variables are dropped here.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,35 +18,36 @@ use crate::observation::{
     UnnamedVolume,
 };
 
-/// The label by which a container says which server lines it serves.
+/// The label that names the server lines that a container serves.
 pub(super) const CLAIM_LABEL: &str = "drainswap.server";
-/// Docker puts it on the containers of a Swarm service.
+/// The label of the containers of a Swarm service.
 const SWARM_LABEL: &str = "com.docker.swarm.service.name";
-/// How the names of Compose's own labels begin, which say whose container it is.
+/// The prefix of Compose's own labels, which name the owner of a container.
 pub(super) const COMPOSE_LABELS: &str = "com.docker.compose.";
-/// Compose puts it on the containers of a project.
+/// The label of the containers of a Compose project.
 const COMPOSE_LABEL: &str = "com.docker.compose.project";
-/// Podman puts it on a container that is created in a systemd unit which sets a variable of that name, as those do that
-/// Quadlet and `podman generate systemd` write.
+/// The label that Podman adds to a container created in a systemd unit that sets a variable of this name. Units from
+/// Quadlet and `podman generate systemd` set it.
 const SYSTEMD_LABEL: &str = "PODMAN_SYSTEMD_UNIT";
-/// Kubernetes puts them on the containers of a pod.
+/// The labels of the containers of a Kubernetes pod.
 const POD_LABEL: &str = "io.kubernetes.pod.name";
 const NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
-/// Nomad puts it on every container of its Docker driver, and the job's name only where its client is set up to.
+/// The label that Nomad's Docker driver adds to every container. It adds the job's name only if its client is
+/// configured to.
 const NOMAD_LABEL: &str = "com.hashicorp.nomad.alloc_id";
 
-/// What the engine tells of a container's image.
+/// The engine's information about a container's image.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SeenImage {
-    /// It has the image.
+    /// The engine has the image.
     Known(Box<ImageInspect>),
-    /// It does not have the image any more.
+    /// The engine no longer has the image.
     Gone,
-    /// It answers with an error.
+    /// The engine answers with an error.
     Unreadable,
 }
 
-/// One container, with what the engine tells of its image.
+/// Converts a container, with the engine's information about its image.
 #[must_use]
 pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Container {
     let config = inspect.config.clone().unwrap_or_default();
@@ -68,7 +69,7 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         },
         state: state(inspect),
         health: health(inspect),
-        // Its times mean what the engine makes of them, which the caller knows.
+        // The meaning of its times depends on the engine, which the caller knows.
         healthcheck: None,
         published: published(inspect, "tcp"),
         published_udp: published(inspect, "udp"),
@@ -79,7 +80,7 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         restart: restart(host.restart_policy.as_ref()),
         auto_remove: host.auto_remove.unwrap_or(false),
         owner: owner(&labels),
-        // Only where all are looked at, it matters.
+        // Only relevant when all containers are listed.
         watchtower: None,
         update_labels: watchtower::labels(inspect),
         lives_in: recreate::namespace_owners(inspect)
@@ -89,16 +90,16 @@ pub fn container(inspect: &ContainerInspectResponse, image: &SeenImage) -> Conta
         hostname: recreate::hostname(inspect).as_deref().map(foreign::name),
         links: links(&host),
         named_volumes: volumes(inspect).filter(|(name, _)| !is_unnamed(name)).map(|(name, _)| name).collect(),
-        // An entry of the list tells of none.
+        // A list entry does not contain them.
         unnamed_volumes: inspect.mounts.is_some().then(|| unnamed_volumes(inspect, image)),
         needs_paths: needs_paths(&host),
         open_files: None,
-        // Which engine is asked the caller knows.
+        // The caller knows the engine.
         engine: String::new(),
     }
 }
 
-/// The inspection of a container, as far as its entry in the list of containers tells it.
+/// Returns the parts of a container's inspection that its entry in the list of containers has.
 pub(super) fn listed(entry: ContainerSummary) -> ContainerInspectResponse {
     let mut ports = PortMap::new();
     for port in entry.ports.unwrap_or_default() {
@@ -127,17 +128,17 @@ pub(super) fn listed(entry: ContainerSummary) -> ContainerInspectResponse {
     }
 }
 
-/// A container's name, without the leading slash.
+/// Returns a container's name, without the leading slash.
 pub(super) fn name(inspect: &ContainerInspectResponse) -> String {
     foreign::name(inspect.name.as_deref().unwrap_or_default().trim_start_matches('/'))
 }
 
-/// Whether a container runs.
+/// Returns the state of a container.
 pub(super) fn state(inspect: &ContainerInspectResponse) -> ContainerState {
     use ContainerStateStatusEnum as Status;
     match inspect.state.as_ref().and_then(|state| state.status) {
         Some(Status::CREATED) => ContainerState::Created,
-        // Newer engines' word for a container that got its stop signal and has not ended yet.
+        // The word of newer engines for a container that got its stop signal and has not exited yet.
         Some(Status::RUNNING | Status::STOPPING) => ContainerState::Running,
         Some(Status::PAUSED) => ContainerState::Paused,
         Some(Status::RESTARTING) => ContainerState::Restarting,
@@ -147,7 +148,7 @@ pub(super) fn state(inspect: &ContainerInspectResponse) -> ContainerState {
     }
 }
 
-/// What Docker's healthcheck says, `None` without one.
+/// Returns the status of Docker's healthcheck; `None` without one.
 pub(super) fn health(inspect: &ContainerInspectResponse) -> Option<Health> {
     match inspect.state.as_ref()?.health.as_ref()?.status? {
         HealthStatusEnum::STARTING => Some(Health::Starting),
@@ -165,7 +166,8 @@ fn restart(policy: Option<&bollard::models::RestartPolicy>) -> RestartPolicy {
     }
 }
 
-/// To what a container with these labels belongs. A Compose project comes last: it leaves a replacement alone for a while.
+/// Returns the owner of a container with these labels. A Compose project comes last: it leaves a replacement alone
+/// for a while.
 pub(super) fn owner(labels: &HashMap<String, String>) -> Option<Owner> {
     let label = |name| labels.get(name).map(|value| foreign::name(value));
     let pod = || Some(format!("{}/{}", label(NAMESPACE_LABEL)?, label(POD_LABEL)?));
@@ -182,8 +184,8 @@ fn claims(labels: &HashMap<String, String>) -> Vec<String> {
     claims.map(str::trim).filter(|claim| !claim.is_empty()).map(foreign::name).collect()
 }
 
-/// Who set the label `drainswap.server`. A container that was created with the very value that its image has cannot be
-/// told from one that was created without.
+/// Returns whether the container or its image has set the label `drainswap.server`. A container that was created with
+/// the same value as its image looks the same as one that was created without a value.
 pub(super) fn label_source(labels: &HashMap<String, String>, image: &SeenImage) -> LabelSource {
     let Some(label) = labels.get(CLAIM_LABEL) else { return LabelSource::Container };
     match image {
@@ -202,14 +204,14 @@ fn exposed(config: &ContainerConfig) -> Vec<u16> {
     ports
 }
 
-/// The number of a port's key, where it is of this protocol: `8080/tcp`, `8080`, `53/udp`.
+/// Returns the number in a port's key if it has this protocol: `8080/tcp`, `8080`, `53/udp`.
 fn port(key: &str, protocol: &str) -> Option<u16> {
     let (number, of) = key.split_once('/').unwrap_or((key, "tcp"));
     (of == protocol).then(|| number.parse().ok()).flatten()
 }
 
-/// What must be there on its host whenever it is started: devices, and what is mounted as `type=bind`. What is mounted by
-/// `-v` is made.
+/// Returns the paths that must exist on the host at every start: devices, and the sources of mounts with `type=bind`.
+/// The engine creates the sources of `-v`.
 fn needs_paths(host: &HostConfig) -> Vec<String> {
     let devices = host.devices.iter().flatten().filter_map(|device| device.path_on_host.as_deref());
     let is_made = |mount: &Mount| {
@@ -217,7 +219,7 @@ fn needs_paths(host: &HostConfig) -> Vec<String> {
     };
     let binds = host.mounts.iter().flatten().filter(|it| it.typ == Some(MountType::BIND) && !is_made(it));
     let binds = binds.filter_map(|mount| mount.source.as_deref());
-    // A device may also be named by its maker.
+    // A device may also have a name from its vendor.
     let mut paths: Vec<String> =
         devices.chain(binds).filter(|path| path.starts_with('/')).map(str::to_owned).collect();
     paths.sort();
@@ -225,8 +227,8 @@ fn needs_paths(host: &HostConfig) -> Vec<String> {
     paths
 }
 
-/// The published ports of a protocol. A stopped container holds none; then what it would publish counts, as far as
-/// that is known before it starts (an automatic port is not).
+/// Returns the published ports of a protocol. A stopped container publishes none; then the ports that it would
+/// publish count, if they are known before it starts (an automatic port is not).
 fn published(inspect: &ContainerInspectResponse, protocol: &str) -> Vec<Published> {
     let live = inspect.network_settings.as_ref().and_then(|network| network.ports.as_ref());
     let wanted = inspect.host_config.as_ref().and_then(|host| host.port_bindings.as_ref());
@@ -234,7 +236,7 @@ fn published(inspect: &ContainerInspectResponse, protocol: &str) -> Vec<Publishe
     let mut found = ports(if runs { live } else { wanted }, protocol);
     found.sort_unstable_by_key(|port| (port.container_port, port.port, port.ip));
     found.dedup();
-    // Docker names `0.0.0.0` and `::` for one and the same "every address".
+    // Docker shows both `0.0.0.0` and `::` for the same "every address".
     let everywhere: Vec<Published> =
         found.iter().filter(|port| port.ip == IpAddr::V4(Ipv4Addr::UNSPECIFIED)).copied().collect();
     found.retain(|port| {
@@ -259,7 +261,8 @@ fn ports(map: Option<&PortMap>, protocol: &str) -> Vec<Published> {
     found
 }
 
-/// The networks, by name. `host` and `none` are modes, not networks that somebody could be reached in.
+/// Returns the networks, sorted by name. `host` and `none` are modes, not networks in which a container can be
+/// reached.
 fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
     let networks = inspect.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let networks =
@@ -269,7 +272,7 @@ fn networks(inspect: &ContainerInspectResponse, name: &str) -> Vec<Attachment> {
             network: foreign::name(network),
             addresses: addresses(endpoint),
             given: given(endpoint),
-            // Only the engine's list of networks tells.
+            // Only the engine's list of networks shows this.
             is_gone: false,
             is_missing: false,
             aliases: aliases(endpoint, name),
@@ -284,24 +287,24 @@ fn addresses(endpoint: &EndpointSettings) -> Vec<IpAddr> {
     texts.into_iter().flatten().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// The addresses that a person or a run asked for (`--ip`, `--ip6`).
+/// Returns the addresses that the user or a run requested (`--ip`, `--ip6`).
 fn given(endpoint: &EndpointSettings) -> Vec<IpAddr> {
     let ipam = endpoint.ipam_config.iter();
     let texts = ipam.flat_map(|ipam| [&ipam.ipv4_address, &ipam.ipv6_address]);
     texts.flatten().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// Whether the engine has no network of that name.
+/// Returns whether the engine has no network of that name.
 pub(super) fn is_missing(network: &str, known: &[Network]) -> bool {
     !known.iter().any(|it| it.name.as_deref() == Some(network) || it.id.as_deref() == Some(network))
 }
 
-/// Whether the container could be attached to that network no more if it were started: Docker looks for a network that is
-/// not its own by the identifier, so that one made again under the same name is another one (seen on 20.10).
+/// Returns whether a start could no longer attach the container to that network. Docker finds a user-defined network
+/// by its identifier, so a network that was recreated under the same name is a different one (seen on 20.10).
 pub(super) fn is_gone(inspect: &ContainerInspectResponse, network: &str, known: &[Network]) -> bool {
     let all = inspect.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let id = all.and_then(|all| all.get(network)?.network_id.as_deref()).unwrap_or_default();
-    // Those of the engine's own get another identifier each time it is started, and Podman shows names.
+    // The engine's own networks get a new identifier at each start of the engine, and Podman shows names.
     let is_it = |it: &Network| it.id.as_deref() == Some(id) || it.name.as_deref() == Some(id);
     !id.is_empty() && network != "bridge" && !known.iter().any(is_it)
 }
@@ -327,14 +330,14 @@ fn unnamed_volumes(inspect: &ContainerInspectResponse, image: &SeenImage) -> Vec
     found
 }
 
-/// The containers that it links to in the default network. Inspection shows `/target:/this/alias`, with the target's name of
-/// now. In other networks a link is by name, and finds whatever has that.
+/// Returns the containers that it links to in the default network. Inspection shows `/target:/this/alias`, with the
+/// target's current name. In other networks, a link is by name and finds any container that has the name.
 fn links(host: &HostConfig) -> Vec<String> {
     let targets = host.links.iter().flatten().filter_map(|link| link.split(':').next());
     targets.map(|target| foreign::name(target.trim_start_matches('/'))).collect()
 }
 
-/// The typed aliases, Docker's own names (from API 1.44 on), and the container's name, once each.
+/// Returns the user's aliases, Docker's own names (since API 1.44) and the container's name, without duplicates.
 fn aliases(endpoint: &EndpointSettings, name: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let given = [&endpoint.aliases, &endpoint.dns_names].into_iter().flatten().flatten();
@@ -357,7 +360,7 @@ mod tests {
         Published { ip: ip.parse().unwrap(), port, container_port }
     }
 
-    /// An image with this label, if any.
+    /// Returns an image with this label, if any.
     fn with_label(label: Option<&str>) -> SeenImage {
         let labels = label.map(|label| [(CLAIM_LABEL.to_owned(), label.to_owned())].into());
         let config = ImageConfig { labels, ..ImageConfig::default() };
@@ -400,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn udp_ports_and_what_must_be_on_the_host_are_told() {
+    fn udp_ports_and_required_paths_are_reported() {
         let mut inspect: ContainerInspectResponse = fixture::inspect("running.json");
         let told = |inspect: &ContainerInspectResponse| {
             let told = container(inspect, &SeenImage::Gone);
@@ -426,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_are_told_with_what_the_image_declares() {
+    fn volumes_are_reported_with_what_the_image_declares() {
         let image = SeenImage::Known(Box::new(fixture::inspect("image.json")));
         let running = container(&fixture::inspect("running.json"), &image);
         assert_eq!(running.named_volumes, ["files"]);
@@ -436,20 +439,20 @@ mod tests {
             unnamed.iter().map(|it| (it.target.as_str(), it.by_image)).collect();
         targets.sort_unstable();
         assert_eq!(targets, [("/anon", false), ("/image-volume", true), ("/m2", false)]);
-        // The list of containers tells of none, which is not to have none.
+        // A list entry shows no mounts, which does not mean that there are none.
         let listed = container(&ContainerInspectResponse::default(), &SeenImage::Gone);
         assert_eq!(listed.unnamed_volumes, None);
     }
 
     #[test]
-    fn a_link_in_the_default_network_is_told_by_its_target() {
+    fn a_link_in_the_default_network_is_reported_by_its_target() {
         let mut inspect: ContainerInspectResponse = fixture::inspect("running.json");
         inspect.host_config.as_mut().unwrap().links = Some(vec!["/db:/app1/database".into()]);
         assert_eq!(container(&inspect, &with_label(None)).links, ["db"]);
     }
 
     #[test]
-    fn names_and_labels_hold_nothing_but_what_can_be_seen() {
+    fn names_and_labels_contain_only_visible_characters() {
         let hostile = "a\u{1b}[2J\n::error::b\u{202e}\u{9b}0m";
         let mut inspect: ContainerInspectResponse = fixture::inspect("running.json");
         inspect.name = Some(format!("/{hostile}"));
@@ -465,7 +468,7 @@ mod tests {
         let image = ImageInspect { repo_digests: Some(vec![hostile.to_owned()]), ..ImageInspect::default() };
         let seen = container(&inspect, &SeenImage::Known(Box::new(image)));
         let told = serde_json::to_string(&seen).unwrap();
-        // JSON would escape what is left of C0.
+        // JSON would escape the remaining C0 characters.
         assert!(
             !told.chars().any(foreign::is_unsafe) && !told.contains("\\u") && !told.contains("\\n"),
             "{told}"

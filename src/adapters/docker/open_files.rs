@@ -1,16 +1,17 @@
-//! How many files a container's process may open where a person did not say: it has the limit of the containerd that made it,
-//! and a container that is created anew has the one of today. With containerd 2.1 that fell from 1048576 to 1024
-//! (<https://github.com/moby/moby/issues/51485>).
+//! The limit of open files of a container's process, if the user did not set one. It is the limit of the containerd
+//! that started the process, so a recreated container gets the current limit. With containerd 2.1 that fell from
+//! 1048576 to 1024 (<https://github.com/moby/moby/issues/51485>).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bollard::models::ContainerInspectResponse;
 
-/// Where Docker's settings are.
+/// Docker's settings file.
 const SETTINGS: &str = "/etc/docker/daemon.json";
 
-/// The limit of a running container's first process, where it was given none and its process is to be seen from here.
+/// Returns the limit of a running container's first process, if the user did not set one and the process is visible
+/// from here.
 pub(super) fn of(container: &ContainerInspectResponse) -> Option<u64> {
     let host = container.host_config.as_ref()?;
     let is_given = |limit: &bollard::models::ResourcesUlimits| limit.name.as_deref() == Some("nofile");
@@ -20,13 +21,13 @@ pub(super) fn of(container: &ContainerInspectResponse) -> Option<u64> {
     let id = container.id.as_deref().filter(|id| !id.is_empty())?;
     let pid = container.state.as_ref()?.pid.filter(|pid| *pid > 0)?;
     let process = PathBuf::from(format!("/proc/{pid}"));
-    // A number of another host, or of another namespace, is another process here.
+    // A number from another host or another namespace belongs to a different process here.
     let groups = fs::read_to_string(process.join("cgroup")).ok()?;
     groups.contains(id).then(|| limit(&process)).flatten()
 }
 
-/// The limit of a container that this engine creates now; `None` where the engine has one of its own for all of them, or it
-/// is not to be seen.
+/// Returns the limit of a container that this engine creates now; `None` if the engine has its own limit for all of
+/// them, or if the limit is not visible.
 pub(super) fn of_new(engine: &Path) -> Option<u64> {
     let arguments = fs::read_to_string(engine.join("cmdline")).ok()?;
     let settings = fs::read_to_string(SETTINGS).unwrap_or_default();
@@ -38,11 +39,11 @@ pub(super) fn of_new(engine: &Path) -> Option<u64> {
         |process: &PathBuf| fs::read_to_string(process.join("comm")).is_ok_and(|name| name == "containerd\n");
     let mut limits = processes.filter(is_containerd).map(|process| limit(&process));
     let first = limits.next()??;
-    // Of several it is not known which one is this engine's.
+    // With several, it is unknown which one belongs to this engine.
     limits.all(|other| other == Some(first)).then_some(first)
 }
 
-/// A process's own limit, the soft one.
+/// Returns a process's own (soft) limit.
 fn limit(process: &Path) -> Option<u64> {
     let limits = fs::read_to_string(process.join("limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
@@ -59,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_is_another_one_here_says_nothing() {
+    fn a_different_process_of_the_same_number_is_ignored() {
         assert!(limit(Path::new("/proc/self")).is_some_and(|limit| limit > 0));
         let own = i64::from(std::process::id());
         let of = |id: &str, ulimits| {
@@ -71,7 +72,7 @@ mod tests {
             })
         };
         assert_eq!(of("0123456789abcdef", None), None);
-        // Its path holds this in every hierarchy.
+        // Its cgroup path contains this in every hierarchy.
         assert!(of("/", None).is_some());
         let given = ResourcesUlimits { name: Some("nofile".to_owned()), ..ResourcesUlimits::default() };
         assert_eq!(of("/", Some(vec![given])), None);

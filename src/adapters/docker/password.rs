@@ -1,4 +1,4 @@
-//! The password of a registry that drainswap.toml names, asked for anew at each login.
+//! The password of a registry in drainswap.toml, read again for each login.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use crate::adapters::shell::{self, Group};
 use crate::registries::{NoPassword, PasswordSource};
 
-/// How long a command may take; it may ask another host.
+/// The time limit for a command; it may query another host.
 const LIMIT: Duration = Duration::from_secs(20);
-/// The longest password in bytes: some are signed tokens.
+/// The maximum length of a password in bytes: some are signed tokens.
 const LONGEST: u64 = 64 * 1024;
-/// What everybody may do: read and write.
+/// The permissions of other users: read and write.
 const EVERYBODY: u32 = 0o006;
 
-/// Reads it, or has the command print it.
+/// Reads the password from its file or from the output of its command.
 pub(super) async fn ask(source: &PasswordSource) -> Result<String, NoPassword> {
     match source {
         PasswordSource::File(path) => of_file(path).await,
@@ -32,7 +32,7 @@ async fn of_file(path: &Path) -> Result<String, NoPassword> {
     let name = || path.display().to_string();
     let unreadable =
         |error: std::io::Error| NoPassword::Unreadable { path: name(), reason: error.to_string() };
-    // A pipe or a terminal could be waited for without end.
+    // Reading from a pipe or a terminal might never end.
     if !metadata(path).await.map_err(unreadable)?.is_file() {
         return Err(unreadable(ErrorKind::InvalidInput.into()));
     }
@@ -45,7 +45,7 @@ async fn of_file(path: &Path) -> Result<String, NoPassword> {
     one_line(&text).ok_or_else(|| NoPassword::NotALine { path: name() })
 }
 
-/// What a command prints on its standard output. Its errors are not passed on: they might quote it.
+/// Returns the standard output of a command. Its standard error is not passed on: it might quote the password.
 async fn of_command(text: &str, limit: Duration) -> Result<String, NoPassword> {
     let failed = |reason: String| NoPassword::Command { reason };
     let not_run = |error: std::io::Error| failed(format!("cannot be run: {error}"));
@@ -72,7 +72,7 @@ async fn read(from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The only line, without its end.
+/// Returns the only line, without its line end.
 fn one_line(text: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(text).ok()?;
     let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));

@@ -1,4 +1,4 @@
-//! Whether an image is made for what the engine runs.
+//! Checks whether an image is built for the engine's platform.
 
 use bollard::auth::DockerCredentials;
 use bollard::models::{ContainerInspectResponse, ImageInspect, OciPlatform};
@@ -11,32 +11,33 @@ use super::{CALL_LIMIT, DockerEngine};
 use crate::image::{Image, Platform};
 use crate::ports::{Change, EngineError};
 
-/// The API from which on an image is shown for the platform that is asked for.
+/// The API version since which an engine can show an image for a requested platform.
 const SHOWS_PLATFORM: ApiVersion = (1, 49);
 
-/// What an image has to be made for.
+/// The platform that an image must be built for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub platform: Platform,
-    /// Whether the description asks for it. Otherwise it is what the engine's host is.
+    /// Whether the description requests it. Otherwise it is the platform of the engine's host.
     pub is_asked_for: bool,
 }
 
 impl DockerEngine {
-    /// What was asked for, or else what the engine's host is.
+    /// Returns the requested platform, or else the platform of the engine's host.
     pub(super) async fn wanted_platform(&self, asked: Option<&Platform>) -> Result<Wanted, EngineError> {
         if let Some(platform) = asked {
             return Ok(Wanted { platform: platform.clone(), is_asked_for: true });
         }
-        let purpose = Purpose { action: "tell", subject: "its platform" };
+        let purpose = Purpose { action: "report", subject: "its platform" };
         let version = self.within(CALL_LIMIT, purpose, self.client.version()).await?;
         let platform = Platform::told(version.os.as_deref(), version.arch.as_deref(), None);
-        let platform = platform.ok_or_else(|| purpose.refused("its version names none"))?;
+        let platform = platform.ok_or_else(|| purpose.refused("its version information names none"))?;
         Ok(Wanted { platform, is_asked_for: false })
     }
 
-    /// The engine's image, for the platform that is asked for. With containerd's store an engine may have it for several,
-    /// and shows its own, unless it is asked for another: `None` where it cannot be.
+    /// Returns the engine's image for the requested platform. With containerd's store, an engine may have an image
+    /// for several platforms, and shows its own platform unless another one is requested. `None` if the engine does
+    /// not have the requested platform or cannot show it.
     pub(super) async fn find_for(
         &self,
         image: &Image,
@@ -66,12 +67,12 @@ impl DockerEngine {
         }
     }
 
-    /// Whether the engine has an image, and does not show for which platforms.
+    /// Returns whether the engine has an image but does not show its platforms.
     pub(super) async fn hides_platform(&self, image: &Image) -> Result<bool, EngineError> {
         Ok(self.dialect().api < SHOWS_PLATFORM && self.find_exactly(image).await?.is_some())
     }
 
-    /// What a container has otherwise by the platform that is asked for, if its image is made for another.
+    /// Returns the change of platform, if a container's image is built for another platform than the requested one.
     pub(super) async fn other_platform(
         &self,
         old: &ContainerInspectResponse,
@@ -90,7 +91,8 @@ impl DockerEngine {
         }))
     }
 
-    /// Looks whether an image that the engine has is made for what is wanted. One that does not say is believed.
+    /// Checks that an image of the engine is built for the wanted platform. An image without this information is
+    /// accepted.
     pub(super) fn check_platform(
         &self,
         name: &str,
@@ -100,8 +102,8 @@ impl DockerEngine {
         self.check(name, of_image(image).into_iter().collect(), wanted)
     }
 
-    /// Looks whether the registry has the image for what is wanted, before anything is downloaded. A registry that
-    /// does not say is believed: the pull has the last word.
+    /// Checks that the registry has the image for the wanted platform, before anything is downloaded. A registry
+    /// without this information is accepted: the pull decides.
     pub(super) async fn check_offer(
         &self,
         name: &str,
@@ -128,7 +130,7 @@ impl DockerEngine {
     }
 }
 
-/// As an image is asked for that is made for it.
+/// Returns the query for an image that is built for a platform.
 fn query(Platform { os, architecture, variant }: &Platform) -> String {
     let platform = json!({ "os": os, "architecture": architecture, "variant": variant });
     form_urlencoded::Serializer::new(String::new()).append_pair("platform", &platform.to_string()).finish()

@@ -1,5 +1,5 @@
-//! The engine's answers as they are: the client's types silently drop what they do not know, and an engine may be newer than
-//! they are.
+//! The complete answers of an engine. The client's types silently drop fields that they do not have, and an engine
+//! may be newer than they are.
 
 use std::fmt;
 use std::pin::Pin;
@@ -14,14 +14,14 @@ use serde_json::Value;
 
 use super::recreate::ApiVersion;
 
-/// One request and the head of its answer.
+/// A function that sends a request and returns the head of its answer.
 pub(super) type Exchange = Arc<
     dyn Fn(BollardRequest) -> Pin<Box<dyn Future<Output = Result<Response<Incoming>, Error>> + Send>>
         + Send
         + Sync,
 >;
 
-/// A way to an engine that leaves nothing out.
+/// A transport to an engine that returns complete answers.
 pub(super) struct Raw {
     pub exchange: Exchange,
     /// `http://HOST:PORT`, without a path.
@@ -35,7 +35,7 @@ impl fmt::Debug for Raw {
 }
 
 impl Raw {
-    /// Asks by this version of the API.
+    /// Sends a query with this version of the API.
     pub async fn get(&self, api: ApiVersion, path: &str) -> Result<Value, Error> {
         Box::pin(self.call(Method::GET, api, path, Vec::new())).await
     }
@@ -64,7 +64,7 @@ impl Raw {
     }
 }
 
-/// An engine's `{"message": "…"}`, or else the body as it is.
+/// Returns the text of an engine's `{"message": "…"}`, or else the whole body, as an error.
 fn refusal(status: StatusCode, body: &[u8]) -> Error {
     let message = serde_json::from_slice::<Value>(body).ok();
     let message = message.as_ref().and_then(|it| it.get("message")?.as_str()).map(str::to_owned);

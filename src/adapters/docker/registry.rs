@@ -1,5 +1,5 @@
-//! Which image a reference means, and getting it. The engine talks to the registry, so that its mirrors,
-//! proxies and certificates count; the login is that of drainswap.toml, or Docker's own.
+//! Resolves image references and pulls images. The engine talks to the registry, so its mirrors, proxies and
+//! certificates apply. The login comes from drainswap.toml, or from Docker's own configuration.
 
 use std::time::Duration;
 
@@ -19,26 +19,26 @@ use crate::ids::ImageId;
 use crate::image::{Image, ImageReference, Platform, is_digest, previous};
 use crate::ports::{EngineError, PullProgress};
 
-/// How long the registry may take to name a digest; the engine waits for it in the call.
+/// The time limit for the registry to return a digest; the engine waits for it during the call.
 pub(super) const REGISTRY_LIMIT: Duration = Duration::from_secs(60);
-/// The oldest version of Podman's own API that every Podman takes which speaks it.
+/// The oldest version of Podman's own API, accepted by every Podman that has this API.
 pub(super) const PODMANS_OWN: ApiVersion = (4, 0);
-/// How long a pull may go without a sign of progress. Its whole time has no limit.
+/// How long a pull may make no progress. Its total time has no limit.
 const STALL_LIMIT: Duration = Duration::from_secs(120);
 
-/// Where an image came from.
+/// The origin of an image.
 #[derive(Debug)]
 pub(super) enum Source {
     /// A registry has it.
     Registry,
-    /// It was built or loaded here.
+    /// It was built or loaded on this engine.
     Here(ImageId),
-    /// The engine does not tell, and the registry cannot be asked: the image by its digest.
+    /// The engine does not show it, and the registry cannot be queried: the image by its digest.
     Untold(String),
 }
 
 impl DockerEngine {
-    /// The registry's digest; failing that, an image that was never in a registry.
+    /// Returns the image with the registry's digest, or else an image that was never in a registry.
     pub(super) async fn resolve_reference(&self, reference: &ImageReference) -> Result<Image, EngineError> {
         if let Some(digest) = &reference.digest {
             return Ok(Image::Registry { reference: reference.clone(), digest: digest.clone() });
@@ -53,7 +53,7 @@ impl DockerEngine {
                         Some(digest) => Ok(Image::Registry { reference: reference.clone(), digest }),
                         None => Err(EngineError::Registry {
                             image: name,
-                            reason: "it names no digest".to_owned(),
+                            reason: "its answer names no digest".to_owned(),
                         }),
                     };
                 }
@@ -78,35 +78,38 @@ impl DockerEngine {
             Source::Untold(digest) => {
                 let mut error = registry_error(name, &failure.error, &origin);
                 if let EngineError::Registry { reason, .. } = &mut error {
-                    *reason =
-                        format!("{reason}; --image {digest} is the one of that name that this engine has");
+                    *reason = format!(
+                        "{reason}; to use the image of that name that this engine has, give --image {digest}"
+                    );
                 }
                 Err(error)
             }
         }
     }
 
-    /// The login for an image's registry, if it may go to this engine.
+    /// Returns the login for an image's registry, if it may be sent to this engine.
     async fn login(&self, reference: &ImageReference) -> Result<Login, EngineError> {
         let login = credentials::login(reference.registry(), &self.registries).await?;
         if self.allow_plain_password { Ok(login) } else { unless_overheard(login, reference, &self.endpoint) }
     }
 
-    /// Podman asks no registry what a tag means. What is called `localhost/…` was never in one.
+    /// Resolves a reference on Podman, which does not query registries for tags. Images named `localhost/…` were
+    /// never in a registry.
     async fn as_podman_has_it(&self, reference: &ImageReference, name: String) -> Result<Image, EngineError> {
         let found = self.find_image(&name).await?.and_then(|image| image.id);
         if let Some(id) = found.filter(|_| matches!(reference.registry(), None | Some("localhost"))) {
             return Ok(Image::Local { reference: name, id: ImageId(foreign::name(&id)) });
         }
         let reason =
-            "Podman asks no registry what a tag means; name the image by its digest, as `skopeo inspect` \
+            "Podman does not resolve tags in a registry; name the image by its digest, as `skopeo inspect` \
                       shows it: NAME@sha256:…"
                 .to_owned();
         Err(EngineError::NoSuchImage { image: name, reason })
     }
 
-    /// Where an image came from, of this repository or of any. With containerd's store an image that was built here has a
-    /// digest of each repository that it is named by, too: there the registry is asked whether it has that.
+    /// Returns the origin of an image, within one repository or within any. With containerd's image store, an image
+    /// that was built here also has a digest in each repository of its names. In that case the registry is queried
+    /// for the digest.
     pub(super) async fn source(
         &self,
         image: &ImageInspect,
@@ -125,7 +128,8 @@ impl DockerEngine {
             if !known.digest.as_ref().is_some_and(|digest| is_by_digest(image, digest)) {
                 return Ok(Source::Registry);
             }
-            // Of one that hangs or wants another login it is not known, and another need not be waited for.
+            // One registry has already hung or required another login, so the origin is unknown: do not wait for
+            // another one.
             if untold.is_some() {
                 continue;
             }
@@ -145,14 +149,14 @@ impl DockerEngine {
         Ok(untold.map_or_else(|| Source::Here(ImageId(foreign::name(id))), Source::Untold))
     }
 
-    /// What the engine tells of an image.
+    /// Returns the engine's information about an image.
     pub(super) async fn inspect_image(&self, name: &str) -> Result<ImageInspect, Failure> {
         let purpose = Purpose { action: "inspect", subject: name };
         let mut image = self.within(CALL_LIMIT, purpose, self.client.inspect_image(name)).await?;
         if self.is_podman
             && let Some(config) = &mut image.config
         {
-            // By Docker's API it leaves the healthcheck out, by its own it does not.
+            // Podman omits the healthcheck from Docker's API, but not from its own.
             let path = format!("/libpod/images/{}/json", image.id.as_deref().unwrap_or_default());
             let shown = self.within(CALL_LIMIT, purpose, self.raw.get(PODMANS_OWN, &path)).await?;
             config.healthcheck = serde_json::from_value(shown["Healthcheck"].clone()).ok().flatten();
@@ -160,7 +164,7 @@ impl DockerEngine {
         Ok(image)
     }
 
-    /// The engine's image, by name, digest or identifier; `None` if it has none such.
+    /// Returns the engine's image by name, digest or identifier; `None` if the engine does not have it.
     pub(super) async fn find_image(&self, name: &str) -> Result<Option<ImageInspect>, EngineError> {
         match self.inspect_image(name).await {
             Ok(image) => Ok(Some(image)),
@@ -169,8 +173,8 @@ impl DockerEngine {
         }
     }
 
-    /// The engine's image. One that lost its name to another is found by its digest alone where that identifies images, in
-    /// containerd's store.
+    /// Returns the engine's image. An image that has lost its name to another one is found by its digest alone, if
+    /// digests identify images as in containerd's store.
     pub(super) async fn find_exactly(&self, image: &Image) -> Result<Option<ImageInspect>, EngineError> {
         match (self.find_image(&image.pinned()).await?, image) {
             (None, Image::Registry { digest, .. }) => {
@@ -180,7 +184,8 @@ impl DockerEngine {
         }
     }
 
-    /// The text by which the engine has an image: its name, or its digest alone where another image has got the name.
+    /// Returns the text by which the engine knows an image: its name, or only its digest if another image has taken
+    /// the name.
     pub(super) async fn known_as(&self, image: &Image) -> Result<Option<String>, EngineError> {
         let name = image.pinned();
         if self.find_image(&name).await?.is_some() {
@@ -189,7 +194,7 @@ impl DockerEngine {
         Ok(self.find_exactly(image).await?.and_then(|found| found.id))
     }
 
-    /// Pulls an image unless the engine has it, and looks whether it is there, made for the right platform.
+    /// Pulls an image unless the engine has it, and checks that it exists and is built for the right platform.
     pub(super) async fn pull_image(
         &self,
         image: &Image,
@@ -204,16 +209,17 @@ impl DockerEngine {
             return Ok(());
         }
         let Image::Registry { reference, digest } = image else {
-            let reason = "this engine has it no longer, and it came from no registry; build or load it again"
-                .to_owned();
+            let reason =
+                "this engine no longer has it, and it did not come from a registry; build or load it again"
+                    .to_owned();
             return suits.unwrap_or(Err(EngineError::NoSuchImage { image: image.to_string(), reason }));
         };
         self.receive(reference, digest, &wanted, progress).await.map_err(|error| {
-            // The words of an engine whose store holds one platform of a digest.
+            // The message of an engine whose store holds only one platform of a digest.
             if suits.is_some() && error.to_string().to_lowercase().contains("cannot overwrite digest") {
                 Purpose { action: "pull", subject: &name }.refused(format!(
-                    "it has this image for another platform than {}, and can hold one of the two only: \
-                     `{}` there, if no container needs it",
+                    "it has this image for another platform than {} and can hold only one of the two: \
+                     run `{}` there if no container needs it",
                     wanted.platform,
                     shell(&["docker", "image", "rm", &format!("{}@{digest}", reference.repository)])
                 ))
@@ -223,10 +229,10 @@ impl DockerEngine {
         })?;
         match self.find_for(image, &wanted).await? {
             Some(found) => self.check_platform(&name, &found, &wanted),
-            // It was pulled for that platform, and this engine does not show which it has.
+            // It was pulled for that platform, but this engine does not show which platforms it has.
             None if self.hides_platform(image).await? => Ok(()),
             None => Err(Purpose { action: "pull", subject: &name }
-                .refused("the pull ended well, yet the image is not there")),
+                .refused("the pull succeeded, but the image is missing")),
         }
     }
 
@@ -240,7 +246,7 @@ impl DockerEngine {
         let name = format!("{}@{digest}", reference.repository);
         let Login { credentials, origin } = self.login(reference).await?;
         self.check_offer(&name, credentials.clone(), wanted).await?;
-        // As `docker pull` does it; without a tag the engine would pull every tag there is.
+        // Like `docker pull`: without a tag, the engine would pull every tag.
         let mut options = CreateImageOptionsBuilder::new().from_image(&reference.repository).tag(digest);
         if wanted.is_asked_for {
             options = options.platform(&wanted.platform.to_string());
@@ -256,7 +262,7 @@ impl DockerEngine {
             match self.within(STALL_LIMIT, purpose, message).await {
                 Ok(Some(message)) => {
                     let now = layers.add(&message);
-                    // Returning ends the pull: the engine gives it up when nobody listens.
+                    // Returning ends the pull: the engine aborts it when the client disconnects.
                     if let Some(reason) = room.as_ref().and_then(|room| room.lacks(now.expected)) {
                         return Err(no_room(reason));
                     }
@@ -272,12 +278,12 @@ impl DockerEngine {
     }
 }
 
-/// Whether the engine keeps this image with containerd, where its digest is its identifier.
+/// Returns whether the engine stores this image with containerd, where the digest is the identifier.
 pub(super) fn is_by_digest(image: &ImageInspect, digest: &str) -> bool {
     image.id.as_deref() == Some(digest)
 }
 
-/// The login, unless others on the way to the engine could read it.
+/// Returns the login, unless it could be read on the way to the engine.
 fn unless_overheard(
     login: Login,
     reference: &ImageReference,
@@ -290,14 +296,14 @@ fn unless_overheard(
     Err(EngineError::PlainPassword { registry, endpoint: endpoint.to_string() })
 }
 
-/// A repository's name as Docker shows it: `docker.io/library/mobile` is `mobile`.
+/// Returns a repository's name as Docker shows it: `docker.io/library/mobile` is `mobile`.
 fn familiar(repository: &str) -> &str {
     let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|prefix| repository.strip_prefix(prefix));
     let path = hub.unwrap_or(repository);
     path.strip_prefix("library/").filter(|name| !name.contains('/')).unwrap_or(path)
 }
 
-/// The engine's own words, where the error has some.
+/// Returns the engine's own message, if the error has one.
 fn said(error: &EngineError) -> String {
     if let EngineError::Refused { reason, .. } = error {
         reason.clone()
@@ -308,11 +314,11 @@ fn said(error: &EngineError) -> String {
     }
 }
 
-/// The registry's refusal, with what to do where it wants another login, or is away.
+/// Returns the registry's error, with what to do if it requires another login or is down.
 fn registry_error(image: String, error: &EngineError, origin: &Origin) -> EngineError {
     let reason = said(error);
     let says = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    // The words of Go's network errors.
+    // The messages of Go's network errors.
     let is_away = says(&["connection refused", "connection reset", "EOF", "timeout", "no route to host"]);
     let wants_login = says(&["unauthorized", "no basic auth credentials", "denied"]);
     let reason = if is_away {
@@ -325,19 +331,19 @@ fn registry_error(image: String, error: &EngineError, origin: &Origin) -> Engine
     EngineError::Registry { image, reason }
 }
 
-/// What ended a pull: the registry, the want of an image, or the engine itself.
+/// Returns the error for a failed pull: it names the registry, the missing image, or the engine itself.
 fn pull_error(image: String, status: Option<u16>, error: EngineError, origin: &Origin) -> EngineError {
     if let EngineError::TimedOut { limit, .. } = error {
         let reason = format!("the pull made no progress for {} s", limit.as_secs());
         return EngineError::Registry { image, reason };
     }
     let EngineError::Refused { reason, .. } = &error else { return error };
-    // What is private and what is not there look the same without a login.
+    // Without a login, a private image and a missing image look the same.
     let may_be_private = reason.contains("pull access denied");
     if !may_be_private && (status == Some(404) || reason.contains("manifest unknown")) {
         return EngineError::NoSuchImage { image, reason: reason.clone() };
     }
-    // The engine's own words for a layer that it cannot store.
+    // The engine's message for a layer that it cannot store.
     if reason.contains("failed to register layer") {
         return error;
     }
@@ -349,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_goes_over_no_network_for_everybody_to_read() {
+    fn a_password_never_crosses_a_network_in_plain_text() {
         let login =
             |credentials| Login { credentials, origin: Origin::Nowhere { server: "r.io".to_owned() } };
         let some = || login(Some(bollard::auth::DockerCredentials::default()));
@@ -387,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_hub_has_many_names_and_shows_one() {
+    fn all_names_of_docker_hub_have_one_form() {
         for name in [
             "mobile",
             "library/mobile",
@@ -402,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_pull_says_whose_fault_it_was() {
+    fn a_failed_pull_names_its_cause() {
         let error = |reason: &str| {
             let refused = Purpose { action: "pull", subject: "m" }.refused(reason);
             pull_error("m".to_owned(), None, refused, &Origin::Trouble("the helper failed".to_owned()))
@@ -422,7 +428,7 @@ mod tests {
         assert!(other.to_string().contains("docker login"));
         assert_eq!(
             error("unauthorized").to_string(),
-            "the registry does not give m: unauthorized (the helper failed)"
+            "cannot get m from its registry: unauthorized (the helper failed)"
         );
     }
 }

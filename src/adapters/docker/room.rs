@@ -1,7 +1,7 @@
-//! Whether the engine's disk has room for an image.
+//! Checks whether the engine's disk has room for an image.
 //!
-//! An engine tells neither what is free nor, before a pull, how large the image is. On this host the first is asked of
-//! the system; the second is known when the layers begin to come.
+//! An engine reports neither its free space nor, before a pull, the size of an image. On this host the system reports
+//! the free space, and the size is known once the layers start to arrive.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,24 @@ use super::call::Purpose;
 use super::{CALL_LIMIT, DockerEngine, Endpoint};
 use crate::foreign;
 
-/// How much an image takes for each byte that the registry sends: packed and unpacked lie there side by side for a
-/// while, and unpacked is two or three times packed. Whoever is refused by this would most likely fill the disk.
+/// The bytes that an image needs on disk for each byte that the registry sends. Packed and unpacked layers exist side
+/// by side for a while, and unpacked layers are two or three times as large. An image that exceeds this limit would
+/// most likely fill the disk.
 const TIMES: u64 = 2;
-/// What the storage of engines that leave images to containerd says of itself; it is elsewhere.
+/// The storage driver of engines that leave images to containerd, which stores them elsewhere.
 const CONTAINERD: &str = "io.containerd.snapshotter";
 
-/// What was free where the engine keeps its images, before a pull.
+/// The free space where the engine keeps its images, before a pull.
 pub(super) struct Room {
     root: PathBuf,
     free: u64,
 }
 
 impl DockerEngine {
-    /// What is free; `None` where that cannot be known from here.
+    /// Returns the free space; `None` if it cannot be known from here.
     pub(super) async fn room(&self) -> Option<Room> {
         let Endpoint::Unix(_) = self.endpoint else { return None };
-        let purpose = Purpose { action: "tell", subject: "where it keeps its images" };
+        let purpose = Purpose { action: "report", subject: "where it keeps its images" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await.ok()?;
         if info.driver_status.iter().flatten().flatten().any(|word| word.starts_with(CONTAINERD)) {
             return None;
@@ -37,13 +38,13 @@ impl DockerEngine {
 }
 
 impl Room {
-    /// Why an image of which the registry sends so many bytes is too large, if it is.
+    /// Returns why an image is too large if the registry sends this many bytes for it; `None` if there is room.
     pub fn lacks(&self, bytes: u64) -> Option<String> {
         let needed = bytes.saturating_mul(TIMES);
         (needed > self.free).then(|| {
             let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
             format!(
-                "it takes some {} MB, and {} MB are free in {}",
+                "it needs about {} MB, but only {} MB are free in {}",
                 megabytes(needed),
                 self.free / 1_000_000,
                 foreign::path(&self.root)
@@ -57,12 +58,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_needs_room_twice() {
+    fn an_image_needs_twice_its_size() {
         let room = Room { root: "/var/lib/docker".into(), free: 100_000_000 };
         assert_eq!(room.lacks(50_000_000), None);
         assert_eq!(
             room.lacks(50_000_001).as_deref(),
-            Some("it takes some 101 MB, and 100 MB are free in /var/lib/docker")
+            Some("it needs about 101 MB, but only 100 MB are free in /var/lib/docker")
         );
         assert!(room.lacks(u64::MAX).is_some());
     }

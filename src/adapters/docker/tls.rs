@@ -1,5 +1,5 @@
-//! TLS to an engine: its certificate must come from the authority in `ca.pem`, and from no other. The system's roots do
-//! not count: any of them could issue a certificate for the engine's name.
+//! TLS to an engine. Its certificate must come from the authority in `ca.pem`. The system's roots do not count: any
+//! of them could issue a certificate for the engine's name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,14 +10,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The certificates of a client, as Docker names them in one directory.
+/// The certificates of a client, from one directory with Docker's file names.
 struct Papers {
     roots: RootCertStore,
-    /// Its own certificate and key; `None` for an engine that wants none.
+    /// The client's own certificate and key; `None` for an engine that requires none.
     own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 }
 
-/// The way to an engine with TLS, with `ca.pem`, `cert.pem` and `key.pem` of this directory. The error is the reason.
+/// Returns the connector to an engine with TLS, using `ca.pem`, `cert.pem` and `key.pem` of this directory. The error
+/// is the reason.
 pub(super) fn connector(directory: &Path) -> Result<HttpsConnector<HttpConnector>, String> {
     let Papers { roots, own } = Papers::read(directory)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -28,9 +29,8 @@ pub(super) fn connector(directory: &Path) -> Result<HttpsConnector<HttpConnector
             Some((certificates, key)) => builder.with_client_auth_cert(certificates, key),
             None => Ok(builder.with_no_client_auth()),
         });
-    let config = config.map_err(|error| {
-        format!("cert.pem and key.pem in {} cannot be used: {error}", directory.display())
-    })?;
+    let config = config
+        .map_err(|error| format!("cannot use cert.pem and key.pem in {}: {error}", directory.display()))?;
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     Ok(HttpsConnector::from((tcp, config)))
@@ -41,7 +41,7 @@ impl Papers {
         let mut roots = RootCertStore::empty();
         let path = directory.join("ca.pem");
         if let (0, _) = roots.add_parsable_certificates(certificates(&path)?) {
-            return Err(format!("{} holds no certificate of an authority", path.display()));
+            return Err(format!("{} contains no CA certificate", path.display()));
         }
         let [certificate, key] = ["cert.pem", "key.pem"].map(|name| directory.join(name));
         if !certificate.exists() && !key.exists() {
@@ -53,18 +53,18 @@ impl Papers {
     }
 }
 
-/// The certificates in a file, of which there is one at least.
+/// Returns the certificates in a file, at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let read = read.map_err(|error| not_read(path, &error))?;
     if read.is_empty() {
-        return Err(format!("{} holds no certificate", path.display()));
+        return Err(format!("{} contains no certificate", path.display()));
     }
     Ok(read)
 }
 
 fn not_read(path: &Path, error: &dyn std::fmt::Display) -> String {
-    format!("{} cannot be read: {error}", path.display())
+    format!("cannot read {}: {error}", path.display())
 }
 
 #[cfg(test)]
@@ -80,14 +80,14 @@ mod tests {
         let key = KeyPair::generate().unwrap();
         let pem = CertificateParams::default().self_signed(&key).unwrap().pem();
         let read = || Papers::read(directory.path());
-        assert!(read().err().unwrap().contains("ca.pem cannot be read"));
+        assert!(read().err().unwrap().contains("ca.pem: "));
         write("ca.pem", "");
-        assert!(read().err().unwrap().contains("ca.pem holds no certificate"));
+        assert!(read().err().unwrap().contains("ca.pem contains no certificate"));
         write("ca.pem", &pem);
         let papers = read().unwrap();
         assert_eq!((papers.roots.len(), papers.own.is_none()), (1, true));
         write("cert.pem", &pem);
-        assert!(read().err().unwrap().contains("key.pem cannot be read"));
+        assert!(read().err().unwrap().contains("key.pem: "));
         write("key.pem", &key.serialize_pem());
         assert!(read().unwrap().own.is_some());
     }

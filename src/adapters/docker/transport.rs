@@ -1,8 +1,8 @@
-//! The bytes between the client and an engine: an answer has an end.
+//! The transport between the client and an engine, with a limit on the length of an answer.
 //!
-//! The client gathers a whole answer before it reads it. An engine that never ends, or something else that listens at its
-//! address, would take all memory. Every call has a connection of its own, so that what a connection has brought is the
-//! answer to one call.
+//! The client collects a whole answer before it reads it. An engine whose answer never ends, or another program that
+//! listens at its address, would use up all memory. Every call has its own connection, so the bytes that a connection
+//! delivers are the answer to one call.
 
 use std::future::Future;
 use std::io;
@@ -25,10 +25,10 @@ use tower_service::Service;
 
 use super::raw::{Exchange, Raw};
 
-/// The most bytes of an answer. A thousand containers are described in less than 10 MiB.
+/// The maximum number of bytes in an answer. An answer about a thousand containers has less than 10 MiB.
 pub(super) const LONGEST_ANSWER: usize = 64 << 20;
 
-/// A client of the engine at this address. `limit` is the client's own, in seconds.
+/// Returns a client for the engine at this address. `limit` is the client's own time limit in seconds.
 pub(super) fn connect(
     way: &Way,
     address: &str,
@@ -42,7 +42,7 @@ pub(super) fn connect(
     };
     let (answers, streams) = (client(Bound::Answer), client(Bound::Line));
     let exchange: Exchange = Arc::new(move |request: BollardRequest| {
-        // A pull tells its progress for as long as it takes, a line at a time.
+        // A pull reports its progress for as long as it takes, one line at a time.
         let is_pull = request.uri().path().ends_with("/images/create");
         let answer = if is_pull { streams.request(request) } else { answers.request(request) };
         Box::pin(async move { answer.await.map_err(Error::from) })
@@ -52,34 +52,34 @@ pub(super) fn connect(
     Ok((Docker::connect_with_custom_transport(transport, Some(address), limit, version)?, raw))
 }
 
-/// How an engine is reached.
+/// The way to reach an engine.
 #[derive(Clone, Debug)]
 pub(super) enum Way {
-    /// By this socket, whatever the address is.
+    /// Through this socket, regardless of the address.
     Unix(PathBuf),
-    /// By TCP, at the address.
+    /// Over TCP, at the address.
     Tcp(HttpConnector),
-    /// The same with TLS.
+    /// Over TCP with TLS, at the address.
     Tls(HttpsConnector<HttpConnector>),
 }
 
-/// What has [`LONGEST_ANSWER`] bytes at most.
+/// The unit that [`LONGEST_ANSWER`] limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bound {
-    /// All that comes.
+    /// The whole answer.
     Answer,
     /// Each line.
     Line,
 }
 
-/// Opens connections that bring only so much.
+/// A connector whose connections deliver a limited number of bytes.
 #[derive(Clone, Debug)]
 struct Connector {
     way: Way,
     bound: Bound,
 }
 
-/// An open connection. What it brings is counted as it is read, within TLS.
+/// An open connection. Its bytes are counted as they are read, inside TLS.
 type Stream = Either<UnixStream, Either<TcpStream, TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
 
 type Opened<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
@@ -113,12 +113,12 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// A connection that fails when it has brought too much.
+/// A connection that fails once it has delivered too many bytes.
 #[derive(Debug)]
 struct Bounded<S> {
     stream: S,
     bound: Bound,
-    /// How many bytes may still come.
+    /// The number of bytes that may still arrive.
     left: usize,
 }
 
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_connection_brings_only_so_much() {
+    async fn a_connection_delivers_a_limited_number_of_bytes() {
         for (bound, text, is_too_much) in [
             (Bound::Answer, "12345", false),
             (Bound::Answer, "123\n56", true),

@@ -1,7 +1,7 @@
 //! An engine behind ssh: one connection of the system's `ssh` carries every call.
 //!
-//! It forwards a socket in a directory of ours to the engine's. Whose keys, which jump host, which port: that is
-//! `~/.ssh/config`'s business, as for any other `ssh`. The far side tells who it is and then waits for the end of
+//! The connection forwards a socket in a temporary directory to the engine's socket. Keys, jump hosts and ports come
+//! from `~/.ssh/config`, as for any other `ssh`. The remote command identifies its host and then waits for the end of
 //! its input, so that the connection ends with this process, however that ends.
 
 use std::collections::BTreeSet;
@@ -19,30 +19,30 @@ use super::hosts;
 use crate::command_line::shell;
 use crate::foreign;
 
-/// How long the far side may take to let us in and to tell who it is.
+/// The time limit for the login and the greeting.
 const OPEN_LIMIT: Duration = Duration::from_secs(20);
-/// How long ssh's own words about a failed call may lag behind the failure.
+/// How long ssh's message about a failed call may lag behind the failure.
 const WORDS_LIMIT: Duration = Duration::from_secs(1);
-/// The most that is kept of what ssh says.
+/// The maximum number of bytes kept of ssh's messages.
 const WORDS: usize = 8192;
-/// What the far side runs. `exec sh` because the login shell may be any; the marks because it may print more.
+/// The command to run on the remote host. It uses `exec sh` because the login shell may be any shell, and markers
+/// because the shell may print other text.
 const GREETING: &str = "exec sh -c 'echo \"drainswap-stack $(cat /proc/sys/kernel/random/boot_id) \
      $(readlink /proc/self/ns/net)\"; echo \"drainswap-addresses $(hostname -I)\"; exec cat >/dev/null' 2>/dev/null";
 
-/// The far end of an ssh connection.
+/// The remote end of an ssh connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// `[user@]host`, the host as `ssh` understands it.
+    /// `[user@]host`, with the host in the form that `ssh` accepts.
     pub who: String,
-    /// The port, where it is given.
     pub port: Option<u16>,
-    /// The engine's socket there.
+    /// The engine's socket on that host.
     pub socket: PathBuf,
 }
 
-/// An open connection; dropping it ends it.
+/// An open connection; dropping it closes it.
 pub(super) struct Tunnel {
-    /// The host that the engine is on.
+    /// The engine's host.
     pub far: FarSide,
     directory: TempDir,
     words: watch::Receiver<String>,
@@ -51,15 +51,17 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Connects, within twenty seconds. The error is the reason, with what to do.
+    /// Connects within twenty seconds. The error is the reason, with what to do.
     pub(super) async fn open(to: &Destination) -> Result<Self, String> {
         let directory = tempfile::Builder::new().prefix("drainswap-").tempdir();
-        let directory = directory.map_err(|error| format!("no directory for its socket: {error}"))?;
+        let directory =
+            directory.map_err(|error| format!("cannot create a directory for its socket: {error}"))?;
         let mut ssh = command(to, &socket_in(directory.path())).spawn().map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
-                "there is no `ssh` here; install it (openssh-client), or give a tcp:// endpoint".to_owned()
+                "`ssh` is not installed here; install it (openssh-client), or use a tcp:// endpoint"
+                    .to_owned()
             } else {
-                format!("`ssh` cannot be started: {error}")
+                format!("cannot start `ssh`: {error}")
             }
         })?;
         let pipes = ssh.stdin.take().zip(ssh.stdout.take()).zip(ssh.stderr.take());
@@ -68,20 +70,20 @@ impl Tunnel {
         match tokio::time::timeout(OPEN_LIMIT, FarSide::read(output)).await {
             Ok(Some(far)) => Ok(Self { far, directory, words, _input: input, _ssh: ssh }),
             Ok(None) => {
-                // The sender goes when ssh has said everything.
+                // The channel closes once ssh has written all its messages.
                 let _ = tokio::time::timeout(WORDS_LIMIT, words.wait_for(|_| false)).await;
                 Err(explain(&words.borrow(), to))
             }
-            Err(_) => Err(format!("ssh {} did not let us in within {} s", to.who, OPEN_LIMIT.as_secs())),
+            Err(_) => Err(format!("ssh {} did not log in within {} s", to.who, OPEN_LIMIT.as_secs())),
         }
     }
 
-    /// The socket on this host that leads to the engine.
+    /// Returns the socket on this host that leads to the engine.
     pub(super) fn socket(&self) -> PathBuf {
         socket_in(self.directory.path())
     }
 
-    /// What ssh says about a call that did not come through, if it says something.
+    /// Returns ssh's message about a failed call, if there is one.
     pub(super) async fn complaint(&self, to: &Destination) -> Option<String> {
         let mut words = self.words.clone();
         let said = tokio::time::timeout(WORDS_LIMIT, words.wait_for(|text| !text.trim().is_empty())).await;
@@ -97,16 +99,16 @@ fn command(to: &Destination, local: &Path) -> Command {
     let mut command = Command::new("ssh");
     command.arg("-T");
     for option in [
-        // Nobody is there to answer a question.
+        // No user is there to answer a prompt.
         "BatchMode=yes",
         "ConnectTimeout=10",
         "ExitOnForwardFailure=yes",
-        // A connection that others share would outlive ours, or end before it.
+        // A shared connection would outlive this one, or end before it.
         "ControlMaster=no",
         "ControlPath=none",
         "ServerAliveInterval=15",
         "ServerAliveCountMax=3",
-        // What goes wrong is told at this level.
+        // ssh reports errors at this level.
         "LogLevel=INFO",
     ] {
         command.arg("-o").arg(option);
@@ -117,12 +119,12 @@ fn command(to: &Destination, local: &Path) -> Command {
     command.arg("-L").arg(format!("{}:{}", local.display(), to.socket.display()));
     command.arg("--").arg(&to.who).arg(GREETING);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    // Ctrl-C is for us: the way back needs the engine.
+    // Ctrl-C must not reach ssh: a rollback needs the engine.
     command.process_group(0);
     command
 }
 
-/// Collects what ssh says, to its end.
+/// Collects ssh's messages until ssh exits.
 fn listen(errors: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<String> {
     let (sender, receiver) = watch::channel(String::new());
     tokio::spawn(async move {
@@ -143,53 +145,54 @@ fn listen(errors: impl AsyncRead + Unpin + Send + 'static) -> watch::Receiver<St
     receiver
 }
 
-/// What ssh's words amount to, and what to do about it.
+/// Returns the meaning of ssh's messages, with what to do.
 fn explain(words: &str, to: &Destination) -> String {
     let Destination { who, socket, .. } = to;
     let socket = socket.display();
     let host = who.rsplit('@').next().unwrap_or(who);
     let has = |text: &str| words.contains(text);
-    // sshd tells its log why, not us.
+    // sshd writes the reason only to its own log.
     if has("open failed") {
         format!(
-            "ssh comes to {host}, but {socket} cannot be opened there; is Docker installed and running, may this \
+            "ssh reaches {host}, but cannot open {socket} there; is Docker installed and running, may this \
              user open the socket (group docker), and does sshd allow it (AllowStreamLocalForwarding)?"
         )
     } else if has("IDENTIFICATION HAS CHANGED") {
         format!(
-            "{host} shows another host key than known_hosts has; ask who runs it, then remove the old key with \
-             `{}`",
+            "the host key of {host} differs from the one in known_hosts; verify it with the host's administrator, \
+             then remove the old key with `{}`",
             shell(&["ssh-keygen", "-R", host])
         )
     } else if has("Host key verification failed") {
         format!(
-            "the host key of {host} is not known; run `{}` once by hand and compare it",
+            "the host key of {host} is unknown; run `{}` once by hand and verify the key",
             shell(&["ssh", who])
         )
     } else if has("Permission denied") {
         format!(
-            "{who} takes no key of this user; `{}` must succeed",
+            "{who} accepts no key of this user; `{}` must succeed",
             shell(&["ssh", "-o", "BatchMode=yes", who, "true"])
         )
     } else {
         let last = words.lines().map(str::trim).rfind(|line| !line.is_empty());
         last.map_or_else(
-            || format!("ssh {who} ended without a word; a shell there must run `sh`"),
+            || format!("ssh {who} exited without a message; the login shell there must be able to run `sh`"),
             |line| format!("ssh says: {line}"),
         )
     }
 }
 
-/// The host at the other end, as it tells itself.
+/// The remote host, as its greeting describes it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FarSide {
-    /// The boot and the network namespace: the same on both sides only if the connection came back to this host.
+    /// The boot ID and the network namespace. They are the same on both sides only if the connection leads back to
+    /// this host.
     stack: String,
     addresses: BTreeSet<IpAddr>,
 }
 
 impl FarSide {
-    /// Reads the greeting; `None` where the output ends before it does.
+    /// Reads the greeting; `None` if the output ends before it does.
     async fn read(output: impl AsyncRead + Unpin) -> Option<Self> {
         let mut lines = BufReader::new(output).lines();
         let mut stack = String::new();
@@ -204,13 +207,13 @@ impl FarSide {
         None
     }
 
-    /// Whether its addresses can be told at all.
+    /// Returns whether the addresses of the host are known.
     pub(super) fn is_known(&self) -> bool {
         self.is_here() || !self.addresses.is_empty()
     }
 
-    /// Whether an address, as this host would reach it, is the far host's. One that is this host's too, as the
-    /// gateway of Docker's bridge is everywhere, leads to this host.
+    /// Returns whether an address, as seen from this host, belongs to the remote host. An address that both hosts
+    /// have, such as the gateway of Docker's bridge, leads to this host.
     pub(super) fn has(&self, address: IpAddr) -> bool {
         match (self.is_here(), hosts::is_own(address)) {
             (true, own) => own,
@@ -246,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn what_ssh_says_comes_with_what_to_do() {
+    fn ssh_s_messages_come_with_what_to_do() {
         let to = Destination { who: "root@e".into(), port: None, socket: "/run/docker.sock".into() };
         let explained = |words: &str| explain(words, &to);
         assert!(
             explained("No ED25519 host key is known\nHost key verification failed.").contains("`ssh root@e`")
         );
-        assert!(explained("root@e: Permission denied (publickey).").contains("takes no key"));
+        assert!(explained("root@e: Permission denied (publickey).").contains("accepts no key"));
         assert!(
             explained("channel 2: open failed: connect failed: open failed").contains("/run/docker.sock")
         );

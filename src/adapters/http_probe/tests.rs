@@ -4,7 +4,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// Answers one connection, and returns the request's head and what follows it of the body.
+/// Answers one connection, and returns the head of the request.
 async fn answering(answer: &str) -> (SocketAddr, JoinHandle<String>) {
     let answer = answer.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -56,7 +56,7 @@ async fn the_request_is_the_check_s() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_prove_it_says_why() {
+async fn a_failing_answer_says_why() {
     let (address, _) = answering("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     let expected = not_ready("GET /health?deep=1 → 503 Service Unavailable (expected 2xx or 3xx)");
     assert_eq!(probe(address, http(vec![])).await, expected);
@@ -72,7 +72,7 @@ async fn a_redirect_is_an_answer() {
 async fn a_body_is_read_where_a_rule_looks_at_it() {
     let (address, _) = answering("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall fine").await;
     assert_eq!(probe(address, http(vec![body_with("fine")])).await, ready("GET /health?deep=1 → 200"));
-    // Cut short: eight bytes are promised, three come.
+    // Cut short: eight bytes are promised, three arrive.
     let (address, _) = answering("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nall").await;
     let answer = probe(address, http(vec![body_with("fine")])).await;
     assert!(answer.detail().starts_with("GET /health?deep=1 → 200 OK, then "), "{answer:?}");
@@ -81,14 +81,14 @@ async fn a_body_is_read_where_a_rule_looks_at_it() {
 }
 
 #[tokio::test]
-async fn a_body_without_an_end_is_read_so_far() {
+async fn an_endless_body_is_read_up_to_the_limit() {
     let start = "HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\nfine";
     let (address, _) = answering(&format!("{start}{}", "x".repeat(BODY_SEEN))).await;
     assert!(probe(address, http(vec![body_with("fine")])).await.is_ready());
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_says_so() {
+async fn a_server_without_tls_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let plain = tokio::spawn(async move {
@@ -103,7 +103,7 @@ async fn who_speaks_no_tls_says_so() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_is_named_in_words() {
+async fn a_missing_answer_is_explained() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let question = http(vec![]);
@@ -117,13 +117,13 @@ async fn who_does_not_answer_is_named_in_words() {
 }
 
 #[tokio::test]
-async fn accepted_and_closed_is_no_answer() {
+async fn a_closed_connection_is_not_an_answer() {
     let (address, _) = answering("").await;
     assert_eq!(probe(address, Question::AnyHttp).await, not_ready("closed without an answer"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let closing = tokio::spawn(async move {
-        // Closed before the request is read, and so reset.
+        // Closed before the request is read, and therefore reset.
         for _ in 0..2 {
             drop(listener.accept().await.unwrap());
         }
@@ -134,7 +134,7 @@ async fn accepted_and_closed_is_no_answer() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_no_answer() {
+async fn a_reply_without_http_is_not_an_answer() {
     let (address, _) = answering("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
     assert!(!probe(address, Question::AnyHttp).await.is_ready());
 }
@@ -156,7 +156,7 @@ async fn an_open_connection_proves_tcp() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_says_so() {
+async fn an_impossible_request_is_reported() {
     let address = "127.0.0.1:1".parse().unwrap();
     let question = Question::Http {
         method: "OPTIONS".into(),
@@ -165,6 +165,6 @@ async fn what_cannot_be_asked_says_so() {
         body: None,
         expect: vec![],
     };
-    let expected = not_ready("cannot ask OPTIONS *: its URI does not begin with a slash");
+    let expected = not_ready("cannot send OPTIONS *: its URI does not begin with a slash");
     assert_eq!(probe(address, question).await, expected);
 }

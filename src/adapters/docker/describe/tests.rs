@@ -1,4 +1,4 @@
-//! Descriptions, and what the engine is asked for, literally.
+//! Descriptions, and the literal requests to the engine.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn published(ip: &str) -> Published {
 }
 
 #[test]
-fn what_is_not_described_is_left_to_the_image_and_the_engine() {
+fn undescribed_settings_are_left_to_the_image_and_the_engine() {
     assert_eq!(asked("", None), json!({ "Image": "mobile:v2", "HostConfig": {} }));
     assert_eq!(
         asked("command = []\nentrypoint = []", None),
@@ -149,7 +149,7 @@ fn the_engine_gets_all_that_is_described() {
 }
 
 #[test]
-fn volumes_are_said_as_compose_says_them() {
+fn volumes_have_the_form_that_compose_uses() {
     let text = r#"volumes = [
         "/srv:/data:ro,z", "cache:/cache", "/fresh",
         { type = "bind", source = "/etc/app", target = "/app", bind = { create_host_path = false, propagation = "rslave" } },
@@ -173,7 +173,7 @@ fn volumes_are_said_as_compose_says_them() {
 }
 
 #[test]
-fn an_older_engine_takes_one_network_at_creation() {
+fn an_older_engine_accepts_one_network_at_creation() {
     let wanted =
         described("networks.back = { aliases = [\"m\"] }\nnetworks.front = { ipv4_address = \"10.9.0.5\" }");
     let asked = |api| blueprint(&wanted, &wanted.environment, "mobile:v2", None, api);

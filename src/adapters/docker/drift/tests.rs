@@ -1,4 +1,4 @@
-//! What a real engine (20.10) said of a container, compared with descriptions of it.
+//! Inspections of a real engine (20.10), compared with descriptions.
 
 use bollard::models::{ContainerInspectResponse, ImageInspect};
 
@@ -8,7 +8,7 @@ use super::super::look::SeenImage;
 use super::*;
 use crate::observation::Published;
 
-/// All that `fixtures/docker/running.json` was created with.
+/// All the settings that `fixtures/docker/running.json` was created with.
 const AS_IT_RUNS: &str = r#"
     command = ["8080", "extra"]
     environment = { A = "b", PATH = "/custom" }
@@ -34,7 +34,7 @@ const AS_IT_RUNS: &str = r#"
     ulimits = { nofile = { soft = 1000, hard = 2000 } }
 "#;
 
-/// How the container differs from a description, where that is all the ports that it publishes.
+/// Returns how the container differs from a description, if it publishes only the described port.
 fn drifted(text: &str, change: impl FnOnce(&mut HostConfig)) -> Vec<String> {
     let (mut old, image): (ContainerInspectResponse, ImageInspect) =
         (fixture::inspect("running.json"), fixture::inspect("image.json"));
@@ -53,19 +53,19 @@ fn drifted(text: &str, change: impl FnOnce(&mut HostConfig)) -> Vec<String> {
 #[test]
 fn a_container_that_is_as_described_has_not_drifted() {
     // Compose's labels cannot be described: drainswap takes the container over.
-    assert_eq!(drifted(AS_IT_RUNS, |_| {}), ["what makes it a container of Compose goes"]);
+    assert_eq!(drifted(AS_IT_RUNS, |_| {}), ["what makes it a container of Compose is removed"]);
 }
 
 #[test]
-fn every_setting_that_is_described_otherwise_is_told() {
+fn every_difference_from_the_description_is_reported() {
     for (was, is, told) in [
-        (r#"command = ["8080", "extra"]"#, r#"command = ["planted"]"#, "command is another one"),
-        (r#"A = "b""#, r#"A = "planted""#, "environment variable A gets another value"),
-        (r#"A = "b", "#, "", "environment variable A goes"),
+        (r#"command = ["8080", "extra"]"#, r#"command = ["planted"]"#, "command differs"),
+        (r#"A = "b""#, r#"A = "planted""#, "environment variable A has a new value"),
+        (r#"A = "b", "#, "", "environment variable A is removed"),
         (r#""9090/udp""#, r#""9191/udp""#, "exposed port 9191/udp is new"),
         (r#"interval = "3s""#, r#"interval = "4s""#, "healthcheck interval: 3 s → 4 s"),
-        (r#"interval = "3s""#, r#"test = ["CMD", "planted"], interval = "3s""#, "healthcheck is another one"),
-        (r#"color = "blue""#, r#"color = "planted""#, "label color gets another value"),
+        (r#"interval = "3s""#, r#"test = ["CMD", "planted"], interval = "3s""#, "healthcheck differs"),
+        (r#"color = "blue""#, r#"color = "planted""#, "label color has a new value"),
         (r#"stop_grace_period = "3s""#, "", "StopTimeout: 3 → nothing"),
         (r#"stop_signal = "SIGKILL""#, r#"stop_signal = "SIGINT""#, "stop signal: SIGKILL → SIGINT"),
         (r#"user = "0:0""#, r#"user = "1:1""#, "user: 0:0 → 1:1"),
@@ -76,18 +76,18 @@ fn every_setting_that_is_described_otherwise_is_told() {
         ("size=1m", "size=2m", "mount /t: tmpfs size=1m → tmpfs size=2m"),
         (r#"["NET_ADMIN"]"#, r#"["SYS_TIME"]"#, "CapAdd SYS_TIME is new"),
         ("1.1.1.1", "9.9.9.9", "Dns 9.9.9.9 is new"),
-        ("h:1.2.3.4", "h:1.2.3.5", "ExtraHosts h:1.2.3.4 goes"),
+        ("h:1.2.3.4", "h:1.2.3.5", "ExtraHosts h:1.2.3.4 is removed"),
         ("init = true", "", "Init: true → nothing"),
-        ("max-file = 3", "max-file = 4", "log option max-file gets another value"),
+        ("max-file = 3", "max-file = 4", "log option max-file has a new value"),
         (r#"driver = "json-file""#, r#"driver = "local""#, "LogConfig: nothing → local"),
         ("64m", "65m", "Memory: 67108864 → 68157440"),
         (r#"["webb"]"#, r#"["other"]"#, "alias in network back, other is new"),
         ("172.29.7.9", "172.29.7.10", "address in network front: 172.29.7.9 → 172.29.7.10"),
-        (r#"back = { aliases = ["webb"] },"#, "", "network back goes"),
+        (r#"back = { aliases = ["webb"] },"#, "", "network back is removed"),
         ("unless-stopped", "on-failure:3", "RestartPolicy: unless-stopped → on-failure:3"),
         ("no-new-privileges", "label=disable", "SecurityOpt label=disable is new"),
         ("32m", "64m", "ShmSize: 33554432 → nothing"),
-        ("200", "300", "Sysctls net.core.somaxconn gets another value"),
+        ("200", "300", "Sysctls net.core.somaxconn has a new value"),
         ("hard = 2000", "hard = 3000", "Ulimits nofile=1000:3000 is new"),
     ] {
         let text = AS_IT_RUNS.replacen(was, is, 1);
@@ -100,7 +100,7 @@ fn every_setting_that_is_described_otherwise_is_told() {
 }
 
 #[test]
-fn what_cannot_be_described_and_is_lost_is_told_too() {
+fn lost_settings_that_cannot_be_described_are_reported_too() {
     let change = |host: &mut HostConfig| {
         host.cpu_shares = Some(512);
         host.runtime = Some("kata".to_owned());
@@ -108,13 +108,13 @@ fn what_cannot_be_described_and_is_lost_is_told_too() {
         host.group_add = Some(vec!["audio".to_owned()]);
     };
     let found = drifted(AS_IT_RUNS, change);
-    for told in ["CpuShares: 512 → nothing", "Runtime: kata → nothing", "GroupAdd audio goes"] {
+    for told in ["CpuShares: 512 → nothing", "Runtime: kata → nothing", "GroupAdd audio is removed"] {
         assert!(found.iter().any(|line| line == told), "{told} is missing in {found:?}");
     }
 }
 
 #[test]
-fn data_in_unnamed_volumes_goes_on_where_there_is_such_a_volume_again() {
+fn data_in_anonymous_volumes_is_kept_where_such_a_volume_remains() {
     let (old, image): (ContainerInspectResponse, ImageInspect) =
         (fixture::inspect("running.json"), fixture::inspect("image.json"));
     let mounts = |text: &str| {
