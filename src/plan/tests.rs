@@ -76,7 +76,7 @@ fn a_plan_with_everything_in_it() {
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app2
       in flight  2 sessions now
-      changes    command is another one
+      changes    command differs
       hook       before_drain
       verify     at least 1 server serves without it, and who carries the traffic answers
       drain      mobile/app1

@@ -321,6 +321,10 @@ async fn each_server_s_container_is_replaced_on_the_engine_of_its_host() {
     let gone = stage.dir().join("gone.toml");
     std::fs::write(&gone, "[engines]\n\"127.0.0.2\" = \"unix:///nowhere.sock\"\n").expect("write");
     let gone = ["--settings", gone.to_str().expect("UTF-8"), "deploy", "mobile", "--image", &v2];
-    stage.drainswap(&gone).await.expect(5).says(&["unix:///nowhere.sock cannot be reached"]);
+    stage
+        .drainswap(&gone)
+        .await
+        .expect(5)
+        .says(&["cannot reach the container engine at unix:///nowhere.sock"]);
     stage.close().await;
 }

@@ -114,7 +114,7 @@ async fn a_described_container_has_all_that_is_described() {
         ..recipe.clone()
     };
     let refused = engine.create(&elsewhere).await.expect_err("a network is missing").to_string();
-    assert!(refused.contains(&format!("its network {id}-nowhere is not there")), "{refused}");
+    assert!(refused.contains(&format!("its network {id}-nowhere does not exist")), "{refused}");
     let first = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
     let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
     assert_ne!(first, new, "what an earlier try left is replaced");
@@ -254,7 +254,7 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     let plan = stage.drainswap(&[&["plan", "mobile"], &settings[..]].concat()).await.expect(0);
     let plan = plan.prints(&[
         "is not as drainswap.toml describes it",
-        "environment variable TOKEN gets another value",
+        "environment variable TOKEN has a new value",
         "Hostname: nothing → mobile",
         "RestartPolicy: always → unless-stopped",
     ]);
@@ -291,7 +291,7 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     stage.drainswap(&same).await.expect(0).says(&["nothing to do"]);
     std::fs::write(stage.dir().join(".env"), format!("IMAGE={v1}\nTOKEN=planted-3d\n")).expect("write");
     let plan = [&["plan"], &same[1..]].concat();
-    let plan = stage.drainswap(&plan).await.expect(0).prints(&["variable TOKEN gets another value"]);
+    let plan = stage.drainswap(&plan).await.expect(0).prints(&["variable TOKEN has a new value"]);
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
 
     // Docker's own check must pass too, and its last runs tell why it does not.

@@ -59,19 +59,19 @@ async fn a_way_by_ssh_that_is_closed_says_what_to_do_and_changes_nothing() {
     };
     refused(&sshd, "/run/nobody.sock", &["/run/nobody.sock", "is Docker installed and running"]).await;
     sshd.shows("stranger");
-    refused(&sshd, "", &["takes no key of this user", "BatchMode=yes"]).await;
+    refused(&sshd, "", &["accepts no key of this user", "BatchMode=yes"]).await;
     sshd.shows("user");
     sshd.knows_nobody();
-    refused(&sshd, "", &["the host key of 127.0.0.1 is not known", "once by hand"]).await;
+    refused(&sshd, "", &["the host key of 127.0.0.1 is unknown", "once by hand"]).await;
     sshd.knows("stranger");
-    refused(&sshd, "", &["another host key", "ssh-keygen -R"]).await;
+    refused(&sshd, "", &["differs from the one in known_hosts", "ssh-keygen -R"]).await;
     let closed = Sshd::start(&stage.dir().join("closed"), "AllowStreamLocalForwarding no").await;
-    refused(&closed, "", &["cannot be opened there", "AllowStreamLocalForwarding"]).await;
+    refused(&closed, "", &["cannot open /", "AllowStreamLocalForwarding"]).await;
 
     let mut without = stage.command(&deploy);
     without.env("PATH", "/nowhere").env("DRAINSWAP_DOCKER", format!("ssh://{}", sshd.authority()));
     without.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    finish(without.spawn().expect("start drainswap")).await.expect(5).says(&["there is no `ssh` here"]);
+    finish(without.spawn().expect("start drainswap")).await.expect(5).says(&["`ssh` is not installed here"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }
@@ -152,7 +152,7 @@ async fn an_image_for_which_the_disk_has_no_room_ends_the_deploy_and_has_touched
     };
     // On this host the disk is looked at, and the engine is not let fill it.
     let says = ["nothing was touched", "has no room for", "`drainswap prune"];
-    by_socket(&large).await.expect(5).says(&says).says(&["it takes some ", " MB are free in /"]);
+    by_socket(&large).await.expect(5).says(&says).says(&["it needs about ", " MB are free in /"]);
     // From afar it is seen when it is full.
     let deploy = ["deploy", "mobile", "--image", &large, "--floor", "0"];
     let ended = by_tls(&stage, &engine, Some(Papers::Good), &deploy).await.expect(5);
@@ -177,8 +177,8 @@ async fn an_engine_with_tls_is_deployed_to_by_whom_it_trusts() {
     by_tls(&stage, &engine, Some(Papers::Good), &["status"]).await.expect(0).prints(&["mobile:v1", "ready"]);
     let deploy = ["deploy", "mobile", "--image", &v2, "--floor", "0"];
     for (papers, says) in [
-        (Some(Papers::Expired), "it does not accept the client certificate"),
-        (Some(Papers::Foreign), "it does not accept the client certificate"),
+        (Some(Papers::Expired), "it rejects the client certificate"),
+        (Some(Papers::Foreign), "it rejects the client certificate"),
         (Some(Papers::WrongAuthority), "its certificate is not trusted"),
         (None, "set DOCKER_TLS_VERIFY=1"),
     ] {

@@ -64,7 +64,11 @@ async fn a_load_balancer_that_does_not_answer_is_a_refusal_or_is_left_out() {
     let before = snapshot(&stage).await;
     let socket = stage.haproxy.socket().to_str().expect("UTF-8").to_owned();
     let deploy = ["deploy", "mobile", "--image", &v2, "--socket", &socket, "--socket", "/nowhere/admin.sock"];
-    stage.drainswap(&deploy).await.expect(5).says(&["/nowhere/admin.sock cannot be reached"]);
+    stage
+        .drainswap(&deploy)
+        .await
+        .expect(5)
+        .says(&["cannot reach HAProxy's runtime socket /nowhere/admin.sock"]);
     assert_eq!(snapshot(&stage).await, before);
     let ended = stage.drainswap(&[&deploy[..], &["--lb-quorum", "reachable"]].concat()).await.expect(0);
     ended.says(&["/nowhere/admin.sock does not answer; the others go on without it"]);
@@ -83,7 +87,10 @@ async fn a_load_balancer_that_ends_in_the_middle_is_an_undo_at_all_others() {
     let deploy = stage.spawn(&[&["deploy", "mobile", "--image", &v2], &both(&stage, &second)[..]].concat());
     second.haproxy.until_draining("app1").await;
     second.haproxy.kill();
-    finish(deploy).await.expect(10).says(&["cannot be reached", "mobile/app1 is as it was"]);
+    finish(deploy)
+        .await
+        .expect(10)
+        .says(&["cannot reach HAProxy's runtime socket", "mobile/app1 is as it was"]);
     assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     assert!(stream.ends_whole().await, "the stream was cut");
     assert_eq!(versions(&stage).await, ["v1", "v1"]);

@@ -71,7 +71,7 @@ async fn sockets_and_engines_that_do_not_answer_are_named() {
     none.says(&["the configuration has no `stats socket`", "level admin", "--socket"]);
     let elsewhere =
         stage.drainswap(&["--socket", "/nowhere/admin.sock", "drain", "mobile/app1"]).await.expect(5);
-    elsewhere.says(&["/nowhere/admin.sock cannot be reached", "Is HAProxy running"]);
+    elsewhere.says(&["cannot reach HAProxy's runtime socket /nowhere/admin.sock", "Is HAProxy running"]);
     let mut deploy = vec!["--docker", "unix:///nowhere/docker.sock"];
     deploy.extend(DEPLOY);
     stage.drainswap(&deploy).await.expect(5).says(&["/nowhere/docker.sock"]);

@@ -69,12 +69,9 @@ async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
         json!({ "auths": { address.to_string(): { "auth": auth } } })
     };
     let nothing = docker_config(&stage, "nothing", &json!({}));
-    deploy(&stage, &image("v2"), &nothing)
-        .await
-        .expect(5)
-        .says(&["the registry does not give", "docker login"]);
+    deploy(&stage, &image("v2"), &nothing).await.expect(5).says(&["from its registry", "docker login"]);
     let wrong = docker_config(&stage, "wrong", &auths("wrong"));
-    deploy(&stage, &image("v2"), &wrong).await.expect(5).says(&["the registry does not give"]);
+    deploy(&stage, &image("v2"), &wrong).await.expect(5).says(&["from its registry"]);
     // A helper that has the wrong answer, and then the right one: it is asked anew.
     let answer = stage.dir().join("answer.json");
     let helper = stage.dir().join("docker-credential-x");
@@ -134,7 +131,7 @@ async fn a_login_of_the_settings_wins_and_its_password_is_asked_for_at_each_logi
     try_it("password_command = 'exit 3'", "v2").await.expect(5).says(&["password_command failed"]);
     write("wrong", 0o640);
     for entry in [&by_file, &by_command] {
-        let says = ["the registry does not give", "the login of [registries] in drainswap.toml"];
+        let says = ["from its registry", "the login of [registries] in drainswap.toml"];
         try_it(entry, "v2").await.expect(5).says(&says);
     }
     assert_eq!(snapshot(&stage).await, before);
@@ -209,13 +206,13 @@ async fn each_engine_gets_the_image_that_is_made_for_it_or_the_deploy_is_refused
         let image = stage.reference(tag);
         stage.drainswap(&["deploy", "mobile", "--image", &image, "--settings", settings]).await
     };
-    let (is_for, is) = (format!("is made for linux/{foreign}"), format!("is linux/{own}"));
+    let (is_for, is) = (format!("is built for linux/{foreign}"), format!("runs linux/{own}"));
 
     write("");
     deploy("foreign").await.expect(4).says(&["nothing was touched", &is_for, &is, "`platform`"]);
     write("platform = \"linux/s390x\"");
     let (one, other) = (format!("linux/{foreign}"), format!("linux/{own}"));
-    deploy("both").await.expect(4).says(&["is asked for linux/s390x", &one, &other]);
+    deploy("both").await.expect(4).says(&["must run linux/s390x", &one, &other]);
     assert_eq!(snapshot(&stage).await, before);
 
     write("");
@@ -228,7 +225,7 @@ async fn each_engine_gets_the_image_that_is_made_for_it_or_the_deploy_is_refused
     let change = format!("Platform: linux/{own} → linux/{foreign}");
     stage.drainswap(&plan).await.expect(0).prints(&[&change]);
     if !stage.engine.is_on_containerd().await {
-        deploy("more").await.expect(5).says(&["can hold one of the two only", "`docker image rm"]);
+        deploy("more").await.expect(5).says(&["can hold only one of the two", "`docker image rm"]);
         assert_eq!(versions(&stage).await, ["v3"; 2]);
         stage.engine.forget(&stage.reference("more")).await;
     }
@@ -329,7 +326,7 @@ async fn a_registry_that_dies_in_the_middle_of_a_pull_ends_the_deploy_and_has_to
     let tries_again = if stage.engine.is_on_containerd().await { "" } else { "the engine tries again" };
     let (said, code) = timeout(Duration::from_secs(120), pull.end()).await.expect("it ends");
     assert_eq!(code, Some(5), "{said}");
-    for text in [tries_again, "\"refused\"", "the registry does not give", "when it answers"] {
+    for text in [tries_again, "\"refused\"", "from its registry", "when it answers"] {
         assert!(said.contains(text), "{text}: {said}");
     }
     assert!(said.lines().count() < 20, "it repeats itself: {said}");

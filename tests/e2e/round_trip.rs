@@ -462,7 +462,7 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
         renew_volumes: false,
     };
     let refused = engine.create(&recipe).await.expect_err("its owner is down").to_string();
-    assert!(refused.contains("does not run; start that one first"), "{refused}");
+    assert!(refused.contains("is not running; start that container first"), "{refused}");
     drop(around);
     stage.close().await;
 }

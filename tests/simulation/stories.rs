@@ -41,8 +41,8 @@ fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
             "hooked/1/hook.3=Hangs",
             "rolled back, the old containers serve as before: the hook before_enable was killed",
         ),
-        ("hooked/1/hook.2=Refused", "the hook after_drain cannot be run: permission denied"),
-        ("hooked/1/hook.9=Refused", "the hook after_run cannot be run: permission denied"),
+        ("hooked/1/hook.2=Refused", "cannot run the hook after_drain: permission denied"),
+        ("hooked/1/hook.9=Refused", "cannot run the hook after_run: permission denied"),
         (
             "hooked/1/hook.2=Stop",
             "cancelled: every server is in service, mobile/app1, mobile/app1b unchanged",

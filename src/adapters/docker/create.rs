@@ -375,7 +375,7 @@ fn readable(change: Change) -> Change {
 
 /// Returns the complete environment of a description. Its own entries take precedence over those of its files.
 async fn environment(wanted: &Container, container: &str) -> Result<Environment, EngineError> {
-    /// No file of variables that a person wrote is longer.
+    /// The limit in bytes, larger than any file of variables written by hand.
     const MOST_BYTES: u64 = 1 << 20;
 
     let mut all = Environment::default();

@@ -306,7 +306,7 @@ async fn of_several_servers_the_one_is_named_that_haproxy_does_not_take() {
     }));
     assert_eq!(
         fake.socket.set_admin_states(&states).await.unwrap_err().to_string(),
-        "HAProxy took `set server b/nope state drain`, yet b/nope is in ready"
+        "HAProxy accepted `set server b/nope state drain`, but b/nope is in ready"
     );
 }
 
@@ -344,7 +344,7 @@ async fn refusals_keep_their_words() {
     let set = async |server| fake.socket.set_admin_states(&[(server, AdminState::Maint)]).await.unwrap_err();
     assert_eq!(
         set(ServerId::new("nope", "s")).await.to_string(),
-        "the running HAProxy knows no backend nope: No such backend."
+        "the running HAProxy has no backend nope: No such backend."
     );
     assert_eq!(
         set(ServerId::new("b", "nope")).await.to_string(),
@@ -352,15 +352,15 @@ async fn refusals_keep_their_words() {
     );
     assert_eq!(
         fake.socket.look(&named(&["nope"])).await.unwrap_err().to_string(),
-        "the running HAProxy knows no backend nope: Can't find backend."
+        "the running HAProxy has no backend nope: Can't find backend."
     );
     assert_eq!(
         fake.socket.look(&named(&["b"])).await.unwrap_err().to_string(),
-        "HAProxy's answer to `show stat b 6 -1` is not understood: it is cut short"
+        "cannot parse HAProxy's answer to `show stat b 6 -1`: it is cut short"
     );
     assert_eq!(
         set(ServerId::new("b;quit", "s")).await.to_string(),
-        "`set server b;quit/s state maint` was not sent to HAProxy: a name holds only letters, digits and . _ : -"
+        "cannot send `set server b;quit/s state maint` to HAProxy: a name holds only letters, digits and . _ : -"
     );
 }
 
