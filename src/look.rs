@@ -1,4 +1,4 @@
-//! A timestamped view of the load balancers, engines and servers, collected through the ports.
+//! A timestamped snapshot of the load balancers, engines and servers, taken through the ports.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::probe::{Probe, distinct};
 use crate::topology::matching::Behind;
 use crate::topology::{self, Backend, Topology};
 
-/// An error that prevents the view.
+/// An error while taking a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookError {
     #[error(transparent)]

@@ -139,7 +139,7 @@ pub enum LoadBalancerError {
     },
     /// The socket answers, but its level does not allow setting states.
     #[error(
-        "HAProxy's runtime socket {socket} has level {level}, and setting a server's state needs level admin"
+        "HAProxy's runtime socket {socket} has level {level}, but setting a server's state needs level admin"
     )]
     NotAdmin {
         socket: String,

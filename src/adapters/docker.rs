@@ -79,7 +79,7 @@ const STOP_MARGIN: Duration = Duration::from_secs(30);
 const STOP_FOREVER: Duration = Duration::from_secs(3600);
 /// The number of containers that are inspected concurrently.
 const INSPECTIONS: usize = 8;
-/// The API version since which the engine labels anonymous volumes. Earlier engines only give them a generated name.
+/// The first API version in which the engine labels anonymous volumes. Earlier engines only give them a generated name.
 const MARKS_VOLUMES: recreate::ApiVersion = (1, 42);
 /// The label that the engine puts on an anonymous volume.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
@@ -490,8 +490,8 @@ impl ContainerEngine for DockerEngine {
     ) -> Result<(), EngineError> {
         let Some(found) = self.find("remove", &container.0).await? else { return Ok(()) };
         let (unnamed, own) = (recreate::volumes::unnamed(&found), recreate::volumes::own(&found));
-        // In one call, so that nothing is left over if this process ends in between. But the engine does not know that a
-        // volume from `--volumes-from`, or with Podman any volume, existed before.
+        // In one call, so that nothing is left over if this process ends in between. But the engine does not know that
+        // a volume from `--volumes-from`, or with Podman any volume, existed before.
         let at_once = unnamed == own && own.is_disjoint(but);
         self.remove_found(container, &found, at_once).await?;
         for volume in own.difference(but) {

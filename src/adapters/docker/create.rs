@@ -26,7 +26,7 @@ use crate::service::container::Environment;
 /// A part of every candidate's name, [`Recipe::name`]. No container without it is ever removed to make room.
 const CANDIDATE_MARK: &str = ".new-";
 
-/// The API version since which a container's platform can be chosen.
+/// The first API version in which a container's platform can be chosen.
 const CHOOSES_PLATFORM: ApiVersion = (1, 41);
 
 impl DockerEngine {

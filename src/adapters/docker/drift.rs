@@ -75,7 +75,7 @@ pub(super) fn drift(
     drift
 }
 
-/// Returns the requested log options that differ. The engine does not tell which of the old options are its own
+/// Returns the requested log options that differ. The engine does not report which of the old options are its own
 /// defaults.
 fn log_options(old: &ContainerInspectResponse, new: &Blueprint) -> Vec<Change> {
     let options = |host: &Option<HostConfig>| {

@@ -11,7 +11,7 @@ use super::{CALL_LIMIT, DockerEngine};
 use crate::image::{Image, Platform};
 use crate::ports::{Change, EngineError};
 
-/// The API version since which an engine can show an image for a requested platform.
+/// The first API version in which an engine can show an image for a requested platform.
 const SHOWS_PLATFORM: ApiVersion = (1, 49);
 
 /// The platform that an image must be built for.

@@ -179,7 +179,7 @@ fn host_config(source: &Source<'_>, publish: Option<Published>) -> HostConfig {
 }
 
 /// Returns the address in the form that Docker expects. An empty address, which a sibling may have, means every IPv4
-/// and IPv6 address. An observation shows that as `0.0.0.0`, which Docker takes as IPv4 only.
+/// and IPv6 address. An observation shows that as `0.0.0.0`, which Docker treats as IPv4 only.
 fn published_ip(host: &HostConfig, key: &str, port: Published) -> String {
     let bindings = host.port_bindings.as_ref().and_then(|map| map.get(key)).into_iter().flatten().flatten();
     let names_none =

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{ALL_AT_ONCE, ApiVersion, Dialect};
 
-/// The API version since which an engine no longer shows which MAC address was chosen, and no longer accepts one for
+/// The first API version in which an engine no longer shows which MAC address was chosen, and no longer accepts one for
 /// the container as a whole. <https://docs.docker.com/reference/api/engine/version-history/#v152-api-changes>
 const HIDES_MAC: ApiVersion = (1, 52);
 

@@ -12,7 +12,7 @@ use crate::observation::{Healthcheck, START_INTERVAL};
 /// Docker's interval if neither the container nor its image sets one.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// The API version since which an engine checks more often during the start period. Earlier engines run no check
+/// The first API version in which an engine checks more often during the start period. Earlier engines run no check
 /// until the interval has passed once, regardless of the start period.
 const ASKS_AT_THE_START: ApiVersion = (1, 44);
 

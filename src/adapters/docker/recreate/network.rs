@@ -7,7 +7,7 @@ use bollard::models::{EndpointIpamConfig, EndpointSettings};
 use super::{ApiVersion, Dialect, Source, hostname, short_id};
 use crate::adapters::docker::look;
 
-/// The API version since which a container can be created in several networks, with a MAC address in each.
+/// The first API version in which a container can be created in several networks, with a MAC address in each.
 pub(in crate::adapters::docker) const ALL_AT_ONCE: ApiVersion = (1, 44);
 /// The API version of Docker 28, which generates random MAC addresses.
 const MAKES_UP_AT_RANDOM: ApiVersion = (1, 48);
