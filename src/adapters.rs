@@ -1,4 +1,4 @@
-//! The real world behind the ports, and one in memory.
+//! The implementations of the ports for the real system, and one in memory.
 
 mod bounded;
 pub mod config_files;

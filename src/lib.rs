@@ -1,27 +1,31 @@
-//! drainswap replaces the Docker containers behind an `HAProxy` backend without losing a request.
+//! drainswap replaces the Docker containers behind an HAProxy backend without losing a request.
 //!
 //! ```text
 //! haproxy.cfg bytes ─► cfg::Document ─► Topology ─► Plan ─► deploy ─► Event ─► reporters
 //!                      cfg::Configuration  ▲       (pure)  (effects   (facts)  progress · text · json
 //!                                          │               through
 //!                       Observation ───────┘               ports)  ─► Journal (not a reporter: it may stop a run)
-//!            (runtime socket, engine and our own probes, looked at once, stamped)
+//!            (runtime socket, engine and drainswap's probes, read once, with timestamps)
 //! ```
 //!
-//! Decide first, print what was decided, then act. Every stage is a value that prints and serialises; the
+//! Decide first, print the decision, then act. Every stage is a value that can be printed and serialised; the
 //! next stage takes only that value.
 //!
-//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`engine_call`], [`journal`], [`event`], [`history`], [`retention`], [`promotion`], [`engines`], [`places`], [`registries`], [`trust`] are pure: values in,
-//!   values out, no clock, no files, no network.
-//! - [`look`] looks at the world, and [`deploy`] works a plan off through the [`ports`]; it never meets an adapter.
-//! - [`doctor`] names what was left behind, from the same values; the commands that it prints are [`command_line`]'s.
-//! - [`adapters`] are the real world behind the ports, and one in memory; they know nothing of plan and deploy.
-//! - [`service`] is what `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] puts into haproxy.cfg.
-//! - [`schema`] has the forms of what is written and read.
-//! - [`output_file`] writes what others read: with whose owner and mode.
-//! - [`foreign`] cleans what others have written, where it enters and where it is printed.
-//! - [`report`] sees only events. Only [`app`] knows everybody.
-//! - [`ansible`] stands before all that: a task of Ansible's becomes a command line, and what that prints the task's answer.
+//! - [`cfg`], [`observation`], [`probe`], [`topology`], [`plan`], [`engine_call`], [`journal`], [`event`], [`history`],
+//!   [`retention`], [`promotion`], [`engines`], [`places`], [`registries`] and [`trust`] are pure: values in, values
+//!   out, no clock, no files, no network.
+//! - [`look`] observes the running system, and [`deploy`] executes a plan through the [`ports`]; neither depends on an
+//!   adapter.
+//! - [`doctor`] lists what earlier runs left behind, from the same values; [`command_line`] builds the commands that it
+//!   prints.
+//! - [`adapters`] implement the ports for the real system, and once more in memory; they do not depend on plan and deploy.
+//! - [`service`] is the service that `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] writes into
+//!   haproxy.cfg.
+//! - [`schema`] has the JSON schemas of the files that drainswap writes and reads.
+//! - [`output_file`] writes files for other programs, and chooses their owner and mode.
+//! - [`foreign`] cleans text from outside, both where it enters and where drainswap prints it.
+//! - [`report`] sees only events. Only [`app`] depends on all other modules.
+//! - [`ansible`] wraps all of this: it turns an Ansible task into a command line, and the output into the task's result.
 
 pub mod adapters;
 pub mod ansible;

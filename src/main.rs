@@ -1,4 +1,4 @@
-//! `drainswap`, the program: reads the command line and leaves the rest to [`drainswap::app`].
+//! The `drainswap` binary: parses the command line and leaves the rest to [`drainswap::app`].
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         }
         Err(help) => help.exit(),
     };
-    // Not bollard's own log: it prints whole requests, and with them what containers have in their environment.
+    // Excludes bollard's own log: it prints whole requests, including the environment variables of containers.
     let level = if cli.globals.verbose { "drainswap=debug" } else { "drainswap=error" };
     tracing_subscriber::fmt()
         .with_env_filter(level)
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let exit = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(drainswap::app::run(cli)),
         Err(error) => {
-            tracing::error!("no runtime: {error}");
+            tracing::error!("cannot start the async runtime: {error}");
             Exit::Bug.into()
         }
     };
@@ -44,9 +44,11 @@ fn main() -> ExitCode {
     exit
 }
 
-/// Ends the process at a panic of any thread, as `kill -9` would: the run's journal is the truth, and a task that goes on
-/// without the one that panicked might not follow it. The panic's own words may quote a secret and stay unsaid.
-#[expect(clippy::exit, reason = "nothing that unwinds can be trusted to do the rest")]
+/// Makes a panic in any thread end the process, as `kill -9` would.
+///
+/// The run's journal is the truth, and a task that goes on without the thread that panicked might not follow it. The
+/// panic message is not printed, because it may quote a secret.
+#[expect(clippy::exit, reason = "code that runs while unwinding cannot be trusted to finish the run")]
 fn exit_at_a_panic(report: impl Fn(&str) -> String + Send + Sync + 'static) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

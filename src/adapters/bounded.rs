@@ -1,11 +1,11 @@
-//! Reads no more than anything of its kind can have.
+//! Reading with an upper limit on the length.
 
 use std::io::{Error, Read, Result};
 
 /// Reads to the end.
 ///
 /// # Errors
-/// What the system says, and for more than this many bytes.
+/// Fails with the system's error, or if there are more than `most_bytes` bytes.
 pub(super) fn read(from: impl Read, most_bytes: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(most_bytes + 1).read_to_end(&mut bytes)?;

@@ -1,33 +1,31 @@
-//! The files that haproxy.cfg is made of, in `HAProxy`'s order.
+//! The files that make up haproxy.cfg, in the order in which HAProxy reads them.
 
 use std::path::{Path, PathBuf};
 
 use crate::cfg::SourceFile;
 
-/// A file that cannot be read.
+/// A configuration file or directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be read: {reason}. Name the configuration with --haproxy-config")]
+#[error("cannot read {path}: {reason}. Pass the path of the configuration with --haproxy-config")]
 pub struct Unreadable {
-    /// The file or directory.
     pub path: String,
-    /// What the system said.
     pub reason: String,
 }
 
-/// Reads these files and directories. Of a directory `HAProxy` reads the files whose name ends in `.cfg`
-/// and does not begin with a dot, in alphabetical order.
+/// Reads these files and directories. In a directory, HAProxy reads the files whose name ends in `.cfg` and does not
+/// start with a dot, in alphabetical order.
 pub fn read(paths: &[PathBuf]) -> Result<Vec<SourceFile>, Unreadable> {
     let files = list(paths)?;
     match paths.first() {
         Some(path) if files.is_empty() => Err(Unreadable {
             path: path.display().to_string(),
-            reason: "it has no file that ends in .cfg".to_owned(),
+            reason: "it contains no file that ends in .cfg".to_owned(),
         }),
         _ => files.into_iter().map(read_file).collect(),
     }
 }
 
-/// The files that these files and directories are.
+/// Returns these files, with each directory replaced by the files that HAProxy reads in it.
 pub fn list(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
     let mut files = Vec::new();
     for path in paths {
@@ -57,9 +55,9 @@ fn directory(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether HAProxy reads a file of this name in a directory.
+/// Returns whether HAProxy reads a file with this name in a directory.
 pub(super) fn is_read(name: &str) -> bool {
-    // It looks for the first ".cfg", so that `a.cfg.cfg` is not read.
+    // HAProxy searches for the first ".cfg", so it does not read `a.cfg.cfg`.
     name.find(".cfg").is_some_and(|at| at > 0 && at + 4 == name.len()) && !name.starts_with('.')
 }
 
@@ -87,6 +85,6 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = read(&[PathBuf::from("/nowhere/haproxy.cfg")]).unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/haproxy.cfg cannot be read: No such file"), "{error}");
+        assert!(error.starts_with("cannot read /nowhere/haproxy.cfg: No such file"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
-//! Files below the root of a container, which may have been made to harm their reader.
+//! Files below the root of a container, which may be crafted to harm the reader.
 //!
-//! A link leads nowhere outside of that root, only regular files are opened, and what is read has an end. Nothing is
-//! written there and nothing is executed.
+//! No link leads out of the root, only regular files are opened, and the amount read is limited. drainswap writes and
+//! executes nothing there.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -17,30 +17,30 @@ use super::config_files::{self, Unreadable};
 use crate::cfg::SourceFile;
 use crate::foreign;
 
-/// What all files of one configuration have together at most.
+/// The most bytes of all files of a configuration together.
 const MOST_BYTES: u64 = 64 << 20;
-/// The most entries of its directories, together, that are looked at.
+/// The most entries read in all directories of a configuration together.
 const MOST_ENTRIES: usize = 10_000;
 
 /// The root directory of a container.
 #[derive(Debug)]
 pub struct ContainerRoot(OwnedFd);
 
-/// A file or directory that is there, whether or not it may be opened.
+/// An existing file or directory; drainswap may still lack the right to open it.
 pub struct Found {
-    /// Its path below the root, without a link.
+    /// The path below the root, with all links resolved.
     pub path: PathBuf,
-    /// What identifies it: the same file has the same wherever it is mounted.
+    /// The device and inode, which are the same wherever the file is mounted.
     pub identity: (u64, u64),
     kind: FileType,
     handle: OwnedFd,
 }
 
 impl ContainerRoot {
-    /// The root that a process sees.
+    /// Opens the root directory of a process.
     ///
     /// # Errors
-    /// What the system says where it may not be looked at.
+    /// Fails with the system's error if drainswap may not access it.
     pub fn of(pid: u32) -> Result<Self> {
         Self::at(Path::new(&format!("/proc/{pid}/root")))
     }
@@ -54,12 +54,12 @@ impl ContainerRoot {
         Ok(openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
     }
 
-    /// What is at a path, as a process of the container finds it.
+    /// Finds the file or directory at a path, as a process in the container would.
     ///
     /// # Errors
-    /// What the system says.
+    /// Fails with the system's error.
     pub fn find(&self, path: &Path) -> Result<Found> {
-        // This opens nothing yet: to open a pipe waits for ever, and to open a device may set it going.
+        // `O_PATH` does not open the file yet: opening a pipe may block forever, and opening a device may trigger it.
         let handle = self.open(path, OFlags::PATH)?;
         let stat = fstat(&handle)?;
         Ok(Found {
@@ -70,10 +70,10 @@ impl ContainerRoot {
         })
     }
 
-    /// Reads these files and directories as [`config_files::read`] does here.
+    /// Reads these files and directories, as [`config_files::read`] does on the host.
     ///
     /// # Errors
-    /// The path that cannot be read, and why.
+    /// Returns the path that cannot be read, and the reason.
     pub fn read(&self, paths: &[PathBuf]) -> std::result::Result<Vec<SourceFile>, Unreadable> {
         let mut files = Vec::new();
         let (mut left, mut entries) = (MOST_BYTES, 0);
@@ -89,7 +89,8 @@ impl ContainerRoot {
         Ok(files)
     }
 
-    /// The file, or those of the directory that HAProxy reads. Counts what was looked at.
+    /// Returns the file itself, or the files in the directory that HAProxy reads. Adds the number of entries to
+    /// `entries`.
     fn list(&self, path: &Path, entries: &mut usize) -> Result<Vec<PathBuf>> {
         let mut count = || {
             *entries += 1;
@@ -127,7 +128,8 @@ impl Found {
         if !self.is_file() {
             return Err(Error::other("it is not a regular file"));
         }
-        // The same file again, whatever is at its path by now. A lease that the container holds on it is not waited for.
+        // Reopens the same file, even if the path now leads to another one. NONBLOCK avoids waiting for a lease that
+        // the container holds on it.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(CWD, by_handle(&self.handle), flags, Mode::empty())?;
         bounded::read(File::from(file), most_bytes)
@@ -147,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// A root with files, and the directory beside it that nothing in it may lead to.
+    /// Creates a root with files, in a directory that nothing in the root may lead to.
     fn root() -> (tempfile::TempDir, PathBuf, ContainerRoot) {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().join("root");
@@ -179,7 +181,7 @@ mod tests {
             assert_eq!(text(&root, name).unwrap(), "of the container", "{name}");
         }
         assert!(text(&root, "/etc/host").is_err() && text(&root, "/etc/magic").is_err());
-        // Also where the container sees the system's processes.
+        // The same in a root that contains the host's `/proc`.
         let system = ContainerRoot::at(Path::new("/")).unwrap();
         assert!(system.find(Path::new("/proc/self/root/etc")).is_err());
     }
@@ -195,7 +197,7 @@ mod tests {
         File::create(path.join("huge")).unwrap().set_len(MOST_BYTES + 1).unwrap();
         let error = root.read(&["/huge".into()]).unwrap_err().to_string();
         assert!(error.starts_with("/huge cannot be read: it is longer than "), "{error}");
-        // All of them together have the one limit.
+        // The limit applies to all files together.
         File::create(path.join("half.cfg")).unwrap().set_len(MOST_BYTES / 2 + 1).unwrap();
         assert!(root.read(&["/half.cfg".into(), "/half.cfg".into()]).is_err());
         write(path.join("empty.cfg"), "").unwrap();
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_is_known_by_its_real_path() {
+    fn a_found_file_has_its_real_path() {
         let (_directory, path, root) = root();
         symlink("etc", path.join("conf")).unwrap();
         write(path.join("etc/h.cfg"), "").unwrap();

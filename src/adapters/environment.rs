@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Its variables. One that is not UTF-8 cannot be meant by a text that is.
+/// Returns the environment variables. Leaves out those that are not UTF-8: a UTF-8 configuration cannot refer to them.
 #[must_use]
 pub fn variables() -> BTreeMap<String, String> {
     std::env::vars_os()

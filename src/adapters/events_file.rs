@@ -1,6 +1,6 @@
-//! What is kept of a run's events, beside its journal, for whoever wants to look at it afterwards.
+//! The events of a run, kept in a file beside its journal for later reports.
 //!
-//! It is worth no run: what cannot be written is missing in the report, and nothing more.
+//! An error here never fails a run: an event that cannot be written is only missing in the report.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,20 +11,21 @@ use super::regular_file;
 use crate::event::{Event, Listener};
 use crate::foreign;
 
-/// How many runs of a backend have their events kept.
+/// Runs per backend whose events are kept.
 const KEPT: usize = 100;
 
-/// How such a file's name ends.
+/// The suffix of an events file's name.
 pub(super) const ENDING: &str = ".events.jsonl";
 
-/// The events of one run.
+/// The events file of one run.
 #[derive(Debug)]
 pub struct EventsFile {
     file: Option<File>,
 }
 
 impl EventsFile {
-    /// Goes on with the file of this path, or makes it; older ones beside it go when there are too many.
+    /// Opens the file to append to it, or creates it. Before creating one, removes the oldest files beside it if there
+    /// are too many.
     #[must_use]
     pub fn open(path: &Path) -> Self {
         if !path.exists() {
@@ -34,14 +35,14 @@ impl EventsFile {
         Self { file: opened.ok() }
     }
 
-    /// The events that can be read from there, in the order in which they happened.
+    /// Returns the events of a file, in the order in which they happened. A file that cannot be read has none.
     #[must_use]
     pub fn read(path: &Path) -> Vec<Event> {
         events_in(&regular_file::read(path).unwrap_or_default())
     }
 }
 
-/// The events in such a file; a line that is torn is none.
+/// Returns the events in the content of such a file. Skips torn lines.
 #[must_use]
 pub fn events_in(bytes: &[u8]) -> Vec<Event> {
     let text = String::from_utf8_lossy(bytes);
@@ -66,14 +67,14 @@ fn remove_oldest(new: &Path) {
     let Some(folder) = new.parent() else { return };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut kept: Vec<_> = entries.filter(|path| is_events(path)).collect();
-    // A run is named after the moment of its opening.
+    // A run's file name starts with its start time.
     kept.sort();
     for old in kept.iter().rev().skip(KEPT - 1) {
         let _still_there = std::fs::remove_file(old);
     }
 }
 
-/// Whether events are in this file, and no journal.
+/// Returns whether this is an events file rather than a journal.
 pub(super) fn is_events(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(ENDING))
 }
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_is_left_out_and_what_cannot_be_written_stops_nobody() {
+    fn torn_lines_are_skipped_and_write_errors_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(format!("run{ENDING}"));
         let events = recorded();

@@ -1,4 +1,4 @@
-//! The installed `HAProxy`: where it is, and what it says of itself.
+//! The installed HAProxy: its path and its answers about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::Command;
 
 use crate::cfg::{Build, Version};
 
-/// The newest branch that drainswap was tried with.
+/// The newest HAProxy branch that drainswap is tested with.
 pub const NEWEST: Version = Version { major: 3, minor: 4 };
 
-/// Where it is if nobody names it: the first in `$PATH`, or Debian's place, which a user's path lacks.
+/// Returns the default binary: the first in `$PATH`, or Debian's path, which a normal user's `$PATH` does not contain.
 #[must_use]
 pub fn find() -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();
@@ -17,10 +17,12 @@ pub fn find() -> PathBuf {
     found.unwrap_or_else(|| PathBuf::from("/usr/sbin/haproxy"))
 }
 
-/// The first branch that can be asked by `-cc`.
+/// The first branch that evaluates conditions with `-cc`.
 const DECIDES: Version = Version { major: 2, minor: 5 };
 
-/// What the binary of this version says of these conditions, each by its text. One that it does not know has no answer.
+/// Returns how this binary, of this version, evaluates these conditions, keyed by their text.
+///
+/// Conditions that the binary does not know are missing in the result.
 #[must_use]
 pub fn answers(binary: &Path, version: Version, questions: &BTreeSet<String>) -> BTreeMap<String, bool> {
     let ask = |question: &String| {
@@ -34,7 +36,7 @@ pub fn answers(binary: &Path, version: Version, questions: &BTreeSet<String>) ->
     questions.iter().filter(|_| version >= DECIDES).filter_map(ask).collect()
 }
 
-/// How the binary was built; `None` where there is none that answers.
+/// Returns how the binary was built, or `None` if it cannot be run or prints something else.
 #[must_use]
 pub fn build(binary: &Path) -> Option<Build> {
     let output = Command::new(binary).arg("-vv").output().ok()?;

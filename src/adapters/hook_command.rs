@@ -1,4 +1,4 @@
-//! Runs hooks: commands of the shell, each with a time limit and a process group of its own.
+//! Runs hooks: shell commands, each with a time limit and in its own process group.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
@@ -14,25 +14,25 @@ use crate::foreign;
 use crate::hook::{Ended, HookFacts, Moment};
 use crate::ports::{HookError, Hooks};
 
-/// How many lines of what a hook prints are told.
+/// Lines of a hook's output that are reported.
 const LINES: usize = 100;
 
-/// How many characters of a line are told.
+/// Characters of a line that are reported.
 const LINE: usize = 500;
 
-/// How many bytes of a line are read at once.
+/// Bytes of a line that are read at once.
 const PIECE: u64 = 64 << 10;
 
-/// The hooks that are set.
+/// The hooks from the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HookCommands {
-    /// What the shell is given at each moment.
+    /// The shell command for each hook.
     pub commands: BTreeMap<Moment, String>,
-    /// How long each may take.
+    /// How long each hook may take.
     pub limit: Duration,
 }
 
-/// How long its output may go on when it has ended.
+/// How long drainswap still reads the output after the hook has exited.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 impl Hooks for HookCommands {
@@ -47,7 +47,7 @@ impl Hooks for HookCommands {
         let told = serde_json::to_vec(facts).map_err(|error| failed(error.into()))?;
         let tell = async {
             if let Some(mut stdin) = stdin {
-                // One that does not want to hear it closes its input.
+                // A hook that does not read its input may close it.
                 let _unheard = stdin.write_all(&told).await;
             }
         };
@@ -59,7 +59,7 @@ impl Hooks for HookCommands {
                 _ = &mut talk => return child.wait().await,
                 status = child.wait() => status,
             };
-            // What it has left behind in the background may hold its output open.
+            // A process that the hook left in the background may keep the output open.
             let _more = timeout(LAST_WORDS, talk).await;
             status
         });
@@ -68,7 +68,7 @@ impl Hooks for HookCommands {
         let code = match ended {
             Ok(status) => status.map_err(failed)?.code(),
             Err(_elapsed) => {
-                output.push_back(format!("(ended after {} s, hooks.timeout)", self.limit.as_secs_f32()));
+                output.push_back(format!("(killed after {} s, hooks.timeout)", self.limit.as_secs_f32()));
                 None
             }
         };
@@ -76,12 +76,12 @@ impl Hooks for HookCommands {
     }
 }
 
-/// Reads what it prints to the end; the last lines are kept.
+/// Reads the output to the end, and keeps the last lines.
 async fn gather(from: Option<impl AsyncRead + Unpin>, lines: &Mutex<VecDeque<String>>) {
     let Some(from) = from else { return };
     let mut reader = BufReader::new(from);
     let mut line = Vec::new();
-    // A longer line comes in pieces.
+    // A longer line is read in pieces.
     while (&mut reader).take(PIECE).read_until(b'\n', &mut line).await.is_ok_and(|length| length > 0) {
         let text = foreign::short_line(&String::from_utf8_lossy(&line), LINE);
         line.clear();
@@ -123,19 +123,19 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn a_hook_is_told_the_facts_and_its_output_is_heard() {
+    async fn a_hook_gets_the_facts_and_its_output_is_reported() {
         let said =
             ended("echo $DRAINSWAP_SERVERS ${DRAINSWAP_NEW_IMAGE-none}; cat; echo; exit 75", LONG).await;
         assert_eq!((said.code, &*said.output[0]), (Some(75), "mobile/app1 tablet/one none"));
         let facts: serde_json::Value = serde_json::from_str(&said.output[1]).unwrap();
         assert_eq!((&facts["hook"], &facts["container"]), (&"before_drain".into(), &"mobile-app1".into()));
-        // One that reads nothing and prints much is no trouble.
+        // A hook may ignore its input and print a lot.
         let said = ended("exec <&-; i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo $i; done", LONG).await;
         assert_eq!((said.code, said.output.len(), &*said.output[LINES - 1]), (Some(0), LINES, "3000"));
     }
 
     #[tokio::test]
-    async fn what_a_hook_prints_is_clean_and_bounded() {
+    async fn the_output_of_a_hook_is_cleaned_and_bounded() {
         let command =
             "printf '\\033[2Jone\\r\\342\\200\\256two\\302\\2332J\\n'; head -c 200000 /dev/zero | tr '\\0' x";
         let said = ended(command, LONG).await;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hook_that_takes_too_long_is_ended_with_all_that_it_started() {
+    async fn a_hook_that_takes_too_long_is_killed_with_everything_that_it_started() {
         let said = ended("sleep 1000 & echo $!; wait", Duration::from_millis(500)).await;
         assert_eq!((said.code, said.output.len()), (None, 2), "{:?}", said.output);
         let lives = || {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_hook_leaves_in_the_background_is_not_waited_for() {
+    async fn a_background_process_of_a_hook_does_not_delay_the_run() {
         let said = ended("sleep 2 & echo done", LONG).await;
         assert_eq!((said.code, &*said.output[0]), (Some(0), "done"));
     }

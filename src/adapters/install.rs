@@ -1,7 +1,7 @@
-//! A file that takes another one's place in one step, and can give it back.
+//! Replaces a file in one step, and can restore the old one.
 //!
-//! The old file keeps a second name until the new one has proved itself, so that taking back brings back the very file
-//! that was there. What a killed process leaves behind tells the next one that something was not finished.
+//! The old file keeps a second name until the new one has proved itself, so that a rollback restores the very same
+//! file. What a killed process leaves behind shows the next process that an installation is unfinished.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,15 +10,13 @@ use std::path::{Path, PathBuf};
 
 use xattr::FileExt;
 
-/// A step of an installation that failed.
+/// A failed step of an installation.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be {action}: {reason}")]
+#[error("cannot {action} {path}: {reason}")]
 pub struct InstallError {
-    /// The file.
     pub path: String,
-    /// What was tried.
+    /// The step, as a verb phrase for `cannot … PATH`.
     pub action: &'static str,
-    /// What the system said.
     pub reason: String,
 }
 
@@ -27,8 +25,8 @@ fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> I
     move |error| InstallError { path, action, reason: error.to_string() }
 }
 
-/// Where things are beside a file that is replaced. Neither name ends in `.cfg`, so that a directory of
-/// configuration files does not grow by them.
+/// The paths beside a file that is replaced. Neither name ends in `.cfg`, so that HAProxy does not read them in a
+/// directory of configuration files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     target: PathBuf,
@@ -37,55 +35,56 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of a file; a symbolic link is followed, for it is the file behind it that is replaced.
+    /// Returns the paths for this file. Follows a symbolic link, because the file behind it is the one to replace.
     pub fn new(target: &Path) -> Result<Self, InstallError> {
-        let target = target.canonicalize().map_err(failed(target, "found"))?;
+        let target = target.canonicalize().map_err(failed(target, "find"))?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let beside = |what: &str| target.with_file_name(format!(".{name}.drainswap-{what}"));
         Ok(Self { candidate: beside("new"), kept: beside("old"), target })
     }
 
-    /// The file itself.
+    /// Returns the path of the file itself.
     #[must_use]
     pub fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Whether an installation was begun here and neither confirmed nor taken back.
+    /// Returns whether an installation was started here and neither confirmed nor rolled back.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         self.kept.exists()
     }
 
-    /// Writes the new file beside the old one, with its owner, mode and extended attributes.
+    /// Writes the new file beside the old one, with the owner, mode and extended attributes of the old one.
     pub fn write(self, bytes: &[u8]) -> Result<Candidate, InstallError> {
         remove(&self.candidate)?;
-        let old = File::open(&self.target).map_err(failed(&self.target, "opened"))?;
-        let attributes = old.metadata().map_err(failed(&self.target, "read"))?;
+        let old = File::open(&self.target).map_err(failed(&self.target, "open"))?;
+        let attributes = old.metadata().map_err(failed(&self.target, "read the attributes of"))?;
         let path = self.candidate.clone();
-        // Nobody may read it before it has the mode of the old one.
+        // Other users must not read it before it has the mode of the old file.
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let mut new = opened.map_err(failed(&path, "created"))?;
+        let mut new = opened.map_err(failed(&path, "create"))?;
         let candidate = Candidate { place: self };
-        new.write_all(bytes).map_err(failed(&path, "written"))?;
-        let made = new.metadata().map_err(failed(&path, "read"))?;
+        new.write_all(bytes).map_err(failed(&path, "write"))?;
+        let made = new.metadata().map_err(failed(&path, "read the attributes of"))?;
         if (made.uid(), made.gid()) != (attributes.uid(), attributes.gid()) {
             let (owner, group) = (Some(attributes.uid()), Some(attributes.gid()));
-            fchown(&new, owner, group).map_err(failed(&path, "given to the owner of the old file"))?;
+            fchown(&new, owner, group).map_err(failed(&path, "give the owner of the old file to"))?;
         }
         new.set_permissions(attributes.permissions())
-            .map_err(failed(&path, "given the mode of the old file"))?;
-        copy_extended(&old, &new).map_err(failed(&path, "given the attributes of the old file"))?;
-        new.sync_all().map_err(failed(&path, "made durable"))?;
+            .map_err(failed(&path, "give the mode of the old file to"))?;
+        copy_extended(&old, &new)
+            .map_err(failed(&path, "copy the extended attributes of the old file to"))?;
+        new.sync_all().map_err(failed(&path, "sync"))?;
         Ok(candidate)
     }
 }
 
-/// Access lists and security labels are extended attributes too.
+/// Copies the extended attributes, which include access control lists and security labels.
 fn copy_extended(from: &File, to: &File) -> std::io::Result<()> {
     let names = match from.list_xattr() {
         Ok(names) => names,
-        // A file system without them has none to lose.
+        // A file system without extended attributes has none to copy.
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -101,39 +100,39 @@ fn copy_extended(from: &File, to: &File) -> std::io::Result<()> {
 
 fn remove(path: &Path) -> Result<(), InstallError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(path, "removed")(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(path, "remove")(error)),
         _ => Ok(()),
     }
 }
 
-/// The new file, beside the old one. It is gone when this is dropped.
+/// The new file, beside the old one. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Candidate {
     place: Place,
 }
 
 impl Candidate {
-    /// Where it is.
+    /// Returns the path of the new file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.place.candidate
     }
 
-    /// The file whose place it is to take.
+    /// Returns the path of the file that it is to replace.
     #[must_use]
     pub fn target(&self) -> &Path {
         &self.place.target
     }
 
-    /// Takes the old file's place. Whoever opens the file finds the old one or the new one, whole.
+    /// Replaces the old file. A process that opens the file gets either the old or the new one, complete.
     pub fn install(self) -> Result<Installed, InstallError> {
         let Place { target, candidate, kept } = &self.place;
-        // What an unfinished installation keeps is older, and known to have run.
+        // A file kept by an unfinished installation is older, and HAProxy is known to have run with it.
         if !kept.exists() {
-            std::fs::hard_link(target, kept).map_err(failed(kept, "linked to the old file"))?;
+            std::fs::hard_link(target, kept).map_err(failed(kept, "link the old file to"))?;
         }
         sync_directory(target)?;
-        std::fs::rename(candidate, target).map_err(failed(target, "replaced"))?;
+        std::fs::rename(candidate, target).map_err(failed(target, "replace"))?;
         let installed = Installed { place: self.place.clone() };
         sync_directory(target)?;
         Ok(installed)
@@ -142,7 +141,7 @@ impl Candidate {
 
 impl Drop for Candidate {
     fn drop(&mut self) {
-        // A name that stays behind is removed by the next installation.
+        // The next installation removes a leftover.
         let _left = remove(&self.place.candidate);
     }
 }
@@ -154,30 +153,30 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// The new file stays: the old one goes.
+    /// Keeps the new file, and removes the old one.
     pub fn confirm(self) -> Result<(), InstallError> {
         remove(&self.place.kept)?;
         sync_directory(&self.place.target)
     }
 
-    /// Puts the very file back that was there before.
+    /// Restores the very file that was there before.
     pub fn put_back(self) -> Result<(), InstallError> {
         let Place { target, kept, .. } = &self.place;
-        std::fs::rename(kept, target).map_err(failed(target, "put back"))?;
+        std::fs::rename(kept, target).map_err(failed(target, "restore"))?;
         sync_directory(target)
     }
 
-    /// Where the old file is kept.
+    /// Returns the path of the old file.
     #[must_use]
     pub fn kept(&self) -> &Path {
         &self.place.kept
     }
 }
 
-/// A file is only as durable as its name.
+/// Syncs the directory of a file, because a file is only as durable as its name.
 fn sync_directory(file: &Path) -> Result<(), InstallError> {
     let directory = file.parent().unwrap_or(Path::new("/"));
-    File::open(directory).and_then(|opened| opened.sync_all()).map_err(failed(directory, "made durable"))
+    File::open(directory).and_then(|opened| opened.sync_all()).map_err(failed(directory, "sync"))
 }
 
 #[cfg(test)]
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_new_file_has_what_the_old_one_had_and_links_stay() {
+    fn the_new_file_has_the_attributes_of_the_old_one_and_links_stay() {
         let directory = tempfile::tempdir().unwrap();
         let (file, link) = (directory.path().join("real.cfg"), directory.path().join("h.cfg"));
         std::fs::write(&file, "old").unwrap();
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_back_is_the_file_that_was_there() {
+    fn a_rollback_restores_the_very_file_that_was_there() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("h.cfg");
         std::fs::write(&file, "old").unwrap();
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_that_is_given_up_leaves_nothing() {
+    fn a_dropped_candidate_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("h.cfg");
         std::fs::write(&file, "old").unwrap();

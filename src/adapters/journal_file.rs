@@ -1,4 +1,4 @@
-//! The state directory: a directory a backend, with a lock and a journal file a run.
+//! The state directory: one directory per backend, with a lock and one journal file per run.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -15,60 +15,50 @@ use crate::ids::RunId;
 use crate::journal::{Record, Run, line, whole};
 use crate::ports::{Journal, JournalError};
 
-/// A backend's part of the state directory.
+/// A backend's directory in the state directory.
 #[derive(Clone, Debug)]
 pub struct BackendDir {
     path: PathBuf,
 }
 
-/// What a run leaves behind: its journal, read.
+/// A past run, read from its journal.
 #[derive(Clone, Debug)]
 pub struct StoredRun {
-    /// Where it is.
+    /// The path of the journal.
     pub path: PathBuf,
-    /// What its records add up to.
     pub run: Run,
 }
 
-/// All that a backend's runs have left behind.
+/// The journals of a backend's runs.
 #[derive(Clone, Debug, Default)]
 pub struct Journals {
-    /// The runs, the oldest first.
+    /// The runs, oldest first.
     pub runs: Vec<StoredRun>,
-    /// The files whose last record was not written whole, and is left out.
+    /// The journals with an incomplete last record, which is ignored.
     pub torn: Vec<PathBuf>,
 }
 
-/// Why a backend cannot be locked.
+/// The reasons why a backend cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another run holds it.
     #[error("another drainswap works on {backend}{}{holder}", if .holder.is_empty() { "" } else { ": " })]
     Busy {
         /// The backend, or the configuration.
         backend: String,
-        /// Who holds it, and since when.
+        /// The description that the holder wrote into the lock file.
         holder: String,
     },
-    /// The lock file cannot be made.
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
-/// Why a backend's runs cannot be told.
+/// The reasons why a backend's runs cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
-    /// A file cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A file is not understood.
     #[error("the journal {path}: {corrupt}")]
-    Corrupt {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        corrupt: crate::journal::Corrupt,
-    },
+    Corrupt { path: String, corrupt: crate::journal::Corrupt },
 }
 
 fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
@@ -76,27 +66,27 @@ fn failed(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> J
     move |error| JournalError { path, action, reason: format!("{error}{}", hint(error.kind())) }
 }
 
-/// What to do about it, where that is known.
+/// Returns advice for an error, where there is some.
 fn hint(kind: ErrorKind) -> &'static str {
     if matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
-        ". Make room there, or name another directory with --state-dir"
+        ". Free some space there, or choose another directory with --state-dir"
     } else if matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
-        ". Run as root, or name a directory of your own with --state-dir"
+        ". Run as root, or choose a directory that you can write with --state-dir"
     } else {
         ""
     }
 }
 
 impl BackendDir {
-    /// The directory of a backend below the state directory.
+    /// Returns the directory of a backend in the state directory.
     #[must_use]
     pub fn new(state_dir: &Path, backend: &str) -> Self {
-        // A backend may be named `..`; no directory of ours is.
+        // A backend may be named `..`, but a directory may not.
         let name = backend.strip_prefix('.').map_or_else(|| backend.to_owned(), |rest| format!("%2e{rest}"));
         Self { path: state_dir.join(name) }
     }
 
-    /// Every backend that has a directory below the state directory.
+    /// Returns the directories of all backends in the state directory.
     pub fn all(state_dir: &Path) -> Result<Vec<Self>, HistoryError> {
         let mut all = Vec::new();
         for entry in std::fs::read_dir(state_dir).map_err(failed(state_dir, "read"))? {
@@ -106,19 +96,19 @@ impl BackendDir {
         Ok(all)
     }
 
-    /// The backend's name.
+    /// Returns the backend's name.
     #[must_use]
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// Whether anything of the backend was ever kept here.
+    /// Returns whether the backend has a directory.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.path.symlink_metadata().is_ok_and(|it| it.is_dir())
     }
 
-    /// Makes it where it is missing. A symbolic link in its place could lead anywhere.
+    /// Creates the directory if it is missing. Refuses a symbolic link in its place, which could lead anywhere.
     fn create_dir(&self) -> Result<(), JournalError> {
         create_dirs(&self.path)?;
         if self.exists() { Ok(()) } else { Err(failed(&self.path, "used")(link())) }
@@ -144,21 +134,21 @@ impl BackendDir {
         }
     }
 
-    /// Who works on the backend.
+    /// Returns the process that holds the lock of the backend.
     pub fn holder(&self) -> Result<HeldBy, JournalError> {
         let path = self.path.join("lock");
         lock_file::holder(&path).map_err(failed(&path, "opened"))
     }
 
-    /// Where the events of a run are kept, to go on with.
+    /// Opens the events file of a run to append to it.
     #[must_use]
     pub fn events(&self, run: &RunId) -> EventsFile {
-        // Without its directory nothing is kept; the journal says so.
+        // Without the directory no events are kept; creating the journal reports the error.
         let _told_by_the_journal = self.create_dir();
         EventsFile::open(&self.path.join(format!("{run}{ENDING}")))
     }
 
-    /// Every run of the backend. A backend without a directory has none.
+    /// Reads all journals of the backend. A backend without a directory has none.
     pub fn journals(&self) -> Result<Journals, HistoryError> {
         let mut journals = Journals::default();
         for path in self.paths()? {
@@ -174,14 +164,14 @@ impl BackendDir {
         Ok(journals)
     }
 
-    /// The same by their names, whatever is in them; none where they may not be read.
+    /// Returns the IDs of the runs from the file names alone; none if the directory cannot be read.
     #[must_use]
     pub fn run_ids(&self) -> Vec<RunId> {
         let journals = self.paths().unwrap_or_default().into_iter();
         journals.filter_map(|path| Some(RunId(path.file_stem()?.to_str()?.to_owned()))).collect()
     }
 
-    /// The journal files, the oldest first.
+    /// Returns the journal files, oldest first.
     fn paths(&self) -> Result<Vec<PathBuf>, JournalError> {
         if self.path.is_symlink() {
             return Err(failed(&self.path, "read")(link()));
@@ -198,12 +188,12 @@ impl BackendDir {
                 paths.push(path);
             }
         }
-        // A run is named after the moment of its opening.
+        // A run's file name starts with its start time.
         paths.sort();
         Ok(paths)
     }
 
-    /// A new run's journal.
+    /// Creates the journal of a new run.
     pub fn create(&self, run: &RunId) -> Result<JournalFile, JournalError> {
         self.create_dir()?;
         let path = self.path.join(format!("{run}.jsonl"));
@@ -211,28 +201,28 @@ impl BackendDir {
         let opened = regular_file::open(options.create_new(true).append(true).mode(0o600), &path);
         let journal = JournalFile { file: opened.map_err(failed(&path, "created"))?, path };
         if let Err(error) = journal.reserve() {
-            // A run of which there is not even the first record never was.
+            // A run without even a first record never existed.
             let _left_empty = std::fs::remove_file(&journal.path);
             return Err(error);
         }
-        // The name must survive a crash as the records do.
+        // The file's name must survive a crash as its records do.
         sync_dir(&self.path)?;
         Ok(journal)
     }
 }
 
 impl StoredRun {
-    /// Where the run's events are kept.
+    /// Returns the path of the run's events file.
     #[must_use]
     pub fn events(&self) -> PathBuf {
         self.path.with_file_name(format!("{}{ENDING}", self.run.plan.run))
     }
 
-    /// Whether only root or the user of this process can have written it.
+    /// Returns whether only root or the user of this process can have written the journal.
     #[must_use]
     pub fn is_our_own(&self) -> bool {
         let is_ours = |file: Metadata| {
-            /// The bits of the mode that let others in.
+            /// The mode bits of the group and of others.
             const OTHERS: u32 = 0o077;
             let owns = file.uid() == 0 || file.uid() == rustix::process::geteuid().as_raw();
             file.is_file() && owns && file.mode() & OTHERS == 0
@@ -240,12 +230,12 @@ impl StoredRun {
         self.path.symlink_metadata().is_ok_and(is_ours)
     }
 
-    /// The run's journal, to go on with.
+    /// Opens the run's journal to append to it.
     pub fn reopen(&self) -> Result<JournalFile, JournalError> {
         let bytes = regular_file::read(&self.path).map_err(failed(&self.path, "read"))?;
         let opened = regular_file::open(OpenOptions::new().append(true), &self.path);
         let file = opened.map_err(failed(&self.path, "opened"))?;
-        // A record that was not written whole would swallow the next one.
+        // The next record would be appended to an incomplete one and lost.
         file.set_len(whole(&bytes).len() as u64).map_err(failed(&self.path, "written"))?;
         let journal = JournalFile { path: self.path.clone(), file };
         journal.reserve()?;
@@ -253,14 +243,14 @@ impl StoredRun {
     }
 }
 
-/// What is said of a backend's directory that is none.
+/// The error for a backend directory that is not a real directory.
 fn link() -> std::io::Error {
     std::io::Error::other(
-        "it is a symbolic link or no directory. Move it away, or name another directory with --state-dir",
+        "it is a symbolic link or not a directory. Move it away, or choose another directory with --state-dir",
     )
 }
 
-/// The CI job that this process runs for, by the variables that GitLab and GitHub set.
+/// Returns the CI job that this process runs in, from the variables that GitLab and GitHub set.
 fn job() -> Option<String> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let github = || {
@@ -273,10 +263,10 @@ fn job() -> Option<String> {
 fn create_dirs(path: &Path) -> Result<(), JournalError> {
     let missing: Vec<&Path> =
         path.ancestors().skip(1).take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
-    // Probes are part of a plan, and a probe's header may hold a token.
+    // Not readable for others: a plan contains probes, and a probe's header may contain a token.
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(failed(path, "created"))?;
-    // A directory's name is durable when the directory above it is, and so for each that was made.
+    // The name of a directory is durable once its parent is synced, so every created directory needs this.
     for made in [path].into_iter().chain(missing) {
         made.parent().map_or(Ok(()), sync_dir)?;
     }
@@ -284,12 +274,12 @@ fn create_dirs(path: &Path) -> Result<(), JournalError> {
 }
 
 fn sync_dir(path: &Path) -> Result<(), JournalError> {
-    // Above a relative path is the directory that this process is in.
+    // The parent of a relative path is the current directory.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(path, "made durable"))
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(failed(path, "synced"))
 }
 
-/// A run's journal file.
+/// The journal file of a run.
 #[derive(Debug)]
 pub struct JournalFile {
     path: PathBuf,
@@ -297,32 +287,35 @@ pub struct JournalFile {
 }
 
 impl JournalFile {
-    /// Why a resume would not find this file, if it would not: it was removed, or its directory was unmounted, mounted
-    /// over or replaced while the run went on.
+    /// Returns why `resume` would not find this file, if so: the file was removed during the run, or its directory was
+    /// unmounted, mounted over or replaced.
     fn is_lost(&self, open: &Metadata) -> Option<&'static str> {
         if open.nlink() == 0 {
-            return Some("it was removed meanwhile");
+            return Some("it was removed during the run");
         }
         let there = self.path.symlink_metadata();
         let is_there = there.is_ok_and(|there| (there.dev(), there.ino()) == (open.dev(), open.ino()));
-        (!is_there).then_some("its directory was unmounted or replaced meanwhile")
+        (!is_there).then_some("its directory was unmounted or replaced during the run")
     }
 
-    /// Takes the room for all that a run may record, before it touches anything: a disk that fills up meanwhile does not
-    /// stop it half-way. A file system that cannot do that is asked for each record's room as it comes.
+    /// Reserves disk space for everything that a run may record, before the run changes anything.
+    ///
+    /// A disk that fills up later then does not stop the run halfway. On a file system without `fallocate`, each record
+    /// needs free space when it is written.
     fn reserve(&self) -> Result<(), JournalError> {
-        /// Two hundred bytes a record, forty records a server, for more servers than any backend has.
+        /// Two hundred bytes per record, forty records per server, for more servers than any backend has.
         const ROOM: u64 = 1 << 20;
         let length = self.file.metadata().map_err(failed(&self.path, "read"))?.len();
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, length, ROOM) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(error) => Err(failed(&self.path, "given the room that a run needs")(error.into())),
+            Err(error) => Err(failed(&self.path, "extended by the space that a run needs")(error.into())),
         }
     }
 }
 
 impl Journal for JournalFile {
-    /// One write and one `fdatasync`: on the runtime's own thread, since nothing may go on before it.
+    /// Appends with one write and one `fdatasync`, on the runtime's own thread, because nothing may happen before the
+    /// record is durable.
     async fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         let line =
             line(record).map_err(|error| failed(&self.path, "written")(std::io::Error::other(error)))?;
@@ -332,11 +325,11 @@ impl Journal for JournalFile {
         }
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
         if written.is_err() {
-            // Half a record, from a full disk, would swallow the next one. If this fails too, reading says so.
+            // A record cut off by a full disk would swallow the next one. If this fails too, the reader detects it.
             let _unmendable = self.file.set_len(before.len());
         }
         if matches!(record, Record::Closed { .. }) {
-            // The room that was not needed is given back; where it is not, it is little.
+            // Frees the unused space. A failure wastes little.
             let _still_reserved = self.file.set_len(before.len() + line.len() as u64);
         }
         written.map_err(failed(&self.path, "written"))
@@ -381,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_says_nothing_is_no_run() {
+    fn an_empty_journal_is_not_a_run() {
         let dir = tempfile::tempdir().unwrap();
         let backend = BackendDir::new(&dir.path().join("made/on/the/way"), "mobile");
         assert!(backend.journals().unwrap().runs.is_empty(), "there is not even a directory");
@@ -394,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_names_the_file_and_the_record() {
+    fn an_error_in_a_journal_names_the_file_and_the_record() {
         let dir = tempfile::tempdir().unwrap();
         let backend = BackendDir::new(dir.path(), "mobile");
         let journal = backend.create(&plan().run).unwrap();
@@ -421,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_room_of_a_run_is_taken_when_it_begins_and_given_back_when_it_ends() {
+    async fn the_space_of_a_run_is_reserved_when_it_begins_and_freed_when_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = BackendDir::new(dir.path(), "mobile").create(&plan().run).unwrap();
         let taken = |journal: &JournalFile| journal.file.metadata().unwrap().blocks() * 512;
@@ -436,18 +429,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_journal_that_was_removed_takes_no_record() {
+    async fn a_removed_journal_takes_no_record() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = BackendDir::new(dir.path(), "mobile").create(&plan().run).unwrap();
         journal.append(&opened()).await.unwrap();
         std::fs::remove_dir_all(dir.path()).unwrap();
         let error = journal.append(&opened()).await.unwrap_err().to_string();
-        assert!(error.ends_with("cannot be written: it was removed meanwhile"), "{error}");
+        assert!(error.ends_with("cannot be written: it was removed during the run"), "{error}");
     }
 
-    /// As an unmounted directory does, one that was moved away leaves another one, or none, under its name.
+    /// A moved directory leaves another one, or none, under its name, just as an unmounted one does.
     #[tokio::test]
-    async fn a_journal_whose_directory_is_another_one_is_not_written() {
+    async fn a_journal_whose_directory_was_replaced_takes_no_record() {
         let dir = tempfile::tempdir().unwrap();
         let backend = BackendDir::new(dir.path(), "mobile");
         let mut journal = backend.create(&plan().run).unwrap();
@@ -455,13 +448,13 @@ mod tests {
         std::fs::rename(&backend.path, dir.path().join("elsewhere")).unwrap();
         for _ in ["gone", "replaced"] {
             let error = journal.append(&opened()).await.unwrap_err().to_string();
-            assert!(error.ends_with("its directory was unmounted or replaced meanwhile"), "{error}");
+            assert!(error.ends_with("its directory was unmounted or replaced during the run"), "{error}");
             let _another_one = backend.create(&plan().run);
         }
     }
 
     #[test]
-    fn links_inside_of_the_state_directory_are_not_followed() {
+    fn links_in_the_state_directory_are_not_followed() {
         use std::os::unix::fs::symlink;
         let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let backend = BackendDir::new(dir.path(), "mobile");

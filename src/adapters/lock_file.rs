@@ -1,7 +1,7 @@
 //! The lock of a backend, and the process that holds it.
 //!
-//! The kernel says who holds a lock. What the file says of its holder is for people, and anybody who could write it could
-//! make `stop` signal another process.
+//! The kernel knows the holder of a lock. The line about the holder in the file is only for people to read: if `stop`
+//! trusted it, any user who can write the file could make `stop` signal another process.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
@@ -14,63 +14,62 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::regular_file;
 
-/// More than any line about a holder.
+/// Longer than any line about a holder.
 const MOST_BYTES: u64 = 4096;
 
-/// A lock that this process holds. The system lets go of it when the process ends, however it ends.
+/// A lock that this process holds. The system releases it when the process exits, for whatever reason.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
-/// Whether a lock could be taken.
+/// The result of an attempt to take a lock.
 pub(super) enum Taken {
-    /// It is held from now on.
     Held(Lock),
-    /// Another process holds it; this is what it says of itself.
+    /// Another process holds the lock. Carries its description from the file.
     Busy(String),
 }
 
 /// The process that holds a lock.
 #[derive(Debug)]
 pub struct Holder {
-    /// Its number.
     pub pid: u32,
-    /// When it was started, in ticks since the machine was: a number is given again, with this it is not.
+    /// The start time, in ticks since boot. PIDs are reused; a PID with a start time is unique.
     pub started: u64,
-    /// Refers to this very process.
+    /// A pidfd of the process.
     process: OwnedFd,
 }
 
 impl Holder {
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     ///
     /// # Errors
-    /// What the system says; it may have ended.
+    /// Fails with the system's error; the process may have exited.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(pidfd_send_signal(&self.process, signal)?)
     }
 
-    /// Whether this is the same process.
+    /// Returns whether both are the same process.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         (self.pid, self.started) == (other.pid, other.started)
     }
 }
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Debug)]
 pub enum HeldBy {
-    /// Nobody.
     Nobody,
-    /// A process that can be signalled.
+    /// A process that drainswap can signal.
     Process(Holder),
-    /// A process that cannot be seen from here: another user's, in another container or on another host. This is what it
-    /// says of itself.
+    /// A process that drainswap cannot see: it belongs to another user, or runs in another container or on another
+    /// host. Carries its description from the file.
     Unseen(String),
 }
 
-/// Takes a lock, and says in the file who has it. Only its owner may read the file: a lock can be taken by reading.
+/// Takes a lock, and writes a description of the holder into the file.
+///
+/// Only the owner may read the file, because a user who can open it for reading can also lock it.
 pub(super) fn take(path: &Path, holder: &str) -> Result<Taken> {
     let mut options = OpenOptions::new();
     let mut file =
@@ -80,15 +79,16 @@ pub(super) fn take(path: &Path, holder: &str) -> Result<Taken> {
         Err(TryLockError::WouldBlock) => return Ok(Taken::Busy(told(&mut file)?)),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    // An older drainswap let everybody read it. Another user's file is left as it is.
+    // Older versions of drainswap created the file readable for all users. This fails for another user's file, which
+    // keeps its mode.
     let _not_ours = file.set_permissions(Permissions::from_mode(0o600));
-    // On a full disk as well: only an operator who comes second misses it.
+    // Ignores a full disk: the description only helps an operator who finds the lock taken.
     let _untold =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
     Ok(Taken::Held(Lock { _file: file }))
 }
 
-/// Returns who holds a lock.
+/// Returns the process that holds a lock.
 pub(super) fn holder(path: &Path) -> Result<HeldBy> {
     let mut file = match regular_file::open(OpenOptions::new().read(true), path) {
         Ok(file) => file,
@@ -103,13 +103,13 @@ pub(super) fn holder(path: &Path) -> Result<HeldBy> {
     let place = file.metadata().map(|it| (it.dev(), it.ino()))?;
     let found = candidates().into_iter().find_map(|pid| {
         let process = pidfd_open(Pid::from_raw(i32::try_from(pid).ok()?)?, PidfdFlags::empty()).ok()?;
-        // Looked at after the process is referred to: a number that was given again meanwhile is no mistake.
+        // Read after the pidfd was opened, so that a PID that was reused in between cannot be mistaken for the holder.
         let started = started(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
         holds(pid, place).then_some(Holder { pid, started, process })
     });
     Ok(match found {
         Some(holder) => HeldBy::Process(holder),
-        // It may have ended while it was looked for.
+        // The holder may have exited during the search.
         None if file.try_lock().is_ok() => HeldBy::Nobody,
         None => HeldBy::Unseen(told(&mut file)?),
     })
@@ -121,11 +121,13 @@ fn told(file: &mut File) -> Result<String> {
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-/// The processes that hold a lock of this kind somewhere. `/proc/locks` names the file by another device than `stat` on
-/// some file systems, so that each process is asked for itself.
+/// Returns the PIDs of all processes that hold an exclusive `flock` on any file.
+///
+/// On some file systems `/proc/locks` and `stat` report different devices for a file, so the caller inspects the open
+/// files of each process instead.
 fn candidates() -> BTreeSet<u32> {
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    // `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`; one that waits has an arrow in its second word.
+    // `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`; the line of a waiting process has an arrow as its second word.
     let held = locks.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [_, "FLOCK", _, "WRITE", pid, ..] = words[..] else { return None };
@@ -134,7 +136,7 @@ fn candidates() -> BTreeSet<u32> {
     held.collect()
 }
 
-/// Whether the process has this file open and locked.
+/// Returns whether the process has this file open and locked.
 fn holds(pid: u32, place: (u64, u64)) -> bool {
     let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     open.flatten().any(|entry| {
@@ -147,8 +149,8 @@ fn holds(pid: u32, place: (u64, u64)) -> bool {
     })
 }
 
-/// When the process was started, from its `/proc/PID/stat`: the 22nd field. The second one is a name in parentheses, which
-/// may hold anything.
+/// Returns the start time of a process from its `/proc/PID/stat`: the 22nd field. The second field is a name in
+/// parentheses, which may contain any characters.
 fn started(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(19)?.parse().ok()
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_says_who_holds_it_whatever_the_file_says() {
+    fn the_kernel_knows_the_holder_whatever_the_file_says() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         assert_eq!(held(&path), None);
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_may_read_a_lock_file_an_older_one_included() {
+    fn only_the_owner_may_read_a_lock_file_even_an_older_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         std::fs::write(&path, "").unwrap();

@@ -1,4 +1,4 @@
-//! The owner and the mode of what drainswap goes by, judged by [`crate::trust`].
+//! Reads the owner and the mode of the files that drainswap relies on; [`crate::trust`] judges them.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata, read_to_string};
@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 use crate::command_line::shell;
 use crate::trust::{Accounts, Caller, Entry, Thing, Untrusted};
 
-/// Who is trusted on this machine.
+/// The users and groups that drainswap trusts on this machine.
 #[derive(Clone, Debug)]
 pub struct Trust {
     caller: Caller,
@@ -18,12 +18,12 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts root, the user that drainswap runs as, the one that called sudo, and these.
+    /// Trusts root, the user that drainswap runs as, the user that called sudo, and `owners`.
     ///
     /// # Errors
-    /// The name that no user of this machine has.
+    /// Returns the name of an owner that this machine does not have.
     pub fn new(owners: &[String]) -> Result<Self, String> {
-        // Without these files every group is a foreign one.
+        // Without these files every group counts as untrusted.
         let read = |path| read_to_string(path).unwrap_or_default();
         let accounts = Accounts::read(&read("/etc/passwd"), &read("/etc/group"));
         let uid = |name: &String| accounts.uid(name).ok_or_else(|| name.clone());
@@ -33,31 +33,32 @@ impl Trust {
         Ok(Self { caller, accounts })
     }
 
-    /// The same, and this group may write, too.
+    /// Also lets this group write.
     ///
     /// # Errors
-    /// The name that no group of this machine has.
+    /// Returns the name of a group that this machine does not have.
     pub fn with_group(self, group: Option<&str>) -> Result<Self, String> {
         let gid = |name: &str| self.accounts.gid(name).ok_or_else(|| name.to_owned());
         let group = group.map(gid).transpose()?;
         Ok(Self { caller: Caller { group, ..self.caller }, ..self })
     }
 
-    /// What is wrong with the rights on an open file.
+    /// Returns the problem with the owner or mode of an open file, if there is one.
     #[must_use]
     pub fn judge_file(&self, thing: Thing, path: &Path, file: &File) -> Option<Untrusted> {
         self.judge(thing, path, &file.metadata().ok()?)
     }
 
-    /// What is wrong with the rights on a directory or file of this path, or on what it leads to. One that cannot be
-    /// looked at is left to whoever opens it.
+    /// Returns the problem with the owner or mode of this file or directory, following symbolic links.
+    ///
+    /// Returns `None` for a path that cannot be read: opening it fails later with a better error.
     #[must_use]
     pub fn judge_path(&self, thing: Thing, path: &Path) -> Option<Untrusted> {
         self.judge(thing, path, &path.metadata().ok()?)
     }
 
     fn judge(&self, thing: Thing, path: &Path, found: &Metadata) -> Option<Untrusted> {
-        // Whoever can replace a link, or what it leads to, decides as well.
+        // A user who can replace a link, or its target, controls the content as well.
         let named = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let real = path.canonicalize().unwrap_or_else(|_| named.clone());
         let above: BTreeSet<&Path> = [named.parent(), real.parent()].into_iter().flatten().collect();
@@ -74,7 +75,7 @@ impl From<&Metadata> for Entry {
     }
 }
 
-/// A path as a shell takes it.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     shell(&[&path.display().to_string()])
 }

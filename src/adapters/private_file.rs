@@ -1,4 +1,4 @@
-//! A file that only its owner may read, written whole or not at all.
+//! A file that only its owner may read, written completely or not at all.
 
 use std::fs::File;
 use std::io::{Error, Result, Write};
@@ -9,16 +9,17 @@ use tempfile::NamedTempFile;
 use super::bounded;
 use crate::output_file;
 
-/// No file that drainswap has written is longer.
+/// Longer than any file that drainswap writes.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// Writes it, with mode 0600, for the owner of the file that was there, or else of its directory. A reader finds what was
-/// there before, or all of this; a symbolic link stays one.
+/// Writes the file with mode 0600. It belongs to the owner of the file that it replaces, or else of its directory.
+///
+/// A reader finds the old content or all of the new. A symbolic link stays a link.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    // A device in whose place a file is put is a device less.
+    // Replacing a device by a file would destroy the device.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return Err(Error::other("it is there, and no file"));
+        return Err(Error::other("it exists and is not a regular file"));
     }
     let directory = output_file::directory(&path);
     let mut file = NamedTempFile::new_in(directory)?;
@@ -29,7 +30,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Reads it, or standard input where it is called `-`.
+/// Reads the file, or standard input if the path is `-`.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
         bounded::read(std::io::stdin(), MOST_BYTES)
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_else_may_read_it_and_links_stay() {
+    fn only_the_owner_may_read_it_and_links_stay() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("plan.json"), dir.path().join("link"));
         std::fs::write(&file, "older").unwrap();
@@ -60,13 +61,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_left_alone() {
+    fn anything_but_a_regular_file_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         assert!(write(dir.path(), b"").is_err());
-        // As a device is, and nobody else needs it.
+        // A socket takes the place of a device here: it is not a regular file either, and no other program uses it.
         let socket = dir.path().join("socket");
         let _listens = UnixListener::bind(&socket).unwrap();
-        assert!(write(&socket, b"").unwrap_err().to_string().contains("no file"));
+        assert!(write(&socket, b"").unwrap_err().to_string().contains("not a regular file"));
         assert!(!socket.metadata().unwrap().is_file());
         assert!(write(Path::new("/nowhere/plan.json"), b"").is_err());
     }

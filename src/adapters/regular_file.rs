@@ -1,4 +1,4 @@
-//! Files of the state directory: regular ones, that are not reached through a symbolic link.
+//! Files of the state directory: only regular files, and never through a symbolic link.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
@@ -9,24 +9,24 @@ use rustix::fs::OFlags;
 
 use super::bounded;
 
-/// No journal, and no file of events, comes near this length in bytes.
+/// Far longer than any journal or events file, in bytes.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// Opens a file as these options say.
+/// Opens a file with these options.
 ///
 /// # Errors
-/// What the system says, also where the name is a symbolic link or leads to a device, a pipe or a directory.
+/// Fails with the system's error, and if the path is a symbolic link, a device, a pipe or a directory.
 pub(super) fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
-    // Without NONBLOCK, a pipe that somebody put there would hold the process up for ever.
+    // Without NONBLOCK, opening a pipe that another user placed there would block the process forever.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(Error::other("it is not a regular file")) }
 }
 
-/// Reads a whole file, of 256 MiB at most.
+/// Reads a whole file of at most 256 MiB.
 ///
 /// # Errors
-/// As [`open`], and for a longer file.
+/// Fails as [`open`] does, and for a longer file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     bounded::read(open(OpenOptions::new().read(true), path)?, MOST_BYTES)
 }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_regular_file_is_not_opened() {
+    fn only_regular_files_are_opened() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         std::fs::write(path("file"), "text").unwrap();

@@ -1,12 +1,13 @@
-//! Whether root alone can change a program.
+//! Checks that only root can change a program.
 
 use std::fs::Metadata;
 use std::path::Path;
 
 use crate::trust::Entry;
 
-/// Whether root alone can write this file, which lies at this path, and every directory above it. What cannot be looked
-/// at is not root's.
+/// Returns whether only root can write this file, which is at this path, and every directory above it.
+///
+/// A file or directory that cannot be read counts as writable by others.
 #[must_use]
 pub fn is_roots(file: &Metadata, path: &Path) -> bool {
     let above = || path.ancestors().skip(1);

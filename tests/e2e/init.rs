@@ -56,7 +56,10 @@ async fn what_is_in_the_way_of_a_deploy_is_said() {
     let dir = tempfile::TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
     let config = dir.path().join("haproxy.cfg");
     let config_name = config.to_str().expect("a path in UTF-8");
-    drainswap(&["init", "-", "-f", config_name]).await.expect(3).says(&["haproxy.cfg cannot be read"]);
+    drainswap(&["init", "-", "-f", config_name])
+        .await
+        .expect(3)
+        .says(&["cannot read ", "haproxy.cfg: No such file"]);
     std::fs::write(&config, "backend mobile\n    server app1 127.0.0.1:1\n").expect("write haproxy.cfg");
     drainswap(&["init", "-", "-f", config_name])
         .await

@@ -54,7 +54,7 @@ async fn wrong_names_and_wrong_files_say_what_was_probably_meant() {
         stage.with_config(|text| text.replace("GET /health", "\"GET /health"), &["status"]).await.expect(3);
     quote.says(&["other.cfg:", "quote"]);
     let missing = stage.drainswap(&["-f", "/nowhere/haproxy.cfg", "status"]).await.expect(3);
-    missing.says(&["/nowhere/haproxy.cfg cannot be read", "--haproxy-config"]);
+    missing.says(&["cannot read /nowhere/haproxy.cfg", "--haproxy-config"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }

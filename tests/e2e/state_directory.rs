@@ -127,7 +127,7 @@ async fn a_state_directory_that_is_deleted_under_a_run_takes_it_back() {
         let told = format!("{phase}: {} {}", ended.stdout, ended.stderr);
         let code = if matches!(*phase, "run_started" | "created") { 3 } else { 10 };
         assert_eq!(ended.code, code, "{told}");
-        assert!(told.contains("cannot be written: it was removed meanwhile"), "{told}");
+        assert!(told.contains("cannot be written: it was removed during the run"), "{told}");
         assert_eq!(versions(&stage).await, ["v1"; 2], "{told}");
         assert_in_service(&stage).await;
         stage.drainswap(&["resume"]).await.expect(0).says(&["no run was left unfinished"]);
@@ -206,7 +206,7 @@ async fn a_disk_that_fills_up_under_a_run_does_not_disturb_it() {
     // Where it is full before, nothing is begun.
     disk.fill();
     let deploy = ["deploy", "mobile", "--image", &images[0]];
-    stage.drainswap(&deploy).await.expect(3).says(&["No space left on device", "Make room there"]);
+    stage.drainswap(&deploy).await.expect(3).says(&["No space left on device", "Free some space there"]);
     stage.drainswap(&["status"]).await.expect(0);
     disk.clear();
     assert!(mount(&["-o", "remount,ro"], &directory), "nobody writes there");
