@@ -1,4 +1,4 @@
-//! The runtime API of a running `HAProxy`, over its `stats socket`.
+//! The runtime API of a running HAProxy, over its `stats socket`.
 
 pub mod address;
 mod batch;
@@ -30,43 +30,45 @@ use crate::observation::{AdminState, Checker, LoadBalancerState, ServerState, Se
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::weight::Weight;
 
-/// How often a state that was set is read again until it shows, and the pause between. A
-/// reader can meet a state that is applied by half, for some microseconds.
+/// How often a new state is read back until it shows, and the pause in between.
+///
+/// A reader can see a half-applied state for some microseconds.
 const READ_BACKS: u32 = 10;
 const READ_BACK_PAUSE: Duration = Duration::from_millis(5);
 
-/// How often an address that was set is read: `HAProxy` 2.9 and later apply it in a task of its own.
+/// How often a new address is read back: HAProxy 2.9 and later apply it in a separate task.
 const ADDRESS_READ_BACKS: u32 = 200;
 
-/// How often a call is repeated that met a process which a reload is replacing, and the pause
-/// between. A connection that was accepted just before the reload is still answered by it.
+/// How often a call is repeated when it reaches a process that a reload is replacing, and the pause in between.
+///
+/// That process still answers a connection that it accepted just before the reload.
 const RELOAD_TRIES: u32 = 20;
 const RELOAD_PAUSE: Duration = Duration::from_millis(25);
 
-/// `stats timeout`, where haproxy.cfg has none.
+/// The default of `stats timeout`, if haproxy.cfg does not set it.
 const STATS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest `stats timeout` that is waited for: longer ones are written for interactive use.
+/// The upper limit for `stats timeout` here: longer values are meant for interactive use.
 const LONGEST_STATS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A `stats socket` of a running `HAProxy`. Nothing is kept open: each call connects anew.
+/// A `stats socket` of a running HAProxy. Each call opens a new connection.
 #[derive(Clone, Debug)]
 pub struct HaproxySocket {
     endpoint: Endpoint,
-    /// Who tells of the workers that a reload has replaced.
+    /// The master process, which reports the workers that a reload has replaced.
     master: Option<MasterSocket>,
-    /// The `server-state-file`, from which a reload gives the new worker the states of the old one.
+    /// The `server-state-file`, from which a new worker takes the server states at a reload.
     state_file: Option<PathBuf>,
-    /// The servers that were put down until their check has risen, and have not been seen up since.
+    /// The servers that drainswap set down until their check passes, and that have not been up since.
     unproven: Arc<Mutex<BTreeSet<ServerId>>>,
-    /// Whether it lives in another network than drainswap's.
+    /// Whether HAProxy runs in another network namespace than drainswap.
     is_in_own_network: bool,
-    /// The `stats timeout`: how long it waits for a command on a connection.
+    /// The `stats timeout`: how long HAProxy waits for a command on a connection.
     stats_timeout: Duration,
 }
 
 impl HaproxySocket {
-    /// A socket that is only looked through; nothing is asked of it yet.
+    /// Returns a socket for this address, without connecting.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
         let endpoint = Endpoint::worker(address);
@@ -80,30 +82,31 @@ impl HaproxySocket {
         }
     }
 
-    /// The same in a network of its own: addresses that are other hosts here are none.
+    /// Sets whether HAProxy runs in its own network namespace, where an address that is local to one host does not
+    /// refer to this host.
     #[must_use]
     pub fn in_own_network(self, is_in_own_network: bool) -> Self {
         Self { is_in_own_network, ..self }
     }
 
-    /// The same, of which it is known that this user's process is the HAProxy that listens there.
+    /// Also accepts this user as the owner of the listening process, because HAProxy is known to run as that user.
     #[must_use]
     pub fn owned_by(self, owner: Option<u32>) -> Self {
         Self { endpoint: self.endpoint.owned_by(owner), ..self }
     }
 
-    /// The same with the `stats timeout` of haproxy.cfg, of which a minute at most counts.
+    /// Sets the `stats timeout` from haproxy.cfg, limited to one minute.
     #[must_use]
     pub fn with_stats_timeout(self, timeout: Duration) -> Self {
         Self { stats_timeout: timeout.min(LONGEST_STATS_TIMEOUT), ..self }
     }
 
-    /// The same, and the socket of the master process, which tells of the workers that a reload has replaced.
+    /// Adds the socket of the master process, which reports the workers that a reload has replaced.
     ///
     /// # Errors
-    /// Where it cannot be asked, or is the master of another `HAProxy`.
+    /// Fails if the master cannot be reached, or belongs to another HAProxy.
     pub async fn with_master(self, master: MasterSocket) -> Result<Self, LoadBalancerError> {
-        // A reload between the two questions changes the process once; asked again, they agree.
+        // A reload between the two questions makes them disagree once; the next attempt agrees.
         let is_ours = async || {
             let pid = self.pid().await?;
             Ok::<_, LoadBalancerError>((master.knows(pid).await?, pid))
@@ -119,22 +122,23 @@ impl HaproxySocket {
         })
     }
 
-    /// A socket to set states through: it answers, and its level is `admin`.
+    /// Connects to a socket that accepts changes: HAProxy answers, and the level is `admin`.
     pub async fn connect(address: SocketAddress) -> Result<Self, LoadBalancerError> {
         let socket = Self::new(address);
         socket.require_admin().await?;
         Ok(socket)
     }
 
-    /// The same, and after each state that is set the `server-state-file` is written anew: a reload then keeps it, from
-    /// the new worker's first request on.
+    /// Rewrites this `server-state-file` after each change, so that a reload keeps the states from the first request of
+    /// the new worker.
     #[must_use]
     pub fn keeping_states_in(self, file: PathBuf) -> Self {
         Self { state_file: Some(file), ..self }
     }
 
-    /// Writes the states of all servers into the state file, in one step. A reload that finds an older one is noticed
-    /// like any other, so that a failure is no more than a note.
+    /// Writes the states of all servers into the state file, in one step.
+    ///
+    /// Only logs a failure: if a reload reads an outdated file, drainswap notices it like any other reload.
     async fn keep_states(&self) {
         let Some(file) = &self.state_file else { return };
         let written = async {
@@ -143,7 +147,7 @@ impl HaproxySocket {
             state_file::replace(file, &states).map_err(|error| self.unreachable(error.to_string()))
         };
         if let Err(error) = written.await {
-            tracing::warn!(file = %file.display(), %error, "the server-state-file is not kept");
+            tracing::warn!(file = %file.display(), %error, "cannot update the server-state-file");
         }
     }
 
@@ -151,7 +155,7 @@ impl HaproxySocket {
         self.unproven.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps as up what was put down until its check rises, as soon as it is seen up.
+    /// Records a server as up, if drainswap had set it down until its check passes and it is up now.
     async fn keep_proven(&self, seen: &LoadBalancerState) {
         let is_down = |id: &ServerId| seen.server(id).is_none_or(|now| !now.operational.is_up());
         let has_proven = {
@@ -165,13 +169,13 @@ impl HaproxySocket {
         }
     }
 
-    /// Where it is.
+    /// Returns the address of the socket.
     #[must_use]
     pub fn address(&self) -> &SocketAddress {
         self.endpoint.address()
     }
 
-    /// Asks whether states may be set here.
+    /// Checks that this socket accepts changes.
     pub async fn require_admin(&self) -> Result<(), LoadBalancerError> {
         let answer = self.ask(&[Command::Level]).await?;
         match Replies::new(&answer).level().map_err(|error| explain(Command::Level, error))? {
@@ -183,7 +187,7 @@ impl HaproxySocket {
         }
     }
 
-    /// Adds a server while `HAProxy` runs. It is checked as its line says, and in maintenance.
+    /// Adds a server to the running HAProxy, in maintenance and with the checks of its line enabled.
     pub async fn add_server(
         &self,
         Added { server, words, settings }: &Added,
@@ -196,12 +200,12 @@ impl HaproxySocket {
         Ok(())
     }
 
-    /// Removes a server that is in maintenance and has no connection left.
+    /// Removes a server that is in maintenance and has no connections left.
     pub async fn remove_server(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
         self.tell(Command::DelServer(server), "Server deleted.").await
     }
 
-    /// A command that succeeds with this text and nothing else.
+    /// Sends a command, and fails unless the answer is exactly this text.
     async fn tell(&self, command: Command<'_>, success: &str) -> Result<(), LoadBalancerError> {
         let answer = self.ask(&[command]).await?;
         match answer.trim() {
@@ -213,19 +217,20 @@ impl HaproxySocket {
         }
     }
 
-    /// The same, with the states kept that it has changed.
+    /// Sends a command that answers with nothing, then updates the state file.
     async fn set(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
         self.tell(command, "").await?;
         self.keep_states().await;
         Ok(())
     }
 
-    /// Encrypts the server's traffic, or does not. Only a look tells whether it was taken.
+    /// Turns TLS to the server on or off. Only reading the state shows whether HAProxy applied it.
     pub async fn set_ssl(&self, server: &ServerId, on: bool) -> Result<(), LoadBalancerError> {
         self.set_setting(Command::SetServerSsl(server, on)).await
     }
 
-    /// Checks the server at this port, or at its own. Only a look tells whether it was taken.
+    /// Sets the port of the server's check; `None` is the server's port. Only reading the state shows whether HAProxy
+    /// applied it.
     pub async fn set_check_port(
         &self,
         server: &ServerId,
@@ -234,7 +239,7 @@ impl HaproxySocket {
         self.set_setting(Command::SetServerCheckPort(server, port.unwrap_or_default())).await
     }
 
-    /// Checks the server at this address. Only a look tells whether it was taken.
+    /// Sets the address of the server's check. Only reading the state shows whether HAProxy applied it.
     pub async fn set_check_address(
         &self,
         server: &ServerId,
@@ -243,7 +248,7 @@ impl HaproxySocket {
         self.set_setting(Command::SetServerCheckAddress(server, address)).await
     }
 
-    /// The answer is a sentence, of success too and another one in each version, so that it tells nothing.
+    /// Sends a command whose answer is ignored: a sentence, on success too, that differs between versions.
     async fn set_setting(&self, command: Command<'_>) -> Result<(), LoadBalancerError> {
         self.ask(&[command]).await?;
         self.keep_states().await;
@@ -263,7 +268,7 @@ impl HaproxySocket {
             self.endpoint.ask(&line, DEADLINE).await
         };
         match answer {
-            // Descriptions may hold any bytes.
+            // Descriptions may contain any bytes.
             Ok(answer) => {
                 let answer = foreign::lines(&answer);
                 match answer.strip_prefix(PLAIN_TAKEN) {
@@ -289,7 +294,7 @@ impl HaproxySocket {
         LoadBalancerError::Unreachable { socket: self.address().to_string(), reason }
     }
 
-    /// Sets servers, each by these changes, until all their states read as wanted.
+    /// Applies these changes to servers, until all of them have the wanted state.
     async fn set_states<'a>(
         &self,
         states: &'a [(ServerId, AdminState)],
@@ -316,7 +321,7 @@ impl HaproxySocket {
             reads += 1;
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a bounded read-back of a state that is applied by half"
+                reason = "a bounded read-back of a state that may be half-applied"
             )]
             sleep(READ_BACK_PAUSE).await;
             untaken = batch.untaken(&mut Replies::new(&self.ask(&batch.reads()).await?))?;
@@ -324,7 +329,7 @@ impl HaproxySocket {
         Ok(())
     }
 
-    /// Changes servers and reads their states back, in one line: by the process that took it.
+    /// Changes servers and reads their states back with one line, so that the same process does both.
     async fn set_once<'a>(&self, batch: &Batch<'a>) -> Result<Option<Untaken<'a>>, LoadBalancerError> {
         let answer = self.ask(&[batch.changes(), &batch.reads()].concat()).await?;
         let mut replies = Replies::new(&answer);
@@ -332,7 +337,7 @@ impl HaproxySocket {
         batch.untaken(&mut replies)
     }
 
-    /// A look at the process that is there to stay.
+    /// Reads the state of a process that is not stopping.
     async fn look_at(&self, scopes: &[Option<&str>]) -> Result<Look, LoadBalancerError> {
         let stops = |look: &Look| look.process.stopping;
         let look = past_reload(|| self.look_once(scopes), |result| result.as_ref().is_ok_and(stops)).await?;
@@ -342,12 +347,12 @@ impl HaproxySocket {
         Ok(look)
     }
 
-    /// The process that is there to stay.
+    /// Returns the PID of the process that is not stopping.
     async fn pid(&self) -> Result<u32, LoadBalancerError> {
         Ok(self.look_at(&[]).await?.process.pid)
     }
 
-    /// Everything about these backends, by one line, so that one process tells it at one moment.
+    /// Reads everything about these backends with one line, so that one process answers at one moment.
     async fn look_once(&self, scopes: &[Option<&str>]) -> Result<Look, LoadBalancerError> {
         let answer = self.ask(&questions(scopes)).await?;
         let mut replies = Replies::new(&answer);
@@ -359,7 +364,7 @@ impl HaproxySocket {
             });
         }
         let mut look = Look { process, rows: Vec::new(), stat: Stat::default() };
-        // What a stopping process says of its servers is of no use, and 2.2 says nothing.
+        // The server states of a stopping process are useless, and 2.2 does not print any.
         for scope in scopes.iter().filter(|_| !look.process.stopping) {
             let (state, stat) = (Command::ServersState(*scope), Command::Stat(*scope));
             look.rows.extend(replies.servers_state().map_err(|error| explain(state, error))?);
@@ -372,12 +377,12 @@ impl HaproxySocket {
     }
 }
 
-/// A disabled backend is refused in the same words, and then for good.
+/// Returns whether a stopping process refused the command. A disabled backend causes the same answer, permanently.
 fn is_refused_by_a_stopping_process<T>(result: &Result<T, LoadBalancerError>) -> bool {
     matches!(result, Err(LoadBalancerError::Refused { reply, .. }) if reply == reply::STOPPING)
 }
 
-/// Repeats a call for a moment, until its result is not stale.
+/// Repeats a call for a moment while its result is stale.
 async fn past_reload<T, F: Future<Output = T>>(call: impl Fn() -> F, is_stale: impl Fn(&T) -> bool) -> T {
     let mut result = call().await;
     for _ in 0..RELOAD_TRIES {
@@ -396,7 +401,7 @@ fn questions<'a>(scopes: &[Option<&'a str>]) -> Vec<Command<'a>> {
     [Command::Info].into_iter().chain(tables).collect()
 }
 
-/// The answers to one line, before they are put together.
+/// The parsed answers to one line.
 struct Look {
     process: Process,
     rows: Vec<StateRow>,
@@ -408,14 +413,15 @@ impl Look {
         self.stat.queued.contains_key(backend)
     }
 
-    /// Whether `show stat` told of every backend and server. It takes a name for a frontend's,
-    /// if there is one, and then tells nothing of the backend of that name.
+    /// Returns whether `show stat` listed every backend and server.
+    ///
+    /// If a frontend has the same name as a backend, `show stat` with that name lists only the frontend.
     fn is_complete(&self, backends: &BTreeSet<&str>) -> bool {
         let counted = self.rows.iter().all(|row| self.stat.servers.contains_key(&row.key));
         counted && backends.iter().all(|backend| self.has(backend))
     }
 
-    /// Leaves only what is asked for, if anything was named.
+    /// Keeps only these backends, or all if there are none.
     fn only(mut self, backends: &BTreeSet<&str>) -> Result<Self, LoadBalancerError> {
         if let Some(missing) = backends.iter().find(|backend| !self.has(backend)) {
             let disabled = self.rows.iter().any(|row| row.id.backend == *missing);
@@ -456,7 +462,7 @@ impl Look {
                     sessions_total: stat.sessions_total,
                     limit: stat.limit,
                 }),
-                // A backend that is `disabled` takes no part, and `show stat` leaves it out.
+                // `show stat` leaves out a `disabled` backend.
                 None if !self.has(&row.id.backend) => {}
                 None => {
                     return Err(garbled(Command::Stat(Some(&row.id.backend)), &row.id));
@@ -512,7 +518,7 @@ impl LoadBalancer for HaproxySocket {
     async fn set_address(&self, server: &ServerId, address: SocketAddr) -> Result<(), LoadBalancerError> {
         let set = Command::SetServerAddress(server, address);
         let read = Command::ServersState(Some(&server.backend));
-        // The reply is a sentence for a person; what was taken is read back.
+        // The reply is a sentence for people, so read the address back instead.
         self.ask(&[set]).await?;
         let mut found = None;
         for _ in 0..ADDRESS_READ_BACKS {
@@ -551,7 +557,8 @@ impl LoadBalancer for HaproxySocket {
 
     async fn set_unproven(&self, states: &[(ServerId, AdminState)]) -> Result<(), LoadBalancerError> {
         self.unproven().extend(states.iter().map(|(server, _)| server.clone()));
-        // As drain it is up for an instant, for a client with its cookie: all in one line.
+        // In drain the server is up for an instant, and a client with its cookie could reach it: so everything is in
+        // one line.
         let changes = |server, state| {
             let drain = Command::SetServerState(server, AdminState::Drain);
             vec![drain, Command::SetServerDown(server), Command::SetServerState(server, state)]
@@ -589,13 +596,15 @@ impl LoadBalancer for HaproxySocket {
     }
 }
 
-/// The states in a `server-state-file`, which is an answer to `show servers state`; `None` where it cannot be read.
+/// Reads the states from a `server-state-file`, which contains an answer to `show servers state`.
+///
+/// Returns `None` if it cannot be read.
 #[must_use]
 pub fn states_kept_in(file: &Path) -> Option<BTreeMap<ServerId, AdminState>> {
     states_kept(&std::fs::read(file).ok()?)
 }
 
-/// The same of the file's bytes.
+/// Reads the states from the content of a `server-state-file`.
 #[must_use]
 pub fn states_kept(bytes: &[u8]) -> Option<BTreeMap<ServerId, AdminState>> {
     let text = format!("{}\n\n", foreign::lines(bytes).trim_end());

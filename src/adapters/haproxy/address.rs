@@ -1,4 +1,4 @@
-//! Where a runtime API listens, as people and haproxy.cfg write it.
+//! The address of a runtime API, as it is written on the command line and in haproxy.cfg.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -8,11 +8,11 @@ use std::str::FromStr;
 
 use crate::secret::shown;
 
-/// The length of a unix address's path on Linux. `HAProxy` binds an `abns@` name padded with
-/// zeros to that length, and the zeros are part of the name.
+/// The length of a Unix socket address's path on Linux. HAProxy pads an `abns@` name with zeros to this length, and the
+/// zeros are part of the name.
 const UNIX_PATH_LENGTH: usize = 108;
 
-/// Where a runtime API listens: the address of a `stats socket` line, without its options.
+/// The address of a runtime API: that of a `stats socket` line, without its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketAddress {
     /// `/run/haproxy/admin.sock` or `unix@/run/haproxy/admin.sock`.
@@ -21,19 +21,16 @@ pub enum SocketAddress {
     Abstract(String),
     /// `127.0.0.1:9999`, `localhost:9999`, `[::1]:9999`, `ipv4@127.0.0.1:9999`.
     Tcp {
-        /// A name or an address, without brackets. Written `*` or not at all it means every
-        /// address to a listener, and to us `127.0.0.1`.
+        /// A name or an IP address, without brackets. An empty host or `*` means every address to a listener, and
+        /// `127.0.0.1` to drainswap.
         host: String,
-        /// The port.
         port: u16,
     },
 }
 
-/// Why a text is no [`SocketAddress`].
+/// A text that is not a valid [`SocketAddress`].
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error(
-    "`{0}` is no address of a runtime socket: write a path with a slash, unix@/PATH, abns@NAME or HOST:PORT"
-)]
+#[error("invalid runtime socket `{0}`: expected a path with a slash, unix@/PATH, abns@NAME or HOST:PORT")]
 pub struct NotASocketAddress(pub String);
 
 impl FromStr for SocketAddress {
@@ -46,14 +43,14 @@ impl FromStr for SocketAddress {
             Some(("unix", path)) => Ok(Self::Unix(path.into())),
             Some(("abns", name)) if name.len() < UNIX_PATH_LENGTH => Ok(Self::Abstract(name.to_owned())),
             Some(("ipv4" | "ipv6", rest)) => tcp(rest).ok_or_else(bad),
-            // A URL is no path, although it has slashes.
+            // A URL contains slashes, but is not a path.
             _ if text.contains('/') && !text.contains("://") => Ok(Self::Unix(text.into())),
             _ => tcp(text).ok_or_else(bad),
         }
     }
 }
 
-/// The port follows the last colon, so that IPv6 addresses need no brackets, as in haproxy.cfg.
+/// Parses `HOST:PORT`. The port follows the last colon, so that IPv6 addresses need no brackets, as in haproxy.cfg.
 fn tcp(text: &str) -> Option<SocketAddress> {
     let (host, port) = text.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
@@ -76,7 +73,7 @@ impl fmt::Display for SocketAddress {
     }
 }
 
-/// A path that begins with a zero is a name in the abstract namespace.
+/// Returns the path of a name in the abstract namespace: it starts with a zero byte.
 pub(super) fn abstract_path(name: &str) -> PathBuf {
     let mut bytes = vec![0; UNIX_PATH_LENGTH];
     for (byte, letter) in bytes.iter_mut().skip(1).zip(name.bytes()) {
@@ -94,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_as_people_write_them() {
+    fn valid_addresses_are_parsed_and_printed() {
         for (text, printed) in [
             ("/run/haproxy/admin.sock", "/run/haproxy/admin.sock"),
             ("unix@/run/haproxy/admin.sock", "/run/haproxy/admin.sock"),
@@ -115,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_says_so() {
+    fn invalid_addresses_are_refused() {
         for text in
             ["", "admin.sock", "unix@", "abns@", "lb:0", "lb:99999", "lb:x", "ipv4@lb", "fd@3", "a b:1"]
         {

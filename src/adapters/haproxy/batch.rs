@@ -1,5 +1,5 @@
-//! Servers that are set together: few lines for many servers, each of which also reads back what it has set, so that one
-//! process takes it and tells of it.
+//! Changes to many servers in few lines. Each line also reads the new states back, so that the same process applies and
+//! reports them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,24 +10,24 @@ use crate::ids::ServerId;
 use crate::observation::{AdminBits, AdminState};
 use crate::ports::LoadBalancerError;
 
-/// The servers that one line sets.
+/// The changes of one line.
 pub(super) struct Batch<'a> {
-    /// Each with the state that it is to have.
+    /// The wanted state of each server.
     states: Vec<(&'a ServerId, AdminState)>,
     changes: Vec<Command<'a>>,
     backends: BTreeSet<&'a str>,
-    /// The line's length in bytes.
+    /// The length of the line, in bytes.
     length: usize,
 }
 
-/// A server that has another state than the one that was set.
+/// A server whose state differs from the wanted one.
 pub(super) struct Untaken<'a> {
     pub server: &'a ServerId,
     pub wanted: AdminState,
     pub found: AdminState,
 }
 
-/// As few lines as hold the changes of all these servers, in their order.
+/// Packs the changes of all these servers into as few lines as possible, in their order.
 pub(super) fn batches<'a>(
     states: &'a [(ServerId, AdminState)],
     changes: impl Fn(&'a ServerId, AdminState) -> Vec<Command<'a>>,
@@ -62,24 +62,25 @@ impl<'a> Batch<'a> {
         self.backends.extend(other.backends);
     }
 
-    /// What changes the servers.
+    /// Returns the commands that change the servers.
     pub fn changes(&self) -> &[Command<'a>] {
         &self.changes
     }
 
-    /// What reads them back.
+    /// Returns the commands that read the states back.
     pub fn reads(&self) -> Vec<Command<'a>> {
         self.backends.iter().copied().map(read).collect()
     }
 
-    /// The answers to the changes: the first refusal, if there is one. `HAProxy` has made the other changes all the same.
+    /// Reads the answers to the changes. Fails with the first refusal; HAProxy has still applied the other changes.
     pub fn taken(&self, replies: &mut Replies<'_>) -> Result<(), LoadBalancerError> {
         self.changes
             .iter()
             .try_for_each(|change| replies.set_server().map_err(|error| explain(*change, error)))
     }
 
-    /// The answers to [`Batch::reads`]: a server that has another state than the wanted one, if there is one.
+    /// Reads the answers to [`Batch::reads`], and returns a server that does not have the wanted state, if there is
+    /// one.
     pub fn untaken(&self, replies: &mut Replies<'_>) -> Result<Option<Untaken<'a>>, LoadBalancerError> {
         let mut rows: BTreeMap<ServerId, AdminBits> = BTreeMap::new();
         for read in self.reads() {
@@ -100,7 +101,7 @@ fn read(backend: &str) -> Command<'_> {
     Command::ServersState(Some(backend))
 }
 
-/// The length of a command in a line, with what separates it from the next one.
+/// Returns the length of a command and its separator in a line.
 fn length(command: Command<'_>) -> usize {
     command.to_string().len() + 1
 }

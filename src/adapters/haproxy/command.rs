@@ -1,4 +1,4 @@
-//! What is said to the runtime API. No other file writes a command.
+//! The commands for the runtime API. No other file contains any.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,33 +7,34 @@ use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker};
 use crate::weight::Weight;
 
-/// Stands before the commands of every line. With `severity-output` on its `stats socket` line, `HAProxy` begins each
-/// answer with a severity, and this ends that for the connection, at every level (measured on 2.2 to 3.4). It is
-/// answered by [`PLAIN_TAKEN`].
+/// The prefix of every line, which turns off severities in the answers.
+///
+/// With `severity-output` on its `stats socket` line, HAProxy puts a severity before each answer. This command stops
+/// that for the connection, and every level may use it (measured on 2.2 to 3.4). The answer is [`PLAIN_TAKEN`].
 pub(super) const PLAIN: &str = "set severity-output none;";
 
 /// The answer to [`PLAIN`].
 pub(super) const PLAIN_TAKEN: &str = "\n";
 
-/// The longest line that is sent, in bytes and without [`PLAIN`]. `HAProxy` 2.2 hangs on lines from about 16300 bytes
-/// on, and later versions refuse those that do not fit into `tune.bufsize` (16384).
+/// The longest line that drainswap sends, in bytes and without [`PLAIN`]. HAProxy 2.2 hangs on lines of about 16300
+/// bytes and more, and later versions refuse lines that do not fit into `tune.bufsize` (16384).
 pub(super) const LONGEST_LINE: usize = 8000;
 
-/// One command. It prints as it is sent, without the line's end.
+/// A command. Its `Display` output is the command as sent, without the line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `show info`: the process and its version.
     Info,
-    /// `show cli level`: what this socket may do.
+    /// `show cli level`: the permissions of this socket.
     Level,
-    /// `show servers state`, of one backend or of all: addresses, weights and states.
+    /// `show servers state`, for one backend or for all: addresses, weights and states.
     ServersState(Option<&'a str>),
-    /// `show stat`, of one backend or of all: sessions and queues. The mask 6 asks for servers
-    /// (4) and for the backend itself (2), -1 for every server.
+    /// `show stat`, for one backend or for all: sessions and queues. The mask 6 selects servers (4) and the backend
+    /// itself (2), -1 every server.
     Stat(Option<&'a str>),
-    /// `show sess`: every session, with the server that it is on.
+    /// `show sess`: every session, with its server.
     Sessions,
-    /// `shutdown session`: ends one session, by the name that [`Command::Sessions`] gave it.
+    /// `shutdown session`: ends one session, with the ID from [`Command::Sessions`].
     ShutdownSession(&'a str),
     /// `set maxconn server …`.
     SetServerMaxconn(&'a ServerId, u64),
@@ -41,9 +42,9 @@ pub enum Command<'a> {
     SetServerState(&'a ServerId, AdminState),
     /// `set server … addr … port`.
     SetServerAddress(&'a ServerId, SocketAddr),
-    /// `set server … check-port`; 0 for that of the server.
+    /// `set server … check-port`; 0 is the server's port.
     SetServerCheckPort(&'a ServerId, u16),
-    /// `set server … check-addr`, since 2.4; 3.4.7 refuses each (measured).
+    /// `set server … check-addr`, since 2.4; 3.4.7 refuses every address (measured).
     SetServerCheckAddress(&'a ServerId, IpAddr),
     /// `set server … ssl`, since 2.4.
     SetServerSsl(&'a ServerId, bool),
@@ -51,13 +52,13 @@ pub enum Command<'a> {
     SetServerWeight(&'a ServerId, Weight),
     /// `set server … health up`.
     SetServerHealthy(&'a ServerId),
-    /// `set server … health down`. In maint it does nothing (measured on 2.2 to 3.2).
+    /// `set server … health down`. It has no effect in maint (measured on 2.2 to 3.2).
     SetServerDown(&'a ServerId),
-    /// `add server`, since 2.6 for everybody: an address and settings; the server starts in maintenance.
+    /// `add server`, since 2.6 without expert mode: an address and settings; the server starts in maintenance.
     AddServer(&'a ServerId, &'a [String]),
-    /// `enable` or `disable`, `health` or `agent`; neither asks an added server before it is enabled.
+    /// `enable` or `disable`, `health` or `agent`. The checks of an added server only start once they are enabled.
     SetChecking(&'a ServerId, Checker, bool),
-    /// `del server`, of one that is in maintenance and has no connection left.
+    /// `del server`, for a server that is in maintenance and has no connections left.
     DelServer(&'a ServerId),
 }
 
@@ -94,7 +95,7 @@ impl fmt::Display for Command<'_> {
 }
 
 impl<'a> Command<'a> {
-    /// The backend that the command is about, if it is about one.
+    /// Returns the backend that the command is about, if there is one.
     #[must_use]
     pub fn backend(self) -> Option<&'a str> {
         if let Self::ServersState(backend) | Self::Stat(backend) = self {
@@ -103,7 +104,7 @@ impl<'a> Command<'a> {
         self.server().map(|server| server.backend.as_str())
     }
 
-    /// Whether it changes something. Such a command keeps its connection until it is answered.
+    /// Returns whether the command changes something. Such a command keeps its connection until HAProxy has answered.
     #[must_use]
     pub fn is_change(self) -> bool {
         match self {
@@ -124,7 +125,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// The server that the command is about, if it is about one.
+    /// Returns the server that the command is about, if there is one.
     #[must_use]
     pub fn server(self) -> Option<&'a ServerId> {
         match self {
@@ -149,8 +150,8 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// Whether the names in the command are such as `HAProxy` takes. Any other letter could
-    /// end the command and begin another one.
+    /// Returns whether HAProxy accepts the names in the command. Any other character could end the command and start
+    /// another one.
     fn is_well_named(self) -> bool {
         let legal = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
@@ -163,34 +164,24 @@ impl<'a> Command<'a> {
     }
 }
 
-/// Whether the runtime API reads the byte as it is. It has quotes and escapes of its own, which need not be tried.
+/// Returns whether the runtime API takes the byte literally. drainswap sends none of its quotes and escapes.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_.:/@,+=*%[]-".contains(&byte)
 }
 
-/// Why commands are not sent.
+/// The reasons why commands are not sent.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unsendable {
-    /// A name in it cannot be a name in haproxy.cfg.
-    #[error("a name holds only letters, digits and . _ : -")]
-    BadName {
-        /// The command.
-        command: String,
-    },
-    /// More than one line can hold.
-    #[error("{length} bytes are more than the {LONGEST_LINE} of a line")]
-    TooLong {
-        /// The first command.
-        command: String,
-        /// The line's length in bytes.
-        length: usize,
-    },
+    #[error("a name may contain only letters, digits and . _ : -")]
+    BadName { command: String },
+    #[error("the line would have {length} bytes, and the maximum is {LONGEST_LINE}")]
+    TooLong { command: String, length: usize },
 }
 
-/// One line that runs the commands in their order, in one process, behind [`PLAIN`]: `a;b\n`.
+/// Returns one line that runs the commands in this order, in one process, after [`PLAIN`]: `a;b\n`.
 ///
-/// `HAProxy` 3.0 and later ignore everything after the first line of a connection, and no
-/// version runs a line without its end.
+/// HAProxy 3.0 and later ignore everything after the first line of a connection, and no version runs a line without its
+/// line end.
 pub fn line(commands: &[Command<'_>]) -> Result<String, Unsendable> {
     if let Some(command) = commands.iter().find(|command| !command.is_well_named()) {
         return Err(Unsendable::BadName { command: command.to_string() });
@@ -208,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_these_bytes() {
+    fn commands_are_sent_as_these_bytes() {
         let app1 = ServerId::new("mobile", "app1");
         let words = ["127.0.0.1:80", "check"].map(str::to_owned);
         for (command, bytes) in [
@@ -264,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_a_bound() {
+    fn a_line_has_a_maximum_length() {
         let commands = vec![Command::Stat(Some("mobile")); 1000];
         let command = "show stat mobile 6 -1".to_owned();
         assert_eq!(line(&commands), Err(Unsendable::TooLong { command, length: 22_000 }));

@@ -14,14 +14,14 @@ use crate::ids::ServerId;
 use crate::observation::{OldServer, OldWorker, Session};
 use crate::ports::LoadBalancerError;
 
-/// How a reload was answered.
+/// The answer to a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// 2.2 to 2.6 say nothing: the new worker comes, or it does not.
+    /// 2.2 to 2.6 do not answer: the new worker starts, or it does not.
     Silence,
     /// The new worker runs.
     Succeeded,
-    /// The old worker goes on; what the new one said.
+    /// The old worker continues. Carries the new worker's output.
     Failed(String),
 }
 
@@ -31,10 +31,10 @@ pub struct MasterSocket {
     endpoint: Endpoint,
 }
 
-/// Why a worker was not heard through its master.
+/// An error while asking a worker through its master.
 #[derive(Debug)]
 enum Unheard {
-    /// The answer has no end. Who is asked again may have gone.
+    /// The answer is incomplete. The worker may have exited; asking again shows that.
     BrokenOff,
     Failed(LoadBalancerError),
 }
@@ -52,24 +52,24 @@ impl fmt::Display for MasterSocket {
 }
 
 impl MasterSocket {
-    /// Nothing is asked of it yet.
+    /// Returns a socket for this address, without connecting.
     #[must_use]
     pub fn new(address: SocketAddress) -> Self {
         Self { endpoint: Endpoint::master(address) }
     }
 
-    /// The same, of which it is known that this user's process is the HAProxy that listens there.
+    /// Also accepts this user as the owner of the listening process, because HAProxy is known to run as that user.
     #[must_use]
     pub fn owned_by(self, owner: Option<u32>) -> Self {
         Self { endpoint: self.endpoint.owned_by(owner) }
     }
 
-    /// Has the configuration read again by new workers.
+    /// Reloads the configuration.
     pub async fn reload(&self) -> Result<Answer, LoadBalancerError> {
         let answer = self.endpoint.change("reload\n", CHANGE_DEADLINE).await;
         match answer.map_err(ExchangeError::reason) {
             Ok(answer) => Ok(Answer::read(&foreign::lines(&answer))),
-            // The master executes itself anew, and its connections end with that.
+            // The master re-executes itself, which closes its connections.
             Err(ExchangeError::Empty) => Ok(Answer::Silence),
             Err(ExchangeError::System(error)) if error.kind() == std::io::ErrorKind::ConnectionReset => {
                 Ok(Answer::Silence)
@@ -78,17 +78,18 @@ impl MasterSocket {
         }
     }
 
-    /// How many reloads have failed, as far as this version counts them: 2.2 does not.
+    /// Returns the number of failed reloads, if this version counts them: 2.2 does not.
     pub async fn failed_reloads(&self) -> Result<Option<u32>, LoadBalancerError> {
         Ok(failed(&self.processes().await?))
     }
 
-    /// Whether it is the master of this process.
+    /// Returns whether this is the master of the process `pid`.
     pub async fn knows(&self, pid: u32) -> Result<bool, LoadBalancerError> {
         Ok(workers(&self.processes().await?).contains(&pid))
     }
 
-    /// The workers that have been replaced, beside the one that answers on the runtime socket, and what they hold.
+    /// Returns the replaced workers and their sessions per server, without the worker `current`, which answers on the
+    /// runtime socket.
     pub async fn old_workers(&self, current: u32) -> Result<Vec<OldWorker>, LoadBalancerError> {
         let look = async || {
             let mut old = Vec::new();
@@ -105,15 +106,17 @@ impl MasterSocket {
         past_reload(look, is_broken_off).await.map_err(|unheard| self.explain(unheard))
     }
 
-    /// The sessions of the workers that have been replaced.
+    /// Returns the sessions of the replaced workers.
     pub async fn sessions_of_old_workers(&self, current: u32) -> Result<Vec<Session>, LoadBalancerError> {
         let look = async || self.held_by_old_workers(current).await;
         let held = past_reload(look, is_broken_off).await.map_err(|unheard| self.explain(unheard))?;
         Ok(held.into_iter().flat_map(|(_, sessions)| sessions).collect())
     }
 
-    /// Each worker that has been replaced, with its sessions. After a reload that failed, the list of processes has the
-    /// worker that goes on at the wrong place, so each worker is asked itself; one that has gone holds nothing.
+    /// Returns each replaced worker with its sessions.
+    ///
+    /// After a failed reload, `show proc` lists the worker that continues among the old ones, so each worker is asked
+    /// whether it is stopping. A worker that has exited has no sessions.
     #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods are of one lifetime only")]
     async fn held_by_old_workers(&self, current: u32) -> Result<Vec<(u32, Vec<Session>)>, Unheard> {
         let mut held = Vec::new();
@@ -140,7 +143,7 @@ impl MasterSocket {
         Ok(held)
     }
 
-    /// Ends a session of an old worker; one that has ended by itself is a success.
+    /// Ends a session of an old worker. Succeeds if the session has already ended.
     pub async fn end_session(&self, pid: u32, session: &str) -> Result<(), LoadBalancerError> {
         let command = Command::ShutdownSession(session);
         match self.ask_worker(pid, command, |answer| Ok(answer.ended_session())).await {
@@ -153,7 +156,9 @@ impl MasterSocket {
         }
     }
 
-    /// Asks a worker through the master; `None` if it has gone. What stands behind a `;` would be asked of the master.
+    /// Asks a worker through the master. Returns `None` if the worker has exited.
+    ///
+    /// The master itself would run any command after a `;`.
     async fn ask_worker<T>(
         &self,
         pid: u32,
@@ -211,13 +216,13 @@ impl MasterSocket {
     }
 }
 
-/// One that leaves while it is asked, or a master that executes itself anew, breaks off in the middle.
+/// Returns whether the answer was cut off, by a worker that exits or by a master that re-executes itself.
 fn is_broken_off<T>(result: &Result<T, Unheard>) -> bool {
     matches!(result, Err(Unheard::BrokenOff))
 }
 
 impl Answer {
-    /// Reads what is answered to `reload`.
+    /// Parses the answer to `reload`.
     #[must_use]
     pub fn read(text: &str) -> Self {
         let (verdict, log) = text.split_once("--\n").unwrap_or((text, ""));
@@ -229,10 +234,10 @@ impl Answer {
     }
 }
 
-/// How the master answers when a worker has gone.
+/// The start of the master's answer if the worker has exited.
 const NO_SUCH_PROCESS: &str = "Can't find the target PID";
 
-/// The processes of all workers in an answer to `show proc`, old and new: `1234 worker …`.
+/// Returns the PIDs of all workers, old and new, in an answer to `show proc`: `1234 worker …`.
 #[must_use]
 pub fn workers(processes: &str) -> Vec<u32> {
     let pid = |line: &str| {
@@ -243,7 +248,7 @@ pub fn workers(processes: &str) -> Vec<u32> {
     processes.lines().filter_map(pid).collect()
 }
 
-/// How many reloads have failed by an answer to `show proc`: of `1234 master 1 [failed: 0] 0d00h00m06s 2.6.12`.
+/// Returns the number of failed reloads in an answer to `show proc`: `1234 master 1 [failed: 0] 0d00h00m06s 2.6.12`.
 #[must_use]
 pub fn failed(processes: &str) -> Option<u32> {
     let master = processes.lines().find(|line| line.split_whitespace().nth(1) == Some("master"))?;

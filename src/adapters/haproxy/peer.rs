@@ -1,9 +1,9 @@
-//! Which user's process may answer at a runtime socket.
+//! Checks the user of the process that listens at a runtime socket.
 //!
-//! Whoever listens there decides what drainswap believes of every server, so that a socket which a stranger has put in
-//! the place of HAProxy's is not spoken to. The kernel keeps the user of the process that called `listen()`: HAProxy
-//! does that before it gives root up. It keeps the process's number too, but that proves nothing: after a reload it is
-//! the number of a process that has ended.
+//! The process that listens there decides what drainswap believes about every server, so drainswap does not talk to a
+//! socket that another user has put in the place of HAProxy's. The kernel records the user of the process that called
+//! `listen()`; HAProxy calls it before it drops root. The kernel also records the PID, but that proves nothing: after a
+//! reload it is the PID of a process that has exited.
 
 use std::path::{Path, PathBuf};
 
@@ -14,22 +14,21 @@ use crate::trust::Entry;
 
 const ROOT: u32 = 0;
 
-/// The process that listens belongs to a user who has no business there.
+/// The listening process belongs to a user who should not own it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error(
-    "the process that listens there belongs to uid {uid}, which is not root, this user or the HAProxy that runs here. \
-     Find out who put the socket there. If it is right, put it into a directory that belongs to uid {uid} and that \
-     not everybody can write, or run drainswap as that user"
+    "the process that listens there belongs to uid {uid}, which is neither root, nor this user, nor the user of the \
+     HAProxy found here. Check which program created the socket. If it is the right one, move the socket to a \
+     directory that belongs to uid {uid} and is not writable by everyone, or run drainswap as that user"
 )]
 pub struct Stranger {
-    /// The user.
     pub uid: u32,
 }
 
-/// Refuses a stranger. `owner` is the user of the HAProxy process that was identified.
+/// Refuses a listening process of an unexpected user. `owner` is the user of the identified HAProxy process.
 ///
-/// HAProxy in a container has a user of its own (99 in the official image) and no process that could be identified. Its
-/// socket is accepted in a directory that was given to that user.
+/// HAProxy in a container runs as another user (99 in the official image), and its process cannot be identified. Its
+/// socket is accepted in a directory that belongs to that user.
 pub(super) fn admit(
     stream: &UnixStream,
     address: &SocketAddress,
@@ -45,7 +44,7 @@ pub(super) fn admit(
     Ok(if is_admitted { Ok(()) } else { Err(Stranger { uid }) })
 }
 
-/// Whether the socket's directory belongs to this user, and not everybody could have put a socket or a directory there.
+/// Returns whether the socket's directory belongs to this user, and no directory on the path is writable by everyone.
 fn is_place_of(uid: u32, socket: &Path) -> bool {
     let Ok(named) = std::path::absolute(socket) else { return false };
     let Some(named) = named.parent() else { return false };
@@ -69,14 +68,18 @@ mod tests {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Below `target`, since everybody can write `/tmp`; where that is there too, below the home directory.
+    /// Creates a directory below `target`, because `/tmp` is writable by everyone; if `target` is below `/tmp` too, in
+    /// the home directory.
     fn directory() -> tempfile::TempDir {
         let program = std::env::current_exe().unwrap();
         let places = [program.parent().map(Path::to_owned), std::env::home_dir()];
         let is_open = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o002 != 0;
         let closed = places.into_iter().flatten().find(|place| !place.ancestors().any(is_open));
-        tempfile::TempDir::with_prefix_in("peer-", closed.expect("a place that not everybody can write"))
-            .unwrap()
+        tempfile::TempDir::with_prefix_in(
+            "peer-",
+            closed.expect("a directory that is not writable by everyone"),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -89,15 +92,15 @@ mod tests {
         mode(&run, 0o2775);
         assert!(is_place_of(owner, &socket) && !is_place_of(owner + 1, &socket));
         mode(&run, 0o1777);
-        assert!(!is_place_of(owner, &socket), "everybody can make a socket here");
+        assert!(!is_place_of(owner, &socket), "everyone can create a socket here");
         mode(&run, 0o755);
         mode(directory.path(), 0o1777);
-        assert!(!is_place_of(owner, &socket), "everybody can make a directory here");
+        assert!(!is_place_of(owner, &socket), "everyone can create a directory here");
         assert!(!is_place_of(owner, Path::new("/nowhere/at/all")));
     }
 
     #[test]
-    fn a_link_that_everybody_can_make_leads_nowhere() {
+    fn a_link_in_a_directory_that_everyone_can_write_is_refused() {
         let (directory, open) = (directory(), directory());
         let owner = std::fs::metadata(directory.path()).unwrap().uid();
         std::os::unix::fs::symlink(directory.path(), open.path().join("run")).unwrap();
@@ -106,9 +109,9 @@ mod tests {
         assert!(!is_place_of(owner, &open.path().join("run/admin.sock")));
     }
 
-    /// Only root can give a directory away.
+    /// Only root can change the owner of a directory.
     #[test]
-    fn a_container_s_user_is_known_by_its_directory() {
+    fn a_container_s_user_is_accepted_in_its_own_directory() {
         const OF_THE_IMAGE: u32 = 99;
         let directory = directory();
         let socket = directory.path().join("admin.sock");

@@ -1,5 +1,7 @@
-//! What the runtime API answers. The answers to one line's commands simply follow each other,
-//! each with a blank line at its end, so they are read in the order that was asked.
+//! Parses the answers of the runtime API.
+//!
+//! The answers to the commands of one line follow each other, each with a blank line at its end, so they are read in
+//! the order of the commands.
 
 mod tables;
 
@@ -12,44 +14,38 @@ use crate::observation::{Session, SessionKind};
 pub use self::tables::{Key, ServerStat, Stat, StateRow};
 use self::tables::{Kind, StatColumns, StateColumns};
 
-/// Why an answer is not what was asked for.
+/// The reasons why an answer is not the expected one.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReplyError {
-    /// `HAProxy` answered in words; it has no error codes.
+    /// HAProxy answered with a message; it has no error codes.
     #[error("{reply}")]
     Refused {
-        /// The words, in one line.
+        /// The first line of the message.
         reply: String,
     },
-    /// The answer ends in its middle.
     #[error("it is cut short")]
     CutShort,
-    /// A table without a column, or a list without a field.
     #[error("it has no {name}")]
     Missing {
         /// The column or field.
         name: &'static str,
     },
-    /// A value that cannot be.
     #[error("its {name} is `{value}`")]
     BadValue {
         /// The column or field.
         name: &'static str,
-        /// What stands there.
         value: String,
     },
 }
 
-/// Of `show info`: which process answers.
+/// The process that answered `show info`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// `Version`.
     pub version: String,
-    /// `Pid`.
     pub pid: u32,
-    /// `Stopping`: the process was told to end, and a newer one may have taken over.
+    /// `Stopping`: the process is exiting, and a newer one may have taken over.
     pub stopping: bool,
-    /// `Nbproc`: as many processes share the work, and each knows only its own sessions and states. From 2.5 on it is 1.
+    /// `Nbproc`: so many processes share the work, and each knows only its own sessions and states. Always 1 since 2.5.
     pub processes: u32,
 }
 
@@ -60,13 +56,13 @@ pub struct Replies<'a> {
 }
 
 impl<'a> Replies<'a> {
-    /// The answers of one connection.
+    /// Starts with the first answer of a connection.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         Self { rest: text }
     }
 
-    /// The lines up to the next blank one.
+    /// Returns the lines up to the next blank one.
     fn block(&mut self) -> Result<&'a str, ReplyError> {
         if let Some(rest) = self.rest.strip_prefix('\n') {
             self.rest = rest;
@@ -77,7 +73,7 @@ impl<'a> Replies<'a> {
         Ok(block)
     }
 
-    /// The answer to `set server … state`: success is an empty line, and any text is a refusal.
+    /// Reads the answer to `set server … state`: an empty line on success, any text is a refusal.
     pub fn set_server(&mut self) -> Result<(), ReplyError> {
         match self.block()? {
             "" => Ok(()),
@@ -85,7 +81,7 @@ impl<'a> Replies<'a> {
         }
     }
 
-    /// The answer to `shutdown session`. One that has ended by itself is what was wanted.
+    /// Reads the answer to `shutdown session`. Succeeds if the session has already ended.
     pub fn ended_session(&mut self) -> Result<(), ReplyError> {
         match self.block()? {
             "" => Ok(()),
@@ -94,7 +90,7 @@ impl<'a> Replies<'a> {
         }
     }
 
-    /// The answer to `show cli level`: `admin`, `operator` or `user`.
+    /// Reads the answer to `show cli level`: `admin`, `operator` or `user`.
     pub fn level(&mut self) -> Result<&'a str, ReplyError> {
         match self.block()? {
             level @ ("admin" | "operator" | "user") => Ok(level),
@@ -102,7 +98,7 @@ impl<'a> Replies<'a> {
         }
     }
 
-    /// The answer to `show info`.
+    /// Reads the answer to `show info`.
     pub fn info(&mut self) -> Result<Process, ReplyError> {
         let block = self.block()?;
         if !block.starts_with("Name: ") {
@@ -120,10 +116,10 @@ impl<'a> Replies<'a> {
         })
     }
 
-    /// The answer to `show servers state`.
+    /// Reads the answer to `show servers state`.
     pub fn servers_state(&mut self) -> Result<Vec<StateRow>, ReplyError> {
         let block = self.block()?;
-        // The format's number, the columns' names, the rows.
+        // The format version, the column names, then the rows.
         let Some((_, table)) = block.split_once("\n# ").filter(|(version, _)| version.parse::<u32>().is_ok())
         else {
             return Err(refused(block));
@@ -134,14 +130,14 @@ impl<'a> Replies<'a> {
         lines.map(|line| columns.row(&line.split(' ').collect::<Vec<_>>())).collect()
     }
 
-    /// The answer to `show sess`: the server of every session that has one. Each session is a line of words like
+    /// Reads the answer to `show sess`: every session that has a server. Each session is a line of words like
     /// `be=mobile srv=app1`.
     pub fn sessions(&mut self) -> Result<Vec<Session>, ReplyError> {
-        // The question is a session too, so there is always one.
+        // The asking connection is a session too, so the answer is never empty.
         self.block()?.lines().map(session).filter_map(Result::transpose).collect()
     }
 
-    /// The answer to `show stat … 6 -1`.
+    /// Reads the answer to `show stat … 6 -1`.
     pub fn stat(&mut self) -> Result<Stat, ReplyError> {
         let Some(table) = self.rest.strip_prefix("# ") else {
             return Err(refused(self.block()?));
@@ -171,7 +167,7 @@ impl<'a> Replies<'a> {
         }
     }
 
-    /// One record of comma-separated fields. A field in quotes may hold commas and line ends.
+    /// Reads one record of comma-separated fields. A quoted field may contain commas and line ends.
     fn record(&mut self) -> Result<Vec<&'a str>, ReplyError> {
         let text = self.rest;
         let (mut fields, mut start, mut quoted) = (Vec::with_capacity(128), 0, false);
@@ -193,7 +189,7 @@ impl<'a> Replies<'a> {
     }
 }
 
-/// `None` for a session that is not on a server, like the one that asks.
+/// Parses one session. Returns `None` for a session without a server, such as the asking connection.
 fn session(line: &str) -> Result<Option<Session>, ReplyError> {
     let (id, rest) =
         line.split_once(": ").filter(|(id, _)| id.starts_with("0x")).ok_or_else(|| refused(line))?;
@@ -219,10 +215,10 @@ fn session(line: &str) -> Result<Option<Session>, ReplyError> {
     }))
 }
 
-/// `AN_RES_HTTP_XFER_BODY` of `HAProxy`'s `include/haproxy/channel-t.h`: the answer's head is through.
+/// `AN_RES_HTTP_XFER_BODY` in HAProxy's `include/haproxy/channel-t.h`: the response headers have been sent.
 const FORWARDING: u32 = 0x0400_0000;
 
-/// Of `rq[f=1840000h,i=0,an=8000h,ax=]`: `an`.
+/// Returns `an` from a text such as `rq[f=1840000h,i=0,an=8000h,ax=]`.
 fn analysers(line: &str, name: &'static str) -> Result<u32, ReplyError> {
     let missing = ReplyError::Missing { name };
     let (_, rest) = line.split_once(&format!(" {name}[")).ok_or_else(|| missing.clone())?;
@@ -240,16 +236,16 @@ fn bad(name: &'static str, value: &str) -> ReplyError {
     ReplyError::BadValue { name, value: foreign::line(value) }
 }
 
-/// What a process that is being replaced answers to `set server`.
+/// The answer of a process that is being replaced to `set server`.
 pub const STOPPING: &str = "Proxy is disabled.";
 
-/// Whether a refusal says that there is no such backend. Each command says it in its own words.
+/// Returns whether a refusal means that the backend does not exist. Each command words it differently.
 #[must_use]
 pub fn is_unknown_backend(reply: &str) -> bool {
     matches!(reply, "No such backend." | "Can't find backend." | "No such proxy.")
 }
 
-/// Some refusals go on with a page of help; the first line says it.
+/// Returns the refusal for a message. Some messages continue with a page of help, so only the first line is kept.
 fn refused(reply: &str) -> ReplyError {
     ReplyError::Refused { reply: foreign::line(reply.lines().next().unwrap_or_default()) }
 }

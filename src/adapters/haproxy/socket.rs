@@ -1,6 +1,6 @@
-//! One line said to a runtime API: one connection a line, so that every
-//! line reaches the process that listens now. A connection that is kept open would go on
-//! talking to the old process after a reload.
+//! A request to a runtime API: one line per connection, so that every line reaches the process that listens now.
+//!
+//! A connection that stays open would keep talking to the old process after a reload.
 
 use std::future::Future;
 use std::io;
@@ -13,117 +13,111 @@ use tokio::time::{Instant, sleep, timeout};
 use super::address::{SocketAddress, abstract_path};
 use super::peer::{self, Stranger};
 
-/// How long a question may take, from connecting to the answer's end. Ten thousand servers take
-/// about 60 ms; a connection beyond `stats maxconn` is accepted by the kernel and never answered.
+/// How long a question may take, from connecting to the end of the answer. Ten thousand servers take about 60 ms. The
+/// kernel accepts a connection beyond `stats maxconn`, but HAProxy never answers it.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a command that changes something keeps its connection. `HAProxy` executes a line that the kernel has
-/// delivered even if its connection was closed before (measured on 2.2 to 3.2), so that closing early proves nothing.
+/// How long a command that changes something keeps its connection. HAProxy executes a line that the kernel has
+/// delivered even if the connection was closed first (measured on 2.2 to 3.2), so closing early proves nothing.
 pub const CHANGE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long connecting is tried again: while `HAProxy` starts anew, nobody listens for a moment.
+/// How long connecting is retried: while HAProxy restarts, no process listens for a moment.
 const RETRY_FOR: Duration = Duration::from_millis(500);
 const RETRY_EVERY: Duration = Duration::from_millis(25);
 
-/// The longest answer, in bytes: ten thousand servers are about 3 MB.
+/// The longest answer, in bytes: ten thousand servers need about 3 MB.
 const LONGEST_ANSWER: u64 = 64 << 20;
 
-/// Why a line got no answer.
+/// The reasons why a line got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// The system refused.
     #[error(transparent)]
     System(#[from] io::Error),
-    /// A stranger listens there.
     #[error(transparent)]
     Stranger(#[from] Stranger),
-    /// The connection was closed without a byte.
     #[error("the connection was closed without an answer")]
     Empty,
-    /// The answer has no end.
     #[error("the answer is longer than {} MiB", LONGEST_ANSWER >> 20)]
     TooLong,
-    /// The deadline.
     #[error("no answer within {:.1} s; every connection that `stats maxconn` allows may be in use", .limit.as_secs_f64())]
-    Late {
-        /// How long it was waited.
-        limit: Duration,
-    },
-    /// The connection of a change broke, or was given up: `HAProxy` may still execute the line.
+    Late { limit: Duration },
+    /// The connection of a change broke, or drainswap closed it at the deadline: HAProxy may still execute the line.
     #[error(transparent)]
     Unanswered(Box<ExchangeError>),
 }
 
 impl ExchangeError {
-    /// What the system or the wait said, whether or not the line may still take effect.
+    /// Returns the underlying error, whether or not the line may still take effect.
     #[must_use]
     pub fn reason(self) -> Self {
         if let Self::Unanswered(reason) = self { *reason } else { self }
     }
 }
 
-/// A runtime API to send lines to. Nothing is kept open: each line has a connection of its own.
+/// A runtime API to send lines to. Each line has its own connection.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     address: SocketAddress,
     peer: Peer,
-    /// The user of the HAProxy process that was identified, who may listen there beside root and the caller.
+    /// The user of the identified HAProxy process, who may listen there besides root and the caller.
     owner: Option<u32>,
 }
 
-/// Who listens.
+/// The kind of process that listens.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum Peer {
-    /// It closes the connection after the line.
+    /// Closes the connection after the line.
     Worker,
-    /// It closes it only when the other side has.
+    /// Closes the connection only after the other side has.
     Master,
 }
 
 impl Endpoint {
-    /// The runtime API of a worker.
+    /// Returns the runtime API of a worker.
     #[must_use]
     pub fn worker(address: SocketAddress) -> Self {
         Self { address, peer: Peer::Worker, owner: None }
     }
 
-    /// The runtime API of the master process.
+    /// Returns the runtime API of the master process.
     #[must_use]
     pub fn master(address: SocketAddress) -> Self {
         Self { address, peer: Peer::Master, owner: None }
     }
 
-    /// The same, of which it is known that this user's process is the HAProxy that listens there.
+    /// Also accepts this user as the owner of the listening process, because HAProxy is known to run as that user.
     #[must_use]
     pub fn owned_by(self, owner: Option<u32>) -> Self {
         Self { owner, ..self }
     }
 
-    /// Where it listens.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> &SocketAddress {
         &self.address
     }
 
-    /// Sends one line, which ends with `\n`, and returns all that is answered within `limit`
-    /// ([`DEADLINE`], but in tests and for other hosts). Connecting is tried again for a moment, sending is not.
+    /// Sends one line, which ends with `\n`, and returns the answer.
+    ///
+    /// `limit` is [`DEADLINE`] except in tests and for other hosts. Retries connecting for a moment, but never sends
+    /// twice.
     pub async fn ask(&self, line: &str, limit: Duration) -> Result<Vec<u8>, ExchangeError> {
-        tracing::debug!(address = %self.address, line, "HAProxy is asked");
+        tracing::debug!(address = %self.address, line, "asking HAProxy");
         let talk = async { self.connect().await?.converse(self.peer, line).await };
         timeout(limit, talk).await.unwrap_or(Err(ExchangeError::Late { limit }))
     }
 
-    /// Sends one line that changes something, and keeps its connection until `HAProxy` has answered or closed it, for
-    /// at most `limit` ([`CHANGE_DEADLINE`], but in tests).
+    /// Sends one line that changes something, and waits until HAProxy has answered or closed the connection, for at
+    /// most `limit` ([`CHANGE_DEADLINE`] except in tests).
     ///
     /// # Errors
-    /// [`ExchangeError::Unanswered`] where the line may still take effect; after any other error it cannot.
+    /// [`ExchangeError::Unanswered`] if the line may still take effect; after any other error it cannot.
     pub async fn change(&self, line: &str, limit: Duration) -> Result<Vec<u8>, ExchangeError> {
-        tracing::debug!(address = %self.address, line, "HAProxy is told");
+        tracing::debug!(address = %self.address, line, "sending a change to HAProxy");
         let connected = timeout(DEADLINE, self.connect()).await;
         let mut stream = connected.unwrap_or(Err(ExchangeError::Late { limit: DEADLINE }))?;
         match timeout(limit, stream.converse(self.peer, line)).await {
-            // A network may break a connection and deliver its last bytes all the same. On a unix socket HAProxy has
+            // A network may break a connection and still deliver its last bytes. On a Unix socket, HAProxy itself has
             // closed it.
             Ok(Err(error @ ExchangeError::System(_))) if stream.is_remote() => {
                 Err(ExchangeError::Unanswered(Box::new(error)))
@@ -166,12 +160,12 @@ impl Stream {
         }
     }
 
-    /// Whether a network is between the two ends.
+    /// Returns whether there is a network between the two ends.
     fn is_remote(&self) -> bool {
         matches!(self, Self::Tcp(_))
     }
 
-    /// Closes the connection so that the kernel drops what it has not delivered. What it has is executed all the same.
+    /// Closes the connection so that the kernel drops undelivered data. HAProxy still executes what was delivered.
     fn reset(self) {
         if let Self::Tcp(stream) = self
             && let Err(error) = stream.set_zero_linger()
@@ -188,7 +182,7 @@ where
     let give_up = Instant::now() + RETRY_FOR;
     loop {
         match connect().await {
-            // A full backlog is `WouldBlock` on a unix socket.
+            // A full backlog is `WouldBlock` on a Unix socket.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -197,7 +191,7 @@ where
             {
                 #[expect(
                     clippy::disallowed_methods,
-                    reason = "a bounded retry while HAProxy executes itself anew"
+                    reason = "a bounded retry while HAProxy re-executes itself"
                 )]
                 sleep(RETRY_EVERY).await;
             }
@@ -237,7 +231,7 @@ mod tests {
         Endpoint::worker(SocketAddress::Unix(path))
     }
 
-    /// A socket that is listened on, in a directory of its own.
+    /// Creates a listening socket in a temporary directory.
     fn listening() -> (TempDir, UnixListener, Endpoint) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
@@ -261,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_never_answers_is_left_at_the_deadline() {
+    async fn a_question_without_an_answer_ends_at_the_deadline() {
         let (_directory, _listener, endpoint) = listening();
         let limit = Duration::from_millis(100);
         let error = endpoint.ask("show info\n", limit).await.unwrap_err();
@@ -277,7 +271,7 @@ mod tests {
         let asking = tokio::spawn(async move { endpoint.change("set x\n", CHANGE_DEADLINE).await });
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.read_exact(&mut [0; 6]).await.unwrap();
-        // From here on the clock runs only while everybody waits for it.
+        // From here on the clock advances only while every task waits for it.
         tokio::time::pause();
         tokio::time::advance(DEADLINE * 5).await;
         assert!(!asking.is_finished());
@@ -287,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_haproxy_closed_cannot_come_later_and_one_that_was_given_up_can() {
+    async fn a_change_may_come_late_after_the_deadline_but_not_after_haproxy_closed_it() {
         let (_directory, listener, endpoint) = listening();
         let closing = async { drop(listener.accept().await.unwrap()) };
         let (closed, ()) = tokio::join!(endpoint.change("set x\n", CHANGE_DEADLINE), closing);
@@ -303,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_that_is_given_up_is_reset_and_so_is_one_whose_connection_breaks() {
+    async fn a_change_without_an_answer_is_reset_and_may_come_late() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let endpoint = Endpoint::worker(SocketAddress::Tcp { host: "127.0.0.1".to_owned(), port });
@@ -311,7 +305,7 @@ mod tests {
             tokio::join!(endpoint.change("set x\n", Duration::from_millis(50)), listener.accept());
         assert!(matches!(late, Err(ExchangeError::Unanswered(_))), "{late:?}");
         let (mut stream, _) = accepted.unwrap();
-        // What was delivered can be read; then there is a reset and no orderly end.
+        // The delivered data can be read; then the connection is reset instead of closed.
         let mut read = Vec::new();
         let ended = stream.read_to_end(&mut read).await;
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
@@ -342,11 +336,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_and_nothing_said() {
+    async fn a_missing_socket_and_an_empty_answer_are_errors() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
-        let nobody = at(path.clone()).ask("show info\n", DEADLINE).await.unwrap_err();
-        assert_eq!(nobody.to_string(), "No such file or directory (os error 2)");
+        let missing = at(path.clone()).ask("show info\n", DEADLINE).await.unwrap_err();
+        assert_eq!(missing.to_string(), "No such file or directory (os error 2)");
 
         let listener = UnixListener::bind(&path).unwrap();
         let server = tokio::spawn(async move {

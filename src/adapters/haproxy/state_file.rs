@@ -1,4 +1,4 @@
-//! The `server-state-file`, from which a reload gives the new worker the states of the old one.
+//! The `server-state-file`, from which a new worker takes the server states at a reload.
 
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -11,23 +11,23 @@ use crate::ids::ServerId;
 use crate::observation::{AdminBits, AdminState};
 use crate::output_file;
 
-/// The mode of a file that was not there before: `HAProxy` may read it as any user.
+/// The mode of a new file: HAProxy may read it as any user.
 const NEW_MODE: u32 = 0o644;
 
-/// Replaces the file in one step, with the owner and the mode that it had.
+/// Replaces the file in one step, and keeps its owner and mode.
 ///
-/// Its directory often belongs to the user that `HAProxy` runs as, who must gain nothing by what they prepare there: the
-/// temporary file has a random name and is created exclusively, and a symbolic link is replaced, not followed.
+/// Its directory often belongs to the user that HAProxy runs as, who must gain nothing by preparing files there: the
+/// temporary file has a random name and is created exclusively, and a symbolic link is replaced instead of followed.
 ///
 /// # Errors
-/// What the system says. The file is then as it was before.
+/// Fails with the system's error. The file is then unchanged.
 pub(super) fn replace(path: &Path, states: &str) -> Result<()> {
     let old = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
     let mut file =
         tempfile::Builder::new().prefix(".drainswap-").tempfile_in(output_file::directory(path))?;
     file.write_all(states.as_bytes())?;
     if let Some(old) = &old {
-        // Only root can give a file away; the group alone is the next best.
+        // Only root can change the owner; without root, keep at least the group.
         fchown(file.as_file(), Some(old.uid()), Some(old.gid()))
             .or_else(|_| fchown(file.as_file(), None, Some(old.gid())))
             .unwrap_or_default();
@@ -40,7 +40,7 @@ pub(super) fn replace(path: &Path, states: &str) -> Result<()> {
     Ok(())
 }
 
-/// A state file of which lines were dropped.
+/// A state file whose lines were removed, with its old content.
 #[must_use]
 #[derive(Debug)]
 pub struct Forgotten {
@@ -50,10 +50,10 @@ pub struct Forgotten {
 }
 
 impl Forgotten {
-    /// Gives the file its lines back, unless it was written anew since.
+    /// Restores the removed lines, unless the file was rewritten since.
     ///
     /// # Errors
-    /// What the system says. The file is then as it was.
+    /// Fails with the system's error. The file is then unchanged.
     pub fn put_back(self) -> Result<()> {
         if read(&self.path)?.is_some_and(|now| now == self.after) {
             replace(&self.path, &self.before)
@@ -63,14 +63,14 @@ impl Forgotten {
     }
 }
 
-/// Drops the lines of these servers, so that a reload takes what haproxy.cfg says of them. Where there is no such file
-/// or no such line there is nothing to drop.
+/// Removes the lines of these servers, so that a reload uses their settings from haproxy.cfg. Returns `None` if there
+/// is no such file or no such line.
 ///
 /// # Errors
-/// What the system says. The file is then as it was before.
+/// Fails with the system's error. The file is then unchanged.
 pub fn forget(path: &Path, servers: &BTreeSet<ServerId>) -> Result<Option<Forgotten>> {
     let Some(before) = read(path)? else { return Ok(None) };
-    // `be_id be_name srv_id srv_name …`, by the version 1 that HAProxy has written since 1.6.
+    // `be_id be_name srv_id srv_name …`, in format version 1, which HAProxy has written since 1.6.
     let is_of_them = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let (backend, server) = (words.nth(1), words.nth(1));
@@ -92,14 +92,14 @@ fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// What of an answer to `show servers state` is kept for a reload at any later time: what was set, and not what is so at
-/// this moment. Measured on 2.2, 2.6 and 3.4:
+/// Returns the part of an answer to `show servers state` that is safe to load at any later reload: settings, but not
+/// momentary states. Measured on 2.2, 2.6 and 3.4:
 ///
-/// - From a server that the file has down (0), a reload takes all requests until its check has risen, and those of one
-///   without a check for good. One that is starting (1) is up until its first check fails, as without a file. Those that
-///   were put down until their check rises (`unproven`) stay so.
-/// - A server in maintenance because of its line's `disabled` is so without the file too. Where the line no longer has
-///   it, the file would leave the server down.
+/// - A server that is down (0) in the file gets no requests after a reload until its check passes; without a check it
+///   never gets any. A server that is starting (1) is up until its first check fails, as without a file. Servers that
+///   drainswap set down until their check passes (`unproven`) stay down.
+/// - A server in maintenance because of `disabled` on its line is in maintenance without the file too. If the line no
+///   longer has `disabled`, the file would keep the server down.
 pub(super) fn lasting(states: &str, unproven: &BTreeSet<ServerId>) -> String {
     const DOWN: &str = "0";
     const STARTING: &str = "1";
@@ -138,7 +138,7 @@ mod tests {
         let path = dir.path().join("state");
         let servers = BTreeSet::from([ServerId::new("mobile", "app1")]);
         assert!(forget(&path, &servers).unwrap().is_none());
-        assert!(!path.exists(), "a file that is not there is not made");
+        assert!(!path.exists(), "a missing file is not created");
         let of = |backend: &str, server: &str| {
             format!("4 {backend} 1 {server} 127.0.0.1 2 0 1 1 9 6 3 4 6 0 0 0 - 80 -\n")
         };
@@ -157,11 +157,11 @@ mod tests {
         let forgotten = forget(&path, &servers).unwrap().unwrap();
         fs::write(&path, head).unwrap();
         forgotten.put_back().unwrap();
-        assert_eq!(text(), head, "it was written anew since");
+        assert_eq!(text(), head, "the file was rewritten since");
     }
 
     #[test]
-    fn what_lasts_is_what_was_set() {
+    fn only_settings_last() {
         let head = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight\n";
         let of = |server: &str, operational: u32, admin: u32| {
             format!("4 mobile 1 {server} 127.0.0.1 {operational} {admin} 1 1 9 6 3 4 6 0 0 0 - 80 -\n")
@@ -190,7 +190,7 @@ mod tests {
         replace(&path, "1\n").unwrap();
         assert_eq!(mode(&path), 0o644);
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        // Giving a file away is for root alone.
+        // Only root can change the owner of a file.
         let is_root = rustix::process::geteuid().is_root();
         if is_root {
             std::os::unix::fs::chown(&path, Some(4_321), Some(4_322)).unwrap();
@@ -203,11 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn links_that_were_prepared_lead_nowhere() {
+    fn prepared_links_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (victim, path) = (dir.path().join("victim"), dir.path().join("state"));
         fs::write(&victim, "kept").unwrap();
-        // The name of the temporary file could once be known in advance.
+        // An attacker could once predict the name of the temporary file.
         let guessed = path.with_extension(format!("drainswap-{}", std::process::id()));
         for link in [&path, &guessed] {
             symlink(&victim, link).unwrap();

@@ -20,7 +20,7 @@ pub(crate) fn stat() -> String {
     format!("{STAT}b,s,0,2,30,5,UP,L7OK,2,3,1,\nb,BACKEND,4,2,200,5,UP,,1,3,0,\n\n")
 }
 
-/// Answers each connection with the next of these answers, and returns the lines it was sent.
+/// A runtime API that answers each connection with the next of these answers, and returns the lines that it received.
 pub(crate) struct Fake {
     pub(crate) socket: HaproxySocket,
     lines: JoinHandle<Vec<String>>,
@@ -33,7 +33,7 @@ impl Fake {
         Self::listening(N, move |_| answers.next().unwrap_or_default())
     }
 
-    /// Answers so many lines, with a severity before each answer where the line does not ask for none.
+    /// Answers this many lines. Puts a severity before each answer, unless the line turns severities off.
     pub(crate) fn listening(lines: usize, mut answer: impl FnMut(&str) -> String + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
@@ -58,7 +58,7 @@ impl Fake {
         Self { socket: HaproxySocket::new(SocketAddress::Unix(path)), lines, _directory: directory }
     }
 
-    /// Takes every state and tells of it: a process with the one backend `b`. It answers so many lines.
+    /// Simulates a process with one backend, `b`, that accepts every state. Answers this many lines.
     fn taking_states(lines: usize) -> Self {
         Self::listening(lines, {
             let mut states: Vec<(String, AdminState)> = Vec::new();
@@ -71,7 +71,7 @@ impl Fake {
     }
 }
 
-/// Does a command as `HAProxy` does, and answers as it does.
+/// Executes a command as HAProxy does, and returns its answer.
 fn obeyed(command: &str, states: &mut Vec<(String, AdminState)>) -> String {
     let Some((server, state)) =
         command.strip_prefix("set server b/").and_then(|set| set.split_once(" state "))
@@ -96,7 +96,7 @@ fn named(backends: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_haproxy_says_moves_no_cursor() {
+async fn control_characters_from_haproxy_are_removed() {
     let hostile = "No\u{1b}[2J \u{202e}such\u{9b}31m\r server.\n\n".to_owned();
     let table = stat().replace("UP,L7OK", "UP\u{1b}[2J,L7\u{202e}OK\u{85}");
     let info = INFO.replace("2.6.12", "2.6\u{1b}]0;x\u{7}");
@@ -110,7 +110,7 @@ async fn what_haproxy_says_moves_no_cursor() {
 }
 
 #[tokio::test]
-async fn what_is_put_down_until_its_check_rises_is_kept_as_down_until_it_is_seen_up() {
+async fn a_server_set_down_until_its_check_passes_is_kept_down_until_it_is_up() {
     let down = state(0).replace(" 2 0 1 3 ", " 0 0 1 3 ");
     let changed = ["\n", "\n", "\n", &down].concat();
     let look = |states: &str| [INFO, states, &stat()].concat();
@@ -127,7 +127,7 @@ async fn what_is_put_down_until_its_check_rises_is_kept_as_down_until_it_is_seen
     assert_eq!(kept(), "0 0 1 3 6 18 80");
     socket.look(&[]).await.unwrap();
     assert_eq!(kept(), "2 0 1 3 6 18 80");
-    // Down by its check alone: that is not kept.
+    // A server that is down because of its check is not kept down.
     socket.look(&[]).await.unwrap();
     socket.set_weight(&server, Weight::Absolute(1)).await.unwrap();
     assert_eq!(kept(), "1 0 1 3 6 18 80");
@@ -135,7 +135,7 @@ async fn what_is_put_down_until_its_check_rises_is_kept_as_down_until_it_is_seen
 }
 
 #[tokio::test]
-async fn one_line_tells_of_one_process() {
+async fn one_line_reads_the_state_of_one_process() {
     let fake = Fake::answering([[INFO, &state(8), &stat()].concat()]);
     let look = fake.socket.look(&named(&["b", "b"])).await.unwrap();
     assert_eq!((look.version.as_str(), look.pid), ("2.6.12", 7));
@@ -208,7 +208,7 @@ async fn a_disabled_backend_takes_no_part() {
 }
 
 #[tokio::test]
-async fn a_reload_in_the_middle_is_waited_for() {
+async fn a_call_during_a_reload_is_repeated() {
     let stopping = INFO.replace("Stopping: 0", "Stopping: 1");
     let (old, new) = ([&stopping, &state(0), &*stat()].concat(), [INFO, &state(0), &stat()].concat());
     let refused = format!("Proxy is disabled.\n\n{}", state(0));
@@ -219,7 +219,7 @@ async fn a_reload_in_the_middle_is_waited_for() {
 }
 
 #[tokio::test]
-async fn one_process_of_several_is_not_taken_for_the_whole() {
+async fn several_processes_are_refused() {
     let several = INFO.replace("Pid: 7", "Nbproc: 2\nProcess_num: 1\nPid: 7");
     let fake = Fake::answering([[&several, &state(0), &*stat()].concat()]);
     let socket = fake.socket.address().to_string();
@@ -228,7 +228,7 @@ async fn one_process_of_several_is_not_taken_for_the_whole() {
 }
 
 #[tokio::test]
-async fn a_line_without_an_answer_is_told_from_one_that_was_answered() {
+async fn a_line_without_an_answer_differs_from_an_answered_one() {
     let fake = Fake::answering([String::new(), "\n".to_owned()]);
     let server = ServerId::new("b", "s");
     let broken_off = fake.socket.set_healthy(&server).await.unwrap_err();
@@ -237,7 +237,7 @@ async fn a_line_without_an_answer_is_told_from_one_that_was_answered() {
 }
 
 #[tokio::test]
-async fn a_process_that_only_stops_is_not_looked_at() {
+async fn a_process_that_keeps_stopping_is_an_error() {
     let stopping = INFO.replace("Stopping: 0", "Stopping: 1");
     let answers = std::array::from_fn::<_, 21, _>(|_| [&stopping, &state(0), &*stat()].concat());
     let error = Fake::answering(answers).socket.look(&[]).await.unwrap_err();
@@ -291,9 +291,9 @@ async fn servers_of_several_backends_are_read_back_by_the_line_that_sets_them() 
     assert_eq!(fake.lines().await, [format!("{set};show servers state b;show servers state c\n")]);
 }
 
-/// The others are set all the same, and what came of them is not known.
+/// HAProxy still sets the other servers, and their states are unknown.
 #[tokio::test]
-async fn of_several_servers_the_one_is_named_that_haproxy_does_not_take() {
+async fn the_error_names_the_server_that_haproxy_refuses() {
     let states = ["b/s", "b/nope"].map(|id| (id.parse().unwrap(), AdminState::Drain));
     let fake = Fake::answering([format!("\nNo such server.\n\n{}", state(8))]);
     assert_eq!(
@@ -333,7 +333,7 @@ async fn an_inherited_state_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn refusals_keep_their_words() {
+async fn refusals_quote_haproxy_s_answer() {
     let cannot_find = "Can't find backend.\n\n";
     let fake = Fake::answering([
         format!("No such backend.\n\n{cannot_find}"),
@@ -360,7 +360,7 @@ async fn refusals_keep_their_words() {
     );
     assert_eq!(
         set(ServerId::new("b;quit", "s")).await.to_string(),
-        "cannot send `set server b;quit/s state maint` to HAProxy: a name holds only letters, digits and . _ : -"
+        "cannot send `set server b;quit/s state maint` to HAProxy: a name may contain only letters, digits and . _ : -"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The two tables, `show servers state` and `show stat`, and the columns that are read of them.
+//! The tables `show servers state` and `show stat`, and the columns that drainswap reads.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,25 +9,25 @@ use super::{ReplyError, bad, value};
 use crate::ids::ServerId;
 use crate::observation::{AdminBits, Checks, Operational, RunningSettings};
 
-/// A server's numeric ids: its backend's and its own. A listen section and a backend may have
-/// one name before `HAProxy` 3.2, but never one id.
+/// A server's numeric IDs: the backend's and its own. Before HAProxy 3.2 a listen section and a backend may share a
+/// name, but never an ID.
 pub type Key = (u32, u32);
 
-/// One row of `show servers state`.
+/// A row of `show servers state`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRow {
     /// `be_id` and `srv_id`.
     pub key: Key,
     /// `be_name` and `srv_name`.
     pub id: ServerId,
-    /// `srv_addr` and `srv_port`; `None` without an address (`-`) or without a port (0: a unix
-    /// socket, or a server that takes its client's port).
+    /// `srv_addr` and `srv_port`; `None` without an address (`-`) or without a port (0: a Unix socket, or a server that
+    /// uses its client's port).
     pub address: Option<SocketAddr>,
     /// `srv_admin_state`, a bit mask in decimal.
     pub admin: AdminBits,
     /// `srv_op_state`.
     pub operational: Operational,
-    /// `srv_uweight`: as it was last set, whatever a slow start makes of it.
+    /// `srv_uweight`: the configured or last set weight, without the effect of a slow start.
     pub weight: u32,
     /// `srv_iweight`.
     pub initial_weight: u32,
@@ -37,10 +37,9 @@ pub struct StateRow {
     pub checks: Checks,
 }
 
-/// `show stat` with the mask 6.
+/// The answer to `show stat` with the mask 6.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
-    /// The servers.
     pub servers: HashMap<Key, ServerStat>,
     /// `qcur` of each backend.
     pub queued: BTreeMap<String, u64>,
@@ -48,33 +47,32 @@ pub struct Stat {
     pub unpublished: BTreeSet<String>,
 }
 
-/// One server of `show stat`.
+/// A server of `show stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerStat {
     /// `status`.
     pub status: String,
-    /// `check_status`, without the `* ` that says that another check is under way.
+    /// `check_status`, without the `* ` that marks a check in progress.
     pub check: String,
     /// `scur`.
     pub sessions: u64,
     /// `stot`.
     pub sessions_total: u64,
-    /// `slim`, empty without one.
+    /// `slim`; empty without a limit.
     pub limit: Option<u64>,
 }
 
-/// What a row of `show stat` tells of: its column `type`. A server may be called `BACKEND`.
+/// The kind of a row of `show stat`, from its column `type`. A server may be named `BACKEND`, so its name does not
+/// tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// 1.
     Backend,
-    /// 2.
     Server,
     /// A frontend or a listener.
     Other,
 }
 
-/// A column of a table, found by its name: their numbers differ from version to version.
+/// A column of a table, found by its name because positions differ between versions.
 #[derive(Clone, Copy, Debug)]
 struct Column {
     name: &'static str,
@@ -95,13 +93,13 @@ impl Column {
         value(self.name, self.of(fields)?)
     }
 
-    /// What is counted at a moment. `HAProxy` does so in 32 bits; sums of that cannot overflow.
+    /// Reads a current count. HAProxy counts in 32 bits, so a sum in 64 bits cannot overflow.
     fn count(self, fields: &[&str]) -> Result<u64, ReplyError> {
         self.number::<u32>(fields).map(u64::from)
     }
 }
 
-/// Where `show servers state` has what is read of it.
+/// The positions of the columns of `show servers state`.
 pub struct StateColumns {
     be_id: Column,
     be_name: Column,
@@ -118,7 +116,7 @@ pub struct StateColumns {
     settings: Option<SettingsColumns>,
 }
 
-/// The columns that `HAProxy` has since 2.4.
+/// The columns that HAProxy has since 2.4.
 struct SettingsColumns {
     ssl: Column,
     check_port: Column,
@@ -174,7 +172,7 @@ impl StateColumns {
         let address = match self.addr.of(fields)? {
             "-" => None,
             _ if port == 0 => None,
-            // `::ffff:10.0.0.1` is 10.0.0.1, and nothing else tells of it in this form.
+            // Use 10.0.0.1 for `::ffff:10.0.0.1`: no other source writes the address in this form.
             _ => Some(SocketAddr::new(self.addr.number::<IpAddr>(fields)?.to_canonical(), port)),
         };
         let operational = match self.operational.of(fields)? {
@@ -198,7 +196,7 @@ impl StateColumns {
     }
 }
 
-/// Where `show stat` has what is read of it.
+/// The positions of the columns of `show stat`.
 pub struct StatColumns {
     proxy: Column,
     kind: Column,
@@ -230,7 +228,7 @@ impl StatColumns {
         })
     }
 
-    /// What a row tells of.
+    /// Returns the kind of a row.
     pub fn kind(&self, fields: &[&str]) -> Result<Kind, ReplyError> {
         Ok(match self.kind.of(fields)? {
             "1" => Kind::Backend,
@@ -239,12 +237,13 @@ impl StatColumns {
         })
     }
 
-    /// Reads a backend's row: its name and how many requests wait in its queue.
+    /// Reads a backend's row: its name and the number of queued requests.
     pub fn queue(&self, fields: &[&str]) -> Result<(String, u64), ReplyError> {
         Ok((self.proxy.of(fields)?.to_owned(), self.queued.count(fields)?))
     }
 
-    /// Reads of a backend's row whether `unpublish backend` took it out of content switching: `UP (UNPUB)`, since 3.4.
+    /// Returns whether `unpublish backend` took the backend of this row out of content switching: `UP (UNPUB)`, since
+    /// 3.4.
     pub fn is_unpublished(&self, fields: &[&str]) -> Result<bool, ReplyError> {
         Ok(self.status.of(fields)?.contains("UNPUB"))
     }

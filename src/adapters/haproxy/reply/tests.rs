@@ -4,7 +4,7 @@ use super::tables::ServerStat;
 use super::*;
 use crate::observation::{AdminBits, AdminState, Operational};
 
-/// An answer that was recorded from one version and one command line.
+/// An answer recorded from one version and one command line.
 macro_rules! recorded {
     ($version:literal, $name:literal) => {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/runtime/", $version, "/", $name, ".txt"))
@@ -23,7 +23,7 @@ fn read_all(text: &str) -> (Process, Vec<StateRow>, Stat) {
 }
 
 #[test]
-fn every_version_tells_the_same() {
+fn every_version_gives_the_same_result() {
     for (version, text) in [
         ("2.6.12-1+deb12u4", recorded!("2.6", "look_all")),
         ("3.0.11-1+deb13u4", recorded!("3.0", "look_all")),
@@ -54,7 +54,7 @@ fn every_version_tells_the_same() {
         assert_eq!((stat_of("full/one").sessions, stat_of("full/one").sessions_total), (1, 1));
         assert_eq!(stat.queued["full"], 2);
         assert_eq!(stat.queued["empty"], 0);
-        // A disabled backend is in one table, and not in the other.
+        // A disabled backend is in only one of the tables.
         assert!(!stat.servers.contains_key(&row("switched-off/s").key));
     }
 }
@@ -80,7 +80,7 @@ fn a_frontend_of_the_same_name_hides_a_backend_s_counts() {
 }
 
 #[test]
-fn a_set_and_its_reading_back() {
+fn a_change_and_its_read_back() {
     assert_eq!(Replies::new(recorded!("2.6", "set_ok")).set_server(), Ok(()));
     let mut replies = Replies::new(recorded!("2.6", "set_and_read"));
     assert_eq!(replies.set_server(), Ok(()));
@@ -142,7 +142,7 @@ fn quoted_fields_hold_anything() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_named() {
+fn errors_name_the_missing_or_wrong_field() {
     let header = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_check_state srv_agent_state srv_port\n";
     let read = |rows: &str| Replies::new(&format!("{header}{rows}")).servers_state();
     assert_eq!(read("1 b 1 s 10.0.0.1 2 0 1 1 0 0 80\n"), Err(ReplyError::CutShort));
@@ -171,7 +171,7 @@ fn what_is_missing_or_wrong_is_named() {
 }
 
 proptest! {
-    /// Every cut, and every change of one byte, of a true answer.
+    /// Tries every truncation, and every change of one byte, of a real answer.
     #[test]
     fn nothing_panics_on_damage(cut in 0..8000_usize, at in 0..8000_usize, byte in any::<u8>()) {
         let mut bytes = recorded!("2.6", "look_mobile_odd").as_bytes().to_vec();
@@ -202,8 +202,9 @@ fn read_anything(text: &str) {
 }
 
 #[test]
-fn sessions_of_every_version_tell_their_server_and_what_goes_on() {
-    // As 2.2, 2.6, 3.0 and 3.2 print them: an answer under way, a request that waits, a tunnel, and the question.
+fn sessions_of_every_version_have_a_server_and_a_kind() {
+    // As printed by 2.2, 2.6, 3.0 and 3.2: a response in progress, a waiting request, a tunnel, and the asking
+    // connection.
     for (line, kind) in [
         (
             "0x561a0c554dc0: proto=tcpv4 src=127.0.0.1:35098 fe=f be=mobile srv=app1 ts=00 age=1s calls=3 rate=1 cpu=0 \
