@@ -1,5 +1,5 @@
-//! How the service runs HAProxy: with which binary, arguments, environment and directory. A new configuration is only
-//! checked as it will run if it is checked with these.
+//! How the service runs HAProxy: the binary, arguments, environment and directory. Only a check with the same ones
+//! shows how a new configuration will behave.
 
 mod contained;
 mod invocation;
@@ -26,27 +26,24 @@ pub use process::{Process, Uncounted, all_haproxys, listening_at};
 pub use running::{Running, started_with};
 pub use unit::Unit;
 
-/// A way of running HAProxy.
+/// A way to run HAProxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// The binary.
     pub binary: PathBuf,
-    /// Its arguments, without those that only a start needs, and the directory that it runs in.
+    /// The arguments that are not only for a start, and the working directory.
     pub invocation: Invocation,
-    /// Its environment.
     pub environment: BTreeMap<String, String>,
-    /// How it was found.
     pub source: Source,
 }
 
-/// How the service was found.
+/// How drainswap found out the way to run HAProxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// It runs, as this process.
+    /// From the running process with this PID.
     Process(u32),
-    /// A unit of systemd describes it.
+    /// From a systemd unit.
     Unit(PathBuf),
-    /// Neither: the configuration files as they were named to drainswap.
+    /// From neither: only the configuration files given to drainswap are known.
     Settings,
 }
 
@@ -60,40 +57,37 @@ impl fmt::Display for Source {
     }
 }
 
-/// What `haproxy -c` said.
+/// The result of `haproxy -c`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether it would start. Alerts count even where it ends well.
+    /// Whether HAProxy would start. An alert counts as a refusal even if the exit code is 0.
     pub accepted: bool,
-    /// Its warnings and alerts.
     pub messages: Vec<Message>,
 }
 
-/// Why HAProxy could not be asked.
+/// An attempt to run HAProxy that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{binary} cannot be run: {reason}. Name HAProxy's binary with --haproxy")]
+#[error("cannot run {binary}: {reason}. Pass the path of HAProxy's binary with --haproxy")]
 pub struct NotRun {
-    /// The binary.
     pub binary: String,
-    /// What the system said.
     pub reason: String,
 }
 
-/// The configuration as it was named, and all that is known of what runs it.
+/// The configuration and everything known about the HAProxy that runs it.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// How HAProxy is asked about a file. Nothing in it comes from a process of another user.
+    /// How to run HAProxy to check a file. Contains nothing from a process of another user.
     pub service: Service,
-    /// The variables that the configuration is read with.
+    /// The environment variables for reading the configuration.
     pub variables: BTreeMap<String, String>,
-    /// The master socket that HAProxy was started with, and the user of the process whose it is.
+    /// The master socket that HAProxy was started with, and the user of that HAProxy process.
     pub master_socket: Option<(SocketAddress, Option<u32>)>,
-    /// What runs.
     pub running: Running,
 }
 
 impl Known {
-    /// Puts together what was found. `haproxy` is the binary that was named, `unit` the service's, if it reads the files.
+    /// Combines everything that was found. `haproxy` is the binary given to drainswap; `unit` is the service's, if it
+    /// reads the files.
     #[must_use]
     pub fn new(
         paths: &[PathBuf],
@@ -123,7 +117,8 @@ impl Known {
             (None, unit) => unit.as_ref().and_then(|unit| Some((unit.invocation.master_socket()?, None))),
         };
         let service = match (process, unit) {
-            // What another user's process was started with decides which code a check runs.
+            // The arguments and environment of a process decide which code a check runs, so another user's process is
+            // not used.
             (Some((process, Grounds::Owner)), _) => Service {
                 invocation: process.invocation.clone(),
                 environment: of_process(process),
@@ -140,7 +135,8 @@ impl Known {
     }
 }
 
-/// What the files may read of a process's environment, beside the caller's own variables.
+/// Returns the environment variables for reading the files: the caller's, and those of the process that the files refer
+/// to.
 #[must_use]
 pub fn variables_of(process: &Process, files: &[SourceFile]) -> BTreeMap<String, String> {
     let is_named = |name: &str| files.iter().any(|file| cfg::names(&file.bytes, name));
@@ -148,7 +144,7 @@ pub fn variables_of(process: &Process, files: &[SourceFile]) -> BTreeMap<String,
 }
 
 impl Known {
-    /// The same for files that are to take the place of those that run: they may name other variables.
+    /// Updates the variables for files that are to replace the running ones: they may refer to other variables.
     #[must_use]
     pub fn with_files(mut self, files: &[SourceFile]) -> Self {
         let Some((process, _)) = &self.running.process else { return self };
@@ -159,14 +155,14 @@ impl Known {
         self
     }
 
-    /// The master socket that HAProxy was started with.
+    /// Returns the master socket that HAProxy was started with.
     #[must_use]
     pub fn master(&self) -> Option<MasterSocket> {
         let (address, owner) = self.master_socket.clone()?;
         Some(MasterSocket::new(address).owned_by(owner))
     }
 
-    /// A master socket that was named.
+    /// Returns the master socket at an address given to drainswap.
     #[must_use]
     pub fn named_master(&self, address: SocketAddress) -> MasterSocket {
         let owner = self.running.process.as_ref().map(|(process, _)| process.uid);
@@ -182,7 +178,7 @@ impl From<Unit> for Service {
 }
 
 impl Service {
-    /// Asks `haproxy -c`, with one file in the place of another. `None` if the service does not read that file.
+    /// Runs `haproxy -c` with one file replaced by another. Returns `None` if the service does not read that file.
     pub fn check(&self, replaced: Option<(&Path, &Path)>) -> Result<Option<Verdict>, NotRun> {
         let arguments = match replaced {
             Some((target, candidate)) => match self.invocation.with(target, candidate) {
@@ -203,34 +199,34 @@ impl Service {
             text = text.replace(&candidate.display().to_string(), &target.display().to_string());
         }
         let messages = message::read(&text);
-        // 2 says that nothing listens, which a fragment may do.
+        // Exit code 2 means that nothing listens, which is fine for a part of a configuration.
         let ended = matches!(output.status.code(), Some(0 | 2));
         let accepted = ended && messages.iter().all(|message| !message.is_alert);
         Ok(Some(Verdict { accepted, messages }))
     }
 }
 
-/// The files that the configuration is made of; none where they cannot be listed.
+/// Returns the files that make up the configuration; none if they cannot be listed.
 #[must_use]
 pub fn listed(paths: &[PathBuf]) -> Vec<PathBuf> {
     config_files::list(paths).unwrap_or_default()
 }
 
-/// Whether systemd runs HAProxy.
+/// Returns whether systemd runs HAProxy.
 #[must_use]
 pub fn unit_is_active() -> bool {
     let asked = Command::new("systemctl").args(["is-active", "--quiet", "haproxy"]).status();
     asked.is_ok_and(|status| status.success())
 }
 
-/// Runs a command that has HAProxy reloaded, or tells what it said when it failed.
+/// Runs a command that reloads HAProxy. Returns its error output if it fails.
 pub async fn run_command(program: &str, arguments: &[&str]) -> Result<(), String> {
     let shown = format!("{program} {}", arguments.join(" "));
     let output = tokio::process::Command::new(program).args(arguments).stdin(Stdio::null()).output().await;
-    let output = output.map_err(|error| format!("`{shown}` cannot be run: {error}"))?;
+    let output = output.map_err(|error| format!("cannot run `{shown}`: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
     let said = crate::foreign::line(&String::from_utf8_lossy(&output.stderr));
-    Err(format!("`{shown}` ended with {}: {}", output.status, said))
+    Err(format!("`{shown}` failed with {}: {}", output.status, said))
 }

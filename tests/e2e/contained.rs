@@ -56,7 +56,7 @@ async fn a_haproxy_in_a_container_is_read_there_and_never_written() {
     drainswap(&stage, on_socket, &["status"]).await.expect(3).says(&[
         &runs_in,
         &there,
-        "cannot be read there",
+        "drainswap cannot read",
     ]);
     stage.close().await;
 }

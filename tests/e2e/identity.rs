@@ -142,7 +142,11 @@ async fn a_process_that_calls_itself_haproxy_is_left_alone() {
     // Whoever is named as HAProxy's socket, and is not HAProxy, is asked nothing but who it is.
     let socket = impostor.socket();
     let named = ["status", "--master-socket", socket.to_str().expect("a path in UTF-8")];
-    stage.drainswap(&named).await.expect(5).says(&["uid 65534", "not root, this user or the HAProxy"]);
+    stage
+        .drainswap(&named)
+        .await
+        .expect(5)
+        .says(&["uid 65534", "neither root, nor this user, nor the user of the HAProxy"]);
     impostor.was_left_alone("status --master-socket");
     stage.close().await;
 }

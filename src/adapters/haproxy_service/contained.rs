@@ -1,4 +1,4 @@
-//! A HAProxy in a container: the paths that it was started with, and those in its configuration, are the container's.
+//! A HAProxy in a container. The paths in its arguments and in its configuration belong to the container.
 
 use std::fmt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -12,68 +12,48 @@ use crate::adapters::docker::{Holder, Mount};
 use crate::adapters::haproxy::address::SocketAddress;
 use crate::cfg::SourceFile;
 
-/// A HAProxy in a container that an engine of the settings lists.
+/// A HAProxy in a container that an engine from the settings lists.
 #[derive(Clone, Debug)]
 pub struct Contained {
-    /// The process that was started with the configuration: the master where there is one.
+    /// The process that was started with the configuration: the master if there is one.
     pub process: Process,
     holder: Holder,
     root: Arc<ContainerRoot>,
 }
 
-/// What keeps drainswap from a HAProxy in a container, and what to do.
+/// The reasons why drainswap cannot use a HAProxy in a container, with advice.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReached {
-    /// Several have the socket.
     #[error(
-        "the containers {} have the socket {socket}, and which of their HAProxys listens there cannot be told. Name the \
+        "cannot tell which HAProxy listens at {socket}: the containers {} have this socket. Pass the path of the \
          configuration with -f", .containers.join(" and ")
     )]
-    Several {
-        /// The socket.
-        socket: String,
-        /// Their names.
-        containers: Vec<String>,
-    },
-    /// Its configuration cannot be read.
+    Several { socket: String, containers: Vec<String> },
     #[error(
-        "HAProxy runs in container {container}, and {path} cannot be read there: {reason}. Name the configuration with -f \
-         and its socket with --socket"
+        "HAProxy runs in container {container}, and drainswap cannot read {path} there: {reason}. Pass the path of the \
+         configuration with -f and its socket with --socket"
     )]
-    Unreadable {
-        /// The container.
-        container: String,
-        /// The file or directory.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// No HAProxy listens at the socket that this host's configuration has, or there is no such configuration.
-    #[error("{missing}. {}. Name the socket of the one that is meant with --socket", .candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Unreadable { container: String, path: String, reason: String },
+    /// No HAProxy listens at the socket in this host's configuration, or there is no such configuration.
+    #[error("{missing}. {}. Choose one and pass its socket with --socket", .candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NotNamed {
-        /// What is not here.
+        /// The missing file or socket.
         missing: String,
-        /// Those that may be meant.
+        /// The containers to choose from.
         candidates: Vec<Candidate>,
     },
-    /// A file that would have to be written, or that HAProxy would have to check, is the container's.
-    #[error("HAProxy runs in container {container}: drainswap writes and executes nothing there. {advice}")]
-    ReadOnly {
-        /// The container.
-        container: String,
-        /// What to do instead.
-        advice: String,
-    },
+    /// The command would write a file in the container, or run HAProxy there.
+    #[error("HAProxy runs in container {container}, where drainswap writes and executes nothing. {advice}")]
+    ReadOnly { container: String, advice: String },
 }
 
 /// A HAProxy in a container that can be reached from this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The container.
     pub container: String,
-    /// Its runtime socket, as its configuration names it.
+    /// Its runtime socket, as in its configuration.
     pub socket: String,
-    /// Where that is on this host.
+    /// The path of the socket on this host.
     pub here: String,
 }
 
@@ -84,8 +64,11 @@ impl fmt::Display for Candidate {
     }
 }
 
-/// The HAProxy processes that have other mounts than this host and are in a container's control group, a master without
-/// its workers. What only begins with that name, an exporter or a script, has no files that it was started with.
+/// Returns the HAProxy processes in containers: those in a container's control group, with other mounts than this host.
+/// Leaves out the workers of a master.
+///
+/// A program whose name only starts with haproxy, such as an exporter or a script, has no configuration files among its
+/// arguments.
 #[must_use]
 pub fn in_containers() -> Vec<Process> {
     let is_elsewhere = |it: &Process| it.container.is_some() && !it.is_here();
@@ -98,28 +81,29 @@ pub fn in_containers() -> Vec<Process> {
 }
 
 impl Contained {
-    /// The HAProxy of a process in a container that its engine has shown. `None` where the process is in another container,
-    /// or the caller may not look into this one.
+    /// Returns the HAProxy of a process in a container that its engine lists.
+    ///
+    /// Returns `None` if the process is in another container, or the caller may not access this one.
     #[must_use]
     pub fn new(process: Process, holder: Holder) -> Option<Self> {
-        // HAProxy may have given its own root up; the first process of the container has not.
+        // HAProxy may have dropped root; the first process of the container has not.
         let root = ContainerRoot::of(holder.pid).ok()?;
         let is_there = process::ancestry(process.pid).any(|ancestor| ancestor == holder.pid);
-        // The engine may be another host's, where the same number is another process.
+        // The engine may run on another host, where the same PID is another process.
         let is_its_own = is_there && process.has_mounts_of(holder.pid);
         is_its_own.then(|| Self { process, holder, root: Arc::new(root) })
     }
 
-    /// The container's name.
+    /// Returns the container's name.
     #[must_use]
     pub fn container(&self) -> &str {
         &self.holder.name
     }
 
-    /// The files that it was started with, by their paths in the container.
+    /// Reads the files that HAProxy was started with, with their paths in the container.
     ///
     /// # Errors
-    /// The one that cannot be read.
+    /// Returns the file that cannot be read.
     pub fn files(&self) -> Result<Vec<SourceFile>, NotReached> {
         let unreadable = |Unreadable { path, reason }| NotReached::Unreadable {
             container: self.holder.name.clone(),
@@ -129,19 +113,20 @@ impl Contained {
         self.root.read(&self.process.invocation.files()).map_err(unreadable)
     }
 
-    /// Where a file of the container is on this host, by its mounts: the very file, whatever links lead to it.
+    /// Returns the path of a container's file on this host, through its mounts and links.
     #[must_use]
     pub fn on_host(&self, path: &Path) -> Option<PathBuf> {
         on_host(&self.root, &self.holder.mounts, &self.process.invocation.directory.join(path))
     }
 
-    /// Whether the socket at a path of this host is one of the container's: the very same, by a mount.
+    /// Returns whether the container has the very same socket as this path of the host, through a mount.
     #[must_use]
     pub fn has_socket(&self, here: &Path) -> bool {
         has_socket(&self.root, &self.holder.mounts, here)
     }
 
-    /// Whether it was started with these files of this host, which are mounted into the container with their directories.
+    /// Returns whether HAProxy was started with these files of this host, mounted into the container with their
+    /// directories.
     #[must_use]
     pub fn reads_of_this_host(&self, files: &[PathBuf]) -> bool {
         let is_same = |(there, here): (&PathBuf, &PathBuf)| {
@@ -153,19 +138,20 @@ impl Contained {
         own.len() == files.len() && own.iter().zip(files).all(is_same)
     }
 
-    /// Whether a file of the container is mounted alone: it then stays what it was when another one takes its name.
+    /// Returns whether a file of the container is mounted by itself. If another file takes its name, the container
+    /// still sees the old one.
     #[must_use]
     pub fn is_mounted_alone(&self, path: &Path) -> bool {
         self.holder.mounts.iter().any(|mount| mount.destination == path)
     }
 
-    /// The refusal to do there what is not done in a container.
+    /// Returns the refusal to write or execute something in the container.
     #[must_use]
     pub fn read_only(&self, advice: String) -> NotReached {
         NotReached::ReadOnly { container: self.holder.name.clone(), advice }
     }
 
-    /// Where its runtime or master socket is reached from this host.
+    /// Returns the address of its runtime or master socket on this host.
     #[must_use]
     pub fn socket(&self, address: &SocketAddress) -> Option<SocketAddress> {
         match address {
@@ -203,12 +189,12 @@ fn on_host(root: &ContainerRoot, mounts: &[Mount], path: &Path) -> Option<PathBu
     ((found.dev(), found.ino()) == identity).then_some(here)
 }
 
-/// The path on the host of what is at a path of the container, by the mount that is nearest to it.
+/// Maps a path of the container to the host, through the nearest mount.
 fn below_mount(mounts: &[Mount], path: &Path) -> Option<PathBuf> {
     let below = |mount: &Mount| Some((mount.source.clone(), path.strip_prefix(&mount.destination).ok()?));
     let fits = mounts.iter().filter_map(below);
     let (source, rest) = fits.min_by_key(|(_, rest)| rest.components().count())?;
-    // A path that ends with a slash is a directory's.
+    // Joining an empty path would add a slash, which only a directory may have.
     Some(if rest.as_os_str().is_empty() { source } else { source.join(rest) })
 }
 
@@ -220,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nearest_mount_says_where_a_file_is() {
+    fn a_path_is_mapped_by_the_nearest_mount() {
         let mount = |source: &str, destination: &str| Mount {
             source: source.into(),
             destination: destination.into(),
@@ -246,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_of_this_host_is_the_container_s_by_its_mount_alone() {
+    fn a_socket_of_this_host_belongs_to_the_container_only_through_a_mount() {
         let directory = tempfile::tempdir().unwrap();
         let at = |path: &str| directory.path().join(path);
         for folder in ["root/run", "host", "other"] {
@@ -254,7 +240,7 @@ mod tests {
         }
         let _listening = std::os::unix::net::UnixListener::bind(at("host/admin.sock")).unwrap();
         let _stranger = std::os::unix::net::UnixListener::bind(at("other/admin.sock")).unwrap();
-        // As a mount of host over root/run would show it.
+        // Shows the file as a mount of host over root/run would.
         std::fs::hard_link(at("host/admin.sock"), at("root/run/admin.sock")).unwrap();
         write(at("host/file"), "").unwrap();
         std::fs::hard_link(at("host/file"), at("root/run/file")).unwrap();
@@ -298,7 +284,7 @@ mod tests {
         for path in ["/var/run/haproxy/admin.sock", "/run/haproxy/admin.sock", "/run/haproxy/current"] {
             assert_eq!(find("root/run/haproxy", path), socket, "{path}");
         }
-        // What leads out of the mount is not in it, and a file of the same name is another one.
+        // A link that leads out of the mount does not count, nor does another file with the same name.
         assert_eq!(find("root/run/haproxy", "/run/haproxy/planted"), None);
         assert_eq!(find("other", "/run/haproxy/admin.sock"), None);
         assert_eq!(find("root/run/haproxy", "/run/haproxy/gone"), None);

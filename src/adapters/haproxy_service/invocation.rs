@@ -1,62 +1,60 @@
-//! The words that HAProxy is started with, and the files that they name.
+//! The command line of HAProxy, and the files that it names.
 
 use std::path::{Path, PathBuf};
 
 use super::super::config_files;
 use super::super::haproxy::address::SocketAddress;
 
-/// How HAProxy is started: its arguments, and the directory that their paths begin in.
+/// A command line of HAProxy, with the directory that relative paths start from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// The arguments, without those that only a start needs.
+    /// The arguments, without those that are only for a start.
     pub arguments: Vec<String>,
-    /// The directory that it runs in.
     pub directory: PathBuf,
 }
 
-/// What an argument names.
+/// The meaning of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
-    /// A file or directory of the configuration, behind its `-f`.
+    /// A configuration file or directory after `-f`.
     File,
-    /// One behind `--`, where there is nothing else.
+    /// A configuration file or directory after `--`, where only files follow.
     FileAlone,
-    /// Something else.
     Other,
 }
 
 impl Invocation {
-    /// What was started with these words.
+    /// Returns the command line with these arguments, without those that are only for a start.
     #[must_use]
     pub fn new(words: &[String], directory: PathBuf) -> Self {
         Self { arguments: lasting(words), directory }
     }
 
-    /// HAProxy with these files and directories, and nothing else.
+    /// Returns a command line with these files and directories only.
     #[must_use]
     pub fn with_files(files: &[PathBuf]) -> Self {
         let arguments = files.iter().flat_map(|file| ["-f".to_owned(), file.display().to_string()]).collect();
         Self { arguments, directory: std::env::current_dir().unwrap_or_else(|_| "/".into()) }
     }
 
-    /// Whether it reads all these files, and there are any.
+    /// Returns whether HAProxy reads all these files, and there is at least one.
     #[must_use]
     pub fn reads(&self, files: &[PathBuf]) -> bool {
         !files.is_empty() && files.iter().all(|file| self.with(file, file).is_some())
     }
 
-    /// The files and directories that it was started with.
+    /// Returns the files and directories in the arguments.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let named = self.named().filter(|(_, names)| *names != Names::Other);
         named.map(|(argument, _)| self.directory.join(argument)).collect()
     }
 
-    /// The master socket that it was started with.
+    /// Returns the master socket in the arguments.
     #[must_use]
     pub fn master_socket(&self) -> Option<SocketAddress> {
         let at = self.arguments.iter().position(|argument| argument == "-S")?;
-        // Settings of the socket may follow behind commas.
+        // Options of the socket may follow after commas.
         let address = self.arguments.get(at + 1)?.split(',').next()?;
         match address.parse().ok()? {
             SocketAddress::Unix(path) => Some(SocketAddress::Unix(self.directory.join(path))),
@@ -64,8 +62,10 @@ impl Invocation {
         }
     }
 
-    /// The arguments with the candidate in the target's place. A directory is given file by file.
-    /// `None` if the target is not read.
+    /// Returns the arguments with `candidate` in the place of `target`. Lists a directory that contains it file by
+    /// file.
+    ///
+    /// Returns `None` if HAProxy does not read `target`.
     #[must_use]
     pub fn with(&self, target: &Path, candidate: &Path) -> Option<Vec<String>> {
         let mut arguments = Vec::new();
@@ -93,7 +93,7 @@ impl Invocation {
         found.then_some(arguments)
     }
 
-    /// The arguments, and of each whether it names a file or directory of the configuration.
+    /// Returns the arguments and the meaning of each.
     fn named(&self) -> impl Iterator<Item = (&String, Names)> {
         let (mut is_next, mut only_files) = (false, false);
         self.arguments.iter().map(move |argument| {
@@ -113,7 +113,7 @@ fn same(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// The arguments that hold for a check too: without the processes to take over from, the background, the pid file.
+/// Returns the arguments that also apply to a check: without old processes, background mode and PID file.
 fn lasting(arguments: &[String]) -> Vec<String> {
     let mut lasting = Vec::new();
     let mut rest = arguments.iter().peekable();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_start_needs_is_left_out() {
+    fn arguments_that_are_only_for_a_start_are_left_out() {
         let running = "-Ws -f /etc/haproxy/haproxy.cfg -p /run/haproxy.pid -S /run/m.sock,level,operator -D -sf 12 13 -x sockpair@4 -m 16";
         let kept = words("-Ws -f /etc/haproxy/haproxy.cfg -S /run/m.sock,level,operator -m 16");
         let invocation = Invocation::new(&words(running), "/".into());

@@ -1,4 +1,4 @@
-//! What HAProxy says when it reads a configuration.
+//! The messages that HAProxy prints when it reads a configuration.
 
 use std::fmt;
 
@@ -9,11 +9,10 @@ use crate::foreign;
 /// A warning or an alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// Whether HAProxy takes it for an error.
+    /// Whether HAProxy treats it as an error.
     pub is_alert: bool,
-    /// The file and the line, where it names them.
+    /// The file and the line, if the message names them.
     pub place: Option<(String, u32)>,
-    /// The rest.
     pub text: String,
 }
 
@@ -26,10 +25,11 @@ impl fmt::Display for Message {
     }
 }
 
-/// Says only that there were others.
+/// Messages that only repeat that there were errors.
 const TRAILERS: &[&str] = &["Error(s) found in configuration file", "Fatal errors found in configuration"];
 
-/// Reads the forms of 2.2 (`[ALERT] 326/091957 (16268) : …`) and of 2.6 and later (`[ALERT]    (16270) : config : …`).
+/// Parses the formats of 2.2 (`[ALERT] 326/091957 (16268) : …`) and of 2.6 and later (`[ALERT]    (16270) : config :
+/// …`).
 pub(super) fn read(text: &str) -> Vec<Message> {
     text.lines().map(foreign::line).filter_map(|line| message(&line)).collect()
 }
@@ -50,7 +50,7 @@ fn message(line: &str) -> Option<Message> {
     Some(Message { is_alert, place, text: text.to_owned() })
 }
 
-/// `parsing [/f.cfg:7] : …`, `Parsing [/f.cfg:8]: …`, `[/f.cfg:7] : …`.
+/// Parses `parsing [/f.cfg:7] : …`, `Parsing [/f.cfg:8]: …` or `[/f.cfg:7] : …`.
 fn place(text: &str) -> Option<((String, u32), &str)> {
     let start = text.strip_prefix("parsing ").or(text.strip_prefix("Parsing ")).unwrap_or(text);
     let (place, rest) = start.strip_prefix('[')?.split_once(']')?;

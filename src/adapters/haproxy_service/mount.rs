@@ -1,6 +1,6 @@
-//! A file that is mounted by itself into the container of HAProxy: `-v /etc/haproxy/haproxy.cfg:/haproxy.cfg`.
+//! A single file that is mounted into HAProxy's container: `-v /etc/haproxy/haproxy.cfg:/haproxy.cfg`.
 //!
-//! Such a mount holds the file, and not its name: what takes the file's place is not seen in the container.
+//! Such a mount refers to the file and not to its name: the container does not see a file that replaces it.
 
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -10,22 +10,23 @@ use std::path::{Path, PathBuf};
 
 use super::process;
 
-/// What `mountinfo` has behind the path of a file that is gone, or that another one has replaced.
+/// The suffix in `mountinfo` of a path whose file was removed or replaced.
 const GONE: &str = "//deleted";
 
-/// A file that the container of a HAProxy has mounted by itself.
+/// A single file that is mounted into the container of a HAProxy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct MountedFile {
     /// A process of that HAProxy.
     pub pid: u32,
-    /// Where it has the file.
+    /// The path in the container.
     pub point: PathBuf,
-    /// Whether it has one that was there before under the same name.
+    /// Whether the mount refers to an earlier file with the same name.
     pub is_gone: bool,
 }
 
-/// The HAProxy that has this very file mounted, or one that was there under its name. A container's HAProxy tells a number
-/// of its own processes, so that all that are called so are looked at.
+/// Returns the HAProxy that has this very file mounted, or an earlier one with its name.
+///
+/// HAProxy in a container reports PIDs of its own namespace, so this checks all processes with that name.
 #[must_use]
 pub fn of_file(file: &Path) -> Option<MountedFile> {
     let own = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -39,10 +40,10 @@ pub fn of_file(file: &Path) -> Option<MountedFile> {
     })
 }
 
-/// A mount of `mountinfo`: `id parent device root point …`.
+/// A mount in `mountinfo`: `id parent device root point …`.
 struct Mount<'a> {
     device: &'a str,
-    /// What is mounted, counted from where its file system begins, or a subvolume or another mount of it.
+    /// The mounted path, relative to its file system, to a subvolume or to another mount.
     root: PathBuf,
     point: PathBuf,
     is_gone: bool,
@@ -60,14 +61,15 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// The device of the file system that a path is on, as `mountinfo` names it: `stat` has another number for a subvolume.
+/// Returns the device of the file system that contains a path, as `mountinfo` names it: for a subvolume, `stat` reports
+/// another number.
 fn device<'m>(mounts: &'m str, path: &Path) -> Option<&'m str> {
     let around = Mount::all(mounts).filter(|mount| path.starts_with(&mount.point));
-    // Of several at one place, the last one is on top.
+    // Of several mounts on the same path, the last one is on top.
     around.max_by_key(|mount| mount.point.components().count()).map(|mount| mount.device)
 }
 
-/// A path of `mountinfo`, which has a space as `\040`.
+/// Decodes a path in `mountinfo`, where a space is `\040`.
 fn unescaped(path: &str) -> PathBuf {
     let mut parts = path.split('\\');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -79,7 +81,7 @@ fn unescaped(path: &str) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-/// The file, as it is now.
+/// The file in its current state.
 struct SearchedFile<'a> {
     path: &'a Path,
     metadata: Metadata,
@@ -87,21 +89,22 @@ struct SearchedFile<'a> {
 }
 
 impl SearchedFile<'_> {
-    /// Where a process with this `root` has the file mounted, and whether it has an earlier one.
+    /// Returns the path where a process with this `root` has the file mounted, and whether it is an earlier file.
     fn mount(&self, mounts: &str, root: &Path) -> Option<(PathBuf, bool)> {
         let mut all = Mount::all(mounts);
         let found = all.find(|mount| if mount.is_gone { self.was(mount) } else { self.is(mount, root) })?;
         Some((found.point, found.is_gone))
     }
 
-    /// By what is there. A whole file system is no file, and one of a server that is away would not answer.
+    /// Compares the files themselves. Skips mounts of whole file systems: they are not single files, and those of a
+    /// network server that is down would block.
     fn is(&self, mount: &Mount<'_>, root: &Path) -> bool {
         let seen = || root.join(relative(&mount.point)).symlink_metadata();
         let same = (self.metadata.dev(), self.metadata.ino());
         mount.root != Path::new("/") && seen().is_ok_and(|it| it.is_file() && (it.dev(), it.ino()) == same)
     }
 
-    /// By the path alone: either may begin further up than the other.
+    /// Compares only the paths: either may start further up in the tree.
     fn was(&self, mount: &Mount<'_>) -> bool {
         let (path, root) = (relative(self.path), relative(&mount.root));
         mount.device == self.device && (path.ends_with(root) || root.ends_with(path))
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_of_the_file_itself_is_found_and_one_of_its_directory_is_none() {
+    fn a_mount_of_the_file_is_found_and_a_mount_of_its_directory_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let (path, root) = (dir.path().join("haproxy.cfg"), dir.path().join("root"));
         std::fs::create_dir(&root).unwrap();
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_replaced_is_known_by_its_path_on_its_file_system() {
+    fn a_replaced_file_is_found_by_its_path_and_file_system() {
         let path = Path::new("/etc/my proxy/haproxy.cfg");
         let metadata = Path::new("/").metadata().unwrap();
         let file = SearchedFile { path, metadata, device: "8:1" };

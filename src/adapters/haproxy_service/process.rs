@@ -1,7 +1,7 @@
-//! A process as `/proc` shows it, and whether it counts as the HAProxy that runs here.
+//! Reads a process from `/proc`, and decides whether drainswap may trust it as the local HAProxy.
 //!
-//! Every user can start a process that is called haproxy, with haproxy.cfg among its arguments. What drainswap takes from
-//! a process it uses with its caller's rights, which often are root's.
+//! Every user can start a process named haproxy with haproxy.cfg among its arguments. drainswap uses the information
+//! from a process with the rights of its caller, which often are root's.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,107 +17,86 @@ use super::super::{bounded, root_alone};
 use super::invocation::Invocation;
 use crate::ids::ContainerId;
 
-/// What HAProxy sets for itself when it executes itself anew.
+/// Variables that HAProxy sets for itself when it re-executes itself.
 const OF_ITS_OWN: &[&str] =
     &["HAPROXY_MWORKER", "HAPROXY_LOAD_SUCCESS", "HAPROXY_PROCESSES", "LISTEN_", "NOTIFY_SOCKET"];
 
-/// What decides which code a program runs, and so is never taken from another process.
+/// Variables that decide which code a program runs. drainswap never takes them from another process.
 const OF_THE_LOADER: &str = "LD_";
 const OF_THE_SHELL: &str = "PATH";
 
-/// What HAProxy has for arguments, or for an environment, at most. A process may say that any part of its memory is that.
+/// The most bytes of HAProxy's arguments, or of its environment. A process can declare any part of its memory as these.
 const MOST_BYTES: u64 = 256 << 10;
 
-/// A process that was looked at.
+/// The properties of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
     pub pid: u32,
-    /// Its parent's.
+    /// The PID of the parent.
     pub parent: u32,
-    /// The user who runs it: its real one.
+    /// The real user ID.
     pub uid: u32,
-    /// How it was started.
     pub invocation: Invocation,
-    /// The container that its control group is named after. Every user can name a group, so that it proves nothing.
+    /// The container that its control group is named after. This proves nothing, because every user can name a control
+    /// group.
     pub container: Option<ContainerId>,
-    /// Whether it sees the network that drainswap sees.
+    /// Whether it is in the network namespace of drainswap.
     pub shares_network: bool,
-    /// Whether it sees the processes and the files that drainswap sees.
+    /// Whether it is in the PID and mount namespaces of drainswap.
     is_here: bool,
-    /// The mounts that it sees.
+    /// Its mount namespace.
     mounts: PathBuf,
-    /// Where its binary is.
     binary: PathBuf,
-    /// Whether root alone can change the binary.
+    /// Whether only root can change the binary.
     has_roots_binary: bool,
     environment: BTreeMap<String, String>,
 }
 
-/// Why a process counts.
+/// The reasons to trust a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grounds {
-    /// It is root's or the caller's own: what it was started with is theirs.
+    /// It belongs to root or to the caller, who chose its arguments.
     Owner,
-    /// It is another user's, with a binary that only root can change. That user chose its arguments, directory and
-    /// environment: drainswap reads with them, and executes nothing with them.
+    /// It belongs to another user, but only root can change its binary. That user chose its arguments, directory and
+    /// environment, so drainswap only uses them for reading and never executes anything with them.
     Binary,
-    /// It runs in a container that an engine of the settings lists. What it was started with counts as for [`Self::Binary`],
-    /// and its paths are the container's.
+    /// It runs in a container that an engine from the settings lists. Its arguments are trusted as for
+    /// [`Self::Binary`], and its paths belong to the container.
     Container,
 }
 
-/// Why a process does not count.
+/// The reasons not to trust a process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Uncounted {
-    /// There is none of this number, or it is another program: HAProxy runs in a container or on another host.
-    #[error("process {pid} of this host is no HAProxy")]
-    NoHaproxy {
-        /// Its number.
-        pid: u32,
-    },
-    /// The caller has no right to look at it.
-    #[error("this user may not look at process {pid}")]
-    Hidden {
-        /// Its number.
-        pid: u32,
-    },
-    /// It sees other processes or other files.
-    #[error("process {pid} runs in other namespaces, as in a container or a sandbox of systemd")]
-    Elsewhere {
-        /// Its number.
-        pid: u32,
-    },
-    /// It is another user's, and so may its binary be.
-    #[error("process {pid} belongs to uid {uid}, and others than root can change its binary {binary:?}")]
-    Untrusted {
-        /// Its number.
-        pid: u32,
-        /// Whose it is.
-        uid: u32,
-        /// Its binary.
-        binary: PathBuf,
-    },
-    /// It was started with other files.
+    /// No process has this PID, or it is another program: HAProxy runs in a container or on another host.
+    #[error("process {pid} of this host is not HAProxy")]
+    NoHaproxy { pid: u32 },
+    #[error("this user may not read process {pid}")]
+    Hidden { pid: u32 },
+    #[error("process {pid} runs in other namespaces, as in a container or a systemd sandbox")]
+    Elsewhere { pid: u32 },
+    #[error(
+        "process {pid} belongs to uid {uid}, and its binary {binary:?} can be changed by users other than root"
+    )]
+    Untrusted { pid: u32, uid: u32, binary: PathBuf },
     #[error("process {pid} was started with other files: `{arguments}`")]
     OtherFiles {
-        /// Its number.
         pid: u32,
-        /// Its arguments, without control characters.
+        /// The arguments, with control characters escaped.
         arguments: String,
     },
-    /// The socket is one of another host, or may be.
+    /// The socket may belong to another host.
     #[error("a TCP socket does not tell which process listens")]
     Remote,
 }
 
 impl Process {
-    /// Looks at a process that is called haproxy.
+    /// Reads the properties of a process named haproxy.
     ///
     /// # Errors
-    /// Where there is none, or the caller may not look at it.
+    /// Fails if there is none, or the caller may not read it.
     pub fn read(pid: u32) -> Result<Self, Uncounted> {
-        // Whatever is read below this is the same process's, even if the number is given to another one.
+        // The open directory refers to the same process, even if its PID is reused.
         let gone = |_| Uncounted::NoHaproxy { pid };
         let directory = File::open(format!("/proc/{pid}")).map_err(gone)?;
         let proc = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
@@ -130,7 +109,7 @@ impl Process {
             status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
         };
         let (parent, uid) = (number("PPid:"), number("Uid:"));
-        // One that has just ended has no binary and no namespaces any more.
+        // A process that has just exited has no binary and no namespaces any more.
         let hidden_or_gone = |error: std::io::Error| {
             let is_hidden = error.kind() == ErrorKind::PermissionDenied;
             if is_hidden { Uncounted::Hidden { pid } } else { Uncounted::NoHaproxy { pid } }
@@ -142,7 +121,7 @@ impl Process {
         let own = |name: &str| std::fs::read_link(Path::new("/proc/self/ns").join(name)).ok();
         let mounts = link("ns/mnt")?;
         let is_here = own("pid") == Some(link("ns/pid")?) && own("mnt").as_ref() == Some(&mounts);
-        // A binary that was replaced is `… (deleted)`; the link still leads to what runs.
+        // The path of a replaced binary ends with ` (deleted)`; the link still leads to the running one.
         let binary = PathBuf::from(OsStr::from_bytes(without_deleted(link("exe")?.as_os_str().as_bytes())));
         let file = proc.join("exe").metadata().map_err(hidden_or_gone)?;
         let words = nul_separated(&bytes("cmdline")?);
@@ -165,16 +144,17 @@ impl Process {
         })
     }
 
-    /// Whether it counts for this caller. That it is the process behind the runtime socket or the service is for the
-    /// caller to know.
+    /// Returns why this caller may trust the process.
+    ///
+    /// The caller must already know that it is the process behind the runtime socket or the service.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Returns the reason why the process is not trusted.
     pub fn grounds(&self, caller: u32) -> Result<Grounds, Uncounted> {
         if self.is_here { self.trusted(caller) } else { Err(Uncounted::Elsewhere { pid: self.pid }) }
     }
 
-    /// The same for one that sees the files that drainswap sees, if need be through mounts of its own.
+    /// Like [`Self::grounds`], for a process that uses the files of this host, even in another mount namespace.
     pub(super) fn trusted(&self, caller: u32) -> Result<Grounds, Uncounted> {
         let pid = self.pid;
         if self.uid == 0 || self.uid == caller {
@@ -186,42 +166,44 @@ impl Process {
         Err(Uncounted::Untrusted { pid, uid: self.uid, binary: self.binary.clone() })
     }
 
-    /// Whether it sees the processes and the files that drainswap sees.
+    /// Returns whether it is in the PID and mount namespaces of drainswap.
     pub(super) fn is_here(&self) -> bool {
         self.is_here
     }
 
-    /// Whether another process sees the same mounts.
+    /// Returns whether another process is in the same mount namespace.
     pub(super) fn has_mounts_of(&self, pid: u32) -> bool {
         std::fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|mounts| mounts == self.mounts)
     }
 
-    /// Whether it lives in the same container as another one.
+    /// Returns whether both run in the same container.
     #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {
         self.mounts == other.mounts
     }
 
-    /// Whether it is a HAProxy of this host that reads these files.
+    /// Returns whether it is a trusted HAProxy of this host that reads these files.
     #[must_use]
     pub fn reads_here(&self, files: &[PathBuf]) -> bool {
         let counts = self.grounds(rustix::process::getuid().as_raw()).is_ok();
         counts && self.invocation.reads(files)
     }
 
-    /// That it reads other files than those that were named.
+    /// Returns the error that this process reads other files.
     pub(super) fn other_files(&self) -> Uncounted {
         let arguments = self.invocation.arguments.join(" ").escape_debug().to_string();
         Uncounted::OtherFiles { pid: self.pid, arguments }
     }
 
-    /// A process chooses the name that it is known by, but not that of its binary.
+    /// Returns whether the binary is named haproxy. A process can choose its own name, but not that of its binary.
     pub(super) fn is_called_haproxy(&self) -> bool {
         self.binary.file_name().is_some_and(|name| name.as_bytes().starts_with(b"haproxy"))
     }
 
-    /// What HAProxy may read with these variables of the caller's: those that its configuration names have the values
-    /// that the process has for them, and none where it has none.
+    /// Returns the variables for reading HAProxy's configuration, starting from those of the caller.
+    ///
+    /// Variables that the configuration refers to have their value from the process; if the process does not have one,
+    /// it is unset.
     #[must_use]
     pub fn variables(
         &self,
@@ -242,21 +224,22 @@ impl Process {
     }
 }
 
-/// The HAProxy process that listens at a socket of this host. None is known after a reload: the system keeps the one that
-/// began to listen.
+/// Returns the HAProxy process that listens at a Unix socket.
+///
+/// Returns `None` after a reload, because the kernel keeps reporting the process that first listened.
 pub async fn listening_at(socket: &Path) -> Option<Process> {
     let stream = UnixStream::connect(socket).await.ok()?;
     let pid = stream.peer_cred().ok()?.pid()?;
     Process::read(u32::try_from(pid).ok()?).ok()
 }
 
-/// The processes that one has started.
+/// Returns the PIDs of the children of a process.
 pub fn children(pid: u32) -> Vec<u32> {
     let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
-/// A process and those that have started it, itself first.
+/// Returns the PIDs of a process and its ancestors, starting with itself.
 pub fn ancestry(pid: u32) -> impl Iterator<Item = u32> {
     let parent = |pid: &u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -266,24 +249,25 @@ pub fn ancestry(pid: u32) -> impl Iterator<Item = u32> {
     std::iter::successors(Some(pid), parent)
 }
 
-/// The container that drainswap itself is in.
+/// Returns the container that drainswap itself runs in.
 fn container_of_drainswap() -> Option<ContainerId> {
     container_in(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
 }
 
-/// The container that a control group is named after: `/docker/ID`, `docker-ID.scope`, `libpod-ID.scope/container`.
+/// Returns the container that a control group is named after: `/docker/ID`, `docker-ID.scope`,
+/// `libpod-ID.scope/container`.
 fn container_in(cgroup: &str) -> Option<ContainerId> {
     let is_id = |word: &&str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut words = cgroup.split(|letter: char| !letter.is_ascii_alphanumeric());
     words.rfind(is_id).map(|id| ContainerId(id.to_owned()))
 }
 
-/// All HAProxy processes that the caller may look at.
+/// Returns all HAProxy processes that the caller may read.
 pub fn all_haproxys() -> impl Iterator<Item = Process> {
     all().into_iter().filter_map(|pid| Process::read(pid).ok())
 }
 
-/// All processes.
+/// Returns the PIDs of all processes.
 pub fn all() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -332,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_counts_by_its_owner_or_by_its_binary() {
+    fn a_process_is_trusted_for_its_owner_or_its_binary() {
         let grounds = |uid, binary, is_roots| process(uid, binary, is_roots).grounds(CALLER);
         for owner in [0, CALLER] {
             assert_eq!(grounds(owner, "/home/me/haproxy", false), Ok(Grounds::Owner));
@@ -341,25 +325,25 @@ mod tests {
         let untrusted =
             |binary: &str| Err(Uncounted::Untrusted { pid: 12, uid: NOBODY, binary: binary.into() });
         assert_eq!(grounds(NOBODY, "/tmp/haproxy", false), untrusted("/tmp/haproxy"));
-        // Any program can call its process haproxy.
+        // Any program can name its process haproxy.
         assert_eq!(grounds(NOBODY, "/usr/bin/python3", true), untrusted("/usr/bin/python3"));
     }
 
-    /// A process that is called haproxy, and ends with its input.
+    /// Starts a process named haproxy that exits when its input ends.
     fn haproxy(directory: &Path) -> std::process::Child {
         let binary = directory.join("haproxy");
         std::fs::copy("/bin/cat", &binary).unwrap();
         std::process::Command::new(&binary).stdin(std::process::Stdio::piped()).spawn().unwrap()
     }
 
-    /// It would pass for a HAProxy of this host that may read any file.
+    /// A process without namespaces would otherwise pass as a local HAProxy that may read any file.
     #[test]
-    fn a_process_that_has_just_ended_is_none() {
+    fn a_process_that_has_just_exited_is_not_haproxy() {
         let directory = tempfile::tempdir().unwrap();
         let mut child = haproxy(directory.path());
         let pid = child.id();
         drop(child.stdin.take());
-        // It has ended as soon as it has no binary, and is there until its parent has asked for its end.
+        // It has exited once it has no binary, and remains a zombie until its parent waits for it.
         while std::fs::read_link(format!("/proc/{pid}/exe")).is_ok() {
             std::thread::yield_now();
         }
@@ -369,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_elsewhere_never_counts() {
+    fn a_process_in_other_namespaces_is_never_trusted() {
         let contained = Process { is_here: false, ..process(0, "/usr/sbin/haproxy", true) };
         assert_eq!(contained.grounds(0), Err(Uncounted::Elsewhere { pid: 12 }));
     }
@@ -388,14 +372,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_haproxy_is_not_looked_at() {
+    fn other_programs_are_not_read() {
         let this = std::process::id();
         assert_eq!(Process::read(this), Err(Uncounted::NoHaproxy { pid: this }));
         assert_eq!(Process::read(u32::MAX), Err(Uncounted::NoHaproxy { pid: u32::MAX }));
     }
 
     #[test]
-    fn a_container_is_known_by_the_control_group() {
+    fn the_container_is_read_from_the_control_group() {
         let id = "0123456789abcdef".repeat(4);
         let other = "f".repeat(64);
         for group in [
@@ -419,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_that_was_replaced_is_found_by_its_path() {
+    fn the_path_of_a_replaced_binary_is_restored() {
         assert_eq!(without_deleted(b"/usr/sbin/haproxy (deleted)"), b"/usr/sbin/haproxy");
         assert_eq!(without_deleted(b"/usr/sbin/haproxy"), b"/usr/sbin/haproxy");
     }

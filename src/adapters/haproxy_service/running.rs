@@ -1,4 +1,4 @@
-//! The HAProxy that runs the configuration, as far as it can be identified.
+//! Identifies the HAProxy that runs the configuration.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,40 +14,41 @@ use crate::adapters::haproxy::reply::Replies;
 use crate::adapters::haproxy::socket::{DEADLINE, Endpoint, ExchangeError};
 use crate::cfg::Version;
 
-/// How long another host may take to say which version it runs. Without that the version is the binary's.
+/// How long another host may take to report its version. After that, drainswap assumes the binary's version.
 const REMOTE: Duration = Duration::from_secs(2);
 
-/// How long systemd may take to say which process is the service's.
+/// How long systemd may take to report the service's main process.
 const SYSTEMD: Duration = Duration::from_secs(5);
 
-/// Exists where systemd is the init system.
+/// A directory that exists if systemd is the init system.
 const SYSTEMD_RUNS: &str = "/run/systemd/system";
 
-/// What is known of the HAProxy that runs the configuration.
+/// The known facts about the HAProxy that runs the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Running {
-    /// The version that answers at a runtime socket.
+    /// The version reported at a runtime socket.
     pub version: Option<Version>,
-    /// The process that was started with the configuration and counts, and why it counts. It is the master where there
-    /// is one.
+    /// The trusted process that was started with the configuration, and the reason for the trust. It is the master if
+    /// there is one.
     pub process: Option<(Process, Grounds)>,
-    /// Why there is no such process, where a HAProxy answers.
+    /// Why there is no such process, although a HAProxy answers.
     pub unidentified: Option<Uncounted>,
-    /// The container that it runs in, where its files were read there.
+    /// The container that HAProxy runs in, if its files were read there.
     pub container: Option<Contained>,
     /// The users of the processes behind the sockets.
     owners: Vec<(SocketAddress, u32)>,
 }
 
-/// What answers at a runtime socket.
+/// The HAProxy that answers at a runtime socket.
 struct Identity {
     version: Option<Version>,
     process: Result<(Process, Grounds), Uncounted>,
 }
 
 impl Running {
-    /// Asks the runtime sockets, and systemd where they lead to no process, for the HAProxy that reads these files.
-    /// What does not answer is left out.
+    /// Finds the HAProxy that reads these files, through the runtime sockets and then through systemd.
+    ///
+    /// Ignores sockets that do not answer.
     pub async fn find(sockets: &[SocketAddress], files: &[PathBuf]) -> Self {
         let mut running = Self::default();
         let asked = join_all(sockets.iter().map(identify)).await;
@@ -80,7 +81,7 @@ impl Running {
         running
     }
 
-    /// Asks a HAProxy in a container for its version, at the first of these sockets, which are its own, that answers.
+    /// Describes a HAProxy in a container, with the version from the first of its `sockets` that answers.
     pub async fn in_container(contained: Contained, sockets: &[SocketAddress]) -> Self {
         let process = contained.process.clone();
         let mut running = Self {
@@ -99,23 +100,23 @@ impl Running {
         running
     }
 
-    /// The socket on this host of the HAProxy whose files were read in its container.
+    /// Returns the socket, on this host, of a HAProxy whose files were read in its container.
     #[must_use]
     pub fn contained_socket(&self) -> Option<&SocketAddress> {
         self.container.as_ref()?;
         self.owners.first().map(|(socket, _)| socket)
     }
 
-    /// The user of the HAProxy behind this socket, where its process was identified.
+    /// Returns the user of the HAProxy behind this socket, if its process was identified.
     #[must_use]
     pub fn owner(&self, socket: &SocketAddress) -> Option<u32> {
         self.owners.iter().find(|(known, _)| known == socket).map(|(_, uid)| *uid)
     }
 }
 
-/// Asks who answers at a socket; `None` where nobody does, or a stranger.
+/// Identifies the HAProxy at a socket. Returns `None` if there is no answer, or only one of an unexpected user.
 async fn identify(socket: &SocketAddress) -> Option<Identity> {
-    // HAProxy replaces its socket at a reload. Where there is none, none will come.
+    // HAProxy replaces its socket at a reload. A missing socket will not appear.
     if let SocketAddress::Unix(path) = socket
         && !path.exists()
     {
@@ -125,7 +126,8 @@ async fn identify(socket: &SocketAddress) -> Option<Identity> {
     let limit = if is_remote { REMOTE } else { DEADLINE };
     let ask = async |owner| Endpoint::worker(socket.clone()).owned_by(owner).ask("show info\n", limit).await;
     let (stranger, answer) = match ask(None).await {
-        // Asked which process it is, since that may be its owner's HAProxy. Nothing else is believed.
+        // The process may still be HAProxy, running as that user, so ask for its PID. Its other answers are not
+        // trusted.
         Err(ExchangeError::Stranger(stranger)) => (Some(stranger.uid), ask(Some(stranger.uid)).await.ok()?),
         answer => (None, answer.ok()?),
     };
@@ -136,8 +138,8 @@ async fn identify(socket: &SocketAddress) -> Option<Identity> {
     is_proven.then(|| Identity { version: info.version.parse().ok(), process })
 }
 
-/// The process that counts of a worker and its master. A worker may have given root up; what its master was started with
-/// is root's.
+/// Returns the trusted process: the master, or else the worker. A worker may have dropped root, but root chose the
+/// arguments of its master.
 fn of_worker(pid: u32) -> Result<(Process, Grounds), Uncounted> {
     let worker = Process::read(pid)?;
     counted(Process::read(worker.parent)).or_else(|_| counted(Ok(worker)))
@@ -149,7 +151,7 @@ fn counted(process: Result<Process, Uncounted>) -> Result<(Process, Grounds), Un
     Ok((process, grounds))
 }
 
-/// The main process of systemd's service.
+/// Returns the main process of systemd's HAProxy service.
 async fn main_process() -> Option<u32> {
     if !Path::new(SYSTEMD_RUNS).exists() {
         return None;
@@ -161,8 +163,9 @@ async fn main_process() -> Option<u32> {
     (pid != 0).then_some(pid)
 }
 
-/// The files that root's and the caller's HAProxy processes were started with here. Which of them answers at the runtime
-/// socket of its own configuration is not known yet.
+/// Returns the files that the HAProxy processes of root and of the caller were started with here.
+///
+/// It is not known yet which of these processes answers at the runtime socket of its configuration.
 #[must_use]
 pub fn started_with() -> Vec<Vec<PathBuf>> {
     let own = |pid| counted(Process::read(pid)).ok().filter(|(_, grounds)| *grounds == Grounds::Owner);

@@ -1,11 +1,12 @@
-//! A unit of systemd, as far as it says how HAProxy is started.
+//! Reads from a systemd unit how HAProxy is started.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::invocation::Invocation;
 
-/// Where units are, the first one of a name counts: the administrator's, those until the next boot, the packages'.
+/// The directories of units. Of several files with the same name, the first counts: the administrator's, then temporary
+/// ones, then those of packages.
 const FOLDERS: &[&str] =
     &["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
 
@@ -14,18 +15,15 @@ const NAME: &str = "haproxy.service";
 /// How systemd starts HAProxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// The unit's file.
     pub path: PathBuf,
-    /// HAProxy's binary.
     pub binary: PathBuf,
-    /// The arguments; it runs in the root directory.
+    /// The arguments. The working directory is the root directory.
     pub invocation: Invocation,
-    /// The environment.
     pub environment: BTreeMap<String, String>,
 }
 
 impl Unit {
-    /// The unit that is installed, if there is one, with what was added by `systemctl edit`.
+    /// Returns the installed unit, if there is one, including changes made with `systemctl edit`.
     #[must_use]
     pub fn installed() -> Option<Self> {
         Self::below(Path::new("/"))
@@ -35,7 +33,7 @@ impl Unit {
         let folders = || FOLDERS.iter().map(|folder| root.join(folder));
         let path = folders().map(|folder| folder.join(NAME)).find(|path| path.is_file())?;
         let mut text = std::fs::read_to_string(&path).ok()?;
-        // They are read by their names, wherever they are; of one name the first counts.
+        // Drop-ins are sorted by name across all directories; of several with the same name, the first counts.
         let mut additions = BTreeMap::new();
         for folder in folders() {
             let files = std::fs::read_dir(folder.join(format!("{NAME}.d"))).into_iter().flatten().flatten();
@@ -53,17 +51,17 @@ impl Unit {
     }
 }
 
-/// The words that start the service, and its environment.
+/// The command line that starts the service, and its environment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Start {
     pub words: Vec<String>,
     pub environment: BTreeMap<String, String>,
 }
 
-/// Reads `Environment=`, `EnvironmentFile=` and `ExecStart=`; `file` gives the text of a file, if there is one.
+/// Reads `Environment=`, `EnvironmentFile=` and `ExecStart=`; `file` returns the content of a file, if it exists.
 ///
-/// As systemd has it, a file's variables win over the unit's own, and a variable that is a word of its own becomes as
-/// many words as it holds: `$EXTRAOPTS`, but not `${CONFIG}`.
+/// As in systemd, a file's variables override those of the unit, and a variable without braces that is a whole word is
+/// split into words: `$EXTRAOPTS`, but not `${CONFIG}`.
 pub(super) fn start(unit: &str, file: impl Fn(&str) -> Option<String>) -> Option<Start> {
     let unit = unit.replace("\\\n", " ");
     let settings = |name: &'static str| {
@@ -77,7 +75,7 @@ pub(super) fn start(unit: &str, file: impl Fn(&str) -> Option<String>) -> Option
     for path in settings("EnvironmentFile") {
         environment.extend(file(path.trim_start_matches('-')).iter().flat_map(|text| variables(text)));
     }
-    // An empty `ExecStart=` takes back those before it.
+    // An empty `ExecStart=` cancels the earlier ones.
     let command = settings("ExecStart").next_back().filter(|command| !command.is_empty())?;
     let mut words = Vec::new();
     for word in split(command.trim_start_matches(['-', '@', ':', '+', '!'])) {
@@ -89,14 +87,14 @@ pub(super) fn start(unit: &str, file: impl Fn(&str) -> Option<String>) -> Option
     (!words.is_empty()).then_some(Start { words, environment })
 }
 
-/// Lines of `NAME=value`, `NAME="value"`; `#` and `;` start comments.
+/// Parses lines of the form `NAME=value` or `NAME="value"`; `#` and `;` start comments.
 fn variables(text: &str) -> Vec<(String, String)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
     let assignments = lines.filter_map(|line| line.split_once('='));
     assignments.map(|(name, value)| (name.trim().to_owned(), split(value).join(" "))).collect()
 }
 
-/// Words, of which quotes may hold blanks.
+/// Splits a text into words; quotes may contain blanks.
 fn split(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for letter in text.chars() {
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_to_the_unit_counts() {
+    fn drop_ins_override_the_unit() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(Unit::below(root.path()), None);
         let write = |name: &str, text: &str| {
@@ -173,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn etc_default_wins_over_the_unit() {
+    fn etc_default_overrides_the_unit() {
         let defaults = "# comment\n#CONFIG=\"/no\"\nEXTRAOPTS=\"-S /run/m.sock -f /etc/haproxy/conf.d\"\nCONFIG=/srv/h.cfg\n";
         assert_eq!(
             words(defaults),
@@ -182,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn braces_make_no_words_and_an_empty_line_takes_back() {
+    fn variables_in_braces_are_not_split_and_an_empty_command_cancels() {
         let unit = "Environment=A=x 'B=y z'\nExecStart=\nExecStart=/bin/h ${A}1 ${B} $B\n";
         assert_eq!(start(unit, |_| None).unwrap().words, ["/bin/h", "x1", "y z", "y", "z"]);
         assert_eq!(start("ExecStart=/bin/h\nExecStart=\n", |_| None), None);
