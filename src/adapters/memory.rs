@@ -1,7 +1,7 @@
-//! All ports in memory: a believable `HAProxy`, a container engine behind it, clients in front of it, and faults.
+//! All ports in memory: a realistic HAProxy, a container engine behind it, clients in front of it, and faults.
 //!
-//! Time is tokio's clock, which a test pauses. What happens between two calls is worked off, in the order of its time,
-//! when the next call comes. Whatever is left to chance is drawn from the seed.
+//! Time is tokio's clock, which a test pauses. Each call first processes everything that was due since the previous
+//! call, in order of time. All random choices come from the seed.
 
 mod call;
 mod clients;
@@ -41,96 +41,91 @@ use crate::topology;
 use clients::Clients;
 use happening::Calendar;
 
-/// Milliseconds since the site began.
+/// Milliseconds since the start of the simulation.
 pub type Millis = u64;
 
-/// A site in memory: every port of it works on the same one.
+/// A site in memory. All its ports share the same [`Site`].
 #[derive(Clone)]
 pub struct Memory {
     site: Arc<Mutex<Site>>,
-    /// Told when the process under test is to die.
+    /// Notified when the process under test is to die.
     dies: Arc<Notify>,
 }
 
-/// Everything that there is: load balancers, an engine, clients, and the journal of whoever works on it.
+/// The state of the simulation: load balancers, an engine, clients, and the journal of the run under test.
 pub struct Site {
-    /// Now.
+    /// The current time.
     pub now: Millis,
     /// The load balancers, all with the same configuration.
     pub haproxies: Vec<Haproxy>,
-    /// The engine.
     pub engine: Engine,
-    /// With which code a hook ends; none where there is no hook.
+    /// The exit code of a hook; `None` if there is no such hook.
     pub hook: fn(&HookFacts) -> Option<i32>,
-    /// The records of the run, all that were made durable.
+    /// The records of the run that are on disk.
     pub journal: Vec<Record>,
-    /// What a fault that stops the process cancels: the first wish to stop, and the second.
+    /// Cancelled by a stop fault: the first stop request and the second.
     pub stops: [tokio_util::sync::CancellationToken; 2],
-    /// The calls so far: of whom, and what.
+    /// The calls so far: the part that was called, and the call.
     pub calls: Vec<(Part, &'static str)>,
-    /// How far the wall clock is from what it should be, in milliseconds.
+    /// The error of the wall clock, in milliseconds.
     pub clock_jump: i64,
-    /// When somebody else last changed who gets requests: a reload, or a person.
+    /// The time of the last change to traffic that did not come from the run: a reload, or a person.
     pub meddled_at: Option<Millis>,
-    /// Addresses at which another process answers whenever no container has them.
+    /// Addresses where another process answers whenever no container has them.
     pub strangers: BTreeSet<SocketAddr>,
-    /// How long a queue stood still at the most, although a server was free.
+    /// The longest time that a queue stalled although a server was free.
     pub longest_stall: Millis,
-    /// When the last run was closed.
+    /// The time when the last run was closed.
     pub ended_at: Option<Millis>,
-    /// What happened, for whoever looks at a case that failed; empty unless it is wanted.
+    /// The events of a case, for debugging; `None` unless a test sets it.
     pub story: Option<Vec<String>>,
     began: Instant,
     rng: fastrand::Rng,
     clients: Clients,
     calendar: Calendar,
     faults: Vec<(When, Fault)>,
-    /// The server that was set last.
+    /// The server that was changed last, which faults refer to.
     subject: ServerId,
-    /// Until when a part does not answer.
+    /// The parts that do not answer, and until when.
     away: Vec<(Part, Millis)>,
     witness: Option<Box<dyn Witness>>,
 }
 
-/// Something that was done to the site, by whoever is tested; but for a loss, which is what came of it.
+/// A change that the process under test made to the site. [`Self::Lost`] is a consequence instead.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// A server's state was set, at the load balancer of that index.
+    /// A server's state was set, at the load balancer with this index.
     Set(usize, ServerId, AdminState),
-    /// The same, after whoever asked for it had given up.
+    /// A server's state was set after the caller had given up, at the load balancer with this index.
     SetLate(usize, ServerId, AdminState),
-    /// A server was counted as healthy again.
+    /// A server was marked as healthy.
     Healed(ServerId),
-    /// A session was ended.
     SessionEnded(ServerId),
-    /// `HAProxy` was ended by a command that it does not survive.
+    /// HAProxy crashed because of a command.
     HaproxyEnded,
-    /// A container was created.
     Created(ContainerId),
-    /// A container was started.
     Started(ContainerId),
-    /// A container that ran was stopped, with so many sessions on it.
+    /// A running container was stopped, with this many sessions on it.
     Stopped(ContainerId, usize),
-    /// A container got another name.
+    /// A container was given this name.
     Renamed(ContainerId, String),
-    /// A container was removed.
     Removed(ContainerId),
-    /// A record was made durable.
+    /// A record was written to disk.
     Recorded(Box<Record>),
-    /// A client lost its request.
     Lost(Loss),
 }
 
-/// Sees every effect right after it.
+/// An observer of every effect.
 pub trait Witness: Send {
-    /// Takes an effect.
+    /// Handles an effect, right after it happened.
     fn see(&mut self, site: &Site, effect: &Effect);
 }
 
 impl Memory {
-    /// The site of a haproxy.cfg, behind so many load balancers, in which all is well: each server is up, and has a
-    /// container `BACKEND-SERVER` behind it that runs `image`. A server line with the address of an earlier one has
-    /// that one's container.
+    /// Creates the site of a haproxy.cfg, behind this many load balancers, in a healthy state.
+    ///
+    /// Every server is up and has a container `BACKEND-SERVER` that runs `image`. A server line with the address of an
+    /// earlier one shares its container.
     #[must_use]
     pub fn new(
         configuration: &Configuration,
@@ -177,14 +172,14 @@ impl Memory {
         Self { site: Arc::new(Mutex::new(site)), dies: Arc::default() }
     }
 
-    /// The site as it is at this moment.
+    /// Returns the current site, after processing everything that is due.
     pub fn site(&self) -> MutexGuard<'_, Site> {
         let mut site = self.site.lock().unwrap_or_else(PoisonError::into_inner);
         site.catch_up();
         site
     }
 
-    /// The load balancers.
+    /// Returns the load balancers.
     #[must_use]
     pub fn load_balancers(&self) -> Vec<MemoryHaproxy> {
         let names: Vec<String> = self.site().haproxies.iter().map(|it| it.name.clone()).collect();
@@ -195,66 +190,66 @@ impl Memory {
             .collect()
     }
 
-    /// The engine.
+    /// Returns the engine.
     #[must_use]
     pub fn engine(&self) -> MemoryEngine {
         MemoryEngine(self.clone())
     }
 
-    /// Who asks servers whether they serve.
+    /// Returns the prober of the servers.
     #[must_use]
     pub fn prober(&self) -> MemoryProber {
         MemoryProber(self.clone())
     }
 
-    /// Who runs hooks there.
+    /// Returns the hooks.
     #[must_use]
     pub fn hooks(&self) -> MemoryHooks {
         MemoryHooks(self.clone())
     }
 
-    /// The journal of the run that works on it.
+    /// Returns the journal of the run.
     #[must_use]
     pub fn journal(&self) -> MemoryJournal {
         MemoryJournal(self.clone())
     }
 
-    /// What time it is there.
+    /// Returns the wall clock.
     #[must_use]
     pub fn clock(&self) -> MemoryClock {
         MemoryClock(self.clone())
     }
 
-    /// Ends when a fault ends the process under test.
+    /// Waits until a fault kills the process under test.
     pub async fn death(&self) {
         self.dies.notified().await;
     }
 }
 
 impl Site {
-    /// These faults come, each at its call, counted from now.
+    /// Schedules these faults, each at its call, counted from now.
     pub fn plan_faults(&mut self, faults: &[(When, Fault)]) {
         self.calls.clear();
         self.faults = faults.to_vec();
     }
 
-    /// Somebody sees every effect from now on.
+    /// Reports every effect from now on to this witness.
     pub fn watch(&mut self, witness: impl Witness + 'static) {
         self.witness = Some(Box::new(witness));
     }
 
-    /// Whether a client that is sent to this address gets an answer.
+    /// Returns whether a client's request to this address succeeds.
     #[must_use]
     pub fn serves(&self, address: SocketAddr) -> bool {
         self.engine.serving(address, self.now).is_some()
     }
 
-    /// Whether a probe that is sent to this address passes, whoever answers there.
+    /// Returns whether a probe of this address passes, even if another process answers there.
     fn answers(&self, address: SocketAddr) -> bool {
         self.serves(address) || self.is_strangers(address)
     }
 
-    /// Whether a connection to this address is accepted.
+    /// Returns whether this address accepts connections.
     fn accepts(&self, address: SocketAddr) -> bool {
         self.engine.accepts(address, self.now) || self.is_strangers(address)
     }

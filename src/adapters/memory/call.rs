@@ -1,4 +1,4 @@
-//! Every call of a port: what goes wrong with it, what it does, how long it takes.
+//! A call of a port: its fault, its effect and its duration.
 
 use std::time::Duration;
 
@@ -7,23 +7,22 @@ use tokio::time::sleep;
 use super::{Fault, Happening, Memory, Millis, Site};
 use crate::ports::{EngineError, JournalError, LoadBalancerError};
 
-/// What is called.
+/// The part of the site that is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The load balancer of that index.
+    /// The load balancer with this index.
     LoadBalancer(usize),
-    /// The engine.
     Engine,
     /// A server, by a probe.
     Server,
     /// The disk with the journal.
     Journal,
-    /// A command of somebody's own.
+    /// A hook's command.
     Hook,
 }
 
 impl Part {
-    /// How long a call takes.
+    /// Returns how long a call takes.
     fn latency(self, what: &str) -> Millis {
         match (self, what) {
             (Self::Engine, "stop") => 30,
@@ -34,7 +33,7 @@ impl Part {
         }
     }
 
-    /// How long a slow call takes: less than it may.
+    /// Returns how long a slow call takes. Still below the deadline.
     fn slow(self) -> Millis {
         match self {
             Self::Server => 1_500,
@@ -42,17 +41,17 @@ impl Part {
         }
     }
 
-    /// How long a change is waited for.
+    /// Returns how long the caller waits for a change.
     fn patience(self) -> Millis {
         match self {
             Self::LoadBalancer(_) => 30_000,
-            // The real one waits ten minutes, in which nothing else happens.
+            // The real engine adapter waits ten minutes, in which nothing else would happen.
             Self::Engine => 60_000,
             Self::Server | Self::Journal | Self::Hook => self.deadline(),
         }
     }
 
-    /// How long after it was given up a change may still happen.
+    /// Returns how long after the caller has given up a change may still happen.
     fn lateness(self) -> std::ops::Range<Millis> {
         match self {
             Self::LoadBalancer(_) => 0..9_900,
@@ -60,7 +59,7 @@ impl Part {
         }
     }
 
-    /// How long a call may take.
+    /// Returns the deadline of a call.
     fn deadline(self) -> Millis {
         match self {
             Self::LoadBalancer(_) => 5_000,
@@ -71,17 +70,17 @@ impl Part {
     }
 }
 
-/// How a port says that a call has failed.
+/// A port's error for a failed call.
 pub(super) trait Failing: Sized {
-    /// Nobody answered.
+    /// Returns the error for a call without an answer.
     fn silence(what: &'static str) -> Self;
-    /// It was refused for good.
+    /// Returns the error for a permanent refusal.
     fn refusal(what: &'static str) -> Self;
-    /// The connection broke, and it may still happen.
+    /// Returns the error for a broken connection, after which the call may still take effect.
     fn unanswered(what: &'static str) -> Self {
         Self::silence(what)
     }
-    /// It was waited for to the last, and may still happen.
+    /// Returns the error for a call without an answer at the deadline, which may still take effect.
     fn given_up(what: &'static str) -> Self {
         Self::unanswered(what)
     }
@@ -89,7 +88,7 @@ pub(super) trait Failing: Sized {
 
 impl Failing for LoadBalancerError {
     fn silence(what: &'static str) -> Self {
-        Self::Unreachable { socket: "memory".to_owned(), reason: format!("nobody answers to {what}") }
+        Self::Unreachable { socket: "memory".to_owned(), reason: format!("no answer to {what}") }
     }
 
     fn refusal(what: &'static str) -> Self {
@@ -104,7 +103,7 @@ impl Failing for LoadBalancerError {
 
 impl Failing for EngineError {
     fn silence(what: &'static str) -> Self {
-        Self::Unreachable { endpoint: "memory".to_owned(), reason: format!("nobody answers to {what}") }
+        Self::Unreachable { endpoint: "memory".to_owned(), reason: format!("no answer to {what}") }
     }
 
     fn refusal(what: &'static str) -> Self {
@@ -132,14 +131,14 @@ impl Failing for JournalError {
     }
 }
 
-/// How a call goes, with the fault that comes to it.
+/// How a call ends, with its fault.
 enum Course<T, E> {
     Ends(Result<T, E>, Millis),
     Dies,
 }
 
 impl Memory {
-    /// A call of a port. It is worked off at one moment, and takes its time afterwards.
+    /// Executes a call of a port: its effect happens at once, and then the call takes its time.
     pub(super) async fn call<T: Send, E: Failing + Send>(
         &self,
         part: Part,
@@ -149,7 +148,7 @@ impl Memory {
         self.call_or_late(part, what, None, effect).await
     }
 
-    /// The same, and what happens where the caller has given up before.
+    /// Like [`Self::call`], with an event that happens if the caller gives up first.
     pub(super) async fn call_or_late<T: Send, E: Failing + Send>(
         &self,
         part: Part,
@@ -199,7 +198,7 @@ impl Memory {
             }
             Some(Fault::Refused) => Course::Ends(Err(E::refusal(what)), latency),
             Some(Fault::LateEffect) if late.is_some() && !site.is_away(part) => {
-                // Its connection breaks at once, or is given up.
+                // The connection breaks at once, or the caller gives up at the deadline.
                 let (error, given_up) = if site.rng.bool() {
                     (E::unanswered(what), latency)
                 } else {
@@ -211,7 +210,7 @@ impl Memory {
                 }
                 Course::Ends(Err(error), given_up)
             }
-            // A question has no effect that could come late.
+            // A question has no effect that could happen late.
             Some(Fault::Hangs) if late.is_some() => Course::Ends(Err(E::given_up(what)), part.patience()),
             Some(Fault::Hangs | Fault::LateEffect) => Course::Ends(Err(E::silence(what)), part.deadline()),
             Some(Fault::Unheard) => Course::Ends(Err(E::silence(what)), latency),

@@ -1,4 +1,4 @@
-//! Clients: requests at every moment, some of them long, some tied to a server, and what becomes of each.
+//! Clients: requests all the time, some long, some tied to a server, and their results.
 
 use std::net::SocketAddr;
 
@@ -12,17 +12,17 @@ use crate::observation::AdminState;
 /// `timeout queue`.
 const QUEUE_LIMIT: Millis = 4_000;
 
-/// How long a request may take at most from the choice of its server until that counts it.
+/// The longest time between the choice of a server for a request and the moment when that server counts it.
 const CONNECT: Millis = 12;
 
-/// How clients ask.
+/// The behaviour of the clients.
 #[derive(Default)]
 pub(super) struct Clients {
     /// The mean time between two requests to a backend; 0 for none.
     every: Millis,
-    /// Whether they keep their connections, and go on with the same server (`option prefer-last-server`).
+    /// Whether they keep connections open and stay on a server (`option prefer-last-server`).
     keep_alive: bool,
-    /// Whether none comes any more.
+    /// Whether clients have stopped sending requests.
     pub(super) is_closed: bool,
     count: u64,
 }
@@ -30,26 +30,21 @@ pub(super) struct Clients {
 /// A session on a server.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// What tells it from others.
     pub id: u64,
-    /// The server that it is on.
     pub server: ServerId,
-    /// That server's address.
     pub address: SocketAddr,
-    /// Whether the server has been reached, and the session is counted.
+    /// Whether the session has reached the server, and counts.
     pub is_connected: bool,
     /// How long it takes from then on.
     pub takes: Millis,
-    /// Whether it is a tunnel.
     pub is_tunnel: bool,
 }
 
 /// A request that waits for a server.
 #[derive(Clone, Debug)]
 pub struct Queued {
-    /// The backend that it waits in.
     pub backend: String,
-    /// When it gives up.
+    /// When it times out.
     pub until: Millis,
 }
 
@@ -58,18 +53,18 @@ pub struct Queued {
 pub enum Loss {
     /// No server of the backend was usable.
     NoServer(String),
-    /// It was given to a server behind which nobody answered.
+    /// No process answered behind its server.
     NoAnswer(ServerId),
-    /// Another process than its server's container answered it.
+    /// A process other than its server's container answered.
     WrongAnswer(ServerId),
-    /// It waited in the queue until its time was over.
+    /// It timed out in the queue.
     WaitedInVain(String),
-    /// It was under way on a container that was ended.
+    /// Its container was stopped before the request was complete.
     Cut(ServerId, EndedBy),
 }
 
 impl Site {
-    /// The clients come.
+    /// Starts the clients and the checks.
     pub(super) fn open(&mut self) {
         self.clients.every = 20;
         for balancer in 0..self.haproxies.len() {
@@ -83,17 +78,17 @@ impl Site {
         }
     }
 
-    /// So many milliseconds are between two requests from now on, in the mean.
+    /// Sets the mean time between two requests, in milliseconds.
     pub fn requests_every(&mut self, every: Millis) {
         self.clients.every = every.max(1);
     }
 
-    /// No client comes any more.
+    /// Stops all clients.
     pub fn close(&mut self) {
         self.clients.is_closed = true;
     }
 
-    /// Clients keep their connections from now on.
+    /// Makes clients keep their connections open.
     pub fn keep_alive(&mut self) {
         self.clients.keep_alive = true;
     }
@@ -105,10 +100,10 @@ impl Site {
         let every = self.clients.every;
         let pause = 1 + self.rng.u64(..2 * every);
         self.later(pause, Happening::Request(balancer, backend.to_owned()));
-        // While HAProxy is away nobody can be asked, and it is nobody's fault here.
+        // While HAProxy is down there is no server to choose, and drainswap is not to blame.
         let Some(worker) = &mut self.haproxies[balancer].worker else { return };
         let tied: Vec<&Line> = worker.lines.iter().filter(|it| it.ties && it.id.backend == backend).collect();
-        // Drain does not keep away who is tied to a server; maintenance does.
+        // Drain still accepts clients that are tied to a server; maintenance does not.
         let chosen = (!tied.is_empty() && self.rng.u8(..4) == 0)
             .then(|| tied[self.rng.usize(..tied.len())])
             .filter(|line| line.up && line.admin.state() != AdminState::Maint)
@@ -119,7 +114,7 @@ impl Site {
         }
     }
 
-    /// A server that is out, be it drain or maintenance, loses such a client with the next request.
+    /// Sends the next request on a kept-alive connection. A server in drain or maintenance loses such a client here.
     pub(super) fn next_request(&mut self, balancer: usize, server: &ServerId) {
         if self.clients.is_closed {
             return;
@@ -141,7 +136,7 @@ impl Site {
         self.dequeue(balancer);
     }
 
-    /// Gives waiting requests to servers that have room, and lets go of those that have waited too long.
+    /// Gives waiting requests to servers with free capacity, and times out old requests.
     pub(super) fn dequeue(&mut self, balancer: usize) {
         let now = self.now;
         loop {
@@ -185,7 +180,7 @@ impl Site {
         let Some(worker) = &mut self.haproxies[balancer].worker else { return };
         worker.sessions.push(Session { id, server, address, is_connected: false, takes, is_tunnel });
         let pid = worker.pid;
-        // A request that was balanced is counted only when it is connected, mostly at once.
+        // HAProxy counts a balanced request only once it is connected, which mostly happens at once.
         let after = if self.rng.u8(..4) == 0 { self.rng.u64(..CONNECT) } else { 0 };
         self.later(after, Happening::Connect(balancer, pid, id));
     }
@@ -211,9 +206,9 @@ impl Site {
         }
     }
 
-    /// A session ends, and what waits may go on.
+    /// Ends a session, which may let queued requests continue.
     pub(super) fn end(&mut self, balancer: usize, pid: u32, id: u64) {
-        // An old worker closes a connection with its last answer, and some clients have no more to ask.
+        // An old worker closes a connection with its last answer, and some clients have no more requests.
         let goes_on = self.clients.keep_alive && !id.is_multiple_of(3);
         let worker = self.haproxies[balancer].worker.as_ref().filter(|worker| goes_on && worker.pid == pid);
         let ends = worker.and_then(|it| it.sessions.iter().find(|session| session.id == id));
@@ -232,7 +227,7 @@ impl Site {
         haproxy.old.retain(|worker| !worker.sessions.is_empty());
     }
 
-    /// Cuts every session to an address, and says how many there were.
+    /// Cuts every session to an address, and returns their number.
     pub(super) fn cut(&mut self, address: SocketAddr, by: EndedBy) -> usize {
         let mut lost = Vec::new();
         for haproxy in &mut self.haproxies {
@@ -263,14 +258,15 @@ impl Worker {
         line.limit.is_none_or(|limit| taken < limit)
     }
 
-    /// Lets the queues go on that are meant, and tells since when they stood still.
+    /// Ends the stall of the matching queues, and returns since when each one stalled.
     pub(super) fn unstall(&mut self, is_meant: impl Fn(&str) -> bool) -> Vec<Millis> {
         let (gone_on, left) = std::mem::take(&mut self.stalled).into_iter().partition(|(it, _)| is_meant(it));
         self.stalled = left;
         Vec::into_iter(gone_on).map(|(_, since): (String, Millis)| since).collect()
     }
 
-    /// The backends of which a server that is out still holds a stream: until then a queue may stand still.
+    /// Returns the backends that have a stream on a server out of use. A queue of such a backend may stall until the
+    /// stream ends.
     fn held(&self) -> Vec<String> {
         let out = self.lines.iter().filter(|line| !line.is_usable());
         let held = out.filter(|line| self.sessions.iter().any(|session| session.server == line.id));

@@ -1,4 +1,4 @@
-//! A container engine: names, ports, images, and containers that boot, serve and end.
+//! A container engine: names, ports, images, and containers that boot, serve and exit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -14,38 +14,37 @@ use crate::observation::{
 };
 use crate::ports::{Change, ContainerEngine, EngineError, Model, PullProgress, Pulse, Recipe};
 
-/// How long a supervisor needs to start a container again.
+/// How long a supervisor takes to restart a container.
 const SUPERVISED_RESTART: Millis = 5;
 
-/// How long a container takes to stop that ignores its stop signal.
+/// How long a container that ignores its stop signal takes to stop.
 const STOP: Millis = 10_000;
 
-/// How long the engine needs to start again.
+/// How long the engine takes to restart.
 const RESTART: Millis = 2_000;
 
-/// How a container of an image behaves.
+/// The behaviour of an image's containers.
 #[derive(Clone, Copy, Debug)]
 pub struct Build {
-    /// How long it boots.
+    /// How long a container boots.
     pub boots: Millis,
-    /// Whether it accepts connections from its start on, and so before it serves.
+    /// Whether it accepts connections from its start, before it serves.
     pub accepts: bool,
-    /// Whether it serves then.
+    /// Whether it serves after booting.
     pub serves: bool,
-    /// When it ends by itself, from its start.
+    /// When it exits without being stopped, from its start.
     pub ends: Option<Millis>,
-    /// Whether it is the kernel that ends it then, for want of memory.
+    /// Whether the kernel kills it then, because it is out of memory.
     pub out_of_memory: bool,
-    /// The image's healthcheck, if it has one.
     pub healthcheck: Option<ImageCheck>,
 }
 
-/// A healthcheck of an image, by which the engine says whether a container serves.
+/// A healthcheck of an image, which decides the container's health in the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct ImageCheck {
-    /// How long after the start it is asked first, and how often from then on.
+    /// When it runs first after the start, and its interval from then on.
     pub every: Millis,
-    /// Whether it passes where the container serves; a mistaken one never does.
+    /// Whether it passes while the container serves; a broken one never does.
     pub passes: bool,
 }
 
@@ -55,50 +54,49 @@ impl Default for Build {
     }
 }
 
-/// Who has ended a container.
+/// The cause of a container's exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
-    /// Whoever is tested.
+    /// The process under test.
     Us,
-    /// Itself, a person, or the engine.
+    /// The container itself, a person, or the engine.
     Others,
 }
 
-/// A container, and what only the engine knows of it.
+/// A container, with the facts that only the engine knows.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// What its inspection says.
+    /// The container as `inspect` shows it.
     pub container: Container,
-    /// When it was started.
     pub started_at: Millis,
-    /// Whether the engine chooses its port anew at each start.
+    /// Whether the engine chooses a new port at each start.
     pub floats: bool,
-    /// Who ended it, if somebody has.
+    /// The cause of its exit, if it has exited.
     pub ended_by: Option<EndedBy>,
     exit_code: i64,
     out_of_memory: bool,
 }
 
-/// The engine.
+/// The state of the engine.
 #[derive(Default)]
 pub struct Engine {
-    /// Every container, also one that does not run.
+    /// All containers, running or not.
     pub containers: Vec<Place>,
-    /// How containers of an image behave, by its digest; one that is not named serves soon.
+    /// The behaviour of images, by digest; the default is an image that soon serves.
     pub builds: BTreeMap<String, Build>,
-    /// The containers that a supervisor starts again as soon as they are stopped.
+    /// The containers that a supervisor restarts as soon as they stop.
     pub supervised: BTreeSet<ContainerId>,
-    /// Whether the registry breaks off in the middle of a pull, once.
+    /// Whether the registry interrupts the next pull.
     pub registry_breaks_off: bool,
-    /// The digests that were pulled.
+    /// The digests of the pulled images.
     pulled: BTreeSet<String>,
-    /// The names that images were given.
+    /// The tags of images.
     pub tags: BTreeMap<String, ImageId>,
     count: u32,
 }
 
 impl Place {
-    /// The address that it publishes.
+    /// Returns the address that it publishes.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.container.published.first().map(|it| SocketAddr::new(it.ip, it.port))
@@ -170,13 +168,13 @@ impl Engine {
         id
     }
 
-    /// The container that runs at an address.
+    /// Returns the running container at an address.
     #[must_use]
     pub fn at(&self, address: SocketAddr) -> Option<&Place> {
         self.containers.iter().find(|place| place.runs() && place.address() == Some(address))
     }
 
-    /// The same, if it answers by now.
+    /// Returns the running container at an address if it already serves.
     #[must_use]
     pub fn serving(&self, address: SocketAddr, now: Millis) -> Option<&Place> {
         let place = self.at(address)?;
@@ -184,24 +182,24 @@ impl Engine {
         (build.serves && (place.started_at == 0 || now >= place.started_at + build.boots)).then_some(place)
     }
 
-    /// Whether the container of that address accepts connections.
+    /// Returns whether the container at an address accepts connections.
     #[must_use]
     pub fn accepts(&self, address: SocketAddr, now: Millis) -> bool {
         let accepts = |place: &Place| self.build(&place.container).accepts;
         self.at(address).is_some_and(accepts) || self.serving(address, now).is_some()
     }
 
-    /// How a container behaves.
+    /// Returns how a container behaves.
     #[must_use]
     pub fn build(&self, container: &Container) -> Build {
         self.builds.get(&container.image.0).copied().unwrap_or_default()
     }
 
-    /// What its image's healthcheck says of a container that runs, and the output of the last one.
+    /// Returns the health of a running container and the output of its last healthcheck, if its image has one.
     fn health(&self, place: &Place, now: Millis) -> Option<(Health, String)> {
         let build = self.build(&place.container);
         let check = build.healthcheck.filter(|_| place.runs())?;
-        // One that ran before the test began was asked long ago.
+        // The checks of a container that ran before the test began have passed long ago.
         let is_asked = place.started_at == 0 || now >= place.started_at + build.boots.max(check.every);
         let (health, output) = match (is_asked, build.serves && check.passes) {
             (false, _) => (Health::Starting, "exit 7"),
@@ -211,7 +209,7 @@ impl Engine {
         Some((health, output.to_owned()))
     }
 
-    /// A container as its inspection shows it now.
+    /// Returns a container as `inspect` shows it now.
     fn inspected(&self, place: &Place, now: Millis) -> Container {
         let check = self.build(&place.container).healthcheck;
         let first = |check: ImageCheck| Duration::from_millis(check.every);
@@ -220,7 +218,7 @@ impl Engine {
         Container { health, healthcheck, ..place.container.clone() }
     }
 
-    /// The container.
+    /// Returns the container with an ID.
     #[must_use]
     pub fn find(&self, id: &ContainerId) -> Option<&Place> {
         self.containers.iter().find(|place| place.container.id == *id)
@@ -234,7 +232,7 @@ impl Engine {
         self.containers.iter().find(|place| place.container.name == name)
     }
 
-    /// A container that an earlier run has replaced and kept, under the name that it gave it.
+    /// Adds a stopped container that an earlier run replaced and kept under this name.
     pub fn add_kept(&mut self, name: &str, address: SocketAddr, image: &Image) {
         let id = self.create(name.to_owned(), address, image, RestartPolicy::never());
         if let Some(place) = self.find_mut(&id) {
@@ -242,7 +240,7 @@ impl Engine {
         }
     }
 
-    /// A container of somebody else's, that has taken a name or an address.
+    /// Adds a foreign container that has taken a name or an address.
     pub(super) fn add_foreign(&mut self, name: String, address: SocketAddr, runs: bool) {
         let reference = "registry.example.org/other:v1".to_owned();
         let image = Image::Local { reference, id: ImageId("sha256:other".to_owned()) };
@@ -254,12 +252,12 @@ impl Engine {
     }
 }
 
-/// The port that the engine chooses after this one.
+/// Returns the next port that the engine chooses.
 fn next_port(port: u16) -> u16 {
     port.checked_add(1_000).unwrap_or(1_024)
 }
 
-/// What an image's containers are known by.
+/// Returns the digest that identifies an image's containers.
 fn digest_of(image: &Image) -> String {
     match image {
         Image::Registry { digest, .. } => digest.clone(),
@@ -268,7 +266,7 @@ fn digest_of(image: &Image) -> String {
 }
 
 impl Site {
-    /// Ends a container, and says how many sessions were on it.
+    /// Stops a container, and returns the number of sessions on it.
     fn end_container(&mut self, id: &ContainerId, by: EndedBy, exit_code: i64) -> usize {
         let Some(place) = self.engine.find_mut(id).filter(|place| place.runs()) else { return 0 };
         place.container.state = ContainerState::Stopped;
@@ -277,7 +275,7 @@ impl Site {
         address.map_or(0, |address| self.cut(address, by))
     }
 
-    /// A container ends by itself; its restart policy starts it again.
+    /// Makes a container exit; its restart policy may start it again.
     pub(super) fn container_ends(&mut self, id: &str, started_at: Millis) {
         let id = ContainerId(id.to_owned());
         let Some(place) = self.engine.find(&id).filter(|it| it.runs() && it.started_at == started_at) else {
@@ -285,7 +283,7 @@ impl Site {
         };
         let restarts = matches!(place.container.restart.name.as_str(), "always" | "unless-stopped");
         let container = place.container.clone();
-        self.tell(|| format!("the container {} ends by itself", id.short()));
+        self.tell(|| format!("the container {} exits", id.short()));
         let out_of_memory = self.engine.build(&container).out_of_memory;
         self.end_container(&id, EndedBy::Others, if out_of_memory { 137 } else { 1 });
         if let Some(place) = self.engine.find_mut(&id) {
@@ -296,7 +294,7 @@ impl Site {
         }
     }
 
-    /// A supervisor starts a container that it finds stopped, if nobody has its address.
+    /// Makes a supervisor start a stopped container, if its address is free.
     pub(super) fn supervisor_starts(&mut self, id: &str) {
         let id = ContainerId(id.to_owned());
         let Some(place) = self.engine.find(&id).filter(|place| !place.runs()) else { return };
@@ -320,15 +318,15 @@ impl Site {
         }
     }
 
-    /// A person removes a container, running or not.
+    /// Makes a person remove a container, running or not.
     pub(super) fn person_removes(&mut self, id: &ContainerId) {
         self.tell(|| format!("a person removes the container {}", id.short()));
         self.end_container(id, EndedBy::Others, 137);
         self.engine.containers.retain(|place| place.container.id != *id);
     }
 
-    /// The engine is away for a while. Without live-restore it ends its containers, and starts those again whose restart
-    /// policy says so.
+    /// Restarts the engine. Without live-restore it stops its containers, and later starts those again that have such a
+    /// restart policy.
     pub(super) fn restart_engine(&mut self, live_restore: bool) {
         self.tell(|| format!("the engine is restarted, live-restore {live_restore}"));
         self.be_away(Part::Engine, RESTART);
@@ -360,17 +358,15 @@ impl Site {
     }
 }
 
-/// A change that the engine is asked for.
+/// A change requested from the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Called {
-    /// A new container.
     Create(Box<Recipe>),
-    /// Any other.
     Change(EngineCall),
 }
 
 impl Site {
-    /// A call is carried out whose caller has given it up: nobody hears what came of it.
+    /// Executes a call whose caller has given up and never sees the result.
     pub(super) fn late_call(&mut self, called: &Called) {
         let error = match called {
             Called::Create(recipe) => self.create_by(recipe).err(),
@@ -381,14 +377,11 @@ impl Site {
                 Called::Create(recipe) => format!("create {}", recipe.name),
                 Called::Change(call) => call.to_string(),
             };
-            format!(
-                "the engine carries out late: {what}{}",
-                error.map_or(String::new(), |it| format!(", {it}"))
-            )
+            format!("the engine executes late: {what}{}", error.map_or(String::new(), |it| format!(", {it}")))
         });
     }
 
-    /// Who made this call dies: a stop that waits for the container's end goes on.
+    /// Continues a stop whose caller has died, if it waits for the container's exit.
     pub(super) fn goes_on(&mut self, called: &Called) {
         let Called::Change(EngineCall::Stop { container }) = called else { return };
         if let Some(started_at) = self.engine.find(container).filter(|it| it.runs()).map(|it| it.started_at) {
@@ -396,10 +389,10 @@ impl Site {
         }
     }
 
-    /// A stop that went on comes to its end, unless another one has stopped the container.
+    /// Finishes a continued stop, unless the container was stopped in another way.
     pub(super) fn stop_ends(&mut self, id: &ContainerId, started_at: Millis) {
         if self.engine.find(id).is_some_and(|it| it.started_at == started_at) {
-            self.tell(|| format!("a stop of {} comes to its end", id.short()));
+            self.tell(|| format!("a stop of {} finishes", id.short()));
             self.stop(id);
         }
     }
@@ -407,9 +400,11 @@ impl Site {
     fn create_by(&mut self, recipe: &Recipe) -> Result<ContainerId, EngineError> {
         let (all, restart) = match &recipe.model {
             Model::Like(id) => {
-                let like = self.engine.find(id).map(|place| &place.container).ok_or_else(|| {
-                    refused("create", &recipe.name, "the container that it is to be like is gone")
-                })?;
+                let like = self
+                    .engine
+                    .find(id)
+                    .map(|place| &place.container)
+                    .ok_or_else(|| refused("create", &recipe.name, "the container to copy is gone"))?;
                 let pinned = &recipe.pinned.ports;
                 let all = if pinned.is_empty() { like.published.clone() } else { pinned.clone() };
                 (all, like.restart.clone())
@@ -542,7 +537,7 @@ impl MemoryEngine {
         self.0.call_or_late(Part::Engine, what, Some(late), change).await
     }
 
-    /// The same about a container, which must be there.
+    /// Calls the engine about a container, and fails if that does not exist.
     async fn ask_of<T: Send>(
         &self,
         what: &'static str,
@@ -594,7 +589,7 @@ impl ContainerEngine for MemoryEngine {
     }
 
     async fn only_copy(&self, _image: &Image) -> Result<Option<String>, EngineError> {
-        // All there is came from the registry.
+        // All images came from the registry.
         self.ask("find image", |_| Ok(None)).await
     }
 

@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! The faults, and the calls at which they happen.
 
 use std::net::SocketAddr;
 
@@ -7,48 +7,46 @@ use super::{Happening, Millis, Site};
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
-/// At which call something goes wrong.
+/// The call at which a fault happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
-    /// At the call of that number, from 0.
+    /// The call with this number, from 0.
     Call(usize),
-    /// At the call of that name that has so many of the same name before it.
+    /// The call with this name, after this many calls with the same name.
     Nth(String, usize),
 }
 
-/// Something that goes wrong at one call.
+/// A fault at one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nobody answers, and the call has no effect.
+    /// There is no answer, and the call has no effect.
     Unheard,
-    /// The call has its effect, and its answer is lost.
+    /// The call takes effect, but its answer is lost.
     ReplyLost,
-    /// The call is refused for good.
+    /// The call is refused permanently.
     Refused,
-    /// Nobody answers until the call's deadline.
+    /// There is no answer until the call's deadline.
     Hangs,
-    /// The call has its effect only after its caller has given it up.
+    /// The call takes effect only after its caller has given up.
     LateEffect,
-    /// It takes long: three seconds, a probe half of that.
+    /// The call takes long: three seconds, or half of that for a probe.
     Slow,
     /// The process under test dies before the effect.
     DiesBefore,
-    /// It dies right after the effect.
+    /// The process under test dies right after the effect.
     DiesAfter,
-    /// The part that is called does not answer for so long.
+    /// The called part does not answer for this long.
     Away(Millis),
-    /// Records cannot be made durable for so long: the disk is full.
+    /// The disk is full for this long, so no record can be written.
     DiskFull(Millis),
-    /// `HAProxy` is reloaded.
     Reload,
-    /// `HAProxy` is killed, and started again.
+    /// HAProxy is killed, and started again.
     HaproxyRestart,
-    /// The engine is restarted.
     EngineRestart {
-        /// Whether its containers run on meanwhile.
+        /// Whether its containers keep running.
         live_restore: bool,
     },
-    /// A person sets the server that is worked on.
+    /// A person sets the server that the run works on.
     Person(AdminState),
     /// A person sets another server of its backend to maint, and back after a while.
     PersonElsewhere,
@@ -56,30 +54,30 @@ pub enum Fault {
     OldRemoved,
     /// A person removes the container of another server of its backend.
     OtherRemoved,
-    /// A person removes the container that takes its place.
+    /// A person removes the new container.
     NewRemoved,
-    /// The container that takes its place ends.
+    /// The new container exits.
     NewEnds,
-    /// A check of the server that is worked on hangs, and fails much later.
+    /// A check of the server that the run works on hangs, and fails much later.
     LateCheck,
-    /// Somebody else's container gets the name that the next new one is to have.
+    /// A foreign container takes the name that the next new one is to have.
     NameTaken,
-    /// Somebody else's container takes the address as soon as it is free.
+    /// A foreign container takes the address as soon as it is free.
     PortTaken,
     /// From then on another process answers at the address whenever no container has it.
     StrangerAnswers,
-    /// From then on a supervisor starts the container at the address again as soon as it is stopped.
+    /// From then on a supervisor restarts the container at the address as soon as it stops.
     Supervised,
-    /// The wall clock jumps so many milliseconds.
+    /// The wall clock jumps by this many milliseconds.
     ClockJump(i64),
-    /// Somebody asks the run to stop.
+    /// A person asks the run to stop.
     Stop,
-    /// Somebody asks twice.
+    /// A person asks the run to stop twice.
     StopTwice,
 }
 
 impl Fault {
-    /// Each kind once.
+    /// All kinds of faults.
     pub const ALL: [Self; 34] = [
         Self::Unheard,
         Self::ReplyLost,
@@ -117,7 +115,7 @@ impl Fault {
         Self::Supervised,
     ];
 
-    /// Whether the process under test dies of it.
+    /// Returns whether it kills the process under test.
     #[must_use]
     pub fn kills(self) -> bool {
         matches!(self, Self::DiesBefore | Self::DiesAfter)
@@ -125,7 +123,7 @@ impl Fault {
 }
 
 impl Site {
-    /// The fault that was planned for this call, if there is one.
+    /// Returns the fault that is scheduled for this call, if there is one.
     pub(super) fn fault(&mut self, call: usize, what: &str) -> Option<Fault> {
         let is_now = |(when, _): &(When, Fault)| match when {
             When::Call(planned) => *planned == call,
@@ -142,7 +140,7 @@ impl Site {
         at.map(|at| self.faults.remove(at).1)
     }
 
-    /// What a fault does to the site, whatever becomes of the call.
+    /// Applies the effect of a fault on the site, which does not depend on the call.
     pub(super) fn suffer(&mut self, fault: Fault, part: Part) {
         self.tell(|| format!("fault: {fault:?}"));
         match fault {
@@ -194,7 +192,7 @@ impl Site {
         self.away.push((part, self.now + long));
     }
 
-    /// Everything that is away answers again, and the disk has room.
+    /// Makes everything answer again, and frees disk space.
     pub fn mend(&mut self) {
         self.away.clear();
     }
@@ -203,7 +201,7 @@ impl Site {
         self.away.iter().any(|(away, until)| *away == part && self.now < *until)
     }
 
-    /// Another server of the backend that is worked on.
+    /// Returns another server of the backend that the run works on.
     fn other(&self) -> Option<ServerId> {
         let lines = self.haproxies[0].worker.iter().flat_map(|worker| &worker.lines);
         let mut others = lines
@@ -225,7 +223,7 @@ impl Site {
         lines.find(|line| line.id == *server).map(|line| line.address)
     }
 
-    /// The address of the server that is worked on.
+    /// Returns the address of the server that the run works on.
     fn subject_address(&self) -> Option<SocketAddr> {
         self.address_of(&self.subject)
     }
@@ -259,7 +257,7 @@ impl Site {
         let of = name.split(".old-").next().unwrap_or_default().to_owned();
         let elsewhere = SocketAddr::from(([127, 0, 0, 9], 9));
         if self.engine.containers.iter().all(|place| place.container.name != of) {
-            self.tell(|| format!("somebody takes the name {of}"));
+            self.tell(|| format!("a foreign container takes the name {of}"));
             self.engine.add_foreign(of, elsewhere, false);
         }
     }
@@ -267,7 +265,7 @@ impl Site {
     fn take_port(&mut self) {
         let Some(address) = self.subject_address() else { return };
         if self.engine.at(address).is_none() {
-            self.tell(|| format!("somebody takes the address {address}"));
+            self.tell(|| format!("a foreign container takes the address {address}"));
             self.engine.add_foreign("somebody-else".to_owned(), address, true);
         }
     }

@@ -1,4 +1,4 @@
-//! What happens by itself, each at its time.
+//! The calendar of events that happen without a call.
 
 use std::collections::BTreeMap;
 
@@ -7,47 +7,45 @@ use super::{Millis, Site};
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::AdminState;
 
-/// Something that happens without anybody's call.
+/// An event that happens without a call. A `usize` is the index of the load balancer, a first `u32` the PID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// A client sends a request to a backend, at the load balancer of that index.
+    /// A client sends a request to a backend.
     Request(usize, String),
-    /// The client of a connection that was kept sends its next request, to the server that had the last one if it may have it.
+    /// The client of a kept-alive connection sends its next request, to the same server if that is usable.
     NextRequest(usize, ServerId),
-    /// A request that was given to a server reaches it: the load balancer, the process, the session.
+    /// A request reaches the server that it was given to, as this session.
     Connect(usize, u32, u64),
-    /// A session ends by itself.
+    /// A session ends.
     End(usize, u32, u64),
-    /// A server's check is due: the load balancer, the process.
+    /// A server's check is due.
     Check(usize, u32, ServerId),
-    /// A server's agent is asked: the load balancer, the process.
+    /// A server's agent is due to be asked.
     AskAgent(usize, u32, ServerId),
-    /// The agent answers.
     AgentAnswers(usize, u32, ServerId),
-    /// A check that hung fails at last.
+    /// A check that hung finally fails.
     LateCheck(usize, ServerId),
-    /// A container ends by itself, if it was started at that time.
+    /// A container exits, if it was started at that time.
     ContainerEnds(String, Millis),
-    /// A stop comes to its end, if the container was started at that time.
+    /// A stop finishes, if the container was started at that time.
     Stopped(ContainerId, Millis),
-    /// A supervisor starts a container that was stopped.
+    /// A supervisor starts a stopped container.
     SupervisorStarts(String),
-    /// A load balancer is started.
     HaproxyStarts(usize),
-    /// The engine starts what it had to stop.
+    /// The engine starts the containers that it had to stop.
     EngineStarts,
-    /// A person sets a server's state everywhere.
+    /// A person sets a server's state at every load balancer.
     Person(ServerId, AdminState),
-    /// A command that its caller has given up reaches the process: the load balancer, the process.
+    /// A command reaches the process after its caller has given up.
     LateCommand(usize, u32, Vec<(ServerId, AdminState)>),
-    /// A call that its caller has given up is carried out by the engine.
+    /// The engine executes a call after its caller has given up.
     LateCall(Called),
 }
 
-/// What is to come.
+/// The scheduled events.
 #[derive(Default)]
 pub(super) struct Calendar {
-    /// Of those at one time the one that was entered first comes first.
+    /// Events at the same time happen in the order in which they were scheduled.
     entries: BTreeMap<(Millis, u64), Happening>,
     count: u64,
 }
@@ -66,7 +64,7 @@ impl Calendar {
 }
 
 impl Site {
-    /// Lets everything happen that has been due since the last call.
+    /// Processes all events that have been due since the last call.
     pub(super) fn catch_up(&mut self) {
         let now = Millis::try_from(self.began.elapsed().as_millis()).unwrap_or(Millis::MAX);
         while let Some((at, what)) = self.calendar.due(now) {

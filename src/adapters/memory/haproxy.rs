@@ -1,4 +1,4 @@
-//! `HAProxy`: its processes, what they know of servers, and what a command does to them.
+//! HAProxy: its processes, their servers, and the effect of commands.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::observation::{
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::weight::Weight;
 
-/// How long it takes to start `HAProxy` anew.
+/// How long HAProxy takes to restart.
 const RESTART: Millis = 1_500;
 
 /// How often an agent is asked, and how long it takes to answer.
@@ -25,41 +25,39 @@ const AGENT_TAKES: Millis = 60;
 /// `stats timeout`.
 const LATE_FOR: Millis = 10_000;
 
-/// One load balancer.
+/// A load balancer.
 pub struct Haproxy {
     /// The address of its runtime socket.
     pub name: String,
-    /// `show info`: `Version`. 2.2 has no stalled queue, and does not survive being told to look into one.
+    /// `show info`: `Version`. 2.2 has no stalled queues, and crashes on a command that looks into one.
     pub version: String,
-    /// The process that answers; none while it is being started.
+    /// The process that answers; `None` during a restart.
     pub worker: Option<Worker>,
-    /// The processes that a reload has replaced, and that still hold sessions.
+    /// The processes that a reload has replaced and that still have sessions.
     pub old: Vec<Worker>,
-    /// Whether a master socket tells of those.
+    /// Whether a master socket reports these old processes.
     pub has_master: bool,
-    /// What a new process knows.
+    /// The server lines of a new process.
     configured: Vec<Line>,
     next_pid: u32,
     is_begun: bool,
 }
 
-/// One process.
+/// A process of a load balancer.
 #[derive(Clone)]
 pub struct Worker {
-    /// Its process identifier.
     pub pid: u32,
-    /// The server lines that it has.
     pub lines: Vec<Line>,
-    /// The sessions in flight.
+    /// The sessions in progress.
     pub sessions: Vec<Session>,
-    /// The requests that wait.
+    /// The waiting requests.
     pub queue: Vec<Queued>,
-    /// The backends whose queue stands still, and since when.
+    /// The backends whose queue has stalled, and since when.
     pub stalled: Vec<(String, Millis)>,
 }
 
 impl Worker {
-    /// What it knows of a server.
+    /// Returns the line of a server.
     #[must_use]
     pub fn line(&self, id: &ServerId) -> Option<&Line> {
         self.lines.iter().find(|line| line.id == *id)
@@ -69,14 +67,14 @@ impl Worker {
         self.lines.iter_mut().find(|line| line.id == *id)
     }
 
-    /// Sessions in flight on a server that `HAProxy` counts.
+    /// Returns the sessions on a server that HAProxy counts.
     #[must_use]
     pub fn sessions_on(&self, id: &ServerId) -> u64 {
         let counted = self.sessions.iter().filter(|session| session.is_connected && session.server == *id);
         counted.count() as u64
     }
 
-    /// The servers that the backend's balanced requests are given to.
+    /// Returns the servers that get the backend's balanced requests.
     #[must_use]
     pub fn takers(&self, backend: &str) -> Vec<&Line> {
         let usable = |backup: bool| {
@@ -113,13 +111,13 @@ impl Haproxy {
     fn fresh(&mut self) -> Worker {
         self.next_pid += 1;
         let (mut lines, pid) = (self.configured.clone(), self.next_pid);
-        // The first process has been there for long.
+        // The first process has run for a long time.
         lines.iter_mut().filter(|_| self.is_begun).for_each(|line| line.passed = None);
         self.is_begun = true;
         Worker { pid, lines, sessions: Vec::new(), queue: Vec::new(), stalled: Vec::new() }
     }
 
-    /// Every process.
+    /// Returns all processes.
     pub fn workers(&self) -> impl Iterator<Item = &Worker> {
         self.worker.iter().chain(&self.old)
     }
@@ -169,12 +167,12 @@ fn old_worker(worker: &Worker) -> OldWorker {
 }
 
 impl Site {
-    /// A new process, that knows nothing of what was set; the old one keeps its sessions.
+    /// Replaces the process by one with the initial server states; the old one keeps its sessions.
     pub fn reload(&mut self, balancer: usize) {
         let haproxy = &mut self.haproxies[balancer];
         let Some(mut old) = haproxy.worker.take() else { return };
         let mut new = haproxy.fresh();
-        // What waits is connected by nobody any more but the old one; a client of the queue just asks again.
+        // Only the old process would connect its queued requests; here their clients simply send them again.
         new.queue = std::mem::take(&mut old.queue);
         let pid = new.pid;
         haproxy.worker = Some(new);
@@ -186,7 +184,7 @@ impl Site {
         self.dequeue(balancer);
     }
 
-    /// All its processes end, and it is started anew after a while.
+    /// Ends all processes. HAProxy starts again after a while.
     pub(super) fn end_haproxy(&mut self, balancer: usize) {
         let haproxy = &mut self.haproxies[balancer];
         haproxy.worker = None;
@@ -232,7 +230,7 @@ impl Site {
         self.later(AGENT_INTER, Happening::AskAgent(balancer, pid, server.clone()));
     }
 
-    /// An answer counts although the agent was turned off meanwhile.
+    /// Applies an agent's answer, even if the agent was turned off in between.
     pub(super) fn agent_answers(&mut self, balancer: usize, pid: u32, server: &ServerId) {
         let Some(line) = self.line(balancer, pid, server) else { return };
         let Some(agent) = &mut line.agent else { return };
@@ -268,15 +266,15 @@ impl Site {
                 }
             }
         }
-        // Without clients it does not matter how soon a check sees something.
+        // Without clients it does not matter how soon a check notices a change.
         let inter = if self.clients.is_closed { 10 * check.inter } else { check.inter };
         self.later(inter, Happening::Check(balancer, pid, server.clone()));
         self.dequeue(balancer);
     }
 
-    /// A check that was under way when the server's container was replaced, and hung until now.
+    /// Fails a check that started before the server's container was replaced, and hung until now.
     pub(super) fn late_check(&mut self, balancer: usize, server: &ServerId) {
-        self.tell(|| format!("a check of {server} that hung fails"));
+        self.tell(|| format!("a hanging check of {server} fails"));
         let worker = self.haproxies[balancer].worker.as_mut();
         let line = worker.and_then(|worker| worker.line_mut(server));
         if let Some(line) =
@@ -291,7 +289,7 @@ impl Site {
         worker.line_mut(server)
     }
 
-    /// A command comes late. What was meant for a process that has been replaced is lost with that.
+    /// Applies a late command. It is lost if a new process has replaced the one that it was sent to.
     pub(super) fn late_command(&mut self, balancer: usize, pid: u32, states: Vec<(ServerId, AdminState)>) {
         for (server, state) in states {
             if self.line(balancer, pid, &server).is_some() {
@@ -301,7 +299,7 @@ impl Site {
         }
     }
 
-    /// Somebody else sets a server's state, at every load balancer.
+    /// Makes a person set a server's state at every load balancer.
     pub(super) fn person_sets(&mut self, server: &ServerId, state: AdminState) {
         self.meddled_at = Some(self.now);
         self.tell(|| format!("a person sets {server} to {state}"));
@@ -310,7 +308,7 @@ impl Site {
         }
     }
 
-    /// As [`Site::set_state`], but down until its checks pass.
+    /// Like [`Site::set_state`], but the server stays down until its check passes.
     fn set_unproven(&mut self, balancer: usize, server: &ServerId, state: AdminState) -> bool {
         if !self.set_state(balancer, server, AdminState::Drain) {
             return false;
@@ -323,7 +321,7 @@ impl Site {
         self.set_state(balancer, server, state)
     }
 
-    /// Whether there is such a server.
+    /// Sets a server's state. Returns whether the server exists.
     fn set_state(&mut self, balancer: usize, server: &ServerId, state: AdminState) -> bool {
         let now = self.now;
         let haproxy = &mut self.haproxies[balancer];
@@ -367,7 +365,7 @@ impl MemoryHaproxy {
         self.ask_or_late(what, None, effect).await
     }
 
-    /// The same of what may happen late.
+    /// Like [`Self::ask`], for a call that may take effect late.
     async fn ask_or_late<T: Send>(
         &self,
         what: &'static str,
@@ -387,7 +385,7 @@ impl MemoryHaproxy {
         self.memory.call_or_late(Part::LoadBalancer(self.index), what, late, ask).await
     }
 
-    /// Sets servers by one line. One that is refused keeps none of the others from being set.
+    /// Sets servers with one line. A refusal does not stop the others from being set.
     async fn set_all(
         &self,
         what: &'static str,

@@ -1,18 +1,18 @@
-//! Commands of somebody's own, at the moments of a run.
+//! Hooks in memory.
 
 use super::call::{Failing, Part};
 use super::{Memory, Site};
 use crate::hook::{Ended, HookFacts};
 use crate::ports::{HookError, Hooks};
 
-/// Runs the hooks that a site has.
+/// Runs the hooks of a site.
 pub struct MemoryHooks(pub(super) Memory);
 
-/// Why a hook did not come to its end.
+/// The reasons why a hook did not finish.
 enum NotEnded {
-    /// Its time was over.
+    /// It exceeded its time limit.
     Killed,
-    /// The system does not run it.
+    /// The system could not run it.
     NotRun,
 }
 

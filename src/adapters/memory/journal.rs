@@ -1,4 +1,4 @@
-//! The journal and the wall clock.
+//! The journal and the wall clock in memory.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,7 +7,7 @@ use super::{Effect, Memory, Site};
 use crate::journal::Record;
 use crate::ports::{Journal, JournalError, WallClock};
 
-/// The journal of the run that works on the site.
+/// The journal of the run under test.
 pub struct MemoryJournal(pub(super) Memory);
 
 impl Journal for MemoryJournal {
@@ -28,7 +28,7 @@ impl Journal for MemoryJournal {
     }
 }
 
-/// The site's wall clock: it begins on a night in November, and may jump.
+/// The site's wall clock. It starts on a night in November, and may jump.
 pub struct MemoryClock(pub(super) Memory);
 
 impl WallClock for MemoryClock {

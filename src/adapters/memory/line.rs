@@ -1,4 +1,4 @@
-//! A server line as a process of `HAProxy` has it: its state, and what a check or a command makes of it.
+//! A server line in an HAProxy process: its state, and the effect of checks and commands on it.
 
 use std::net::SocketAddr;
 
@@ -7,72 +7,66 @@ use crate::cfg::{Proxy, Server};
 use crate::ids::ServerId;
 use crate::observation::{AdminBits, AdminState, Checking, Checks, Operational};
 
-/// What a process knows of a server.
+/// A server line as one process knows it.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Line {
-    /// Which server.
     pub id: ServerId,
-    /// Where its traffic goes.
     pub address: SocketAddr,
-    /// Whether it only gets traffic when no other server can.
+    /// Whether it only gets traffic if no other server is usable.
     pub backup: bool,
     /// Its backend's `option allbackups`.
     pub all_backups: bool,
     /// Whether a cookie ties clients to it.
     pub ties: bool,
-    /// Its weight.
+    /// The current weight.
     pub weight: u32,
-    /// The most sessions at once.
+    /// The maximum number of sessions.
     pub limit: Option<u64>,
-    /// How it is checked.
     pub check: Option<Check>,
-    /// Over how long its weight grows after maintenance.
+    /// How long its weight grows after maintenance.
     pub slowstart: Millis,
-    /// The administrative state.
     pub admin: AdminBits,
-    /// Whether it is up.
     pub up: bool,
     /// Since when it has been up after maintenance.
     pub up_since: Option<Millis>,
-    /// The checks that passed, and how many may still fail.
+    /// HAProxy's health counter: passed checks while down, and how many checks may still fail while up.
     pub health: u32,
-    /// Whether its checks are at work.
+    /// Whether its checks are enabled.
     pub checking: bool,
-    /// Whether its last check passed; nothing before the first one, and in maintenance.
+    /// Whether its last check passed; `None` before the first one and in maintenance.
     pub passed: Option<bool>,
-    /// The agent on its host.
     pub agent: Option<Agent>,
-    /// The weight that is written.
+    /// The weight from the configuration.
     pub written_weight: u32,
     /// Sessions since the process started.
     pub total: u64,
 }
 
-/// The rhythm of a server's checks.
+/// The timing of a server's checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
-    /// Time between two.
+    /// The time between two checks.
     pub inter: Millis,
-    /// How many must pass before it is up.
+    /// How many checks must pass before it is up.
     pub rise: u32,
-    /// How many must fail before it is down.
+    /// How many checks must fail before it is down.
     pub fall: u32,
 }
 
-/// An agent that is asked about a server.
+/// The agent of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Agent {
-    /// Whether it is asked.
+    /// Whether HAProxy asks it.
     pub is_on: bool,
-    /// Whether its answer is under way.
+    /// Whether its answer is pending.
     pub is_asked: bool,
-    /// The state that it answers with.
+    /// The state in its answers.
     pub says: AdminState,
 }
 
 impl Line {
-    /// A line as it is written, up.
+    /// Creates a line from the configuration, in the state up.
     pub(super) fn of(id: ServerId, address: SocketAddr, proxy: &Proxy, server: &Server) -> Self {
         let millis = |time: Option<std::time::Duration>, or| {
             time.map_or(or, |it| Millis::try_from(it.as_millis()).unwrap_or(or))
@@ -108,7 +102,7 @@ impl Line {
         }
     }
 
-    /// Whether balanced requests are given to it.
+    /// Returns whether it gets balanced requests.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.admin.state() == AdminState::Ready && self.up && self.weight > 0
@@ -122,8 +116,10 @@ impl Line {
         }
     }
 
-    /// As `set server … state` does it: from maintenance a server is up at once, and the first check that fails has it
-    /// down; from drain it stays what its checks say.
+    /// Sets the state as `set server … state` does.
+    ///
+    /// After maintenance a server is up at once, and the first failed check takes it down; after drain it keeps the
+    /// state from its checks.
     pub(super) fn set(&mut self, state: AdminState, now: Millis) {
         let was = self.admin.state();
         let rise = self.check.map_or(0, |check| check.rise);
@@ -153,7 +149,7 @@ impl Line {
         Checks { health, agent, asks_agent: self.agent.is_some_and(|agent| agent.is_asked) }
     }
 
-    /// What the last check said, as `show stat` has it.
+    /// Returns the result of the last check, as in `show stat`.
     pub(super) fn last_check(&self) -> &'static str {
         match (self.check, self.admin.state(), self.passed) {
             (None, ..) | (Some(_), AdminState::Maint, _) => "",

@@ -1,4 +1,4 @@
-//! Asks a server in memory whether it serves.
+//! Probes of servers in memory.
 
 use tokio::time::timeout;
 
@@ -8,10 +8,10 @@ use crate::observation::Answer;
 use crate::ports::Prober;
 use crate::probe::{Probe, Question};
 
-/// Who asks servers whether they serve.
+/// Probes the servers of a site.
 pub struct MemoryProber(pub(super) Memory);
 
-/// Why no answer came.
+/// The reason for a failed probe.
 struct NoAnswer(&'static str);
 
 impl Failing for NoAnswer {
