@@ -18,8 +18,8 @@ fn main() -> ExitCode {
     ci::read_by(Ci::of(&environment::variables()));
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(told) if told.use_stderr() => {
-            stderr::say(told.render().ansi().to_string().trim_end());
+        Err(error) if error.use_stderr() => {
+            stderr::say(error.render().ansi().to_string().trim_end());
             stderr::settle();
             return Exit::Usage.into();
         }

@@ -531,7 +531,7 @@ impl LoadBalancer for HaproxySocket {
             }
             #[expect(
                 clippy::disallowed_methods,
-                reason = "a bounded read-back of an address that is applied later"
+                reason = "a bounded read-back of an address that HAProxy applies later"
             )]
             sleep(READ_BACK_PAUSE).await;
         }

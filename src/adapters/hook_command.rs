@@ -44,11 +44,11 @@ impl Hooks for HookCommands {
         let mut group = Group(command.spawn().map_err(failed)?);
         let child = &mut group.0;
         let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let told = serde_json::to_vec(facts).map_err(|error| failed(error.into()))?;
+        let input = serde_json::to_vec(facts).map_err(|error| failed(error.into()))?;
         let tell = async {
             if let Some(mut stdin) = stdin {
                 // A hook that does not read its input may close it.
-                let _unheard = stdin.write_all(&told).await;
+                let _closed = stdin.write_all(&input).await;
             }
         };
         let lines = Mutex::new(VecDeque::new());

@@ -69,12 +69,10 @@ impl Place {
         let made = new.metadata().map_err(failed(&path, "read the attributes of"))?;
         if (made.uid(), made.gid()) != (attributes.uid(), attributes.gid()) {
             let (owner, group) = (Some(attributes.uid()), Some(attributes.gid()));
-            fchown(&new, owner, group).map_err(failed(&path, "give the owner of the old file to"))?;
+            fchown(&new, owner, group).map_err(failed(&path, "set the owner of"))?;
         }
-        new.set_permissions(attributes.permissions())
-            .map_err(failed(&path, "give the mode of the old file to"))?;
-        copy_extended(&old, &new)
-            .map_err(failed(&path, "copy the extended attributes of the old file to"))?;
+        new.set_permissions(attributes.permissions()).map_err(failed(&path, "set the mode of"))?;
+        copy_extended(&old, &new).map_err(failed(&path, "copy the extended attributes to"))?;
         new.sync_all().map_err(failed(&path, "sync"))?;
         Ok(candidate)
     }

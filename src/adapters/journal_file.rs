@@ -41,7 +41,7 @@ pub struct Journals {
 /// The reasons why a backend cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    #[error("another drainswap works on {backend}{}{holder}", if .holder.is_empty() { "" } else { ": " })]
+    #[error("another drainswap is working on {backend}{}{holder}", if .holder.is_empty() { "" } else { ": " })]
     Busy {
         /// The backend, or the configuration.
         backend: String,
@@ -465,7 +465,7 @@ mod tests {
         let _lock = other.lock("pay", "noon").unwrap();
         symlink(elsewhere.path().join("victim"), other.path.join(format!("{}.jsonl", plan().run))).unwrap();
         assert!(other.create(&plan().run).is_err());
-        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing was made there");
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing was created there");
     }
 
     #[test]

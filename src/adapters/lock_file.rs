@@ -76,14 +76,14 @@ pub(super) fn take(path: &Path, holder: &str) -> Result<Taken> {
         regular_file::open(options.create(true).truncate(false).read(true).write(true).mode(0o600), path)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(Taken::Busy(told(&mut file)?)),
+        Err(TryLockError::WouldBlock) => return Ok(Taken::Busy(description(&mut file)?)),
         Err(TryLockError::Error(error)) => return Err(error),
     }
     // Older versions of drainswap created the file readable for all users. This fails for another user's file, which
     // keeps its mode.
     let _not_ours = file.set_permissions(Permissions::from_mode(0o600));
     // Ignores a full disk: the description only helps an operator who finds the lock taken.
-    let _untold =
+    let _not_described =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
     Ok(Taken::Held(Lock { _file: file }))
 }
@@ -111,11 +111,11 @@ pub(super) fn holder(path: &Path) -> Result<HeldBy> {
         Some(holder) => HeldBy::Process(holder),
         // The holder may have exited during the search.
         None if file.try_lock().is_ok() => HeldBy::Nobody,
-        None => HeldBy::Unseen(told(&mut file)?),
+        None => HeldBy::Unseen(description(&mut file)?),
     })
 }
 
-fn told(file: &mut File) -> Result<String> {
+fn description(file: &mut File) -> Result<String> {
     let mut text = Vec::new();
     file.take(MOST_BYTES).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).trim().to_owned())
@@ -175,8 +175,8 @@ mod tests {
         assert_eq!(held(&path), None);
         let Taken::Held(lock) = take(&path, "process 1 of user root").unwrap() else { panic!("it is free") };
         assert_eq!(held(&path), Some(std::process::id()));
-        let Taken::Busy(told) = take(&path, "").unwrap() else { panic!("it is taken") };
-        assert_eq!(told, "process 1 of user root");
+        let Taken::Busy(holder) = take(&path, "").unwrap() else { panic!("it is taken") };
+        assert_eq!(holder, "process 1 of user root");
         drop(lock);
         assert_eq!(held(&path), None);
     }

@@ -98,10 +98,10 @@ mod tests {
         let judged = |path: &Path| trust.judge_path(Thing::StateDirectory, path);
         assert_eq!((judged(&state), judged(&link)), (None, None));
         set_permissions(&state, Permissions::from_mode(0o777)).unwrap();
-        let told = judged(&link).unwrap().to_string();
+        let problem = judged(&link).unwrap().to_string();
         assert!(
-            told.ends_with(&format!("everyone can write it. Run `chmod o-w {}`", link.display())),
-            "{told}"
+            problem.ends_with(&format!("everyone can write it. Run `chmod o-w {}`", link.display())),
+            "{problem}"
         );
         assert_eq!(judged(&dir.path().join("not-there")), None);
     }
@@ -116,8 +116,8 @@ mod tests {
         set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
         let file = File::open(&path).unwrap();
-        let told = Trust::new(&[]).unwrap().judge_file(Thing::Settings, &path, &file).unwrap();
-        assert_eq!(told.commands, [format!("chmod o-w {}", folder.display())]);
+        let problem = Trust::new(&[]).unwrap().judge_file(Thing::Settings, &path, &file).unwrap();
+        assert_eq!(problem.commands, [format!("chmod o-w {}", folder.display())]);
         set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
         assert_eq!(Trust::new(&[]).unwrap().judge_file(Thing::Settings, &path, &file), None);
     }

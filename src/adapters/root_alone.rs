@@ -26,7 +26,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let copy = directory.path().join("haproxy");
         std::fs::copy(&shell, &copy).unwrap();
-        assert!(!is_roots(&copy.metadata().unwrap(), &copy), "everybody can write /tmp");
-        assert!(!is_roots(&shell.metadata().unwrap(), Path::new("sh")), "a path from nowhere");
+        assert!(!is_roots(&copy.metadata().unwrap(), &copy), "everyone can write /tmp");
+        assert!(!is_roots(&shell.metadata().unwrap(), Path::new("sh")), "a relative path");
     }
 }

@@ -266,7 +266,7 @@ async fn a_backend_that_another_drainswap_works_on_is_left_alone() {
     lock.lock().expect("lock it");
     let new = site.original().replace("roundrobin", "leastconn");
     for text in [&new, &site.original()] {
-        site.apply(text, &[]).await.expect(6).says(&["another drainswap works on mobile"]);
+        site.apply(text, &[]).await.expect(6).says(&["another drainswap is working on mobile"]);
     }
     assert_eq!(installed(&site), site.original());
     drop(lock);

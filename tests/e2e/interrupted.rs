@@ -266,9 +266,9 @@ async fn who_comes_second_waits_and_then_works() {
     let first = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.until_started("app1", &v2).await;
     let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
-    refused.says(&["another drainswap works on mobile: process"]);
+    refused.says(&["another drainswap is working on mobile: process"]);
     let second = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--lock-wait", "1m"]).await.expect(0);
-    second.says(&["waiting 60 s at most: another drainswap works on mobile", "nothing to do"]);
+    second.says(&["waiting 60 s at most: another drainswap is working on mobile", "nothing to do"]);
     finish(first).await.expect(0);
     ends_with("v2", stage).await;
 }

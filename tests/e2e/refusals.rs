@@ -153,7 +153,7 @@ async fn the_same_backend_is_not_deployed_twice_at_once() {
     stage.haproxy.until_draining("app1").await;
     let second = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
     let holder = format!("process {}", first.id().expect("it runs"));
-    second.says(&["another drainswap works on mobile", &holder]);
+    second.says(&["another drainswap is working on mobile", &holder]);
     stage.drainswap(&["maint", "mobile/app1b"]).await.expect(6);
     drop(stream);
     finish(first).await.expect(0);

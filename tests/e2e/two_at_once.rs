@@ -24,7 +24,7 @@ async fn backends_that_share_containers_are_deployed_one_after_the_other() {
     for (first, second) in [("mobile", "tablet"), ("tablet", "mobile")] {
         let under_way = stage.spawn(&["deploy", first, "--image", &v2]);
         stage.until_started("app1", &v2).await;
-        let busy = "another drainswap works on";
+        let busy = "another drainswap is working on";
         stage.drainswap(&["deploy", second, "--image", &v1]).await.expect(6).says(&[busy]);
         let waited =
             stage.drainswap(&[&["deploy", second, "--image", &v1][..], &wait].concat()).await.expect(0);

@@ -117,7 +117,7 @@ impl MasterSocket {
     ///
     /// After a failed reload, `show proc` lists the worker that continues among the old ones, so each worker is asked
     /// whether it is stopping. A worker that has exited has no sessions.
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods are of one lifetime only")]
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the methods have one lifetime only")]
     async fn held_by_old_workers(&self, current: u32) -> Result<Vec<(u32, Vec<Session>)>, Unheard> {
         let mut held = Vec::new();
         for pid in workers(&self.processes().await?).into_iter().filter(|pid| *pid != current) {

@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(text(), [head, &others].concat());
         let before = path.metadata().unwrap().ino();
         assert!(forget(&path, &servers).unwrap().is_none());
-        assert_eq!(path.metadata().unwrap().ino(), before, "nothing to drop, nothing written");
+        assert_eq!(path.metadata().unwrap().ino(), before, "nothing to remove, nothing written");
         forgotten.put_back().unwrap();
         assert_eq!(text(), whole);
         let forgotten = forget(&path, &servers).unwrap().unwrap();

@@ -139,9 +139,9 @@ mod tests {
         let source = path.to_str().unwrap();
         let there = Some(PathBuf::from("/the file.cfg"));
         assert_eq!(found(source, "/the\\040file.cfg"), there);
-        assert_eq!(found("/haproxy.cfg", "/the\\040file.cfg"), there, "a file system of its own");
+        assert_eq!(found("/haproxy.cfg", "/the\\040file.cfg"), there, "a separate file system");
         assert_eq!(found(&format!("/@{source}"), "/the\\040file.cfg"), there, "a subvolume");
-        assert_eq!(found(source, "/other.cfg"), None, "another file by that name");
+        assert_eq!(found(source, "/other.cfg"), None, "another file with that name");
         assert_eq!(found(dir.path().to_str().unwrap(), "/etc/haproxy"), None);
         assert_eq!(found("/etc/hosts", "/etc/hosts"), None);
     }

@@ -86,7 +86,7 @@ pub enum Uncounted {
         arguments: String,
     },
     /// The socket may belong to another host.
-    #[error("a TCP socket does not tell which process listens")]
+    #[error("a TCP socket does not show which process listens")]
     Remote,
 }
 

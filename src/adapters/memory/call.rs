@@ -159,10 +159,7 @@ impl Memory {
         let course = self.course(part, what, late, effect);
         match course {
             Course::Ends(result, takes) => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "a call takes its time, of a clock that is paused"
-                )]
+                #[expect(clippy::disallowed_methods, reason = "a call takes its time on a paused clock")]
                 sleep(Duration::from_millis(takes)).await;
                 result
             }

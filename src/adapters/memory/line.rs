@@ -9,7 +9,7 @@ use crate::observation::{AdminBits, AdminState, Checking, Checks, Operational};
 
 /// A server line as one process knows it.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
+#[expect(clippy::struct_excessive_bools, reason = "the facts are independent")]
 pub struct Line {
     pub id: ServerId,
     pub address: SocketAddr,
