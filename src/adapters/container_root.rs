@@ -17,9 +17,9 @@ use super::config_files::{self, Unreadable};
 use crate::cfg::SourceFile;
 use crate::foreign;
 
-/// The most bytes of all files of a configuration together.
+/// The maximum size of all files of a configuration together, in bytes.
 const MOST_BYTES: u64 = 64 << 20;
-/// The most entries read in all directories of a configuration together.
+/// The maximum number of entries in all directories of a configuration together.
 const MOST_ENTRIES: usize = 10_000;
 
 /// The root directory of a container.

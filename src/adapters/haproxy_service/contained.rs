@@ -35,7 +35,7 @@ pub enum NotReached {
     )]
     Unreadable { container: String, path: String, reason: String },
     /// No HAProxy listens at the socket in this host's configuration, or there is no such configuration.
-    #[error("{missing}. {}. Choose one and pass its socket with --socket", .candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    #[error("{missing}. {}. Pass the right socket with --socket", .candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NotNamed {
         /// The missing file or socket.
         missing: String,
