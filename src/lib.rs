@@ -18,14 +18,16 @@
 //!   adapter.
 //! - [`doctor`] lists what earlier runs left behind, from the same values; [`command_line`] builds the commands that it
 //!   prints.
-//! - [`adapters`] implement the ports for the real system, and once more in memory; they do not depend on plan and deploy.
+//! - [`adapters`] implement the ports for the real system, and once more in memory; they do not depend on plan
+//!   and deploy.
 //! - [`service`] is the service that `drainswap.toml` describes; it becomes a backend, which [`cfg::edit`] writes into
 //!   haproxy.cfg.
 //! - [`schema`] has the JSON schemas of the files that drainswap writes and reads.
 //! - [`output_file`] writes files for other programs, and chooses their owner and mode.
 //! - [`foreign`] cleans text from outside, both where it enters and where drainswap prints it.
 //! - [`report`] sees only events. Only [`app`] depends on all other modules.
-//! - [`ansible`] wraps all of this: it turns an Ansible task into a command line, and the output into the task's result.
+//! - [`ansible`] wraps all of this: it turns an Ansible task into a command line, and the output into the task's
+//!   result.
 
 pub mod adapters;
 pub mod ansible;

@@ -25,7 +25,8 @@ const OF_ITS_OWN: &[&str] =
 const OF_THE_LOADER: &str = "LD_";
 const OF_THE_SHELL: &str = "PATH";
 
-/// The maximum size of HAProxy's arguments, or of its environment, in bytes. A process can declare any part of its memory as these.
+/// The maximum size of HAProxy's arguments, or of its environment, in bytes. A process can declare any part of its
+/// memory as these.
 const MOST_BYTES: u64 = 256 << 10;
 
 /// The properties of a process.
