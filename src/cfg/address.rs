@@ -88,22 +88,22 @@ pub enum AddressError {
     #[error("the address is empty; is an environment variable unset?")]
     Empty,
     /// Neither a number nor an offset, or a range.
-    #[error("`{0}` is no port: a number, +N or -N")]
+    #[error("invalid port `{0}`: expected a number, +N or -N")]
     Port(String),
     /// More than 65535.
     #[error("port {0} is larger than 65535")]
     PortTooLarge(String),
     /// The family allows only some addresses.
-    #[error("`{0}` is no address of the family that stands before it")]
+    #[error("invalid address `{0}`: expected one of the family that its prefix names")]
     Family(String),
     /// Neither an IP address nor a host's name.
-    #[error("`{0}` is neither an IP address nor a host's name")]
+    #[error("invalid address `{0}`: expected an IP address or a host name")]
     Host(String),
     /// A server cannot be reached over this family.
     #[error("a server cannot have an address of the family `{0}`")]
     NotForServers(String),
     /// A socket needs a port.
-    #[error("a socket needs a port, and a fixed one")]
+    #[error("the address of a socket needs a fixed port")]
     SocketPort,
 }
 

@@ -58,9 +58,9 @@ impl Block {
 pub(super) enum Misfit {
     #[error("no `.if` is open here")]
     Lone,
-    #[error("the `.else` of this block came before")]
+    #[error("this block already has an `.else`")]
     AfterElse,
-    #[error("more than {MAX_NESTED} `.if` inside each other")]
+    #[error("more than {MAX_NESTED} `.if` blocks are nested")]
     TooDeep,
 }
 

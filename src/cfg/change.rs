@@ -44,7 +44,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids = |ids: Vec<&ServerId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self {
-            Self::Cosmetic => f.write_str("nothing that HAProxy would notice"),
+            Self::Cosmetic => f.write_str("no change that HAProxy would notice"),
             Self::Servers { added, removed } => {
                 let added: Vec<&ServerId> = added.iter().map(|it| &it.server).collect();
                 let parts = [("added: ", added), ("removed: ", removed.iter().collect())];
@@ -80,10 +80,10 @@ impl Change {
         let reload = |because: String| Self::Reload { because };
         let is_other = |line: &&Statement<'_>| !line.is_server;
         if !old_lines.iter().filter(is_other).eq(new_lines.iter().filter(is_other)) {
-            return reload("more than servers differs".to_owned());
+            return reload("more than the servers has changed".to_owned());
         }
         if new_lines.iter().any(|line| line.words[0] == b"default-server") {
-            return reload("servers that are added at runtime get nothing of `default-server`".to_owned());
+            return reload("servers added at runtime do not inherit from `default-server`".to_owned());
         }
         let (mut added, mut removed) = (Vec::new(), Vec::new());
         for (before, after) in old.1.proxies.iter().zip(&new.1.proxies) {
@@ -145,11 +145,11 @@ fn servers<'p>(
         match before.get(&*server.name) {
             // By the words: not everything that HAProxy reads of a line is read here.
             Some(known) if !is_set_alike(known, server) => {
-                return Err(format!("{} is set otherwise than before", id()));
+                return Err(format!("the settings of {} have changed", id()));
             }
             // Which backup is the first one, and where a hash leads, depends on the order.
             Some(_) if stays.get(index) != Some(&&*server.name) => {
-                return Err(format!("{} stands at another place than before", id()));
+                return Err(format!("{} has moved", id()));
             }
             _ => {}
         }
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_haproxy_would_not_notice_is_cosmetic() {
         let new = OLD.replace("balance", "# c\n\n\tbalance").replace("check", "'check' # c");
-        assert_eq!(change(OLD, &new), "nothing that HAProxy would notice");
+        assert_eq!(change(OLD, &new), "no change that HAProxy would notice");
     }
 
     #[test]
@@ -214,14 +214,14 @@ mod tests {
     #[test]
     fn anything_else_needs_a_reload() {
         for (new, because) in [
-            (OLD.replace("roundrobin", "leastconn"), "more than servers differs"),
-            (OLD.replace("check", "check weight 3"), "b/a is set otherwise than before"),
-            (OLD.replace("10.0.0.1:80 ", "10.0.0.2:80 "), "b/a is set otherwise than before"),
+            (OLD.replace("roundrobin", "leastconn"), "more than the servers has changed"),
+            (OLD.replace("check", "check weight 3"), "the settings of b/a have changed"),
+            (OLD.replace("10.0.0.1:80 ", "10.0.0.2:80 "), "the settings of b/a have changed"),
             (OLD.replace(" server ab", " server c 10.0.0.3:80\n server ab"), "b/c"),
             // Settings that nothing here reads, and values of others.
-            (OLD.replace("check", "check agent-port 81"), "b/a is set otherwise than before"),
-            (OLD.replace("backup", "backup minconn 5"), "b/ab is set otherwise than before"),
-            (OLD.replace("check", "check no-backup"), "b/a is set otherwise than before"),
+            (OLD.replace("check", "check agent-port 81"), "the settings of b/a have changed"),
+            (OLD.replace("backup", "backup minconn 5"), "the settings of b/ab have changed"),
+            (OLD.replace("check", "check no-backup"), "the settings of b/a have changed"),
         ] {
             let text = change(OLD, &new);
             assert!(
@@ -230,7 +230,7 @@ mod tests {
             );
         }
         let peers = |port| format!("{OLD}peers p\n server x 10.0.0.9:{port}\n");
-        assert_eq!(change(&peers(1), &peers(2)), "a reload is needed: more than servers differs");
+        assert_eq!(change(&peers(1), &peers(2)), "a reload is needed: more than the servers has changed");
         let defaults = |text: &str| format!("defaults\n default-server inter 2s\n{text}");
         let text = change(&defaults(OLD), &defaults(&format!("{OLD} server c 10.0.0.3:80\n")));
         assert!(text.contains("default-server"), "{text}");

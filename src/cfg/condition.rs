@@ -39,7 +39,7 @@ pub enum Condition {
 
 /// The condition cannot be read from this byte on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("the condition cannot be read from byte {offset} on")]
+#[error("cannot parse the condition from byte {offset} on")]
 pub struct Unreadable {
     /// Offset in the condition.
     pub offset: usize,
@@ -49,7 +49,7 @@ pub struct Unreadable {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Undecided {
     /// It asks about the build or the state of the process.
-    #[error("`{name}()` asks about the HAProxy binary, not about the file: taken as false")]
+    #[error("`{name}()` depends on the HAProxy binary, not on the file: treated as false")]
     AboutTheBinary {
         /// The predicate.
         name: String,
@@ -57,7 +57,7 @@ pub enum Undecided {
         question: String,
     },
     /// No version has it that drainswap knows.
-    #[error("`{name}()` is no known predicate: taken as false")]
+    #[error("unknown predicate `{name}()`: treated as false")]
     Unknown {
         /// The predicate.
         name: String,

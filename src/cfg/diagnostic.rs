@@ -157,7 +157,7 @@ const SHOWN: usize = 50;
 pub fn reports(problems: &[Problem], document: &Document) -> Vec<String> {
     let shown = problems.iter().take(SHOWN).map(|problem| format!("{:?}", problem.report(document)));
     let more = problems.len().saturating_sub(SHOWN);
-    let more = (more > 0).then(|| format!("… and {more} more: mend these first, or see all with -o json"));
+    let more = (more > 0).then(|| format!("… and {more} more: fix these first, or list all with -o json"));
     shown.chain(more).collect()
 }
 
@@ -185,7 +185,7 @@ mod tests {
         let document = read(vec![SourceFile { path: "h.cfg".into(), bytes }], &environment);
         let shown = reports(&document.problems, &document);
         assert_eq!(shown.len(), SHOWN + 1);
-        assert_eq!(shown[SHOWN], "… and 10 more: mend these first, or see all with -o json");
+        assert_eq!(shown[SHOWN], "… and 10 more: fix these first, or list all with -o json");
     }
 
     #[test]

@@ -192,7 +192,7 @@ impl Reader {
         if let Some(nul) = nul {
             let at = spot.start + nul;
             let finding =
-                finding(code::STRAY_NUL, "the line holds a NUL byte").help("was the file saved as UTF-16?");
+                finding(code::STRAY_NUL, "the line contains a NUL byte").help("was the file saved as UTF-16?");
             self.problems.push(spot.problem(at..at + 1, finding));
         } else {
             let end = spot.start + text.len();
@@ -212,7 +212,7 @@ impl Reader {
             return;
         }
         let at = spot.start + indent;
-        let finding = Finding::error(code::SCOPE, "this is no scope: `[NAME]` and nothing after it");
+        let finding = Finding::error(code::SCOPE, "invalid scope: expected `[NAME]` and nothing after it");
         self.problems.push(spot.problem(at..at + 1, finding));
     }
 
@@ -236,7 +236,7 @@ impl Reader {
         if let Some(unread) = &split.unread {
             let finding =
                 Finding::warning(code::STRAY_CARRIAGE_RETURN, "a carriage return ends the line here")
-                    .label("not read");
+                    .label("ignored");
             self.problems.push(spot.problem(unread.clone(), finding));
         }
         if position.words.has_empty_since(first_word) && position.blocks.active() {
@@ -251,9 +251,9 @@ impl Reader {
         if !refused && empty + 1 == words.len() {
             return;
         }
-        let message = "an empty word ends the line: HAProxy does not read what follows";
+        let message = "an empty word ends the line: HAProxy ignores the rest";
         let finding = if refused {
-            Finding::error(code::EMPTY_WORD, "an empty word: HAProxy refuses the line from 3.3 on")
+            Finding::error(code::EMPTY_WORD, "empty word: HAProxy rejects the line from 3.3 on")
         } else {
             Finding::warning(code::EMPTY_WORD, message)
         };
@@ -292,10 +292,10 @@ fn explain(fault: Fault) -> Finding {
         }
         Fault::UnmatchedBrace => {
             Finding::error(code::UNMATCHED_BRACE, "`${` is not closed").label("opened here").help(
-                "`${NAME}` since 2.2, `${NAME[*]}` since 2.3, `${NAME-default}` since 2.5; nothing else may stand in it",
+                "`${NAME}` since 2.2, `${NAME[*]}` since 2.3, `${NAME-default}` since 2.5; nothing else is allowed inside",
             )
         }
-        Fault::VariableName => Finding::error(code::VARIABLE_NAME, "this byte starts no variable's name")
+        Fault::VariableName => Finding::error(code::VARIABLE_NAME, "a variable name cannot start with this byte")
             .help("write `\\$` for a dollar sign in double quotes, or use single quotes"),
         Fault::Hexadecimal => {
             Finding::error(code::HEXADECIMAL, "`\\x` is not followed by two hexadecimal digits")
@@ -307,7 +307,7 @@ fn explain(fault: Fault) -> Finding {
         Fault::TooLong => Finding::error(
             code::TOO_LONG,
             format!(
-                "the variables give more than {} kB to this line, or {} MB to all lines",
+                "the variables expand to more than {} kB on this line, or {} MB on all lines",
                 MAX_EXPANSION >> 10,
                 MAX_EXPANSIONS >> 20
             ),

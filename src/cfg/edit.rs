@@ -43,7 +43,7 @@ pub enum EditError {
         server: String,
     },
     /// There is such a server already.
-    #[error("`{backend}` has a server `{server}` already")]
+    #[error("`{backend}` already has a server `{server}`")]
     ServerExists {
         /// The backend.
         backend: String,
@@ -51,7 +51,7 @@ pub enum EditError {
         server: String,
     },
     /// An `.if` block crosses the lines in question.
-    #[error("an `.if` block crosses `{name}` at line {line}: change it by hand")]
+    #[error("cannot change `{name}`: an `.if` block crosses it at line {line}. Change it by hand")]
     Conditional {
         /// The section.
         name: String,
@@ -59,16 +59,16 @@ pub enum EditError {
         line: u32,
     },
     /// One variable makes several words.
-    #[error("line {line}: the words come from one variable; change the variable")]
+    #[error("cannot change line {line}: its words come from one variable. Change the variable")]
     Shared {
         /// The line.
         line: u32,
     },
     /// No setting of a server is called so.
-    #[error("`{0}` is no setting of a server")]
+    #[error("unknown server setting `{0}`")]
     NoSetting(String),
     /// A word cannot be written.
-    #[error("`{word}` cannot be written: {why}")]
+    #[error("cannot write `{word}`: {why}")]
     Unquotable {
         /// The word.
         word: String,

@@ -108,7 +108,7 @@ fn read(
     environment: &Environment,
 ) -> Result<StatsSocket, (usize, Finding)> {
     let Some((address, parameters)) = words.split_first() else {
-        let finding = Finding::error(code::SOCKET_ADDRESS, "`stats socket` lacks its address");
+        let finding = Finding::error(code::SOCKET_ADDRESS, "`stats socket` is missing its address");
         return Err((1, finding.help("stats socket /run/haproxy/admin.sock level admin")));
     };
     let address = SocketAddress::parse(address, environment)
@@ -131,9 +131,9 @@ fn level(word: Option<&str>) -> Result<Level, Finding> {
         Some("operator") => Ok(Level::Operator),
         Some("admin") => Ok(Level::Admin),
         Some(other) => {
-            let message = format!("`{other}` is no level: user, operator or admin");
+            let message = format!("invalid level `{other}`: expected user, operator or admin");
             Err(Finding::error(code::SOCKET_LEVEL, message))
         }
-        None => Err(Finding::error(code::SOCKET_LEVEL, "`level` lacks its value: user, operator or admin")),
+        None => Err(Finding::error(code::SOCKET_LEVEL, "`level` is missing its value: expected user, operator or admin")),
     }
 }

@@ -232,7 +232,7 @@ impl<'d> Interpreter<'d> {
             _ => return Some(Modifier::None),
         };
         if !line.words.get(1).is_some_and(|word| MODIFIABLE.contains(&&**word)) {
-            let message = format!("`{}` stands only before `option`, `log` and a few more", line.words[0]);
+            let message = format!("`{}` is only allowed before `option`, `log` and a few other keywords", line.words[0]);
             self.problems.push(line.problem(0, Finding::error(code::MODIFIER, message)));
             return None;
         }
@@ -255,14 +255,14 @@ const MODIFIABLE: &[&str] = &[
 
 fn out_of_section(keyword: &str) -> Finding {
     let finding =
-        Finding::error(code::OUT_OF_SECTION, format!("`{keyword}` stands before the first section"));
+        Finding::error(code::OUT_OF_SECTION, format!("`{keyword}` comes before the first section"));
     if keyword.starts_with('\u{feff}') {
         return finding.help("the file starts with a byte order mark: save it without one");
     }
     match keywords::nearest(keyword, keywords::section::words()) {
         Some(section) => finding.suggest(Some(section)),
         None => {
-            finding.help("every file starts a section of its own: `global`, `defaults`, `backend NAME`, …")
+            finding.help("start every file with a section: `global`, `defaults`, `backend NAME`, …")
         }
     }
 }

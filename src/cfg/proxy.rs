@@ -209,7 +209,7 @@ impl<'d> Draft<'d> {
             }
             "timeout" => self.timeout(words),
             "stick" | "use-server" if self.kind.is_none() => {
-                let message = format!("`{keyword}` does not belong into `defaults`");
+                let message = format!("`{keyword}` is not allowed in `defaults`");
                 Err((0, Finding::error(code::MISPLACED_KEYWORD, message)))
             }
             "stick" => {
@@ -230,7 +230,7 @@ impl<'d> Draft<'d> {
             }
             other => match proxy::misspelled(other) {
                 Some(meant) => {
-                    Err((0, unknown(code::UNKNOWN_KEYWORD, other, "keyword of this section", meant)))
+                    Err((0, unknown(code::UNKNOWN_KEYWORD, other, "keyword", meant)))
                 }
                 None => Ok(()),
             },
@@ -252,7 +252,7 @@ impl<'d> Draft<'d> {
                 return Err((
                     1,
                     finding
-                        .help("another `option …-check` takes its place; `option tcp-check` only connects"),
+                        .help("choose another `option …-check` instead; `option tcp-check` only connects"),
                 ));
             }
             check if CHECK_OPTIONS.contains(&check) => {
@@ -277,8 +277,8 @@ impl<'d> Draft<'d> {
             "spop" if version >= Version::new(3, 1) => Mode::Other(mode.clone().into_owned()),
             "health" if version < Version::new(2, 3) => Mode::Other(mode.clone().into_owned()),
             _ => {
-                let message = format!("HAProxy {version} knows no mode `{mode}`");
-                return Err((1, Finding::error(code::UNKNOWN_MODE, message).help("`http` or `tcp`")));
+                let message = format!("HAProxy {version} has no mode `{mode}`");
+                return Err((1, Finding::error(code::UNKNOWN_MODE, message).help("use `http` or `tcp`")));
             }
         };
         Ok(())
@@ -290,7 +290,7 @@ impl<'d> Draft<'d> {
         if !ALGORITHMS.contains(&name) {
             let nearest = super::keywords::nearest(name, ALGORITHMS.iter().copied());
             let finding =
-                Finding::error(code::UNKNOWN_BALANCE, format!("`{algorithm}` is no way to balance"));
+                Finding::error(code::UNKNOWN_BALANCE, format!("unknown balance algorithm `{algorithm}`"));
             return Err((1, finding.suggest(nearest)));
         }
         algorithm.clone_into(&mut self.says.balance);
@@ -311,7 +311,7 @@ impl<'d> Draft<'d> {
         }
         if let Some(more) = values.get(1) {
             let finding =
-                Finding::error(code::TIME, format!("`{setting}` takes one value; `{more}` is too much"));
+                Finding::error(code::TIME, format!("`{setting}` takes one value: unexpected `{more}`"));
             let parted = time::is_unit(more);
             return Err((3, if parted { finding.help(time::ONE_WORD) } else { finding }));
         }
@@ -377,9 +377,9 @@ const ALGORITHMS: &[&str] = &[
 ];
 
 fn lacks(keyword: &str, what: &str) -> Finding {
-    Finding::error(code::SERVER_ARGUMENT, format!("`{keyword}` lacks {what}"))
+    Finding::error(code::SERVER_ARGUMENT, format!("`{keyword}` is missing {what}"))
 }
 
 fn unknown(code: &'static str, word: &str, what: &str, meant: &str) -> Finding {
-    Finding::error(code, format!("`{word}` is no {what}")).label("unknown").suggest(Some(meant))
+    Finding::error(code, format!("unknown {what} `{word}` in this section")).label("unknown").suggest(Some(meant))
 }

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unquotable {
     /// An empty word ends the line for every version, and newer ones refuse it.
-    #[error("it is empty, and an empty word ends its line")]
+    #[error("an empty word ends its line")]
     Empty,
     /// Words are C strings.
-    #[error("it holds a NUL byte, which ends a word wherever it stands")]
+    #[error("it contains a NUL byte, which ends a word")]
     Nul,
 }
 

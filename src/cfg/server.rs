@@ -168,13 +168,13 @@ fn bad_value(code: &'static str, message: String) -> Refused {
 }
 
 fn missing(word: &str) -> Refused {
-    let finding = Finding::error(code::SERVER_VALUE, format!("`{word}` lacks its value"));
+    let finding = Finding::error(code::SERVER_VALUE, format!("`{word}` is missing its value"));
     Refused { finding, points_at_value: false }
 }
 
 fn unknown(word: &str) -> Finding {
     let nearest = keywords::nearest(word, SERVER.iter().map(|keyword| keyword.word));
-    let finding = Finding::error(code::SERVER_KEYWORD, format!("`{word}` is no setting of a server"));
+    let finding = Finding::error(code::SERVER_KEYWORD, format!("unknown server setting `{word}`"));
     if time::is_unit(word) {
         return finding.help(time::ONE_WORD);
     }
@@ -195,10 +195,10 @@ fn refused(
 ) -> Option<Refused> {
     let takes_a_value = matches!(keyword.arity, Arity::One | Arity::Source);
     let finding = if keyword.arity == Arity::InsideSource {
-        Finding::error(code::SERVER_KEYWORD, format!("`{word}` only counts after `source ADDRESS`"))
+        Finding::error(code::SERVER_KEYWORD, format!("`{word}` is only allowed after `source ADDRESS`"))
     } else if keyword.absent_in.is_some_and(|absent| environment.version <= absent) {
         let message = format!("HAProxy {} does not know the setting `{word}`", environment.version);
-        Finding::error(code::SERVER_KEYWORD, message).help("was the version of HAProxy told right?")
+        Finding::error(code::SERVER_KEYWORD, message).help("to read the file as another version, use --as")
     } else if line == Line::DefaultServer && !keyword.in_default_server {
         let message = format!("`{word}` has no effect in `default-server`");
         Finding::warning(code::NOT_IN_DEFAULT_SERVER, message)
@@ -227,8 +227,8 @@ fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<
     let Some(read) = read.ok().filter(|number| range.contains(number)) else {
         let (low, high) = (range.start(), range.end());
         let limits =
-            if *high == u32::MAX { format!("at least {low}") } else { format!("within {low} and {high}") };
-        return Err(bad_value(code::SERVER_VALUE, format!("`{word} {shown}` is not {limits}")));
+            if *high == u32::MAX { format!("at least {low}") } else { format!("{low} to {high}") };
+        return Err(bad_value(code::SERVER_VALUE, format!("`{word} {shown}` is out of range: expected {limits}")));
     };
     let doubt = if digits > 0 && digits == shown.len() { Ok(()) } else { Err(doubtful(word, text, read)) };
     Ok((read, doubt))
@@ -241,8 +241,8 @@ fn loose_number(word: &str, text: Option<&str>, high: u32) -> Read<u32> {
 
 fn doubtful(word: &str, text: Option<&str>, read: u32) -> Refused {
     let message = match text {
-        Some(text) => format!("`{word}` wants a number; `{text}` counts as {read}"),
-        None => format!("`{word}` wants a number; without one it is {read}"),
+        Some(text) => format!("`{word}` expects a number; `{text}` counts as {read}"),
+        None => format!("`{word}` expects a number; without one it is {read}"),
     };
     Refused { finding: Finding::warning(code::NOT_A_NUMBER, message), points_at_value: true }
 }

@@ -12,10 +12,10 @@ const MAX_MILLISECONDS: u64 = i32::MAX as u64;
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NotATime {
     /// It does not start with a digit.
-    #[error("a time starts with a number")]
+    #[error("a time must start with a number")]
     NoNumber,
     /// The number is followed by something else than a unit.
-    #[error("the unit is none of us, ms, s, m, h and d")]
+    #[error("the unit must be us, ms, s, m, h or d")]
     Unit,
     /// It is longer than 2147483647 milliseconds.
     #[error("the time is longer than 2147483647 ms, about 24.8 days")]
@@ -33,7 +33,7 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 /// What to do about a unit that a blank has parted from its number.
-pub(super) const ONE_WORD: &str = "a number and its unit are one word, such as `5s`";
+pub(super) const ONE_WORD: &str = "write a number and its unit as one word, such as `5s`";
 
 /// Whether a word is a unit alone, which a blank has parted from its number.
 #[must_use]
@@ -56,7 +56,7 @@ impl Time<'_> {
     pub(super) fn doubt(&self, setting: &str, text: &str) -> Option<Finding> {
         let Self { length, ignored } = self;
         let message =
-            || format!("`{setting} {text}` counts as {length:?}: HAProxy does not read the `{ignored}`");
+            || format!("`{setting} {text}` counts as {length:?}: HAProxy ignores the `{ignored}`");
         (!ignored.is_empty()).then(|| Finding::warning(code::TIME_TAIL, message()).label("this value"))
     }
 }

@@ -32,7 +32,7 @@ impl fmt::Display for Version {
 
 /// Why a text is no [`Version`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a version of HAProxy: write MAJOR.MINOR, for example 2.6")]
+#[error("invalid HAProxy version `{0}`: expected MAJOR.MINOR, for example 2.6")]
 pub struct NotAVersion(pub String);
 
 impl FromStr for Version {

@@ -81,8 +81,8 @@ const TAKES_A_VALUE: &[&str] = &[
 ];
 
 fn what(words: &[Cow<'_, str>]) -> Result<Expected, String> {
-    let [kind, arguments @ ..] = words else { return Err("`expect` lacks what to expect".to_owned()) };
-    let Some(first) = arguments.first() else { return Err(format!("`expect {kind}` lacks its pattern")) };
+    let [kind, arguments @ ..] = words else { return Err("`expect` is missing what to match".to_owned()) };
+    let Some(first) = arguments.first() else { return Err(format!("`expect {kind}` is missing its pattern")) };
     let pattern = || first.clone().into_owned();
     match &**kind {
         "status" => ranges(first).map(Expected::Status),
@@ -91,18 +91,18 @@ fn what(words: &[Cow<'_, str>]) -> Result<Expected, String> {
         "rstring" => Ok(Expected::StringRegex(pattern())),
         "hdr" | "fhdr" | "string-lf" => Ok(Expected::Other(words.join(" "))),
         _ => Err(format!(
-            "`{kind}` is nothing to expect: status, rstatus, string, rstring, string-lf, hdr or fhdr"
+            "unknown match `{kind}` in `expect`: expected status, rstatus, string, rstring, string-lf, hdr or fhdr"
         )),
     }
 }
 
 fn ranges(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
-    let code = |text: &str| text.parse::<u16>().map_err(|_| format!("`{text}` is no status"));
+    let code = |text: &str| text.parse::<u16>().map_err(|_| format!("invalid status `{text}`: expected a number"));
     text.split(',')
         .map(|part| match part.split_once('-') {
             Some((low, high)) => {
                 let range = code(low)?..=code(high)?;
-                if range.is_empty() { Err(format!("`{part}` runs backwards")) } else { Ok(range) }
+                if range.is_empty() { Err(format!("invalid range `{part}`: expected the smaller status first")) } else { Ok(range) }
             }
             None => code(part).map(|only| only..=only),
         })

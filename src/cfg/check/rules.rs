@@ -79,7 +79,7 @@ impl CheckRules {
     /// The words after `http-check`.
     pub fn add(&mut self, words: &[Cow<'_, str>]) -> Result<(), String> {
         let Some((verb, arguments)) = words.split_first() else {
-            return Err("`http-check` lacks what to do: send, expect, connect, …".to_owned());
+            return Err("`http-check` is missing its action: send, expect, connect, …".to_owned());
         };
         match &**verb {
             "send" => {
@@ -109,7 +109,7 @@ impl CheckRules {
             // Variables matter only to log-format expressions, which are kept as they are.
             _ if verb.starts_with("set-var") || verb.starts_with("unset-var") => Ok(()),
             _ => Err(format!(
-                "`http-check` knows no `{verb}`: send, expect, connect, send-state, disable-on-404, set-var, unset-var"
+                "unknown action `{verb}` in `http-check`: expected send, expect, connect, send-state, disable-on-404, set-var or unset-var"
             )),
         }
     }
@@ -159,7 +159,7 @@ impl CheckRules {
             [Rule::Send { from_option: true, .. }] => self.rules.insert(0, Rule::Connect(connect)),
             [] | [Rule::Connect(_), ..] => self.rules.push(Rule::Connect(connect)),
             [Rule::Send { .. } | Rule::Expect(_), ..] => {
-                return Err("with `http-check connect` the first step must be one too".to_owned());
+                return Err("a check with `http-check connect` must start with one".to_owned());
             }
         }
         Ok(())
@@ -173,11 +173,11 @@ impl CheckRules {
         }
         let sends = self.rules.iter().any(|rule| matches!(rule, Rule::Send { .. }));
         if self.kind != Kind::Http {
-            let message = "the `http-check` lines of this section do nothing without `option httpchk`";
+            let message = "the `http-check` lines of this section have no effect without `option httpchk`";
             Some(Finding::warning(code::UNUSED_CHECK, message))
         } else if !sends {
             let message = "the health check of this section sends no request";
-            let help = "its own `http-check` lines replace what `defaults` say: repeat `option httpchk` here";
+            let help = "its own `http-check` lines replace those of `defaults`: repeat `option httpchk` here";
             Some(Finding::warning(code::CHECK_WITHOUT_REQUEST, message).help(help))
         } else {
             None

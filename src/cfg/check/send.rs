@@ -41,7 +41,7 @@ impl Request {
         let version = lines.next().unwrap_or_default();
         for line in lines.filter(|line| !line.is_empty()) {
             if haproxy >= Version::new(2, 7) {
-                return Err("a header hidden in the version is refused since 2.7: use `http-check send hdr`"
+                return Err("HAProxy rejects a header in the version since 2.7: use `http-check send hdr`"
                     .to_owned());
             }
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -58,7 +58,7 @@ impl Request {
                 self.headers.push(("host".to_owned(), host.to_string()));
                 Ok(())
             }
-            [word, ..] => Err(format!("`option httpchk` takes no `{word}`: METHOD, URI and VERSION at most")),
+            [word, ..] => Err(format!("unexpected `{word}` in `option httpchk`: expected METHOD, URI and VERSION at most")),
         }
     }
 
@@ -68,7 +68,7 @@ impl Request {
         let mut rest = words;
         while let [word, tail @ ..] = rest {
             let Some((value, mut tail)) = tail.split_first() else {
-                return Err(format!("`{word}` lacks its value"));
+                return Err(format!("`{word}` is missing its value"));
             };
             match &**word {
                 "meth" => request.method = Some(value.to_string()),
@@ -78,14 +78,14 @@ impl Request {
                 "comment" => {}
                 "hdr" => {
                     let Some((content, after)) = tail.split_first() else {
-                        return Err(format!("`hdr {value}` lacks its value"));
+                        return Err(format!("`hdr {value}` is missing its value"));
                     };
                     request.headers.push((value.to_string(), content.to_string()));
                     tail = after;
                 }
                 _ => {
                     return Err(format!(
-                        "`{word}` is nothing to send: meth, uri, uri-lf, ver, hdr, body or body-lf"
+                        "unknown word `{word}` in `http-check send`: expected meth, uri, uri-lf, ver, hdr, body or body-lf"
                     ));
                 }
             }

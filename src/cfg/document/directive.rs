@@ -31,7 +31,7 @@ impl Reader {
         };
         done.unwrap_or_else(|misfit| {
             let code = if misfit == Misfit::TooDeep { code::DEEP_NESTING } else { code::LONE_DIRECTIVE };
-            let message = format!("`{}` does not fit: {misfit}", words[0].text());
+            let message = format!("unexpected `{}`: {misfit}", words[0].text());
             self.problems.push(spot.problem(first, Finding::error(code, message)));
             active
         })
@@ -45,7 +45,7 @@ impl Reader {
             Ok(condition) => condition,
             Err(unreadable) => {
                 let readable = String::from_utf8_lossy(&joined[..unreadable.offset]);
-                let message = format!("the condition cannot be read after `{readable}`");
+                let message = format!("cannot parse the condition after `{readable}`");
                 self.problems.push(spot.problem(span, Finding::error(code::CONDITION, message)));
                 return false;
             }
@@ -79,7 +79,7 @@ impl Reader {
                 let known = [".if", ".elif", ".else", ".endif", ".diag", ".notice", ".warning", ".alert"];
                 let nearest = keywords::nearest(name, known);
                 Some(
-                    Finding::error(code::UNKNOWN_DIRECTIVE, format!("`{name}` is no directive"))
+                    Finding::error(code::UNKNOWN_DIRECTIVE, format!("unknown directive `{name}`"))
                         .suggest(nearest),
                 )
             }

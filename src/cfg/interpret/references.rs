@@ -38,7 +38,7 @@ impl<'p> Backends<'p> {
         unknown.map(|rule| {
             let nearest = keywords::nearest(&rule.backend, self.0.keys().copied());
             let message =
-                format!("`{}` sends requests to `{}`, which is no backend", proxy.name, rule.backend);
+                format!("`{}` sends requests to `{}`, which is not a backend", proxy.name, rule.backend);
             let finding = Finding::error(code::UNKNOWN_BACKEND, message).label("no such backend");
             (&rule.place, &*rule.backend, finding.suggest(nearest))
         })
@@ -53,8 +53,8 @@ impl<'p> Backends<'p> {
             let finding = match tracked {
                 Some(other) if other.check || other.agent_check || other.track.is_some() => return None,
                 Some(_) => {
-                    let message = format!("`track` names `{track}`, which is not checked itself");
-                    Finding::error(code::TRACK, message).help("give that server `check`")
+                    let message = format!("`track` names `{track}`, which is not checked");
+                    Finding::error(code::TRACK, message).help("add `check` to that server")
                 }
                 None => {
                     let message = format!("`track` names `{track}`, which does not exist");
@@ -71,7 +71,7 @@ fn servers(proxy: &Proxy) -> impl Iterator<Item = Found<'_>> {
     let unknown =
         proxy.use_servers.iter().filter(move |rule| !rule.server.contains('%') && !known(&rule.server));
     unknown.map(|rule| {
-        let message = format!("`use-server` names `{}`, which `{}` does not hold", rule.server, proxy.name);
+        let message = format!("`use-server` names `{}`, which is not a server of `{}`", rule.server, proxy.name);
         (&rule.place, &*rule.server, Finding::error(code::UNKNOWN_SERVER, message))
     })
 }

@@ -67,7 +67,7 @@ impl<'d> Interpreter<'d> {
         match &name {
             Some(name) => self.check_name(line, name),
             None if naming == Naming::Required => {
-                let message = format!("`{keyword}` lacks its name");
+                let message = format!("`{keyword}` is missing its name");
                 self.problems.push(line.problem(0, Finding::error(code::SECTION_NAME, message)));
             }
             None => {}
@@ -77,10 +77,10 @@ impl<'d> Interpreter<'d> {
             [word, from] if inherits && word == "from" => (name, Some(from.clone().into_owned())),
             _ => {
                 let at = line.words.len() - tail.len();
-                let message = format!("`{}` does not belong after the name of `{keyword}`", tail[0]);
+                let message = format!("unexpected `{}` on the `{keyword}` line", tail[0]);
                 let finding = Finding::error(code::SECTION_ARGUMENT, message);
                 let finding =
-                    if inherits { finding.help("addresses stand on `bind` lines") } else { finding };
+                    if inherits { finding.help("put addresses on `bind` lines") } else { finding };
                 self.problems.push(line.problem(at, finding));
                 (name, None)
             }
@@ -90,7 +90,7 @@ impl<'d> Interpreter<'d> {
     fn check_name(&mut self, line: &Statement<'d>, name: &str) {
         let legal = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
         if let Some(bad) = name.chars().find(|c| !legal(*c)) {
-            let message = format!("the name of `{}` does not hold `{}`", line.words[0], bad.escape_default());
+            let message = format!("the name of `{}` cannot contain `{}`", line.words[0], bad.escape_default());
             self.problems.push(line.problem(1, Finding::error(code::SECTION_NAME, message)));
         }
     }
@@ -105,11 +105,11 @@ impl<'d> Interpreter<'d> {
         let (finding, defaults) = match known.as_slice() {
             [only] => return (*only).clone(),
             [] => {
-                let message = format!("no `defaults {name}` stands before this line");
+                let message = format!("there is no `defaults {name}` before this line");
                 (Finding::error(code::UNKNOWN_DEFAULTS, message), Defaults::of(self.environment.version))
             }
             [.., last] => {
-                let message = format!("`defaults {name}` stands more than once before this line");
+                let message = format!("`defaults {name}` is defined more than once before this line");
                 (Finding::error(code::AMBIGUOUS_DEFAULTS, message), (*last).clone())
             }
         };
@@ -128,7 +128,7 @@ impl<'d> Interpreter<'d> {
         };
         let all = |abilities: fn(ProxyKind) -> bool| !abilities(kind) || abilities(earlier.kind);
         let covered = all(ProxyKind::holds_servers) && all(ProxyKind::takes_connections);
-        let message = format!("`{kind} {name}`: there is a `{} {name}` already", earlier.kind);
+        let message = format!("duplicate `{kind} {name}`: `{} {name}` already exists", earlier.kind);
         let finding = if covered || self.environment.version >= NAMES_SHARED_UNTIL {
             Finding::error(code::DUPLICATE_SECTION, message)
         } else if kind.holds_servers() && earlier.kind.holds_servers() {
@@ -137,7 +137,7 @@ impl<'d> Interpreter<'d> {
         } else {
             return;
         };
-        let finding = finding.label("again").help(format!("the first one is at {}", earlier.place));
+        let finding = finding.label("duplicate").help(format!("the first one is at {}", earlier.place));
         self.problems.push(line.problem(1, finding));
     }
 }

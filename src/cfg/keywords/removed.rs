@@ -17,7 +17,7 @@ const REMOVED: &[(Words, Version, &str)] = &[
     (
         Words::Is(&["master-worker"]),
         Version::new(3, 5),
-        "start HAProxy with `-W`, or with `-Ws` below systemd, and remove the line",
+        "start HAProxy with `-W`, or with `-Ws` under systemd, and remove the line",
     ),
     (
         Words::Begins(&["dispatch"]),
@@ -59,11 +59,11 @@ pub fn removed(words: &[Cow<'_, str>], version: Version) -> Option<Finding> {
         Words::Is(whole) => words == *whole,
     };
     let finding = |named: &str, since: Version, help: &str| {
-        let message = format!("HAProxy has no `{named}` from {since} on");
+        let message = format!("HAProxy {since} removed `{named}`");
         Finding::error(code::REMOVED_KEYWORD, message).label("removed").help(help)
     };
     if let Some((old, new)) = RENAMED.iter().find(|(old, _)| version >= RENAMED_IN && words[0] == *old) {
-        return Some(finding(old, RENAMED_IN, &format!("`{new}` takes its place, since 3.3")));
+        return Some(finding(old, RENAMED_IN, &format!("use `{new}` instead, which exists since 3.3")));
     }
     let (line, since, help) = REMOVED.iter().find(|(line, since, _)| version >= *since && is_it(line))?;
     let (Words::Begins(named) | Words::Is(named)) = line;

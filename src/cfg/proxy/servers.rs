@@ -52,10 +52,10 @@ impl<'d> Draft<'d> {
         };
         legal_name(prefix, false)?;
         let Some(numbers) = template_numbers(range) else {
-            let message = format!("`{range}` is no range of server numbers");
+            let message = format!("invalid range of server numbers `{range}`");
             return Err((
                 2,
-                Finding::error(code::SERVER_RANGE, message).help("write N, or LOW-HIGH from 1 on"),
+                Finding::error(code::SERVER_RANGE, message).help("write N, or LOW-HIGH with LOW at least 1"),
             ));
         };
         let address = read_address(line, 3, address, environment, problems);
@@ -106,8 +106,8 @@ impl<'d> Draft<'d> {
             Entry::Vacant(free) => drop(free.insert(self.servers.len())),
             Entry::Occupied(taken) => {
                 let earlier = &self.servers[*taken.get()].place;
-                let message = format!("the server `{}` stands twice in `{}`", server.name, self.name);
-                let finding = Finding::error(code::DUPLICATE_SERVER, message).label("again");
+                let message = format!("duplicate server `{}` in `{}`", server.name, self.name);
+                let finding = Finding::error(code::DUPLICATE_SERVER, message).label("duplicate");
                 problems.push(line.problem(1, finding.help(format!("the first one is at {earlier}"))));
             }
         }
@@ -148,10 +148,10 @@ impl<'d> Draft<'d> {
             return Ok(());
         }
         let section = self.kind.map_or("defaults".to_owned(), |kind| kind.to_string());
-        let message = format!("`{keyword}` does not belong into `{section}`");
+        let message = format!("`{keyword}` is not allowed in `{section}`");
         Err((
             0,
-            Finding::error(code::MISPLACED_SERVER, message).help("servers stand in `backend` and `listen`"),
+            Finding::error(code::MISPLACED_SERVER, message).help("put servers in a `backend` or `listen` section"),
         ))
     }
 }
@@ -183,7 +183,7 @@ fn legal_name(name: &str, colon: bool) -> Outcome {
     match name.chars().find(|c| !legal(*c)) {
         None => Ok(()),
         Some(bad) => {
-            let message = format!("a server's name does not hold `{}`", bad.escape_default());
+            let message = format!("a server's name cannot contain `{}`", bad.escape_default());
             Err((1, Finding::error(code::SERVER_NAME, message)))
         }
     }
