@@ -1,8 +1,8 @@
-//! Reading haproxy.cfg: bytes in, a lossless [`Document`] and a typed [`Configuration`] out.
+//! Reads haproxy.cfg: bytes in, a lossless [`Document`] and a typed [`Configuration`] out.
 //!
-//! Reading never fails and never panics: whatever is wrong becomes a [`Problem`] with a span, and
-//! the rest is still read. The grammar is `HAProxy`'s own, for the version that the [`Environment`]
-//! names (2.2 to 3.5); a file is bytes, not text.
+//! Reading never fails and never panics: every mistake becomes a [`Problem`] with a span, and the rest is
+//! still read. The grammar is `HAProxy`'s own, for the version in the [`Environment`] (2.2 to 3.5). A file is
+//! bytes, not text.
 
 pub mod address;
 mod branch;

@@ -7,30 +7,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 use super::environment::Environment;
 use super::version::Version;
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// A host and a port.
     Inet {
-        /// The host.
         host: Host,
-        /// The port.
         port: Port,
     },
-    /// A path. `HAProxy` connects to it after its `chroot`, so it counts inside the jail.
+    /// A path. `HAProxy` connects to it after its `chroot`, so the path is inside the jail.
     Unix(String),
-    /// A host and a port that datagrams go to, which only `mode log` does.
+    /// A host and a port for datagrams, which only `mode log` uses.
     Datagram {
-        /// The host.
         host: Host,
-        /// The port.
         port: Port,
     },
-    /// A host and a port that QUIC goes to, since 3.3.
+    /// A host and a port for QUIC, since 3.3.
     Quic {
-        /// The host.
         host: Host,
-        /// The port.
         port: Port,
     },
     /// Another family, as written: `abns@name`, `sockpair@3`, `rhttp@`.
@@ -40,13 +33,13 @@ pub enum Address {
 /// The host of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// An IP address. `*` and nothing are 0.0.0.0: the address that the client connected to.
+    /// An IP address. `*` and an empty host are 0.0.0.0: the address that the client connected to.
     Ip(IpAddr),
     /// A name that `HAProxy` resolves, or an SRV record (`_http._tcp.app.local`).
     Name(String),
 }
 
-/// Whether an address means another host wherever it is used: loopback, the unspecified address, a link-local one.
+/// Returns whether an address means a different host on each machine: loopback, unspecified or link-local.
 #[must_use]
 pub fn is_of_one_host(ip: IpAddr) -> bool {
     match ip.to_canonical() {
@@ -58,56 +51,53 @@ pub fn is_of_one_host(ip: IpAddr) -> bool {
 /// The port of an address.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Port {
-    /// This one.
     Fixed(u16),
-    /// None given, or 0: the port that the client connected to.
+    /// No port, or 0: the port that the client connected to.
     Client,
     /// `+N` or `-N`: the client's port, shifted.
     ClientOffset(i32),
 }
 
-/// Where `HAProxy`'s runtime API listens.
+/// The address at which `HAProxy`'s runtime API listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SocketAddress {
     /// A path, outside of the `chroot`.
     Unix(String),
-    /// A name in Linux's abstract name space.
+    /// A name in Linux's abstract namespace.
     Abstract(String),
     /// A host and a port.
     Inet(Host, u16),
-    /// A file descriptor that `HAProxy` inherits: nobody else can connect to it by its address.
+    /// A file descriptor that `HAProxy` inherits: other processes cannot connect to it by this address.
     Fd(u32),
     /// Another family, as written.
     Other(String),
 }
 
-/// Why a text is no address.
+/// The reason why a text is not an address.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AddressError {
-    /// Nothing is left of it.
     #[error("the address is empty; is an environment variable unset?")]
     Empty,
-    /// Neither a number nor an offset, or a range.
+    /// The port is not a number or an offset, or it is a range.
     #[error("invalid port `{0}`: expected a number, +N or -N")]
     Port(String),
-    /// More than 65535.
+    /// The port is larger than 65535.
     #[error("port {0} is larger than 65535")]
     PortTooLarge(String),
-    /// The family allows only some addresses.
+    /// The address does not belong to the family of its prefix.
     #[error("invalid address `{0}`: expected one of the family that its prefix names")]
     Family(String),
-    /// Neither an IP address nor a host's name.
+    /// The host is neither an IP address nor a host name.
     #[error("invalid address `{0}`: expected an IP address or a host name")]
     Host(String),
     /// A server cannot be reached over this family.
     #[error("a server cannot have an address of the family `{0}`")]
     NotForServers(String),
-    /// A socket needs a port.
     #[error("the address of a socket needs a fixed port")]
     SocketPort,
 }
 
-/// The IP family that a prefix asks for.
+/// The IP family that a prefix selects.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Family {
     Any,
@@ -123,11 +113,11 @@ enum Form<'t> {
     Unix(&'t str),
     Abstract(&'t str),
     Fd(&'t str),
-    /// The prefix, with its `@`.
+    /// Another family: its prefix, including the `@`.
     Other(&'t str),
 }
 
-/// The form that the prefixes give: plain TCP where there is none, or a stream socket with `unix@`.
+/// Returns the form that the prefixes select. Without a prefix it is TCP, or a stream socket for a path.
 fn form(text: &str) -> Form<'_> {
     if let Some(inner) = text.strip_prefix("quic+") {
         return match form(inner) {
@@ -161,19 +151,19 @@ fn form(text: &str) -> Form<'_> {
     }
 }
 
-/// The families that `HAProxy` knows and that are none of the plain ones.
+/// The families that `HAProxy` knows beside the common ones.
 const OTHER_FAMILIES: &[&str] = &["abnsz@", "sockpair@", "rhttp@", "uxdg@"];
 
-/// Since this branch a server may be one for logs, which datagrams reach.
+/// The first branch in which a server may be a log server, reached by datagrams.
 const LOG_SERVERS_SINCE: Version = Version::new(2, 9);
 
 impl Address {
-    /// Reads a server's address as `HAProxy` does: `$NAME` is expanded here even in plain words.
+    /// Parses a server's address as `HAProxy` does: `$NAME` is expanded here even in unquoted words.
     ///
     /// # Errors
-    /// What is wrong with it. Names are not resolved.
+    /// Returns what is wrong with the address. Names are not resolved.
     pub fn parse(word: &str, environment: &Environment) -> Result<Self, AddressError> {
-        // What nearly all addresses are; whatever else this is, it is looked at closely.
+        // The shortcut for the form that nearly all addresses have; the rest goes through the full parser.
         if let Ok(plain) = word.parse::<SocketAddrV4>()
             && plain.port() != 0
         {
@@ -209,10 +199,10 @@ impl Address {
 }
 
 impl SocketAddress {
-    /// Reads the address of a `stats socket`.
+    /// Parses the address of a `stats socket`.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns what is wrong with the address.
     pub fn parse(word: &str, environment: &Environment) -> Result<Self, AddressError> {
         let text = expand(word, environment)?;
         match form(&text) {
@@ -241,7 +231,7 @@ fn expand<'w>(word: &'w str, environment: &Environment) -> Result<Cow<'w, str>, 
     if text.is_empty() { Err(AddressError::Empty) } else { Ok(text) }
 }
 
-/// At the last `:`, unless a `]` comes later: `::1:80` is `::1`, port 80.
+/// Splits at the last `:`, unless a `]` comes later: `::1:80` is `::1`, port 80.
 fn split_port(body: &str) -> (&str, &str) {
     match body.rfind([':', ']']) {
         Some(at) if body[at..].starts_with(':') => (&body[..at], &body[at + 1..]),
@@ -250,7 +240,7 @@ fn split_port(body: &str) -> (&str, &str) {
 }
 
 impl Address {
-    /// The address and the port, where both are written as numbers and neither depends on the client's.
+    /// Returns the address and the port, if both are numbers and neither depends on the client.
     #[must_use]
     pub fn fixed(&self) -> Option<SocketAddr> {
         match self {
@@ -290,7 +280,8 @@ impl Host {
     }
 }
 
-/// A name of labels of at most 63 bytes. One of digits alone is a mistyped address, and no resolver finds it.
+/// Returns whether a text is a name of labels of at most 63 bytes. A text of digits and dots alone is a
+/// mistyped address, which no resolver finds.
 fn is_host_name(text: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.chars().all(letter);
@@ -299,7 +290,7 @@ fn is_host_name(text: &str) -> bool {
     text.len() <= 255 && !numeric && text.split('.').all(label)
 }
 
-/// The short forms of libc: `127.1`, `0x7f000001`, `017700000001`.
+/// Parses the short forms of libc: `127.1`, `0x7f000001`, `017700000001`.
 fn inet_aton(text: &str) -> Option<Ipv4Addr> {
     let part = |part: &str| -> Option<u32> {
         let (digits, radix) = match part.strip_prefix("0x").or(part.strip_prefix("0X")) {
@@ -314,7 +305,7 @@ fn inet_aton(text: &str) -> Option<Ipv4Addr> {
     if first.len() > 3 || first.iter().any(|p| *p > 255) {
         return None;
     }
-    // The last part fills all bytes that are left.
+    // The last part fills all remaining bytes.
     let bits_left = 32 - 8 * u32::try_from(first.len()).ok()?;
     if bits_left < 32 && *last >= 1 << bits_left {
         return None;
@@ -333,7 +324,7 @@ impl Port {
             Some(("-", digits)) => (digits, -1),
             _ => (text, 0),
         };
-        // Like C's `atoi()`: letters after the number are not looked at. A range is none for a server.
+        // Like C's `atoi()`: letters after the number are ignored. A server cannot have a port range.
         let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
         if end == 0 || digits.contains('-') {
             return Err(AddressError::Port(text.to_owned()));
@@ -375,7 +366,7 @@ impl fmt::Display for Host {
 }
 
 impl fmt::Display for Port {
-    /// With its colon, as it follows a host; nothing for the client's own port.
+    /// Prints the port with its colon, as it follows a host. Prints nothing for the client's own port.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(port) => write!(f, ":{port}"),

@@ -1,37 +1,37 @@
-//! The `.if` blocks of a file: a tree, since they stand inside each other.
+//! The `.if` blocks of a file, as a tree: blocks can be nested.
 
 use std::ops::Range;
 
 /// `HAProxy`'s `MAXNESTEDCONDS`.
 const MAX_NESTED: usize = 100;
 
-/// An `.if` with everything up to its `.endif`.
+/// An `.if` block, up to its `.endif`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conditional {
     /// The `.if`, every `.elif` and the `.else`, in order.
     pub branches: Vec<Branch>,
-    /// The line of its `.endif`; `None` if the file ends before.
+    /// The line of its `.endif`; `None` if the file ends first.
     pub endif: Option<u32>,
 }
 
-/// One branch of a block: its directive and the lines up to the next one.
+/// One branch of a block: its directive and the lines up to the next directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
     /// The line of `.if`, `.elif` or `.else`, from 1.
     pub line: u32,
-    /// Whether its lines count, as far as this block decides it.
+    /// Whether its lines are active, as decided by this block alone.
     pub taken: bool,
-    /// The blocks among its lines.
+    /// The blocks inside the branch.
     pub inner: Vec<Conditional>,
 }
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// The lines count.
+    /// The lines are active.
     Taken,
     /// No branch was taken yet: a later `.elif` or `.else` may be.
     Untried,
-    /// Another branch was taken, or the whole block stands in a dropped one.
+    /// Another branch was taken, or the whole block is inside a dropped one.
     Over,
 }
 
@@ -39,9 +39,9 @@ enum State {
 struct Block {
     state: State,
     after_else: bool,
-    /// Where its `.if` is written, and on which line.
+    /// The line and the position of its `.if`.
     opened: (u32, Range<usize>),
-    /// Its branches before the one that is open.
+    /// The branches before the open one.
     branches: Vec<Branch>,
     open: Branch,
 }
@@ -53,7 +53,7 @@ impl Block {
     }
 }
 
-/// Why a directive does not fit where it stands.
+/// The reason why a directive is misplaced.
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub(super) enum Misfit {
     #[error("no `.if` is open here")]
@@ -64,34 +64,34 @@ pub(super) enum Misfit {
     TooDeep,
 }
 
-/// The blocks of one file while it is read.
+/// The blocks of one file while it is being read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Blocks {
-    /// Those that are open, outermost first.
+    /// The open blocks, outermost first.
     open: Vec<Block>,
-    /// The outermost ones that are closed.
+    /// The closed outermost blocks.
     closed: Vec<Conditional>,
-    /// How many more are open than may be: they are counted and decide nothing.
+    /// The number of open blocks beyond the limit. They are counted but decide nothing.
     too_deep: usize,
 }
 
 impl Blocks {
-    /// Whether a line here counts.
+    /// Returns whether a line here is active.
     pub fn active(&self) -> bool {
         self.open.iter().all(|block| block.state == State::Taken)
     }
 
-    /// Whether the directive of the innermost block stands where lines count.
+    /// Returns whether the innermost block is itself in active lines.
     pub fn active_outside(&self) -> bool {
         let outer = self.open.len().saturating_sub(1);
         self.open[..outer].iter().all(|block| block.state == State::Taken)
     }
 
-    /// Opens a block; the condition is only asked where lines count.
+    /// Opens a block. Evaluates the condition only where lines are active.
     pub fn open(&mut self, at: (u32, Range<usize>), condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
         if self.open.len() + 1 >= MAX_NESTED {
             self.too_deep += 1;
-            // HAProxy reads no further: the first one is the problem.
+            // HAProxy stops reading here, so only the first one is reported.
             return if self.too_deep == 1 { Err(Misfit::TooDeep) } else { Ok(()) };
         }
         let state = match self.active() {
@@ -104,7 +104,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// `.elif`; the condition is only asked if no branch was taken yet.
+    /// Handles `.elif`. Evaluates the condition only if no branch was taken yet.
     pub fn otherwise_if(&mut self, line: u32, condition: impl FnOnce() -> bool) -> Result<(), Misfit> {
         if self.too_deep > 0 {
             return Ok(());
@@ -113,7 +113,7 @@ impl Blocks {
         self.next_branch(line, holds)
     }
 
-    /// `.else`.
+    /// Handles `.else`.
     pub fn otherwise(&mut self, line: u32) -> Result<(), Misfit> {
         if self.too_deep > 0 {
             return Ok(());
@@ -136,7 +136,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// `.endif`.
+    /// Handles `.endif`.
     pub fn close(&mut self, line: u32) -> Result<(), Misfit> {
         if self.too_deep > 0 {
             self.too_deep -= 1;
@@ -154,7 +154,7 @@ impl Blocks {
         }
     }
 
-    /// All blocks, and where those were opened that the file leaves open.
+    /// Returns all blocks, and where the blocks that the file leaves open begin.
     pub fn finish(mut self) -> (Vec<Conditional>, Vec<(u32, Range<usize>)>) {
         let left_open = self.open.iter().map(|block| block.opened.clone()).collect();
         while let Some(block) = self.open.pop() {

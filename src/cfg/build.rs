@@ -1,22 +1,24 @@
-//! How `HAProxy` was built, as far as a configuration may ask for it.
+//! How `HAProxy` was built: the part that conditions in a configuration can ask about.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What `haproxy -vv` says of a binary.
+/// The build information that `haproxy -vv` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Build {
-    /// `2.6.12`, with what a distribution or a snapshot adds: `2.6.12-1+deb12u4`, `3.5-dev5`.
+    /// The version, with the suffix of a distribution or a snapshot: `2.6.12`, `2.6.12-1+deb12u4`,
+    /// `3.5-dev5`.
     pub version: String,
     /// The compiled-in features, as `feature()` names them: `OPENSSL`, `LUA`.
     pub features: BTreeSet<String>,
-    /// The TLS library that it was built with: `OpenSSL 3.0.22 25 Aug 2026`.
+    /// The TLS library that the binary was built with: `OpenSSL 3.0.22 25 Aug 2026`.
     pub tls_library: Option<String>,
-    /// What it has answered to conditions that only it can decide (`haproxy -cc`), by their text: `enabled(SPLICE)`.
+    /// The answers to conditions that only the binary can decide (`haproxy -cc`), by their text:
+    /// `enabled(SPLICE)`.
     pub answers: BTreeMap<String, bool>,
 }
 
 impl Build {
-    /// Reads what `haproxy -vv` prints; `None` if it names no version.
+    /// Reads the output of `haproxy -vv`. Returns `None` if it names no version.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let version = text.lines().next()?.split_once("version ")?.1.split_whitespace().next()?.to_owned();
@@ -24,22 +26,22 @@ impl Build {
         let features = after("Feature list ").map_or("", |(_, list)| list);
         let features =
             features.split_whitespace().filter_map(|word| Some(word.strip_prefix('+')?.to_owned()));
-        // 3.2 speaks of the "SSL library".
+        // 3.2 calls it the "SSL library".
         let tls = after("Built with OpenSSL version ").or_else(|| after("Built with SSL library version "));
         let tls_library = tls.map(|(_, library)| library.to_owned());
         Some(Self { version, features: features.collect(), tls_library, answers: BTreeMap::new() })
     }
 
-    /// The library's version as numbers: `3.0.22`, `1.1.1w`.
+    /// Returns the library's version as numbers: `3.0.22`, `1.1.1w`.
     pub(super) fn tls_version(&self) -> Option<Vec<u32>> {
         let version = self.tls_library.as_ref()?.split_whitespace().nth(1)?;
         Some(numbers(version))
     }
 }
 
-/// The numbers of a version, to be compared one by one; a letter counts behind its number: `1.1.1w`.
+/// Returns the numbers of a version, for comparison one by one. A letter counts after its number: `1.1.1w`.
 ///
-/// A development version comes before the release: `3.5-dev5` is older than `3.5`, and than `3.5-dev6`.
+/// A development version sorts before the release: `3.5-dev5` is older than `3.5` and than `3.5-dev6`.
 pub(super) fn numbers(version: &str) -> Vec<u32> {
     let (release, snapshot) = version.split_once("-dev").map_or((version, None), |(a, b)| (a, Some(b)));
     let release = release.split(['-', '+', '~']).next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What differs between two configurations, and whether a running HAProxy can follow without reading its files again.
+//! The difference between two configurations, and whether a running HAProxy can adopt it without a reload.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -13,30 +13,25 @@ use crate::ids::ServerId;
 /// The difference between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Comments, blanks, quotes: HAProxy would not notice.
+    /// Comments, blanks and quotes, which make no difference to HAProxy.
     Cosmetic,
-    /// Servers come or go, and nothing else.
+    /// Servers are added or removed, and nothing else changes.
     Servers {
-        /// Those that come, behind the others of their backend.
+        /// The new servers. Each comes after the existing ones of its backend.
         added: Vec<Added>,
-        /// Those that go.
         removed: Vec<ServerId>,
     },
-    /// HAProxy must read its files again.
-    Reload {
-        /// Why.
-        because: String,
-    },
+    /// HAProxy must reload its files.
+    Reload { because: String },
 }
 
-/// A server that comes.
+/// A server that the new configuration adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
-    /// Which.
     pub server: ServerId,
-    /// Its address and its settings, as words.
+    /// Its address and settings, as words.
     pub words: Vec<String>,
-    /// What these say.
+    /// The settings that these words give.
     pub settings: Arc<ServerSettings>,
 }
 
@@ -61,16 +56,16 @@ impl fmt::Display for Change {
     }
 }
 
-/// A line that counts.
+/// An active line.
 #[derive(PartialEq)]
 struct Statement<'d> {
     words: Vec<&'d [u8]>,
-    /// It is the line of a proxy's server; a peer's or a ring's is another matter.
+    /// Whether it is the `server` line of a proxy; those of `peers` and `ring` sections do not count.
     is_server: bool,
 }
 
 impl Change {
-    /// What a running HAProxy would have to do to get from the one to the other.
+    /// Returns what a running HAProxy needs to do to get from the old configuration to the new one.
     #[must_use]
     pub fn between(old: &(Document, Configuration), new: &(Document, Configuration)) -> Self {
         let (old_lines, new_lines) = (statements(old), statements(new));
@@ -103,7 +98,7 @@ impl Change {
         Self::Servers { added, removed }
     }
 
-    /// The servers of a configuration that another one lacks.
+    /// Returns the servers of a configuration that `from` does not have.
     #[must_use]
     pub fn missing(
         from: &Configuration,
@@ -129,7 +124,7 @@ impl Added {
     }
 }
 
-/// The servers that come and go between two states of a backend.
+/// Returns the servers that are added and removed between two states of a backend.
 fn servers<'p>(
     old: &'p Proxy,
     new: &'p Proxy,
@@ -143,11 +138,11 @@ fn servers<'p>(
     for (index, server) in new.servers.iter().enumerate() {
         let id = || ServerId::new(&new.name, &server.name);
         match before.get(&*server.name) {
-            // By the words: not everything that HAProxy reads of a line is read here.
+            // Compares the words, because drainswap does not interpret every setting that HAProxy reads.
             Some(known) if !is_set_alike(known, server) => {
                 return Err(format!("the settings of {} have changed", id()));
             }
-            // Which backup is the first one, and where a hash leads, depends on the order.
+            // The order decides which backup comes first, and which server a hash selects.
             Some(_) if stays.get(index) != Some(&&*server.name) => {
                 return Err(format!("{} has moved", id()));
             }
@@ -157,7 +152,7 @@ fn servers<'p>(
     Ok((new.servers[stays.len()..].iter().collect(), goes))
 }
 
-/// The address and the settings, as the server's own line has them.
+/// Returns the address and the settings from the server's own line.
 fn setting_words<'d>(document: &'d Document, server: &Server) -> impl Iterator<Item = Word<'d>> {
     let file = document.files.iter().find(|file| file.path == server.place.path);
     let line = file.and_then(|file| file.line(server.place.line));
@@ -218,7 +213,7 @@ mod tests {
             (OLD.replace("check", "check weight 3"), "the settings of b/a have changed"),
             (OLD.replace("10.0.0.1:80 ", "10.0.0.2:80 "), "the settings of b/a have changed"),
             (OLD.replace(" server ab", " server c 10.0.0.3:80\n server ab"), "b/c"),
-            // Settings that nothing here reads, and values of others.
+            // Settings that drainswap does not read, and values of settings that it does not interpret.
             (OLD.replace("check", "check agent-port 81"), "the settings of b/a have changed"),
             (OLD.replace("backup", "backup minconn 5"), "the settings of b/ab have changed"),
             (OLD.replace("check", "check no-backup"), "the settings of b/a have changed"),

@@ -1,4 +1,4 @@
-//! The conditions of `.if` and `.elif`: `defined(STAGE) && !streq("$STAGE",test)`.
+//! Conditions of `.if` and `.elif`: `defined(STAGE) && !streq("$STAGE",test)`.
 
 use std::cmp::Ordering;
 
@@ -13,8 +13,8 @@ use super::build::numbers;
 use super::environment::Environment;
 use super::version::Version;
 
-/// How many parentheses may be open at once. HAProxy 2.6 and 3.4 read 340; this reader stops earlier, since each one takes
-/// some kilobytes of its stack.
+/// The most parentheses that may be open at once. HAProxy 2.6 and 3.4 read 340. This reader stops earlier,
+/// because each one takes some kilobytes of its stack.
 const MAX_DEPTH: usize = 64;
 
 /// A condition as written.
@@ -32,59 +32,57 @@ pub enum Condition {
     Predicate {
         /// `defined`, `streq`, …
         name: String,
-        /// The arguments, unquoted.
+        /// The arguments, without their quotes.
         arguments: Vec<String>,
     },
 }
 
-/// The condition cannot be read from this byte on.
+/// A condition that cannot be parsed from this byte on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("cannot parse the condition from byte {offset} on")]
 pub struct Unreadable {
-    /// Offset in the condition.
+    /// The offset in the condition.
     pub offset: usize,
 }
 
-/// Why a predicate was taken as false.
+/// The reason why a predicate is treated as false.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Undecided {
-    /// It asks about the build or the state of the process.
+    /// The predicate asks about the build or the state of the process.
     #[error("`{name}()` depends on the HAProxy binary, not on the file: treated as false")]
     AboutTheBinary {
-        /// The predicate.
         name: String,
-        /// The predicate with its arguments, as `haproxy -cc` takes it.
+        /// The predicate with its arguments, in the form that `haproxy -cc` accepts.
         question: String,
     },
-    /// No version has it that drainswap knows.
+    /// The predicate is in no version that drainswap knows.
     #[error("unknown predicate `{name}()`: treated as false")]
     Unknown {
-        /// The predicate.
         name: String,
-        /// The predicate with its arguments, as `haproxy -cc` takes it.
+        /// The predicate with its arguments, in the form that `haproxy -cc` accepts.
         question: String,
     },
-    /// Too few or too many arguments: `HAProxy` refuses that.
+    /// The predicate has too few or too many arguments, which `HAProxy` refuses.
     #[error("`{0}()` has too few or too many arguments")]
     Arguments(String),
 }
 
-/// What a condition came to.
+/// The result of a condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether the branch is taken.
     pub holds: bool,
-    /// The predicates that could not be decided on the way.
+    /// The predicates that could not be decided.
     pub undecided: Vec<Undecided>,
 }
 
 type Parsed<'a, T> = IResult<&'a [u8], T>;
 
 impl Condition {
-    /// Reads a condition: the words of its line, joined with one blank.
+    /// Parses a condition: the words of its line, joined with single blanks.
     ///
     /// # Errors
-    /// Where it stops making sense.
+    /// Returns the offset at which the condition stops making sense.
     pub fn parse(text: &[u8]) -> Result<Self, Unreadable> {
         if text.iter().all(|b| is_blank(*b)) {
             return Ok(Self::Constant(false));
@@ -99,7 +97,7 @@ impl Condition {
         }
     }
 
-    /// Decides the condition, as far as needed: `false && x` does not ask for `x`.
+    /// Decides the condition. Stops as soon as the result is known: `false && x` does not evaluate `x`.
     #[must_use]
     pub fn decide(&self, environment: &Environment) -> Outcome {
         let mut outcome = Outcome::default();
@@ -132,7 +130,7 @@ fn predicate(name: &str, arguments: &[String], environment: &Environment) -> Res
     let answer = || environment.build.as_ref()?.answers.get(&question()).copied();
     let build = || environment.build.as_ref().ok_or_else(unknown);
     let order = || one().map(|asked| compare(environment, asked));
-    // A binary without TLS has none of its libraries, of no version.
+    // A binary without TLS has no TLS library, so no version matches.
     let tls = |holds: fn(Ordering) -> bool| {
         let (asked, library) = (numbers(one()?), build()?.tls_version());
         Ok(library.is_some_and(|library| holds(library.cmp(&asked))))
@@ -156,9 +154,10 @@ fn predicate(name: &str, arguments: &[String], environment: &Environment) -> Res
     }
 }
 
-/// The version against one that a condition writes: `2.6`, `2.6.5`, `3.0-dev3`. What is no version is older than all.
+/// Compares the version with one from a condition: `2.6`, `2.6.5`, `3.0-dev3`. A text that is not a version
+/// is older than every version.
 ///
-/// Where only the branch is known, a patch level of the same branch counts as reached.
+/// If only the branch is known, a patch level of the same branch counts as reached.
 fn compare(environment: &Environment, text: &str) -> Ordering {
     let branch = environment.version;
     match &environment.build {
@@ -175,7 +174,7 @@ fn blanks(input: &[u8]) -> Parsed<'_, &[u8]> {
     take_while(is_blank).parse(input)
 }
 
-/// `||` binds weakest.
+/// Parses a disjunction: `||` binds weakest.
 fn any(depth: usize, input: &[u8]) -> Parsed<'_, Condition> {
     let parts = separated_list1(preceded(blanks, tag("||")), |input| all(depth, input));
     map(parts, |parts| one_or(parts, Condition::Any)).parse(input)
@@ -229,7 +228,8 @@ fn call(input: &[u8]) -> Parsed<'_, Condition> {
     Ok((rest, Condition::Predicate { name: text(name), arguments }))
 }
 
-/// One argument, up to `,` or `)`. Blanks in it count; quotes and `\` work once more than on the line.
+/// Parses one argument, up to `,` or `)`. Blanks in it count. Quotes and `\` are resolved a second time,
+/// after those of the line.
 fn argument(input: &[u8]) -> Parsed<'_, Vec<u8>> {
     let plain = take_while1(|b| !b"\"'\\,)".contains(&b));
     let single = delimited(tag("'"), take_while(|b| b != b'\''), tag("'"));

@@ -1,4 +1,4 @@
-//! The files as they are: every byte kept, every line split into words.
+//! Configuration files as they are: every byte kept, every line split into words.
 
 mod directive;
 mod line;
@@ -19,37 +19,34 @@ use super::version::Version;
 use line::Entry;
 pub use line::{Ending, Line};
 
-/// One configuration file, in the order in which `HAProxy` reads them.
+/// One configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Its path, as `HAProxy` was given it: `$.FILE` and the problems show it.
+    /// The path as `HAProxy` was given it; `$.FILE` and the problems show it.
     pub path: PathBuf,
-    /// What it holds.
     pub bytes: Vec<u8>,
 }
 
 /// A file with its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Its path.
     pub path: Arc<Path>,
-    /// What it holds.
     pub bytes: Vec<u8>,
-    /// Its `.if` blocks.
+    /// The `.if` blocks of the file.
     pub conditionals: Vec<Conditional>,
-    /// Its lines; together they are all bytes.
+    /// The lines; together they cover all bytes.
     entries: Vec<Entry>,
     words: PackedWords,
 }
 
 impl File {
-    /// Its lines, in order.
+    /// Returns the lines, in order.
     #[must_use]
     pub fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
         (0..self.entries.len()).map(|index| Line::at(self, index))
     }
 
-    /// The line of this number, from 1.
+    /// Returns the line with this number, counted from 1.
     #[must_use]
     pub fn line(&self, number: u32) -> Option<Line<'_>> {
         let index = usize::try_from(number).ok()?.checked_sub(1)?;
@@ -60,18 +57,18 @@ impl File {
 /// All files of one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// The files, in `HAProxy`'s order.
+    /// The files, in the order in which `HAProxy` reads them.
     pub files: Vec<File>,
-    /// What is wrong with the words and the directives; [`super::interpret`] finds more.
+    /// Problems with the words and the directives; [`super::interpret`] finds more.
     pub problems: Vec<Problem>,
-    /// What only the binary can decide of the conditions, as `haproxy -cc` takes it.
+    /// The parts of conditions that only the binary can decide, in the form that `haproxy -cc` accepts.
     pub questions: BTreeSet<String>,
-    /// What the files were read with.
+    /// The environment that the files were read with.
     pub environment: Environment,
 }
 
 impl Document {
-    /// A file's bytes, put together again from its lines; nothing for an index that no file has.
+    /// Reassembles a file's bytes from its lines. Returns nothing if there is no file with this index.
     #[must_use]
     pub fn bytes(&self, file_index: usize) -> Vec<u8> {
         let Some(file) = self.files.get(file_index) else { return Vec::new() };
@@ -98,27 +95,26 @@ pub fn read(files: Vec<SourceFile>, environment: &Environment) -> Document {
     Document { files, problems, questions, environment: environment.clone() }
 }
 
-/// The most bytes that the variables of all lines may give: many short lines can name one long value.
+/// The most bytes that the variables of all lines may expand to: many short lines can name one long value.
 const MAX_EXPANSIONS: usize = 64 << 20;
 
-/// What goes on from file to file.
+/// The state of the reader that carries over from file to file.
 struct Reader {
     environment: Environment,
     problems: Vec<Problem>,
     questions: BTreeSet<String>,
-    /// How many bytes the variables of the next lines may give.
+    /// How many bytes the variables of the remaining lines may expand to.
     room: usize,
 }
 
-/// What goes on from line to line of one file.
+/// The state of the reader that carries over from line to line of one file.
 struct Position<'f> {
     file: &'f str,
     bytes: &'f [u8],
-    /// The words of the lines so far.
     words: PackedWords,
     blocks: Blocks,
     in_global: bool,
-    /// The section's name, or its keyword if it has none.
+    /// The section's name, or its keyword if it has no name.
     section: String,
 }
 
@@ -128,7 +124,7 @@ impl<'f> Position<'f> {
         Self { file, bytes, words, blocks: Blocks::default(), in_global: false, section: String::new() }
     }
 
-    /// The words of the line whose first one has this index.
+    /// Returns the words of the line whose first word has this index.
     fn line_words(&self, first: usize) -> Vec<Word<'_>> {
         (first..self.words.len()).filter_map(|index| self.words.get(index, self.bytes)).collect()
     }
@@ -191,8 +187,8 @@ impl Reader {
         };
         if let Some(nul) = nul {
             let at = spot.start + nul;
-            let finding =
-                finding(code::STRAY_NUL, "the line contains a NUL byte").help("was the file saved as UTF-16?");
+            let finding = finding(code::STRAY_NUL, "the line contains a NUL byte")
+                .help("was the file saved as UTF-16?");
             self.problems.push(spot.problem(at..at + 1, finding));
         } else {
             let end = spot.start + text.len();
@@ -203,7 +199,7 @@ impl Reader {
         }
     }
 
-    /// `[name]`, which SPOE files use; any file may hold it.
+    /// Checks a `[name]` line. SPOE files use these, but any file may contain them.
     fn scope(&mut self, spot: &Spot<'_>, text: &[u8], indent: usize) {
         let name = text[1..].iter().take_while(|b| b.is_ascii_alphanumeric() || b".:_-".contains(b)).count();
         let after = &text[1 + name..];
@@ -261,7 +257,8 @@ impl Reader {
         self.problems.push(spot.problem(words[empty].span.clone(), finding));
     }
 
-    /// Does what the line says about the reading itself. Returns whether the line counts, if it decides that.
+    /// Applies a line that controls the reading itself. Returns whether the line is active, if it decides
+    /// that.
     fn obey(&mut self, spot: &Spot<'_>, first: usize, position: &mut Position<'_>) -> Option<bool> {
         let version = self.environment.version;
         let keyword = position.words.get(first, position.bytes).filter(|word| !word.bytes.is_empty())?;

@@ -1,6 +1,6 @@
-//! Changes of a file that move only the bytes that they are about: everything else stays as somebody wrote it.
+//! Edits of a file that change only the bytes in question: everything else stays as written.
 //!
-//! What is added looks like its surroundings: the indentation and the line ends of the file are followed.
+//! Added lines follow the indentation and the line ends of the file.
 
 mod section;
 mod server;
@@ -10,74 +10,48 @@ use std::ops::Range;
 use super::document::{Ending, File, Line};
 use super::quote::{self, Unquotable};
 
-/// A change: these bytes of a file become others.
+/// An edit: replaces these bytes of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// Index into [`super::Document::files`].
     pub file: usize,
-    /// The bytes that go; none where something is only added.
+    /// The bytes to remove; empty if the edit only adds text.
     pub span: Range<usize>,
-    /// What stands there instead.
+    /// The bytes to write instead.
     pub text: Vec<u8>,
 }
 
-/// Why a change cannot be made by a program.
+/// The reason why an edit cannot be made automatically.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum EditError {
-    /// There is no such section.
     #[error("there is no `{keyword} {name}` to change")]
     NoSection {
-        /// What starts the section.
+        /// The keyword that starts the section.
         keyword: String,
-        /// Its name.
         name: String,
     },
-    /// There is no such server.
+    /// The server has no line of its own.
     #[error(
         "`{backend}` has no line `server {server}` of its own; a server of a template changes with its template"
     )]
-    NoServer {
-        /// The backend.
-        backend: String,
-        /// The server.
-        server: String,
-    },
-    /// There is such a server already.
+    NoServer { backend: String, server: String },
     #[error("`{backend}` already has a server `{server}`")]
-    ServerExists {
-        /// The backend.
-        backend: String,
-        /// The server.
-        server: String,
-    },
-    /// An `.if` block crosses the lines in question.
+    ServerExists { backend: String, server: String },
+    /// An `.if` block crosses the lines to change.
     #[error("cannot change `{name}`: an `.if` block crosses it at line {line}. Change it by hand")]
-    Conditional {
-        /// The section.
-        name: String,
-        /// The directive's line.
-        line: u32,
-    },
-    /// One variable makes several words.
+    Conditional { name: String, line: u32 },
+    /// One variable expands to several words.
     #[error("cannot change line {line}: its words come from one variable. Change the variable")]
-    Shared {
-        /// The line.
-        line: u32,
-    },
-    /// No setting of a server is called so.
+    Shared { line: u32 },
+    /// There is no server setting with this name.
     #[error("unknown server setting `{0}`")]
     NoSetting(String),
-    /// A word cannot be written.
+    /// A word cannot be written in any form of quoting.
     #[error("cannot write `{word}`: {why}")]
-    Unquotable {
-        /// The word.
-        word: String,
-        /// Why.
-        why: Unquotable,
-    },
+    Unquotable { word: String, why: Unquotable },
 }
 
-/// Makes changes, which must not overlap. They may come in any order.
+/// Applies edits, which must not overlap. They may come in any order.
 #[must_use]
 pub fn apply(bytes: &[u8], edits: &[Edit]) -> Vec<u8> {
     let mut sorted: Vec<&Edit> = edits.iter().collect();
@@ -93,7 +67,7 @@ pub fn apply(bytes: &[u8], edits: &[Edit]) -> Vec<u8> {
     out
 }
 
-/// The words as they must be written, with a blank between.
+/// Returns the words as they must be written, separated by blanks.
 fn written(words: &[&str]) -> Result<String, EditError> {
     let mut line = Vec::with_capacity(words.len());
     for word in words {
@@ -103,7 +77,7 @@ fn written(words: &[&str]) -> Result<String, EditError> {
     Ok(line.join(" "))
 }
 
-/// How a file ends its lines: as its first line does.
+/// Returns the line ending of a file, which is that of its first line.
 fn line_end(file: &File) -> &'static [u8] {
     match file.line(1).map(Line::ending) {
         Some(Ending::CrLf) => Ending::CrLf.bytes(),
@@ -111,13 +85,13 @@ fn line_end(file: &File) -> &'static [u8] {
     }
 }
 
-/// The blanks before the first word.
+/// Returns the blanks before the first word.
 fn indentation(line: Line<'_>) -> &[u8] {
     let blanks = line.bytes().iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     &line.bytes()[..blanks]
 }
 
-/// The whole line, with its ending.
+/// Returns the span of the whole line, with its ending.
 fn whole(line: Line<'_>) -> Range<usize> {
     line.span().start..line.span().end + line.ending().bytes().len()
 }

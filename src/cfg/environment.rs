@@ -1,4 +1,4 @@
-//! The environment variables and the version that a configuration is read with.
+//! The environment variables and the version with which a configuration is read.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,25 +7,25 @@ use super::build::Build;
 use super::syntax::Word;
 use super::version::Version;
 
-/// What `HAProxy` has around itself when it reads its configuration.
+/// The environment of `HAProxy` when it reads its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    /// The environment of the `HAProxy` process: of its unit, not of the shell that runs this.
+    /// The variables of the `HAProxy` process: those of its unit, not those of the shell that runs drainswap.
     pub variables: BTreeMap<String, String>,
     /// The version that the configuration is read as.
     pub version: Version,
-    /// How the binary was built, where it could be asked: conditions want to know.
+    /// How the binary was built, if drainswap could ask it: conditions need this.
     pub build: Option<Build>,
 }
 
 impl Environment {
-    /// An environment of which nothing else is known.
+    /// Creates an environment with an unknown build.
     #[must_use]
     pub fn new(variables: BTreeMap<String, String>, version: Version) -> Self {
         Self { variables, version, build: None }
     }
 
-    /// This environment as `HAProxy` completes it before it reads the first line.
+    /// Returns this environment with the variables that `HAProxy` adds before it reads the first line.
     #[must_use]
     pub fn at_start(&self) -> Self {
         let mut environment = self.clone();
@@ -33,9 +33,9 @@ impl Environment {
         environment
     }
 
-    /// Does what `setenv`, `presetenv`, `unsetenv` and `resetenv` say; other lines change nothing.
+    /// Applies `setenv`, `presetenv`, `unsetenv` and `resetenv`; other lines change nothing.
     ///
-    /// `HAProxy` obeys them in a `global` section, at once: the next line already sees it.
+    /// `HAProxy` applies them in a `global` section, and at once: the next line already sees the change.
     pub fn obey(&mut self, words: &[Word<'_>]) {
         let Some((verb, arguments)) = words.split_first() else { return };
         let mut arguments = arguments.iter().map(|word| word.text().into_owned());
@@ -63,14 +63,14 @@ impl Environment {
         }
     }
 
-    /// The most bytes of an address that variables stand in: no address is as long.
+    /// The longest expanded address, in bytes: no real address is longer.
     const MAX_ADDRESS: usize = 1024;
 
-    /// The second expansion, which only addresses get: `$NAME` and `${NAME}`, however the word was quoted.
+    /// Applies the second expansion, which only addresses get: `$NAME` and `${NAME}`, in any quoting.
     ///
-    /// An unset variable is empty, so `${NOPE}:80` is `:80`, which is 0.0.0.0. A brace that is not closed right
-    /// after the name is forgotten, as `HAProxy` does: `${NAME-default}` leaves `-default}` behind. A text that
-    /// gets too long for an address ends there.
+    /// An unset variable is empty, so `${NOPE}:80` is `:80`, which is 0.0.0.0. As in `HAProxy`, a brace that
+    /// is not closed right after the name is dropped: `${NAME-default}` leaves `-default}`. A text that gets
+    /// too long for an address is cut there.
     #[must_use]
     pub fn expand<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if !text.contains('$') {
@@ -95,8 +95,8 @@ impl Environment {
     }
 }
 
-/// Whether a configuration holds a variable's name as a word, wherever that is: `"$NAME"`, `env(NAME)`,
-/// `defined(NAME)`, `setenv NAME`.
+/// Returns whether a configuration contains a variable's name as a word, in any position: `"$NAME"`,
+/// `env(NAME)`, `defined(NAME)`, `setenv NAME`.
 #[must_use]
 pub fn names(text: &[u8], variable: &str) -> bool {
     let is_letter = |at: Option<&u8>| at.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');

@@ -1,4 +1,5 @@
-//! Every file under `fixtures/cfg`: what is read from the valid ones, and what is said about the others.
+//! Reads every file under `fixtures/cfg` and compares the result: a summary of the valid files, the problems
+//! of the others.
 //!
 //! `HAProxy` 2.6 accepts the former and refuses the latter (with `HOST=10.0.0.5`).
 
@@ -11,7 +12,7 @@ fn directory(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cfg").join(kind)
 }
 
-/// The `.cfg` files of a directory, each with what is expected of it.
+/// Returns the `.cfg` files of a directory, each with its expected result.
 fn fixtures(kind: &str) -> Vec<(PathBuf, Vec<u8>, String)> {
     let entries = std::fs::read_dir(directory(kind)).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -133,7 +134,7 @@ fn server_summary(text: &mut String, server: &Server) {
     writeln!(text).unwrap();
 }
 
-/// Compares, or writes what is expected where `UPDATE_FIXTURES` is set.
+/// Compares the result with the expected one, or writes it if `UPDATE_FIXTURES` is set.
 fn compare(path: &Path, found: &str, expected: &str) {
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         std::fs::write(path.with_extension("expected"), found).unwrap();
@@ -164,8 +165,9 @@ fn every_problem_of_the_invalid_files_is_found_at_its_place() {
     }
 }
 
-/// A code that no invalid file shows is a promise that no test checks. HAProxy reads what is too long for this reader, and
-/// takes all memory for it, so that `document/tests.rs` has that one; and HAProxy 2.6 has everything that was removed later.
+/// Every code must be tested by an invalid file, with two exceptions. HAProxy reads lines that are too long
+/// for this reader and uses up all memory for them, so `document/tests.rs` tests that code. HAProxy 2.6 still
+/// has every keyword that was removed later.
 #[test]
 fn the_invalid_files_show_every_code() {
     let fixtures = fixtures("invalid");

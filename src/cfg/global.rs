@@ -134,6 +134,9 @@ fn level(word: Option<&str>) -> Result<Level, Finding> {
             let message = format!("invalid level `{other}`: expected user, operator or admin");
             Err(Finding::error(code::SOCKET_LEVEL, message))
         }
-        None => Err(Finding::error(code::SOCKET_LEVEL, "`level` is missing its value: expected user, operator or admin")),
+        None => Err(Finding::error(
+            code::SOCKET_LEVEL,
+            "`level` is missing its value: expected user, operator or admin",
+        )),
     }
 }

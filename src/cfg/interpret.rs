@@ -1,4 +1,4 @@
-//! From lines to a typed [`Configuration`].
+//! The step from lines to a typed [`Configuration`].
 
 mod references;
 mod section;
@@ -20,21 +20,21 @@ use super::proxy::{Defaults, Draft, Modifier};
 use super::server::KnownSettings;
 use super::version::Version;
 
-/// A line that counts, as texts.
+/// An active line, as texts.
 pub(super) struct Statement<'d> {
     spot: Spot<'d>,
     line: Line<'d>,
-    /// The words up to the first empty one; `HAProxy` sees no more.
+    /// The words up to the first empty one, where `HAProxy` stops reading.
     words: Vec<Cow<'d, str>>,
-    /// How many words were cut off before: a `no` or `default`.
+    /// How many words were removed from the start: a `no` or `default`.
     skipped: usize,
 }
 
 impl<'d> Statement<'d> {
-    /// `room` is an empty list to put the words into.
+    /// Creates a statement. `room` is an empty list that receives the words.
     fn new(spot: Spot<'d>, line: Line<'d>, mut room: Vec<Cow<'d, str>>) -> Self {
         match line.plain_text() {
-            // One look at the whole line is cheaper than one at every word.
+            // One check of the whole line is cheaper than one for each word.
             Some(text) => {
                 let start = line.span().start;
                 let word = |span: Range<usize>| text.get(span.start - start..span.end - start);
@@ -49,7 +49,7 @@ impl<'d> Statement<'d> {
         &self.words
     }
 
-    /// The line from this word on, if its words mean what is written.
+    /// Returns the line from this word on, if its words mean what is written.
     pub fn plain_from(&self, word: usize) -> Option<&'d [u8]> {
         if !self.line.is_as_written() {
             return None;
@@ -62,7 +62,7 @@ impl<'d> Statement<'d> {
         Place { path: Arc::clone(self.spot.path), line: self.spot.line }
     }
 
-    /// A problem at one of the words, or behind the last one.
+    /// Creates a problem at one of the words, or after the last one.
     pub fn problem(&self, word: usize, finding: Finding) -> Problem {
         let span = match self.line.word(word + self.skipped) {
             Some(word) => word.span,
@@ -74,19 +74,20 @@ impl<'d> Statement<'d> {
     }
 }
 
-/// The section that lines belong to.
+/// The section that the current lines belong to.
 enum Section<'d> {
-    /// None was opened yet in this file.
+    /// No section of this file is open yet.
     None,
     Global,
     /// A proxy section, or `defaults`.
     Proxy(Box<Draft<'d>>),
     Defaults(Option<String>, Box<Draft<'d>>),
-    /// Another one, whose lines do not matter here.
+    /// Any other section, whose lines are skipped.
     Other,
 }
 
-/// Reads a document as a configuration. Its problems are the document's and the interpreter's.
+/// Interprets a document as a configuration. The result has the problems of both the document and the
+/// interpreter.
 #[must_use]
 pub fn interpret(document: &Document) -> Configuration {
     let mut interpreter = Interpreter {
@@ -122,7 +123,7 @@ pub fn interpret(document: &Document) -> Configuration {
 
 struct Interpreter<'d> {
     document: &'d Document,
-    /// As it is at the current line.
+    /// The environment at the current line.
     environment: Environment,
     proxies: Vec<Proxy>,
     /// The index of the first proxy of each name.
@@ -174,7 +175,7 @@ impl<'d> Interpreter<'d> {
         }
     }
 
-    /// Takes a line over, and gives the list of its words back.
+    /// Processes a line. Returns its list of words for reuse.
     fn statement(&mut self, mut line: Statement<'d>) -> Vec<Cow<'d, str>> {
         if let Some(modifier) = self.modifier(&mut line) {
             self.modified(&line, modifier);
@@ -204,7 +205,7 @@ impl<'d> Interpreter<'d> {
 
     fn global(&mut self, line: &Statement<'d>) {
         self.environment.obey(&line.line.words().collect::<Vec<_>>());
-        // A server's settings may have been read with other variables.
+        // Earlier settings may have been read with other variables.
         self.known_settings = KnownSettings::default();
         let keyword = &line.words[0];
         if ["setenv", "presetenv"].contains(&&**keyword) && line.words.len() < 3 {
@@ -224,7 +225,7 @@ impl<'d> Interpreter<'d> {
         }
     }
 
-    /// Takes a leading `no` or `default` off; `None` if it stands where none may.
+    /// Removes a leading `no` or `default`. Returns `None` if it is not allowed there.
     fn modifier(&mut self, line: &mut Statement<'_>) -> Option<Modifier> {
         let modifier = match line.words.first().map(|word| &**word) {
             Some("no") => Modifier::No,
@@ -232,7 +233,10 @@ impl<'d> Interpreter<'d> {
             _ => return Some(Modifier::None),
         };
         if !line.words.get(1).is_some_and(|word| MODIFIABLE.contains(&&**word)) {
-            let message = format!("`{}` is only allowed before `option`, `log` and a few other keywords", line.words[0]);
+            let message = format!(
+                "`{}` is only allowed before `option`, `log` and a few other keywords",
+                line.words[0]
+            );
             self.problems.push(line.problem(0, Finding::error(code::MODIFIER, message)));
             return None;
         }
@@ -242,7 +246,7 @@ impl<'d> Interpreter<'d> {
     }
 }
 
-/// What `no` and `default` may stand before.
+/// The keywords that may follow `no` and `default`.
 const MODIFIABLE: &[&str] = &[
     "option",
     "log",
@@ -254,20 +258,17 @@ const MODIFIABLE: &[&str] = &[
 ];
 
 fn out_of_section(keyword: &str) -> Finding {
-    let finding =
-        Finding::error(code::OUT_OF_SECTION, format!("`{keyword}` comes before the first section"));
+    let finding = Finding::error(code::OUT_OF_SECTION, format!("`{keyword}` comes before the first section"));
     if keyword.starts_with('\u{feff}') {
         return finding.help("the file starts with a byte order mark: save it without one");
     }
     match keywords::nearest(keyword, keywords::section::words()) {
         Some(section) => finding.suggest(Some(section)),
-        None => {
-            finding.help("start every file with a section: `global`, `defaults`, `backend NAME`, …")
-        }
+        None => finding.help("start every file with a section: `global`, `defaults`, `backend NAME`, …"),
     }
 }
 
-/// A problem at the last word of this line that reads so, or at the whole line if none does.
+/// Returns a problem at the last occurrence of this word on the line, or at the whole line if there is none.
 fn problem_at(document: &Document, place: &Place, word: &str, finding: Finding) -> Option<Problem> {
     let (index, file) = document.files.iter().enumerate().find(|(_, file)| file.path == place.path)?;
     let line = file.line(place.line)?;

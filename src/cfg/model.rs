@@ -1,4 +1,4 @@
-//! What a configuration says, in types: everything inherited and expanded, in the order of the files.
+//! The meaning of a configuration, in types: everything inherited and expanded, in the order of the files.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -20,38 +20,39 @@ pub struct Configuration {
     pub proxies: Vec<Proxy>,
     /// The `stats socket` lines of all `global` sections.
     pub stats_sockets: Vec<StatsSocket>,
-    /// The `stats timeout` of `global`, if there is one.
+    /// The `stats timeout` of `global`.
     pub stats_timeout: Option<Duration>,
-    /// The `server-state-file` of `global`, below its `server-state-base`: what a reload gives to the new worker.
+    /// The `server-state-file` of `global`, below its `server-state-base`: a reload passes these states to
+    /// the new worker.
     pub server_state_file: Option<PathBuf>,
-    /// The `mworker-max-reloads` of `global`, if there is one: after so many reloads the master ends an old worker.
+    /// The `mworker-max-reloads` of `global`: the master ends an old worker after this many reloads.
     pub max_reloads: Option<u32>,
-    /// Everything that is wrong, lexical and semantic, in the order of the files.
+    /// All problems, lexical and semantic, in the order of the files.
     pub problems: Vec<Problem>,
 }
 
 impl Configuration {
-    /// Whether `HAProxy` would refuse it, as far as can be known.
+    /// Returns whether `HAProxy` would refuse the configuration, as far as drainswap can tell.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(|problem| problem.severity == Severity::Error)
     }
 
-    /// The `server-state-file` that a reload takes states from: a section reads it.
+    /// Returns the `server-state-file` from which a reload restores states, if a section reads it.
     #[must_use]
     pub fn kept_states(&self) -> Option<&Path> {
         let is_read = self.proxies.iter().any(|proxy| proxy.keeps_state);
         self.server_state_file.as_deref().filter(|_| is_read)
     }
 
-    /// Every file that a reload takes states of servers from.
+    /// Returns every file from which a reload restores server states.
     #[must_use]
     pub fn state_files(&self) -> BTreeSet<PathBuf> {
         let own = self.proxies.iter().filter_map(|proxy| proxy.own_state_file.clone());
         self.kept_states().map(Path::to_owned).into_iter().chain(own).collect()
     }
 
-    /// The backend or listen section of this name.
+    /// Returns the backend or listen section with this name.
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&Proxy> {
         self.proxies.iter().find(|proxy| proxy.kind.holds_servers() && proxy.name == name)
@@ -61,9 +62,9 @@ impl Configuration {
 /// A line of a file. Prints as `path:line`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Place {
-    /// The file, as it was given.
+    /// The path of the file, as given to drainswap.
     pub path: Arc<Path>,
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: u32,
 }
 
@@ -73,26 +74,23 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a proxy section is.
+/// The kind of a proxy section.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProxyKind {
-    /// Takes connections.
     Frontend,
-    /// Holds servers.
     Backend,
-    /// Both.
     Listen,
 }
 
 impl ProxyKind {
-    /// Whether the section may hold `server` lines.
+    /// Returns whether the section may have `server` lines.
     #[must_use]
     pub fn holds_servers(self) -> bool {
         matches!(self, Self::Backend | Self::Listen)
     }
 
-    /// Whether the section takes connections.
+    /// Returns whether the section accepts connections.
     #[must_use]
     pub fn takes_connections(self) -> bool {
         matches!(self, Self::Frontend | Self::Listen)
@@ -109,10 +107,9 @@ impl fmt::Display for ProxyKind {
     }
 }
 
-/// What `mode` says.
+/// The value of `mode`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// `http`.
     Http,
     /// `tcp`, the default.
     Tcp,
@@ -130,19 +127,15 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A frontend, backend or listen section, with what it inherits from `defaults`.
+/// A frontend, backend or listen section, with the settings that it inherits from `defaults`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the section, present or not")]
 pub struct Proxy {
-    /// What it is.
     pub kind: ProxyKind,
-    /// Its name.
     pub name: String,
-    /// Its first line.
     pub place: Place,
-    /// What it speaks.
     pub mode: Mode,
-    /// How it chooses a server: the word after `balance`, or `HAProxy`'s default.
+    /// The balance algorithm: the word after `balance`, or `HAProxy`'s default.
     pub balance: String,
     /// `option allbackups`: all backup servers share the traffic, not only the first usable one.
     pub all_backups: bool,
@@ -152,60 +145,58 @@ pub struct Proxy {
     pub sticks: bool,
     /// The `use_backend` rules of a frontend or a listen section, in order.
     pub use_backends: Vec<UseBackend>,
-    /// Where its connections go if no rule holds.
+    /// The backend for connections that match no rule.
     pub default_backend: Option<UseBackend>,
     /// The `use-server` rules, in order.
     pub use_servers: Vec<UseServer>,
-    /// `option persist` or `force-persist`: a client goes to its server even if that is down.
+    /// `option persist` or `force-persist`: a client goes to its server even if the server is down.
     pub persist: bool,
-    /// The section's `disabled`: none of its servers gets traffic.
+    /// The section's `disabled`: no server in it gets traffic.
     pub disabled: bool,
-    /// `load-server-state-from-file global`: a reload keeps what the state file says of its servers.
+    /// `load-server-state-from-file global`: a reload restores the states of its servers from the global
+    /// state file.
     pub keeps_state: bool,
-    /// `load-server-state-from-file local`: the same of a file of its own, below the `server-state-base`.
+    /// `load-server-state-from-file local`: the same from a file of the section, below the
+    /// `server-state-base`.
     pub own_state_file: Option<PathBuf>,
-    /// How its servers are checked, for those that have `check`.
+    /// The health check, for servers that have `check`.
     pub check: HealthCheck,
-    /// `timeout check`: how long a check may take once connected.
+    /// `timeout check`: how long a check may take after it has connected.
     pub timeout_check: Option<Duration>,
-    /// Its servers, in order; those of a `server-template` one by one.
+    /// The servers, in order; a `server-template` is expanded to single servers.
     pub servers: Vec<Server>,
 }
 
 /// A `use_backend` rule, or the `default_backend` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UseBackend {
-    /// The backend, or a log-format expression (`%[…]`) that names one.
+    /// The backend, or a log-format expression (`%[…]`) that selects one.
     pub backend: String,
-    /// The rest of the line: `if …`, `unless …`, or nothing.
+    /// The rest of the line: `if …`, `unless …`, or empty.
     pub condition: String,
-    /// Its line.
     pub place: Place,
 }
 
 /// A `use-server` rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UseServer {
-    /// The server, or a log-format expression (`%[…]`) that names one.
+    /// The server, or a log-format expression (`%[…]`) that selects one.
     pub server: String,
     /// The rest of the line: `if …` or `unless …`.
     pub condition: String,
-    /// Its line.
     pub place: Place,
 }
 
-/// A server, with what it inherits from the `default-server` lines before it.
+/// A server, with the settings that it inherits from the `default-server` lines before it.
 ///
-/// Its settings read like its own fields: `server.weight`.
+/// Its settings read like fields of the server: `server.weight`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Its name.
     pub name: String,
-    /// Its line; the template's for a server of a `server-template`.
+    /// The line of the server; the template's for a server of a `server-template`.
     pub place: Place,
-    /// Where it listens.
     pub address: Address,
-    /// Everything else; servers that are set alike share it.
+    /// All other settings; servers with equal settings share them.
     pub settings: Arc<ServerSettings>,
 }
 
@@ -217,86 +208,89 @@ impl Deref for Server {
     }
 }
 
-/// What the words after a server's address say.
+/// The settings that follow a server's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the line, present or not")]
 pub struct ServerSettings {
-    /// Whether it only gets traffic when no other server can.
+    /// Whether it gets traffic only when no other server can.
     pub backup: bool,
-    /// Its share of the traffic, 0 to 256; 0 means no new sessions. 1 if not given.
+    /// Its share of the traffic, 0 to 256; 0 means no new sessions. The default is 1.
     pub weight: u32,
     /// Whether `HAProxy` checks it.
     pub check: bool,
-    /// Whether an agent on it is asked; it may change the server's weight and state.
+    /// Whether `HAProxy` queries an agent on it, which may change the server's weight and state.
     pub agent_check: bool,
-    /// `agent-addr` and `agent-port` as written, which a `server-state-file` keeps.
+    /// `agent-addr` and `agent-port` as written. A `server-state-file` stores them.
     pub agent_place: [Option<String>; 2],
     /// Whether it starts in maintenance.
     pub disabled: bool,
-    /// The value of the section's cookie that means this server.
+    /// The value of the section's cookie that selects this server.
     pub cookie: Option<String>,
     /// `[BACKEND/]SERVER` whose state it follows.
     pub track: Option<String>,
-    /// The most sessions at once; `None` means no limit.
+    /// The most concurrent sessions; `None` means no limit.
     pub maxconn: Option<u32>,
-    /// Time between two checks; `HAProxy`'s default is 2 s.
+    /// The time between two checks; `HAProxy`'s default is 2 s.
     pub inter: Option<Duration>,
-    /// The same while the server goes up or down.
+    /// The time between two checks while the server goes up or down.
     pub fastinter: Option<Duration>,
-    /// The same while it is down.
+    /// The time between two checks while the server is down.
     pub downinter: Option<Duration>,
-    /// Checks that must pass before it is up; `HAProxy`'s default is 2.
+    /// The number of checks that must pass before it is up; `HAProxy`'s default is 2.
     pub rise: Option<u32>,
-    /// Checks that must fail before it is down; `HAProxy`'s default is 3.
+    /// The number of checks that must fail before it is down; `HAProxy`'s default is 3.
     pub fall: Option<u32>,
     /// Whether traffic to it is encrypted.
     pub ssl: bool,
     /// `verify required` or `verify none`; `None` leaves it to the global `ssl-server-verify`, which requires it.
     pub verify: Option<bool>,
-    /// The multiplexer of its traffic, and of checks without one of their own: `h1`, `h2`.
+    /// The multiplexer of its traffic, and of checks without one: `h1`, `h2`.
     pub proto: Option<String>,
-    /// The protocols that its traffic over TLS offers, and checks without any of their own.
+    /// The protocols (ALPN) that `HAProxy` offers to it over TLS, also in checks without `check-alpn`.
     pub alpn: Option<String>,
-    /// Whether it is shown a client certificate (`crt`).
+    /// Whether `HAProxy` presents a client certificate to it (`crt`).
     pub has_client_certificate: bool,
-    /// `check-ssl` or `no-check-ssl`. Without it checks are encrypted if `ssl` is set and neither `addr` nor `port` is.
+    /// `check-ssl` or `no-check-ssl`. Without either, checks are encrypted if `ssl` is set and neither `addr`
+    /// nor `port` is.
     pub check_ssl: Option<bool>,
-    /// `addr`: what is checked instead of the server's own address; see [`Server::checked_address`].
+    /// `addr`: the address to check instead of the server's own; see [`Server::checked_address`].
     pub check_address: Option<Address>,
-    /// `port`: what is checked instead of the server's own port.
+    /// `port`: the port to check instead of the server's own.
     pub check_port: Option<u16>,
-    /// `healthcheck`, since 3.4: the section that says how it is checked, in the place of its backend's check.
+    /// `healthcheck`, since 3.4: the section that defines its check, in place of the backend's check.
     pub healthcheck: Option<String>,
-    /// The name that a check over TLS asks for.
+    /// The server name (SNI) that a check sends over TLS.
     pub check_sni: Option<String>,
-    /// The protocols that a check over TLS offers.
+    /// The protocols that a check offers over TLS.
     pub check_alpn: Option<String>,
     /// The multiplexer of checks: `h1`, `h2`.
     pub check_proto: Option<String>,
     /// Whether connections start with a PROXY line, of any version.
     pub send_proxy: bool,
-    /// Whether checks do; without it they do if `send_proxy` is set and neither `addr` nor `port` is.
+    /// Whether checks start with a PROXY line. If false, they still do if `send_proxy` is set and neither
+    /// `addr` nor `port` is.
     pub check_send_proxy: bool,
-    /// `on-marked-down shutdown-sessions`: its sessions are cut when it goes down.
+    /// `on-marked-down shutdown-sessions`: `HAProxy` cuts its sessions when it goes down.
     pub cuts_sessions_when_down: bool,
-    /// `on-marked-up shutdown-backup-sessions`: the sessions of backup servers are cut when it comes up.
+    /// `on-marked-up shutdown-backup-sessions`: `HAProxy` cuts the sessions of backup servers when it comes
+    /// up.
     pub cuts_backup_sessions_when_up: bool,
-    /// Over how long its weight grows after it came up.
+    /// How long its weight grows after it comes up.
     pub slowstart: Option<Duration>,
-    /// How its name becomes an address at the start, as written.
+    /// `init-addr` as written: how its name is resolved at the start.
     pub init_addr: Option<String>,
-    /// Whether it has `resolvers`, which `HAProxy` goes on asking for its address.
+    /// Whether it has `resolvers`, with which `HAProxy` keeps its address up to date.
     pub has_resolvers: bool,
-    /// `namespace`: the network namespace that its address is meant in.
+    /// `namespace`: the network namespace of its address.
     pub namespace: Option<String>,
-    /// `socks4`: the proxy that connections to it go through.
+    /// `socks4`: the proxy for connections to it.
     pub socks4: Option<String>,
     /// `init-state`, since 3.2: `up`, `down`, `fully-up`, `fully-down`.
     pub init_state: Option<String>,
 }
 
 impl Default for ServerSettings {
-    /// What `HAProxy` itself starts from.
+    /// Returns the defaults of `HAProxy`.
     fn default() -> Self {
         Self {
             backup: false,
@@ -340,7 +334,8 @@ impl Default for ServerSettings {
 }
 
 impl Server {
-    /// Where `HAProxy` connects to for a check: the host of `addr` or its own, the port of `port`, `addr` or its own.
+    /// Returns the address that `HAProxy` checks: the host of `addr` or the server's own, and the port of
+    /// `port`, `addr` or the server's own.
     #[must_use]
     pub fn checked_address(&self) -> Address {
         let base = self.check_address.as_ref().unwrap_or(&self.address);
@@ -355,23 +350,21 @@ impl Server {
 /// A `stats socket` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsSocket {
-    /// Where it listens.
     pub address: SocketAddress,
-    /// What it lets its clients do.
+    /// The level of its clients.
     pub level: Level,
-    /// Its line.
     pub place: Place,
 }
 
-/// What a client of the runtime API may do.
+/// The rights of a client of the runtime API.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Only what is not sensitive.
+    /// Reads what is not sensitive.
     User,
-    /// Everything that changes nothing, the default.
+    /// Reads everything and changes nothing. The default.
     Operator,
-    /// Everything.
+    /// Reads and changes everything.
     Admin,
 }
 

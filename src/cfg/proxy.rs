@@ -229,9 +229,7 @@ impl<'d> Draft<'d> {
                 Ok(())
             }
             other => match proxy::misspelled(other) {
-                Some(meant) => {
-                    Err((0, unknown(code::UNKNOWN_KEYWORD, other, "keyword", meant)))
-                }
+                Some(meant) => Err((0, unknown(code::UNKNOWN_KEYWORD, other, "keyword", meant))),
                 None => Ok(()),
             },
         };
@@ -251,8 +249,7 @@ impl<'d> Draft<'d> {
                 let finding = Finding::error(code::MODIFIER, message);
                 return Err((
                     1,
-                    finding
-                        .help("choose another `option …-check` instead; `option tcp-check` only connects"),
+                    finding.help("choose another `option …-check` instead; `option tcp-check` only connects"),
                 ));
             }
             check if CHECK_OPTIONS.contains(&check) => {
@@ -381,5 +378,7 @@ fn lacks(keyword: &str, what: &str) -> Finding {
 }
 
 fn unknown(code: &'static str, word: &str, what: &str, meant: &str) -> Finding {
-    Finding::error(code, format!("unknown {what} `{word}` in this section")).label("unknown").suggest(Some(meant))
+    Finding::error(code, format!("unknown {what} `{word}` in this section"))
+        .label("unknown")
+        .suggest(Some(meant))
 }

@@ -226,9 +226,11 @@ fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<
     let read = if digits == 0 && !shown.starts_with('-') { Ok(0) } else { shown[..digits].parse() };
     let Some(read) = read.ok().filter(|number| range.contains(number)) else {
         let (low, high) = (range.start(), range.end());
-        let limits =
-            if *high == u32::MAX { format!("at least {low}") } else { format!("{low} to {high}") };
-        return Err(bad_value(code::SERVER_VALUE, format!("`{word} {shown}` is out of range: expected {limits}")));
+        let limits = if *high == u32::MAX { format!("at least {low}") } else { format!("{low} to {high}") };
+        return Err(bad_value(
+            code::SERVER_VALUE,
+            format!("`{word} {shown}` is out of range: expected {limits}"),
+        ));
     };
     let doubt = if digits > 0 && digits == shown.len() { Ok(()) } else { Err(doubtful(word, text, read)) };
     Ok((read, doubt))

@@ -55,8 +55,7 @@ impl Time<'_> {
     /// refuse it one day.
     pub(super) fn doubt(&self, setting: &str, text: &str) -> Option<Finding> {
         let Self { length, ignored } = self;
-        let message =
-            || format!("`{setting} {text}` counts as {length:?}: HAProxy ignores the `{ignored}`");
+        let message = || format!("`{setting} {text}` counts as {length:?}: HAProxy ignores the `{ignored}`");
         (!ignored.is_empty()).then(|| Finding::warning(code::TIME_TAIL, message()).label("this value"))
     }
 }

@@ -12,16 +12,16 @@ use super::version::Version;
 /// A variable as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Variable<'a> {
-    /// Letters, digits and `_`; a leading `.` marks one of `HAProxy`'s pseudo-variables.
+    /// The name: letters, digits and `_`; a leading `.` marks one of `HAProxy`'s pseudo-variables.
     pub name: &'a str,
-    /// Used, as raw bytes, if the variable is unset (not if it is empty).
+    /// The default, as raw bytes. It applies if the variable is unset, but not if it is empty.
     pub default: Option<&'a [u8]>,
     /// Whether the value is split into words at its blanks.
     pub splits: bool,
 }
 
 impl Variable<'_> {
-    /// The bytes that stand in for the variable, `None` if it is unset and has no default.
+    /// Returns the bytes that replace the variable, or `None` if it is unset and has no default.
     pub fn value<'v>(&'v self, around: &'v Surroundings<'_>) -> Option<Cow<'v, [u8]>> {
         let known = match self.name {
             ".LINE" => Some(Cow::Owned(around.line.to_string().into_bytes())),
@@ -33,7 +33,7 @@ impl Variable<'_> {
     }
 }
 
-/// Reads a variable from its `$` on.
+/// Reads a variable, starting at its `$`.
 pub(super) fn variable(version: Version, input: &[u8]) -> Parsed<'_, Variable<'_>> {
     let (at_brace, _) = tag("$")(input)?;
     let (at_name, brace) = opt(tag("{")).parse(at_brace)?;
@@ -71,7 +71,7 @@ fn word_expansion(version: Version, input: &[u8]) -> Parsed<'_, bool> {
     }
 }
 
-/// Up to the first `}` and nothing else: quotes, `#` and blanks in a default are plain bytes.
+/// Reads a default up to the first `}`: quotes, `#` and blanks in it are plain bytes.
 fn default(version: Version, input: &[u8]) -> (&[u8], Option<&[u8]>) {
     match input {
         [b'-', rest @ ..] if version >= Version::new(2, 5) => {

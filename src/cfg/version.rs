@@ -10,14 +10,12 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 #[schemars(extend("pattern" = r"^[0-9]+\.[0-9]+([.+~-].*)?$"))]
 pub struct Version {
-    /// The first number.
     pub major: u16,
-    /// The second number.
     pub minor: u16,
 }
 
 impl Version {
-    /// Names a branch.
+    /// Creates a version from the two numbers of its branch.
     #[must_use]
     pub const fn new(major: u16, minor: u16) -> Self {
         Self { major, minor }
@@ -30,7 +28,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// Why a text is no [`Version`].
+/// The error for a text that is not a [`Version`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("invalid HAProxy version `{0}`: expected MAJOR.MINOR, for example 2.6")]
 pub struct NotAVersion(pub String);
@@ -38,7 +36,7 @@ pub struct NotAVersion(pub String);
 impl FromStr for Version {
     type Err = NotAVersion;
 
-    /// Reads `2.6` and everything that `haproxy -v` prints after it: `2.6.12-1+deb12u4`, `3.5-dev5`.
+    /// Reads `2.6` and every longer form that `haproxy -v` prints: `2.6.12-1+deb12u4`, `3.5-dev5`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fail = || NotAVersion(text.to_owned());
         let (major, rest) = text.split_once('.').ok_or_else(fail)?;

@@ -82,7 +82,9 @@ const TAKES_A_VALUE: &[&str] = &[
 
 fn what(words: &[Cow<'_, str>]) -> Result<Expected, String> {
     let [kind, arguments @ ..] = words else { return Err("`expect` is missing what to match".to_owned()) };
-    let Some(first) = arguments.first() else { return Err(format!("`expect {kind}` is missing its pattern")) };
+    let Some(first) = arguments.first() else {
+        return Err(format!("`expect {kind}` is missing its pattern"));
+    };
     let pattern = || first.clone().into_owned();
     match &**kind {
         "status" => ranges(first).map(Expected::Status),
@@ -97,12 +99,17 @@ fn what(words: &[Cow<'_, str>]) -> Result<Expected, String> {
 }
 
 fn ranges(text: &str) -> Result<Vec<RangeInclusive<u16>>, String> {
-    let code = |text: &str| text.parse::<u16>().map_err(|_| format!("invalid status `{text}`: expected a number"));
+    let code =
+        |text: &str| text.parse::<u16>().map_err(|_| format!("invalid status `{text}`: expected a number"));
     text.split(',')
         .map(|part| match part.split_once('-') {
             Some((low, high)) => {
                 let range = code(low)?..=code(high)?;
-                if range.is_empty() { Err(format!("invalid range `{part}`: expected the smaller status first")) } else { Ok(range) }
+                if range.is_empty() {
+                    Err(format!("invalid range `{part}`: expected the smaller status first"))
+                } else {
+                    Ok(range)
+                }
             }
             None => code(part).map(|only| only..=only),
         })

@@ -41,8 +41,9 @@ impl Request {
         let version = lines.next().unwrap_or_default();
         for line in lines.filter(|line| !line.is_empty()) {
             if haproxy >= Version::new(2, 7) {
-                return Err("HAProxy rejects a header in the version since 2.7: use `http-check send hdr`"
-                    .to_owned());
+                return Err(
+                    "HAProxy rejects a header in the version since 2.7: use `http-check send hdr`".to_owned()
+                );
             }
             let (name, value) = line.split_once(':').unwrap_or((line, ""));
             self.headers.push((name.to_owned(), value.trim().to_owned()));
@@ -58,7 +59,9 @@ impl Request {
                 self.headers.push(("host".to_owned(), host.to_string()));
                 Ok(())
             }
-            [word, ..] => Err(format!("unexpected `{word}` in `option httpchk`: expected METHOD, URI and VERSION at most")),
+            [word, ..] => Err(format!(
+                "unexpected `{word}` in `option httpchk`: expected METHOD, URI and VERSION at most"
+            )),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The lines that start with a dot: `.if` and its like, and messages.
+//! Lines that start with a dot: `.if` and related directives, and messages.
 
 use super::super::branch::{Blocks, Misfit};
 use super::super::code;
@@ -9,7 +9,7 @@ use super::super::syntax::Word;
 use super::Reader;
 
 impl Reader {
-    /// Obeys a directive. Returns whether its own line counts.
+    /// Applies a directive. Returns whether its own line is active.
     pub(super) fn directive(&mut self, spot: &Spot<'_>, words: &[Word<'_>], blocks: &mut Blocks) -> bool {
         let first = words[0].span.clone();
         let active = blocks.active();
@@ -64,7 +64,8 @@ impl Reader {
         outcome.holds
     }
 
-    /// `.alert` and its like: one argument, and the first two are problems of their own.
+    /// Handles `.alert` and related directives: they take one argument, and `.alert` and `.warning` are
+    /// problems.
     fn message(&mut self, spot: &Spot<'_>, name: &str, words: &[Word<'_>]) {
         let said = words.get(1).map(|word| word.text().into_owned()).unwrap_or_default();
         let finding = match name {

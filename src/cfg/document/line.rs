@@ -5,19 +5,17 @@ use std::ops::Range;
 use super::super::syntax::Word;
 use super::File;
 
-/// How a line ends.
+/// The end of a line.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// A line feed.
     Lf,
-    /// A carriage return and a line feed.
     CrLf,
-    /// The file ends.
+    /// The file ends without a line feed.
     None,
 }
 
 impl Ending {
-    /// How the bytes end, of which a line feed can only be the last.
+    /// Returns the ending of these bytes, in which a line feed can only come last.
     pub(super) fn of(raw: &[u8]) -> Self {
         match raw {
             [.., b'\r', b'\n'] => Self::CrLf,
@@ -26,7 +24,7 @@ impl Ending {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes of the ending.
     #[must_use]
     pub fn bytes(self) -> &'static [u8] {
         match self {
@@ -37,10 +35,10 @@ impl Ending {
     }
 }
 
-/// No comment.
+/// The value of [`Entry::comment`] for a line without a comment.
 const NONE: u32 = u32::MAX;
 
-/// A line as a file keeps it: where its parts begin. It ends where the next one begins.
+/// A line as a file stores it: where its parts begin. It ends where the next line begins.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     start: u32,
@@ -51,7 +49,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// The reader refuses files whose offsets do not fit.
+    /// Creates an entry. The reader rejects files whose offsets do not fit.
     pub fn new(
         start: usize,
         first_word: usize,
@@ -65,7 +63,7 @@ impl Entry {
     }
 }
 
-/// One physical line. `HAProxy` knows no continuation, so it is a logical one too.
+/// One physical line. `HAProxy` has no line continuation, so it is a logical line too.
 #[derive(Copy, Clone, Debug)]
 pub struct Line<'d> {
     file: &'d File,
@@ -85,38 +83,38 @@ impl<'d> Line<'d> {
         self.file.entries.get(self.index + 1)
     }
 
-    /// Which line of its file it is, from 1.
+    /// Returns the number of the line in its file, counted from 1.
     #[must_use]
     pub fn number(self) -> u32 {
         u32::try_from(self.index + 1).unwrap_or(u32::MAX)
     }
 
-    /// Its bytes in the file, without the ending.
+    /// Returns the line's position in the file, without the ending.
     #[must_use]
     pub fn span(self) -> Range<usize> {
         let end = self.next().map_or(self.file.bytes.len(), |next| next.start as usize);
         self.entry().start as usize..end - self.ending().bytes().len()
     }
 
-    /// The bytes, without the ending.
+    /// Returns the bytes, without the ending.
     #[must_use]
     pub fn bytes(self) -> &'d [u8] {
         &self.file.bytes[self.span()]
     }
 
-    /// How it ends.
+    /// Returns how the line ends.
     #[must_use]
     pub fn ending(self) -> Ending {
         self.entry().ending
     }
 
-    /// Whether it counts: it does not stand in a branch that an `.if` dropped.
+    /// Returns whether the line is active: it is not in a branch that an `.if` dropped.
     #[must_use]
     pub fn is_active(self) -> bool {
         self.entry().active
     }
 
-    /// From `#` to the end of the line.
+    /// Returns the position of the comment, from `#` to the end of the line.
     #[must_use]
     pub fn comment(self) -> Option<Range<usize>> {
         let start = self.entry().comment;
@@ -128,30 +126,30 @@ impl<'d> Line<'d> {
         self.entry().first_word as usize..end
     }
 
-    /// Its words: none on a blank line, a scope (`[name]`) and a line that cannot be split.
+    /// Returns the words. A blank line, a scope (`[name]`) and a line that cannot be split have none.
     #[must_use]
     pub fn words(self) -> impl DoubleEndedIterator<Item = Word<'d>> + Clone {
         self.word_indices().filter_map(move |index| self.file.words.get(index, &self.file.bytes))
     }
 
-    /// One of its words, from 0.
+    /// Returns the word with this index, counted from 0.
     #[must_use]
     pub fn word(self, index: usize) -> Option<Word<'d>> {
         let index = self.word_indices().start + index;
         if index < self.word_indices().end { self.file.words.get(index, &self.file.bytes) } else { None }
     }
 
-    /// Whether every word means what is written: no quotes, escapes or variables.
+    /// Returns whether every word means what is written: no quotes, escapes or variables.
     pub(in crate::cfg) fn is_as_written(self) -> bool {
         self.file.words.are_as_written(self.word_indices())
     }
 
-    /// The whole line as text, if every word means what is written.
+    /// Returns the whole line as text, if every word means what is written.
     pub(in crate::cfg) fn plain_text(self) -> Option<&'d str> {
         if self.is_as_written() { std::str::from_utf8(self.bytes()).ok() } else { None }
     }
 
-    /// Its words up to the first empty one: `HAProxy` sees no more.
+    /// Returns the words up to the first empty one: `HAProxy` reads no further.
     pub fn read_words(self) -> impl Iterator<Item = Word<'d>> + Clone {
         self.words().take_while(|word| !word.bytes.is_empty())
     }

@@ -28,7 +28,7 @@ fn lines_know_how_they_end_and_whether_they_count() {
     assert_eq!(document.problems, []);
 }
 
-/// Which lines count, one letter a line.
+/// Returns which lines are active, one letter per line.
 fn active(text: &str) -> String {
     let document = document(Version::new(2, 6), text);
     assert_eq!(document.problems, []);
@@ -110,7 +110,6 @@ fn what_global_sets_is_seen_at_once_and_in_later_files() {
     assert_eq!(configuration.proxies[0].servers[0].address.to_string(), "127.0.0.23:80");
 }
 
-/// Bytes that make configurations more often than chance does.
 #[test]
 fn a_variable_that_grows_from_line_to_line_is_refused_before_it_takes_all_memory() {
     let growing = "global\n  setenv A xxxxxxxxxxxxxxxx\n".to_owned() + &"  setenv A \"$A$A\"\n".repeat(64);
@@ -128,7 +127,7 @@ fn a_variable_that_grows_from_line_to_line_is_refused_before_it_takes_all_memory
 fn blocks_that_are_nested_too_deep_are_one_problem() {
     let nested =
         |depth: usize| codes(Version::new(2, 6), &(".if 1\n".repeat(depth) + &".endif\n".repeat(depth)));
-    // So deep, HAProxy 2.6 and 3.4 read them.
+    // HAProxy 2.6 and 3.4 read blocks nested this deep.
     assert_eq!(nested(99), []);
     assert_eq!(nested(100), [(code::DEEP_NESTING, super::super::Severity::Error)]);
     assert_eq!(nested(20_000), [(code::DEEP_NESTING, super::super::Severity::Error)]);
@@ -136,6 +135,7 @@ fn blocks_that_are_nested_too_deep_are_one_problem() {
     assert_eq!(unclosed.iter().filter(|(code, _)| *code == code::DEEP_NESTING).count(), 1);
 }
 
+/// Bytes that form a configuration more often than random bytes do.
 fn soup() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
         "global",

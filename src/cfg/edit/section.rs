@@ -1,4 +1,4 @@
-//! Whole sections: found, replaced line by line, added.
+//! Finds whole sections, replaces them line by line, and adds new ones.
 
 use std::ops::Range;
 
@@ -8,16 +8,17 @@ use super::super::document::{Document, Ending, File, Line};
 use super::super::keywords::section;
 use super::{Edit, EditError, indentation, line_end, whole};
 
-/// A section as it stands in a file.
+/// A section in a file.
 pub(super) struct Found<'d> {
     pub index: usize,
     pub file: &'d File,
     pub name: String,
-    /// The lines from the section's first to its last with words; comments before the next section are that one's.
+    /// The lines from the section's first to its last with words. Comments after that belong to the next
+    /// section.
     pub lines: Vec<Line<'d>>,
 }
 
-/// The section of this keyword and name that counts.
+/// Returns the first active section with this keyword and name.
 pub(super) fn find<'d>(document: &'d Document, keyword: &str, name: &str) -> Result<Found<'d>, EditError> {
     let version = document.environment.version;
     let starts = |line: &Line<'_>| {
@@ -41,7 +42,8 @@ pub(super) fn find<'d>(document: &'d Document, keyword: &str, name: &str) -> Res
 }
 
 impl<'d> Found<'d> {
-    /// Its lines with words, but refuses directives: what stands in one branch only is not for a program to change.
+    /// Returns the lines with words, and refuses directives: drainswap does not edit lines that only one
+    /// branch contains.
     fn plain_lines(&self) -> Result<Vec<Line<'d>>, EditError> {
         let with_words: Vec<Line<'d>> =
             self.lines.iter().copied().filter(|line| line.word(0).is_some()).collect();
@@ -53,7 +55,8 @@ impl<'d> Found<'d> {
         }
     }
 
-    /// The blanks that its lines start with; another section's if it has none yet, or four.
+    /// Returns the indentation of the section's lines: that of another section if it has none yet, or four
+    /// blanks.
     pub fn indentation(&self) -> &'d [u8] {
         let own = self.lines.iter().skip(1).copied();
         let indented = |line: &Line<'d>| line.word(0).is_some() && !indentation(*line).is_empty();
@@ -66,10 +69,10 @@ fn words(line: Line<'_>) -> Vec<Vec<u8>> {
 }
 
 impl Document {
-    /// Replaces a section by another text, of which each line that says the same stays as it was written.
+    /// Replaces a section by another text. Lines that mean the same stay as written.
     ///
     /// # Errors
-    /// There is no such section, or an `.if` stands in it.
+    /// Fails if there is no such section, or if it contains an `.if`.
     pub fn replace_section(
         &self,
         keyword: &str,

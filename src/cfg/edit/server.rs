@@ -1,4 +1,4 @@
-//! Single servers: one setting changed, one line added or removed.
+//! Edits of single servers: changes one setting, adds or removes one line.
 
 use std::ops::Range;
 
@@ -8,16 +8,17 @@ use super::super::syntax::Word;
 use super::section::{Found, find};
 use super::{Edit, EditError, line_end, whole, written};
 
-/// A setting on a line: where its keyword and its values are among the words.
+/// A setting on a line: the range of its keyword and values among the words.
 struct Setting {
     words: Range<usize>,
 }
 
 impl Document {
-    /// Sets a setting of a server: `["weight", "10"]`, `["backup"]`. Nothing changes where it is so already.
+    /// Sets a setting of a server: `["weight", "10"]`, `["backup"]`. Returns no edit if the server already
+    /// has it.
     ///
     /// # Errors
-    /// There is no such line, or the words cannot be written.
+    /// Fails if there is no such line, or if the words cannot be written.
     pub fn set_setting(
         &self,
         backend: &str,
@@ -36,7 +37,7 @@ impl Document {
             let end = words.last().map_or(line.span().end, |word| word.span.end);
             Ok(Some(Edit { file, span: end..end, text: format!(" {}", written(setting)?).into_bytes() }))
         };
-        // The last one counts, so behind its opposite it must stand once more.
+        // The last one wins, so after its opposite the setting must be written once more.
         let Some(at) = last.filter(|at| words[at.words.start].is(keyword)) else { return added() };
         let old = &words[at.words.start + 1..at.words.end];
         if old.iter().map(|word| word.bytes).eq(values.iter().map(|value| value.as_bytes())) {
@@ -48,10 +49,10 @@ impl Document {
         Ok(Some(Edit { file, span: first.span.start..last.span.end, text }))
     }
 
-    /// Removes a setting of a server, however often it stands there.
+    /// Removes every occurrence of a setting of a server.
     ///
     /// # Errors
-    /// There is no such line, or a variable makes several of its words.
+    /// Fails if there is no such line, or if a variable expands to several of its words.
     pub fn remove_setting(&self, backend: &str, server: &str, keyword: &str) -> Result<Vec<Edit>, EditError> {
         let (found, line) = self.server_line(backend, server)?;
         let words: Vec<Word<'_>> = line.words().collect();
@@ -64,10 +65,10 @@ impl Document {
         Ok(edits)
     }
 
-    /// Adds a server behind the last one of its section.
+    /// Adds a server after the last one of its section.
     ///
     /// # Errors
-    /// There is no such section, the name is taken, or the words cannot be written.
+    /// Fails if there is no such section, if the name is taken, or if the words cannot be written.
     pub fn add_server(
         &self,
         backend: &str,
@@ -91,10 +92,10 @@ impl Document {
         Ok(Edit { file: found.index, span: at..at, text })
     }
 
-    /// Removes a server with its line.
+    /// Removes a server together with its line.
     ///
     /// # Errors
-    /// There is no such line.
+    /// Fails if there is no such line.
     pub fn remove_server(&self, backend: &str, server: &str) -> Result<Edit, EditError> {
         let (found, line) = self.server_line(backend, server)?;
         Ok(Edit { file: found.index, span: whole(line), text: Vec::new() })
@@ -116,7 +117,7 @@ impl Document {
     }
 }
 
-/// The settings of a line, each with its values.
+/// Returns the settings of a line, each with its values.
 fn settings(words: &[Word<'_>]) -> Result<Vec<Setting>, EditError> {
     let mut all = Vec::new();
     let mut at = 3;
@@ -138,7 +139,8 @@ fn opposite(keyword: &str) -> String {
     }
 }
 
-/// Words that one `"${NAME[*]}"` gives have one place, which cannot be changed for one of them.
+/// Checks that no changed word shares its place with another one: all words of one `"${NAME[*]}"` have the
+/// same place.
 fn unshared(words: &[Word<'_>], changed: Range<usize>, line: Line<'_>) -> Result<(), EditError> {
     let shared = words.windows(2).enumerate().any(|(index, pair)| {
         let touches = changed.contains(&index) || changed.contains(&(index + 1));

@@ -93,7 +93,7 @@ fn what_a_program_should_not_change_is_refused() {
 }
 
 proptest! {
-    /// Whatever stands around it, a changed weight is read back, and nothing else is different.
+    /// A changed weight is read back, and nothing else differs, whatever surrounds it.
     #[test]
     fn an_edit_is_read_back(
         before in "(#[ -~]{0,10}\n|\t?acl x src 10\\.0\\.0\\.1\n|\r?\n){0,4}",

@@ -1,4 +1,5 @@
-//! Servers and backends that other lines name: `track`, `use-server`, `use_backend`, `default_backend`.
+//! Checks of servers and backends that other lines name: `track`, `use-server`, `use_backend`,
+//! `default_backend`.
 
 use rustc_hash::FxHashMap;
 
@@ -12,7 +13,7 @@ use super::problem_at;
 /// The proxies that hold servers, by name.
 struct Backends<'p>(FxHashMap<&'p str, &'p Proxy>);
 
-/// Adds a problem for each name that no server and no backend has. `HAProxy` does not look at disabled sections.
+/// Adds a problem for each name without a server or backend. `HAProxy` does not check disabled sections.
 pub(super) fn check(document: &Document, proxies: &[Proxy], problems: &mut Vec<Problem>) {
     let holds_servers = proxies.iter().filter(|proxy| proxy.kind.holds_servers());
     let backends = Backends(holds_servers.map(|proxy| (proxy.name.as_str(), proxy)).collect());
@@ -25,14 +26,14 @@ pub(super) fn check(document: &Document, proxies: &[Proxy], problems: &mut Vec<P
     }
 }
 
-/// Where a name stands, the name, and what is wrong with it.
+/// The place of a name, the name, and the problem with it.
 type Found<'p> = (&'p Place, &'p str, Finding);
 
 impl<'p> Backends<'p> {
     fn rules(&self, proxy: &'p Proxy) -> impl Iterator<Item = Found<'p>> {
         let taken = proxy.kind.takes_connections();
         let rules = proxy.use_backends.iter().chain(&proxy.default_backend).filter(move |_| taken);
-        // A log-format expression names its backend only when a request is there.
+        // A log-format expression selects its backend only when a request arrives.
         let unknown =
             rules.filter(|rule| !rule.backend.contains('%') && !self.0.contains_key(&*rule.backend));
         unknown.map(|rule| {
@@ -71,7 +72,8 @@ fn servers(proxy: &Proxy) -> impl Iterator<Item = Found<'_>> {
     let unknown =
         proxy.use_servers.iter().filter(move |rule| !rule.server.contains('%') && !known(&rule.server));
     unknown.map(|rule| {
-        let message = format!("`use-server` names `{}`, which is not a server of `{}`", rule.server, proxy.name);
+        let message =
+            format!("`use-server` names `{}`, which is not a server of `{}`", rule.server, proxy.name);
         (&rule.place, &*rule.server, Finding::error(code::UNKNOWN_SERVER, message))
     })
 }

@@ -10,14 +10,14 @@ use super::super::proxy::{Defaults, Draft};
 use super::super::version::Version;
 use super::{Interpreter, Section, Statement};
 
-/// Since this branch `defaults` have names and sections choose them with `from`.
+/// The first branch in which `defaults` have names that sections select with `from`.
 const FROM_SINCE: Version = Version::new(2, 4);
 
-/// Since this branch a frontend and a backend may no longer share a name.
+/// The first branch in which a frontend and a backend may not share a name.
 const NAMES_SHARED_UNTIL: Version = Version::new(3, 3);
 
 impl<'d> Interpreter<'d> {
-    /// Opens the section of this line; the one before has ended.
+    /// Opens the section of this line. The previous section has ended.
     pub(super) fn open_section(&mut self, line: &Statement<'d>, naming: Naming) {
         let keyword = &*line.words[0];
         let kind = match keyword {
@@ -30,7 +30,7 @@ impl<'d> Interpreter<'d> {
         let (name, from) = self.header(line, naming, inherits);
         let inherited = match (&from, kind) {
             (Some(from), _) => self.named(line, from),
-            // A `defaults` section starts anew; only `from` makes it inherit.
+            // A `defaults` section starts without settings; only `from` makes it inherit.
             (None, None) => Defaults::of(self.environment.version),
             (None, Some(_)) => self.defaults.clone(),
         };
@@ -49,7 +49,7 @@ impl<'d> Interpreter<'d> {
         };
     }
 
-    /// The name and the word after `from`; what else stands there is a problem.
+    /// Returns the name and the word after `from`, and reports everything else as a problem.
     fn header(
         &mut self,
         line: &Statement<'d>,
@@ -79,8 +79,7 @@ impl<'d> Interpreter<'d> {
                 let at = line.words.len() - tail.len();
                 let message = format!("unexpected `{}` on the `{keyword}` line", tail[0]);
                 let finding = Finding::error(code::SECTION_ARGUMENT, message);
-                let finding =
-                    if inherits { finding.help("put addresses on `bind` lines") } else { finding };
+                let finding = if inherits { finding.help("put addresses on `bind` lines") } else { finding };
                 self.problems.push(line.problem(at, finding));
                 (name, None)
             }
@@ -90,7 +89,8 @@ impl<'d> Interpreter<'d> {
     fn check_name(&mut self, line: &Statement<'d>, name: &str) {
         let legal = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
         if let Some(bad) = name.chars().find(|c| !legal(*c)) {
-            let message = format!("the name of `{}` cannot contain `{}`", line.words[0], bad.escape_default());
+            let message =
+                format!("the name of `{}` cannot contain `{}`", line.words[0], bad.escape_default());
             self.problems.push(line.problem(1, Finding::error(code::SECTION_NAME, message)));
         }
     }
@@ -132,7 +132,8 @@ impl<'d> Interpreter<'d> {
         let finding = if covered || self.environment.version >= NAMES_SHARED_UNTIL {
             Finding::error(code::DUPLICATE_SECTION, message)
         } else if kind.holds_servers() && earlier.kind.holds_servers() {
-            // HAProxy takes `backend x` and then `listen x`, but the runtime API then reaches only one of them.
+            // HAProxy accepts `backend x` followed by `listen x`, but the runtime API then reaches only one
+            // of them.
             Finding::warning(code::DUPLICATE_SECTION, message)
         } else {
             return;

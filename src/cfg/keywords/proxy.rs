@@ -1,8 +1,8 @@
-//! The words that start a line of a `defaults`, `frontend`, `backend` or `listen` section.
+//! Keywords that start a line of a `defaults`, `frontend`, `backend` or `listen` section.
 
 use super::nearest;
 
-/// The keywords that this crate relies on: a misspelled one is a problem, since what it says would be lost.
+/// The keywords that this crate relies on. A misspelled one is a problem, because its meaning would be lost.
 const RELIED_ON: &[&str] = &[
     "server",
     "default-server",
@@ -16,7 +16,8 @@ const RELIED_ON: &[&str] = &[
     "use-server",
 ];
 
-/// What `HAProxy` 2.2 to 3.5 knows beside them. A word that is in neither list is let pass: new versions bring new words.
+/// The other keywords of `HAProxy` 2.2 to 3.5. A word in neither list is accepted, because new versions add
+/// words.
 const OTHERS: &[&str] = &[
     "acl",
     "appsession",
@@ -125,7 +126,7 @@ const OTHERS: &[&str] = &[
 /// The options that this crate relies on.
 const OPTIONS_RELIED_ON: &[&str] = &["allbackups", "persist", "redispatch"];
 
-/// The options that choose a health check; the last one of a section wins, and none can be negated.
+/// The options that select a health check. The last one of a section wins, and none can be negated.
 pub const CHECK_OPTIONS: &[&str] = &[
     "httpchk",
     "tcp-check",
@@ -200,14 +201,14 @@ const OTHER_OPTIONS: &[&str] = &[
     "use-small-buffers",
 ];
 
-/// The keyword that a misspelled one was most likely meant to be, if this crate relies on that.
+/// Returns the keyword that a misspelled one most likely stands for, if this crate relies on that keyword.
 #[must_use]
 pub fn misspelled(word: &str) -> Option<&'static str> {
     let known = RELIED_ON.contains(&word) || OTHERS.contains(&word);
     if known { None } else { nearest(word, RELIED_ON.iter().copied()) }
 }
 
-/// The same for the word after `option`.
+/// Returns the option that a misspelled word after `option` most likely stands for.
 #[must_use]
 pub fn misspelled_option(word: &str) -> Option<&'static str> {
     let relied_on = || OPTIONS_RELIED_ON.iter().chain(CHECK_OPTIONS).copied();

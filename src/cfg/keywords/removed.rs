@@ -1,4 +1,4 @@
-//! The lines of `global` and of proxies that a version of `HAProxy` no longer has.
+//! Lines of `global` and of proxies that a version of `HAProxy` has removed.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use super::super::code;
 use super::super::diagnostic::Finding;
 use super::super::version::Version;
 
-/// The words that such a line begins with, or consists of.
+/// The words that a removed line begins with, or consists of.
 enum Words {
     Begins(&'static [&'static str]),
     Is(&'static [&'static str]),
 }
 
-/// Each with the first branch that lacks it, and with what takes its place.
+/// The removed lines, each with the first branch that lacks it and with the replacement.
 const REMOVED: &[(Words, Version, &str)] = &[
     (
         Words::Is(&["master-worker"]),
@@ -32,7 +32,8 @@ const REMOVED: &[(Words, Version, &str)] = &[
     (Words::Begins(&["filter", "opentracing"]), Version::new(3, 5), "remove the line"),
 ];
 
-/// The old names of QUIC's settings, which 3.5 lacks, and the new ones, as `HAProxy` 3.4's warnings give them.
+/// The old names of QUIC settings, which 3.5 removed, and the new names, as the warnings of `HAProxy` 3.4
+/// give them.
 const RENAMED: &[(&str, &str)] = &[
     ("tune.quic.cc-hystart", "tune.quic.fe.cc.hystart"),
     ("tune.quic.cc.cubic.min-losses", "tune.quic.fe.cc.cubic-min-losses"),
@@ -52,7 +53,7 @@ const RENAMED: &[(&str, &str)] = &[
 ];
 const RENAMED_IN: Version = Version::new(3, 5);
 
-/// What is wrong with a line that this version no longer has.
+/// Returns the finding for a line that this version has removed.
 pub fn removed(words: &[Cow<'_, str>], version: Version) -> Option<Finding> {
     let is_it = |line: &Words| match line {
         Words::Begins(start) => words.len() >= start.len() && words.iter().zip(*start).all(|(a, b)| a == b),

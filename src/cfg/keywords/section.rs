@@ -1,19 +1,17 @@
-//! The words that start a section.
+//! Keywords that start a section.
 
 use super::super::version::Version;
 
-/// What may follow a section's keyword.
+/// The name that may follow a section's keyword.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// No name.
     Nameless,
-    /// A name, or none.
+    /// The name may be missing.
     Optional,
-    /// A name.
     Required,
 }
 
-/// Keyword, naming, the first branch that has it and the first that no longer does.
+/// Keyword, naming, the first branch that has it, and the first that no longer has it.
 type Row = (&'static str, Naming, (u16, u16), (u16, u16));
 
 const EVER: (u16, u16) = (2, 2);
@@ -44,19 +42,20 @@ const SECTIONS: &[Row] = &[
     ("healthcheck", Naming::Required, (3, 4), STILL),
 ];
 
-/// What follows this section's keyword, `None` if this version has no such section.
+/// Returns what follows this section's keyword, or `None` if this version has no such section.
 #[must_use]
 pub fn naming(word: &[u8], version: Version) -> Option<Naming> {
     let has = |(_, _, from, until): &&Row| {
         (version.major, version.minor) >= *from && (version.major, version.minor) < *until
     };
-    // Nearly every line of a file is asked for here, and nearly none starts a section.
+    // Nearly every line of a file gets here, and nearly none starts a section, so the first letter decides
+    // quickly.
     let first = word.first().filter(|first| INITIALS[usize::from(**first)])?;
     let is_it = |row: &&Row| row.0.as_bytes()[0] == *first && row.0.as_bytes() == word;
     SECTIONS.iter().filter(is_it).find(has).map(|row| row.1)
 }
 
-/// The letters that a section's keyword begins with.
+/// The first letters of all section keywords.
 const INITIALS: [bool; 256] = {
     let mut initials = [false; 256];
     let mut row = 0;
@@ -67,7 +66,7 @@ const INITIALS: [bool; 256] = {
     initials
 };
 
-/// All keywords of sections.
+/// Returns all section keywords.
 pub fn words() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().map(|row| row.0)
 }

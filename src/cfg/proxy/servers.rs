@@ -151,7 +151,8 @@ impl<'d> Draft<'d> {
         let message = format!("`{keyword}` is not allowed in `{section}`");
         Err((
             0,
-            Finding::error(code::MISPLACED_SERVER, message).help("put servers in a `backend` or `listen` section"),
+            Finding::error(code::MISPLACED_SERVER, message)
+                .help("put servers in a `backend` or `listen` section"),
         ))
     }
 }
