@@ -1,4 +1,4 @@
-//! How a backend's servers are checked: what an HTTP check sends and what it wants back.
+//! Health checks of a backend's servers: the request of an HTTP check and the reply that it expects.
 
 mod connect;
 mod expect;
@@ -11,44 +11,44 @@ pub(super) use rules::CheckRules;
 /// The health check of a section, for its servers that have `check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthCheck {
-    /// A connection is all: neither `option httpchk` nor another `option …chk`.
+    /// The check only connects: there is neither `option httpchk` nor another `option …chk`.
     None,
-    /// `option tcp-check`; its rules are not read.
+    /// `option tcp-check`. Its rules are not interpreted.
     TcpCheck {
-        /// Whether there are any: without them it only connects.
+        /// Whether there are any rules; without them the check only connects.
         has_rules: bool,
     },
     /// `option httpchk`, with its `http-check` lines.
     Http(HttpCheck),
-    /// Another one, by its option: `mysql-check`, `ssl-hello-chk`, …
+    /// Another check, by its option: `mysql-check`, `ssl-hello-chk`, …
     Other(String),
 }
 
-/// An HTTP check: one request and what is expected back.
+/// An HTTP check: one request and the expected reply.
 ///
-/// The option line and the first `http-check send` are merged, the later words winning. With a sequence the
-/// request is that of its first `send`. Where `HAProxy` would send nothing (a problem says so), it is `OPTIONS /`.
+/// The option line and the first `http-check send` are merged, and the later words win. In a sequence the request
+/// is that of its first `send`. Where `HAProxy` would send nothing, which is reported as a problem, the request is
+/// `OPTIONS /`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCheck {
-    /// The method.
     pub method: String,
-    /// The path and query; a log-format expression if it was given with `uri-lf`.
+    /// The path and query, or a log-format expression if `uri-lf` gave it.
     pub uri: String,
-    /// Whether a part of it is a log-format expression, which only `HAProxy` can compute.
+    /// Whether a part of the request is a log-format expression, which only `HAProxy` can compute.
     pub is_computed: bool,
     /// `HTTP/1.0`, `HTTP/1.1`, `HTTP/2`.
     pub version: String,
-    /// The headers, in order; values are log-format expressions. There is no `Host` unless it stands here.
+    /// The headers, in order. Values are log-format expressions. There is no `Host` unless it is listed here.
     pub headers: Vec<(String, String)>,
-    /// The body; a log-format expression if it was given with `body-lf`.
+    /// The body, or a log-format expression if `body-lf` gave it.
     pub body: Option<String>,
-    /// What is expected, in order: all must match. Empty means a status of 2xx or 3xx.
+    /// The expectations, in order. All must match. Without any, a status of 2xx or 3xx passes.
     pub expect: Vec<Expect>,
-    /// `http-check send-state`: an `x-haproxy-server-state` header is added.
+    /// `http-check send-state`: `HAProxy` adds an `x-haproxy-server-state` header.
     pub send_state: bool,
-    /// `http-check disable-on-404`: a 404 takes the server out of rotation without calling it down.
+    /// `http-check disable-on-404`: a 404 takes the server out of rotation without marking it down.
     pub disable_on_404: bool,
-    /// The explicit sequence, empty without `http-check connect`.
+    /// The explicit sequence; empty without `http-check connect`.
     pub sequence: Vec<CheckStep>,
 }
 
@@ -63,63 +63,59 @@ pub enum CheckStep {
     Expect(Expect),
 }
 
-/// `http-check connect`, as far as it says where to connect to and how.
+/// The target of an `http-check connect`, and how to connect to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckConnect {
-    /// Another address than the server's, as written.
+    /// An address other than the server's, as written.
     pub address: Option<String>,
-    /// Another port; `None` too if it is an expression.
+    /// Another port; `None` also for an expression.
     pub port: Option<u16>,
-    /// Over TLS.
+    /// Whether the connection uses TLS.
     pub ssl: bool,
-    /// The name that TLS asks for.
+    /// The server name (SNI) that TLS sends.
     pub sni: Option<String>,
     /// The protocols that TLS offers.
     pub alpn: Option<String>,
-    /// Starts with a PROXY line.
+    /// Whether the connection starts with a PROXY line.
     pub send_proxy: bool,
 }
 
 /// The request of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckRequest {
-    /// The method.
     pub method: String,
-    /// The path and query.
     pub uri: String,
-    /// Whether a part of it is a log-format expression.
+    /// Whether a part of the request is a log-format expression.
     pub is_computed: bool,
-    /// The protocol.
+    /// The HTTP version.
     pub version: String,
-    /// The headers.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: Option<String>,
 }
 
 impl Default for CheckRequest {
-    /// What `option httpchk` alone sends.
+    /// Returns the request that `option httpchk` sends without arguments.
     fn default() -> Self {
         let (method, uri, version) = ("OPTIONS".to_owned(), "/".to_owned(), "HTTP/1.0".to_owned());
         Self { method, uri, is_computed: false, version, headers: Vec::new(), body: None }
     }
 }
 
-/// What a reply says about a server.
+/// The verdict of a check on a reply.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// `HAProxy` would call the check passed.
+    /// `HAProxy` would pass the check.
     Pass,
-    /// It would call it failed.
+    /// `HAProxy` would fail the check.
     Fail,
-    /// It depends on a regular expression, a header, or another rule that is kept as data only.
+    /// The verdict depends on a regular expression, a header, or another rule that drainswap does not evaluate.
     Undecided,
 }
 
 impl HttpCheck {
-    /// Judges a reply by the status and the body, as far as that decides it.
+    /// Judges a reply by its status and body, if these are enough to decide.
     ///
-    /// With several expectations all must match, so one that fails decides.
+    /// All expectations must match, so a single failing one decides.
     #[must_use]
     pub fn accepts(&self, status: u16, body: &[u8]) -> Verdict {
         if self.expect.is_empty() {

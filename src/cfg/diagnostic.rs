@@ -1,4 +1,4 @@
-//! What is wrong in a configuration, and where.
+//! Problems in a configuration, and their places.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,17 +11,17 @@ use serde::Serialize;
 use super::document::Document;
 use super::mask;
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// `HAProxy` starts with it, but it hardly does what was meant.
+    /// `HAProxy` starts with it, but probably does not do what was intended.
     Warning,
     /// `HAProxy` refuses the configuration.
     Error,
 }
 
-/// What is wrong, before it is known where.
+/// A problem without its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Finding {
     code: &'static str,
@@ -46,19 +46,19 @@ impl Finding {
         Self { severity: Severity::Warning, ..Self::error(code, message) }
     }
 
-    /// The words under the caret.
+    /// Sets the words under the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// What to do about it.
+    /// Sets the help: what to do about it.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Offers the nearest known word, if one is near.
+    /// Suggests the nearest known word, if there is one.
     pub fn suggest(self, nearest: Option<&str>) -> Self {
         match nearest {
             Some(word) => self.help(format!("did you mean `{word}`?")),
@@ -67,20 +67,20 @@ impl Finding {
     }
 }
 
-/// A line of one file: what a span needs to become a line and a column.
+/// A line of one file, as needed to turn a span into a line and a column.
 #[derive(Copy, Clone, Debug)]
 pub(super) struct Spot<'d> {
     /// Index into [`Document::files`].
     pub file: usize,
     pub path: &'d Arc<Path>,
-    /// From 1.
+    /// Counted from 1.
     pub line: u32,
-    /// Offset of the line's first byte in the file.
+    /// The offset of the line's first byte in the file.
     pub start: usize,
 }
 
 impl Spot<'_> {
-    /// Puts a finding at a place of this line.
+    /// Places a finding on this line.
     pub fn problem(&self, span: Range<usize>, finding: Finding) -> Problem {
         let column = u32::try_from(span.start.saturating_sub(self.start) + 1).unwrap_or(u32::MAX);
         let Finding { code, severity, message, label, help } = finding;
@@ -89,31 +89,31 @@ impl Spot<'_> {
     }
 }
 
-/// One thing that is wrong in a configuration.
+/// A problem in a configuration.
 ///
 /// Prints as `path:line:column: message`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// A name that stays: one of [`super::code::ALL`].
+    /// A stable code: one of [`super::code::ALL`].
     pub code: &'static str,
     /// Whether `HAProxy` would still start.
     pub severity: Severity,
     /// Index into [`Document::files`].
     #[serde(skip)]
     pub file: usize,
-    /// That file's path.
+    /// The path of the file.
     pub path: Arc<Path>,
-    /// The bytes of the file that are meant.
+    /// The bytes of the file that the problem is about.
     pub span: Range<usize>,
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// The first byte meant, from 1, in bytes: `HAProxy` says "position".
+    /// The first byte of the span, in bytes, counted from 1; `HAProxy` calls it "position".
     pub column: u32,
-    /// What is wrong.
+    /// The description of the problem.
     pub message: String,
     /// The words under the caret.
     pub label: String,
-    /// What to do about it.
+    /// The help: what to do about it.
     pub help: Option<String>,
 }
 
@@ -126,7 +126,7 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Problem {
-    /// The problem with its line of the file and a caret under the place.
+    /// Returns the problem with its line of the file and a caret under the place.
     #[must_use]
     pub fn report(&self, document: &Document) -> Report {
         let severity = match self.severity {
@@ -141,18 +141,18 @@ impl Problem {
         if let Some(help) = &self.help {
             shown = shown.with_help(help.clone());
         }
-        // The lines around a problem are shown with it, and may hold what is no one else's business.
+        // The report shows the surrounding lines too, which may contain secrets.
         let shown_bytes = document.files.get(self.file).map(mask::same_length).unwrap_or_default();
         let text = printable(&shown_bytes);
         Report::new(shown).with_source_code(NamedSource::new(self.path.display().to_string(), text))
     }
 }
 
-/// The most problems that are shown with their lines: a file that is no configuration at all has one a line, and nobody
-/// reads on.
+/// The most problems to show with their lines. A file that is not a configuration at all has a problem on each
+/// line, and a longer list would not help.
 const SHOWN: usize = 50;
 
-/// The first problems, each with its line and a caret, and how many more there are.
+/// Returns the first problems, each with its line and a caret, and the number of further ones.
 #[must_use]
 pub fn reports(problems: &[Problem], document: &Document) -> Vec<String> {
     let shown = problems.iter().take(SHOWN).map(|problem| format!("{:?}", problem.report(document)));
@@ -161,7 +161,7 @@ pub fn reports(problems: &[Problem], document: &Document) -> Vec<String> {
     shown.chain(more).collect()
 }
 
-/// The bytes as text of the same length, so that the spans still fit: a byte that is no UTF-8 becomes `?`.
+/// Returns the bytes as text of the same length, so that the spans still fit: a byte that is not UTF-8 becomes `?`.
 fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

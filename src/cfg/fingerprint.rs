@@ -1,4 +1,4 @@
-//! What a text, and what a file means to `HAProxy`, in 64 digits.
+//! Fingerprints of a text, and of the meaning that a file has for `HAProxy`, in 64 digits.
 
 use std::fmt::Write;
 
@@ -6,8 +6,8 @@ use ring::digest::{Context, SHA256};
 
 use super::document::File;
 
-/// The SHA-256 of the words that `HAProxy` reads in a file, without their quotes and with variables filled in. Comments,
-/// blanks, `.if` lines and the branches that those drop are nothing to it.
+/// Returns the SHA-256 of the words that `HAProxy` reads in a file, without quotes and with variables expanded.
+/// Comments, blanks, `.if` lines and the branches that they drop make no difference.
 #[must_use]
 pub fn fingerprint(file: &File) -> String {
     let mut digest = Context::new(&SHA256);
@@ -16,7 +16,7 @@ pub fn fingerprint(file: &File) -> String {
             continue;
         }
         for word in line.read_words() {
-            // Two words are not one, and two lines are not one.
+            // Lengths separate words, and line feeds separate lines.
             digest.update(&word.bytes.len().to_be_bytes());
             digest.update(word.bytes);
         }
@@ -25,7 +25,7 @@ pub fn fingerprint(file: &File) -> String {
     hexadecimal(digest)
 }
 
-/// The SHA-256 of a text or of a file's bytes, in hexadecimal digits.
+/// Returns the SHA-256 of a text or of a file's bytes, in hexadecimal digits.
 #[must_use]
 pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
     let mut digest = Context::new(&SHA256);

@@ -1,4 +1,4 @@
-//! The lines of `global` that matter here: the `stats socket` lines, and where states are kept over a reload.
+//! Lines of `global` that drainswap reads: `stats socket` lines, and the files that keep states over a reload.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use super::interpret::Statement;
 use super::model::{Level, StatsSocket};
 use super::time;
 
-/// The parameters of a listening socket that take no value. All others take one, so that `user level` is
-/// not mistaken for a level.
+/// The parameters of a listening socket that take no value. All others take one, so that `user level` is not
+/// mistaken for a level.
 const FLAGS: &[&str] = &[
     "accept-proxy",
     "allow-0rtt",
@@ -43,7 +43,7 @@ const FLAGS: &[&str] = &[
     "v6only",
 ];
 
-/// `server-state-base` and `server-state-file`.
+/// The values of `server-state-base` and `server-state-file`.
 #[derive(Debug, Default)]
 pub(super) struct StateFiles {
     base: Option<PathBuf>,
@@ -60,18 +60,18 @@ impl StateFiles {
         }
     }
 
-    /// The file of all backends.
+    /// Returns the state file of all backends.
     pub fn global(&self) -> Option<PathBuf> {
         self.file.as_deref().map(|file| self.below_base(file))
     }
 
-    /// Where a state file is: below the base, unless its path is absolute.
+    /// Returns the path of a state file: below the base, unless its path is absolute.
     pub fn below_base(&self, file: &Path) -> PathBuf {
         self.base.as_deref().unwrap_or(Path::new("")).join(file)
     }
 }
 
-/// The time of a `stats timeout` line: how long a connection to a `stats socket` may be idle.
+/// Returns the time of a `stats timeout` line: how long a connection to a `stats socket` may be idle.
 pub(super) fn stats_timeout(words: &[Cow<'_, str>]) -> Option<Duration> {
     match words {
         [stats, timeout, time, ..] if stats == "stats" && timeout == "timeout" => {
@@ -81,7 +81,7 @@ pub(super) fn stats_timeout(words: &[Cow<'_, str>]) -> Option<Duration> {
     }
 }
 
-/// The number of a `mworker-max-reloads` line.
+/// Returns the number of a `mworker-max-reloads` line.
 pub(super) fn max_reloads(words: &[Cow<'_, str>]) -> Option<u32> {
     match words {
         [keyword, number, ..] if keyword == "mworker-max-reloads" => number.parse().ok(),
@@ -89,7 +89,7 @@ pub(super) fn max_reloads(words: &[Cow<'_, str>]) -> Option<u32> {
     }
 }
 
-/// Reads a line of `global`; `None` if it is no `stats socket`.
+/// Reads a line of `global`. Returns `None` if it is not a `stats socket` line.
 pub(super) fn stats_socket(
     line: &Statement<'_>,
     environment: &Environment,

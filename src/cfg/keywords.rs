@@ -1,4 +1,4 @@
-//! The words that `HAProxy` knows: settings of a server here, sections and proxy keywords beside.
+//! Keywords of `HAProxy`: the settings of a server here, sections and proxy keywords in the submodules.
 
 pub mod proxy;
 mod removed;
@@ -8,21 +8,20 @@ use super::version::Version;
 use Arity::{InsideSource, None, One, Source};
 pub(super) use removed::removed;
 
-/// How many words a setting takes after itself.
+/// The number of words that a setting takes.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Arity {
-    /// None.
     None,
-    /// One.
     One,
     /// `source`: an address, then any number of `usesrc X` and `interface X`.
     Source,
-    /// `usesrc`, which only counts after `source`.
+    /// `usesrc`, which is only allowed after `source`.
     InsideSource,
 }
 
 impl Arity {
-    /// How many of the words behind a setting are its values: fewer than it takes if the line ends before.
+    /// Returns how many of the following words are the setting's values: fewer than it takes if the line ends
+    /// first.
     pub(super) fn values<W>(self, rest: &[W], is: impl Fn(&W, &str) -> bool) -> usize {
         let count = match self {
             None | InsideSource => 0,
@@ -39,11 +38,9 @@ impl Arity {
 /// A setting of a `server` line.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct ServerKeyword {
-    /// The word.
     pub word: &'static str,
-    /// What it takes.
     pub arity: Arity,
-    /// Whether `default-server` may hold it; elsewise `HAProxy` alerts and ignores it there.
+    /// Whether `default-server` may contain it; otherwise `HAProxy` logs an alert and ignores it there.
     pub in_default_server: bool,
     /// The newest long-term branch known not to have it; `Option::None` if 2.2 has it.
     pub absent_in: Option<Version>,
@@ -63,11 +60,11 @@ const fn since(
     ServerKeyword { word, arity, in_default_server, absent_in }
 }
 
-/// `set-proxy-v2-tlv-fmt(ID) FORMAT`: the identifier is a part of the word.
+/// `set-proxy-v2-tlv-fmt(ID) FORMAT`, where the identifier is a part of the word.
 const TLV: &str = "set-proxy-v2-tlv-fmt";
 
-/// Every setting of every branch from 2.2 to 3.5, as `haproxy -dKcfg` lists them (2.2's by its source).
-/// None was removed and none changed its arity in between.
+/// All settings of all branches from 2.2 to 3.5, as `haproxy -dKcfg` lists them (for 2.2, from its source). No
+/// setting was removed or changed its arity between these branches.
 pub const SERVER: &[ServerKeyword] = &[
     old("addr", One, true),
     old("agent-addr", One, true),
@@ -197,14 +194,14 @@ pub const SERVER: &[ServerKeyword] = &[
     since((2, 4), "ws", One, true),
 ];
 
-/// Looks a setting up by its word.
+/// Looks up a setting by its word.
 #[must_use]
 pub fn server(word: &str) -> Option<&'static ServerKeyword> {
     let name = if word.starts_with("set-proxy-v2-tlv-fmt(") { TLV } else { word };
     SERVER.iter().find(|keyword| keyword.word == name)
 }
 
-/// The known word that is nearest to a misspelled one, if it is near: one edit in a short word, two in a longer one.
+/// Returns the known word nearest to a misspelled one, within one edit for a short word and two for a longer one.
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let limit = |candidate: &str| if candidate.len().min(word.len()) <= 4 { 1 } else { 2 };
     known

@@ -1,31 +1,31 @@
-//! A file as it may be shown: what only HAProxy should know is hidden.
+//! Copies of a file that are safe to show: secrets are hidden.
 
 use std::ops::Range;
 
 use super::document::{File, Line};
 use super::syntax::Word;
 
-/// What stands for a secret.
+/// The replacement for a secret.
 const HIDDEN: &[u8] = b"***";
 
-/// The words behind which a secret stands.
+/// The words that precede a secret.
 const BEFORE_A_SECRET: &[&str] =
     &["password", "insecure-password", "auth", "key", "dynamic-cookie-key", "agent-send"];
 
-/// The words behind which a header's name and its value stand.
+/// The words that precede a header's name and value.
 const BEFORE_A_HEADER: &[&str] =
     &["set-header", "add-header", "replace-header", "replace-value", "hdr", "hdr-lf"];
 
-/// What the name of a header holds whose value is a secret.
+/// The parts of a header's name that mark its value as a secret.
 const SECRET_NAMES: &[&str] = &["auth", "token", "secret", "password", "cookie", "api-key", "apikey"];
 
-/// The headers of a check that are none: every other one is there for a reason that only its writer knows.
+/// The headers of a check that are not secret. All others are hidden, because their purpose is unknown.
 const PLAIN_HEADERS: &[&str] = &["host", "user-agent", "accept", "content-type", "connection"];
 
-/// The converters whose arguments hold a key.
+/// The converters with a key among their arguments.
 const KEYED: &[&str] = &["hmac(", "jwt_verify(", "jwt_decrypt", "aes_gcm", "aes_cbc"];
 
-/// The file's bytes with a `*` for every byte of a secret, so that spans still fit.
+/// Returns the file's bytes with a `*` for every byte of a secret, so that spans still fit.
 pub(super) fn same_length(file: &File) -> Vec<u8> {
     let mut bytes = file.bytes.clone();
     for secret in file.lines().flat_map(secrets) {
@@ -34,8 +34,8 @@ pub(super) fn same_length(file: &File) -> Vec<u8> {
     bytes
 }
 
-/// The file's text with its secrets hidden: passwords of `userlist`, `stats auth` and mailers, the values of
-/// environment variables, and those of headers that authorise.
+/// Returns the file's text with its secrets hidden: passwords of `userlist`, `stats auth` and mailers, values of
+/// environment variables, and values of headers that authorise.
 #[must_use]
 pub fn shown(file: &File) -> String {
     let mut out = Vec::with_capacity(file.bytes.len());
@@ -64,19 +64,19 @@ fn secrets(line: Line<'_>) -> Vec<Range<usize>> {
             index.checked_sub(2).is_some_and(|two| BEFORE_A_HEADER.iter().any(|it| words[two].is(it)));
         let is_plain = PLAIN_HEADERS.iter().any(|name| before.bytes.eq_ignore_ascii_case(name.as_bytes()));
         let header = is_value && (is_secret_name(before.bytes) || is_check && !is_plain);
-        // What a check sends: a body, a line, and headers.
+        // The data that a check sends: a body, a line, or headers.
         let sent = is_check
             && (["body", "body-lf", "send-lf", "send-binary", "send-binary-lf"]
                 .iter()
                 .any(|name| before.is(name))
                 || before.is("send") && starts(&["tcp-check"]));
-        // The old way to give a check headers: behind its version.
+        // The old way to add headers to a check: after its version.
         let hidden_header = starts(&["option", "httpchk"]) && word.bytes.contains(&b'\r');
         let keyed = KEYED.iter().any(|name| holds(word.bytes, name));
         named || header || sent || hidden_header || keyed || (sets_variable && *index == 2)
     };
     let mut secret: Vec<bool> = (0..words.len()).map(|index| index > 0 && is_secret(&index)).collect();
-    // What a secret header is compared with: `hdr(x-token) -m str TOKEN`, up to the condition's end.
+    // The values that a secret header is compared with: `hdr(x-token) -m str TOKEN`, up to the condition's end.
     let mut is_compared = false;
     for (word, secret) in words.iter().zip(&mut secret) {
         is_compared &= !(word.is("}") || word.is("||") || word.is("or"));
@@ -86,19 +86,19 @@ fn secrets(line: Line<'_>) -> Vec<Range<usize>> {
     words.iter().zip(secret).filter(|(_, is_secret)| *is_secret).map(|(word, _)| word.span.clone()).collect()
 }
 
-/// Whether the value of a header that is called so is a secret.
+/// Returns whether the value of a header with this name is a secret.
 fn is_secret_name(name: &[u8]) -> bool {
     SECRET_NAMES.iter().any(|part| holds(name, part))
 }
 
-/// Whether a word asks for a header, a cookie or a parameter whose value is a secret: `req.hdr(x-token)`.
+/// Returns whether a word fetches a header, a cookie or a parameter whose value is a secret: `req.hdr(x-token)`.
 fn is_secret_fetch(word: &[u8]) -> bool {
     let Some(open) = word.iter().position(|byte| *byte == b'(') else { return false };
     let (fetch, name) = word.split_at(open);
     ["hdr", "cook", "urlp", "url_param"].iter().any(|it| holds(fetch, it)) && is_secret_name(name)
 }
 
-/// Whether a word holds a text, in whatever case.
+/// Returns whether a word contains a text, ignoring case.
 fn holds(word: &[u8], text: &str) -> bool {
     word.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()))
 }

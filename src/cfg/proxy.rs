@@ -1,4 +1,4 @@
-//! The lines of `defaults`, `frontend`, `backend` and `listen` sections.
+//! Lines of `defaults`, `frontend`, `backend` and `listen` sections.
 
 mod servers;
 
@@ -18,7 +18,7 @@ use super::server::{KnownSettings, Settings};
 use super::time;
 use super::version::Version;
 
-/// What a `defaults` section says and hands on.
+/// The settings of a `defaults` section, which later sections inherit.
 #[derive(Clone, Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the section, present or not")]
 pub(super) struct Defaults {
@@ -38,7 +38,7 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    /// What `HAProxy` itself starts from.
+    /// Returns `HAProxy`'s own defaults.
     pub fn of(version: Version) -> Self {
         Self {
             mode: Mode::Tcp,
@@ -66,7 +66,7 @@ pub(super) enum Modifier {
     Default,
 }
 
-/// A section while it is read. A `defaults` section has no kind.
+/// A section while it is being read. A `defaults` section has no kind.
 pub(super) struct Draft<'d> {
     kind: Option<ProxyKind>,
     name: String,
@@ -76,12 +76,12 @@ pub(super) struct Draft<'d> {
     use_backends: Vec<UseBackend>,
     use_servers: Vec<UseServer>,
     servers: Vec<Server>,
-    /// The names of its servers, each with its index.
+    /// The index of each server, by name.
     named: FxHashMap<Cow<'d, str>, usize>,
 }
 
 impl<'d> Draft<'d> {
-    /// Starts a section on top of the defaults that it inherits.
+    /// Starts a section with the settings that it inherits.
     pub fn new(kind: Option<ProxyKind>, name: String, place: Place, inherited: &Defaults) -> Self {
         let says = Defaults { check: inherited.check.inherit(), ..inherited.clone() };
         Self {
@@ -102,13 +102,13 @@ impl<'d> Draft<'d> {
         self.says
     }
 
-    /// What is odd about the section as a whole, and where the section starts.
+    /// Returns a finding about the section as a whole, with the section's place and name.
     pub fn oddity(&self) -> Option<(Place, String, Finding)> {
         let finding = self.says.check.oddity()?;
         Some((self.place.clone(), self.name.clone(), finding))
     }
 
-    /// Ends a proxy section; `None` for `defaults`.
+    /// Ends a proxy section. Returns `None` for `defaults`.
     pub fn finish(self) -> Option<Proxy> {
         let Defaults {
             mode,
@@ -150,7 +150,7 @@ impl<'d> Draft<'d> {
         })
     }
 
-    /// Takes one line over.
+    /// Applies one line.
     pub fn read(
         &mut self,
         line: &Statement<'d>,
@@ -329,13 +329,13 @@ fn use_backend(line: &Statement<'_>) -> Option<UseBackend> {
     Some(UseBackend { backend: backend.to_string(), condition: condition.join(" "), place: line.place() })
 }
 
-/// The index of the word that a finding is about, and the finding.
+/// The result of a line. A finding comes with the index of the word that it is about.
 type Outcome = Result<(), (usize, Finding)>;
 
-/// The rules that tie a client to a server; `stick-table` alone does not.
+/// The rules that tie a client to a server; a `stick-table` alone does not.
 const STICK_RULES: &[&str] = &["on", "match", "store-request", "store-response"];
 
-/// What `timeout` may be followed by.
+/// The words that may follow `timeout`.
 const TIMEOUTS: &[&str] = &[
     "check",
     "client",
@@ -351,7 +351,7 @@ const TIMEOUTS: &[&str] = &[
     "tunnel",
 ];
 
-/// How a section chooses a server that does not say so: since 3.3, at random.
+/// Returns the algorithm of a section without `balance`: since 3.3, `random`.
 fn default_balance(version: Version) -> &'static str {
     if version < Version::new(3, 3) { "roundrobin" } else { "random" }
 }

@@ -1,28 +1,28 @@
-//! A word as it must be written, so that `HAProxy` reads exactly that word.
+//! Quoting: writes a word so that `HAProxy` reads exactly that word.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Why no way of writing gives this word.
+/// The reason why a word cannot be written.
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unquotable {
-    /// An empty word ends the line for every version, and newer ones refuse it.
+    /// An empty word ends the line in every version, and newer versions refuse it.
     #[error("an empty word ends its line")]
     Empty,
-    /// Words are C strings.
+    /// HAProxy's words are C strings.
     #[error("it contains a NUL byte, which ends a word")]
     Nul,
 }
 
-/// The bytes that mean themselves wherever they stand, beside letters, digits and all that is not ASCII.
+/// The bytes that need no quoting, besides letters, digits and bytes outside ASCII.
 const PLAIN: &[u8] = b"_.:/@,+=*%()[]{}<>!?&^|~;-";
 
-/// Writes a word: as it is if it can be, else in single quotes, else in double quotes with escapes.
+/// Writes a word: as it is if possible, else in single quotes, else in double quotes with escapes.
 ///
-/// At the start of a line no writing helps a word that begins with `.` (a directive) or `[` (a scope).
+/// Quoting does not help a word at the start of a line that begins with `.` (a directive) or `[` (a scope).
 ///
 /// # Errors
-/// Empty words and NUL bytes cannot be written.
+/// Empty words and words with NUL bytes cannot be written.
 pub fn word(text: &str) -> Result<Cow<'_, str>, Unquotable> {
     if text.is_empty() {
         return Err(Unquotable::Empty);
@@ -33,7 +33,7 @@ pub fn word(text: &str) -> Result<Cow<'_, str>, Unquotable> {
     if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii() || PLAIN.contains(&byte)) {
         return Ok(Cow::Borrowed(text));
     }
-    // Between single quotes nothing has a meaning, but a line still ends there.
+    // Single quotes remove every special meaning, but a line break still ends the line there.
     if !text.contains(['\'', '\r', '\n']) {
         return Ok(Cow::Owned(format!("'{text}'")));
     }
@@ -53,7 +53,7 @@ fn double_quoted(text: &str) -> String {
             '\r' => quoted.push_str("\\r"),
             '\t' => quoted.push_str("\\t"),
             control if control.is_ascii_control() => {
-                // Writing into a String cannot fail.
+                // Writing into a String never fails.
                 let _infallible = write!(quoted, "\\x{:02x}", u32::from(control));
             }
             plain => quoted.push(plain),

@@ -1,4 +1,4 @@
-//! The settings of `server`, `default-server` and `server-template` lines.
+//! Settings of `server`, `default-server` and `server-template` lines.
 
 mod known;
 
@@ -15,20 +15,20 @@ use super::model::ServerSettings;
 use super::time;
 pub(super) use known::KnownSettings;
 
-/// The most servers that one `server-template` may stand for here.
+/// The most servers that one `server-template` may create here.
 const MAX_TEMPLATE: u32 = 65_536;
 
-/// What a server's settings say, apart from its name and address. `default-server` lines change a copy
-/// that later servers start from.
+/// The settings of a server, without its name and address. `default-server` lines change a copy from which later
+/// servers start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     server: ServerSettings,
-    /// `send-proxy`; the newer versions of the protocol have their own keywords, and their own `no-`.
+    /// Whether `send-proxy` is set. Version 2 of the protocol has its own keywords, with their own `no-` forms.
     proxy_v1: bool,
     proxy_v2: bool,
 }
 
-/// The line that settings stand on.
+/// The kind of line that contains the settings.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     Server,
@@ -36,12 +36,12 @@ pub(super) enum Line {
 }
 
 impl Settings {
-    /// The settings as a server has them.
+    /// Returns the settings in their final form.
     pub fn finish(self) -> ServerSettings {
         ServerSettings { send_proxy: self.proxy_v1 || self.proxy_v2, ..self.server }
     }
 
-    /// Takes over the settings from word `first` on. Findings come with the index of the word they mean.
+    /// Reads the settings from word `first` on. Each finding comes with the index of its word.
     pub fn read(
         &mut self,
         words: &[Cow<'_, str>],
@@ -54,7 +54,7 @@ impl Settings {
         while let Some(word) = words.get(at) {
             let Some(keyword) = keywords::server(word) else {
                 findings.push((at, unknown(word)));
-                // What follows may be its values: naming each of them would only hide the cause.
+                // The next words may be values of this one: a finding for each of them would hide the cause.
                 return findings;
             };
             let rest = &words[at + 1..];
@@ -157,7 +157,7 @@ impl Settings {
     }
 }
 
-/// A finding about a setting, and whether its value is meant rather than its keyword.
+/// A finding about a setting, which points at its value or at its keyword.
 struct Refused {
     finding: Finding,
     points_at_value: bool,
@@ -181,11 +181,11 @@ fn unknown(word: &str) -> Finding {
     finding.label("unknown").suggest(nearest)
 }
 
-/// The settings that take a value and that `HAProxy` lets pass without one, at the end of a line.
+/// The settings with a value that may be missing at the end of a line: `HAProxy` accepts that.
 const NEEDS_NO_VALUE: &[&str] =
     &["weight", "maxconn", "minconn", "maxqueue", "init-addr", "resolve-opts", "set-proxy-v2-tlv-fmt"];
 
-/// Whether the setting may stand on this line at all, like this.
+/// Returns a finding if the setting is not allowed on this line in this form.
 fn refused(
     keyword: &ServerKeyword,
     word: &str,
@@ -210,16 +210,16 @@ fn refused(
     Some(Refused { finding, points_at_value: false })
 }
 
-/// A value, and what is doubtful about it.
+/// A value, with a warning if the value is doubtful.
 type Read<T> = (T, Result<(), Refused>);
 
-/// Puts a value into its place, and tells what is doubtful about it.
+/// Stores a value, and returns the warning about it.
 fn put<T>(place: &mut Option<T>, (value, doubt): Read<T>) -> Result<(), Refused> {
     *place = Some(value);
     doubt
 }
 
-/// A number in a range, read like C's `atol()`: the digits at the start count, a word without any is 0.
+/// Reads a number in a range, like C's `atol()`: the digits at the start count, and a word without any is 0.
 fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<Read<u32>, Refused> {
     let shown = text.unwrap_or_default();
     let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
@@ -236,7 +236,7 @@ fn number(word: &str, text: Option<&str>, range: RangeInclusive<u32>) -> Result<
     Ok((read, doubt))
 }
 
-/// A number whose range `HAProxy` does not look at either; what does not fit is 0 here.
+/// Reads a number whose range `HAProxy` does not check either. A number out of range is 0 here.
 fn loose_number(word: &str, text: Option<&str>, high: u32) -> Read<u32> {
     number(word, text, 0..=high).unwrap_or_else(|_| (0, Err(doubtful(word, text, 0))))
 }
@@ -272,7 +272,7 @@ fn one_of<'t>(word: &str, text: &'t str, known: &[&str]) -> Result<&'t str, Refu
     Err(bad_value(code::SERVER_VALUE, message))
 }
 
-/// The numbers of a `server-template`: `3` is 1 to 3, `2-4` is 2 to 4.
+/// Returns the numbers of a `server-template`: `3` is 1 to 3, `2-4` is 2 to 4.
 pub(super) fn template_numbers(text: &str) -> Option<RangeInclusive<u32>> {
     let (low, high) = match text.split_once('-') {
         Some((low, high)) => (low.parse().ok()?, high.parse().ok()?),

@@ -1,8 +1,8 @@
-//! One line of the file: its words, with quotes, escapes and variables resolved as `HAProxy` does.
+//! One line of the file: its words, with quotes, escapes and variables resolved as in `HAProxy`.
 //!
-//! The rules are those of `HAProxy`'s `parse_line()`: a blank ends a
-//! word, quotes may start and stop inside one, `\` escapes only a few bytes, variables count only
-//! inside `"…"`, and `#` starts a comment even in the middle of a word.
+//! The rules are those of `HAProxy`'s `parse_line()`: a blank ends a word, quotes may start and stop inside a word,
+//! `\` escapes only a few bytes, variables expand only inside `"…"`, and `#` starts a comment even in the middle of
+//! a word.
 
 mod packed;
 mod piece;
@@ -20,25 +20,25 @@ use super::version::Version;
 pub(super) use packed::PackedWords;
 use piece::{Piece, quoted, unquoted};
 
-/// `HAProxy`'s `MAX_LINE_ARGS`: a line with more words is refused.
+/// `HAProxy`'s `MAX_LINE_ARGS`: `HAProxy` refuses a line with more words.
 pub const MAX_WORDS: usize = 64;
 
-/// The most bytes that variables may put into one line. `HAProxy` has no limit: thirty lines of `setenv A "$A$A"` take all
-/// its memory. No line that means something comes near this one.
+/// The most bytes that variables may expand to on one line. `HAProxy` has no limit: thirty lines of
+/// `setenv A "$A$A"` use up all its memory. No meaningful line comes near this limit.
 pub const MAX_EXPANSION: usize = 1 << 20;
 
 /// One word of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word<'d> {
-    /// Where it is written, quotes included, as offsets in the file. The words that one
-    /// `"${NAME[*]}"` gives share a span.
+    /// The position as written, quotes included, as offsets in the file. The words of one `"${NAME[*]}"` share a
+    /// span.
     pub span: Range<usize>,
-    /// What it means: quotes and escapes resolved, variables replaced.
+    /// The meaning: quotes and escapes resolved, variables expanded.
     pub bytes: &'d [u8],
 }
 
 impl<'d> Word<'d> {
-    /// The word as text; bytes that are no UTF-8 become U+FFFD.
+    /// Returns the word as text. Bytes that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn text(&self) -> Cow<'d, str> {
         match std::str::from_utf8(self.bytes) {
@@ -47,21 +47,21 @@ impl<'d> Word<'d> {
         }
     }
 
-    /// Whether the word is exactly this one. `HAProxy` compares keywords case-sensitively.
+    /// Returns whether the word is exactly this one. `HAProxy` compares keywords case-sensitively.
     #[must_use]
     pub fn is(&self, word: &str) -> bool {
         self.bytes == word.as_bytes()
     }
 }
 
-/// Why a line could not be split into words.
+/// The reason why a line cannot be split into words.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A quote is not closed on its line.
     UnmatchedQuote,
     /// `${` without its `}`.
     UnmatchedBrace,
-    /// A variable's name starts with a byte that no name starts with.
+    /// A variable's name starts with an invalid byte.
     VariableName,
     /// `\x` without two hexadecimal digits.
     Hexadecimal,
@@ -69,36 +69,37 @@ pub enum Fault {
     WordExpansion,
     /// More than [`MAX_WORDS`] words.
     TooManyWords,
-    /// The variables give more bytes than there is room for.
+    /// The variables expand to more bytes than allowed.
     TooLong,
 }
 
-/// What a line holds that is no word.
+/// The parts of a line that are not words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Split {
-    /// From `#` to the end of the line.
+    /// The comment, from `#` to the end of the line.
     pub comment: Option<Range<usize>>,
-    /// What stands after a carriage return in the middle of the line: `HAProxy` does not read it.
+    /// The text after a carriage return in the middle of the line, which `HAProxy` ignores.
     pub unread: Option<Range<usize>>,
-    /// How many bytes the variables gave.
+    /// The number of bytes that the variables expanded to.
     pub expanded: usize,
 }
 
-/// What a variable in a line may mean.
+/// The values that variables in a line can have.
 pub(super) struct Surroundings<'a> {
-    /// The variables as they are at this line, and the version.
+    /// The version, and the variables as they are at this line.
     pub environment: &'a Environment,
     /// `$.FILE`.
     pub file: &'a str,
-    /// `$.LINE`, from 1.
+    /// `$.LINE`, counted from 1.
     pub line: u32,
-    /// `$.SECTION`: the section's name, or its keyword if it has none.
+    /// `$.SECTION`: the section's name, or its keyword if it has no name.
     pub section: &'a str,
-    /// How many bytes the variables of the line may give.
+    /// The number of bytes that the variables of the line may expand to.
     pub room: usize,
 }
 
-/// The parsers' error: where, and what if it is fatal. Without a fault another alternative is tried.
+/// The parsers' error: its position, and a fault if it is fatal. Without a fault, the parser tries another
+/// alternative.
 #[derive(Debug)]
 pub(super) struct Broken<'a> {
     pub rest: &'a [u8],
@@ -117,12 +118,12 @@ impl<'a> ParseError<&'a [u8]> for Broken<'a> {
 
 pub(super) type Parsed<'a, T> = IResult<&'a [u8], T, Broken<'a>>;
 
-/// Stops the line with a fault at `rest`.
+/// Stops parsing the line with a fault at `rest`.
 pub(super) fn fatal<T>(rest: &[u8], fault: Fault) -> Parsed<'_, T> {
     Err(nom::Err::Failure(Broken { rest, fault: Some(fault) }))
 }
 
-/// C's `isspace()`.
+/// Returns whether a byte is a blank, like C's `isspace()`.
 #[must_use]
 pub fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r')
@@ -130,33 +131,34 @@ pub fn is_blank(byte: u8) -> bool {
 
 struct Lexer<'a, 'w> {
     line: &'a [u8],
-    /// Offset of the line in the file.
+    /// The offset of the line in the file.
     offset: usize,
     rest: &'a [u8],
     around: &'a Surroundings<'a>,
     words: &'w mut PackedWords,
-    /// How many words stood there before the line's first.
+    /// The number of words before the first one of this line.
     before: usize,
     word: Option<Started>,
-    /// What is left from the `"` that is open.
+    /// The rest of the line from the open `"` on.
     quote: Option<&'a [u8]>,
-    /// How many bytes the variables have given.
+    /// The number of bytes that the variables expanded to so far.
     expanded: usize,
 }
 
-/// A word that has begun.
+/// A word that has started.
 struct Started {
     at: usize,
     bytes: Vec<u8>,
-    /// Holds a `${NAME[*]}` of an unset variable: from 3.3 on that alone is no word.
+    /// Whether it contains a `${NAME[*]}` of an unset variable: from 3.3 on, that alone gives no word.
     vanishes: bool,
 }
 
-/// Splits a line, without its line feed, into words, which are put behind those that are there. `offset` is where
-/// the line starts in its file.
+/// Splits a line, without its line feed, into words, and appends them to `words`. `offset` is the start of the line
+/// in its file.
 ///
 /// # Errors
-/// The fault and the bytes it is about, as offsets in the file; no word of the line is left then.
+/// Returns the fault and the span of the bytes that cause it, as offsets in the file. Then `words` has no word of
+/// the line.
 pub(super) fn split(
     line: &[u8],
     offset: usize,
@@ -233,7 +235,7 @@ impl<'a> Lexer<'a, '_> {
         Ok(Split { expanded: self.expanded, ..split })
     }
 
-    /// From here to the end of the line.
+    /// Returns the span from here to the end of the line.
     fn from(&self, at: &[u8]) -> Range<usize> {
         self.offset_of(at)..self.offset + self.line.len()
     }
@@ -242,7 +244,7 @@ impl<'a> Lexer<'a, '_> {
         self.offset + self.line.len() - at.len()
     }
 
-    /// The word that goes on at `at`, or starts there.
+    /// Returns the current word, or starts one at `at`.
     fn word(&mut self, at: &[u8]) -> &mut Started {
         let at = self.offset_of(at);
         self.word.get_or_insert(Started { at, bytes: Vec::new(), vanishes: false })
@@ -253,7 +255,7 @@ impl<'a> Lexer<'a, '_> {
         if vanishes && bytes.is_empty() {
             return Ok(());
         }
-        // HAProxy hands words on as C strings, so one that holds `\x00` ends there.
+        // HAProxy passes words on as C strings, so a word ends at `\x00`.
         if let Some(nul) = bytes.iter().position(|b| *b == 0) {
             bytes.truncate(nul);
         }
@@ -285,7 +287,7 @@ impl<'a> Lexer<'a, '_> {
             self.word(at).bytes.extend_from_slice(&text);
             return Ok(());
         }
-        // Each run of blanks in the value ends a word, so a leading run gives an empty one: HAProxy does that.
+        // Each run of blanks in the value ends a word, so a leading run gives an empty word, as in HAProxy.
         let mut text: &[u8] = &text;
         while let Some(blank) = text.iter().position(|b| is_blank(*b)) {
             let start = self.word(at).at;
@@ -299,7 +301,8 @@ impl<'a> Lexer<'a, '_> {
         Ok(())
     }
 
-    /// An unset variable is an empty text, but 2.9 to 3.2 also swallow the closing quote and the blanks after it.
+    /// Expands an unset variable to an empty text. Versions 2.9 to 3.2 also drop the closing quote and the blanks
+    /// after it.
     fn unset(&mut self, variable: &Variable<'_>, at: &'a [u8]) {
         let version = self.around.environment.version;
         if version >= Version::new(3, 3) {

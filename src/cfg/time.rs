@@ -1,4 +1,4 @@
-//! Times as `HAProxy` writes them: `500`, `2s`, `1m`, `250us`.
+//! Times in `HAProxy`'s notation: `500`, `2s`, `1m`, `250us`.
 
 use std::time::Duration;
 
@@ -8,21 +8,19 @@ use super::diagnostic::Finding;
 /// The longest time: `HAProxy` counts milliseconds in 31 bits.
 const MAX_MILLISECONDS: u64 = i32::MAX as u64;
 
-/// Why a text is no time.
+/// The reason why a text is not a time.
 #[derive(Copy, Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NotATime {
-    /// It does not start with a digit.
     #[error("a time must start with a number")]
     NoNumber,
-    /// The number is followed by something else than a unit.
+    /// Something other than a unit follows the number.
     #[error("the unit must be us, ms, s, m, h or d")]
     Unit,
-    /// It is longer than 2147483647 milliseconds.
     #[error("the time is longer than 2147483647 ms, about 24.8 days")]
     TooLong,
 }
 
-/// The units, the shorter of two with the same letter behind the longer one.
+/// The units. Where one unit starts with another one, the longer one comes first.
 const UNITS: &[(&str, u64)] = &[
     ("us", 1),
     ("ms", 1000),
@@ -32,27 +30,26 @@ const UNITS: &[(&str, u64)] = &[
     ("d", 86_400_000_000),
 ];
 
-/// What to do about a unit that a blank has parted from its number.
+/// The help for a unit that a blank separates from its number.
 pub(super) const ONE_WORD: &str = "write a number and its unit as one word, such as `5s`";
 
-/// Whether a word is a unit alone, which a blank has parted from its number.
+/// Returns whether a word is a unit alone, which a blank has separated from its number.
 #[must_use]
 pub fn is_unit(word: &str) -> bool {
     UNITS.iter().any(|(unit, _)| *unit == word)
 }
 
-/// A time as `HAProxy` reads it, and what it does not read.
+/// A time as `HAProxy` reads it, with the part that it ignores.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Time<'t> {
-    /// How long it is.
     pub length: Duration,
-    /// What follows the unit: of `1m30s` only the minute counts.
+    /// The text after the unit: of `1m30s` only the minute counts.
     pub ignored: &'t str,
 }
 
 impl Time<'_> {
-    /// What is doubtful about it, as the value of this setting: `HAProxy` ignores what follows the unit, and means to
-    /// refuse it one day.
+    /// Returns a warning about the part that `HAProxy` ignores, for a value of this setting. `HAProxy` plans to
+    /// refuse such values in a later version.
     pub(super) fn doubt(&self, setting: &str, text: &str) -> Option<Finding> {
         let Self { length, ignored } = self;
         let message = || format!("`{setting} {text}` counts as {length:?}: HAProxy ignores the `{ignored}`");
@@ -60,10 +57,11 @@ impl Time<'_> {
     }
 }
 
-/// Reads a time as `HAProxy` does. Without a unit it is in milliseconds; microseconds are rounded up to them.
+/// Reads a time as `HAProxy` does. Without a unit it is in milliseconds. Microseconds are rounded up to
+/// milliseconds.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Returns what is wrong with the time.
 pub fn read(text: &str) -> Result<Time<'_>, NotATime> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at(digits);
@@ -84,10 +82,10 @@ pub fn read(text: &str) -> Result<Time<'_>, NotATime> {
     Ok(Time { length: Duration::from_millis(milliseconds), ignored })
 }
 
-/// Reads a time behind whose unit nothing follows.
+/// Parses a time that has nothing after its unit.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Returns what is wrong with the time.
 pub fn parse(text: &str) -> Result<Duration, NotATime> {
     match read(text)? {
         Time { length, ignored: "" } => Ok(length),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::CheckConnect;
 
-/// Reads the words after `connect`. What says neither where to nor how is passed over.
+/// Reads the words after `connect`. Skips those that affect neither the target nor the way to connect.
 pub(super) fn connect(words: &[Cow<'_, str>]) -> CheckConnect {
     let mut connect = CheckConnect::default();
     let mut rest = words;

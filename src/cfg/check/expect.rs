@@ -5,23 +5,22 @@ use std::ops::RangeInclusive;
 
 use super::Verdict;
 
-/// One expectation.
+/// One `http-check expect` rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expect {
-    /// Whether a `!` stands before it.
+    /// Whether `!` precedes it.
     pub negated: bool,
-    /// What is looked at.
     pub what: Expected,
 }
 
-/// What an expectation looks at.
+/// The part of a reply that an expectation matches, with its pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// `status 200,300-310`.
     Status(Vec<RangeInclusive<u16>>),
     /// `rstatus`: a regular expression on the status.
     StatusRegex(String),
-    /// `string`: the body holds it.
+    /// `string`: a text that the body contains.
     String(String),
     /// `rstring`: a regular expression on the body.
     StringRegex(String),
@@ -68,7 +67,7 @@ impl Expect {
     }
 }
 
-/// What may stand before the kind, each with a value. None of it changes which replies pass.
+/// The words that may precede the match, each with a value. They do not change which replies pass.
 const TAKES_A_VALUE: &[&str] = &[
     "min-recv",
     "comment",

@@ -1,8 +1,8 @@
-//! The lines of a section that make its check, and how `HAProxy` puts them together.
+//! Lines of a section that define its check, and how `HAProxy` combines them.
 //!
-//! Confirmed by what `HAProxy` 2.6 really sends: the request of `option httpchk` and the first
-//! `http-check send` are one, whichever comes later winning word by word, and a section with a line
-//! of its own inherits none of the rules of its `defaults`.
+//! Confirmed by the requests that `HAProxy` 2.6 sends: `option httpchk` and the first `http-check send` form one
+//! request, in which the later line wins word by word. A section with its own check lines inherits no rules from
+//! its `defaults`.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::connect::connect;
 use super::send::Request;
 use super::{CheckConnect, CheckRequest, CheckStep, Expect, HealthCheck, HttpCheck};
 
-/// The kind of check that the last `option …chk` chose.
+/// The kind of check that the last `option …chk` selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Kind {
     #[default]
@@ -23,39 +23,39 @@ enum Kind {
     Other(String),
 }
 
-/// One line that is a step.
+/// A line that is a step of the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Rule {
     Connect(CheckConnect),
     Send {
         request: Request,
-        /// Nothing but `option httpchk` has spoken yet.
+        /// Whether only `option httpchk` has set the request so far.
         from_option: bool,
     },
     Expect(Expect),
 }
 
-/// What was said about the check so far; `defaults` hand it on.
+/// The check lines so far, which sections inherit from `defaults`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is one keyword of the section, present or not")]
 pub(in crate::cfg) struct CheckRules {
     kind: Kind,
     rules: Vec<Rule>,
-    /// The rules come from `defaults`: the section's first own line replaces them.
+    /// Whether the rules come from `defaults`: the section's own first line replaces them.
     inherited: bool,
-    /// There are `tcp-check` lines.
+    /// Whether there are `tcp-check` lines.
     has_tcp_rules: bool,
     send_state: bool,
     disable_on_404: bool,
 }
 
 impl CheckRules {
-    /// These rules as a section inherits them.
+    /// Returns these rules as a section inherits them.
     pub fn inherit(&self) -> Self {
         Self { inherited: true, ..self.clone() }
     }
 
-    /// `option httpchk …`, `option tcp-check`, …: the last one wins.
+    /// Applies `option httpchk …`, `option tcp-check` and other check options. The last one wins.
     pub fn choose(
         &mut self,
         option: &str,
@@ -76,7 +76,7 @@ impl CheckRules {
         Ok(())
     }
 
-    /// The words after `http-check`.
+    /// Applies an `http-check` line, given the words after the keyword.
     pub fn add(&mut self, words: &[Cow<'_, str>]) -> Result<(), String> {
         let Some((verb, arguments)) = words.split_first() else {
             return Err("`http-check` is missing its action: send, expect, connect, …".to_owned());
@@ -106,7 +106,7 @@ impl CheckRules {
                 Ok(())
             }
             "comment" => Ok(()),
-            // Variables matter only to log-format expressions, which are kept as they are.
+            // Variables only affect log-format expressions, which stay unevaluated.
             _ if verb.starts_with("set-var") || verb.starts_with("unset-var") => Ok(()),
             _ => Err(format!(
                 "unknown action `{verb}` in `http-check`: expected send, expect, connect, send-state, disable-on-404, set-var or unset-var"
@@ -114,12 +114,12 @@ impl CheckRules {
         }
     }
 
-    /// A `tcp-check` line, whatever it says.
+    /// Applies a `tcp-check` line, whatever its words.
     pub fn add_tcp(&mut self) {
         self.has_tcp_rules = true;
     }
 
-    /// A section with a line of its own has rules of its own.
+    /// Drops inherited rules: a section with its own line inherits none.
     fn own(&mut self) {
         if std::mem::take(&mut self.inherited) {
             self.rules.clear();
@@ -165,7 +165,7 @@ impl CheckRules {
         Ok(())
     }
 
-    /// What is odd about the rules as a whole.
+    /// Returns a warning about the rules as a whole.
     pub fn oddity(&self) -> Option<Finding> {
         let is_option = |rule: &Rule| matches!(rule, Rule::Send { from_option: true, .. });
         if self.inherited || self.rules.iter().all(is_option) {
@@ -184,7 +184,7 @@ impl CheckRules {
         }
     }
 
-    /// The check that all of it makes.
+    /// Returns the resulting check.
     pub fn build(&self) -> HealthCheck {
         match &self.kind {
             Kind::None => HealthCheck::None,

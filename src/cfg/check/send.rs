@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use super::super::version::Version;
 use super::CheckRequest;
 
-/// What one line says about the request; `None` leaves it to the other line or to the default.
+/// The part of a request that one line sets; `None` leaves it to the other line or to the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
     pub method: Option<String>,
     pub uri: Option<String>,
-    /// Its URI, a header or its body is a log-format expression.
+    /// Whether the URI, a header or the body is a log-format expression.
     pub is_computed: bool,
     pub version: Option<String>,
     pub headers: Vec<(String, String)>,
@@ -18,7 +18,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// `option httpchk [URI | METHOD URI [VERSION [HOST]]]`.
+    /// Reads `option httpchk [URI | METHOD URI [VERSION [HOST]]]`.
     pub fn from_option(words: &[Cow<'_, str>], haproxy: Version) -> Result<Self, String> {
         let mut request = Self::default();
         match words {
@@ -35,7 +35,7 @@ impl Request {
         Ok(request)
     }
 
-    /// The old trick `HTTP/1.1\r\nHost:\ www` hides headers in the version; 2.7 ended it.
+    /// Reads the version. The old trick `HTTP/1.1\r\nHost:\ www` hides headers in it, up to 2.6.
     fn version_word(&mut self, word: &str, haproxy: Version) -> Result<(), String> {
         let mut lines = word.split("\r\n");
         let version = lines.next().unwrap_or_default();
@@ -65,7 +65,7 @@ impl Request {
         }
     }
 
-    /// `http-check send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body B] [comment C]`.
+    /// Reads `http-check send [meth M] [uri U] [ver V] [hdr NAME VALUE]… [body B] [comment C]`.
     pub fn from_send(words: &[Cow<'_, str>]) -> Result<Self, String> {
         let mut request = Self::default();
         let mut rest = words;
@@ -102,7 +102,7 @@ impl Request {
         Ok(request)
     }
 
-    /// This request, with what the other line says on top.
+    /// Returns this request, overridden by the settings of the other line.
     pub fn overlaid(&self, other: &Self) -> Self {
         let over = |mine: &Option<String>, its: &Option<String>| its.clone().or_else(|| mine.clone());
         Self {

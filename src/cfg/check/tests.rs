@@ -7,7 +7,7 @@ fn words(line: &str) -> Vec<Cow<'_, str>> {
     line.split_ascii_whitespace().map(Cow::Borrowed).collect()
 }
 
-/// Reads `option …` and `http-check …` lines, `;` between them.
+/// Reads `option …` and `http-check …` lines, separated by `;`.
 fn rules(start: CheckRules, lines: &str) -> Result<CheckRules, String> {
     let mut rules = start;
     for line in lines.split(';') {
@@ -29,7 +29,7 @@ fn http(start: CheckRules, lines: &str) -> HttpCheck {
     }
 }
 
-/// What `HAProxy` 2.6 was seen to send for these lines.
+/// The expected requests are those that `HAProxy` 2.6 was observed to send.
 #[test]
 fn requests_are_merged_as_haproxy_sends_them() {
     let none = CheckRules::default;

@@ -1,4 +1,4 @@
-//! The `server`, `server-template` and `default-server` lines of a section.
+//! Lines of a section that define servers: `server`, `server-template` and `default-server`.
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -68,7 +68,7 @@ impl<'d> Draft<'d> {
         Ok(())
     }
 
-    /// The settings from word `at` on, on top of `default-server`'s.
+    /// Returns the settings from word `at` on, on top of those of `default-server`.
     fn settings_of(
         &self,
         line: &Statement<'d>,
@@ -170,10 +170,10 @@ fn read_address(
     Address::parse(address, environment).map_err(refuse).ok()
 }
 
-/// Since this branch `from SOURCE` may follow a server's address.
+/// The first branch in which `from SOURCE` may follow a server's address.
 const FROM_SINCE: Version = Version::new(3, 5);
 
-/// The index of the first setting, past a `from SOURCE`.
+/// Returns the index of the first setting, after a `from SOURCE`.
 fn after_from(words: &[Cow<'_, str>], at: usize, version: Version) -> usize {
     let from = version >= FROM_SINCE && words.get(at).is_some_and(|word| word == "from");
     if from { at + 2 } else { at }

@@ -1,4 +1,4 @@
-//! The words of a file, packed: a large file has millions of them.
+//! The words of a file, packed, because a large file has millions of them.
 
 use std::ops::Range;
 
@@ -8,11 +8,11 @@ use super::Word;
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 struct Packed {
     start: u32,
-    /// In bytes; with [`RESOLVED`] where the word means something else than what is written.
+    /// In bytes, with [`RESOLVED`] set if the word means something other than its written form.
     length: u32,
 }
 
-/// The highest bit, which no length needs: a line is refused long before it is so long.
+/// The highest bit, which no length needs: much shorter lines are refused.
 const RESOLVED: u32 = 1 << 31;
 
 impl Packed {
@@ -26,21 +26,21 @@ impl Packed {
     }
 }
 
-/// The words of a file, in order, whose bytes are offsets of less than 4 GiB.
+/// The words of a file, in order. Their offsets are less than 4 GiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::cfg) struct PackedWords {
     packed: Vec<Packed>,
-    /// What those words mean that are not written so, by their index, in order.
+    /// The meanings of the words that differ from their written form, in order, each with the word's index.
     resolved: Vec<(u32, Box<[u8]>)>,
 }
 
-/// The reader refuses larger files before.
+/// Narrows an offset. The reader has refused larger files before.
 fn narrow(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)
 }
 
 impl PackedWords {
-    /// Room for the words of a file of this length. What is not needed is never touched, and given back.
+    /// Reserves room for the words of a file of this length. Unused memory is never touched, and is given back.
     pub fn for_file(length: usize) -> Self {
         Self { packed: Vec::with_capacity(length / 4), resolved: Vec::new() }
     }
@@ -67,7 +67,7 @@ impl PackedWords {
         self.packed.push(Packed { start: narrow(span.start), length: length | flag });
     }
 
-    /// The position in [`PackedWords::resolved`] of the first of these words or later ones.
+    /// Returns the position in [`PackedWords::resolved`] of the first entry for this word or a later one.
     fn resolved_since(&self, first: usize) -> usize {
         self.resolved.partition_point(|(index, _)| (*index as usize) < first)
     }
@@ -77,17 +77,17 @@ impl PackedWords {
         self.resolved.truncate(self.resolved_since(length));
     }
 
-    /// Whether a word from this one on is empty; only what is resolved can be.
+    /// Returns whether this word or a later one is empty. Only a resolved word can be.
     pub fn has_empty_since(&self, first: usize) -> bool {
         self.resolved[self.resolved_since(first)..].iter().any(|(_, bytes)| bytes.is_empty())
     }
 
-    /// Whether these words mean what is written.
+    /// Returns whether these words mean what is written.
     pub fn are_as_written(&self, words: Range<usize>) -> bool {
         self.packed[words].iter().all(|word| word.is_as_written())
     }
 
-    /// A word of the file that these bytes are.
+    /// Returns a word, given the bytes of the file.
     pub fn get<'d>(&'d self, index: usize, file: &'d [u8]) -> Option<Word<'d>> {
         let word = *self.packed.get(index)?;
         let span = word.span();

@@ -11,13 +11,13 @@ use super::super::variable::{Variable, variable};
 use super::super::version::Version;
 use super::{Broken, Fault, Parsed, fatal, is_blank};
 
-/// A part of a line. A quoted text has several when it holds escapes or variables.
+/// A part of a line. A quoted text has several parts if it contains escapes or variables.
 #[derive(Clone, Debug)]
 pub(super) enum Piece<'a> {
-    /// A run of blanks: a word ends.
+    /// A run of blanks, which ends a word.
     Blanks,
     Comment,
-    /// CR or LF as a token of its own: the line ends here, whatever follows.
+    /// A carriage return or line feed as a token, which ends the line whatever follows.
     End,
     Bytes(&'a [u8]),
     Byte(u8),
@@ -42,7 +42,7 @@ fn escape(quoted: bool, input: &[u8]) -> Parsed<'_, u8> {
         value(b'\t', tag("t")),
     ))
     .parse(rest);
-    // Any other combination is no escape: the backslash stays, and the next byte is read on its own.
+    // Any other combination is not an escape: the backslash stays, and the next byte is read separately.
     known.or(Ok((rest, b'\\')))
 }
 
@@ -63,7 +63,7 @@ fn single_quoted(input: &[u8]) -> Parsed<'_, &[u8]> {
         .or_else(|_: nom::Err<Broken>| fatal(input, Fault::UnmatchedQuote))
 }
 
-/// The next part outside of `"…"`.
+/// Parses the next part outside of `"…"`.
 pub(super) fn unquoted(input: &[u8]) -> Parsed<'_, Piece<'_>> {
     let plain = take_while1(|b| !is_blank(b) && !is_end(b) && !b"#\"'\\".contains(&b));
     alt((
@@ -78,7 +78,7 @@ pub(super) fn unquoted(input: &[u8]) -> Parsed<'_, Piece<'_>> {
     .parse(input)
 }
 
-/// The next part inside `"…"`.
+/// Parses the next part inside `"…"`.
 pub(super) fn quoted(version: Version, input: &[u8]) -> Parsed<'_, Piece<'_>> {
     let plain = take_while1(|b| !is_end(b) && !b"\"\\$".contains(&b));
     alt((

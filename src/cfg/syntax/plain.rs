@@ -1,13 +1,13 @@
-//! The words that mean what is written: nearly all of them, so these are found without a parser.
+//! A fast path for words that mean what is written. Nearly all words do, so they need no parser.
 
 use super::{MAX_WORDS, PackedWords, is_blank};
 
-/// What a byte may begin or end outside of quotes.
+/// The role of a byte outside of quotes.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Class {
     Plain,
     Blank,
-    /// A quote, an escape, a comment, or an end of the line that is none.
+    /// A quote, an escape, a comment, or a byte that may end the line early.
     Special,
 }
 
@@ -26,13 +26,13 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
-/// Takes plain words from the start of the line. Returns where it stopped: at the line's end, at a comment, or at
-/// the start of a word that is not plain or is one too many.
+/// Takes plain words from the start of the line. Returns where it stops: at the end of the line, at a comment, or
+/// at the start of a word that is not plain or exceeds the limit.
 pub(super) fn split(line: &[u8], offset: usize, words: &mut PackedWords) -> usize {
     let most = words.len() + MAX_WORDS;
     let mut at = 0;
     loop {
-        // A carriage return is a blank among blanks; only at the end of a word it ends the line.
+        // A carriage return is a blank among blanks. It ends the line only at the end of a word.
         at += line[at..].iter().take_while(|byte| is_blank(**byte)).count();
         let start = at;
         at += line[at..].iter().take_while(|byte| CLASSES[usize::from(**byte)] == Class::Plain).count();

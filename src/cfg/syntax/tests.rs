@@ -6,7 +6,7 @@ fn environment(version: Version) -> Environment {
     Environment::new(variables, version)
 }
 
-/// What a line was split into.
+/// The result of splitting a line.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     words: Vec<(Range<usize>, Vec<u8>)>,
@@ -34,7 +34,7 @@ fn lex_with(splitter: Splitter, version: Version, line: &[u8]) -> Result<Found, 
     Ok(Found { words: words.map(|word| (word.span, word.bytes.to_vec())).collect(), split })
 }
 
-/// As [`split`], but the parser sees every word.
+/// Works like [`split`], but passes every word through the parser.
 fn parse(
     line: &[u8],
     offset: usize,
@@ -150,7 +150,7 @@ fn a_carriage_return_ends_the_line_where_it_is_a_token() {
 }
 
 proptest::proptest! {
-    /// The short way for plain words is only shorter.
+    /// The fast path for plain words gives the same result.
     #[test]
     fn plain_words_are_found_as_the_parser_finds_them(line in "[ab#'\"\\\\$ \t\r\x0b{}-]{0,40}|([a-c] ?){0,140}") {
         let version = Version::new(3, 0);
@@ -169,6 +169,6 @@ fn variables_give_a_line_only_so_many_bytes() {
     let line = b"server \"$A$A\" \"${TWO[*]}\"";
     assert_eq!(found(line, 9), Ok(9));
     assert_eq!(found(line, 8), Err((Fault::TooLong, 15..16)));
-    // A line that is long by itself is as long as its file lets it be.
+    // Only bytes of variables count: a line without any may be as long as its file.
     assert_eq!(found(&[b'x'; 100], 0), Ok(0));
 }
