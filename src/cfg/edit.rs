@@ -32,7 +32,7 @@ pub enum EditError {
     },
     /// The server has no line of its own.
     #[error(
-        "`{backend}` has no line `server {server}` of its own; a server of a template changes with its template"
+        "`{backend}` has no line `server {server}`; to change a server of a template, change its `server-template`"
     )]
     NoServer { backend: String, server: String },
     #[error("`{backend}` already has a server `{server}`")]

@@ -33,7 +33,7 @@ fn environment() -> Environment {
 fn configuration(path: &Path, bytes: &[u8]) -> Configuration {
     let name = path.file_name().unwrap();
     let document = read(vec![SourceFile { path: name.into(), bytes: bytes.to_vec() }], &environment());
-    assert_eq!(document.bytes(0), bytes, "{} does not come back as it was", path.display());
+    assert_eq!(document.bytes(0), bytes, "{} is not reproduced byte for byte", path.display());
     interpret(&document)
 }
 
@@ -160,7 +160,7 @@ fn every_problem_of_the_invalid_files_is_found_at_its_place() {
     assert!(fixtures.len() >= 10);
     for (path, bytes, expected) in fixtures {
         let configuration = configuration(&path, &bytes);
-        assert!(configuration.has_errors(), "{} is taken", path.display());
+        assert!(configuration.has_errors(), "{} is accepted", path.display());
         compare(&path, &problems(&configuration), &expected);
     }
 }

@@ -101,7 +101,7 @@ fn what_haproxy_refuses_is_refused() {
         "http-check send hdr Host",
         "http-check send colour red",
     ] {
-        assert!(rules(CheckRules::default(), lines).is_err(), "{lines} was taken");
+        assert!(rules(CheckRules::default(), lines).is_err(), "{lines} was accepted");
     }
 }
 

@@ -121,7 +121,7 @@ fn a_section_may_take_its_states_from_a_file_of_its_own() {
 }
 
 #[test]
-fn who_does_not_say_how_to_choose_chooses_at_random_since_3_3() {
+fn a_section_without_balance_chooses_at_random_since_3_3() {
     let text =
         "backend a\n server a 127.0.0.1:80\nbackend b\n balance\ndefaults\nbackend c\n balance source\n";
     let balances = |version| -> Vec<String> {
