@@ -1,4 +1,4 @@
-//! What people and machines are told of a run. A reporter sees only events.
+//! Reports of a run, for people and machines. A reporter sees only events.
 
 pub mod ci;
 mod html;

@@ -1,4 +1,4 @@
-//! The forms of what drainswap writes and reads, as JSON Schemas (draft 2020-12) that are made from the types themselves.
+//! JSON Schemas (draft 2020-12) of the files and lines that drainswap reads and writes, generated from their types.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -9,18 +9,18 @@ use crate::event::{self, Event, NoRun};
 use crate::plan::file::{self, PlanFile};
 use crate::settings;
 
-/// What has a form that others may rely on.
+/// A format with a stable schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
-    /// A line of --events, and of a run's -o json
+    /// A line of --events, or of -o json during a run
     Event,
     /// drainswap.toml
     Settings,
-    /// What `plan --save` writes
+    /// The file that `plan --save` writes
     Plan,
 }
 
-/// A line that is told: of a run, or of a command that came to none.
+/// A line of output: an event of a run, or the result of a command that started no run.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "its form is all that is wanted")]
@@ -30,7 +30,7 @@ enum Line {
 }
 
 impl Form {
-    /// The schema.
+    /// Returns the schema.
     #[must_use]
     pub fn schema(self) -> Schema {
         match self {
@@ -40,25 +40,25 @@ impl Form {
         }
     }
 
-    /// The schema as text. Its keys come in the order of the alphabet, so that two versions can be compared.
+    /// Returns the schema as text. Its keys are in alphabetical order, so that two versions can be compared.
     #[must_use]
     pub fn text(self) -> String {
         format!("{:#}\n", self.schema().to_value())
     }
 }
 
-/// What is read is described, not what is written: a field that was added later may be missing.
+/// Returns the schema for reading: a field that was added later may be missing.
 fn schema<T: JsonSchema>(name: &str, title: &str, version: u32) -> Schema {
     let generator = SchemaSettings::draft2020_12().for_deserialize().into_generator();
     let mut schema = generator.into_root_schema_for::<T>();
     schema.insert("$id".to_owned(), format!("urn:drainswap:schema:{name}:{version}").into());
     schema.insert("title".to_owned(), format!("{title}, version {version}").into());
-    RecursiveTransform(for_everybody).transform(&mut schema);
+    RecursiveTransform(without_links).transform(&mut schema);
     schema
 }
 
-/// The documentation is written for those who read the source, where names are links.
-fn for_everybody(schema: &mut Schema) {
+/// Removes the links from descriptions: the doc comments link to names in the source.
+fn without_links(schema: &mut Schema) {
     if let Some(Value::String(text)) = schema.get_mut("description") {
         *text = text.replace("[`", "`").replace("`]", "`");
     }

@@ -12,14 +12,14 @@ use crate::topology::{Backend, Server};
 const HEADER: [&str; 8] =
     ["SERVER", "ROLE", "STATE", "SESSIONS", "CONTAINER", "IMAGE", "DIGEST", "READINESS"];
 
-/// One line a server: its part, its state, its sessions, what is behind it and whether that answers.
-/// As wide as the terminal on stdout, and as it likes elsewhere.
+/// Returns a table with one line per server: its role, state and sessions, the container behind it, and whether it
+/// answers. The table is as wide as the terminal on stdout, and unlimited elsewhere.
 #[must_use]
 pub fn table(backends: &[&Backend]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(HEADER);
-    // On a narrow terminal only the long names are broken, and no header.
+    // On a narrow terminal, only the columns with long names wrap, and no header does.
     for (index, name) in HEADER.iter().enumerate() {
         let constraint = match *name {
             "CONTAINER" | "IMAGE" | "READINESS" => ColumnConstraint::LowerBoundary(Width::Fixed(11)),
@@ -32,7 +32,7 @@ pub fn table(backends: &[&Backend]) -> String {
     for server in backends.iter().flat_map(|backend| &backend.servers) {
         table.add_row(row(server));
     }
-    // Trailing blanks would wrap on a terminal that is exactly as wide.
+    // Trailing blanks would wrap on a terminal of exactly this width.
     table.to_string().lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
@@ -41,7 +41,7 @@ fn row(server: &Server) -> [String; 8] {
     let readiness = match &server.answer {
         Some(answer) if answer.is_ready() => "ready".to_owned(),
         Some(answer) => format!("not ready: {}", foreign::line(answer.detail())),
-        None => "not asked: no address".to_owned(),
+        None => "not probed: no address".to_owned(),
     };
     [
         server.id.to_string(),
@@ -55,8 +55,8 @@ fn row(server: &Server) -> [String; 8] {
     ]
 }
 
-/// `HAProxy`'s word, and the check's where that says more: what is wrong. Then what somebody has set otherwise than it is
-/// written, and a weight of 0, with which a server that is up gets no new clients.
+/// Returns `HAProxy`'s status, with the check's status if that names a problem. Then come settings that differ from
+/// the configuration, and a weight of 0, with which a server that is up gets no new clients.
 fn state(server: &Server, state: &ServerState) -> String {
     let word = if state.check.is_empty() || state.check.ends_with("OK") || state.is_usable() {
         state.status.clone()
@@ -99,7 +99,7 @@ fn of_container(container: &Container) -> (String, String, String) {
     let reference = container.image_reference.split('@').next().unwrap_or_default().to_owned();
     let digest = match &image {
         crate::image::Image::Registry { digest, .. } => short_digest(digest).to_owned(),
-        // An image that no registry knows has no digest, only this engine's identifier.
+        // An image from no registry has no digest, only the identifier on this engine.
         crate::image::Image::Local { id, .. } => format!("id {}", short_digest(&id.0)),
     };
     (name, reference, digest)

@@ -1,5 +1,5 @@
-//! Whose files drainswap goes by. It often runs as root, and what stands in its settings and journals decides which
-//! commands it runs and which containers it replaces: no other user may write there.
+//! Checks of the ownership of files. drainswap often runs as root, and its settings and journals decide which
+//! commands it runs and which containers it replaces: no other user may write to them.
 
 mod entry;
 
@@ -8,12 +8,12 @@ use std::fmt;
 
 pub use entry::Entry;
 
-/// Who may own and write what drainswap goes by.
+/// The users and the group that may own and write the files of drainswap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// The user that drainswap runs as.
     pub uid: u32,
-    /// The user that called sudo. It counts only where drainswap runs as root.
+    /// The user that called sudo. Applies only if drainswap runs as root.
     pub sudo: Option<u32>,
     /// The users that `--trust-owner` names.
     pub trusted: BTreeSet<u32>,
@@ -21,7 +21,7 @@ pub struct Caller {
     pub group: Option<u32>,
 }
 
-/// The users and groups of `/etc/passwd` and `/etc/group`. Those of a directory service are not among them.
+/// The users and groups of `/etc/passwd` and `/etc/group`, without those of a directory service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
     users: Vec<User>,
@@ -42,7 +42,7 @@ struct Group {
     members: Vec<String>,
 }
 
-/// Why an entry is not gone by.
+/// The reason why drainswap does not trust an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Another user owns it.
@@ -59,7 +59,7 @@ impl Caller {
         uid == 0 || uid == self.uid || called_sudo || self.trusted.contains(&uid)
     }
 
-    /// Every user that is trusted.
+    /// Returns every trusted user.
     fn users(&self) -> impl Iterator<Item = u32> {
         let sudo = self.sudo.filter(|_| self.uid == 0);
         [0, self.uid].into_iter().chain(sudo).chain(self.trusted.iter().copied())
@@ -67,7 +67,7 @@ impl Caller {
 }
 
 impl Accounts {
-    /// Reads both files' text. A line that is not understood is left out.
+    /// Reads the text of both files. Skips lines that it cannot parse.
     #[must_use]
     pub fn read(passwd: &str, group: &str) -> Self {
         let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
@@ -90,38 +90,38 @@ impl Accounts {
         }
     }
 
-    /// The user of that name or number.
+    /// Returns the user with this name or number.
     #[must_use]
     pub fn uid(&self, name: &str) -> Option<u32> {
         let known = self.users.iter().find(|user| user.name == name).map(|user| user.uid);
         known.or_else(|| name.parse().ok())
     }
 
-    /// The group of that name or number.
+    /// Returns the group with this name or number.
     #[must_use]
     pub fn gid(&self, name: &str) -> Option<u32> {
         let known = self.groups.iter().find(|group| group.name == name).map(|group| group.gid);
         known.or_else(|| name.parse().ok())
     }
 
-    /// The user's name, or the number where none is known.
+    /// Returns the user's name, or the number if the name is unknown.
     #[must_use]
     pub fn user(&self, uid: u32) -> String {
         let known = self.users.iter().find(|user| user.uid == uid);
         known.map_or_else(|| uid.to_string(), |user| user.name.clone())
     }
 
-    /// The group's name, or the number where none is known.
+    /// Returns the group's name, or the number if the name is unknown.
     #[must_use]
     pub fn group(&self, gid: u32) -> String {
         let known = self.groups.iter().find(|group| group.gid == gid);
         known.map_or_else(|| gid.to_string(), |group| group.name.clone())
     }
 
-    /// Whether nobody but this user is in the group: Debian and others give each user such a group, and a umask that
-    /// lets it write.
+    /// Returns whether a group has no member other than this user. Debian and other systems give each user such a
+    /// group, with a umask that lets the group write.
     ///
-    /// It is the user's own primary group, or has the user's number where these files do not know the user.
+    /// The group must be the user's primary group, or have the user's number if these files do not list the user.
     fn is_private(&self, gid: u32, uid: u32) -> bool {
         let user = self.users.iter().find(|user| user.uid == uid);
         let is_primary = user.map_or(gid == uid, |user| user.gid == gid);
@@ -135,7 +135,7 @@ impl Accounts {
     }
 }
 
-/// Why an entry is not gone by: nothing where no other user may write it.
+/// Returns the reasons not to trust an entry. There are none if no other user may write it.
 #[must_use]
 pub fn faults(entry: Entry, caller: &Caller, accounts: &Accounts) -> Vec<Fault> {
     let is_fine = || {
@@ -155,7 +155,7 @@ pub fn faults(entry: Entry, caller: &Caller, accounts: &Accounts) -> Vec<Fault> 
     faults
 }
 
-/// What drainswap goes by.
+/// A file or directory that drainswap must be able to trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thing {
     /// Locks and journals.
@@ -173,25 +173,22 @@ impl fmt::Display for Thing {
     }
 }
 
-/// A file or directory that drainswap does not go by, with what mends that.
+/// A file or directory that drainswap cannot trust, with the commands that fix it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot trust {thing} {path}: {}. Run `{}`{}", .reasons.join(", and "), .commands.join(" && "), .otherwise.concat())]
 pub struct Untrusted {
-    /// What it is.
     pub thing: Thing,
-    /// Where it is.
     pub path: String,
-    /// Why.
     pub reasons: Vec<String>,
-    /// The literal commands that mend it.
+    /// The exact commands that fix it.
     pub commands: Vec<String>,
-    /// What else may be done.
+    /// Alternatives to these commands.
     pub otherwise: Vec<String>,
 }
 
 impl Untrusted {
-    /// What is wrong with an entry, and with the directories that hold it: each of these with its path, quoted for a shell.
-    /// `None` where nothing is.
+    /// Returns the faults of an entry and of the directories above it, each of which comes with its path, quoted
+    /// for a shell. Returns `None` if there are none.
     #[must_use]
     pub fn of(
         thing: Thing,
@@ -261,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_who_are_trusted_own_and_write() {
+    fn only_trusted_users_may_own_and_write() {
         use Fault::{Everyone, Group, Owner};
         let root = caller(0);
         let sudo = Caller { sudo: Some(1000), ..caller(0) };
@@ -279,7 +276,7 @@ mod tests {
             (&caller(1000), entry(1000, 1000, 0o755), &[]),
             (&caller(1000), entry(0, 0, 0o644), &[]),
             (&caller(1000), entry(1001, 1001, 0o700), &[Owner]),
-            // SUDO_UID is of the environment: whoever is not root can set it.
+            // SUDO_UID comes from the environment: users other than root can set it to any value.
             (&pretends, entry(1001, 1001, 0o700), &[Owner]),
             // The group.
             (&root, entry(0, 0, 0o775), &[]),
@@ -290,12 +287,12 @@ mod tests {
             (&sudo, entry(1000, 1000, 0o775), &[]),
             (&sudo, entry(0, 1000, 0o775), &[]),
             (&caller(1000), entry(1000, 1000, 0o664), &[]),
-            // Carol is in bob's group, and shares hers with dave.
+            // Carol is in Bob's group, and shares her own with Dave.
             (&caller(1001), entry(1001, 1001, 0o775), &[Group]),
             (&caller(1002), entry(1002, 100, 0o775), &[Group]),
-            // The private group of a user who is not trusted.
+            // The private group of an untrusted user.
             (&root, entry(1000, 1000, 0o775), &[Owner, Group]),
-            // A user that the files do not know, as of a directory service or in a container.
+            // A user that the files do not list, from a directory service or in a container.
             (&unknown, entry(4711, 4711, 0o775), &[]),
             (&unknown, entry(4711, 4712, 0o775), &[Group]),
             (&unknown, entry(4711, 100, 0o775), &[Group]),

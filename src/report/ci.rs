@@ -1,4 +1,4 @@
-//! What a CI system makes of a log, and the files that it reads.
+//! The log format of each CI system, and the files that it reads.
 
 mod files;
 mod github;
@@ -19,19 +19,19 @@ pub use files::Files;
 pub use github::{Github, GithubFiles, Place, Severity, annotation};
 pub use gitlab::Gitlab;
 
-/// The CI system that a run is told to.
+/// The CI system that a run reports to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Ci {
     /// GitHub Actions: groups, annotations, a step summary, outputs.
     Github,
-    /// GitLab: sections that fold.
+    /// GitLab: collapsible sections.
     Gitlab,
     /// Plain lines.
     None,
 }
 
 impl Ci {
-    /// The one whose variables these are.
+    /// Returns the CI system that sets these variables.
     #[must_use]
     pub fn of(variables: &BTreeMap<String, String>) -> Self {
         let is_set = |name: &str| variables.get(name).is_some_and(|value| value == "true");
@@ -45,26 +45,27 @@ impl Ci {
     }
 }
 
-/// Whether GitHub reads what this process prints.
+/// Whether GitHub reads the output of this process.
 static GITHUB_READS: AtomicBool = AtomicBool::new(false);
 
-/// From now on nothing that [`shown`] returns is a command to this system.
+/// Selects the CI system that reads the output. From now on [`shown`] returns no text that this system takes for a
+/// command.
 pub fn read_by(ci: Ci) {
     if ci == Ci::Github {
         GITHUB_READS.store(true, Ordering::Relaxed);
     }
 }
 
-/// A text as it may be printed: line ends and colours stay, no other control character does, and where a CI system reads
-/// it no line is a command.
+/// Returns a text that is safe to print: it keeps line ends and colours but no other control characters, and no
+/// line is a command to the CI system that reads it.
 #[must_use]
 pub fn shown(text: &str) -> String {
     let text = foreign::shown(text);
     if GITHUB_READS.load(Ordering::Relaxed) { inert(&text) } else { text.into_owned() }
 }
 
-/// The text with no line that GitHub takes for a command: `::name::` at a line's beginning, `##[name]` anywhere in it.
-/// Colours before the `::` change nothing.
+/// Returns the text without lines that GitHub takes for a command: `::name::` at the start of a line, `##[name]`
+/// anywhere in it. Colours before the `::` make no difference.
 fn inert(text: &str) -> String {
     let text = text.replace("##[", "## [");
     let lines = text.split_inclusive('\n').map(|line| {
@@ -74,8 +75,8 @@ fn inert(text: &str) -> String {
     lines.collect()
 }
 
-/// The one way to a CI system's log: a command is made of parts that cannot end it, and no line of a text is one. When
-/// nobody reads any more, nothing more is written, and the run goes on.
+/// The only writer to a CI system's log. Texts cannot end a command early, and no line of a text is a command.
+/// After the reader has gone, nothing more is written and the run continues.
 struct Lines {
     out: Box<dyn Write + Send>,
     muted: bool,
@@ -91,7 +92,7 @@ impl Lines {
         self.put(line);
     }
 
-    /// Writes what a person reads.
+    /// Writes a text for people.
     fn text(&mut self, text: &str) {
         inert(&plain(text)).lines().for_each(|line| self.put(line));
     }
@@ -109,16 +110,16 @@ impl fmt::Debug for Lines {
     }
 }
 
-/// The text without colours and control characters, in as many lines as it has.
+/// Returns the text without colours and control characters, with the same lines.
 fn plain(text: &str) -> String {
     foreign::lines(anstream::adapter::strip_str(text).to_string().as_bytes())
 }
 
-/// How a log is folded at a fact.
+/// How a fact folds the log.
 enum Fold {
-    /// What follows is folded under this title.
+    /// Folds the following lines under this title.
     Begin(String),
-    /// What follows is to be seen.
+    /// Leaves the following lines visible.
     End,
 }
 
@@ -142,15 +143,15 @@ impl Fold {
     }
 }
 
-/// Adds to a file that the CI system has made, or makes it.
+/// Appends to a file, and creates it if it does not exist.
 fn append(path: &Path, text: &str) -> std::io::Result<()> {
     let file = output_file::append(path);
     file.and_then(|mut file| file.write_all(text.as_bytes()))
 }
 
-/// What is said of a file that was not written.
+/// Returns the note about a file that could not be written.
 fn not_written(path: &Path, error: &dyn fmt::Display) -> String {
-    format!("note     {} was not written: {error}", path.display())
+    format!("note     cannot write {}: {error}", path.display())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! A run as one page: what happened to every server, and why. The page needs nothing beside itself and runs no script.
+//! A run as one HTML page: what happened to every server, and why. The page has no external resources and no
+//! scripts.
 
 mod chart;
 mod page;
@@ -8,10 +9,10 @@ use crate::event::Event;
 use crate::journal::Run;
 use crate::report::template::Template;
 
-/// The page of a run, from its journal and from what is kept of its events.
+/// Renders the page of a run from its journal and its stored events.
 ///
 /// # Errors
-/// Only a template that does not fit its values, which is a bug.
+/// Fails only if the template does not match its values, which is a bug.
 pub fn html(run: &Run, events: &[Event]) -> tera::TeraResult<String> {
     Template::Report.fill(&page::Page::of(run, events))
 }

@@ -1,4 +1,4 @@
-//! One event a line: on stdout, or at the end of a file.
+//! Events as JSON, one per line: on stdout, or appended to a file.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Result, Seek, SeekFrom, Write};
@@ -13,19 +13,21 @@ use crate::event::{Event, Listener};
 use crate::foreign;
 use crate::output_file;
 
-/// Writes every event as one JSON object a line, at once: a reader that sleeps keeps no server out of rotation. What cannot
-/// be written is said once, and nothing more is written then.
+/// A reporter that writes every event as one JSON object per line. It queues the output, so a reader that does not
+/// read never keeps a server out of rotation. After a write error it reports the error once and writes nothing
+/// more.
 #[derive(Clone, Debug)]
 pub struct Json(Arc<Outlet>);
 
 impl Json {
-    /// Writes to stdout.
+    /// Creates a reporter to stdout.
     #[must_use]
     pub fn on_stdout() -> Self {
         Self::new("stdout".to_owned(), std::io::stdout())
     }
 
-    /// Appends to a file, which is made where there is none ([`output_file`]). An object that was torn there ends first.
+    /// Creates a reporter that appends to a file and creates it if it does not exist ([`output_file`]). If the file
+    /// ends in a torn object, a line feed comes first.
     pub fn appended_to(path: &Path) -> Result<Self> {
         let mut file = output_file::append(path)?;
         if is_torn(path)? {
@@ -36,14 +38,14 @@ impl Json {
 
     fn new(name: String, out: impl Write + Send + 'static) -> Self {
         Self(Arc::new(Outlet::new(out, move |error| {
-            // A reader that has read enough is no news.
+            // A reader that closes the pipe is not an error.
             if error.kind() != ErrorKind::BrokenPipe {
-                say(&format!("note: {name} takes no more events ({error}); the run goes on"));
+                say(&format!("note: cannot write events to {name}: {error}; the run continues"));
             }
         })))
     }
 
-    /// Writes an object as a line of its own.
+    /// Writes an object as one line.
     pub fn put(&self, object: &impl Serialize) {
         if let Ok(line) = serde_json::to_string(object) {
             let _muted = self.0.put(foreign::json(&line) + "\n");
@@ -57,9 +59,9 @@ impl Listener for Json {
     }
 }
 
-/// Whether a file ends in the middle of a line, as one does whose writer was killed, or whose disk was full.
+/// Returns whether a file ends in the middle of a line, because its writer was killed or the disk was full.
 fn is_torn(path: &Path) -> Result<bool> {
-    // What is no file, such as a pipe, has no last byte.
+    // Anything that is not a regular file, such as a pipe, has no last byte.
     if !path.metadata()?.is_file() {
         return Ok(false);
     }
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_write_is_muted() {
+    fn a_reporter_that_cannot_write_is_muted() {
         tell(Json::appended_to(Path::new("/dev/full")).unwrap());
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

@@ -1,4 +1,4 @@
-//! What is written by a thread of its own, so that a reader who sleeps keeps no server out of rotation.
+//! Writes from a separate thread, so that a reader that does not read never keeps a server out of rotation.
 
 use std::io::{ErrorKind, Result, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,10 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A reader who has taken nothing for so long is not waited for at the end.
+/// How long [`Outlet::settle`] waits for a reader that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The way to a thread that writes. It takes everything at once; when this is gone, all was written that its reader took.
+/// A handle to a thread that writes. It accepts everything at once. Dropping it waits until the reader has taken
+/// everything.
 #[derive(Debug)]
 pub(super) struct Outlet {
     pieces: Sender<Vec<u8>>,
@@ -18,7 +19,7 @@ pub(super) struct Outlet {
     patience: Duration,
 }
 
-/// How much of what was given is written.
+/// How much of the input is written.
 #[derive(Debug)]
 struct Written {
     told: Receiver<()>,
@@ -26,7 +27,7 @@ struct Written {
 }
 
 impl Outlet {
-    /// Writes to `out`. What cannot be written is told once, and nothing more is written then.
+    /// Writes to `out`. After the first error it calls `failed` once and writes nothing more.
     pub fn new(
         mut out: impl Write + Send + 'static,
         failed: impl FnOnce(std::io::Error) + Send + 'static,
@@ -38,20 +39,20 @@ impl Outlet {
                 if let Err(error) = out.write_all(&piece).and_then(|()| out.flush()) {
                     return failed(error);
                 }
-                let _nobody_waits = tell.send(());
+                let _sent = tell.send(());
             }
         });
         let written = Mutex::new(Written { told, pieces: 0 });
         Self { pieces, given: AtomicUsize::new(0), written, patience: PATIENCE }
     }
 
-    /// Gives it something to write. It says so where an earlier piece could not be written.
+    /// Queues a piece of output. Fails if an earlier piece could not be written.
     pub fn put(&self, piece: impl Into<Vec<u8>>) -> Result<()> {
         self.given.fetch_add(1, Ordering::SeqCst);
         self.pieces.send(piece.into()).map_err(|_muted| ErrorKind::BrokenPipe.into())
     }
 
-    /// Waits until all is written, as long as somebody reads.
+    /// Waits until everything is written, as long as the reader keeps reading.
     pub fn settle(&self) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         while written.pieces < self.given.load(Ordering::SeqCst)
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    /// More than any pipe takes.
+    /// More than any pipe can hold.
     const PIECES: usize = 1000;
 
     fn fill(outlet: &Outlet) {
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_is_slow_gets_everything() {
+    fn a_slow_reader_gets_everything() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let outlet = Outlet::new(writer, |error| panic!("{error}"));
         fill(&outlet);
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_sleeps_is_not_waited_for_without_end() {
+    fn the_wait_for_a_reader_that_takes_nothing_ends() {
         let (_reader, writer) = std::io::pipe().unwrap();
         let mut outlet = Outlet::new(writer, |error| panic!("{error}"));
         outlet.patience = Duration::from_millis(10);
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn who_cannot_write_says_so_once_and_is_not_waited_for() {
+    fn a_write_error_is_reported_once_and_ends_the_wait() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let (tell, told) = channel();

@@ -1,4 +1,4 @@
-//! The live view of a terminal: the plain lines, and below them one line that moves.
+//! The live view on a terminal: the plain lines, and one moving line below them.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::event::{Event, Fact, Listener};
 use crate::foreign;
 use crate::outcome::{list, sessions};
 
-/// How often the moving line is drawn again while nothing happens.
+/// How often the moving line is redrawn while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often it is drawn again at most.
+/// The maximum redraw rate.
 const FRAMES_A_SECOND: u8 = 20;
 
-/// Shows a run on a terminal.
+/// A reporter that shows a run on a terminal.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -54,35 +54,35 @@ impl Listener for Progress {
     }
 }
 
-/// What the moving line says.
+/// An update of the moving line.
 enum Moving {
     /// A new phase, whose seconds are counted from now.
     Phase(String),
-    /// More of the same phase.
+    /// More detail about the same phase.
     Detail(String),
 }
 
-/// What the moving line is about.
+/// The subject of the moving line.
 #[derive(Debug, Default)]
 struct View {
-    /// The lane that is worked on: `[2/4] mobile/app1`.
+    /// The lane in progress: `[2/4] mobile/app1`.
     lane: String,
-    /// How many sessions were left when that was told last.
+    /// The last reported number of sessions.
     sessions: Option<u64>,
 }
 
 impl View {
-    /// A new phase of the lane.
+    /// Starts a new phase of the lane.
     fn phase(&self, what: &str) -> Moving {
         Moving::Phase(format!("{}: {what}", self.lane))
     }
 
-    /// More of the lane's time out of rotation, which is counted from its beginning on.
+    /// Adds detail about the lane's time out of rotation, which is counted from its start.
     fn out(&self, what: &str) -> Moving {
         Moving::Detail(format!("{}: out of rotation, {what}", self.lane))
     }
 
-    /// Whether there are fewer sessions than before, or more.
+    /// Returns an arrow that shows whether the number of sessions went down or up.
     fn trend(&mut self, now: u64) -> &'static str {
         match self.sessions.replace(now).map(|before| now.cmp(&before)) {
             Some(Ordering::Less) => " ↓",
@@ -91,7 +91,7 @@ impl View {
         }
     }
 
-    /// What the line says after a fact, in one line that moves no cursor.
+    /// Returns the update for a fact, as one line that does not move the cursor.
     fn hear(&mut self, fact: &Fact) -> Option<Moving> {
         Some(match self.moved_by(fact)? {
             Moving::Phase(message) => Moving::Phase(foreign::line(&message)),
@@ -116,21 +116,21 @@ impl View {
             }
             Fact::LaneStarted { lane, of, servers, .. } => {
                 *self = Self { lane: format!("[{lane}/{of}] {}", list(servers)), sessions: None };
-                self.phase("looking again")
+                self.phase("checking again")
             }
             Fact::DrainStarted { .. } => self.phase("out of rotation, draining"),
             Fact::SessionsLeft { sessions: left, .. } => {
                 let trend = self.trend(*left);
                 self.out(&format!("{} left{trend}", sessions(*left)))
             }
-            Fact::Drained { .. } | Fact::DrainForced { .. } => self.out("the old container stops"),
-            Fact::ContainerKept { .. } => self.out("the new container starts"),
-            Fact::ContainerStarted { container, .. } => self.out(&format!("{container} boots")),
+            Fact::Drained { .. } | Fact::DrainForced { .. } => self.out("stopping the old container"),
+            Fact::ContainerKept { .. } => self.out("starting the new container"),
+            Fact::ContainerStarted { container, .. } => self.out(&format!("{container} is booting")),
             Fact::NotReadyYet { answer, .. } => self.out(answer),
             Fact::Enabled { .. } => self.phase("waiting for its first request"),
             Fact::UndoStarted { servers } => {
                 *self = Self { lane: list(servers), sessions: None };
-                self.phase("taking back")
+                self.phase("undoing")
             }
             Fact::SlowStartAwaited { servers } => {
                 Moving::Phase(format!("waiting for the slow start of {}", list(servers)))
@@ -172,7 +172,7 @@ fn megabytes(bytes: u64) -> String {
     format!("{megabytes:.1} MB")
 }
 
-/// What the moving line says of a fact that comes first.
+/// Returns the moving line for a fact that comes first.
 #[cfg(test)]
 pub(super) fn moving(fact: &Fact) -> Option<String> {
     let (Moving::Phase(message) | Moving::Detail(message)) = View::default().hear(fact)?;
@@ -198,15 +198,15 @@ mod tests {
         * pulling registry.example.org/mobile:v2 (9b3ce17a40d2)
           pulling 1.0 MB of 12.5 MB
           pulling docker 6.2 MB of 6.3 MB, ssh://app2.example.org 3.2 MB of 6.2 MB
-        * [1/4] mobile/app2: looking again
+        * [1/4] mobile/app2: checking again
         * [1/4] mobile/app2: out of rotation, draining
-          [1/4] mobile/app2: out of rotation, the old container stops
-          [1/4] mobile/app2: out of rotation, the new container starts
-          [1/4] mobile/app2: out of rotation, mobile-app2 boots
+          [1/4] mobile/app2: out of rotation, stopping the old container
+          [1/4] mobile/app2: out of rotation, starting the new container
+          [1/4] mobile/app2: out of rotation, mobile-app2 is booting
           [1/4] mobile/app2: out of rotation, connection refused
           [1/4] mobile/app2: out of rotation, GET /health → 503
         * [1/4] mobile/app2: waiting for its first request
-        * [2/4] mobile/app1, tablet/one: looking again
+        * [2/4] mobile/app1, tablet/one: checking again
         * waiting for the slow start of mobile/app2
         * waiting for the queue of tablet
         * [2/4] mobile/app1, tablet/one: out of rotation, draining
@@ -214,20 +214,20 @@ mod tests {
           [2/4] mobile/app1, tablet/one: out of rotation, 9 sessions left ↓
           [2/4] mobile/app1, tablet/one: out of rotation, 5 sessions left ↓
           [2/4] mobile/app1, tablet/one: out of rotation, 0 sessions left ↓
-          [2/4] mobile/app1, tablet/one: out of rotation, the old container stops
-          [2/4] mobile/app1, tablet/one: out of rotation, the new container starts
-          [2/4] mobile/app1, tablet/one: out of rotation, mobile-app1 boots
+          [2/4] mobile/app1, tablet/one: out of rotation, stopping the old container
+          [2/4] mobile/app1, tablet/one: out of rotation, starting the new container
+          [2/4] mobile/app1, tablet/one: out of rotation, mobile-app1 is booting
           [2/4] mobile/app1, tablet/one: out of rotation, connection refused
         * [2/4] mobile/app1, tablet/one: waiting for its first request
-        * [3/4] mobile/app2b: looking again
-        * [4/4] mobile/app1b: looking again
+        * [3/4] mobile/app2b: checking again
+        * [4/4] mobile/app1b: checking again
         * [4/4] mobile/app1b: out of rotation, draining
           [4/4] mobile/app1b: out of rotation, 1 session left
-          [4/4] mobile/app1b: out of rotation, the old container stops
-          [4/4] mobile/app1b: out of rotation, the new container starts
-          [4/4] mobile/app1b: out of rotation, mobile-app1b boots
+          [4/4] mobile/app1b: out of rotation, stopping the old container
+          [4/4] mobile/app1b: out of rotation, starting the new container
+          [4/4] mobile/app1b: out of rotation, mobile-app1b is booting
           [4/4] mobile/app1b: out of rotation, connection refused
-        * mobile/app1b: taking back
+        * mobile/app1b: undoing
         ");
     }
 }

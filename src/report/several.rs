@@ -4,18 +4,18 @@ use std::fmt;
 
 use crate::event::{Event, Listener};
 
-/// Tells each of them everything.
+/// A reporter that passes every event on to a list of reporters.
 #[derive(Default)]
 pub struct Several(Vec<Box<dyn Listener + Send>>);
 
 impl Several {
-    /// Nobody yet.
+    /// Creates an empty list.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more.
+    /// Adds a reporter.
     pub fn add(&mut self, listener: impl Listener + Send + 'static) {
         self.0.push(Box::new(listener));
     }

@@ -1,4 +1,4 @@
-//! stderr, which people read, or let stand still: nobody waits for them while there is work to do.
+//! Writes to stderr for people. A reader that does not keep up never blocks the run.
 
 use std::io::{Result, Write};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -8,20 +8,21 @@ use indicatif::TermLike;
 use super::ci;
 use super::outlet::Outlet;
 
-/// The one order in which everybody's words come out. A reader that went away is no reason to stop.
+/// The single queue for stderr, which keeps all output in order. A reader that has gone away is no reason to stop.
 static OUTLET: LazyLock<Outlet> = LazyLock::new(|| Outlet::new(std::io::stderr(), |_gone| ()));
 
-/// Says something to people: a line, with its colours where they are wanted.
+/// Prints a line for people, in colour if wanted.
 pub fn say(text: &str) {
     let _gone = OUTLET.put(styled(text) + "\n");
 }
 
-/// Waits until all was said, as long as somebody listens.
+/// Waits until everything is written, as long as the reader keeps reading.
 pub fn settle() {
     OUTLET.settle();
 }
 
-/// The text with its colours, or without them: `NO_COLOR`, `TERM=dumb`, no terminal. Nothing else in it moves a cursor.
+/// Returns the text with its colours, or without them: for `NO_COLOR`, `TERM=dumb`, or no terminal. No other
+/// sequence that moves a cursor remains.
 pub(super) fn styled(text: &str) -> String {
     let text = ci::shown(text);
     if anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never {
@@ -31,7 +32,7 @@ pub(super) fn styled(text: &str) -> String {
     }
 }
 
-/// The same for whoever writes bytes, which come out as they are.
+/// A [`Write`] to the same queue, for callers that write bytes. The bytes are written unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stderr;
 
@@ -40,7 +41,7 @@ impl Write for Stderr {
         OUTLET.put(bytes).map(|()| bytes.len())
     }
 
-    /// A line whole: nobody's words come between its parts.
+    /// Writes a formatted text in one piece, so that no other output comes between its parts.
     fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> Result<()> {
         OUTLET.put(text.to_string())
     }
@@ -50,7 +51,7 @@ impl Write for Stderr {
     }
 }
 
-/// The same for a log, whose lines may quote anything: they are cleaned.
+/// A [`Write`] to the same queue for a log. Its lines may quote anything, so they are sanitised.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Log;
 
@@ -64,10 +65,10 @@ impl Write for Log {
     }
 }
 
-/// The same as a terminal whose cursor moves.
+/// A terminal with a moving cursor on the same queue.
 #[derive(Debug, Default)]
 pub(super) struct Terminal {
-    /// What is drawn at the next [`TermLike::flush`].
+    /// The output that the next [`TermLike::flush`] writes.
     frame: Mutex<String>,
 }
 

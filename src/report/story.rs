@@ -1,4 +1,4 @@
-//! A run as its events tell it: what every summary of a run is written from.
+//! A run as its events describe it: the basis of every summary.
 
 use jiff::Timestamp;
 
@@ -8,116 +8,109 @@ use crate::image::Image;
 use crate::outcome::Outcome;
 use crate::plan::{Purpose, Step};
 
-/// A run, as far as it was told.
+/// A run, from the events so far.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
-    /// Which run.
     pub run: Option<RunId>,
-    /// On which backend.
     pub backend: String,
-    /// Forward or back.
+    /// Whether the run deploys or rolls back.
     pub purpose: Option<Purpose>,
     /// The images that its servers get.
     pub images: Vec<Image>,
-    /// When its first event was.
+    /// The time of its first event.
     pub began: Option<Timestamp>,
-    /// When its last event was.
+    /// The time of its last event.
     pub last: Option<Timestamp>,
-    /// What a person should know.
+    /// Warnings for a person.
     pub notes: Vec<String>,
-    /// The images that were pulled, and how long each took.
+    /// The pulled images, and how long each pull took, in milliseconds.
     pub pulls: Vec<(Image, u64)>,
     /// Its lanes, in order.
     pub lanes: Vec<LaneStory>,
-    /// How it ended.
     pub outcome: Option<Outcome>,
-    /// How long it took.
+    /// How long it took, in milliseconds.
     pub took_ms: u64,
-    /// The lane that is worked on.
+    /// The lane in progress.
     current: Option<usize>,
 }
 
-/// What happened to one lane.
+/// The events of one lane.
 #[derive(Clone, Debug)]
 pub struct LaneStory {
-    /// Its servers.
     pub servers: Vec<ServerId>,
-    /// Why it was worked on.
+    /// The reason why the run works on it.
     pub cause: String,
-    /// Where its traffic was to go meanwhile.
+    /// The servers that take over its traffic.
     pub meanwhile: Vec<String>,
-    /// Where its servers were while they were not simply in service.
+    /// The periods in which its servers were not simply in service.
     pub phases: Vec<Phase>,
-    /// The steps that were done, and how long each took.
+    /// The completed steps, and how long each took, in milliseconds.
     pub steps: Vec<(Step, u64)>,
-    /// How far it came.
     pub state: LaneState,
-    /// Where the time went.
+    /// How its time was spent.
     pub timing: Option<Timing>,
-    /// What failed.
     pub failure: Option<LaneFailure>,
 }
 
-/// How far a lane came.
+/// The progress of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneState {
-    /// It was not begun.
+    /// The lane has not started.
     Waiting,
-    /// It is worked on.
+    /// The lane is in progress.
     UnderWay,
-    /// Its servers are in service, as they were to be.
+    /// Its servers are in service as planned.
     InService,
-    /// A hook has left it out.
+    /// A hook skipped it.
     LeftOut,
-    /// A step of it has failed.
+    /// A step of it failed.
     Failed,
     /// It is as it was before the run.
     PutBack,
 }
 
 impl LaneState {
-    /// The same in a person's words.
+    /// Returns the state as a text for people.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Waiting => "not begun",
-            Self::UnderWay => "under way",
+            Self::Waiting => "not started",
+            Self::UnderWay => "in progress",
             Self::InService => "in service",
-            Self::LeftOut => "left out",
+            Self::LeftOut => "skipped",
             Self::Failed => "failed",
-            Self::PutBack => "put back",
+            Self::PutBack => "undone",
         }
     }
 }
 
-/// A stretch of time in which servers were on their way out or back.
+/// A period in which servers were leaving or returning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phase {
-    /// What was done.
     pub kind: PhaseKind,
-    /// From when.
+    /// The time it started.
     pub from: Timestamp,
-    /// Until when; `None` where that was not told.
+    /// The time it ended, if an event recorded it.
     pub to: Option<Timestamp>,
 }
 
-/// What was done with servers that were not simply in service.
+/// The kind of work on servers that are not simply in service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhaseKind {
     /// They get nothing new, and their sessions end.
     Draining,
-    /// They are out of rotation, and the old container is stopped.
+    /// They are out of rotation, and the old container stops.
     Stopping,
     /// They are out of rotation, and the new container boots.
     Booting,
     /// They are ready, and `HAProxy` gives them traffic again.
     Returning,
-    /// What was done is taken back.
+    /// The lane is being undone.
     Undoing,
 }
 
 impl PhaseKind {
-    /// The same in a person's words.
+    /// Returns the kind as a text for people.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -125,24 +118,22 @@ impl PhaseKind {
             Self::Stopping => "stopping",
             Self::Booting => "booting",
             Self::Returning => "returning",
-            Self::Undoing => "taken back",
+            Self::Undoing => "undoing",
         }
     }
 }
 
-/// What failed in a lane.
+/// A failure in a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneFailure {
-    /// The step.
     pub step: Step,
-    /// Why.
     pub reason: String,
-    /// The container's last log lines, and the last runs of its healthcheck.
+    /// The container's last log lines, followed by the last runs of its healthcheck.
     pub log: Vec<String>,
 }
 
 impl Story {
-    /// What these events tell, in their order.
+    /// Builds the story from events in their order.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
         let mut story = Self::default();
         for event in events {
@@ -151,7 +142,7 @@ impl Story {
         story
     }
 
-    /// One event more.
+    /// Adds one event.
     pub fn hear(&mut self, event: &Event) {
         self.run.get_or_insert_with(|| event.run.clone());
         self.began.get_or_insert(event.at);
@@ -255,7 +246,7 @@ impl Story {
         }
     }
 
-    /// The lane of these servers, which is the one that is worked on from now on.
+    /// Returns the lane of these servers, and makes it the current one.
     fn lane(&mut self, servers: &[ServerId]) -> &mut LaneStory {
         let known = self.lanes.iter().position(|lane| lane.servers.iter().any(|it| servers.contains(it)));
         let index = known.unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! The templates of what is written about a run, and the escaping that all of them have in common.
+//! The templates for files about a run, and their common escaping.
 
 use std::io::Write;
 
@@ -7,12 +7,12 @@ use tera::{Context, Tera};
 
 use crate::foreign;
 
-/// What a run is told with in a file.
+/// A template for a file about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Template {
-    /// GitHub's step summary. It is HTML without an empty line, which Markdown lets pass as it is.
+    /// GitHub's step summary. It is HTML without empty lines, which Markdown passes through unchanged.
     StepSummary,
-    /// A report for whoever reads the results of tests.
+    /// A test report for tools that read JUnit XML.
     Junit,
     /// A page about a run.
     Report,
@@ -37,10 +37,10 @@ impl Template {
         }
     }
 
-    /// The template filled, every value escaped for HTML and XML.
+    /// Fills the template, and escapes every value for HTML and XML.
     pub fn fill(self, values: &impl Serialize) -> tera::TeraResult<String> {
         let mut tera = Tera::new();
-        // Only what is named here is escaped; the engine's own list knows no `.tera`.
+        // Only the templates named here are escaped; the engine's default list does not include `.tera`.
         tera.autoescape_on(Self::ALL.map(Self::name).to_vec());
         tera.set_escape_fn(escape);
         tera.add_raw_template(self.name(), self.text())?;
@@ -48,7 +48,7 @@ impl Template {
     }
 }
 
-/// Escapes for HTML, XML and a line of Markdown: a line feed stays one, and ends no block.
+/// Escapes a text for HTML, XML and a line of Markdown. A line feed is kept, but does not end a block.
 fn escape(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
     for letter in text.chars() {
         match letter {
@@ -59,7 +59,7 @@ fn escape(text: &str, out: &mut dyn Write) -> std::io::Result<()> {
             '\'' => out.write_all(b"&#39;")?,
             '\n' => out.write_all(b"&#10;")?,
             '\t' => out.write_all(b"&#9;")?,
-            // XML has no way to write most of these, and a page should show what is there in its order.
+            // XML cannot represent most of these characters, and a page should show text in its stored order.
             letter if foreign::is_unsafe(letter) || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
                 out.write_all("\u{fffd}".as_bytes())?;
             }

@@ -1,4 +1,4 @@
-//! One hostile text in every field, through every output.
+//! Tests that put one hostile text into every field and check every output.
 
 use serde_json::Value;
 
@@ -13,11 +13,13 @@ use crate::testing::facts::{Log, facts, outcomes, recorded, run_of};
 use crate::testing::{World, plan_file};
 use crate::{event, status};
 
-/// A terminal's sequences, ends of lines, workflow commands, C0, C1 and what turns the order of letters.
+/// Terminal sequences, line ends, workflow commands, C0 and C1 characters, and characters that change the direction
+/// of text.
 const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\r\n::error::a\n  ::add-mask::b\n##[group]c\u{9b}31m\u{85}\u{9d}d\u{2028}::e::f\
     \u{202e}\u{2066}\u{200f}\u{61c}\0\u{8}\u{7f}\t\u{0}::set-output name=g::h";
 
-/// The value with this text in the place of one of its strings after the other, as often as it still is what it was.
+/// Returns the value with this text in place of each of its strings in turn, as long as the result can still be
+/// parsed.
 fn spoiled<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> T {
     let mut object = serde_json::to_value(value).unwrap();
     let mut count = 0;
@@ -47,7 +49,7 @@ fn strings(value: &mut Value, each: &mut impl FnMut(&mut String)) {
     }
 }
 
-/// Every fact and every end, with hostile texts.
+/// Returns every fact and every outcome, with hostile texts.
 fn events() -> Vec<Event> {
     let model = recorded().remove(0);
     let of = |fact| Event { fact, ..model.clone() };
@@ -59,13 +61,13 @@ fn events() -> Vec<Event> {
     spoiled
 }
 
-/// That nothing in a text does anything on a terminal.
+/// Asserts that a text has no effect on a terminal.
 fn assert_harmless(what: &str, text: &str) {
     let bad = text.chars().find(|letter| *letter != '\n' && foreign::is_unsafe(*letter));
     assert_eq!(bad, None, "{what}:\n{}", text.escape_debug());
 }
 
-/// That a runner obeys nothing of a text but what drainswap itself writes.
+/// Asserts that a runner obeys only the commands that drainswap itself writes.
 fn assert_obeyed(what: &str, text: &str, own: &[&str]) {
     for line in text.lines().map(str::trim_start) {
         let is_own = own.iter().any(|command| line.starts_with(command));

@@ -1,4 +1,4 @@
-//! Plain lines on stderr: for logs, pipes and terminals that cannot move a cursor.
+//! Plain lines on stderr, for logs, pipes and terminals that cannot move a cursor.
 
 use anstyle::{AnsiColor, Style};
 
@@ -8,14 +8,14 @@ use crate::hook::Moment;
 use crate::ids::ServerId;
 use crate::outcome::{Outcome, list, sessions};
 
-/// Writes what happened, a line a fact.
+/// A reporter that writes one line per fact.
 #[derive(Debug)]
 pub struct Text {
     quiet: bool,
 }
 
 impl Text {
-    /// A reporter; a quiet one says only what went wrong.
+    /// Creates a reporter; a quiet one reports only failures and warnings.
     #[must_use]
     pub fn new(quiet: bool) -> Self {
         Self { quiet }
@@ -32,7 +32,7 @@ impl Listener for Text {
     }
 }
 
-/// Whether somebody who wants to hear only of what went wrong wants to hear of it.
+/// Returns whether a quiet reporter reports this fact: a failure or a warning.
 pub(super) fn is_bad(fact: &Fact) -> bool {
     if let Fact::RunEnded { outcome, .. } = fact {
         return !outcome.is_good();
@@ -53,7 +53,7 @@ const NOTE: Style = AnsiColor::Yellow.on_default();
 const HEAD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// What a person reads of a fact; `None` where a plain log is better off without it.
+/// Returns the text of a fact for people, or `None` if a plain log should omit it.
 pub(super) fn line(fact: &Fact) -> Option<String> {
     Some(match fact {
         Fact::PullProgressed { .. }
@@ -82,39 +82,33 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::Verified { carriers } => format!("  verified  {} answered", list(carriers)),
         Fact::DrainGoesOn { after_ms, .. } => format!("  draining  {} {}", left(fact), dim(*after_ms)),
         Fact::PersistenceEnded { sessions: left, .. } => format!(
-            "  {NOTE}maint{NOTE:#}     {} left in time; nobody comes back now, and what is left goes on",
+            "  {NOTE}maint{NOTE:#}     {} left and kept open; persistent clients are now sent elsewhere",
             sessions(*left)
         ),
         Fact::SessionsShutDown { sessions: ended, .. } => {
-            format!("  {BAD}ended{BAD:#}     {}, as asked by --on-drain-timeout shutdown", sessions(*ended))
+            format!("  {BAD}ended{BAD:#}     {} (--on-drain-timeout shutdown)", sessions(*ended))
         }
         Fact::CheckOverruled { server } => {
-            format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down, and it answers; it is up again")
+            format!("  {NOTE}check{NOTE:#}     HAProxy had {server} down although it answers; marked it up")
         }
         Fact::HookEnded { hook, code, output, took_ms, .. } => hook_ended(*hook, *code, output, *took_ms),
         Fact::LaneSkipped { servers } => {
-            format!("  {NOTE}skipped{NOTE:#}   {} stays as it is, as the hook wants it", list(servers))
+            format!("  {NOTE}skipped{NOTE:#}   {} left unchanged, as the hook requested", list(servers))
         }
         Fact::QueueWoken { server, queued } => format!(
-            "  {NOTE}queue{NOTE:#}     {} waited although {server} was free; it was told to look",
+            "  {NOTE}queue{NOTE:#}     {} waited although {server} was free; woke up the queue",
             if *queued == 1 { "1 request".to_owned() } else { format!("{queued} requests") }
         ),
         Fact::QueueAwaited { backend, queued } => {
-            format!(
-                "  the queue of {backend} is waited for ({queued} in it): this HAProxy would leave it there"
-            )
+            format!("  waiting for the queue of {backend} ({queued} queued): this HAProxy would strand it")
         }
-        Fact::SlowStartAwaited { servers } => format!("  slow start of {} is waited for", list(servers)),
+        Fact::SlowStartAwaited { servers } => format!("  waiting for the slow start of {}", list(servers)),
         Fact::HaproxyReloaded { was, is } => format!(
-            "  {NOTE}reloaded{NOTE:#}  HAProxy's process {was} is now {is}: what was set is set again, and what the old one holds is waited for"
+            "  {NOTE}reloaded{NOTE:#}  HAProxy process {was} is now {is}: restoring its runtime state, waiting for the sessions of the old process"
         ),
         Fact::Drained { took_ms, .. } => format!("  drained   nothing in flight {}", dim(*took_ms)),
         Fact::DrainForced { sessions: left, .. } => {
-            let are = if *left == 1 { "is" } else { "are" };
-            format!(
-                "  {BAD}forced{BAD:#}    {} {are} cut, as asked by --on-drain-timeout force",
-                sessions(*left)
-            )
+            format!("  {BAD}forced{BAD:#}    {} cut (--on-drain-timeout force)", sessions(*left))
         }
         Fact::OutageBegan { load_balancer, backend, after_ms } => {
             format!("  {BAD}outage{BAD:#}    {}", outage_began(load_balancer, backend, *after_ms))
@@ -135,7 +129,7 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
         Fact::Confirmed { first_request, .. } => match first_request {
             FirstRequest::Taken => "  confirmed up, and takes traffic".to_owned(),
             FirstRequest::NotYet => "  confirmed up; no request came within a second".to_owned(),
-            FirstRequest::NotDue => "  confirmed up; its turn comes when no primary serves".to_owned(),
+            FirstRequest::NotDue => "  confirmed up (backup: idle while a primary serves)".to_owned(),
         },
         Fact::LaneFinished { timing, .. } => finished(timing),
         Fact::StepFailed { servers, step, reason, log, health } => {
@@ -155,7 +149,7 @@ pub(super) fn line(fact: &Fact) -> Option<String> {
     })
 }
 
-/// What an outage is, in a sentence.
+/// Returns a sentence that describes an outage.
 pub(super) fn outage_began(load_balancer: &str, backend: &str, after_ms: u64) -> String {
     format!("no server of {backend} has served for {} at {load_balancer}", seconds(after_ms))
 }
@@ -165,13 +159,11 @@ fn stop_asked(at_once: bool, seen_through: &[ServerId]) -> String {
         return format!("{NOTE}stopping{NOTE:#} now");
     }
     if seen_through.is_empty() {
-        return format!(
-            "{NOTE}stopping{NOTE:#} at the next safe point; ask again to take back what is under way now"
-        );
+        return format!("{NOTE}stopping{NOTE:#} at the next safe point; ask again to roll back at once");
     }
     let (servers, serve) = (list(seen_through), if seen_through.len() == 1 { "serves" } else { "serve" });
     format!(
-        "{NOTE}stopping{NOTE:#} when {servers} {serve} with the new container; ask again to take it back now"
+        "{NOTE}stopping{NOTE:#} when {servers} {serve} with the new container; ask again to roll back at once"
     )
 }
 
@@ -179,7 +171,7 @@ fn run_ended(outcome: &Outcome, took_ms: u64, own_ms: Option<u64>) -> String {
     let style = if outcome.is_good() { GOOD } else { BAD };
     let own =
         own_ms.map(|own| format!("; drainswap's own share {} a server", seconds(own))).unwrap_or_default();
-    // The commands of a stuck run stand on lines of their own, to be copied as they are.
+    // The commands of a stuck run are on separate lines, ready to copy.
     let told = outcome.to_string();
     let (head, rest) = told.split_at(told.find('\n').unwrap_or(told.len()));
     format!("{style}{head}{style:#} {DIM}({}{own}){DIM:#}{rest}", seconds(took_ms))
@@ -187,8 +179,8 @@ fn run_ended(outcome: &Outcome, took_ms: u64, own_ms: Option<u64>) -> String {
 
 fn hook_ended(hook: Moment, code: Option<i32>, output: &[String], took_ms: u64) -> String {
     let how = match code {
-        Some(0) => "ended well".to_owned(),
-        Some(code) => format!("ended with code {code}"),
+        Some(0) => "succeeded".to_owned(),
+        Some(code) => format!("exited with code {code}"),
         None => "was killed".to_owned(),
     };
     let style = if code == Some(0) { Style::new() } else { NOTE };
@@ -197,7 +189,7 @@ fn hook_ended(hook: Moment, code: Option<i32>, output: &[String], took_ms: u64) 
     std::iter::once(head).chain(output).collect()
 }
 
-/// What a drain still waits for.
+/// Returns what a drain still waits for.
 fn left(fact: &Fact) -> String {
     let Fact::DrainGoesOn { waiting, answering, tunnels, in_old_workers, change, .. } = fact else {
         return String::new();
@@ -231,7 +223,7 @@ fn dim(ms: u64) -> String {
     format!("{DIM}({}){DIM:#}", seconds(ms))
 }
 
-/// `0.04 s`, `12.3 s`.
+/// Formats a time in seconds: `0.04 s`, `12.3 s`.
 pub(super) fn seconds(ms: u64) -> String {
     let tenths_matter = ms >= 10_000;
     #[expect(clippy::cast_precision_loss, reason = "a run does not last for millennia")]

@@ -15,7 +15,7 @@ use crate::testing::{World, at, plan_file};
 const README: &str = include_str!("../../README.md");
 const PLAN: &str = include_str!("../../fixtures/plan/version-1.json");
 
-/// A schema with somebody who is not its author to read it.
+/// A schema with an independent validator.
 struct Reader {
     schemas: Schemas,
     index: SchemaIndex,
@@ -40,7 +40,7 @@ impl Reader {
         assert_eq!(self.objection(value), None);
     }
 
-    /// That each of these changes makes a value that is taken one that is not.
+    /// Asserts that the schema accepts a value, and rejects it after each of these changes.
     #[track_caller]
     fn refuses(&self, value: &Value, changes: &[(&str, Option<Value>)]) {
         self.takes(value);
@@ -145,12 +145,12 @@ fn every_plan_file_is_taken_and_nothing_else() {
     );
 }
 
-/// The blocks of settings in the README.
+/// Returns the settings examples in the README.
 fn examples() -> Vec<&'static str> {
     README.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
-/// What a text of settings says, as JSON.
+/// Returns settings as JSON.
 fn value(text: &str) -> Value {
     toml::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
@@ -236,11 +236,11 @@ fn the_readme_and_the_schema_have_the_same_keys() {
     let schema = Form::Settings.schema().to_value();
     let keys = |object: &Value| object["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let mut known: BTreeSet<String> = keys(&schema).into_iter().collect();
-    // What stands deeper is told by the Compose specification.
+    // The Compose specification describes the deeper keys.
     for table in ["HooksFile", "RegistryLogin", "DescribedService", "HttpCheck"] {
         known.extend(keys(&schema["$defs"][table]));
     }
-    // An entry of the README is in a block, or stands alone between backticks.
+    // The README documents a key in a block, or alone between backticks.
     let is_told = |key: &String| {
         let in_block =
             |text: &&str| text.lines().any(|line| line.trim_start().starts_with(&format!("{key} = ")));
@@ -259,7 +259,7 @@ fn the_readme_and_the_schema_have_the_same_keys() {
 }
 
 #[test]
-fn a_schema_is_told_to_those_who_have_it_alone() {
+fn a_schema_describes_every_property() {
     for form in [Form::Event, Form::Settings, Form::Plan] {
         let text = form.text();
         assert_eq!(text, form.text());
@@ -268,7 +268,7 @@ fn a_schema_is_told_to_those_who_have_it_alone() {
         assert!(!text.contains("[`"), "a link into the source");
         collect(&schema, &mut |object| {
             for (key, property) in object.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                // A tag, and what stands beside it alone, are described with the whole.
+                // A tag, and a single property beside a tag, are described together with the whole.
                 let is_alone = object["properties"]
                     .as_object()
                     .is_some_and(|it| it.len() == 2 && it.contains_key("kind"));
@@ -280,7 +280,7 @@ fn a_schema_is_told_to_those_who_have_it_alone() {
     }
 }
 
-/// Looks at every object of a schema.
+/// Calls `look` with every object of a schema.
 fn collect(value: &Value, look: &mut impl FnMut(&serde_json::Map<String, Value>)) {
     match value {
         Value::Object(object) => {

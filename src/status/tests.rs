@@ -73,7 +73,7 @@ backend mobile
     mobile/unmatched  primary  UP                        2         none found                                                               ready
     mobile/twice      primary  UP                        2         one of 2?                                                                ready
     mobile/unknown    primary  unknown to HAProxy                  mobile-unknown          registry.example.org/mobile:v1  111111111111     ready
-    mobile/sock       primary  UP                        2         none found                                                               not asked: no address
+    mobile/sock       primary  UP                        2         none found                                                               not probed: no address
     mobile/local      primary  UP                        2         mobile-local            mobile:dev                      id abababababab  ready
     mobile/paused     primary  DOWN (L4CON)              2         mobile-paused (paused)  registry.example.org/mobile:v1  111111111111     not ready: connection refused
     mobile/tracks     primary  MAINT (via mobile/maint)  2         mobile-tracks           registry.example.org/mobile:v1  111111111111     ready
@@ -82,7 +82,7 @@ backend mobile
 }
 
 #[test]
-fn what_was_set_otherwise_than_it_is_written_is_told() {
+fn runtime_changes_are_shown() {
     let world = World::pair().server("mobile/app1", |it| {
         it.weight = 0;
         it.checks.health = Checking::Off;
@@ -91,7 +91,7 @@ fn what_was_set_otherwise_than_it_is_written_is_told() {
 }
 
 #[test]
-fn a_weight_of_0_is_told_although_it_is_written() {
+fn a_configured_weight_of_0_is_shown() {
     let world = World::of("backend mobile\n    server app1 127.0.0.1:50000 check weight 0\n");
     assert!(told(&world).contains("UP, weight 0 "), "{}", told(&world));
 }

@@ -48,7 +48,7 @@ async fn sessions_are_ended_one_by_one_where_that_is_asked_for_and_only_those() 
     let flags = ["--drain-timeout", "3s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
     let ended =
         stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat()).await.expect(0);
-    ended.says(&["will be ended within 1 s", "2 sessions, as asked by --on-drain-timeout shutdown"]);
+    ended.says(&["will be ended within 1 s", "2 sessions (--on-drain-timeout shutdown)"]);
     for stream in streams {
         assert!(!stream.ends_whole().await, "the stream was to be ended");
     }
@@ -135,7 +135,7 @@ async fn the_next_server_leaves_when_the_last_one_carries_its_share() {
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
-    ended.says(&["slow start of mobile/app1 is waited for"]);
+    ended.says(&["waiting for the slow start of mobile/app1"]);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
     assert_in_service(&stage).await;

@@ -65,7 +65,7 @@ async fn a_deploy_goes_on_when_its_listeners_go_away() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{said}");
     for name in ["/dev/full", "stdout"] {
-        let note = format!("note: {name} takes no more events (No space left on device (os error 28))");
+        let note = format!("note: cannot write events to {name}: No space left on device (os error 28)");
         assert_eq!(said.matches(&note).count(), 1, "{said}");
     }
     assert!(versions(&stage).await.iter().all(|version| version == "v3"));

@@ -181,7 +181,7 @@ async fn a_drain_that_does_not_end_is_taken_back_or_forced_as_asked() {
     assert_in_service(&stage).await;
     assert!(stream.still_streams().await, "the stream was cut");
     let forced = [&deploy[..], &["--on-drain-timeout", "force"]].concat();
-    stage.drainswap(&forced).await.expect(0).says(&["1 session is cut"]);
+    stage.drainswap(&forced).await.expect(0).says(&["1 session cut"]);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     stage.close().await;
 }

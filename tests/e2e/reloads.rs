@@ -85,7 +85,7 @@ async fn what_old_workers_hold_is_waited_for() {
     for stream in streams {
         assert!(stream.ends_whole().await, "a stream was cut: {}", ended.stderr);
     }
-    ended.says(&["still holds 1 session to mobile/app1", "what was set is set again"]);
+    ended.says(&["still holds 1 session to mobile/app1", "restoring its runtime state"]);
     ends_with("v2", stage).await;
 }
 
@@ -106,7 +106,7 @@ async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
         stage.haproxy.status("app1").await == "MAINT"
     })
     .await;
-    finish(deploy).await.expect(0).says(&["what was set is set again"]);
+    finish(deploy).await.expect(0).says(&["restoring its runtime state"]);
     ends_with("v2", stage).await;
 }
 

@@ -88,7 +88,7 @@ async fn what_cannot_stop_soon_says_what_it_waits_for() {
     let ended = timeout(Duration::from_secs(60), finish(deploy)).await.expect("it ends");
     ended
         .expect(12)
-        .says(&["stopping when mobile/app1 serves with the new container", "ask again to take it back now"]);
+        .says(&["stopping when mobile/app1 serves with the new container", "ask again to roll back at once"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     assert_in_service(&stage).await;
     stage.close().await;

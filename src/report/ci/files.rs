@@ -1,4 +1,4 @@
-//! The files that a job hands on: results as of a test, and variables for later jobs.
+//! The files that a job passes on: results in the form of tests, and variables for later jobs.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::image::Image;
 use crate::outcome::{Outcome, list};
 use crate::output_file;
 
-/// Writes them when a run has ended.
+/// A reporter that writes these files at the end of a run.
 #[derive(Debug, Default)]
 pub struct Files {
     junit: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// A reporter to these files, or nobody where there are none.
+    /// Creates a reporter for these files, or none if no file is named.
     #[must_use]
     pub fn new(junit: Option<PathBuf>, dotenv: Option<PathBuf>) -> Option<Self> {
         let wanted = junit.is_some() || dotenv.is_some();
@@ -47,7 +47,7 @@ impl Files {
     }
 }
 
-/// A file that cannot be written is no reason to stop a run.
+/// Reports a file that cannot be written, which does not stop the run.
 fn tell(path: &std::path::Path, written: Result<(), String>) {
     if let Err(error) = written {
         say(&not_written(path, &error));
@@ -64,7 +64,7 @@ impl Listener for Files {
     }
 }
 
-/// Variables, each on one line. Their names are none that drainswap itself reads.
+/// Returns variables, one per line. None of these names is a variable that drainswap itself reads.
 pub(in super::super) fn dotenv(story: &Story, outcome: &Outcome) -> String {
     let images: Vec<String> = story.images.iter().map(Image::pinned).collect();
     let run = story.run.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -78,7 +78,7 @@ pub(in super::super) fn dotenv(story: &Story, outcome: &Outcome) -> String {
     lines.join("\n") + "\n"
 }
 
-/// A run as a suite of tests: a case for each pull and each step of each lane, and one for the whole.
+/// A run as a test suite: a case for each pull, for each step of each lane, and for the run as a whole.
 #[derive(Serialize)]
 struct Suite {
     name: String,
@@ -105,7 +105,7 @@ struct CaseFailure {
     text: String,
 }
 
-/// Renders a run as JUnit's XML.
+/// Renders a run as JUnit XML.
 #[cfg(test)]
 pub(in super::super) fn junit(story: &Story, outcome: &Outcome) -> String {
     Template::Junit.fill(&Suite::of(story, outcome)).unwrap()
@@ -160,7 +160,7 @@ impl Case {
     }
 }
 
-/// `12.345`: JUnit counts in seconds.
+/// Formats a time in seconds, the unit of JUnit: `12.345`.
 fn in_seconds(ms: u64) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
 }

@@ -1,6 +1,6 @@
-//! GitHub Actions: a group a server, annotations, the step's summary and its outputs.
+//! GitHub Actions: a group for each server, annotations, the step's summary and its outputs.
 //!
-//! The runner takes commands from any line, of stderr too.
+//! The runner takes commands from any line, on stderr too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,17 +17,17 @@ use crate::event::{Event, Fact, Listener};
 use crate::outcome::{Outcome, list};
 use crate::plan::Purpose;
 
-/// The files by which a step speaks to its workflow.
+/// The files through which a step reports to its workflow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GithubFiles {
-    /// Markdown, shown on the run's page.
+    /// The step summary: Markdown, shown on the run's page.
     pub summary: Option<PathBuf>,
-    /// The step's outputs.
+    /// The outputs of the step.
     pub output: Option<PathBuf>,
 }
 
 impl GithubFiles {
-    /// The files that these variables name.
+    /// Returns the files that these variables name.
     #[must_use]
     pub fn of(variables: &BTreeMap<String, String>) -> Self {
         let path = |name: &str| variables.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -35,29 +35,28 @@ impl GithubFiles {
     }
 }
 
-/// How an annotation is shown.
+/// The severity of an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// For who wants to know.
+    /// For information.
     Notice,
-    /// Something that a person should know.
+    /// A warning that a person should know about.
     Warning,
-    /// What failed.
+    /// A failure.
     Error,
 }
 
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file.
     pub file: String,
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// The column, from 1, where it is known.
+    /// The column, counted from 1, if it is known.
     pub column: Option<u32>,
 }
 
-/// The command that annotates a run, with a title, and the place that is meant, if there is one.
+/// Returns the command that annotates a run, with a title and optionally a place in a file.
 #[must_use]
 pub fn annotation(severity: Severity, title: &str, place: Option<&Place>, message: &str) -> String {
     let name = match severity {
@@ -72,17 +71,17 @@ pub fn annotation(severity: Severity, title: &str, place: Option<&Place>, messag
     format!("::{name} {place}title={}::{}", property(title), data(message))
 }
 
-/// A command's text: a line feed in it ends no command.
+/// Escapes a command's text, so that a line feed in it does not end the command.
 fn data(text: &str) -> String {
     plain(text).replace('%', "%25").replace('\n', "%0A")
 }
 
-/// The value of a command's property.
+/// Escapes the value of a command's property.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Tells a run to GitHub Actions.
+/// A reporter for GitHub Actions.
 #[derive(Debug)]
 pub struct Github {
     lines: Lines,
@@ -94,14 +93,14 @@ pub struct Github {
 }
 
 impl Github {
-    /// A reporter; a quiet one says only what went wrong.
+    /// Creates a reporter; a quiet one reports only failures and warnings.
     #[must_use]
     pub fn new(out: impl Write + Send + 'static, files: GithubFiles, quiet: bool) -> Self {
         let story = Story::default();
         Self { lines: Lines::new(out), files, quiet, story, in_group: false, token }
     }
 
-    /// The same with a token that is no secret.
+    /// Sets a token that is not secret.
     #[cfg(test)]
     pub(in super::super) fn with_token(self, token: fn() -> String) -> Self {
         Self { token, ..self }
@@ -114,7 +113,7 @@ impl Github {
             None => {}
         }
         let annotation = self.annotation(fact);
-        // Of what failed, the log's last words follow; of everything else, an annotation says all.
+        // After a failed step, the container's log follows the annotation. Every other annotation is complete.
         let says_all = annotation.is_some() && !matches!(fact, Fact::StepFailed { .. });
         if let Some(annotation) = annotation {
             self.lines.command(&annotation);
@@ -145,8 +144,8 @@ impl Github {
         None
     }
 
-    /// What a person reads of a fact. Where it quotes what programs have printed, that follows the first line, and the
-    /// runner is told to take no commands from it.
+    /// Writes the text of a fact. Output that it quotes from programs follows the first line, inside
+    /// `stop-commands`, which makes the runner ignore commands in it.
     fn text(&mut self, text: &str, is_quoting: bool) {
         let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
         self.lines.text(head);
@@ -206,7 +205,7 @@ impl Listener for Github {
     }
 }
 
-/// The step's outputs. A value may hold anything but its delimiter, which nobody can guess.
+/// Returns the step's outputs. A value may contain anything except its delimiter, which cannot be guessed.
 fn outputs(story: &Story, outcome: &Outcome, token: fn() -> String) -> String {
     let images: Vec<String> = story.images.iter().map(crate::image::Image::pinned).collect();
     let run = story.run.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -219,16 +218,16 @@ fn outputs(story: &Story, outcome: &Outcome, token: fn() -> String) -> String {
     ];
     values.into_iter().fold(String::new(), |mut text, (name, value)| {
         let end = token();
-        // Writing to a text cannot fail.
+        // Writing to a string never fails.
         let _written = write!(text, "{name}<<{end}\n{}\n{end}\n", plain(&value));
         text
     })
 }
 
-/// What nobody can guess who has written his lines before.
+/// Returns a token that programs cannot guess before they print their output.
 fn token() -> String {
     let mut bytes = [0; 16];
-    // Without random numbers there is no system to run on; a token that can be guessed is still one.
+    // If the system has no random numbers, the token can be guessed, but it still works as a delimiter.
     let _filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
     bytes.iter().fold("drainswap-".to_owned(), |mut text, byte| {
         let _written = write!(text, "{byte:02x}");
@@ -236,7 +235,7 @@ fn token() -> String {
     })
 }
 
-/// The values of the step's summary.
+/// The values of the step summary.
 #[derive(Serialize)]
 struct Summary {
     title: String,
@@ -249,14 +248,14 @@ struct Summary {
     notes: Vec<String>,
 }
 
-/// A lane in the step's summary.
+/// A lane in the step summary.
 #[derive(Serialize)]
 struct Row {
     servers: String,
     state: &'static str,
     is_bad: bool,
     cause: String,
-    /// Out of rotation, and of that: drain, stop and start, boot.
+    /// The time out of rotation, then its parts: drain, stop and start, boot.
     times: Vec<String>,
     failure: Option<String>,
     log: Vec<String>,

@@ -1,4 +1,4 @@
-//! GitLab: a section a server, which folds.
+//! GitLab: a collapsible section for each server.
 
 use std::io::Write;
 
@@ -7,18 +7,18 @@ use super::{Fold, Lines};
 use crate::event::{Event, Listener};
 use crate::foreign;
 
-/// Tells a run to a GitLab job.
+/// A reporter for a GitLab job.
 #[derive(Debug)]
 pub struct Gitlab {
     lines: Lines,
     quiet: bool,
-    /// The name of the section that is open.
+    /// The name of the open section.
     section: Option<String>,
     sections: usize,
 }
 
 impl Gitlab {
-    /// A reporter; a quiet one says only what went wrong.
+    /// Creates a reporter; a quiet one reports only failures and warnings.
     #[must_use]
     pub fn new(out: impl Write + Send + 'static, quiet: bool) -> Self {
         Self { lines: Lines::new(out), quiet, section: None, sections: 0 }

@@ -8,7 +8,7 @@ use crate::event::{Event, Listener};
 use crate::outcome::Outcome;
 use crate::testing::facts::{Log, recorded};
 
-/// A pipe whose reader is gone.
+/// A pipe whose reader has gone.
 struct Gone;
 
 impl io::Write for Gone {
@@ -25,7 +25,7 @@ fn token() -> String {
     "TOKEN".to_owned()
 }
 
-/// What is told of these events on GitHub: the log, the summary, the outputs.
+/// Returns what GitHub gets for these events: the log, the summary, the outputs.
 fn on_github(events: &[Event]) -> [String; 3] {
     let dir = tempfile::tempdir().unwrap();
     let [summary, output] = ["summary", "output"].map(|name| dir.path().join(name));
@@ -38,7 +38,7 @@ fn on_github(events: &[Event]) -> [String; 3] {
     [log.text(), std::fs::read_to_string(summary).unwrap(), std::fs::read_to_string(output).unwrap()]
 }
 
-/// The recording, with a text of somebody's own in every place where one can be.
+/// Returns the recording with a foreign text in every place that can contain one.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others hold names alone")]
 fn hostile(text: &str) -> Vec<Event> {
     let mut events = recorded();
@@ -95,7 +95,7 @@ const ATTACKS: [&str; 7] = [
     "]]></failure></testcase><script>\u{0}\u{8}</pre></details>\n\n# heading",
 ];
 
-/// The commands that the runner would obey: those that stand outside of a stretch where it was told to obey none.
+/// Returns the commands that the runner would obey: those outside of `stop-commands` sections.
 fn obeyed(log: &str) -> Vec<String> {
     let mut stopped = false;
     let mut commands = Vec::new();
@@ -161,7 +161,7 @@ fn a_place_is_named_with_what_its_name_holds() {
 }
 
 #[test]
-fn who_does_not_read_or_cannot_be_written_to_stops_nothing() {
+fn a_missing_reader_or_an_unwritable_file_stops_nothing() {
     let nowhere = Some(Path::new("/nonexistent/file").to_owned());
     let files = GithubFiles { summary: nowhere.clone(), output: nowhere.clone() };
     let mut github = Github::new(Gone, files.clone(), false);
@@ -177,7 +177,7 @@ fn who_does_not_read_or_cannot_be_written_to_stops_nothing() {
     for event in recorded() {
         github.hear(&event);
     }
-    assert_eq!(log.text().matches("/nonexistent/file was not written").count(), 2, "{}", log.text());
+    assert_eq!(log.text().matches("cannot write /nonexistent/file").count(), 2, "{}", log.text());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Requests a second, from looks at how many there ever were.
+//! Requests per second, computed from samples of the total number of requests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,31 +10,30 @@ use super::timeline::{Axis, Versions};
 use crate::event::{Event, Fact, Sample};
 use crate::ids::ServerId;
 
-/// How high a drawing is in its own units.
+/// The height of a drawing, in its own units.
 const HEIGHT: u64 = 100;
 
-/// A line of a drawing: in pieces, where nothing is known in between.
+/// A line of a drawing. It is in pieces where values are missing.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
     name: String,
-    /// The number of its colour.
     colour: usize,
     /// `x,y x,y …`, for each piece.
     pieces: Vec<String>,
     peak: String,
 }
 
-/// Requests a second over the time of a run.
+/// Requests per second over the time of a run.
 #[derive(Debug, Serialize)]
 pub(super) struct Chart {
     top: String,
     lines: Vec<Line>,
 }
 
-/// The requests that somebody had between two looks: the moment of the second, and tenths of requests a second.
+/// The rate between two samples: the time of the second one, and tenths of requests per second.
 type Rate = (Timestamp, u64);
 
-/// What was looked at, in order.
+/// The samples, in order.
 pub(super) struct Looks<'a>(Vec<(Timestamp, &'a BTreeMap<ServerId, Sample>)>);
 
 impl<'a> Looks<'a> {
@@ -46,7 +45,7 @@ impl<'a> Looks<'a> {
         Self(looks.collect())
     }
 
-    /// What every server had, by its name.
+    /// Returns the rates of every server, by its name.
     pub fn by_server(&self) -> BTreeMap<ServerId, Vec<Option<Rate>>> {
         let mut servers: BTreeMap<ServerId, Vec<Option<Rate>>> = BTreeMap::new();
         for pair in self.0.windows(2) {
@@ -60,14 +59,14 @@ impl<'a> Looks<'a> {
     }
 }
 
-/// Nothing where HAProxy was started anew in between, and counts from zero.
+/// Returns the rate between two samples, or nothing if HAProxy restarted in between, which resets its counters.
 fn rate(was: &Sample, is: &Sample, before: Timestamp, at: Timestamp) -> Option<u64> {
     let more = is.sessions_total.checked_sub(was.sessions_total)?;
     let ms = u64::try_from(at.duration_since(before).as_millis()).ok().filter(|ms| *ms > 0)?;
     Some(more.saturating_mul(10_000) / ms)
 }
 
-/// The requests of all servers together, by the version that had them.
+/// Returns the requests of all servers together, by the version that answered them.
 pub(super) fn by_version(
     servers: &BTreeMap<ServerId, Vec<Option<Rate>>>,
     versions: &Versions,
@@ -93,7 +92,7 @@ pub(super) fn by_version(
     chart(names.iter().map(of).collect(), axis)
 }
 
-/// Lines with a common height.
+/// Returns a chart of lines with a common height.
 pub(super) fn chart(lines: Vec<(String, Vec<Option<Rate>>)>, axis: &Axis) -> Option<Chart> {
     let top = lines
         .iter()
@@ -113,7 +112,7 @@ fn pieces(rates: &[Option<Rate>], top: u64, axis: &Axis) -> Vec<String> {
     let piece = |rates: &[Option<Rate>]| {
         rates.iter().flatten().fold(String::new(), |mut points, (at, rate)| {
             let y = HEIGHT - rate.saturating_mul(HEIGHT) / top.max(1);
-            // Writing to a text cannot fail.
+            // Writing to a string never fails.
             let _written = write!(points, "{},{y} ", axis.x(*at));
             points
         })
@@ -121,12 +120,12 @@ fn pieces(rates: &[Option<Rate>], top: u64, axis: &Axis) -> Vec<String> {
     rates.split(Option::is_none).map(piece).filter(|points| !points.is_empty()).collect()
 }
 
-/// `48`, and `0.3` where there are few.
+/// Formats tenths as `48`, or as `0.3` for small values.
 fn per_second(tenths: u64) -> String {
     if tenths >= 100 { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, tenths % 10) }
 }
 
-/// The sessions of a lane while it was drained: as steps, since they stay until somebody leaves.
+/// Returns the sessions of a lane during its drain, as steps: the number stays the same until a session ends.
 pub(super) fn sessions(left: &[(Timestamp, u64)], axis: &Axis, until: Timestamp) -> Option<Chart> {
     let most = left.iter().map(|(_, sessions)| *sessions).max().filter(|most| *most > 0)?;
     let y = |sessions: u64| HEIGHT - sessions.saturating_mul(HEIGHT) / most;

@@ -1,4 +1,4 @@
-//! The values of the page.
+//! The values that fill the template of the page.
 
 use anstream::adapter::strip_str;
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use crate::plan::{Lane, Purpose};
 use crate::report::story::{LaneStory, Story};
 use crate::report::text::{is_bad, line, seconds};
 
-/// Everything that the page says.
+/// All values of the page.
 #[derive(Serialize)]
 pub(super) struct Page {
     title: String,
@@ -26,7 +26,7 @@ pub(super) struct Page {
     took: String,
     images: Vec<String>,
     notes: Vec<String>,
-    /// Whether anything is known but the plan and the end.
+    /// Whether there are events, and not only the plan and the outcome.
     is_told: bool,
     ticks: Vec<String>,
     servers: Vec<Server>,
@@ -37,7 +37,7 @@ pub(super) struct Page {
     log: Vec<LogLine>,
 }
 
-/// A server of a lane, from the left to the right.
+/// A server of a lane, with its timeline from left to right.
 #[derive(Serialize)]
 struct Server {
     name: String,
@@ -47,7 +47,7 @@ struct Server {
     requests: Option<Chart>,
 }
 
-/// What happened to a lane.
+/// The events of one lane.
 #[derive(Serialize)]
 struct LaneCard {
     servers: String,
@@ -56,9 +56,9 @@ struct LaneCard {
     cause: String,
     meanwhile: Vec<String>,
     changes: Vec<String>,
-    /// What and how long.
+    /// Each phase, and how long it took.
     times: Vec<(&'static str, String)>,
-    /// The sessions that were left while it was drained.
+    /// The sessions that were left during the drain.
     drain: Option<Drain>,
     probes: Vec<Told>,
     failure: Option<String>,
@@ -72,7 +72,7 @@ struct Drain {
     took: String,
 }
 
-/// What was said when.
+/// An answer to a probe, with its time.
 #[derive(Serialize)]
 struct Told {
     at: String,
@@ -171,7 +171,7 @@ fn times(lane: &LaneStory) -> Vec<(&'static str, String)> {
     times.into_iter().map(|(what, ms)| (what, seconds(ms))).collect()
 }
 
-/// The sessions that a lane had while it was drained.
+/// Returns the sessions of a lane during its drain.
 fn drain(lane: &[ServerId], events: &[Event], until: Timestamp) -> Option<Drain> {
     let of_lane = |servers: &[ServerId]| servers == lane;
     let left = events.iter().filter_map(|event| {
@@ -193,7 +193,7 @@ fn drain(lane: &[ServerId], events: &[Event], until: Timestamp) -> Option<Drain>
     Some(Drain { chart: sessions(&left, &axis, until)?, took: seconds(axis.after(until)) })
 }
 
-/// What the servers of a lane answered.
+/// Returns the answers of a lane's servers to probes.
 fn probes(lane: &[ServerId], events: &[Event], axis: &Axis) -> Vec<Told> {
     let told = |event: &Event, text: &str, is_good: bool| {
         let at = seconds(axis.after(event.at));

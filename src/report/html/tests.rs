@@ -6,8 +6,8 @@ use crate::event::{Fact, Sample};
 use crate::ids::ServerId;
 use crate::testing::facts::{recorded, run_of};
 
-/// The recording, looked at every two seconds: two servers with 24 requests a second, but for one that is out of rotation
-/// from the 20th second to the 60th, and a HAProxy that is started anew after 90.
+/// Returns the recording with a sample every two seconds: two servers with 24 requests per second, of which one is
+/// out of rotation from second 20 to second 60, and a HAProxy that restarts after 90 seconds.
 fn busy() -> Vec<Event> {
     let mut events = recorded();
     events.retain(|event| !matches!(event.fact, Fact::Sampled { .. }));
@@ -31,7 +31,7 @@ fn busy() -> Vec<Event> {
 fn a_page_tells_the_whole_run() {
     let events = busy();
     let page = html(&run_of(&events), &events).unwrap();
-    // The style is looked at, not compared.
+    // The style is checked by eye, not compared.
     let (head, body) = page.split_once("<style>").unwrap();
     assert_snapshot!("page", head.to_owned() + body.split_once("</style>").unwrap().1);
 }

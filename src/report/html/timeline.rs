@@ -1,4 +1,4 @@
-//! Where every server was at any moment of a run.
+//! The state of every server over the time of a run.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::plan::Lane;
 use crate::report::story::{LaneState, LaneStory, PhaseKind, Story};
 use crate::report::text::seconds;
 
-/// How wide a drawing is in its own units.
+/// The width of a drawing, in its own units.
 pub(super) const WIDTH: u64 = 1000;
 
-/// The time that a run took, as the width of a drawing.
+/// The duration of a run, mapped to the width of a drawing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     pub from: Timestamp,
@@ -26,7 +26,7 @@ impl Axis {
         Self { from, span_ms: millis(from, to).max(1) }
     }
 
-    /// Milliseconds since the run began.
+    /// Returns the milliseconds since the run began.
     pub fn after(&self, at: Timestamp) -> u64 {
         millis(self.from, at)
     }
@@ -35,7 +35,7 @@ impl Axis {
         (self.after(at) * WIDTH / self.span_ms).min(WIDTH)
     }
 
-    /// What stands below a drawing: five moments from its left to its right.
+    /// Returns the labels below a drawing: five times from left to right.
     pub fn ticks(&self) -> Vec<String> {
         (0..=4).map(|quarter| seconds(self.span_ms * quarter / 4)).collect()
     }
@@ -45,20 +45,20 @@ fn millis(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.duration_since(from).as_millis()).unwrap_or_default()
 }
 
-/// What a server was like for a while.
+/// The state of a server for a period of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Like {
     /// In service, as before the run.
     Old,
-    /// It did not serve before the run.
+    /// Out of service before the run.
     Down,
     Draining,
     Stopping,
     Booting,
     Returning,
     Undoing,
-    /// In service, as the run was to make it.
+    /// In service as the run planned it.
     New,
 }
 
@@ -109,21 +109,21 @@ pub(super) struct Bar {
     title: String,
 }
 
-/// A colour and what it means.
+/// A colour and its meaning.
 #[derive(Debug, Serialize)]
 pub(super) struct Meaning {
     like: Like,
     word: &'static str,
 }
 
-/// The meanings of the colours that these bars have.
+/// Returns the meanings of the colours in these bars.
 pub(super) fn legend<'a>(bars: impl Iterator<Item = &'a Bar>) -> Vec<Meaning> {
     let seen: Vec<Like> = bars.map(|bar| bar.like).collect();
     let used = Like::ALL.into_iter().filter(|like| seen.contains(like));
     used.map(|like| Meaning { like, word: like.word() }).collect()
 }
 
-/// From when on a server was like what, in order.
+/// Returns the states of a server with their start times, in order.
 pub(super) fn stretches(lane: &LaneStory, served: bool, axis: &Axis) -> Vec<(Timestamp, Like)> {
     let before = if served { Like::Old } else { Like::Down };
     let mut stretches = vec![(axis.from, before)];
@@ -143,14 +143,14 @@ pub(super) fn stretches(lane: &LaneStory, served: bool, axis: &Axis) -> Vec<(Tim
     stretches
 }
 
-/// The bar of a server.
+/// Returns the bar of a server.
 pub(super) fn bars(stretches: &[(Timestamp, Like)], until: Timestamp, axis: &Axis) -> Vec<Bar> {
     let ends = stretches.iter().skip(1).map(|(from, _)| *from).chain([until]);
     let bar = |((from, like), to): (&(Timestamp, Like), Timestamp)| {
         let (x, end) = (axis.x(*from), axis.x(to));
         let took = axis.after(to).saturating_sub(axis.after(*from));
-        let title = format!("{}: {} from {} on", like.word(), seconds(took), seconds(axis.after(*from)));
-        // What lasted a moment is still to be seen.
+        let title = format!("{}: {}, starting at {}", like.word(), seconds(took), seconds(axis.after(*from)));
+        // A short state is still visible.
         (took > 0).then(|| Bar {
             x: x.min(WIDTH - 2),
             width: end.saturating_sub(x).max(2),
@@ -161,7 +161,7 @@ pub(super) fn bars(stretches: &[(Timestamp, Like)], until: Timestamp, axis: &Axi
     stretches.iter().zip(ends).filter_map(bar).collect()
 }
 
-/// What every server ran at any moment, by the name that its image has on the page.
+/// The image that every server ran over time, under the name that it has on the page.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     servers: BTreeMap<ServerId, Vec<(Timestamp, String)>>,
@@ -194,14 +194,14 @@ impl Versions {
 
     pub fn at(&self, server: &ServerId, at: Timestamp) -> &str {
         let ran = self.servers.get(server).map(Vec::as_slice).unwrap_or_default();
-        ran.iter().rev().find(|(from, _)| *from <= at).map_or("what this run left alone", |(_, image)| image)
+        ran.iter().rev().find(|(from, _)| *from <= at).map_or("unchanged by this run", |(_, image)| image)
     }
 }
 
-/// What a lane ran before, and what it was to run.
+/// Returns the image that a lane ran before, and the one that it was to run.
 fn images(lane: &Lane) -> (String, String) {
     let Some(replacement) = &lane.replacement else {
-        return ("what was only put back".to_owned(), "what was only put back".to_owned());
+        return ("put back in service only".to_owned(), "put back in service only".to_owned());
     };
     let old = replacement.old.as_ref().map(|old| old.running_image().to_string());
     (old.unwrap_or_else(|| "nothing".to_owned()), replacement.image.to_string())

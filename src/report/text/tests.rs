@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::testing::facts::{facts, outcomes, recorded};
 
-/// What a plain log holds of these facts; a fact that it leaves out is a line with its name.
+/// Returns the plain log of these facts. A fact without a line appears with its name.
 fn log(facts: &[Fact]) -> String {
     let told = |fact: &Fact| match line(fact) {
         Some(text) => strip_str(&text).to_string() + "\n",
@@ -29,8 +29,8 @@ fn every_fact_reads_well() {
     (nothing: drain_started)
     (nothing: sessions_left)
       drained   nothing in flight (1.20 s)
-      forced    1 session is cut, as asked by --on-drain-timeout force
-      forced    3 sessions are cut, as asked by --on-drain-timeout force
+      forced    1 session cut (--on-drain-timeout force)
+      forced    3 sessions cut (--on-drain-timeout force)
       stopped   kept as mobile-app1.old-20261123T221500.000Z (0.31 s)
       started   mobile-app1 (0.31 s)
       not ready connection refused
@@ -38,7 +38,7 @@ fn every_fact_reads_well() {
       ready     back in rotation
       confirmed up, and takes traffic
       confirmed up; no request came within a second
-      confirmed up; its turn comes when no primary serves
+      confirmed up (backup: idle while a primary serves)
       in service after 12.3 s out of rotation: drain 1.20 s, stop and start 0.62 s, boot 10.4 s, drainswap itself 0.12 s
       in service
     failed   mobile/app2 at prove: the container ended with code 1
@@ -49,22 +49,22 @@ fn every_fact_reads_well() {
                log | starting
                log | cannot read /etc/mobile.toml
             health | exit code 1: connection refused
-      check     HAProxy had mobile/app2 down, and it answers; it is up again
-      queue     3 requests waited although mobile/app2 was free; it was told to look
+      check     HAProxy had mobile/app2 down although it answers; marked it up
+      queue     3 requests waited although mobile/app2 was free; woke up the queue
       outage    no server of mobile has served for 2.00 s at /run/haproxy/admin.sock
       outage    over: mobile is served again at /run/haproxy/admin.sock (3.12 s)
-      hook      before_drain ended well (1.23 s)
+      hook      before_drain succeeded (1.23 s)
                 | tests pass
                 | 2 of 2
-      hook      before_drain ended with code 75 (1.23 s)
+      hook      before_drain exited with code 75 (1.23 s)
                 | tests pass
                 | 2 of 2
       hook      before_drain was killed (1.23 s)
                 | tests pass
                 | 2 of 2
-      skipped   mobile/app2 stays as it is, as the hook wants it
-    stopping at the next safe point; ask again to take back what is under way now
-    stopping when mobile/app1 serves with the new container; ask again to take it back now
+      skipped   mobile/app2 left unchanged, as the hook requested
+    stopping at the next safe point; ask again to roll back at once
+    stopping when mobile/app1 serves with the new container; ask again to roll back at once
     stopping now
     undo     mobile/app2
     undone   mobile/app2 is as it was
@@ -80,7 +80,7 @@ fn a_whole_run_reads_well() {
     assert_snapshot!(log(&told), @"
     (nothing: run_started)
     note     mobile-app1b belongs to the Compose project mobile: the next `docker compose up` creates it anew from its file
-      hook      before_run ended well (0.21 s)
+      hook      before_run succeeded (0.21 s)
                 | release window is open
     pull     registry.example.org/mobile:v2 (9b3ce17a40d2)
     (nothing: pull_progressed)
@@ -92,7 +92,7 @@ fn a_whole_run_reads_well() {
     created  for mobile/app1b, stopped, like mobile-app1b
     [1/4] mobile/app2 (primary) does not serve: GET /health → 503
       meanwhile 100 % → mobile/app1
-      hook      before_drain ended well (0.08 s)
+      hook      before_drain succeeded (0.08 s)
       verified  mobile/app1 answered
     (nothing: drain_started)
       drained   nothing in flight (0.12 s)
@@ -106,55 +106,55 @@ fn a_whole_run_reads_well() {
       in service after 5.06 s out of rotation: drain 0.12 s, stop and start 0.61 s, boot 4.29 s, drainswap itself 0.05 s
     [2/4] mobile/app1, tablet/one (primary) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
       meanwhile 100 % → mobile/app2; 67 % → tablet/two, 33 % → tablet/three
-      hook      before_drain ended well (0.09 s)
+      hook      before_drain succeeded (0.09 s)
                 | silenced mobile-app1 for 10 minutes
-      slow start of mobile/app2 is waited for
-      check     HAProxy had mobile/app2 down, and it answers; it is up again
-      the queue of tablet is waited for (2 in it): this HAProxy would leave it there
+      waiting for the slow start of mobile/app2
+      check     HAProxy had mobile/app2 down although it answers; marked it up
+      waiting for the queue of tablet (2 queued): this HAProxy would strand it
       verified  mobile/app2, tablet/two, tablet/three answered
     (nothing: drain_started)
     (nothing: sessions_left)
-      queue     3 requests waited although mobile/app2 was free; it was told to look
+      queue     3 requests waited although mobile/app2 was free; woke up the queue
     (nothing: sessions_left)
       draining  9 sessions left (1 waiting, 5 being answered, 3 in a tunnel), +9 (10.0 s)
-      reloaded  HAProxy's process 4711 is now 5822: what was set is set again, and what the old one holds is waited for
+      reloaded  HAProxy process 4711 is now 5822: restoring its runtime state, waiting for the sessions of the old process
       draining  5 sessions left (2 being answered, 3 in a tunnel, 5 of them in old workers), -4 (20.0 s)
     (nothing: sessions_left)
-      maint     3 sessions left in time; nobody comes back now, and what is left goes on
-      ended     3 sessions, as asked by --on-drain-timeout shutdown
+      maint     3 sessions left and kept open; persistent clients are now sent elsewhere
+      ended     3 sessions (--on-drain-timeout shutdown)
     (nothing: sessions_left)
       drained   nothing in flight (40.1 s)
-      hook      after_drain ended well (0.03 s)
+      hook      after_drain succeeded (0.03 s)
       stopped   kept as mobile-app1.old-20261123T221500.000Z (0.31 s)
       started   mobile-app1 (0.31 s)
       not ready connection refused
       outage    no server of tablet has served for 2.00 s at /run/haproxy/admin.sock
       outage    over: tablet is served again at /run/haproxy/admin.sock (3.72 s)
       answers   GET /health → 200 (10.4 s)
-      hook      before_enable ended well (1.23 s)
+      hook      before_enable succeeded (1.23 s)
                 | tests pass
                 | 2 of 2
       ready     back in rotation
       confirmed up; no request came within a second
       in service after 52.5 s out of rotation: drain 40.1 s, stop and start 0.62 s, boot 10.4 s, drainswap itself 1.33 s
-      hook      after_enable ended well (0.05 s)
+      hook      after_enable succeeded (0.05 s)
                 | warming the cache
     [3/4] mobile/app2b (backup) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
       meanwhile 50 % → mobile/app1, 50 % → mobile/app2
-      hook      before_drain ended with code 75 (0.07 s)
+      hook      before_drain exited with code 75 (0.07 s)
                 | mobile/app2b is being debugged by anna
-      skipped   mobile/app2b stays as it is, as the hook wants it
+      skipped   mobile/app2b left unchanged, as the hook requested
     [4/4] mobile/app1b (backup) runs registry.example.org/mobile:v1 (4f1d0e9c2b7a)
       meanwhile 50 % → mobile/app1, 50 % → mobile/app2
-      hook      before_drain ended well (0.08 s)
+      hook      before_drain succeeded (0.08 s)
       verified  it carries no traffic now
     (nothing: drain_started)
     (nothing: sessions_left)
-      forced    1 session is cut, as asked by --on-drain-timeout force
+      forced    1 session cut (--on-drain-timeout force)
       stopped   kept as mobile-app1b.old-20261123T221500.000Z (10.1 s)
       started   mobile-app1b (0.29 s)
       not ready connection refused
-    stopping at the next safe point; ask again to take back what is under way now
+    stopping at the next safe point; ask again to roll back at once
     failed   mobile/app1b at prove: the container ended with code 1
                log | starting
                log | cannot read /etc/mobile.toml: Permission denied
@@ -212,8 +212,8 @@ fn a_quiet_log_holds_what_went_wrong() {
     let bad: Vec<Fact> = facts().into_iter().filter(is_bad).collect();
     assert_snapshot!(log(&bad), @"
     note     mobile/app2 is in maint, and will be put back in service
-      forced    1 session is cut, as asked by --on-drain-timeout force
-      forced    3 sessions are cut, as asked by --on-drain-timeout force
+      forced    1 session cut (--on-drain-timeout force)
+      forced    3 sessions cut (--on-drain-timeout force)
     failed   mobile/app2 at prove: the container ended with code 1
                log | starting
                log | cannot read /etc/mobile.toml
