@@ -9,8 +9,8 @@ use std::time::Duration;
 /// How long [`Outlet::settle`] waits for a reader that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A handle to a thread that writes. It accepts everything at once. Dropping it waits until the reader has taken
-/// everything.
+/// A handle to a thread that writes. It accepts everything at once. Dropping it waits until everything is written, or
+/// until the reader takes nothing for [`PATIENCE`].
 #[derive(Debug)]
 pub(super) struct Outlet {
     pieces: Sender<Vec<u8>>,

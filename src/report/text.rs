@@ -159,11 +159,14 @@ fn stop_asked(at_once: bool, seen_through: &[ServerId]) -> String {
         return format!("{NOTE}stopping{NOTE:#} now");
     }
     if seen_through.is_empty() {
-        return format!("{NOTE}stopping{NOTE:#} at the next safe point; ask again to roll back at once");
+        return format!(
+            "{NOTE}stopping{NOTE:#} at the next safe point; ask again to roll the current server back at once"
+        );
     }
-    let (servers, serve) = (list(seen_through), if seen_through.len() == 1 { "serves" } else { "serve" });
+    let servers = list(seen_through);
+    let (serve, it) = if seen_through.len() == 1 { ("serves", "it") } else { ("serve", "them") };
     format!(
-        "{NOTE}stopping{NOTE:#} when {servers} {serve} with the new container; ask again to roll back at once"
+        "{NOTE}stopping{NOTE:#} when {servers} {serve} with the new container; ask again to roll {it} back at once"
     )
 }
 

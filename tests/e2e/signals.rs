@@ -86,9 +86,10 @@ async fn what_cannot_stop_soon_says_what_it_waits_for() {
     stage.until_started("app1", &v2).await;
     kill_process(process, Signal::TERM).expect("it runs");
     let ended = timeout(Duration::from_secs(60), finish(deploy)).await.expect("it ends");
-    ended
-        .expect(12)
-        .says(&["stopping when mobile/app1 serves with the new container", "ask again to roll back at once"]);
+    ended.expect(12).says(&[
+        "stopping when mobile/app1 serves with the new container",
+        "ask again to roll it back at once",
+    ]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     assert_in_service(&stage).await;
     stage.close().await;

@@ -63,8 +63,8 @@ fn every_fact_reads_well() {
                 | tests pass
                 | 2 of 2
       skipped   mobile/app2 left unchanged, as the hook requested
-    stopping at the next safe point; ask again to roll back at once
-    stopping when mobile/app1 serves with the new container; ask again to roll back at once
+    stopping at the next safe point; ask again to roll the current server back at once
+    stopping when mobile/app1 serves with the new container; ask again to roll it back at once
     stopping now
     undo     mobile/app2
     undone   mobile/app2 is as it was
@@ -154,7 +154,7 @@ fn a_whole_run_reads_well() {
       stopped   kept as mobile-app1b.old-20261123T221500.000Z (10.1 s)
       started   mobile-app1b (0.29 s)
       not ready connection refused
-    stopping at the next safe point; ask again to roll back at once
+    stopping at the next safe point; ask again to roll the current server back at once
     failed   mobile/app1b at prove: the container ended with code 1
                log | starting
                log | cannot read /etc/mobile.toml: Permission denied
