@@ -23,7 +23,7 @@ pub enum Form {
 /// A line of output: an event of a run, or the result of a command that started no run.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-#[expect(dead_code, reason = "its form is all that is wanted")]
+#[expect(dead_code, reason = "only its schema is used")]
 enum Line {
     Event(Box<Event>),
     NoRun(NoRun),

@@ -17,7 +17,7 @@ pub struct Conditional {
 /// One branch of a block: its directive and the lines up to the next directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
-    /// The line of `.if`, `.elif` or `.else`, from 1.
+    /// The line of `.if`, `.elif` or `.else`, counted from 1.
     pub line: u32,
     /// Whether its lines are active, as decided by this block alone.
     pub taken: bool,

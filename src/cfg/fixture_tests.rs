@@ -1,7 +1,7 @@
 //! Reads every file under `fixtures/cfg` and compares the result: a summary of the valid files, the problems
 //! of the others.
 //!
-//! `HAProxy` 2.6 accepts the former and refuses the latter (with `HOST=10.0.0.5`).
+//! `HAProxy` 2.6 accepts the valid files and refuses the others (with `HOST=10.0.0.5`).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

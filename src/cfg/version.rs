@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// A branch of `HAProxy`: `2.6`, `3.0`. What a line means differs between branches, not inside one.
+/// A branch of `HAProxy`: `2.6`, `3.0`. The meaning of a line can differ between branches, but not within one.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(extend("pattern" = r"^[0-9]+\.[0-9]+([.+~-].*)?$"))]

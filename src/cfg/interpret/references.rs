@@ -10,7 +10,7 @@ use super::super::keywords;
 use super::super::model::{Place, Proxy};
 use super::problem_at;
 
-/// The proxies that hold servers, by name.
+/// The proxies that have servers, by name.
 struct Backends<'p>(FxHashMap<&'p str, &'p Proxy>);
 
 /// Adds a problem for each name without a server or backend. `HAProxy` does not check disabled sections.

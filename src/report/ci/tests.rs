@@ -39,7 +39,7 @@ fn on_github(events: &[Event]) -> [String; 3] {
 }
 
 /// Returns the recording with a foreign text in every place that can contain one.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the others hold names alone")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others contain only names")]
 fn hostile(text: &str) -> Vec<Event> {
     let mut events = recorded();
     for event in &mut events {
