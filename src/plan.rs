@@ -1,4 +1,4 @@
-//! What will be done, decided before anything is: lanes of steps, each with its cause and forecast.
+//! The plan of a run: lanes of steps, each with its cause and a traffic forecast, fixed before anything changes.
 
 pub mod asked;
 pub mod build;
@@ -38,50 +38,43 @@ use asked::Before;
 use scope::Scope;
 use silence_check::SilenceCheck;
 
-/// What a run is for.
+/// What to deploy or roll back, where, and under which policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Goal {
-    /// The backend whose servers are replaced.
     pub backend: String,
-    /// Forward or back.
     pub purpose: Purpose,
-    /// Which image each server gets.
     pub target: Target,
-    /// The deploys that are taken back, the last one first.
+    /// The deploys to roll back, newest first.
     pub takes_back: Vec<RunId>,
-    /// How it is done.
     pub policy: Policy,
-    /// The moments at which a command of somebody's own is run.
+    /// The points of the run at which a hook command is configured.
     pub hooks: Vec<Moment>,
 }
 
-/// Whether a run goes forward or back; it decides what the next rollback returns to.
+/// Whether a run deploys or rolls back, which decides what the next rollback returns to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// To an image that somebody asked for.
+    /// Moves to the requested image.
     Deploy,
-    /// To what ran before the last deploy.
+    /// Returns to what ran before the last deploy.
     Rollback,
 }
 
-/// Which image each server gets.
+/// The image that each server gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// All get this one.
     Everywhere(Image),
-    /// Each gets what it ran before; a server that is not named stays as it is.
+    /// Each server gets what it ran before. Servers that are not named stay unchanged.
     Each(BTreeMap<ServerId, Returned>),
 }
 
-/// What a server ran before.
+/// The image and container that a server ran before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Returned {
-    /// The image.
     pub image: Image,
-    /// The container that ran it, under the name that it was kept by, if it had one.
+    /// The container that ran it, with the name under which it was kept.
     pub container: Option<Container>,
-    /// The engine that it was on.
     pub engine: String,
 }
 
@@ -102,7 +95,7 @@ impl Target {
 }
 
 impl Returned {
-    /// The container, if it is still kept: nobody has removed, renamed or started it.
+    /// Returns the kept container, unless it has been removed, renamed or started since.
     #[must_use]
     pub fn kept_among<'a>(&self, containers: &'a [Container]) -> Option<&'a Container> {
         let kept = self.container.as_ref()?;
@@ -113,66 +106,66 @@ impl Returned {
 /// The limits and choices of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Policy {
-    /// The least number of servers, per backend, that must be serving at any moment.
+    /// The minimum number of servers per backend that must be serving at any moment.
     pub floor: usize,
-    /// How long a drain may take.
+    /// The time limit of a drain.
     #[serde(rename = "drain_timeout_ms", with = "crate::millis")]
     #[schemars(with = "u64")]
     pub drain_timeout: Duration,
-    /// What happens when it takes longer.
+    /// What to do when a drain exceeds its limit.
     pub on_drain_timeout: OnDrainTimeout,
-    /// Over how long sessions are ended, where they are.
+    /// The period over which remaining sessions are shut down, with `shutdown`.
     #[serde(rename = "shutdown_over_ms", with = "crate::millis")]
     #[schemars(with = "u64")]
     pub shutdown_over: Duration,
-    /// What a load balancer that does not answer means.
+    /// How to treat a load balancer that does not answer.
     pub lb_quorum: LbQuorum,
-    /// How much more than what runs now the servers that stay must be able to take, in per cent of it.
+    /// The spare capacity that the remaining servers must have above the current load, in percent of that load.
     pub headroom: u32,
-    /// How long a new container may take until it answers.
+    /// The time limit for a new container to answer.
     #[serde(rename = "ready_timeout_ms", with = "crate::millis")]
     #[schemars(with = "u64")]
     pub ready_timeout: Duration,
-    /// How many times in a row it must answer then; HAProxy's word.
+    /// The number of successful probes in a row that a new container needs (HAProxy's `rise`).
     #[serde(default = "once")]
     pub rise: u32,
-    /// What it is asked beside the backend's own check.
+    /// A probe for new containers in addition to the backend's own check.
     #[serde(default)]
     pub probe: Option<ProbeUrl>,
     /// What happens to the servers already replaced when a later one fails.
     pub on_failure: OnFailure,
-    /// How many replaced containers of each server are kept, stopped, so that a rollback needs no more than to start one.
+    /// The number of replaced containers to keep per server, stopped, so that a rollback only has to start one.
     #[serde(default)]
     pub keep: usize,
-    /// Whether new containers get new volumes in the place of those without a name; Compose's word.
+    /// Whether new containers get new anonymous volumes (Compose's `--renew-anon-volumes`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub renew_anon_volumes: bool,
-    /// Whether a server's address must fall silent when its container stops.
+    /// Whether a server's address must stop answering when its container stops.
     #[serde(default, skip_serializing_if = "SilenceCheck::is_default")]
     pub silence_check: SilenceCheck,
-    /// Which server lines are worked on, and what is done to those that are out of use.
+    /// The server lines that a run works on, and what it may do to servers that are out of service.
     #[serde(default, skip_serializing_if = "Scope::is_default")]
     pub scope: Scope,
 }
 
-/// Earlier plans had one answer prove it.
+/// The default for plans of earlier versions, which required one successful probe.
 fn once() -> u32 {
     1
 }
 
-/// What happens when sessions do not end within the drain's limit.
+/// What happens when sessions do not end within the drain limit.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OnDrainTimeout {
-    /// The drain has failed: the server is put back, the run is rolled back.
+    /// The drain fails: the server is put back and the run is rolled back.
     Fail,
-    /// Maint, which also ends what cookies and stick tables bring, and the same time once more.
+    /// Set the server to maint, which also ends what cookies and stick tables bring, and wait the same time again.
     Maint,
-    /// Maint, and then the sessions that are left are ended one by one, spread over a time.
+    /// Set the server to maint, then shut down the remaining sessions one by one over a period of time.
     Shutdown,
-    /// The sessions that are left are cut when the container is stopped.
+    /// The remaining sessions are cut when the container stops.
     Force,
 }
 
@@ -182,114 +175,114 @@ pub enum OnDrainTimeout {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// They get their old containers back, as carefully as they lost them.
+    /// They get their old containers back, with the same care.
     Rollback,
-    /// They keep the new ones; only the failed server is put back.
+    /// They keep the new containers; only the failed server is put back.
     Stop,
 }
 
-/// What a load balancer that does not answer means.
+/// How to treat a load balancer that does not answer.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum LbQuorum {
-    /// All must answer: nothing begins without one, and what has begun is taken back.
+    /// All must answer: a run does not start without one, and is rolled back if one stops answering.
     All,
-    /// Those that answer are enough. One that comes back is brought to what was set meanwhile.
+    /// Those that answer are enough. One that returns is brought up to date.
     Reachable,
 }
 
-/// The process that answers at a load balancer.
+/// The `HAProxy` process that answers at a load balancer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Worker {
     /// The load balancer.
     pub load_balancer: String,
-    /// The process.
+    /// The process ID.
     pub pid: u32,
 }
 
 impl Worker {
-    /// Who answered.
+    /// Returns the process that answered.
     #[must_use]
     pub fn of(seen: &LoadBalancerState) -> Self {
         Self { load_balancer: seen.name.clone(), pid: seen.pid }
     }
 }
 
-/// Everything that a run will do. It prints and serialises; the executor takes only this.
+/// Everything that a run will do. It prints and serialises, and the executor takes nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Plan {
-    /// The run's identifier, from the moment of the observation.
+    /// The run's identifier, derived from the time of the observation.
     pub run: RunId,
-    /// When the world was looked at.
+    /// The time of the observation.
     pub at: Timestamp,
     /// The backend.
     pub backend: String,
-    /// Forward or back.
+    /// Whether the run deploys or rolls back.
     pub purpose: Purpose,
-    /// The deploys that it takes back, the last one first.
+    /// The deploys that this run rolls back, newest first.
     #[serde(default)]
     pub takes_back: Vec<RunId>,
-    /// The run that was not finished, and whose rest this is; the first of them, where there were several.
+    /// The unfinished run that this one continues; the first of them if there are several.
     #[serde(default)]
     pub continues: Option<RunId>,
-    /// The plan file that was approved, and that this applies.
+    /// The approved plan file that this run applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approved>,
-    /// The processes that the plan was made for; a change is a reload.
+    /// The processes that the plan was made for. A different process means that HAProxy was reloaded.
     pub workers: Vec<Worker>,
     /// The limits and choices.
     pub policy: Policy,
     /// The images that must be present before anything is created, each once.
     pub images: Vec<Image>,
-    /// Where the traffic of every backend that is touched goes, and by what rule.
+    /// How each affected backend distributes its traffic.
     pub balances: Vec<Balance>,
-    /// How to probe the servers that will carry the traffic.
+    /// The probes of the servers that will carry the traffic.
     pub probes: Vec<(ServerId, Probe)>,
-    /// One lane a replica, in the order in which they are worked off, one at a time.
+    /// One lane per replica, in the order in which they run, one at a time.
     pub lanes: Vec<Lane>,
-    /// The servers that run the wanted image already.
+    /// The servers that already run the wanted image.
     pub unchanged: Vec<ServerId>,
-    /// Server lines that are not worked on, and servers that stay out of service.
+    /// Server lines that the run does not work on, and servers that stay out of service.
     #[serde(default, skip_serializing_if = "Rest::is_empty")]
     pub rest: Rest,
-    /// What a person should know and the run does not stop for.
+    /// Notes for the operator that do not stop the run.
     pub warnings: Vec<String>,
-    /// The moments at which a command of somebody's own is run.
+    /// The points of the run at which a hook command is configured.
     #[serde(default)]
     pub hooks: Vec<Moment>,
 }
 
-/// The plan of a file, as it was made.
+/// The plan from a plan file, as it was made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Approved {
-    /// The run that it would have been.
+    /// The identifier that the run had in the plan file.
     pub run: RunId,
-    /// When the world was looked at for it.
+    /// The time of the observation behind the plan file.
     pub at: Timestamp,
 }
 
 impl Plan {
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()
     }
 
-    /// The run that this is, or is the rest of.
+    /// Returns the run that this one continues, or its own identifier.
     #[must_use]
     pub fn root(&self) -> &RunId {
         self.continues.as_ref().unwrap_or(&self.run)
     }
 
-    /// Every backend that the plan touches.
+    /// Returns every backend that the plan affects.
     #[must_use]
     pub fn backends(&self) -> Vec<String> {
         self.balances.iter().map(|balance| balance.backend.clone()).collect()
     }
 
-    /// The engines that create something from an image, by name, each once.
+    /// Returns the names of the engines that create containers from an image, each once.
     #[must_use]
     pub fn engines_for(&self, image: &Image) -> BTreeSet<&str> {
         let replacements = self.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
@@ -301,43 +294,42 @@ impl Plan {
 /// The work on one replica: one container and every server line that reaches it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Lane {
-    /// The server lines, at least one; the first is of the backend that was asked for.
+    /// The server lines, at least one. The first belongs to the backend that the run was started for.
     #[serde(deserialize_with = "at_least_one")]
     pub servers: Vec<LaneServer>,
-    /// Primary if any of its lines is one.
+    /// The role of the lane: primary if any of its lines is one.
     pub role: Role,
-    /// Why it is worked on.
+    /// Why the lane needs work.
     pub cause: Cause,
-    /// What is replaced by what; `None` where the server is only put back in service.
+    /// What is replaced by what; `None` if the server is only put back in service.
     pub replacement: Option<Replacement>,
-    /// Where the traffic goes meanwhile, in each backend.
+    /// Where the traffic of each backend goes while the lane is out.
     pub forecasts: Vec<Forecast>,
-    /// What is done, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// A lane is spoken of by the name of its first server.
+/// Deserialises servers and requires at least one, because a lane is named after its first server.
 fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LaneServer>, D::Error> {
     let servers = Vec::deserialize(deserializer)?;
     if servers.is_empty() { Err(D::Error::custom("a lane has no server")) } else { Ok(servers) }
 }
 
 impl Lane {
-    /// The server by whose name the lane is spoken of.
+    /// Returns the first server, whose name is the lane's name.
     #[must_use]
     pub fn name(&self) -> &ServerId {
         &self.servers[0].id
     }
 
-    /// The containers that it replaces, is like, or brings back, by their identifiers.
+    /// Returns the identifiers of the containers that the lane replaces, copies or brings back.
     pub fn containers(&self) -> impl Iterator<Item = &ContainerId> {
         let replacement = self.replacement.iter();
         let known = replacement.flat_map(|it| [Some(&it.like), it.old.as_ref(), it.returning.as_ref()]);
         known.flatten().map(|container| &container.id)
     }
 
-    /// The moment of a command of somebody's own that comes before a step. Whether nothing is in flight is looked at once
-    /// more behind it.
+    /// Returns the hook point that comes before a step. Idleness is checked once more after the hook.
     #[must_use]
     pub fn moment_before(&self, step: Step) -> Option<Moment> {
         match step {
@@ -361,46 +353,46 @@ impl Lane {
         }
     }
 
-    /// Its servers.
+    /// Returns the lane's servers.
     #[must_use]
     pub fn ids(&self) -> Vec<ServerId> {
         self.servers.iter().map(|server| server.id.clone()).collect()
     }
 
-    /// Those of its servers that must serve when the run ends.
+    /// Returns the servers that must serve when the run ends.
     #[must_use]
     pub fn enabled_ids(&self) -> Vec<ServerId> {
         self.enabled().map(|server| server.id.clone()).collect()
     }
 
-    /// The backends that hold its servers, each once.
+    /// Returns the backends of the lane's servers, each once.
     #[must_use]
     pub fn backends(&self) -> Vec<String> {
         let names: BTreeSet<&String> = self.servers.iter().map(|server| &server.id.backend).collect();
         names.into_iter().cloned().collect()
     }
 
-    /// Its servers, as a set.
+    /// Returns the lane's servers as a set.
     #[must_use]
     pub fn id_set(&self) -> BTreeSet<ServerId> {
         self.servers.iter().map(|server| server.id.clone()).collect()
     }
 }
 
-/// A server line of a lane, and how it was found.
+/// A server line of a lane, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct LaneServer {
-    /// Which line.
+    /// The server line.
     pub id: ServerId,
-    /// How to prove that it serves.
+    /// The probe that proves that it serves.
     pub probe: Probe,
-    /// What a new container is asked beside that.
+    /// An additional probe for a new container.
     #[serde(default)]
     pub also: Option<Probe>,
     /// `HAProxy`'s own check, where that decides whether a container serves on this line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_check: Option<OwnCheck>,
-    /// What must fail when the old container has stopped; `None` where that is not checked.
+    /// The probe that must fail once the old container has stopped; `None` if that is not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Probe>,
     /// Its administrative state before the run.
@@ -408,40 +400,40 @@ pub struct LaneServer {
     /// The state that it keeps when its container is replaced, where a person or haproxy.cfg took it out of service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<AdminState>,
-    /// The load balancers at which its agent (`agent-check`) is on. It is turned off there while the server is out.
+    /// The load balancers that ask its agent (`agent-check`). The agent is turned off there while the server is out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<String>,
-    /// The load balancers at which its agent is off, and stays so.
+    /// The load balancers at which its agent is off and stays off.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents_off: Vec<String>,
-    /// How many sessions were in flight on it when the plan was made, on all load balancers.
+    /// The number of sessions in flight on it when the plan was made, on all load balancers.
     #[serde(default)]
     pub sessions: u64,
-    /// Whether `HAProxy` gave it requests, and it answered our own probe, before the run.
+    /// Whether `HAProxy` gave it requests and it answered drainswap's own probe before the run.
     pub served: bool,
-    /// What it did before the run; earlier plans do not say.
+    /// What it did before the run; missing in plans of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Before>,
     /// Whether `HAProxy` will give it requests as soon as it is ready.
     pub takes_traffic: bool,
-    /// How the container behind it was found; `None` where there is none yet, and in earlier plans.
+    /// How the container behind it was found; `None` if there is none yet, and in plans of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<MatchRule>,
-    /// Where its traffic goes; `None` in earlier plans.
+    /// The address that its traffic goes to; `None` in plans of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
-    /// The host name that its line has in the place of an address.
+    /// The host name on its line, if it has one instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_name: Option<HostName>,
 }
 
-/// Why a lane is worked on.
+/// Why a lane needs work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Cause {
-    /// It runs another image than the wanted one.
+    /// It runs a different image.
     OtherImage {
-        /// What it runs.
+        /// The image that it runs.
         runs: Image,
     },
     /// It has the wanted image, but does not run or does not answer.
@@ -454,11 +446,11 @@ pub enum Cause {
         /// The container whose settings the new one gets.
         like: String,
     },
-    /// It has no container yet, and one is described.
+    /// It has no container yet, and drainswap.toml describes one.
     NotYetThere,
-    /// It has the wanted image, but is not as drainswap.toml describes it.
+    /// It has the wanted image, but differs from its description in drainswap.toml.
     Drifted,
-    /// It has the image of the container that it took the place of, and that one comes back.
+    /// It has the same image as the container that it replaced, and that container comes back.
     Superseded,
     /// It runs the wanted image and answers, but was left out of service.
     OutOfService {
@@ -467,47 +459,48 @@ pub enum Cause {
     },
 }
 
-/// What is replaced by what.
+/// The replacement of one container by another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Replacement {
-    /// The container that is replaced; `None` where it is gone.
+    /// The container that is replaced; `None` if it is gone.
     pub old: Option<Container>,
-    /// The container whose settings the new one gets: the old one, or a sibling's.
+    /// The container whose settings the new one gets: the old one or a sibling.
     pub like: Container,
-    /// The port that the new one publishes, where `like` is a sibling's or the new one is described.
+    /// The port that the new one publishes, if `like` is a sibling or drainswap.toml describes the new one.
     pub publish: Option<Published>,
-    /// The name of the old one, and then of the new one.
+    /// The name of the old container, which the new one takes over.
     pub name: String,
-    /// What the new one runs.
+    /// The image of the new container.
     pub image: Image,
-    /// Whether the new one is created as drainswap.toml describes it, and not like another.
+    /// Whether the new one is created as drainswap.toml describes it, rather than like another container.
     #[serde(default)]
     pub described: bool,
-    /// The container that is started again in the place of a new one: an earlier run has kept it.
+    /// The container, kept by an earlier run, that is started again instead of creating a new one.
     #[serde(default)]
     pub returning: Option<Container>,
-    /// What the new one has otherwise by its image's defaults; `None` where the engine does not have the image yet.
+    /// What changes in the new container through its image's defaults; `None` if the engine does not have the image
+    /// yet.
     #[serde(default)]
     pub changes: Option<Vec<Change>>,
-    /// Containers that earlier runs have kept, and that there are too many of then.
+    /// Containers kept by earlier runs that exceed the number to keep.
     #[serde(default)]
     pub outdated: Vec<Container>,
-    /// What the old one has by its engine's choice, and whatever takes its place must have.
+    /// What the engine chose for the old container and its replacement must have.
     #[serde(default, skip_serializing_if = "Pinned::is_empty")]
     pub pinned: Pinned,
-    /// Whether the new one gets new volumes in the place of those without a name.
+    /// Whether the new one gets new anonymous volumes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub renew_volumes: bool,
 }
 
 impl Replacement {
-    /// Whether the new container is created, and is not one that was kept and returns.
+    /// Returns whether the new container is created, rather than a kept one started again.
     #[must_use]
     pub fn is_created(&self) -> bool {
         self.returning.is_none()
     }
 
-    /// A new container that is like this one, has its name, and takes nobody's place yet.
+    /// Creates a replacement like this container, with its name, that takes no other container's place yet.
     #[must_use]
     pub fn like(like: &Container, image: &Image) -> Self {
         Self {
@@ -525,7 +518,7 @@ impl Replacement {
         }
     }
 
-    /// A new container that is as it is described and takes this one's place, behind a server of this address.
+    /// Creates a replacement for this container as drainswap.toml describes it, behind a server with this address.
     #[must_use]
     pub fn described(
         old: &Container,
@@ -533,7 +526,7 @@ impl Replacement {
         address: Option<SocketAddr>,
         image: &Image,
     ) -> Self {
-        // Where it is published is the server line's matter, and stays; what is behind that is described.
+        // The server line decides the published address, which stays. The description decides the port inside.
         let of_port = |it: &&Published| address.is_some_and(|address| it.port == address.port());
         let exactly = |it: &&Published| address.is_some_and(|address| it.ip == address.ip());
         let everywhere = |it: &&Published| it.ip.is_unspecified();
@@ -548,26 +541,26 @@ impl Replacement {
         }
     }
 
-    /// The old container's name while it is kept.
+    /// Returns the old container's name while it is kept.
     #[must_use]
     pub fn kept_name(&self, run: &RunId) -> String {
         Aside::Old.name(&self.name, run)
     }
 
-    /// How many containers of its place are kept for a rollback, where so many are kept of others.
+    /// Returns how many containers in its place are kept for a rollback, given the policy's `keep`.
     #[must_use]
     pub fn kept(&self, keep: usize) -> usize {
         self.old.as_ref().map_or(keep, |old| old.kept_of(keep))
     }
 
-    /// Whether nothing is left to remove once it serves, with so many kept.
+    /// Returns whether nothing is left to remove once the new container serves.
     #[must_use]
     pub fn keeps_all(&self, keep: usize) -> bool {
         self.outdated.is_empty() && self.old_goes(keep).is_none()
     }
 
-    /// The old container, where it is removed once the new one serves, with so many kept of others. One whose data the new one
-    /// does not have stays until a person prunes; of a Compose project's only the volumes can stay.
+    /// Returns the old container if it is removed once the new one serves. One whose data the new one does not have
+    /// stays until `drainswap prune`; of a Compose project's only the volumes can stay.
     fn old_goes(&self, keep: usize) -> Option<&Container> {
         let has_data =
             |old: &Container| old.unnamed_volumes.as_ref().is_none_or(|volumes| !volumes.is_empty());
@@ -575,14 +568,14 @@ impl Replacement {
         self.old.as_ref().filter(|old| self.kept(keep) == 0 && !holds_data(old))
     }
 
-    /// The image that is all that is kept of the old container, which gets a name for it, with so many kept of others.
+    /// Returns the old container's image if only that is kept, under a name of its own for a rollback.
     #[must_use]
     pub fn image_kept(&self, keep: usize) -> Option<&ImageId> {
         self.old.as_ref().filter(|_| keep > 0 && self.kept(keep) == 0).map(|old| &old.image)
     }
 
-    /// The volumes that there were before the new container, as far as it may have one of them and its name looks like one that
-    /// the engine made up; `None` where that is not known. What it has beside them came into being with it.
+    /// Returns the volumes that existed before the new container, limited to those that it may have and whose names
+    /// look like ones that the engine made up; `None` if that is not known. Its other volumes were created with it.
     #[must_use]
     pub fn volumes_before(
         &self,
@@ -591,18 +584,18 @@ impl Replacement {
         let models = self.old.iter().chain((!self.described).then_some(&self.like));
         let volumes: Vec<_> = models.map(|it| it.unnamed_volumes.as_ref()).collect::<Option<_>>()?;
         let of_models = volumes.into_iter().flatten().map(|it| it.name.as_str());
-        // A person may name a volume by what the engine once called it.
+        // A person may name a volume by a name that the engine once made up.
         let described = description.into_iter().flat_map(crate::service::Container::named_volumes);
         Some(of_models.chain(described).map(str::to_owned).collect())
     }
 
-    /// What is removed once it serves, with so many kept: each container, and its name by then.
+    /// Returns the containers that are removed once the new one serves, each with its name at that time.
     pub fn removed(&self, run: &RunId, keep: usize) -> impl Iterator<Item = (&ContainerId, String)> {
         let old = self.old_goes(keep).map(|old| (&old.id, self.kept_name(run)));
         old.into_iter().chain(self.outdated.iter().map(|kept| (&kept.id, kept.name.clone())))
     }
 
-    /// How the new container is created, with its description where it is described.
+    /// Returns how to create the new container, with its description if it has one.
     #[must_use]
     pub fn recipe(&self, run: &RunId, description: Option<&crate::service::Container>) -> Recipe {
         let platform = description.and_then(|it| it.platform.clone());
@@ -622,7 +615,7 @@ impl Replacement {
         }
     }
 
-    /// How a copy of the old container is created, with the ports and addresses that the engine chose for that one.
+    /// Returns how to create a copy of the old container, with the ports and addresses that the engine chose for it.
     #[must_use]
     pub fn copy_recipe(&self, old: &Container, run: &RunId) -> Recipe {
         Recipe {
@@ -636,32 +629,32 @@ impl Replacement {
         }
     }
 
-    /// The new container's name until it is started.
+    /// Returns the new container's name until it is started.
     #[must_use]
     pub fn candidate_name(&self, run: &RunId) -> String {
         Aside::New.name(&self.name, run)
     }
 }
 
-/// One step of a lane. Every one of them may be repeated harmlessly.
+/// One step of a lane. Every step can be repeated harmlessly.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// Create the new container, stopped.
+    /// Create the new container without starting it.
     Create,
-    /// Look again: the floor holds, and the servers that will carry the traffic answer.
+    /// Check again that the floor holds and that the servers that take over answer.
     Verify,
     /// Set the server lines to drain.
     Drain,
-    /// Wait until nothing is in flight and nothing new can land.
+    /// Wait until nothing is in flight and nothing new can arrive.
     AwaitIdle,
     /// Set the server lines to maint.
     Maint,
-    /// Look once more: what landed between the last look and maint has ended, and no reload has undone maint.
+    /// Check once more that requests which arrived just before maint have ended, and that no reload has undone maint.
     Settle,
-    /// Stop the old container, and keep it under another name.
+    /// Stop the old container and keep it under another name.
     Keep,
     /// Give the new container the old one's name and start it.
     Start,
@@ -669,7 +662,7 @@ pub enum Step {
     Prove,
     /// Set the server lines to ready.
     Ready,
-    /// See that `HAProxy` has them up and gives them traffic.
+    /// Check that `HAProxy` has them up and gives them traffic.
     Confirm,
     /// Remove the old containers that are not kept.
     Remove,
@@ -679,18 +672,18 @@ pub enum Step {
     Return,
     /// Undo: wait until the old container answers.
     ProveOld,
-    /// Undo: set the server lines to the state that they were in.
+    /// Undo: set the server lines back to the state that they had.
     PutBack,
 }
 
 impl Step {
-    /// Whether it may change who serves.
+    /// Returns whether the step may change which servers serve.
     #[must_use]
     pub fn touches_traffic(self) -> bool {
         !matches!(self, Self::Create | Self::Verify | Self::Prove)
     }
 
-    /// Whether it is one of those that take servers out of rotation.
+    /// Returns whether the step belongs to those that take servers out of rotation.
     #[must_use]
     pub fn takes_out(self) -> bool {
         matches!(self, Self::Verify | Self::Drain | Self::AwaitIdle | Self::Maint | Self::Settle)
@@ -698,7 +691,7 @@ impl Step {
 }
 
 impl fmt::Display for Step {
-    /// One word, the one that the printed plan begins the step's line with.
+    /// Writes the word that begins the step's line in the printed plan.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Create => "create",
