@@ -1,4 +1,4 @@
-//! Whether what was approved is still what would be done: a plan file against a fresh look, point by point.
+//! Compares a plan file with a fresh observation, point by point, to see whether the approved plan still holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,165 +12,127 @@ use crate::plan::file::{Basis, PlanFile, ReadFile, SeenServer};
 use crate::plan::refusal::Refusal;
 use crate::plan::{Cause, Lane, LaneServer, Plan, Policy, Replacement, Step};
 
-/// One thing that is not as it was when the plan was made.
+/// One thing that differs from when the plan was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Drift {
-    /// A file of haproxy.cfg says something else, is new, or is gone.
+    /// A file of haproxy.cfg has changed, is new, or is gone.
     Configuration {
-        /// The file.
         file: String,
-        /// What became of it.
         fate: Fate,
     },
-    /// A load balancer has a server otherwise.
+    /// A load balancer has a different state, address or weight for a server.
     Server {
-        /// The load balancer.
         load_balancer: String,
-        /// The server.
         server: ServerId,
-        /// What was true of it; nothing where it was not there.
+        /// What it was, or `None` if the load balancer did not have the server.
         was: Option<SeenServer>,
-        /// What is.
         is: Option<SeenServer>,
     },
-    /// The settings make another limit or choice.
+    /// The settings have a different limit or choice.
     Settings {
-        /// Which, by the name that the file has for it.
+        /// The name of the setting in the plan file.
         setting: String,
-        /// What it was.
         was: String,
-        /// What it is.
         is: String,
     },
-    /// drainswap.toml describes the container otherwise.
     Description,
-    /// A hook has another command, is new, or is gone.
+    /// A hook has a different command, is new, or is gone.
     Hook {
-        /// Which.
         moment: Moment,
-        /// What became of it.
         fate: Fate,
     },
-    /// The name of the image means another one.
+    /// The name of the image refers to a different image.
     Image {
-        /// What it meant.
         was: Image,
-        /// What it means.
         is: Image,
     },
-    /// It would be refused.
     Refused(Refusal),
-    /// There is nothing left to do for a server.
+    /// A server needs no more work.
     Settled {
-        /// The server.
         server: ServerId,
     },
-    /// There is something to do for a server that nothing was to be done for.
+    /// A server needs work that was not in the plan.
     Joined {
-        /// The server.
         server: ServerId,
-        /// What.
         cause: Cause,
     },
-    /// The servers come in another order.
+    /// The servers come in a different order.
     Order {
-        /// The order of those that were planned.
+        /// The order of the servers that are in both plans.
         was: Vec<ServerId>,
-        /// The order now.
         is: Vec<ServerId>,
     },
-    /// Other server lines reach the container.
+    /// Different server lines reach the container.
     Lines {
-        /// Those that did.
         was: Vec<ServerId>,
-        /// Those that do.
         is: Vec<ServerId>,
     },
-    /// There is another reason to work on a server.
+    /// A server needs work for a different reason.
     Cause {
-        /// The server.
         server: ServerId,
-        /// What it was.
         was: Cause,
-        /// What it is.
         is: Cause,
     },
-    /// Another container is meant.
+    /// The plan would use a different container.
     Container {
-        /// The server.
         server: ServerId,
-        /// What was to become of it.
         part: Part,
-        /// Its name and identifier; nothing where there was none.
+        /// The name and identifier, or `None` if there was none.
         was: Option<String>,
-        /// The same of the one that is meant now.
         is: Option<String>,
     },
-    /// A new container would have other settings.
+    /// The new container would have different settings.
     Changes {
-        /// The server.
         server: ServerId,
     },
-    /// A server that served does not any more, or the other way round.
+    /// A server has stopped serving, or has started to serve.
     Serves {
-        /// The server.
         server: ServerId,
-        /// Whether it does now.
         now: bool,
     },
-    /// A server would be left in another state, or put in service.
+    /// A server would be left in a different state, or put in service.
     Stays {
-        /// The server.
         server: ServerId,
-        /// The state that it was to stay in; nothing where it was to be put in service.
+        /// The state that it was to stay in, or `None` if it was to be put in service.
         was: Option<AdminState>,
-        /// The same now.
         is: Option<AdminState>,
     },
-    /// Agents (`agent-check`) are on elsewhere than before.
+    /// The agent (`agent-check`) of a server is on at different load balancers.
     Agents {
-        /// The server.
         server: ServerId,
-        /// The load balancers at which its agent is on now.
+        /// The load balancers at which the agent is on now.
         is: Vec<String>,
     },
-    /// Other steps lead there.
+    /// Different steps are needed.
     Steps {
-        /// The server.
         server: ServerId,
-        /// Those that were planned.
         was: Vec<Step>,
-        /// Those that would be done.
         is: Vec<Step>,
     },
 }
 
-/// What became of something that has a fingerprint.
+/// What happened to something that has a fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It says something else.
     Changed,
-    /// It was not there.
     New,
-    /// It is not there any more.
     Gone,
 }
 
-/// A container's part in a lane.
+/// The part that a container has in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// It is replaced.
     Replaced,
-    /// The new one gets its settings.
+    /// Provides the settings of the new container.
     Model,
-    /// It is removed at the end.
     Removed,
 }
 
-/// Everything that is not as it was when the plan was made, given a fresh look and what would be planned on it, for the
-/// same image and with the same limits.
+/// Returns everything that differs from when the plan was made. `now` and `plan` come from a fresh observation, for
+/// the same image and with the same limits.
 ///
-/// Each field of a plan is named here once. What may differ without being drift is left out, for its own reason.
+/// The functions below destructure every type of the plan, so that each new field must be compared or left out with a
+/// reason.
 #[must_use]
 pub fn drift(approved: &PlanFile, now: &Basis, plan: &Result<Plan, Vec<Refusal>>) -> Vec<Drift> {
     let mut found = basis(&approved.basis, now);
@@ -197,7 +159,7 @@ fn basis(was: &Basis, is: &Basis) -> Vec<Drift> {
     found
 }
 
-/// What became of each thing, by its fingerprint.
+/// Returns what happened to each thing, by its fingerprint.
 fn fates<K: Clone + Ord>(was: &BTreeMap<K, String>, is: &BTreeMap<K, String>) -> Vec<(K, Fate)> {
     let fate = |(key, fingerprint): (&K, &String)| match is.get(key) {
         Some(now) if now == fingerprint => None,
@@ -220,13 +182,13 @@ fn server_drift(was: &[SeenServer], is: &[SeenServer]) -> Vec<Drift> {
         .collect()
 }
 
-/// The settings of a policy that differ, by the names that they have in the file.
+/// Returns the settings that differ between two policies, by their names in the plan file.
 fn policy_drift(was: &Policy, is: &Policy) -> Vec<Drift> {
     let differs = differences(was, is).into_iter();
     differs.map(|(setting, was, is)| Drift::Settings { setting, was, is }).collect()
 }
 
-/// Where two policies differ: the name of the setting, and what each has.
+/// Returns where two policies differ: the name of the setting and its value in each.
 #[must_use]
 pub fn differences(was: &Policy, is: &Policy) -> Vec<(String, String, String)> {
     let fields = |policy: &Policy| serde_json::to_value(policy).unwrap_or_default();
@@ -243,31 +205,31 @@ pub fn differences(was: &Policy, is: &Policy) -> Vec<(String, String, String)> {
 
 fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
     let Plan {
-        // Each run has a name of its own, from the moment at which it looked.
+        // Each run has its own name, from the time of its observation.
         run: _,
         at: _,
         approved: _,
-        // The backend, the purpose and the policy are those of the file: what is planned now is planned for them.
+        // The backend, the purpose and the policy are the file's, and the fresh plan is made with the same ones.
         backend: _,
         purpose: _,
         policy: _,
         takes_back: _,
         continues: _,
-        // A reload is no drift by itself: what the new process reads is compared, and who is drained now is counted in
-        // the workers that run now, old ones too.
+        // A reload alone is not drift: the configuration that the new process reads is compared, and the drain counts
+        // sessions in the current workers, old ones included.
         workers: _,
-        // The image is compared as what was asked for.
+        // The requested image is compared instead.
         images: _,
-        // They follow from haproxy.cfg, and from the addresses, states and weights of its servers, which are compared.
+        // They follow from haproxy.cfg and from the addresses, states and weights of its servers, which are compared.
         balances: _,
         probes: _,
         lanes,
-        // Who is not worked on stays as it is.
+        // Servers that the run does not work on stay as they are.
         unchanged: _,
         rest: _,
-        // They are told again, of the world as it is.
+        // The fresh plan has its own warnings.
         warnings: _,
-        // Their commands are compared.
+        // The commands of the hooks are compared instead.
         hooks: _,
     } = was;
     let of = |plan: &Plan, lane: &Lane| plan.lanes.iter().any(|it| it.name() == lane.name());
@@ -291,15 +253,15 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
 
 fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
     let Lane { servers, role: _, cause, replacement, forecasts: _, steps } = was;
-    // Its role and its forecasts follow from haproxy.cfg and from the states of the servers.
+    // The role and the forecasts follow from haproxy.cfg and from the states of the servers.
     let server = was.name();
     if was.ids() != is.ids() {
         found.push(Drift::Lines { was: was.ids(), is: is.ids() });
     }
     for line in servers {
-        // The state, and by it whether it takes traffic, is compared as the load balancers have it; what it is asked
-        // follows from haproxy.cfg and from the policy; sessions come and go; a container is compared itself, however it
-        // was found.
+        // The state, which decides whether it takes traffic, is compared as the load balancers have it. The probes
+        // follow from haproxy.cfg and from the policy. Sessions come and go. The container is compared itself,
+        // however it was found.
         let LaneServer {
             id,
             served,
@@ -340,7 +302,7 @@ fn lane_drift(was: &Lane, is: &Lane, found: &mut Vec<Drift>) {
     }
 }
 
-/// Whether it is the same reason. How a server says that it does not serve changes from one moment to the next.
+/// Returns whether both are the same reason. The detail of why a server does not serve changes from moment to moment.
 fn same_cause(was: &Cause, is: &Cause) -> bool {
     match (was, is) {
         (Cause::NotServing { .. }, Cause::NotServing { .. }) => true,
@@ -349,9 +311,9 @@ fn same_cause(was: &Cause, is: &Cause) -> bool {
 }
 
 fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, found: &mut Vec<Drift>) {
-    // The name is the old one's, or follows from the server's; the image is compared as what was asked for; what the new
-    // container publishes and whether it is described follow from haproxy.cfg and drainswap.toml; whether volumes are renewed
-    // is one of the limits that the plan has; a deploy brings nothing back.
+    // The name is the old container's, or follows from the server's. The requested image is compared instead. Which
+    // port the new container publishes and whether it is described follow from haproxy.cfg and drainswap.toml.
+    // Whether volumes are renewed is part of the plan's policy. A deploy brings no container back.
     let Replacement {
         old,
         like,
@@ -365,7 +327,7 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
         pinned: _,
         renew_volumes: _,
     } = was;
-    // A container keeps its identifier as long as it keeps its settings and its image. Its name is what people know.
+    // A container keeps its identifier as long as it keeps its settings and its image. People know it by its name.
     let named = |it: &Container| format!("{} ({})", it.name, it.id.short());
     let mut compare = |part, was: Option<&Container>, is: Option<&Container>| {
         let differs =
@@ -377,7 +339,7 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
         differs
     };
     let replaced_differs = compare(Part::Replaced, old.as_ref(), is.old.as_ref());
-    // Where the settings are the replaced one's it has been said.
+    // Reported above if the replaced container provides the settings.
     if !replaced_differs || old.as_ref().map(|it| &it.id) != Some(&like.id) {
         compare(Part::Model, Some(like), Some(&is.like));
     }
@@ -387,7 +349,7 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
     for new in is.outdated.iter().filter(|it| !outdated.iter().any(|was| was.id == it.id)) {
         compare(Part::Removed, None, Some(new));
     }
-    // What an image that is not there changes is not known; that it is there by now is no drift.
+    // The changes by an image that is not on the engine are unknown; that it has arrived since is not drift.
     if let (Some(was), Some(is)) = (changes, &is.changes)
         && was != is
     {
@@ -398,7 +360,7 @@ fn replacement_drift(server: &ServerId, was: &Replacement, is: &Replacement, fou
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Changed => "says something else",
+            Self::Changed => "has changed",
             Self::New => "is new",
             Self::Gone => "is gone",
         })
@@ -408,57 +370,56 @@ impl fmt::Display for Fate {
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or_none = |it: &Option<String>| it.clone().unwrap_or_else(|| "none".to_owned());
-        let seen = |it: &Option<SeenServer>| {
-            it.as_ref().map_or_else(|| "not known there".to_owned(), ToString::to_string)
-        };
+        let seen =
+            |it: &Option<SeenServer>| it.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
         match self {
             Self::Configuration { file, fate } => write!(f, "{file} {fate}"),
             Self::Server { load_balancer, server, was, is } => {
-                write!(f, "{server} is {} at {load_balancer}, and was {}", seen(is), seen(was))
+                write!(f, "{server} is now {} at {load_balancer}; it was {}", seen(is), seen(was))
             }
             Self::Settings { setting, was, is } => {
-                write!(f, "the settings make {setting} {is}, and made it {was}")
+                write!(f, "the setting {setting} is now {is}; it was {was}")
             }
-            Self::Description => f.write_str("the container is described otherwise in drainswap.toml"),
+            Self::Description => f.write_str("drainswap.toml describes the container differently"),
             Self::Hook { moment, fate } => write!(f, "the hook {moment} {fate}"),
-            Self::Image { was, is } => write!(f, "the image is {is} by now, and was {was}"),
-            Self::Refused(refusal) => write!(f, "it would be refused: {refusal}"),
+            Self::Image { was, is } => write!(f, "the image is now {is}; it was {was}"),
+            Self::Refused(refusal) => write!(f, "the plan would now be refused: {refusal}"),
             Self::Settled { server } => write!(f, "nothing is left to do for {server}"),
-            Self::Joined { server, cause } => write!(f, "{server} would be worked on too: {cause}"),
-            Self::Order { was, is } => write!(f, "the order is {}, and was {}", list(is), list(was)),
+            Self::Joined { server, cause } => write!(f, "{server} now needs work too: {cause}"),
+            Self::Order { was, is } => write!(f, "the order is now {}; it was {}", list(is), list(was)),
             Self::Lines { was, is } => {
-                write!(f, "the container is behind {}, and was behind {}", list(is), list(was))
+                write!(f, "the container is now behind {}; it was behind {}", list(is), list(was))
             }
-            Self::Cause { server, was, is } => write!(f, "{server}: {is}; it was: {was}"),
+            Self::Cause { server, was, is } => write!(f, "{server}: {is} (in the plan: {was})"),
             Self::Container { server, part, was, is } => {
                 let what = match part {
-                    Part::Replaced => "the container that is replaced",
+                    Part::Replaced => "the container to replace",
                     Part::Model => "the container whose settings the new one gets",
-                    Part::Removed => "what is removed at the end",
+                    Part::Removed => "the container to remove at the end",
                 };
-                write!(f, "{server}: {what} is {}, and was {}", or_none(is), or_none(was))
+                write!(f, "{server}: {what} is now {}; it was {}", or_none(is), or_none(was))
             }
             Self::Changes { server } => {
-                write!(f, "{server}: other settings of its container would change than those that were shown")
+                write!(f, "{server}: the changes to its container's settings differ from those in the plan")
             }
-            Self::Serves { server, now: true } => write!(f, "{server} serves, and did not"),
-            Self::Serves { server, now: false } => write!(f, "{server} does not serve any more"),
+            Self::Serves { server, now: true } => write!(f, "{server} serves now; it did not before"),
+            Self::Serves { server, now: false } => write!(f, "{server} no longer serves"),
             Self::Stays { server, was, is } => {
                 let what = |state: &Option<AdminState>| {
                     state.map_or_else(|| "be put in service".to_owned(), |state| format!("stay in {state}"))
                 };
-                write!(f, "{server} would {}, and was to {}", what(is), what(was))
+                write!(f, "{server} would now {}; in the plan it would {}", what(is), what(was))
             }
             Self::Agents { server, is } if is.is_empty() => {
-                write!(f, "the agent of {server} is off, and was on")
+                write!(f, "the agent of {server} is now off; it was on")
             }
             Self::Agents { server, is } => {
-                write!(f, "the agent of {server} is on at {}, and was not at the same", is.join(", "))
+                write!(f, "the agent of {server} is now on at {}, which differs from the plan", is.join(", "))
             }
             Self::Steps { server, was, is } => {
                 let words =
                     |steps: &[Step]| steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                write!(f, "{server}: the steps are {}, and were {}", words(is), words(was))
+                write!(f, "{server}: the steps are now {}; they were {}", words(is), words(was))
             }
         }
     }

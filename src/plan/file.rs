@@ -1,4 +1,4 @@
-//! A plan that is kept until somebody has approved it, with what it rests on.
+//! Plan files: a plan saved for approval, together with the facts that it is based on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,60 +13,60 @@ use crate::image::Image;
 use crate::observation::{AdminState, LoadBalancerState};
 use crate::plan::{Plan, Policy};
 
-/// The version of [`PlanFile`]'s form.
+/// The version of the format of [`PlanFile`].
 pub const VERSION: u32 = 1;
 
-/// A plan file: what was planned, and what it was planned for.
+/// A plan file: a plan and the facts that it is based on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PlanFile {
-    /// The form's version. It grows when a field changes its meaning or goes away.
+    /// The version of the format. It increases when a field changes its meaning or is removed.
     #[schemars(extend("const" = VERSION))]
     pub version: u32,
-    /// What the plan rests on.
+    /// The facts that the plan is based on.
     pub basis: Basis,
-    /// The plan. What may be secret in its probes is hidden: they are made anew.
+    /// The plan. Possible secrets in its probes are hidden; the probes are derived again when the plan is applied.
     pub plan: Plan,
 }
 
-/// What a plan rests on, beside what stands in it.
+/// The facts that a plan is based on, apart from those in the plan itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Basis {
-    /// The image that was asked for, and what that meant.
+    /// The requested image, resolved to a digest or an image ID.
     pub image: Image,
     /// The files of haproxy.cfg, in `HAProxy`'s order.
     pub configuration: Vec<ReadFile>,
-    /// Every server of the backends that the plan touches, as each load balancer has it.
+    /// Every server of the backends that the plan affects, as each load balancer reports it.
     pub servers: Vec<SeenServer>,
-    /// The limits and choices that the settings make where no flag does.
+    /// The limits and choices from the settings, which apply where no flag is given.
     pub settings: Policy,
-    /// The SHA-256 of what drainswap.toml describes the container with, the values of its environment left out; nothing
-    /// where it does not.
+    /// The SHA-256 of the container's description in drainswap.toml, without the values of its environment; `None` if
+    /// there is no description.
     pub description: Option<String>,
-    /// The SHA-256 of the command of each hook.
+    /// The SHA-256 of each hook's command.
     pub hooks: BTreeMap<Moment, String>,
 }
 
 /// A file of haproxy.cfg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReadFile {
-    /// Its path.
+    /// The path of the file.
     pub file: String,
-    /// The SHA-256 of the words that `HAProxy` reads in it: comments and blanks do not count.
+    /// The SHA-256 of the words that `HAProxy` reads in the file. Comments and whitespace do not count.
     pub sha256: String,
 }
 
-/// A server as a load balancer has it.
+/// A server as a load balancer reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SeenServer {
     /// The load balancer.
     pub load_balancer: String,
     /// The server.
     pub server: ServerId,
-    /// Where its traffic goes, if that is an address.
+    /// The address that its traffic goes to, if known.
     pub address: Option<SocketAddr>,
     /// Its administrative state.
     pub state: AdminState,
-    /// Whether it is up, be it in its slow start.
+    /// Whether it is up, including in its slow start.
     pub up: bool,
     /// Its weight.
     pub weight: u32,
@@ -80,29 +80,26 @@ impl fmt::Display for SeenServer {
     }
 }
 
-/// Why something is no plan file that this drainswap applies.
+/// The reason why a file cannot be applied as a plan file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPlanFile {
-    /// It is not understood.
+    /// The file cannot be parsed.
     #[error(
-        "it is no plan file, or a damaged one: {reason}. Save the plan again with `drainswap plan … --save`"
+        "not a plan file, or a damaged one: {reason}. Save the plan again with `drainswap plan … --save`"
     )]
     Garbled {
         /// What is wrong, and where.
         reason: String,
     },
-    /// A later drainswap has saved it.
+    /// A drainswap with another format saved the file.
     #[error(
-        "it has version {version}, and this drainswap reads version {VERSION}: apply it with the drainswap that saved it, or save the plan again with this one"
+        "unsupported plan version {version}: this drainswap reads version {VERSION}. Apply it with the drainswap that saved it, or save the plan again with this one"
     )]
-    OtherVersion {
-        /// Its version.
-        version: u32,
-    },
+    OtherVersion { version: u32 },
 }
 
 impl PlanFile {
-    /// The file for a plan. Nothing in it is secret.
+    /// Creates the file for a plan, without secrets.
     #[must_use]
     pub fn new(basis: Basis, plan: &Plan) -> Self {
         Self { version: VERSION, basis, plan: plan.without_secrets() }
@@ -110,13 +107,13 @@ impl PlanFile {
 
     /// Reads a plan file.
     pub fn read(bytes: &[u8]) -> Result<Self, NotAPlanFile> {
-        /// What every version has.
+        /// The part that every version has.
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,
         }
         let garbled = |error: serde_json::Error| NotAPlanFile::Garbled { reason: error.to_string() };
-        // What another version holds beside that nobody knows.
+        // The other fields of another version are unknown.
         let Versioned { version } = serde_json::from_slice(bytes).map_err(garbled)?;
         if version != VERSION {
             return Err(NotAPlanFile::OtherVersion { version });
@@ -130,18 +127,18 @@ impl PlanFile {
         }
     }
 
-    /// The file's text: an object that people can read and compare.
+    /// Returns the text of the file, a JSON object that people can read and compare.
     ///
     /// # Panics
-    /// Never: a plan holds nothing but what JSON can.
+    /// Never: everything in a plan can be written as JSON.
     #[must_use]
     pub fn text(&self) -> String {
         let text = serde_json::to_string_pretty(self);
-        foreign::json(&text.expect("a plan holds nothing but what JSON can")) + "\n"
+        foreign::json(&text.expect("everything in a plan can be written as JSON")) + "\n"
     }
 }
 
-/// The servers of the backends that a plan touches, as each load balancer has them.
+/// Returns the servers of the backends that a plan affects, as each load balancer reports them.
 #[must_use]
 pub fn seen_servers(load_balancers: &[LoadBalancerState], plan: &Plan) -> Vec<SeenServer> {
     let mut backends: BTreeSet<String> = plan.backends().into_iter().collect();
@@ -162,14 +159,15 @@ pub fn seen_servers(load_balancers: &[LoadBalancerState], plan: &Plan) -> Vec<Se
 }
 
 impl Plan {
-    /// A server that has more than one place in the lanes, each of which is spoken of by its servers.
+    /// Returns a server that appears more than once in the lanes, which are identified by their servers.
     fn named_twice(&self) -> Option<&ServerId> {
         let mut named = BTreeSet::new();
         let servers = self.lanes.iter().flat_map(|lane| &lane.servers);
         servers.map(|server| &server.id).find(|id| !named.insert(*id))
     }
 
-    /// The same with what may be secret hidden: the headers and bodies of its probes, which haproxy.cfg gives them.
+    /// Returns the plan with possible secrets hidden: the headers and bodies of its probes, which come from
+    /// haproxy.cfg.
     #[must_use]
     pub fn without_secrets(&self) -> Self {
         let mut plan = self.clone();

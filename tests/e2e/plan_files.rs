@@ -46,13 +46,13 @@ async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs()
     std::fs::write(stage.haproxy.config(), &changed).expect("write haproxy.cfg");
     stage.image("v2", &[("VERSION", "v2"), ("MORE", "1")]).await;
     let refused = apply(&stage, &path).await.expect(7);
-    let config_says = format!("{} says something else", stage.haproxy.config().display());
+    let config_says = format!("{} has changed", stage.haproxy.config().display());
     refused.says(&[
         "not applied, nothing was touched",
         &config_says,
-        "mobile/app1b is maint, down,",
-        "and was ready, up,",
-        "the image is ",
+        "mobile/app1b is now maint, down,",
+        "it was ready, up,",
+        "the image is now ",
         "Plan again with `drainswap plan … --save",
     ]);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
@@ -81,7 +81,7 @@ async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs()
 
     let again = apply_text(&stage, &saved.stdout).await.expect(7);
     again.says(&["nothing is left to do for mobile/app1", "nothing is left to do for mobile/app1b"]);
-    apply_text(&stage, &saved.stdout[..99]).await.expect(2).says(&["stdin: it is no plan file"]);
+    apply_text(&stage, &saved.stdout[..99]).await.expect(2).says(&["stdin: not a plan file"]);
     assert_in_service(&stage).await;
     stage.close().await;
 }

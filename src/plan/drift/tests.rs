@@ -8,7 +8,7 @@ use crate::plan::OnFailure;
 use crate::ports::Change;
 use crate::testing::{World, basis, image, plan_file};
 
-/// What has drifted between a plan for a deploy of v2 in one world and the look at another, a line each.
+/// Lists the drift between a plan for a deploy of v2 in one world and an observation of another, one line each.
 fn told(was: &World, is: &World) -> String {
     told_of(was, is, |_| {})
 }
@@ -23,7 +23,7 @@ fn told_of(was: &World, is: &World, change: impl FnOnce(&mut Basis)) -> String {
 }
 
 #[test]
-fn what_comes_and_goes_is_no_drift() {
+fn sessions_and_reloads_are_not_drift() {
     let origin = World::origin();
     let mut later = origin.clone().server("mobile/app1", |server| {
         (server.sessions, server.sessions_total) = (17, 99_999);
@@ -41,9 +41,9 @@ fn what_comes_and_goes_is_no_drift() {
     assert_eq!(told(&silent("connection refused"), &silent("GET /health → 503")), "");
 }
 
-/// `HAProxy` takes the same file twice, and a plan file may be damaged.
+/// `HAProxy` accepts the same file twice, and a plan file may be damaged.
 #[test]
-fn a_file_that_is_read_twice_is_no_drift_of_itself() {
+fn a_file_that_is_read_twice_is_not_drift() {
     let mut approved = plan_file(&World::origin());
     let twice = ReadFile { sha256: "beef".to_owned(), ..approved.basis.configuration[0].clone() };
     approved.basis.configuration.push(twice);
@@ -51,46 +51,46 @@ fn a_file_that_is_read_twice_is_no_drift_of_itself() {
 }
 
 #[test]
-fn a_server_that_serves_by_now_is_told_and_one_that_needs_no_other_container_too() {
+fn a_server_that_started_to_serve_is_drift_and_so_is_one_that_needs_another_container() {
     let origin = World::origin();
     assert_snapshot!(told(&origin.clone().silent("mobile/app2b"), &origin), @"
-    mobile/app2b serves, and did not
-    the order is mobile/app1, mobile/app2, mobile/app1b, mobile/app2b, and was mobile/app2b, mobile/app1, mobile/app2, mobile/app1b
+    mobile/app2b serves now; it did not before
+    the order is now mobile/app1, mobile/app2, mobile/app1b, mobile/app2b; it was mobile/app2b, mobile/app1, mobile/app2, mobile/app1b
     ");
     let left = |state: fn(World, &str) -> World| {
         state(origin.clone().runs("mobile-app1", "v2").left_out("mobile/app1"), "mobile/app1")
     };
     assert_eq!(told(&left(World::drain), &left(World::drain)), "");
     let cause = told(&left(World::drain), &left(World::silent));
-    assert!(cause.contains("mobile/app1: does not serve: connection refused; it was: runs the wanted image, but was left in drain\n"), "{cause}");
+    assert!(cause.contains("mobile/app1: does not serve: connection refused (in the plan: runs the wanted image, but was left in drain)\n"), "{cause}");
 }
 
-/// It was out by a person's hand when the plan was approved, and is out since a run has failed by now, or the other way round.
+/// When the plan was approved a person had taken it out, and now a failed run has, or the other way round.
 #[test]
-fn a_server_that_would_keep_another_state_is_told() {
+fn a_server_that_would_keep_another_state_is_drift() {
     let by_hand = World::origin().drain("mobile/app1");
     let by_a_run = by_hand.clone().left_out("mobile/app1");
     assert_eq!(told(&by_hand, &by_hand), "");
-    assert_snapshot!(told(&by_hand, &by_a_run), @"mobile/app1 would be put in service, and was to stay in drain");
-    assert_snapshot!(told(&by_a_run, &by_hand), @"mobile/app1 would stay in drain, and was to be put in service");
+    assert_snapshot!(told(&by_hand, &by_a_run), @"mobile/app1 would now be put in service; in the plan it would stay in drain");
+    assert_snapshot!(told(&by_a_run, &by_hand), @"mobile/app1 would now stay in drain; in the plan it would be put in service");
 }
 
 #[test]
-fn a_container_that_lends_its_settings_is_told_and_each_that_was_kept_is_compared() {
+fn containers_that_provide_settings_and_kept_containers_are_compared() {
     let gone = World::origin().down("mobile/app1").gone("mobile-app1");
     let other = |world: World| world.container("mobile-app2", |it| it.id = ContainerId("f".repeat(64)));
     assert_snapshot!(told(&gone, &other(gone.clone())), @"
-    mobile/app1: the container whose settings the new one gets is mobile-app2 (ffffffffffff), and was mobile-app2 (a3a3a3a3a3a3)
-    mobile/app2: the container that is replaced is mobile-app2 (ffffffffffff), and was mobile-app2 (a3a3a3a3a3a3)
+    mobile/app1: the container whose settings the new one gets is now mobile-app2 (ffffffffffff); it was mobile-app2 (a3a3a3a3a3a3)
+    mobile/app2: the container to replace is now mobile-app2 (ffffffffffff); it was mobile-app2 (a3a3a3a3a3a3)
     ");
     let created = told(&gone, &World::origin());
     assert!(
         created.contains(
-            "mobile/app1: the container that is replaced is mobile-app1 (a1a1a1a1a1a1), and was none\n"
+            "mobile/app1: the container to replace is now mobile-app1 (a1a1a1a1a1a1); it was none\n"
         ),
         "{created}"
     );
-    assert!(created.contains("mobile/app1: the container whose settings the new one gets is mobile-app1 (a1a1a1a1a1a1), and was mobile-app2 (a3a3a3a3a3a3)\n"), "{created}");
+    assert!(created.contains("mobile/app1: the container whose settings the new one gets is now mobile-app1 (a1a1a1a1a1a1); it was mobile-app2 (a3a3a3a3a3a3)\n"), "{created}");
     let kept = |world: World, day: &str| {
         world.another("mobile-app1", &format!("mobile-app1.old-202611{day}T201500.000Z"), |it| {
             it.id = ContainerId(day.repeat(32));
@@ -100,63 +100,63 @@ fn a_container_that_lends_its_settings_is_told_and_each_that_was_kept_is_compare
     let both = kept(kept(World::origin(), "19"), "20");
     assert_eq!(told(&both, &both), "");
     assert_snapshot!(told(&both, &kept(kept(World::origin(), "20"), "21")), @"
-    mobile/app1: what is removed at the end is none, and was mobile-app1.old-20261119T201500.000Z (191919191919)
-    mobile/app1: what is removed at the end is mobile-app1.old-20261121T201500.000Z (212121212121), and was none
+    mobile/app1: the container to remove at the end is now none; it was mobile-app1.old-20261119T201500.000Z (191919191919)
+    mobile/app1: the container to remove at the end is now mobile-app1.old-20261121T201500.000Z (212121212121); it was none
     ");
 }
 
 #[test]
-fn what_happened_to_a_server_is_told_for_each_load_balancer() {
+fn server_changes_are_reported_for_each_load_balancer() {
     let origin = World::origin();
     assert_snapshot!(told(&origin, &origin.clone().maint("mobile/app2b")), @"
-    mobile/app2b is maint, down, weight 1, 127.0.0.2:50001 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.2:50001
-    mobile/app2b does not serve any more
-    mobile/app2b would stay in maint, and was to be put in service
-    mobile/app2b: the steps are create, wait, maint, settle, stop, start, prove, ready, confirm, remove, and were create, verify, drain, wait, maint, settle, stop, start, prove, ready, confirm, remove
-    the order is mobile/app2b, mobile/app1, mobile/app2, mobile/app1b, and was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
+    mobile/app2b is now maint, down, weight 1, 127.0.0.2:50001 at /run/haproxy/admin.sock; it was ready, up, weight 1, 127.0.0.2:50001
+    mobile/app2b no longer serves
+    mobile/app2b would now stay in maint; in the plan it would be put in service
+    mobile/app2b: the steps are now create, wait, maint, settle, stop, start, prove, ready, confirm, remove; they were create, verify, drain, wait, maint, settle, stop, start, prove, ready, confirm, remove
+    the order is now mobile/app2b, mobile/app1, mobile/app2, mobile/app1b; it was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
     ");
     assert_snapshot!(told(&origin, &origin.clone().down("mobile/app2")), @"
-    mobile/app2 is ready, down, weight 1, 127.0.0.2:50000 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.2:50000
-    mobile/app2 does not serve any more
-    the order is mobile/app2, mobile/app1, mobile/app1b, mobile/app2b, and was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
+    mobile/app2 is now ready, down, weight 1, 127.0.0.2:50000 at /run/haproxy/admin.sock; it was ready, up, weight 1, 127.0.0.2:50000
+    mobile/app2 no longer serves
+    the order is now mobile/app2, mobile/app1, mobile/app1b, mobile/app2b; it was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
     ");
     let moved = origin.clone().server("mobile/app1", |server| {
         server.weight = 50;
     });
-    assert_snapshot!(told(&origin, &moved), @"mobile/app1 is ready, up, weight 50, 127.0.0.1:50000 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.1:50000");
+    assert_snapshot!(told(&origin, &moved), @"mobile/app1 is now ready, up, weight 50, 127.0.0.1:50000 at /run/haproxy/admin.sock; it was ready, up, weight 1, 127.0.0.1:50000");
     let only = "backend mobile\n mode http\n server app1 127.0.0.1:50000 check\n";
     let one = World::of(only).floor(0);
     let mut renamed = one.clone();
     "/run/other.sock".clone_into(&mut renamed.observation.load_balancers[0].name);
     assert_snapshot!(told(&one, &renamed), @"
-    mobile/app1 is not known there at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.1:50000
-    mobile/app1 is ready, up, weight 1, 127.0.0.1:50000 at /run/other.sock, and was not known there
+    mobile/app1 is now unknown at /run/haproxy/admin.sock; it was ready, up, weight 1, 127.0.0.1:50000
+    mobile/app1 is now ready, up, weight 1, 127.0.0.1:50000 at /run/other.sock; it was unknown
     ");
 }
 
 #[test]
-fn what_happened_to_a_container_is_told() {
+fn container_changes_are_reported() {
     let origin = World::origin();
     let replaced = origin.clone().container("mobile-app1", |it| it.id = ContainerId("f".repeat(64)));
-    assert_snapshot!(told(&origin, &replaced), @"mobile/app1: the container that is replaced is mobile-app1 (ffffffffffff), and was mobile-app1 (a1a1a1a1a1a1)");
+    assert_snapshot!(told(&origin, &replaced), @"mobile/app1: the container to replace is now mobile-app1 (ffffffffffff); it was mobile-app1 (a1a1a1a1a1a1)");
     let renamed = origin.clone().container("mobile-app1", |it| "shop".clone_into(&mut it.name));
-    assert_snapshot!(told(&origin, &renamed), @"mobile/app1: the container that is replaced is shop (a1a1a1a1a1a1), and was mobile-app1 (a1a1a1a1a1a1)");
-    assert_snapshot!(told(&origin, &origin.clone().runs("mobile-app2", "v3")), @"mobile/app2: runs registry.example.org/mobile:v3 (333333333333); it was: runs registry.example.org/mobile:v1 (111111111111)");
+    assert_snapshot!(told(&origin, &renamed), @"mobile/app1: the container to replace is now shop (a1a1a1a1a1a1); it was mobile-app1 (a1a1a1a1a1a1)");
+    assert_snapshot!(told(&origin, &origin.clone().runs("mobile-app2", "v3")), @"mobile/app2: runs registry.example.org/mobile:v3 (333333333333) (in the plan: runs registry.example.org/mobile:v1 (111111111111))");
     assert_snapshot!(told(&origin, &origin.clone().runs("mobile-app2", "v2")), @"nothing is left to do for mobile/app2");
-    assert_snapshot!(told(&origin.clone().runs("mobile-app2", "v2"), &origin), @"mobile/app2 would be worked on too: runs registry.example.org/mobile:v1 (111111111111)");
+    assert_snapshot!(told(&origin.clone().runs("mobile-app2", "v2"), &origin), @"mobile/app2 now needs work too: runs registry.example.org/mobile:v1 (111111111111)");
     let stopped = origin.clone().down("mobile/app2b").stopped("mobile-app2b");
     assert_snapshot!(told(&origin, &stopped), @"
-    mobile/app2b is ready, down, weight 1, 127.0.0.2:50001 at /run/haproxy/admin.sock, and was ready, up, weight 1, 127.0.0.2:50001
-    mobile/app2b does not serve any more
-    mobile/app2b: the steps are create, maint, stop, start, prove, ready, confirm, remove, and were create, verify, drain, wait, maint, settle, stop, start, prove, ready, confirm, remove
-    the order is mobile/app2b, mobile/app1, mobile/app2, mobile/app1b, and was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
+    mobile/app2b is now ready, down, weight 1, 127.0.0.2:50001 at /run/haproxy/admin.sock; it was ready, up, weight 1, 127.0.0.2:50001
+    mobile/app2b no longer serves
+    mobile/app2b: the steps are now create, maint, stop, start, prove, ready, confirm, remove; they were create, verify, drain, wait, maint, settle, stop, start, prove, ready, confirm, remove
+    the order is now mobile/app2b, mobile/app1, mobile/app2, mobile/app1b; it was mobile/app1, mobile/app2, mobile/app1b, mobile/app2b
     ");
     let kept = origin.clone().another("mobile-app1", "mobile-app1.old-20261120T201500.000Z", |it| {
         it.state = ContainerState::Stopped;
         it.restart = RestartPolicy::never();
     });
-    assert_snapshot!(told(&origin, &kept), @"mobile/app1: what is removed at the end is mobile-app1.old-20261120T201500.000Z (a5a5a5a5a5a5), and was none");
-    assert_snapshot!(told(&kept, &origin), @"mobile/app1: what is removed at the end is none, and was mobile-app1.old-20261120T201500.000Z (a5a5a5a5a5a5)");
+    assert_snapshot!(told(&origin, &kept), @"mobile/app1: the container to remove at the end is now mobile-app1.old-20261120T201500.000Z (a5a5a5a5a5a5); it was none");
+    assert_snapshot!(told(&kept, &origin), @"mobile/app1: the container to remove at the end is now none; it was mobile-app1.old-20261120T201500.000Z (a5a5a5a5a5a5)");
     let beside = World::shared();
     let alone = World::of(
         "
@@ -168,20 +168,20 @@ backend mobile
 ",
     );
     assert_snapshot!(told(&alone, &beside), @"
-    tablet/one is ready, up, weight 1, 127.0.0.1:50000 at /run/haproxy/admin.sock, and was not known there
-    tablet/two is ready, up, weight 1, 127.0.0.3:50000 at /run/haproxy/admin.sock, and was not known there
-    the container is behind mobile/app1, tablet/one, and was behind mobile/app1
+    tablet/one is now ready, up, weight 1, 127.0.0.1:50000 at /run/haproxy/admin.sock; it was unknown
+    tablet/two is now ready, up, weight 1, 127.0.0.3:50000 at /run/haproxy/admin.sock; it was unknown
+    the container is now behind mobile/app1, tablet/one; it was behind mobile/app1
     ");
 }
 
 #[test]
-fn what_would_be_refused_is_told() {
+fn a_refusal_is_reported_as_drift() {
     let ambiguous = World::origin().another("mobile-app1", "twin", |_| {});
-    assert_snapshot!(told(&World::origin(), &ambiguous), @r#"it would be refused: mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); twin (publishes the address). Name the right one in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
+    assert_snapshot!(told(&World::origin(), &ambiguous), @r#"the plan would now be refused: mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); twin (publishes the address). Name the right one in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
-fn what_a_person_has_changed_is_told() {
+fn changed_files_and_settings_are_reported() {
     let origin = World::origin();
     let changed = told_of(&origin, &origin, |now| {
         "beef".clone_into(&mut now.configuration[0].sha256);
@@ -194,19 +194,19 @@ fn what_a_person_has_changed_is_told() {
     });
     assert_snapshot!(changed, @r#"
     /etc/haproxy/conf.d/10-mobile.cfg is gone
-    /etc/haproxy/haproxy.cfg says something else
+    /etc/haproxy/haproxy.cfg has changed
     /etc/haproxy/conf.d/20-shop.cfg is new
-    the settings make floor 2, and made it 1
-    the settings make on_failure "stop", and made it "rollback"
-    the container is described otherwise in drainswap.toml
-    the hook before_run says something else
+    the setting floor is now 2; it was 1
+    the setting on_failure is now "stop"; it was "rollback"
+    drainswap.toml describes the container differently
+    the hook before_run has changed
     the hook after_run is new
-    the image is registry.example.org/mobile:v3 (333333333333) by now, and was registry.example.org/mobile:v2 (222222222222)
+    the image is now registry.example.org/mobile:v3 (333333333333); it was registry.example.org/mobile:v2 (222222222222)
     "#);
 }
 
 #[test]
-fn other_settings_are_told_and_those_that_were_not_known_are_not() {
+fn changed_container_settings_are_reported_unless_they_were_unknown() {
     let mut approved = plan_file(&World::origin());
     let change = |field: &'static str| vec![Change::Hidden { field: field.into() }];
     let with = |plan: &Plan, changes: Option<Vec<Change>>| {
@@ -223,5 +223,5 @@ fn other_settings_are_told_and_those_that_were_not_known_are_not() {
     assert_eq!(told(None, Some(change("user"))), "");
     assert_eq!(told(Some(change("user")), None), "");
     assert_eq!(told(Some(change("user")), Some(change("user"))), "");
-    assert_snapshot!(told(Some(change("user")), Some(change("command"))), @"mobile/app1: other settings of its container would change than those that were shown");
+    assert_snapshot!(told(Some(change("user")), Some(change("command"))), @"mobile/app1: the changes to its container's settings differ from those in the plan");
 }

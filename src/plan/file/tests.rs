@@ -6,7 +6,7 @@ use crate::testing::{World, plan_file};
 
 const RECORDED: &str = include_str!("../../../fixtures/plan/version-1.json");
 
-/// Written by an earlier drainswap: what it wrote always loads.
+/// An earlier drainswap wrote this file. What an earlier version wrote always loads.
 #[test]
 fn a_plan_file_of_version_1_loads_and_is_written_the_same() {
     let file = PlanFile::read(RECORDED.as_bytes()).unwrap();
@@ -15,21 +15,21 @@ fn a_plan_file_of_version_1_loads_and_is_written_the_same() {
 }
 
 #[test]
-fn what_is_no_plan_file_says_what_to_do() {
+fn a_file_that_is_not_a_plan_file_is_refused_with_advice() {
     let error = |text: &str| PlanFile::read(text.as_bytes()).unwrap_err().to_string();
     let other = |version: &str| error(&RECORDED.replacen("\"version\": 1", version, 1));
-    assert_snapshot!(error(""), @"it is no plan file, or a damaged one: EOF while parsing a value at line 1 column 0. Save the plan again with `drainswap plan … --save`");
-    assert_snapshot!(error(&RECORDED[..RECORDED.len() / 2]), @"it is no plan file, or a damaged one: EOF while parsing a string at line 422 column 55. Save the plan again with `drainswap plan … --save`");
-    assert_snapshot!(error("{\"run\":\"20261123T221500.000Z\"}"), @"it is no plan file, or a damaged one: missing field `version` at line 1 column 30. Save the plan again with `drainswap plan … --save`");
-    assert_snapshot!(other("\"version\": 2, \"more\": true"), @"it has version 2, and this drainswap reads version 1: apply it with the drainswap that saved it, or save the plan again with this one");
-    assert_snapshot!(other("\"version\": 0"), @"it has version 0, and this drainswap reads version 1: apply it with the drainswap that saved it, or save the plan again with this one");
-    assert_snapshot!(error(&RECORDED.replace("\"deploy\"", "\"destroy\"")), @"it is no plan file, or a damaged one: unknown variant `destroy`, expected `deploy` or `rollback` at line 75 column 24. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error(""), @"not a plan file, or a damaged one: EOF while parsing a value at line 1 column 0. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error(&RECORDED[..RECORDED.len() / 2]), @"not a plan file, or a damaged one: EOF while parsing a string at line 422 column 55. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error("{\"run\":\"20261123T221500.000Z\"}"), @"not a plan file, or a damaged one: missing field `version` at line 1 column 30. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(other("\"version\": 2, \"more\": true"), @"unsupported plan version 2: this drainswap reads version 1. Apply it with the drainswap that saved it, or save the plan again with this one");
+    assert_snapshot!(other("\"version\": 0"), @"unsupported plan version 0: this drainswap reads version 1. Apply it with the drainswap that saved it, or save the plan again with this one");
+    assert_snapshot!(error(&RECORDED.replace("\"deploy\"", "\"destroy\"")), @"not a plan file, or a damaged one: unknown variant `destroy`, expected `deploy` or `rollback` at line 75 column 24. Save the plan again with `drainswap plan … --save`");
     let mut empty = plan_file(&World::origin());
     empty.plan.lanes[1].servers.clear();
-    assert_snapshot!(error(&empty.text()), @"it is no plan file, or a damaged one: a lane has no server at line 379 column 21. Save the plan again with `drainswap plan … --save`");
+    assert_snapshot!(error(&empty.text()), @"not a plan file, or a damaged one: a lane has no server at line 379 column 21. Save the plan again with `drainswap plan … --save`");
 }
 
-/// What is done to one of them would be compared with what is done to the other.
+/// Otherwise the steps of one would be compared with the steps of the other.
 #[test]
 fn a_server_has_one_place_in_the_lanes() {
     let renamed = |was: &str, is: &str| {
@@ -50,7 +50,7 @@ fn a_server_has_one_place_in_the_lanes() {
 }
 
 #[test]
-fn a_server_that_a_load_balancer_has_no_address_for_is_told_so() {
+fn a_server_without_an_address_is_reported_as_such() {
     let world = World::origin().server("mobile/app1", |server| server.address = None);
     let seen = seen_servers(&world.observation.load_balancers, &World::origin().plan("v2").unwrap());
     assert_eq!(seen[0].to_string(), "ready, up, weight 1, no address");
@@ -58,7 +58,7 @@ fn a_server_that_a_load_balancer_has_no_address_for_is_told_so() {
 }
 
 #[test]
-fn what_haproxy_says_to_servers_is_in_no_plan_file() {
+fn a_plan_file_leaves_out_headers_and_bodies_of_checks() {
     let world = World::of(
         "
 backend mobile
