@@ -1,8 +1,10 @@
-//! What is asked of each server line of a lane: of the old container what it did before, of the new one that it serves.
+//! Decides which server lines of a lane are probed: the new container must serve on them, and the old one on those on
+//! which it did before.
 //!
-//! A line that served nobody before, such as a forgotten second `listen` that has been `DOWN` for months, is no reason to
-//! fail a deploy or to call an undo stuck. It is dead where it did not answer and no check had it up, while another line
-//! of the same container answered. Where none answered, nothing tells which of them matter, and all are asked.
+//! A line that did not serve before, such as a forgotten second `listen` that has been `DOWN` for months, is no
+//! reason to fail a deploy or to report an undo as stuck. A line is dead if it did not answer and no check had it up,
+//! while another line of the same container answered. If none answered, nothing shows which lines matter, and all are
+//! probed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,15 +19,15 @@ use crate::topology::Server;
 /// What a server line did before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Before {
-    /// Whether a check that had passed, or an agent, had it up. Without one, and before its first check, `HAProxy` has a
-    /// server up whatever happens, which proves nothing.
+    /// Whether a passed check, or an agent, had it up. Without a check, and before the first one, `HAProxy` always
+    /// has a server up, which proves nothing.
     pub up: bool,
     /// Whether it answered drainswap's own probe.
     pub answered: bool,
 }
 
 impl Before {
-    /// What a server line does now.
+    /// Returns what a server line does now.
     #[must_use]
     pub fn of(server: &Server) -> Self {
         let up = server.state.as_ref().is_some_and(|state| {
@@ -34,32 +36,32 @@ impl Before {
         Self { up, answered: server.answers() }
     }
 
-    /// Whether nothing served on this line, while one of `lines`, all to the same container, answered.
+    /// Returns whether this line did not serve although one of `lines`, all to the same container, answered.
     fn is_dead_among(self, mut lines: impl Iterator<Item = Self>) -> bool {
         !self.answered && !self.up && lines.any(|line| line.answered)
     }
 }
 
-/// Whether a server line is dead, among all lines to the same container.
+/// Returns whether a server line is dead, among all lines to the same container.
 #[must_use]
 pub fn is_dead(server: &Server, lines: &[&Server]) -> bool {
     Before::of(server).is_dead_among(lines.iter().map(|line| Before::of(line)))
 }
 
 impl LaneServer {
-    /// Whether it answered drainswap's own probe before the run.
+    /// Returns whether it answered drainswap's own probe before the run.
     #[must_use]
     pub fn answered(&self) -> bool {
         self.served || self.before.is_some_and(|before| before.answered)
     }
 
-    /// Whether `HAProxy`'s own check decides whether a container serves on this line.
+    /// Returns whether `HAProxy`'s own check decides whether a container serves on this line.
     #[must_use]
     pub fn has_own_check(&self) -> bool {
         self.own_check.is_some()
     }
 
-    /// Whether a check had it up before the run.
+    /// Returns whether a check had it up before the run.
     #[must_use]
     pub fn was_up(&self) -> bool {
         self.served || self.before.is_some_and(|before| before.up)
@@ -67,64 +69,70 @@ impl LaneServer {
 }
 
 impl Lane {
-    /// Whether a line of this lane served nobody before. Of an earlier plan's line that is not known, and it is not.
+    /// Returns whether a line of this lane was dead before the run. In plans of earlier versions that is unknown, and
+    /// the line counts as alive.
     #[must_use]
     pub fn is_dead(&self, server: &LaneServer) -> bool {
         let answered = |line: &LaneServer| Before { up: line.was_up(), answered: line.answered() };
         server.before.is_some() && answered(server).is_dead_among(self.servers.iter().map(answered))
     }
 
-    /// The lines on which the new container must answer: all but the dead ones, which stay as they are.
+    /// Returns the lines on which the new container must answer: all but the dead ones, which stay as they are.
     pub fn alive(&self) -> impl Iterator<Item = &LaneServer> {
         self.servers.iter().filter(|server| !self.is_dead(server))
     }
 
-    /// Those of them that must serve when the run ends: all but those that a person or haproxy.cfg took out of service.
+    /// Returns the alive lines that must serve when the run ends: those that neither a person nor haproxy.cfg took
+    /// out of service.
     pub fn enabled(&self) -> impl Iterator<Item = &LaneServer> {
         self.alive().filter(|server| server.stays.is_none())
     }
 
-    /// The others. They serve nobody, even where `HAProxy` has them up, as it has after a reload: no floor counts them.
+    /// Returns the dead lines. They never count towards a floor, even if `HAProxy` has them up, as it does after a
+    /// reload.
     #[must_use]
     pub fn dead_ids(&self) -> BTreeSet<ServerId> {
         self.servers.iter().filter(|server| self.is_dead(server)).map(|server| server.id.clone()).collect()
     }
 
-    /// Those of the lines that must serve when the run ends whose own checks decide. One that tracks another follows it.
+    /// Returns the lines that must serve when the run ends and whose own checks decide. A line that tracks another is
+    /// left out.
     #[must_use]
     pub fn own_checked_ids(&self) -> Vec<ServerId> {
         let checked = self.enabled().filter(|it| it.own_check.as_ref().is_some_and(|it| it.tracks.is_none()));
         checked.map(|it| it.id.clone()).collect()
     }
 
-    /// Whether an agent is asked about any of its servers.
+    /// Returns whether an agent is on for any of its servers.
     #[must_use]
     pub fn has_agents(&self) -> bool {
         self.servers.iter().any(|server| !server.agents.is_empty())
     }
 
-    /// How long its servers may take to be up where a container may take so long to answer.
+    /// Returns how long its servers may take to be up, if a container may take `ready_timeout` to answer.
     #[must_use]
     pub fn up_within(&self, ready_timeout: Duration) -> Duration {
         let rises = self.servers.iter().filter_map(|it| Some(it.own_check.as_ref()?.within)).max();
         ready_timeout.saturating_add(rises.unwrap_or_default())
     }
 
-    /// The lines on which the old container must answer before it is in service again: those on which it did.
+    /// Returns the lines on which the old container must answer before it goes back into service: those on which it
+    /// did before.
     pub fn asked_of_old(&self) -> impl Iterator<Item = &LaneServer> {
         self.servers.iter().filter(|server| server.answered() && server.was != AdminState::Maint)
     }
 
-    /// Whether the old container ran, and so runs again after an undo.
+    /// Returns whether the old container was running, so that it runs again after an undo.
     fn old_comes_back(&self) -> bool {
         let old = self.replacement.as_ref().and_then(|replacement| replacement.old.as_ref());
         old.is_some_and(|old| matches!(old.state, ContainerState::Running | ContainerState::Restarting))
     }
 
-    /// The state that a server is put back to after an undo: the one that it had, wherever the old container is back.
+    /// Returns the state that an undo gives a server: its previous one, if the old container is back.
     ///
-    /// Without it, a server goes to maint: as ready it would be up at once, by `HAProxy`'s own rule, and be given requests
-    /// that nobody answers. A lane that only puts servers back in service has replaced nothing, so what they were is safe.
+    /// Otherwise the server goes to maint. In ready `HAProxy` would have it up at once, by its own rule, and send it
+    /// requests that nothing answers. A lane that only puts servers back in service has replaced nothing, so their
+    /// previous state is safe.
     #[must_use]
     pub fn state_after_undo(&self, server: &LaneServer) -> AdminState {
         let is_known = server.served || server.before.is_some();

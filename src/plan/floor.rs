@@ -1,4 +1,4 @@
-//! The proof that enough servers serve while a lane is out.
+//! Checks that enough servers serve while a lane is out.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::plan::refusal::Refusal;
 use crate::plan::{Lane, Policy};
 use crate::topology::traffic::{Balance, Forecast, Share};
 
-/// Whether a backend can spare the servers in `out`.
+/// Checks that a backend can do without the servers in `out`.
 ///
-/// Where they take no traffic now, taking them out makes nothing worse and is always allowed: this
-/// is how a backend that is down altogether gets served again.
+/// Servers that take no traffic now can always be taken out, because that makes nothing worse. This is how a backend
+/// that is down altogether can be served again.
 pub fn check(
     balance: &Balance,
     before: &Forecast,
@@ -29,7 +29,8 @@ pub fn check(
     Err(Refusal::Floor { backend, out, forecast, floor, stays_out: Vec::new() })
 }
 
-/// As [`check`], on a fresh look at the load balancer, of which `dead` serve nobody. Returns who carries the traffic.
+/// Does the same as [`check`] with a fresh state of the load balancer, in which the servers in `dead` do not serve.
+/// Returns which servers carry the traffic.
 pub fn check_fresh(
     balance: &Balance,
     seen: &LoadBalancerState,
@@ -43,8 +44,8 @@ pub fn check_fresh(
     Ok(after)
 }
 
-/// Who must answer before servers leave: everybody who carries the traffic then, where it goes elsewhere than before.
-/// Without a floor nobody needs to carry anything.
+/// Returns the servers that must answer before others leave: all that carry the traffic afterwards, if the
+/// distribution changes. Without a floor no server needs to answer.
 pub fn carriers<'a>(
     before: &Forecast,
     after: &'a Forecast,
@@ -54,8 +55,8 @@ pub fn carriers<'a>(
     after.shares.iter().filter(move |_| goes_elsewhere).map(|share| &share.server)
 }
 
-/// Whether any server of a backend, but for those in `out`, may be given a new request by what `HAProxy` says; nothing
-/// where the look was at other backends.
+/// Returns whether `HAProxy` may give a new request to any server of a backend except those in `out`; `None` if
+/// `seen` does not include the backend.
 #[must_use]
 pub fn serves(seen: &LoadBalancerState, backend: &str, out: &BTreeSet<ServerId>) -> Option<bool> {
     let mut servers = seen.servers.iter().filter(|server| server.id.backend == backend).peekable();
@@ -63,8 +64,8 @@ pub fn serves(seen: &LoadBalancerState, backend: &str, out: &BTreeSet<ServerId>)
     Some(servers.any(|server| server.is_usable() && !out.contains(&server.id)))
 }
 
-/// The backends that the plan promised to keep served while a lane is out. Where the lane's own servers did not serve
-/// before, nothing is won by putting them back.
+/// Returns the backends that the plan promises to keep served while a lane is out. A backend in which the lane's
+/// servers did not serve before is left out, because putting them back would not help it.
 pub fn promised<'a>(lane: &'a Lane, policy: &Policy) -> impl Iterator<Item = &'a str> + use<'a> {
     let has_floor = policy.floor > 0;
     let is_served = |it: &&Forecast| !it.shares.is_empty();
@@ -73,8 +74,8 @@ pub fn promised<'a>(lane: &'a Lane, policy: &Policy) -> impl Iterator<Item = &'a
     served.map(|forecast| forecast.backend.as_str())
 }
 
-/// Whether those who carry the traffic have room for what runs now, and for so much more as the policy asks. Servers
-/// without a `maxconn` have room for everything.
+/// Checks that the servers that carry the traffic have room for the current load plus the policy's headroom. Servers
+/// without a `maxconn` have unlimited room.
 pub fn check_room(
     balance: &Balance,
     before: &Forecast,
@@ -82,7 +83,7 @@ pub fn check_room(
     seen: &LoadBalancerState,
     policy: &Policy,
 ) -> Result<(), Refusal> {
-    // Without a floor nobody needs to carry anything.
+    // Without a floor no server needs to carry the traffic.
     if before.shares == after.shares || policy.floor == 0 {
         return Ok(());
     }
@@ -117,13 +118,13 @@ mod tests {
         let fresh = |floor| check_fresh(&balance(&world), seen, &out("mobile/app1"), &BTreeSet::new(), floor);
         assert_eq!(fresh(1).unwrap().shares[0].server.to_string(), "mobile/app2");
         assert!(matches!(fresh(2), Err(Refusal::Floor { floor: 2, .. })));
-        // Who takes no traffic now is not missed.
+        // A server that takes no traffic now is not needed.
         assert!(check_fresh(&balance(&world), seen, &out("mobile/app1b"), &BTreeSet::new(), 9).is_ok());
         let both = BTreeSet::from(["mobile/app1".parse().unwrap(), "mobile/app2".parse().unwrap()]);
         let backups = BTreeSet::from(["mobile/app1b".parse().unwrap(), "mobile/app2b".parse().unwrap()]);
         let all = both.union(&backups).cloned().collect();
         assert!(check_fresh(&balance(&world), seen, &all, &both, 1).is_err());
-        // One that serves nobody is not missed either, whatever HAProxy has it for.
+        // A dead server is not needed either, whatever state HAProxy reports.
         assert!(check_fresh(&balance(&world), seen, &all, &all, 1).is_ok());
     }
 
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!(serves(seen, "mobile", &none), Some(true));
         assert_eq!(serves(seen, "mobile", &out("mobile/app1")), Some(false), "the backup is in maint");
         assert_eq!(serves(seen, "tablet", &none), None, "the look was at other backends");
-        // One that drains still has sessions, and gets no new ones.
+        // A draining server still has sessions, but gets no new ones.
         let draining = world.server("mobile/app1", |it| it.admin = AdminState::Drain.bits());
         assert_eq!(serves(&draining.observation.load_balancers[0], "mobile", &none), Some(false));
     }
@@ -168,7 +169,7 @@ mod tests {
             (balance.forecast(seen, &BTreeSet::new()), balance.forecast(seen, &out("mobile/app1")));
         let room = |after| check_room(&balance, &before, after, seen, &world.policy);
         assert!(matches!(room(&after), Err(Refusal::NoRoom { .. })));
-        // One that this load balancer does not know may have any.
+        // A server that this load balancer does not know may have any limit.
         let mut elsewhere = after.clone();
         elsewhere.shares[0].server = "mobile/app9".parse().unwrap();
         assert!(room(&elsewhere).is_ok());

@@ -1,10 +1,10 @@
-//! Whether a policy lets more happen than another one.
+//! Compares policies to find settings that permit more than others.
 
 use super::drift::differences;
 use super::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 
-/// Where a policy is laxer than the settings: the name of the setting, what it has, and what the settings have. To wait
-/// longer is no laxer.
+/// Returns where a policy is laxer than the settings: the name, the policy's value and the settings' value. A longer
+/// wait is not laxer.
 #[must_use]
 pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)> {
     let Policy {
@@ -43,7 +43,7 @@ pub fn laxer(policy: &Policy, settings: &Policy) -> Vec<(String, String, String)
     differences(policy, settings).into_iter().filter(|(name, ..)| is_laxer(name)).collect()
 }
 
-/// How much is done to the sessions that are left.
+/// Ranks how much a choice harms the remaining sessions.
 fn harm(what: OnDrainTimeout) -> u8 {
     match what {
         OnDrainTimeout::Fail => 0,

@@ -1,5 +1,5 @@
-//! Runs of other state directories, on this host or another: they hold none of our locks, and are known by the containers
-//! that they put aside.
+//! Detects runs of other state directories, on this host or another. They hold none of this site's locks, so only the
+//! containers that they put aside reveal them.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,12 @@ use crate::plan::refusal::Refusal;
 use crate::topology::matching::{Aside, Behind};
 use crate::topology::{Server, Topology};
 
-/// Every lane on which another run is at work, or was killed.
+/// Returns a refusal for every lane on which another run is at work, or was killed.
 ///
-/// A new container under the name that it has until it is started says so at once. An old one says so as long as its run
-/// has such a new one anywhere, or one of the lane's servers is out; else it is kept for a rollback. The runs that are
-/// `known` here are told by their journals and locks.
+/// A new container that has not been started yet always reveals its run, by its temporary name. A container named
+/// `.old-` counts only while its run has such a new container on any server, or while one of the lane's servers is
+/// out of service; otherwise it is merely kept for a rollback. Runs that are `known` here are left to their journals
+/// and locks.
 #[must_use]
 pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>) -> Vec<Refusal> {
     let all = &observation.containers;
@@ -33,8 +34,8 @@ pub fn refusals(plan: &Plan, observation: &Observation, known: &BTreeSet<RunId>)
     plan.lanes.iter().filter_map(refusal).collect()
 }
 
-/// The servers whose containers a run that is not `known` here has put aside: what is out of service there was not taken
-/// out by a person.
+/// Returns the servers whose containers were put aside by a run that is not `known` here. Such servers were not taken
+/// out of service by hand.
 #[must_use]
 pub fn in_hand(
     topology: &Topology,
@@ -55,14 +56,14 @@ pub fn in_hand(
     servers.filter(is_in_hand).map(|server| server.id.clone()).collect()
 }
 
-/// Whose place a container was put aside for, and the run that did so, unless that is `known` here.
+/// Returns the place that a container was put aside for and the run that did so, unless the run is `known` here.
 fn of_unknown<'c>(container: &'c Container, known: &BTreeSet<RunId>) -> Option<(&'c str, &'c str)> {
     let aside = Aside::New.read(&container.name).or_else(|| Aside::Old.read(&container.name));
     aside.filter(|(_, run)| !known.iter().any(|known| known.0 == *run))
 }
 
-/// The same when the plan's own new containers are on the engine of that name: what another run has put aside there since
-/// the plan was made, for the same place.
+/// Returns a refusal if another run has put a container of a lane aside since the plan was made. Called once the
+/// plan's own new containers exist on `engine`.
 #[must_use]
 pub fn rival(plan: &Plan, engine: &str, containers: &[Container]) -> Option<Refusal> {
     plan.lanes.iter().find_map(|lane| {
@@ -72,7 +73,8 @@ pub fn rival(plan: &Plan, engine: &str, containers: &[Container]) -> Option<Refu
     })
 }
 
-/// Whether another run has put the container aside: a new one for that place, or the one that this run is to replace.
+/// Returns whether another run put the container aside: as its new container for that place, or as the old one that
+/// this run replaces.
 fn is_put_aside(plan: &Plan, place: &Replacement, container: &Container) -> bool {
     let is_of_another = |aside: Aside| {
         aside.read(&container.name).is_some_and(|(of, run)| of == place.name && run != plan.run.0)
@@ -100,7 +102,7 @@ mod tests {
 
     const RUN: &str = "20261123T220000.000Z";
 
-    /// Which servers a deploy of v2 finds another run at.
+    /// Returns the servers at which a deploy of v2 finds another run.
     fn found(world: &World, known: &[&str]) -> Vec<String> {
         let known = known.iter().map(|run| RunId((*run).to_owned())).collect();
         let refusals = refusals(&world.plan("v2").unwrap(), &world.observation, &known);
@@ -125,7 +127,8 @@ mod tests {
         assert_eq!(found(&aside(world, "mobile-app1", Aside::Old), &[]), ["mobile/app1", "mobile/app2"]);
     }
 
-    /// What another run has taken out is not out by hand, so that the plan is made and refused for that run.
+    /// A server that another run took out was not taken out by hand, so the plan is made and then refused for that
+    /// run.
     #[test]
     fn what_another_run_has_in_hand_was_not_taken_out_by_a_person() {
         let world = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);

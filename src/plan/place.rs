@@ -1,4 +1,4 @@
-//! Whether a container has the place behind a server line that another one had.
+//! Checks whether a container takes the place of another one behind a server line.
 
 use std::net::SocketAddr;
 
@@ -8,27 +8,26 @@ use crate::topology::HostName;
 use crate::topology::matching::MatchRule;
 use crate::topology::reach::reach;
 
-/// Where a container is, seen from a server line.
+/// The position of a container as seen from a server line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Where the server's traffic goes.
+    /// At the address that the server's traffic goes to.
     There,
-    /// At this address, which the line's host name means now.
+    /// At this address, to which the line's host name now resolves.
     Named(SocketAddr),
-    /// Somewhere else.
     Elsewhere,
 }
 
 impl LaneServer {
-    /// Where this container is, that stands where `old` stood when the plan was made. It must have the server's address
-    /// in as good a way. Where a label or the settings alone say that `old` was behind the server, it must have all
-    /// that `old` had.
+    /// Returns where `container` is, which replaces `old` from the time of the plan. It must be reachable at the
+    /// server's address by an equally strong rule. If only a label or the settings put `old` behind the server, it
+    /// must have all ports or addresses of `old`.
     #[must_use]
     pub fn place_of(&self, container: &Container, old: Option<&Container>) -> Place {
         let Some(address) = self.address else { return Place::There };
         let rule = match (self.rule, old) {
             (Some(rule), _) => rule,
-            // The plan was made before it said so.
+            // Plans of earlier versions do not record the rule.
             (None, Some(_)) => return Place::There,
             (None, None) => MatchRule::Published,
         };
@@ -37,7 +36,7 @@ impl LaneServer {
             (MatchRule::OwnAddress | MatchRule::Name, Some((name, old)), _) => {
                 by_name(container, old, address, name).map_or(Place::Elsewhere, Place::Named)
             }
-            // That one itself has no better place to be than the one that it came back to.
+            // The old container itself is right wherever it has come back to.
             (MatchRule::Settings | MatchRule::Label | MatchRule::ImageLabel, _, Some(old))
                 if old.id != container.id && !has_all_of(old, container) =>
             {
@@ -59,7 +58,8 @@ impl LaneServer {
     }
 }
 
-/// The container's address in the network in which `old` had the server's address, else in one that knows the name.
+/// Returns the container's address in the network in which `old` had the server's address, or else in a network that
+/// knows the name.
 fn by_name(
     container: &Container,
     old: &Container,
@@ -77,7 +77,8 @@ fn by_name(
     alike.next().map(|ip| SocketAddr::new(*ip, address.port()))
 }
 
-/// Whether a container publishes all that `old` published; where that was nothing, whether it has its addresses.
+/// Returns whether a container publishes every port that `old` published, or has the same addresses if `old`
+/// published none.
 fn has_all_of(old: &Container, container: &Container) -> bool {
     if !old.published.is_empty() {
         return old.published.iter().all(|port| container.published.contains(port));

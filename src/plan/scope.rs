@@ -1,4 +1,4 @@
-//! Which server lines of a backend a run works on, and what it may do to those that are out of use.
+//! The server lines of a backend that a run works on, and what it may do to those out of service.
 
 use std::collections::BTreeSet;
 
@@ -10,17 +10,17 @@ use crate::outcome::WhyLeft;
 use crate::topology::Server;
 use crate::topology::matching::{Aside, Behind};
 
-/// Which server lines a run works on, and what it may do to them.
+/// The server lines that a run works on, and what it may do to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Scope {
-    /// The names of the only servers that are worked on; empty means all.
+    /// The names of the only servers to work on. Empty means all.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub only: BTreeSet<String>,
-    /// Servers that are never worked on, by the settings.
+    /// The servers that the settings exclude from every run.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub leave: BTreeSet<ServerId>,
-    /// Whether a container that is gone stays so.
+    /// Whether a missing container is left missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub no_create: bool,
     /// Whether servers that a person or haproxy.cfg took out of service are put in service.
@@ -29,13 +29,13 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Whether it says nothing.
+    /// Returns whether this is the default scope.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether it works on more, or does more to it, than another one.
+    /// Returns whether this works on more servers than `other`, or does more to them.
     #[must_use]
     pub fn does_more_than(&self, other: &Self) -> bool {
         self.enable && !other.enable
@@ -43,8 +43,8 @@ impl Scope {
             || !self.leave.is_superset(&other.leave)
     }
 
-    /// Whether a server is in service at one load balancer, and taken out of it by hand at another: what state it is to
-    /// have then, only a person knows.
+    /// Returns whether a server is in service at one load balancer and taken out by hand at another. Only a person
+    /// knows which state it should have.
     #[must_use]
     pub fn is_torn(&self, server: &Server, observation: &Observation) -> bool {
         let states = observation.load_balancers.iter().filter_map(|seen| seen.server(&server.id));
@@ -52,9 +52,11 @@ impl Scope {
         is_kept && states.into_iter().any(|state| state.admin.state() == AdminState::Ready)
     }
 
-    /// The state that a server is left in, because a person, haproxy.cfg or its agent put it there. What a run of this site
-    /// has left out is not theirs. Where an agent is on, a run does not end such a state: it may be the agent's, and
-    /// `HAProxy` does not tell (`show stat` keeps no answer of "drain", "maint" or "ready", measured on 2.2 to 3.4).
+    /// Returns the state that a server is left in because a person, haproxy.cfg or its agent put it there.
+    ///
+    /// A server that a run of this site has left out does not count. If an agent is on, a run never ends such a
+    /// state: it may be the agent's, and `HAProxy` does not tell (`show stat` keeps no answer of "drain", "maint" or
+    /// "ready", measured on 2.2 to 3.4).
     #[must_use]
     pub fn kept_state(&self, server: &Server, left_out: &BTreeSet<ServerId>) -> Option<AdminState> {
         let state = server.state.as_ref()?.admin.state();
@@ -63,13 +65,13 @@ impl Scope {
         is_kept.then_some(state)
     }
 
-    /// Whether a server counts as `HAProxy` sees it, and need not answer drainswap's own probe.
+    /// Returns whether a server counts as `HAProxy` sees it, without answering drainswap's own probe.
     #[must_use]
     pub fn is_haproxys(&self, server: &Server) -> bool {
         server.is_foreign() || self.leave.contains(&server.id)
     }
 
-    /// Why a server line is not worked on; nothing where it is.
+    /// Returns why a run does not work on a server line, or `None` if it does.
     #[must_use]
     pub fn left(&self, server: &Server, observation: &Observation) -> Option<WhyLeft> {
         if self.leave.contains(&server.id) {
@@ -79,12 +81,12 @@ impl Scope {
             return Some(WhyLeft::NotAsked);
         }
         let is_kept_out = || self.kept_state(server, &observation.left_out) == Some(AdminState::Maint);
-        // What another run is about to start there is in the way of this one.
+        // A container that another run is about to start there must be reported as a conflict.
         let is_under_way = |like: &Container, name: &str| {
             let is_new = |it: &Container| Aside::New.read(&it.name).is_some_and(|(of, _)| of == name);
             observation.containers.iter().any(|it| it.engine == like.engine && is_new(it))
         };
-        // One that the running process does not know has no state that it could be left in.
+        // A server that the running process does not know has no state to be left in.
         let state = server.state.as_ref()?;
         match &server.behind {
             Behind::Container(_) if state.admin.is_unresolved() => Some(WhyLeft::NoAddress),

@@ -1,11 +1,11 @@
-//! Whether a server's address must fall silent when its container stops.
+//! The setting that requires a server's address to stop answering when its container stops.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The setting `silence_check`: for every backend, or by backend. A backend that the table does not name is checked.
+/// The setting `silence_check`, for every backend or by backend. A backend that the table does not name is checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(untagged)]
 pub enum SilenceCheck {
@@ -16,13 +16,13 @@ pub enum SilenceCheck {
 }
 
 impl SilenceCheck {
-    /// Whether nobody has changed it.
+    /// Returns whether this is the default.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a backend is left out of it that the other one checks.
+    /// Returns whether this excludes a backend that `other` checks.
     #[must_use]
     pub fn leaves_out_more_than(&self, other: &Self) -> bool {
         match self {
@@ -33,7 +33,7 @@ impl SilenceCheck {
         }
     }
 
-    /// Whether it is made for the servers of this backend.
+    /// Returns whether the servers of a backend are checked.
     #[must_use]
     pub fn is_made_for(&self, backend: &str) -> bool {
         match self {

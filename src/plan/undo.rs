@@ -1,22 +1,22 @@
-//! How a lane is taken back, from how far it got.
+//! The steps that undo a lane, depending on how far it got.
 
 use std::collections::BTreeMap;
 
 use crate::outcome::Rest;
 use crate::plan::{Lane, Plan, Purpose, Step};
 
-/// What is known of the container that an undo takes away.
+/// What an undo knows about the container that it takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Care {
-    /// It has failed: what it still holds is lost either way.
+    /// It failed, so what it still holds is lost either way.
     Failed,
-    /// It serves, and is taken away because another lane failed: its traffic must be carried by others,
-    /// and its sessions must end first.
+    /// It serves, and goes because another lane failed. Other servers must carry its traffic, and its sessions must
+    /// end first.
     Serving,
 }
 
-/// The steps that undo a lane of which these steps were begun. Each may be repeated harmlessly, so it
-/// does not matter whether the last one had its effect.
+/// Returns the steps that undo a lane after the `begun` steps. Each can be repeated, so it does not matter whether
+/// the last one took effect.
 #[must_use]
 pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
     let has = |step| begun.contains(&step);
@@ -46,8 +46,8 @@ pub fn undo(lane: &Lane, begun: &[Step], care: Care) -> Vec<Step> {
     steps
 }
 
-/// The steps that are left where the lane has its old container back: whether it was given back all that it had is not
-/// known.
+/// Returns the remaining steps once the lane has its old container again, when it is unknown whether all of the
+/// container's settings were restored.
 #[must_use]
 pub fn put_back(lane: &Lane) -> Vec<Step> {
     let back = lane.keeps_old().then_some(Step::Return);
@@ -55,8 +55,8 @@ pub fn put_back(lane: &Lane) -> Vec<Step> {
     back.into_iter().chain(prove).chain([Step::PutBack]).collect()
 }
 
-/// What taking a run back would do, of which these steps were begun: its lanes from the last on, each with the steps that
-/// undo it. What was only created is not told of.
+/// Returns a plan that rolls back a run after the `begun` steps: its lanes from the last to the first, each with the
+/// steps that undo it. Lanes that have only created a container are left out.
 #[must_use]
 pub fn taken_back(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
     let touched = begun.iter().rev().filter(|(_, begun)| begun.iter().any(|step| step.touches_traffic()));
@@ -77,20 +77,20 @@ pub fn taken_back(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
     }
 }
 
-/// Whether the old container was touched, or the new one started.
+/// Returns whether the old container was stopped or the new one was started.
 #[must_use]
 pub fn is_replaced(begun: &[Step]) -> bool {
     begun.contains(&Step::Keep) || begun.contains(&Step::Start)
 }
 
 impl Lane {
-    /// Whether there is an old container to return to.
+    /// Returns whether there is an old container to return to.
     #[must_use]
     pub fn keeps_old(&self) -> bool {
         self.replacement.as_ref().is_some_and(|replacement| replacement.old.is_some())
     }
 
-    /// Whether the old container answered on any line that is given requests again.
+    /// Returns whether the old container answered on any line that will be given requests again.
     fn old_served(&self) -> bool {
         self.keeps_old() && self.asked_of_old().next().is_some()
     }
