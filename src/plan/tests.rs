@@ -36,8 +36,8 @@ const MOMENTS: [Moment; 6] = [
     Moment::AfterRun,
 ];
 
-/// A plan with a line of every kind: what is unchanged, notes, hooks, engines, changes, what is kept and removed, and
-/// every step, those of an undo too.
+/// Returns a plan with a line of every kind: unchanged servers, notes, hooks, engines, changes, kept and removed
+/// containers, and every step, including those of an undo.
 fn with_everything() -> Plan {
     let kept = |name: &str, run: &str| Aside::Old.name(name, &run.into());
     let mut world = World::origin()
@@ -62,13 +62,13 @@ fn with_everything() -> Plan {
 fn a_plan_with_everything_in_it() {
     assert_snapshot!(with_everything().to_string(), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      unchanged  mobile/app2 (the wanted image runs already)
+      unchanged  mobile/app2 (already running the wanted image)
       note       sessions that have not ended after 300 s will be cut (--on-drain-timeout force)
       hook       before_run
 
     while every server is in rotation
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222 and on web-a
-      note       what the new image changes of its own defaults is known when it is here
+      note       changes by the defaults of the new image are known once it is pulled
       create     mobile-app1, stopped, with the settings of mobile-app1 on web-a
       create     mobile-app1b, stopped, as drainswap.toml describes it
       create     mobile-app2b, stopped, with the settings of mobile-app2b
@@ -78,9 +78,9 @@ fn a_plan_with_everything_in_it() {
       in flight  2 sessions now
       changes    command differs
       hook       before_drain
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1
-      wait       until its last session has ended; cut what is left after 300 s
+      wait       until its last session has ended; after 300 s cut the rest
       maint      mobile/app1
       hook       after_drain
       settle     nothing is in flight, and nothing new can land
@@ -99,9 +99,9 @@ fn a_plan_with_everything_in_it() {
     2. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
       hook       before_drain
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1b
-      wait       until its last session has ended; cut what is left after 300 s
+      wait       until its last session has ended; after 300 s cut the rest
       maint      mobile/app1b
       hook       after_drain
       settle     nothing is in flight, and nothing new can land
@@ -117,9 +117,9 @@ fn a_plan_with_everything_in_it() {
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
       in flight  2 sessions now
       hook       before_drain
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app2b
-      wait       until its last session has ended; cut what is left after 300 s
+      wait       until its last session has ended; after 300 s cut the rest
       maint      mobile/app2b
       hook       after_drain
       settle     nothing is in flight, and nothing new can land
@@ -140,7 +140,7 @@ fn a_plan_with_everything_in_it() {
     ");
 }
 
-/// Room for so many bytes.
+/// A writer with room for a limited number of bytes.
 struct Paper(usize);
 
 impl Write for Paper {
@@ -151,7 +151,7 @@ impl Write for Paper {
 }
 
 #[test]
-fn a_plan_is_printed_whole_or_the_printer_hears_of_it() {
+fn every_write_error_is_returned_when_a_plan_is_printed() {
     let mut stop = with_everything();
     stop.policy.on_failure = OnFailure::Stop;
     let put_back = World::pair().maint("mobile/app1").runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
@@ -166,7 +166,7 @@ fn a_plan_is_printed_whole_or_the_printer_hears_of_it() {
 }
 
 #[test]
-fn what_the_policy_asks_for_is_said() {
+fn the_policy_is_part_of_the_printed_plan() {
     let mut plan = World::pair().plan("v2").unwrap();
     let mut said = |change: fn(&mut Plan), text: &str| {
         change(&mut plan);
@@ -176,11 +176,11 @@ fn what_the_policy_asks_for_is_said() {
     said(|plan| plan.policy.rise = 3, "3 times in a row, 60 s at most");
     said(
         |plan| plan.policy.on_drain_timeout = OnDrainTimeout::Maint,
-        "after 300 s in maint, for as long again",
+        "after 300 s set to maint and wait the same time again",
     );
     said(
         |plan| plan.policy.on_drain_timeout = OnDrainTimeout::Shutdown,
-        "after 300 s in maint, and the rest are ended",
+        "after 300 s set to maint and shut down the rest",
     );
     said(|plan| plan.policy.keep = 1, "  keep       mobile-app1.old-");
     let returns = |plan: &mut Plan| {
@@ -192,7 +192,7 @@ fn what_the_policy_asks_for_is_said() {
 }
 
 #[test]
-fn every_cause_is_said() {
+fn every_cause_has_a_text() {
     let causes = [
         Cause::OtherImage { runs: crate::testing::image("v1") },
         Cause::NotServing { why: "connection refused".to_owned() },
@@ -206,15 +206,15 @@ fn every_cause_is_said() {
     runs registry.example.org/mobile:v1 (111111111111)
     does not serve: connection refused
     its container is gone; a new one gets the settings of mobile-app2
-    it has no container yet, and drainswap.toml describes one
-    is not as drainswap.toml describes it
-    the container before it comes back
+    has no container yet; drainswap.toml describes one
+    differs from its description in drainswap.toml
+    the previous container comes back
     runs the wanted image, but was left in drain
     ");
 }
 
 #[test]
-fn a_kept_container_counts_as_long_as_nobody_has_touched_it() {
+fn a_kept_container_counts_until_it_is_removed_renamed_or_started() {
     let mut container = World::pair().observation.containers[0].clone();
     container.state = ContainerState::Stopped;
     let returned = |container: &Container| Returned {
@@ -250,9 +250,9 @@ fn a_container_is_created_as_it_is_described_or_like_the_one_before() {
     assert_eq!(first.model, Model::Described { wanted: Box::new(wanted), instead_of: None });
 }
 
-/// Journals of earlier versions hold plans without what came later.
+/// Journals of earlier versions hold plans without the fields that were added later.
 #[test]
-fn what_an_earlier_plan_does_not_say_has_a_meaning() {
+fn fields_that_earlier_plans_lack_have_defaults() {
     let mut stored = serde_json::to_value(World::pair().plan("v2").unwrap()).unwrap();
     let mut without = |pointer: &str, keys: &[&str]| {
         let table = stored.pointer_mut(pointer).and_then(Value::as_object_mut).unwrap();
@@ -272,14 +272,14 @@ fn what_an_earlier_plan_does_not_say_has_a_meaning() {
 }
 
 #[test]
-fn a_length_of_time_that_no_clock_holds_is_refused() {
+fn a_duration_beyond_a_year_is_refused() {
     let mut stored = serde_json::to_value(World::pair().plan("v2").unwrap()).unwrap();
     stored["policy"]["drain_timeout_ms"] = u64::MAX.into();
     let error = serde_json::from_value::<Plan>(stored).unwrap_err();
     assert_eq!(error.to_string(), "a length of time is a year at most");
 }
 
-/// Written by an earlier drainswap: what it wrote always loads.
+/// An earlier drainswap wrote this plan. What an earlier version wrote always loads.
 #[test]
 fn a_plan_of_version_1_loads() {
     let plan: Plan =

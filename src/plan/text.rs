@@ -1,4 +1,4 @@
-//! The plan as a person reads it.
+//! Prints a plan for people.
 
 use std::fmt;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
-    /// What is not worked on, and what stays out of service.
+    /// Writes what the run does not work on, and what stays out of service.
     fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for left in self.rest.why_left() {
             writeln!(f, "  left       {left}")?;
@@ -52,15 +52,15 @@ impl Plan {
         Ok(())
     }
 
-    /// Why nothing is done to the servers that stay unchanged.
+    /// Returns why the unchanged servers need no work.
     fn wanted_already(&self) -> &'static str {
         match self.purpose {
-            Purpose::Deploy => "the wanted image runs already",
+            Purpose::Deploy => "already running the wanted image",
             Purpose::Rollback => "as before the last deploy",
         }
     }
 
-    /// What the servers run afterwards that are worked on, each image once.
+    /// Returns the images that the lanes' servers run afterwards, each once.
     fn new_images(&self) -> Vec<String> {
         let mut images = Vec::new();
         for replacement in self.lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
@@ -84,10 +84,7 @@ impl Plan {
             writeln!(f, "  pull       {}{}", image.pinned(), engines.join(" and"))?;
         }
         if created().any(|it| it.changes.is_none() && !it.described) {
-            writeln!(
-                f,
-                "  note       what the new image changes of its own defaults is known when it is here"
-            )?;
+            writeln!(f, "  note       changes by the defaults of the new image are known once it is pulled")?;
         }
         for replacement in created() {
             let model = if replacement.described {
@@ -131,7 +128,7 @@ impl Plan {
         self.hook(f, Moment::AfterEnable)
     }
 
-    /// What a step is done to, in the operator's words.
+    /// Returns what a step is done to, in the operator's words.
     fn describe(&self, lane: &Lane, step: Step) -> String {
         let name = lane.replacement.as_ref().map_or("", |replacement| &replacement.name).to_owned();
         let policy = &self.policy;
@@ -140,29 +137,32 @@ impl Plan {
             Step::Drain | Step::Maint | Step::PutBack => {
                 let takes_out = lane.steps.iter().find(|it| matches!(it, Step::Drain | Step::Maint));
                 let has_agent = lane.has_agents() && takes_out == Some(&step);
-                let agent = if has_agent { ", with the agent (agent-check) off until then" } else { "" };
+                let agent =
+                    if has_agent { ", with the agent (agent-check) off until it is back" } else { "" };
                 list(&lane.ids()) + agent
             }
             Step::Ready => lane.ready(),
             Step::Verify if policy.floor == 0 => format!("the old {name} is still there"),
             Step::Verify => {
                 let serve = if policy.floor == 1 { "server serves" } else { "servers serve" };
-                format!("at least {} {serve} without it, and who carries the traffic answers", policy.floor)
+                format!("at least {} {serve} without it, and the servers that take over answer", policy.floor)
             }
             Step::AwaitIdle => {
                 let limit = seconds(policy.drain_timeout);
                 match policy.on_drain_timeout {
                     OnDrainTimeout::Fail => format!("until its last session has ended ({limit} at most)"),
                     OnDrainTimeout::Maint => {
-                        format!("until its last session has ended; after {limit} in maint, for as long again")
+                        format!(
+                            "until its last session has ended; after {limit} set to maint and wait the same time again"
+                        )
                     }
                     OnDrainTimeout::Shutdown => {
                         format!(
-                            "until its last session has ended; after {limit} in maint, and the rest are ended"
+                            "until its last session has ended; after {limit} set to maint and shut down the rest"
                         )
                     }
                     OnDrainTimeout::Force => {
-                        format!("until its last session has ended; cut what is left after {limit}")
+                        format!("until its last session has ended; after {limit} cut the rest")
                     }
                 }
             }
@@ -200,7 +200,7 @@ impl Plan {
         }
     }
 
-    /// The names of the containers that are removed once a lane serves.
+    /// Returns the names of the containers that are removed once a lane serves.
     fn removed(&self, lane: &Lane) -> Vec<String> {
         let replacement = lane.replacement.iter();
         replacement.flat_map(|it| it.removed(&self.run, self.policy.keep)).map(|(_, name)| name).collect()
@@ -242,20 +242,20 @@ impl Plan {
     }
 }
 
-/// Where that is, unless it is on the default engine.
+/// Names an engine, unless it is the default one.
 fn on(engine: &str) -> String {
     if engine.is_empty() { String::new() } else { format!(" on {engine}") }
 }
 
 impl Lane {
-    /// Which of its servers are put in service, and which are given back the state that they had.
+    /// Names the servers that are put in service, and those that are set back to the state that they had.
     fn ready(&self) -> String {
         let enabled = Some(list(&self.enabled_ids())).filter(|it| !it.is_empty());
         let stays = |it: &LaneServer| Some(format!("{} back to {}", it.id, it.stays?));
         enabled.into_iter().chain(self.servers.iter().filter_map(stays)).collect::<Vec<_>>().join("; ")
     }
 
-    /// The name under which its old container is kept.
+    /// Returns the name under which the lane's old container is kept.
     pub(crate) fn kept(&self, run: &crate::ids::RunId) -> String {
         self.replacement.as_ref().map(|replacement| replacement.kept_name(run)).unwrap_or_default()
     }
@@ -266,9 +266,9 @@ impl fmt::Display for Cause {
         match self {
             Self::OtherImage { runs } => write!(f, "runs {runs}"),
             Self::NotServing { why } => write!(f, "does not serve: {why}"),
-            Self::NotYetThere => f.write_str("it has no container yet, and drainswap.toml describes one"),
-            Self::Superseded => f.write_str("the container before it comes back"),
-            Self::Drifted => f.write_str("is not as drainswap.toml describes it"),
+            Self::NotYetThere => f.write_str("has no container yet; drainswap.toml describes one"),
+            Self::Superseded => f.write_str("the previous container comes back"),
+            Self::Drifted => f.write_str("differs from its description in drainswap.toml"),
             Self::ContainerGone { like } => {
                 write!(f, "its container is gone; a new one gets the settings of {like}")
             }
@@ -277,7 +277,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// `90 s`, `1.5 s`.
+/// Formats a duration in seconds: `90 s`, `1.5 s`.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }

@@ -66,7 +66,7 @@ async fn an_agent_that_says_ready_does_not_end_a_drain() {
     let by_hand = ["maint", "mobile/app1b", "--dry-run"];
     stage.drainswap(&by_hand).await.expect(0).says(&["note: the agent (agent-check) of mobile/app1b is on"]);
     let planned = stage.drainswap(&["plan", "mobile", "--image", &v2]).await.expect(0);
-    planned.prints(&["with the agent (agent-check) off until then"]);
+    planned.prints(&["with the agent (agent-check) off until it is back"]);
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
     drop(stream);
     load.answered(100).await;

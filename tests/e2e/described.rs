@@ -253,7 +253,7 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     status.says(&["note: mobile/app2b is not as drainswap.toml describes it"]);
     let plan = stage.drainswap(&[&["plan", "mobile"], &settings[..]].concat()).await.expect(0);
     let plan = plan.prints(&[
-        "is not as drainswap.toml describes it",
+        "differs from its description in drainswap.toml",
         "environment variable TOKEN has a new value",
         "Hostname: nothing → mobile",
         "RestartPolicy: always → unless-stopped",

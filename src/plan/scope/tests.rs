@@ -166,7 +166,7 @@ fn what_an_agent_may_have_set_is_not_ended() {
     let serving = agent_on(with(""), "mobile/app2");
     let text = plan(&serving).to_string();
     assert!(
-        text.contains("  drain      mobile/app2, with the agent (agent-check) off until then\n"),
+        text.contains("  drain      mobile/app2, with the agent (agent-check) off until it is back\n"),
         "{text}"
     );
     assert_eq!(line(&serving, "app2").agents.len(), 1);

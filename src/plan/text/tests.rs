@@ -9,7 +9,7 @@ use crate::ports::Change;
 use crate::testing::World;
 use crate::testing::bytes::damaged;
 
-/// The head of a printed plan, and those paragraphs that begin like this.
+/// Returns the head of a printed plan and the paragraphs that begin with one of these words.
 fn excerpt(plan: &Plan, begins: &[&str]) -> String {
     let text = plan.to_string();
     let wanted = |(index, paragraph): &(usize, &str)| {
@@ -24,13 +24,13 @@ fn deploy(world: &World) -> Plan {
 }
 
 #[test]
-fn a_plan_tells_every_step_before_it_is_done() {
+fn a_printed_plan_lists_every_step() {
     assert_snapshot!(deploy(&World::origin()), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
 
     while every server is in rotation
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
-      note       what the new image changes of its own defaults is known when it is here
+      note       changes by the defaults of the new image are known once it is pulled
       create     mobile-app1, stopped, with the settings of mobile-app1
       create     mobile-app2, stopped, with the settings of mobile-app2
       create     mobile-app1b, stopped, with the settings of mobile-app1b
@@ -39,7 +39,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app2
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
@@ -53,7 +53,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
     2. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app2
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
@@ -67,7 +67,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
     3. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1b
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1b
@@ -81,7 +81,7 @@ fn a_plan_tells_every_step_before_it_is_done() {
     4. mobile/app2b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app2b
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2b
@@ -107,7 +107,7 @@ fn a_container_that_is_gone_gets_a_successor() {
 
     while every server is in rotation
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
-      note       what the new image changes of its own defaults is known when it is here
+      note       changes by the defaults of the new image are known once it is pulled
       create     mobile-app2b, stopped, with the settings of mobile-app1b
       create     mobile-app1, stopped, with the settings of mobile-app1
       create     mobile-app2, stopped, with the settings of mobile-app2
@@ -128,7 +128,7 @@ fn a_container_that_is_gone_gets_a_successor() {
 }
 
 #[test]
-fn who_is_in_maint_is_replaced_without_a_drain_and_stays_there() {
+fn a_server_in_maint_is_replaced_without_a_drain_and_stays_there() {
     let world = World::origin().maint("mobile/app2");
     assert_snapshot!(excerpt(&deploy(&world), &["1."]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
@@ -173,30 +173,30 @@ fn a_container_that_does_not_run_is_replaced_at_once() {
 }
 
 #[test]
-fn where_all_run_it_already_there_is_nothing_to_do() {
+fn there_is_nothing_to_do_if_all_servers_run_the_image() {
     let plan = World::origin().plan("v1").unwrap();
-    // The image is told all the same: whoever asked by a tag learns the digest.
+    // The image is still in the plan, so that a deploy by tag reports the digest.
     assert!(plan.is_empty() && plan.images.len() == 1 && plan.balances.is_empty());
-    assert_snapshot!(plan, @"deploy mobile: nothing to do for mobile/app1, mobile/app1b, mobile/app2, mobile/app2b (the wanted image runs already)");
+    assert_snapshot!(plan, @"deploy mobile: nothing to do for mobile/app1, mobile/app1b, mobile/app2, mobile/app2b (already running the wanted image)");
 }
 
 #[test]
-fn who_runs_it_already_is_left_alone() {
+fn servers_that_run_the_image_are_left_alone() {
     let world = World::origin().runs("mobile-app1", "v2").runs("mobile-app2b", "v2");
     assert_snapshot!(excerpt(&deploy(&world), &["while", "1. mobile/app2 ", "2. mobile/app1b "]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      unchanged  mobile/app1, mobile/app2b (the wanted image runs already)
+      unchanged  mobile/app1, mobile/app2b (already running the wanted image)
 
     while every server is in rotation
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
-      note       what the new image changes of its own defaults is known when it is here
+      note       changes by the defaults of the new image are known once it is pulled
       create     mobile-app2, stopped, with the settings of mobile-app2
       create     mobile-app1b, stopped, with the settings of mobile-app1b
 
     1. mobile/app2 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app2
       wait       until its last session has ended (300 s at most)
       maint      mobile/app2
@@ -210,7 +210,7 @@ fn who_runs_it_already_is_left_alone() {
     2. mobile/app1b (backup): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  50 % → mobile/app1, 50 % → mobile/app2
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1b
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1b
@@ -224,13 +224,13 @@ fn who_runs_it_already_is_left_alone() {
 }
 
 #[test]
-fn who_runs_it_and_was_left_out_of_service_is_only_put_back() {
+fn a_server_with_the_image_that_was_left_out_of_service_is_only_put_back() {
     let world = World::origin().runs("mobile-app1", "v2").maint("mobile/app1").drain("mobile/app2");
     let world = world.left_out("mobile/app1").left_out("mobile/app2");
     let world = world.runs("mobile-app2", "v2").runs("mobile-app1b", "v2").runs("mobile-app2b", "v2");
     assert_snapshot!(deploy(&world), @"
     deploy mobile
-      unchanged  mobile/app1b, mobile/app2b (the wanted image runs already)
+      unchanged  mobile/app1b, mobile/app2b (already running the wanted image)
       note       mobile/app1 is in maint, and will be put back in service
       note       mobile/app2 is in drain, and will be put back in service
 
@@ -261,7 +261,7 @@ fn a_container_in_two_backends_is_drained_in_both() {
       meanwhile  100 % → mobile/app2
       meanwhile  100 % → tablet/two
       in flight  4 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1, tablet/one
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1, tablet/one
@@ -275,7 +275,7 @@ fn a_container_in_two_backends_is_drained_in_both() {
 }
 
 #[test]
-fn without_a_floor_nobody_need_serve() {
+fn without_a_floor_no_server_needs_to_serve() {
     let world = World::of("backend mobile\n mode http\n server app1 127.0.0.1:50000 check\n");
     assert_snapshot!(excerpt(&deploy(&world.floor(0)), &["1."]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
@@ -297,7 +297,7 @@ fn without_a_floor_nobody_need_serve() {
 }
 
 #[test]
-fn the_policy_is_told_where_it_is_not_the_default() {
+fn a_policy_that_is_not_the_default_is_printed() {
     let mut world = World::pair();
     world.policy.on_drain_timeout = OnDrainTimeout::Force;
     world.policy.on_failure = OnFailure::Stop;
@@ -310,9 +310,9 @@ fn the_policy_is_told_where_it_is_not_the_default() {
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app1b
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1
-      wait       until its last session has ended; cut what is left after 1.5 s
+      wait       until its last session has ended; after 1.5 s cut the rest
       maint      mobile/app1
       settle     nothing is in flight, and nothing new can land
       stop       mobile-app1, and keep it as mobile-app1.old-20261123T221500.000000Z
@@ -326,7 +326,7 @@ fn the_policy_is_told_where_it_is_not_the_default() {
 }
 
 #[test]
-fn what_compose_owns_is_replaced_with_a_note() {
+fn a_container_of_a_compose_project_is_replaced_with_a_note() {
     let compose = |container: &mut Container| container.owner = Some(Owner::Compose("shop".to_owned()));
     let plan = deploy(&World::pair().container("mobile-app1", compose));
     assert_snapshot!(excerpt(&plan, &[]), @"
@@ -345,7 +345,7 @@ fn a_watchtower_that_would_replace_a_server_s_container_is_a_note() {
 }
 
 #[test]
-fn clients_that_are_tied_to_a_server_are_a_note_and_what_is_in_flight_is_counted() {
+fn persistent_clients_are_noted_and_sessions_in_flight_are_counted() {
     let world = World::of(
         "
 backend mobile
@@ -365,7 +365,7 @@ backend mobile
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app2
       in flight  3 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
@@ -389,14 +389,14 @@ fn a_rollback_gives_each_server_what_it_ran_before() {
     while every server is in rotation
       pull       registry.example.org/mobile:v1@sha256:1111111111111111111111111111111111111111111111111111111111111111
       pull       registry.example.org/mobile:v2@sha256:2222222222222222222222222222222222222222222222222222222222222222
-      note       what the new image changes of its own defaults is known when it is here
+      note       changes by the defaults of the new image are known once it is pulled
       create     mobile-app1, stopped, with the settings of mobile-app1
       create     mobile-app2, stopped, with the settings of mobile-app2
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v3 (333333333333)
       meanwhile  100 % → mobile/app2
       in flight  2 sessions now
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
@@ -425,7 +425,7 @@ fn a_step_is_one_word_that_fits_its_column() {
 }
 
 #[test]
-fn what_the_new_image_changes_is_part_of_the_plan() {
+fn changes_by_the_new_image_are_part_of_the_plan() {
     let mut plan = deploy(&World::pair());
     let change =
         |field: &'static str, name: &str| Change::Added { field: field.into(), name: name.to_owned() };
@@ -447,7 +447,7 @@ fn what_the_new_image_changes_is_part_of_the_plan() {
       in flight  2 sessions now
       changes    command: nothing → serve --all
       changes    environment variable KEY is new
-      verify     at least 1 server serves without it, and who carries the traffic answers
+      verify     at least 1 server serves without it, and the servers that take over answer
       drain      mobile/app1
       wait       until its last session has ended (300 s at most)
       maint      mobile/app1
@@ -461,7 +461,7 @@ fn what_the_new_image_changes_is_part_of_the_plan() {
 }
 
 #[test]
-fn containers_that_live_in_the_old_one_forbid_it_and_a_lost_image_is_a_note() {
+fn containers_in_a_namespace_of_the_old_one_prevent_a_deploy_and_a_missing_image_is_noted() {
     let mut world = World::pair().container("mobile-app1", |it| it.image_is_gone = true);
     assert!(deploy(&world).warnings[0].starts_with("the image of mobile-app1 is not on its engine any more"));
     let owner = world.observation.containers[0].clone();
@@ -481,9 +481,9 @@ fn containers_that_live_in_the_old_one_forbid_it_and_a_lost_image_is_a_note() {
 }
 
 proptest! {
-    /// A plan that can be stored can be printed, and is the same when it is stored again.
+    /// A plan that can be stored can be printed, and stays the same when it is stored again.
     #[test]
-    fn no_stored_plan_is_too_much(bytes in damaged(&stored())) {
+    fn every_stored_plan_can_be_printed_and_stored_again(bytes in damaged(&stored())) {
         let Ok(plan) = serde_json::from_slice::<Plan>(&bytes) else { return Ok(()) };
         let _printed = plan.to_string();
         let again = serde_json::to_vec(&plan).unwrap();
