@@ -1,4 +1,4 @@
-//! Why a plan is refused: nothing has been touched, and nothing will be.
+//! Reasons to refuse a plan. Nothing has been changed when a plan is refused.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::plan::text::seconds;
 use crate::topology::matching::NoMatch;
 use crate::topology::traffic::Forecast;
 
-/// One reason to refuse. Every message says what, where, and what to do next.
+/// A reason to refuse a plan. Every message says what is wrong, where, and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No container fits a server line.
+    /// No container matches a server line.
     #[error(
         "no container is behind {server} ({place}, {address}){}. {}. {}",
         why_none(.why, .address),
@@ -21,134 +21,94 @@ pub enum Refusal {
         remedy(.why, .server, .address)
     )]
     Unmatched {
-        /// The server line.
         server: ServerId,
-        /// Where it is written.
         place: String,
-        /// Its address.
         address: String,
-        /// Why the one that may be meant does not fit.
         why: NoMatch,
-        /// The containers that come nearest.
+        /// The containers that come closest.
         candidates: Vec<String>,
     },
-    /// Nobody can be asked whether the server serves.
+    /// The server has no address to probe.
     #[error(
-        "{server} ({place}) has no address that could be asked whether it serves: it is a unix socket, a name that is not resolved, or has no port of its own. Give it an address and a port, and reload HAProxy"
+        "{server} ({place}) has no address to probe: it is a unix socket, an unresolved name, or has no port of its own. Give it an address and a port, and reload HAProxy"
     )]
-    NoAddress {
-        /// The server line.
-        server: ServerId,
-        /// Where it is written.
-        place: String,
-    },
-    /// Several containers fit a server line.
+    NoAddress { server: ServerId, place: String },
+    /// Several containers match a server line.
     #[error("{server} ({place}) could be any of: {}. Name the right one in drainswap.toml: [servers] \"{server}\" = {{ container = \"NAME\" }}", .candidates.join("; "))]
-    Ambiguous {
-        /// The server line.
-        server: ServerId,
-        /// Where it is written.
-        place: String,
-        /// Those that fit.
-        candidates: Vec<String>,
-    },
-    /// A server that haproxy.cfg lacks reaches the container too.
+    Ambiguous { server: ServerId, place: String, candidates: Vec<String> },
+    /// A server that is not in haproxy.cfg reaches the container too.
     #[error(
-        "HAProxy also sends requests to {container} as {unlisted} ({status}, {}), which haproxy.cfg lacks: it cannot be drained together with {server}. Reload HAProxy if {unlisted} was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server {unlisted} state maint` at {load_balancer}",
+        "HAProxy also sends requests to {container} as {unlisted} ({status}, {}), which is not in haproxy.cfg, so it cannot be drained together with {server}. Reload HAProxy if {unlisted} was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server {unlisted} state maint` at {load_balancer}",
         crate::outcome::sessions(*.sessions)
     )]
     Unlisted {
-        /// The server line.
         server: ServerId,
-        /// The container's name.
         container: String,
-        /// The server that haproxy.cfg lacks.
         unlisted: ServerId,
-        /// `HAProxy`'s own word for its state.
+        /// The state, as `HAProxy` prints it.
         status: String,
-        /// How many sessions it has.
         sessions: u64,
-        /// The load balancer that runs it.
         load_balancer: String,
     },
-    /// Another server line reaches a port of the container that its description does not have.
+    /// Another server line reaches the container at a port that its description does not have.
     #[error(
-        "{container} is behind {server} and, at another port, behind {other}; a container that drainswap.toml describes has one port. Give {other} a container of its own, or do not describe this one (leave container_port out)"
+        "{container} is behind {server} and, at another port, behind {other}, but a container described in drainswap.toml has only one port. Give {other} its own container, or do not describe this one (leave container_port out)"
     )]
-    OtherPort {
-        /// The server line whose backend is described.
-        server: ServerId,
-        /// The container.
-        container: String,
-        /// The other server line.
-        other: ServerId,
-    },
+    OtherPort { server: ServerId, container: String, other: ServerId },
     /// Clients would be sent to a container that is not ready.
     #[error(
-        "whether a container serves as {server} ({place}) only HAProxy's own check can tell ({why}), and option persist or force-persist sends clients there before that has passed. Take that line out of the backend for the time of the deploy, or give the backend a check that drainswap can ask too (option httpchk)"
+        "only HAProxy's own check can tell whether a container serves as {server} ({place}; {why}), but option persist or force-persist sends clients there before that check has passed. Take the line out of the backend during the deploy, or give the backend a check that drainswap can run too (option httpchk)"
     )]
     Persisted {
-        /// The server line.
         server: ServerId,
-        /// Where it is written.
         place: String,
-        /// What its check does that drainswap cannot.
+        /// What its check does that drainswap cannot do.
         why: String,
     },
     /// The running process does not know the server.
     #[error(
-        "{server} is written at {place}, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config"
+        "{server} is in haproxy.cfg ({place}), but the running HAProxy does not know it. Reload HAProxy, or name the configuration that it runs with --haproxy-config"
     )]
-    UnknownToHaproxy {
-        /// The server line.
-        server: ServerId,
-        /// Where it is written.
-        place: String,
-    },
-    /// The server's state comes from elsewhere.
+    UnknownToHaproxy { server: ServerId, place: String },
+    /// The server's state is inherited.
     #[error(
-        "{server} is in {status}, which comes from a tracked server or from name resolution and cannot be ended by drainswap. Mend that first"
+        "{server} is in {status}, which comes from a tracked server or from name resolution, so drainswap cannot end it. Fix that first"
     )]
     Inherited {
-        /// The server line.
         server: ServerId,
-        /// `HAProxy`'s own word for it.
+        /// The state, as `HAProxy` prints it.
         status: String,
     },
-    /// One load balancer has the server in service, and another one has not.
+    /// The server is in service at one load balancer and out of service at another.
     #[error(
-        "{server} is in {state} at {out_at}, and in service at another load balancer: only you know which it is to be. Set it everywhere alike (`drainswap ready {server}` or `drainswap maint {server}`), or put it in service with --enable"
+        "{server} is in {state} at {out_at}, but in service at another load balancer, and only you know which is intended. Set the same state everywhere (`drainswap ready {server}` or `drainswap maint {server}`), or put it in service with --enable"
     )]
     Torn {
-        /// The server.
         server: ServerId,
-        /// The state that it is in.
         state: AdminState,
-        /// A load balancer that has it in that state.
+        /// A load balancer that has the server in that state.
         out_at: String,
     },
-    /// Taking the servers out leaves too few.
+    /// Too few servers would serve.
     #[error(
         "without {} {} serve backend {backend}, and the floor is {floor}. {}Bring more servers up, or lower it with --floor if you accept that",
         list(.out),
-        who_would(.forecast),
-        who_stays_out(.stays_out)
+        remaining_servers(.forecast),
+        servers_to_enable(.stays_out)
     )]
     Floor {
-        /// The backend.
         backend: String,
-        /// The servers that would be out.
         out: Vec<ServerId>,
         /// Where the traffic would go.
         forecast: Forecast,
-        /// How many servers must serve.
         floor: usize,
-        /// Servers of the backend that a person or haproxy.cfg took out of service, and that the plan leaves there.
+        /// The servers of the backend that a person or haproxy.cfg took out of service, and that the plan leaves
+        /// there.
         stays_out: Vec<ServerId>,
     },
-    /// The servers that would carry the traffic have no room for it.
+    /// The servers that would take over have too little room.
     #[error(
-        "{forecast} would have room for {} (maxconn), and backend {} has {running} now{}. Try again when there are fewer, or raise maxconn",
+        "{forecast} would have room for {} (maxconn), but backend {} has {running} now{}. Try again when there are fewer, or raise maxconn",
         crate::outcome::sessions(*.room),
         .forecast.backend,
         if *.headroom == 0 { String::new() } else { format!(", with a headroom of {headroom} %") }
@@ -156,151 +116,113 @@ pub enum Refusal {
     NoRoom {
         /// Where the traffic would go.
         forecast: Forecast,
-        /// How many sessions those servers may have.
+        /// The number of sessions that those servers may have.
         room: u64,
-        /// How many the backend has now.
+        /// The number of sessions that the backend has now.
         running: u64,
-        /// How many per cent more there must be room for.
+        /// The spare capacity required, in percent.
         headroom: u32,
     },
-    /// A server that would carry the traffic does not answer.
+    /// A server that would take over does not answer.
     #[error(
-        "{carrier} would carry the traffic while {server} is out, and it does not answer: {answer}. Mend it first, or accept with --floor 0 that nobody may serve meanwhile"
+        "{carrier} would take over while {server} is out, but it fails its probe: {answer}. Fix it first, or use --floor 0 to accept an outage"
     )]
     CarrierSilent {
-        /// The server that would be out.
         server: ServerId,
-        /// The server that would carry its traffic.
+        /// The server that would take over.
         carrier: ServerId,
-        /// What it answered.
         answer: String,
     },
-    /// The container behind a server does not run, and something answers there all the same.
+    /// The container behind a server is not running, but something answers there.
     #[error(
-        "{server} answers, although the container {container} that would be behind it does not run: something else serves there. Give the right container the label drainswap.server={server}, or remove {container}"
+        "{server} answers although its container {container} is not running, so something else serves there. Give the right container the label drainswap.server={server}, or remove {container}"
     )]
-    Impostor {
-        /// The server line.
-        server: ServerId,
-        /// The stopped container's name.
-        container: String,
-    },
-    /// The container's address is one that nobody can ask the engine for.
+    Impostor { server: ServerId, container: String },
+    /// The container has an address that the engine assigns to no container on request.
     #[error(
-        "{server} ({place}) has the address {address}, which Docker has chosen for {container} in its default network and gives to no container on request: neither a new container nor the old one may come back to it. Publish the port (-p) and write that address, put the container into a network with a subnet (docker network create --subnet, docker run --network … --ip {address}), or write its name in the place of {address}"
+        "{server} ({place}) has the address {address}, which Docker chose for {container} in its default network and assigns to no container on request, so neither a new container nor the old one may get it again. Publish the port (-p) and use the published address, put the container in a network with a subnet (docker network create --subnet, docker run --network … --ip {address}), or use its name instead of {address}"
     )]
-    AddressNotKept {
-        /// The server line.
-        server: ServerId,
-        /// Where it is written.
-        place: String,
-        /// The container's name.
-        container: String,
-        /// The address.
-        address: IpAddr,
-    },
-    /// The container would vanish when it is stopped.
+    AddressNotKept { server: ServerId, place: String, container: String, address: IpAddr },
+    /// The engine would delete the container when it stops.
     #[error(
-        "the container {container} behind {server} was started with --rm: it vanishes when it is stopped, and nothing could bring it back. Start it without --rm first"
+        "container {container} behind {server} was started with --rm: Docker deletes it when it stops, and nothing could bring it back. Start it without --rm first"
     )]
-    AutoRemove {
-        /// The server line.
-        server: ServerId,
-        /// The container's name.
-        container: String,
-    },
-    /// Others live in the container.
+    AutoRemove { server: ServerId, container: String },
+    /// Other containers share the container's namespaces.
     #[error(
-        "{} in the network, IPC or process namespace of the container {container} behind {server}, and would lose it when that is stopped. Stop them first, and create them again for the new one. Where one of them is what serves, and {container} only gives it its network as a VPN does, give that one the label drainswap.server={server}",
-        if .lodgers.len() == 1 { format!("{} lives", .lodgers[0]) } else { format!("{} live", .lodgers.join(", ")) }
+        "{} a namespace (network, IPC or PID) with {container} behind {server} and would lose it when {container} stops. Stop {} first and recreate {} after the deploy. If such a container is the one that serves, and {container} only provides its network, as a VPN does, give it the label drainswap.server={server}",
+        sharing(.lodgers),
+        it_or_them(.lodgers),
+        it_or_them(.lodgers)
     )]
-    Lodgers {
-        /// The server line.
-        server: ServerId,
-        /// The container's name.
-        container: String,
-        /// The names of those that live in it.
-        lodgers: Vec<String>,
-    },
-    /// A container that runs has what the new one would have.
+    Lodgers { server: ServerId, container: String, lodgers: Vec<String> },
+    /// A running container has a port or an address that the new one needs.
     #[error(
-        "the new container {container} behind {server} could not be started: the container {holder} has {what}. Give one of the two another port or address, or stop {holder} if nothing needs it"
+        "cannot start the new container {container} behind {server}: container {holder} has {what}. Give one of the two another port or address, or stop {holder} if nothing needs it"
     )]
     Taken {
-        /// The server line.
         server: ServerId,
-        /// The new container's name.
         container: String,
-        /// What both would have: a port or an address.
+        /// The port or the address.
         what: String,
-        /// The container that has it.
         holder: String,
     },
-    /// The new container would fail to start: its host or its engine lacks something.
-    #[error("the new container {container} behind {server} could not be started: {what}")]
+    /// The host or the engine lacks something that the new container needs.
+    #[error("cannot start the new container {container} behind {server}: {what}")]
     WouldNotStart {
-        /// The server line.
         server: ServerId,
-        /// The new container's name.
         container: String,
-        /// What is in the way, and what to do.
+        /// The problem, and what to do.
         what: String,
     },
-    /// Docker would not call the new container healthy in time.
+    /// Docker would not report the new container as healthy in time.
     #[error(
-        "Docker asks the healthcheck of {container} behind {server} for the first time {} after a start, and a new container must be healthy within {} (--ready-timeout): it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)",
+        "Docker first runs the healthcheck of {container} behind {server} {} after a start, but a new container must be healthy within {} (--ready-timeout), so it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)",
         seconds(*.first_check),
         seconds(*.ready_timeout)
     )]
     HealthyTooLate {
-        /// The server line.
         server: ServerId,
-        /// The new container's name.
         container: String,
-        /// How long after its start it is asked first.
+        /// The time from a start to the first check.
         first_check: Duration,
-        /// How long it may take.
         ready_timeout: Duration,
     },
-    /// Another run, of which this state directory does not know, is at work.
+    /// A run that this state directory does not know is at work.
     #[error(
-        "the container {container} was put aside by another run, which works on {server} or was killed there. Let it end, or end it by `drainswap resume` with the --state-dir that it has; `drainswap doctor` tells what may be removed"
+        "container {container} was put aside by another run, which works on {server} or was killed there. Let it finish, or finish it with `drainswap resume` and its --state-dir. `drainswap doctor` lists what may be removed"
     )]
     OtherRun {
-        /// The lane's first server.
         server: ServerId,
-        /// The container by which it is known.
+        /// The container that reveals the other run.
         container: String,
     },
-    /// Another tool would start another one.
+    /// Another tool would start another container.
     #[error(
-        "the container {container} behind {server} belongs to {owner}, which starts another as soon as this one stops. {own_way}"
+        "container {container} behind {server} belongs to {owner}, which starts another as soon as this one stops. {own_way}"
     )]
     Managed {
-        /// The server line.
         server: ServerId,
-        /// The container's name.
         container: String,
-        /// To what it belongs.
         owner: Owner,
-        /// How that changes an image.
+        /// The owner's own way to change an image.
         own_way: String,
     },
 }
 
-/// What keeps a container from being behind a server line, if one might be meant.
+/// Returns why no container is behind a server line, if one might be intended.
 pub(super) fn why_none(why: &NoMatch, address: &str) -> String {
     match why {
         NoMatch::NoneFits => String::new(),
         NoMatch::NotThere { container } => {
-            format!(": [servers] in drainswap.toml names {container}, and its engine has no such container")
+            format!(": [servers] in drainswap.toml names {container}, but its engine has no such container")
         }
         NoMatch::OtherNetwork { keyword } => {
-            format!(": with {keyword} on the line, the address is one of another network")
+            format!(": {keyword} on the line puts its address in another network")
         }
         NoMatch::ResolvedElsewhere { container } => {
             format!(
-                ": {container} has the name, but HAProxy has resolved it to {address}, where {container} is not"
+                ": {container} has the name, but HAProxy has resolved it to {address}, which is not an address of {container}"
             )
         }
     }
@@ -321,7 +243,7 @@ fn remedy(why: &NoMatch, server: &ServerId, address: &str) -> String {
             format!("Give the right one the label drainswap.server={server}, or {settings}")
         }
         NoMatch::ResolvedElsewhere { .. } => format!(
-            "If it is the right one all the same, give it the label drainswap.server={server}, or {settings}; if its \
+            "If it is the right one anyway, give it the label drainswap.server={server}, or {settings}; if its \
              address has changed, reload HAProxy"
         ),
     }
@@ -329,30 +251,42 @@ fn remedy(why: &NoMatch, server: &ServerId, address: &str) -> String {
 
 fn candidates_sentence(candidates: &[String]) -> String {
     if candidates.is_empty() {
-        "No container that runs on its engine publishes that port, has that address, or is labelled or named like it".to_owned()
+        "No running container on its engine publishes that port, has that address, or has a similar label or name".to_owned()
     } else {
         format!("Candidates: {}", candidates.join("; "))
     }
 }
 
-fn who_would(forecast: &Forecast) -> String {
+fn remaining_servers(forecast: &Forecast) -> String {
     match forecast.shares.len() {
-        0 => "nobody would".to_owned(),
+        0 => "no server would".to_owned(),
         1 => format!("only 1 server ({forecast}) would"),
         more => format!("only {more} servers ({forecast}) would"),
     }
 }
 
-/// What would help where servers are out of service by hand.
-fn who_stays_out(servers: &[ServerId]) -> String {
+/// Suggests `--enable` if servers were taken out of service by hand.
+fn servers_to_enable(servers: &[ServerId]) -> String {
     let (was, them) = if servers.len() == 1 { ("was", "it") } else { ("were", "them") };
-    let told = || {
+    let advice = || {
         format!(
             "{} {was} taken out of service by hand: --enable puts {them} in service first. ",
             list(servers)
         )
     };
-    if servers.is_empty() { String::new() } else { told() }
+    if servers.is_empty() { String::new() } else { advice() }
+}
+
+/// Names containers as the subject of a sentence about what they share.
+fn sharing(containers: &[String]) -> String {
+    match containers {
+        [only] => format!("container {only} shares"),
+        all => format!("containers {} share", all.join(", ")),
+    }
+}
+
+fn it_or_them(containers: &[String]) -> &'static str {
+    if containers.len() == 1 { "it" } else { "them" }
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ async fn a_server_is_put_back_when_those_who_took_over_go() {
     })
     .await;
     assert_eq!(deploy.wait().await.expect("an end").code(), Some(10), "{said}");
-    assert!(said.contains("nobody would serve backend mobile"), "{said}");
+    assert!(said.contains("no server would serve backend mobile"), "{said}");
     let answer = get(stage.frontend(), "/").await;
     assert!(answer.as_ref().is_ok_and(Answer::is_success), "{answer:?}");
     drop(stream);

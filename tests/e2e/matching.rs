@@ -82,7 +82,7 @@ async fn a_server_that_only_haproxy_knows_loses_no_container() {
 
     let before = snapshot(&stage).await;
     let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(4);
-    refused.says(&["as old/one", "which haproxy.cfg lacks", "set server old/one state maint"]);
+    refused.says(&["as old/one", "which is not in haproxy.cfg", "set server old/one state maint"]);
     assert_eq!(snapshot(&stage).await, before);
     let found = stage.drainswap(&["doctor"]).await;
     assert!(found.stdout.contains("HAProxy runs old/one"), "{}", found.stdout);

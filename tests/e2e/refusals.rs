@@ -113,7 +113,7 @@ async fn a_server_without_a_container_is_refused_where_its_backend_has_none() {
     said.says(&[
         "no container is behind other/one",
         "127.0.0.9:9",
-        "No container that runs on its engine publishes that port",
+        "No running container on its engine publishes that port",
         "drainswap.server=other/one",
     ]);
     assert_eq!(snapshot(&stage).await, before);
@@ -136,7 +136,7 @@ async fn the_last_server_is_not_taken_away() {
     assert_eq!(snapshot(&stage).await, before);
     stage.haproxy.set_state("app1b", "maint").await;
     let before = snapshot(&stage).await;
-    stage.drainswap(&["drain", "mobile/app1"]).await.expect(4).says(&["nobody would serve backend mobile"]);
+    stage.drainswap(&["drain", "mobile/app1"]).await.expect(4).says(&["no server would serve backend mobile"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }

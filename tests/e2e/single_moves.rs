@@ -59,7 +59,7 @@ async fn the_last_server_that_answers_stays_where_haproxy_checks_nobody() {
     stage.remove("app1b").await;
     for leave in [&["drain"][..], &["maint"], &["maint", "--drain-first"], &["ready", "--weight", "0"]] {
         let refused = stage.drainswap(&[leave, &["mobile/app1"]].concat()).await.expect(4);
-        refused.says(&["mobile/app1b would carry the traffic while mobile/app1 is out", "--floor 0"]);
+        refused.says(&["mobile/app1b would take over while mobile/app1 is out", "--floor 0"]);
         assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     }
     stage.drainswap(&["drain", "mobile/app1", "--floor", "0"]).await.expect(0);

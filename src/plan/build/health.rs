@@ -106,7 +106,7 @@ mod tests {
     }
 
     const LATE: &str = "Docker asks the healthcheck of mobile-app1 for the first time 90 s after a start, and --ready-timeout is 60 s: the new container fails, unless its image brings another healthcheck or none";
-    const TOO_LATE: &str = "refused: Docker asks the healthcheck of mobile-app1 behind mobile/app1 for the first time 90 s after a start, and a new container must be healthy within 60 s (--ready-timeout): it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)";
+    const TOO_LATE: &str = "refused: Docker first runs the healthcheck of mobile-app1 behind mobile/app1 90 s after a start, but a new container must be healthy within 60 s (--ready-timeout), so it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)";
 
     #[test]
     fn a_healthcheck_that_is_asked_too_late_is_said_before_anything_is_touched() {

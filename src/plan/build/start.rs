@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(
             refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
-                "the new container mobile-app1 behind mobile/app1 could not be started: the container worker has the port 127.0.0.1:9090. Give one of the two another port or address, or stop worker if nothing needs it"
+                "cannot start the new container mobile-app1 behind mobile/app1: container worker has the port 127.0.0.1:9090. Give one of the two another port or address, or stop worker if nothing needs it"
             ]
         );
     }
@@ -324,7 +324,7 @@ mod tests {
         let refused = plan("172.17.0.2").unwrap_err();
         assert_eq!(
             refused,
-            "the new container mobile-app1b behind mobile/app1b could not be started: the container mobile-app1 has the address 172.17.0.2 in the network bridge. Give one of the two another port or address, or stop mobile-app1 if nothing needs it"
+            "cannot start the new container mobile-app1b behind mobile/app1b: container mobile-app1 has the address 172.17.0.2 in the network bridge. Give one of the two another port or address, or stop mobile-app1 if nothing needs it"
         );
     }
 
@@ -357,7 +357,7 @@ mod tests {
         assert_eq!(refused(world("/dev/video1")), "");
         assert_eq!(
             refused(world("/dev/video0")),
-            "the new container mobile-app1 behind mobile/app1 could not be started: /dev/video0 is not there. Restore it, or recreate the container without it"
+            "cannot start the new container mobile-app1 behind mobile/app1: /dev/video0 is not there. Restore it, or recreate the container without it"
         );
         let mut described = world("/dev/video0 /srv/data");
         let wanted = Described { port: 8080, ..Described::default() };
@@ -383,7 +383,7 @@ mod tests {
         assert!(plan(false).is_ok(), "the new one gets that of the same name");
         assert_eq!(
             plan(true).unwrap_err(),
-            "the new container mobile-app1 behind mobile/app1 could not be started: its network front was removed. Make it again: docker network create front"
+            "cannot start the new container mobile-app1 behind mobile/app1: its network front was removed. Make it again: docker network create front"
         );
     }
 }

@@ -292,7 +292,7 @@ fn those_who_stay_need_room_for_what_runs() {
     let refused = full(World::pair(), 99).plan("v2").unwrap_err();
     assert_eq!(
         refused[0].to_string(),
-        "100 % → mobile/app1b would have room for 100 sessions (maxconn), and backend mobile has 101 now. Try again \
+        "100 % → mobile/app1b would have room for 100 sessions (maxconn), but backend mobile has 101 now. Try again \
          when there are fewer, or raise maxconn"
     );
     let mut careful = full(World::pair(), 60);

@@ -14,14 +14,14 @@ const ALONE: &str = "backend mobile\n mode http\n server app1 127.0.0.1:50000 ch
 
 #[test]
 fn the_last_server_is_not_taken_away() {
-    assert_snapshot!(refused(&World::of(ALONE)), @"without mobile/app1 nobody would serve backend mobile, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
+    assert_snapshot!(refused(&World::of(ALONE)), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
     assert!(World::of(ALONE).floor(0).plan("v2").is_ok());
     assert!(World::of(ALONE).down("mobile/app1").plan("v2").is_ok(), "it serves nobody as it is");
 }
 
 #[test]
 fn servers_that_are_out_by_hand_and_could_serve_are_named_where_too_few_do() {
-    assert_snapshot!(refused(&World::pair().maint("mobile/app1b")), @"without mobile/app1 nobody would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower it with --floor if you accept that");
+    assert_snapshot!(refused(&World::pair().maint("mobile/app1b")), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower it with --floor if you accept that");
 }
 
 #[test]
@@ -56,7 +56,7 @@ backend mobile
 
 #[test]
 fn a_container_that_another_backend_cannot_spare_is_left_in_service() {
-    assert_snapshot!(refused(&World::shared().down("tablet/two")), @"without mobile/app1, tablet/one nobody would serve backend tablet, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
+    assert_snapshot!(refused(&World::shared().down("tablet/two")), @"without mobile/app1, tablet/one no server would serve backend tablet, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
 }
 
 #[test]
@@ -71,7 +71,7 @@ backend tablet
     server one 127.0.0.1:50000 check
     server two 127.0.0.3:50000 check
 ";
-    assert_snapshot!(refused(&World::of(config).silent("tablet/two")), @"tablet/two would carry the traffic while mobile/app1 is out, and it does not answer: connection refused. Mend it first, or accept with --floor 0 that nobody may serve meanwhile");
+    assert_snapshot!(refused(&World::of(config).silent("tablet/two")), @"tablet/two would take over while mobile/app1 is out, but it fails its probe: connection refused. Fix it first, or use --floor 0 to accept an outage");
     let accepted = World::of(config).silent("tablet/two").floor(0);
     assert!(accepted.plan("v2").is_ok(), "without a floor nobody need carry anything");
     let idle = World::of(config).silent("tablet/two").down("tablet/one");
@@ -115,7 +115,7 @@ fn where_several_containers_fit_a_person_must_choose() {
 fn where_none_fits_the_nearest_are_named() {
     let moved = |container: &mut Container| container.published[0].port = 50002;
     assert_snapshot!(refused(&World::of(ALONE).container("mobile-app1", moved)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50002). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
-    assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No container that runs on its engine publishes that port, has that address, or is labelled or named like it. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
+    assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No running container on its engine publishes that port, has that address, or has a similar label or name. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
@@ -136,7 +136,7 @@ backend spare
     server s 127.0.0.1:50000
 ",
     );
-    assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:4) has no address that could be asked whether it serves: it is a unix socket, a name that is not resolved, or has no port of its own. Give it an address and a port, and reload HAProxy");
+    assert_snapshot!(refused(&world), @"mobile/sock (haproxy.cfg:4) has no address to probe: it is a unix socket, an unresolved name, or has no port of its own. Give it an address and a port, and reload HAProxy");
     let labelled = |container: &mut Container| container.claims = vec!["mobile/sock".to_owned()];
     let labelled = world.another("spare-s", "mobile-sock", labelled).floor(0);
     assert!(
@@ -167,25 +167,25 @@ fn a_server_that_only_haproxy_knows_is_not_cut_off_from_its_container() {
     }
     let elsewhere = World::pair().unlisted("old/app1", "127.0.0.1:50009");
     assert!(elsewhere.plan("v2").is_ok(), "it reaches another container, or none");
-    assert_snapshot!(refused(&World::pair().unlisted("old/app1", "127.0.0.1:50000")), @"HAProxy also sends requests to mobile-app1 as old/app1 (UP, 2 sessions), which haproxy.cfg lacks: it cannot be drained together with mobile/app1. Reload HAProxy if old/app1 was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server old/app1 state maint` at /run/haproxy/admin.sock");
+    assert_snapshot!(refused(&World::pair().unlisted("old/app1", "127.0.0.1:50000")), @"HAProxy also sends requests to mobile-app1 as old/app1 (UP, 2 sessions), which is not in haproxy.cfg, so it cannot be drained together with mobile/app1. Reload HAProxy if old/app1 was removed from haproxy.cfg, name the file that has it with --haproxy-config, or take it out of service: `set server old/app1 state maint` at /run/haproxy/admin.sock");
 }
 
 #[test]
 fn a_container_that_the_settings_name_and_the_engine_lacks_is_refused() {
     let mut world = World::pair();
     world.observation.named.insert("mobile/app1".parse().unwrap(), "pay-1".to_owned());
-    assert_snapshot!(refused(&world), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000): [servers] in drainswap.toml names pay-1, and its engine has no such container. Candidates: mobile-app1 (publishes 127.0.0.1:50000). Correct that entry, or leave it out and give the right one the label drainswap.server=mobile/app1");
+    assert_snapshot!(refused(&world), @"no container is behind mobile/app1 (haproxy.cfg:5, 127.0.0.1:50000): [servers] in drainswap.toml names pay-1, but its engine has no such container. Candidates: mobile-app1 (publishes 127.0.0.1:50000). Correct that entry, or leave it out and give the right one the label drainswap.server=mobile/app1");
 }
 
 #[test]
 fn what_shows_nothing_says_why() {
     let namespace = "backend mobile\n mode http\n server app1 127.0.0.1:50000 check namespace blue\n";
-    assert_snapshot!(refused(&World::of(namespace).floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000): with namespace on the line, the address is one of another network. Candidates: mobile-app1 (publishes 127.0.0.1:50000). Give the right one the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
+    assert_snapshot!(refused(&World::of(namespace).floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000): namespace on the line puts its address in another network. Candidates: mobile-app1 (publishes 127.0.0.1:50000). Give the right one the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
     let named = "backend mobile\n mode http\n server app1 mobile-app1:50000 check\nbackend spare\n mode http\n server s 127.0.0.1:1\n";
     let world = World::of(named)
         .server("mobile/app1", |server| server.address = Some("192.0.2.7:50000".parse().unwrap()))
         .another("spare-s", "mobile-app1", |_| {});
-    assert_snapshot!(refused(&world.floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 192.0.2.7:50000): mobile-app1 has the name, but HAProxy has resolved it to 192.0.2.7:50000, where mobile-app1 is not. Candidates: mobile-app1 (publishes 127.0.0.1:1). If it is the right one all the same, give it the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }; if its address has changed, reload HAProxy"#);
+    assert_snapshot!(refused(&world.floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 192.0.2.7:50000): mobile-app1 has the name, but HAProxy has resolved it to 192.0.2.7:50000, which is not an address of mobile-app1. Candidates: mobile-app1 (publishes 127.0.0.1:1). If it is the right one anyway, give it the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }; if its address has changed, reload HAProxy"#);
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn what_answers_at_a_stopped_container_s_address_is_not_taken_for_it() {
     let world = World::pair().down("mobile/app1b");
     assert!(world.clone().stopped("mobile-app1b").plan("v2").is_ok());
     assert_snapshot!(refused(&World::pair().maint("mobile/app1b").stopped("mobile-app1b")), @"
-    mobile/app1b answers, although the container mobile-app1b that would be behind it does not run: something else serves there. Give the right container the label drainswap.server=mobile/app1b, or remove mobile-app1b
-    without mobile/app1 nobody would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower it with --floor if you accept that
+    mobile/app1b answers although its container mobile-app1b is not running, so something else serves there. Give the right container the label drainswap.server=mobile/app1b, or remove mobile-app1b
+    without mobile/app1 no server would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower it with --floor if you accept that
     ");
     let created = |container: &mut Container| container.state = ContainerState::Created;
     let never_started = World::pair().maint("mobile/app1b").container("mobile-app1b", created);
@@ -204,7 +204,7 @@ fn what_answers_at_a_stopped_container_s_address_is_not_taken_for_it() {
 #[test]
 fn what_vanishes_when_it_is_stopped_is_not_stopped() {
     let world = World::pair().container("mobile-app1", |container| container.auto_remove = true);
-    assert_snapshot!(refused(&world), @"the container mobile-app1 behind mobile/app1 was started with --rm: it vanishes when it is stopped, and nothing could bring it back. Start it without --rm first");
+    assert_snapshot!(refused(&world), @"container mobile-app1 behind mobile/app1 was started with --rm: Docker deletes it when it stops, and nothing could bring it back. Start it without --rm first");
 }
 
 #[test]
@@ -216,10 +216,10 @@ fn what_another_tool_starts_again_is_left_to_it() {
             it.owner = Some(owner);
         }))
     };
-    assert_snapshot!(owned(Owner::Swarm("mobile".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the Swarm service mobile, which starts another as soon as this one stops. Use `docker service update --image IMAGE mobile`");
-    assert_snapshot!(owned(Owner::Systemd("app1.service".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the systemd unit app1.service, which starts another as soon as this one stops. Change the image in the unit's file (Image= in a .container file of Quadlet), then use `systemctl daemon-reload` and `systemctl restart app1.service`, with --user where Podman runs rootless");
-    assert_snapshot!(owned(Owner::Kubernetes("shop/mobile-1".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the Kubernetes pod shop/mobile-1, which starts another as soon as this one stops. Use `kubectl set image` or `kubectl rollout restart` on the workload that has the pod");
-    assert_snapshot!(owned(Owner::Nomad("4243abe5".to_owned())), @"the container mobile-app1 behind mobile/app1 belongs to the Nomad allocation 4243abe5, which starts another as soon as this one stops. Change the image in its job, which `nomad alloc status 4243abe5` names, and use `nomad job run`");
+    assert_snapshot!(owned(Owner::Swarm("mobile".to_owned())), @"container mobile-app1 behind mobile/app1 belongs to the Swarm service mobile, which starts another as soon as this one stops. Use `docker service update --image IMAGE mobile`");
+    assert_snapshot!(owned(Owner::Systemd("app1.service".to_owned())), @"container mobile-app1 behind mobile/app1 belongs to the systemd unit app1.service, which starts another as soon as this one stops. Change the image in the unit's file (Image= in a .container file of Quadlet), then use `systemctl daemon-reload` and `systemctl restart app1.service`, with --user where Podman runs rootless");
+    assert_snapshot!(owned(Owner::Kubernetes("shop/mobile-1".to_owned())), @"container mobile-app1 behind mobile/app1 belongs to the Kubernetes pod shop/mobile-1, which starts another as soon as this one stops. Use `kubectl set image` or `kubectl rollout restart` on the workload that has the pod");
+    assert_snapshot!(owned(Owner::Nomad("4243abe5".to_owned())), @"container mobile-app1 behind mobile/app1 belongs to the Nomad allocation 4243abe5, which starts another as soon as this one stops. Change the image in its job, which `nomad alloc status 4243abe5` names, and use `nomad job run`");
 }
 
 /// The running process was started with an older haproxy.cfg.
@@ -230,8 +230,8 @@ fn without(mut world: World, id: &str) -> World {
 
 #[test]
 fn a_server_that_the_running_process_does_not_know_is_refused() {
-    assert_snapshot!(refused(&without(World::origin(), "mobile/app1b")), @"mobile/app1b is written at haproxy.cfg:6, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config");
-    assert_snapshot!(refused(&without(World::shared(), "tablet/one")), @"tablet/one is written at haproxy.cfg:9, but the running HAProxy does not know it. Reload HAProxy, or give the configuration that it runs with --haproxy-config");
+    assert_snapshot!(refused(&without(World::origin(), "mobile/app1b")), @"mobile/app1b is in haproxy.cfg (haproxy.cfg:6), but the running HAProxy does not know it. Reload HAProxy, or name the configuration that it runs with --haproxy-config");
+    assert_snapshot!(refused(&without(World::shared(), "tablet/one")), @"tablet/one is in haproxy.cfg (haproxy.cfg:9), but the running HAProxy does not know it. Reload HAProxy, or name the configuration that it runs with --haproxy-config");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_state_that_comes_from_elsewhere_is_not_ours_to_end() {
         server.operational = Operational::Stopped;
         server.status = "MAINT (via mobile/app1)".to_owned();
     });
-    assert_snapshot!(refused(&world), @"mobile/app1b is in MAINT (via mobile/app1), which comes from a tracked server or from name resolution and cannot be ended by drainswap. Mend that first");
+    assert_snapshot!(refused(&world), @"mobile/app1b is in MAINT (via mobile/app1), which comes from a tracked server or from name resolution, so drainswap cannot end it. Fix that first");
 }
 
 #[test]

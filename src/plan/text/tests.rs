@@ -477,7 +477,7 @@ fn containers_in_a_namespace_of_the_old_one_prevent_a_deploy_and_a_missing_image
     world.observation.containers.pop();
     world.observation.containers.push(lodger);
     let refused = world.plan("v2").unwrap_err();
-    assert_snapshot!(refused[0], @"sidecar lives in the network, IPC or process namespace of the container mobile-app1 behind mobile/app1, and would lose it when that is stopped. Stop them first, and create them again for the new one. Where one of them is what serves, and mobile-app1 only gives it its network as a VPN does, give that one the label drainswap.server=mobile/app1");
+    assert_snapshot!(refused[0], @"container sidecar shares a namespace (network, IPC or PID) with mobile-app1 behind mobile/app1 and would lose it when mobile-app1 stops. Stop it first and recreate it after the deploy. If such a container is the one that serves, and mobile-app1 only provides its network, as a VPN does, give it the label drainswap.server=mobile/app1");
 }
 
 proptest! {
