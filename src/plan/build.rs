@@ -1,7 +1,7 @@
-//! Where the order is decided: from the topology and a goal to a plan, or to every reason against it.
+//! Builds a plan from the topology and a goal, or lists every reason against it.
 //!
-//! Servers that do not serve come first, since mending them only adds capacity. Then, as in the
-//! process that drainswap comes from, the primaries, one at a time, and then the backups.
+//! Servers that do not serve come first, because fixing them only adds capacity. Then, as in the process that
+//! drainswap replaces, come the primaries, one at a time, and then the backups.
 
 mod health;
 mod start;
@@ -33,10 +33,10 @@ use crate::topology::{Role, Server, Topology};
 /// Plans a goal.
 ///
 /// # Errors
-/// Every reason against it, not only the first. Nothing has been touched.
+/// Returns every reason against the goal, not only the first. Nothing has been changed.
 ///
 /// # Panics
-/// When the topology does not have the goal's backend; whoever names a goal has looked it up.
+/// If the topology does not have the goal's backend. Callers look the backend up first.
 pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Result<Plan, Vec<Refusal>> {
     let backend = topology.backend(&goal.backend).expect("a goal names a backend that exists");
     let mut refusals = Vec::new();
@@ -85,7 +85,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
             Err(refusal) => refusals.push(refusal),
         }
     }
-    // A line beside one that is worked on has no container of its own.
+    // A line that shares its container with one in a lane is part of that lane.
     left.retain(|(server, _)| !drafted.contains(&server.id));
     if drafts.is_empty() && unchanged.is_empty() && refusals.is_empty() {
         refusals.extend(left.iter().filter_map(|(server, why)| nothing_behind(server, *why)));
@@ -129,7 +129,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     })
 }
 
-/// What the plan does not work on, and what it leaves out of service.
+/// Returns what the plan does not work on, and what it leaves out of service.
 fn rest(
     topology: &Topology,
     left: &[(&Server, WhyLeft)],
@@ -150,7 +150,8 @@ fn rest(
     Rest { left: left.collect(), out_of_service: replaced.chain(as_they_are).collect() }
 }
 
-/// Why a line of a backend in which nothing has a container cannot be worked on; nothing where that is asked for.
+/// Returns why a run cannot work on a line, for a backend in which nothing has a container; `None` if the line is
+/// left on request.
 fn nothing_behind(server: &Server, why: WhyLeft) -> Option<Refusal> {
     match (why, &server.behind) {
         (WhyLeft::Leave | WhyLeft::NotAsked | WhyLeft::NotCreated, _) => None,
@@ -185,7 +186,7 @@ impl Draft<'_> {
         self.servers.iter().map(|server| server.role).min().unwrap_or(Role::Backup)
     }
 
-    /// Whether any of its lines is given requests, and answers.
+    /// Returns whether any of its lines gets requests and answers.
     fn serves(&self) -> bool {
         self.servers.iter().any(|server| server.is_usable() && server.answers())
     }
@@ -225,7 +226,7 @@ fn runs(container: &Container) -> bool {
     container.state == ContainerState::Running
 }
 
-/// What is to be done for the replica behind this server; `None` where nothing is.
+/// Returns the work for the replica behind a server, or `None` if there is none.
 fn draft<'a>(
     topology: &'a Topology,
     server: &'a Server,
@@ -272,7 +273,7 @@ fn draft<'a>(
     Ok(draft)
 }
 
-/// Every line to what is behind the server, the one that was asked for first.
+/// Returns every line to the same replica, beginning with `server`.
 fn in_order<'a>(topology: &'a Topology, server: &'a Server) -> Vec<&'a Server> {
     std::iter::once(server).chain(topology.lines_beside(server)).collect()
 }
@@ -284,7 +285,7 @@ fn container_draft<'a>(
     observation: &Observation,
 ) -> Option<Draft<'a>> {
     let replace = |servers: Vec<&'a Server>, cause| {
-        // Going back is to what ran, whatever is described by now.
+        // A rollback returns to what ran before, whatever drainswap.toml describes now.
         let described = observation.described.get(&servers[0].id.backend);
         let replacement = match described.filter(|_| goal.purpose == Purpose::Deploy) {
             Some(described) => Replacement::described(container, described, servers[0].address(), image),
@@ -296,7 +297,7 @@ fn container_draft<'a>(
         return replace(servers, Cause::OtherImage { runs: container.running_image() });
     }
     let kept_state = |server: &Server| goal.policy.scope.kept_state(server, &observation.left_out);
-    // Whoever took all of its lines out of service has a reason to leave it as it is.
+    // If all of its lines were taken out of service by hand, there is a reason to leave it as it is.
     let is_kept_out = servers.iter().all(|server| kept_state(server).is_some());
     if !runs(container) && !is_kept_out {
         return replace(servers, Cause::NotServing { why: "its container does not run".to_owned() });
@@ -319,7 +320,7 @@ fn container_draft<'a>(
     Some(Draft { servers, cause: Cause::OutOfService { left_in }, replacement: None })
 }
 
-/// Why the container that comes would not be started, or not be healthy in time.
+/// Returns why the new container would not start, or would not be healthy in time.
 fn may_serve(
     replacement: &Replacement,
     servers: &[&Server],
@@ -332,7 +333,7 @@ fn may_serve(
         .or_else(|| health::refusal(replacement, servers, described, goal.policy.ready_timeout))
 }
 
-/// The containers that run inside of the one that is to be stopped.
+/// Returns a refusal if running containers use a namespace of the container to stop.
 fn lodgers(draft: &Draft, containers: &[Container]) -> Option<Refusal> {
     let old = draft.replacement.as_ref()?.old.as_ref()?;
     let lives_there = |it: &&Container| it.engine == old.engine && runs(it) && it.lives_in.contains(&old.id);
@@ -341,17 +342,17 @@ fn lodgers(draft: &Draft, containers: &[Container]) -> Option<Refusal> {
     (!lodgers.is_empty()).then_some(Refusal::Lodgers { server, container, lodgers })
 }
 
-/// The container that the server ran before, if it is still kept.
+/// Returns the container that the server ran before, if it is still kept.
 fn returning(server: &ServerId, goal: &Goal, containers: &[Container]) -> Option<Container> {
     let returned = goal.target.returned(server)?;
     let as_it_was = returned.container.as_ref()?;
     let found = returned.kept_among(containers)?;
-    // While it is kept its restart policy is off.
+    // A kept container has no restart policy.
     Some(Container { restart: as_it_was.restart.clone(), ..found.clone() })
 }
 
-/// What the engine has chosen for the container that is replaced: the ports that it publishes, and those of its own
-/// addresses that server lines name by number.
+/// Returns what the engine chose for the container to replace: its published ports, and those of its addresses that
+/// server lines name by number.
 fn pinned(old: Option<&Container>, servers: &[&Server]) -> Pinned {
     let Some(old) = old.filter(|old| runs(old)) else { return Pinned::default() };
     let mut addresses: Vec<PinnedAddress> = servers.iter().filter_map(|server| own_address(server)).collect();
@@ -359,7 +360,7 @@ fn pinned(old: Option<&Container>, servers: &[&Server]) -> Pinned {
     Pinned { ports: old.published.clone(), udp_ports: old.published_udp.clone(), addresses }
 }
 
-/// The address of the server's container in one of its networks, where the server line names it by number.
+/// Returns the address of the server's container in one of its networks, if the server line names it by number.
 fn own_address(server: &Server) -> Option<PinnedAddress> {
     let address = server.address()?.ip();
     if server.rule() != Some(MatchRule::OwnAddress) || server.host_name.is_some() {
@@ -369,8 +370,8 @@ fn own_address(server: &Server) -> Option<PinnedAddress> {
     Some(PinnedAddress { network: network.network.clone(), address })
 }
 
-/// Whether a kept container publishes the server's address again when it is started. Where its engine would choose the
-/// port, another is created in its place.
+/// Returns whether a kept container publishes the server's address again when it starts. If its engine would choose
+/// the port, a new container is created instead.
 fn may_come_back(kept: &Container, server: &Server) -> bool {
     match (server.rule(), server.address()) {
         (Some(MatchRule::Published | MatchRule::PublishedEverywhere), Some(address)) => {
@@ -380,7 +381,8 @@ fn may_come_back(kept: &Container, server: &Server) -> bool {
     }
 }
 
-/// The name that the new container gets: where another tool has started one that was put aside, its own again.
+/// Returns the name of the new container. If another tool started a container that was put aside, that is its
+/// original name.
 fn own_name(replacement: &Replacement, containers: &[Container]) -> String {
     let given = &replacement.name;
     let is_taken =
@@ -389,8 +391,8 @@ fn own_name(replacement: &Replacement, containers: &[Container]) -> String {
     own.unwrap_or(given).to_owned()
 }
 
-/// The kept containers of the same name that are too many once this one's predecessor is kept too, the oldest ones. One that
-/// alone has a volume without a name stays: a person prunes what holds data.
+/// Returns the oldest kept containers of the same name that exceed `keep` once this one's predecessor is kept too. A
+/// container with an anonymous volume that no other has stays: only `drainswap prune` removes data.
 fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) -> Vec<Container> {
     let mut kept = retention::kept(containers, &replacement.name);
     kept.retain(|it| replacement.returning.as_ref().is_none_or(|returning| returning.id != it.id));
@@ -401,8 +403,8 @@ fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) ->
     outdated.iter().filter(may_go).map(|it| (*it).clone()).collect()
 }
 
-/// A server that the configuration lacks, and through which requests still reach the container that is to be stopped.
-/// It cannot be drained like the others: where it is written, and what a reload makes of it, is not known.
+/// Returns a refusal if requests reach the container to stop through a server that is not in haproxy.cfg. Such a
+/// server cannot be drained like the others, because it is unknown where it is defined and what a reload does to it.
 fn unlisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
     let old = draft.replacement.as_ref()?.old.as_ref()?;
     let found = topology.unlisted_beside(&draft.servers).next()?;
@@ -416,8 +418,8 @@ fn unlisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
     })
 }
 
-/// A server whose own check decides is put in service as one that is down, and a backend that sends clients to servers
-/// that are down would send them to a container that is not ready.
+/// Returns a refusal if a server's own check decides and its backend sends clients to servers that are down. Such a
+/// server goes into service as down, so clients would reach a container that is not ready.
 fn persisted(topology: &Topology, draft: &Draft) -> Option<Refusal> {
     draft.replacement.as_ref()?;
     let persists = |server: &&&Server| topology.backend(&server.id.backend).is_some_and(|it| it.persists);
@@ -433,8 +435,8 @@ fn ambiguous(server: &Server) -> Option<Refusal> {
     Some(Refusal::Ambiguous { server: server.id.clone(), place, candidates })
 }
 
-/// Lines of one address that labels put in front of different containers: only one of them can have it, unless the
-/// settings say that something else than the container with the address decides.
+/// Returns a refusal if labels put different containers behind lines of the same address. Only one of them can have
+/// the address, unless the settings decide otherwise.
 fn contradiction(servers: &[&Server]) -> Option<Refusal> {
     let (first, id) = (servers[0], |server: &Server| server.container().map(|it| it.id.clone()));
     let is_decided = |server: &Server| server.rule() == Some(MatchRule::Settings);
@@ -445,10 +447,10 @@ fn contradiction(servers: &[&Server]) -> Option<Refusal> {
     Some(Refusal::Ambiguous { server: first.id.clone(), place: first.place.to_string(), candidates })
 }
 
-/// The network in which Docker gives a container whatever address is free, and none on request.
+/// The network in which Docker assigns any free address and does not accept requests for one.
 const DEFAULT_NETWORK: &str = "bridge";
 
-/// A server that one load balancer has in service and another one out of it.
+/// Returns a refusal if a server is in service at one load balancer and out of service at another.
 fn torn(draft: &Draft, goal: &Goal, observation: &Observation) -> Option<Refusal> {
     let torn = draft.servers.iter().find(|server| goal.policy.scope.is_torn(server, observation))?;
     let (server, state) = (torn.id.clone(), admin(torn));
@@ -459,7 +461,7 @@ fn torn(draft: &Draft, goal: &Goal, observation: &Observation) -> Option<Refusal
     Some(Refusal::Torn { server, state, out_at: out.map_or_else(String::new, |seen| seen.name.clone()) })
 }
 
-/// What forbids the work on a replica, whatever the traffic.
+/// Returns what prevents the work on a replica, regardless of the traffic.
 fn refuse(draft: &Draft) -> Option<Refusal> {
     let server = draft.servers[0].id.clone();
     if let Some(unknown) = draft.servers.iter().find(|server| server.state.is_none()) {
@@ -500,25 +502,25 @@ fn refuse(draft: &Draft) -> Option<Refusal> {
     {
         return Some(Refusal::OtherPort { server, container, other: other.id.clone() });
     }
-    // Quadlet starts its containers with --rm, and that is not what is to be changed.
+    // Quadlet starts its containers with --rm, so the owner is the better advice.
     if let Some((owner, own_way)) = like.owner.as_ref().and_then(|owner| Some((owner, owner.own_way()?))) {
         return Some(Refusal::Managed { server, container, owner: owner.clone(), own_way });
     }
     like.auto_remove.then_some(Refusal::AutoRemove { server, container })
 }
 
-/// The world as it will be while the lanes are worked off, one after the other.
+/// The state of the servers while the lanes run one after the other.
 struct Simulation<'a> {
     balances: &'a [Balance],
     load_balancers: &'a [LoadBalancerState],
     policy: &'a Policy,
     left_out: &'a BTreeSet<ServerId>,
     purpose: Purpose,
-    /// The servers of those backends, by name.
+    /// The servers of those backends, by identifier.
     servers: BTreeMap<&'a ServerId, &'a Server>,
-    /// The weight of every server that is usable, on each load balancer.
+    /// The weight of every usable server, for each load balancer.
     usable: Vec<BTreeMap<ServerId, u32>>,
-    /// The servers that have been proved by then.
+    /// The servers that an earlier lane has proved.
     proved: BTreeSet<ServerId>,
 }
 
@@ -548,17 +550,17 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// What each load balancer would do with a backend's traffic.
+    /// Returns where each load balancer would send a backend's traffic.
     fn forecasts(&self, balance: &Balance, out: &BTreeSet<ServerId>) -> Vec<Forecast> {
         self.usable.iter().map(|usable| balance.share(|id| usable.get(id).copied(), out)).collect()
     }
 
-    /// Takes the lane's servers out, checks what that means, and puts the new ones in.
+    /// Takes the lane's servers out, checks the consequences, and puts the new ones in.
     fn lane(&mut self, draft: Draft) -> Result<Lane, Refusal> {
         let out: BTreeSet<ServerId> = draft.servers.iter().map(|server| server.id.clone()).collect();
         let (dead, alive): (Vec<&Server>, Vec<&Server>) =
             draft.servers.iter().partition(|server| is_dead(server, &draft.servers));
-        // They serve nobody, and are not missed.
+        // Dead servers do not serve, so nothing depends on them.
         for usable in &mut self.usable {
             for server in &dead {
                 usable.remove(&server.id);
@@ -580,7 +582,7 @@ impl<'a> Simulation<'a> {
         }
         let kept_state = |server: &Server| self.policy.scope.kept_state(server, self.left_out);
         for server in alive.iter().filter(|server| kept_state(server).is_none()) {
-            // A weight of 0 stays, and a new container need not change what an agent says.
+            // A weight of 0 stays, and a new container may not change what an agent says.
             let is_down_by_agent = server.state.as_ref().is_some_and(ServerState::is_down_by_agent);
             if weight(server) > 0 && !is_down_by_agent {
                 for usable in &mut self.usable {
@@ -595,12 +597,12 @@ impl<'a> Simulation<'a> {
         let everywhere = published.flat_map(|balance| self.forecasts(balance, &BTreeSet::new()));
         let takers: BTreeSet<ServerId> =
             everywhere.flat_map(|forecast| forecast.shares).map(|share| share.server).collect();
-        // What ran before may not know the question.
+        // The previous version may not know this probe.
         let also = self.policy.probe.as_ref().filter(|_| self.purpose == Purpose::Deploy);
         let servers = draft.servers.iter().map(|server| {
             let silence = self.policy.silence_check.is_made_for(&server.id.backend);
             let line = lane_server(server, also, takers.contains(&server.id))?;
-            // The check of another container says nothing of this one.
+            // The check of another container says nothing about this one.
             let is_its_own =
                 |check: &OwnCheck| check.tracks.as_ref().is_none_or(|tracked| out.contains(tracked));
             let own_check = line.own_check.filter(is_its_own);
@@ -609,7 +611,7 @@ impl<'a> Simulation<'a> {
                 own_check,
                 agents: with_agent(self.load_balancers, &server.id, Checking::On),
                 agents_off: if self.left_out.contains(&server.id) {
-                    // By the run that has left it out.
+                    // The run that left it out turned the agent off.
                     Vec::new()
                 } else {
                     with_agent(self.load_balancers, &server.id, Checking::Off)
@@ -628,7 +630,7 @@ impl<'a> Simulation<'a> {
         })
     }
 
-    /// Names the servers that could be put in service, where too few serve.
+    /// Adds the servers that `--enable` could put in service, if too few would serve.
     fn with_those_that_stay_out(&self, mut refusal: Refusal) -> Refusal {
         if let Refusal::Floor { backend, out, stays_out, .. } = &mut refusal {
             let others =
@@ -662,7 +664,7 @@ impl<'a> Simulation<'a> {
     }
 }
 
-/// The load balancers that ask the server's agent.
+/// Returns the load balancers at which the server's agent has this status.
 fn with_agent(load_balancers: &[LoadBalancerState], server: &ServerId, agent: Checking) -> Vec<String> {
     let has_it =
         |seen: &&LoadBalancerState| seen.server(server).is_some_and(|state| state.checks.agent == agent);
@@ -699,7 +701,7 @@ fn lane_server(server: &Server, also: Option<&ProbeUrl>, takes_traffic: bool) ->
     })
 }
 
-/// The balances of every backend that a draft touches.
+/// Returns the balances of every backend that a draft affects.
 fn balances(topology: &Topology, drafts: &[Draft]) -> Vec<Balance> {
     let touched: BTreeSet<&str> =
         drafts.iter().flat_map(|draft| &draft.servers).map(|server| server.id.backend.as_str()).collect();
@@ -712,13 +714,13 @@ fn probes(topology: &Topology, balances: &[Balance], scope: &Scope) -> Vec<(Serv
     servers.filter_map(|server| Some((server.id.clone(), server.probe.clone()?))).collect()
 }
 
-/// Every server of these balances' backends.
+/// Returns every server of these balances' backends.
 fn touched<'a>(topology: &'a Topology, balances: &[Balance]) -> impl Iterator<Item = &'a Server> {
     let names: BTreeSet<String> = balances.iter().map(|balance| balance.backend.clone()).collect();
     topology.backends.iter().filter(move |it| names.contains(&it.name)).flat_map(|it| &it.servers)
 }
 
-/// What is pulled; of a plan without anything to do the image that everybody runs already.
+/// Returns the images to pull. A plan without work lists the image that all servers already run.
 fn images(lanes: &[Lane], target: &Target) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
     if let (Target::Everywhere(image), []) = (target, lanes) {

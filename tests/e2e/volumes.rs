@@ -72,7 +72,7 @@ async fn a_failed_deploy_leaves_no_volume_and_a_renewed_one_stays_until_prune() 
     })
     .await;
     assert_eq!(deploy.wait().await.expect("its end").code(), Some(10), "{said}");
-    assert!(said.contains("files that the new image has there do not arrive"), "{said}");
+    assert!(said.contains("which hide the new image's files there"), "{said}");
     assert_eq!(
         (&of_candidate["/data"], &of_candidate["/named"]),
         (&before["/data"], &before["/named"]),
@@ -89,7 +89,7 @@ async fn a_failed_deploy_leaves_no_volume_and_a_renewed_one_stays_until_prune() 
         .drainswap(&deploy)
         .await
         .expect(0)
-        .says(&["will have new volumes at /data", "until `drainswap prune`"]);
+        .says(&["will get new volumes at /data", "until `drainswap prune`"]);
     let now = volumes(&name);
     assert_eq!(now["/named"], before["/named"], "a named volume is never renewed");
     assert_ne!(now["/data"], before["/data"]);

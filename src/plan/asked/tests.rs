@@ -37,7 +37,7 @@ fn a_line_that_served_nobody_is_asked_for_nothing_and_the_plan_names_it() {
     assert_eq!(
         notes(&plan, "legacy/app1"),
         [
-            "legacy/app1 (haproxy.cfg:10) answers nothing (connection refused), and no check has it up: nothing is asked of it, and it stays as it is. Remove the line if it is not used"
+            "legacy/app1 (haproxy.cfg:10) does not answer (connection refused), and no check has it up: drainswap does not probe it and leaves it as it is. Remove the line if it is not used"
         ]
     );
     let text = plan.to_string();

@@ -1,4 +1,4 @@
-//! What Docker's own healthcheck means for the new container, which must be healthy before it is put in service.
+//! Docker's own healthcheck of the new container, which must be healthy before it goes into service.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::plan::refusal::Refusal;
 use crate::plan::text::seconds;
 use crate::topology::Server;
 
-/// The healthcheck of the container that comes, as far as it is known before that is there.
+/// The healthcheck of the new container, as it is known before the container exists.
 struct Coming<'a> {
     /// The container that is known to have it.
     of: &'a Container,
     check: Healthcheck,
-    /// Whether no image can change it any more.
+    /// Whether no image can change it.
     is_certain: bool,
 }
 
 impl Coming<'_> {
-    /// Whether Docker asks it so late that no container of it is healthy within that time.
+    /// Returns whether Docker runs it too late for any container to be healthy within `ready_timeout`.
     fn is_late(&self, ready_timeout: Duration) -> bool {
         self.check.first_check >= ready_timeout
     }
@@ -31,7 +31,7 @@ fn coming<'a>(replacement: &'a Replacement, described: Option<&Described>) -> Op
     }
     let of = &replacement.like;
     if replacement.described {
-        // Which engine runs it is not known here, and Podman asks at once.
+        // The engine is unknown here, and Podman runs the first check at once.
         return Some(Coming { of, check: described?.healthcheck?, is_certain: false });
     }
     let check = of.healthcheck?;
@@ -39,7 +39,7 @@ fn coming<'a>(replacement: &'a Replacement, described: Option<&Described>) -> Op
     Some(Coming { of, check, is_certain })
 }
 
-/// Why no new container of these servers would be healthy in time, where that is certain.
+/// Returns a refusal if the new container of these servers certainly would not be healthy in time.
 pub(super) fn refusal(
     replacement: &Replacement,
     servers: &[&Server],
@@ -55,7 +55,7 @@ pub(super) fn refusal(
     })
 }
 
-/// What a person should know of it.
+/// Returns the warnings about the healthcheck.
 pub(super) fn warnings(
     replacement: &Replacement,
     answers: bool,
@@ -63,21 +63,21 @@ pub(super) fn warnings(
     ready_timeout: Duration,
 ) -> Vec<String> {
     let Some(coming) = coming(replacement, described) else { return Vec::new() };
-    let unless = if coming.is_certain { "" } else { ", unless its image brings another healthcheck or none" };
+    let unless = if coming.is_certain { "" } else { ", unless its image has another healthcheck or none" };
     let mut warnings = Vec::new();
     if !coming.is_certain && coming.is_late(ready_timeout) {
         warnings.push(format!(
-            "Docker asks the healthcheck of {} for the first time {} after a start, and --ready-timeout is {}: the new container fails{unless}",
+            "Docker first runs the healthcheck of {} {} after a start, and --ready-timeout is {}: the new container will fail{unless}",
             coming.of.name,
             seconds(coming.check.first_check),
             seconds(ready_timeout)
         ));
     }
-    // One that does not answer either may be mended by what comes.
+    // The new container may fix one that does not answer either.
     let is_unhealthy = |old: &&Container| runs(old) && old.health == Some(Health::Unhealthy) && answers;
     if let Some(old) = replacement.old.as_ref().filter(is_unhealthy) {
         warnings.push(format!(
-            "{} answers, and is unhealthy by Docker now: the new container must be healthy, and fails where that healthcheck fails again{unless}",
+            "{} answers, but Docker reports it as unhealthy: the new container must be healthy and will fail if that healthcheck fails again{unless}",
             old.name
         ));
     }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::testing::World;
 
-    /// A pair whose first container has a healthcheck that is asked first after so many seconds.
+    /// Returns a pair whose first container has a healthcheck with its first check after this time.
     fn checked(seconds: u64, is_given: bool, health: Health) -> World {
         let first_check = Duration::from_secs(seconds);
         World::pair().container("mobile-app1", |it| {
@@ -97,7 +97,7 @@ mod tests {
         })
     }
 
-    /// What a deploy of v2 says of it, or why there is none.
+    /// Returns the warnings of a deploy of v2, or its refusal.
     fn said(world: &World) -> String {
         match world.plan("v2") {
             Ok(plan) => plan.warnings.join("\n"),
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    const LATE: &str = "Docker asks the healthcheck of mobile-app1 for the first time 90 s after a start, and --ready-timeout is 60 s: the new container fails, unless its image brings another healthcheck or none";
+    const LATE: &str = "Docker first runs the healthcheck of mobile-app1 90 s after a start, and --ready-timeout is 60 s: the new container will fail, unless its image has another healthcheck or none";
     const TOO_LATE: &str = "refused: Docker first runs the healthcheck of mobile-app1 behind mobile/app1 90 s after a start, but a new container must be healthy within 60 s (--ready-timeout), so it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)";
 
     #[test]
@@ -115,12 +115,12 @@ mod tests {
         assert_eq!(said(&checked(90, true, Health::Starting)), TOO_LATE);
         assert!(
             said(&checked(60, true, Health::Healthy)).starts_with("refused"),
-            "the run that takes no time"
+            "the check itself takes time"
         );
         let mut patient = checked(90, true, Health::Healthy);
         patient.policy.ready_timeout = Duration::from_secs(120);
         assert_eq!(said(&patient), "");
-        // The image stays, and so does what it says.
+        // The image stays the same, and so does its healthcheck.
         let again = checked(90, false, Health::Healthy).runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
         assert_eq!(said(&again), "", "nothing is replaced");
         assert_eq!(said(&again.silent("mobile/app1")), TOO_LATE);
@@ -128,13 +128,13 @@ mod tests {
 
     #[test]
     fn an_old_container_that_is_unhealthy_and_answers_is_named() {
-        let unhealthy = "mobile-app1 answers, and is unhealthy by Docker now: the new container must be healthy, and fails where that healthcheck fails again";
+        let unhealthy = "mobile-app1 answers, but Docker reports it as unhealthy: the new container must be healthy and will fail if that healthcheck fails again";
         assert_eq!(said(&checked(30, true, Health::Unhealthy)), unhealthy);
-        let by_image = format!("{unhealthy}, unless its image brings another healthcheck or none");
+        let by_image = format!("{unhealthy}, unless its image has another healthcheck or none");
         assert_eq!(said(&checked(30, false, Health::Unhealthy)), by_image);
         assert_eq!(said(&checked(30, true, Health::Starting)), "");
         let silent = said(&checked(30, true, Health::Unhealthy).silent("mobile/app1"));
-        assert!(!silent.contains("by Docker"), "it may be mended: {silent}");
+        assert!(!silent.contains("Docker reports"), "the new one may fix it: {silent}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What would keep a container from being started in the place of another one. The engine finds it at the start only,
-//! when the old container is down.
+//! Finds obstacles to starting a container in place of another. The engine would only report them at the start, when
+//! the old container is already down.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,34 +12,27 @@ use crate::plan::Replacement;
 use crate::plan::refusal::Refusal;
 use crate::topology::Server;
 
-/// What is in the way.
+/// An obstacle to starting a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Obstacle {
-    /// One of its networks was removed, or another one has that name by now.
-    NetworkGone {
-        /// Its name.
-        network: String,
-    },
-    /// The container whose namespace it uses does not run, or is gone.
+    /// One of its networks was removed, or another one has that name now.
+    NetworkGone { network: String },
+    /// The container whose namespace it uses is not running, or is gone.
     OwnerDown {
-        /// The beginning of that one's identifier.
+        /// The beginning of the identifier.
         owner: String,
     },
-    /// A container that runs has a port or an address that it would have.
+    /// A running container has a port or an address that it needs.
     Taken(Holder),
-    /// Its host lacks a device, or something that it mounts.
-    PathGone {
-        /// Where it was.
-        path: String,
-    },
+    /// Its host lacks a device or a mounted path.
+    PathGone { path: String },
 }
 
-/// A container that runs, and what it has.
+/// A running container, and what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Holder {
-    /// Its name.
     name: String,
-    /// What another container would have too.
+    /// What another container needs too.
     what: Held,
 }
 
@@ -54,13 +47,13 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NetworkGone { network } => {
-                write!(f, "its network {network} was removed, or made anew under the same name")
+                write!(f, "its network {network} was removed, or recreated under the same name")
             }
             Self::OwnerDown { owner } => {
-                write!(f, "the container {owner}, whose namespace it uses, does not run")
+                write!(f, "container {owner}, whose namespace it uses, is not running")
             }
-            Self::Taken(Holder { name, what }) => write!(f, "the container {name} has {what}"),
-            Self::PathGone { path } => write!(f, "{path} is not there"),
+            Self::Taken(Holder { name, what }) => write!(f, "container {name} has {what}"),
+            Self::PathGone { path } => write!(f, "{path} does not exist"),
         }
     }
 }
@@ -68,18 +61,18 @@ impl fmt::Display for Obstacle {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Port(Published { ip, port, .. }) => write!(f, "the port {}", SocketAddr::new(*ip, *port)),
+            Self::Port(Published { ip, port, .. }) => write!(f, "port {}", SocketAddr::new(*ip, *port)),
             Self::UdpPort(Published { ip, port, .. }) => {
-                write!(f, "the UDP port {}", SocketAddr::new(*ip, *port))
+                write!(f, "UDP port {}", SocketAddr::new(*ip, *port))
             }
             Self::Address(PinnedAddress { network, address }) => {
-                write!(f, "the address {address} in the network {network}")
+                write!(f, "address {address} in network {network}")
             }
         }
     }
 }
 
-/// What keeps a container that an earlier run has kept from being started again in this one's place.
+/// Returns what prevents a kept container from being started again in place of `old`.
 pub(super) fn of_kept(
     kept: &Container,
     old: Option<&Container>,
@@ -101,7 +94,7 @@ pub(super) fn of_kept(
         .or_else(|| path_gone(&kept.needs_paths, host).map(|path| Obstacle::PathGone { path }))
 }
 
-/// Why the new container of these servers could not be started.
+/// Returns why the new container of these servers cannot be started.
 pub(super) fn of_new(
     replacement: &Replacement,
     servers: &[&Server],
@@ -110,9 +103,9 @@ pub(super) fn of_new(
 ) -> Option<Refusal> {
     let (old, like) = (replacement.old.as_ref(), &replacement.like);
     let described = described.filter(|_| replacement.described);
-    // One that is up has all of it itself, until the new one gets it.
+    // A running container has all of it itself until the new one takes over.
     let idle = old.filter(|old| old.state.is_idle());
-    // A description publishes one port, and no UDP port.
+    // A description publishes one TCP port and no UDP port.
     let (ports, udp_ports): (&[_], &[_]) = match (idle, old) {
         (Some(_), _) if described.is_some() => (replacement.publish.as_slice(), &[]),
         (Some(idle), _) => (&idle.published, &idle.published_udp),
@@ -140,20 +133,20 @@ fn bring_back(path: String) -> String {
     format!("{}. Restore it, or recreate the container without it", Obstacle::PathGone { path })
 }
 
-/// A network of the settings that a new container gets, which the engine does not have. One that was made anew under the
-/// same name serves as well.
+/// Returns the error for a network that the new container needs and the engine lacks. A network recreated under the
+/// same name is fine.
 fn network_missing(like: &Container) -> Option<String> {
     let missing = like.networks.iter().find(|it| it.is_missing)?;
     let create = shell(&["docker", "network", "create", &missing.network]);
-    Some(format!("its network {} was removed. Make it again: {create}", missing.network))
+    Some(format!("its network {} was removed. Recreate it: {create}", missing.network))
 }
 
-/// What is not there of all that must be.
+/// Returns a needed path that the host lacks.
 fn path_gone(needed: &[String], host: Option<&Host>) -> Option<String> {
     needed.iter().find(|path| host.is_some_and(|host| host.missing.contains(*path))).cloned()
 }
 
-/// What a container would have alone.
+/// What a container needs for itself alone.
 struct Wanted<'a> {
     ports: &'a [Published],
     udp_ports: &'a [Published],
@@ -167,7 +160,8 @@ fn given(container: &Container) -> Vec<PinnedAddress> {
     given.collect()
 }
 
-/// The container of the same engine that runs and has one of these ports or addresses; the old one gives them up.
+/// Returns the running container on the same engine that has one of these ports or addresses. The old container gives
+/// its own up.
 fn taken(
     container: &Container,
     wanted: &Wanted<'_>,
@@ -191,7 +185,7 @@ fn taken(
     })
 }
 
-/// Whether two published ports cannot be listened on side by side.
+/// Returns whether two published ports conflict.
 fn meet(one: &Published, other: &Published) -> bool {
     let is_same_kind = one.ip.is_ipv4() == other.ip.is_ipv4();
     let overlaps = one.ip == other.ip || one.ip.is_unspecified() || other.ip.is_unspecified();
@@ -214,7 +208,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Whether a rollback starts the kept container of mobile/app1 again, and what it says where it does not.
+    /// Returns whether a rollback starts the kept container of mobile/app1 again, and otherwise its warnings.
     fn comes_back(
         change: impl FnOnce(&mut Container),
         others: impl FnOnce(World) -> World,
@@ -231,7 +225,7 @@ mod tests {
         (plan.lanes[0].replacement.as_ref().unwrap().returning.is_some(), plan.warnings.join("\n"))
     }
 
-    /// A container beside the others that runs.
+    /// Adds another running container.
     fn beside(world: World, change: impl FnOnce(&mut Container)) -> World {
         world.another("mobile-app1", "worker", |it| {
             it.published.clear();
@@ -251,10 +245,10 @@ mod tests {
             (false, format!("{KEPT} cannot be started again ({why}): a new one is created in its place"))
         };
         let lost = comes_back(|kept| kept.networks[0].is_gone = true, |world| world);
-        assert_eq!(lost, said("its network bridge was removed, or made anew under the same name"));
+        assert_eq!(lost, said("its network bridge was removed, or recreated under the same name"));
         let owner = ContainerId("cd".repeat(32));
         let lives_there = |kept: &mut Container| kept.lives_in = vec![owner.clone()];
-        let down = "the container cdcdcdcdcdcd, whose namespace it uses, does not run";
+        let down = "container cdcdcdcdcdcd, whose namespace it uses, is not running";
         assert_eq!(comes_back(lives_there, |world| world), said(down));
         let vpn = |state| {
             let owner = owner.clone();
@@ -265,7 +259,7 @@ mod tests {
         let two_ports = |kept: &mut Container| kept.published.push(published("127.0.0.1:9090"));
         let holds =
             |port: &'static str| move |world| beside(world, |it| it.published = vec![published(port)]);
-        let taken = said("the container worker has the port 127.0.0.1:9090");
+        let taken = said("container worker has port 127.0.0.1:9090");
         assert_eq!(comes_back(two_ports, holds("127.0.0.1:9090")), taken);
         assert_eq!(comes_back(two_ports, holds("0.0.0.0:9090")), taken);
         for free in ["127.0.0.2:9090", "127.0.0.1:9091", "[::]:9090"] {
@@ -275,14 +269,14 @@ mod tests {
         let has = |text: &'static str| {
             move |world| beside(world, |it| it.networks[0].addresses = vec![address(text)])
         };
-        let taken = "the container worker has the address 172.17.0.99 in the network bridge";
+        let taken = "container worker has address 172.17.0.99 in network bridge";
         assert_eq!(comes_back(fixed, has("172.17.0.99")), said(taken));
         assert!(comes_back(fixed, has("172.17.0.98")).0);
         let udp = |kept: &mut Container| kept.published_udp = vec![published("127.0.0.1:9090")];
         assert!(comes_back(udp, holds("127.0.0.1:9090")).0, "that is TCP");
         let holds_udp = |world| beside(world, |it| it.published_udp = vec![published("0.0.0.0:9090")]);
-        assert_eq!(comes_back(udp, holds_udp), said("the container worker has the UDP port 127.0.0.1:9090"));
-        // The one that it takes the place of gives its own up.
+        assert_eq!(comes_back(udp, holds_udp), said("container worker has UDP port 127.0.0.1:9090"));
+        // The container that it replaces gives its address up.
         assert!(comes_back(|kept| kept.networks[0].given = vec![address("172.17.0.2")], |world| world).0);
         let elsewhere = |world| {
             beside(world, |it| {
@@ -302,7 +296,7 @@ mod tests {
         assert_eq!(
             refusals.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
-                "cannot start the new container mobile-app1 behind mobile/app1: container worker has the port 127.0.0.1:9090. Give one of the two another port or address, or stop worker if nothing needs it"
+                "cannot start the new container mobile-app1 behind mobile/app1: container worker has port 127.0.0.1:9090. Give one of the two another port or address, or stop worker if nothing needs it"
             ]
         );
     }
@@ -320,15 +314,15 @@ mod tests {
             world.plan("v2").map_err(|refusals| refusals[0].to_string())
         };
         assert!(plan("172.17.0.99").is_ok());
-        // It is that of the first server's container, which the second's would want too.
+        // The first server's container has that address, and the second's would need it too.
         let refused = plan("172.17.0.2").unwrap_err();
         assert_eq!(
             refused,
-            "cannot start the new container mobile-app1b behind mobile/app1b: container mobile-app1 has the address 172.17.0.2 in the network bridge. Give one of the two another port or address, or stop mobile-app1 if nothing needs it"
+            "cannot start the new container mobile-app1b behind mobile/app1b: container mobile-app1 has address 172.17.0.2 in network bridge. Give one of the two another port or address, or stop mobile-app1 if nothing needs it"
         );
     }
 
-    /// What is certain of the default engine's host.
+    /// Sets what is known of the default engine's host.
     fn on_host(mut world: World, missing: &str) -> World {
         let missing = missing.split_whitespace().map(str::to_owned).collect();
         world.observation.hosts.insert(String::new(), Host { missing, open_files: None });
@@ -342,7 +336,7 @@ mod tests {
         };
         let device = |kept: &mut Container| kept.needs_paths = vec!["/dev/video0".to_owned()];
         let lacks = |path: &'static str| move |world| on_host(world, path);
-        assert_eq!(comes_back(device, lacks("/dev/video0")), said("/dev/video0 is not there"));
+        assert_eq!(comes_back(device, lacks("/dev/video0")), said("/dev/video0 does not exist"));
         assert!(comes_back(device, lacks("/dev/video1")).0);
     }
 
@@ -357,7 +351,7 @@ mod tests {
         assert_eq!(refused(world("/dev/video1")), "");
         assert_eq!(
             refused(world("/dev/video0")),
-            "cannot start the new container mobile-app1 behind mobile/app1: /dev/video0 is not there. Restore it, or recreate the container without it"
+            "cannot start the new container mobile-app1 behind mobile/app1: /dev/video0 does not exist. Restore it, or recreate the container without it"
         );
         let mut described = world("/dev/video0 /srv/data");
         let wanted = Described { port: 8080, ..Described::default() };
@@ -365,7 +359,7 @@ mod tests {
         assert_eq!(refused(described.clone()), "", "the description does without it");
         let wanted = Described { needs_paths: vec!["/srv/data".to_owned()], ..wanted };
         described.observation.described.insert("mobile".to_owned(), wanted);
-        assert!(refused(described).contains("/srv/data is not there"));
+        assert!(refused(described).contains("/srv/data does not exist"));
         let elsewhere = |it: &mut Container| it.engine = "ssh://other".to_owned();
         assert_eq!(refused(world("/dev/video0").container("mobile-app1", elsewhere)), "");
     }
@@ -383,7 +377,7 @@ mod tests {
         assert!(plan(false).is_ok(), "the new one gets that of the same name");
         assert_eq!(
             plan(true).unwrap_err(),
-            "cannot start the new container mobile-app1 behind mobile/app1: its network front was removed. Make it again: docker network create front"
+            "cannot start the new container mobile-app1 behind mobile/app1: its network front was removed. Recreate it: docker network create front"
         );
     }
 }

@@ -587,7 +587,7 @@ fn who_is_well_and_gets_nothing_is_a_note() {
         server.operational = Operational::Stopped;
         server.status = "DOWN".to_owned();
     });
-    assert_snapshot!(warnings(&world), @"mobile/app1 runs the wanted image, but HAProxy has it in DOWN");
+    assert_snapshot!(warnings(&world), @"mobile/app1 runs the wanted image, but HAProxy reports it as DOWN");
 }
 
 #[test]
@@ -601,7 +601,7 @@ fn what_old_workers_hold_is_a_note_and_so_is_that_nobody_can_tell() {
     world.observation.load_balancers[0].old_workers = Some(workers);
     assert_snapshot!(warnings(&world), @"HAProxy's old worker 4000 still holds 3 sessions to mobile/app1, which the drain waits for");
     world.observation.load_balancers[0].old_workers = None;
-    assert_snapshot!(warnings(&world), @"what HAProxy's old workers hold after a reload cannot be seen: no master socket is known (haproxy -S, --master-socket). A reload during the run will end it");
+    assert_snapshot!(warnings(&world), @"cannot see the sessions of HAProxy's old workers after a reload: no master socket is known (haproxy -S, --master-socket). A reload during the run will abort it");
     let put_back = world.maint("mobile/app1").runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
     let put_back = put_back.left_out("mobile/app1");
     assert!(!warnings(&put_back).contains("old workers"), "nothing is stopped: {}", warnings(&put_back));
@@ -667,7 +667,7 @@ fn a_container_that_could_open_more_files_is_a_note() {
     assert_eq!(
         with(Some(1_048_576), Some(1024)),
         [
-            "mobile-app1 can open 1048576 files, and what takes its place 1024, as containerd gives it now. LimitNOFILE=1048576 in containerd.service, or --ulimit nofile=1048576, keeps it"
+            "mobile-app1 can open 1048576 files, but the replacement can open only 1024, containerd's current limit. Set LimitNOFILE=1048576 in containerd.service, or --ulimit nofile=1048576, to keep the old limit"
         ]
     );
     for (had, now) in
@@ -693,7 +693,7 @@ fn files_of_the_new_image_that_a_carried_volume_hides_are_a_note() {
     assert_eq!(
         with(true).plan("v2").unwrap().warnings,
         [
-            "the data of mobile-app1, mobile-app1b at /data is carried over in volumes without a name: files that the new image has there do not arrive. --renew-anon-volumes gives new volumes"
+            "the data of mobile-app1, mobile-app1b at /data is carried over in anonymous volumes, which hide the new image's files there. Use --renew-anon-volumes to get new volumes"
         ]
     );
     // A volume that a person asked for (-v /data) has no files of an image to wait for.
@@ -702,7 +702,7 @@ fn files_of_the_new_image_that_a_carried_volume_hides_are_a_note() {
     let mut same = with(true);
     same.observation.containers[0].state = ContainerState::Stopped;
     assert!(
-        !same.down("mobile/app1").plan("v1").is_ok_and(|plan| plan.to_string().contains("do not arrive"))
+        !same.down("mobile/app1").plan("v1").is_ok_and(|plan| plan.to_string().contains("anonymous volumes"))
     );
     let mut described = with(true);
     let mounts = vec!["/data".to_owned()];
@@ -732,7 +732,7 @@ fn renewed_volumes_are_a_note_and_what_holds_the_old_data_stays() {
     assert_eq!(removes(&world), 0);
     let plan = world.plan("v2").unwrap();
     assert!(
-        plan.warnings[0].starts_with("mobile-app1 will have new volumes at /data"),
+        plan.warnings[0].starts_with("mobile-app1 will get new volumes at /data"),
         "{:?}",
         plan.warnings
     );
@@ -743,7 +743,7 @@ fn renewed_volumes_are_a_note_and_what_holds_the_old_data_stays() {
     of_compose.observation.containers[0].owner = Some(Owner::Compose("shop".to_owned()));
     assert_eq!(removes(&of_compose), 1);
     let warnings = of_compose.plan("v2").unwrap().warnings;
-    assert!(warnings.iter().any(|it| it.contains("in volumes that no container has then")), "{warnings:?}");
+    assert!(warnings.iter().any(|it| it.contains("in volumes that no container uses any more")), "{warnings:?}");
 
     // One that an earlier run has kept: its volume is nowhere else, or in the one that runs.
     let model = world.observation.containers[0].clone();
@@ -770,7 +770,7 @@ fn what_links_to_the_old_container_is_a_note() {
     assert_eq!(
         linked("", "worker"),
         [
-            "worker links to mobile-app1 (--link) and will not reach the new container, nor start again without the old one: create it anew afterwards"
+            "worker links to mobile-app1 (--link): it will not reach the new container and cannot start without the old one. Recreate it after the deploy"
         ]
     );
     assert_eq!(linked("web-b", "worker"), [""; 0]);
@@ -787,7 +787,7 @@ fn what_a_container_shares_with_the_sibling_that_it_is_made_like_is_a_note() {
     });
     let plan = world.plan("v2").unwrap();
     assert!(
-        plan.warnings.contains(&"mobile-app2 is made with the settings of mobile-app1: it shares the volume cache and files, alias web; it does not get the hostname first, published port 127.0.0.1:9000:9090".to_owned()),
+        plan.warnings.contains(&"mobile-app2 is created with the settings of mobile-app1: it shares the volume cache and files, alias web; it does not get the hostname first, published port 127.0.0.1:9000:9090".to_owned()),
         "{:?}", plan.warnings
     );
 }

@@ -1,4 +1,4 @@
-//! What a person should know of a plan and the run does not stop for.
+//! The warnings of a plan: facts for the operator that do not stop the run.
 
 mod carried;
 
@@ -18,7 +18,7 @@ use crate::topology::traffic::{Balance, Forecast};
 use crate::topology::updaters::{Subject, updaters};
 use crate::topology::{Server, Topology};
 
-/// All of them, those of the whole run first.
+/// Returns all warnings, beginning with those about the whole run.
 pub(super) fn all(
     topology: &Topology,
     observation: &Observation,
@@ -41,14 +41,14 @@ pub(super) fn all(
     for server in servers().filter(|server| unchanged.contains(&server.id)) {
         let beside: Vec<&Server> = std::iter::once(server).chain(topology.lines_beside(server)).collect();
         let dead: Vec<String> = beside.iter().filter(|it| is_dead(it, &beside)).map(|it| dead(it)).collect();
-        let is_told = is_dead(server, &beside);
-        warnings.extend(left_down(server).filter(|_| !is_told));
+        let is_reported = is_dead(server, &beside);
+        warnings.extend(left_down(server).filter(|_| !is_reported));
         warnings.extend(dead.into_iter().filter(|it| !warnings.contains(it)).collect::<Vec<_>>());
     }
     warnings
 }
 
-/// The containers of the backend as they will be after the run.
+/// Returns the containers of the backend as they will be after the run.
 fn watched<'a>(
     observation: &'a Observation,
     lanes: &'a [Lane],
@@ -62,7 +62,7 @@ fn watched<'a>(
     new.chain(stay.into_iter().filter_map(Subject::now))
 }
 
-/// The container that will run: new ones are created by the name that was asked for.
+/// Returns the container that will run. New ones are created under the requested image name.
 fn coming<'a>(replacement: &'a Replacement, described: Option<&'a Described>) -> Subject<'a> {
     let name = &replacement.name;
     if let Some(kept) = &replacement.returning {
@@ -77,8 +77,8 @@ fn coming<'a>(replacement: &'a Replacement, described: Option<&'a Described>) ->
     }
 }
 
-/// The lines of a lane that do not answer: those of which nothing is asked, and those on which the new container must do
-/// what drainswap cannot see the old one do.
+/// Returns notes on the lines of a lane that do not answer: dead lines, and lines on which the new container must do
+/// something that drainswap cannot see the old one do.
 fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
     let ids = lane.id_set();
     let all = topology.backends.iter().flat_map(|backend| &backend.servers);
@@ -102,7 +102,7 @@ fn silent(topology: &Topology, lane: &Lane) -> Vec<String> {
     lines.iter().filter_map(note).collect()
 }
 
-/// What Docker's healthcheck means for the lane's new container.
+/// Returns what Docker's healthcheck means for the lane's new container.
 fn of_health(observation: &Observation, lane: &Lane, goal: &Goal) -> Vec<String> {
     let Some(replacement) = &lane.replacement else { return Vec::new() };
     let described = observation.described.get(&lane.name().backend);
@@ -110,19 +110,19 @@ fn of_health(observation: &Observation, lane: &Lane, goal: &Goal) -> Vec<String>
     health::warnings(replacement, answers, described, goal.policy.ready_timeout)
 }
 
-/// A line whose own check decides, and is turned off.
+/// Returns a note if a line's own check decides but is turned off.
 fn unchecked(line: &Server) -> Option<String> {
     let own_check = line.own_check.as_ref()?;
     let is_off = line.state.as_ref().is_some_and(|state| state.checks.health == Checking::Off);
     is_off.then(|| {
         format!(
-            "the health check of {} is turned off, and only it can tell whether a container serves ({}): the new one is in service as soon as it accepts connections",
+            "the health check of {} is turned off, but only that check can tell whether a container serves ({}): the new one goes into service as soon as it accepts connections",
             line.id, own_check.why
         )
     })
 }
 
-/// How a line without a container is left, and what to do if one is meant to be behind it.
+/// Returns how a line without a container is left, and what to do if it should have one.
 fn left(server: &Server, rest: &Rest) -> Option<String> {
     let is_left = rest.left.iter().any(|it| it.server == server.id && it.why == WhyLeft::NoContainer);
     let state = server.state.as_ref().filter(|_| is_left)?;
@@ -135,11 +135,11 @@ fn left(server: &Server, rest: &Rest) -> Option<String> {
     };
     let (id, place, status) = (&server.id, &server.place, &state.status);
     Some(format!(
-        "no container is behind {id} ({place}, {address}){why}. It is left as it is, and counts as HAProxy has it ({status}). If one is behind it, give that the label drainswap.server={id}"
+        "no container is behind {id} ({place}, {address}){why}. The server is left as it is and counts as HAProxy reports it ({status}). If it does have a container, give that the label drainswap.server={id}"
     ))
 }
 
-/// Says so where only servers without a container serve a backend while a lane is out.
+/// Returns a note for each backend that only servers without a container serve while a lane is out.
 fn carried_by_foreigners(topology: &Topology, lane: &Lane) -> Vec<String> {
     let all = || topology.backends.iter().flat_map(|backend| &backend.servers);
     let is_foreign = |id: &ServerId| all().any(|server| server.id == *id && server.is_foreign());
@@ -148,19 +148,19 @@ fn carried_by_foreigners(topology: &Topology, lane: &Lane) -> Vec<String> {
     });
     let servers =
         |forecast: &Forecast| forecast.shares.iter().map(|share| share.server.clone()).collect::<Vec<_>>();
-    let told = carried.map(|forecast| {
+    let notes = carried.map(|forecast| {
         let (only, backend) = (list(&servers(forecast)), &forecast.backend);
         format!(
             "only {only}, which drainswap does not replace, serves {backend} while {} is out",
             list(&lane.ids())
         )
     });
-    told.collect()
+    notes.collect()
 }
 
 fn dead(line: &Server) -> String {
     format!(
-        "{} ({}) answers nothing ({}), and no check has it up: nothing is asked of it, and it stays as it is. Remove the line if it is not used",
+        "{} ({}) does not answer ({}), and no check has it up: drainswap does not probe it and leaves it as it is. Remove the line if it is not used",
         line.id,
         line.place,
         line.answer_detail()
@@ -181,7 +181,7 @@ fn of_the_run(
         let ties = topology.backend(&balance.backend).map_or(&[][..], |backend| &backend.ties);
         if !ties.is_empty() {
             warnings.push(format!(
-                "backend {} ties clients to servers by {}: in drain those still come, so a drain may take until they leave; in maint they go where the balance sends them",
+                "backend {} ties clients to servers by {}: in drain these clients still come, so a drain may last until they leave; in maint they are balanced over the other servers",
                 balance.backend,
                 ties.join(", ")
             ));
@@ -192,13 +192,13 @@ fn of_the_run(
         let lives_in = |it: &&Container, old: &Container| {
             it.engine == old.engine && it.lives_in.contains(&old.id) && !Aside::is_name(&it.name)
         };
-        // Those that run are a reason against it.
+        // Running ones are a reason to refuse.
         for (old, lodger) in old
             .iter()
             .flat_map(|old| containers.iter().filter(|it| lives_in(it, old)).map(move |lodger| (old, lodger)))
         {
             warnings.push(format!(
-                "{} does not run and lives in a namespace of {}, which it will not find again: create it anew afterwards",
+                "container {} is stopped and uses a namespace of {}, which it will lose: recreate it after the deploy",
                 lodger.name, old.name
             ));
         }
@@ -207,7 +207,7 @@ fn of_the_run(
         }
         if let Some(like) = lane.replacement.as_ref().map(|it| &it.like).filter(|like| like.image_is_gone) {
             warnings.push(format!(
-                "the image of {} is not on its engine any more: what it gave cannot be told from what a person gave, and all of it is carried over",
+                "the image of {} is no longer on its engine, so image defaults cannot be told apart from given settings: all of them are carried over",
                 like.name
             ));
         }
@@ -227,7 +227,7 @@ fn of_the_run(
     warnings
 }
 
-/// What Compose's own commands do to the containers of its projects afterwards (seen with 1.29 and 2.40).
+/// Returns what Compose's own commands do to the containers of its projects after a deploy (seen with 1.29 and 2.40).
 fn of_compose(lanes: &[Lane]) -> Vec<String> {
     let mut projects: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let old = lanes.iter().filter_map(|lane| lane.replacement.as_ref()?.old.as_ref());
@@ -236,28 +236,28 @@ fn of_compose(lanes: &[Lane]) -> Vec<String> {
             projects.entry(project).or_default().push(&container.name);
         }
     }
-    let told = |(project, containers): (&str, Vec<&str>)| {
+    let note = |(project, containers): (&str, Vec<&str>)| {
         let (belong, them) = if containers.len() == 1 { ("belongs", "it") } else { ("belong", "them") };
         format!(
             "{} {belong} to the Compose project {project}: after the deploy `up` leaves {them} alone until the service changes in the file, and then replaces {them} without a drain. Put the new image into the file too, and use `up --no-recreate`",
             containers.join(", ")
         )
     };
-    projects.into_iter().map(told).collect()
+    projects.into_iter().map(note).collect()
 }
 
-/// Says so where a server runs the wanted image and answers, and `HAProxy` does not use it all the same.
+/// Returns a note if a server runs the wanted image and answers, but `HAProxy` does not use it.
 fn left_down(server: &Server) -> Option<String> {
     let state = server.state.as_ref().filter(|state| !state.is_usable())?;
-    Some(format!("{} runs the wanted image, but HAProxy has it in {}", server.id, state.status))
+    Some(format!("{} runs the wanted image, but HAProxy reports it as {}", server.id, state.status))
 }
 
-/// What workers that a reload has replaced still hold of the lanes' servers, or that nobody can tell.
+/// Returns the sessions that old workers hold to the lanes' servers, or a note that they cannot be seen.
 fn old_workers(seen: &LoadBalancerState, lanes: &[Lane]) -> Vec<String> {
     let replaces = lanes.iter().any(|lane| lane.replacement.is_some());
     let Some(workers) = &seen.old_workers else {
-        let unseen = "what HAProxy's old workers hold after a reload cannot be seen: no master socket is known \
-                      (haproxy -S, --master-socket). A reload during the run will end it";
+        let unseen = "cannot see the sessions of HAProxy's old workers after a reload: no master socket is known \
+                      (haproxy -S, --master-socket). A reload during the run will abort it";
         return if replaces { vec![unseen.to_owned()] } else { Vec::new() };
     };
     let mut warnings = Vec::new();

@@ -360,7 +360,7 @@ backend mobile
     let world = world.server("mobile/app1", |it| it.sessions = 3);
     assert_snapshot!(excerpt(&deploy(&world), &["1."]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      note       backend mobile ties clients to servers by cookie SERVER, a stick table, use-server app1: in drain those still come, so a drain may take until they leave; in maint they go where the balance sends them
+      note       backend mobile ties clients to servers by cookie SERVER, a stick table, use-server app1: in drain these clients still come, so a drain may last until they leave; in maint they are balanced over the other servers
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
       meanwhile  100 % → mobile/app2
@@ -463,7 +463,7 @@ fn changes_by_the_new_image_are_part_of_the_plan() {
 #[test]
 fn containers_in_a_namespace_of_the_old_one_prevent_a_deploy_and_a_missing_image_is_noted() {
     let mut world = World::pair().container("mobile-app1", |it| it.image_is_gone = true);
-    assert!(deploy(&world).warnings[0].starts_with("the image of mobile-app1 is not on its engine any more"));
+    assert!(deploy(&world).warnings[0].starts_with("the image of mobile-app1 is no longer on its engine"));
     let owner = world.observation.containers[0].clone();
     let mut lodger = Container { name: "sidecar".to_owned(), published: vec![], ..owner.clone() };
     lodger.id = ContainerId("d".repeat(64));
@@ -472,7 +472,7 @@ fn containers_in_a_namespace_of_the_old_one_prevent_a_deploy_and_a_missing_image
     world.observation.containers.push(stopped);
     assert!(
         deploy(&world).warnings[0]
-            .starts_with("sidecar does not run and lives in a namespace of mobile-app1")
+            .starts_with("container sidecar is stopped and uses a namespace of mobile-app1")
     );
     world.observation.containers.pop();
     world.observation.containers.push(lodger);

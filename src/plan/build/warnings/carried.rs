@@ -1,4 +1,4 @@
-//! What becomes of the settings and the data that a new container takes over, where that may surprise.
+//! Warnings about settings and data that a new container takes over in ways that may surprise.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) fn all(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
     warnings
 }
 
-/// Where new containers may open fewer files than those before them.
+/// Returns a note for new containers that may open fewer files than those that they replace.
 fn open_files(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
     let mut fewer: BTreeMap<(u64, u64), Vec<&str>> = BTreeMap::new();
     for replacement in lanes.iter().filter_map(|lane| lane.replacement.as_ref()) {
@@ -32,17 +32,17 @@ fn open_files(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
             fewer.entry((had, now)).or_default().push(&old.name);
         }
     }
-    let told = fewer.into_iter().map(|((had, now), names)| {
+    let notes = fewer.into_iter().map(|((had, now), names)| {
         format!(
-            "{} can open {had} files, and what takes its place {now}, as containerd gives it now. LimitNOFILE={had} in \
-             containerd.service, or --ulimit nofile={had}, keeps it",
+            "{} can open {had} files, but the replacement can open only {now}, containerd's current limit. Set LimitNOFILE={had} in \
+             containerd.service, or --ulimit nofile={had}, to keep the old limit",
             names.join(", ")
         )
     });
-    told.collect()
+    notes.collect()
 }
 
-/// What happens to volumes without a name. The engine fills a new one with the image's files, and never again.
+/// Returns notes on anonymous volumes. The engine fills a new one with the image's files once, and never again.
 fn volumes(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
     let (mut carried, mut renewed, mut left) = (ByPlace::default(), ByPlace::default(), ByPlace::default());
     for lane in lanes {
@@ -61,24 +61,24 @@ fn volumes(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
     }
     let carried = carried.told(|containers, places| {
         format!(
-            "the data of {containers} at {places} is carried over in volumes without a name: files that the new image has there do not arrive. --renew-anon-volumes gives new volumes"
+            "the data of {containers} at {places} is carried over in anonymous volumes, which hide the new image's files there. Use --renew-anon-volumes to get new volumes"
         )
     });
     let renewed = renewed.told(|containers, places| {
         format!(
-            "{containers} will have new volumes at {places} (--renew-anon-volumes): the data of now stays with the old container, until `drainswap prune` removes both"
+            "{containers} will get new volumes at {places} (--renew-anon-volumes): the current data stays with the old container until `drainswap prune` removes both"
         )
     });
     // No container of a Compose project is kept.
     let left = left.told(|containers, places| {
         format!(
-            "{containers} will have new volumes at {places} (--renew-anon-volumes): the data of now stays in volumes that no container has then (docker volume ls --filter dangling=true)"
+            "{containers} will get new volumes at {places} (--renew-anon-volumes): the current data stays in volumes that no container uses any more (docker volume ls --filter dangling=true)"
         )
     });
     carried.chain(renewed).chain(left).collect()
 }
 
-/// Containers by the places at which they have volumes.
+/// Containers by the paths at which they have volumes.
 #[derive(Default)]
 struct ByPlace<'a>(BTreeMap<Vec<&'a str>, Vec<&'a str>>);
 
@@ -97,22 +97,22 @@ impl<'a> ByPlace<'a> {
     }
 }
 
-/// Containers that reach the old one by a link in the default network, which is to that very container: the engine writes
-/// its address into their hosts file, and refuses to start them while it does not run (seen with 20.10).
+/// Returns notes on containers that link to the old one in the default network. The engine writes that container's
+/// address into their hosts file, and refuses to start them while it does not run (seen with 20.10).
 fn linked(replacement: &Replacement, containers: &[Container]) -> Vec<String> {
     let Some(old) = &replacement.old else { return Vec::new() };
     let links = |it: &&Container| it.engine == old.engine && it.links.contains(&old.name);
     let linked = containers.iter().filter(links).filter(|it| !Aside::is_name(&it.name));
-    let told = linked.map(|it| {
+    let notes = linked.map(|it| {
         format!(
-            "{} links to {} (--link) and will not reach the new container, nor start again without the old one: create it anew afterwards",
+            "{} links to {} (--link): it will not reach the new container and cannot start without the old one. Recreate it after the deploy",
             it.name, old.name
         )
     });
-    told.collect()
+    notes.collect()
 }
 
-/// What a container that is made with another one's settings has in common with it, and what it does not get.
+/// Returns what a container created with a sibling's settings shares with it, and what it does not get.
 fn taken_from_sibling(replacement: &Replacement) -> Option<String> {
     let like = Some(&replacement.like).filter(|_| replacement.old.is_none() && !replacement.described)?;
     let publish = replacement.publish?;
@@ -135,11 +135,11 @@ fn taken_from_sibling(replacement: &Replacement) -> Option<String> {
         .flatten()
         .collect();
     (!parts.is_empty()).then(|| {
-        format!("{} is made with the settings of {}: {}", replacement.name, like.name, parts.join("; "))
+        format!("{} is created with the settings of {}: {}", replacement.name, like.name, parts.join("; "))
     })
 }
 
-/// `volume a and b`; nothing where there is none.
+/// Formats names as `volume a and b`, or returns `None` if there are none.
 fn named(what: &str, names: impl Iterator<Item = impl ToString>) -> Option<String> {
     let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
     names.sort();
