@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_look_tells_who_carries_the_traffic_or_that_too_few_would() {
+    fn a_fresh_check_returns_the_servers_that_carry_the_traffic_or_a_refusal() {
         let world = World::origin();
         let seen = &world.observation.load_balancers[0];
         let fresh = |floor| check_fresh(&balance(&world), seen, &out("mobile/app1"), &BTreeSet::new(), floor);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_is_served_by_whatever_haproxy_would_give_a_request() {
+    fn a_backend_is_served_if_haproxy_would_give_any_server_a_request() {
         let none = BTreeSet::new();
         let world = World::pair().maint("mobile/app1b");
         let seen = &world.observation.load_balancers[0];
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_is_what_the_plan_has_counted_on() {
+    fn the_plan_promises_the_backends_that_it_has_counted_on() {
         let mut world = World::shared();
         let plan = plan_file(&world).plan;
         let both = plan.lanes.iter().find(|lane| lane.backends().len() == 2).expect("a lane of two backends");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_cannot_be_make_no_room() {
+    fn impossible_numbers_do_not_make_room() {
         let mut world = World::pair()
             .server("mobile/app1", |it| it.sessions = u64::from(u32::MAX))
             .server("mobile/app1b", |it| it.limit = Some(u64::from(u32::MAX)));

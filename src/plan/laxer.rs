@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lets_more_happen_is_named_and_nothing_else() {
+    fn only_laxer_settings_are_named() {
         assert_eq!(named(|_| ()), [""; 0]);
         assert_eq!(named(|policy| policy.floor = 0), ["floor"]);
         assert_eq!(named(|policy| policy.floor = 3), [""; 0]);

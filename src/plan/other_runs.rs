@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_container_of_another_run_stands_for_all_that_the_run_has_put_aside() {
+    fn a_new_container_of_another_run_reveals_all_that_the_run_put_aside() {
         assert_eq!(found(&World::origin(), &[]), [""; 0]);
         let world = aside(World::origin(), "mobile-app2", Aside::New);
         assert_eq!(found(&world, &[]), ["mobile/app2"]);
@@ -130,7 +130,7 @@ mod tests {
     /// A server that another run took out was not taken out by hand, so the plan is made and then refused for that
     /// run.
     #[test]
-    fn what_another_run_has_in_hand_was_not_taken_out_by_a_person() {
+    fn servers_of_another_run_do_not_count_as_taken_out_by_hand() {
         let world = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
         assert!(matches!(world.plan("v2").unwrap_err()[..], [Refusal::Floor { .. }]), "app1 stays out");
         let in_hand = |known: &[RunId]| {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_began_at_once_each_sees_the_other_and_not_itself() {
+    fn two_runs_that_start_at_once_see_each_other_but_not_themselves() {
         let world = World::pair();
         let plan = world.plan("v2").unwrap();
         let rival = |world: &World| rival(&plan, "", &world.observation.containers).is_some();
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_when_the_other_has_ended_sees_what_it_put_aside() {
+    fn containers_put_aside_are_found_after_the_other_run_has_ended() {
         let plan = World::pair().plan("v2").unwrap();
         let renamed = |name: String| {
             let world = World::pair().container("mobile-app1", |it| it.name = name);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn where_no_container_is_replaced_nobody_is_in_the_way() {
+    fn another_run_does_not_matter_if_no_container_is_replaced() {
         let put_back =
             |world: World| world.runs("mobile-app1", "v2").drain("mobile/app1").left_out("mobile/app1");
         let both = aside(aside(World::origin(), "mobile-app1", Aside::New), "mobile-app2", Aside::New);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn another_engine_s_container_of_that_name_is_another_one() {
+    fn a_container_of_that_name_on_another_engine_does_not_count() {
         let world = aside(World::origin(), "mobile-app1", Aside::New);
         let name = Aside::New.name("mobile-app1", &RunId(RUN.to_owned()));
         let elsewhere = world.container(&name, |it| it.engine = "ssh://elsewhere".to_owned());

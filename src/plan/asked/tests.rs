@@ -2,7 +2,7 @@ use super::*;
 use crate::plan::{Plan, Step};
 use crate::testing::World;
 
-/// A backend, and a `listen` to the same container that was forgotten.
+/// A backend, and a forgotten `listen` to the same container.
 const FORGOTTEN: &str = "
 backend mobile
     mode http
@@ -28,7 +28,7 @@ fn notes(plan: &Plan, server: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_line_that_served_nobody_is_asked_for_nothing_and_the_plan_names_it() {
+fn a_dead_line_is_not_probed_and_the_plan_names_it() {
     let plan = forgotten().plan("v2").unwrap();
     let lane = &plan.lanes[0];
     assert_eq!(ids(lane.servers.iter()), ["mobile/app1", "legacy/app1"]);
@@ -46,9 +46,9 @@ fn a_line_that_served_nobody_is_asked_for_nothing_and_the_plan_names_it() {
     assert!(!lane.servers[1].takes_traffic);
 }
 
-/// Each deploy would replace the container once more.
+/// Otherwise each deploy would replace the container again.
 #[test]
-fn a_dead_line_alone_is_no_reason_to_replace_a_container() {
+fn a_dead_line_alone_does_not_cause_a_replacement() {
     let plan = forgotten().runs("mobile-app1", "v2").runs("mobile-app2", "v2").plan("v2").unwrap();
     assert!(plan.is_empty(), "{plan}");
     assert_eq!(notes(&plan, "legacy/app1").len(), 1);
@@ -57,16 +57,16 @@ fn a_dead_line_alone_is_no_reason_to_replace_a_container() {
     assert!(plan.is_empty(), "it would be left in maint: {plan}");
 }
 
-/// Nothing tells which of them matter.
+/// Nothing shows which of the lines matter.
 #[test]
-fn where_no_line_of_a_container_answers_all_are_asked() {
+fn all_lines_are_probed_if_none_answers() {
     let plan = forgotten().down("mobile/app1").plan("v2").unwrap();
     assert_eq!(ids(plan.lanes[0].alive()), ["mobile/app1", "legacy/app1"]);
     assert_eq!(plan.lanes[0].asked_of_old().count(), 0);
 }
 
 #[test]
-fn a_line_that_a_check_has_up_is_asked_of_the_new_container_and_not_of_the_old_one() {
+fn a_line_that_only_a_check_has_up_is_required_of_the_new_container_alone() {
     let plan = World::of(FORGOTTEN).floor(0).silent("legacy/app1").plan("v2").unwrap();
     let lane = &plan.lanes[0];
     assert_eq!(ids(lane.alive()), ["mobile/app1", "legacy/app1"]);
@@ -79,7 +79,7 @@ fn a_line_that_a_check_has_up_is_asked_of_the_new_container_and_not_of_the_old_o
     );
 }
 
-/// `HAProxy` has a server without a check up whatever happens.
+/// `HAProxy` always has a server without a check up.
 #[test]
 fn a_line_without_a_check_is_not_proved_by_being_up() {
     let world = World::of(FORGOTTEN).silent("legacy/app1");
@@ -105,9 +105,9 @@ fn an_undo_gives_every_line_its_state_back_wherever_the_old_container_is() {
     assert_eq!(state(stopped, 0), AdminState::Maint);
 }
 
-/// A plan of a version that did not write down what each line did.
+/// The version that made this plan did not record what each line did before.
 #[test]
-fn an_earlier_plan_is_undone_as_it_was_then() {
+fn a_plan_of_an_earlier_version_is_undone_by_its_own_rules() {
     let mut plan = forgotten().plan("v2").unwrap();
     for server in &mut plan.lanes[0].servers {
         server.before = None;

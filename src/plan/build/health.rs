@@ -109,7 +109,7 @@ mod tests {
     const TOO_LATE: &str = "refused: Docker first runs the healthcheck of mobile-app1 behind mobile/app1 90 s after a start, but a new container must be healthy within 60 s (--ready-timeout), so it would fail. Use a longer --ready-timeout, or give the container a shorter interval (--health-interval) or, from Docker 25 on, a start period (--health-start-period)";
 
     #[test]
-    fn a_healthcheck_that_is_asked_too_late_is_said_before_anything_is_touched() {
+    fn a_healthcheck_that_runs_too_late_is_reported_before_anything_is_touched() {
         assert_eq!(said(&checked(59, true, Health::Healthy)), "");
         assert_eq!(said(&checked(90, false, Health::Healthy)), LATE);
         assert_eq!(said(&checked(90, true, Health::Starting)), TOO_LATE);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_described_container_the_description_counts() {
+    fn the_description_decides_for_a_described_container() {
         let described = |check: Option<(u64, bool)>| {
             let mut world = checked(90, true, Health::Healthy);
             let healthcheck = check.map(|(seconds, is_given)| Healthcheck {

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_container_that_could_not_be_started_is_created_anew() {
+    fn a_kept_container_that_cannot_be_started_is_created_again() {
         assert_eq!(comes_back(|_| {}, |world| world), (true, String::new()));
         let said = |why: &str| {
             (false, format!("{KEPT} cannot be started again ({why}): a new one is created in its place"))
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_container_whose_port_another_has_by_now_is_not_replaced_by_one_that_would_want_it_too() {
+    fn a_stopped_container_whose_port_is_taken_is_refused() {
         let two_ports = |it: &mut Container| it.published.push(published("127.0.0.1:9090"));
         let holds = |it: &mut Container| it.published = vec![published("0.0.0.0:9090")];
         let up = beside(World::pair().container("mobile-app1", two_ports), holds);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_described_and_that_another_container_has_is_refused() {
+    fn a_described_address_that_another_container_has_is_refused() {
         let described = |text: &str| Described {
             port: 8080,
             addresses: vec![PinnedAddress { network: "bridge".to_owned(), address: address(text) }],
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_container_meets_what_its_host_lacks() {
+    fn a_kept_container_whose_host_lacks_a_path_is_created_again() {
         let said = |why: &str| {
             (false, format!("{KEPT} cannot be started again ({why}): a new one is created in its place"))
         };
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_lacks_is_found_before_the_container_that_runs_is_touched() {
+    fn missing_host_paths_are_found_before_the_running_container_is_touched() {
         let refused = |world: World| match world.plan("v2") {
             Ok(_) => String::new(),
             Err(refusals) => refusals[0].to_string(),

@@ -10,7 +10,7 @@ use crate::plan::{OnDrainTimeout, Returned, Target};
 use crate::ports::Change;
 use crate::testing::{World, image};
 
-/// The lanes of a deploy of v2, one a line: the servers, why, and where their traffic goes meanwhile.
+/// Lists the lanes of a deploy of v2, one per line: the servers, the cause, and where their traffic goes.
 fn order(world: &World) -> String {
     let plan = world.plan("v2").unwrap();
     let line = |lane: &Lane| {
@@ -21,7 +21,7 @@ fn order(world: &World) -> String {
     plan.lanes.iter().map(line).collect()
 }
 
-/// The steps of the lane of this server.
+/// Lists the steps of this server's lane.
 fn steps(world: &World, server: &str) -> String {
     let plan = world.plan("v2").unwrap();
     let lane = plan.lanes.iter().find(|lane| lane.name().to_string() == server).unwrap();
@@ -47,13 +47,13 @@ fn a_pair_is_replaced_behind_its_backup() {
 }
 
 #[test]
-fn a_plan_is_named_after_the_moment_of_the_look_and_holds_for_the_process_that_was_seen() {
+fn a_plan_is_named_after_its_observation_and_records_the_observed_process() {
     let plan = World::pair().plan("v2").unwrap();
     assert_eq!((plan.run.0.as_str(), plan.workers[0].pid), ("20261123T221500.000000Z", 4711));
 }
 
 #[test]
-fn who_does_not_serve_comes_first_for_mending_it_only_adds_capacity() {
+fn servers_that_do_not_serve_come_first() {
     assert_snapshot!(order(&World::origin().down("mobile/app2b").gone("mobile-app2b")), @"
     backup mobile/app2b (its container is gone; a new one gets the settings of mobile-app1b): 50 % → mobile/app1, 50 % → mobile/app2
     primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app2
@@ -75,7 +75,7 @@ fn who_does_not_serve_comes_first_for_mending_it_only_adds_capacity() {
 }
 
 #[test]
-fn among_those_that_do_not_serve_primaries_come_first_too() {
+fn among_servers_that_do_not_serve_primaries_come_first() {
     let world = World::origin().down("mobile/app1b").down("mobile/app2").stopped("mobile-app2");
     assert_snapshot!(order(&world), @"
     primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
@@ -86,7 +86,7 @@ fn among_those_that_do_not_serve_primaries_come_first_too() {
 }
 
 #[test]
-fn every_server_down_is_no_reason_to_refuse() {
+fn a_backend_that_is_down_altogether_is_not_refused() {
     assert_snapshot!(order(&World::pair().down("mobile/app1").down("mobile/app1b")), @"
     primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): nobody serves mobile
     backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
@@ -108,13 +108,13 @@ fn a_server_in_its_slow_start_serves() {
 }
 
 #[test]
-fn what_is_in_the_way_of_the_traffic_is_in_the_steps() {
+fn the_steps_depend_on_whether_the_server_takes_traffic() {
     assert_snapshot!(steps(&World::origin(), "mobile/app2"), @"create verify drain wait maint settle stop start prove ready confirm remove");
     let gone = World::origin().down("mobile/app2").gone("mobile-app2");
     assert_snapshot!(steps(&gone, "mobile/app2"), @"create maint start prove ready confirm");
     let stopped = World::origin().down("mobile/app2").stopped("mobile-app2");
     assert_snapshot!(steps(&stopped, "mobile/app2"), @"create maint stop start prove ready confirm remove");
-    // It may still hold sessions, and gets no new ones.
+    // It may still hold sessions, but gets no new ones.
     assert_snapshot!(steps(&World::origin().maint("mobile/app2"), "mobile/app2"), @"create wait maint settle stop start prove ready confirm remove");
     let in_drain = steps(&World::origin().drain("mobile/app2"), "mobile/app2");
     assert_eq!(in_drain, steps(&World::origin(), "mobile/app2"));
@@ -123,7 +123,7 @@ fn what_is_in_the_way_of_the_traffic_is_in_the_steps() {
 }
 
 #[test]
-fn what_is_replaced_is_known_where_there_is_something() {
+fn the_replaced_container_is_recorded_if_there_is_one() {
     let replaced = |world: World| {
         let plan = world.plan("v2").unwrap();
         let lane = plan.lanes.into_iter().find(|lane| lane.name().server == "app2").unwrap();
@@ -137,7 +137,7 @@ fn what_is_replaced_is_known_where_there_is_something() {
 }
 
 #[test]
-fn who_runs_it_and_does_not_answer_is_replaced() {
+fn a_server_that_runs_the_image_but_does_not_answer_is_replaced() {
     let world = World::pair().runs("mobile-app1", "v2").runs("mobile-app1b", "v2");
     assert_snapshot!(order(&world.clone().silent("mobile/app1")), @"primary mobile/app1 (does not serve: connection refused): 100 % → mobile/app1b");
     assert_snapshot!(order(&world.down("mobile/app1b").stopped("mobile-app1b")), @"backup mobile/app1b (does not serve: its container does not run): 100 % → mobile/app1");
@@ -159,7 +159,7 @@ fn the_digest_decides_what_runs_and_not_the_tag() {
 }
 
 #[test]
-fn an_image_of_this_engine_alone_is_told_by_its_identifier() {
+fn a_local_image_is_shown_by_its_identifier() {
     let local = |container: &mut Container| {
         container.repo_digests.clear();
         container.image_reference = "mobile:dev".to_owned();
@@ -239,7 +239,7 @@ fn a_backup_takes_no_traffic_once_a_primary_serves() {
     mobile/app1 true
     mobile/app1b false
     ");
-    // The first to serve again, for a while.
+    // It is the first to serve again, for a while.
     let backups = World::of(
         "
 backend mobile
@@ -282,7 +282,7 @@ backend tablet
 }
 
 #[test]
-fn those_who_stay_need_room_for_what_runs() {
+fn the_remaining_servers_need_room_for_the_current_load() {
     let full = |world: World, sessions| {
         world
             .server("mobile/app1", |it| it.sessions = sessions)
@@ -352,7 +352,7 @@ backend admin
 }
 
 #[test]
-fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
+fn a_rollback_brings_the_previous_container_back_even_with_the_same_image() {
     let mut world = World::pair();
     let running = world.observation.containers[0].clone();
     let id = ContainerId("e".repeat(64));
@@ -360,7 +360,7 @@ fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
     let state = ContainerState::Stopped;
     let kept = Container { id, name: kept_name, state, ..running.clone() };
     world.observation.containers.push(kept.clone());
-    // Nothing of what is described by now counts, and neither does a port that it would not have.
+    // The current description does not count, nor does a port that it would not have.
     let described =
         Described { name: None, port: 1, restart: RestartPolicy::never(), ..Described::default() };
     world.observation.described.insert("mobile".to_owned(), described);
@@ -373,7 +373,7 @@ fn a_rollback_brings_back_the_container_before_though_the_image_is_the_same() {
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
     assert_eq!(replacement.returning.as_ref().map(|it| &it.id), Some(&kept.id));
     assert!(!replacement.described);
-    // Where its engine would choose another port at the start, a new one is created.
+    // If the engine would choose another port at the start, a new container is created.
     world.observation.containers.last_mut().unwrap().published.clear();
     let plan = world.plan_for(Purpose::Rollback, target.clone()).unwrap();
     let replacement = plan.lanes[0].replacement.as_ref().unwrap();
@@ -407,7 +407,7 @@ fn the_address_that_is_published_stays_where_there_are_several() {
 }
 
 #[test]
-fn where_nothing_is_behind_a_server_the_container_that_is_described_is_its_first() {
+fn a_server_without_a_container_gets_the_described_one() {
     let mut world = World::pair().down("mobile/app1").gone("mobile-app1");
     let described =
         Described { name: None, port: 9090, restart: RestartPolicy::never(), ..Described::default() };
@@ -423,7 +423,7 @@ fn where_nothing_is_behind_a_server_the_container_that_is_described_is_its_first
 }
 
 #[test]
-fn a_rollback_does_not_mind_what_is_described_by_now() {
+fn a_rollback_ignores_the_current_description() {
     let mut world = World::pair();
     let id = world.observation.containers[0].id.clone();
     world.observation.drift.insert(id, vec![Change::Hidden { field: "command".into() }]);
@@ -432,7 +432,7 @@ fn a_rollback_does_not_mind_what_is_described_by_now() {
 }
 
 #[test]
-fn of_two_lines_to_one_container_the_one_that_is_named_goes_back() {
+fn a_rollback_may_name_any_of_two_lines_to_one_container() {
     let world = World::of(
         "
 backend mobile
@@ -447,7 +447,7 @@ backend mobile
 }
 
 #[test]
-fn what_lives_in_a_container_of_another_engine_is_no_lodger() {
+fn containers_on_another_engine_share_no_namespace() {
     let lodger = |engine: &str, name: &str, state| {
         let mut world = World::pair();
         let owner = world.observation.containers[0].clone();
@@ -468,7 +468,7 @@ fn what_lives_in_a_container_of_another_engine_is_no_lodger() {
 
 /// Its labels would make the project's next `up` start it.
 #[test]
-fn of_a_container_of_a_compose_project_only_the_image_is_kept() {
+fn only_the_image_of_a_compose_container_is_kept() {
     let compose = |it: &mut Container| it.owner = Some(Owner::Compose("shop".to_owned()));
     let kept = "mobile-app1.old-20261101T000000.000Z";
     let world = World::pair().another("mobile-app1", kept, |it| it.state = ContainerState::Stopped);
@@ -488,9 +488,9 @@ fn of_a_container_of_a_compose_project_only_the_image_is_kept() {
     assert!(told.contains(", the image drainswap/mobile:app1-previous\n"), "{told}");
 }
 
-/// What `docker compose up` leaves of a project whose old containers were kept.
+/// This is what `docker compose up` leaves of a project whose old containers were kept.
 #[test]
-fn where_one_that_was_put_aside_serves_its_place_gets_its_own_name_again() {
+fn the_successor_of_a_restarted_kept_container_gets_the_original_name() {
     let aside = "mobile-app1.old-20261101T000000.000Z";
     let name = |world: &World| world.plan("v2").unwrap().lanes[0].replacement.as_ref().unwrap().name.clone();
     let started = World::pair().another("mobile-app1", aside, |_| {}).gone("mobile-app1");
@@ -503,12 +503,12 @@ fn where_one_that_was_put_aside_serves_its_place_gets_its_own_name_again() {
 }
 
 #[test]
-fn a_forecast_that_holds_for_two_load_balancers_is_told_once() {
+fn a_forecast_shared_by_two_load_balancers_is_listed_once() {
     let mut world = World::pair();
     let second = world.observation.load_balancers[0].clone();
     world.observation.load_balancers.push(LoadBalancerState { name: "10.0.0.3:9999".to_owned(), ..second });
     assert_eq!(world.plan("v2").unwrap().lanes[0].forecasts.len(), 1);
-    // By the second, app1b has nobody to stand in for it.
+    // At the second load balancer no server can take over from app1b.
     let servers = &mut world.observation.load_balancers[1].servers;
     for server in servers.iter_mut() {
         server.operational = Operational::Stopped;
@@ -518,7 +518,7 @@ fn a_forecast_that_holds_for_two_load_balancers_is_told_once() {
 }
 
 #[test]
-fn the_probe_of_the_policy_is_asked_of_new_containers_only() {
+fn the_probe_of_the_policy_applies_to_new_containers_only() {
     let mut world = World::pair();
     world.policy.probe = Some("/deep".parse().unwrap());
     let also = |plan: Plan| plan.lanes[0].servers[0].also.clone();
@@ -527,7 +527,7 @@ fn the_probe_of_the_policy_is_asked_of_new_containers_only() {
 }
 
 #[test]
-fn a_server_that_cannot_be_asked_is_in_nobody_s_way_in_another_backend() {
+fn a_server_without_an_address_does_not_prevent_deploys_of_other_backends() {
     let world = World::of(
         "
 backend mobile
@@ -545,13 +545,13 @@ backend tablet
     assert_eq!(plan.probes.iter().filter(|(id, _)| id.backend == "tablet").count(), 2);
 }
 
-/// The notes of a deploy of v2.
+/// Returns the notes of a deploy of v2.
 fn warnings(world: &World) -> String {
     world.plan("v2").unwrap().warnings.join("\n")
 }
 
 #[test]
-fn what_ends_sessions_is_a_note() {
+fn a_policy_that_ends_sessions_is_noted() {
     let mut world = World::pair();
     world.policy.on_drain_timeout = OnDrainTimeout::Maint;
     assert_eq!(warnings(&world), "");
@@ -582,7 +582,7 @@ fn a_server_that_its_agent_has_down_carries_nothing_after_its_lane_either() {
 }
 
 #[test]
-fn who_is_well_and_gets_nothing_is_a_note() {
+fn a_healthy_server_without_traffic_is_noted() {
     let world = World::origin().runs("mobile-app1", "v2").server("mobile/app1", |server| {
         server.operational = Operational::Stopped;
         server.status = "DOWN".to_owned();
@@ -591,7 +591,7 @@ fn who_is_well_and_gets_nothing_is_a_note() {
 }
 
 #[test]
-fn what_old_workers_hold_is_a_note_and_so_is_that_nobody_can_tell() {
+fn sessions_of_old_workers_are_noted_and_so_is_a_missing_master_socket() {
     let mut world = World::pair();
     let held = |server: &str, sessions| OldServer { id: server.parse().unwrap(), address: None, sessions };
     let workers = vec![
@@ -607,7 +607,7 @@ fn what_old_workers_hold_is_a_note_and_so_is_that_nobody_can_tell() {
     assert!(!warnings(&put_back).contains("old workers"), "nothing is stopped: {}", warnings(&put_back));
 }
 
-/// A pair of which only HAProxy's own checks can tell whether it serves, with more lines in its backend.
+/// Returns a pair for which only HAProxy's own checks can tell whether it serves, with more lines in its backend.
 fn own_checked(lines: &str) -> World {
     World::of(&format!(
         "backend mobile\n mode tcp\n option redis-check\n {lines}\n server app1 127.0.0.1:50000 check inter 1s rise 3\n server app1b 127.0.0.1:50001 check backup\n"
@@ -627,7 +627,7 @@ fn the_plan_says_where_haproxy_s_own_check_decides_and_how_long_it_may_take() {
 }
 
 #[test]
-fn where_clients_come_to_servers_that_are_down_no_own_check_can_decide() {
+fn an_own_check_cannot_decide_if_clients_are_sent_to_servers_that_are_down() {
     for line in ["option persist", "force-persist if TRUE"] {
         let refusals = own_checked(line).plan("v2").unwrap_err();
         let text = refusals[0].to_string();
@@ -647,9 +647,9 @@ fn an_own_check_that_is_turned_off_is_a_note() {
     );
 }
 
-/// One that the check has down does not carry traffic, whatever its port accepts; one that it has up does.
+/// A server that its check has down does not carry traffic, whatever its port accepts; one that is up does.
 #[test]
-fn of_who_takes_over_the_own_check_s_word_counts() {
+fn the_own_check_decides_which_servers_can_take_over() {
     let plan = own_checked("").server("mobile/app1b", |state| state.operational = Operational::Stopped);
     let plan = plan.plan("v2").unwrap();
     assert_eq!(plan.lanes[0].name().to_string(), "mobile/app1b", "it is mended before it carries traffic");
@@ -677,13 +677,13 @@ fn a_container_that_could_open_more_files_is_a_note() {
     }
 }
 
-/// A volume that the engine named after this digit.
+/// Returns a volume named by repeating this digit.
 fn volume(digit: char, target: &str, by_image: bool) -> UnnamedVolume {
     UnnamedVolume { name: digit.to_string().repeat(64), target: target.to_owned(), by_image }
 }
 
 #[test]
-fn files_of_the_new_image_that_a_carried_volume_hides_are_a_note() {
+fn files_of_the_new_image_hidden_by_a_carried_volume_are_noted() {
     let with = |by_image| {
         let of = |digit| {
             move |it: &mut Container| it.unnamed_volumes = Some(vec![volume(digit, "/data", by_image)])
@@ -696,7 +696,7 @@ fn files_of_the_new_image_that_a_carried_volume_hides_are_a_note() {
             "the data of mobile-app1, mobile-app1b at /data is carried over in anonymous volumes, which hide the new image's files there. Use --renew-anon-volumes to get new volumes"
         ]
     );
-    // A volume that a person asked for (-v /data) has no files of an image to wait for.
+    // A volume that a person asked for (-v /data) gets no files from the image.
     assert_eq!(with(false).plan("v2").unwrap().warnings, [""; 0]);
     // The same image has no other files.
     let mut same = with(true);
@@ -716,7 +716,7 @@ fn files_of_the_new_image_that_a_carried_volume_hides_are_a_note() {
 }
 
 #[test]
-fn renewed_volumes_are_a_note_and_what_holds_the_old_data_stays() {
+fn renewed_volumes_are_noted_and_the_old_data_is_kept() {
     let mut world = World::pair()
         .container("mobile-app1", |it| it.unnamed_volumes = Some(vec![volume('1', "/data", true)]));
     let removes = |world: &World| {
@@ -726,26 +726,25 @@ fn renewed_volumes_are_a_note_and_what_holds_the_old_data_stays() {
         assert_eq!(plan.lanes[0].steps.contains(&Step::Remove), removed > 0);
         removed
     };
-    // Its data goes on in the new one.
+    // The new container keeps using its data.
     assert_eq!(removes(&world), 1);
     world.policy.renew_anon_volumes = true;
     assert_eq!(removes(&world), 0);
     let plan = world.plan("v2").unwrap();
-    assert!(
-        plan.warnings[0].starts_with("mobile-app1 will get new volumes at /data"),
-        "{:?}",
-        plan.warnings
-    );
+    assert!(plan.warnings[0].starts_with("mobile-app1 will get new volumes at /data"), "{:?}", plan.warnings);
     assert!(plan.lanes[0].replacement.as_ref().unwrap().recipe(&plan.run, None).renew_volumes);
 
-    // Of a Compose project no container is kept, whatever its volumes hold.
+    // No container of a Compose project is kept, whatever its volumes hold.
     let mut of_compose = world.clone();
     of_compose.observation.containers[0].owner = Some(Owner::Compose("shop".to_owned()));
     assert_eq!(removes(&of_compose), 1);
     let warnings = of_compose.plan("v2").unwrap().warnings;
-    assert!(warnings.iter().any(|it| it.contains("in volumes that no container uses any more")), "{warnings:?}");
+    assert!(
+        warnings.iter().any(|it| it.contains("in volumes that no container uses any more")),
+        "{warnings:?}"
+    );
 
-    // One that an earlier run has kept: its volume is nowhere else, or in the one that runs.
+    // A container that an earlier run kept: its volume is either unique or shared with the running one.
     let model = world.observation.containers[0].clone();
     let (name, state) = ("mobile-app1.old-20261101T000000.000Z".to_owned(), ContainerState::Stopped);
     let unnamed_volumes = Some(vec![volume('0', "/data", true)]);
@@ -757,7 +756,7 @@ fn renewed_volumes_are_a_note_and_what_holds_the_old_data_stays() {
 }
 
 #[test]
-fn what_links_to_the_old_container_is_a_note() {
+fn links_to_the_old_container_are_noted() {
     let linked = |engine: &str, name: &str| {
         let mut world = World::pair();
         let model = world.observation.containers[0].clone();
@@ -778,7 +777,7 @@ fn what_links_to_the_old_container_is_a_note() {
 }
 
 #[test]
-fn what_a_container_shares_with_the_sibling_that_it_is_made_like_is_a_note() {
+fn settings_shared_with_a_sibling_are_noted() {
     let world = World::origin().down("mobile/app2").gone("mobile-app2").container("mobile-app1", |it| {
         it.hostname = Some("first".to_owned());
         it.named_volumes = vec!["files".to_owned(), "cache".to_owned()];
@@ -793,7 +792,7 @@ fn what_a_container_shares_with_the_sibling_that_it_is_made_like_is_a_note() {
 }
 
 #[test]
-fn the_volumes_that_a_new_container_did_not_bring_are_those_of_its_models() {
+fn the_volumes_before_a_new_container_are_those_of_its_models() {
     let world = World::pair()
         .container("mobile-app1", |it| it.unnamed_volumes = Some(vec![volume('1', "/data", true)]));
     let before = |world: &World| {
@@ -805,7 +804,7 @@ fn the_volumes_that_a_new_container_did_not_bring_are_those_of_its_models() {
     assert_eq!(before(&unknown), None);
 }
 
-/// The containers that a Watchtower beside them would replace, by the plan.
+/// Returns the containers that a Watchtower would replace, according to the plan.
 fn watched(plan: Plan) -> Vec<String> {
     let warnings = plan.warnings.into_iter();
     let told =

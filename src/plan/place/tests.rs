@@ -5,7 +5,7 @@ use crate::testing::World;
 
 const ADDRESS: &str = "172.18.0.7:8080";
 
-/// A server line whose container was found by this rule, and that container.
+/// Returns a server line whose container was found by this rule, and that container.
 fn line(rule: MatchRule, host_name: Option<&str>) -> (LaneServer, Container) {
     let plan = World::pair().plan("v2").unwrap();
     let lane = plan.lanes[0].clone();
@@ -46,12 +46,12 @@ fn a_published_address_is_published_again() {
     assert_eq!(place(&["0.0.0.0:8080"]), Place::There);
     assert_eq!(place(&["172.18.0.7:8081"]), Place::Elsewhere);
     assert_eq!(place(&[]), Place::Elsewhere);
-    // That it has the address in a network is less than that it publishes it.
+    // An address in a network is weaker evidence than a published address.
     assert_eq!(server.place_of(&is_in(old.clone(), "front", "172.18.0.7"), Some(&old)), Place::Elsewhere);
 }
 
 #[test]
-fn an_address_of_its_own_is_had_again_or_followed_by_a_name() {
+fn a_container_keeps_its_own_address_or_is_followed_by_name() {
     let (server, old) = line(MatchRule::OwnAddress, None);
     let old = is_in(old, "front", "172.18.0.7");
     let same = is_in(old.clone(), "front", "172.18.0.7");
@@ -64,13 +64,13 @@ fn an_address_of_its_own_is_had_again_or_followed_by_a_name() {
         let now = |text: &str| Place::Named(text.parse().unwrap());
         assert_eq!(server.place_of(&other, Some(&old)), now("172.18.0.8:8080"));
         assert_eq!(server.place_of(&same, Some(&old)), now(ADDRESS));
-        // The network in which the old one was counts, and not any in which there is such a name.
+        // Only the network of the old container counts, not every network with that name.
         assert_eq!(server.place_of(&is_in(old.clone(), "back", "172.19.0.8"), Some(&old)), Place::Elsewhere);
     }
 }
 
 #[test]
-fn where_a_label_or_the_settings_alone_count_everything_is_as_it_was() {
+fn a_container_matched_only_by_label_or_settings_must_have_all_of_the_old_one() {
     for rule in [MatchRule::Settings, MatchRule::Label, MatchRule::ImageLabel] {
         everything_is_as_it_was(rule);
     }
@@ -87,17 +87,17 @@ fn everything_is_as_it_was(rule: MatchRule) {
     assert_eq!(server.place_of(&is_in(new.clone(), "front", "172.18.0.7"), Some(&old)), Place::There);
     let other = is_in(new, "front", "172.18.0.8");
     assert_eq!(server.place_of(&other, Some(&old)), Place::Elsewhere);
-    // The old one itself is what the label means, wherever it has come back to.
+    // The label means the old container itself, wherever it has come back to.
     assert_eq!(server.place_of(&Container { id: old.id.clone(), ..other }, Some(&old)), Place::There);
 }
 
 #[test]
-fn a_container_that_had_none_before_it_publishes_the_address() {
+fn a_first_container_must_publish_the_address() {
     let (server, container) = line(MatchRule::Published, None);
     let server = LaneServer { rule: None, ..server };
     assert_eq!(server.place_of(&publishes(container.clone(), &[ADDRESS]), None), Place::There);
     assert_eq!(server.place_of(&publishes(container.clone(), &["0.0.0.0:1"]), None), Place::Elsewhere);
-    // An earlier plan does not say where traffic goes, or how the old container was found.
+    // An earlier plan does not record where traffic goes, or how the old container was found.
     let earlier = LaneServer { address: None, ..server.clone() };
     assert_eq!(earlier.place_of(&publishes(container.clone(), &[]), None), Place::There);
     assert_eq!(server.place_of(&publishes(container.clone(), &[]), Some(&container)), Place::There);

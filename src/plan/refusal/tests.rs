@@ -4,7 +4,7 @@ use super::*;
 use crate::observation::{AdminBits, Container, ContainerState, Operational, Owner};
 use crate::testing::World;
 
-/// Every reason against a deploy of v2.
+/// Lists every reason against a deploy of v2.
 fn refused(world: &World) -> String {
     let Err(refusals) = world.plan("v2") else { panic!("a plan was made") };
     refusals.iter().map(|refusal| refusal.to_string() + "\n").collect()
@@ -20,7 +20,7 @@ fn the_last_server_is_not_taken_away() {
 }
 
 #[test]
-fn servers_that_are_out_by_hand_and_could_serve_are_named_where_too_few_do() {
+fn a_refusal_names_servers_that_could_be_enabled() {
     assert_snapshot!(refused(&World::pair().maint("mobile/app1b")), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. mobile/app1b was taken out of service by hand: --enable puts it in service first. Bring more servers up, or lower it with --floor if you accept that");
 }
 
@@ -33,7 +33,7 @@ fn a_backup_is_created_again_before_the_last_primary_is_taken_away() {
 }
 
 #[test]
-fn a_higher_floor_is_held_too() {
+fn a_higher_floor_is_respected() {
     assert_snapshot!(refused(&World::origin().floor(2)), @"
     without mobile/app1 only 1 server (100 % → mobile/app2) would serve backend mobile, and the floor is 2. Bring more servers up, or lower it with --floor if you accept that
     without mobile/app2 only 1 server (100 % → mobile/app1) would serve backend mobile, and the floor is 2. Bring more servers up, or lower it with --floor if you accept that
@@ -60,7 +60,7 @@ fn a_container_that_another_backend_cannot_spare_is_left_in_service() {
 }
 
 #[test]
-fn who_would_carry_the_traffic_must_answer() {
+fn servers_that_take_over_must_answer() {
     let config = "
 backend mobile
     mode http
@@ -78,7 +78,7 @@ backend tablet
     assert!(idle.plan("v2").is_ok(), "tablet/one takes no traffic that anybody would have to carry");
 }
 
-/// Else one of them would be in the lanes of both, or its container in none.
+/// Otherwise one of them would be in the lanes of both, or its container in none.
 #[test]
 fn lines_of_one_address_have_one_container() {
     let labelled = |world: World, name: &str, servers: &[&str]| {
@@ -106,26 +106,26 @@ backend mobile
 }
 
 #[test]
-fn where_several_containers_fit_a_person_must_choose() {
+fn several_matching_containers_are_refused() {
     let world = World::pair().another("mobile-app1", "mobile-app1-copy", |_| {});
     assert_snapshot!(refused(&world), @r#"mobile/app1 (haproxy.cfg:5) could be any of: mobile-app1 (publishes the address); mobile-app1-copy (publishes the address). Name the right one in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
-fn where_none_fits_the_nearest_are_named() {
+fn the_closest_containers_are_named_if_none_matches() {
     let moved = |container: &mut Container| container.published[0].port = 50002;
     assert_snapshot!(refused(&World::of(ALONE).container("mobile-app1", moved)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50002). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
     assert_snapshot!(refused(&World::of(ALONE).gone("mobile-app1")), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). No running container on its engine publishes that port, has that address, or has a similar label or name. Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
-fn a_label_with_a_slip_is_shown() {
+fn a_misspelled_label_is_shown() {
     let slip = |container: &mut Container| container.claims = vec!["mobile/ap1".to_owned()];
     assert_snapshot!(refused(&World::of(ALONE).container("mobile-app1", slip)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50000, and says drainswap.server=mobile/ap1). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]
-fn a_server_that_cannot_be_asked_is_refused() {
+fn a_server_that_cannot_be_probed_is_refused() {
     let world = World::of(
         "
 backend mobile
@@ -146,10 +146,10 @@ backend spare
     );
 }
 
-/// A listen section that was removed from haproxy.cfg without a reload, or a server that was added at runtime.
+/// A listen section was removed from haproxy.cfg without a reload, or a server was added at runtime.
 #[test]
 fn a_server_that_only_haproxy_knows_is_not_cut_off_from_its_container() {
-    // By the very address of a server line, and by another one that leads to the same container.
+    // Once by the same address as a server line, and once by another one that leads to the same container.
     let everywhere = |container: &mut Container| container.published[0].ip = "0.0.0.0".parse().unwrap();
     for address in ["127.0.0.1:50000", "127.0.0.9:50000"] {
         let world = World::pair().container("mobile-app1", everywhere);
@@ -178,7 +178,7 @@ fn a_container_that_the_settings_name_and_the_engine_lacks_is_refused() {
 }
 
 #[test]
-fn what_shows_nothing_says_why() {
+fn an_address_that_proves_nothing_is_explained() {
     let namespace = "backend mobile\n mode http\n server app1 127.0.0.1:50000 check namespace blue\n";
     assert_snapshot!(refused(&World::of(namespace).floor(0)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000): namespace on the line puts its address in another network. Candidates: mobile-app1 (publishes 127.0.0.1:50000). Give the right one the label drainswap.server=mobile/app1, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
     let named = "backend mobile\n mode http\n server app1 mobile-app1:50000 check\nbackend spare\n mode http\n server s 127.0.0.1:1\n";
@@ -189,7 +189,7 @@ fn what_shows_nothing_says_why() {
 }
 
 #[test]
-fn what_answers_at_a_stopped_container_s_address_is_not_taken_for_it() {
+fn an_answer_at_a_stopped_container_s_address_is_refused() {
     let world = World::pair().down("mobile/app1b");
     assert!(world.clone().stopped("mobile-app1b").plan("v2").is_ok());
     assert_snapshot!(refused(&World::pair().maint("mobile/app1b").stopped("mobile-app1b")), @"
@@ -202,13 +202,13 @@ fn what_answers_at_a_stopped_container_s_address_is_not_taken_for_it() {
 }
 
 #[test]
-fn what_vanishes_when_it_is_stopped_is_not_stopped() {
+fn a_container_started_with_rm_is_refused() {
     let world = World::pair().container("mobile-app1", |container| container.auto_remove = true);
     assert_snapshot!(refused(&world), @"container mobile-app1 behind mobile/app1 was started with --rm: Docker deletes it when it stops, and nothing could bring it back. Start it without --rm first");
 }
 
 #[test]
-fn what_another_tool_starts_again_is_left_to_it() {
+fn a_container_that_another_tool_restarts_is_refused() {
     let owned = |owner: Owner| {
         refused(&World::pair().container("mobile-app1", |it| {
             // Quadlet starts its containers with --rm.
@@ -235,7 +235,7 @@ fn a_server_that_the_running_process_does_not_know_is_refused() {
 }
 
 #[test]
-fn a_state_that_comes_from_elsewhere_is_not_ours_to_end() {
+fn an_inherited_state_is_refused() {
     let world = World::origin().server("mobile/app1b", |server| {
         server.admin = AdminBits(2);
         server.operational = Operational::Stopped;
@@ -245,7 +245,7 @@ fn a_state_that_comes_from_elsewhere_is_not_ours_to_end() {
 }
 
 #[test]
-fn every_reason_against_a_plan_is_told_at_once() {
+fn all_reasons_against_a_plan_are_reported_together() {
     let world = World::origin().container("mobile-app1", |container| container.auto_remove = true);
     let world = world.another("mobile-app2", "mobile-app2-copy", |_| {}).floor(2);
     assert_eq!(world.plan("v2").unwrap_err().len(), 2);

@@ -1,4 +1,4 @@
-//! Backends as people publish them: sorry servers, virtual machines, slots for servers to come, servers taken out by hand.
+//! Real-world backends: sorry servers, virtual machines, spare slots, servers taken out of service by hand.
 
 use insta::assert_snapshot;
 
@@ -10,7 +10,7 @@ use crate::plan::refusal::Refusal;
 use crate::plan::{Lane, LaneServer, Plan};
 use crate::testing::World;
 
-/// Two servers with containers, and more lines.
+/// Returns a world with two servers that have containers, and more lines.
 fn with(lines: &str) -> World {
     World::of(&format!(
         "
@@ -28,31 +28,31 @@ fn plan(world: &World) -> Plan {
     world.plan("v2").unwrap_or_else(|refusals| panic!("{refusals:?}"))
 }
 
-/// Which servers are worked on, and what is said of the rest.
+/// Lists the servers that the plan works on, and its text about the rest.
 fn told(world: &World) -> String {
     let plan = plan(world);
     let worked_on: Vec<String> = plan.lanes.iter().flat_map(Lane::ids).map(|id| id.server).collect();
     format!("{}; {}", worked_on.join(" "), plan.rest)
 }
 
-/// The line of a lane of which the container is replaced.
+/// Returns this server's line in a lane.
 fn line(world: &World, server: &str) -> LaneServer {
     let lines = plan(world).lanes.into_iter().flat_map(|lane| lane.servers);
     lines.into_iter().find(|it| it.id.server == server).unwrap_or_else(|| panic!("{server} is in no lane"))
 }
 
-/// A server line that no container is behind.
+/// Returns a world with a server line that has no container.
 fn alone(name: &str, line: &str) -> World {
     with(&format!("    server {name} {line}")).gone(&format!("mobile-{name}"))
 }
 
-/// Its address is none of the engine's host.
+/// Removes the server's address from those of the engine's host.
 fn elsewhere(mut world: World) -> World {
     world.observation.host_addresses.retain(|address| address.to_string() != "192.0.2.7");
     world
 }
 
-/// What HAProxy says of a server.
+/// Changes what HAProxy reports for a server.
 fn server(world: World, name: &str, change: impl FnOnce(&mut crate::observation::ServerState)) -> World {
     world.server(&format!("mobile/{name}"), change)
 }
@@ -74,9 +74,9 @@ fn a_line_without_a_container_is_left_as_it_is() {
     assert_eq!(told(&socket), "app1 app2; 1 left: mobile/socket has no container");
 }
 
-/// A static page that says 503 to every check, on the engine's own host.
+/// The server is a static page on the engine's own host that answers every check with 503.
 #[test]
-fn nothing_is_created_where_something_listens_that_is_not_well() {
+fn nothing_is_created_where_an_unhealthy_service_listens() {
     let mut world = alone("sorry", "127.0.0.1:8081 check backup").down("mobile/sorry");
     assert_eq!(told(&world), "sorry app1 app2; ");
     world.observation.occupied.insert("mobile/sorry".parse().unwrap());
@@ -96,7 +96,7 @@ backend mobile
     assert_eq!(forecast, "100 % → mobile/vm");
     let only = "only mobile/vm, which drainswap does not replace, serves mobile while mobile/app1 is out";
     assert!(plan(&world).warnings.iter().any(|it| it == only), "{:?}", plan(&world).warnings);
-    // It need not answer drainswap: what it is asked may not be allowed from here.
+    // It does not have to answer drainswap, which may not be allowed to send that request.
     let silent = world.clone().silent("mobile/vm");
     assert!(plan(&silent).probes.iter().all(|(id, _)| id.server != "vm"));
     let refused = world.down("mobile/vm").plan("v2").unwrap_err();
@@ -108,11 +108,11 @@ fn slots_without_an_address_are_spare() {
     let template = "    server-template slot 1-3 app.internal:8080 check resolvers docker init-addr none";
     let world =
         with(template).unresolved("mobile/slot1").unresolved("mobile/slot2").unresolved("mobile/slot3");
-    // The containers of other slots have the name.
+    // The containers of other slots have that name.
     let world = world.container("mobile-app1", |it| it.networks[0].aliases.push("app.internal".to_owned()));
     assert_eq!(told(&world), "app1 app2; 3 left: mobile/slot1, mobile/slot2, mobile/slot3 are spare slots");
     assert!(plan(&world).warnings.is_empty(), "{:?}", plan(&world).warnings);
-    // One that a label claims is no spare slot, and cannot be asked all the same.
+    // A slot that a label claims is not spare, but cannot be probed either.
     let claimed = world.another("mobile-app1", "slot1", |it| it.claims = vec!["mobile/slot1".to_owned()]);
     assert_eq!(
         told(&claimed),
@@ -153,9 +153,9 @@ fn a_server_in_maint_or_drain_by_hand_gets_its_container_and_keeps_its_state() {
     }
 }
 
-/// The agent may have set it, or a person: `HAProxy` does not tell.
+/// Either the agent or a person set it, and `HAProxy` does not tell which.
 #[test]
-fn what_an_agent_may_have_set_is_not_ended() {
+fn a_state_that_an_agent_may_have_set_is_not_ended() {
     let agent_on = |world: World, id: &str| world.server(id, |it| it.checks.agent = Checking::On);
     let world = agent_on(with("").drain("mobile/app2"), "mobile/app2").floor(0);
     for world in [world.clone(), world.scope(|scope| scope.enable = true)] {
@@ -173,7 +173,7 @@ fn what_an_agent_may_have_set_is_not_ended() {
     assert!(line(&serving, "app1").agents.is_empty());
 }
 
-/// It takes no traffic before and after, so that nothing may count on it.
+/// It takes no traffic before or after, so nothing may rely on it.
 #[test]
 fn a_server_that_stays_out_carries_nothing() {
     let pair = World::pair().maint("mobile/app1b");
@@ -183,7 +183,7 @@ fn a_server_that_stays_out_carries_nothing() {
 }
 
 #[test]
-fn a_server_that_is_out_by_hand_and_runs_the_image_is_nothing_to_do() {
+fn a_server_taken_out_by_hand_that_runs_the_image_needs_no_work() {
     let world = with("").runs("mobile-app1", "v2").runs("mobile-app2", "v2").maint("mobile/app2");
     assert_eq!(told(&world), "; mobile/app2 stays in maint");
     let text = plan(&world).to_string();
@@ -191,7 +191,7 @@ fn a_server_that_is_out_by_hand_and_runs_the_image_is_nothing_to_do() {
         text.ends_with("  out        mobile/app2 stays in maint (--enable puts it in service)\n"),
         "{text}"
     );
-    // Neither is it mended: whoever took it out may be at work on it.
+    // It is not repaired either, because a person who took it out may be working on it.
     let silent = world.clone().silent("mobile/app2");
     assert_eq!(told(&silent), "; mobile/app2 stays in maint");
     assert_eq!(told(&silent.stopped("mobile-app2")), "; mobile/app2 stays in maint");
@@ -199,7 +199,7 @@ fn a_server_that_is_out_by_hand_and_runs_the_image_is_nothing_to_do() {
     assert_eq!(told(&world.left_out("mobile/app2")), "app2; ");
 }
 
-/// A line in maint is one of two to its container, and the other one serves.
+/// One of two lines to a container is in maint, and the other one serves.
 #[test]
 fn of_two_lines_to_a_container_only_the_one_that_was_out_stays_out() {
     let world = World::shared().maint("tablet/one");
@@ -217,7 +217,7 @@ fn a_container_that_is_gone_behind_a_server_in_maint_is_left_gone() {
     assert_eq!(told(&world.left_out("mobile/app2")), "app2 app1; ");
 }
 
-/// It is in maint since that run has taken it out.
+/// It is in maint because that run took it out.
 #[test]
 fn a_server_whose_new_container_another_run_is_about_to_start_is_not_left() {
     let run = crate::ids::RunId::from("20261123T220000.000Z");
@@ -230,7 +230,7 @@ fn a_server_whose_new_container_another_run_is_about_to_start_is_not_left() {
 }
 
 #[test]
-fn no_create_leaves_what_is_gone() {
+fn no_create_leaves_missing_containers_missing() {
     let world = with("").down("mobile/app2").gone("mobile-app2").floor(0);
     assert_eq!(told(&world), "app2 app1; ");
     let world = world.scope(|scope| scope.no_create = true);
@@ -245,17 +245,17 @@ fn no_create_leaves_what_is_gone() {
 }
 
 #[test]
-fn only_what_is_asked_for_is_worked_on_and_nothing_that_the_settings_leave() {
+fn only_and_leave_select_the_servers() {
     let three = with("    server app3 127.0.0.3:50000 check");
     let only = three.clone().scope(|scope| scope.only = ["app1".to_owned()].into());
     assert_eq!(told(&only), "app1; 2 left: mobile/app2, mobile/app3 are not among --only");
     let leave = |scope: &mut Scope| scope.leave = ["mobile/app2".parse().unwrap()].into();
     let left = three.clone().scope(leave);
     assert_eq!(told(&left), "app1 app3; 1 left: mobile/app2 is left by the settings (leave)");
-    // It counts as HAProxy has it.
+    // It counts as HAProxy reports it.
     let silent = left.silent("mobile/app2").down("mobile/app3");
     assert_eq!(told(&silent), "app3 app1; 1 left: mobile/app2 is left by the settings (leave)");
-    // A line that shares the container of one that is asked for is out with it.
+    // A line that shares the container of a selected one goes out with it.
     let shared = with("    server same 127.0.0.1:50000 check");
     let only = shared.scope(|scope| scope.only = ["same".to_owned()].into());
     assert_eq!(told(&only), "same app1; 1 left: mobile/app2 is not among --only");
@@ -267,16 +267,16 @@ fn a_backend_without_any_container_is_refused() {
     let world = world.gone("mobile-vm").gone("mobile-slot").maint("mobile/slot");
     let refused = world.plan("v2").unwrap_err();
     assert!(matches!(refused[..], [Refusal::Unmatched { .. }, Refusal::Unmatched { .. }]), "{refused:?}");
-    // All is left by a person's wish.
+    // Every server is left on request.
     let left = with("").scope(|scope| {
         scope.leave = ["mobile/app1".parse().unwrap(), "mobile/app2".parse().unwrap()].into();
     });
     assert!(plan(&left).is_empty());
 }
 
-/// One has missed what was set, or was started anew since.
+/// One of them missed the change, or was restarted since.
 #[test]
-fn a_server_that_only_one_load_balancer_has_in_maint_is_for_a_person_to_decide() {
+fn a_server_in_maint_at_only_one_load_balancer_is_refused() {
     let mut world = with("").maint("mobile/app2").floor(0);
     let other =
         LoadBalancerState { name: "other".to_owned(), ..with("").observation.load_balancers.remove(0) };
@@ -298,7 +298,7 @@ fn a_container_of_another_state_is_replaced_behind_a_server_in_maint() {
 }
 
 #[test]
-fn a_wider_scope_is_known() {
+fn scopes_are_compared_by_how_much_they_permit() {
     let scope = |change: fn(&mut Scope)| {
         let mut scope = Scope::default();
         change(&mut scope);
@@ -313,9 +313,9 @@ fn a_wider_scope_is_known() {
     assert!(default.does_more_than(&leaves) && !leaves.does_more_than(&default));
 }
 
-/// HAProxy has a server that is not used in more ways than one.
+/// There are several ways in which HAProxy does not use a server.
 #[test]
-fn a_server_that_is_only_down_is_mended_as_before() {
+fn a_server_that_is_only_down_is_repaired() {
     let world = server(with(""), "app2", |it| it.operational = Operational::Stopped).silent("mobile/app2");
     assert_eq!(told(&world), "app2 app1; ");
 }

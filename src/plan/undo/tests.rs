@@ -4,13 +4,13 @@ use super::*;
 use crate::observation::AdminState;
 use crate::testing::World;
 
-/// The lane of this server in a deploy of v2.
+/// Returns the lane of this server in a deploy of v2.
 fn lane(world: &World, server: &str) -> Lane {
     let plan = world.plan("v2").unwrap();
     plan.lanes.into_iter().find(|lane| lane.name().to_string() == server).unwrap()
 }
 
-/// How a lane is taken back after each of its steps was begun, a line a step.
+/// Formats how a lane is undone after each of its steps, one line per step.
 fn table(lane: &Lane, care: Care) -> String {
     let row = |begun: &[Step]| {
         let last = begun.last().map_or("nothing".to_owned(), |step| format!("{step:?}"));
@@ -40,7 +40,7 @@ fn a_container_that_failed_gives_way_to_the_old_one() {
 }
 
 #[test]
-fn a_container_that_serves_is_taken_away_only_where_others_carry_its_traffic() {
+fn a_container_that_serves_is_taken_away_only_if_others_carry_its_traffic() {
     let lane = lane(&World::origin(), "mobile/app1");
     assert_snapshot!(table(&lane, Care::Serving), @"
     nothing
@@ -59,7 +59,7 @@ fn a_container_that_serves_is_taken_away_only_where_others_carry_its_traffic() {
 }
 
 #[test]
-fn where_the_old_container_was_gone_there_is_nothing_to_return_to() {
+fn there_is_nothing_to_return_to_if_the_old_container_was_gone() {
     let lane = lane(&World::origin().down("mobile/app1").gone("mobile-app1"), "mobile/app1");
     assert_snapshot!(table(&lane, Care::Failed), @"
     nothing
@@ -159,7 +159,7 @@ fn whatever_was_begun_the_old_container_is_never_started_beside_the_new_one() {
 }
 
 #[test]
-fn a_run_is_taken_back_from_its_last_lane_on() {
+fn a_run_is_rolled_back_from_its_last_lane_to_the_first() {
     let plan = World::origin().plan("v2").unwrap();
     let begun = |last: usize| plan.lanes[0].steps[..last].to_vec();
     let all = begun(plan.lanes[0].steps.len());
