@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(found(&World::origin(), &[]), [""; 0]);
         let world = aside(World::origin(), "mobile-app2", Aside::New);
         assert_eq!(found(&world, &[]), ["mobile/app2"]);
-        assert_eq!(found(&world, &[RUN]), [""; 0], "a run of ours is told by its journal");
+        assert_eq!(found(&world, &[RUN]), [""; 0], "a run of this site has a journal");
         assert_eq!(found(&aside(world, "mobile-app1", Aside::Old), &[]), ["mobile/app1", "mobile/app2"]);
     }
 
@@ -144,9 +144,9 @@ mod tests {
         let of_another_engine =
             super::in_hand(&elsewhere.topology(), &elsewhere.observation, &BTreeSet::new());
         assert_eq!(of_another_engine, BTreeSet::new(), "another engine has another container of that name");
-        let mut told = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
-        told.observation.left_out = in_hand(&[]);
-        assert_eq!(found(&told, &[]), ["mobile/app1"]);
+        let mut left_out = aside(World::pair().maint("mobile/app1"), "mobile-app1", Aside::New);
+        left_out.observation.left_out = in_hand(&[]);
+        assert_eq!(found(&left_out, &[]), ["mobile/app1"]);
     }
 
     #[test]

@@ -483,9 +483,9 @@ fn only_the_image_of_a_compose_container_is_kept() {
     let removed: Vec<String> = project.removed(&plan.run, 3).map(|(_, name)| name).collect();
     assert_eq!(removed, [project.kept_name(&plan.run), kept.to_owned()]);
     assert!(plan.lanes[0].steps.contains(&Step::Remove) && !plan.lanes[1].steps.contains(&Step::Remove));
-    let told = plan.to_string();
-    assert!(told.contains("  keep       mobile-app1b.old-"), "{told}");
-    assert!(told.contains(", the image drainswap/mobile:app1-previous\n"), "{told}");
+    let text = plan.to_string();
+    assert!(text.contains("  keep       mobile-app1b.old-"), "{text}");
+    assert!(text.contains(", the image drainswap/mobile:app1-previous\n"), "{text}");
 }
 
 /// This is what `docker compose up` leaves of a project whose old containers were kept.
@@ -807,9 +807,9 @@ fn the_volumes_before_a_new_container_are_those_of_its_models() {
 /// Returns the containers that a Watchtower would replace, according to the plan.
 fn watched(plan: Plan) -> Vec<String> {
     let warnings = plan.warnings.into_iter();
-    let told =
+    let notes =
         warnings.filter_map(|it| it.strip_prefix("the Watchtower watchtower replaces ").map(str::to_owned));
-    told.map(|it| it.split(" without").next().unwrap_or_default().to_owned()).collect()
+    notes.map(|it| it.split(" without").next().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ const ALONE: &str = "backend mobile\n mode http\n server app1 127.0.0.1:50000 ch
 fn the_last_server_is_not_taken_away() {
     assert_snapshot!(refused(&World::of(ALONE)), @"without mobile/app1 no server would serve backend mobile, and the floor is 1. Bring more servers up, or lower it with --floor if you accept that");
     assert!(World::of(ALONE).floor(0).plan("v2").is_ok());
-    assert!(World::of(ALONE).down("mobile/app1").plan("v2").is_ok(), "it serves nobody as it is");
+    assert!(World::of(ALONE).down("mobile/app1").plan("v2").is_ok(), "it does not serve anyway");
 }
 
 #[test]
@@ -73,9 +73,9 @@ backend tablet
 ";
     assert_snapshot!(refused(&World::of(config).silent("tablet/two")), @"tablet/two would take over while mobile/app1 is out, but it fails its probe: connection refused. Fix it first, or use --floor 0 to accept an outage");
     let accepted = World::of(config).silent("tablet/two").floor(0);
-    assert!(accepted.plan("v2").is_ok(), "without a floor nobody need carry anything");
+    assert!(accepted.plan("v2").is_ok(), "without a floor no server needs to take over");
     let idle = World::of(config).silent("tablet/two").down("tablet/one");
-    assert!(idle.plan("v2").is_ok(), "tablet/one takes no traffic that anybody would have to carry");
+    assert!(idle.plan("v2").is_ok(), "tablet/one has no traffic to take over");
 }
 
 /// Otherwise one of them would be in the lanes of both, or its container in none.

@@ -29,7 +29,7 @@ fn plan(world: &World) -> Plan {
 }
 
 /// Lists the servers that the plan works on, and its text about the rest.
-fn told(world: &World) -> String {
+fn work(world: &World) -> String {
     let plan = plan(world);
     let worked_on: Vec<String> = plan.lanes.iter().flat_map(Lane::ids).map(|id| id.server).collect();
     format!("{}; {}", worked_on.join(" "), plan.rest)
@@ -66,21 +66,21 @@ fn a_line_without_a_container_is_left_as_it_is() {
         ("blue", "127.0.0.3:50000 check namespace blue"),
     ] {
         let world = alone(name, address);
-        assert_eq!(told(&world), format!("app1 app2; 1 left: mobile/{name} has no container"));
+        assert_eq!(work(&world), format!("app1 app2; 1 left: mobile/{name} has no container"));
         let note = format!("no container is behind mobile/{name} (haproxy.cfg:7, ");
         assert!(plan(&world).warnings.iter().any(|it| it.starts_with(&note)), "{:?}", plan(&world).warnings);
     }
     let socket = with("    server socket unix@/run/app.sock");
-    assert_eq!(told(&socket), "app1 app2; 1 left: mobile/socket has no container");
+    assert_eq!(work(&socket), "app1 app2; 1 left: mobile/socket has no container");
 }
 
 /// The server is a static page on the engine's own host that answers every check with 503.
 #[test]
 fn nothing_is_created_where_an_unhealthy_service_listens() {
     let mut world = alone("sorry", "127.0.0.1:8081 check backup").down("mobile/sorry");
-    assert_eq!(told(&world), "sorry app1 app2; ");
+    assert_eq!(work(&world), "sorry app1 app2; ");
     world.observation.occupied.insert("mobile/sorry".parse().unwrap());
-    assert_eq!(told(&world), "app1 app2; 1 left: mobile/sorry has no container");
+    assert_eq!(work(&world), "app1 app2; 1 left: mobile/sorry has no container");
 }
 
 #[test]
@@ -110,12 +110,12 @@ fn slots_without_an_address_are_spare() {
         with(template).unresolved("mobile/slot1").unresolved("mobile/slot2").unresolved("mobile/slot3");
     // The containers of other slots have that name.
     let world = world.container("mobile-app1", |it| it.networks[0].aliases.push("app.internal".to_owned()));
-    assert_eq!(told(&world), "app1 app2; 3 left: mobile/slot1, mobile/slot2, mobile/slot3 are spare slots");
+    assert_eq!(work(&world), "app1 app2; 3 left: mobile/slot1, mobile/slot2, mobile/slot3 are spare slots");
     assert!(plan(&world).warnings.is_empty(), "{:?}", plan(&world).warnings);
     // A slot that a label claims is not spare, but cannot be probed either.
     let claimed = world.another("mobile-app1", "slot1", |it| it.claims = vec!["mobile/slot1".to_owned()]);
     assert_eq!(
-        told(&claimed),
+        work(&claimed),
         "app1 app2; 3 left: mobile/slot1 has no address in HAProxy; mobile/slot2, mobile/slot3 are spare slots"
     );
 }
@@ -125,12 +125,12 @@ fn no_container_is_created_for_a_placeholder() {
     for address in ["127.0.0.1:1 disabled", "127.0.0.1:50009 check disabled", "0.0.0.0:1 check disabled"] {
         let world = alone("slot", address).maint("mobile/slot");
         let world = if address.contains(" check") { world.silent("mobile/slot") } else { world };
-        assert_eq!(told(&world), "app1 app2; 1 left: mobile/slot is a spare slot", "{address}");
+        assert_eq!(work(&world), "app1 app2; 1 left: mobile/slot is a spare slot", "{address}");
         let enabled = world.scope(|scope| scope.enable = true);
-        assert_eq!(told(&enabled), "app1 app2; 1 left: mobile/slot is a spare slot", "{address}");
+        assert_eq!(work(&enabled), "app1 app2; 1 left: mobile/slot is a spare slot", "{address}");
     }
     let not_disabled = alone("slot", "127.0.0.1:1 check").down("mobile/slot");
-    assert_eq!(told(&not_disabled), "app1 app2; 1 left: mobile/slot is a spare slot");
+    assert_eq!(work(&not_disabled), "app1 app2; 1 left: mobile/slot is a spare slot");
 }
 
 #[test]
@@ -140,16 +140,16 @@ fn a_server_in_maint_or_drain_by_hand_gets_its_container_and_keeps_its_state() {
         (with("").drain("mobile/app2"), AdminState::Drain),
     ] {
         let world = world.floor(0);
-        assert_eq!(told(&world), format!("app2 app1; mobile/app2 stays in {state}"));
+        assert_eq!(work(&world), format!("app2 app1; mobile/app2 stays in {state}"));
         assert_eq!((line(&world, "app2").stays, line(&world, "app1").stays), (Some(state), None));
         assert!(!line(&world, "app2").takes_traffic);
         let lane = plan(&world).lanes.remove(0);
         assert_eq!((lane.enabled_ids(), lane.alive().count()), (vec![], 1), "the new container must answer");
         assert!(plan(&world).to_string().contains(&format!("ready      mobile/app2 back to {state}\n")));
         let enabled = world.clone().scope(|scope| scope.enable = true);
-        assert_eq!((told(&enabled), line(&enabled, "app2").stays), ("app2 app1; ".to_owned(), None));
+        assert_eq!((work(&enabled), line(&enabled, "app2").stays), ("app2 app1; ".to_owned(), None));
         let left_out = world.left_out("mobile/app2");
-        assert_eq!((told(&left_out), line(&left_out, "app2").stays), ("app2 app1; ".to_owned(), None));
+        assert_eq!((work(&left_out), line(&left_out, "app2").stays), ("app2 app1; ".to_owned(), None));
     }
 }
 
@@ -159,7 +159,7 @@ fn a_state_that_an_agent_may_have_set_is_not_ended() {
     let agent_on = |world: World, id: &str| world.server(id, |it| it.checks.agent = Checking::On);
     let world = agent_on(with("").drain("mobile/app2"), "mobile/app2").floor(0);
     for world in [world.clone(), world.scope(|scope| scope.enable = true)] {
-        assert_eq!(told(&world), "app2 app1; mobile/app2 stays in drain (by agent-check, or by hand)");
+        assert_eq!(work(&world), "app2 app1; mobile/app2 stays in drain (by agent-check, or by hand)");
         assert_eq!(line(&world, "app2").stays, Some(AdminState::Drain));
         assert!(!plan(&world).to_string().contains("--enable puts it in service"));
     }
@@ -185,7 +185,7 @@ fn a_server_that_stays_out_carries_nothing() {
 #[test]
 fn a_server_taken_out_by_hand_that_runs_the_image_needs_no_work() {
     let world = with("").runs("mobile-app1", "v2").runs("mobile-app2", "v2").maint("mobile/app2");
-    assert_eq!(told(&world), "; mobile/app2 stays in maint");
+    assert_eq!(work(&world), "; mobile/app2 stays in maint");
     let text = plan(&world).to_string();
     assert!(
         text.ends_with("  out        mobile/app2 stays in maint (--enable puts it in service)\n"),
@@ -193,17 +193,17 @@ fn a_server_taken_out_by_hand_that_runs_the_image_needs_no_work() {
     );
     // It is not repaired either, because a person who took it out may be working on it.
     let silent = world.clone().silent("mobile/app2");
-    assert_eq!(told(&silent), "; mobile/app2 stays in maint");
-    assert_eq!(told(&silent.stopped("mobile-app2")), "; mobile/app2 stays in maint");
-    assert_eq!(told(&world.clone().scope(|scope| scope.enable = true)), "app2; ");
-    assert_eq!(told(&world.left_out("mobile/app2")), "app2; ");
+    assert_eq!(work(&silent), "; mobile/app2 stays in maint");
+    assert_eq!(work(&silent.stopped("mobile-app2")), "; mobile/app2 stays in maint");
+    assert_eq!(work(&world.clone().scope(|scope| scope.enable = true)), "app2; ");
+    assert_eq!(work(&world.left_out("mobile/app2")), "app2; ");
 }
 
 /// One of two lines to a container is in maint, and the other one serves.
 #[test]
 fn of_two_lines_to_a_container_only_the_one_that_was_out_stays_out() {
     let world = World::shared().maint("tablet/one");
-    assert_eq!(told(&world), "app1 one app2; tablet/one stays in maint");
+    assert_eq!(work(&world), "app1 one app2; tablet/one stays in maint");
     let lane = &plan(&world).lanes[0];
     assert_eq!(lane.enabled_ids(), ["mobile/app1".parse().unwrap()]);
     assert!(plan(&world).to_string().contains("ready      mobile/app1; tablet/one back to maint\n"));
@@ -212,9 +212,9 @@ fn of_two_lines_to_a_container_only_the_one_that_was_out_stays_out() {
 #[test]
 fn a_container_that_is_gone_behind_a_server_in_maint_is_left_gone() {
     let world = with("").maint("mobile/app2").silent("mobile/app2").gone("mobile-app2").floor(0);
-    assert_eq!(told(&world), "app1; 1 left: mobile/app2 is a spare slot");
-    assert_eq!(told(&world.clone().scope(|scope| scope.enable = true)), "app2 app1; ");
-    assert_eq!(told(&world.left_out("mobile/app2")), "app2 app1; ");
+    assert_eq!(work(&world), "app1; 1 left: mobile/app2 is a spare slot");
+    assert_eq!(work(&world.clone().scope(|scope| scope.enable = true)), "app2 app1; ");
+    assert_eq!(work(&world.left_out("mobile/app2")), "app2 app1; ");
 }
 
 /// It is in maint because that run took it out.
@@ -224,7 +224,7 @@ fn a_server_whose_new_container_another_run_is_about_to_start_is_not_left() {
     let new = Aside::New.name("mobile-app2", &run);
     let world = with("").another("mobile-app2", &new, |it| it.state = ContainerState::Created);
     let world = world.maint("mobile/app2").silent("mobile/app2").gone("mobile-app2").floor(0);
-    assert_eq!(told(&world), "app2 app1; mobile/app2 stays in maint", "which the other run forbids");
+    assert_eq!(work(&world), "app2 app1; mobile/app2 stays in maint", "which the other run forbids");
     let others = crate::plan::other_runs::refusals(&plan(&world), &world.observation, &BTreeSet::new());
     assert!(matches!(others[..], [Refusal::OtherRun { .. }]), "{others:?}");
 }
@@ -232,33 +232,33 @@ fn a_server_whose_new_container_another_run_is_about_to_start_is_not_left() {
 #[test]
 fn no_create_leaves_missing_containers_missing() {
     let world = with("").down("mobile/app2").gone("mobile-app2").floor(0);
-    assert_eq!(told(&world), "app2 app1; ");
+    assert_eq!(work(&world), "app2 app1; ");
     let world = world.scope(|scope| scope.no_create = true);
-    assert_eq!(told(&world), "app1; 1 left: mobile/app2 has no container any more (--no-create)");
+    assert_eq!(work(&world), "app1; 1 left: mobile/app2 has no container any more (--no-create)");
     let mut described = world.clone();
     let restart = RestartPolicy::never();
     described
         .observation
         .described
         .insert("mobile".to_owned(), Described { name: None, port: 80, restart, ..Described::default() });
-    assert_eq!(told(&described), told(&world));
+    assert_eq!(work(&described), work(&world));
 }
 
 #[test]
 fn only_and_leave_select_the_servers() {
     let three = with("    server app3 127.0.0.3:50000 check");
     let only = three.clone().scope(|scope| scope.only = ["app1".to_owned()].into());
-    assert_eq!(told(&only), "app1; 2 left: mobile/app2, mobile/app3 are not among --only");
+    assert_eq!(work(&only), "app1; 2 left: mobile/app2, mobile/app3 are not among --only");
     let leave = |scope: &mut Scope| scope.leave = ["mobile/app2".parse().unwrap()].into();
     let left = three.clone().scope(leave);
-    assert_eq!(told(&left), "app1 app3; 1 left: mobile/app2 is left by the settings (leave)");
+    assert_eq!(work(&left), "app1 app3; 1 left: mobile/app2 is left by the settings (leave)");
     // It counts as HAProxy reports it.
     let silent = left.silent("mobile/app2").down("mobile/app3");
-    assert_eq!(told(&silent), "app3 app1; 1 left: mobile/app2 is left by the settings (leave)");
+    assert_eq!(work(&silent), "app3 app1; 1 left: mobile/app2 is left by the settings (leave)");
     // A line that shares the container of a selected one goes out with it.
     let shared = with("    server same 127.0.0.1:50000 check");
     let only = shared.scope(|scope| scope.only = ["same".to_owned()].into());
-    assert_eq!(told(&only), "same app1; 1 left: mobile/app2 is not among --only");
+    assert_eq!(work(&only), "same app1; 1 left: mobile/app2 is not among --only");
 }
 
 #[test]
@@ -317,5 +317,5 @@ fn scopes_are_compared_by_how_much_they_permit() {
 #[test]
 fn a_server_that_is_only_down_is_repaired() {
     let world = server(with(""), "app2", |it| it.operational = Operational::Stopped).silent("mobile/app2");
-    assert_eq!(told(&world), "app2 app1; ");
+    assert_eq!(work(&world), "app2 app1; ");
 }

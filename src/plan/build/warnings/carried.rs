@@ -59,18 +59,18 @@ fn volumes(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
             carried.add(old, |it| it.by_image && goes_on(it));
         }
     }
-    let carried = carried.told(|containers, places| {
+    let carried = carried.notes(|containers, places| {
         format!(
             "the data of {containers} at {places} is carried over in anonymous volumes, which hide the new image's files there. Use --renew-anon-volumes to get new volumes"
         )
     });
-    let renewed = renewed.told(|containers, places| {
+    let renewed = renewed.notes(|containers, places| {
         format!(
             "{containers} will get new volumes at {places} (--renew-anon-volumes): the current data stays with the old container until `drainswap prune` removes both"
         )
     });
     // No container of a Compose project is kept.
-    let left = left.told(|containers, places| {
+    let left = left.notes(|containers, places| {
         format!(
             "{containers} will get new volumes at {places} (--renew-anon-volumes): the current data stays in volumes that no container uses any more (docker volume ls --filter dangling=true)"
         )
@@ -92,8 +92,8 @@ impl<'a> ByPlace<'a> {
         }
     }
 
-    fn told(self, tell: impl Fn(String, String) -> String) -> impl Iterator<Item = String> {
-        self.0.into_iter().map(move |(places, containers)| tell(containers.join(", "), places.join(", ")))
+    fn notes(self, note: impl Fn(String, String) -> String) -> impl Iterator<Item = String> {
+        self.0.into_iter().map(move |(places, containers)| note(containers.join(", "), places.join(", ")))
     }
 }
 
