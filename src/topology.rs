@@ -1,4 +1,4 @@
-//! Which container is behind which server lines, and where traffic goes.
+//! Matches containers to server lines, and predicts where traffic goes.
 
 pub mod divergence;
 pub mod matching;
@@ -25,97 +25,89 @@ use crate::probe::Probe;
 use matching::{Behind, MatchRule, NoMatch};
 use own_check::{OwnCheck, own_check};
 
-/// The backends of a configuration, joined with what was observed of them.
+/// The backends of a configuration, joined with their observed state.
 #[derive(Clone, Debug, Serialize)]
 pub struct Topology {
-    /// Every backend and listen section that has servers, in the configuration's order.
+    /// Every backend and listen section with servers, in the configuration's order.
     pub backends: Vec<Backend>,
-    /// Servers that `HAProxy` runs and the configuration lacks: a section was removed without a reload, the server was
-    /// added at runtime, or `HAProxy` has read another file too.
+    /// Servers that `HAProxy` runs but the configuration lacks: a section was removed without a reload, the server
+    /// was added at runtime, or `HAProxy` has read another file too.
     #[serde(skip)]
     pub unlisted: Vec<Unlisted>,
 }
 
-/// A server that `HAProxy` runs and the configuration lacks.
+/// A server that `HAProxy` runs but the configuration lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unlisted {
-    /// The load balancer that runs it.
     pub load_balancer: String,
-    /// What that says of it.
     pub state: ServerState,
     /// The container that its address leads to.
     pub reaches: Option<ContainerId>,
 }
 
 impl Unlisted {
-    /// Whether it has no sessions, and gets none.
+    /// Returns whether it has no sessions and gets no new ones.
     #[must_use]
     pub fn is_out_of_use(&self) -> bool {
         self.state.admin.state() == AdminState::Maint && self.state.sessions == 0
     }
 }
 
-/// One backend or listen section.
+/// A backend or listen section.
 #[derive(Clone, Debug, Serialize)]
 pub struct Backend {
-    /// Its name.
     pub name: String,
-    /// `option allbackups`: without a usable primary all backups share the traffic.
+    /// Whether `option allbackups` is set: without a usable primary all backups share the traffic.
     pub all_backups: bool,
-    /// Whether clients tied to a server come even where it is down (`option persist`, `force-persist`).
+    /// Whether persistent clients are sent to servers that are down (`option persist`, `force-persist`).
     #[serde(skip)]
     pub persists: bool,
-    /// What ties clients to one of its servers, in `HAProxy`'s words: those still come in drain, and in maint go where
-    /// the balance sends them (measured on 2.2 to 3.2).
+    /// What ties clients to one of its servers, in `HAProxy`'s words. In drain such clients still come; in maint they
+    /// are balanced over the other servers (measured on 2.2 to 3.2).
     pub ties: Vec<String>,
-    /// What its configuration does to clients when a server is taken out or put back, for a person to know.
+    /// Notes for the operator on what the configuration does to clients when a server is taken out or put back.
     pub traps: Vec<String>,
-    /// Its servers, in the configuration's order.
+    /// The servers, in the configuration's order.
     pub servers: Vec<Server>,
 }
 
-/// One server line, the state that `HAProxy` gives it, and what is behind it.
+/// A server line, its state in `HAProxy`, and the container behind it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Server {
-    /// Which line.
     pub id: ServerId,
-    /// Where it is written.
     pub place: Place,
-    /// From the `backup` keyword.
     pub role: Role,
-    /// The weight that is written.
+    /// The weight on the line.
     pub weight: u32,
-    /// Whether `disabled` is written on its line.
+    /// Whether the line has `disabled`.
     pub disabled: bool,
-    /// What `HAProxy` says of it; `None` when the running process does not know it.
+    /// The state in `HAProxy`; `None` if the running process does not know the server.
     pub state: Option<ServerState>,
-    /// The host name that is written, where it is no address.
+    /// The host name on the line, if it has one instead of an address.
     pub host_name: Option<HostName>,
-    /// Whether its traffic is encrypted.
     pub tls: bool,
-    /// How to prove that it serves; `None` where its address is not known.
+    /// The probe that proves that it serves; `None` if its address is unknown.
     pub probe: Option<Probe>,
-    /// `HAProxy`'s own check of it, where that decides whether it serves.
+    /// `HAProxy`'s own check, where that decides whether it serves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_check: Option<OwnCheck>,
-    /// What must fail when its container has stopped.
+    /// The probe that must fail once its container has stopped.
     #[serde(skip)]
     pub silence: Option<Probe>,
-    /// What it answered to its probe, or what its own check says of it.
+    /// Its answer to the probe, or the result of its own check.
     pub answer: Option<Answer>,
-    /// What is behind it.
     pub behind: Behind,
-    /// The container that its address leads to, whatever a label or the settings put behind it.
+    /// The container that its address leads to, regardless of labels and settings.
     #[serde(skip)]
     pub reaches: Option<ContainerId>,
 }
 
-/// The host name in a server line, and who makes an address of it.
+/// The host name on a server line, and how `HAProxy` resolves it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HostName {
     /// The name.
     pub name: String,
-    /// Whether `HAProxy` goes on asking its `resolvers`; else it has asked once, when it started.
+    /// Whether `HAProxy` keeps resolving it through its `resolvers`; otherwise it resolved it once, at its start.
     pub is_resolved: bool,
 }
 
@@ -126,7 +118,7 @@ impl HostName {
     }
 }
 
-/// A server's part in its backend.
+/// The role of a server in its backend.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -139,7 +131,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The role that a server line gives.
+    /// Returns the role of a server line.
     #[must_use]
     pub fn of(server: &crate::cfg::Server) -> Self {
         if server.backup { Self::Backup } else { Self::Primary }
@@ -156,27 +148,27 @@ impl fmt::Display for Role {
 }
 
 impl Server {
-    /// Whether `HAProxy` would give it a request now.
+    /// Returns whether `HAProxy` would give it a request now.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.state.as_ref().is_some_and(ServerState::is_usable)
     }
 
-    /// Whether it is a slot for a server to come: no container is behind it, and it is in maint, which it is too as long as
-    /// its name has no address, or has a port that nothing listens on.
+    /// Returns whether it is a spare slot: it has no container, and is in maint, including because its name has no
+    /// address, or has a port on which nothing listens.
     #[must_use]
     pub fn is_spare(&self) -> bool {
         let Some(state) = &self.state else { return false };
         self.is_foreign() && (state.admin.state() == AdminState::Maint || has_no_port(state))
     }
 
-    /// Whether its agent (`agent-check`) is asked, and may change its state.
+    /// Returns whether its agent (`agent-check`) is on and may change its state.
     #[must_use]
     pub fn has_agent(&self) -> bool {
         self.state.as_ref().is_some_and(ServerState::asks_agent)
     }
 
-    /// Whether only `HAProxy` can tell how it is: no container is behind it, and none is meant to be.
+    /// Returns whether only `HAProxy` knows its health: it has no container and is not meant to have one.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         match &self.behind {
@@ -189,25 +181,25 @@ impl Server {
         }
     }
 
-    /// Whether it answers our own probe, or its own check has it up where that decides.
+    /// Returns whether it answers drainswap's own probe, or its own check has it up where that decides.
     #[must_use]
     pub fn answers(&self) -> bool {
         self.answer.as_ref().is_some_and(Answer::is_ready)
     }
 
-    /// What it answered to its probe, in words.
+    /// Returns the text of its answer to the probe.
     #[must_use]
     pub fn answer_detail(&self) -> &str {
-        self.answer.as_ref().map_or("it was not asked", Answer::detail)
+        self.answer.as_ref().map_or("it was not probed", Answer::detail)
     }
 
-    /// Where `HAProxy` sends its traffic, if that is an address.
+    /// Returns the address to which `HAProxy` sends its traffic, if known.
     #[must_use]
     pub fn address(&self) -> Option<std::net::SocketAddr> {
         self.state.as_ref().and_then(|state| state.address)
     }
 
-    /// The container behind it, if it is known.
+    /// Returns the container behind it, if known.
     #[must_use]
     pub fn container(&self) -> Option<&Container> {
         match &self.behind {
@@ -219,7 +211,7 @@ impl Server {
         }
     }
 
-    /// How that container was found.
+    /// Returns how that container was found.
     #[must_use]
     pub fn rule(&self) -> Option<MatchRule> {
         match &self.behind {
@@ -233,7 +225,7 @@ impl Server {
 }
 
 impl Backend {
-    /// The same with what may be secret hidden: the headers and bodies of its checks.
+    /// Returns the backend with possible secrets hidden: the headers and bodies of its checks.
     #[must_use]
     pub fn without_secrets(&self) -> Self {
         let mut backend = self.clone();
@@ -244,8 +236,10 @@ impl Backend {
 }
 
 impl Topology {
-    /// Joins a configuration with an observation. A server whose container is not found, or
-    /// not for certain, is part of the result; whoever plans with it decides what that means.
+    /// Joins a configuration with an observation.
+    ///
+    /// Servers whose container is missing or uncertain are part of the result; the planner decides what to do about
+    /// them.
     #[must_use]
     pub fn new(configuration: &Configuration, observation: &Observation) -> Self {
         let mut backends: Vec<Backend> = with_servers(configuration)
@@ -265,14 +259,14 @@ impl Topology {
         Self { backends, unlisted: unlisted(configuration, observation) }
     }
 
-    /// The backend of that name.
+    /// Returns the backend of that name.
     #[must_use]
     pub fn backend(&self, name: &str) -> Option<&Backend> {
         self.backends.iter().find(|backend| backend.name == name)
     }
 
-    /// Every other server line, in any backend, that reaches what this one reaches: the same container, however each
-    /// was matched, the same address, or another address that leads to the container.
+    /// Returns every other server line, in any backend, that reaches the same container: it was matched to that
+    /// container, has the same address, or has another address that leads to it.
     pub fn lines_beside(&self, server: &Server) -> impl Iterator<Item = &Server> {
         let (id, container, address) =
             (server.id.clone(), server.container().map(|it| it.id.clone()), server.address());
@@ -286,7 +280,7 @@ impl Topology {
         })
     }
 
-    /// The servers that the configuration lacks and that reach what these reach, as far as they are in use.
+    /// Returns the servers that are in use, that the configuration lacks, and that reach the containers of `servers`.
     pub fn unlisted_beside<'a>(&'a self, servers: &'a [&'a Server]) -> impl Iterator<Item = &'a Unlisted> {
         self.unlisted.iter().filter(move |unlisted| {
             let same_container = |server: &&Server| {
@@ -299,7 +293,7 @@ impl Topology {
         })
     }
 
-    /// Everything of `HAProxy` that reaches a container by its address, in words.
+    /// Returns descriptions of everything in `HAProxy` that reaches a container by its address.
     #[must_use]
     pub fn users(&self, container: &ContainerId, observation: &Observation) -> Vec<String> {
         let lines = self.backends.iter().flat_map(|backend| &backend.servers);
@@ -316,13 +310,13 @@ impl Topology {
         };
         lines
             .map(|server| server.id.to_string())
-            .chain(unlisted.map(|it| format!("{}, which haproxy.cfg lacks", it.state.id)))
-            .chain(workers.filter(holds).map(|worker| format!("HAProxy's replaced worker {}", worker.pid)))
+            .chain(unlisted.map(|it| format!("{} (not in haproxy.cfg)", it.state.id)))
+            .chain(workers.filter(holds).map(|worker| format!("HAProxy's old worker {}", worker.pid)))
             .collect()
     }
 }
 
-/// The container on that engine that an address leads to. One that does not run has no address.
+/// Returns the container on an engine that an address leads to. A stopped container has no address.
 fn reached<'a>(
     observation: &'a Observation,
     engine: &str,
@@ -330,12 +324,12 @@ fn reached<'a>(
 ) -> Option<&'a Container> {
     let running = observation.containers.iter().filter(|it| it.engine == engine && !it.state.is_idle());
     let is_host = observation.host_addresses.contains(&address.ip());
-    // A port that is only declared may be another one's.
+    // A port that is merely declared may belong to another container.
     let rule = |it: &Container| reach::reach(it, address, is_host).filter(|rule| rule.has_address());
     running.filter_map(|it| Some((rule(it)?, it))).min_by_key(|(rule, _)| *rule).map(|(_, it)| it)
 }
 
-/// The servers of the running `HAProxy` that the configuration lacks.
+/// Returns the servers of the running `HAProxy` that the configuration lacks.
 fn unlisted(configuration: &Configuration, observation: &Observation) -> Vec<Unlisted> {
     let listed = server_ids(configuration);
     let everywhere = observation.load_balancers.iter();
@@ -357,12 +351,12 @@ fn server_ids(configuration: &Configuration) -> BTreeSet<ServerId> {
     servers.collect()
 }
 
-/// The proxies that have servers. A disabled one is left out: the running `HAProxy` has none of it.
+/// Returns the proxies that have servers, without disabled ones, which the running `HAProxy` does not have.
 pub fn with_servers(configuration: &Configuration) -> impl Iterator<Item = &Proxy> {
     configuration.proxies.iter().filter(|proxy| !proxy.servers.is_empty() && !proxy.disabled)
 }
 
-/// How to probe every server of a configuration, given where the running `HAProxy` sends its traffic.
+/// Returns the probe of every server of a configuration, at the addresses that the running `HAProxy` uses.
 #[must_use]
 pub fn probes(configuration: &Configuration, load_balancer: &LoadBalancerState) -> Vec<(ServerId, Probe)> {
     let mut probes = Vec::new();
@@ -380,8 +374,8 @@ pub fn probes(configuration: &Configuration, load_balancer: &LoadBalancerState) 
     probes
 }
 
-/// The engine behind every server that is not behind the default one, for [`Observation::engines`]. A server that the
-/// configuration lacks is where its address says, or where another server of that host is.
+/// Returns the engine of every server that is not on the default one, for [`Observation::engines`]. A server that the
+/// configuration lacks is on the engine of its address, or of another server on that host.
 #[must_use]
 pub fn engines(
     configuration: &Configuration,
@@ -412,7 +406,7 @@ pub fn engines(
     engines
 }
 
-/// The addresses of every server, for [`Observation::host_addresses`].
+/// Returns the addresses of every server, for [`Observation::host_addresses`].
 #[must_use]
 pub fn addresses(configuration: &Configuration, load_balancer: &LoadBalancerState) -> BTreeSet<IpAddr> {
     let running = load_balancer.servers.iter().filter_map(|server| Some(server.address?.ip()));
@@ -443,22 +437,22 @@ fn traps(proxy: &Proxy) -> Vec<String> {
     let mut traps = Vec::new();
     if proxy.persist {
         traps.push(format!(
-            "backend {name} has option persist or force-persist: clients tied to a server still come in maint, and meet nobody while its container is replaced"
+            "backend {name} has option persist or force-persist: clients tied to a server are still sent there in maint and get errors while its container is replaced"
         ));
     }
     if proxy.servers.iter().any(|server| server.cuts_backup_sessions_when_up) {
         traps.push(format!(
-            "backend {name} has on-marked-up shutdown-backup-sessions: when a server is ready again, HAProxy cuts what is in flight on its backups"
+            "backend {name} has on-marked-up shutdown-backup-sessions: when a server is ready again, HAProxy cuts the sessions in flight on its backups"
         ));
     }
     if proxy.servers.iter().any(|server| server.cuts_sessions_when_down) {
         traps.push(format!(
-            "backend {name} has on-marked-down shutdown-sessions: with --on-drain-timeout maint or shutdown, HAProxy cuts all that is in flight at once"
+            "backend {name} has on-marked-down shutdown-sessions: with --on-drain-timeout maint or shutdown, HAProxy cuts all sessions in flight at once"
         ));
     }
     if proxy.servers.iter().any(|server| server.maxconn.is_some()) {
         traps.push(format!(
-            "backend {name} has maxconn: where requests queue when the last primary leaves, HAProxy 2.6 to 3.2 may leave them queued although a backup is free, and is woken then"
+            "backend {name} has maxconn: if requests are queued when the last primary leaves, HAProxy 2.6 to 3.2 may leave them queued although a backup is free; drainswap then wakes the queue"
         ));
     }
     traps
@@ -492,7 +486,7 @@ fn servers(configuration: &Configuration, proxy: &Proxy, observation: &Observati
     proxy.servers.iter().map(line).collect()
 }
 
-/// Whether its port is not the client's. `HAProxy` tells of the offset of `+1` as if it were port 1.
+/// Returns whether the port is independent of the client's. `HAProxy` reports the offset `+1` as port 1.
 fn has_own_port(address: &Address) -> bool {
     match address {
         Address::Inet { port, .. } | Address::Datagram { port, .. } | Address::Quic { port, .. } => {
@@ -502,19 +496,19 @@ fn has_own_port(address: &Address) -> bool {
     }
 }
 
-/// Where a server's traffic goes: what the running `HAProxy` says, else what is written, if that is an
-/// address and a port. A port that depends on the client's is none.
+/// Returns where a server's traffic goes: as the running `HAProxy` reports it, or else as the line says. Returns
+/// `None` if that is not an address with a fixed port.
 fn socket_address(address: &Address, state: Option<&ServerState>) -> Option<std::net::SocketAddr> {
     let Address::Inet { port: Port::Fixed(_), .. } = address else { return None };
     state.and_then(|state| state.address).or(address.fixed())
 }
 
-/// Whether the port is a placeholder's: 0, or 1, on which nothing is ever published.
+/// Returns whether the port is a placeholder: 0, or 1, on which nothing is ever published.
 fn has_no_port(state: &ServerState) -> bool {
     state.address.is_some_and(|address| address.port() <= 1)
 }
 
-/// Whether requests to this proxy are HTTP.
+/// Returns whether requests to this proxy are HTTP.
 fn is_http(proxy: &Proxy) -> bool {
     proxy.mode == Mode::Http
 }

@@ -1,9 +1,9 @@
 //! Finds the container behind a server line.
 //!
-//! The rules, strongest first; the first rule that finds anything decides:
+//! The rules, strongest first. The first rule that matches anything decides:
 //!
-//! 1. `[servers]` of drainswap.toml names the container;
-//! 2. the label `drainswap.server=mobile/app1` was given to the container;
+//! 1. `[servers]` in drainswap.toml names the container;
+//! 2. the container itself has the label `drainswap.server=mobile/app1`;
 //! 3. it publishes exactly the server's address and port;
 //! 4. it publishes the port on every address of its host, and the server's address is the host's;
 //! 5. the server's address is the container's own in one of its networks;
@@ -12,11 +12,11 @@
 //! 7. it uses the host's network, declares the port, and the server's address is the host's;
 //! 8. its image has that label, or may have it, and no other server line reaches the container.
 //!
-//! A label that one container has and an address that another one has contradict each other: then only `[servers]`
-//! decides. An address behind a `namespace` or a `socks4` proxy is another network's, and shows nothing.
+//! If one container has the label and another has the address, they contradict each other, and only `[servers]`
+//! decides. An address behind a `namespace` or a `socks4` proxy belongs to another network and proves nothing.
 //!
-//! Running containers are looked at first; one that was stopped, or never started, is behind a server only
-//! if none runs.
+//! Running containers come first. A container that was stopped, or never started, matches only if no running one
+//! does.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -37,99 +37,87 @@ use crate::topology::{Backend, has_no_port, reached, socket_address};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Behind {
-    /// This container.
     Container(Box<ContainerMatch>),
-    /// Nothing: its container is gone. It can be created again with a sibling's settings.
+    /// The container is gone, and can be created again with a sibling's settings.
     Gone {
-        /// The container, behind another server of the backend, whose settings it gets.
+        /// The container, behind another server of the backend, whose settings the new one gets.
         like: Box<Container>,
-        /// The port that it must publish.
+        /// The port that the new one must publish.
         publish: Published,
-        /// The name that it gets.
         name: String,
     },
-    /// Nothing yet: drainswap.toml describes its container.
+    /// There is no container yet, but drainswap.toml describes one.
     Described {
-        /// The container as far as it is known before there is one.
+        /// The container, as it is known before it exists.
         like: Box<Container>,
         /// The port that it must publish.
         publish: Published,
-        /// The name that it gets.
         name: String,
     },
-    /// No container fits.
+    /// No container matches.
     Unmatched {
-        /// Why the one that may be meant does not.
         why: NoMatch,
-        /// The containers that come nearest, for a person to choose from.
+        /// The closest containers, for a person to choose from.
         candidates: Vec<String>,
     },
-    /// More than one fits equally well.
+    /// Several containers match equally well.
     Ambiguous {
-        /// Those that fit, and by what.
+        /// The matching containers, each with its rule.
         candidates: Vec<String>,
     },
 }
 
-/// Why no container is behind a server line.
+/// The reason why no container is behind a server line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum NoMatch {
-    /// None has its address or its name.
+    /// No container has the address or the name.
     NoneFits,
-    /// `[servers]` names one that its engine does not have.
-    NotThere {
-        /// Its name.
-        container: String,
-    },
-    /// The server's address is one of another network, so that it shows nothing.
+    /// `[servers]` names a container that its engine does not have.
+    NotThere { container: String },
+    /// The server's address belongs to another network, so it proves nothing.
     OtherNetwork {
-        /// The word on the line that says so.
+        /// The keyword on the line that causes this.
         keyword: &'static str,
     },
-    /// This one has the server's name, but `HAProxy` has resolved that to an address which the container lacks.
-    ResolvedElsewhere {
-        /// Its name.
-        container: String,
-    },
+    /// A container has the server's name, but `HAProxy` has resolved the name to an address that it lacks.
+    ResolvedElsewhere { container: String },
 }
 
-/// A container, and how it was found.
+/// A container, and the rule by which it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ContainerMatch {
-    /// The container.
     #[serde(flatten)]
     pub container: Container,
-    /// How it was found.
     pub rule: MatchRule,
 }
 
-/// How a container was found to be behind a server line; the order is the order of preference.
+/// The rules that match a container to a server line, in order of preference.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum MatchRule {
-    /// `[servers]` names it, and nothing else shows that it is the one.
+    /// `[servers]` names the container, and nothing else shows that it is the one.
     Settings,
-    /// Its label names the server, and nothing else shows that it is the one.
+    /// The container's label names the server, and nothing else shows that it is the one.
     Label,
-    /// It publishes the server's address and port.
+    /// The container publishes the server's address and port.
     Published,
-    /// It publishes the port on every address of its host, and the server's address is the host's.
+    /// The container publishes the port on every address of its host, and the server's address is the host's.
     PublishedEverywhere,
-    /// The server's address is its own in one of its networks.
+    /// The server's address is the container's own in one of its networks.
     OwnAddress,
-    /// The server's host name is its name or an alias of it.
+    /// The server's host name is the container's name or an alias.
     Name,
-    /// It uses the host's network, declares the port, and the server's address is the host's.
+    /// The container uses the host's network and declares the port, and the server's address is the host's.
     HostNetwork,
-    /// Its image has the label, or may have it, and no container fits otherwise.
+    /// The container's image has the label, or may have it, and no container matches otherwise.
     ImageLabel,
 }
 
 impl MatchRule {
-    /// Whether what the engine says of the container shows that it has the server's address.
+    /// Returns whether the engine's data shows that the container has the server's address.
     #[must_use]
     pub fn is_by_address(self) -> bool {
         match self {
@@ -138,7 +126,7 @@ impl MatchRule {
         }
     }
 
-    /// Whether traffic to the server's address ends in the container, and in no other.
+    /// Returns whether traffic to the server's address reaches this container and no other.
     pub(super) fn has_address(self) -> bool {
         matches!(self, Self::Published | Self::PublishedEverywhere | Self::OwnAddress)
     }
@@ -159,13 +147,13 @@ impl fmt::Display for MatchRule {
     }
 }
 
-/// How the container that a run replaces, or is about to start, is named beside its real name:
+/// The temporary names of containers that a run replaces or is about to start:
 /// `mobile-app1.old-20261123T221500.000Z`, `mobile-app1.new-20261123T221500.000Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Aside {
-    /// The one that served before.
+    /// The container that served before.
     Old,
-    /// The one that will serve.
+    /// The container that will serve.
     New,
 }
 
@@ -177,19 +165,20 @@ impl Aside {
         }
     }
 
-    /// The name that a container has while it is put aside.
+    /// Returns the name that a container has while it is put aside.
     #[must_use]
     pub fn name(self, name: &str, run: &RunId) -> String {
         format!("{name}{}{run}", self.infix())
     }
 
-    /// Whether a name is one of those: such a container is behind no server, unless it runs and has the server's address.
+    /// Returns whether a name is such a temporary one. A container with such a name is behind no server, unless it
+    /// runs and has the server's address.
     #[must_use]
     pub fn is_name(name: &str) -> bool {
         [Self::Old, Self::New].iter().any(|aside| aside.read(name).is_some())
     }
 
-    /// The name that the container had, and the run that put it aside.
+    /// Returns the container's original name and the run that put it aside.
     #[must_use]
     pub fn read(self, name: &str) -> Option<(&str, &str)> {
         name.rsplit_once(self.infix()).filter(|(_, run)| {
@@ -199,7 +188,7 @@ impl Aside {
     }
 }
 
-/// Finds what is behind a server line; a container that is gone is found by [`find_gone`].
+/// Finds the container behind a server line. [`find_gone`] finds containers that are gone.
 pub(super) fn behind(
     id: &ServerId,
     server: &cfg::Server,
@@ -245,7 +234,7 @@ pub(super) fn behind(
     Behind::Ambiguous { candidates: candidates.iter().map(named).collect() }
 }
 
-/// The container that the address of a server line leads to.
+/// Returns the container that the address of a server line leads to.
 pub(super) fn reaches(
     id: &ServerId,
     server: &cfg::Server,
@@ -256,13 +245,13 @@ pub(super) fn reaches(
     reached(observation, observation.engine(id), target).map(|container| container.id.clone())
 }
 
-/// The word on a server line that makes its address one of another network.
+/// Returns the keyword on a server line that puts its address in another network.
 fn other_network(server: &cfg::Server) -> Option<&'static str> {
     let namespace = server.namespace.as_ref().map(|_| "namespace");
     namespace.or(server.socks4.as_ref().map(|_| "socks4"))
 }
 
-/// The strongest rule by which any of these containers fits, and all that fit by it.
+/// Returns the strongest rule by which any of these containers matches, and all that match by it.
 fn best<'c>(
     containers: impl Iterator<Item = &'c Container>,
     rule: impl Fn(&Container) -> Option<MatchRule>,
@@ -279,28 +268,28 @@ fn best<'c>(
     best
 }
 
-/// A server line that a container is looked for.
+/// A server line whose container is wanted.
 struct Line<'a> {
     id: &'a ServerId,
     address: &'a Address,
     target: Option<SocketAddr>,
     other_network: Option<&'static str>,
-    /// Whether HAProxy has no address for its name, so that no request can go anywhere.
+    /// Whether HAProxy has no address for the line's name, so that no request can go anywhere.
     is_unresolved: bool,
     observation: &'a Observation,
 }
 
 impl Line<'_> {
     fn found(&self, container: &Container, rule: MatchRule) -> Behind {
-        // A label and the settings say which container it is; how its address is reached is seen beside that.
+        // A label or the settings select the container; its address may still show how it is reached.
         let rule = self.evidence(container).unwrap_or(rule);
         Behind::Container(Box::new(ContainerMatch { container: container.clone(), rule }))
     }
 
-    /// The rule by which the container is chosen for this line, if it fits.
+    /// Returns the rule by which a container matches this line.
     fn rule(&self, container: &Container) -> Option<MatchRule> {
         if !container.claims.is_empty() && container.claimed_by.is_container() {
-            // A container that says what it serves serves nothing else.
+            // A container that names its servers matches no other.
             return self.is_claimed(container).then_some(MatchRule::Label);
         }
         self.evidence(container)
@@ -314,7 +303,8 @@ impl Line<'_> {
         self.other_network.is_none() && !container.claimed_by.is_container() && self.is_claimed(container)
     }
 
-    /// Other containers that have the address which the labelled ones do not have, or have less certainly.
+    /// Returns other containers with the line's address, if the labelled ones do not have it, or only by a weaker
+    /// rule.
     fn contradictions<'c>(
         &self,
         labelled: &[(&'c Container, MatchRule)],
@@ -326,21 +316,21 @@ impl Line<'_> {
         with_rule.filter(|(_, rule)| rule.has_address() && known.is_none_or(|known| *rule < known)).collect()
     }
 
-    /// Whether it runs and has the line's address, so that it is behind the line whatever its name is: `docker compose up`
-    /// starts what a run has put aside.
+    /// Returns whether a container runs and has the line's address, so that it matches whatever its name is: `docker
+    /// compose up` starts containers that a run has put aside.
     fn is_served_by(&self, container: &Container) -> bool {
         !container.state.is_idle() && self.evidence(container).is_some_and(MatchRule::has_address)
     }
 
-    /// How the container is reached by the line's address or name, whatever its label says.
+    /// Returns how a container is reached by the line's address or name, regardless of its label.
     fn evidence(&self, container: &Container) -> Option<MatchRule> {
         if self.other_network.is_some() {
             return None;
         }
         let is_host = |target: SocketAddr| self.observation.host_addresses.contains(&target.ip());
         let by_address = self.target.and_then(|target| reach(container, target, is_host(target)));
-        // What HAProxy has made of the name is the address that its requests go to. A container that does not run has
-        // none of its own to compare with; then nothing must answer there.
+        // Requests go to the address to which HAProxy resolved the name. A stopped container has no address to
+        // compare with it; then nothing may answer there.
         let may_be_here = by_address.is_some()
             || self.target.is_none_or(is_host)
             || container.state.is_idle() && !self.is_answered();
@@ -358,7 +348,7 @@ impl Line<'_> {
         self.observation.answer(self.id).is_some_and(Answer::is_ready)
     }
 
-    /// Why none of these is behind the line.
+    /// Returns why none of these containers matches the line.
     fn no_match<'c>(&self, mut running: impl Iterator<Item = &'c Container>) -> NoMatch {
         if let Some(keyword) = self.other_network {
             return NoMatch::OtherNetwork { keyword };
@@ -370,8 +360,8 @@ impl Line<'_> {
     }
 }
 
-/// Takes the containers back that only the label of an image put behind a server, where another server line reaches
-/// them: they are that one's.
+/// Undoes matches by an image's label if another server line reaches the same container, which then belongs to that
+/// line.
 pub(super) fn drop_image_labels(backends: &mut [Backend]) {
     let servers = || backends.iter().flat_map(|backend| &backend.servers);
     let rivals: BTreeSet<ContainerId> = servers()
@@ -387,14 +377,14 @@ pub(super) fn drop_image_labels(backends: &mut [Backend]) {
     }
 }
 
-/// The containers that a person may have meant: those that publish the port, have the address, or are labelled or named
-/// like the server, else those that are named like its backend. A stranger in the list would only be a temptation.
+/// Returns the containers that a person may have meant: those that publish the port, have the address, or have a
+/// label or name like the server's, or else those named like its backend. Unrelated containers would only mislead.
 fn nearest<'a>(
     containers: impl Iterator<Item = &'a Container>,
     id: &ServerId,
     target: Option<SocketAddr>,
 ) -> Vec<String> {
-    /// More names than this help nobody.
+    /// More names than this are no help.
     const MOST: usize = 5;
     let has_word = |container: &Container, wanted: &str| {
         container.name.split(|c: char| !c.is_alphanumeric()).any(|word| word == wanted)
@@ -426,18 +416,18 @@ fn describe(container: &Container) -> String {
     let claims = container.claims.join(",");
     let says = match container.claimed_by {
         _ if claims.is_empty() => String::new(),
-        LabelSource::Container => format!(", and says drainswap.server={claims}"),
-        LabelSource::Image => format!(", and its image says drainswap.server={claims}"),
+        LabelSource::Container => format!(", labelled drainswap.server={claims}"),
+        LabelSource::Image => format!(", its image labelled drainswap.server={claims}"),
         LabelSource::Unknown => {
-            format!(", and says drainswap.server={claims}, perhaps by its image, which cannot be read")
+            format!(", labelled drainswap.server={claims}, perhaps by its image, which cannot be read")
         }
     };
     format!("{} (publishes {ports}{says})", container.name)
 }
 
-/// Turns an unmatched server into a gone one where that is certain: `HAProxy` does not use it, its line is not
-/// `disabled`, nothing accepts connections there, its address is the engine's host with a port above 1, a sibling shows
-/// what its container was like, and no other container has the name that it gets.
+/// Turns an unmatched server into a gone one if that is certain. `HAProxy` does not use the server, its line is not
+/// `disabled`, nothing accepts connections there, its address is the engine's host with a port above 1, a sibling
+/// shows what its container was like, and no other container has the new one's name.
 pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
     let gone: Vec<(usize, Behind)> = backend
         .servers
@@ -473,7 +463,7 @@ pub(super) fn find_gone(backend: &mut Backend, observation: &Observation) {
     }
 }
 
-/// Whether no container is behind it, and one that publishes its address would be.
+/// Returns whether the server has no container but would match one that publishes its address.
 fn may_be_gone(server: &super::Server) -> bool {
     if server.disabled || server.state.as_ref().is_some_and(has_no_port) {
         return false;
@@ -490,7 +480,7 @@ fn may_be_gone(server: &super::Server) -> bool {
     }
 }
 
-/// What there will be behind a server whose container is described, unless another container has its name.
+/// Returns the described container for a server, unless another container has its name.
 fn not_yet(
     server: &super::Server,
     described: &Described,
@@ -509,7 +499,7 @@ fn not_yet(
     Some(Behind::Described { like: Box::new(like), publish, name })
 }
 
-/// A sibling with a published port, on the same engine: of the same role if there is one, else any.
+/// Returns a sibling with a published port on the same engine, preferably of the same role.
 fn sibling(backend: &Backend, server: &super::Server, engine: &str) -> Option<((ServerId, Container), u16)> {
     let is_here = |other: &&super::Server| other.container().is_some_and(|it| it.engine == engine);
     let mut siblings: Vec<&super::Server> = backend.servers.iter().filter(is_here).collect();
@@ -522,8 +512,8 @@ fn sibling(backend: &Backend, server: &super::Server, engine: &str) -> Option<((
     })
 }
 
-/// The sibling's name with the sibling's server name replaced, `mobile-app2` → `mobile-app1`, else
-/// the backend's and the server's names.
+/// Derives a name from the sibling's by replacing its server name, `mobile-app2` → `mobile-app1`, or else from the
+/// backend's and the server's names.
 fn name_like(sibling: &Container, sibling_id: &ServerId, id: &ServerId) -> String {
     let legal = |name: &str| name.replace(':', "_");
     match sibling.name.strip_suffix(&sibling_id.server) {

@@ -121,7 +121,7 @@ fn the_closest_containers_are_named_if_none_matches() {
 #[test]
 fn a_misspelled_label_is_shown() {
     let slip = |container: &mut Container| container.claims = vec!["mobile/ap1".to_owned()];
-    assert_snapshot!(refused(&World::of(ALONE).container("mobile-app1", slip)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50000, and says drainswap.server=mobile/ap1). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
+    assert_snapshot!(refused(&World::of(ALONE).container("mobile-app1", slip)), @r#"no container is behind mobile/app1 (haproxy.cfg:3, 127.0.0.1:50000). Candidates: mobile-app1 (publishes 127.0.0.1:50000, labelled drainswap.server=mobile/ap1). Give the right one the label drainswap.server=mobile/app1, or publish 127.0.0.1:50000 from it, or name it in drainswap.toml: [servers] "mobile/app1" = { container = "NAME" }"#);
 }
 
 #[test]

@@ -206,7 +206,7 @@ backend blog
         container.claimed_by = LabelSource::Image;
     };
     let world = World::of(two).gone("mobile-app1").container("blog-app1", labelled);
-    assert_snapshot!(found(&world), @r#"none of ["blog-app1 (publishes 127.0.0.1:50001, and its image says drainswap.server=mobile/app1)"]"#);
+    assert_snapshot!(found(&world), @r#"none of ["blog-app1 (publishes 127.0.0.1:50001, its image labelled drainswap.server=mobile/app1)"]"#);
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn the_candidates_are_those_that_may_be_meant() {
         container.claims = vec!["web/app1".to_owned()];
     };
     let world = world.gone("mobile-app1").another("batch", "paper", elsewhere);
-    assert_snapshot!(found(&world), @r#"none of ["paper (publishes nothing, and says drainswap.server=web/app1)"]"#);
+    assert_snapshot!(found(&world), @r#"none of ["paper (publishes nothing, labelled drainswap.server=web/app1)"]"#);
     let world = world.gone("paper").another("batch", "old_app1", stranger);
     assert_snapshot!(found(&world), @r#"none of ["old_app1 (publishes nothing)"]"#);
     assert_snapshot!(found(&world.gone("old_app1")), @"none of []");
