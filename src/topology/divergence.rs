@@ -1,4 +1,4 @@
-//! Where the running `HAProxy` differs from haproxy.cfg.
+//! Detects where the running `HAProxy` differs from haproxy.cfg.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,38 +8,35 @@ use crate::cfg::{Address, Configuration, Host, Port, Server};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 
-/// A server that a load balancer runs with another setting than haproxy.cfg has: it was set at runtime, comes from a
-/// `server-state-file`, or the file was not read since it changed.
+/// A server that a load balancer runs with a setting that differs from haproxy.cfg: it was set at runtime, comes from
+/// a `server-state-file`, or `HAProxy` has not read the file since it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Divergence {
-    /// The server.
     pub server: ServerId,
-    /// What differs.
     pub difference: Difference,
-    /// The load balancer that runs it so.
     pub load_balancer: String,
 }
 
-/// What of a server's line differs in the running `HAProxy`.
+/// The part of a server's line that differs in the running `HAProxy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each says what haproxy.cfg has, and what runs")]
 pub enum Difference {
     /// Where its traffic goes.
     Address { written: SocketAddr, running: SocketAddr },
-    /// Whether its traffic is encrypted.
+    /// Whether the traffic is encrypted.
     Ssl { written: bool },
-    /// The port that is checked, if it is not the server's own.
+    /// The port of the checks, if it is not the server's own.
     CheckPort { written: Option<u16>, running: Option<u16> },
-    /// The address that is checked, if it is not the server's own.
+    /// The address of the checks, if it is not the server's own.
     CheckAddress { written: Option<IpAddr>, running: Option<IpAddr> },
-    /// Its weight, of a file that was not read yet.
+    /// The weight, in a file that `HAProxy` has not read yet.
     Weight { written: u32, running: u32 },
-    /// Whether it is `disabled`, of a file that was not read yet.
+    /// Whether the line has `disabled`, in a file that `HAProxy` has not read yet.
     Disabled { written: bool },
 }
 
 impl Difference {
-    /// What haproxy.cfg says.
+    /// Returns the setting in haproxy.cfg.
     #[must_use]
     pub fn written(&self) -> String {
         match self {
@@ -52,7 +49,7 @@ impl Difference {
         }
     }
 
-    /// What `HAProxy` has.
+    /// Returns the setting in `HAProxy`.
     #[must_use]
     pub fn running(&self) -> String {
         match self {
@@ -74,7 +71,8 @@ fn optional(what: &str, value: Option<impl fmt::Display>) -> String {
     value.map_or_else(|| format!("no {what}"), |value| format!("{what} {value}"))
 }
 
-/// The settings of a server that differ from its line: they were set at runtime, or come from a `server-state-file`.
+/// Returns the settings of a server that differ from its line because they were set at runtime, or come from a
+/// `server-state-file`.
 #[must_use]
 pub fn settings_that_differ(line: &Server, now: &ServerState) -> Vec<Difference> {
     let mut found = Vec::new();
@@ -94,7 +92,7 @@ pub fn settings_that_differ(line: &Server, now: &ServerState) -> Vec<Difference>
     if running.check_port != line.check_port {
         found.push(Difference::CheckPort { written: line.check_port, running: running.check_port });
     }
-    // The port of `addr` is not told.
+    // HAProxy does not report the port of `addr`.
     let written = match &line.check_address {
         None => None,
         Some(Address::Inet { host: Host::Ip(ip), .. }) => Some(ip.to_canonical()),
@@ -106,9 +104,9 @@ pub fn settings_that_differ(line: &Server, now: &ServerState) -> Vec<Difference>
     found
 }
 
-/// Where a line leads: of one with a host name, which only `HAProxy` resolves, the port counts.
+/// Returns where a line leads. For a host name, which only `HAProxy` resolves, only the port is compared.
 fn written_address(line: &Server, now: &ServerState) -> Option<SocketAddr> {
-    // The port of an SRV record comes with it.
+    // The port of an SRV record comes from DNS.
     if let Address::Inet { host: Host::Name(_), port: Port::Fixed(port) } = line.address
         && !line.has_resolvers
     {
@@ -117,7 +115,7 @@ fn written_address(line: &Server, now: &ServerState) -> Option<SocketAddr> {
     line.address.fixed()
 }
 
-/// What a line says that `HAProxy` has not read, and was not set to since.
+/// Returns settings of a line that `HAProxy` has not read, and that were not set at runtime since.
 fn not_read(line: &Server, now: &ServerState) -> Vec<Difference> {
     let mut found = Vec::new();
     let written = line.weight;
@@ -131,7 +129,7 @@ fn not_read(line: &Server, now: &ServerState) -> Vec<Difference> {
     found
 }
 
-/// The servers that a load balancer runs with other settings than they are written with.
+/// Returns the servers that a load balancer runs with other settings than haproxy.cfg has.
 #[must_use]
 pub fn divergences(configuration: &Configuration, load_balancers: &[LoadBalancerState]) -> Vec<Divergence> {
     let mut found = Vec::new();
@@ -159,11 +157,11 @@ impl fmt::Display for Divergence {
         if let Difference::Address { written, running } = difference {
             return write!(
                 f,
-                "HAProxy at {load_balancer} sends the traffic of {server} to {running}, and haproxy.cfg says {written}"
+                "HAProxy at {load_balancer} sends the traffic of {server} to {running}, but haproxy.cfg says {written}"
             );
         }
         let (written, running) = (difference.written(), difference.running());
-        write!(f, "HAProxy at {load_balancer} runs {server} with {running}, and haproxy.cfg says {written}")
+        write!(f, "HAProxy at {load_balancer} runs {server} with {running}, but haproxy.cfg says {written}")
     }
 }
 
@@ -186,7 +184,7 @@ mod tests {
         assert_eq!(
             found(&elsewhere(World::pair(), "mobile/app1")),
             [
-                "HAProxy at /run/haproxy/admin.sock sends the traffic of mobile/app1 to 127.0.0.9:50009, and haproxy.cfg says 127.0.0.1:50000"
+                "HAProxy at /run/haproxy/admin.sock sends the traffic of mobile/app1 to 127.0.0.9:50009, but haproxy.cfg says 127.0.0.1:50000"
             ]
         );
         let named = |line: &str| World::of(&format!("\nbackend mobile\n    server app1 {line} check\n"));
@@ -223,22 +221,22 @@ mod tests {
         assert_eq!(
             with(&|it| it.settings = settings(false, None, "127.0.0.3")),
             [
-                "no ssl, and haproxy.cfg says ssl",
-                "no check port, and haproxy.cfg says check port 81",
-                "check address 127.0.0.3, and haproxy.cfg says check address 127.0.0.2",
+                "no ssl, but haproxy.cfg says ssl",
+                "no check port, but haproxy.cfg says check port 81",
+                "check address 127.0.0.3, but haproxy.cfg says check address 127.0.0.2",
             ]
         );
-        // HAProxy does not tell of the port of `addr`.
+        // HAProxy does not report the port of `addr`.
         let of_address = "127.0.0.1:50000 check addr 127.0.0.2:81";
         let world = World::of(&format!("\nbackend mobile\n    server app1 {of_address}\n"));
         let shown = settings(false, None, "127.0.0.2");
         assert_eq!(found(&world.server("mobile/app1", |it| it.settings = shown)), Vec::<String>::new());
-        // What was set at runtime is as it was meant; what is written since was not read.
+        // A value set at runtime is intended; a value written since has not been read.
         assert_eq!(with(&|it| it.weight = 7), Vec::<String>::new());
         assert_eq!(with(&|it| it.admin = AdminBits(4)), Vec::<String>::new());
         assert_eq!(
             with(&|it| (it.weight, it.initial_weight, it.admin) = (1, 1, AdminBits(0))),
-            ["weight 1, and haproxy.cfg says weight 3", "no `disabled`, and haproxy.cfg says `disabled`"]
+            ["weight 1, but haproxy.cfg says weight 3", "no `disabled`, but haproxy.cfg says `disabled`"]
         );
     }
 }

@@ -1,7 +1,8 @@
-//! Where `HAProxy`'s own check decides whether a server serves, since drainswap cannot ask what it asks.
+//! Servers for which `HAProxy`'s own check decides whether they serve, because drainswap cannot send the same
+//! request.
 //!
-//! A container that only accepts connections is then not ready yet, and one that does not answer `GET /` may well be.
-//! The server is put in service as one that is down, and `HAProxy` gives it requests when its check has risen.
+//! In that case a container that accepts connections may not be ready yet, and one that does not answer `GET /` may
+//! be. The server goes into service as down, and `HAProxy` sends it requests once its check has passed.
 
 use std::time::Duration;
 
@@ -13,30 +14,31 @@ use crate::observation::{AdminState, Answer, Checking, ServerState};
 use crate::probe::{Question, is_readable};
 use crate::topology::readiness::{as_traffic, check_is_encrypted, check_sends_proxy, is_diverted};
 
-/// `HAProxy`'s own check of a server, where that decides.
+/// `HAProxy`'s own check of a server, where that decides whether the server serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct OwnCheck {
-    /// What it does that drainswap cannot, in words.
+    /// What the check does that drainswap cannot do.
     pub why: String,
-    /// For how long it may have to pass until the server is up: `rise` times the longest interval between two checks.
+    /// The time that it may take until the server is up: `rise` times the longest interval between two checks.
     #[serde(rename = "within_ms", with = "crate::millis")]
     #[schemars(with = "u64")]
     pub within: Duration,
-    /// The server whose check it is, where the line tracks another.
+    /// The server that has the check, if the line tracks another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracks: Option<ServerId>,
 }
 
-/// How often `HAProxy` checks without `inter`.
+/// The interval of `HAProxy`'s checks without `inter`.
 const INTER: Duration = Duration::from_secs(2);
 
-/// How many checks must pass without `rise`.
+/// The number of checks that must pass without `rise`.
 const RISE: u32 = 2;
 
-/// How many lines are followed from one that tracks another. `HAProxy` refuses a circle.
+/// The longest chain of lines that track each other. `HAProxy` refuses a circle.
 const LONGEST_CHAIN: usize = 16;
 
-/// The check of a server line that decides for itself; `None` where drainswap can ask as well, or `HAProxy` asks nothing.
+/// Returns the check of a server line if it decides; `None` if drainswap can check as well, or `HAProxy` does not
+/// check.
 #[must_use]
 pub fn own_check(configuration: &Configuration, proxy: &Proxy, server: &cfg::Server) -> Option<OwnCheck> {
     let (mut owner, mut checked) = (proxy, server);
@@ -58,7 +60,7 @@ pub fn own_check(configuration: &Configuration, proxy: &Proxy, server: &cfg::Ser
     })
 }
 
-/// What a check does that a probe cannot.
+/// Returns what a check does that a probe cannot do.
 fn beyond_a_probe(proxy: &Proxy, server: &cfg::Server) -> Option<String> {
     if let Some(section) = &server.healthcheck {
         return Some(format!("healthcheck {section}"));
@@ -106,7 +108,7 @@ fn beyond_http(check: &HttpCheck) -> Option<&'static str> {
     }
 }
 
-/// What the connection of a check over HTTP has that ours has not.
+/// Returns what the connection of an HTTP check has that drainswap's own does not.
 fn beyond_tls(server: &cfg::Server) -> Option<&'static str> {
     let is_encrypted = check_is_encrypted(server);
     let proto = server.check_proto.as_ref().or(server.proto.as_ref());
@@ -128,7 +130,7 @@ fn beyond_tls(server: &cfg::Server) -> Option<&'static str> {
     }
 }
 
-/// What is known of a server: what it answered to its probe, or what its own check says, where that decides and is on.
+/// Returns the result of a server's own check, if that decides and is on, or else its answer to the probe.
 #[must_use]
 pub fn answer(
     own_check: Option<&OwnCheck>,
@@ -139,7 +141,7 @@ pub fn answer(
     said.or_else(|| probed.cloned())
 }
 
-/// What a server's own check says of it. In maint, and before the first check, it says nothing.
+/// Returns the result of a server's own check. In maint, and before the first check, there is none.
 fn verdict(state: &ServerState) -> Option<Answer> {
     if state.checks.health != Checking::On || state.admin.state() == AdminState::Maint {
         return None;

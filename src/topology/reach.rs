@@ -1,13 +1,13 @@
-//! Whether a container has an address, by what its engine says of it. Matching asks it before a run, and the proof of a
-//! new container in it.
+//! Tests whether a container has an address, according to its engine. Used to match containers before a run, and to
+//! verify new ones during it.
 
 use std::net::SocketAddr;
 
 use super::matching::MatchRule;
 use crate::observation::{Container, Published};
 
-/// How a container reaches an address, if it does; `is_host` says whether that is an address of the engine's host. The
-/// strongest rule counts. Labels and names are no addresses.
+/// Returns the strongest rule by which a container has an address, if any. `is_host` tells whether the address
+/// belongs to the engine's host. Labels and names do not count.
 #[must_use]
 pub fn reach(container: &Container, address: SocketAddr, is_host: bool) -> Option<MatchRule> {
     let publishes = |fits: &dyn Fn(&Published) -> bool| {

@@ -1,4 +1,4 @@
-//! The probe of a server, derived from its backend's own check.
+//! Derives the probe of a server from its backend's own check.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use crate::probe::{Expect, Match, Probe, Question};
 use crate::topology::own_check::OwnCheck;
 use crate::topology::{is_http, socket_address};
 
-/// How long an answer may take at least where there is no `timeout check`. `HAProxy` waits until the next check is due
-/// then, for `inter`. Where that is shorter one late answer is one of several checks for it, but would be all for us.
+/// The minimum time for an answer without `timeout check`. In that case `HAProxy` waits until the next check is due,
+/// which is `inter`. With a shorter `inter`, one late answer is one of several checks for `HAProxy`, but would be the
+/// only one for drainswap.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How to prove that a server serves, or `None` where its address is not known (a unix socket, a
-/// name that is not resolved). Where the server's own check decides, it is only asked whether it accepts a connection.
+/// Returns the probe that proves that a server serves, or `None` if its address is unknown (a unix socket, an
+/// unresolved name). If the server's own check decides, the probe only tests whether it accepts a connection.
 #[must_use]
 pub fn probe(
     proxy: &Proxy,
@@ -24,7 +25,7 @@ pub fn probe(
 ) -> Option<Probe> {
     let traffic = socket_address(&server.address, state)?;
     let question = if own_check.is_some() { Question::Tcp } else { question(proxy, server) };
-    // Without a check of its own HAProxy's overrides mean nothing: the server is asked as its traffic comes.
+    // Without a check HAProxy's overrides for checks mean nothing, so the probe follows the traffic.
     let (address, tls) = match question {
         Question::Http { .. } => (check_address(server, traffic), check_is_encrypted(server)),
         Question::AnyHttp | Question::Tcp => (traffic, server.ssl),
@@ -34,14 +35,15 @@ pub fn probe(
     Some(Probe { address, tls, question, timeout })
 }
 
-/// How soon an address that is not silent answers.
+/// The time within which an address that is not silent answers.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
-/// The same for a connection that must stay open for [`AT_ONCE`] to count as an answer.
+/// The same for a connection, which must stay open for [`AT_ONCE`] to count as an answer.
 const AT_ONCE_TCP: Duration = Duration::from_millis(250);
 
-/// What must fail as soon as the server's container has stopped: the server's probe, asked where its traffic goes.
-/// A check that `addr` or `port` moves elsewhere says nothing of that address, which is asked as its traffic comes.
+/// Returns the probe that must fail once the server's container has stopped: the server's probe, sent where its
+/// traffic goes. A check that `addr` or `port` sends elsewhere says nothing about that address, so the probe then
+/// follows the traffic.
 #[must_use]
 pub fn silence(
     proxy: &Proxy,
@@ -61,7 +63,7 @@ pub fn silence(
 
 fn question(proxy: &Proxy, server: &Server) -> Question {
     match &proxy.check {
-        // Who wants the PROXY protocol first would take an HTTP request for garbage.
+        // A server that expects the PROXY protocol would reject a plain HTTP request.
         HealthCheck::Http(check) if !check_sends_proxy(server) => http(check),
         HealthCheck::Http(_) | HealthCheck::None | HealthCheck::TcpCheck { .. } | HealthCheck::Other(_) => {
             as_traffic(proxy, server)
@@ -69,14 +71,14 @@ fn question(proxy: &Proxy, server: &Server) -> Question {
     }
 }
 
-/// The question that needs no check: as the server's traffic comes.
+/// Returns the question that works without a check: it follows the server's traffic.
 pub(super) fn as_traffic(proxy: &Proxy, server: &Server) -> Question {
     let speaks_http_1 = server.proto.as_ref().is_none_or(|proto| proto != "h2");
     if is_http(proxy) && !server.send_proxy && speaks_http_1 { Question::AnyHttp } else { Question::Tcp }
 }
 
-/// Whether `addr` or `port` on a server line moves its checks elsewhere. What holds for the traffic, `ssl`
-/// and `send-proxy`, does not hold for them then.
+/// Returns whether `addr` or `port` on a server line sends its checks elsewhere. The traffic's `ssl` and `send-proxy`
+/// do not apply to such checks.
 pub(super) fn is_diverted(server: &Server) -> bool {
     server.check_address.is_some() || server.check_port.is_some()
 }
@@ -96,7 +98,7 @@ fn check_address(server: &Server, traffic: SocketAddr) -> SocketAddr {
     let Address::Inet { host, port } = server.checked_address() else { return traffic };
     let ip = match host {
         Host::Ip(ip) => ip,
-        // A name is HAProxy's to resolve; the traffic's own address serves as well.
+        // Only HAProxy resolves the name; the traffic's own address is good enough.
         Host::Name(_) => traffic.ip(),
     };
     let port = match port {
@@ -116,7 +118,8 @@ fn http(check: &HttpCheck) -> Question {
     }
 }
 
-/// Rules on headers are `HAProxy`'s alone: its own check decides then, and of a server without one the others do.
+/// Converts a rule. Only `HAProxy` judges rules on headers: its own check then decides, and for a server without a
+/// check the other rules do.
 fn expect(rule: &cfg::Expect) -> Option<Expect> {
     let matches = match &rule.what {
         Expected::Status(ranges) => {

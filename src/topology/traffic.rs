@@ -1,7 +1,7 @@
-//! Where `HAProxy` sends new requests, given who is usable.
+//! Predicts where `HAProxy` sends new requests, depending on which servers are usable.
 //!
-//! The rule was measured on 2.2, 2.6, 3.0 and 3.2: usable primaries share by weight; without any, the
-//! first usable backup takes everything, or with `option allbackups` all of them share.
+//! The rule was measured on 2.2, 2.6, 3.0 and 3.2: usable primaries share by weight. Without any, the first usable
+//! backup takes everything, or with `option allbackups` all usable backups share.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,26 +13,26 @@ use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
 use crate::topology::{Backend, Role};
 
-/// What decides where a backend's traffic goes, and does not change during a run.
+/// The facts that decide where a backend's traffic goes and do not change during a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Balance {
     /// The backend's name.
     pub backend: String,
-    /// `option allbackups`.
+    /// Whether `option allbackups` is set.
     pub all_backups: bool,
-    /// Its servers in the configuration's order.
+    /// The servers, in the configuration's order.
     pub servers: Vec<(ServerId, Role)>,
 }
 
 impl Balance {
-    /// The balance of a backend.
+    /// Returns the balance of a backend.
     #[must_use]
     pub fn of(backend: &Backend) -> Self {
         let servers = backend.servers.iter().map(|server| (server.id.clone(), server.role)).collect();
         Self { backend: backend.name.clone(), all_backups: backend.all_backups, servers }
     }
 
-    /// The balance of a backend as it is written.
+    /// Returns the balance of a backend as the configuration has it.
     #[must_use]
     pub fn written(proxy: &crate::cfg::Proxy) -> Self {
         let servers =
@@ -40,13 +40,13 @@ impl Balance {
         Self { backend: proxy.name.clone(), all_backups: proxy.all_backups, servers: servers.collect() }
     }
 
-    /// Where new requests go while the servers in `out` take none, by the states in `seen`.
+    /// Returns where new requests go, by the states in `seen`, while the servers in `out` take none.
     #[must_use]
     pub fn forecast(&self, seen: &LoadBalancerState, out: &BTreeSet<ServerId>) -> Forecast {
         self.share(|id| seen.server(id).filter(|server| server.is_usable()).map(|server| server.weight), out)
     }
 
-    /// Where they would go if the servers in `back`, which are kept out, took some again, and those in `out` none.
+    /// Returns where new requests would go if the servers in `back` took some again, and those in `out` none.
     #[must_use]
     pub fn forecast_with(
         &self,
@@ -61,14 +61,14 @@ impl Balance {
         self.share(weight, out)
     }
 
-    /// Whether content switching gives the backend requests at a load balancer.
+    /// Returns whether content switching sends the backend requests at a load balancer.
     #[must_use]
     pub fn is_published(&self, seen: &LoadBalancerState) -> bool {
         !seen.unpublished.contains(&self.backend)
     }
 
-    /// What to know of a backend that content switching leaves out at one of the load balancers: it goes on with what it
-    /// has, and its checks go on.
+    /// Returns a note if content switching leaves the backend out at a load balancer. Such a backend keeps its
+    /// sessions and its checks.
     #[must_use]
     pub fn unpublished(&self, load_balancers: &[LoadBalancerState]) -> Option<String> {
         let names: Vec<&str> = load_balancers
@@ -87,20 +87,20 @@ impl Balance {
         })
     }
 
-    /// Whether any of these servers is one of its own.
+    /// Returns whether any of these servers belongs to the backend.
     #[must_use]
     pub fn has_any(&self, servers: &BTreeSet<ServerId>) -> bool {
         self.servers.iter().any(|(id, _)| servers.contains(id))
     }
 
-    /// How many requests wait in the backend's own queue.
+    /// Returns how many requests wait in the backend's own queue.
     #[must_use]
     pub fn queued(&self, seen: &LoadBalancerState) -> u64 {
         seen.queued.get(&self.backend).copied().unwrap_or(0)
     }
 
-    /// A server that is free while requests wait in the backend's queue. `HAProxy` leaves them there when the last
-    /// primary is taken out while they wait, and idle backups are all that is left.
+    /// Returns a server that is free while requests wait in the backend's queue. `HAProxy` leaves them there if the
+    /// last primary is taken out while they wait and only idle backups remain.
     #[must_use]
     pub fn stalled(&self, seen: &LoadBalancerState) -> Option<Stalled> {
         let queued = self.queued(seen);
@@ -115,7 +115,7 @@ impl Balance {
         free.map(|(server, limit)| Stalled { server, limit, queued })
     }
 
-    /// As [`Balance::forecast`], given the weight of each usable server.
+    /// Does the same as [`Balance::forecast`], given the weight of each usable server.
     pub(crate) fn share(
         &self,
         weight: impl Fn(&ServerId) -> Option<u32>,
@@ -143,50 +143,50 @@ impl Balance {
     }
 }
 
-/// Rounded to the nearest; weights are at most 256, so nothing overflows.
+/// Rounds to the nearest percent. Weights are at most 256, so nothing overflows.
 fn percent(weight: u64, sum: u64) -> u8 {
     u8::try_from((weight * 200 + sum) / (sum.max(1) * 2)).unwrap_or(100)
 }
 
-/// Whether a server may be told to look into its backend's queue: 2.2 ends by it, and those until 2.6 were not tried.
+/// Returns whether a server can be made to look into its backend's queue. The command crashes 2.2; versions before
+/// 2.6 were not tried.
 #[must_use]
 pub fn can_be_woken(seen: &LoadBalancerState) -> bool {
     seen.version.parse::<Version>().is_ok_and(|version| version >= Version::new(2, 6))
 }
 
-/// A queue that stands still.
+/// A queue that does not move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stalled {
-    /// The server that could take a request.
     pub server: ServerId,
-    /// Its limit of sessions.
+    /// The maximum number of sessions on the server.
     pub limit: u64,
-    /// How many requests wait.
+    /// The number of requests that wait.
     pub queued: u64,
 }
 
-/// Who takes a backend's new requests.
+/// The prediction of which servers take a backend's new requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Forecast {
     /// The backend.
     pub backend: String,
-    /// Who takes how much; empty means that `HAProxy` answers 503 itself.
+    /// The share of each server. If empty, `HAProxy` itself answers 503.
     pub shares: Vec<Share>,
 }
 
-/// One server's part of a backend's new requests.
+/// One server's share of a backend's new requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Share {
-    /// Which server.
+    /// The server.
     pub server: ServerId,
-    /// Its part, in per cent, rounded.
+    /// The share in percent, rounded.
     pub percent: u8,
 }
 
 impl fmt::Display for Forecast {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.shares.is_empty() {
-            return write!(f, "nobody serves {}", self.backend);
+            return write!(f, "no server serves {}", self.backend);
         }
         for (index, share) in self.shares.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(forecast(&one, &["app1"]), "100 % → mobile/app2");
         assert_eq!(forecast(&one, &["app1", "app2"]), "100 % → mobile/app1b");
         assert_eq!(forecast(&one, &["app1", "app2", "app1b"]), "100 % → mobile/app2b");
-        assert_eq!(forecast(&one, &["app1", "app2", "app1b", "app2b"]), "nobody serves mobile");
+        assert_eq!(forecast(&one, &["app1", "app2", "app1b", "app2b"]), "no server serves mobile");
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(forecast(&origin(true), &["app1", "app2"]), "50 % → mobile/app1b, 50 % → mobile/app2b");
     }
 
-    /// What HAProxy says of a backend whose primary drains while three requests wait.
+    /// Returns what HAProxy reports for a backend whose primary drains while three requests wait.
     fn waiting(version: &str, backup_sessions: u64) -> LoadBalancerState {
         let mut seen = crate::testing::World::pair().observation.load_balancers.remove(0);
         version.clone_into(&mut seen.version);
@@ -253,7 +253,7 @@ mod tests {
         let stalled = balance.stalled(&waiting("3.2.26", 0));
         assert_eq!(stalled, Some(Stalled { server: ServerId::new("mobile", "app1b"), limit: 2, queued: 3 }));
         assert_eq!(balance.stalled(&waiting("3.2.26", 2)), None);
-        assert_eq!(balance.stalled(&waiting("2.2.9", 0)), None, "it would end HAProxy");
+        assert_eq!(balance.stalled(&waiting("2.2.9", 0)), None, "it would crash HAProxy");
         let without = LoadBalancerState { queued: BTreeMap::new(), ..waiting("2.6.12", 0) };
         assert_eq!(balance.stalled(&without), None);
     }

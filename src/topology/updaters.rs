@@ -9,24 +9,22 @@ use crate::outcome::named;
 /// A container as it runs, or as it will run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subject<'a> {
-    /// The engine that it is on.
     pub engine: &'a str,
-    /// Its name.
     pub name: &'a str,
     /// Whether the name of its image may come to mean another image.
     pub is_movable: bool,
-    /// What its labels say to a Watchtower.
+    /// The labels that Watchtower reads.
     pub labels: &'a UpdateLabels,
 }
 
 impl<'a> Subject<'a> {
-    /// A container as it is; `None` for one that does not run.
+    /// Returns the container as it is, or `None` if it does not run.
     #[must_use]
     pub fn now(container: &'a Container) -> Option<Self> {
         (container.state == ContainerState::Running).then(|| Self::running(container))
     }
 
-    /// A container as it is, once it runs.
+    /// Returns the container as it is once it runs.
     #[must_use]
     pub fn running(container: &'a Container) -> Self {
         Self {
@@ -38,14 +36,14 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// A Watchtower that runs, and the containers of these that it would replace.
+/// A running Watchtower, and the containers that it would replace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Updater<'a> {
     name: &'a str,
     containers: Vec<&'a str>,
 }
 
-/// Those among all containers that would replace any of these.
+/// Returns the updaters among all containers that would replace any of these.
 #[must_use]
 pub fn updaters<'a>(
     subjects: impl IntoIterator<Item = Subject<'a>>,
@@ -59,7 +57,7 @@ pub fn updaters<'a>(
         };
         if let Some(updater) = all.iter().find(replaces) {
             let names = found.entry((subject.engine, &updater.name)).or_default();
-            // The lines of one container name it several times.
+            // Several lines may name the same container.
             if !names.contains(&subject.name) {
                 names.push(subject.name);
             }
@@ -69,14 +67,14 @@ pub fn updaters<'a>(
 }
 
 impl Updater<'_> {
-    /// What it would do.
+    /// Returns a sentence about what it would do.
     #[must_use]
     pub fn what(&self) -> String {
         let (name, containers) = (self.name, named(&self.containers));
         format!("the Watchtower {name} replaces {containers} without draining when the image's tag changes")
     }
 
-    /// How to keep it from that.
+    /// Returns a sentence about how to prevent that.
     #[must_use]
     pub fn remedy(&self) -> String {
         let (each, its) = if self.containers.len() == 1 { ("it", "it") } else { ("them", "each") };

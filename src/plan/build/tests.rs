@@ -88,7 +88,7 @@ fn among_servers_that_do_not_serve_primaries_come_first() {
 #[test]
 fn a_backend_that_is_down_altogether_is_not_refused() {
     assert_snapshot!(order(&World::pair().down("mobile/app1").down("mobile/app1b")), @"
-    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): nobody serves mobile
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): no server serves mobile
     backup mobile/app1b (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
     ");
 }
@@ -220,7 +220,7 @@ backend mobile
     let world = world.floor(0);
     assert_snapshot!(order(&world), @"
     primary mobile/app2 (runs registry.example.org/mobile:v1 (111111111111)): 100 % → mobile/app1
-    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): nobody serves mobile
+    primary mobile/app1 (runs registry.example.org/mobile:v1 (111111111111)): no server serves mobile
     ");
     let plan = world.plan("v2").unwrap();
     let takes = plan.lanes.iter().flat_map(|lane| &lane.servers).map(|server| server.takes_traffic);

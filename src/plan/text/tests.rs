@@ -281,7 +281,7 @@ fn without_a_floor_no_server_needs_to_serve() {
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
 
     1. mobile/app1 (primary): runs registry.example.org/mobile:v1 (111111111111)
-      meanwhile  nobody serves mobile
+      meanwhile  no server serves mobile
       in flight  2 sessions now
       verify     the old mobile-app1 is still there
       drain      mobile/app1
