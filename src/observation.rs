@@ -1,4 +1,4 @@
-//! One stamped look at the world: what `HAProxy` and the container engine say, nothing derived.
+//! A timestamped observation: what `HAProxy` and the container engines report, with nothing derived from it.
 
 mod checks;
 mod healthcheck;
@@ -28,124 +28,120 @@ pub use owner::Owner;
 pub use servers::Servers;
 pub use volumes::UnnamedVolume;
 
-/// Everything that a plan is decided on, taken in one look.
+/// Everything that a plan is based on, observed at one time.
 #[derive(Clone, Debug, Serialize)]
 pub struct Observation {
-    /// When the look was taken.
+    /// The time of the observation.
     pub at: Timestamp,
-    /// What each load balancer said.
     pub load_balancers: Vec<LoadBalancerState>,
-    /// Every container of the engine, running or not.
+    /// Every container of the engines, running or not.
     pub containers: Vec<Container>,
-    /// The engine behind each server that is not behind the default one.
+    /// The engine of each server that is not on the default one.
     pub engines: BTreeMap<ServerId, String>,
     /// The names of the containers that the settings put behind servers.
     pub named: BTreeMap<ServerId, String>,
-    /// The containers that are described, by backend.
+    /// The descriptions of containers, by backend.
     pub described: BTreeMap<String, Described>,
-    /// What containers have otherwise than their descriptions, of those that were compared.
+    /// The differences between containers and their descriptions, for the containers that were compared.
     pub drift: BTreeMap<ContainerId, Vec<Change>>,
-    /// Which of the servers' addresses belong to their engine's host. A port that is published
-    /// on every address reaches only these.
+    /// The servers' addresses that belong to their engine's host. A port that is published on every address reaches
+    /// only these.
     pub host_addresses: BTreeSet<IpAddr>,
-    /// What each server answered to a probe of our own.
+    /// The answer of each server to drainswap's own probe.
     pub answers: BTreeMap<ServerId, Answer>,
-    /// The servers that do not answer, and at whose address something accepts connections all the same.
+    /// The servers that do not answer, but at whose address something accepts connections.
     pub occupied: BTreeSet<ServerId>,
-    /// What is certain of the engines' hosts, by engine.
+    /// What is known of the engines' hosts, by engine.
     pub hosts: BTreeMap<String, Host>,
-    /// The servers that earlier runs of this site have left out of service, by their journals.
+    /// The servers that earlier runs of this site have left out of service, according to their journals.
     pub left_out: BTreeSet<ServerId>,
 }
 
-/// What must be known of a container that is described, before there is one.
+/// What must be known of a described container before it exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Described {
-    /// Its name, with `{server}` for the server's, where one is given.
+    /// The configured name, with `{server}` in place of the server's name.
     pub name: Option<String>,
-    /// The port inside.
+    /// The port inside the container.
     pub port: u16,
-    /// What the engine does when it ends.
     pub restart: RestartPolicy,
-    /// Its healthcheck, as far as the description alone tells of it.
+    /// The healthcheck, where the description alone determines it.
     pub healthcheck: Option<Healthcheck>,
-    /// The addresses that it asks for.
+    /// The addresses that the container requests.
     pub addresses: Vec<PinnedAddress>,
-    /// The paths inside at which it has something mounted that is not a volume without a name.
+    /// The paths inside the container at which something other than an anonymous volume is mounted.
     pub mounts: Vec<String>,
-    /// What its labels say to a Watchtower.
+    /// The labels that Watchtower reads.
     pub update_labels: UpdateLabels,
-    /// The paths of the engine's host that must be there.
+    /// The paths that must exist on the engine's host.
     pub needs_paths: Vec<String>,
 }
 
 impl Observation {
-    /// What is true of a server on all load balancers together.
+    /// Returns the state of a server on all load balancers combined.
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<ServerState> {
         LoadBalancerState::joined(&self.load_balancers, id)
     }
 
-    /// The engine that is behind a server: nothing for the default one.
+    /// Returns the engine of a server, which is empty for the default one.
     #[must_use]
     pub fn engine(&self, server: &ServerId) -> &str {
         self.engines.get(server).map_or("", String::as_str)
     }
 
-    /// The engines that have containers.
+    /// Returns the engines that have containers.
     pub fn engine_names(&self) -> impl Iterator<Item = &str> {
         self.containers.iter().map(|it| it.engine.as_str()).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// What the server answered to our own probe, if it was asked.
+    /// Returns the server's answer to drainswap's own probe, if it was probed.
     #[must_use]
     pub fn answer(&self, server: &ServerId) -> Option<&Answer> {
         self.answers.get(server)
     }
 }
 
-/// One `HAProxy` process, by its runtime API.
+/// The state of one `HAProxy` process, from its runtime API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LoadBalancerState {
-    /// The load balancer: the address of its runtime socket.
+    /// The address of its runtime socket, which names the load balancer.
     pub name: String,
-    /// `show info`: `Version`, for example `2.6.12-1+deb12u4`.
+    /// `Version` of `show info`, for example `2.6.12-1+deb12u4`.
     pub version: String,
-    /// `show info`: `Pid`. It changes when `HAProxy` is reloaded.
+    /// `Pid` of `show info`. It changes when `HAProxy` is reloaded.
     pub pid: u32,
-    /// The servers of every backend that was asked for.
+    /// The servers of every requested backend.
     pub servers: Servers,
-    /// Requests that wait in a backend's own queue (`qcur` of its BACKEND line), by name.
+    /// The number of requests in each backend's own queue (`qcur` of its BACKEND line), by name.
     pub queued: BTreeMap<String, u64>,
-    /// Backends that content switching leaves out (`unpublish backend`, since `HAProxy` 3.4).
+    /// The backends that content switching leaves out (`unpublish backend`, since `HAProxy` 3.4).
     pub unpublished: BTreeSet<String>,
-    /// The workers that a reload has replaced, and what they still hold; `None` where no master socket tells of them.
+    /// The old workers after a reload, and what they still hold; `None` if no master socket lists them.
     pub old_workers: Option<Vec<OldWorker>>,
 }
 
-/// A worker that a reload has replaced. It serves its last sessions, and then ends.
+/// An old worker after a reload. It serves its last sessions and then exits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OldWorker {
-    /// Its process.
+    /// The process ID.
     pub pid: u32,
-    /// What it holds: every server that has sessions there.
+    /// Every server to which it holds sessions.
     pub servers: Vec<OldServer>,
 }
 
-/// A server as a worker knows it that a reload has replaced: its configuration may have been another one.
+/// A server as an old worker knows it, whose configuration may differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OldServer {
-    /// Which line of that configuration.
+    /// The line in that configuration.
     pub id: ServerId,
-    /// Where its traffic goes.
     pub address: Option<SocketAddr>,
-    /// Sessions in flight.
     pub sessions: u64,
 }
 
 impl LoadBalancerState {
-    /// What is true of a server on all of these together: its sessions are summed, of its states it has the worst.
-    /// `None` if one of them does not know it.
+    /// Returns the state of a server on all of these combined: the sum of its sessions and the worst of its states.
+    /// Returns `None` if one of them does not know it.
     #[must_use]
     pub fn joined(all: &[Self], id: &ServerId) -> Option<ServerState> {
         let mut states = all.iter().map(|seen| seen.server(id).cloned());
@@ -153,21 +149,21 @@ impl LoadBalancerState {
         states.try_fold(first, |all, state| Some(all.and(state?)))
     }
 
-    /// The server, if `HAProxy` knows it.
+    /// Returns the server, if `HAProxy` knows it.
     #[must_use]
     pub fn server(&self, id: &ServerId) -> Option<&ServerState> {
         self.servers.find(id)
     }
 
-    /// The sessions that replaced workers still hold to these servers.
+    /// Returns the number of sessions that old workers still hold to these servers.
     #[must_use]
     pub fn sessions_in_old_workers(&self, servers: &[ServerId]) -> u64 {
         let workers = self.old_workers.iter().flatten();
         workers.map(|worker| self.sessions_of_old_worker(worker, servers)).sum()
     }
 
-    /// The sessions that one of them still holds to these servers: by their names, and by their addresses, since a
-    /// server may have had another name.
+    /// Returns the number of sessions that an old worker still holds to these servers. They are matched by name and
+    /// by address, because a server may have had another name.
     #[must_use]
     pub fn sessions_of_old_worker(&self, worker: &OldWorker, servers: &[ServerId]) -> u64 {
         let targets = self.targets(servers);
@@ -175,7 +171,7 @@ impl LoadBalancerState {
         worker.servers.iter().filter(is_meant).map(|old| old.sessions).sum()
     }
 
-    /// What other workers may know these servers by.
+    /// Returns the names and addresses by which other workers may know these servers.
     #[must_use]
     pub fn targets<'a>(&self, servers: &'a [ServerId]) -> Targets<'a> {
         let addresses = servers.iter().filter_map(|id| self.server(id)?.address);
@@ -183,7 +179,7 @@ impl LoadBalancerState {
     }
 }
 
-/// What other workers may know some servers by: their names, and the addresses that they have here.
+/// The names and addresses by which other workers may know some servers.
 #[derive(Debug)]
 pub struct Targets<'a> {
     ids: BTreeSet<&'a ServerId>,
@@ -191,29 +187,28 @@ pub struct Targets<'a> {
 }
 
 impl Targets<'_> {
-    /// Whether what a worker calls so, and reaches there, is one of the servers.
+    /// Returns whether a worker's server with this name and address is one of the servers.
     #[must_use]
     pub fn have(&self, id: &ServerId, address: Option<SocketAddr>) -> bool {
         self.ids.contains(id) || address.is_some_and(|address| self.addresses.contains(&address))
     }
 }
 
-/// One session in flight, from `show sess`.
+/// A session in flight, from `show sess`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Its address in the process's memory, by which it can be named: `0x7f3cb4f0d400`.
+    /// Its address in the process's memory, which identifies it: `0x7f3cb4f0d400`.
     pub id: String,
-    /// The old worker that holds it; `None` for the one that answers on the runtime socket.
+    /// The process ID of the old worker that holds it; `None` for the current worker.
     pub worker: Option<u32>,
-    /// The server that it is on.
+    /// The server that handles it.
     pub server: ServerId,
-    /// Where that server's traffic goes, of an old worker's: its configuration may have given it another name.
+    /// The server's address in an old worker, whose configuration may have another name for the server.
     pub address: Option<SocketAddr>,
-    /// What goes on in it.
     pub kind: SessionKind,
 }
 
-/// What goes on in a session, by the analysers (`an=`) that are still at work on its two directions.
+/// The activity in a session, by the analysers (`an=`) that are still working on its two directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionKind {
@@ -221,56 +216,52 @@ pub enum SessionKind {
     Waiting,
     /// An answer is under way.
     Answering,
-    /// A tunnel, a websocket, a connection in TCP mode: only its two ends know when it is over.
+    /// A tunnel, a websocket, or a connection in TCP mode. Only its two ends know when it is over.
     Tunnel,
 }
 
-/// One server, from `show servers state` and `show stat`.
+/// The state of one server, from `show servers state` and `show stat`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ServerState {
-    /// Which server.
     pub id: ServerId,
-    /// Where its traffic goes; `None` for a unix socket or a name that is not resolved.
+    /// The address of its traffic; `None` for a unix socket or an unresolved name.
     pub address: Option<SocketAddr>,
-    /// The administrative state.
     pub admin: AdminBits,
-    /// The operational state.
     pub operational: Operational,
     /// The `status` column of `show stat`, for people only (`UP 1/3`, `MAINT (via b/s)`).
     pub status: String,
-    /// What the last health check said (`L7OK`, `L4CON` …), empty without one.
+    /// The result of the last health check (`L7OK`, `L4CON` …), empty without one.
     pub check: String,
-    /// The weight in use now; 0 takes no balanced traffic.
+    /// The current weight. A server with weight 0 gets no balanced traffic.
     pub weight: u32,
     /// The weight of the server's line, as `HAProxy` has read it.
     #[serde(skip)]
     pub initial_weight: u32,
-    /// Other settings of the line, as they are now; `None` before 2.4, which does not tell of them.
+    /// Other current settings of the line; `None` before 2.4, which does not report them.
     #[serde(skip)]
     pub settings: Option<RunningSettings>,
-    /// Who asks it whether it is well.
+    /// Whether its health checks and its agent are on.
     pub checks: Checks,
-    /// Sessions in flight now (`scur`): requests, tunnels, streams; not idle connections.
+    /// The sessions in flight (`scur`): requests, tunnels and streams, but not idle connections.
     pub sessions: u64,
-    /// Sessions since `HAProxy` started (`stot`).
+    /// The sessions since `HAProxy` started (`stot`).
     pub sessions_total: u64,
-    /// How many sessions it may have at once (`slim`, from `maxconn`); `None` where there is no limit.
+    /// The maximum number of sessions at once (`slim`, from `maxconn`); `None` if there is no limit.
     pub limit: Option<u64>,
 }
 
-/// Settings of a server's line that can be changed at runtime, and that a `server-state-file` keeps.
+/// Settings of a server's line that can change at runtime, and that a `server-state-file` keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunningSettings {
-    /// Whether its traffic is encrypted.
     pub ssl: bool,
-    /// The port that is checked, if it is not the server's own.
+    /// The port of the checks, if it is not the server's own.
     pub check_port: Option<u16>,
-    /// The address that is checked, if it is not the server's own.
+    /// The address of the checks, if it is not the server's own.
     pub check_address: Option<IpAddr>,
 }
 
 impl ServerState {
-    /// This one and what another load balancer says of the same server, together.
+    /// Combines the states of the same server on two load balancers.
     fn and(self, other: Self) -> Self {
         let badness = |state: &Self| (!state.is_usable(), state.admin.state(), state.operational);
         let sessions = self.sessions + other.sessions;
@@ -280,42 +271,42 @@ impl ServerState {
         Self { sessions, sessions_total, limit, ..worst }
     }
 
-    /// Whether its last health check has passed (`L7OK`, `L4OK`, `L7OKC` …).
+    /// Returns whether its last health check has passed (`L7OK`, `L4OK`, `L7OKC` …).
     #[must_use]
     pub fn has_passed_a_check(&self) -> bool {
         self.checks.health == Checking::On && self.check.contains("OK")
     }
 
-    /// Whether its agent (`agent-check`) is asked, and may change its state.
+    /// Returns whether its agent (`agent-check`) is on and may change its state.
     #[must_use]
     pub fn asks_agent(&self) -> bool {
         self.checks.agent == Checking::On
     }
 
-    /// Whether its agent (`agent-check`) has said that it is down.
+    /// Returns whether its agent (`agent-check`) has reported it as down.
     #[must_use]
     pub fn is_down_by_agent(&self) -> bool {
         self.asks_agent() && self.status == "DOWN (agent)"
     }
 
-    /// Whether its agent (`agent-check`) may have taken it out of service: the agent is on, and `HAProxy` does not keep what
-    /// it said.
+    /// Returns whether its agent (`agent-check`) may have taken it out of service. The agent is on, and `HAProxy`
+    /// does not keep the agent's answer.
     #[must_use]
     pub fn may_be_out_by_agent(&self) -> bool {
         self.asks_agent() && self.admin.state() != AdminState::Ready && !self.admin.is_inherited()
     }
 
-    /// Whether the server may be given a new request now, going by what `HAProxy` says:
-    /// no drain, no maintenance, operationally up (starting counts), and a weight.
+    /// Returns whether the server may be given a new request now, according to `HAProxy`: no drain, no maintenance,
+    /// operationally up (starting counts), and a weight.
     ///
-    /// This is `srv_willbe_usable()` of `HAProxy`'s `include/haproxy/backend.h`.
+    /// This is `srv_willbe_usable()` in `HAProxy`'s `include/haproxy/backend.h`.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.operational.is_up() && self.weight > 0 && self.admin.state() == AdminState::Ready
     }
 }
 
-/// The administrative state as the runtime API's `set server … state` takes it.
+/// The administrative state, as `set server … state` of the runtime API takes it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -323,14 +314,14 @@ impl ServerState {
 pub enum AdminState {
     /// In service.
     Ready,
-    /// No balanced traffic; persistent clients still come, checks go on.
+    /// No balanced traffic; persistent clients still come, and checks go on.
     Drain,
-    /// No traffic at all, no checks.
+    /// No traffic and no checks.
     Maint,
 }
 
 impl AdminState {
-    /// What `HAProxy` makes of it when it is set.
+    /// Returns the bits that `HAProxy` has after this state is set.
     #[must_use]
     pub fn bits(self) -> AdminBits {
         AdminBits(match self {
@@ -351,7 +342,7 @@ impl fmt::Display for AdminState {
     }
 }
 
-/// `srv_admin_state` of `show servers state`: a bit mask, printed in decimal.
+/// The bit mask `srv_admin_state` of `show servers state`, which is printed in decimal.
 ///
 /// The bits are those of `HAProxy`'s `include/haproxy/server-t.h`, the same from 2.2 on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -359,20 +350,20 @@ impl fmt::Display for AdminState {
 pub struct AdminBits(pub u32);
 
 impl AdminBits {
-    /// Forced or inherited maintenance, or an address that is not resolved.
+    /// Forced or inherited maintenance, or an unresolved address.
     const MAINT: u32 = 0x01 | 0x02 | 0x20;
-    /// `CMAINT` only marks a server that is `disabled` in the configuration. It stays after `ready`, and a
+    /// `CMAINT`, which only marks a server that is `disabled` in the configuration. It stays after `ready`, and a
     /// `server-state-file` does not set it.
     const LINE: u32 = 0x04;
     /// Forced or inherited drain.
     const DRAIN: u32 = 0x08 | 0x10;
-    /// Maintenance or drain that comes from a tracked server, or from name resolution:
-    /// `set server … state ready` does not end it.
+    /// Maintenance or drain that comes from a tracked server or from name resolution, and that `set server … state
+    /// ready` does not end.
     const NOT_OURS: u32 = 0x02 | 0x10 | Self::UNRESOLVED;
     /// Maintenance because name resolution gives no address: a spare slot of a `server-template`.
     const UNRESOLVED: u32 = 0x20;
 
-    /// The state that the bits amount to.
+    /// Returns the state that the bits amount to.
     #[must_use]
     pub fn state(self) -> AdminState {
         if self.0 & Self::MAINT != 0 {
@@ -384,62 +375,62 @@ impl AdminBits {
         }
     }
 
-    /// The state that was set for this server itself, whatever comes from elsewhere.
+    /// Returns the state that was set for this server itself, without inherited states.
     #[must_use]
     pub fn own_state(self) -> AdminState {
         Self(self.0 & !Self::NOT_OURS).state()
     }
 
-    /// Whether the state comes from elsewhere (a tracked server, name resolution), so that
-    /// setting this server's own state does not change it.
+    /// Returns whether the state is inherited (from a tracked server or name resolution), so that setting this
+    /// server's own state does not change it.
     #[must_use]
     pub fn is_inherited(self) -> bool {
         self.0 & Self::NOT_OURS != 0
     }
 
-    /// Whether its line says `disabled`, as `HAProxy` has read it.
+    /// Returns whether its line has `disabled`, as `HAProxy` has read it.
     #[must_use]
     pub fn is_disabled_by_its_line(self) -> bool {
         self.0 & Self::LINE != 0
     }
 
-    /// Whether it is in maintenance because its name has no address.
+    /// Returns whether it is in maintenance because its name has no address.
     #[must_use]
     pub fn is_unresolved(self) -> bool {
         self.0 & Self::UNRESOLVED != 0
     }
 }
 
-/// `srv_op_state` of `show servers state`, from the best to the worst.
+/// The value of `srv_op_state` of `show servers state`, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operational {
-    /// 2: up.
+    /// Value 2: up.
     Running,
-    /// 1: up, in its slow start.
+    /// Value 1: up, in its slow start.
     Starting,
-    /// 3: up for persistent clients only (`NOLB`).
+    /// Value 3: up for persistent clients only (`NOLB`).
     Stopping,
-    /// 0: down.
+    /// Value 0: down.
     Stopped,
 }
 
 impl Operational {
-    /// Whether it is up, be it in its slow start.
+    /// Returns whether it is up, including in its slow start.
     #[must_use]
     pub fn is_up(self) -> bool {
         matches!(self, Self::Running | Self::Starting)
     }
 }
 
-/// One container, from the engine's inspection.
+/// A container, from the engine's inspection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Container {
     /// The engine's identifier.
     pub id: ContainerId,
     /// The name, without the leading slash.
     pub name: String,
-    /// The image that it was created from, as written then.
+    /// The image reference that it was created from.
     pub image_reference: String,
     /// The image that it runs.
     pub image: ImageId,
@@ -447,70 +438,70 @@ pub struct Container {
     pub repo_digests: Vec<String>,
     /// Whether it runs.
     pub state: ContainerState,
-    /// What Docker's own healthcheck says, `None` where the container has none.
+    /// The result of Docker's own healthcheck; `None` if the container has none.
     pub health: Option<Health>,
-    /// That healthcheck; `None` also in earlier journals and plans.
+    /// That healthcheck; also `None` in journals and plans of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
-    /// The TCP ports that it publishes; of a stopped container, those that it would.
+    /// The TCP ports that it publishes, or would publish if it were running.
     pub published: Vec<Published>,
-    /// The UDP ports that it publishes, as the TCP ports.
+    /// The UDP ports that it publishes, or would publish if it were running.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published_udp: Vec<Published>,
     /// The networks that it is attached to.
     pub networks: Vec<Attachment>,
     /// Whether it uses the host's network, so that it listens on the host's own addresses.
     pub host_network: bool,
-    /// TCP ports that its image or its creator declared.
+    /// The TCP ports that its image or its creator declared.
     pub exposed: Vec<u16>,
-    /// The label `drainswap.server`: the server lines that it says it serves, several separated by commas.
+    /// The server lines in its label `drainswap.server`, which are separated by commas there.
     pub claims: Vec<String>,
-    /// Who set that label.
+    /// The source of that label.
     #[serde(default, skip_serializing_if = "LabelSource::is_container")]
     pub claimed_by: LabelSource,
-    /// What the engine does when it ends.
+    /// What the engine does when it exits.
     pub restart: RestartPolicy,
-    /// Started with `--rm`: it vanishes when it is stopped, and nothing could bring it back.
+    /// Whether it was started with `--rm`: the engine deletes it when it stops, and nothing could bring it back.
     pub auto_remove: bool,
-    /// Another tool to which it belongs.
+    /// The other tool that it belongs to.
     pub owner: Option<Owner>,
-    /// Its settings, where it is a Watchtower that runs.
+    /// Its settings, if it is a running Watchtower.
     #[serde(skip)]
     pub watchtower: Option<Box<Watchtower>>,
-    /// What its labels say to a Watchtower.
+    /// The labels that Watchtower reads.
     #[serde(default, skip_serializing_if = "UpdateLabels::is_empty")]
     pub update_labels: UpdateLabels,
-    /// The containers whose network, IPC or process namespace it lives in, by identifier.
+    /// The identifiers of the containers whose network, IPC or process namespace it shares.
     #[serde(default)]
     pub lives_in: Vec<ContainerId>,
-    /// Whether its image is not on the engine any more.
+    /// Whether its image is no longer on the engine.
     #[serde(default)]
     pub image_is_gone: bool,
     /// The hostname that a person gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// The containers that it links to in the default network (`--link`), by name.
+    /// The names of the containers that it links to in the default network (`--link`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<String>,
-    /// The volumes that it has by a name that a person gave.
+    /// The volumes that it has under a name that a person chose.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub named_volumes: Vec<String>,
-    /// The volumes that it has without a name; `None` where that is not known.
+    /// Its anonymous volumes; `None` if they are unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unnamed_volumes: Option<Vec<UnnamedVolume>>,
-    /// The paths of its engine's host that must be there whenever it is started.
+    /// The paths that must exist on its engine's host whenever it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs_paths: Vec<String>,
-    /// How many files its process may open, where it was given no limit and runs on this host.
+    /// How many files its process may open, if it has no limit of its own and runs on this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_files: Option<u64>,
-    /// The engine that it is on: its endpoint, as `[engines]` has it, and nothing for the default one.
+    /// The endpoint of its engine, as in `[engines]`; empty for the default one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub engine: String,
 }
 
 impl Container {
-    /// One that there is not yet.
+    /// Creates a container that does not exist yet.
     #[must_use]
     pub fn described(name: String, restart: RestartPolicy, engine: String) -> Self {
         Self {
@@ -546,27 +537,29 @@ impl Container {
         }
     }
 
-    /// Whether it belongs to a Compose project.
+    /// Returns whether it belongs to a Compose project.
     #[must_use]
     pub fn is_of_compose(&self) -> bool {
         matches!(self.owner, Some(Owner::Compose(_)))
     }
 
-    /// How many containers of its place are kept for a rollback, where so many are kept of others. None is of a Compose
-    /// project: its labels would make the next `up` start it, and remove the one that serves (seen with 1.29 and 2.40).
+    /// Returns how many containers in its place are kept for a rollback, given the policy's `keep`. Containers of a
+    /// Compose project are never kept: their labels would make the next `up` start them, and remove the one that
+    /// serves (seen with 1.29 and 2.40).
     #[must_use]
     pub fn kept_of(&self, keep: usize) -> usize {
         if self.is_of_compose() { 0 } else { keep }
     }
 
-    /// Whether Docker has it healthy, and can have it so again so long after it is started anew.
+    /// Returns whether Docker reports it as healthy, and can do so again within this time after a restart.
     #[must_use]
     pub fn is_healthy_again_within(&self, limit: Duration) -> bool {
         let is_in_time = self.healthcheck.is_none_or(|check| check.first_check < limit);
         self.health == Some(Health::Healthy) && is_in_time
     }
 
-    /// Its volumes without a name that none of these containers of its engine has. The data there goes with it.
+    /// Returns its anonymous volumes that no other of these containers on its engine has, whose data would be removed
+    /// with it.
     #[must_use]
     pub fn own_volumes<'a>(&self, containers: impl Iterator<Item = &'a Self>) -> Vec<&UnnamedVolume> {
         let others = containers.filter(|it| it.engine == self.engine && it.id != self.id);
@@ -575,13 +568,13 @@ impl Container {
         own.collect()
     }
 
-    /// The names that the engine made up for its volumes.
+    /// Returns the names that the engine made up for its volumes.
     pub fn unnamed_volume_names(&self) -> impl Iterator<Item = &str> {
         self.unnamed_volumes.iter().flatten().map(|it| it.name.as_str())
     }
 
-    /// The image that it runs, pinned: by its registry's digest where the engine knows one for the
-    /// repository that it was created from, else as this engine's own.
+    /// Returns the image that it runs, pinned by its registry's digest if the engine knows one for the repository
+    /// that it was created from, or else by its ID on this engine.
     #[must_use]
     pub fn running_image(&self) -> Image {
         let reference = self.image_reference.parse::<ImageReference>().ok();
@@ -599,29 +592,29 @@ impl Container {
     }
 }
 
-/// Who set a container's label. The engine shows the labels of a container and of its image as one set, so that only
-/// a look at the image tells.
+/// The source of a container's label. The engine shows the labels of a container and its image as one set, so only a
+/// look at the image tells them apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelSource {
-    /// The one who created the container: its image lacks the label, or has another value.
+    /// The creator of the container, because its image lacks the label or has another value.
     #[default]
     Container,
-    /// Perhaps the one who built the image, which has the same label.
+    /// Perhaps the image, which has the same label.
     Image,
-    /// Not known: the image cannot be read.
+    /// Unknown, because the image cannot be read.
     Unknown,
 }
 
 impl LabelSource {
-    /// Whether the one who created the container set it.
+    /// Returns whether the container's creator set it.
     #[must_use]
     pub fn is_container(&self) -> bool {
         *self == Self::Container
     }
 }
 
-/// Whether a container runs.
+/// The run state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerState {
@@ -629,16 +622,16 @@ pub enum ContainerState {
     Created,
     /// Running.
     Running,
-    /// Running, but frozen: it answers nothing.
+    /// Running but frozen, so that it does not answer.
     Paused,
-    /// Ended, and about to be started again by its restart policy.
+    /// Exited, and about to be restarted by its restart policy.
     Restarting,
-    /// Ended, being removed, or dead.
+    /// Exited, being removed, or dead.
     Stopped,
 }
 
 impl ContainerState {
-    /// Whether nothing of it runs: it has ended, or was never started.
+    /// Returns whether nothing of it runs: it has exited or was never started.
     #[must_use]
     pub fn is_idle(self) -> bool {
         matches!(self, Self::Created | Self::Stopped)
@@ -648,7 +641,7 @@ impl ContainerState {
 /// A published port: the host's address and port, and the container's port behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Published {
-    /// The host's address; unspecified (`0.0.0.0`, `::`) means every address of the host.
+    /// The host's address. Unspecified (`0.0.0.0`, `::`) means every address of the host.
     pub ip: IpAddr,
     /// The host's port.
     pub port: u16,
@@ -656,7 +649,7 @@ pub struct Published {
     pub container_port: u16,
 }
 
-/// The ports and addresses that the engine chose for a container, and that its successor asks for by number.
+/// The ports and addresses that the engine chose for a container, and that its successor requests explicitly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Pinned {
     /// The TCP ports that it publishes.
@@ -669,7 +662,7 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// Whether there is nothing of the engine's choice.
+    /// Returns whether the engine chose nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -685,23 +678,23 @@ pub struct PinnedAddress {
     pub address: IpAddr,
 }
 
-/// A container's place in one network.
+/// A container's attachment to a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Attachment {
     /// The network's name.
     pub network: String,
-    /// The container's own addresses there; none while it is stopped.
+    /// The container's own addresses there; empty while it is stopped.
     pub addresses: Vec<IpAddr>,
-    /// Those that were asked for (`--ip`), and that it has again whenever it is started.
+    /// The addresses that were requested (`--ip`), which it has again whenever it starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<IpAddr>,
-    /// Whether a container that does not run has lost this network: it was removed, or is another one of that name.
+    /// Whether a stopped container has lost this network: it was removed, or another one has the name now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_gone: bool,
-    /// Whether no network has that name any more, either.
+    /// Whether no network has that name any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_missing: bool,
-    /// Names that reach it there.
+    /// The names that reach the container there.
     pub aliases: Vec<String>,
 }
 
@@ -710,43 +703,43 @@ pub struct Attachment {
 pub struct RestartPolicy {
     /// `no`, `always`, `unless-stopped` or `on-failure`; empty means `no`.
     pub name: String,
-    /// For `on-failure`: how often, 0 for ever.
+    /// The maximum number of restarts for `on-failure`; 0 means no limit.
     pub maximum_retries: i64,
 }
 
 impl RestartPolicy {
-    /// Whether both say the same: an empty name means `no`.
+    /// Returns whether both are the same policy. An empty name means `no`.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let name = |it: &Self| if it.name.is_empty() { "no".to_owned() } else { it.name.clone() };
         name(self) == name(other) && self.maximum_retries == other.maximum_retries
     }
 
-    /// The policy of a container that stays ended when it ends.
+    /// Returns the policy of a container that is never restarted.
     #[must_use]
     pub fn never() -> Self {
         Self { name: "no".to_owned(), maximum_retries: 0 }
     }
 }
 
-/// What a server answered to one probe of our own.
+/// A server's answer to one of drainswap's own probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "detail")]
 pub enum Answer {
-    /// It serves; the detail says what proved it (`GET /health → 200`).
+    /// It serves. The detail is what proved it (`GET /health → 200`).
     Ready(String),
-    /// It does not (yet); the detail says what came instead (`connection refused`).
+    /// It does not serve (yet). The detail is what came instead (`connection refused`).
     NotReady(String),
 }
 
 impl Answer {
-    /// Whether the server serves.
+    /// Returns whether the server serves.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready(_))
     }
 
-    /// What proved it, or what came instead.
+    /// Returns what proved that it serves, or what came instead.
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
@@ -761,7 +754,7 @@ mod tests {
 
     #[test]
     fn admin_bits_are_a_mask() {
-        // The values that HAProxy was seen to print, and what each means.
+        // The values that HAProxy was seen to print, and their meanings.
         for (bits, state) in [
             (0, AdminState::Ready),
             (4, AdminState::Ready),

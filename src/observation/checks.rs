@@ -1,24 +1,24 @@
-//! Who asks a server whether it is well, and whether anybody does now.
+//! The health checks and the agent of a server, and whether they are on.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Who asks a server by itself whether it is well.
+/// The two mechanisms that monitor a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checks {
     /// Its health checks (`check`).
     pub health: Checking,
     /// The agent on its host (`agent-check`).
     pub agent: Checking,
-    /// Whether the agent is being asked at this moment: its answer counts although the agent is turned off meanwhile
-    /// (measured on 2.2 to 3.4).
+    /// Whether a request to the agent is in progress. Its answer counts even if the agent is turned off before it
+    /// arrives (measured on 2.2 to 3.4).
     #[serde(skip)]
     pub asks_agent: bool,
 }
 
 impl Checks {
-    /// By `srv_check_state` and `srv_agent_state` of `show servers state`: bit masks of `HAProxy`'s
+    /// Reads `srv_check_state` and `srv_agent_state` of `show servers state`: bit masks of `HAProxy`'s
     /// `include/haproxy/check-t.h`, the same from 2.2 on.
     #[must_use]
     pub fn of_bits(health: u32, agent: u32) -> Self {
@@ -26,7 +26,7 @@ impl Checks {
         Self { health, agent: Checking::of_bits(agent), asks_agent }
     }
 
-    /// One of the two.
+    /// Returns the state of one of the two.
     #[must_use]
     pub fn of(self, checker: Checker) -> Checking {
         match checker {
@@ -36,12 +36,10 @@ impl Checks {
     }
 }
 
-/// One of those who ask.
+/// One of the two mechanisms that monitor a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checker {
-    /// The health checks.
     Health,
-    /// The agent.
     Agent,
 }
 
@@ -54,16 +52,14 @@ impl fmt::Display for Checker {
     }
 }
 
-/// Whether a server is asked.
+/// Whether a mechanism monitors a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Checking {
-    /// Its line does not ask for it.
+    /// The line does not configure it.
     #[default]
     Absent,
-    /// It is turned off.
     Off,
-    /// It is.
     On,
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How often Docker asks within a start period, where nothing is said.
+/// Docker's default interval of healthchecks within a start period.
 pub const START_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What Docker's own healthcheck says of a container.
+/// The result of Docker's own healthcheck of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
@@ -19,14 +19,14 @@ pub enum Health {
     Unhealthy,
 }
 
-/// The healthcheck itself, as far as a run depends on it.
+/// The parts of a healthcheck that matter to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Healthcheck {
-    /// How long after a start the engine runs it first: no container is healthy sooner.
+    /// The time from a start to the first check. No container is healthy sooner.
     #[serde(rename = "first_check_ms", with = "crate::millis")]
     #[schemars(with = "u64")]
     pub first_check: Duration,
-    /// Whether a container with the same settings has it too, whatever its image: its test and its times were given
-    /// with the container.
+    /// Whether a container with the same settings has it too, whatever its image, because its test and its times were
+    /// given with the container.
     pub is_given: bool,
 }

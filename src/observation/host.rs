@@ -1,14 +1,14 @@
-//! What the host of an engine lacks, and what it gives to new containers.
+//! The host of an engine: missing paths, and limits of new containers.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-/// What is certain of the host of an engine. Nothing is of a host that cannot be looked at.
+/// What is known of an engine's host. Nothing is known of a host that cannot be inspected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Host {
-    /// Of the paths that containers need, those that are not there.
+    /// The paths that containers need and the host lacks.
     pub missing: BTreeSet<String>,
-    /// How many files a container may open that is created now without a limit of its own.
+    /// How many files a container created now may open without a limit of its own.
     pub open_files: Option<u64>,
 }

@@ -1,28 +1,28 @@
-//! What else looks after a container.
+//! Other tools that manage a container.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Another tool to which a container belongs.
+/// The other tool that a container belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "name")]
 pub enum Owner {
     /// A Swarm service.
     Swarm(String),
-    /// A Compose project: its next `up` creates the container anew from its file.
+    /// A Compose project, whose next `up` recreates the container from its file.
     Compose(String),
-    /// A systemd unit in which Podman runs the container: one of Quadlet, or of `podman generate systemd`.
+    /// A systemd unit in which Podman runs the container, from Quadlet or from `podman generate systemd`.
     Systemd(String),
-    /// A pod of Kubernetes: its namespace and its name, separated by a slash.
+    /// A Kubernetes pod: its namespace and its name, separated by a slash.
     Kubernetes(String),
-    /// An allocation of Nomad, by its identifier.
+    /// A Nomad allocation, by its identifier.
     Nomad(String),
 }
 
 impl Owner {
-    /// How its containers get another image, where it starts another container as soon as one stops; `None` where it
-    /// leaves a replacement alone until a person runs it.
+    /// Returns how to change the image of its containers if the tool starts another container as soon as one stops;
+    /// `None` if it leaves a replacement alone until a person runs it.
     #[must_use]
     pub fn own_way(&self) -> Option<String> {
         match self {

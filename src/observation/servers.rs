@@ -1,4 +1,4 @@
-//! The servers of one look, each found by its name.
+//! The servers of one observation, with a lookup by name.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
@@ -8,18 +8,18 @@ use serde::Serialize;
 use super::ServerState;
 use crate::ids::ServerId;
 
-/// The servers of one look, in `HAProxy`'s order.
+/// The servers of one observation, in `HAProxy`'s order.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub struct Servers {
     all: Vec<ServerState>,
-    /// Their places by their names, found out at the first question: a run over a thousand lines asks for each of them.
+    /// The positions sorted by name, computed at the first lookup: a run over a thousand lines looks each of them up.
     #[serde(skip)]
     by_name: OnceLock<Vec<usize>>,
 }
 
 impl Servers {
-    /// The server of that name, the first one where `HAProxy` lists two.
+    /// Returns the server with that name, or the first one if `HAProxy` lists two.
     #[must_use]
     pub fn find(&self, id: &ServerId) -> Option<&ServerState> {
         let by_name = self.by_name.get_or_init(|| {
@@ -60,7 +60,7 @@ impl Deref for Servers {
     }
 }
 
-/// What changes may move the servers, or rename them.
+/// Drops the index, because a change may move or rename the servers.
 impl DerefMut for Servers {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.by_name.take();

@@ -1,58 +1,58 @@
-//! A Watchtower that runs beside containers, and what decides whether it replaces one.
+//! A running Watchtower, and the rules by which it replaces containers.
 
 use std::collections::BTreeMap;
 
 use regex::RegexBuilder;
 use serde::{Deserialize, Serialize};
 
-/// Whether a container is to be updated.
+/// The label that decides whether a container is updated.
 const ENABLE_LABEL: &str = "com.centurylinklabs.watchtower.enable";
-/// Whether a container's new image is only reported.
+/// The label that decides whether a new image is only reported.
 const MONITOR_LABEL: &str = "com.centurylinklabs.watchtower.monitor-only";
-/// Which Watchtower is meant, where there are several.
+/// The label that names the Watchtower in charge, if there are several.
 const SCOPE_LABEL: &str = "com.centurylinklabs.watchtower.scope";
-/// The scope of those without one.
+/// The scope of containers without that label.
 const NO_SCOPE: &str = "none";
 
-/// The most that a pattern of names may take in memory.
+/// The memory limit of a name pattern, in bytes.
 const PATTERN_LIMIT: usize = 1 << 16;
 
-/// The settings of a Watchtower, as far as they say which containers it replaces.
+/// The settings of a Watchtower that decide which containers it replaces.
 ///
-/// What it takes and leaves is what containrrr/watchtower and its successor nicholas-fedor/watchtower do (`pkg/filters`):
-/// where they differ, a container counts as taken.
+/// They work as in containrrr/watchtower and its successor nicholas-fedor/watchtower (`pkg/filters`). Where the two
+/// differ, a container counts as replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watchtower {
-    /// Patterns of the names that it is for; none for all.
+    /// The patterns of names that it updates; empty for all.
     pub only: Vec<String>,
-    /// Patterns of the names that it leaves out.
+    /// The patterns of names that it excludes.
     pub disabled: Vec<String>,
-    /// Whether it takes only containers that a label enables.
+    /// Whether it updates only containers that a label enables.
     pub needs_label: bool,
-    /// Whether it reports new images, and replaces nothing.
+    /// Whether it only reports new images and replaces nothing.
     pub only_monitors: bool,
     /// Whether a container's own label decides whether it is only monitored.
     pub label_decides: bool,
-    /// Its scope; empty for all containers.
+    /// The scope; empty for all containers.
     pub scope: String,
 }
 
-/// The labels of a container that Watchtower heeds.
+/// The labels of a container that Watchtower reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct UpdateLabels {
-    /// Whether it is to be updated.
+    /// Whether the container is updated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable: Option<bool>,
-    /// Whether its new image is only reported.
+    /// Whether a new image is only reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitor_only: Option<bool>,
-    /// Which Watchtower is meant.
+    /// The scope of the Watchtower in charge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
 }
 
 impl UpdateLabels {
-    /// The labels by their names.
+    /// Reads the labels through a lookup by name.
     #[must_use]
     pub fn of<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Self {
         Self {
@@ -62,13 +62,13 @@ impl UpdateLabels {
         }
     }
 
-    /// Those of a description.
+    /// Reads the labels of a description.
     #[must_use]
     pub fn of_map(labels: &BTreeMap<String, String>) -> Self {
         Self::of(|name| labels.get(name).map(String::as_str))
     }
 
-    /// Whether there is none.
+    /// Returns whether no label is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -76,7 +76,7 @@ impl UpdateLabels {
 }
 
 impl Watchtower {
-    /// Whether it replaces a running container of this name and with these labels when its image's tag changes.
+    /// Returns whether it replaces a running container with this name and these labels when its image's tag changes.
     #[must_use]
     pub fn replaces(&self, name: &str, labels: &UpdateLabels) -> bool {
         let is_monitored = match labels.monitor_only {
@@ -91,19 +91,19 @@ impl Watchtower {
     }
 }
 
-/// Whether an image's name is one whose image may change: an image by its digest or identifier never does.
+/// Returns whether the image behind an image name may change. A digest or an identifier always means the same image.
 #[must_use]
 pub fn is_movable(image_reference: &str) -> bool {
     !image_reference.contains('@') && !image_reference.starts_with("sha256:")
 }
 
-/// Whether Go's `strconv.ParseBool` takes a text for true.
+/// Returns whether Go's `strconv.ParseBool` reads a text as true.
 #[must_use]
 pub fn is_true(value: &str) -> bool {
     matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
-/// Whether a name is the pattern, or is matched by it as a whole.
+/// Returns whether a name equals the pattern, or matches it as a whole.
 fn matches(pattern: &str, name: &str) -> bool {
     let pattern = pattern.trim_start_matches('/');
     let whole = || RegexBuilder::new(&format!("^{pattern}$")).size_limit(PATTERN_LIMIT).build();
