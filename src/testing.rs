@@ -1,6 +1,6 @@
-//! A believable world for unit tests: a haproxy.cfg that is really read, and all well behind it.
+//! A realistic world for unit tests: a haproxy.cfg that is really parsed, with healthy servers behind it.
 //!
-//! A test starts from it and changes what it is about:
+//! A test starts from it and changes what it tests:
 //! `World::origin().down("mobile/app1").gone("mobile-app1").plan("v2")`.
 
 pub mod bytes;
@@ -31,7 +31,7 @@ use crate::plan::{
 use crate::probe::Question;
 use crate::topology::{self, Topology};
 
-/// Two hosts, on each a primary and its backup.
+/// Two hosts, each with a primary and its backup.
 const ORIGIN: &str = "
 backend mobile
     mode http
@@ -51,7 +51,7 @@ backend mobile
     server app1b 127.0.0.1:50001 check backup
 ";
 
-/// Two backends, one of which has the container of `mobile/app1` for its backup.
+/// Two backends, one of which has the container of `mobile/app1` as its backup.
 const SHARED: &str = "
 backend mobile
     mode http
@@ -64,36 +64,33 @@ backend tablet
     server two 127.0.0.3:50000 check
 ";
 
-/// A configuration, one look at the world that it describes, and what a goal in it would ask for.
+/// A configuration, an observation of the world that it describes, and a policy.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// What haproxy.cfg says.
     pub configuration: Configuration,
-    /// What was seen.
     pub observation: Observation,
-    /// How a deploy is done.
     pub policy: Policy,
 }
 
 impl World {
-    /// Two primaries and two backups, each with a container of its own.
+    /// Returns two primaries and two backups, each with its own container.
     pub fn origin() -> Self {
         Self::of(ORIGIN)
     }
 
-    /// One primary and its backup.
+    /// Returns one primary and its backup.
     pub fn pair() -> Self {
         Self::of(PAIR)
     }
 
-    /// A container that serves two backends.
+    /// Returns a world in which one container serves two backends.
     pub fn shared() -> Self {
         Self::of(SHARED)
     }
 
-    /// The world of a haproxy.cfg in which every server with an address is up, and has behind it a
-    /// container `BACKEND-SERVER` that runs v1, publishes that address and answers. A server line with
-    /// the address of an earlier one has that one's container.
+    /// Returns the world of a haproxy.cfg in which every server with an address is up and has a container
+    /// `BACKEND-SERVER` that runs v1, publishes that address and answers. A server line with the address of an
+    /// earlier one shares its container.
     pub fn of(config: &str) -> Self {
         let configuration = configuration(config);
         let mut servers = Vec::new();
@@ -135,7 +132,7 @@ impl World {
         Self { configuration, observation, policy: policy() }
     }
 
-    /// Changes what `HAProxy` says of a server.
+    /// Changes what `HAProxy` reports for a server.
     pub fn server(mut self, id: &str, change: impl FnOnce(&mut ServerState)) -> Self {
         let servers = &mut self.observation.load_balancers[0].servers;
         change(servers.iter_mut().find(|server| server.id.to_string() == id).unwrap());
@@ -149,7 +146,7 @@ impl World {
         self
     }
 
-    /// A check failed: `HAProxy` has the server down, and it does not answer us either.
+    /// Makes a check fail: `HAProxy` has the server down, and it does not answer drainswap either.
     pub fn down(self, id: &str) -> Self {
         let down = |server: &mut ServerState| {
             server.operational = Operational::Stopped;
@@ -159,7 +156,7 @@ impl World {
         self.server(id, down).silent(id)
     }
 
-    /// The server does not answer us, whatever `HAProxy` says.
+    /// Stops a server from answering drainswap, whatever `HAProxy` reports.
     pub fn silent(mut self, id: &str) -> Self {
         let answers = &mut self.observation.answers;
         let (_, answer) = answers.iter_mut().find(|(server, _)| server.to_string() == id).unwrap();
@@ -167,7 +164,7 @@ impl World {
         self
     }
 
-    /// Somebody set the server to maint.
+    /// Sets the server to maint, as a person would.
     pub fn maint(self, id: &str) -> Self {
         self.server(id, |server| {
             server.admin = AdminBits(1);
@@ -176,13 +173,13 @@ impl World {
         })
     }
 
-    /// A run of this site has left the server out of service.
+    /// Records that a run of this site has left the server out of service.
     pub fn left_out(mut self, id: &str) -> Self {
         self.observation.left_out.insert(id.parse().unwrap());
         self
     }
 
-    /// `HAProxy` has no address for the server's name.
+    /// Takes the address of the server's name away from `HAProxy`.
     pub fn unresolved(self, id: &str) -> Self {
         self.server(id, |server| {
             server.address = None;
@@ -193,7 +190,7 @@ impl World {
         })
     }
 
-    /// Somebody set the server to drain.
+    /// Sets the server to drain, as a person would.
     pub fn drain(self, id: &str) -> Self {
         self.server(id, |server| {
             server.admin = AdminBits(8);
@@ -201,7 +198,7 @@ impl World {
         })
     }
 
-    /// `HAProxy` runs a server that the configuration lacks.
+    /// Adds a server that `HAProxy` runs but the configuration lacks.
     pub fn unlisted(mut self, id: &str, address: &str) -> Self {
         let address: SocketAddr = address.parse().unwrap();
         self.observation.host_addresses.insert(address.ip());
@@ -209,13 +206,13 @@ impl World {
         self
     }
 
-    /// There is no such container any more.
+    /// Removes the container.
     pub fn gone(mut self, name: &str) -> Self {
         self.observation.containers.retain(|container| container.name != name);
         self
     }
 
-    /// The container was stopped.
+    /// Stops the container.
     pub fn stopped(self, name: &str) -> Self {
         self.container(name, |container| {
             container.state = ContainerState::Stopped;
@@ -223,7 +220,7 @@ impl World {
         })
     }
 
-    /// There is a container more: like that one, under another name and with what `change` makes of it.
+    /// Adds a container like an existing one, under another name and with the changes of `change`.
     pub fn another(mut self, like: &str, name: &str, change: impl FnOnce(&mut Container)) -> Self {
         let containers = &mut self.observation.containers;
         let mut twin = containers.iter().find(|container| container.name == like).unwrap().clone();
@@ -234,7 +231,7 @@ impl World {
         self
     }
 
-    /// A Watchtower with these settings runs beside the containers.
+    /// Adds a Watchtower with these settings.
     pub fn watched(self, settings: Watchtower) -> Self {
         let like = self.observation.containers[0].name.clone();
         self.another(&like, "watchtower", |it| {
@@ -244,18 +241,18 @@ impl World {
         })
     }
 
-    /// The container runs this version.
+    /// Makes the container run this version.
     pub fn runs(self, name: &str, tag: &str) -> Self {
         self.container(name, |container| run_image(container, tag))
     }
 
-    /// How many servers must serve at any moment.
+    /// Sets how many servers must serve at any moment.
     pub fn floor(mut self, floor: usize) -> Self {
         self.policy.floor = floor;
         self
     }
 
-    /// The configuration joined with the look.
+    /// Joins the configuration with the observation.
     pub fn topology(&self) -> Topology {
         Topology::new(&self.configuration, &self.observation)
     }
@@ -265,13 +262,13 @@ impl World {
         self.plan_for(Purpose::Deploy, Target::Everywhere(image(tag)))
     }
 
-    /// Changes which server lines are worked on.
+    /// Changes which server lines a run works on.
     pub fn scope(mut self, change: impl FnOnce(&mut Scope)) -> Self {
         change(&mut self.policy.scope);
         self
     }
 
-    /// Plans to give these servers of the backend mobile these versions again.
+    /// Plans a rollback of these servers of the backend mobile to these versions.
     pub fn plan_rollback(&self, tags: &[(&str, &str)]) -> Result<Plan, Vec<Refusal>> {
         let returned = |tag| Returned { image: image(tag), container: None, engine: String::new() };
         let each = tags.iter().map(|(server, tag)| (server.parse().unwrap(), returned(tag))).collect();
@@ -286,7 +283,7 @@ impl World {
     }
 }
 
-/// Reads a haproxy.cfg that nothing is wrong with.
+/// Reads a haproxy.cfg without errors.
 pub fn configuration(config: &str) -> Configuration {
     let file = SourceFile { path: "haproxy.cfg".into(), bytes: config.as_bytes().to_vec() };
     let environment = Environment::new(BTreeMap::new(), Version::new(2, 6));
@@ -295,19 +292,19 @@ pub fn configuration(config: &str) -> Configuration {
     configuration
 }
 
-/// The image of a version: a tag whose digest is the tag's digit all over.
+/// Returns the image of a version: a tag whose digest repeats the tag's last digit.
 pub fn image(tag: &str) -> Image {
     let reference = format!("registry.example.org/mobile:{tag}").parse().unwrap();
     Image::Registry { reference, digest: digest(tag) }
 }
 
-/// A plan file for a deploy of v2 in a world.
+/// Returns a plan file for a deploy of v2 in a world.
 pub fn plan_file(world: &World) -> PlanFile {
     let plan = world.plan("v2").unwrap();
     PlanFile::new(basis(world, &plan), &plan)
 }
 
-/// What a deploy of v2 in a world rests on.
+/// Returns the facts on which a deploy of v2 in a world is based.
 pub fn basis(world: &World, plan: &Plan) -> Basis {
     let read = |file: &str, sha256: &str| ReadFile { file: file.to_owned(), sha256: sha256.repeat(16) };
     Basis {
@@ -323,12 +320,12 @@ pub fn basis(world: &World, plan: &Plan) -> Basis {
     }
 }
 
-/// When the look was taken.
+/// Returns the time of the observation.
 pub fn at() -> Timestamp {
     "2026-11-23T22:15:00Z".parse().unwrap()
 }
 
-/// The defaults, as flags and settings leave them.
+/// Returns the default policy.
 fn policy() -> Policy {
     Policy {
         floor: 1,
@@ -392,7 +389,7 @@ fn up(id: ServerId, address: Option<SocketAddr>, weight: u32) -> ServerState {
     }
 }
 
-/// The container behind a server, unless an earlier server has it already.
+/// Returns the container behind a server, unless an earlier server already has it.
 fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> {
     let address = server.address?;
     let published = Published { ip: address.ip(), port: address.port(), container_port: 8080 };
@@ -442,7 +439,7 @@ fn container_of(server: &ServerState, known: &[Container]) -> Option<Container> 
     Some(container)
 }
 
-/// What the real prober says of an application that is well.
+/// Returns what the real prober reports for a healthy application.
 fn proof(question: &Question) -> String {
     match question {
         Question::Http { method, uri, .. } => format!("{method} {uri} → 200"),

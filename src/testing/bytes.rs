@@ -1,11 +1,11 @@
-//! Bytes as a broken disk, a broken peer or a person may bring them about.
+//! Damaged bytes, as a broken disk, a broken peer or a person may produce them.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-/// These bytes with pieces of them cut out or replaced; a value of its JSON replaced by one that is as large, as small
-/// or as empty as can be; or any bytes at all.
+/// Generates variants of these bytes: pieces cut out or replaced, a JSON value replaced by an extreme or empty one,
+/// or arbitrary bytes.
 pub fn damaged(whole: &[u8]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let (for_edits, for_values) = (whole.to_vec(), whole.to_vec());
     let edit = (any::<Index>(), 0..40_usize, piece());
@@ -61,7 +61,8 @@ fn extreme() -> impl Strategy<Value = Value> {
     ])
 }
 
-/// The text with one value replaced: anywhere in it where it is JSON as a whole, or else anywhere in one of its lines.
+/// Returns the text with one JSON value replaced: anywhere if the whole text is JSON, or else within one of its
+/// lines.
 fn with_value(whole: &[u8], line: Index, node: Index, extreme: &Value) -> Vec<u8> {
     let replace = |text: &[u8]| {
         let mut value: Value = serde_json::from_slice(text).ok()?;
@@ -88,7 +89,7 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// Replaces the value behind so many others.
+/// Replaces the value that comes after this many others.
 fn put(value: &mut Value, left: &mut usize, extreme: &Value) {
     if *left == 0 {
         *value = extreme.clone();

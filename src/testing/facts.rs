@@ -1,4 +1,4 @@
-//! Examples of facts: one run as it was recorded, and one of every ending.
+//! Example facts: one recorded run, and one example of every outcome.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -19,15 +19,15 @@ fn app2() -> Vec<ServerId> {
     vec![ServerId::new("mobile", "app2")]
 }
 
-/// The events file of a run in which everything happened that can, even what one policy does not bring together.
+/// The events file of a run with every kind of event, even of policies that exclude each other.
 pub const RECORDED: &str = include_str!("../../fixtures/events/version-1.jsonl");
 
-/// The events in [`RECORDED`].
+/// Returns the events in [`RECORDED`].
 pub fn recorded() -> Vec<Event> {
     RECORDED.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Every fact but [`Fact::RunEnded`], for which see [`outcomes`].
+/// Returns every fact except [`Fact::RunEnded`], for which see [`outcomes`].
 pub fn facts() -> Vec<Fact> {
     let plan = World::pair().plan("v2").unwrap();
     let mut facts = opening(&plan);
@@ -137,7 +137,7 @@ fn trouble() -> Vec<Fact> {
     ]
 }
 
-/// Every way in which a run ends, with one server and with several.
+/// Returns every outcome of a run, with one server and with several.
 pub fn outcomes() -> Vec<Outcome> {
     let reason = || "the container ended with code 1".to_owned();
     let unfinished = || "run 20261123T221500.000Z was not finished".to_owned();
@@ -180,20 +180,20 @@ pub fn outcomes() -> Vec<Outcome> {
     ]
 }
 
-/// A server that stays out of service.
+/// Returns a rest with one server that stays out of service.
 fn stays() -> Rest {
     let out_of_service =
         vec![StaysOut { server: app2().remove(0), state: AdminState::Maint, has_agent: false }];
     Rest { out_of_service, ..Rest::default() }
 }
 
-/// The same, and a line without a container.
+/// Returns the same rest with a line without a container in addition.
 fn rest() -> Rest {
     let left = vec![Left { server: ServerId::new("mobile", "sorry"), why: WhyLeft::NoContainer }];
     Rest { left, ..stays() }
 }
 
-/// A journal of the run that was recorded.
+/// Returns a journal of the recorded run.
 pub fn run_of(events: &[Event]) -> Run {
     let mut plan = World::pair().plan("v2").unwrap();
     let model = plan.lanes[0].clone();
@@ -213,7 +213,7 @@ pub fn run_of(events: &[Event]) -> Run {
     Run { outcome: Some(outcome.clone()), ..Run::opened(plan, crate::journal::VERSION, None, 7) }
 }
 
-/// What a reporter has written.
+/// The output of a reporter.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -228,7 +228,7 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// All of it.
+    /// Returns everything written so far.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_differs_where_it_is_written_as_numbers_and_the_port_of_a_name() {
+    fn numeric_addresses_and_ports_of_names_are_compared() {
         assert_eq!(found(&World::pair()), Vec::<String>::new());
         let elsewhere =
             |world: World, id: &str| world.server(id, |it| it.address = "127.0.0.9:50009".parse().ok());
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_state_file_keeps_differs_and_what_the_running_haproxy_has_not_read() {
+    fn settings_of_a_state_file_and_unread_changes_differ() {
         let line = "127.0.0.1:50000 ssl verify none check port 81 addr 127.0.0.2 weight 3 disabled";
         let world = || World::of(&format!("\nbackend mobile\n    server app1 {line}\n"));
         let with = |change: &dyn Fn(&mut ServerState)| {

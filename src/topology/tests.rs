@@ -7,7 +7,7 @@ use super::*;
 use crate::observation::{Operational, ServerState};
 use crate::testing::World;
 
-/// Where the traffic of the backend mobile goes while these servers are out.
+/// Returns where the traffic of the backend mobile goes while these servers are out.
 fn forecast(world: &World, out: &[&str]) -> String {
     let topology = world.topology();
     let balance = Balance::of(topology.backend("mobile").unwrap());
@@ -16,7 +16,7 @@ fn forecast(world: &World, out: &[&str]) -> String {
 }
 
 #[test]
-fn traffic_goes_to_whom_haproxy_may_give_it() {
+fn traffic_goes_to_usable_servers() {
     let world = World::origin;
     assert_snapshot!(forecast(&world(), &[]), @"50 % → mobile/app1, 50 % → mobile/app2");
     assert_snapshot!(forecast(&world().down("mobile/app1"), &[]), @"100 % → mobile/app2");
@@ -40,7 +40,7 @@ fn a_server_that_haproxy_does_not_know_takes_nothing() {
 }
 
 #[test]
-fn a_section_without_servers_or_disabled_is_no_backend() {
+fn sections_without_servers_and_disabled_sections_are_left_out() {
     let world = World::of(
         "
 frontend www
@@ -60,7 +60,7 @@ backend off
 }
 
 #[test]
-fn every_line_beside_a_server_is_known() {
+fn lines_to_the_same_address_are_found() {
     let world = World::of(
         "
 backend mobile
@@ -79,9 +79,9 @@ listen tablet
     assert_eq!(beside(&topology.backends[1].servers[1]), Vec::<String>::new());
 }
 
-/// A container that only says it serves one line is stopped for both.
+/// A container labelled for one line only is stopped for both.
 #[test]
-fn a_line_whose_address_leads_to_the_container_is_beside_it() {
+fn a_line_whose_address_leads_to_the_container_is_found() {
     let world = World::of(
         "
 backend mobile
@@ -126,7 +126,7 @@ fn a_server_that_the_configuration_lacks_is_on_the_engine_of_its_host() {
 }
 
 #[test]
-fn what_haproxy_does_to_clients_by_its_own_settings_is_named() {
+fn settings_with_which_haproxy_affects_clients_are_named() {
     for setting in ["on-marked-down shutdown-sessions", "on-marked-up shutdown-backup-sessions", "maxconn 9"]
     {
         let config = format!("backend b\n    server a 127.0.0.1:80 check {setting}\n");
@@ -139,7 +139,7 @@ fn what_haproxy_does_to_clients_by_its_own_settings_is_named() {
 }
 
 #[test]
-fn a_port_that_follows_the_client_s_is_no_address() {
+fn a_port_relative_to_the_client_s_is_not_an_address() {
     let world = World::of(
         "
 backend mobile
@@ -156,7 +156,7 @@ backend mobile
 }
 
 #[test]
-fn an_address_that_is_written_as_a_version_6_one_is_the_version_4_one() {
+fn an_ipv4_mapped_address_is_the_ipv4_address() {
     let mut world = World::of("backend mobile\n    server app1 ::ffff:127.0.0.1:50000\n");
     world.observation.load_balancers[0].servers.remove(0);
     let address = world.topology().backends[0].servers[0].probe.as_ref().map(|probe| probe.address);

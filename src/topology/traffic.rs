@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_stands_still_where_a_backup_is_free() {
+    fn a_queue_is_stalled_if_a_backup_is_free() {
         let pair = crate::testing::World::pair().topology();
         let balance = Balance::of(pair.backend("mobile").unwrap());
         let stalled = balance.stalled(&waiting("3.2.26", 0));

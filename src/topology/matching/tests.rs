@@ -4,10 +4,10 @@ use super::*;
 use crate::observation::{AdminBits, Operational};
 use crate::testing::World;
 
-/// One server by name, resolved to an address of this host, so that every way can find its container.
+/// One server with a host name, resolved to an address of this host, so that every rule can find its container.
 const NAMED: &str = "backend mobile\n mode http\n server app1 app.internal:50000 check\n";
 
-/// What is behind `mobile/app1`.
+/// Returns what is behind `mobile/app1`.
 fn found(world: &World) -> String {
     let topology = world.topology();
     match &topology.backends[0].servers[0].behind {
@@ -22,14 +22,14 @@ fn found(world: &World) -> String {
     }
 }
 
-/// A container that fits in no way, and what makes it fit in this one.
+/// Returns a change that makes a container match by this rule alone.
 fn fitting(rule: MatchRule) -> impl Fn(&mut Container) {
     let published = |ip: &str| Published { ip: ip.parse().unwrap(), port: 50000, container_port: 8080 };
     move |container| {
         container.published.clear();
         container.networks[0].addresses = vec!["172.17.0.99".parse().unwrap()];
         match rule {
-            // The name does it.
+            // The name is enough.
             MatchRule::Settings => {}
             MatchRule::Label => container.claims = vec!["mobile/app1".to_owned()],
             MatchRule::ImageLabel => {
@@ -59,13 +59,13 @@ const STRONGEST_FIRST: [MatchRule; 8] = [
     MatchRule::ImageLabel,
 ];
 
-/// `[servers]` of drainswap.toml names the container of `mobile/app1`.
+/// Makes `[servers]` in drainswap.toml name the container of `mobile/app1`.
 fn named(mut world: World, name: &str) -> World {
     world.observation.named.insert("mobile/app1".parse().unwrap(), name.to_owned());
     world
 }
 
-/// The server [`NAMED`] and, for each of these ways, a container that fits in it alone.
+/// Returns the server [`NAMED`] and, for each of these rules, a container that matches by it alone.
 fn world(rules: &[MatchRule]) -> World {
     let spare = "backend spare\n mode http\n server spare 192.0.2.1:1 check\n";
     let mut world = World::of(&format!("{NAMED}{spare}"));
@@ -81,7 +81,7 @@ fn world(rules: &[MatchRule]) -> World {
 }
 
 #[test]
-fn a_container_is_found_in_every_way() {
+fn a_container_is_found_by_every_rule() {
     for rule in STRONGEST_FIRST {
         let world = world(&[rule]);
         assert_eq!(found(&world), format!("{rule:?}"));
@@ -90,10 +90,10 @@ fn a_container_is_found_in_every_way() {
 }
 
 #[test]
-fn the_strongest_way_decides() {
+fn the_strongest_rule_decides() {
     for (index, strongest) in STRONGEST_FIRST.iter().enumerate() {
         let mut rules = STRONGEST_FIRST[index..].to_vec();
-        // What a label and an address say together is another matter.
+        // A label and an address on two containers are ambiguous, which another test covers.
         rules.retain(|rule| *strongest != MatchRule::Label || !rule.has_address());
         assert_eq!(found(&world(&rules)), format!("{strongest:?}"));
         rules.reverse();
@@ -102,8 +102,8 @@ fn the_strongest_way_decides() {
 }
 
 #[test]
-fn two_that_fit_equally_well_are_for_a_person_to_choose_from() {
-    // Two containers of an engine have two names.
+fn two_containers_that_match_equally_well_are_ambiguous() {
+    // Two containers of an engine cannot have the same name, so the first rule is left out.
     for rule in &STRONGEST_FIRST[1..] {
         let world = world(&[*rule]).another(&format!("{rule:?}"), "twin", |_| {});
         assert_eq!(
@@ -115,7 +115,7 @@ fn two_that_fit_equally_well_are_for_a_person_to_choose_from() {
 
 /// Other slots of a `server-template` have the containers of that name.
 #[test]
-fn a_name_that_haproxy_has_no_address_for_shows_nothing() {
+fn a_name_without_an_address_in_haproxy_proves_nothing() {
     let world = world(&[MatchRule::Name]).unresolved("mobile/app1");
     assert!(found(&world).starts_with("none of"));
     assert!(world.topology().backends[0].servers[0].is_spare());
@@ -131,7 +131,7 @@ fn a_container_s_own_name_is_as_good_as_an_alias() {
 }
 
 #[test]
-fn a_name_counts_where_the_address_is_not_known() {
+fn a_name_counts_if_the_address_is_unknown() {
     let world = world(&[MatchRule::Name]).server("mobile/app1", |server| server.address = None);
     assert_eq!(found(&world), "Name");
 }
@@ -153,17 +153,17 @@ fn a_label_may_name_several_servers() {
     assert_eq!(names.collect::<Vec<_>>(), ["mobile-app1", "mobile-app1"]);
 }
 
-/// The new container must be reached in the same way, which a label does not tell.
+/// The new container must be reachable in the same way, which a label does not show.
 #[test]
-fn a_label_on_the_container_that_has_the_address_leaves_the_rule_to_the_address() {
+fn the_address_decides_the_rule_of_a_labelled_container_that_has_it() {
     let world = world(&[MatchRule::Published])
         .container("Published", |container| container.claims = vec!["mobile/app1".to_owned()]);
     assert_eq!(world.topology().backends[0].servers[0].rule(), Some(MatchRule::Published));
 }
 
-/// Another team's image says that it is the one.
+/// The label may come from another team's image.
 #[test]
-fn a_label_that_may_be_the_image_s_counts_for_less_than_any_other_sign() {
+fn a_label_that_may_be_the_image_s_is_the_weakest_rule() {
     for source in [LabelSource::Image, LabelSource::Unknown] {
         let labelled = |container: &mut Container| {
             fitting(MatchRule::ImageLabel)(container);
@@ -175,7 +175,7 @@ fn a_label_that_may_be_the_image_s_counts_for_less_than_any_other_sign() {
             let world = world(&[*rule]).another(&format!("{rule:?}"), "blog-app1", labelled);
             assert_eq!(found(&world), format!("{rule:?}"), "{source:?}");
         }
-        // The container with the address was stopped: that is no reason to take another team's.
+        // The container with the address is stopped, but that is no reason to take another team's.
         let stopped = |container: &mut Container| container.state = ContainerState::Stopped;
         let world = world(&[MatchRule::Published]).container("Published", stopped);
         assert_eq!(found(&world.another("Published", "blog-app1", labelled)), "Published");
@@ -210,19 +210,19 @@ backend blog
 }
 
 #[test]
-fn a_label_and_the_address_on_two_containers_are_for_a_person_to_decide() {
+fn a_label_and_the_address_on_two_containers_are_ambiguous() {
     for rule in [MatchRule::Published, MatchRule::PublishedEverywhere, MatchRule::OwnAddress] {
         let world = world(&[MatchRule::Label, rule]);
         let both = [format!("Label ({})", MatchRule::Label), format!("{rule:?} ({rule})")];
         assert_eq!(found(&world), format!("one of {both:?}"));
         assert_eq!(found(&named(world.clone(), "Label")), "Label");
         assert_eq!(found(&named(world.clone(), &format!("{rule:?}"))), format!("{rule:?}"));
-        // Where the labelled one has the address too, nothing contradicts it.
+        // If the labelled container has the address too, nothing contradicts it.
         let has_it = world.container("Label", fitting(MatchRule::Published)).container("Label", |it| {
             it.claims = vec!["mobile/app1".to_owned()];
         });
         assert_eq!(found(&has_it), "Label");
-        // What does not run has no address.
+        // A stopped container has no address.
         let stopped = |container: &mut Container| container.state = ContainerState::Stopped;
         assert_eq!(found(&world_stopped(rule, stopped)), "Label");
     }
@@ -242,14 +242,14 @@ fn a_container_that_the_settings_name_and_the_engine_lacks_is_not_guessed() {
 }
 
 #[test]
-fn a_name_that_haproxy_has_resolved_to_another_machine_shows_nothing() {
+fn a_name_resolved_to_another_machine_proves_nothing() {
     let world = || world(&[MatchRule::Name]);
     let elsewhere = |server: &mut ServerState| server.address = Some("192.0.2.7:50000".parse().unwrap());
     let mut remote = world().server("mobile/app1", elsewhere);
     let answer = Answer::Ready("connected".to_owned());
     remote.observation.answers.insert("mobile/app1".parse().unwrap(), answer);
     assert!(found(&remote).starts_with("none of"));
-    // One that does not run has no address to compare with; what answers is another one.
+    // A stopped container has no address to compare with, so the answer comes from another one.
     let stopped = |container: &mut Container| container.state = ContainerState::Stopped;
     let stopped = remote.container("Name", stopped);
     assert!(found(&stopped).starts_with("none of"), "another machine answers");
@@ -258,7 +258,7 @@ fn a_name_that_haproxy_has_resolved_to_another_machine_shows_nothing() {
 }
 
 #[test]
-fn an_address_in_another_network_shows_nothing() {
+fn an_address_in_another_network_proves_nothing() {
     for setting in ["namespace blue", "socks4 127.0.0.1:1080"] {
         let config = format!(
             "backend mobile
@@ -292,7 +292,7 @@ fn a_running_container_comes_before_a_stopped_one() {
     assert_eq!(found(&world.gone("mobile-app1")), "left-over");
 }
 
-/// `docker run` leaves such a one behind where the port is taken.
+/// `docker run` leaves such a container behind if the port is taken.
 #[test]
 fn a_container_that_was_never_started_is_as_good_as_stopped() {
     let created = |container: &mut Container| container.state = ContainerState::Created;
@@ -302,7 +302,7 @@ fn a_container_that_was_never_started_is_as_good_as_stopped() {
 }
 
 #[test]
-fn a_frozen_or_restarting_container_is_still_the_one() {
+fn a_paused_or_restarting_container_still_matches() {
     for state in [ContainerState::Paused, ContainerState::Restarting] {
         let world = World::pair().container("mobile-app1", |container| container.state = state);
         assert_eq!(found(&world), "mobile-app1", "{state:?}");
@@ -310,7 +310,7 @@ fn a_frozen_or_restarting_container_is_still_the_one() {
 }
 
 #[test]
-fn a_container_that_was_put_aside_is_behind_nothing() {
+fn a_container_that_was_put_aside_does_not_match() {
     for aside in [Aside::Old, Aside::New] {
         let run = RunId::from("20261123T221500.000Z");
         let name = aside.name("mobile-app1", &run);
@@ -321,7 +321,7 @@ fn a_container_that_was_put_aside_is_behind_nothing() {
     }
 }
 
-/// What `docker compose up` does with one of its project.
+/// `docker compose up` does this with a container of its project.
 #[test]
 fn a_container_that_was_put_aside_and_serves_again_is_behind_its_server() {
     let aside = "mobile-app1.old-20261123T221500.000Z";
@@ -363,7 +363,7 @@ fn a_port_on_every_address_reaches_only_this_host() {
     assert!(found(&world).starts_with("none of"));
 }
 
-/// `127.0.0.1` in haproxy.cfg is `HAProxy`'s own host, and in a container's ports the engine's.
+/// `127.0.0.1` means `HAProxy`'s own host in haproxy.cfg, but the engine's host in a container's ports.
 #[test]
 fn a_loopback_address_of_another_host_is_another_address() {
     let mut world = World::pair();
@@ -372,7 +372,7 @@ fn a_loopback_address_of_another_host_is_another_address() {
 }
 
 #[test]
-fn where_haproxy_sends_the_traffic_counts_and_not_what_is_written() {
+fn the_running_address_counts_rather_than_the_configured_one() {
     let world = World::origin().server("mobile/app1", |server| {
         server.address = Some("127.0.0.2:50001".parse().unwrap());
     });
@@ -380,13 +380,13 @@ fn where_haproxy_sends_the_traffic_counts_and_not_what_is_written() {
 }
 
 #[test]
-fn what_is_written_counts_where_haproxy_does_not_say() {
+fn the_configured_address_counts_if_haproxy_reports_none() {
     let world = World::pair().server("mobile/app1", |server| server.address = None);
     assert_eq!(found(&world), "mobile-app1");
 }
 
 #[test]
-fn the_candidates_are_those_that_may_be_meant() {
+fn the_candidates_are_the_closest_containers() {
     let mut world = World::origin();
     world.observation.host_addresses.remove(&"127.0.0.1".parse().unwrap());
     let world = world.gone("mobile-app1b").gone("mobile-app2b").stopped("mobile-app2");
@@ -404,7 +404,7 @@ fn the_candidates_are_those_that_may_be_meant() {
     assert_snapshot!(found(&world.gone("old_app1")), @"none of []");
 }
 
-/// The container of `mobile/app1` is gone, and nothing speaks against that.
+/// Returns a world in which the container of `mobile/app1` is certainly gone.
 fn gone() -> World {
     World::origin().down("mobile/app1").gone("mobile-app1")
 }
@@ -418,7 +418,7 @@ fn a_container_that_is_gone_gets_a_sibling_s_settings() {
 }
 
 #[test]
-fn a_container_is_gone_only_where_all_speaks_for_it() {
+fn a_container_is_gone_only_if_everything_indicates_it() {
     let up = |server: &mut ServerState| {
         server.operational = Operational::Running;
         server.admin = AdminBits(0);
@@ -443,7 +443,7 @@ fn a_container_is_gone_only_where_all_speaks_for_it() {
         ("HAProxy uses it", gone().server("mobile/app1", up)),
         ("another HAProxy uses it", used_elsewhere),
         ("it answers", answers),
-        ("nobody shows what it was like", no_sibling),
+        ("no sibling shows what it was like", no_sibling),
         ("another host", elsewhere),
         ("another container has its name", named_alike),
         ("no address", gone().server("mobile/app1", |server| server.address = None)),

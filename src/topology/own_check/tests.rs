@@ -6,7 +6,7 @@ use crate::cfg::{Environment, SourceFile, Version};
 use crate::observation::Operational;
 use crate::testing::{World, configuration};
 
-/// Why the check of this server line decides, given the lines of its backend; nothing where it does not.
+/// Returns why the check of this server line decides, given the lines of its backend; `None` if it does not.
 fn why(lines: &str, server: &str) -> Option<String> {
     let text = format!("backend b\n {lines}\n server s {server}\n");
     let file = SourceFile { path: "haproxy.cfg".into(), bytes: text.into_bytes() };
@@ -20,7 +20,7 @@ fn why(lines: &str, server: &str) -> Option<String> {
 const HTTPCHK: &str = "mode http\n option httpchk GET /health";
 
 #[test]
-fn what_a_probe_can_ask_is_asked_by_one() {
+fn a_probe_is_used_where_it_can_check() {
     for (lines, server) in [
         ("mode http", "10.0.0.1:80 check"),
         ("mode tcp", "10.0.0.1:80 check"),
@@ -32,7 +32,7 @@ fn what_a_probe_can_ask_is_asked_by_one() {
         (HTTPCHK, "10.0.0.1:80 check proto h1"),
         ("mode http", "10.0.0.1:80 check port 9000"),
         ("mode http\n option httpchk\n http-check expect rstatus ^2[0-9]{2}$", "10.0.0.1:80 check"),
-        // HAProxy asks nothing.
+        // HAProxy does not check.
         ("mode tcp\n option redis-check", "10.0.0.1:80"),
     ] {
         assert_eq!(why(lines, server), None, "{lines} / {server}");
@@ -40,7 +40,7 @@ fn what_a_probe_can_ask_is_asked_by_one() {
 }
 
 #[test]
-fn what_a_probe_cannot_ask_is_left_to_the_check() {
+fn the_own_check_decides_where_a_probe_cannot() {
     for (lines, server, expected) in [
         ("mode tcp\n option redis-check", "10.0.0.1:80 check", "option redis-check"),
         ("mode tcp\n option external-check", "10.0.0.1:80 check", "option external-check"),
@@ -123,7 +123,7 @@ backend b\n mode tcp\n server one 10.0.0.1:6379 track a/two\n server lost 10.0.0
 }
 
 #[test]
-fn the_check_s_word_counts_where_it_has_one() {
+fn the_result_of_the_check_counts_if_there_is_one() {
     let check =
         OwnCheck { why: "option redis-check".to_owned(), within: Duration::from_secs(4), tracks: None };
     let probed = Some(Answer::Ready("connected".to_owned()));
@@ -143,9 +143,9 @@ fn the_check_s_word_counts_where_it_has_one() {
     assert_eq!(answer(None, None, probed.as_ref()), probed);
 }
 
-/// The README's table: each row with lines that are of its kind.
+/// Builds the README's table: each row with lines of its kind.
 #[test]
-fn the_readme_says_who_decides() {
+fn the_readme_lists_which_check_decides() {
     const PROBE: (&str, &str) = ("drainswap's own probe", "nothing");
     const HAPROXY: (&str, &str) = ("HAProxy", "`rise` checks");
     let rule = |rule: &str| format!("{HTTPCHK}\n {rule}");
@@ -223,11 +223,11 @@ fn the_readme_says_who_decides() {
         ),
     ];
     let mut table = "| The check of the line | Who decides | What it costs |\n|---|---|---|\n".to_owned();
-    for (kind, (who, cost), lines) in rows {
+    for (kind, (decider, cost), lines) in rows {
         for (lines, server) in lines {
-            assert_eq!(why(&lines, server).is_some(), who == HAPROXY.0, "{kind}: {lines}\n server {server}");
+            assert_eq!(why(&lines, server).is_some(), decider == HAPROXY.0, "{kind}: {lines}\n server {server}");
         }
-        writeln!(table, "| {kind} | {who} | {cost} |").unwrap();
+        writeln!(table, "| {kind} | {decider} | {cost} |").unwrap();
     }
     table += "| `track` | the line that it tracks | as there |\n";
     assert!(include_str!("../../../README.md").contains(&table), "the README should have\n{table}");

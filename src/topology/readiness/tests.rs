@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{World, configuration};
 use crate::topology::own_check::own_check;
 
-/// What a server is asked, given the lines of its backend and the words of its server line.
+/// Returns the probe of a server, given the lines of its backend and the words of its server line.
 fn probe_of(lines: &str, server: &str) -> Option<Probe> {
     let configuration = configuration(&format!("backend b\n {lines}\n server s {server}\n"));
     let proxy = &configuration.proxies[0];
@@ -12,7 +12,7 @@ fn probe_of(lines: &str, server: &str) -> Option<Probe> {
     probe(proxy, &proxy.servers[0], None, own_check.as_ref())
 }
 
-/// The same as a person reads it in the plan.
+/// Returns the probe as the plan prints it.
 fn asked(lines: &str, server: &str) -> String {
     probe_of(lines, server).unwrap().to_string()
 }
@@ -40,7 +40,7 @@ fn the_backend_s_own_check_is_the_question() {
 }
 
 #[test]
-fn what_must_fall_silent_is_where_the_traffic_goes() {
+fn silence_is_probed_where_the_traffic_goes() {
     let silence_of = |lines: &str, server: &str| {
         let configuration = configuration(&format!("backend b\n {lines}\n server s {server}\n"));
         let proxy = &configuration.proxies[0];
@@ -56,7 +56,7 @@ fn what_must_fall_silent_is_where_the_traffic_goes() {
 }
 
 #[test]
-fn a_server_without_check_is_asked_all_the_same() {
+fn a_server_without_check_is_probed_anyway() {
     assert_eq!(asked(HTTPCHK, "10.0.0.1:80"), "GET http://10.0.0.1:80/health");
 }
 
@@ -83,7 +83,7 @@ fn headers_body_and_timeout_are_the_check_s() {
 }
 
 #[test]
-fn what_is_expected_is_the_check_s() {
+fn the_expectations_are_the_check_s() {
     let lines = "mode http
  option httpchk
  http-check expect status 200,300-310
@@ -104,7 +104,7 @@ fn what_is_expected_is_the_check_s() {
 }
 
 #[test]
-fn a_check_that_is_sent_elsewhere_is_asked_there() {
+fn a_check_that_is_sent_elsewhere_is_probed_there() {
     for (server, question) in [
         ("10.0.0.1:80 check port 8081", "GET http://10.0.0.1:8081/health"),
         ("10.0.0.1:80 check addr 10.0.0.2", "GET http://10.0.0.2:80/health"),
@@ -117,7 +117,7 @@ fn a_check_that_is_sent_elsewhere_is_asked_there() {
 }
 
 #[test]
-fn without_a_check_the_traffic_s_own_address_is_asked() {
+fn without_a_check_the_traffic_s_own_address_is_probed() {
     assert_eq!(asked("mode http", "10.0.0.1:80 check port 8081"), "GET http://10.0.0.1:80/");
     assert_eq!(asked("mode tcp", "10.0.0.1:80 check addr 10.0.0.2"), "connect to 10.0.0.1:80");
 }
@@ -137,7 +137,7 @@ fn a_check_is_encrypted_as_haproxy_encrypts_it() {
 }
 
 #[test]
-fn the_traffic_s_own_address_is_asked_as_the_traffic_comes() {
+fn the_traffic_s_own_address_is_probed_like_the_traffic() {
     for (server, question) in [
         ("10.0.0.1:443 ssl verify none", "GET https://10.0.0.1:443/"),
         ("10.0.0.1:443 check ssl no-check-ssl verify none", "GET https://10.0.0.1:443/"),
@@ -148,7 +148,7 @@ fn the_traffic_s_own_address_is_asked_as_the_traffic_comes() {
 }
 
 #[test]
-fn who_wants_the_proxy_protocol_first_is_asked_no_http() {
+fn a_server_that_expects_the_proxy_protocol_gets_no_http_probe() {
     for (server, question) in [
         ("10.0.0.1:80 check send-proxy", "connect to 10.0.0.1:80"),
         ("10.0.0.1:80 check send-proxy-v2", "connect to 10.0.0.1:80"),
@@ -161,14 +161,14 @@ fn who_wants_the_proxy_protocol_first_is_asked_no_http() {
 }
 
 #[test]
-fn where_no_address_is_known_nobody_is_asked() {
+fn a_server_without_a_known_address_is_not_probed() {
     for server in ["unix@/run/app.sock check", "app.internal:80 check", "10.0.0.1 check"] {
         assert_eq!(probe_of(HTTPCHK, server), None, "{server}");
     }
 }
 
 #[test]
-fn a_name_is_asked_where_haproxy_resolved_it_to() {
+fn a_name_is_probed_at_the_address_that_haproxy_resolved() {
     let world = World::of("backend mobile\n mode http\n server app1 app.internal:80 check\n");
     let world = world.server("mobile/app1", |server| server.address = Some("10.0.0.7:80".parse().unwrap()));
     let probes = crate::topology::probes(&world.configuration, &world.observation.load_balancers[0]);
