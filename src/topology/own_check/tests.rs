@@ -225,7 +225,11 @@ fn the_readme_lists_which_check_decides() {
     let mut table = "| The check of the line | Who decides | What it costs |\n|---|---|---|\n".to_owned();
     for (kind, (decider, cost), lines) in rows {
         for (lines, server) in lines {
-            assert_eq!(why(&lines, server).is_some(), decider == HAPROXY.0, "{kind}: {lines}\n server {server}");
+            assert_eq!(
+                why(&lines, server).is_some(),
+                decider == HAPROXY.0,
+                "{kind}: {lines}\n server {server}"
+            );
         }
         writeln!(table, "| {kind} | {decider} | {cost} |").unwrap();
     }
