@@ -159,13 +159,13 @@ fn once() -> u32 {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OnDrainTimeout {
-    /// The drain fails: the server is put back and the run is rolled back.
+    /// Fail the drain: put the server back and roll the run back.
     Fail,
     /// Set the server to maint, which also ends what cookies and stick tables bring, and wait the same time again.
     Maint,
     /// Set the server to maint, then shut down the remaining sessions one by one over a period of time.
     Shutdown,
-    /// The remaining sessions are cut when the container stops.
+    /// Stop the container, which cuts the remaining sessions.
     Force,
 }
 
@@ -175,9 +175,9 @@ pub enum OnDrainTimeout {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
-    /// They get their old containers back, with the same care.
+    /// Give every replaced server its old container back, with the same care.
     Rollback,
-    /// They keep the new containers; only the failed server is put back.
+    /// Keep the new containers and put back only the failed server.
     Stop,
 }
 
@@ -187,9 +187,9 @@ pub enum OnFailure {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum LbQuorum {
-    /// All must answer: a run does not start without one, and is rolled back if one stops answering.
+    /// Require all: do not start a run without one, and roll it back if one stops answering.
     All,
-    /// Those that answer are enough. One that returns is brought up to date.
+    /// Continue with those that answer, and bring one that returns up to date.
     Reachable,
 }
 
