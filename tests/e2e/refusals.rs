@@ -136,7 +136,11 @@ async fn the_last_server_is_not_taken_away() {
     assert_eq!(snapshot(&stage).await, before);
     stage.haproxy.set_state("app1b", "maint").await;
     let before = snapshot(&stage).await;
-    stage.drainswap(&["drain", "mobile/app1"]).await.expect(4).says(&["no server would serve backend mobile"]);
+    stage
+        .drainswap(&["drain", "mobile/app1"])
+        .await
+        .expect(4)
+        .says(&["no server would serve backend mobile"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;
 }
