@@ -167,8 +167,8 @@ impl LoadBalancerState {
     #[must_use]
     pub fn sessions_of_old_worker(&self, worker: &OldWorker, servers: &[ServerId]) -> u64 {
         let targets = self.targets(servers);
-        let is_meant = |old: &&OldServer| targets.have(&old.id, old.address);
-        worker.servers.iter().filter(is_meant).map(|old| old.sessions).sum()
+        let matches = |old: &&OldServer| targets.have(&old.id, old.address);
+        worker.servers.iter().filter(matches).map(|old| old.sessions).sum()
     }
 
     /// Returns the names and addresses by which other workers may know these servers.

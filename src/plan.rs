@@ -568,7 +568,7 @@ impl Replacement {
         self.old.as_ref().filter(|old| self.kept(keep) == 0 && !holds_data(old))
     }
 
-    /// Returns the old container's image if only that is kept, under a name of its own for a rollback.
+    /// Returns the old container's image if only that is kept, under a separate name for a rollback.
     #[must_use]
     pub fn image_kept(&self, keep: usize) -> Option<&ImageId> {
         self.old.as_ref().filter(|_| keep > 0 && self.kept(keep) == 0).map(|old| &old.image)

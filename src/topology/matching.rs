@@ -414,7 +414,7 @@ fn describe(container: &Container) -> String {
         container.published.iter().map(|p| SocketAddr::new(p.ip, p.port).to_string()).collect();
     let ports = if ports.is_empty() { "nothing".to_owned() } else { ports.join(", ") };
     let claims = container.claims.join(",");
-    let says = match container.claimed_by {
+    let label = match container.claimed_by {
         _ if claims.is_empty() => String::new(),
         LabelSource::Container => format!(", labelled drainswap.server={claims}"),
         LabelSource::Image => format!(", its image labelled drainswap.server={claims}"),
@@ -422,7 +422,7 @@ fn describe(container: &Container) -> String {
             format!(", labelled drainswap.server={claims}, perhaps by its image, which cannot be read")
         }
     };
-    format!("{} (publishes {ports}{says})", container.name)
+    format!("{} (publishes {ports}{label})", container.name)
 }
 
 /// Turns an unmatched server into a gone one if that is certain. `HAProxy` does not use the server, its line is not

@@ -652,7 +652,7 @@ fn an_own_check_that_is_turned_off_is_a_note() {
 fn the_own_check_decides_which_servers_can_take_over() {
     let plan = own_checked("").server("mobile/app1b", |state| state.operational = Operational::Stopped);
     let plan = plan.plan("v2").unwrap();
-    assert_eq!(plan.lanes[0].name().to_string(), "mobile/app1b", "it is mended before it carries traffic");
+    assert_eq!(plan.lanes[0].name().to_string(), "mobile/app1b", "it is fixed before it carries traffic");
     assert!(own_checked("").silent("mobile/app1b").plan("v2").is_ok());
 }
 

@@ -254,7 +254,7 @@ fn a_name_resolved_to_another_machine_proves_nothing() {
     let stopped = remote.container("Name", stopped);
     assert!(found(&stopped).starts_with("none of"), "another machine answers");
     assert_eq!(found(&stopped.silent("mobile/app1")), "Name");
-    assert_eq!(found(&world()), "Name", "this host is no other machine");
+    assert_eq!(found(&world()), "Name", "this host is not another machine");
 }
 
 #[test]

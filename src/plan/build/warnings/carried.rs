@@ -83,9 +83,9 @@ fn volumes(observation: &Observation, lanes: &[Lane]) -> Vec<String> {
 struct ByPlace<'a>(BTreeMap<Vec<&'a str>, Vec<&'a str>>);
 
 impl<'a> ByPlace<'a> {
-    fn add(&mut self, container: &'a Container, is_meant: impl Fn(&UnnamedVolume) -> bool) {
-        let meant = container.unnamed_volumes.iter().flatten().filter(|it| is_meant(it));
-        let mut places: Vec<&str> = meant.map(|it| it.target.as_str()).collect();
+    fn add(&mut self, container: &'a Container, matches: impl Fn(&UnnamedVolume) -> bool) {
+        let volumes = container.unnamed_volumes.iter().flatten().filter(|it| matches(it));
+        let mut places: Vec<&str> = volumes.map(|it| it.target.as_str()).collect();
         places.sort_unstable();
         if !places.is_empty() {
             self.0.entry(places).or_default().push(&container.name);
