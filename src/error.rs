@@ -1,6 +1,7 @@
-//! Why a command ended without a run: what, where, and what to do next.
+//! Errors that end a command without a run. Each says what failed, where, and what to do next.
 
 mod exit;
+mod suggestion;
 
 use std::fmt;
 use std::time::Duration;
@@ -27,20 +28,17 @@ use crate::ports::{EngineError, JournalError, LoadBalancerError};
 use crate::promotion::Unsettled;
 use crate::service::render::RenderError;
 use crate::settings::SettingsError;
+pub use suggestion::nearest;
+pub(crate) use suggestion::some_of;
+use suggestion::suggestion;
 
-/// Why a run is not finished.
+/// The reason that a run is unfinished.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfinished {
-    /// Its process ended before it did.
-    Killed {
-        /// The process.
-        pid: u32,
-    },
-    /// It ended, and could not put these servers back.
-    Stuck {
-        /// The servers.
-        servers: Vec<ServerId>,
-    },
+    /// The process ended before the run did.
+    Killed { pid: u32 },
+    /// The run ended, but these servers could not be put back.
+    Stuck { servers: Vec<ServerId> },
 }
 
 impl fmt::Display for Unfinished {
@@ -52,100 +50,55 @@ impl fmt::Display for Unfinished {
     }
 }
 
-/// Why a command ended without a run. Nothing was touched, unless its exit code says otherwise ([`Error::exit`]).
+/// An error that ends a command without a run. Nothing was touched, unless its exit code says otherwise
+/// ([`Error::exit`]).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// drainswap.toml.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// haproxy.cfg cannot be read.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// HAProxy runs in a container.
+    /// The files of a HAProxy in a container are out of reach.
     #[error(transparent)]
     InContainer(#[from] NotReached),
-    /// haproxy.cfg is wrong; each problem with its line and a caret.
-    #[error("the configuration has {} that HAProxy would not start with\n{}", counted(.problems.len(), "problem"), .shown.join("\n"))]
-    Configuration {
-        /// The problems.
-        problems: Vec<Problem>,
-        /// The same, rendered.
-        shown: Vec<String>,
-    },
-    /// haproxy.cfg has no runtime socket that can be opened and may do what is asked of it.
+    /// haproxy.cfg has errors; `shown` has each problem with its line and a caret.
+    #[error("the configuration has {} that would keep HAProxy from starting\n{}", counted(.problems.len(), "problem"), .shown.join("\n"))]
+    Configuration { problems: Vec<Problem>, shown: Vec<String> },
+    /// haproxy.cfg has no runtime socket that exists and has the level that the command needs. `found` describes what
+    /// it has instead.
     #[error(
-        "{found}. Add `stats socket /run/haproxy/admin.sock mode 660 level admin` to the global section and reload HAProxy, or give the socket with --socket"
+        "{found}. Add `stats socket /run/haproxy/admin.sock mode 660 level admin` to the global section and reload HAProxy, or name the socket with --socket"
     )]
-    NoStatsSocket {
-        /// What was found instead.
-        found: String,
-    },
-    /// `--socket` is not understood.
+    NoStatsSocket { found: String },
+    /// The value of `--socket` is not an address.
     #[error(transparent)]
     Socket(#[from] NotASocketAddress),
-    /// There is no such backend.
-    #[error("there is no backend {name}{}", suggestion(.nearest.as_deref(), .known))]
-    NoBackend {
-        /// What was given.
-        name: String,
-        /// The name that was probably meant.
-        nearest: Option<String>,
-        /// The names that there are.
-        known: Vec<String>,
-    },
-    /// There is no such server.
-    #[error("backend {} has no server {}{}", .server.backend, .server.server, suggestion(.nearest.as_deref(), .known))]
-    NoServer {
-        /// What was given.
-        server: ServerId,
-        /// The name that was probably meant.
-        nearest: Option<String>,
-        /// The names that there are.
-        known: Vec<String>,
-    },
-    /// drainswap.toml leaves a server as it is that there is none of.
+    #[error("there is no backend {name}{}", suggestion(.name, .nearest.as_deref(), .known))]
+    NoBackend { name: String, nearest: Option<String>, known: Vec<String> },
+    #[error("backend {} has no server {}{}", .server.backend, .server.server, suggestion(.server.server.as_str(), .nearest.as_deref(), .known))]
+    NoServer { server: ServerId, nearest: Option<String>, known: Vec<String> },
+    /// A `leave` list in drainswap.toml names a server that does not exist.
     #[error("[backends.{backend}] leave in drainswap.toml: {error}")]
-    WrongLeave {
-        /// The backend that is named there.
-        backend: String,
-        /// What is wrong.
-        error: Box<Self>,
-    },
-    /// No backend has a server of that name.
-    #[error("no backend has a server {name}{}", suggestion(.nearest.as_deref(), .known))]
-    NoServerOfThatName {
-        /// What was given.
-        name: String,
-        /// The name that was probably meant.
-        nearest: Option<String>,
-        /// The names that there are.
-        known: Vec<String>,
-    },
-    /// Checks that there are none of cannot be turned on.
-    #[error("{server} has no {checker} check that could be turned on: write `{}` on its server line", if *.checker == Checker::Health { "check" } else { "agent-check" })]
-    NotChecked {
-        /// The server.
-        server: ServerId,
-        /// Which checks.
-        checker: Checker,
-    },
+    WrongLeave { backend: String, error: Box<Self> },
+    #[error("no backend has a server {name}{}", suggestion(.name, .nearest.as_deref(), .known))]
+    NoServerOfThatName { name: String, nearest: Option<String>, known: Vec<String> },
+    /// A check cannot be turned on for a server line that has none.
+    #[error("{server} has no {checker} check to turn on: add `{}` to its server line", if *.checker == Checker::Health { "check" } else { "agent-check" })]
+    NotChecked { server: ServerId, checker: Checker },
     /// The plan was refused.
     #[error("{}", refusals(.0))]
     Refused(Vec<Refusal>),
-    /// The load balancer.
     #[error("{error}{}", hint(.error))]
     LoadBalancer {
-        /// What went wrong.
         #[from]
         error: LoadBalancerError,
     },
     /// A command without an answer may still take effect.
     #[error(transparent)]
     LateCommand(#[from] LateCommand),
-    /// The engine or a registry.
+    /// The container engine or a registry failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The prober cannot be made.
     #[error(transparent)]
     Prober(#[from] NoProber),
     /// The run ended before any server left rotation.
@@ -154,465 +107,195 @@ pub enum Error {
     /// Another run holds the backend.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The journals of the backend cannot be told.
+    /// The journals of the backend cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// The state directory.
+    /// The journal of this run, or the state directory, cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The plan cannot be saved.
-    #[error("the plan cannot be saved in {path}: {reason}. Name another file with --save, or - for stdout")]
-    NotSaved {
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
+    #[error("cannot save the plan in {path}: {reason}. Name another file with --save, or use - for stdout")]
+    NotSaved { path: String, reason: String },
     /// The plan file cannot be read.
-    #[error("{path} cannot be read: {reason}. Name the file that `drainswap plan … --save` has written")]
-    NoPlanFile {
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The plan file is not understood.
+    #[error("cannot read {path}: {reason}. Name the file that `drainswap plan … --save` wrote")]
+    NoPlanFile { path: String, reason: String },
+    /// The plan file has invalid contents.
     #[error("{path}: {error}")]
-    NotAPlanFile {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        error: NotAPlanFile,
-    },
-    /// Something else was typed than the plan file has.
-    #[error("{path} is a plan for {planned}, and {typed} is asked for: leave that out, or plan again")]
-    OtherPlan {
-        /// The file.
-        path: String,
-        /// What it has.
-        planned: String,
-        /// What was typed.
-        typed: String,
-    },
-    /// The plan file is not the one that was approved.
+    NotAPlanFile { path: String, error: NotAPlanFile },
+    /// The command line contradicts the plan file.
     #[error(
-        "{path} is not the plan file that was approved, and nothing was touched: its SHA-256 is {found}, and {approved} was approved. Have it approved again, or bring the file that was"
+        "{path} is a plan for {planned}, but the command line asks for {typed}: leave that out, or plan again"
     )]
-    NotApproved {
-        /// The file.
-        path: String,
-        /// The SHA-256 that was approved.
-        approved: String,
-        /// That of the file.
-        found: String,
-    },
-    /// The world is not as it was when the plan was made.
+    OtherPlan { path: String, planned: String, typed: String },
     #[error(
-        "the plan in {path} is {} old and not applied, nothing was touched. Since {at} this is not as it was:\n  - {}\nPlan again with `drainswap plan … --save`", time_since(*.age), points(.drift)
+        "{path} is not the approved plan file, nothing was touched: its SHA-256 is {found}, but {approved} was approved. Get this file approved, or use the approved one"
     )]
-    PlanDrifted {
-        /// The file.
-        path: String,
-        /// When it was made.
-        at: Timestamp,
-        /// How old it is.
-        age: SignedDuration,
-        /// What is not as it was.
-        drift: Vec<Drift>,
-    },
-    /// The file for events.
-    #[error("events cannot be written to {path}: {reason}. Name a file that can be with --events")]
-    Events {
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The last run was not finished.
+    NotApproved { path: String, approved: String, found: String },
+    /// The site has changed since the plan was made.
     #[error(
-        "run {run} on backend {backend} {how}. Its journal is {path}. `{resume}` brings it to its end, `{undo}` takes back what it had begun"
+        "the plan in {path} is {} old and was not applied, nothing was touched. Changed since {at}:\n  - {}\nPlan again with `drainswap plan … --save`", time_since(*.age), points(.drift)
     )]
-    Unfinished {
-        /// The run.
-        run: String,
-        /// The backend.
-        backend: String,
-        /// What became of it.
-        how: Unfinished,
-        /// Its journal.
-        path: String,
-        /// The command that goes on with it.
-        resume: String,
-        /// The command that takes it back.
-        undo: String,
-    },
-    /// A run of another site that shares the state directory.
+    PlanDrifted { path: String, at: Timestamp, age: SignedDuration, drift: Vec<Drift> },
+    #[error("cannot write events to {path}: {reason}. Name another file with --events")]
+    Events { path: String, reason: String },
+    /// The last run is unfinished. `resume` and `undo` are the commands that finish it.
     #[error(
-        "run {run} on backend {backend} belongs to another site{}. Its journal is {path}. If that is this site after all, `{adopt}` takes it as one of it",
-        if *.is_unfinished { ", and was not finished: it may have containers or servers in its hands" } else { "" }
+        "run {run} on backend {backend} {how}. Its journal is {path}. `{resume}` finishes it, `{undo}` undoes what it started"
     )]
-    ForeignRun {
-        /// The run.
-        run: String,
-        /// The backend.
-        backend: String,
-        /// Whether it was not finished.
-        is_unfinished: bool,
-        /// Its journal.
-        path: String,
-        /// The command that takes it as one of this site.
-        adopt: String,
-    },
-    /// A single move would take a server from a run that was not finished.
-    #[error("{unfinished}. Nothing was touched; `--floor 0` takes the server away all the same")]
-    MoveOverRun {
-        /// Of which run.
-        unfinished: Box<Error>,
-    },
-    /// Somebody asked a resume to stop, before the rest was begun.
+    Unfinished { run: String, backend: String, how: Unfinished, path: String, resume: String, undo: String },
+    /// A run belongs to another site that shares the state directory. `adopt` is the command that makes it one of this
+    /// site.
     #[error(
-        "stopped at a safe point; what the run on {backend} had not begun was left. `{deploy}` brings it"
+        "run {run} on backend {backend} belongs to another site{}. Its journal is {path}. If it belongs to this site after all, `{adopt}` adopts it",
+        if *.is_unfinished { " and was not finished: it may still hold containers or servers" } else { "" }
     )]
-    ResumeStopped {
-        /// The backend.
-        backend: String,
-        /// The command for the rest.
-        deploy: String,
-    },
-    /// There is nothing to go back to.
-    #[error(
-        "there is nothing to roll back on backend {backend}: its journal has no deploy that could be taken back"
-    )]
-    NothingToRollBack {
-        /// The backend.
-        backend: String,
-    },
-    /// A single move failed at one load balancer, and could not be taken back at all of them.
-    #[error("{failure}. {} may be in another state than before at {}: set them there with `drainswap ready|drain|maint`", list(.servers), .left.join(", "))]
-    MoveHalfDone {
-        /// The servers.
-        servers: Vec<ServerId>,
-        /// The load balancers that do not take it back.
-        left: Vec<String>,
-        /// Why the move failed.
-        failure: LoadBalancerError,
-    },
-    /// What runs in the one place cannot be deployed in the other.
+    ForeignRun { run: String, backend: String, is_unfinished: bool, path: String, adopt: String },
+    /// A single move would take a server that an unfinished run holds.
+    #[error("{unfinished}. Nothing was touched; use `--floor 0` to take the server out anyway")]
+    MoveOverRun { unfinished: Box<Error> },
+    /// A resume was asked to stop before it started the rest of the run. `deploy` is the command for that rest.
+    #[error("stopped at a safe point; the rest of the run on {backend} was not started. `{deploy}` does it")]
+    ResumeStopped { backend: String, deploy: String },
+    #[error("nothing to roll back on backend {backend}: its journal has no deploy that can be rolled back")]
+    NothingToRollBack { backend: String },
+    /// A single move failed at one load balancer, and could not be undone at the load balancers in `left`.
+    #[error("{failure}. {} may have changed state at {}: set the state there with `drainswap ready|drain|maint`", list(.servers), .left.join(", "))]
+    MoveHalfDone { servers: Vec<ServerId>, left: Vec<String>, failure: LoadBalancerError },
+    /// The image that one place runs cannot be deployed in the other.
     #[error("refused, nothing was touched: {backend} cannot be promoted: {reason}")]
-    NotPromoted {
-        /// The backend.
-        backend: String,
-        /// Why.
-        reason: Unsettled,
-    },
-    /// Nothing that is known is meant.
-    #[error("backend {backend} never ran {to}, as far as is known; `{history}` shows what it ran")]
-    NothingSuchToRollBackTo {
-        /// The backend.
-        backend: String,
-        /// What was asked for.
-        to: String,
-        /// The command that shows what can be.
-        history: String,
-    },
-    /// A single move was begun, and then not all could be seen or done.
-    #[error("{failure}. What was begun stands, as far as it came: look with `drainswap status` where {} is now, and set it with `drainswap ready|drain|maint`", crate::outcome::list(.servers))]
-    MoveUnsure {
-        /// The servers that were moved.
-        servers: Vec<ServerId>,
-        /// Why.
-        failure: Box<Error>,
-    },
-    /// Somebody else, or a reload, ended a single move.
+    NotPromoted { backend: String, reason: Unsettled },
+    /// The history has no such run or digest. `history` is the command that shows it.
+    #[error("no record that backend {backend} ran {to}; `{history}` shows what it ran")]
+    NothingSuchToRollBackTo { backend: String, to: String, history: String },
+    /// A single move started, and then a step or a check of its result failed.
+    #[error("{failure}. Some changes may have been applied. Check `drainswap status`, then set {} with `drainswap ready|drain|maint`", list(.servers))]
+    MoveUnsure { servers: Vec<ServerId>, failure: Box<Error> },
+    /// An agent, another command or a reload ended a single move. `has_agent` says whether `agent-check` is on.
     #[error("{server} is ready again: {}", put_back_by(*.has_agent))]
-    MoveUndone {
-        /// The server.
-        server: ServerId,
-        /// Whether its agent (`agent-check`) is on.
-        has_agent: bool,
-    },
-    /// A single move did not come to its end in time.
-    #[error("{server} {what} within {} s (--drain-timeout). It stays in {state}", .seconds)]
-    MoveTimedOut {
-        /// The server.
-        server: ServerId,
-        /// What had not happened.
-        what: String,
-        /// The limit.
-        seconds: u64,
-        /// The state that it is in.
-        state: String,
-    },
+    MoveUndone { server: ServerId, has_agent: bool },
+    /// A single move did not end in time. `what` is the state after that time, such as `still had 3 sessions`.
+    #[error("{server} {what} after {} s (--drain-timeout). It stays in {state}", .seconds)]
+    MoveTimedOut { server: ServerId, what: String, seconds: u64, state: String },
     /// A single move was interrupted.
     #[error("stopped waiting; {server} stays in {state}")]
-    MoveStopped {
-        /// The server.
-        server: ServerId,
-        /// The state that it is in.
-        state: String,
-    },
-    /// Nobody says which image.
+    MoveStopped { server: ServerId, state: String },
     #[error(
-        "which image {backend} is to run is not known: name it with --image, or write image in drainswap.toml's [services.{backend}]"
+        "no image given for {backend}: name it with --image, or set image in [services.{backend}] of drainswap.toml"
     )]
-    NoImage {
-        /// The backend.
-        backend: String,
-    },
-    /// The image that was asked for is nowhere.
+    NoImage { backend: String },
+    /// Neither an engine nor a registry has the image. `runs` are the images of the backend's containers.
     #[error("{error}{}", running(.nearest.as_deref(), .backend, .runs))]
-    NoSuchImage {
-        /// What the engine or the registry said.
-        error: EngineError,
-        /// The backend.
-        backend: String,
-        /// The image that was probably meant.
-        nearest: Option<String>,
-        /// What the backend's containers were created from.
-        runs: Vec<String>,
-    },
-    /// drainswap.toml describes no service.
-    #[error("no service is described: write [services.NAME] in drainswap.toml, with hosts and primary_port")]
+    NoSuchImage { error: EngineError, backend: String, nearest: Option<String>, runs: Vec<String> },
+    #[error("drainswap.toml describes no services: add [services.NAME] with hosts and primary_port")]
     NoServices,
-    /// There is no such service.
-    #[error("no service {name} is described{}", suggestion(.nearest.as_deref(), .known))]
-    NoService {
-        /// What was given.
-        name: String,
-        /// The name that was probably meant.
-        nearest: Option<String>,
-        /// The names that there are.
-        known: Vec<String>,
-    },
-    /// A service did not become a backend.
+    #[error("drainswap.toml describes no service {name}{}", suggestion(.name, .nearest.as_deref(), .known))]
+    NoService { name: String, nearest: Option<String>, known: Vec<String> },
+    /// A service cannot be rendered as a backend.
     #[error(transparent)]
     Render(#[from] RenderError),
-    /// A template cannot be read.
-    #[error("the template {path} cannot be read: {reason}")]
-    Template {
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The file to install cannot be read.
-    #[error("{path} cannot be read: {reason}")]
-    Candidate {
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// It is not said which file changes.
-    #[error("{}. Say with --target which file changes: {}", not_a_file(.path.as_deref()), .known.join(", "))]
-    NotAFile {
-        /// What was given.
-        path: Option<String>,
-        /// The files that there are.
-        known: Vec<String>,
-    },
-    /// Two services are one backend.
+    #[error("cannot read the template {path}: {reason}")]
+    Template { path: String, reason: String },
+    /// The file of `--from` cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    Candidate { path: String, reason: String },
+    /// The file to change is unknown: `path` is not part of the configuration, or none is named and there are several.
+    #[error("{}. Name the file to change with --target: {}", not_a_file(.path.as_deref()), some_of(.path.as_deref().unwrap_or_default(), .known))]
+    NotAFile { path: Option<String>, known: Vec<String> },
     #[error("the services {} and {} both describe backend {backend}: give one of them another `backend`", .services[0], .services[1])]
-    SameBackend {
-        /// The services.
-        services: [String; 2],
-        /// The backend.
-        backend: String,
-    },
-    /// The backend stands in another file than the one that is to change.
+    SameBackend { services: [String; 2], backend: String },
+    /// The backend is in another file than the one of `--target`.
+    #[error("the backend is in {found}, but --target names {target}. Leave --target out, or name {found}")]
+    OtherTarget { target: String, found: String },
+    /// The new file drops the socket that shows whether HAProxy runs it.
     #[error(
-        "the backend stands in {found}, and --target names {target}. Leave --target out, or name that file"
+        "the new file lacks the `stats socket` at {socket}, which drainswap needs to see whether HAProxy runs the file. Keep it, or name a socket of the new file with --socket"
     )]
-    OtherTarget {
-        /// What was given.
-        target: String,
-        /// Where it stands.
-        found: String,
-    },
-    /// drainswap could not see whether HAProxy runs the new file.
-    #[error(
-        "the new file does not have the `stats socket` at {socket}, by which it is seen that HAProxy runs it. Keep it, or name one that will answer with --socket"
-    )]
-    SocketGone {
-        /// The socket that is used.
-        socket: String,
-    },
-    /// The services' backends stand in several files.
-    #[error("the backends of these services stand in several files: name one service at a time")]
+    SocketGone { socket: String },
+    #[error("the backends of these services are in several files: name one service at a time")]
     SeveralFiles,
-    /// The backend cannot be changed by a program.
+    /// The backend cannot be edited by a program.
     #[error(transparent)]
     Edit(#[from] EditError),
     /// `haproxy -c` cannot be run.
     #[error(transparent)]
     NotRun(#[from] NotRun),
-    /// The service that runs does not read the file.
+    /// The running HAProxy does not read the file. `service` says how it was found.
     #[error(
-        "HAProxy as {service} runs it (`{arguments}`) does not read {file}; name its own file with --haproxy-config"
+        "HAProxy as {service} runs it (`{arguments}`) does not read {file}; name the file that it reads with --haproxy-config"
     )]
-    NotItsFile {
-        /// The file.
-        file: String,
-        /// How the service was found.
-        service: String,
-        /// Its arguments.
-        arguments: String,
-    },
-    /// The file is mounted by itself into HAProxy's container.
+    NotItsFile { file: String, service: String, arguments: String },
+    /// The file is bind-mounted on its own into HAProxy's container, at `mounted_at`.
     #[error(
-        "refused, nothing was touched: {file} itself is mounted into the container of HAProxy (process {pid}, at {mounted_at}), which goes on with the old file when a new one takes its place. \
-         Mount its directory there instead (`-v {directory}:…`), and create the container anew"
+        "refused, nothing was touched: {file} itself is mounted into HAProxy's container (process {pid}, at {mounted_at}), which keeps the old file when a new one replaces it. \
+         Mount its directory instead (`-v {directory}:…`) and recreate the container"
     )]
-    MountedFile {
-        /// The file.
-        file: String,
-        /// Its directory.
-        directory: String,
-        /// HAProxy's process.
-        pid: u32,
-        /// Where the container has it.
-        mounted_at: String,
-    },
-    /// `haproxy -c` refuses the new file.
-    #[error("HAProxy would not start with it, nothing was touched:\n  {}", .alerts.join("\n  "))]
-    HaproxyRefuses {
-        /// What it said.
-        alerts: Vec<String>,
-    },
-    /// A reload is needed, and was forbidden.
+    MountedFile { file: String, directory: String, pid: u32, mounted_at: String },
+    /// `haproxy -c` rejects the new file.
+    #[error("HAProxy would not start with the new file, nothing was touched:\n  {}", .alerts.join("\n  "))]
+    HaproxyRefuses { alerts: Vec<String> },
+    /// The change needs a reload, which `--reload never` forbids.
     #[error("refused, nothing was touched: {change}, and --reload never forbids it")]
-    ReloadNeeded {
-        /// What differs.
-        change: String,
-    },
-    /// Nobody can reload.
+    ReloadNeeded { change: String },
+    /// drainswap has no way to reload HAProxy. `service` says how HAProxy was found.
     #[error(
-        "HAProxy cannot be reloaded: {service} has no master socket (-S). Nothing was touched; name one with --master-socket, or say with --reload-by how it is reloaded"
+        "cannot reload HAProxy: {service} has no master socket (-S). Nothing was touched; name one with --master-socket, or name a way to reload with --reload-by"
     )]
-    NoReloader {
-        /// How the service was found.
-        service: String,
-    },
-    /// A server that is to go still has sessions.
-    #[error("the sessions of {server} had not ended within {limit:?} (--drain-timeout)")]
-    NotEmpty {
-        /// The server.
-        server: ServerId,
-        /// The limit.
-        limit: Duration,
-    },
-    /// A server that came does not pass its check.
+    NoReloader { service: String },
+    /// A server that the new file drops still has sessions.
+    #[error("{server} still had sessions after {limit:?} (--drain-timeout)")]
+    NotEmpty { server: ServerId, limit: Duration },
+    /// A server that the new file adds does not pass its check.
     #[error(
-        "{server} had not passed a check within {limit:?} (--reload-timeout), and others were to go for it"
+        "{server} had not passed a check after {limit:?} (--reload-timeout), so the servers that it replaces were kept"
     )]
-    NotUp {
-        /// The server.
-        server: ServerId,
-        /// The limit.
-        limit: Duration,
-    },
-    /// Installing a file failed.
+    NotUp { server: ServerId, limit: Duration },
     #[error(transparent)]
     Install(#[from] InstallError),
-    /// HAProxy did not come to the new file.
-    #[error("{file} is the old one again, and HAProxy runs it: {reason}")]
-    PutBack {
-        /// The file.
-        file: String,
-        /// Why.
-        reason: String,
-    },
-    /// The old file could not be brought back.
+    /// HAProxy does not run the new file, and the old one was restored.
+    #[error("the old {file} was restored, and HAProxy runs it: {reason}")]
+    PutBack { file: String, reason: String },
+    /// The old file could not be restored. `file` is where it is.
     #[error("STUCK: {reason}. The old file is {file}: put it back by hand and reload HAProxy")]
-    NotPutBack {
-        /// Where the old file is.
-        file: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The file is the old one, and HAProxy could not be brought to it.
+    NotPutBack { file: String, reason: String },
+    /// The old file was restored, but HAProxy could not be reloaded.
     #[error("STUCK: {reason}. {file} is as it was before: reload HAProxy by hand")]
-    NotReloaded {
-        /// The file.
-        file: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// HAProxy has read the new file, and does not run all of it.
+    NotReloaded { file: String, reason: String },
+    /// HAProxy has read the new file, but does not run all of it.
     #[error(
         "STUCK: HAProxy has read haproxy.cfg, but runs these servers with other settings and refuses to change them at runtime: {}. \
-         Drop these servers' lines from the server-state-file, if there is one, and reload HAProxy; what differs still needs a restart. \
+         Remove their lines from the server-state-file, if there is one, and reload HAProxy; differences that remain need a restart. \
          Until then `drainswap doctor` lists them", .not_so.join(", ")
     )]
-    RunsOtherwise {
-        /// What should be so, and what is instead.
-        not_so: Vec<String>,
-    },
-    /// HAProxy runs what haproxy.cfg said before it was edited, and cannot be reloaded from here.
+    RunsOtherwise { not_so: Vec<String> },
+    /// HAProxy runs an earlier version of haproxy.cfg, and cannot be reloaded from here.
     #[error(
         "HAProxy has not read haproxy.cfg since it was edited, and refuses to change these servers at runtime: {}. Reload HAProxy, or allow \
-         it (--reload auto) and say how with --master-socket or --reload-by", .not_so.join(", ")
+         drainswap to do so (--reload auto, with --master-socket or --reload-by)", .not_so.join(", ")
     )]
-    NotRead {
-        /// What should be so, and what is instead.
-        not_so: Vec<String>,
-    },
-    /// There is no such run.
+    NotRead { not_so: Vec<String> },
+    /// The journals have no such run. `known` are the latest ones.
     #[error("{}", no_run(.wanted.as_deref(), .known, .state_dir))]
-    NoRun {
-        /// What was given.
-        wanted: Option<String>,
-        /// The last runs.
-        known: Vec<String>,
-        /// Where they are kept.
-        state_dir: String,
-    },
-    /// The page of a run could not be made.
-    #[error("the page could not be made: {reason}")]
-    Page {
-        /// What the template says.
-        reason: String,
-    },
-    /// A run cannot be asked to stop.
+    NoRun { wanted: Option<String>, known: Vec<String>, state_dir: String },
+    /// The template of the HTML page failed.
+    #[error("cannot render the page: {reason}")]
+    Page { reason: String },
     #[error(
-        "process {pid}, which works on {backend}, cannot be asked to stop: {reason}. Ask as the user who started it"
+        "cannot ask process {pid}, which works on {backend}, to stop: {reason}. Run the command as the user that started it"
     )]
-    NotStopped {
-        /// The backend.
-        backend: String,
-        /// The process that holds it.
-        pid: u32,
-        /// What the system says.
-        reason: String,
-    },
-    /// The run's process is not to be seen from here.
+    NotStopped { backend: String, pid: u32, reason: String },
+    /// The run's process cannot be seen from here. `holder` is what the process wrote into its lock.
     #[error(
-        "a run on backend {backend} cannot be asked to stop: the process that holds its lock is another user's, or in another container or on another host{}. Run `drainswap stop {backend}` there",
+        "cannot ask the run on backend {backend} to stop: the process that holds its lock belongs to another user, or runs in another container or on another host{}. Run `drainswap stop {backend}` there",
         if .holder.is_empty() { String::new() } else { format!(" ({holder})") }
     )]
-    HolderUnseen {
-        /// The backend.
-        backend: String,
-        /// What the process said of itself when it took the lock.
-        holder: String,
-    },
-    /// There are settings already.
+    HolderUnseen { backend: String, holder: String },
     #[error(
-        "{path} is there already. `drainswap init --force` writes it anew, `drainswap init -` only shows what it would write"
+        "{path} already exists. `drainswap init --force` overwrites it, `drainswap init -` prints what it would write"
     )]
-    SettingsExist {
-        /// The file.
-        path: String,
-    },
-    /// A file or directory that was named cannot be written.
-    #[error("{path} cannot be written: {reason}. Name another place")]
-    NotWritten {
-        /// The file or directory.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// Result or report could not be written.
+    SettingsExist { path: String },
+    /// A file or directory on the command line cannot be written.
+    #[error("cannot write {path}: {reason}. Name another file or directory")]
+    NotWritten { path: String, reason: String },
+    /// The result or the report cannot be written.
     #[error("cannot write the result: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -629,7 +312,7 @@ impl From<LookError> for Error {
 fn not_a_file(path: Option<&str>) -> String {
     path.map_or_else(
         || "the configuration has several files".to_owned(),
-        |path| format!("{path} is no file of the configuration"),
+        |path| format!("{path} is not part of the configuration"),
     )
 }
 
@@ -640,19 +323,11 @@ fn counted(count: usize, noun: &str) -> String {
 fn no_run(wanted: Option<&str>, known: &[String], state_dir: &str) -> String {
     let wanted = wanted.map_or_else(String::new, |wanted| format!(" {wanted}"));
     let known =
-        if known.is_empty() { String::new() } else { format!("; the last are: {}", known.join(", ")) };
+        if known.is_empty() { String::new() } else { format!("; the latest are {}", known.join(", ")) };
     format!("there is no run{wanted} in {state_dir} (--state-dir){known}")
 }
 
-fn suggestion(nearest: Option<&str>, known: &[String]) -> String {
-    match nearest {
-        Some(nearest) => format!("; did you mean {nearest}?"),
-        None if known.is_empty() => "; the configuration has none".to_owned(),
-        None => format!("; there are: {}", known.join(", ")),
-    }
-}
-
-/// What is near an image that is not there.
+/// The hint for an image that cannot be found: the nearest name, and what the backend runs.
 fn running(nearest: Option<&str>, backend: &str, runs: &[String]) -> String {
     if runs.is_empty() {
         return String::new();
@@ -661,7 +336,7 @@ fn running(nearest: Option<&str>, backend: &str, runs: &[String]) -> String {
     format!("; {meant}{backend} runs {}", runs.join(" and "))
 }
 
-/// `3h 12m 5s`: to the second, and not below nothing where clocks differ.
+/// Formats an age to the second, as in `3h 12m 5s`. An age below zero, where clocks differ, counts as zero.
 #[must_use]
 pub fn time_since(age: SignedDuration) -> String {
     format!("{:#}", SignedDuration::from_secs(age.as_secs().max(0)))
@@ -680,24 +355,24 @@ fn refusals(refusals: &[Refusal]) -> String {
     }
 }
 
-/// What to do about a load balancer that does not do as it is told.
+/// The advice for a load balancer that cannot be used.
 fn hint(error: &LoadBalancerError) -> &'static str {
     match error {
         LoadBalancerError::Unreachable { .. } => {
-            ". Is HAProxy running, and may this user open the socket? Another one is named with --socket"
+            ". Is HAProxy running, and may this user open the socket? Name another one with --socket"
         }
         LoadBalancerError::NotAdmin { .. } => {
-            ". Write `level admin` on its `stats socket` line and reload HAProxy, or name another with --socket"
+            ". Add `level admin` to its `stats socket` line and reload HAProxy, or name another with --socket"
         }
         LoadBalancerError::SeveralProcesses { .. } => {
-            ". Write `nbthread` in the place of `nbproc`, and restart HAProxy"
+            ". Replace `nbproc` with `nbthread`, and restart HAProxy"
         }
         LoadBalancerError::NoSuchBackend { .. } => {
-            ". Reload HAProxy, or name the configuration that it runs with --haproxy-config"
+            ". Reload HAProxy, or use --haproxy-config to name the configuration that it runs"
         }
         LoadBalancerError::At { error, .. } => hint(error),
         LoadBalancerError::Unanswered { .. } => {
-            ". Look with `drainswap status` once HAProxy answers, and set the server again if it changed"
+            ". Check `drainswap status` once HAProxy answers, and set the server again if it changed"
         }
         LoadBalancerError::Stranger { .. }
         | LoadBalancerError::Refused { .. }
@@ -709,10 +384,10 @@ fn hint(error: &LoadBalancerError) -> &'static str {
     }
 }
 
-/// What may have ended a drain or a maint.
+/// The possible reasons that a drain or a maint ended.
 fn put_back_by(has_agent: bool) -> &'static str {
     if has_agent {
-        "its agent (agent-check) may have said \"ready\" (--agent off turns it off), or another command put it back, or HAProxy was reloaded"
+        "its agent (agent-check) may have reported \"ready\" (--agent off turns it off), another command may have put it back, or HAProxy was reloaded"
     } else {
         "another command put it back, or HAProxy was reloaded"
     }

@@ -41,7 +41,7 @@ async fn a_deploy_goes_on_when_its_listeners_go_away() {
     let events = file.display().to_string();
 
     let nowhere = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--events", "/nowhere/events"]).await;
-    nowhere.expect(2).says(&["events cannot be written to /nowhere/events: No such file"]);
+    nowhere.expect(2).says(&["cannot write events to /nowhere/events: No such file"]);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
 
     // As `drainswap deploy -o json | head -1` does it.

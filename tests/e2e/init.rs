@@ -42,7 +42,7 @@ async fn what_init_writes_is_all_that_a_plan_needs() {
         .prints(&["app1", "app1b"]);
     drainswap(&["--settings", file, "deploy", "mobile", "--image", &v2, "--keep", "0"]).await.expect(0);
 
-    stage.drainswap(&["init", "--settings", file]).await.expect(4).says(&["is there already", "--force"]);
+    stage.drainswap(&["init", "--settings", file]).await.expect(4).says(&["already exists", "--force"]);
     assert_eq!(std::fs::read_to_string(file).expect("the settings"), text);
     let shown = stage.drainswap(&["init", "-"]).await.expect(0);
     assert!(shown.stdout.contains(&v2), "what runs now is shown:\n{}", shown.stdout);

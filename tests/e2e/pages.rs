@@ -124,7 +124,7 @@ async fn a_page_that_cannot_be_written_is_the_command_line_s_fault() {
     finish(report.spawn().expect("start drainswap"))
         .await
         .expect(2)
-        .says(&["/proc/nowhere/page.html cannot be written", "Name another place"]);
+        .says(&["cannot write /proc/nowhere/page.html: ", "Name another file"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

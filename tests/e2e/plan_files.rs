@@ -62,11 +62,11 @@ async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs()
     std::fs::write(stage.haproxy.config(), format!("# mine\n{config}")).expect("write haproxy.cfg");
     stage.haproxy.reload().await;
     let other = stage.drainswap(&["deploy", "--plan", &path, "--floor", "1"]).await.expect(2);
-    other.says(&["is a plan for floor 0, and floor 1 is asked for"]);
+    other.says(&["is a plan for floor 0, but the command line asks for floor 1"]);
     stage.drainswap(&["deploy", "other", "--plan", &path]).await.expect(2).says(&["for backend mobile"]);
     let never = ["deploy", "--plan", &path, "--approved", &"0".repeat(64)];
-    stage.drainswap(&never).await.expect(7).says(&["is not the plan file that was approved"]);
-    stage.drainswap(&["deploy", "--plan", "/nowhere"]).await.expect(2).says(&["/nowhere cannot be read"]);
+    stage.drainswap(&never).await.expect(7).says(&["is not the approved plan file"]);
+    stage.drainswap(&["deploy", "--plan", "/nowhere"]).await.expect(2).says(&["cannot read /nowhere: "]);
 
     let saved = stage.drainswap(&["plan", "mobile", "--image", &v2, "--save", "-"]).await.expect(0);
     let saved = saved.says(&["deploy mobile to"]);

@@ -31,7 +31,7 @@ async fn wrong_names_and_wrong_files_say_what_was_probably_meant() {
     let said = stage.drainswap(&["deploy", "mobil", "--image", &v1]).await.expect(2);
     said.says(&["there is no backend mobil; did you mean mobile?"]);
     let said = stage.drainswap(&["status", "nothing-like-it"]).await.expect(2);
-    said.says(&["there is no backend nothing-like-it; there are: mobile"]);
+    said.says(&["there is no backend nothing-like-it; known names: mobile"]);
     stage
         .drainswap(&["drain", "mobile/app9"])
         .await
@@ -39,7 +39,7 @@ async fn wrong_names_and_wrong_files_say_what_was_probably_meant() {
         .says(&["backend mobile has no server app9; did you mean app1?"]);
     // Without a backend it is a server's name.
     let backend = stage.drainswap(&["drain", "mobile"]).await.expect(2);
-    backend.says(&["no backend has a server mobile; there are: app1, app1b"]);
+    backend.says(&["no backend has a server mobile; known names: app1, app1b"]);
     stage
         .drainswap(&["deploy", "mobile", "--image", "Mobile:v2"])
         .await

@@ -33,7 +33,7 @@ async fn a_run_of_another_site_in_the_same_state_directory_is_neither_history_no
         run(resume).await.expect(6).says(&["belongs to another site", "drainswap resume --adopt "]);
     }
     run(&["resume"]).await.expect(0).says(&["belongs to another site", "no run was left unfinished"]);
-    run(&["rollback", "mobile"]).await.expect(4).says(&["2 runs on mobile", "there is nothing to roll back"]);
+    run(&["rollback", "mobile"]).await.expect(4).says(&["2 runs on mobile", "nothing to roll back"]);
     assert_eq!(snapshot(&second).await, before);
     // What the other site has not finished is in nobody's way here.
     let other = second.image("v2", &[("VERSION", "v2")]).await;
