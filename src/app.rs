@@ -1,4 +1,4 @@
-//! Wires everything together: one function a command.
+//! Wires the commands together: one function per command.
 
 pub mod bug;
 mod config;
@@ -46,19 +46,18 @@ use crate::report::ci::{self, Ci};
 use crate::report::{Json, stderr};
 use crate::settings::{Settings, SettingsError};
 use crate::trust::Untrusted;
-pub use names::nearest;
 use names::{known_backend, known_server};
 
-/// Runs what was typed, prints its result, and tells how the process ends.
+/// Runs a command, prints its result, and returns the exit code of the process.
 pub async fn run(cli: Cli) -> ExitCode {
     let (output, typed) = (cli.globals.output, typed::command_line(&cli.globals));
     let ci = reporters::ci(&cli.globals.ci);
     ci::read_by(ci);
     match Box::pin(dispatch(cli)).await {
         Ok(exit) => exit.into(),
-        // Whoever read our output has read enough.
+        // The reader of our output has closed it.
         Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Done.into(),
-        // The run has told its own end.
+        // The run has reported its own end.
         Err(error @ Error::Untouched(_)) => error.exit().into(),
         Err(error) => {
             let (exit, text) = (error.exit(), typed.completed(&error.to_string()));
@@ -117,7 +116,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
             app.resume(backend.as_deref(), undo, dry_run, &policy).await
         }
         Command::Promote { backend, from, to, policy, dry_run } => {
-            // What is typed or in the environment would mean both places.
+            // Flags and environment variables would apply to both places.
             let at = |file: PathBuf| {
                 let Globals { trust_owner, lock_wait, events, output, quiet, ci, .. } = cli.globals.clone();
                 let place = Globals { settings: Some(file), ..Globals::default() };
@@ -135,29 +134,28 @@ async fn dispatch(cli: Cli) -> Result<Exit, Error> {
         Command::Ready(it) => app.single(AdminState::Ready, &it, &Leave::default()).await,
         Command::Doctor { fix, keep, exit_code } => app.doctor(fix, keep, exit_code).await,
         Command::Config(command) => app.config(command).await,
-        // These were done without the settings.
+        // These need no settings and are done already.
         Command::Init(_) | Command::Schema { .. } | Command::Completions { .. } | Command::Man { .. } => {
             Ok(Exit::Done)
         }
     }
 }
 
-/// What every command works with.
+/// The state that every command works with.
 struct App {
     settings: Settings,
-    /// For the commands that a person is told to type.
+    /// Completes the commands that drainswap prints for people.
     typed: CommandLine,
     output: Output,
     quiet: bool,
-    /// What CI is told, and how.
     ci: CiFlags,
-    /// The notes that were printed, each of which is printed once.
+    /// The notes printed so far; each is printed once.
     said: Mutex<BTreeSet<String>>,
     /// The file for events, once it is open.
     events: OnceCell<Json>,
-    /// That the HAProxy which answers cannot be identified.
+    /// Guards the note that the running HAProxy cannot be identified.
     unidentified: Once,
-    /// That a condition of `.if` cannot be decided.
+    /// Guards the note that a condition of `.if` cannot be decided.
     undecided: Once,
 }
 
@@ -176,20 +174,18 @@ impl App {
         }
     }
 
-    /// Refuses what another user may write. A run that began before this was refused may still be resumed.
+    /// Refuses files that another user can write. A run that began before drainswap refused them may still be resumed.
     fn require_trust(&self, untrusted: Vec<Untrusted>, is_resume: bool) -> Result<(), Error> {
         for found in untrusted {
             if !(is_resume && self.has_old_unfinished_run()) {
                 return Err(SettingsError::from(found).into());
             }
-            self.say(&format!(
-                "warning: {found}. A run that an older drainswap began is resumed all the same"
-            ));
+            self.say(&format!("warning: {found}. A run of an older drainswap is resumed anyway"));
         }
         Ok(())
     }
 
-    /// The file for events, if one is named. Whoever begins a run opens it before anything else.
+    /// Returns the file for events, if one is named. A command that starts a run opens it before anything else.
     fn events(&self) -> Result<Option<Json>, Error> {
         let Some(path) = &self.settings.events else { return Ok(None) };
         if let Some(open) = self.events.get() {
@@ -203,7 +199,7 @@ impl App {
         Ok(Some(self.events.get_or_init(|| opened).clone()))
     }
 
-    /// Says something to people.
+    /// Prints a text for people to stderr, unless `--quiet` is given.
     fn say(&self, text: &str) {
         if !self.quiet {
             stderr::say(text);
@@ -211,21 +207,21 @@ impl App {
     }
 }
 
-/// Writes a result for people to stdout: nothing in it moves a cursor.
+/// Writes a result for people to stdout, without control sequences that move the cursor.
 fn print(text: &str) -> Result<(), Error> {
     print_as_is(&ci::shown(text))
 }
 
-/// Writes a result for programs to stdout: one object in one line.
+/// Writes a result for programs to stdout: one object on one line.
 fn print_object(object: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string(object).map_err(std::io::Error::other)?;
     print_as_is(&(foreign::json(&text) + "\n"))
 }
 
-/// Writes a text to stdout that is a file's, and of drainswap's own making. A reader that went away is told by the error's
-/// kind.
+/// Writes a text that drainswap generates, such as a file, to stdout unchanged. The error's kind says whether the reader
+/// closed it.
 fn print_as_is(text: &str) -> Result<(), Error> {
-    // What was said before stands before it on a terminal, too.
+    // On a terminal, earlier messages on stderr come first.
     stderr::settle();
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;

@@ -172,8 +172,8 @@ pub enum Error {
     /// An agent, another command or a reload ended a single move. `has_agent` says whether `agent-check` is on.
     #[error("{server} is ready again: {}", put_back_by(*.has_agent))]
     MoveUndone { server: ServerId, has_agent: bool },
-    /// A single move did not end in time. `what` is the state after that time, such as `still had 3 sessions`.
-    #[error("{server} {what} after {} s (--drain-timeout). It stays in {state}", .seconds)]
+    /// A single move did not end in time. `what` says how far it came, such as `still had 3 sessions`.
+    #[error("{server} {what}; gave up after {} s (--drain-timeout). It stays in {state}", .seconds)]
     MoveTimedOut { server: ServerId, what: String, seconds: u64, state: String },
     /// A single move was interrupted.
     #[error("stopped waiting; {server} stays in {state}")]

@@ -1,4 +1,4 @@
-//! doctor: what somebody left behind.
+//! `drainswap doctor`: lists leftovers of runs and of manual changes.
 
 use std::collections::BTreeMap;
 
@@ -38,13 +38,13 @@ impl App {
                 Some(LeftOver { container, previous_of }) if fix => {
                     let engine = world.engines.of(container)?;
                     if let Some(server) = previous_of {
-                        // An image that is gone gets no name, and is no reason to leave the rest.
+                        // An image that no longer exists cannot be tagged; the other leftovers are still removed.
                         if let Err(error) = engine.tag(&container.image, &previous::name(server)).await {
-                            self.say(&format!("note: its image gets no name for a rollback: {error}"));
+                            self.say(&format!("note: cannot tag its image for a rollback: {error}"));
                         }
                     }
                     engine.remove(&container.id).await?;
-                    self.say(&format!("mended: {}; it is removed", finding.what));
+                    self.say(&format!("fixed: {}; removed it", finding.what));
                 }
                 Some(_) | None => left.push(finding),
             }
@@ -68,11 +68,11 @@ impl App {
         Ok(())
     }
 
-    /// What this site's journals tell of. What a run of another site has put aside is nothing to remove here.
+    /// Returns the runs in this site's journals. Containers that a run of another site put aside are not removed here.
     fn runs(&self, keep: Option<usize>, site: &Site) -> Result<Runs, Error> {
         let mut runs = Runs { keep: self.settings.keep(keep), ..Runs::default() };
         for mut of_backend in self.every_run(site)? {
-            // Of a run that is stuck somebody may still need what it has put aside, as long as none has followed it.
+            // Containers that a stuck run put aside may still be needed until another run follows it.
             if let Some(last) = of_backend.own.last().and_then(open_run) {
                 runs.open.push(last);
                 of_backend.own.pop();
@@ -84,8 +84,8 @@ impl App {
     }
 }
 
-/// The engine and the kept name of the container that was last replaced behind each server, with that server. The runs are
-/// those of a backend, the oldest first.
+/// Returns the container that was last replaced behind each server, as its engine and kept name, with that server. The runs
+/// are those of one backend, oldest first.
 fn last_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
     let mut last: BTreeMap<&ServerId, (String, String)> = BTreeMap::new();
     for stored in runs {
@@ -101,7 +101,7 @@ fn last_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
     last.into_iter().map(|(server, place)| (place, server.clone())).collect()
 }
 
-/// What the last run of a backend has left open, if it has.
+/// Returns what the last run of a backend left open, or `None` if it finished.
 pub(super) fn open_run(stored: &StoredRun) -> Option<OpenRun> {
     if !stored.run.is_unfinished() {
         return None;

@@ -1,4 +1,4 @@
-//! history: what a backend ran before, and whether one can return to it.
+//! `drainswap history`: what a backend ran before, and whether a rollback can return to it.
 
 use std::fmt;
 
@@ -20,11 +20,11 @@ use crate::observation::{Container, Observation};
 use crate::plan::{Approved, LbQuorum, Returned};
 use crate::ports::{ContainerEngine, EngineError};
 
-/// Whether a rollback can return there.
+/// Whether a rollback can return to a revision, and how.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case", tag = "returnable", content = "reason")]
 enum Way {
-    /// It is what runs.
+    /// The revision runs now.
     Now,
     /// Its containers are kept.
     Kept,
@@ -32,7 +32,7 @@ enum Way {
     Present,
     /// Its images must be pulled, and the registry has them.
     Pulled,
-    /// Not at all, for this reason.
+    /// A rollback cannot return to it, for this reason.
     No(String),
 }
 
@@ -42,25 +42,23 @@ impl fmt::Display for Way {
             Self::Now => f.write_str("runs now"),
             Self::Kept => f.write_str("yes: its containers are kept"),
             Self::Present => f.write_str("yes: its images are here"),
-            Self::Pulled => f.write_str("yes: its images are pulled again"),
+            Self::Pulled => f.write_str("yes: its images will be pulled again"),
             Self::No(reason) => write!(f, "no: {reason}"),
         }
     }
 }
 
-/// What a backend's servers ran.
+/// A revision that a backend's servers ran.
 #[derive(Clone, Debug, Serialize)]
 struct Row {
-    /// The run that brought it.
+    /// The run that deployed it.
     run: Option<String>,
-    /// When.
     at: Option<jiff::Timestamp>,
-    /// The plan file that it applied, if it did.
+    /// The plan file that the run applied, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     approved: Option<Approved>,
     /// Each image once.
     images: Vec<Image>,
-    /// Whether one can return to it.
     #[serde(flatten)]
     way: Way,
 }
@@ -117,7 +115,7 @@ fn each_once(images: impl Iterator<Item = Image>) -> Vec<Image> {
     once
 }
 
-/// How a rollback would return there: by the worst of its servers.
+/// Returns how a rollback would return to a revision, judged by its worst server.
 async fn way(world: &RealWorld, observation: &Observation, former: &Former) -> Result<Way, Error> {
     let mut worst = Way::Kept;
     for returned in former.servers.values() {
@@ -139,12 +137,12 @@ async fn way_of(
         return Ok(Way::Present);
     }
     let Image::Registry { reference, digest } = &returned.image else {
-        return Ok(Way::No(format!("its image {} is gone, and came from no registry", returned.image)));
+        return Ok(Way::No(format!("its image {} is gone and did not come from a registry", returned.image)));
     };
     let pinned = crate::image::ImageReference { digest: Some(digest.clone()), ..reference.clone() };
     Ok(match engine.resolve(&pinned).await {
         Ok(_) => Way::Pulled,
-        Err(error) => Way::No(format!("its image is not here any more: {error}")),
+        Err(error) => Way::No(format!("its image is no longer here: {error}")),
     })
 }
 

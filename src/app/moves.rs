@@ -1,4 +1,4 @@
-//! drain, maint, ready: the single moves, for a person.
+//! `drainswap drain`, `maint` and `ready`: changes of single servers by hand.
 
 mod act;
 mod told;
@@ -7,7 +7,7 @@ mod wait;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::require_admin;
-use super::{App, known_server, nearest};
+use super::{App, known_server};
 use crate::adapters::haproxy::HaproxySocket;
 use crate::adapters::http_probe::HttpProber;
 use crate::adapters::journal_file::{BackendDir, HistoryError, StoredRun};
@@ -15,7 +15,7 @@ use crate::adapters::lock_file::HeldBy;
 use crate::cfg::Configuration;
 use crate::cli::{Leave, Move, Turn};
 use crate::deploy::{Tracked, carriers, late};
-use crate::error::Error;
+use crate::error::{Error, nearest};
 use crate::exit::Exit;
 use crate::ids::{ServerId, ServerName};
 use crate::journal::Site;
@@ -29,11 +29,11 @@ use crate::weight::Weight;
 use act::{Act, Done};
 use told::Moved;
 
-/// Servers that are moved together, with the weight that each is written with.
+/// Servers that are moved together, with the weight that haproxy.cfg gives each of them.
 type Servers = BTreeMap<ServerId, u32>;
 
 impl App {
-    /// Moves servers, at all load balancers or at none.
+    /// Moves servers at all load balancers, or at none.
     pub(super) async fn single(&self, state: AdminState, asked: &Move, leave: &Leave) -> Result<Exit, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         let servers = match named(&configuration, &asked.server) {
@@ -66,12 +66,12 @@ impl App {
         if asked.dry_run {
             return self.moved(&Moved::planned(&servers, &before, &acts, (state, asked, leave)));
         }
-        // From the first act on nobody may say that nothing was touched.
+        // After the first change, an error must not say that nothing was touched.
         let unsure = |error: Error| error.after_a_move(&servers.keys().cloned().collect::<Vec<_>>());
         let mut done = Done::default();
         if leave.drain_first {
             let drain = act::undone(&servers, &[Act::State(AdminState::Drain)], &before);
-            // Who is in maint already has left.
+            // A server in maint has already left.
             let drain = drain.into_iter().filter(|(id, _)| {
                 before
                     .iter()
@@ -112,7 +112,7 @@ impl App {
         self.moved(&Moved::done(&servers, &before, &after, &done, ended))
     }
 
-    /// Waits until no command without an answer can undo the move any more.
+    /// Waits until no unanswered command can undo the move any more.
     async fn settle(&self, load_balancers: &[Tracked<HaproxySocket>]) -> Result<(), Error> {
         let all: Vec<&Tracked<HaproxySocket>> = load_balancers.iter().collect();
         for unsettled in all.iter().filter_map(|it| it.unsettled_note()) {
@@ -121,16 +121,17 @@ impl App {
         Ok(late::settle(&all, |again| self.say(&format!("note: {again}"))).await?)
     }
 
-    /// `HAProxy` rounds a share of a small weight down to nothing.
+    /// Notes a weight that becomes 0: `HAProxy` rounds a percentage of a small weight down.
     fn note_lost_weight(&self, servers: &Servers, asked: &Move) {
         let Some(weight @ Weight::Percent(1..)) = asked.weight else { return };
         let is_lost = |written: u32| written > 0 && weight.of(written) == 0;
         for (server, written) in servers.iter().filter(|(_, written)| is_lost(**written)) {
-            self.say(&format!("note: {weight} of the weight {written} that {server} is written with is 0: it gets no new traffic. Write larger weights in haproxy.cfg"));
+            self.say(&format!("note: {weight} of the weight {written} of {server} in haproxy.cfg is 0: it gets no new traffic. Use larger weights in haproxy.cfg"));
         }
     }
 
-    /// An agent ends a drain and a maint with "ready", and takes a server that is put back out again with "drain" or "maint".
+    /// Notes the agents that can undo the move: with "ready" an agent ends a drain or a maint, and with "drain" or "maint" it
+    /// takes out a server that was put back.
     fn note_agents(&self, servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) {
         if acts.contains(&Act::Check(Checker::Agent, false)) {
             return;
@@ -139,18 +140,18 @@ impl App {
             seen.iter().filter_map(|seen| seen.server(id)).any(holds)
         };
         for server in leaving(servers, acts).iter().filter(|id| any(id, ServerState::asks_agent)) {
-            self.say(&format!("note: the agent (agent-check) of {server} is on, and puts it back where it says \"ready\": --agent off turns it off, and `ready --agent on` on again"));
+            self.say(&format!("note: the agent (agent-check) of {server} is on, and puts the server back when it reports \"ready\": --agent off turns it off, `ready --agent on` turns it on again"));
         }
         if !acts.contains(&Act::State(AdminState::Ready)) {
             return;
         }
         for server in servers.keys().filter(|id| any(id, ServerState::may_be_out_by_agent)) {
-            self.say(&format!("note: the agent (agent-check) of {server} is on, and may have taken it out of service: it does so again where it still says \"drain\" or \"maint\""));
+            self.say(&format!("note: the agent (agent-check) of {server} is on, and may have taken it out of service: it does so again if it still reports \"drain\" or \"maint\""));
         }
     }
 
-    /// A run that was not finished has servers in its hands, and what ends it looks where they are: nobody takes one away
-    /// under it, but who says so. To put one back mends more than it breaks, and is done with a word about it.
+    /// Refuses to take out a server that an unfinished run holds, unless `--floor 0` is given: the command that finishes the
+    /// run relies on where its servers are. Putting a server back repairs more than it breaks, so it is only noted.
     fn heed_unfinished(
         &self,
         site: &Site,
@@ -160,9 +161,9 @@ impl App {
     ) -> Result<(), Error> {
         let is_refused = asked.floor != Some(0) && !leaving(servers, acts).is_empty();
         let left = match self.runs_with(site, servers) {
-            // Who may not read the state directory can still look at what would be done.
+            // A user who cannot read the state directory can still see what would be done.
             Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
-            // A damaged journal keeps nobody from putting a server back.
+            // A damaged journal does not prevent putting a server back.
             Err(error) if !is_refused => {
                 self.say(&format!("note: {error}"));
                 Vec::new()
@@ -172,7 +173,7 @@ impl App {
         for stored in left {
             let dir = BackendDir::new(&self.settings.state_dir, &stored.run.plan.backend);
             if asked.dry_run && !matches!(dir.holder()?, HeldBy::Nobody) {
-                // It is under way; the move itself would wait for its end.
+                // The run is still active; the move itself would wait for its end.
                 continue;
             }
             let unfinished =
@@ -185,8 +186,8 @@ impl App {
         Ok(())
     }
 
-    /// The runs that nothing says the end of, and that have one of these servers in their hands: those of this site, and
-    /// those of another one that are on the same `HAProxy`. One that ended stuck has left its servers to a person.
+    /// Returns the runs without a recorded end that hold one of these servers: those of this site, and those of another site
+    /// on the same `HAProxy`. A run that ended stuck has left its servers to the operator.
     fn runs_with(&self, site: &Site, servers: &Servers) -> Result<Vec<StoredRun>, Error> {
         let mut left = Vec::new();
         for runs in self.every_run(site)? {
@@ -206,7 +207,7 @@ impl App {
         Ok(left)
     }
 
-    /// Refuses to take the last server away, or to leave its traffic to one that does not answer.
+    /// Refuses to take the last server out, or to leave its traffic to one that does not answer.
     async fn guard(
         &self,
         configuration: &Configuration,
@@ -240,7 +241,8 @@ impl App {
         carriers::answer(&prober, &questions, &leaving).await.map_err(refused)
     }
 
-    /// Ends every session that the servers still hold, those in old workers too as far as they can be seen.
+    /// Ends every session that the servers still hold, including those of old workers that the master socket shows. Returns
+    /// their number.
     async fn end_sessions(
         &self,
         load_balancers: &[impl LoadBalancer],
@@ -261,7 +263,7 @@ impl App {
     }
 }
 
-/// Whether only a server's own check can tell whether it serves, and it is in maint everywhere with that check on.
+/// Returns whether the server's own check alone decides whether it serves, and it is in maint everywhere with that check on.
 fn is_own_checked(configuration: &Configuration, now: &[LoadBalancerState], id: &ServerId) -> bool {
     let Some(proxy) = configuration.backend(&id.backend) else { return false };
     let Some(server) = proxy.servers.iter().find(|server| server.name == id.server) else { return false };
@@ -273,13 +275,13 @@ fn is_own_checked(configuration: &Configuration, now: &[LoadBalancerState], id: 
             .all(|state| state.admin.state() == AdminState::Maint && state.checks.health == Checking::On)
 }
 
-/// Those that get no new traffic any more; one at most of each backend.
+/// Returns the servers that get no new traffic any more; at most one of each backend.
 fn leaving(servers: &Servers, acts: &[Act]) -> BTreeSet<ServerId> {
     let leaves = |weight: u32| acts.iter().any(|act| act.takes_out(weight));
     servers.iter().filter(|(_, weight)| leaves(**weight)).map(|(id, _)| id.clone()).collect()
 }
 
-/// The servers of that name: the one, or all of every backend that has one.
+/// Returns the one server of that name, or, for a name without a backend, the server of that name in every backend.
 fn named(configuration: &Configuration, name: &ServerName) -> Result<Servers, Error> {
     if let Some(backend) = &name.backend {
         known_server(configuration, &ServerId::new(backend, &name.server))?;
@@ -304,8 +306,8 @@ fn named(configuration: &Configuration, name: &ServerName) -> Result<Servers, Er
     Ok(found)
 }
 
-/// What is to be done with each server, in order: who leaves is first asked no more, and who comes back is asked again
-/// when it is there.
+/// Returns the changes to make to each server, in order: checks are disabled before a server leaves and re-enabled after
+/// it returns.
 fn acts(state: AdminState, asked: &Move) -> Vec<Act> {
     let checks = [(Checker::Health, asked.health), (Checker::Agent, asked.agent)];
     let turned = |turn: Turn| {
@@ -316,7 +318,7 @@ fn acts(state: AdminState, asked: &Move) -> Vec<Act> {
     turned(Turn::Off).chain([Act::State(state)]).chain(turned(Turn::On)).chain(weight).collect()
 }
 
-/// Checks that a server's line does not ask for cannot be turned on.
+/// Refuses to turn on a check that the server's line does not have.
 fn refuse_impossible(
     servers: &Servers,
     acts: &[Act],

@@ -1,13 +1,13 @@
-//! Names that were typed: what they name, or what was probably meant.
+//! Looks up the names on the command line, and suggests others for those that do not exist.
 
 use crate::cfg::{Configuration, Proxy};
-use crate::error::Error;
+use crate::error::{Error, nearest};
 use crate::ids::ServerId;
 use crate::image::ImageReference;
 use crate::plan::scope::Scope;
 use crate::topology::with_servers;
 
-/// The backend of that name, or the name that was probably meant.
+/// Returns the backend of that name, or an error with the name that was probably meant.
 pub(super) fn known_backend<'a>(configuration: &'a Configuration, name: &str) -> Result<&'a Proxy, Error> {
     with_servers(configuration).find(|proxy| proxy.name == name).ok_or_else(|| {
         let known: Vec<String> = with_servers(configuration).map(|proxy| proxy.name.clone()).collect();
@@ -15,7 +15,7 @@ pub(super) fn known_backend<'a>(configuration: &'a Configuration, name: &str) ->
     })
 }
 
-/// That the server exists.
+/// Checks that the server exists.
 pub(super) fn known_server(configuration: &Configuration, server: &ServerId) -> Result<(), Error> {
     let proxy = known_backend(configuration, &server.backend)?;
     if proxy.servers.iter().any(|line| line.name == server.server) {
@@ -25,7 +25,8 @@ pub(super) fn known_server(configuration: &Configuration, server: &ServerId) -> 
     Err(Error::NoServer { server: server.clone(), nearest: nearest(&server.server, &known), known })
 }
 
-/// That every server exists which a run is limited to, or is to leave as it is: a slip would work on others.
+/// Checks that every server exists that a run is limited to or has to leave alone: with a typing error the run would work
+/// on others.
 pub(super) fn known_scope(configuration: &Configuration, backend: &str, scope: &Scope) -> Result<(), Error> {
     for name in &scope.only {
         known_server(configuration, &ServerId::new(backend, name))?;
@@ -37,21 +38,10 @@ pub(super) fn known_scope(configuration: &Configuration, backend: &str, scope: &
     Ok(())
 }
 
-/// The name that was probably meant: at most a third of its letters are wrong.
-#[must_use]
-pub fn nearest(name: &str, known: &[String]) -> Option<String> {
-    let distance = |other: &String| strsim::damerau_levenshtein(name, other);
-    known
-        .iter()
-        .min_by_key(|other| distance(other))
-        .filter(|other| distance(other) * 3 <= other.len().max(3))
-        .cloned()
-}
-
-/// The image that was probably meant: the same tag or digest in a repository of which each part of the path is near and
-/// one is wrong, or a tag that was typed alone.
+/// Returns the image that was probably meant: the same tag or digest in a repository whose path is near in each part and
+/// wrong in at least one, or, for a tag that was typed alone, that tag in a repository that runs.
 ///
-/// Of tags none is near another: v1 and v2 are one letter apart.
+/// Tags themselves are never compared for nearness: v1 and v2 are one letter apart.
 pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Option<ImageReference> {
     let running: Vec<ImageReference> = running.iter().filter_map(|text| text.parse().ok()).collect();
     let meant = |running: &ImageReference| {
@@ -70,8 +60,8 @@ pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Optio
     Some(ImageReference { repository, tag: Some(tag.to_owned()), digest: None })
 }
 
-/// What was typed, where it is probably a tag without its repository: `v2`, `1.4.2`, `latest`. Names of repositories seldom
-/// hold a digit.
+/// Returns what was typed if it is probably a tag without its repository: `v2`, `1.4.2`, `latest`. Repository names seldom
+/// contain a digit.
 fn tag_alone(typed: &ImageReference) -> Option<&str> {
     let ImageReference { repository, tag, digest } = typed;
     let is_bare = tag.as_deref() == Some("latest") && digest.is_none() && !repository.contains(['/', ':']);
@@ -84,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_a_run_is_limited_to_or_leaves_must_exist() {
+    fn servers_that_a_run_is_limited_to_or_leaves_alone_must_exist() {
         let configuration = crate::testing::configuration(
             "backend web\n server app1 127.0.0.1:1\n server sorry 127.0.0.1:2\nbackend pay\n server app1 127.0.0.1:3\n",
         );
@@ -116,7 +106,7 @@ mod tests {
         let mobile = Some("registry.example.org/shop/mobile:v2".to_owned());
         assert_eq!(near("registry.example.org/shop/mobil:v2"), mobile);
         assert_eq!(near("registry.exmaple.org/shop/mobile:v2"), mobile);
-        // A tag that is not there yet is no slip of the pen, and neither is another image of the same shop.
+        // A tag that does not exist yet is not a typing error, and neither is another image of the same shop.
         assert_eq!(near("registry.example.org/shop/mobile:v2"), None);
         assert_eq!(near("registry.example.org/shop/tablet:v2"), None);
         assert_eq!(near("registry.example.org/mobile:v2"), None);
@@ -124,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_typed_alone_is_one_of_the_repository_that_runs() {
+    fn a_tag_alone_is_taken_from_the_repository_that_runs() {
         let near = |typed: &str| {
             let running = ["registry.example.org/shop/mobile:v1".to_owned()];
             nearest_image(&typed.parse().unwrap(), &running).map(|image| image.to_string())

@@ -1,4 +1,4 @@
-//! The exit code of every error.
+//! The exit codes of errors.
 
 use super::Error;
 use crate::adapters::journal_file::LockError;
@@ -9,7 +9,7 @@ use crate::plan::refusal::Refusal;
 use crate::ports::{EngineError, LoadBalancerError};
 
 impl Error {
-    /// The code that the process ends with.
+    /// Returns the code that the process exits with.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
@@ -91,10 +91,10 @@ impl Error {
         }
     }
 
-    /// The same, where servers were moved already: an exit code below 10 would say that nothing was touched.
+    /// Wraps an error that comes after servers were moved: an exit code from 2 to 9 would say that nothing was touched.
     #[must_use]
     pub fn after_a_move(self, servers: &[ServerId]) -> Self {
-        // 0 and 1 say nothing of that kind.
+        // The codes 0 and 1 do not say so.
         if (2..10).contains(&self.exit().code()) {
             return Self::MoveUnsure { servers: servers.to_vec(), failure: Box::new(self) };
         }
@@ -102,7 +102,7 @@ impl Error {
     }
 }
 
-/// What a run ends with that has failed before it touched anything.
+/// Returns the code for a run that failed before it touched anything.
 fn of_failure(failure: &Failure) -> Exit {
     match failure {
         Failure::Refused(refusal) if is_other_run(refusal) => Exit::Busy,

@@ -53,7 +53,11 @@ async fn a_file_that_haproxy_refuses_touches_nothing() {
     // Our own reader lets the first pass and HAProxy does not; with the second it is the other way round.
     let file_of_its_own = site.original() + "    errorfile 503 /nowhere\n";
     let refused = site.apply(&file_of_its_own, &[]).await.expect(3);
-    refused.says(&["HAProxy would not start with the new file, nothing was touched", "/nowhere", "haproxy.cfg:"]);
+    refused.says(&[
+        "HAProxy would not start with the new file, nothing was touched",
+        "/nowhere",
+        "haproxy.cfg:",
+    ]);
     let typo = site.original().replace("balance", "balanse");
     site.apply(&typo, &[]).await.expect(3).says(&["balanse"]);
     assert_eq!(fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino(), inode);

@@ -36,7 +36,7 @@ async fn what_was_left_behind_is_found_and_what_is_safe_is_mended() {
     assert!(stage.containers().await.iter().any(|container| container.name == kept));
     let ended = stage.drainswap(&["doctor", "--fix"]).await.expect(0);
     assert!(!stage.containers().await.iter().any(|container| container.name == kept));
-    ended.says(&["it is removed"]).prints(&["drainswap ready mobile/app1b"]);
+    ended.says(&["; removed it"]).prints(&["drainswap ready mobile/app1b"]);
     stage.drainswap(&["ready", "mobile/app1b", "--wait"]).await.expect(0);
     drop(stream);
     assert_in_service(&stage).await;

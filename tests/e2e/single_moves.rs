@@ -114,7 +114,7 @@ async fn weights_checks_and_sessions_are_set_and_told() {
     // Sessions are waited for, or ended.
     let stream = stage.open_stream(60).await;
     let would = drainswap("maint app1 --shutdown-sessions --wait --dry-run", 0).await;
-    would.prints(&["end the sessions that are left (1 session now)", "wait until its last session"]);
+    would.prints(&["end the remaining sessions (1 session now)", "wait until its last session"]);
     drainswap("maint app1 --drain-first --drain-timeout 300ms", 11).await.says(&["still had 1 session"]);
     assert_eq!(stage.haproxy.status("app1").await, "DRAIN");
     let out = drainswap("maint app1 --health off --shutdown-sessions --wait -o json", 0).await;

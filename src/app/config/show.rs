@@ -4,10 +4,10 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::{Value, json};
 
-use super::super::{App, nearest, print, print_object};
+use super::super::{App, print, print_object};
 use crate::cfg::{Address, Configuration, HealthCheck, Port, Proxy, Server, reports};
 use crate::cli::Output;
-use crate::error::Error;
+use crate::error::{Error, nearest};
 use crate::exit::Exit;
 
 impl App {

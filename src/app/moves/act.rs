@@ -1,4 +1,4 @@
-//! What a move does to a server: each act at every load balancer, or none at any.
+//! The changes that a move makes to a server: each at every load balancer, or none at any.
 
 use super::Servers;
 use crate::adapters::haproxy::command::Command;
@@ -8,21 +8,19 @@ use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, Serve
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::weight::Weight;
 
-/// One thing that is set.
+/// One change of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
-    /// The administrative state.
     State(AdminState),
-    /// Ready, with requests from the moment on when its own check has risen: from maint it has some at once otherwise.
+    /// Ready, but without requests until its own check has risen: out of maint it would get some at once.
     ReadyWhenProven,
-    /// The weight.
     Weight(Weight),
-    /// Whether it is asked.
+    /// Turns a check on or off.
     Check(Checker, bool),
 }
 
 impl Act {
-    /// Whether it is so already. What comes from elsewhere is set all the same.
+    /// Returns whether the server is already so. A state that comes from elsewhere, such as a tracked server, is set anyway.
     fn is_so(self, now: &ServerState, written: u32) -> bool {
         match self {
             Self::State(state) => now.admin.state() == state && !now.admin.is_inherited(),
@@ -33,7 +31,7 @@ impl Act {
         }
     }
 
-    /// Whether a server that is written with this weight gets no balanced traffic any more.
+    /// Returns whether a server with this weight in haproxy.cfg gets no balanced traffic after the change.
     pub fn takes_out(self, written: u32) -> bool {
         match self {
             Self::State(state) => state != AdminState::Ready,
@@ -42,7 +40,7 @@ impl Act {
         }
     }
 
-    /// The same as it was.
+    /// Returns the change that restores the earlier state.
     fn back(self, before: &ServerState) -> Self {
         match self {
             Self::State(_) | Self::ReadyWhenProven => Self::State(before.admin.state()),
@@ -51,7 +49,7 @@ impl Act {
         }
     }
 
-    /// Makes a state what it will be.
+    /// Updates a state to what it will be after the change.
     pub fn foretell(self, now: &mut ServerState, written: u32) {
         match self {
             Self::State(state) if now.admin.state() == state => {}
@@ -78,7 +76,7 @@ impl Act {
         }
     }
 
-    /// Whether both are set by one line: the states of several servers are.
+    /// Returns whether one command line sets both, as it does for the states of several servers.
     fn is_set_with(self, other: Self) -> bool {
         matches!(
             (self, other),
@@ -86,7 +84,7 @@ impl Act {
         )
     }
 
-    /// What `HAProxy` is told.
+    /// Returns the command for `HAProxy`.
     pub fn command(self, server: &ServerId) -> String {
         match self {
             Self::State(state) => Command::SetServerState(server, state).to_string(),
@@ -97,11 +95,11 @@ impl Act {
     }
 }
 
-/// What was done: at which load balancer, to which server, in order.
+/// The changes that were made: load balancer, server and change, in order.
 #[derive(Debug, Default)]
 pub(super) struct Done(pub Vec<(String, ServerId, Act)>);
 
-/// Sets things that are set together.
+/// Makes the changes of one group.
 async fn perform(
     load_balancer: &impl LoadBalancer,
     group: impl Iterator<Item = (ServerId, Act)>,
@@ -119,7 +117,7 @@ async fn perform(
     load_balancer.set_admin_states(&states).await
 }
 
-/// Of these acts those that are not so yet, somewhere: the first act with all servers, then the next.
+/// Returns the changes that are still to be made at some load balancer: the first change for all servers, then the next.
 pub(super) fn undone(servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) -> Vec<(ServerId, Act)> {
     let all =
         acts.iter().flat_map(|act| servers.iter().map(move |(server, written)| (server, written, *act)));
@@ -130,7 +128,7 @@ pub(super) fn undone(servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]
     left.map(|(server, _, act)| (server.clone(), act)).collect()
 }
 
-/// Does it all at all load balancers, or leaves everything at all of them as it was.
+/// Makes all changes at all load balancers, or restores the earlier state at all of them.
 pub(super) async fn everywhere<L: LoadBalancer>(
     load_balancers: &[L],
     before: &[LoadBalancerState],
@@ -139,12 +137,12 @@ pub(super) async fn everywhere<L: LoadBalancer>(
 ) -> Result<(), Error> {
     for group in acts.chunk_by(|(_, one), (_, next)| one.is_set_with(*next)) {
         for load_balancer in load_balancers {
-            // The one that fails may have taken it, and its answer was lost.
+            // The load balancer that fails may have made the change and lost the answer.
             let name = load_balancer.name();
             done.0.extend(group.iter().map(|(server, act)| (name.clone(), server.clone(), *act)));
             let mut performed = perform(load_balancer, group.iter().cloned()).await;
             if matches!(performed, Err(LoadBalancerError::Unanswered { .. })) {
-                // The same once more does no harm, whether or not the first one comes.
+                // A repetition does no harm, whether or not the first command takes effect.
                 performed = perform(load_balancer, group.iter().cloned()).await;
             }
             let Err(failure) = performed else { continue };
@@ -160,7 +158,7 @@ pub(super) async fn everywhere<L: LoadBalancer>(
     Ok(())
 }
 
-/// Takes everything back, the last first, and names the load balancers that do not take it.
+/// Undoes all changes, the last one first. Returns the load balancers that fail to do so.
 async fn take_back<L: LoadBalancer>(
     load_balancers: &[L],
     before: &[LoadBalancerState],

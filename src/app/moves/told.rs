@@ -1,4 +1,4 @@
-//! What became of a move, or would, for programs.
+//! The result of a move, or of a dry run, for programs.
 
 use serde::Serialize;
 
@@ -12,20 +12,19 @@ use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::outcome::sessions;
 
-/// The version of this form.
+/// The version of the JSON format.
 const VERSION: u32 = 1;
 
-/// What became of a move, or would.
+/// The result of a move, or of a dry run.
 #[derive(Debug, Serialize)]
 pub(super) struct Moved {
     version: u32,
-    /// Whether anything is, or would be, otherwise than before.
+    /// Whether the move changed anything, or would.
     changed: bool,
-    /// Whether nothing was touched.
     dry_run: bool,
-    /// How many sessions were shut down, or would be.
+    /// The number of sessions that were shut down, or would be.
     sessions_shut_down: u64,
-    /// Each server at each load balancer.
+    /// One row per server and load balancer.
     servers: Vec<Row>,
 }
 
@@ -34,18 +33,18 @@ pub(super) struct Moved {
 struct Row {
     server: ServerId,
     load_balancer: String,
-    /// Nothing where the running `HAProxy` does not know it.
+    /// `None` where the running `HAProxy` does not know the server.
     before: Option<ServerState>,
     after: Option<ServerState>,
-    /// What `HAProxy` was told, or would be.
+    /// The commands that `HAProxy` got, or would get.
     commands: Vec<String>,
-    /// What would be done, in words: what it would be told, and what is waited for.
+    /// The steps of a dry run, for people: the commands, and the waits between them.
     #[serde(skip)]
     steps: Vec<String>,
 }
 
 impl Row {
-    /// Sessions come and go by themselves.
+    /// Returns whether a setting changed. The number of sessions does not count: it changes by itself.
     fn is_changed(&self) -> bool {
         let set = |state: &Option<ServerState>| {
             state.as_ref().map(|it| (it.admin.state(), it.weight, it.checks.health, it.checks.agent))
@@ -66,7 +65,7 @@ impl Moved {
         Self { version: VERSION, changed, dry_run, sessions_shut_down, servers }
     }
 
-    /// What would be done.
+    /// Describes what the move would do.
     pub fn planned(
         servers: &Servers,
         seen: &[LoadBalancerState],
@@ -95,7 +94,7 @@ impl Moved {
                 act(it, &mut steps);
             }
             if leave.shutdown_sessions {
-                steps.push(format!("end the sessions that are left ({held} now)"));
+                steps.push(format!("end the remaining sessions ({held} now)"));
             }
             match state {
                 AdminState::Ready if asked.wait => steps.push("wait until it is up".to_owned()),
@@ -114,7 +113,7 @@ impl Moved {
         Self::of(rows, ended, true)
     }
 
-    /// What was done.
+    /// Describes what the move did.
     pub fn done(
         servers: &Servers,
         before: &[LoadBalancerState],
@@ -140,7 +139,7 @@ impl Moved {
 }
 
 impl App {
-    /// Tells it: as JSON, or to people what would be done.
+    /// Prints the result: as JSON, or, for a dry run, the steps as text.
     pub(super) fn moved(&self, moved: &Moved) -> Result<Exit, Error> {
         match self.output {
             Output::Json => {

@@ -1,4 +1,4 @@
-//! Waiting for what a move brings about: the last session's end, or a server that answers and is up.
+//! Waits for the effect of a move: the end of the last session, or a server that answers and is up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::topology;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl App {
-    /// Whoever is sent to the servers from now on should meet somebody: with `--wait` it is waited for until they answer.
+    /// Probes the servers before clients are sent to them. With `--wait`, waits until they answer.
     pub(super) async fn meets_somebody(
         &self,
         configuration: &Configuration,
@@ -57,14 +57,12 @@ impl App {
         if !asked.wait || asked.dry_run {
             for server in servers.iter().filter(|_| !last.is_ready()) {
                 let detail = last.detail();
-                self.say(&format!(
-                    "note: {server} does not answer: {detail}; clients are sent there all the same"
-                ));
+                self.say(&format!("note: {server} does not answer: {detail}; clients are sent there anyway"));
             }
             return Ok(());
         }
-        let nobody_stops_it = CancellationToken::new();
-        let answers = until(LOOK_EVERY, limit, &nobody_stops_it, async || {
+        let never = CancellationToken::new();
+        let answers = until(LOOK_EVERY, limit, &never, async || {
             if !last.is_ready() {
                 last = prober.probe(probe).await;
             }
@@ -81,7 +79,7 @@ impl App {
         }
     }
 
-    /// Waits until all of them have come to the end of the move.
+    /// Waits until the move has taken effect on all servers.
     pub(super) async fn wait(
         &self,
         load_balancers: &[impl LoadBalancer],
@@ -92,7 +90,9 @@ impl App {
     ) -> Result<(), Error> {
         let limit = self.settings.drain_timeout(asked.drain_timeout);
         if state != AdminState::Ready && before.iter().any(|seen| seen.old_workers.is_none()) {
-            self.say("note: what HAProxy's old workers hold after a reload cannot be seen (--master-socket)");
+            self.say(
+                "note: without a master socket (--master-socket), sessions in HAProxy's old workers cannot be counted",
+            );
         }
         let mut pending: BTreeMap<&ServerId, Pending> =
             servers.keys().map(|server| (server, Pending::default())).collect();
@@ -147,13 +147,13 @@ impl App {
     }
 }
 
-/// What every load balancer says. One that is just being started anew is waited for.
+/// Returns the state at every load balancer. Waits for one that is being restarted.
 pub(super) async fn states(load_balancers: &[impl LoadBalancer]) -> Result<Vec<LoadBalancerState>, Error> {
     let is_away = |error: &Error| error.exit() == Exit::Unreachable;
     insist(LOOK_EVERY, OUTAGE, is_away, async || Ok(look::states(load_balancers, LbQuorum::All).await?)).await
 }
 
-/// A server that is waited for.
+/// A server whose move has not taken effect yet.
 #[derive(Default)]
 struct Pending {
     last: Option<ServerState>,
@@ -161,7 +161,7 @@ struct Pending {
     is_over: bool,
 }
 
-/// Whether somebody else, or a reload whose old worker nobody sees, has taken the move back.
+/// Returns whether the move was undone: by another command or an agent, or by a reload whose old worker cannot be seen.
 fn is_undone(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &ServerId) -> bool {
     seen.iter().any(|now| {
         let is_ready = now.server(server).is_some_and(|it| it.admin.state() == AdminState::Ready);
@@ -170,7 +170,7 @@ fn is_undone(seen: &[LoadBalancerState], before: &[LoadBalancerState], server: &
     })
 }
 
-/// The server on all load balancers and in all workers together.
+/// Returns the server's state with the sessions of all load balancers and all workers added up.
 fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> {
     let old: u64 = seen.iter().map(|seen| seen.sessions_in_old_workers(std::slice::from_ref(server))).sum();
     let all = LoadBalancerState::joined(seen, server)?;
@@ -180,7 +180,7 @@ fn joined(seen: &[LoadBalancerState], server: &ServerId) -> Option<ServerState> 
 fn unfinished(state: AdminState, last: &ServerState) -> String {
     match state {
         AdminState::Ready if last.may_be_out_by_agent() => {
-            format!("was in {} again, perhaps by its agent (agent-check),", last.admin.state())
+            format!("was in {} again, perhaps because of its agent (agent-check)", last.admin.state())
         }
         AdminState::Ready => format!("did not come up ({})", last.status),
         AdminState::Drain | AdminState::Maint => format!("still had {}", sessions(last.sessions)),
