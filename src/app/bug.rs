@@ -1,28 +1,28 @@
-//! What is said when drainswap itself is wrong.
+//! The report of a bug in drainswap.
 
 use super::typed;
 use crate::cli::{Cli, Command, Globals};
 
-/// What to say when the program panics at this place.
+/// Returns the report for a panic at this place.
 #[must_use]
 pub fn report(place: &str) -> String {
     format!("error: a bug in drainswap, at {place}")
 }
 
-/// The same in the middle of that command.
+/// Returns the report for a panic during a command.
 ///
-/// A run's journal is durable before each effect: what the run had begun is taken up from there, as after `kill -9`.
+/// A run's journal is durable before each effect, so `resume` continues from there, as after `kill -9`.
 pub fn report_during(cli: &Cli) -> impl Fn(&str) -> String + Send + Sync + use<> {
     let resume = resume(cli);
     move |place| {
         let next = resume.as_ref().map(|resume| {
-            format!("\nWhat was begun stays as it is. To bring it to its end: {resume}\nTo take it back: {resume} --undo")
+            format!("\nThe run stays as it is. To finish it: {resume}\nTo undo it: {resume} --undo")
         });
         report(place) + &next.unwrap_or_default()
     }
 }
 
-/// The command that takes up a run which this command may have begun, in the same place.
+/// Returns the command that resumes a run that this command may have started, in the same place.
 fn resume(cli: &Cli) -> Option<String> {
     let here = |backend: Option<&String>, globals: &Globals| {
         let words: Vec<&str> = ["resume"].into_iter().chain(backend.map(String::as_str)).collect();
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_resumed_where_it_was_begun() {
+    fn a_run_is_resumed_where_it_was_started() {
         let said = |words: &[&str]| {
             report_during(&Cli::read([&["drainswap"], words].concat()).unwrap())("src/x.rs:1:2")
         };
@@ -73,8 +73,8 @@ mod tests {
         assert_eq!(
             said(&deploy),
             format!(
-                "error: a bug in drainswap, at src/x.rs:1:2\nWhat was begun stays as it is. \
-                 To bring it to its end: {resume}\nTo take it back: {resume} --undo"
+                "error: a bug in drainswap, at src/x.rs:1:2\nThe run stays as it is. \
+                 To finish it: {resume}\nTo undo it: {resume} --undo"
             )
         );
         assert!(!said(&[&deploy[..], &["--dry-run"]].concat()).contains("resume"));

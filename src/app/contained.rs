@@ -1,7 +1,6 @@
-//! The HAProxy in a container that listens at the socket which is meant: its haproxy.cfg is read there.
+//! Finds a HAProxy in a container by its runtime socket, and reads its haproxy.cfg there.
 //!
-//! The socket says which HAProxy is meant, and nothing else does: what runs in a container can be called so, and have any
-//! configuration.
+//! Only the socket identifies the HAProxy: any program in a container can have that name and any configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -20,21 +19,22 @@ use crate::error::Error;
 use crate::foreign;
 use crate::ports::EngineError;
 
-/// The most containers that the engines are asked for.
+/// The most containers that the engines are asked about.
 const MOST_CONTAINERS: usize = 64;
 
 /// A HAProxy in a container, with its configuration.
 pub(super) struct InContainer {
     contained: Contained,
-    /// Its files, by their paths in the container.
+    /// Its configuration files, by their paths in the container.
     pub(super) files: Vec<SourceFile>,
-    /// The socket on this host that is meant.
+    /// Its runtime socket on this host.
     socket: PathBuf,
 }
 
 impl App {
-    /// The HAProxy in a container that listens at a socket of this host which was named, or which the usual file of this
-    /// host has. `None` where a configuration is named, and where that is the very file that it reads.
+    /// Returns the HAProxy in a container that listens at a socket of this host: the socket that is named, or the one in this
+    /// host's default haproxy.cfg. Returns `None` if a configuration is named, or if HAProxy reads the very file of this
+    /// host.
     pub(super) async fn in_container(&self) -> Result<Option<InContainer>, Error> {
         if self.settings.is_config_named {
             return Ok(None);
@@ -63,7 +63,7 @@ impl App {
         Ok(Some(InContainer { files: contained.files()?, contained, socket }))
     }
 
-    /// The path of the first runtime socket that was named, or of that which the usual file has.
+    /// Returns the path of the first runtime socket that is named, or else of the one in the default haproxy.cfg.
     fn socket_of_this_host(&self) -> Option<PathBuf> {
         let mut sockets = self.named_sockets().unwrap_or_default();
         if sockets.is_empty() {
@@ -76,8 +76,8 @@ impl App {
         }
     }
 
-    /// Those in a container that an engine of this host lists which the settings name. Another host's engine proves nothing:
-    /// the same numbers are other processes there.
+    /// Returns the processes that run in a container of one of the settings' engines on this host. An engine of another host
+    /// proves nothing: there the same process numbers are other processes.
     async fn contained(&self, mut processes: Vec<Process>) -> Vec<Contained> {
         processes.truncate(MOST_CONTAINERS);
         if processes.is_empty() {
@@ -112,16 +112,16 @@ impl App {
     }
 
     fn note_not_found(&self, error: &EngineError) {
-        self.say_once(&format!("note: a HAProxy in a container may not be found: {error}"));
+        self.say_once(&format!("note: a HAProxy in a container may be missed: {error}"));
     }
 
-    /// What is known of it.
+    /// Returns what is known about the HAProxy in the container.
     pub(super) async fn known_in_container(&self, found: &InContainer) -> Known {
         let InContainer { contained, files, socket } = found;
         let paths = contained.process.invocation.files();
         let names: Vec<String> = paths.iter().map(|path| foreign::path(path)).collect();
         self.say_once(&format!(
-            "note: HAProxy runs in container {}, and its {} is read there",
+            "note: HAProxy runs in container {}; reading its {} there",
             contained.container(),
             names.join(" and ")
         ));
@@ -130,25 +130,25 @@ impl App {
         Known::new(&paths, files, self.settings.haproxy.as_deref(), None, running)
     }
 
-    /// Says which servers are in the container's own network, and neither asked nor found here.
+    /// Notes the servers in the container's own network, which drainswap cannot reach.
     pub(super) fn note_own_network(&self, servers: &[String], contained: &Contained) {
         if !servers.is_empty() {
             self.say_once(&format!(
-                "note: container {} has a network of its own, and {} are in it: they are neither asked nor replaced",
+                "note: container {} has its own network, which contains {}: these servers are neither probed nor replaced",
                 contained.container(),
                 servers.join(", ")
             ));
         }
     }
 
-    /// Refuses what is not here where a HAProxy in a container may be meant.
+    /// Refuses a missing file or socket if a HAProxy in a container may be the right one, and names the candidates.
     pub(super) async fn refuse_where_a_container_is_meant(&self, missing: String) -> Result<(), Error> {
         let candidates: Vec<Candidate> =
             self.contained(in_containers()).await.iter().flat_map(|it| self.candidates(it)).collect();
         if candidates.is_empty() { Ok(()) } else { Err(NotReached::NotNamed { missing, candidates }.into()) }
     }
 
-    /// Its runtime sockets that can be reached from this host.
+    /// Returns the runtime sockets that can be reached from this host.
     fn candidates(&self, contained: &Contained) -> Vec<Candidate> {
         let Ok(files) = contained.files() else { return Vec::new() };
         let version = self.settings.read_as.unwrap_or(haproxy_binary::NEWEST);
@@ -163,8 +163,8 @@ impl App {
     }
 }
 
-/// Takes the addresses away that a HAProxy in a network of its own reaches through loopback or on its own link: here they
-/// are other servers. Says which.
+/// Hides the loopback and link-local addresses of a HAProxy in its own network: on this host they are other servers. Returns
+/// the servers that have them.
 pub(super) fn hide_own_network(configuration: &mut Configuration) -> Vec<String> {
     let is_own = |address: &Address| match address {
         Address::Inet { host: Host::Ip(ip), .. } => is_of_one_host(*ip),
@@ -182,33 +182,33 @@ pub(super) fn hide_own_network(configuration: &mut Configuration) -> Vec<String>
     hidden
 }
 
-/// Refuses to install a file of a container, and says where it is on this host.
+/// Refuses to install a file in a container, and says where the file is on this host.
 pub(super) fn refuse_to_install(running: &Running, file: &Path) -> Result<(), NotReached> {
     let Some(haproxy) = &running.container else { return Ok(()) };
     let named = foreign::path(file);
     let advice = match haproxy.on_host(file) {
         None => format!("Mount a directory of this host over the one that {named} is in"),
         Some(here) if haproxy.is_mounted_alone(file) => format!(
-            "{named} is {} on this host, but it is mounted alone: HAProxy would go on reading the old one when it is replaced. \
-             Mount its directory",
+            "{named} is {} on this host, but the file is mounted on its own: HAProxy would keep reading the old one after a \
+             replacement. Mount its directory",
             foreign::path(&here)
         ),
         Some(here) => format!(
-            "{named} is {} on this host: name that with -f, and the socket with --socket",
+            "{named} is {} on this host: name that file with -f, and the socket with --socket",
             foreign::path(&here)
         ),
     };
     Err(haproxy.read_only(advice))
 }
 
-/// Refuses to ask a HAProxy of this host about the files of a container.
+/// Refuses to check the files of a container with a HAProxy of this host.
 pub(super) fn refuse_to_check(running: &Running) -> Result<(), NotReached> {
     let Some(haproxy) = &running.container else { return Ok(()) };
     let files = haproxy.process.invocation.files();
     let files: Vec<String> = files.iter().map(|file| foreign::path(file)).collect();
     let mut words = vec!["docker", "exec", haproxy.container(), "haproxy", "-c"];
     words.extend(files.iter().flat_map(|file| ["-f", file]));
-    Err(haproxy.read_only(format!("Ask it by `{}`", shell(&words))))
+    Err(haproxy.read_only(format!("Check them with `{}`", shell(&words))))
 }
 
 #[cfg(test)]
@@ -217,7 +217,7 @@ mod tests {
     use crate::testing::configuration;
 
     #[test]
-    fn addresses_that_are_others_here_are_taken_away_and_named() {
+    fn addresses_that_differ_on_this_host_are_hidden_and_named() {
         let text = "backend b\n    server a 127.0.0.1:1\n    server b 10.0.0.1:1\n    server c [::1]:1\n    server d d:1\n    \
                     server e localhost:1\n    server f 169.254.169.254:80\n    server g 0.0.0.0:1\n    \
                     server h 10.0.0.2:80 check addr 127.0.0.1 port 2375\n";

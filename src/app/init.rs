@@ -1,4 +1,4 @@
-//! init: a drainswap.toml from what is found on this machine.
+//! `drainswap init`: writes a drainswap.toml from what this machine has.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -18,13 +18,13 @@ use crate::plan::LbQuorum;
 use crate::settings::{DEFAULT_CONFIG, DEFAULT_FILE, Found, FoundBackend, FoundServer, Settings, initial};
 use crate::topology::{Topology, with_servers};
 
-/// Writes the file, or prints it, and says what to do next. Nothing else is touched.
+/// Writes or prints the settings file, and says what to do next. Touches nothing else.
 pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error> {
     let file = wanted.file.as_deref().or(globals.settings.as_deref()).unwrap_or(Path::new(DEFAULT_FILE));
     if file != Path::new("-") && !wanted.force && file.symlink_metadata().is_ok() {
         return Err(Error::SettingsExist { path: file.display().to_string() });
     }
-    // What was written before does not count.
+    // An existing settings file is not read.
     let mut typed = Globals { settings: None, ..globals.clone() };
     if wanted.defaults {
         write(file, &typed, None, wanted.force)?;
@@ -42,12 +42,12 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
     Ok(Exit::Done)
 }
 
-/// The files of the HAProxy that runs here and answers at their own runtime socket; none where that is no HAProxy, or
-/// several that read others.
+/// Returns the files of the HAProxy that runs here and answers at the runtime socket in them. Returns none if there is no such
+/// HAProxy, or if several run with different files.
 async fn running_files(typed: &Globals) -> Vec<PathBuf> {
     let mut running = Vec::new();
     for files in started_with() {
-        // Debian's package brings a haproxy.cfg that nobody may use.
+        // Debian's package installs a haproxy.cfg that may be unused.
         if files == [Path::new(DEFAULT_CONFIG)] {
             continue;
         }
@@ -59,7 +59,7 @@ async fn running_files(typed: &Globals) -> Vec<PathBuf> {
     }
     match (&running[..], Unit::installed()) {
         ([files], _) => files.clone(),
-        // Debian's service has a mount namespace of its own, so that its process is known by its unit alone.
+        // Debian's service has its own mount namespace, so its process can only be identified by its unit.
         ([], Some(unit)) if unit_is_active() => unit.invocation.files(),
         _ => Vec::new(),
     }
@@ -78,19 +78,19 @@ fn write(file: &Path, typed: &Globals, found: Option<&Found>, force: bool) -> Re
     written.map_err(|error| Error::NotWritten { path: file.display().to_string(), reason: error.to_string() })
 }
 
-/// What to do next, and what stands in the way.
+/// Returns the next commands to type, or the problem to fix first.
 fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
     let is_printed = file == Path::new("-");
-    let written = if is_printed { String::new() } else { format!("{} is written.\n", file.display()) };
+    let written = if is_printed { String::new() } else { format!("wrote {}\n", file.display()) };
     let is_found = is_printed || file == Path::new(DEFAULT_FILE);
-    // All else that was typed stands in the file.
+    // All other flags are saved in the file.
     let settings = Some(file.to_owned()).filter(|_| !is_found);
     let typed = typed::command_line(&Globals { settings, ..Globals::default() });
     let topology = match looked {
         Ok(topology) => topology,
         Err(error) => {
             return format!(
-                "{written}What runs could not be looked at: {error}\nWhen that is mended:\n  {}",
+                "{written}cannot inspect the running site: {error}\nOnce that is fixed:\n  {}",
                 typed.command(&["status"])
             );
         }
@@ -103,17 +103,17 @@ fn next(file: &Path, looked: &Result<Topology, Error>) -> String {
     match with_image {
         Some((backend, repository)) => {
             let next = |what| typed.command(&[what, backend, "--image", &format!("{repository}:TAG")]);
-            format!("{written}Next, with the tag that is to run:\n  {}\n  {}", next("plan"), next("deploy"))
+            format!("{written}Next, with the tag to deploy:\n  {}\n  {}", next("plan"), next("deploy"))
         }
         None => format!(
-            "{written}No container was found behind a server; `{}` says why",
+            "{written}no container found behind any server; `{}` says why",
             typed.command(&["plan", "BACKEND", "--image", "REF"])
         ),
     }
 }
 
 impl App {
-    /// What is behind every backend, as far as it can be seen now.
+    /// Returns the containers behind every backend, as seen now.
     async fn topology(&self) -> Result<Topology, Error> {
         let (configuration, load_balancers) = self.load_balancers_to_look_at().await?;
         let world = self.world(&configuration, &[], load_balancers).await?;
@@ -122,15 +122,15 @@ impl App {
     }
 }
 
-/// What the new file shows of this machine.
+/// Collects the facts about this machine that the new file shows.
 fn found(configuration: &Configuration, topology: Option<&Topology>, known: &Known) -> Found {
     let endpoint = Endpoint::read(None, &environment::variables());
     let behind = |backend: &str, server: &str| {
-        let Some(topology) = topology else { return "could not be looked at".to_owned() };
+        let Some(topology) = topology else { return "could not be inspected".to_owned() };
         let backend = topology.backend(backend);
         let found = backend.and_then(|it| it.servers.iter().find(|it| it.id.server == server));
         found.and_then(|server| server.container()).map_or_else(
-            || "no container was found".to_owned(),
+            || "no container found".to_owned(),
             |container| format!("{}  {}", container.name, container.image_reference),
         )
     };

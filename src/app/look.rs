@@ -1,4 +1,4 @@
-//! From the settings to the world, and one look at it.
+//! Connects to everything that the settings name, and observes it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,15 +33,15 @@ use crate::topology::{self, Topology};
 
 /// haproxy.cfg as it was read.
 pub(super) struct Reading {
-    /// Every byte.
+    /// The files, byte for byte.
     pub document: Document,
-    /// What it says.
+    /// The interpreted files.
     pub configuration: Configuration,
-    /// What is known of the HAProxy that runs it.
+    /// The facts about the HAProxy that runs the files.
     pub known: Known,
 }
 
-/// The world as it really is.
+/// The site with its real HAProxy, engines, probes, clock and hooks.
 pub(super) type RealWorld = World<HaproxySocket, DockerEngine, HttpProber, SystemClock, HookCommands>;
 
 /// The system's clock.
@@ -55,9 +55,10 @@ impl WallClock for SystemClock {
     }
 }
 
-/// The files, read with what the binary says of the conditions that only it can decide. One that holds may show others.
+/// Reads the files, and asks the binary about the conditions that only it can decide. A condition that is true may reveal
+/// others.
 fn decided(files: &[SourceFile], mut environment: Environment, binary: &Path) -> Document {
-    /// The most conditions that the binary is asked: each is a process of its own.
+    /// The most conditions that the binary is asked about: each question starts a process.
     const MOST: usize = 64;
     let mut asked = BTreeSet::new();
     loop {
@@ -74,13 +75,13 @@ fn decided(files: &[SourceFile], mut environment: Environment, binary: &Path) ->
 }
 
 impl App {
-    /// The configuration, and the load balancers that run it, for those who set states: each with its master where that
-    /// is known.
+    /// Returns the configuration and the load balancers that run it, for commands that set states: each with its master
+    /// socket, if that is known.
     pub(super) async fn load_balancers(&self) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
         self.load_balancers_at(Level::Admin).await
     }
 
-    /// The same for those who only look, through a socket of any level.
+    /// Returns the configuration and the load balancers for commands that only look: a socket of any level will do.
     pub(super) async fn load_balancers_to_look_at(
         &self,
     ) -> Result<(Configuration, Vec<HaproxySocket>), Error> {
@@ -93,26 +94,26 @@ impl App {
         if self.settings.sockets.is_empty() && known.running.container.is_none() {
             let socket = stats_socket(&configuration, needed)?;
             if matches!(&socket, SocketAddress::Unix(path) if !path.exists()) {
-                self.refuse_where_a_container_is_meant(format!("the socket {socket} is not there")).await?;
+                self.refuse_where_a_container_is_meant(format!("there is no socket {socket}")).await?;
             }
         }
         let mut sockets = Vec::new();
         for (index, socket) in self.sockets(&configuration, &known.running, needed)?.into_iter().enumerate() {
             let socket = match self.settings.master_sockets.get(index) {
                 Some(named) => match socket.clone().with_master(known.named_master(named.parse()?)).await {
-                    // One of several may be away; what that means is decided by who looks.
+                    // One of several may be unreachable; `look` decides what that means.
                     Err(LoadBalancerError::Unreachable { .. }) if self.settings.sockets.len() > 1 => socket,
                     result => result?,
                 },
                 None => match known.master() {
-                    // One that was only found need not be of this HAProxy.
+                    // A master socket that was found, not named, may belong to another HAProxy.
                     Some(found) => socket.clone().with_master(found).await.unwrap_or(socket),
                     None => socket,
                 },
             };
             sockets.push(socket);
         }
-        // The file is on this host, and so is the first load balancer, if any is.
+        // The file is on this host, and so is the first load balancer, if any of them is.
         if let Some(file) = configuration.kept_states()
             && let Some(first) = sockets.first_mut()
         {
@@ -121,7 +122,7 @@ impl App {
         Ok((configuration, sockets))
     }
 
-    /// The runtime sockets that were named, or the one of this level that the configuration has.
+    /// Returns the runtime sockets that are named, or else the one of this level in the configuration.
     fn sockets(
         &self,
         configuration: &Configuration,
@@ -143,12 +144,12 @@ impl App {
         Ok(self.named_sockets()?.into_iter().map(socket).collect())
     }
 
-    /// The runtime sockets that were named, each once.
+    /// Returns the runtime sockets that are named, without duplicates.
     pub(super) fn named_sockets(&self) -> Result<Vec<SocketAddress>, Error> {
         let mut sockets: Vec<SocketAddress> = Vec::new();
         for text in &self.settings.sockets {
             let address = text.parse()?;
-            // One that is named twice would be counted twice.
+            // A socket named twice would be counted twice.
             if !sockets.contains(&address) {
                 sockets.push(address);
             }
@@ -156,7 +157,7 @@ impl App {
         Ok(sockets)
     }
 
-    /// The runtime socket of the HAProxy that runs haproxy.cfg here.
+    /// Returns the runtime socket of the HAProxy that runs haproxy.cfg here.
     pub(super) fn socket(
         &self,
         configuration: &Configuration,
@@ -166,32 +167,32 @@ impl App {
         Ok(sockets.remove(0))
     }
 
-    /// haproxy.cfg with every byte, and what it says.
+    /// Reads haproxy.cfg. Returns its bytes and their interpretation.
     pub(super) async fn document(&self) -> Result<(Document, Configuration), Error> {
         let Reading { document, configuration, .. } = self.reading().await?;
         Ok((document, configuration))
     }
 
-    /// haproxy.cfg, and what is known of the HAProxy that runs it.
+    /// Reads haproxy.cfg and identifies the HAProxy that runs it.
     pub(super) async fn reading(&self) -> Result<Reading, Error> {
         let (files, known) = self.files().await?;
         let build = haproxy_binary::build(&known.service.binary);
         if self.settings.haproxy.is_some() && build.is_none() {
-            let reason = "it does not answer to -vv as HAProxy does".to_owned();
+            let reason = "its answer to -vv is not that of HAProxy".to_owned();
             return Err(NotRun { binary: known.service.binary.display().to_string(), reason }.into());
         }
         let document = decided(&files, self.environment(&known, build), &known.service.binary);
         if let Some(question) = document.questions.first() {
             self.undecided.call_once(|| {
                 self.say(&format!(
-                    "note: {question} in a condition of .if cannot be decided, and is taken as false: what HAProxy runs may differ. \
+                    "note: cannot decide {question} in a condition of .if, which counts as false: HAProxy may run something else. \
                      Name the binary that runs with --haproxy"
                 ));
             });
         }
         let mut configuration = cfg::interpret(&document);
         if let Some(contained) = &known.running.container {
-            // A file that the container can put anything in the place of is not written.
+            // The container can replace this file with anything, so drainswap does not write it.
             configuration.server_state_file = None;
             if !contained.process.shares_network {
                 self.note_own_network(&hide_own_network(&mut configuration), contained);
@@ -200,7 +201,7 @@ impl App {
         Ok(Reading { document, configuration, known })
     }
 
-    /// The files that haproxy.cfg is made of, and what is known of the HAProxy that runs them.
+    /// Returns the files of haproxy.cfg, and what is known about the HAProxy that runs them.
     async fn files(&self) -> Result<(Vec<SourceFile>, Known), Error> {
         if let Some(found) = self.in_container().await? {
             let known = self.known_in_container(&found).await;
@@ -217,7 +218,7 @@ impl App {
         Ok((files, known))
     }
 
-    /// The version that haproxy.cfg is read as, or would be if it could be read.
+    /// Returns the version that haproxy.cfg is read as, even if it cannot be read.
     pub(super) async fn version(&self) -> Version {
         let known = match self.files().await {
             Ok((_, known)) => known,
@@ -227,20 +228,20 @@ impl App {
         self.environment(&known, build).version
     }
 
-    /// What haproxy.cfg is read with: the service's variables, and the version that was asked for, that of the binary
-    /// that was named, the one that runs, or the one that is installed.
+    /// Returns the environment that haproxy.cfg is read with: the service's variables, and the version of `--as`, of the named
+    /// binary, of the running HAProxy, or of the installed one, in this order.
     fn environment(&self, known: &Known, build: Option<Build>) -> Environment {
         let installed = build.as_ref().and_then(|build| build.version.parse().ok());
         let named = installed.filter(|_| self.settings.haproxy.is_some());
         let version = self.settings.read_as.or(named).or(known.running.version).or(installed);
         let version = version.unwrap_or(haproxy_binary::NEWEST);
-        // Another version's binary, or a container's, may have been built otherwise.
+        // A binary of another version, or of a container, may have other build options.
         let is_its_own = known.running.container.is_none() || self.settings.haproxy.is_some();
         let build = build.filter(|_| installed == Some(version) && is_its_own);
         Environment { build, ..Environment::new(known.variables.clone(), version) }
     }
 
-    /// What is known of the HAProxy that runs these files. Where it cannot be identified, that is said once.
+    /// Identifies the HAProxy that runs these files, or notes once that this is impossible.
     async fn known(&self, files: &[SourceFile]) -> Known {
         let paths = &self.settings.haproxy_config;
         let listed = listed(paths);
@@ -250,8 +251,8 @@ impl App {
         if let (Some(reason), Source::Settings) = (&known.running.unidentified, &known.service.source) {
             self.unidentified.call_once(|| {
                 self.say(&format!(
-                    "note: the HAProxy that answers cannot be identified ({reason}). The files are read and checked as they \
-                     were named, with {}; a master socket is only used where --master-socket names it",
+                    "note: cannot identify the HAProxy that answers ({reason}). The files are read as given and checked with {}; \
+                     a master socket is only used if --master-socket names it",
                     known.service.binary.display()
                 ));
             });
@@ -259,8 +260,8 @@ impl App {
         known
     }
 
-    /// The sockets that may lead to the HAProxy, before it is known what it has in its environment. A mistake in one
-    /// is found where it is used.
+    /// Returns the sockets that may lead to the HAProxy, before its environment is known. Errors in them are reported where
+    /// they are used.
     pub(super) fn first_sockets(&self, files: &[SourceFile], unit: Option<&Unit>) -> Vec<SocketAddress> {
         if !self.settings.sockets.is_empty() {
             return self.named_sockets().unwrap_or_default();
@@ -272,9 +273,9 @@ impl App {
         stats_socket(&configuration, Level::User).into_iter().collect()
     }
 
-    /// The world behind the ports: everything answers, or the error says what does not.
+    /// Connects to everything that a run needs. The error names what does not answer.
     ///
-    /// Only the engines behind these backends (all, where none is named) are asked.
+    /// Connects only to the engines behind these backends, or to all engines if none is named.
     pub(super) async fn world(
         &self,
         configuration: &Configuration,
@@ -300,7 +301,7 @@ impl App {
             let text =
                 Some(name.as_str()).filter(|name| !name.is_empty()).or(self.settings.docker.as_deref());
             let engine = DockerEngine::connect(Endpoint::read(text, &environment)?).await?;
-            // One that does not tell is known by the other marks of the site.
+            // Without an engine's ID, the site is still recognized by its other marks.
             let id = engine.id().await.ok().flatten();
             let registries = self.settings.registries.clone();
             Ok::<_, EngineError>((id, (name, engine.with_logins(registries, allow_plain_password))))
@@ -325,7 +326,7 @@ impl App {
         })
     }
 
-    /// What tells this site from others, as far as no engine is asked.
+    /// Returns the marks of this site that distinguish it from others, without the IDs of its engines.
     pub(super) fn site(&self, configuration: &Configuration, load_balancers: &[HaproxySocket]) -> Site {
         let real =
             |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
@@ -345,7 +346,7 @@ impl App {
         }
     }
 
-    /// One stamped look at the world, and what it means for the configuration.
+    /// Observes the site once, and relates the observation to the configuration.
     pub(super) async fn observe(
         &self,
         configuration: &Configuration,
@@ -356,7 +357,7 @@ impl App {
     }
 }
 
-/// Everything that keeps `HAProxy` from reading it, each problem with its line and a caret.
+/// Refuses a configuration that `HAProxy` would not start with. The error shows each problem with its line and a caret.
 pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) -> Result<(), Error> {
     if !configuration.has_errors() {
         return Ok(());
@@ -367,7 +368,8 @@ pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) 
     Err(Error::Configuration { problems, shown })
 }
 
-/// Of those who set states: that they may. One that does not answer is left to who looks at them next.
+/// Checks that the load balancers accept changes of state. One of several that does not answer is reported by the next
+/// observation.
 pub(super) async fn require_admin(load_balancers: &[HaproxySocket]) -> Result<(), Error> {
     for socket in load_balancers {
         match socket.require_admin().await {
@@ -378,7 +380,7 @@ pub(super) async fn require_admin(load_balancers: &[HaproxySocket]) -> Result<()
     Ok(())
 }
 
-/// The same where it is reached from this host.
+/// Returns the runtime socket of the configuration, as a path of this host.
 pub(super) fn configured_socket(
     configuration: &Configuration,
     running: &Running,
@@ -390,7 +392,7 @@ pub(super) fn configured_socket(
     }
 }
 
-/// The first socket of the configuration with the highest level that we know how to open, which has this level at least.
+/// Returns the first socket with the highest level in the configuration that can be opened and has at least this level.
 fn stats_socket(configuration: &Configuration, needed: Level) -> Result<SocketAddress, Error> {
     let mut sockets: Vec<&StatsSocket> = configuration.stats_sockets.iter().collect();
     sockets.sort_by_key(|socket| Reverse(socket.level));
@@ -417,7 +419,7 @@ pub(super) fn connectable(socket: &StatsSocket) -> Option<SocketAddress> {
         cfg::SocketAddress::Unix(path) => Some(SocketAddress::Unix(path.into())),
         cfg::SocketAddress::Abstract(name) => Some(SocketAddress::Abstract(name.clone())),
         cfg::SocketAddress::Inet(Host::Ip(ip), port) => {
-            // What listens everywhere is reached at home.
+            // A wildcard bind address is reached through loopback.
             let host = if ip.is_unspecified() { "127.0.0.1".to_owned() } else { ip.to_string() };
             Some(SocketAddress::Tcp { host, port: *port })
         }
@@ -433,7 +435,7 @@ mod tests {
     use super::*;
     use crate::testing::configuration;
 
-    /// The socket that is taken where this level is needed, and why none is.
+    /// The chosen socket for this level, or the refusal.
     fn taken(sockets: &str, needed: Level) -> String {
         let lines = sockets.replace('|', "\n    stats socket ");
         let configuration = configuration(&format!("global\n    stats socket {lines}\n"));
@@ -441,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn who_only_looks_needs_no_socket_of_level_admin() {
+    fn a_command_that_only_looks_needs_no_socket_of_level_admin() {
         let both = "/run/user level user|/run/operator|/run/admin level admin|/run/more level admin";
         assert_eq!(taken(both, Level::User), "/run/admin");
         assert_eq!(taken(both, Level::Admin), "/run/admin");

@@ -1,4 +1,4 @@
-//! completions, man: what drainswap says of itself, made from what can be typed.
+//! `drainswap schema`, `completions` and `man`: output that is generated from the command line's definition.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::cli::{Cli, Command};
 use crate::error::Error;
 use crate::exit::Exit;
 
-/// Does what needs no settings, since it explains them or the program: a mistake in them must not keep it back.
-/// Everything else is left to others.
+/// Runs a command that explains drainswap or its settings, and so must work even if the settings are wrong. Returns `None`
+/// for every other command.
 pub(super) fn explain(command: &Command) -> Result<Option<Exit>, Error> {
     if let Command::Schema { form } = command {
         print_as_is(&form.text())?;
@@ -32,19 +32,19 @@ fn completions(shell: Shell) -> Result<(), Error> {
     print_as_is(&String::from_utf8_lossy(&script))
 }
 
-/// The program's command line, with what goes with every command at each.
+/// Returns the command line's definition, with the global options in each command.
 fn whole() -> clap::Command {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     command
 }
 
-/// The page of the program itself.
+/// Prints the page of the program itself.
 fn page() -> Result<(), Error> {
     print_as_is(&text_of(&Man::new(whole()))?)
 }
 
-/// One page a command, in this directory, which is made where it is missing.
+/// Writes one page per command into this directory, and creates the directory if it is missing.
 fn pages(dir: &Path) -> Result<(), Error> {
     let written = std::fs::create_dir_all(dir).and_then(|()| write_pages(&whole(), dir));
     written.map_err(|error| Error::NotWritten { path: dir.display().to_string(), reason: error.to_string() })
@@ -58,7 +58,7 @@ fn write_pages(command: &clap::Command, dir: &Path) -> std::io::Result<()> {
     std::fs::write(dir.join(page.get_filename()), text_of(&page)?)
 }
 
-/// A page, in which what follows the options has headings of its own, and each example its line.
+/// Renders a page, with the notes and the examples after the options under headings, one line per example.
 fn text_of(page: &Man) -> std::io::Result<String> {
     let mut text = Vec::new();
     page.render(&mut text)?;

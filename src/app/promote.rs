@@ -1,4 +1,4 @@
-//! promote: what runs in one place is deployed in another.
+//! `drainswap promote`: deploys in one place what another runs.
 
 use super::{App, known_backend};
 use crate::cli::{DeployGoal, PolicyFlags};
@@ -9,7 +9,7 @@ use crate::plan::LbQuorum;
 use crate::promotion::settled;
 
 impl App {
-    /// Deploys here what the other place runs.
+    /// Deploys here the image that the other place runs.
     pub(super) async fn promote(
         &self,
         from: &App,
@@ -18,7 +18,7 @@ impl App {
         dry_run: bool,
     ) -> Result<Exit, Error> {
         let image = from.settled(backend).await?;
-        self.say(&format!("{backend} is settled there on {image}"));
+        self.say(&format!("every server of {backend} there runs {image}"));
         let goal = DeployGoal { backend: backend.to_owned(), image: Some(image) };
         if dry_run {
             return self.plan(&goal, flags, false, None).await;
@@ -26,7 +26,7 @@ impl App {
         self.deploy(&goal, flags).await
     }
 
-    /// The image, by its digest, that a backend runs here and is settled on.
+    /// Returns the image that every server of the backend runs here, by digest.
     async fn settled(&self, backend: &str) -> Result<ImageReference, Error> {
         let (configuration, load_balancers) = self.load_balancers().await?;
         known_backend(&configuration, backend)?;

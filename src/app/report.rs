@@ -1,4 +1,4 @@
-//! report: a run as one page.
+//! `drainswap report`: a run as one HTML page.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::output_file;
 use crate::report::html;
 
 impl App {
-    /// The page of a run, or of the last one, on stdout or in a file.
+    /// Writes the page of a run, or of the last one, to stdout or to a file.
     pub(super) fn report(&self, run: Option<&str>, file: Option<&Path>) -> Result<Exit, Error> {
         let stored = self.stored(run)?;
         let events = EventsFile::read(&stored.events());
@@ -23,7 +23,7 @@ impl App {
                     path: path.display().to_string(),
                     reason: error.to_string(),
                 })?;
-                self.say(&format!("{} tells of run {}", path.display(), stored.run.plan.run));
+                self.say(&format!("{} is the page of run {}", path.display(), stored.run.plan.run));
             }
         }
         Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! Who is told of a run, and of what keeps one from beginning.
+//! Chooses the reporters of a run, and annotates errors for a CI system.
 
 use std::io::{IsTerminal, Write};
 
@@ -12,12 +12,12 @@ use crate::report::ci::{Ci, Files, Github, GithubFiles, Gitlab, Place, Severity,
 use crate::report::stderr::Stderr;
 use crate::report::{Json, Progress, Several, Text};
 
-/// The CI system that asks, if one does.
+/// Returns the CI system of `--ci`, or else the one that the environment shows.
 pub(super) fn ci(flags: &CiFlags) -> Ci {
     flags.ci.unwrap_or_else(|| Ci::of(&environment::variables()))
 }
 
-/// Annotates a run of GitHub's with an error: what is wrong in haproxy.cfg on the very lines.
+/// Annotates a GitHub workflow run with an error. Problems in haproxy.cfg are annotated on their lines.
 pub(super) fn annotate(error: &Error, text: &str) {
     if let Error::Configuration { problems, .. } = error {
         problems.iter().for_each(annotate_problem);
@@ -26,7 +26,7 @@ pub(super) fn annotate(error: &Error, text: &str) {
     }
 }
 
-/// The same with a problem of haproxy.cfg.
+/// Annotates a GitHub workflow run with a problem in haproxy.cfg.
 pub(super) fn annotate_problem(problem: &Problem) {
     let severity = match problem.severity {
         cfg::Severity::Warning => Severity::Warning,
@@ -39,7 +39,7 @@ pub(super) fn annotate_problem(problem: &Problem) {
     tell(&annotation(severity, problem.code, Some(&place), &message));
 }
 
-/// The same with what HAProxy itself says of it.
+/// Annotates a GitHub workflow run with a message of HAProxy.
 pub(super) fn annotate_message(message: &Message) {
     let severity = if message.is_alert { Severity::Error } else { Severity::Warning };
     let place =
@@ -52,8 +52,8 @@ fn tell(command: &str) {
 }
 
 impl App {
-    /// JSON on stdout; for a CI system its own form; for people a live line where there is a terminal, plain lines
-    /// elsewhere. What they are told is written into the files that were asked for, too, those for events among them.
+    /// Returns the reporters: JSON on stdout, a CI system's format, a live line on a terminal, or plain lines elsewhere; and
+    /// those for the files that were asked for, such as events.
     pub(super) fn listener(&self) -> Result<Several, Error> {
         let live =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");

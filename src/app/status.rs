@@ -1,4 +1,4 @@
-//! status: every server as it is now, once or again and again.
+//! `drainswap status`: the current state of every server, once or repeatedly.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,17 +21,17 @@ use crate::topology::Backend;
 use crate::topology::divergence::{Divergence, divergences};
 use crate::topology::traffic::Balance;
 
-/// Nobody reads faster.
+/// The shortest interval of `--watch`: people cannot read faster.
 const OFTEN_ENOUGH: Duration = Duration::from_millis(200);
 
-/// What there is to say of the servers.
+/// The status of the servers, for programs and for people.
 struct Status {
     object: Value,
     table: String,
     notes: Vec<String>,
 }
 
-/// The status for programs. Nothing in it is secret.
+/// Returns the status for programs, without secrets.
 fn object(
     observation: &Observation,
     backends: &[&Backend],
@@ -58,7 +58,7 @@ impl App {
         Ok(Exit::Done)
     }
 
-    /// The same until somebody has seen enough: over and over on a terminal's second screen, one below the other elsewhere.
+    /// Shows the status repeatedly until Ctrl-C: on a terminal's alternate screen, or elsewhere one below the other.
     pub(super) async fn watch(&self, wanted: &[String], every: Duration) -> Result<Exit, Error> {
         let [mut interrupt, mut terminate] =
             [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
@@ -78,7 +78,7 @@ impl App {
             match (status, self.output) {
                 (Ok(status), Output::Json) => print_object(&status.object)?,
                 (Ok(status), Output::Text) => screen.show(&status.table, &status.notes)?,
-                // What does not answer now may answer the next time; what was mistyped never will.
+                // An unreachable socket may answer next time; a mistyped name never exists.
                 (Err(error), Output::Text) if error.exit() == Exit::Unreachable => {
                     screen.show("", &[error.to_string()])?;
                 }
@@ -98,9 +98,9 @@ impl App {
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
         let mut notes = Vec::new();
         notes.extend(self.settings.described().err().map(|error| error.to_string()));
-        // Who may not read what a description is made of can still look at everything else.
+        // A user who cannot read the files of a description can still see everything else.
         let drift = world.drift(backends.iter().copied()).await.unwrap_or_else(|error| {
-            notes.push(format!("nobody can tell what is not as described: {error}"));
+            notes.push(format!("cannot compare the containers with their descriptions: {error}"));
             BTreeMap::new()
         });
         let object = object(&observation, &backends, &drift);
@@ -130,12 +130,12 @@ impl App {
         Ok(Status { object, table: crate::status::table(&backends), notes })
     }
 
-    /// What is to be said where the last run on a backend was not finished. One that is under way is none.
+    /// Returns a note if the last run on a backend is unfinished, or if a run is active.
     fn unfinished(&self, backend: &str, site: &Site) -> Option<String> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let runs = match self.runs_at(site, &dir) {
             Ok(runs) => runs,
-            // Who may not read the state directory can still look at everything else.
+            // A user who cannot read the state directory can still see everything else.
             Err(Error::History(HistoryError::Journal(_))) => return None,
             Err(error) => return Some(error.to_string()),
         };
@@ -147,7 +147,7 @@ impl App {
         })
     }
 
-    /// Says so.
+    /// Notes an unfinished or active run on the backend.
     pub(super) fn warn_of_unfinished(&self, backend: &str, site: &Site) {
         if let Some(note) = self.unfinished(backend, site) {
             self.say(&format!("note: {note}"));
@@ -161,7 +161,7 @@ mod tests {
     use crate::testing::World;
 
     #[test]
-    fn no_token_of_a_check_is_told() {
+    fn the_status_hides_the_tokens_of_checks() {
         let world = World::of(
             "
 backend mobile

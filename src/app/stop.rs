@@ -1,4 +1,4 @@
-//! stop: asks the run on a backend to end at its next safe point.
+//! `drainswap stop`: asks the run on a backend to stop at its next safe point.
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 
 impl App {
-    /// What Ctrl-C does where the run is, whoever has pressed that already; its end is waited for as long as `--lock-wait` says.
+    /// Asks the run to stop, independently of any Ctrl-C, and waits up to `--lock-wait` for its end.
     pub(super) async fn stop(&self, backend: &str) -> Result<Exit, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let holder = match dir.holder()? {
@@ -21,12 +21,12 @@ impl App {
                 return Err(Error::HolderUnseen { backend: backend.to_owned(), holder });
             }
             HeldBy::Nobody => {
-                // One that no run was ever on is known to haproxy.cfg alone.
+                // A backend without any run is known from haproxy.cfg alone.
                 if !dir.exists() {
                     let (_, configuration) = self.document().await?;
                     known_backend(&configuration, backend)?;
                 }
-                self.say(&format!("nothing runs on backend {backend}"));
+                self.say(&format!("no run on backend {backend}"));
                 return Ok(Exit::Done);
             }
         };
@@ -36,18 +36,18 @@ impl App {
             pid,
             reason: error.to_string(),
         })?;
-        self.say(&format!("process {pid} was asked to stop at its next safe point"));
+        self.say(&format!("asked process {pid} to stop at its next safe point"));
         let limit = self.settings.lock_wait;
         let ended = async || {
             let is_there = matches!(dir.holder()?, HeldBy::Process(now) if now.is(&holder));
             Ok::<_, Error>((!is_there).then_some(()))
         };
         match until(LOCK_EVERY, limit, &CancellationToken::new(), ended).await? {
-            Waited::Done(()) => self.say("it has ended"),
+            Waited::Done(()) => self.say("the run has ended"),
             Waited::TimedOut | Waited::Stopped if limit.is_zero() => {}
             Waited::TimedOut | Waited::Stopped => {
                 self.say(&format!(
-                    "it goes on after {} s (--lock-wait); ask again to take back at once what is under way",
+                    "the run is still active after {} s (--lock-wait); ask again to undo the current step at once",
                     limit.as_secs()
                 ));
             }

@@ -1,4 +1,4 @@
-//! What was typed, for the commands that are printed.
+//! Rebuilds the command line that drainswap was called with, for the commands that it prints.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use crate::cli::Globals;
 use crate::command_line::CommandLine;
 use crate::secret::shown;
 
-/// How drainswap was called, with everything that leads to what it works on: whoever reads a command in a log has
-/// neither the variables nor the directory that it was called with.
+/// Returns how drainswap was called, with every option that selects its site: the reader of a log has neither the
+/// environment variables nor the working directory of the call.
 pub(super) fn command_line(globals: &Globals) -> CommandLine {
     let path = |path: &Path| {
         let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -31,7 +31,8 @@ pub(super) fn command_line(globals: &Globals) -> CommandLine {
     CommandLine::new(program(), options)
 }
 
-/// The program as it was called; a module of Ansible's is a copy under another name, and soon gone.
+/// Returns the program as it was called. An Ansible module is a temporary copy under another name, so it counts as
+/// `drainswap`.
 fn program() -> String {
     let called = std::env::args_os().next().unwrap_or_default();
     let is_own = Path::new(&called).file_name().is_some_and(|name| name == "drainswap");
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_leads_to_the_same_place_is_repeated() {
+    fn every_option_that_selects_the_site_is_repeated() {
         let globals = Globals {
             haproxy_config: vec!["/a.cfg".into(), "/b.d".into()],
             socket: vec!["lb1:9999".to_owned(), "run/admin.sock".to_owned()],

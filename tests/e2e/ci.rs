@@ -276,7 +276,7 @@ async fn the_shipped_files_deploy_bring_their_files_and_stop() {
         let stream = stage.open_stream(60).await;
         let deploy = run(&system.deploy, &never);
         stage.haproxy.until_draining("app1").await;
-        finish(run(&system.stop, &never)).await.expect(0).says(&["it has ended"]);
+        finish(run(&system.stop, &never)).await.expect(0).says(&["the run has ended"]);
         finish(deploy).await.expect(12);
         drop(stream);
         let left = fs::read_dir("/tmp").expect("/tmp").flatten().map(|entry| entry.file_name());
@@ -297,10 +297,10 @@ async fn a_run_is_stopped_from_elsewhere() {
     let stream = stage.open_stream(60).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.haproxy.until_draining("app1").await;
-    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.expect(0).says(&["it has ended"]);
+    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.expect(0).says(&["the run has ended"]);
     finish(deploy).await.expect(12).says(&["cancelled: every server is in service"]);
     drop(stream);
-    stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["nothing runs on backend mobile\n"]);
+    stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["no run on backend mobile\n"]);
     stage.drainswap(&["stop", "mobil"]).await.expect(2).says(&["no backend mobil; did you mean mobile?"]);
     assert_eq!(snapshot(&stage).await, before);
     stage.close().await;

@@ -28,7 +28,7 @@ async fn a_haproxy_in_a_container_is_read_there_and_never_written() {
     let there = format!("{}/haproxy.cfg", haproxy.etc_inside);
     let runs_in = format!("HAProxy runs in container {}", haproxy.name);
 
-    let there_is = format!("{runs_in}, and its {there} is read there");
+    let there_is = format!("{runs_in}; reading its {there} there");
     drainswap(&stage, on_socket, &["config", "check"]).await.expect(0).says(&[&there_is]);
     drainswap(&stage, on_socket, &["drain", "mobile/app1", "--floor", "0"]).await.expect(0);
     drainswap(&stage, on_socket, &["status"])

@@ -24,7 +24,7 @@ async fn what_init_writes_is_all_that_a_plan_needs() {
     let file = file.to_str().expect("a path in UTF-8");
     let repository = v2.rsplit_once(':').expect("a tag").0;
     stage.drainswap(&["init", "--settings", file]).await.expect(0).says(&[
-        &format!("{file} is written"),
+        &format!("wrote {file}"),
         &format!("drainswap plan mobile --image {repository}:TAG --settings {file}"),
     ]);
     let text = std::fs::read_to_string(file).expect("the settings");
@@ -66,7 +66,7 @@ async fn what_is_in_the_way_of_a_deploy_is_said() {
         .expect(0)
         .says(&["no `stats socket`", "level admin"])
         .prints(&[
-            "#   app1  127.0.0.1:1  could not be looked at",
+            "#   app1  127.0.0.1:1  could not be inspected",
             &format!("haproxy_config = {config_name:?}"),
         ]);
     let defaults = drainswap(&["init", "-", "--defaults"]).await.expect(0);

@@ -97,7 +97,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     stage.until_started("app1", &v2).await;
     deploy.kill().await.expect("kill drainswap");
     tear_journal(&stage);
-    let torn = ".jsonl was not written whole, and is left out";
+    let torn = ".jsonl is incomplete and is ignored";
     let again = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
     again.says(&["was not finished", ".jsonl", "drainswap resume mobile -f ", "--undo", torn]);
     let status = stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);

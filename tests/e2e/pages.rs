@@ -70,7 +70,7 @@ async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
     finish(report.spawn().expect("start drainswap"))
         .await
         .expect(0)
-        .says(&["tells of run 20261126T143747.970Z"]);
+        .says(&["the page of run 20261126T143747.970Z"]);
 
     let (dom, complaints) = browse(&page).await;
     assert_eq!(complaints, "");

@@ -115,7 +115,7 @@ async fn who_asks_from_elsewhere_after_a_ctrl_c_asks_for_the_same() {
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &slow, "--ready-timeout", "10m"]);
     stage.until_started("app1", &slow).await;
     stage.drainswap(&["stop", "mobile"]).await.expect(0);
-    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.expect(0).says(&["it has ended"]);
+    stage.drainswap(&["stop", "mobile", "--lock-wait", "1m"]).await.expect(0).says(&["the run has ended"]);
     finish(deploy).await.expect(12).says(&["undone   mobile/app1 is as it was"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     stage.close().await;

@@ -45,7 +45,7 @@ async fn a_run_of_another_site_in_the_same_state_directory_is_neither_history_no
     let names = journals.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
     let oldest = names.filter_map(|name| name.strip_suffix(".events.jsonl").map(str::to_owned)).min();
     let oldest = oldest.expect("a run");
-    for said in ["counts as one of this site from now on", "is one of this site already"] {
+    for said in ["now belongs to this site", "already belongs to this site"] {
         with_state_of(&first, &second, &["resume", "--adopt", &oldest]).await.expect(0).says(&[said]);
     }
     second.close().await;

@@ -95,7 +95,7 @@ async fn a_failed_deploy_leaves_no_volume_and_a_renewed_one_stays_until_prune() 
     assert_ne!(now["/data"], before["/data"]);
     assert!(is_there(&before["/data"]), "the data of before stays");
     let prune = ["prune", "--keep", "0"];
-    stage.drainswap(&prune).await.expect(0).says(&["with the data at /data that it alone has"]);
+    stage.drainswap(&prune).await.expect(0).says(&["with its data at /data, which no other container uses"]);
     assert!(!is_there(&before["/data"]), "until a person prunes");
     assert!(now.values().all(|volume| is_there(volume)));
     drop(volumes_of_its_own);
