@@ -1,4 +1,4 @@
-//! config: haproxy.cfg itself, read, shown, rendered and installed.
+//! `drainswap config`: checks, shows, renders and installs haproxy.cfg.
 
 mod apply;
 mod check;

@@ -1,4 +1,4 @@
-//! Who works on what: a backend is taken before anything of it is touched, and with it those that share its containers.
+//! Locks: a command locks a backend before it touches anything of it, together with the backends that share its containers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,58 +18,58 @@ use crate::outcome::Outcome;
 use crate::plan::{LbQuorum, Plan};
 use crate::ports::WallClock;
 
-/// How often another run's lock is tried.
+/// The interval between attempts to take another run's lock.
 pub(super) const LOCK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a decision is made on.
+/// The configuration and the site that a decision is based on.
 pub(super) type Scene<'a> = (&'a Configuration, &'a RealWorld);
 
-/// A backend that this process works on.
+/// A backend that this process has locked.
 pub(super) struct Held {
     backend: String,
     pub(super) dir: BackendDir,
     runs: Runs,
-    /// The run of another site that an operator said is one of this.
+    /// The run of another site that the operator assigned to this one.
     adopted: Option<RunId>,
-    /// Every backend that is locked, itself among them.
+    /// Every locked backend, including this one.
     names: BTreeSet<String>,
     locks: Vec<Lock>,
 }
 
 impl Held {
-    /// Its name.
+    /// Returns the name of the backend.
     pub(super) fn backend(&self) -> &str {
         &self.backend
     }
 
-    /// The runs of this site that are known here, the oldest first.
+    /// Returns the known runs of this site, oldest first.
     pub(super) fn runs(&self) -> impl Iterator<Item = &StoredRun> {
         self.runs.own.iter()
     }
 
-    /// The runs of other sites, the oldest first.
+    /// Returns the runs of other sites, oldest first.
     pub(super) fn foreign(&self) -> &[StoredRun] {
         &self.runs.foreign
     }
 
-    /// A run of another site that was not finished.
+    /// Returns the last unfinished run of other sites.
     pub(super) fn unfinished_elsewhere(&self) -> Option<&StoredRun> {
         self.runs.unfinished_elsewhere().last()
     }
 
-    /// The names of the containers that runs have replaced here.
+    /// Returns the names of the containers that runs have replaced.
     pub(super) fn containers(&self) -> BTreeSet<&str> {
         let lanes = self.runs().flat_map(|stored| &stored.run.plan.lanes);
         lanes.filter_map(|lane| Some(lane.replacement.as_ref()?.name.as_str())).collect()
     }
 
-    /// The run that is to be resumed, if there is one.
+    /// Returns the run to resume, if any.
     pub(super) fn unfinished(&self) -> Option<&StoredRun> {
         let adopted = |run: &RunId| self.runs().find(|it| it.run.plan.run == *run && it.run.is_unfinished());
         self.adopted.as_ref().map_or_else(|| self.runs.unfinished(), adopted)
     }
 
-    /// Counts a run of another site among those of this one. Returns it where that is news.
+    /// Counts a run of another site as one of this site. Returns it, or `None` if it counted as such already.
     pub(super) fn adopt(&mut self, run: &RunId) -> Option<&StoredRun> {
         self.adopted = Some(run.clone());
         let at = self.runs.foreign.iter().position(|stored| stored.run.plan.run == *run)?;
@@ -81,19 +81,19 @@ impl Held {
 }
 
 impl App {
-    /// Takes a backend for this process, as soon as nobody else has it or the wait for that is over.
+    /// Locks a backend for this process. Waits up to `--lock-wait` for another process.
     pub(super) async fn hold(&self, backend: &str, site: &Site) -> Result<Held, Error> {
         self.hold_all(backend, BTreeSet::from([backend.to_owned()]), site).await
     }
 
-    /// The same for who only tidies up; nothing where a run on it is not finished, or its containers are needed.
+    /// Locks a backend for a cleanup. Returns `None` if a run on it is unfinished, since that run needs its containers.
     pub(super) async fn hold_idle(&self, backend: &str, site: &Site) -> Result<Option<Held>, Error> {
         let held = self.hold(backend, site).await?;
         Ok(Some(held).filter(|held| held.unfinished().is_none()))
     }
 
-    /// Decides what is to be done, and takes every backend that it touches: a container behind two of them must not be
-    /// replaced twice at once. Where that is more than is held, all are taken anew, and it is decided once more.
+    /// Makes a decision and locks every backend that it touches: a container behind two backends must not be replaced twice
+    /// at once. If more locks are needed, all of them are taken again and the decision is repeated.
     pub(super) async fn hold_for<T>(
         &self,
         mut held: Held,
@@ -116,7 +116,7 @@ impl App {
         }
     }
 
-    /// Everybody takes them in the order of their names, so that nobody waits for who waits for him.
+    /// Locks the backends in the order of their names, to avoid deadlock.
     async fn hold_all(&self, backend: &str, names: BTreeSet<String>, site: &Site) -> Result<Held, Error> {
         let locks = self.lock_all(&names).await?;
         let dir = BackendDir::new(&self.settings.state_dir, backend);
@@ -124,7 +124,7 @@ impl App {
         Ok(Held { backend: backend.to_owned(), dir, runs, adopted: None, names, locks })
     }
 
-    /// The locks of these backends, as soon as they are free or the wait for that is over.
+    /// Returns the locks of these backends. Waits up to `--lock-wait` for them.
     pub(super) async fn lock_all(&self, names: &BTreeSet<String>) -> Result<Vec<Lock>, Error> {
         let since = now();
         let limit = self.settings.lock_wait;
@@ -136,7 +136,7 @@ impl App {
                     Ok(lock) => locks.push(lock),
                     Err(error) => {
                         if !std::mem::replace(&mut is_told, true) {
-                            self.say(&format!("waiting {} s at most: {error}", limit.as_secs()));
+                            self.say(&format!("waiting up to {} s: {error}", limit.as_secs()));
                         }
                         return Err(error.into());
                     }
@@ -148,7 +148,7 @@ impl App {
         Ok(locks)
     }
 
-    /// Refuses to begin anew over a run that was not finished.
+    /// Refuses to start a run while another one is unfinished.
     pub(super) async fn refuse_unfinished(&self, held: &Held, scene: Scene<'_>) -> Result<(), Error> {
         match held.unfinished() {
             Some(stored) if self.is_in_the_way(stored, scene).await? => Err(self.unfinished_run(stored)),
@@ -156,8 +156,8 @@ impl App {
         }
     }
 
-    /// Whether a run that was not finished still has servers or containers in its hands. One that ended stuck has not, when
-    /// an operator has mended what it left, or has removed both of its containers to deploy anew.
+    /// Returns whether an unfinished run still holds servers or containers. A run that ended stuck does not, once the operator
+    /// has repaired what it left, or has removed both of its containers for a new deploy.
     async fn is_in_the_way(
         &self,
         stored: &StoredRun,
@@ -171,7 +171,7 @@ impl App {
         Ok(is_open && stored.run.is_left_in(&observation.containers))
     }
 
-    /// Refuses a plan that meets a container or a server which a run of another site has not finished with.
+    /// Refuses a plan that needs a container or a server of another site's unfinished run.
     pub(super) fn refuse_foreign(&self, plan: &Plan, site: &Site) -> Result<(), Error> {
         let unfinished = self.every_run(site)?;
         let mut foreign = unfinished.iter().flat_map(Runs::unfinished_elsewhere);
@@ -179,7 +179,7 @@ impl App {
         met.map_or(Ok(()), |stored| Err(self.foreign_run(stored)))
     }
 
-    /// What is to be said of a run that was not finished.
+    /// Returns the error for an unfinished run.
     pub(super) fn unfinished_run(&self, stored: &StoredRun) -> Error {
         let run = &stored.run;
         let backend = &run.plan.backend;
@@ -200,7 +200,7 @@ impl App {
         }
     }
 
-    /// What is to be said of a run of another site that keeps this one from something.
+    /// Returns the error for a run of another site that is in the way.
     pub(super) fn foreign_run(&self, stored: &StoredRun) -> Error {
         let run = &stored.run.plan.run;
         Error::ForeignRun {
@@ -212,7 +212,7 @@ impl App {
         }
     }
 
-    /// A run on another backend that was killed may hold servers of this one.
+    /// Refuses if a killed run on another backend holds servers of this one.
     async fn refuse_others(&self, held: &Held, touched: &[String], scene: Scene<'_>) -> Result<(), Error> {
         for stored in self.unfinished_on(&scene.1.site, touched)? {
             if stored.run.plan.backend != held.backend && self.is_in_the_way(&stored, scene).await? {
@@ -222,7 +222,8 @@ impl App {
         Ok(())
     }
 
-    /// Whether a run of an older drainswap was not finished, by a journal that only root or this user could have written.
+    /// Returns whether a run of an older drainswap is unfinished, according to a journal that only root or this user could
+    /// have written.
     pub(super) fn has_old_unfinished_run(&self) -> bool {
         let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
         let runs = all.iter().flat_map(|dir| self.runs_in(dir).unwrap_or_default());
@@ -230,21 +231,20 @@ impl App {
         unfinished.any(|stored| stored.run.site.is_none() && stored.is_our_own())
     }
 
-    /// This site's runs that were not finished and touch any of these backends. One that is under way looks like them to
-    /// who does not hold the lock.
+    /// Returns this site's unfinished runs that touch any of these backends. Without the lock, an active run looks the same.
     pub(super) fn unfinished_on(&self, site: &Site, backends: &[String]) -> Result<Vec<StoredRun>, Error> {
         let mut left = self.unfinished_runs(site)?;
         left.retain(|stored| stored.run.plan.backends().iter().any(|it| backends.contains(it)));
         Ok(left)
     }
 
-    /// The same of every backend.
+    /// Returns this site's unfinished runs on all backends.
     pub(super) fn unfinished_runs(&self, site: &Site) -> Result<Vec<StoredRun>, Error> {
         let all = self.every_run(site)?;
         Ok(all.iter().filter_map(Runs::unfinished).cloned().collect())
     }
 
-    /// The runs on every backend.
+    /// Returns the runs on every backend.
     pub(super) fn every_run(&self, site: &Site) -> Result<Vec<Runs>, Error> {
         if !self.settings.state_dir.is_dir() {
             return Ok(Vec::new());
@@ -253,14 +253,14 @@ impl App {
         all.iter().map(|dir| self.runs_at(site, dir)).collect()
     }
 
-    /// Every run of this state directory. Who may not read it can still look at everything else.
+    /// Returns every run in this state directory, or none if it cannot be read: the rest of a look does not depend on it.
     pub(super) fn known_runs(&self) -> BTreeSet<RunId> {
         let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
         all.iter().flat_map(BackendDir::run_ids).collect()
     }
 }
 
-/// For the lock: since when it is held.
+/// Returns the current time, for the lock's text.
 pub(super) fn now() -> String {
     SystemClock.now().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -1,4 +1,4 @@
-//! plan --save and deploy --plan: what somebody approved is what is done, or nothing is.
+//! `plan --save` and `deploy --plan`: drainswap does exactly what was approved, or nothing.
 
 use std::path::{Component, Path, PathBuf};
 use std::slice::from_ref;
@@ -22,7 +22,7 @@ use crate::ports::WallClock;
 use crate::settings::with_flags;
 
 impl App {
-    /// Saves a plan. On stdout it stands in the place of the readable one, which goes to stderr then.
+    /// Saves a plan. If the file is stdout, the readable plan goes to stderr instead.
     pub(super) fn save(&self, plan: &Plan, basis: Basis, path: &Path) -> Result<(), Error> {
         let text = PlanFile::new(basis, plan).text();
         if path == Path::new("-") {
@@ -39,11 +39,13 @@ impl App {
         let file = if path == Path::new("-") { "-".to_owned() } else { whole(path) };
         let sha256 = cfg::sha256(&text);
         let apply = self.typed.command(&["deploy", "--plan", &file, "--approved", &sha256]);
-        self.say(&format!("the plan file's SHA-256 is {sha256}. Once it is approved: `{apply}`"));
+        self.say(&format!(
+            "the SHA-256 of the plan file is {sha256}. After its approval, apply it with `{apply}`"
+        ));
         Ok(())
     }
 
-    /// Applies a plan that was saved.
+    /// Applies a saved plan.
     pub(super) async fn deploy_plan(
         &self,
         path: &Path,
@@ -78,7 +80,7 @@ impl App {
         heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
     }
 
-    /// The plan as it is made now, if nothing has changed since it was approved.
+    /// Builds the plan again, and returns it if nothing has changed since its approval.
     async fn approve(
         &self,
         path: &Path,
@@ -103,13 +105,13 @@ impl App {
         let (Ok(plan), []) = (plan, &drift[..]) else {
             return Err(Error::PlanDrifted { path: named(path), at, age, drift });
         };
-        self.say(&format!("applying the plan that was made {at}, {} ago", time_since(age)));
+        self.say(&format!("applying the plan made at {at}, {} ago", time_since(age)));
         let mut warnings = plan.warnings;
         warnings.extend(laxer_note(&plan.policy, &self.settings.written_policy()));
         Ok(Plan { approved: Some(Approved { run: approved.plan.run.clone(), at }), warnings, ..plan })
     }
 
-    /// What a plan rests on.
+    /// Returns the facts that a plan is based on.
     pub(super) async fn basis(&self, image: Image, seen: &Observation, plan: &Plan) -> Result<Basis, Error> {
         let (document, _) = self.document().await?;
         let files = document
@@ -129,13 +131,13 @@ impl App {
         })
     }
 
-    /// What the image's name means now.
+    /// Resolves the image's name again.
     async fn resolved(&self, world: &RealWorld, image: &Image) -> Result<Image, Error> {
         let reference = match image {
             Image::Registry { reference, .. } => reference.clone(),
             Image::Local { reference, .. } => match reference.parse() {
                 Ok(reference) => reference,
-                // It was named by its identifier, which means itself.
+                // An image named by its ID needs no resolution.
                 Err(_) => return Ok(image.clone()),
             },
         };
@@ -143,8 +145,8 @@ impl App {
     }
 }
 
-/// A path from the root on, without detours: the same file, however and from wherever it was named. Links stay, since what
-/// they lead to may change.
+/// Returns the absolute path without `..`, so that a file has the same name from every directory. Links are not resolved,
+/// since their targets may change.
 fn whole(path: &Path) -> String {
     let mut whole = PathBuf::new();
     for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
@@ -161,7 +163,7 @@ fn named(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-/// Reads a plan file. Where it was approved, its bytes must be the approved ones.
+/// Reads a plan file. With an approved SHA-256, the file must match it.
 fn read(path: &Path, approved: Option<&str>) -> Result<PlanFile, Error> {
     let bytes = private_file::read(path)
         .map_err(|error| Error::NoPlanFile { path: named(path), reason: error.to_string() })?;
@@ -172,7 +174,7 @@ fn read(path: &Path, approved: Option<&str>) -> Result<PlanFile, Error> {
     PlanFile::read(&bytes).map_err(|error| Error::NotAPlanFile { path: named(path), error })
 }
 
-/// That nothing else is asked for beside the plan: in words, or by `DRAINSWAP_*` variables.
+/// Refuses flags and `DRAINSWAP_*` variables that contradict the plan.
 fn refuse_other(
     path: &Path,
     approved: &PlanFile,
@@ -197,15 +199,15 @@ fn refuse_other(
     other(planned.join(", "), typed.join(", "))
 }
 
-/// What is said of a plan whose policy lets more happen than the settings would.
+/// Returns a note if the plan's policy allows more than the settings do.
 fn laxer_note(policy: &Policy, settings: &Policy) -> Option<String> {
     let laxer = laxer(policy, settings);
-    let each = laxer.iter().map(|(name, own, written)| format!("{name} {own}, and not {written}"));
+    let each = laxer.iter().map(|(name, own, written)| format!("{name} {own}, not {written}"));
     let each: Vec<String> = each.collect();
     (!each.is_empty()).then(|| format!("the plan is laxer than the settings: {}", each.join("; ")))
 }
 
-/// Whether a reference is what was asked for, or names what that was resolved to.
+/// Returns whether a reference is the plan's reference, or names the image that the plan resolved it to.
 fn is_meant(image: &Image, typed: &ImageReference) -> bool {
     match image {
         Image::Registry { reference, digest } => typed == reference || typed.digest.as_ref() == Some(digest),
@@ -219,14 +221,14 @@ mod tests {
     use crate::testing::{World, plan_file};
 
     #[test]
-    fn only_the_bytes_that_were_approved_are_read() {
+    fn only_the_approved_bytes_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plan.json");
         let text = plan_file(&World::pair()).text();
         std::fs::write(&path, &text).unwrap();
         let sha256 = cfg::sha256(&text);
         assert!(read(&path, None).is_ok() && read(&path, Some(&sha256)).is_ok());
-        // The same plan in other bytes was not looked at by anybody.
+        // The same plan with other bytes was never approved.
         std::fs::write(&path, format!("{text}\n")).unwrap();
         let error = read(&path, Some(&sha256)).unwrap_err();
         assert_eq!(error.exit(), Exit::Drifted);
@@ -240,7 +242,7 @@ mod tests {
         let policy = Policy { floor: 0, ..settings.clone() };
         assert_eq!(laxer_note(&settings, &settings), None);
         let note = laxer_note(&policy, &settings).unwrap();
-        assert_eq!(note, "the plan is laxer than the settings: floor 0, and not 1");
+        assert_eq!(note, "the plan is laxer than the settings: floor 0, not 1");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! prune: removes what no rollback needs any more.
+//! `drainswap prune`: removes the containers and images that no rollback needs any more.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ impl App {
             let backend = &proxy.name;
             let runs = self.runs_at(&world.site, &BackendDir::new(&self.settings.state_dir, backend))?;
             let of = |runs: &[StoredRun]| formers(runs.iter().map(|stored| &stored.run));
-            // Whether another site needs its images is for that one to say.
+            // Images of another site's runs are kept: only that site knows whether it needs them.
             let mut of_backend = images(&of(&runs.foreign));
             needed.extend(of_backend.iter().cloned());
             let formers = of(&runs.own);
@@ -43,7 +43,7 @@ impl App {
                 continue;
             }
             let Some(held) = self.hold_idle(backend, &world.site).await? else {
-                self.say(&format!("note: backend {backend} is left alone: a run on it is not finished"));
+                self.say(&format!("note: skipping backend {backend}: a run on it is unfinished"));
                 needed.extend(images(&formers));
                 continue;
             };
@@ -64,9 +64,9 @@ impl App {
         Ok(Exit::Done)
     }
 
-    /// What is described is meant to be deployed again, and may be nowhere else.
+    /// Keeps the images of described services: they will be deployed again, and may exist nowhere else.
     async fn keep_described(&self, world: &RealWorld, images: &mut Vec<Image>) {
-        // No registry is asked where nothing would go anyway.
+        // No registry is asked if nothing would be removed anyway.
         if images.is_empty() {
             return;
         }
@@ -96,7 +96,7 @@ impl App {
                     [] => String::new(),
                     volumes => {
                         let targets: Vec<&str> = volumes.iter().map(|it| it.target.as_str()).collect();
-                        format!(", with the data at {} that it alone has", targets.join(", "))
+                        format!(", with its data at {}, which no other container uses", targets.join(", "))
                     }
                 };
                 if !dry_run {
@@ -111,8 +111,8 @@ impl App {
         Ok(gone)
     }
 
-    /// Takes from images the names by which runs have kept them for these servers, where no rollback needs them. Says how
-    /// many go.
+    /// Removes the tags with which runs have kept images for these servers, if no rollback needs them. Returns the number
+    /// removed.
     async fn prune_names(
         &self,
         world: &RealWorld,
@@ -131,12 +131,12 @@ impl App {
                 let image = Image::Local { reference: name.clone(), id };
                 if digests.is_empty() && engine.only_copy(&image).await?.is_none() {
                     self.say(&format!(
-                        "note: the image {name} is kept: it was built or loaded here, and has no other name"
+                        "note: keeping the image {name}: it was built or loaded here and has no other tag"
                     ));
                     continue;
                 }
                 if dry_run || engine.untag(name).await? {
-                    self.say(&removed(dry_run, &format!("name {name} of an image")));
+                    self.say(&removed(dry_run, &format!("tag {name} of an image")));
                     count += 1;
                 }
             }
@@ -144,7 +144,7 @@ impl App {
         Ok(count)
     }
 
-    /// One that a container uses, whoever's it is, is left, and so is one that nobody could bring back. Says how many go.
+    /// Removes images, but keeps those that a container uses or that no registry has. Returns the number removed.
     async fn prune_images(
         &self,
         world: &RealWorld,
@@ -162,7 +162,7 @@ impl App {
                     continue;
                 }
                 if let Some(name) = engine.only_copy(image).await? {
-                    self.say(&format!("note: the image {name} is kept: it was built or loaded here, and no registry is known to have it"));
+                    self.say(&format!("note: keeping the image {name}: it was built or loaded here, and no registry is known to have it"));
                     continue;
                 }
                 if dry_run || engine.remove_image(image).await? {

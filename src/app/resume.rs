@@ -1,7 +1,7 @@
-//! resume: a run that was killed, or that ended stuck, is brought to its end, forward or back.
+//! `drainswap resume`: finishes or undoes a run that was killed or ended stuck.
 //!
-//! Forward is done in two parts: what the run had in its hands is brought to rest, and the rest is deployed by an
-//! ordinary plan of its own, made for the world as it is by then.
+//! Finishing has two parts: the lane that the run was working on is finished or put back, and the rest is deployed by a new,
+//! ordinary plan for the site as it is then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
@@ -27,7 +27,7 @@ use crate::ports::{Journal, WallClock};
 use crate::settings::with_flags;
 
 impl App {
-    /// Resumes a backend, or every backend that has a run which was not finished.
+    /// Resumes the unfinished run on a backend, or on every backend.
     pub(super) async fn resume(
         &self,
         backend: Option<&str>,
@@ -51,7 +51,7 @@ impl App {
         Ok(Exit::Done)
     }
 
-    /// Takes a run of another site as one of this, and resumes it where it was not finished.
+    /// Makes a run of another site one of this site, and resumes it if it is unfinished.
     pub(super) async fn adopt(
         &self,
         run: &str,
@@ -63,7 +63,7 @@ impl App {
         Box::pin(self.resume_one(&plan.backend, Some(&plan.run), undo, dry_run, flags)).await
     }
 
-    /// The backends of this site that have a run which was not finished. Those of other sites are named.
+    /// Returns the backends with an unfinished run of this site. Notes the unfinished runs of other sites.
     async fn unfinished_backends(&self) -> Result<Vec<String>, Error> {
         let mut candidates = BTreeSet::new();
         for runs in self.every_run(&Site::default())? {
@@ -109,7 +109,7 @@ impl App {
             self.record_adoption(&mut held, run, &world, dry_run).await?;
         }
         let Some(unfinished) = held.unfinished() else {
-            // One that had ended is adopted, and that is all.
+            // A finished run is only adopted.
             return if adopted.is_some() { Ok(Exit::Done) } else { self.nothing_to_resume(&held) };
         };
         let policy = with_flags(flags, unfinished.run.plan.policy.clone());
@@ -123,7 +123,7 @@ impl App {
             match self.plan_for(&configuration, &world, &goal).await {
                 Ok(plan) => self.show(&plan)?,
                 Err(error) => {
-                    self.say(&format!("what is planned afterwards is known then; now it is {error}"));
+                    self.say(&format!("cannot plan the rest of the run yet: {error}"));
                 }
             }
             return Ok(Exit::Done);
@@ -148,21 +148,21 @@ impl App {
         .await
     }
 
-    /// Where the events of a run are kept.
+    /// Returns the file for the events of a run.
     fn events_of(&self, plan: &Plan) -> EventsFile {
         BackendDir::new(&self.settings.state_dir, &plan.backend).events(&plan.run)
     }
 
-    /// What another site has left here is refused by name, since it is easily taken for one's own.
+    /// Says that no run is unfinished, or names the one of another site, which is easily mistaken for one of this site.
     fn nothing_to_resume(&self, held: &Held) -> Result<Exit, Error> {
         if let Some(foreign) = held.unfinished_elsewhere() {
             return Err(self.foreign_run(foreign));
         }
-        self.say(&format!("the last run on {} was finished: there is nothing to resume", held.backend()));
+        self.say(&format!("the last run on {} is finished: there is nothing to resume", held.backend()));
         Ok(Exit::Done)
     }
 
-    /// Counts a run of another site among this one's, for good where this is no rehearsal.
+    /// Makes a run of another site one of this site; permanently, unless this is a dry run.
     async fn record_adoption(
         &self,
         held: &mut Held,
@@ -171,18 +171,18 @@ impl App {
         dry_run: bool,
     ) -> Result<(), Error> {
         let Some(stored) = held.adopt(run) else {
-            self.say(&format!("run {run} is one of this site already"));
+            self.say(&format!("run {run} already belongs to this site"));
             return Ok(());
         };
         if !dry_run {
             let site = Box::new(world.site.of(&stored.run.plan));
             stored.reopen()?.append(&Record::Adopted { at: world.clock.now(), site }).await?;
         }
-        self.say(&format!("run {run} counts as one of this site from now on"));
+        self.say(&format!("run {run} now belongs to this site"));
         Ok(())
     }
 
-    /// Takes every backend that the run which was not finished touches. Another process may have ended it meanwhile.
+    /// Locks every backend that the unfinished run touches. Another process may have finished that run in the meantime.
     async fn hold_unfinished(
         &self,
         held: Held,
@@ -196,8 +196,7 @@ impl App {
         self.hold_for(held, scene, decide).await
     }
 
-    /// What a run that was not finished goes on with: its plan, for the processes whose sessions count by now, and its
-    /// journal.
+    /// Returns what an unfinished run continues with: its plan, updated to the current HAProxy processes, and its journal.
     async fn reopen(
         &self,
         configuration: &Configuration,
@@ -223,14 +222,14 @@ impl App {
         listener.add(self.events_of(&plan));
         let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener)?;
         let outcome = Box::pin(run.bring_to_rest(&unfinished.run)).await;
-        // Who has asked to stop wants nothing more.
+        // After a request to stop, the rest is not started.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
             return Err(Error::ResumeStopped { deploy: self.once_more(&plan), backend: plan.backend });
         }
         Ok(outcome)
     }
 
-    /// The command that does anew what a run was for.
+    /// Returns the command that repeats the run's deploy or rollback.
     fn once_more(&self, plan: &Plan) -> String {
         let backend = plan.backend.as_str();
         match (plan.purpose, plan.images.first()) {
@@ -242,7 +241,7 @@ impl App {
         }
     }
 
-    /// Takes back what a run that was not finished had begun, within these limits.
+    /// Undoes an unfinished run within these limits.
     pub(super) async fn take_back(
         &self,
         configuration: &Configuration,
@@ -257,7 +256,7 @@ impl App {
         if dry_run {
             let run = &unfinished.run;
             let begun = if run.was_removing() { &BTreeMap::new() } else { &run.begun };
-            // People have read it already.
+            // The text form is printed already.
             if self.output == Output::Json {
                 self.show(&Plan { policy, ..taken_back(&run.plan, begun) })?;
             }
@@ -266,22 +265,22 @@ impl App {
         let (plan, mut journal) = self.reopen(configuration, world, &unfinished, policy).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
-        // Nobody's wish to stop interrupts it: half taken back is worse than either.
+        // Requests to stop are ignored: a half-undone run is worse than a finished or an undone one.
         let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener)?;
         let outcome = heeding_signals(async |_| Box::pin(run.take_back(&unfinished.run)).await).await;
-        // What had succeeded already is left with that.
+        // A run that had already succeeded is complete now.
         let is_whole = matches!(outcome, Outcome::Cancelled { .. });
         Ok(if is_whole { Exit::Done } else { (&outcome).into() })
     }
 
-    /// Says what is taken back of a run.
+    /// Shows what an undo of the run does.
     fn show_undo(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
         if run.was_removing() {
-            self.say(&format!("run {} had succeeded, and only had old containers to remove: that is finished now. Roll back once more to go back", run.plan.run));
+            self.say(&format!("run {} had succeeded and only had old containers left to remove; that is finished now. Roll back again to go back", run.plan.run));
             return;
         }
-        self.say(&format!("run {} was not finished; what it had begun is taken back:", run.plan.run));
+        self.say(&format!("run {} was not finished; undoing what it started:", run.plan.run));
         for (lane, begun) in &run.begun {
             let lane = &run.plan.lanes[*lane];
             let steps: Vec<String> =
@@ -290,30 +289,30 @@ impl App {
         }
     }
 
-    /// Says what a run had in its hands, and what becomes of that.
+    /// Shows how far the run came, and what happens to each lane.
     fn show_rest(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
         self.say(&format!("run {} was not finished", run.plan.run));
         for (index, lane) in run.plan.lanes.iter().enumerate() {
             let begun = run.begun.get(&index).map_or(&[][..], Vec::as_slice);
             let what = match run.in_hand() {
-                _ if begun.is_empty() => "was not begun",
-                Some(in_hand) if index < in_hand => "was through",
-                Some(in_hand) if index == in_hand && is_replaced(begun) => "is seen through",
-                Some(in_hand) if index == in_hand => "is put back, and replaced anew",
-                Some(_) | None => "has a new container that was only created, which is removed",
+                _ if begun.is_empty() => "was not started",
+                Some(in_hand) if index < in_hand => "was finished",
+                Some(in_hand) if index == in_hand && is_replaced(begun) => "will be finished",
+                Some(in_hand) if index == in_hand => "will be put back and replaced again",
+                Some(_) | None => "has a new container that was never started and will be removed",
             };
             self.say(&format!("  {}: {what}", lane.name()));
         }
     }
 
-    /// What the run was for, with these limits.
+    /// Returns the goal of the run, with these limits.
     fn goal_of(&self, held: &Held, unfinished: &StoredRun, policy: &Policy) -> Result<Goal, Error> {
         let plan = &unfinished.run.plan;
         let replacements = plan.lanes.iter().filter_map(|lane| lane.replacement.as_ref());
         let target = match plan.purpose {
             Purpose::Deploy => {
-                // Nothing but to put servers back in service: that wants no image.
+                // A plan that only puts servers back in service needs no image.
                 let image = replacements.map(|it| it.image.clone()).next();
                 image.map_or_else(|| Target::Each(BTreeMap::new()), Target::Everywhere)
             }

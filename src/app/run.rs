@@ -1,4 +1,4 @@
-//! plan, deploy, rollback.
+//! `drainswap plan`, `deploy` and `rollback`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,10 +28,10 @@ use crate::plan::{Goal, LbQuorum, Plan, Policy, Purpose, Target, build, other_ru
 use crate::ports::{ContainerEngine, EngineError, WallClock};
 use crate::topology::Topology;
 
-/// How often it is said that a registry has not answered yet.
+/// The interval of the messages about a registry that has not answered yet.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// An image by its tag, as people know it; by its digest where it has none.
+/// Returns an image by its tag, as people know it, or by its digest if it has no tag.
 fn by_tag(reference: &str) -> String {
     match reference.parse::<ImageReference>() {
         Ok(image) if image.tag.is_some() => ImageReference { digest: None, ..image }.to_string(),
@@ -143,7 +143,7 @@ impl App {
         heeding_signals(async |stop| self.execute(&world, &plan, &held, stop).await).await
     }
 
-    /// The image that was asked for, or that the service is described with.
+    /// Returns the image of `--image`, or else that of the service's description.
     async fn target(
         &self,
         asked: &DeployGoal,
@@ -157,7 +157,7 @@ impl App {
             Ok(image) => return Ok(Target::Everywhere(image)),
             Err(error) => error,
         };
-        // A registry refuses what it does not have, too: it does not tell strangers which images it lacks.
+        // A registry may refuse an image that it does not have: it does not tell strangers which images exist.
         if !matches!(error, EngineError::NoSuchImage { .. } | EngineError::Registry { .. }) {
             return Err(error.into());
         }
@@ -169,7 +169,7 @@ impl App {
         Err(Error::NoSuchImage { error, backend: asked.backend.clone(), nearest, runs })
     }
 
-    /// What a reference means now. It is said where that takes long: a registry may answer late, or not at all.
+    /// Resolves a reference to an image. Prints a message at intervals while the registry does not answer.
     pub(super) async fn resolve(
         &self,
         engine: &impl ContainerEngine,
@@ -178,12 +178,12 @@ impl App {
         let mut seconds = 0;
         patiently(SILENCE, engine.resolve(reference), || {
             seconds += SILENCE.as_secs();
-            self.say(&format!("waiting for the registry to say which image {reference} is ({seconds} s)"));
+            self.say(&format!("waiting for the registry to resolve {reference} ({seconds} s)"));
         })
         .await
     }
 
-    /// What the containers behind a backend were created from; nothing where that cannot be seen now.
+    /// Returns the images of the containers behind a backend, or none if they cannot be seen now.
     async fn running_images(
         &self,
         backend: &str,
@@ -219,7 +219,7 @@ impl App {
         self.build(world, &observation, &topology, goal).await
     }
 
-    /// One look at what a goal is planned on.
+    /// Observes the site for the plan of a goal.
     pub(super) async fn look_for(
         &self,
         configuration: &Configuration,
@@ -239,7 +239,7 @@ impl App {
         Ok((observation, topology))
     }
 
-    /// The plan for a goal, with what every new container would have otherwise.
+    /// Builds the plan for a goal, with the differences between every new container and the old one.
     pub(super) async fn build(
         &self,
         world: &RealWorld,

@@ -1,4 +1,4 @@
-//! How busy the servers are while a run works on them.
+//! Samples how busy the servers are during a run.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,10 +10,10 @@ use crate::ids::ServerId;
 use crate::plan::Plan;
 use crate::ports::{LoadBalancer, WallClock};
 
-/// How often it is looked at.
+/// The interval between samples.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks once a second at all load balancers that answer, for as long as it is asked to.
+/// Samples all load balancers that answer once a second, until it is cancelled.
 pub(super) async fn sample(world: &RealWorld, plan: &Plan, listener: &mut impl Listener) -> Infallible {
     let backends = plan.backends();
     let mut ticks = tokio::time::interval(EVERY);
@@ -22,7 +22,7 @@ pub(super) async fn sample(world: &RealWorld, plan: &Plan, listener: &mut impl L
         ticks.tick().await;
         let mut servers: BTreeMap<ServerId, Sample> = BTreeMap::new();
         for load_balancer in &world.load_balancers {
-            // One that does not answer is the run's business.
+            // The run itself deals with a load balancer that does not answer.
             let Ok(seen) = load_balancer.glance(&backends).await else { continue };
             for server in seen.servers {
                 let sample = servers.entry(server.id).or_default();

@@ -1,15 +1,15 @@
-//! Signals: who asks to stop, and how urgently.
+//! Turns signals into requests to stop.
 
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::deploy::Stop;
 
-/// What `drainswap stop` sends. It is not what Ctrl-C sends: who has pressed that once, where the run is, has not asked a
-/// second time when somebody elsewhere asks for the same.
+/// The signal of `drainswap stop`: SIGUSR1 rather than SIGINT, so that one Ctrl-C plus one `stop` do not count as two
+/// requests.
 pub(super) const ASKED: Signal = Signal::USR1;
 
-/// Works, and heeds signals meanwhile: all that is done in there stops at the first safe point after one.
+/// Runs some work that stops at the first safe point after a signal.
 pub(super) async fn heeding_signals<T>(work: impl AsyncFnOnce(Stop) -> T) -> T {
     let stop = Stop::default();
     let signals = tokio::spawn(signals(stop.clone()));
@@ -18,9 +18,9 @@ pub(super) async fn heeding_signals<T>(work: impl AsyncFnOnce(Stop) -> T) -> T {
     done
 }
 
-/// Turns the first SIGINT or SIGTERM, and the first `drainswap stop`, into «stop at the next safe point», the second of
-/// either into «now». Further ones are swallowed: what is being taken back must not be cut short. SIGHUP, which a lost ssh
-/// session sends, is ignored: a deploy is seen through, and its journal tells how it ended.
+/// Turns the first SIGINT or SIGTERM, and the first `drainswap stop`, into «stop at the next safe point», and the second of
+/// either into «stop now». Further signals are ignored: an undo must not be interrupted. SIGHUP, which a lost ssh session
+/// sends, is ignored: the deploy continues, and its journal records how it ends.
 async fn signals(stop: Stop) {
     let kinds =
         [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::user_defined1(), SignalKind::hangup()];

@@ -225,7 +225,7 @@ async fn a_file_that_is_there_already_is_run_but_for_settings_that_traffic_depen
     let heavier = text.replacen(" check\n", " check weight 9\n", 1);
     fs::write(site.haproxy.config(), &heavier).expect("write haproxy.cfg by hand");
     let ended = site.apply(&heavier, &[]).await.expect(0).says(&[
-        &format!("HAProxy runs it but for mobile/app1: address {address}, not {ip}:1"),
+        &format!("HAProxy runs it except for mobile/app1: address {address}, not {ip}:1"),
         "set again: mobile/app1: weight 9, not 1",
     ]);
     // 2.2 does not tell of it.
@@ -433,7 +433,7 @@ async fn what_needs_a_reload_is_refused_where_none_is_allowed() {
     assert_eq!(installed(&site), site.original());
     let comment = site.original() + "# a comment\n";
     let worker = site.haproxy.worker().await;
-    site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["HAProxy need not know"]);
+    site.apply(&comment, &["--reload", "never"]).await.expect(0).says(&["nothing changes for HAProxy"]);
     assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
 }
 
@@ -542,7 +542,7 @@ async fn a_server_that_comes_runs_as_its_line_says() {
     .await;
     // The runtime API would end a command there, so a reload brings it.
     let third = format!("{more}{} cookie 'a;b'\n", out.replace("app2", "app3"));
-    site.apply(&third, &[]).await.expect(0).says(&["so HAProxy is reloaded", "HAProxy runs it"]);
+    site.apply(&third, &[]).await.expect(0).says(&["reloading HAProxy instead", "HAProxy runs it"]);
 }
 
 /// What reloads HAProxy may fail after it has done so.

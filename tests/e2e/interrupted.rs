@@ -268,7 +268,7 @@ async fn who_comes_second_waits_and_then_works() {
     let refused = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
     refused.says(&["another drainswap is working on mobile: process"]);
     let second = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--lock-wait", "1m"]).await.expect(0);
-    second.says(&["waiting 60 s at most: another drainswap is working on mobile", "nothing to do"]);
+    second.says(&["waiting up to 60 s: another drainswap is working on mobile", "nothing to do"]);
     finish(first).await.expect(0);
     ends_with("v2", stage).await;
 }

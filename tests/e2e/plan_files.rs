@@ -72,7 +72,7 @@ async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs()
     let saved = saved.says(&["deploy mobile to"]);
     let planned: Value = serde_json::from_str(&saved.stdout).expect("a plan file");
     stage.haproxy.reload().await;
-    apply_text(&stage, &saved.stdout).await.expect(0).says(&["applying the plan that was made", "done: "]);
+    apply_text(&stage, &saved.stdout).await.expect(0).says(&["applying the plan made at", "done: "]);
     assert!(versions(&stage).await.iter().all(|version| version == "v2"));
     let history = stage.drainswap(&["history", "mobile", "-o", "json"]).await.expect(0);
     let told: Value = serde_json::from_str(&history.stdout).expect("an object");

@@ -43,7 +43,11 @@ async fn what_is_settled_in_staging_goes_to_production_by_its_digest() {
     let dry = staging.drainswap(&[&promote[..], &["--dry-run"]].concat()).await.expect(0);
     dry.prints(&["mobile/app1", "mobile:v2"]);
     assert_eq!(versions(&production).await, ["v1", "v1"]);
-    staging.drainswap(&promote).await.expect(0).says(&["every server of mobile there runs ", "every one is in service"]);
+    staging
+        .drainswap(&promote)
+        .await
+        .expect(0)
+        .says(&["every server of mobile there runs ", "every one is in service"]);
     assert_eq!(versions(&production).await, ["v2", "v2"]);
     staging.drainswap(&promote).await.expect(0).says(&["nothing to do"]);
     ends_with("v2", production).await;

@@ -28,7 +28,7 @@ async fn backends_that_share_containers_are_deployed_one_after_the_other() {
         stage.drainswap(&["deploy", second, "--image", &v1]).await.expect(6).says(&[busy]);
         let waited =
             stage.drainswap(&[&["deploy", second, "--image", &v1][..], &wait].concat()).await.expect(0);
-        waited.says(&["waiting 120 s at most", busy]);
+        waited.says(&["waiting up to 120 s", busy]);
         finish(under_way).await.expect(0);
         assert_eq!(versions(&stage).await, ["v1"; 2], "{first}, then {second}");
     }

@@ -1,8 +1,8 @@
-//! config apply: a new haproxy.cfg, installed as a careful administrator would.
+//! `drainswap config apply`: installs a new haproxy.cfg as a careful administrator would.
 //!
-//! Everything that can fail without a trace comes first: reading, rendering, our own check, HAProxy's check with the
-//! service's own arguments. Then the file is replaced in one step, HAProxy is brought to it, and what it runs is looked
-//! at. If it does not run the new file, the old one comes back, and HAProxy with it.
+//! All steps that can fail without leaving a trace come first: reading, rendering, drainswap's own check, and HAProxy's check
+//! with the service's own arguments. Then drainswap replaces the file in one step, makes HAProxy run it, and verifies what
+//! HAProxy runs. If HAProxy does not run the new file, drainswap restores the old file and makes HAProxy run that.
 
 mod follow;
 mod reloader;
@@ -42,13 +42,13 @@ use follow::Follower;
 use reloader::Reloader;
 use states::{Mismatch, SetAgain, Since, States};
 
-/// How HAProxy comes to what a new file says.
+/// The way in which HAProxy takes over a new file.
 enum Way {
-    /// It runs what the file says already.
+    /// HAProxy already runs what the file says.
     None,
-    /// Servers come and go while it runs; if it refuses that, it is reloaded where that is allowed and can be done.
+    /// Servers are added and removed at runtime. If HAProxy refuses that, it is reloaded, if that is allowed and possible.
     Runtime(Option<Reloader>),
-    /// It reads its files again.
+    /// HAProxy reads its files again.
     Reload(Reloader),
 }
 
@@ -67,7 +67,7 @@ impl App {
         let place = Place::new(&wanted.target)?;
         let mounted = mounted_file(&wanted, &place);
         if !wanted.is_changed() && !place.is_unfinished() {
-            // An edit in place is seen in the container as well.
+            // The container sees an edit in place.
             refuse_mounted_file(&place, mounted.filter(|it| it.is_gone))?;
             return self.unchanged(&wanted, flags).await;
         }
@@ -85,7 +85,7 @@ impl App {
         let reloading = self.settings.reloading(flags);
         let way = way(&wanted, &place, self.reloader(&wanted.known, &reloading), &seen, reloading.when)?;
         self.say(diff(&wanted).trim_end());
-        // From here on nobody's wish to stop leaves it half done: it takes seconds, and ends with one file or the other.
+        // From here on, requests to stop are ignored: the rest takes seconds, and ends with one file or the other.
         let _deaf = deaf()?;
         let candidate = place.write(&wanted.new_bytes)?;
         self.note_other_version(&wanted.known);
@@ -99,11 +99,11 @@ impl App {
         self.bring(&wanted, way, installed, &follower, &before).await
     }
 
-    /// The file is as it should be. HAProxy may run something else: it has not read an edit by hand, a `server-state-file`
-    /// said otherwise, or a server was sent elsewhere at runtime.
+    /// Makes HAProxy run a file that is already installed. HAProxy may differ from it: an edit by hand is not loaded yet, a
+    /// `server-state-file` has other values, or a server's address was changed at runtime.
     async fn unchanged(&self, wanted: &Wanted, flags: &ReloadFlags) -> Result<Exit, Error> {
         const NOTHING: &str = "nothing to change";
-        const RUNS_NOW: &str = "it was there already, and HAProxy runs it now";
+        const RUNS_NOW: &str = "already installed, and HAProxy runs it now";
         let new = &wanted.new.1;
         let Ok(socket) = self.socket(&wanted.old.1, &wanted.known.running) else {
             return self.applied(wanted, NOTHING);
@@ -133,7 +133,7 @@ impl App {
             if refused.is_empty() {
                 return self.applied(wanted, &but_for(&mismatches).unwrap_or_else(|| RUNS_NOW.to_owned()));
             }
-            // What cannot be set while HAProxy runs, a reload brings.
+            // Settings that cannot change at runtime need a reload.
             reloader.map_err(|_| Error::NotRead { not_so: refused })?
         } else {
             reloader?
@@ -147,7 +147,7 @@ impl App {
         self.applied(wanted, RUNS_NOW)
     }
 
-    /// HAProxy comes to the installed file, or both go back.
+    /// Makes HAProxy run the installed file, or restores both.
     async fn bring(
         &self,
         wanted: &Wanted,
@@ -159,13 +159,13 @@ impl App {
         let (what, since) = match way {
             Way::None => {
                 installed.confirm()?;
-                return self.applied(wanted, "installed; HAProxy need not know");
+                return self.applied(wanted, "installed; nothing changes for HAProxy");
             }
             Way::Runtime(fallback) => match (follower.follow(wanted).await, fallback) {
                 (Ok(()), _) => {
-                    // A server of the same name that comes some day is another one.
+                    // A later server of the same name is another server.
                     self.forget(&wanted.new.1, &states::changed(&wanted.old.1, &wanted.new.1));
-                    ("installed; HAProxy has the servers, without a reload", Since::Told)
+                    ("installed; HAProxy changed its servers without a reload", Since::Told)
                 }
                 (
                     Err(
@@ -175,7 +175,7 @@ impl App {
                     ),
                     Some(reloader),
                 ) => {
-                    self.say(&format!("{error}; so HAProxy is reloaded"));
+                    self.say(&format!("{error}; reloading HAProxy instead"));
                     return Box::pin(self.bring(wanted, Way::Reload(reloader), installed, follower, before))
                         .await;
                 }
@@ -200,7 +200,7 @@ impl App {
         self.applied(wanted, what)
     }
 
-    /// Has HAProxy read its files, and takes nothing of these servers from a state file; or tells why it does not.
+    /// Reloads HAProxy, without the states of these servers in a state file. The error says why HAProxy does not run the file.
     async fn reload(
         &self,
         reloader: &Reloader,
@@ -217,22 +217,25 @@ impl App {
         })
     }
 
-    /// A reload takes from a state file what that has, and so the old port of a server whose line has changed.
+    /// Removes servers from the state files. A reload restores what they contain, such as the old port of a changed server.
     fn forget(&self, configuration: &Configuration, servers: &BTreeSet<ServerId>) -> Vec<Forgotten> {
         let mut all = Vec::new();
         for file in configuration.state_files() {
             match state_file::forget(&file, servers) {
                 Ok(forgotten) => all.extend(forgotten),
-                // What a reload takes from it all the same is corrected afterwards.
+                // The states that a reload takes from the file are corrected afterwards.
                 Err(error) => {
-                    self.say(&format!("note: {} still has the servers that change: {error}", file.display()));
+                    self.say(&format!(
+                        "note: cannot remove the changed servers from {}: {error}",
+                        file.display()
+                    ));
                 }
             }
         }
         all
     }
 
-    /// Sets again what a reload has forgotten, or taken from elsewhere than haproxy.cfg, and says so.
+    /// Restores the states that a reload has lost or has not taken from haproxy.cfg, and reports them.
     async fn set_again(
         &self,
         before: &States,
@@ -259,7 +262,7 @@ impl App {
         )
     }
 
-    /// Says so where another version checks a file than the one that is to run it.
+    /// Notes a binary whose version differs from that of the running HAProxy, for a check of the file.
     pub(super) fn note_other_version(&self, known: &Known) {
         let checks = haproxy_binary::build(&known.service.binary)
             .and_then(|build| build.version.parse::<Version>().ok());
@@ -267,13 +270,13 @@ impl App {
             && checks != runs
         {
             self.say(&format!(
-                "note: HAProxy {runs} runs, and {} is {checks}: name the binary that runs with --haproxy",
+                "note: HAProxy {runs} is running, but {} is {checks}: name the binary that runs with --haproxy",
                 known.service.binary.display()
             ));
         }
     }
 
-    /// Keeps another `config apply` out.
+    /// Locks the configuration against another `config apply`.
     fn lock_configuration(&self) -> Result<Lock, Error> {
         let dir = BackendDir::new(&self.settings.state_dir, ".configuration");
         Ok(dir.lock("the configuration", &hold::now())?)
@@ -296,7 +299,7 @@ impl App {
     }
 }
 
-/// What is set again is then in the `server-state-file`, of which the lines of changed servers are dropped.
+/// Makes the socket save restored states in the `server-state-file`, from which the lines of changed servers are removed.
 fn keeping_states(socket: HaproxySocket, configuration: &Configuration) -> HaproxySocket {
     match configuration.kept_states() {
         Some(file) => socket.keeping_states_in(file.to_owned()),
@@ -304,7 +307,7 @@ fn keeping_states(socket: HaproxySocket, configuration: &Configuration) -> Hapro
     }
 }
 
-/// Refuses what HAProxy would not start with, shown in the file that somebody wrote.
+/// Refuses a file that HAProxy would not start with. Problems are shown in the file of `--from`.
 fn refuse_wrong(wanted: &Wanted, asked: &WantedConfig) -> Result<(), Error> {
     let Some(from) = asked.from.as_ref().filter(|_| wanted.new.1.has_errors()) else {
         return refuse_errors(&wanted.new.0, &wanted.new.1);
@@ -319,7 +322,7 @@ fn refuse_wrong(wanted: &Wanted, asked: &WantedConfig) -> Result<(), Error> {
     refuse_errors(&document, &configuration)
 }
 
-/// Refuses a file that HAProxy was not started with: it would be installed for nothing.
+/// Refuses to install a file that the running HAProxy does not read.
 fn refuse_other_files(wanted: &Wanted) -> Result<(), Error> {
     if let Some(Uncounted::OtherFiles { pid, arguments }) = &wanted.known.running.unidentified {
         return Err(Error::NotItsFile {
@@ -331,13 +334,13 @@ fn refuse_other_files(wanted: &Wanted) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where HAProxy's container has the file mounted by itself. A HAProxy of this host has no mount of it.
+/// Returns the mount of the file on its own in HAProxy's container. A HAProxy of this host has no such mount.
 fn mounted_file(wanted: &Wanted, place: &Place) -> Option<MountedFile> {
     let is_elsewhere = wanted.known.running.process.is_none();
     is_elsewhere.then(|| mount::of_file(place.target())).flatten()
 }
 
-/// Refuses a file that is mounted by itself into HAProxy's container, which does not see what takes its place.
+/// Refuses a file that is mounted on its own into HAProxy's container, which would not see its replacement.
 fn refuse_mounted_file(place: &Place, mounted: Option<MountedFile>) -> Result<(), Error> {
     let Some(MountedFile { pid, point, .. }) = mounted else { return Ok(()) };
     Err(Error::MountedFile {
@@ -348,30 +351,31 @@ fn refuse_mounted_file(place: &Place, mounted: Option<MountedFile>) -> Result<()
     })
 }
 
-/// Every backend with servers, before and after.
+/// Returns every backend that has servers before or after the change.
 fn backends(wanted: &Wanted) -> BTreeSet<String> {
     let proxies = [&wanted.old.1, &wanted.new.1].into_iter().flat_map(|it| &it.proxies);
     proxies.filter(|proxy| !proxy.servers.is_empty()).map(|proxy| proxy.name.clone()).collect()
 }
 
-/// What is said where servers keep settings that differ: they may have been set on purpose, and traffic depends on them.
+/// Returns a message if servers keep settings that differ from the file: they may have been set on purpose, and traffic
+/// depends on them.
 fn but_for(mismatches: &[(ServerId, Mismatch)]) -> Option<String> {
     let is_setting = |it: &&(ServerId, Mismatch)| matches!(it.1, Mismatch::Setting(_));
     let left: Vec<_> = mismatches.iter().filter(is_setting).cloned().collect();
     let told = states::describe(&left).join(", ");
     (!left.is_empty()).then(|| {
         format!(
-            "it was there already, and HAProxy runs it but for {told}: where the file is right, add --reload always"
+            "already installed, and HAProxy runs it except for {told}: if the file is right, add --reload always"
         )
     })
 }
 
-/// Takes Ctrl-C and SIGTERM away for as long as it is held.
+/// Ignores Ctrl-C and SIGTERM for as long as the result lives.
 fn deaf() -> std::io::Result<[Signal; 2]> {
     Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
 }
 
-/// How HAProxy is to follow, decided before anything is touched.
+/// Chooses how HAProxy takes over the file, before anything is touched.
 fn way(
     wanted: &Wanted,
     place: &Place,
@@ -392,7 +396,7 @@ fn way(
     }
 }
 
-/// The servers that came go again, and the file with them.
+/// Removes the added servers, and restores the old file.
 async fn take_back_at_runtime(
     wanted: &Wanted,
     installed: Installed,
@@ -403,7 +407,7 @@ async fn take_back_at_runtime(
     let file = wanted.target.display().to_string();
     let reason = error.to_string();
     if matches!(&error, Error::LoadBalancer { error: LoadBalancerError::Unanswered { .. } }) {
-        // What is undone now must not come afterwards.
+        // A late command must not take effect after the undo.
         late::outwait(follower.socket).await;
     }
     let undone = follower.undo(wanted, before).await;
@@ -414,7 +418,7 @@ async fn take_back_at_runtime(
     }
 }
 
-/// Asks HAProxy itself; returns what it only warns of.
+/// Checks the file with HAProxy itself. Returns its warnings.
 fn haproxy_accepts(service: &Service, candidate: &Candidate) -> Result<Vec<String>, Error> {
     let verdict = service.check(Some((candidate.target(), candidate.path())))?;
     let Some(verdict) = verdict else {
@@ -431,7 +435,7 @@ fn haproxy_accepts(service: &Service, candidate: &Candidate) -> Result<Vec<Strin
     if verdict.accepted { Ok(messages(false)) } else { Err(Error::HaproxyRefuses { alerts: messages(true) }) }
 }
 
-/// The old file comes back, and HAProxy to it if it has left it.
+/// Restores the old file, and makes HAProxy run it again if it no longer does.
 async fn take_back(
     wanted: &Wanted,
     installed: Installed,
@@ -446,7 +450,7 @@ async fn take_back(
         file: kept.clone(),
         reason: format!("{reason}; and then: {error}"),
     })?;
-    // A worker that never left the old file is only told; another one comes back.
+    // A worker that still runs the old file only gets its states back; otherwise HAProxy is reloaded.
     let set = if reloader::goes_on(follower.socket, follower.before.pid, &wanted.old.1).await {
         follower.undo(wanted, before).await
     } else {

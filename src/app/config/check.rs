@@ -1,4 +1,4 @@
-//! config check: every problem, with its line and a caret.
+//! `drainswap config check`: shows every problem with its line and a caret.
 
 use serde_json::json;
 
@@ -74,6 +74,6 @@ fn said(service: &Service, verdict: &Verdict) -> String {
         let level = if message.is_alert { "alert" } else { "warning" };
         format!("  {level}: {message}\n")
     });
-    let accepts = if verdict.accepted { "accepts it" } else { "refuses it" };
+    let accepts = if verdict.accepted { "accepts it" } else { "rejects it" };
     format!("haproxy -c, run like {}, {accepts}\n{}", service.source, messages.collect::<String>())
 }

@@ -1,4 +1,4 @@
-//! config diff: what apply would change.
+//! `drainswap config diff`: shows what `apply` would change.
 
 use serde_json::json;
 use similar::TextDiff;
@@ -28,7 +28,7 @@ impl App {
     }
 }
 
-/// The lines that differ, with some around them. Secrets are hidden.
+/// Returns the lines that differ, with some context. Secrets are hidden.
 pub(super) fn diff(wanted: &Wanted) -> String {
     let of = |document: &crate::cfg::Document| {
         let file = document.files.iter().find(|file| *file.path == *wanted.target);
@@ -39,7 +39,7 @@ pub(super) fn diff(wanted: &Wanted) -> String {
     let diff = TextDiff::from_lines(&old, &new);
     let shown = diff.unified_diff().context_radius(3).header(&name, &format!("{name} (new)")).to_string();
     if shown.is_empty() && wanted.is_changed() {
-        return format!("{name}: only what is hidden here differs\n");
+        return format!("{name}: only hidden secrets differ\n");
     }
     shown
 }

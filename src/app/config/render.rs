@@ -1,4 +1,4 @@
-//! config render: the backends of the described services.
+//! `drainswap config render`: prints the backends of the described services.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::service::Service;
 use crate::service::render::{TEMPLATE, TEMPLATE_NAME, render};
 
-/// A backend as it was rendered.
+/// A rendered backend.
 pub(super) struct Rendered<'s> {
     pub service: &'s str,
     pub backend: &'s str,
@@ -41,7 +41,7 @@ impl App {
         Ok(Exit::Done)
     }
 
-    /// These services, or all that are described.
+    /// Renders these services, or all that drainswap.toml describes.
     pub(super) fn render(
         &self,
         wanted: &[String],

@@ -1,4 +1,4 @@
-//! config show: what haproxy.cfg says, resolved.
+//! `drainswap config show`: the settings of haproxy.cfg, with inherited ones resolved.
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -71,7 +71,7 @@ fn text(proxy: &Proxy) -> String {
     format!("{} {}  ({})\n  {}\n{rows}", proxy.kind, proxy.name, proxy.place, facts.join(" · "))
 }
 
-/// What is asked, without its headers: they may hold a secret.
+/// Returns the health check without its headers, which may contain a secret.
 fn check(check: &HealthCheck) -> Option<String> {
     match check {
         HealthCheck::None => None,

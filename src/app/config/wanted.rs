@@ -1,4 +1,4 @@
-//! What haproxy.cfg is to become: the file that changes, with its new bytes.
+//! Computes the new haproxy.cfg: the file that changes, with its new bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use crate::error::Error;
 
 /// The configuration before and after, and the one file that differs.
 pub(super) struct Wanted {
-    /// The file that changes, as it was named.
+    /// The file that changes, as it is named.
     pub target: PathBuf,
     pub new_bytes: Vec<u8>,
     pub old: (Document, Configuration),
     pub new: (Document, Configuration),
-    /// What HAProxy would have to do about it.
+    /// The effect of the change on a running HAProxy.
     pub change: Change,
-    /// What is known of the HAProxy that runs the old file.
+    /// The facts about the HAProxy that runs the old file.
     pub known: Known,
 }
 
@@ -34,12 +34,12 @@ impl Wanted {
 }
 
 impl App {
-    /// Renders the services into their backends, or takes the file that was given.
+    /// Renders the services into their backends, or reads the file of `--from`.
     pub(super) async fn wanted(&self, wanted: &WantedConfig) -> Result<Wanted, Error> {
         let Reading { document, configuration, known } = self.reading().await?;
         let old = (document, configuration);
         if wanted.target.is_some() {
-            // One that is no file of the configuration is a mistake, whatever changes.
+            // A target outside the configuration is always an error, whatever changes.
             target(&old.0, wanted)?;
         }
         let (path, new_bytes) = match &wanted.from {
@@ -66,7 +66,7 @@ impl App {
         Ok(Wanted { target: path, new_bytes, old, new, change, known })
     }
 
-    /// The file with the services' backends in it. A backend that is there is changed where it is.
+    /// Returns the file with the services' backends in it. An existing backend is changed in place.
     fn with_services(&self, document: &Document, wanted: &WantedConfig) -> Result<(PathBuf, Vec<u8>), Error> {
         let environment = &document.environment;
         let rendered = self.render(&wanted.services, &wanted.templates, environment.version)?;
@@ -103,7 +103,7 @@ impl App {
     }
 }
 
-/// The file that was named, or the only one that there is.
+/// Returns the file of `--target`, or the only one of the configuration.
 fn target(document: &Document, wanted: &WantedConfig) -> Result<PathBuf, Error> {
     let paths: Vec<&Path> = document.files.iter().map(|file| &*file.path).collect();
     let known = || paths.iter().map(|path| path.display().to_string()).collect();

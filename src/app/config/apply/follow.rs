@@ -1,4 +1,4 @@
-//! Servers that come and go while HAProxy runs, without a reload.
+//! Adds and removes servers at runtime, without a reload.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,31 +17,31 @@ use crate::observation::{AdminState, LoadBalancerState};
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::settings::Reloading;
 
-/// Since this branch every HAProxy adds and removes servers.
+/// The first branch in which every HAProxy can add and remove servers at runtime.
 pub(super) const SINCE: Version = Version::new(2, 6);
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// So long HAProxy may take to close what a server in maintenance still has open.
+/// The time in which HAProxy closes the connections of a server in maintenance.
 const REMOVABLE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Has a running HAProxy follow a change.
+/// Applies a change to a running HAProxy.
 pub(super) struct Follower<'a> {
     pub socket: &'a HaproxySocket,
     pub reloading: &'a Reloading,
-    /// What it ran before.
+    /// HAProxy's state before the change.
     pub before: LoadBalancerState,
 }
 
 impl Follower<'_> {
-    /// What a server was set to before, if it was there.
+    /// Returns the server's state before the change, or `None` if it did not exist.
     fn admin_before(&self, server: &ServerId) -> Option<AdminState> {
         self.before.server(server).map(|server| server.admin.own_state())
     }
 
     /// Drains a server until its last session has ended.
     async fn empty(&self, server: &ServerId) -> Result<(), Error> {
-        // To one in maintenance a drain would send persistent clients.
+        // A drain would send persistent clients to a server in maintenance.
         if self.admin_before(server) != Some(AdminState::Maint) {
             self.socket.set_admin_states(&[(server.clone(), AdminState::Drain)]).await?;
         }
@@ -60,7 +60,7 @@ impl Follower<'_> {
         }
     }
 
-    /// What the change says happens: servers are added, and when they serve, those that go are emptied and removed.
+    /// Adds the new servers, and, once they serve, drains and removes the old ones.
     pub async fn follow(&self, wanted: &Wanted) -> Result<(), Error> {
         let Change::Servers { added, removed } = &wanted.change else { return Ok(()) };
         for added in added {
@@ -80,7 +80,7 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Nobody leaves before the new server has passed a check: it counts as up before its first one.
+    /// Waits until a new server has passed a check, before an old one is removed: it counts as up before its first check.
     async fn until_checked(&self, server: &ServerId) -> Result<(), Error> {
         let (never, limit) = (CancellationToken::new(), self.reloading.timeout);
         let checked = until(LOOK_EVERY, limit, &never, async || {
@@ -100,20 +100,19 @@ impl Follower<'_> {
         let removed = until(LOOK_EVERY, REMOVABLE_WITHIN, &never, async || {
             match self.socket.remove_server(server).await {
                 Ok(()) => Ok(Some(())),
-                // Pooled connections are closed a moment after the maintenance began.
+                // HAProxy closes pooled connections a moment after maintenance begins.
                 Err(LoadBalancerError::Refused { .. }) => Ok(None),
                 Err(error) => Err(Error::from(error)),
             }
         });
         match removed.await? {
             Waited::Done(()) => Ok(()),
-            // Once more, for its reason.
+            // Tries once more, to get the reason.
             Waited::TimedOut | Waited::Stopped => Ok(self.socket.remove_server(server).await?),
         }
     }
 
-    /// The servers are again what they were: those that came go, those that went come again, behind the others, and all
-    /// of them as they were set.
+    /// Undoes the change: removes the added servers, adds the removed ones behind the others, and restores all states.
     pub async fn undo(&self, wanted: &Wanted, states: &States) -> Result<(), Error> {
         let Change::Servers { added, .. } = &wanted.change else { return Ok(()) };
         let seen = self.socket.look(&[]).await?;
@@ -131,7 +130,7 @@ impl Follower<'_> {
         }
         let anew: BTreeSet<ServerId> = gone.iter().map(|added| added.server.clone()).collect();
         states.set_again(self.socket, &wanted.old.1, Since::Added(&anew)).await?.complete()?;
-        // An agent may set the state of a server of its own, so that the line does not say it.
+        // An agent may have set a state that the server's line does not have.
         self.set_as_before(&gone).await
     }
 

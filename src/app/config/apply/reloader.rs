@@ -1,4 +1,4 @@
-//! Who reloads HAProxy, and how it is seen that it runs what it should.
+//! Reloads HAProxy, and verifies that it runs the new configuration.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,18 +15,18 @@ use crate::ports::LoadBalancer;
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// Who reloads HAProxy.
+/// The way to reload HAProxy.
 pub(super) enum Reloader {
-    /// Its master process.
+    /// Through the socket of its master process.
     Master(MasterSocket),
-    /// `systemctl reload haproxy`.
+    /// With `systemctl reload haproxy`.
     Systemd,
-    /// A command of the administrator's, run by the shell.
+    /// With a shell command of the administrator.
     Command(String),
 }
 
 impl Reloader {
-    /// Who was named, or who is there.
+    /// Returns the way that `--reload-by` names, or else the available one.
     pub fn choose(by: Option<&str>, master_socket: Option<&str>, known: &Known) -> Result<Self, Error> {
         let source = &known.service.source;
         let found = match master_socket {
@@ -42,13 +42,13 @@ impl Reloader {
             Some("systemd") => Ok(Self::Systemd),
             Some(command) => Ok(Self::Command(command.to_owned())),
             None if has_master => master(),
-            // Debian's service has a mount namespace of its own, so that its process is known by its unit alone.
+            // Debian's service has its own mount namespace, so its process can only be identified by its unit.
             None if *source != Source::Settings && unit_is_active() => Ok(Self::Systemd),
             None => master(),
         }
     }
 
-    /// Has HAProxy read its files again, and waits until a new worker runs them; or tells why it does not.
+    /// Reloads HAProxy, and waits until a new worker runs its files. The error says why none does.
     pub async fn reload(
         &self,
         socket: &HaproxySocket,
@@ -56,27 +56,29 @@ impl Reloader {
         limit: Duration,
     ) -> Result<(), String> {
         let text = |error: &dyn std::error::Error| error.to_string();
-        // After a failed reload 2.2 leaves its runtime socket with nobody behind it; the next worker makes it anew.
+        // After a failed reload, HAProxy 2.2 leaves a dead runtime socket behind; the next worker creates a new one.
         let before = socket.look(&[]).await.ok().map(|seen| seen.pid);
         let mut failures = None;
         match self {
             Self::Master(master) => {
                 failures = master.failed_reloads().await.map_err(|error| text(&error))?;
                 match master.reload().await.map_err(|error| text(&error))? {
-                    Answer::Failed(log) => return Err(format!("HAProxy did not start with it:\n{log}")),
+                    Answer::Failed(log) => {
+                        return Err(format!("HAProxy did not start with the file:\n{log}"));
+                    }
                     Answer::Succeeded | Answer::Silence => {}
                 }
             }
             Self::Systemd => run_command("systemctl", &["reload", "haproxy"]).await?,
             Self::Command(command) => run_command("sh", &["-c", command]).await?,
         }
-        let mut last = String::from("the old worker goes on");
+        let mut last = String::from("the old worker still runs");
         let never = CancellationToken::new();
         let waited = until(LOOK_EVERY, limit, &never, async || {
             if let (Self::Master(master), Some(failures)) = (self, failures)
                 && master.failed_reloads().await.ok().flatten().is_some_and(|now| now > failures)
             {
-                return Err("HAProxy did not start with it, and its log says why".to_owned());
+                return Err("HAProxy did not start with the file; its log says why".to_owned());
             }
             let seen = match socket.look(&[]).await {
                 Ok(seen) if Some(seen.pid) == before => return Ok(None),
@@ -97,14 +99,14 @@ impl Reloader {
     }
 }
 
-/// Whether this worker is still the one that runs, with the servers of this configuration. Another one has read its files
-/// since, and by its servers' names alone two files are not told apart.
+/// Returns whether this worker still runs, with the servers of this configuration. Another worker may have read another file,
+/// which the servers' names alone do not show.
 pub(super) async fn goes_on(socket: &HaproxySocket, pid: u32, configuration: &Configuration) -> bool {
     let seen = socket.look(&[]).await;
     seen.is_ok_and(|seen| seen.pid == pid && is_that(&seen, configuration).is_ok())
 }
 
-/// Whether the running HAProxy has the servers of this configuration.
+/// Checks that the running HAProxy has the servers of this configuration.
 pub(super) fn is_that(
     seen: &crate::observation::LoadBalancerState,
     configuration: &Configuration,

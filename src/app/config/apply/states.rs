@@ -1,7 +1,7 @@
-//! What HAProxy is to run after a reload: what haproxy.cfg says, and what was set at runtime, which a reload forgets.
+//! The states of servers after a reload: those of haproxy.cfg, and those set at runtime, which a reload loses.
 //!
-//! A `server-state-file` also gives the new worker what haproxy.cfg no longer says: the port and the check port of a checked
-//! server, ssl, the state of an earlier time.
+//! A `server-state-file` also gives the new worker values that haproxy.cfg no longer has: the port and the check port of a
+//! checked server, ssl, and earlier states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,21 +20,21 @@ use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::topology::divergence::{Difference, settings_that_differ};
 use crate::weight::Weight;
 
-/// How long to wait for the answer of an agent that was asked before it was turned off: it still counts.
+/// The wait for the answer of an agent that was asked before it was turned off: that answer still counts.
 const AGENT_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
-/// What HAProxy has done since the states were looked at.
+/// What HAProxy has done since the states were recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Since<'a> {
-    /// It has read its files.
+    /// HAProxy has read its files.
     Reload,
-    /// Nothing but what it was told: an address that was set is a person's.
+    /// HAProxy has only executed commands: an address set at runtime was set on purpose.
     Told,
-    /// Nothing, and haproxy.cfg may have been edited: it is told the weights and states that it has not read. A setting that
-    /// differs may have been set on purpose, and traffic depends on it.
+    /// HAProxy has done nothing, and haproxy.cfg may have been edited: weights and states that it has not read are set. Other
+    /// settings that differ may have been set on purpose, and traffic depends on them.
     Edit,
-    /// Nothing but what it was told, and these servers were added again as their lines say.
+    /// HAProxy has only executed commands, and these servers were added again as their lines say.
     Added(&'a BTreeSet<ServerId>),
 }
 
@@ -48,40 +48,39 @@ impl Since<'_> {
     }
 }
 
-/// What came of setting servers.
+/// The result of restoring the states of servers.
 #[derive(Debug, Default)]
 pub(super) struct SetAgain {
-    /// What was set.
     pub set: Vec<String>,
-    /// What HAProxy refuses to change at runtime.
+    /// The changes that HAProxy refuses at runtime.
     pub refused: Vec<String>,
 }
 
 impl SetAgain {
-    /// Fails where something was refused, by a HAProxy that has read haproxy.cfg.
+    /// Fails if a HAProxy that has read haproxy.cfg refused a change.
     pub fn complete(self) -> Result<(), Error> {
         let Self { refused, .. } = self;
         if refused.is_empty() { Ok(()) } else { Err(Error::RunsOtherwise { not_so: refused }) }
     }
 }
 
-/// What was set at runtime of each server, where something was.
+/// The values that were set at runtime, for each server that has any.
 pub(super) struct States(BTreeMap<ServerId, State>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
     admin: Option<AdminState>,
     weight: Option<u32>,
-    /// Where a server is sent that its line has `disabled`, and that was put in service: a slot that is in use.
+    /// The address of a server that is `disabled` in its line but in service: a slot that is in use.
     address: Option<SocketAddr>,
-    /// Its agent was turned off.
     is_agent_off: bool,
-    /// It was set to down, although nothing checks it.
+    /// Whether the server was set to down although nothing checks it.
     is_down: bool,
 }
 
 impl State {
-    /// By what HAProxy has read of the line, and what the line says: what differs from both was set.
+    /// Compares the state with the line as HAProxy has read it and with the line as it is now: a value that differs from both
+    /// was set at runtime.
     fn of(now: &ServerState, line: &Server) -> Self {
         let (admin, weight) = (now.admin.state(), now.weight);
         let read = admin_of_line(now.admin.is_disabled_by_its_line());
@@ -96,12 +95,12 @@ impl State {
     }
 }
 
-/// The state that a line gives.
+/// Returns the state that a server line gives.
 pub(super) fn admin_of_line(disabled: bool) -> AdminState {
     if disabled { AdminState::Maint } else { AdminState::Ready }
 }
 
-/// Whether it is down, and nothing will ever find that it is up. A `server-state-file` can leave it so.
+/// Returns whether the server is down and no check will ever find it up. A `server-state-file` can leave it so.
 fn is_down_without_a_check(now: &ServerState, line: &Server) -> bool {
     let is_asked = line.check || line.track.is_some() || now.asks_agent();
     !is_asked && now.operational == Operational::Stopped && now.admin.state() != AdminState::Maint
@@ -111,7 +110,7 @@ fn find<'c>(configuration: &'c Configuration, id: &ServerId) -> Option<&'c Serve
     configuration.backend(&id.backend)?.servers.iter().find(|server| server.name == id.server)
 }
 
-/// The servers that come or go, and those of which a new configuration says something else that a `server-state-file` has.
+/// Returns the servers that are added or removed, and those with a change in a setting that a `server-state-file` contains.
 pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<ServerId> {
     let says = |server: &Server| {
         let check = (server.check_port, server.check_address.clone(), server.agent_place.clone());
@@ -123,10 +122,10 @@ pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<Serv
     ids.filter(|id| find(old, id).map(says) != find(new, id).map(says)).collect()
 }
 
-/// What servers are to be, and what they are instead.
+/// The differences between the wanted and the actual states of servers.
 pub(super) type Mismatches = Vec<(ServerId, Mismatch)>;
 
-/// What a server is to be, and what it is instead.
+/// A difference between the wanted and the actual state of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mismatch {
     Agent,
@@ -152,7 +151,7 @@ impl fmt::Display for Mismatch {
 }
 
 impl States {
-    /// What somebody set since HAProxy read this configuration.
+    /// Returns the values that were set at runtime since HAProxy read this configuration.
     pub fn set_at_runtime(seen: &LoadBalancerState, configuration: &Configuration) -> Self {
         let states = seen.servers.iter().filter_map(|now| {
             let state = State::of(now, find(configuration, &now.id)?);
@@ -161,7 +160,7 @@ impl States {
         Self(states.collect())
     }
 
-    /// Where a server is not as it should be, in the order in which it is set.
+    /// Returns the differences of a server, in the order in which they are corrected.
     fn mismatches_of(&self, now: &ServerState, line: &Server, since: Since<'_>) -> Vec<Mismatch> {
         let set = self.0.get(&now.id).copied().unwrap_or_default();
         let has_agent = now.asks_agent();
@@ -173,7 +172,7 @@ impl States {
         if is_read {
             all.extend(settings(now, line, set.address.filter(|_| line.disabled)));
         }
-        // An agent sets both at any time.
+        // An agent may set weight and state at any time.
         let is_written = (is_read || since == Since::Edit) && (!has_agent || set.is_agent_off);
         let weight = set.weight.or(is_written.then_some(line.weight));
         all.extend(weight.filter(|to| *to != now.weight).map(|to| Mismatch::Weight { to, from: now.weight }));
@@ -182,13 +181,13 @@ impl States {
         }
         let (admin, from) =
             (set.admin.or(is_written.then(|| admin_of_line(line.disabled))), now.admin.state());
-        // What comes from elsewhere, a tracked server or a name without an address, is not this server's own.
+        // A state inherited from a tracked server, or from a name without an address, is not this server's own.
         let admin = admin.filter(|to| !now.admin.is_inherited() && *to != from);
         all.extend(admin.map(|to| Mismatch::Admin { to, from }));
         all
     }
 
-    /// Every mismatch, with its server.
+    /// Returns every difference, with its server.
     pub fn mismatches(
         &self,
         seen: &LoadBalancerState,
@@ -203,10 +202,10 @@ impl States {
             .collect()
     }
 
-    /// Sets what a reload has forgotten, or taken from elsewhere than haproxy.cfg.
+    /// Restores the values that a reload has lost or has not taken from haproxy.cfg.
     ///
     /// # Errors
-    /// Where HAProxy cannot be asked, or ends in the middle.
+    /// If HAProxy does not answer, or exits in the middle.
     pub async fn set_again(
         &self,
         socket: &HaproxySocket,
@@ -236,7 +235,7 @@ impl States {
         }
         if !set.is_empty() {
             until_agents_are_silent(socket).await?;
-            // With what their last answers have changed.
+            // Includes changes by the agents' last answers.
             found = self.mismatches(&socket.look(&[]).await?, configuration, since);
         }
         set_all(socket, &found).await?;
@@ -247,7 +246,7 @@ impl States {
     }
 }
 
-/// Sets each server to what it is to be, its state last.
+/// Corrects the differences of each server, its state last.
 async fn set_all(
     socket: &HaproxySocket,
     mismatches: &[(ServerId, Mismatch)],
@@ -255,7 +254,7 @@ async fn set_all(
     let mut states = Vec::new();
     for (server, mismatch) in mismatches {
         let set = match mismatch {
-            // One that could not be turned off.
+            // This agent could not be turned off.
             Mismatch::Agent => Ok(()),
             Mismatch::Admin { to, .. } => {
                 states.push((server.clone(), *to));
@@ -270,12 +269,12 @@ async fn set_all(
     unless_refused(socket.set_admin_states(&states).await)
 }
 
-/// The mismatches as an operator reads them.
+/// Formats the differences for operators.
 pub(super) fn describe(mismatches: &[(ServerId, Mismatch)]) -> Vec<String> {
     mismatches.iter().map(|(server, mismatch)| format!("{server}: {mismatch}")).collect()
 }
 
-/// The settings that differ from the line. A slot that is in use keeps its address.
+/// Returns the settings that differ from the line. A slot that is in use keeps its address.
 fn settings(now: &ServerState, line: &Server, in_use: Option<SocketAddr>) -> Vec<Mismatch> {
     let mut all = settings_that_differ(line, now);
     if let Some((written, running)) = in_use.zip(now.address) {
@@ -285,7 +284,7 @@ fn settings(now: &ServerState, line: &Server, in_use: Option<SocketAddr>) -> Vec
     all.into_iter().map(Mismatch::Setting).collect()
 }
 
-/// Sets what the line says. The new worker has hardly a connection yet that it could go on with.
+/// Sets the value of the line. The new worker hardly has any connections yet that the old value would affect.
 async fn correct(
     socket: &HaproxySocket,
     server: &ServerId,
@@ -298,14 +297,14 @@ async fn correct(
         Difference::CheckAddress { written: Some(written), .. } => {
             socket.set_check_address(server, *written).await
         }
-        // No command takes a check address away; a weight and `disabled` are set as what they are.
+        // No command removes a check address. Weight and `disabled` have their own kinds of difference.
         Difference::CheckAddress { written: None, .. }
         | Difference::Weight { .. }
         | Difference::Disabled { .. } => Ok(()),
     }
 }
 
-/// An agent that was asked before it was turned off answers all the same, and sets what it says.
+/// Waits for the answer of an agent that was asked before it was turned off: HAProxy still applies that answer.
 async fn until_agents_are_silent(socket: &HaproxySocket) -> Result<(), Error> {
     let never = CancellationToken::new();
     let silent = until(LOOK_EVERY, AGENT_ANSWERS_WITHIN, &never, async || {
@@ -313,11 +312,11 @@ async fn until_agents_are_silent(socket: &HaproxySocket) -> Result<(), Error> {
         let is_asked = |now: &ServerState| now.checks.agent == Checking::Off && now.checks.asks_agent;
         Ok::<_, Error>((!seen.servers.iter().any(is_asked)).then_some(()))
     });
-    // A slower one is found by the last look.
+    // The last look finds the changes of a slower agent.
     silent.await.map(|_| ())
 }
 
-/// What HAProxy does not take is no failure yet: a look afterwards tells what is not so.
+/// Ignores a refusal of HAProxy: a later look shows which values differ.
 fn unless_refused(set: Result<(), LoadBalancerError>) -> Result<(), LoadBalancerError> {
     use LoadBalancerError::{AddressNotTaken, NotTaken, Refused};
     if matches!(set, Err(Refused { .. } | NotTaken { .. } | AddressNotTaken { .. })) { Ok(()) } else { set }
@@ -334,7 +333,7 @@ mod tests {
         World::of(&format!("\nbackend mobile\n    server app1 127.0.0.1:50000 {line}\n"))
     }
 
-    /// What is set again after a reload with this new line, of a server that ran so before it and runs so after it.
+    /// Returns what is restored after a reload with a new line, for a server with these states before and after the reload.
     fn set_again(
         lines: [&str; 2],
         before: impl Fn(&mut ServerState),
@@ -368,14 +367,14 @@ mod tests {
         let weight = |now, read| move |it: &mut ServerState| (it.weight, it.initial_weight) = (now, read);
         let kept = set_again(["check weight 5", "check weight 3"], weight(7, 5), as_it_is);
         assert_eq!(kept, ["weight 7, not 3"]);
-        // Edited in the file by hand, and not read since: the running weight is nothing but old.
+        // Edited in the file by hand and not read since: the running weight is outdated, not set.
         assert_eq!(set_again(["check weight 2", "check weight 3"], weight(1, 1), as_it_is), NOTHING);
-        // Set to what the file says, while HAProxy has read another one.
+        // Set to the value in the file, while HAProxy has read another one.
         assert_eq!(set_again(["check weight 2", "check weight 3"], weight(2, 1), as_it_is), NOTHING);
         let admin = |bits| move |it: &mut ServerState| it.admin = AdminBits(bits);
         assert_eq!(set_again(["check", "check"], admin(8), as_it_is), ["drain, not ready"]);
         assert_eq!(set_again(["check disabled", "check disabled"], admin(4), admin(5)), ["ready, not maint"]);
-        // `disabled` was added to the file by hand, or taken from it, and not read since.
+        // `disabled` was added to the file by hand, or removed, and not read since.
         assert_eq!(set_again(["check disabled", "check disabled"], admin(0), admin(5)), NOTHING);
         assert_eq!(set_again(["check", "check"], admin(5), as_it_is), NOTHING);
     }
@@ -455,7 +454,7 @@ mod tests {
         assert_eq!(edited("check weight 9", &|it| (it.weight, it.initial_weight) = (7, 1)), NOTHING, "set");
     }
 
-    /// Asked before it was turned off, an agent answers afterwards: with another weight.
+    /// An agent that was asked before it was turned off answers afterwards, with another weight.
     #[tokio::test]
     async fn the_last_answer_of_an_agent_is_set_back() {
         let (mut weight, mut agent) = (3, "22");
@@ -463,7 +462,7 @@ mod tests {
             let line = line.trim();
             if line.starts_with("show info") {
                 let row = format!("127.0.0.1 2 0 {weight} 3 6 {agent} 80");
-                // The check is in flight for one look, and has set the weight in the next one.
+                // The check is in flight during one look, and has set the weight in the next one.
                 if agent == "19" {
                     (agent, weight) = ("18", 1);
                 }
