@@ -1,12 +1,12 @@
-//! The command to type: what is printed for a person works as it stands, on the same haproxy.cfg, sockets and journals.
+//! The commands that drainswap prints for people: they work as printed, on the same haproxy.cfg, sockets and journals.
 
 use std::borrow::Cow;
 
-/// How drainswap was called here.
+/// The command line that drainswap was called with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
     program: String,
-    /// What was typed, or set by a variable, to lead to what is worked on. The settings file says the rest.
+    /// The options, from flags or variables, that select the site. The settings file has the rest.
     options: Vec<(&'static str, String)>,
 }
 
@@ -17,26 +17,26 @@ impl Default for CommandLine {
 }
 
 impl CommandLine {
-    /// The program as it was called, and the options that lead to the same place.
+    /// Creates a command line from the program as it was called and the options that select the site.
     #[must_use]
     pub fn new(program: impl Into<String>, options: Vec<(&'static str, String)>) -> Self {
         Self { program: program.into(), options }
     }
 
-    /// A command for the same place: `drainswap ready mobile/app1 -f /srv/haproxy.cfg`.
+    /// Returns a command for the same site: `drainswap ready mobile/app1 -f /srv/haproxy.cfg`.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> String {
         let program = [self.program.as_str()].into_iter();
         shell(&program.chain(words.iter().copied()).chain(self.words()).collect::<Vec<_>>())
     }
 
-    /// The options, word by word.
+    /// Returns the options, word by word.
     fn words(&self) -> impl Iterator<Item = &str> {
         self.options.iter().flat_map(|(option, value)| [*option, value.as_str()])
     }
 
-    /// A text whose commands (`` `drainswap status` ``) lead to the same place: those without any of the options get all of
-    /// them.
+    /// Completes the commands in a text (`` `drainswap status` ``) so that they work on the same site: a command without any
+    /// of the options gets all of them.
     #[must_use]
     pub fn completed(&self, text: &str) -> String {
         let options = shell(&self.words().collect::<Vec<_>>());
@@ -55,7 +55,7 @@ impl CommandLine {
     }
 }
 
-/// The words as a shell takes them, each quoted where it has to be. No word can hold a NUL; where one does, it is left out.
+/// Joins words for a shell, each quoted if necessary. A NUL, which no word can contain, is left out.
 #[must_use]
 pub fn shell(words: &[&str]) -> String {
     let quoted = words.iter().map(|word| word.replace('\0', ""));
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_typed_is_typed_again() {
+    fn a_command_repeats_the_options() {
         assert_eq!(CommandLine::default().command(&["status"]), "drainswap status");
         let options = vec![("-f", "/srv/two words.cfg".to_owned()), ("--socket", "lb2:9999".to_owned())];
         let typed = CommandLine::new("target/drainswap", options);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commands_in_a_text_lead_to_the_same_place() {
+    fn commands_in_a_text_get_the_options() {
         let text = "set `x` with `drainswap ready b/a`, or `drainswap resume b -f /other.cfg`";
         assert_eq!(CommandLine::default().completed(text), text);
         let typed = CommandLine::new("drainswap", vec![("-f", "/srv/two words.cfg".to_owned())]);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_is_a_command_of_its_own() {
+    fn no_word_becomes_a_shell_command() {
         for word in ["r.io$(id)/m:v1", "a;b", "a'b", "", "a b", "`id`", "*", "a\nb", "~", "a\0b"] {
             let line = CommandLine::default().command(&["deploy", "mobile", "--image", word]);
             let words = shlex::split(&line).unwrap();

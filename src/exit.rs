@@ -1,10 +1,10 @@
-//! Every exit code.
+//! The exit codes of drainswap.
 
 use std::process::ExitCode;
 
 use crate::outcome::Outcome;
 
-/// How the process ends. Below 10, except for 0 and 1, nothing was touched.
+/// The exit code of the process. For the codes 2 to 9, nothing was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -20,22 +20,22 @@ pub enum Exit {
     Refused = 4,
     /// A socket, an engine or a registry cannot be reached, or refuses.
     Unreachable = 5,
-    /// Another run holds the backend, or one was not finished.
+    /// Another run holds the backend, or one is unfinished.
     Busy = 6,
-    /// What was planned for is not there any more.
+    /// The site has changed since the plan was made.
     Drifted = 7,
-    /// It failed, and was rolled back.
+    /// The run failed and was rolled back.
     RolledBack = 10,
-    /// A person is needed.
+    /// The run needs manual recovery.
     Stuck = 11,
-    /// It was asked to stop, and stopped at a safe point.
+    /// The run was asked to stop, and stopped at a safe point.
     Cancelled = 12,
     /// Changes are pending (`plan --exit-code`).
     Pending = 20,
 }
 
 impl Exit {
-    /// Every code and what it says, in the README's order.
+    /// Every code and its meaning, in the README's order.
     pub const TABLE: &[(Self, &str)] = &[
         (Self::Done, "done, or nothing to do"),
         (Self::Bug, "a bug in drainswap"),
@@ -57,7 +57,7 @@ impl Exit {
         (Self::Pending, "changes are pending, or something is left (`--exit-code`)"),
     ];
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8

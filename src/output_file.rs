@@ -1,22 +1,22 @@
-//! A file that drainswap writes for others: events, results of tests, variables, a page.
+//! Writes files for other programs: events, test results, variables, a page.
 //!
-//! A new one may be read by the owner of its directory alone, also where root writes it. One that is there keeps its owner
-//! and mode: whoever made it has said who may read it.
+//! Only the owner of its directory can read a new file, even if root writes it. An existing file keeps its owner and mode, so
+//! its creator decides about its readers.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
-/// How often a file is tried that comes and goes at the same moment.
+/// The number of attempts for a file that appears and disappears at the same moment.
 const TRIES: usize = 3;
 
-/// Opens a file to write at its end.
+/// Opens a file for appending.
 pub fn append(path: &Path) -> Result<File> {
     open(path, OpenOptions::new().append(true))
 }
 
-/// Writes a file anew.
+/// Writes a file, replacing its contents.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     open(path, OpenOptions::new().write(true).truncate(true))?.write_all(bytes)
 }
@@ -32,11 +32,11 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File> {
             made => return made.and_then(|file| give(&file, directory(path)).map(|()| file)),
         }
     }
-    Err(Error::other("it is a symbolic link to a file that does not exist"))
+    Err(Error::other("symbolic link to a file that does not exist"))
 }
 
-/// Gives a new file to the owner of what is there: its directory, or the file that it replaces. Only root can do so;
-/// another user keeps what it has made.
+/// Gives a new file to the owner of its directory, or of the file that it replaces. Only root can do so; for any other user
+/// the file keeps its owner.
 pub fn give(file: &File, to_owner_of: &Path) -> Result<()> {
     let owner = to_owner_of.metadata()?.uid();
     let made = file.metadata()?.uid();
@@ -46,7 +46,7 @@ pub fn give(file: &File, to_owner_of: &Path) -> Result<()> {
     fchown(file, Some(owner), None)
 }
 
-/// The directory of a file.
+/// Returns the directory of a file.
 #[must_use]
 pub fn directory(path: &Path) -> &Path {
     path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -59,16 +59,16 @@ mod tests {
 
     use super::*;
 
-    /// Of a file its owner, mode and text.
+    /// Returns the owner, mode and text of a file.
     fn of(path: &Path) -> (u32, u32, String) {
         let found = path.metadata().unwrap();
         (found.uid(), found.mode() & 0o7777, std::fs::read_to_string(path).unwrap())
     }
 
     #[test]
-    fn a_new_file_is_for_the_owner_of_its_directory_alone() {
+    fn only_the_owner_of_its_directory_can_read_a_new_file() {
         let dir = tempfile::tempdir().unwrap();
-        // Only root can give a directory away.
+        // Only root can change the owner of a directory.
         let owner = if chown(dir.path(), Some(4711), None).is_ok() {
             4711
         } else {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_there_keeps_its_owner_and_mode() {
+    fn an_existing_file_keeps_its_owner_and_mode() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("file"), dir.path().join("link"));
         std::fs::write(&file, "old").unwrap();
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(of(&file), (owner, 0o644, "older".to_owned()));
         write(&link, b"new").unwrap();
         assert_eq!(of(&file), (owner, 0o644, "new".to_owned()));
-        // No file is made where a link of somebody's points to.
+        // No file is created at the target of an existing link.
         std::fs::remove_file(&file).unwrap();
         assert!(write(&link, b"x").unwrap_err().to_string().contains("symbolic link") && !file.exists());
     }

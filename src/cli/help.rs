@@ -1,7 +1,7 @@
-//! What `--help` ends with: what each command touches, and how it is typed.
+//! The end of each `--help` text: what the command touches, and examples.
 
 pub(super) const DRAINSWAP: &str = "\
-Start with `drainswap status`. It only looks.
+Start with `drainswap status`, which changes nothing.
 
 Examples:
   drainswap status
@@ -9,7 +9,7 @@ Examples:
   drainswap deploy mobile --image registry.example.org/mobile:v2";
 
 pub(super) const STATUS: &str = "\
-It only looks, and asks every server what the backend's own check would ask.
+Changes nothing. Probes every server as the backend's own check would.
 
 Examples:
   drainswap status
@@ -17,7 +17,7 @@ Examples:
   drainswap status --watch=5s";
 
 pub(super) const PLAN: &str = "\
-It only looks, and asks the registry what the image's name means. Nothing is pulled.
+Changes nothing. Resolves the image's name at the registry, but pulls nothing.
 
 Examples:
   drainswap plan mobile --image registry.example.org/mobile:v2
@@ -25,9 +25,9 @@ Examples:
   drainswap plan mobile --image registry.example.org/mobile:v2 --save plan.json";
 
 pub(super) const DEPLOY: &str = "\
-It pulls the image, sets the states of the backend's servers in HAProxy, and replaces their
-containers. haproxy.cfg is not changed. The replaced containers are kept, stopped (--keep). The run
-is recorded in --state-dir.
+Pulls the image, sets the states of the backend's servers in HAProxy, and replaces their containers.
+Does not change haproxy.cfg. Keeps the replaced containers, stopped (--keep). Records the run in
+--state-dir.
 
 Examples:
   drainswap deploy mobile --image registry.example.org/mobile:v2
@@ -35,7 +35,7 @@ Examples:
   drainswap deploy --plan plan.json";
 
 pub(super) const RESUME: &str = "\
-It touches what the run that was killed would have touched, and with --dry-run nothing.
+Touches what the unfinished run would have touched; with --dry-run, nothing.
 
 Examples:
   drainswap resume mobile --dry-run
@@ -44,8 +44,8 @@ Examples:
   drainswap resume mobile --undo";
 
 pub(super) const ROLLBACK: &str = "\
-It sets the states of the backend's servers, stops their containers, and starts the kept ones; where
-one is gone, a new one is made by digest. With --dry-run nothing is touched.
+Sets the states of the backend's servers, stops their containers, and starts the kept ones. A kept
+container that is gone is created again by digest. With --dry-run, touches nothing.
 
 Examples:
   drainswap rollback mobile --dry-run
@@ -53,54 +53,55 @@ Examples:
   drainswap rollback mobile --to 20261123T221500.000Z";
 
 pub(super) const PROMOTE: &str = "\
-It looks at the one place, and touches the other one as deploy does. With --dry-run nothing is
-touched.
+Only looks at the first site, and touches the second one as deploy does. With --dry-run, touches
+nothing.
 
 Examples:
   drainswap promote mobile --from staging.toml --to production.toml --dry-run
   drainswap promote mobile --from staging.toml --to production.toml";
 
 pub(super) const HISTORY: &str = "\
-It reads the journals in --state-dir, and asks the engines what is still there.
+Changes nothing. Reads the journals in --state-dir, and asks the engines which containers and images
+still exist.
 
 Examples:
   drainswap history mobile
   drainswap history mobile -o json";
 
 pub(super) const REPORT: &str = "\
-It reads the journals in --state-dir and asks nobody; it writes the file that is named.
+Reads the journals in --state-dir, and writes only FILE. Asks neither HAProxy nor the engine.
 
 Examples:
   drainswap report --file report.html
   drainswap report 20261123T221500.000Z > report.html";
 
 pub(super) const STOP: &str = "\
-It signals the process of that run, on this host; what is touched then is touched by that run.
+Sends a signal to the run's process on this host, and touches nothing itself.
 
 Examples:
   drainswap stop mobile
   drainswap stop mobile --lock-wait 5m";
 
 pub(super) const PRUNE: &str = "\
-It removes stopped containers that runs have put aside, and images that nobody uses, but none that
-no registry is known to have. No running container and no server's state is touched, and with
---dry-run nothing at all.
+Removes stopped containers that runs have put aside, and unused images, unless no registry is known
+to have them. Does not touch running containers or the states of servers. With --dry-run, touches
+nothing.
 
 Examples:
   drainswap prune --dry-run
   drainswap prune mobile --keep 2";
 
 pub(super) const DRAIN: &str = "\
-It sets the state, and what else is asked for, of this one server, or of all of that name where no
-backend is named, at every load balancer; no container is touched.
+Sets the state of this server, and whatever else the flags ask for, at every load balancer. Without
+a backend, does so for every server of that name. Touches no container.
 
 Examples:
   drainswap drain mobile/app1 --wait
   drainswap drain mobile/app1 --floor 0";
 
 pub(super) const MAINT: &str = "\
-It sets the state, and what else is asked for, of this one server, or of all of that name where no
-backend is named, at every load balancer; no container is touched.
+Sets the state of this server, and whatever else the flags ask for, at every load balancer. Without
+a backend, does so for every server of that name. Touches no container.
 
 Examples:
   drainswap maint mobile/app1
@@ -108,15 +109,16 @@ Examples:
   drainswap maint app1 --health off --dry-run";
 
 pub(super) const READY: &str = "\
-It sets the state, and what else is asked for, of this one server, or of all of that name where no
-backend is named, at every load balancer; no container is touched.
+Sets the state of this server, and whatever else the flags ask for, at every load balancer. Without
+a backend, does so for every server of that name. Touches no container.
 
 Examples:
   drainswap ready mobile/app1 --wait
   drainswap ready mobile/app1 --weight 50%";
 
 pub(super) const DOCTOR: &str = "\
-It only looks. With --fix it removes stopped containers that a finished run has put aside.
+Changes nothing without --fix. With --fix, removes stopped containers that a finished run has put
+aside.
 
 Examples:
   drainswap doctor
@@ -124,8 +126,8 @@ Examples:
   drainswap doctor --fix";
 
 pub(super) const INIT: &str = "\
-It reads haproxy.cfg (that of the HAProxy which runs here, unless one is named), looks at HAProxy
-and the engine, and writes this one file. What is given by flags and variables is written into it.
+Reads the running HAProxy's configuration (or the one given with -f), looks at HAProxy and the
+engine, and writes one settings file. Flags and environment variables are saved in it.
 
 Examples:
   drainswap init
@@ -133,14 +135,14 @@ Examples:
   drainswap init -f /srv/haproxy/haproxy.cfg --settings /srv/haproxy/drainswap.toml";
 
 pub(super) const SCHEMA: &str = "\
-It touches nothing and needs no settings.
+Touches nothing and needs no settings.
 
 Examples:
   drainswap schema event > event.schema.json
   drainswap schema settings";
 
 pub(super) const COMPLETIONS: &str = "\
-It touches nothing and needs no settings.
+Touches nothing and needs no settings.
 
 Examples:
   drainswap completions bash > /etc/bash_completion.d/drainswap
@@ -148,7 +150,7 @@ Examples:
   drainswap completions fish > ~/.config/fish/completions/drainswap.fish";
 
 pub(super) const MAN: &str = "\
-It writes the directory that is named, touches nothing else, and needs no settings.
+Writes only to DIR, and needs no settings.
 
 Examples:
   drainswap man | man -l -
@@ -163,7 +165,7 @@ Examples:
   drainswap config apply mobile";
 
 pub(super) const CONFIG_CHECK: &str = "\
-It reads haproxy.cfg, and with --with-haproxy runs `haproxy -c`.
+Changes nothing. Reads haproxy.cfg, and runs `haproxy -c` if --with-haproxy is given.
 
 Examples:
   drainswap config check
@@ -171,21 +173,21 @@ Examples:
   drainswap config check -f new.cfg --as 3.2";
 
 pub(super) const CONFIG_SHOW: &str = "\
-It reads haproxy.cfg and asks nobody.
+Changes nothing. Reads only haproxy.cfg.
 
 Examples:
   drainswap config show
   drainswap config show mobile -o json";
 
 pub(super) const CONFIG_RENDER: &str = "\
-It reads drainswap.toml and the templates, and prints.
+Changes nothing. Reads drainswap.toml and the templates.
 
 Examples:
   drainswap config render
   drainswap config render mobile --templates /etc/drainswap/templates";
 
 pub(super) const CONFIG_DIFF: &str = "\
-It reads drainswap.toml and haproxy.cfg, and prints.
+Changes nothing. Reads drainswap.toml and haproxy.cfg.
 
 Examples:
   drainswap config diff
@@ -193,8 +195,8 @@ Examples:
   drainswap config diff --from new.cfg";
 
 pub(super) const CONFIG_APPLY: &str = "\
-It replaces haproxy.cfg, and reloads HAProxy where servers do not only come and go. No container is
-touched.
+Replaces haproxy.cfg, and reloads HAProxy unless it can take over the change at runtime. Touches no
+container.
 
 Examples:
   drainswap config apply
@@ -207,14 +209,14 @@ mod tests {
 
     use crate::cli::Cli;
 
-    /// The lines of a command's examples.
+    /// Returns the lines of a command's examples.
     fn examples(command: &Command) -> Vec<String> {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         let (_, examples) = help.split_once("\n\nExamples:\n").unwrap_or_default();
         examples.lines().map(|line| line.trim().to_owned()).collect()
     }
 
-    /// An example as clap gets it: what follows is the shell's.
+    /// Returns an example's words as clap gets them, without what the shell handles.
     fn words(example: &str) -> Vec<String> {
         let words = shlex::split(example).expect("an example is split as a shell does");
         words.into_iter().take_while(|word| !matches!(word.as_str(), ">" | "|")).collect()
@@ -223,16 +225,16 @@ mod tests {
     fn walk(command: &Command, path: &str, wrong: &mut Vec<String>) {
         let examples = examples(command);
         if !examples.iter().any(|example| example.starts_with(path)) {
-            wrong.push(format!("`{path} --help` has no example of itself"));
+            wrong.push(format!("`{path} --help` lacks an example of the command itself"));
         }
         for example in &examples {
             if let Err(error) = Cli::try_parse_from(words(example)) {
-                wrong.push(format!("`{path} --help` has an example that is not taken: {example}\n{error}"));
+                wrong.push(format!("`{path} --help` has an invalid example: {example}\n{error}"));
             }
         }
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         for line in help.lines().filter(|line| line.len() > 100) {
-            wrong.push(format!("`{path} --help` would break this line anew: {line}"));
+            wrong.push(format!("`{path} --help` would wrap this line: {line}"));
         }
         if help.starts_with("Examples:") {
             wrong.push(format!("`{path} --help` does not say what it touches"));
@@ -243,21 +245,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_help_lacks_is_found() {
+    fn missing_parts_of_a_help_text_are_found() {
         let status = Command::new("status").after_help("Examples:\n  drainswap status");
         let bad = Command::new("drainswap").after_help("It looks.\n\nExamples:\n  drainswap statsu");
         let mut wrong = Vec::new();
         walk(&bad.subcommand(status), "drainswap", &mut wrong);
         let wrong = wrong.join("\n");
-        for expected in
-            ["not taken: drainswap statsu", "`drainswap status --help` has no example", "does not say"]
-        {
+        for expected in [
+            "invalid example: drainswap statsu",
+            "`drainswap status --help` lacks an example",
+            "does not say",
+        ] {
             assert!(wrong.contains(expected), "{expected} is not in\n{wrong}");
         }
     }
 
     #[test]
-    fn every_command_says_what_it_touches_and_has_examples_that_can_be_typed() {
+    fn every_help_text_says_what_the_command_touches_and_has_valid_examples() {
         let mut wrong = Vec::new();
         walk(&Cli::command(), "drainswap", &mut wrong);
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

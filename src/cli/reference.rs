@@ -1,4 +1,4 @@
-//! The README's chapter about commands and options is made from what can be typed.
+//! Generates the README's chapter about commands and options from the command line's definition.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -11,10 +11,10 @@ use crate::cli::Cli;
 const BEGIN: &str = "<!-- made from `--help`: UPDATE=1 cargo test --lib reference -->\n";
 const END: &str = "<!-- so far -->\n";
 
-/// Options of other programs that the README names.
+/// Options of other programs in the README.
 const OF_OTHERS: [&str; 6] = ["--ip", "--lib", "--no-recreate", "--now", "--port", "--test"];
 
-/// An option, and the commands that have it in these words.
+/// An option, and the commands that have it with the same help text.
 struct Row {
     option: String,
     text: String,
@@ -26,7 +26,7 @@ fn is_option(arg: &Arg) -> bool {
     arg.get_long().is_some_and(|long| !matches!(long, "help" | "version")) && !arg.is_hide_set()
 }
 
-/// `-f, --haproxy-config PATH`
+/// Formats an option: `-f, --haproxy-config PATH`.
 fn form(arg: &Arg) -> String {
     let short = arg.get_short().map_or_else(String::new, |short| format!("-{short}, "));
     let mut form = format!("{short}--{}", arg.get_long().unwrap_or_default());
@@ -45,7 +45,7 @@ fn value(arg: &Arg) -> Option<String> {
     Some(names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
 }
 
-/// What it does, and the values that it takes.
+/// Returns the help text of an argument, with its possible values.
 fn text(arg: &Arg) -> String {
     let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let values = arg.get_possible_values();
@@ -60,7 +60,7 @@ fn variable(arg: &Arg) -> Option<String> {
     arg.get_env().map(|name| name.to_string_lossy().into_owned())
 }
 
-/// A row a command, and the options of all of them.
+/// Adds one row per command to the table, and collects the options of all commands.
 fn walk(command: &Command, path: &str, table: &mut String, rows: &mut Vec<Row>) {
     let mut typed = path.to_owned();
     let mut about = command.get_about().map(ToString::to_string).unwrap_or_default();
@@ -92,7 +92,7 @@ fn walk(command: &Command, path: &str, table: &mut String, rows: &mut Vec<Row>) 
     }
 }
 
-/// The chapter.
+/// Generates the chapter.
 fn chapter() -> String {
     let (mut commands, mut rows) = (String::new(), Vec::new());
     walk(&Cli::command(), "drainswap", &mut commands, &mut rows);
@@ -109,7 +109,7 @@ fn chapter() -> String {
     chapter
 }
 
-/// A bar inside a cell would end it.
+/// Escapes bars, which would end a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
@@ -122,8 +122,8 @@ fn readme() -> std::path::PathBuf {
 fn the_readme_has_the_reference_of_every_option() {
     let readme = readme();
     let text = std::fs::read_to_string(&readme).expect("README.md");
-    let (before, rest) = text.split_once(BEGIN).expect("where the reference begins");
-    let (found, after) = rest.split_once(END).expect("where the reference ends");
+    let (before, rest) = text.split_once(BEGIN).expect("the begin of the reference");
+    let (found, after) = rest.split_once(END).expect("the end of the reference");
     let chapter = chapter();
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(readme, format!("{before}{BEGIN}{chapter}{END}{after}")).expect("write README.md");
@@ -135,14 +135,14 @@ fn the_readme_has_the_reference_of_every_option() {
     };
     assert!(
         found == chapter,
-        "README.md's reference is not as `--help` (UPDATE=1 brings it there). It lacks\n{}\nand has too much\n{}",
+        "README.md's reference differs from `--help` (UPDATE=1 updates it). Missing:\n{}\nObsolete:\n{}",
         lacks(&chapter, found),
         lacks(found, &chapter)
     );
 }
 
 #[test]
-fn the_readme_names_no_option_that_there_is_not() {
+fn the_readme_names_only_existing_options() {
     fn collect(command: &Command, all: &mut BTreeSet<String>) {
         all.extend(command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?))));
         command.get_subcommands().for_each(|inner| collect(inner, all));
