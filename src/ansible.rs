@@ -1,10 +1,10 @@
-//! drainswap as a module of Ansible's: a task's options in, one JSON object out.
+//! drainswap as an Ansible module: a task's options in, one JSON object out.
 //!
 //! ```text
-//! arguments file ─► Task ─► the program's own command line, with -o json ─► what it printed ─► answer
+//! arguments file ─► Task ─► drainswap's own command line, with -o json ─► its output ─► answer
 //! ```
 //!
-//! The options are those of the command line, so that whatever a command can do, a task can.
+//! The options are those of the command line, so that a task can do everything that a command can.
 
 mod answer;
 mod diff;
@@ -25,8 +25,8 @@ use self::answer::Ran;
 pub use self::module::Module;
 use self::task::{Steps, Task};
 
-/// A call by Ansible: exactly one argument, the path of a JSON file, and a module's name: the program's own, or in the
-/// file. `None` where a person called.
+/// Answers a call by Ansible, which has exactly one argument, the path of a JSON file, and a module's name: that of the
+/// program, or one in the file. Returns `None` for any other call.
 #[must_use]
 pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
     let [program, path] = arguments else { return None };
@@ -40,10 +40,11 @@ pub fn called(arguments: &[OsString]) -> Option<ExitCode> {
     let module = by_name.or(asked)?;
     let mut answer = match (object, bytes) {
         (Some(Value::Object(options)), _) => answer(module, options),
-        (_, Err(error)) => failed(&format!("{} cannot be read: {error}", Path::new(path).display())),
-        (_, Ok(_)) => {
-            failed(&format!("{} is no JSON object with a task's options", Path::new(path).display()))
-        }
+        (_, Err(error)) => failed(&format!("cannot read {}: {error}", Path::new(path).display())),
+        (_, Ok(_)) => failed(&format!(
+            "invalid arguments file {}: expected a JSON object with a task's options",
+            Path::new(path).display()
+        )),
     };
     mask::mask(&mut answer);
     let is_failed = answer["failed"] == true;
@@ -58,7 +59,7 @@ fn answer(module: Module, options: serde_json::Map<String, Value>) -> Value {
     };
     let mut answer = match task.steps() {
         Ok(steps) => {
-            done(&task, &steps).unwrap_or_else(|error| failed(&format!("drainswap cannot be run: {error}")))
+            done(&task, &steps).unwrap_or_else(|error| failed(&format!("cannot run drainswap: {error}")))
         }
         Err(reason) => failed(&reason),
     };
@@ -66,7 +67,7 @@ fn answer(module: Module, options: serde_json::Map<String, Value>) -> Value {
     answer
 }
 
-/// Does it. What is to be shown is looked at before anything is done.
+/// Runs a task. A look for check mode or a diff comes before any change.
 fn done(task: &Task, steps: &Steps) -> std::io::Result<Value> {
     let Some(look) = steps.look.as_ref() else { return Ok(answer::of(task, None, &run(&steps.act)?)) };
     let looked = if task.check || task.diff { Some(run(look)?) } else { None };
@@ -75,7 +76,8 @@ fn done(task: &Task, steps: &Steps) -> std::io::Result<Value> {
     }
     let acted = run(&steps.act)?;
     let mut answer = answer::of(task, looked.as_ref(), &acted);
-    // A run that had nothing to replace does not tell by what; a look does. After a rollback it would tell of the next one.
+    // A run that replaced nothing does not report its image, but a look does. After a rollback, a look would report the next
+    // one.
     let is_told = !answer["image"].is_null() || steps.act[0] == "rollback";
     if task.module == Module::Deploy && acted.code == 0 && !is_told {
         let looked = answer::of(task, None, &run(look)?);
@@ -90,7 +92,7 @@ fn failed(message: &str) -> Value {
     json!({ "failed": true, "changed": false, "rc": crate::exit::Exit::Usage.code(), "msg": message })
 }
 
-/// Runs the program itself.
+/// Runs drainswap itself.
 fn run(words: &[String]) -> std::io::Result<Ran> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--output=json", "--ci=none"])

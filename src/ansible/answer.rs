@@ -1,4 +1,4 @@
-//! What a task answers: whether it failed, whether it changed anything, and what became of it.
+//! Builds a task's answer: whether it failed, whether it changed anything, and its results.
 
 use serde_json::{Map, Value, json};
 
@@ -8,35 +8,35 @@ use super::moves;
 use super::task::Task;
 use crate::exit::Exit;
 
-/// A command line that was run to its end.
+/// The output of a finished command.
 #[derive(Debug)]
 pub struct Ran {
     /// The exit code; -1 after a signal.
     pub code: i32,
-    /// What it printed.
+    /// The JSON objects on stdout.
     pub objects: Vec<Value>,
-    /// What it said to people.
+    /// The text on stderr.
     pub said: String,
 }
 
 impl Ran {
-    /// The last object that it printed.
+    /// Returns the last JSON object on stdout.
     pub fn last(&self) -> &Value {
         self.objects.last().unwrap_or(&Value::Null)
     }
 
-    /// The last event of that name: a run that was resumed first tells of itself before.
+    /// Returns the last event of that name: a run that is resumed first prints its own events before.
     pub fn event(&self, name: &str) -> Option<&Value> {
         self.objects.iter().rev().find(|event| event["event"] == name)
     }
 }
 
-/// The answer, by what was run last, and by the look before it, if there was one.
+/// Builds the answer from the last command, and from the look before it, if any.
 pub fn of(task: &Task, look: Option<&Ran>, last: &Ran) -> Value {
     let mut answer = match task.module {
         Module::Deploy => {
             let mut answer = look.map_or_else(Map::new, deploy);
-            // What was planned did not come about where nothing was begun.
+            // A failed command has not carried out the plan.
             if last.code != 0 {
                 answer.retain(|key, _| matches!(key.as_str(), "backend" | "image" | "reference"));
             }
@@ -59,7 +59,7 @@ pub fn of(task: &Task, look: Option<&Ran>, last: &Ran) -> Value {
         answer.insert("msg".to_owned(), json!(message));
         answer.insert("stderr".to_owned(), json!(last.said));
     }
-    // What compares is a look itself.
+    // A comparison is itself a look.
     let looked = look.or(Some(last).filter(|_| task.module == Module::Config));
     if let (true, Some(diff)) = (task.diff, looked.and_then(|look| diff(task.module, look))) {
         answer.insert("diff".to_owned(), diff);
@@ -67,7 +67,7 @@ pub fn of(task: &Task, look: Option<&Ran>, last: &Ran) -> Value {
     Value::Object(answer)
 }
 
-/// What went wrong, and what to do.
+/// Returns what went wrong and what to do.
 fn message(ran: &Ran, answer: &Map<String, Value>) -> String {
     let told = [&ran.last()["error"], &ran.last()["reason"]].into_iter().find_map(Value::as_str);
     let known = answer.get("msg").and_then(Value::as_str).filter(|message| !message.is_empty());
@@ -78,20 +78,22 @@ fn message(ran: &Ran, answer: &Map<String, Value>) -> String {
         }
         (Some(told), _) => told.to_owned(),
         (None, Some(known)) => known.to_owned(),
-        (None, None) if ran.said.is_empty() => format!("drainswap ended with {} and said nothing", ran.code),
+        (None, None) if ran.said.is_empty() => {
+            format!("drainswap exited with {} and printed nothing", ran.code)
+        }
         (None, None) => ran.said.trim_start_matches("error: ").to_owned(),
     };
     let lines = stuck.into_iter().flatten().map(|server| {
         let text = |key: &str| server[key].as_str().unwrap_or_default();
         let commands = server["commands"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let commands: Vec<&str> = commands.collect();
-        format!("{}: {}. Do: {}", text("server"), text("truth"), commands.join("; "))
+        format!("{}: {}. Run: {}", text("server"), text("truth"), commands.join("; "))
     });
     let rest = ran.last()["journal"].as_str().map(|path| format!("the journal of this run is {path}"));
     [message].into_iter().chain(lines).chain(rest).collect::<Vec<_>>().join("\n")
 }
 
-/// What a person should know.
+/// Returns the warnings and notes for people.
 fn warnings(ran: &Ran) -> Vec<String> {
     let told = ran.objects.iter().filter(|event| event["event"] == "warned");
     let told = told.filter_map(|event| event["message"].as_str());
@@ -100,12 +102,12 @@ fn warnings(ran: &Ran) -> Vec<String> {
     told.chain(planned).chain(noted).map(str::to_owned).collect()
 }
 
-/// The digest of an image, or this engine's own identifier.
+/// Returns the digest of an image, or else this engine's own ID for it.
 pub fn digest(image: &Value) -> &Value {
     if image["digest"].is_null() { &image["id"] } else { &image["digest"] }
 }
 
-/// By its name and digest, such as another place can deploy it.
+/// Returns an image's name with its digest, which another site can deploy.
 fn reference(image: &Value) -> Value {
     match (image["reference"].as_str(), image["digest"].as_str()) {
         (Some(reference), Some(digest)) => json!(format!("{reference}@{digest}")),
@@ -136,11 +138,9 @@ fn deploy(ran: &Ran) -> Map<String, Value> {
         Some("deployed") => {
             format!("deployed: {} replaced, {} put back in service", last["replaced"], last["put_back"])
         }
-        Some("skipped") => "skipped: a hook did not want it to begin".to_owned(),
-        // Where it failed, the reason is told.
-        Some("rolled_back") if last["asked"] == true => {
-            "taken back what a run had begun that was not finished".to_owned()
-        }
+        Some("skipped") => "skipped: a hook refused the run".to_owned(),
+        // After a failure, the message is its reason instead.
+        Some("rolled_back") if last["asked"] == true => "undid an unfinished run".to_owned(),
         Some("cancelled") => {
             "cancelled at a safe point: every server that served before is in service".to_owned()
         }
@@ -158,7 +158,7 @@ fn deploy(ran: &Ran) -> Map<String, Value> {
     facts
 }
 
-/// The lanes of a plan.
+/// Returns the lanes of a plan.
 pub fn lanes(plan: &Value) -> impl Iterator<Item = &Value> {
     plan["lanes"].as_array().into_iter().flatten()
 }
@@ -184,7 +184,7 @@ fn planned(plan: &Value) -> Map<String, Value> {
     facts
 }
 
-/// Whether an exit code says that something was touched, and did not come to its end.
+/// Returns whether an exit code means that something was touched but not finished.
 fn is_touched(code: i32) -> bool {
     [Exit::RolledBack, Exit::Stuck, Exit::Cancelled].map(|exit| i32::from(exit.code())).contains(&code)
 }
@@ -195,8 +195,8 @@ fn server(ran: &Ran) -> Map<String, Value> {
     facts.insert("changed".to_owned(), json!(moved["changed"] == true || is_touched(ran.code)));
     if moved["servers"].is_array() {
         facts.extend(moves::told(moved).map(|(key, value)| (key.to_owned(), value)));
-        let nobody = moved["servers"].as_array().is_some_and(Vec::is_empty);
-        let message = if nobody { ran.said.lines().last().unwrap_or_default() } else { "" };
+        let is_empty = moved["servers"].as_array().is_some_and(Vec::is_empty);
+        let message = if is_empty { ran.said.lines().last().unwrap_or_default() } else { "" };
         if !message.is_empty() {
             facts.insert("msg".to_owned(), json!(message));
         }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_rolled_back_has_failed_and_has_touched_servers() {
+    fn a_rolled_back_run_has_failed_and_changed_servers() {
         let task = task(Module::Deploy, json!({"backend": "mobile"}));
         let answer = of(&task, None, &ran(10, RECORDED, ""));
         assert_eq!(
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_to_be_taken_back_is_told_before_and_after() {
+    fn an_undo_is_reported_before_and_after() {
         let task = task(Module::Deploy, json!({"backend": "mobile", "state": "rolled_back"}));
         let servers = |id| json!([{"id": id}]);
         let lane = |id| json!({"servers": servers(id), "steps": ["put_back"], "replacement": null});
@@ -290,11 +290,11 @@ mod tests {
         );
         let answer = of(&task, None, &ran(0, events, ""));
         assert_eq!((&answer["changed"], &answer["failed"]), (&json!(true), &json!(false)));
-        assert_eq!(answer["msg"], "taken back what a run had begun that was not finished");
+        assert_eq!(answer["msg"], "undid an unfinished run");
     }
 
     #[test]
-    fn after_a_run_that_was_resumed_first_the_answer_is_of_the_wanted_one() {
+    fn after_resuming_another_run_the_answer_describes_the_wanted_one() {
         let other = RECORDED.replace("mobile:v2", "mobile:v1");
         let task = task(Module::Deploy, json!({"backend": "mobile", "resume_first": true}));
         let answer = of(&task, None, &ran(10, &format!("{}\n{RECORDED}", other.trim_end()), ""));
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_that_did_not_come_to_its_end_has_changed_something() {
+    fn an_unfinished_move_has_changed_something() {
         let task = task(Module::Server, json!({"host": "app1", "state": "drain"}));
         let failed =
             |exit| format!(r#"{{"event":"failed","version":1,"exit":{exit},"error":"it stays in drain"}}"#);
@@ -311,13 +311,13 @@ mod tests {
     }
 
     #[test]
-    fn what_never_began_is_told_with_its_reason() {
+    fn a_run_that_did_not_start_is_reported_with_its_reason() {
         let task = task(Module::Deploy, json!({"backend": "mobile"}));
         let failed = r#"{"event":"failed","version":1,"exit":6,"error":"another run: wait"}"#;
         let answer = of(&task, None, &ran(6, failed, "error: another run: wait"));
         assert_eq!(answer["msg"], "another run: wait");
         assert_eq!((&answer["failed"], &answer["changed"]), (&json!(true), &json!(false)));
         let crashed = of(&task, None, &ran(-1, "", ""));
-        assert_eq!(crashed["msg"], "drainswap ended with -1 and said nothing");
+        assert_eq!(crashed["msg"], "drainswap exited with -1 and printed nothing");
     }
 }

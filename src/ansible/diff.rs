@@ -1,4 +1,4 @@
-//! What differs, in Ansible's form.
+//! Differences in Ansible's format.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::answer::{Ran, digest, lanes};
 use super::module::Module;
 use crate::secret::HIDDEN;
 
-/// What differs, by the look before: the containers of a deploy, the states of servers, the lines of haproxy.cfg.
+/// Returns the differences that a look found: the containers of a deploy, the states of servers, or the lines of haproxy.cfg.
 pub fn diff(module: Module, looked: &Ran) -> Option<Value> {
     let object = looked.last();
     match module {
@@ -37,7 +37,7 @@ fn server(row: &Value) -> Value {
     })
 }
 
-/// A container's old and new image, and its settings that will be others; values that may be secret are not told.
+/// Returns a container's old and new image and its settings that will change. Values that may be secret are hidden.
 fn container(lane: &Value) -> Option<Value> {
     let replacement = lane.get("replacement").filter(|it| !it.is_null())?;
     let (old, new) = (&replacement["old"], &replacement["image"]);
@@ -63,7 +63,7 @@ fn container(lane: &Value) -> Option<Value> {
             before.push(format!("{name}: {HIDDEN}"));
         }
         if kind != "gone" {
-            after.push(format!("{name}: {HIDDEN}{}", if kind == "added" { "" } else { " (another one)" }));
+            after.push(format!("{name}: {HIDDEN}{}", if kind == "added" { "" } else { " (changed)" }));
         }
     }
     let is_undone = lane["steps"].as_array().is_some_and(|steps| steps.contains(&json!("put_back")));
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_is_told_without_what_may_be_secret() {
+    fn the_diff_of_a_container_hides_secrets() {
         let lane = json!({
             "servers": [{"id": "mobile/app1"}],
             "replacement": {
@@ -112,8 +112,8 @@ mod tests {
         image: r/mobile:v2 sha256:22
         user: app
         environment A: ********
-        environment C: ******** (another one)
-        command: ******** (another one)
+        environment C: ******** (changed)
+        command: ******** (changed)
         ");
         let mut undone = lane.clone();
         undone["steps"] = json!(["maint", "discard", "return", "put_back"]);

@@ -1,10 +1,10 @@
-//! What an answer never shows.
+//! Hides secrets in an answer.
 
 use serde_json::{Map, Value};
 
 use crate::secret::{HIDDEN, shown};
 
-/// Hides the passwords that addresses may hold, wherever they stand.
+/// Hides the passwords in addresses, anywhere in a value.
 pub fn mask(value: &mut Value) {
     match value {
         Value::String(text) => *text = masked(text),
@@ -14,7 +14,7 @@ pub fn mask(value: &mut Value) {
     }
 }
 
-/// A task's options as they may be told again: where an address belongs, whatever was written in its place.
+/// Returns a task's options without passwords. An option for an address is masked even if its value is not an address.
 pub fn options(written: &Map<String, Value>) -> Value {
     const ADDRESSES: [&str; 4] = ["socket", "master_socket", "docker", "image"];
     let told = |value: &Value| match value {
@@ -29,7 +29,7 @@ pub fn options(written: &Map<String, Value>) -> Value {
     Value::Object(options)
 }
 
-/// `tcp://user:secret@host` without its secret.
+/// Hides the secret in `tcp://user:secret@host`.
 fn masked(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -38,7 +38,7 @@ fn masked(text: &str) -> String {
         out += "://";
         let end = after.find(|c: char| c.is_whitespace() || "/'\"`".contains(c)).unwrap_or(after.len());
         let (authority, behind) = after.split_at(end);
-        match authority.rsplit_once('@').and_then(|(who, host)| Some((who.split_once(':')?.0, host))) {
+        match authority.rsplit_once('@').and_then(|(login, host)| Some((login.split_once(':')?.0, host))) {
             Some((user, host)) => out.extend([user, ":", HIDDEN, "@", host]),
             None => out += authority,
         }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_for_an_address_is_told_without_its_password() {
+    fn options_for_addresses_lose_their_passwords() {
         let written = json!({
             "socket": ["admin:hunter2@lb1:9999", "/run/a.sock"], "docker": "tcp://host:2375?token=hunter2",
             "image": "r.io/mobile:v1@sha256:12", "floor": 1,

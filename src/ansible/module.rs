@@ -1,23 +1,23 @@
-//! The modules that there are.
+//! The Ansible modules.
 
-/// A module of Ansible's.
+/// An Ansible module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Module {
     /// Deploys, rolls back, promotes.
     Deploy,
     /// Moves a single server, with the options of `community.general.haproxy`.
     Server,
-    /// Tells what is there.
+    /// Shows the state of the servers.
     Info,
     /// Installs or checks haproxy.cfg.
     Config,
 }
 
 impl Module {
-    /// All of them.
+    /// All modules.
     pub const ALL: [Self; 4] = [Self::Deploy, Self::Server, Self::Info, Self::Config];
 
-    /// Its name in a task, without the collection's.
+    /// Returns the module's name in a task, without that of the collection.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl Module {
         }
     }
 
-    /// By the name of a file, such as `AnsiballZ_drainswap_deploy`, or of an action, such as
+    /// Returns the module for the name of a file, such as `AnsiballZ_drainswap_deploy`, or of an action, such as
     /// `drainswap.drainswap.drainswap_deploy`.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {

@@ -1,11 +1,11 @@
-//! `drainswap_server`: the options of `community.general.haproxy`, each with its meaning, as a move.
+//! `drainswap_server`: translates the options of `community.general.haproxy` into a move with the same meaning.
 
 use serde_json::json;
 
 use super::option::{Kind, Opt, number, of_command};
 use super::task::Task;
 
-/// What `state` may say.
+/// The values of `state`, with the command of each.
 pub const STATES: &[(&str, &[&str])] = &[
     ("enabled", &["ready"]),
     ("disabled", &["maint"]),
@@ -14,15 +14,15 @@ pub const STATES: &[(&str, &[&str])] = &[
     ("maint", &["maint"]),
 ];
 
-/// What the command line has in other words, or in other types.
+/// The command-line options that have other names or types in the module.
 pub const REPLACED: [&str; 8] =
     ["agent", "drain_first", "health", "if_exists", "server", "shutdown_sessions", "wait", "weight"];
 
-/// How often and how long it waits where nothing is said, as in `community.general.haproxy`.
+/// The default number of retries and the interval between them in seconds, as in `community.general.haproxy`.
 const RETRIES: u64 = 25;
 const INTERVAL: u64 = 5;
 
-/// The options that the module itself heeds.
+/// Returns the options that the module itself handles.
 pub fn own() -> Vec<Opt> {
     let texts = ["host", "backend", "weight", "wait_retries", "wait_interval"];
     let bools = ["shutdown_sessions", "drain", "wait", "fail_on_not_found", "agent", "health"];
@@ -30,9 +30,9 @@ pub fn own() -> Vec<Opt> {
     texts.chain(bools.iter().map(|name| Opt::own(name, Kind::Bool))).collect()
 }
 
-/// The command line of a task.
+/// Returns the command line of a task.
 pub fn words(task: &Task, command: &[&str]) -> Result<Vec<String>, String> {
-    let host = task.text("host")?.ok_or("host is missing: the server's name in haproxy.cfg")?;
+    let host = task.text("host")?.ok_or("missing host: expected the server's name in haproxy.cfg")?;
     let server = task.text("backend")?.map_or_else(|| host.clone(), |backend| format!("{backend}/{host}"));
     let mut words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
     let is_ready = command == ["ready"];
@@ -70,7 +70,7 @@ pub fn words(task: &Task, command: &[&str]) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// The keys that `community.general.haproxy` returns, from what a move tells.
+/// Returns the keys that `community.general.haproxy` returns, from the result of a move.
 pub fn told(moved: &serde_json::Value) -> [(&'static str, serde_json::Value); 4] {
     let rows = moved["servers"].as_array().map_or(&[][..], Vec::as_slice);
     let state = |row: &serde_json::Value, when: &str| {
@@ -86,7 +86,7 @@ pub fn told(moved: &serde_json::Value) -> [(&'static str, serde_json::Value); 4]
     let all = |when| rows.iter().map(|row| state(row, when)).collect::<Vec<_>>();
     let commands = rows.iter().flat_map(|row| row["commands"].as_array().into_iter().flatten());
     let commands: Vec<_> = commands.cloned().collect();
-    // HAProxy answers with nothing where it did as it was told; anything else is a failure of the task.
+    // HAProxy's answer to a successful command is empty; any other answer fails the task.
     let output = vec![json!(""); if moved["dry_run"] == true { 0 } else { commands.len() }];
     [
         ("state_before", json!(all("before"))),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_the_other_module_is_a_move() {
+    fn every_form_of_the_other_module_becomes_a_move() {
         let rest = "--if-exists --drain-timeout=125s -- ";
         for (options, words) in [
             (json!({"state": "enabled", "backend": "www"}), format!("ready {rest}www/app1")),
@@ -136,10 +136,10 @@ mod tests {
                 json!({"state": "drain", "floor": 0, "drain_timeout": "1m"}),
                 "drain --if-exists --floor=0 --drain-timeout=1m -- app1".to_owned(),
             ),
-            (json!({}), "state is missing: one of enabled, disabled, drain, ready, maint".to_owned()),
+            (json!({}), "missing state: expected one of enabled, disabled, drain, ready, maint".to_owned()),
         ] {
             let mut said = line(options);
-            // The order of the command line's own options is its own business.
+            // The order of the command line's own options does not matter.
             if said.contains("--floor") {
                 said = said.replace("--drain-timeout=1m --floor=0", "--floor=0 --drain-timeout=1m");
             }

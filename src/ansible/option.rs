@@ -1,5 +1,4 @@
-//! What a task may say: the options of a command, read off the command line's own definition, so that the two cannot
-//! differ.
+//! A task's options, taken from the command line's definition, so that the two cannot differ.
 
 use std::any::TypeId;
 
@@ -8,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::Cli;
 
-/// What is the module's business: it wants JSON, and is told to people by Ansible.
+/// The options that a task cannot set: the module itself needs JSON, and Ansible shows its results to people.
 const NOT_HERE: [&str; 12] = [
     "ci",
     "dotenv",
@@ -27,40 +26,37 @@ const NOT_HERE: [&str; 12] = [
 /// An option of a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opt {
-    /// Its name, with underscores.
+    /// The name, with underscores.
     pub name: String,
-    /// What it takes.
     pub kind: Kind,
-    /// How it is typed.
     pub typed: Typed,
 }
 
-/// What an option takes.
+/// The type of an option's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Yes or no.
     Bool,
     /// One text or number.
     Text,
-    /// Several of them.
+    /// Several texts or numbers.
     List,
 }
 
-/// How an option is typed.
+/// The form of an option on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Typed {
-    /// `--name`, where it is yes.
+    /// `--name` if the value is yes.
     Switch(String),
     /// `--name=value`.
     Flag(String),
-    /// By its place.
+    /// An argument without a name.
     Positional,
-    /// Not at all: the module itself heeds it.
+    /// None: the module itself handles the option.
     Own,
 }
 
 impl Opt {
-    /// One that only the module knows.
+    /// Creates an option that only the module knows.
     #[must_use]
     pub fn own(name: &str, kind: Kind) -> Self {
         Self { name: name.to_owned(), kind, typed: Typed::Own }
@@ -81,10 +77,10 @@ impl Opt {
         Self { name, kind, typed: long.unwrap_or(Typed::Positional) }
     }
 
-    /// The words that say this value on a command line.
+    /// Returns the words for this value on a command line.
     ///
     /// # Errors
-    /// Where it is of another type.
+    /// If the value has another type.
     pub fn words(&self, value: &Value) -> Result<Vec<String>, String> {
         let flag = match &self.typed {
             Typed::Flag(flag) if self.kind == Kind::Bool => {
@@ -100,7 +96,7 @@ impl Opt {
         Ok(self.texts(value)?.into_iter().map(|text| format!("{flag}={text}")).collect())
     }
 
-    /// The values, as texts.
+    /// Returns the values as texts.
     fn texts(&self, value: &Value) -> Result<Vec<String>, String> {
         match (self.kind, value) {
             (Kind::List, Value::Array(values)) => {
@@ -114,7 +110,7 @@ impl Opt {
     }
 }
 
-/// The options that the whole program has, and those of a command (`config apply`).
+/// Returns the options of a command (such as `config apply`), including the global ones.
 #[must_use]
 pub fn of_command(path: &[&str]) -> Vec<Opt> {
     let program = Cli::command();
@@ -130,7 +126,7 @@ pub fn of_command(path: &[&str]) -> Vec<Opt> {
     options.filter(|option| !NOT_HERE.contains(&option.name.as_str())).collect()
 }
 
-/// A yes or no, in any of Ansible's words.
+/// Reads a yes or no, in any of Ansible's words.
 pub fn truth(name: &str, value: &Value) -> Result<bool, String> {
     let word = match value {
         Value::Bool(truth) => return Ok(*truth),
@@ -141,29 +137,29 @@ pub fn truth(name: &str, value: &Value) -> Result<bool, String> {
     match word.as_str() {
         "yes" | "on" | "1" | "true" | "t" | "y" | "1.0" => Ok(true),
         "no" | "off" | "0" | "false" | "f" | "n" | "0.0" => Ok(false),
-        _ => Err(format!("{name} is {}, and must be yes or no", shown(value))),
+        _ => Err(format!("invalid {name}: expected yes or no, got {}", shown(value))),
     }
 }
 
-/// A text or a number.
+/// Reads a text or a number as a text.
 pub fn text(name: &str, value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         Value::Bool(truth) => Ok(truth.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => {
-            Err(format!("{name} is {}, and must be one text or number", shown(value)))
+            Err(format!("invalid {name}: expected one text or number, got {}", shown(value)))
         }
     }
 }
 
-/// A whole number that is not below nothing.
+/// Reads a whole number from 0 upwards.
 pub fn number(name: &str, value: &Value) -> Result<u64, String> {
     let read = text(name, value)?.trim().parse();
-    read.map_err(|_| format!("{name} is {}, and must be a number", shown(value)))
+    read.map_err(|_| format!("invalid {name}: expected a number, got {}", shown(value)))
 }
 
-/// What it is; of what is long only its kind.
+/// Formats a value for an error; lists and dictionaries only by their type.
 fn shown(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
@@ -188,7 +184,8 @@ mod tests {
         for no in [json!(false), json!("no"), json!("off"), json!(0), json!("False")] {
             assert_eq!(truth("wait", &no), Ok(false), "{no}");
         }
-        assert_eq!(truth("wait", &json!("maybe")), Err("wait is `maybe`, and must be yes or no".to_owned()));
+        let invalid = "invalid wait: expected yes or no, got `maybe`".to_owned();
+        assert_eq!(truth("wait", &json!("maybe")), Err(invalid));
         assert_eq!(number("retries", &json!("5")), Ok(5));
         assert_eq!(number("retries", &json!(5)), Ok(5));
         assert!(number("retries", &json!(-5)).is_err() && number("retries", &json!([5])).is_err());

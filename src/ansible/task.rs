@@ -1,4 +1,4 @@
-//! A task: a module, its options, and what Ansible itself wants.
+//! A task: a module, its options, and Ansible's modes.
 
 use std::collections::BTreeSet;
 
@@ -8,31 +8,31 @@ use super::module::Module;
 use super::moves;
 use super::option::{Kind, Opt, Typed, of_command, text, truth};
 use crate::cli::Cli;
+use crate::error::{nearest, some_of};
 
-/// A task.
+/// An Ansible task.
 #[derive(Debug)]
 pub struct Task {
-    /// Which module.
     pub module: Module,
-    /// Its options, those left out that have no value.
+    /// The options that have a value.
     pub options: Map<String, Value>,
-    /// Nothing may be touched.
+    /// Check mode: nothing may be touched.
     pub check: bool,
-    /// What differs is to be shown.
+    /// Diff mode: differences are shown.
     pub diff: bool,
 }
 
 /// The command lines behind a task.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Steps {
-    /// What only looks at what would be done; nothing where the task does no more itself.
+    /// The command that only shows what would be done; `None` if the task itself does no more than that.
     pub look: Option<Vec<String>>,
-    /// What does it.
+    /// The command that does the task.
     pub act: Vec<String>,
 }
 
 impl Module {
-    /// What `state` may say, the default first, and the command behind each; nothing where there is no default.
+    /// Returns the default of `state`, if any, and its values with the command of each.
     fn states(self) -> (Option<&'static str>, &'static [(&'static str, &'static [&'static str])]) {
         match self {
             Self::Deploy => (
@@ -52,7 +52,7 @@ impl Module {
         }
     }
 
-    /// The options of a task in one of its states.
+    /// Returns the options of a task in one of its states.
     fn options_in(self, command: &[&str]) -> Vec<Opt> {
         let mut options = of_command(command);
         if self == Self::Server {
@@ -65,7 +65,7 @@ impl Module {
         options
     }
 
-    /// Every option that a task may have, by its name.
+    /// Returns every option that a task may have, sorted by name.
     #[must_use]
     pub fn options(self) -> Vec<Opt> {
         let mut all: Vec<Opt> = Vec::new();
@@ -78,7 +78,7 @@ impl Module {
         all
     }
 
-    /// What `state` may say.
+    /// Returns the values of `state`.
     #[must_use]
     pub fn state_names(self) -> Vec<&'static str> {
         self.states().1.iter().map(|(name, _)| *name).collect()
@@ -86,7 +86,7 @@ impl Module {
 }
 
 impl Task {
-    /// Reads the arguments that Ansible has written.
+    /// Reads the arguments of Ansible.
     pub fn read(module: Module, arguments: Map<String, Value>) -> Result<Self, String> {
         let wants = |key: &str| arguments.get(key).is_some_and(|value| truth(key, value) == Ok(true));
         let (check, diff) = (wants("_ansible_check_mode"), wants("_ansible_diff"));
@@ -105,36 +105,36 @@ impl Task {
             return Err(format!("{name} does not go with state {state}: leave it out"));
         }
         let known: Vec<String> = anywhere.into_iter().collect();
-        let hint = crate::app::nearest(name, &known).map_or_else(
-            || format!("it has: {}", known.join(", ")),
+        let hint = nearest(name, &known).map_or_else(
+            || format!("known options: {}", some_of(name, &known)),
             |nearest| format!("did you mean {nearest}?"),
         );
         Err(format!("{} has no option {name}; {hint}", self.module.name()))
     }
 
-    /// An option's value as a text.
+    /// Returns an option's value as a text.
     pub fn text(&self, name: &str) -> Result<Option<String>, String> {
         self.options.get(name).map(|value| text(name, value)).transpose()
     }
 
-    /// Whether an option is set and says yes.
+    /// Returns whether an option is set to yes.
     pub fn is(&self, name: &str) -> Result<bool, String> {
         self.options.get(name).map_or(Ok(false), |value| truth(name, value))
     }
 
-    /// The state that is asked for, and the command that brings it about.
+    /// Returns the state that the task asks for, and the command for it.
     pub fn command(&self) -> Result<(String, &'static [&'static str]), String> {
         let (default, states) = self.module.states();
         let names = || self.module.state_names().join(", ");
         let state = self.text("state")?.or_else(|| default.map(str::to_owned));
-        let state = state.ok_or_else(|| format!("state is missing: one of {}", names()))?;
+        let state = state.ok_or_else(|| format!("missing state: expected one of {}", names()))?;
         let found = states.iter().find(|(name, _)| *name == state);
         let (_, command) =
-            found.ok_or_else(|| format!("state is `{state}`, and must be one of {}", names()))?;
+            found.ok_or_else(|| format!("invalid state `{state}`: expected one of {}", names()))?;
         Ok((state, command))
     }
 
-    /// The command lines behind the task.
+    /// Returns the command lines of the task.
     pub fn steps(&self) -> Result<Steps, String> {
         let (state, command) = self.command()?;
         let act =
@@ -153,7 +153,7 @@ impl Task {
         Ok(Steps { look, act })
     }
 
-    /// A command with the options that it has.
+    /// Returns a command with those of the task's options that it has.
     fn words(&self, command: &[&str]) -> Result<Vec<String>, String> {
         let mut words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
         let mut places = Vec::new();
@@ -174,7 +174,7 @@ fn names(options: Vec<Opt>) -> BTreeSet<String> {
     options.into_iter().map(|option| option.name).collect()
 }
 
-/// That the command line is one, or what is wrong with it in a task's words.
+/// Checks a command line. The error names the options as a task does.
 fn parsed(words: &[String]) -> Result<(), String> {
     let program = std::iter::once("drainswap".to_owned());
     let Err(error) = Cli::read(program.chain(words.iter().cloned())) else { return Ok(()) };
@@ -184,7 +184,7 @@ fn parsed(words: &[String]) -> Result<(), String> {
     Err(as_options(lines.join(" ").trim_start_matches("error: ")))
 }
 
-/// `--on-drain-timeout <WHAT>` is `on_drain_timeout` in a task.
+/// Translates flags into a task's options: `--on-drain-timeout <WHAT>` becomes `on_drain_timeout`.
 fn as_options(text: &str) -> String {
     let word = |word: &str| match word.trim_start_matches(['\'', '`', '<']).strip_prefix("--") {
         Some(flag) => {
@@ -205,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// What does it, and what only looks.
+    /// Returns the command that does a task, and the one that only looks.
     fn task(module: Module, options: &Value) -> Result<(String, Option<String>), String> {
         let Value::Object(options) = options.clone() else { panic!("no object") };
         let Steps { look, act } = Task::read(module, options)?.steps()?;
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deploy_is_a_command_line() {
+    fn a_deploy_becomes_a_command_line() {
         let options = json!({
             "backend": "mobile", "image": "registry.example.org/mobile:v2", "floor": 2, "resume_first": "yes",
             "probe": null, "_ansible_check_mode": false, "_ansible_whatever": [1],
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_as_the_task_has_it() {
+    fn errors_name_the_options_as_the_task_does() {
         let wrong = |options| task(Module::Deploy, &options).unwrap_err();
         assert_eq!(
             wrong(json!({"backend": "mobile", "imge": "x"})),
@@ -241,7 +241,7 @@ mod tests {
         );
         assert_eq!(
             wrong(json!({"backend": "mobile", "state": "gone"})),
-            "state is `gone`, and must be one of deployed, rolled_back, promoted"
+            "invalid state `gone`: expected one of deployed, rolled_back, promoted"
         );
         assert_eq!(
             wrong(json!({"backend": "mobile", "state": "rolled_back", "image": "x"})),
@@ -253,7 +253,7 @@ mod tests {
         assert!(missing.contains("backend"), "{missing}");
         assert_eq!(
             wrong(json!({"backend": "mobile", "resume_first": "maybe"})),
-            "resume_first is `maybe`, and must be yes or no"
+            "invalid resume_first: expected yes or no, got `maybe`"
         );
     }
 
