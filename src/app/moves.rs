@@ -161,7 +161,7 @@ impl App {
     ) -> Result<(), Error> {
         let is_refused = asked.floor != Some(0) && !leaving(servers, acts).is_empty();
         let left = match self.runs_with(site, servers) {
-            // A user who cannot read the state directory can still see what would be done.
+            // A dry run does not need access to the state directory.
             Err(Error::History(HistoryError::Journal(_))) if asked.dry_run => Vec::new(),
             // A damaged journal does not prevent putting a server back.
             Err(error) if !is_refused => {

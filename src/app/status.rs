@@ -98,7 +98,7 @@ impl App {
         let backends: Vec<_> = topology.backends.iter().filter(shown).collect();
         let mut notes = Vec::new();
         notes.extend(self.settings.described().err().map(|error| error.to_string()));
-        // A user who cannot read the files of a description can still see everything else.
+        // Without access to the files of a description, everything else is still shown.
         let drift = world.drift(backends.iter().copied()).await.unwrap_or_else(|error| {
             notes.push(format!("cannot compare the containers with their descriptions: {error}"));
             BTreeMap::new()
@@ -135,7 +135,7 @@ impl App {
         let dir = BackendDir::new(&self.settings.state_dir, backend);
         let runs = match self.runs_at(site, &dir) {
             Ok(runs) => runs,
-            // A user who cannot read the state directory can still see everything else.
+            // Without access to the state directory, everything else is still shown.
             Err(Error::History(HistoryError::Journal(_))) => return None,
             Err(error) => return Some(error.to_string()),
         };

@@ -585,7 +585,7 @@ async fn a_file_that_haproxy_has_not_read_yet_is_brought_to_it() {
 async fn mistakes_touch_nothing() {
     let Some(site) = Site::here().await else { return };
     let worker = site.haproxy.worker().await;
-    site.apply("", &[]).await.expect(4).says(&["the new file does not have the `stats socket`"]);
+    site.apply("", &[]).await.expect(4).says(&["the new file lacks the `stats socket`"]);
     let new = site.original().replace("roundrobin", "leastconn");
     site.apply(&new, &["--target", "/nowhere.cfg"]).await.expect(2).says(&["/nowhere.cfg"]);
     site.apply("what is this\n", &[]).await.expect(3).says(&["wanted.txt:1"]);

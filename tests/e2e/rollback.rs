@@ -142,7 +142,7 @@ async fn the_only_copy_of_an_image_is_never_removed() {
     for image in [&local, &v2] {
         stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
     }
-    let kept = format!("note: the image {local} is kept");
+    let kept = format!("note: keeping the image {local}: ");
     for dry_run in [&["--dry-run"][..], &[]] {
         let pruned =
             stage.drainswap(&[&["prune", "mobile", "--keep", "0"][..], dry_run].concat()).await.expect(0);

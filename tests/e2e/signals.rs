@@ -106,7 +106,7 @@ async fn who_asks_from_elsewhere_after_a_ctrl_c_asks_for_the_same() {
     let process = pid(deploy.id().expect("it runs"));
     stage.until_started("app1", &v2).await;
     kill_process(process, Signal::INT).expect("it runs");
-    stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["asked to stop at its next safe point"]);
+    stage.drainswap(&["stop", "mobile"]).await.expect(0).says(&["to stop at its next safe point"]);
     finish(deploy).await.expect(12).says(&["stopping when mobile/app1 serves with the new container"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     assert_in_service(&stage).await;

@@ -128,8 +128,8 @@ impl Follower<'_> {
         for added in &gone {
             self.socket.add_server(added).await?;
         }
-        let anew: BTreeSet<ServerId> = gone.iter().map(|added| added.server.clone()).collect();
-        states.set_again(self.socket, &wanted.old.1, Since::Added(&anew)).await?.complete()?;
+        let added_again: BTreeSet<ServerId> = gone.iter().map(|added| added.server.clone()).collect();
+        states.set_again(self.socket, &wanted.old.1, Since::Added(&added_again)).await?.complete()?;
         // An agent may have set a state that the server's line does not have.
         self.set_as_before(&gone).await
     }
