@@ -76,8 +76,8 @@ fn done(task: &Task, steps: &Steps) -> std::io::Result<Value> {
     }
     let acted = run(&steps.act)?;
     let mut answer = answer::of(task, looked.as_ref(), &acted);
-    // A run that replaced nothing does not report its image, but a look does. After a rollback, a look would report the next
-    // one.
+    // A run that replaced nothing does not report its image, but a look does. After a rollback, a look would report the
+    // next one.
     let is_told = !answer["image"].is_null() || steps.act[0] == "rollback";
     if task.module == Module::Deploy && acted.code == 0 && !is_told {
         let looked = answer::of(task, None, &run(look)?);

@@ -218,8 +218,8 @@ fn print_object(object: &impl Serialize) -> Result<(), Error> {
     print_as_is(&(foreign::json(&text) + "\n"))
 }
 
-/// Writes a text that drainswap generates, such as a file, to stdout unchanged. The error's kind says whether the reader
-/// closed it.
+/// Writes a text that drainswap generates, such as a file, to stdout unchanged. The error's kind says whether the
+/// reader closed it.
 fn print_as_is(text: &str) -> Result<(), Error> {
     // On a terminal, earlier messages on stderr come first.
     stderr::settle();

@@ -30,9 +30,9 @@ pub use config::{ConfigCommand, ReloadFlags, ReloadWhen, Templates, WantedConfig
 
 /// Replaces Docker containers behind HAProxy without losing a request.
 ///
-/// drainswap reads haproxy.cfg and finds the container behind every server line. Then, one server at a time, it drains the
-/// server, waits until its last session has ended, replaces the container, checks that the new one answers, and puts the
-/// server back.
+/// drainswap reads haproxy.cfg and finds the container behind every server line. Then, one server at a time, it drains
+/// the server, waits until its last session has ended, replaces the container, checks that the new one answers, and
+/// puts the server back.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_help = help::DRAINSWAP)]
@@ -186,8 +186,8 @@ pub enum Command {
     },
     /// Finish a run that was killed or got stuck, or undo it with --undo
     ///
-    /// The server that the run was working on is finished or put back, and the rest is planned again with the limits of the
-    /// run. Flags here override these limits; environment variables and settings do not count.
+    /// The server that the run was working on is finished or put back, and the rest is planned again with the limits of
+    /// the run. Flags here override these limits; environment variables and settings do not count.
     #[command(after_help = help::RESUME, mut_args(|arg| arg.env(Resettable::Reset)))]
     Resume {
         /// The backend [default: every backend with an unfinished run]
@@ -257,9 +257,9 @@ pub enum Command {
     },
     /// Ask the run on a backend to stop at its next safe point, like Ctrl-C in its terminal
     ///
-    /// A drain is aborted and the server put back; if the old container is already stopped, the run waits for the new one to
-    /// come up. --lock-wait is how long to wait for the end of the run. A second `stop` rolls the server back at once; a
-    /// Ctrl-C in the run's terminal does not count as the first.
+    /// A drain is aborted and the server put back; if the old container is already stopped, the run waits for the new
+    /// one to come up. --lock-wait is how long to wait for the end of the run. A second `stop` rolls the server back at
+    /// once; a Ctrl-C in the run's terminal does not count as the first.
     #[command(after_help = help::STOP)]
     Stop {
         /// The backend
@@ -400,8 +400,8 @@ pub struct PolicyFlags {
     /// Which of several load balancers must answer [default: all]
     #[arg(long, value_enum, value_name = "WHICH", env = "DRAINSWAP_LB_QUORUM")]
     pub lb_quorum: Option<LbQuorum>,
-    /// Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a maxconn
-    /// [default: 0]
+    /// Extra capacity, in percent of the current load, that the remaining servers must have, if all of them have a
+    /// maxconn [default: 0]
     #[arg(long, value_name = "PERCENT", env = "DRAINSWAP_HEADROOM")]
     pub headroom: Option<u32>,
     /// How long a new container may take to answer [default: 60s]
@@ -419,8 +419,8 @@ pub struct PolicyFlags {
     /// Replaced containers to keep per server, stopped, for a rollback that needs no image [default: 1]
     #[arg(long, value_name = "N", env = "DRAINSWAP_KEEP")]
     pub keep: Option<usize>,
-    /// Whether a server's address must stop answering when its container stops; use false if a relay keeps answering there
-    /// [default: true]
+    /// Whether a server's address must stop answering when its container stops; use false if a relay keeps answering
+    /// there [default: true]
     #[arg(long, value_name = "BOOL", env = "DRAINSWAP_SILENCE_CHECK")]
     pub silence_check: Option<bool>,
     /// Give new containers new anonymous volumes, like the Compose flag of this name; the old volumes stay with the old

@@ -35,8 +35,8 @@ impl CommandLine {
         self.options.iter().flat_map(|(option, value)| [*option, value.as_str()])
     }
 
-    /// Completes the commands in a text (`` `drainswap status` ``) so that they work on the same site: a command without any
-    /// of the options gets all of them.
+    /// Completes the commands in a text (`` `drainswap status` ``) so that they work on the same site: a command
+    /// without any of the options gets all of them.
     #[must_use]
     pub fn completed(&self, text: &str) -> String {
         let options = shell(&self.words().collect::<Vec<_>>());

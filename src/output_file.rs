@@ -1,7 +1,7 @@
 //! Writes files for other programs: events, test results, variables, a page.
 //!
-//! Only the owner of its directory can read a new file, even if root writes it. An existing file keeps its owner and mode, so
-//! its creator decides about its readers.
+//! Only the owner of its directory can read a new file, even if root writes it. An existing file keeps its owner and
+//! mode, so its creator decides about its readers.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result, Write};
@@ -35,8 +35,8 @@ fn open(path: &Path, options: &OpenOptions) -> Result<File> {
     Err(Error::other("symbolic link to a file that does not exist"))
 }
 
-/// Gives a new file to the owner of its directory, or of the file that it replaces. Only root can do so; for any other user
-/// the file keeps its owner.
+/// Gives a new file to the owner of its directory, or of the file that it replaces. Only root can do so; for any other
+/// user the file keeps its owner.
 pub fn give(file: &File, to_owner_of: &Path) -> Result<()> {
     let owner = to_owner_of.metadata()?.uid();
     let made = file.metadata()?.uid();

@@ -6,7 +6,8 @@ use super::answer::{Ran, digest, lanes};
 use super::module::Module;
 use crate::secret::HIDDEN;
 
-/// Returns the differences that a look found: the containers of a deploy, the states of servers, or the lines of haproxy.cfg.
+/// Returns the differences that a look found: the containers of a deploy, the states of servers, or the lines of
+/// haproxy.cfg.
 pub fn diff(module: Module, looked: &Ran) -> Option<Value> {
     let object = looked.last();
     match module {

@@ -32,9 +32,9 @@ pub(super) struct InContainer {
 }
 
 impl App {
-    /// Returns the HAProxy in a container that listens at a socket of this host: the socket that is named, or the one in this
-    /// host's default haproxy.cfg. Returns `None` if a configuration is named, or if HAProxy reads the very file of this
-    /// host.
+    /// Returns the HAProxy in a container that listens at a socket of this host: the socket that is named, or the one
+    /// in this host's default haproxy.cfg. Returns `None` if a configuration is named, or if HAProxy reads the very
+    /// file of this host.
     pub(super) async fn in_container(&self) -> Result<Option<InContainer>, Error> {
         if self.settings.is_config_named {
             return Ok(None);
@@ -76,8 +76,8 @@ impl App {
         }
     }
 
-    /// Returns the processes that run in a container of one of the settings' engines on this host. An engine of another host
-    /// proves nothing: there the same process numbers are other processes.
+    /// Returns the processes that run in a container of one of the settings' engines on this host. An engine of another
+    /// host proves nothing: there the same process numbers are other processes.
     async fn contained(&self, mut processes: Vec<Process>) -> Vec<Contained> {
         processes.truncate(MOST_CONTAINERS);
         if processes.is_empty() {
@@ -163,8 +163,8 @@ impl App {
     }
 }
 
-/// Hides the loopback and link-local addresses of a HAProxy in its own network: on this host they are other servers. Returns
-/// the servers that have them.
+/// Hides the loopback and link-local addresses of a HAProxy in its own network: on this host they are other servers.
+/// Returns the servers that have them.
 pub(super) fn hide_own_network(configuration: &mut Configuration) -> Vec<String> {
     let is_own = |address: &Address| match address {
         Address::Inet { host: Host::Ip(ip), .. } => is_of_one_host(*ip),

@@ -84,8 +84,8 @@ impl App {
     }
 }
 
-/// Returns the container that was last replaced behind each server, as its engine and kept name, with that server. The runs
-/// are those of one backend, oldest first.
+/// Returns the container that was last replaced behind each server, as its engine and kept name, with that server. The
+/// runs are those of one backend, oldest first.
 fn last_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
     let mut last: BTreeMap<&ServerId, (String, String)> = BTreeMap::new();
     for stored in runs {

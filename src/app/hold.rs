@@ -1,4 +1,5 @@
-//! Locks: a command locks a backend before it touches anything of it, together with the backends that share its containers.
+//! Locks: a command locks a backend before it touches anything of it, together with the backends that share its
+//! containers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -92,8 +93,8 @@ impl App {
         Ok(Some(held).filter(|held| held.unfinished().is_none()))
     }
 
-    /// Makes a decision and locks every backend that it touches: a container behind two backends must not be replaced twice
-    /// at once. If more locks are needed, all of them are taken again and the decision is repeated.
+    /// Makes a decision and locks every backend that it touches: a container behind two backends must not be replaced
+    /// twice at once. If more locks are needed, all of them are taken again and the decision is repeated.
     pub(super) async fn hold_for<T>(
         &self,
         mut held: Held,
@@ -156,8 +157,8 @@ impl App {
         }
     }
 
-    /// Returns whether an unfinished run still holds servers or containers. A run that ended stuck does not, once the operator
-    /// has repaired what it left, or has removed both of its containers for a new deploy.
+    /// Returns whether an unfinished run still holds servers or containers. A run that ended stuck does not, once the
+    /// operator has repaired what it left, or has removed both of its containers for a new deploy.
     async fn is_in_the_way(
         &self,
         stored: &StoredRun,
@@ -222,8 +223,8 @@ impl App {
         Ok(())
     }
 
-    /// Returns whether a run of an older drainswap is unfinished, according to a journal that only root or this user could
-    /// have written.
+    /// Returns whether a run of an older drainswap is unfinished, according to a journal that only root or this user
+    /// could have written.
     pub(super) fn has_old_unfinished_run(&self) -> bool {
         let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
         let runs = all.iter().flat_map(|dir| self.runs_in(dir).unwrap_or_default());
@@ -231,7 +232,8 @@ impl App {
         unfinished.any(|stored| stored.run.site.is_none() && stored.is_our_own())
     }
 
-    /// Returns this site's unfinished runs that touch any of these backends. Without the lock, an active run looks the same.
+    /// Returns this site's unfinished runs that touch any of these backends. Without the lock, an active run looks the
+    /// same.
     pub(super) fn unfinished_on(&self, site: &Site, backends: &[String]) -> Result<Vec<StoredRun>, Error> {
         let mut left = self.unfinished_runs(site)?;
         left.retain(|stored| stored.run.plan.backends().iter().any(|it| backends.contains(it)));
@@ -253,7 +255,8 @@ impl App {
         all.iter().map(|dir| self.runs_at(site, dir)).collect()
     }
 
-    /// Returns every run in this state directory, or none if it cannot be read: the rest of a look does not depend on it.
+    /// Returns every run in this state directory, or none if it cannot be read: the rest of a look does not depend on
+    /// it.
     pub(super) fn known_runs(&self) -> BTreeSet<RunId> {
         let all = BackendDir::all(&self.settings.state_dir).unwrap_or_default();
         all.iter().flat_map(BackendDir::run_ids).collect()

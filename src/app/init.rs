@@ -42,8 +42,8 @@ pub(super) async fn init(globals: &Globals, wanted: &Init) -> Result<Exit, Error
     Ok(Exit::Done)
 }
 
-/// Returns the files of the HAProxy that runs here and answers at the runtime socket in them. Returns none if there is no such
-/// HAProxy, or if several run with different files.
+/// Returns the files of the HAProxy that runs here and answers at the runtime socket in them. Returns none if there is
+/// no such HAProxy, or if several run with different files.
 async fn running_files(typed: &Globals) -> Vec<PathBuf> {
     let mut running = Vec::new();
     for files in started_with() {

@@ -41,8 +41,8 @@ impl Runs {
 }
 
 impl App {
-    /// Returns every run of a backend, oldest first. A file with an incomplete record is noted once, however often it is
-    /// read.
+    /// Returns every run of a backend, oldest first. A file with an incomplete record is noted once, however often it
+    /// is read.
     pub(super) fn runs_in(&self, dir: &BackendDir) -> Result<Vec<StoredRun>, Error> {
         let Journals { runs, torn } = dir.journals()?;
         for path in torn {

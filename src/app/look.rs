@@ -55,8 +55,8 @@ impl WallClock for SystemClock {
     }
 }
 
-/// Reads the files, and asks the binary about the conditions that only it can decide. A condition that is true may reveal
-/// others.
+/// Reads the files, and asks the binary about the conditions that only it can decide. A condition that is true may
+/// reveal others.
 fn decided(files: &[SourceFile], mut environment: Environment, binary: &Path) -> Document {
     /// The most conditions that the binary is asked about: each question starts a process.
     const MOST: usize = 64;
@@ -228,8 +228,8 @@ impl App {
         self.environment(&known, build).version
     }
 
-    /// Returns the environment that haproxy.cfg is read with: the service's variables, and the version of `--as`, of the named
-    /// binary, of the running HAProxy, or of the installed one, in this order.
+    /// Returns the environment that haproxy.cfg is read with: the service's variables, and the version of `--as`, of
+    /// the named binary, of the running HAProxy, or of the installed one, in this order.
     fn environment(&self, known: &Known, build: Option<Build>) -> Environment {
         let installed = build.as_ref().and_then(|build| build.version.parse().ok());
         let named = installed.filter(|_| self.settings.haproxy.is_some());
@@ -260,8 +260,8 @@ impl App {
         known
     }
 
-    /// Returns the sockets that may lead to the HAProxy, before its environment is known. Errors in them are reported where
-    /// they are used.
+    /// Returns the sockets that may lead to the HAProxy, before its environment is known. Errors in them are reported
+    /// where they are used.
     pub(super) fn first_sockets(&self, files: &[SourceFile], unit: Option<&Unit>) -> Vec<SocketAddress> {
         if !self.settings.sockets.is_empty() {
             return self.named_sockets().unwrap_or_default();
@@ -357,7 +357,7 @@ impl App {
     }
 }
 
-/// Refuses a configuration that `HAProxy` would not start with. The error shows each problem with its line and a caret.
+/// Refuses a configuration that HAProxy would not start with. The error shows each problem with its line and a caret.
 pub(super) fn refuse_errors(document: &Document, configuration: &Configuration) -> Result<(), Error> {
     if !configuration.has_errors() {
         return Ok(());

@@ -11,8 +11,8 @@ use crate::cli::{Cli, Command};
 use crate::error::Error;
 use crate::exit::Exit;
 
-/// Runs a command that explains drainswap or its settings, and so must work even if the settings are wrong. Returns `None`
-/// for every other command.
+/// Runs a command that explains drainswap or its settings, and so must work even if the settings are wrong. Returns
+/// `None` for every other command.
 pub(super) fn explain(command: &Command) -> Result<Option<Exit>, Error> {
     if let Command::Schema { form } = command {
         print_as_is(&form.text())?;

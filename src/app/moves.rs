@@ -121,7 +121,7 @@ impl App {
         Ok(late::settle(&all, |again| self.say(&format!("note: {again}"))).await?)
     }
 
-    /// Notes a weight that becomes 0: `HAProxy` rounds a percentage of a small weight down.
+    /// Notes a weight that becomes 0: HAProxy rounds a percentage of a small weight down.
     fn note_lost_weight(&self, servers: &Servers, asked: &Move) {
         let Some(weight @ Weight::Percent(1..)) = asked.weight else { return };
         let is_lost = |written: u32| written > 0 && weight.of(written) == 0;
@@ -130,8 +130,8 @@ impl App {
         }
     }
 
-    /// Notes the agents that can undo the move: with "ready" an agent ends a drain or a maint, and with "drain" or "maint" it
-    /// takes out a server that was put back.
+    /// Notes the agents that can undo the move: with "ready" an agent ends a drain or a maint, and with "drain" or
+    /// "maint" it takes out a server that was put back.
     fn note_agents(&self, servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) {
         if acts.contains(&Act::Check(Checker::Agent, false)) {
             return;
@@ -150,8 +150,9 @@ impl App {
         }
     }
 
-    /// Refuses to take out a server that an unfinished run holds, unless `--floor 0` is given: the command that finishes the
-    /// run relies on where its servers are. Putting a server back repairs more than it breaks, so it is only noted.
+    /// Refuses to take out a server that an unfinished run holds, unless `--floor 0` is given: the command that
+    /// finishes the run relies on where its servers are. Putting a server back repairs more than it breaks, so it is
+    /// only noted.
     fn heed_unfinished(
         &self,
         site: &Site,
@@ -186,8 +187,8 @@ impl App {
         Ok(())
     }
 
-    /// Returns the runs without a recorded end that hold one of these servers: those of this site, and those of another site
-    /// on the same `HAProxy`. A run that ended stuck has left its servers to the operator.
+    /// Returns the runs without a recorded end that hold one of these servers: those of this site, and those of another
+    /// site on the same HAProxy. A run that ended stuck has left its servers to the operator.
     fn runs_with(&self, site: &Site, servers: &Servers) -> Result<Vec<StoredRun>, Error> {
         let mut left = Vec::new();
         for runs in self.every_run(site)? {
@@ -241,8 +242,8 @@ impl App {
         carriers::answer(&prober, &questions, &leaving).await.map_err(refused)
     }
 
-    /// Ends every session that the servers still hold, including those of old workers that the master socket shows. Returns
-    /// their number.
+    /// Ends every session that the servers still hold, including those of old workers that the master socket shows.
+    /// Returns their number.
     async fn end_sessions(
         &self,
         load_balancers: &[impl LoadBalancer],
@@ -263,7 +264,8 @@ impl App {
     }
 }
 
-/// Returns whether the server's own check alone decides whether it serves, and it is in maint everywhere with that check on.
+/// Returns whether the server's own check alone decides whether it serves, and it is in maint everywhere with that
+/// check on.
 fn is_own_checked(configuration: &Configuration, now: &[LoadBalancerState], id: &ServerId) -> bool {
     let Some(proxy) = configuration.backend(&id.backend) else { return false };
     let Some(server) = proxy.servers.iter().find(|server| server.name == id.server) else { return false };
@@ -306,8 +308,8 @@ fn named(configuration: &Configuration, name: &ServerName) -> Result<Servers, Er
     Ok(found)
 }
 
-/// Returns the changes to make to each server, in order: checks are disabled before a server leaves and re-enabled after
-/// it returns.
+/// Returns the changes to make to each server, in order: checks are disabled before a server leaves and re-enabled
+/// after it returns.
 fn acts(state: AdminState, asked: &Move) -> Vec<Act> {
     let checks = [(Checker::Health, asked.health), (Checker::Agent, asked.agent)];
     let turned = |turn: Turn| {

@@ -25,8 +25,8 @@ pub(super) fn known_server(configuration: &Configuration, server: &ServerId) -> 
     Err(Error::NoServer { server: server.clone(), nearest: nearest(&server.server, &known), known })
 }
 
-/// Checks that every server exists that a run is limited to or has to leave alone: with a typing error the run would work
-/// on others.
+/// Checks that every server exists that a run is limited to or has to leave alone: with a typing error the run would
+/// work on others.
 pub(super) fn known_scope(configuration: &Configuration, backend: &str, scope: &Scope) -> Result<(), Error> {
     for name in &scope.only {
         known_server(configuration, &ServerId::new(backend, name))?;
@@ -38,8 +38,8 @@ pub(super) fn known_scope(configuration: &Configuration, backend: &str, scope: &
     Ok(())
 }
 
-/// Returns the image that was probably meant: the same tag or digest in a repository whose path is near in each part and
-/// wrong in at least one, or, for a tag that was typed alone, that tag in a repository that runs.
+/// Returns the image that was probably meant: the same tag or digest in a repository whose path is near in each part
+/// and wrong in at least one, or, for a tag that was typed alone, that tag in a repository that runs.
 ///
 /// Tags themselves are never compared for nearness: v1 and v2 are one letter apart.
 pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Option<ImageReference> {
@@ -60,8 +60,8 @@ pub(super) fn nearest_image(typed: &ImageReference, running: &[String]) -> Optio
     Some(ImageReference { repository, tag: Some(tag.to_owned()), digest: None })
 }
 
-/// Returns what was typed if it is probably a tag without its repository: `v2`, `1.4.2`, `latest`. Repository names seldom
-/// contain a digit.
+/// Returns what was typed if it is probably a tag without its repository: `v2`, `1.4.2`, `latest`. Repository names
+/// seldom contain a digit.
 fn tag_alone(typed: &ImageReference) -> Option<&str> {
     let ImageReference { repository, tag, digest } = typed;
     let is_bare = tag.as_deref() == Some("latest") && digest.is_none() && !repository.contains(['/', ':']);

@@ -145,8 +145,8 @@ impl App {
     }
 }
 
-/// Returns the absolute path without `..`, so that a file has the same name from every directory. Links are not resolved,
-/// since their targets may change.
+/// Returns the absolute path without `..`, so that a file has the same name from every directory. Links are not
+/// resolved, since their targets may change.
 fn whole(path: &Path) -> String {
     let mut whole = PathBuf::new();
     for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {

@@ -111,8 +111,8 @@ impl App {
         Ok(gone)
     }
 
-    /// Removes the tags with which runs have kept images for these servers, if no rollback needs them. Returns the number
-    /// removed.
+    /// Removes the tags with which runs have kept images for these servers, if no rollback needs them. Returns the
+    /// number removed.
     async fn prune_names(
         &self,
         world: &RealWorld,

@@ -52,8 +52,8 @@ fn tell(command: &str) {
 }
 
 impl App {
-    /// Returns the reporters: JSON on stdout, a CI system's format, a live line on a terminal, or plain lines elsewhere; and
-    /// those for the files that were asked for, such as events.
+    /// Returns the reporters: JSON on stdout, a CI system's format, a live line on a terminal, or plain lines
+    /// elsewhere; and those for the files that were asked for, such as events.
     pub(super) fn listener(&self) -> Result<Several, Error> {
         let live =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");

@@ -1,7 +1,7 @@
 //! `drainswap resume`: finishes or undoes a run that was killed or ended stuck.
 //!
-//! Finishing has two parts: the lane that the run was working on is finished or put back, and the rest is deployed by a new,
-//! ordinary plan for the site as it is then.
+//! Finishing has two parts: the lane that the run was working on is finished or put back, and the rest is deployed by a
+//! new, ordinary plan for the site as it is then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice::from_ref;
@@ -196,7 +196,8 @@ impl App {
         self.hold_for(held, scene, decide).await
     }
 
-    /// Returns what an unfinished run continues with: its plan, updated to the current HAProxy processes, and its journal.
+    /// Returns what an unfinished run continues with: its plan, updated to the current HAProxy processes, and its
+    /// journal.
     async fn reopen(
         &self,
         configuration: &Configuration,

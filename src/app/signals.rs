@@ -18,9 +18,9 @@ pub(super) async fn heeding_signals<T>(work: impl AsyncFnOnce(Stop) -> T) -> T {
     done
 }
 
-/// Turns the first SIGINT or SIGTERM, and the first `drainswap stop`, into «stop at the next safe point», and the second of
-/// either into «stop now». Further signals are ignored: an undo must not be interrupted. SIGHUP, which a lost ssh session
-/// sends, is ignored: the deploy continues, and its journal records how it ends.
+/// Turns the first SIGINT or SIGTERM, and the first `drainswap stop`, into «stop at the next safe point», and the
+/// second of either into «stop now». Further signals are ignored: an undo must not be interrupted. SIGHUP, which a lost
+/// ssh session sends, is ignored: the deploy continues, and its journal records how it ends.
 async fn signals(stop: Stop) {
     let kinds =
         [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::user_defined1(), SignalKind::hangup()];

@@ -1,8 +1,9 @@
 //! `drainswap config apply`: installs a new haproxy.cfg as a careful administrator would.
 //!
-//! All steps that can fail without leaving a trace come first: reading, rendering, drainswap's own check, and HAProxy's check
-//! with the service's own arguments. Then drainswap replaces the file in one step, makes HAProxy run it, and verifies what
-//! HAProxy runs. If HAProxy does not run the new file, drainswap restores the old file and makes HAProxy run that.
+//! All steps that can fail without leaving a trace come first: reading, rendering, drainswap's own check, and HAProxy's
+//! check with the service's own arguments. Then drainswap replaces the file in one step, makes HAProxy run it, and
+//! verifies what HAProxy runs. If HAProxy does not run the new file, drainswap restores the old file and makes HAProxy
+//! run that.
 
 mod follow;
 mod reloader;
@@ -46,7 +47,8 @@ use states::{Mismatch, SetAgain, Since, States};
 enum Way {
     /// HAProxy already runs what the file says.
     None,
-    /// Servers are added and removed at runtime. If HAProxy refuses that, it is reloaded, if that is allowed and possible.
+    /// Servers are added and removed at runtime. If HAProxy refuses that, it is reloaded, if that is allowed and
+    /// possible.
     Runtime(Option<Reloader>),
     /// HAProxy reads its files again.
     Reload(Reloader),
@@ -99,8 +101,8 @@ impl App {
         self.bring(&wanted, way, installed, &follower, &before).await
     }
 
-    /// Makes HAProxy run a file that is already installed. HAProxy may differ from it: an edit by hand is not loaded yet, a
-    /// `server-state-file` has other values, or a server's address was changed at runtime.
+    /// Makes HAProxy run a file that is already installed. HAProxy may differ from it: an edit by hand is not loaded
+    /// yet, a `server-state-file` has other values, or a server's address was changed at runtime.
     async fn unchanged(&self, wanted: &Wanted, flags: &ReloadFlags) -> Result<Exit, Error> {
         const NOTHING: &str = "nothing to change";
         const RUNS_NOW: &str = "already installed, and HAProxy runs it now";
@@ -200,7 +202,8 @@ impl App {
         self.applied(wanted, what)
     }
 
-    /// Reloads HAProxy, without the states of these servers in a state file. The error says why HAProxy does not run the file.
+    /// Reloads HAProxy, without the states of these servers in a state file. The error says why HAProxy does not run
+    /// the file.
     async fn reload(
         &self,
         reloader: &Reloader,
@@ -217,7 +220,8 @@ impl App {
         })
     }
 
-    /// Removes servers from the state files. A reload restores what they contain, such as the old port of a changed server.
+    /// Removes servers from the state files. A reload restores what they contain, such as the old port of a changed
+    /// server.
     fn forget(&self, configuration: &Configuration, servers: &BTreeSet<ServerId>) -> Vec<Forgotten> {
         let mut all = Vec::new();
         for file in configuration.state_files() {
@@ -299,7 +303,8 @@ impl App {
     }
 }
 
-/// Makes the socket save restored states in the `server-state-file`, from which the lines of changed servers are removed.
+/// Makes the socket save restored states in the `server-state-file`, from which the lines of changed servers are
+/// removed.
 fn keeping_states(socket: HaproxySocket, configuration: &Configuration) -> HaproxySocket {
     match configuration.kept_states() {
         Some(file) => socket.keeping_states_in(file.to_owned()),

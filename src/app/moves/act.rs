@@ -20,7 +20,8 @@ pub(super) enum Act {
 }
 
 impl Act {
-    /// Returns whether the server is already so. A state that comes from elsewhere, such as a tracked server, is set anyway.
+    /// Returns whether the server is already so. A state that comes from elsewhere, such as a tracked server, is set
+    /// anyway.
     fn is_so(self, now: &ServerState, written: u32) -> bool {
         match self {
             Self::State(state) => now.admin.state() == state && !now.admin.is_inherited(),
@@ -84,7 +85,7 @@ impl Act {
         )
     }
 
-    /// Returns the command for `HAProxy`.
+    /// Returns the command for HAProxy.
     pub fn command(self, server: &ServerId) -> String {
         match self {
             Self::State(state) => Command::SetServerState(server, state).to_string(),
@@ -117,7 +118,8 @@ async fn perform(
     load_balancer.set_admin_states(&states).await
 }
 
-/// Returns the changes that are still to be made at some load balancer: the first change for all servers, then the next.
+/// Returns the changes that are still to be made at some load balancer: the first change for all servers, then the
+/// next.
 pub(super) fn undone(servers: &Servers, acts: &[Act], seen: &[LoadBalancerState]) -> Vec<(ServerId, Act)> {
     let all =
         acts.iter().flat_map(|act| servers.iter().map(move |(server, written)| (server, written, *act)));

@@ -33,10 +33,10 @@ pub(super) struct Moved {
 struct Row {
     server: ServerId,
     load_balancer: String,
-    /// `None` where the running `HAProxy` does not know the server.
+    /// `None` where the running HAProxy does not know the server.
     before: Option<ServerState>,
     after: Option<ServerState>,
-    /// The commands that `HAProxy` got, or would get.
+    /// The commands that HAProxy got, or would get.
     commands: Vec<String>,
     /// The steps of a dry run, for people: the commands, and the waits between them.
     #[serde(skip)]

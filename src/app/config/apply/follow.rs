@@ -80,7 +80,8 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Waits until a new server has passed a check, before an old one is removed: it counts as up before its first check.
+    /// Waits until a new server has passed a check, before an old one is removed: it counts as up before its first
+    /// check.
     async fn until_checked(&self, server: &ServerId) -> Result<(), Error> {
         let (never, limit) = (CancellationToken::new(), self.reloading.timeout);
         let checked = until(LOOK_EVERY, limit, &never, async || {

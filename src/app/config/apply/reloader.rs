@@ -99,8 +99,8 @@ impl Reloader {
     }
 }
 
-/// Returns whether this worker still runs, with the servers of this configuration. Another worker may have read another file,
-/// which the servers' names alone do not show.
+/// Returns whether this worker still runs, with the servers of this configuration. Another worker may have read another
+/// file, which the servers' names alone do not show.
 pub(super) async fn goes_on(socket: &HaproxySocket, pid: u32, configuration: &Configuration) -> bool {
     let seen = socket.look(&[]).await;
     seen.is_ok_and(|seen| seen.pid == pid && is_that(&seen, configuration).is_ok())

@@ -1,7 +1,7 @@
 //! The states of servers after a reload: those of haproxy.cfg, and those set at runtime, which a reload loses.
 //!
-//! A `server-state-file` also gives the new worker values that haproxy.cfg no longer has: the port and the check port of a
-//! checked server, ssl, and earlier states.
+//! A `server-state-file` also gives the new worker values that haproxy.cfg no longer has: the port and the check port
+//! of a checked server, ssl, and earlier states.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,8 +31,8 @@ pub(super) enum Since<'a> {
     Reload,
     /// HAProxy has only executed commands: an address set at runtime was set on purpose.
     Told,
-    /// HAProxy has done nothing, and haproxy.cfg may have been edited: weights and states that it has not read are set. Other
-    /// settings that differ may have been set on purpose, and traffic depends on them.
+    /// HAProxy has done nothing, and haproxy.cfg may have been edited: weights and states that it has not read are set.
+    /// Other settings that differ may have been set on purpose, and traffic depends on them.
     Edit,
     /// HAProxy has only executed commands, and these servers were added again as their lines say.
     Added(&'a BTreeSet<ServerId>),
@@ -79,8 +79,8 @@ struct State {
 }
 
 impl State {
-    /// Compares the state with the line as HAProxy has read it and with the line as it is now: a value that differs from both
-    /// was set at runtime.
+    /// Compares the state with the line as HAProxy has read it and with the line as it is now: a value that differs
+    /// from both was set at runtime.
     fn of(now: &ServerState, line: &Server) -> Self {
         let (admin, weight) = (now.admin.state(), now.weight);
         let read = admin_of_line(now.admin.is_disabled_by_its_line());
@@ -110,7 +110,8 @@ fn find<'c>(configuration: &'c Configuration, id: &ServerId) -> Option<&'c Serve
     configuration.backend(&id.backend)?.servers.iter().find(|server| server.name == id.server)
 }
 
-/// Returns the servers that are added or removed, and those with a change in a setting that a `server-state-file` contains.
+/// Returns the servers that are added or removed, and those with a change in a setting that a `server-state-file`
+/// contains.
 pub(super) fn changed(old: &Configuration, new: &Configuration) -> BTreeSet<ServerId> {
     let says = |server: &Server| {
         let check = (server.check_port, server.check_address.clone(), server.agent_place.clone());
@@ -333,7 +334,8 @@ mod tests {
         World::of(&format!("\nbackend mobile\n    server app1 127.0.0.1:50000 {line}\n"))
     }
 
-    /// Returns what is restored after a reload with a new line, for a server with these states before and after the reload.
+    /// Returns what is restored after a reload with a new line, for a server with these states before and after the
+    /// reload.
     fn set_again(
         lines: [&str; 2],
         before: impl Fn(&mut ServerState),
