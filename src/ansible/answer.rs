@@ -138,7 +138,7 @@ fn deploy(ran: &Ran) -> Map<String, Value> {
         Some("deployed") => {
             format!("deployed: {} replaced, {} put back in service", last["replaced"], last["put_back"])
         }
-        Some("skipped") => "skipped: a hook refused the run".to_owned(),
+        Some("skipped") => "skipped: a hook asked to skip the run".to_owned(),
         // After a failure, the message is its reason instead.
         Some("rolled_back") if last["asked"] == true => "undid an unfinished run".to_owned(),
         Some("cancelled") => {

@@ -22,7 +22,7 @@ pub(super) const SINCE: Version = Version::new(2, 6);
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The time in which HAProxy closes the connections of a server in maintenance.
+/// The longest time for HAProxy to close the connections of a server in maintenance.
 const REMOVABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Applies a change to a running HAProxy.

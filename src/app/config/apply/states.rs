@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_again_is_set_as_after_a_reload_and_the_rest_as_it_was_told() {
+    fn servers_added_again_get_their_states_as_after_a_reload() {
         let slot = ["check disabled"; 2];
         let in_use = |it: &mut ServerState| {
             (it.admin, it.address) = (AdminBits(4), "127.0.0.1:50009".parse().ok());
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_checks_is_not_left_down_by_a_state_file() {
+    fn a_state_file_does_not_leave_an_unchecked_server_down() {
         let down = |it: &mut ServerState| it.operational = Operational::Stopped;
         let in_maint =
             |it: &mut ServerState| (it.operational, it.admin) = (Operational::Stopped, AdminBits(5));
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_edited_file_weight_and_state_are_set_and_a_setting_that_traffic_depends_on_is_not() {
+    fn an_edited_file_sets_weights_and_states_but_no_setting_that_traffic_depends_on() {
         let edited =
             |line: &str, now: &dyn Fn(&mut ServerState)| set_since(Since::Edit, [line, line], now, now);
         let read = |it: &mut ServerState| (it.weight, it.initial_weight) = (1, 1);
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_of_which_a_state_file_has_something_else_come_and_go_too() {
+    fn servers_whose_state_file_entries_differ_count_as_changed() {
         let of = |lines: &str| World::of(&format!("\nbackend mobile\n{lines}")).configuration;
         let old = of(
             "    server a 127.0.0.1:1\n    server b 127.0.0.1:2\n    server c 127.0.0.1:3\n    server e 127.0.0.1:5 agent-check agent-port 81\n",
