@@ -1,7 +1,6 @@
-//! Works a plan off: effects through the ports, one lane after the other, each step journaled.
+//! Executes a plan: applies its steps through the ports, one lane at a time, and journals each step.
 //!
-//! What to do was decided in the plan. What is decided here is only whether a step succeeded, and how
-//! far to take back what did not.
+//! The plan decides what to do. This module decides only whether a step succeeded, and how much to undo if it did not.
 
 mod address;
 mod agents;
@@ -55,43 +54,37 @@ use crate::plan::undo::{Care, is_replaced};
 use crate::plan::{OnFailure, Plan, Replacement, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
-/// The world that a run works on.
+/// The site that a run works on, seen through the ports.
 #[derive(Debug)]
 pub struct World<L, E, P, C, H> {
-    /// The load balancers.
     pub load_balancers: Vec<Tracked<L>>,
-    /// The engines.
     pub engines: Engines<E>,
-    /// Who asks servers whether they serve.
     pub prober: P,
-    /// What time it is.
     pub clock: C,
-    /// Commands of one's own at some moments.
     pub hooks: H,
-    /// The containers that are described, by backend. They hold secrets, which a plan must not.
+    /// Described containers, by backend. They hold secrets, which a plan must not contain.
     pub descriptions: BTreeMap<String, crate::service::Container>,
-    /// For the commands that a person is told to type.
+    /// Builds the `drainswap` commands that messages suggest.
     pub typed: CommandLine,
-    /// What tells this site from another.
     pub site: journal::Site,
 }
 
-/// How a run is asked to stop.
+/// The two stop requests that a run can receive.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
-    /// Cancelled by the first request: stop at the next safe point. A drain is given up at once; a
-    /// container that has been stopped is seen through to its successor.
+    /// Cancelled by the first request: stop at the next safe point. A drain is aborted at once; if the old container is
+    /// already stopped, the run waits for the new one to come up.
     pub asked: CancellationToken,
-    /// Cancelled by the second: take back what is under way, now.
+    /// Cancelled by the second request: undo the current lane at once.
     pub now: CancellationToken,
 }
 
-/// What ended a run before any server left rotation. What it had created is removed again.
+/// The failure that ended a run before any server left rotation. Containers that the run had created are removed again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(transparent)]
 pub struct Untouched(#[from] pub Failure);
 
-/// What a lane replaces by what, and the engine that does it.
+/// A lane's replacement, and the engine that performs it.
 type Swap<'a, E> = (&'a Replacement, &'a TrackedEngine<E>);
 
 /// One run of one plan.
@@ -101,57 +94,57 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     journal: &'a mut J,
     stop: Stop,
     teller: Rc<Teller<'a, C>>,
-    /// Whether the backends are served while servers are out.
+    /// Detects backends that no server serves while servers are out.
     watch: Rc<Watch<'a, C>>,
-    /// What each lane replaces; nothing where it only puts servers back in service.
+    /// What each lane replaces; `None` for a lane that only puts servers back in service.
     swaps: Vec<Option<Swap<'a, E>>>,
-    /// The process of each load balancer whose sessions are counted, by its name.
+    /// The process whose sessions are counted, by the name of its load balancer.
     workers: BTreeMap<String, u32>,
-    /// The load balancers that have missed what was set since they did not answer.
+    /// Load balancers that missed changes because they did not answer.
     behind: BTreeSet<String>,
-    /// Whether lanes are being taken back.
+    /// Whether a lane is being undone.
     is_undoing: bool,
-    /// Whether no load balancer may miss what is done, although a lane is being taken back.
+    /// Whether every load balancer must receive the current change, even while a lane is being undone.
     needs_all: bool,
-    /// The lanes whose servers are in maint: from then on until they are ready again, or put back.
+    /// Lanes whose servers are in maint, until they are ready again or put back.
     out: BTreeSet<usize>,
-    /// The lanes of an unfinished run that have their old container back.
+    /// Lanes of an unfinished run whose old container is already back.
     back: BTreeSet<usize>,
     created: BTreeMap<usize, ContainerId>,
     begun: BTreeMap<usize, Vec<Step>>,
-    /// Sessions since `HAProxy` started, of the lane's servers, right before they were made ready.
+    /// Sessions of the lane's servers since `HAProxy` started, counted right before they were set to ready.
     sessions_before_ready: BTreeMap<ServerId, u64>,
     timing: Timing,
-    /// The timings of the lanes that ended well.
+    /// Timings of the lanes that succeeded.
     timings: Vec<Timing>,
     left_rotation: Option<Instant>,
-    /// The lanes that a hook has left out.
+    /// Lanes that a hook skipped.
     skipped: BTreeSet<usize>,
-    /// Where servers must be sent whose lines have a host name: to the address that their container has now.
+    /// Current container addresses of the servers whose lines have a host name.
     sent_to: BTreeMap<ServerId, SocketAddr>,
-    /// The copies that stand for old containers which could not come back to their ports.
+    /// Copies of old containers that could not get their ports back.
     stand_ins: BTreeMap<usize, ContainerId>,
-    /// The lanes whose old container another tool has replaced.
+    /// Lanes whose old container another tool replaced.
     taken_over: BTreeSet<usize>,
-    /// The lanes of which it was told that the old container runs again.
+    /// Lanes whose old container runs again and has been reported.
     runs_again: BTreeSet<usize>,
-    /// Servers that an undo has left in maint, and those that were to stay there.
+    /// Servers that an undo left in maint, and servers that stay in maint.
     left_out: BTreeSet<ServerId>,
-    /// Servers of which a look has shown an agent that may be on.
+    /// Servers that were seen with an agent that may be on.
     agents_seen: BTreeSet<ServerId>,
-    /// Servers that run their new container and that their agents keep out of service.
+    /// Servers that run their new container, but are kept out of service by their agents.
     out_by_agents: Vec<StaysOut>,
-    /// How often somebody was told that his wish to stop was heard.
+    /// Stop requests already reported.
     stops_told: usize,
 }
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'a, L, E, P, C, H, J>
 {
-    /// A run that has not begun.
+    /// Prepares a run of `plan`.
     ///
     /// # Errors
-    /// An engine that the plan needs is not known any more.
+    /// Fails if an engine that the plan needs is no longer known.
     pub fn new(
         plan: &'a Plan,
         world: &'a World<L, E, P, C, H>,
@@ -194,10 +187,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         })
     }
 
-    /// Does what the plan says, and takes it back where that fails.
+    /// Executes the plan, and rolls back if a step fails.
     ///
     /// # Errors
-    /// Only what ended the run before any server left rotation.
+    /// Returns only a failure that ended the run before any server left rotation.
     pub async fn run(mut self) -> Result<Outcome, Untouched> {
         let started = Instant::now();
         let plan = self.plan;
@@ -242,8 +235,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.lanes().await
     }
 
-    /// Takes an unfinished run back: every lane that it had begun, the last one first. A run that was
-    /// removing old containers had succeeded with those lanes, and is finished instead.
+    /// Rolls an unfinished run back: undoes every lane that it had begun, the last one first. A run that was already
+    /// removing old containers had succeeded with those lanes, so it is finished instead.
     pub async fn take_back(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
         let outcome = match self.take_over(unfinished).await {
@@ -264,8 +257,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         outcome
     }
 
-    /// Brings an unfinished run to rest: the lane that it had in its hands is seen through, if its old container may have
-    /// been stopped, and else put back. Nothing more is begun.
+    /// Resumes an unfinished run up to the next safe point: completes the lane in progress if its old container may
+    /// have been stopped, and undoes that lane otherwise. Begins no further lane.
     pub async fn bring_to_rest(mut self, unfinished: &Run) -> Outcome {
         let started = Instant::now();
         let outcome = match self.take_over(unfinished).await {
@@ -276,7 +269,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.close(outcome, started).await
     }
 
-    /// Nothing is touched while the engine may still carry out what the run asked of it.
+    /// Reports the run as stuck without touching anything, because the engine may still carry out the run's earlier
+    /// calls.
     async fn not_taken_over(&mut self, unfinished: &Run, failure: &Failure) -> Outcome {
         self.stranded(self.not_finished(), unfinished.in_hand().unwrap_or_default(), failure).await
     }
@@ -287,7 +281,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     async fn rest(&mut self, unfinished: &Run) -> Outcome {
         let reason = self.not_finished();
-        // From then on the journal says so.
+        // Record the undo that the interrupted run could not record.
         for lane in self.back.clone() {
             if let Err(failure) = self.take_lane_back(lane, Care::Serving).await {
                 return self.stuck(reason, lane, &failure).await;
@@ -300,7 +294,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 Ok(()) => self.give_up(lane + 1).await,
                 Err(failure) => self.after(lane, failure).await,
             },
-            // Where its new container is gone, it has nothing to lose.
+            // If its new container is gone, there are no sessions to preserve.
             Some(lane) => match self.take_lane_back(lane, Care::Failed).await {
                 Ok(_) => self.give_up(lane).await,
                 Err(failure) => self.stuck(reason, lane, &failure).await,
@@ -308,15 +302,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// Whether a lane of an unfinished run is seen through: its old container may have been stopped or is gone, and the
-    /// new one is there.
+    /// Returns whether a lane of an unfinished run can be completed: its old container may have been stopped or is
+    /// gone, and the new one exists.
     async fn can_finish(&self, lane: usize, begun: &[Step]) -> bool {
         (is_replaced(begun) || self.old_is_gone(lane).await) && self.new_is_there(lane).await
     }
 
-    /// Knows what an unfinished run has begun, and which lanes were taken back since, although its journal could not say
-    /// so: they may serve already, and must not be taken out once more. The engines are asked first what has become of the
-    /// calls that they had not answered.
+    /// Loads the state of an unfinished run: what it had begun, and which lanes were undone since without a record in
+    /// the journal. Those lanes may serve already and must not be taken out again. Asks the engines first what became
+    /// of the calls that they had not answered.
     async fn take_over(&mut self, unfinished: &Run) -> Result<(), Failure> {
         self.created.extend(unfinished.created.clone());
         self.begun.clone_from(&unfinished.begun);
@@ -336,7 +330,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             self.guarded(in_hand, async |this: &mut Self| this.until_it_answers(engine).await).await?;
         }
         for (lane, begun) in &unfinished.begun {
-            // One that may be stopping has not come back as long as its servers are out.
+            // A container that may be stopping does not count as restored while its servers are out.
             let may_stop = self.old_may_be_stopping(*lane) && self.is_out_everywhere(*lane).await;
             if is_replaced(begun) && !may_stop && self.is_back(*lane, begun).await {
                 self.back.insert(*lane);
@@ -346,7 +340,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Whether all servers of a lane are in maint, or nothing tells that one is not.
+    /// Returns whether all servers of a lane are in maint. Assumes so if the load balancers cannot be queried.
     async fn is_out_everywhere(&mut self, lane: usize) -> bool {
         let ids = self.lane_of(lane).id_set();
         let Ok(seen) = self.look_anew(lane).await else { return true };
@@ -354,22 +348,23 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         servers.all(|it| it.admin.state() == AdminState::Maint)
     }
 
-    /// The steps of a lane that was replaced half-way. Each may be repeated; a reload since may have put its servers
-    /// back into rotation, so that they are drained once more until the new container is known to serve.
+    /// Runs the remaining steps of a lane that was interrupted halfway. Each step may be repeated. A reload since then
+    /// may have put the servers back into rotation, so they are drained again unless the new container is known to
+    /// serve.
     async fn rest_of(&mut self, lane: usize) -> Result<(), Failure> {
         let is_stopping = self.new_one(lane).is_some_and(|(new, engine)| engine.is_stopping(new));
         let serves = self.has_begun(lane, Step::Ready) && !is_stopping;
         let is_gone = self.old_is_gone(lane).await;
         let is_over = |step: &Step| {
             matches!(step, Step::Create | Step::Remove)
-                // It serves nobody, so that nobody need carry its traffic, and it cannot be kept.
+                // The old container has no traffic to take over, and it cannot be stopped and kept.
                 || is_gone && matches!(step, Step::Verify | Step::Keep)
                 || serves && !matches!(step, Step::Prove | Step::Ready | Step::Confirm)
         };
         self.steps(lane, |step| !is_over(step)).await
     }
 
-    /// Everything that can be done while every server is still in rotation.
+    /// Does everything that is possible while every server is still in rotation.
     async fn prepare(&mut self) -> Result<(), Failure> {
         for image in &self.plan.images {
             self.check_stop()?;
@@ -380,7 +375,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.is_alone().await
     }
 
-    /// Works the lanes off. An error means that the very first one ended before its servers left rotation.
+    /// Runs the lanes. Returns an error only if the first lane failed before its servers left rotation.
     async fn lanes(&mut self) -> Result<Outcome, Failure> {
         let plan = self.plan;
         for index in 0..plan.lanes.len() {
@@ -400,7 +395,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(self.deployed(&through))
     }
 
-    /// What becomes of a run when a lane has failed, or somebody has asked to stop meanwhile.
+    /// Ends the run after a lane failed, or after a stop request interrupted it.
     async fn after(&mut self, index: usize, failure: Failure) -> Outcome {
         let plan = self.plan;
         if failure == Failure::Stopped && !self.traffic_touched(index) {
@@ -414,10 +409,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 Err(error) => self.stuck(failure.to_string(), index, &error).await,
             };
         }
-        // After a reload nobody can say what the old process still holds of the servers that serve.
+        // After a reload, the sessions that the old process holds on serving servers cannot be counted.
         let keep = plan.policy.on_failure == OnFailure::Stop || matches!(failure, Failure::Reloaded { .. });
         let mut lanes = vec![(index, care)];
-        // At the last look those behind it are through as well.
+        // During the last check, the lanes after it are finished as well.
         let touched = |lane: &usize| *lane != index && self.traffic_touched(*lane);
         let others: Vec<usize> = (0..plan.lanes.len()).filter(touched).collect();
         if !keep {
@@ -431,7 +426,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Outcome::RolledBack { reason, kept, left_out, asked }
     }
 
-    /// All steps of a lane from rotation to rotation.
+    /// Runs all steps of a lane, from rotation to rotation.
     async fn lane(&mut self, index: usize) -> Result<(), Failure> {
         let lane = &self.plan.lanes[index];
         self.check_stop()?;
@@ -454,7 +449,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.hook(Moment::AfterEnable, Some(index)).await.map(drop)
     }
 
-    /// Those steps of a lane that are wanted.
+    /// Runs the steps of a lane that `is_wanted` selects.
     async fn steps(&mut self, index: usize, is_wanted: impl Fn(&Step) -> bool) -> Result<(), Failure> {
         let lane = &self.plan.lanes[index];
         for step in lane.steps.iter().filter(|step| is_wanted(step)) {
@@ -472,7 +467,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// A step, with the command of somebody's own that comes before it.
+    /// Runs a step, and before it the hook that belongs to it.
     async fn hook_and_step(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         if self.stop.now.is_cancelled() {
             self.hear_stop();
@@ -480,18 +475,18 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         self.may_begin(lane, step)?;
         if let Some(moment) = self.plan.lanes[lane].moment_before(step) {
-            // It may take its time: nothing may put the servers into rotation meanwhile.
+            // The hook may take long, and the servers must stay out of rotation until it ends.
             self.guarded(lane, async |this: &mut Self| this.hook(moment, Some(lane)).await).await?;
             self.may_begin(lane, step)?;
         }
         self.step(lane, step).await
     }
 
-    /// One step: a record, the effect, a record.
+    /// Runs one step: a record, the effect, a record.
     async fn step(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         self.begin(lane, step).await?;
         if step == Step::Remove {
-            // By now everything serves; a hiccup must not leave a container behind for ever.
+            // Everything serves by now, so retry: a passing error must not leave a container behind.
             self.insist_on(lane, step).await?;
         } else if let Err(failure) = self.effect(lane, step).await {
             return Err(self.explained(lane, failure).await);
@@ -511,12 +506,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(self.journal.append(&Record::Done { at, lane, step }).await?)
     }
 
-    /// Whether the lane's new container serves.
+    /// Returns whether the lane's new container serves.
     fn is_through(&self, lane: usize) -> bool {
         self.has_begun(lane, Step::Confirm)
     }
 
-    /// How many lanes are through, from the first on.
+    /// Returns how many lanes are finished, counted from the first.
     fn reached(&self) -> usize {
         let lanes = self.plan.lanes.len();
         (0..lanes).find(|lane| !self.is_through(*lane)).unwrap_or(lanes)
@@ -531,9 +526,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         begun.iter().any(|step| step.touches_traffic())
     }
 
-    /// Ends at a safe point, before lane `next`: what is replaced stays, the rest stays as it was.
+    /// Ends the run at a safe point, before lane `next`: replaced servers stay replaced, and the rest stay as they
+    /// were.
     async fn give_up(&mut self, next: usize) -> Outcome {
-        // One that was left out, or taken back meanwhile, is as it was.
+        // A lane that was skipped or undone is unchanged.
         let replaced: Vec<usize> = (0..next).filter(|lane| self.traffic_touched(*lane)).collect();
         if let Err((lane, failure)) = Box::pin(self.last_look(&replaced)).await {
             return Box::pin(self.after(lane, failure)).await;
@@ -547,7 +543,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let lanes = 0..self.plan.lanes.len();
         let (replaced, remaining): (Vec<_>, Vec<_>) = lanes.partition(|lane| replaced.contains(lane));
         if remaining.is_empty() {
-            // With nothing left it is what it was meant to be.
+            // No lane remains, so the run is complete.
             return self.deployed(&replaced);
         }
         let names = |lanes: Vec<usize>| lanes.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
@@ -562,13 +558,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// The servers that a person, haproxy.cfg or an agent keeps out of service.
+    /// Returns the selected servers that an operator, haproxy.cfg or an agent keeps out of service.
     fn out_of_service(&self, is_meant: impl Fn(&ServerId) -> bool) -> Vec<StaysOut> {
         let all = self.plan.rest.out_of_service.iter().chain(&self.out_by_agents);
         all.filter(|it| is_meant(&it.server)).cloned().collect()
     }
 
-    /// With these lanes through, and the rest left out.
+    /// Returns the outcome of a run that finished the lanes `through` and skipped the rest.
     fn deployed(&self, through: &[usize]) -> Outcome {
         let lanes = &self.plan.lanes;
         let replaced = through.iter().filter(|lane| lanes[**lane].replacement.is_some()).count();
@@ -578,8 +574,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Outcome::Deployed { replaced, put_back, skipped, rest }
     }
 
-    /// Removes the old containers of these lanes. They have done their service; one that cannot be removed
-    /// is only disk space.
+    /// Removes the old containers of these lanes. A failure is only a warning: an old container that is left costs only
+    /// disk space.
     async fn remove_old(&mut self, lanes: &[usize]) {
         self.warn_of_restarted(lanes).await;
         let plan = self.plan;
@@ -595,7 +591,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         if self.stop.asked.is_cancelled() { Err(Failure::Stopped) } else { Ok(()) }
     }
 
-    /// Says that a wish to stop was heard, once for each of the two.
+    /// Reports a stop request, once for each of the two.
     fn hear_stop(&mut self) {
         let asked = [&self.stop.asked, &self.stop.now].iter().filter(|token| token.is_cancelled()).count();
         if self.stops_told < asked {
@@ -612,14 +608,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         for name in std::mem::take(&mut self.behind) {
             let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
             let message = format!(
-                "{name} did not answer until the end: see there that these are in service: {}",
+                "{name} did not answer before the run ended: check there that these servers are in service: {}",
                 crate::outcome::list(&servers)
             );
             self.tell(Fact::Warned { message });
         }
         for (engine, call) in self.world.engines.unanswered() {
             let at = self.world.clock.now();
-            // The journal's trouble is told below.
+            // The journal's error is reported below.
             let _told = self.journal.append(&Record::Unanswered { at, engine, call }).await;
         }
         self.after_run(&outcome).await;
@@ -628,7 +624,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             let typed = |words: &[&str]| self.world.typed.command(words);
             let (status, resume) = (typed(&["status"]), typed(&["resume", &plan.backend]));
             let message = format!(
-                "the run ended, and its journal does not say so: {error}. If `{status}` calls it unfinished, `{resume}` ends it"
+                "the run ended, but its journal could not record that: {error}. If `{status}` reports the run as unfinished, `{resume}` closes it"
             );
             self.tell(Fact::Warned { message });
         }
@@ -642,7 +638,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 }
 
-/// The containers that come back in the place of new ones.
+/// Returns the kept containers that come back instead of new ones, by lane.
 fn returning(plan: &Plan) -> BTreeMap<usize, ContainerId> {
     let lanes = plan.lanes.iter().enumerate();
     lanes
@@ -650,19 +646,19 @@ fn returning(plan: &Plan) -> BTreeMap<usize, ContainerId> {
         .collect()
 }
 
-/// The servers that a person or haproxy.cfg has put in maint, and that stay there.
+/// Returns the servers that an operator or haproxy.cfg put in maint, and that stay there.
 fn kept_in_maint(plan: &Plan) -> BTreeSet<ServerId> {
     let kept = plan.rest.out_of_service.iter().filter(|it| it.state == AdminState::Maint);
     kept.map(|it| it.server.clone()).collect()
 }
 
-/// The middle one, the upper of two.
+/// Returns the median; of two middle values, the upper one.
 fn median(mut values: Vec<u64>) -> Option<u64> {
     values.sort_unstable();
     values.get(values.len() / 2).copied()
 }
 
-/// Whole milliseconds since a moment.
+/// Returns the whole milliseconds since `since`.
 fn millis(since: Instant) -> u64 {
     whole_millis(since.elapsed())
 }

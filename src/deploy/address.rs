@@ -1,4 +1,4 @@
-//! The proof that a container has its servers' addresses, and what follows a host name to a new one.
+//! Proves that a container has its servers' addresses, and updates servers whose host name resolves to a new one.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -20,8 +20,8 @@ use crate::probe::Probe;
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Fails where a container that runs does not have the address of one of the lane's servers, by what the engine says
-    /// of it. Remembers where a server must be sent whose line has a host name.
+    /// Fails if a running container lacks the address of one of the lane's servers, according to the engine. Remembers
+    /// the new address of each server whose line has a host name.
     pub(super) async fn has_addresses(
         &mut self,
         lane: usize,
@@ -30,7 +30,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let Some((id, (replacement, engine))) = container.zip(self.swaps[lane]) else { return Ok(()) };
         let container = match engine.container(id).await {
             Ok(container) if container.state == ContainerState::Running => container,
-            // Why it does not run is told by what follows.
+            // A later step reports why it does not run.
             Ok(_) | Err(EngineError::Refused { .. }) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -45,7 +45,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// The probe, sent where the server's container is now.
+    /// Returns the probe, directed at the address that the server's container has now.
     pub(super) fn probe_of<'p>(&self, server: &LaneServer, probe: &'p Probe) -> Cow<'p, Probe> {
         let sent_to = self.sent_to.get(&server.id).zip(server.address);
         match sent_to.filter(|(_, before)| before.ip() == probe.address.ip()) {
@@ -57,8 +57,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Sends the lane's servers whose lines have a host name to where their container is now. That is done only in
-    /// maintenance and without a session; with `resolvers` it is `HAProxy` itself that does it, and is waited for.
+    /// Points the lane's servers whose lines have a host name at the address that their container has now. Sets the
+    /// address only in maint and without sessions. With `resolvers`, `HAProxy` sets it itself, and this function waits
+    /// for that.
     pub(super) async fn follow(&mut self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
         for server in &plan.lanes[lane].servers {
@@ -82,7 +83,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
             self.everywhere(async |it| it.set_address(&server.id, address).await).await?;
             let message = format!(
-                "HAProxy sends {} to {address} now: its container has another address than before. A reload asks anew what {} means, and must be answered with that address",
+                "HAProxy sends {} to {address} now, because its container has a new address. A reload resolves {} again and must get that address",
                 server.id, name.name
             );
             self.tell(Fact::Warned { message });
@@ -91,7 +92,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 }
 
-/// Whether a server is in maintenance everywhere, and holds no session.
+/// Returns whether a server is in maint at every load balancer and holds no session.
 fn is_out(seen: &Seen, states: &[&ServerState]) -> bool {
     let is_idle = |state: &&ServerState| state.admin.state() == AdminState::Maint && state.sessions == 0;
     let servers: Vec<ServerId> = states.iter().map(|state| state.id.clone()).collect();

@@ -1,4 +1,4 @@
-//! Who takes over from a lane's servers: that they are there, answer, and can.
+//! Checks that the servers which take over from a lane's servers exist, answer and have capacity.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerEr
 use crate::probe::{Probe, distinct};
 use crate::topology::traffic::{Balance, can_be_woken};
 
-/// What must be waited for before these servers leave.
+/// Returns what a lane must wait for before these servers leave.
 fn awaits(
     balances: &[Balance],
     seen: &LoadBalancerState,
@@ -41,8 +41,10 @@ fn awaits(
     None
 }
 
-/// That those who are to carry the traffic of servers answer: each server with its carriers. Of a carrier that has no
-/// probe nobody can tell.
+/// Checks that the takeover servers of each leaving server answer. A takeover server without a probe cannot be checked.
+///
+/// # Errors
+/// Returns the first takeover server that does not answer.
 pub async fn answer(
     prober: &impl Prober,
     questions: &[(ServerId, Probe)],
@@ -62,13 +64,14 @@ pub async fn answer(
     Ok(())
 }
 
-/// How long a queue is let through first. One that never ends has requests that follow, and those pull it along.
+/// How long to wait for a queue to empty. A queue that never empties has later requests that pull the waiting ones
+/// along.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// The floor on a fresh look, and the servers that will carry the traffic asked once more.
+    /// Checks the floor against the current state, and probes the takeover servers once more.
     pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
         self.old_is_there(lane).await?;
         self.until_carried(lane).await?;
@@ -91,8 +94,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Waits until those who would carry the lane's traffic can: a server in its slow start does not carry its share
-    /// yet, and what waits in a queue is left there by an `HAProxy` that cannot be woken.
+    /// Waits until the takeover servers are ready: a server in its slow start does not take its full share yet, and an
+    /// `HAProxy` that cannot be woken would strand queued requests.
     async fn until_carried(&mut self, lane: usize) -> Result<(), Failure> {
         let (limit, stop) = (self.plan.policy.drain_timeout, self.stop.asked.clone());
         let (plan, out) = (self.plan, self.lane_of(lane).id_set());
@@ -120,9 +123,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// A check that was under way when a container was replaced, and hung, fails when the new one serves already, and
-    /// takes it out of rotation (measured on 2.2 to 3.2). Whoever answers our own probe is put back, once. Where an own
-    /// check decides it had risen before, and decides again at once.
+    /// Overrules a stale check. A check that hung while a container was replaced fails when the new one already serves,
+    /// and takes it out of rotation (measured on 2.2 to 3.2). A server that answers drainswap's own probe is set
+    /// healthy again, once. A server that its own check decides had risen before, and its check decides again at once.
     pub(super) async fn heal(
         &mut self,
         lane: usize,
@@ -138,7 +141,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let is_down = |id: &ServerId| {
                 let state = seen.server(id);
                 state.is_some_and(|it| {
-                    // An agent knows what it says.
+                    // An agent's verdict is not overruled.
                     it.admin.state() == AdminState::Ready && !it.operational.is_up() && !it.is_down_by_agent()
                 })
             };
@@ -150,7 +153,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 }
                 match load_balancer.set_healthy(&server.id).await {
                     Ok(()) => has_healed = true,
-                    // What it tracks is what must be healthy, and is looked at itself.
+                    // The server that it tracks must be healthy, and is examined separately.
                     Err(LoadBalancerError::Refused { .. }) => continue,
                     Err(error) => return Err(error.into()),
                 }
@@ -168,7 +171,7 @@ mod tests {
     use super::*;
     use crate::testing::World;
 
-    /// Always gets the same answer, and counts how often it has asked for it.
+    /// A prober that always gets the same answer, and counts its probes.
     struct Always(Answer, AtomicUsize);
 
     impl Prober for Always {
@@ -200,9 +203,9 @@ mod tests {
         assert_eq!(asked(Answer::NotReady("no answer".to_owned())).await, (Err(silent), 1));
     }
 
-    /// 2.2 cannot be told to look into its queue, and leaves there what waits when the last primary goes.
+    /// HAProxy 2.2 cannot be told to check its queue, and strands queued requests when the last primary goes.
     #[test]
-    fn a_queue_that_cannot_be_woken_is_let_through_first_but_not_for_ever() {
+    fn a_queue_that_cannot_be_woken_delays_the_drain_but_not_for_ever() {
         let mut world = World::pair();
         let seen = &mut world.observation.load_balancers[0];
         "2.2.9".clone_into(&mut seen.version);

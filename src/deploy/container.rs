@@ -1,4 +1,5 @@
-//! What a lane does to containers: makes the new one, keeps the old one, proves the new one, tidies up.
+//! The container side of a lane: creates the new container, keeps the old one, proves that the new one answers, and
+//! cleans up.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,27 +30,25 @@ use crate::topology::matching::Aside;
 /// How many containers are created at once.
 const AT_ONCE: usize = 8;
 
-/// How long an old container may take at least, where it is started again.
+/// The minimum time that an old container gets when it is started again.
 pub(super) const OLD_LIMIT: Duration = Duration::from_secs(60);
 
-/// Of whom it is asked whether it serves: that decides on which lines, and what.
+/// The container that must answer. It determines which lines are probed, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// The container that takes another's place.
     New,
-    /// The one that it replaces.
     Old,
-    /// The one that is there, where nothing is replaced.
+    /// The existing container, where nothing is replaced.
     Same,
 }
 
-/// How long an answer to a change may take before that is told.
+/// How long an answer to a change may take before a warning.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a wish to stop is heard while an answer is waited for.
+/// How often stop requests are checked while an answer is awaited.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How often a new container is asked whether it answers.
+/// How often a new container is probed.
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
@@ -86,7 +85,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                     if !has_broken_off && now.iter().any(|it| it.is_retrying) {
                         has_broken_off = true;
                         let message =
-                            format!("the registry broke off while it gave {image}; the engine tries again");
+                            format!("the registry closed the connection while the engine pulled {image}; the engine retries");
                         self.tell(Fact::Warned { message });
                     }
                     self.tell(progressed(&names, &now));
@@ -97,7 +96,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// The engines of those replacements, by name.
+    /// Returns the engines of the selected replacements, by name.
     pub(super) fn engines(
         &self,
         is_meant: impl Fn(&Swap<'a, E>) -> bool,
@@ -106,7 +105,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         meant.map(|(replacement, engine)| (replacement.like.engine.as_str(), *engine)).collect()
     }
 
-    /// Creates every new container, some at a time: they are only created, so their order does not matter.
+    /// Creates every new container, several at a time: they are only created, so their order does not matter.
     pub(super) async fn create_all(&mut self) -> Result<(), Failure> {
         let swaps = self.plan.lanes.iter().zip(self.swaps.clone()).enumerate();
         let creating = swaps.filter(|(_, (lane, _))| lane.steps.contains(&Step::Create));
@@ -128,8 +127,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         failed
     }
 
-    /// That nobody else is about to replace the same containers. Every run looks when its own new ones are there, so that
-    /// of two which began at once one at least sees the other.
+    /// Checks that no other run is about to replace the same containers. Every run checks after it has created its own,
+    /// so that of two runs which began at once at least one sees the other.
     pub(super) async fn is_alone(&self) -> Result<(), Failure> {
         for (name, engine) in self.engines(|_| true) {
             let containers = engine.containers().await?;
@@ -148,7 +147,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
         let recipe = replacement.recipe(&self.plan.run, description);
         let container = engine.create(&recipe).await?;
-        // Until it is proved a new container that ends stays ended: its exit code is what tells why.
+        // Until a new container has answered it is not restarted, so that its exit code shows why it exited.
         engine.set_restart(&container, &RestartPolicy::never()).await?;
         Ok(container)
     }
@@ -168,8 +167,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Waits for the answer to a change of a container whose servers are out: they stay out until it comes. It is told where
-    /// that takes long.
+    /// Waits for the answer to a change of a container whose servers are out, and which stay out until it comes. Warns
+    /// if that takes long.
     pub(super) async fn answer<T>(
         &mut self,
         call: impl Future<Output = Result<T, EngineError>>,
@@ -180,7 +179,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             seconds += TICK.as_secs();
             if seconds == PATIENCE.as_secs() {
                 let message = format!(
-                    "the engine has not answered for {seconds} s: nothing else is done until it has, for ten minutes at most"
+                    "the engine has not answered for {seconds} s: drainswap does nothing else until it does, for ten minutes at most"
                 );
                 self.tell(Fact::Warned { message });
             }
@@ -188,7 +187,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         .await
     }
 
-    /// Waits until a lane's engine has answered, or cannot carry out any more, what it was asked before.
+    /// Waits until a lane's engine has answered its earlier calls, or can no longer carry them out.
     pub(super) async fn until_answered(&mut self, lane: usize) -> Result<(), Failure> {
         match self.swaps[lane] {
             Some((_, engine)) => self.until_it_answers(engine).await,
@@ -196,8 +195,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// Waits for the end of a container of which a stop may be under way, before it is started: that stop would end it
-    /// afterwards. Nothing is done where its servers are in service.
+    /// Waits until a container that may be stopping has stopped, before it is started: otherwise that stop would end it
+    /// afterwards. Does nothing while its servers are in service.
     async fn ends(
         &mut self,
         lane: usize,
@@ -210,7 +209,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Whether a stop of the lane's old container may be under way.
+    /// Returns whether a stop of the lane's old container may be under way.
     pub(super) fn old_may_be_stopping(&self, lane: usize) -> bool {
         self.old(lane).is_some_and(|(old, engine)| engine.is_stopping(&old.id))
     }
@@ -218,15 +217,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     pub(super) async fn until_it_answers(&mut self, engine: &TrackedEngine<E>) -> Result<(), Failure> {
         for call in engine.unanswered() {
             let message = format!(
-                "the engine has not answered the call to {call}, and may still carry it out: nothing else is done to that container until it cannot"
+                "the engine has not answered the call to {call}, and may still carry it out: drainswap does not touch that container until this is settled"
             );
             self.tell(Fact::Warned { message });
         }
         Ok(engine.settle().await?)
     }
 
-    /// Stops the old container and puts it aside. Its restart policy is switched off, so that no restart
-    /// of the engine starts it beside its successor.
+    /// Stops the old container and puts it aside. Switches its restart policy off, so that a restart of the engine does
+    /// not start it beside its successor.
     pub(super) async fn keep(
         &mut self,
         (replacement, engine): Swap<'_, E>,
@@ -260,25 +259,26 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Waits until the container runs, is healthy where Docker checks it, and answers on every line. Fails
-    /// at once when it ends or is started again. An old one that answers is back, whatever Docker says of it at the end.
+    /// Waits until the container runs, is healthy if Docker checks it, and answers on every line. Fails at once if it
+    /// exits or is restarted. An old container that answers counts as back, whatever Docker reports when the time is
+    /// up.
     pub(super) async fn prove(&mut self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
         let begun = Instant::now();
         self.has_addresses(lane, container.as_ref()).await?;
         let policy = &self.plan.policy;
-        // What ran before is judged by nobody's haste: it is all that there is to return to.
+        // The old container gets more time: there is nothing else to return to.
         let asked = self.asked(lane, container.as_ref());
         let (limit, rise) = match asked {
             Asked::New => (policy.ready_timeout, policy.rise),
             Asked::Old | Asked::Same => (self.old_limit(), 1),
         };
         let stop = self.stop.now.clone();
-        let (mut last, mut booted_after, mut in_a_row) = (String::from("it was not asked"), 0, 0);
+        let (mut last, mut booted_after, mut in_a_row) = (String::from("it was never probed"), 0, 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
             self.hear_stop();
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
-                // The old one was up when it was stopped, and so is the faster way out.
+                // The old one was up when it was stopped, so waiting for it restores service sooner.
                 if asked == Asked::New {
                     self.keeps_promise(lane)?;
                 }
@@ -291,7 +291,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             if answer.is_ready() {
                 in_a_row += 1;
-                last = format!("{}, {in_a_row} times in a row and not {rise} (--rise)", answer.detail());
+                last = format!("{}, but only {in_a_row} of {rise} times in a row (--rise)", answer.detail());
             }
             Ok::<_, Failure>(Some(answer).filter(|_| in_a_row >= rise))
         });
@@ -301,7 +301,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             if answer.is_ready() {
                 let (servers, within) = (list(&self.lane_of(lane).ids()), limit.as_secs_f64());
                 let message = format!(
-                    "{servers}: Docker does not have the old container healthy again within {within} s ({last}). It answers, and is put back in service"
+                    "{servers}: Docker did not report the old container healthy again within {within} s ({last}). It answers, so it is put back in service"
                 );
                 self.tell(Fact::Warned { message });
                 waited = Waited::Done(answer);
@@ -326,12 +326,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// The container that a lane replaces, if it is not gone, and the engine that it is on.
+    /// Returns the container that a lane replaces, unless it is gone, and its engine.
     pub(super) fn old(&self, lane: usize) -> Option<(&'a Container, &'a TrackedEngine<E>)> {
         self.swaps[lane].and_then(|(replacement, engine)| replacement.old.as_ref().map(|old| (old, engine)))
     }
 
-    /// The container that takes its place, as soon as it is there.
+    /// Returns the new container of a lane, once it exists, and its engine.
     pub(super) fn new_one(&self, lane: usize) -> Option<(&ContainerId, &'a TrackedEngine<E>)> {
         self.created.get(&lane).zip(self.swaps[lane]).map(|(new, (_, engine))| (new, engine))
     }
@@ -344,8 +344,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// Whether Docker's healthcheck counts beside an answer. That of an old container counts where it was healthy before
-    /// the run and can be so again in time: it is all that there is to return to, and its servers are out until then.
+    /// Returns whether Docker's healthcheck counts in addition to an answer. For an old container it counts only if
+    /// that was healthy before the run and can be healthy again in time: there is nothing else to return to, and its
+    /// servers are out until then.
     fn heeds_health(&self, lane: usize, container: Option<&ContainerId>) -> bool {
         let limit = self.old_limit();
         match self.asked(lane, container) {
@@ -354,12 +355,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// How long an old container may take until it is back.
+    /// Returns how long an old container may take until it is back.
     fn old_limit(&self) -> Duration {
         self.plan.policy.ready_timeout.max(OLD_LIMIT)
     }
 
-    /// One look at a container, and one probe of each of its lines.
+    /// Inspects a container once, and probes each of its lines once.
     pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
         if let Some((id, (_, engine))) = container.zip(self.swaps[lane]) {
             let pulse = engine.pulse(id).await?;
@@ -379,7 +380,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(self.ask_lines(lane, self.asked(lane, container)).await)
     }
 
-    /// One probe of each line on which that container must answer; of a new one what only that is asked, too.
+    /// Probes each line on which that container must answer; a new container also gets the probes that apply only to
+    /// new ones.
     pub(super) async fn ask_lines(&self, lane: usize, asked: Asked) -> Answer {
         let lane = self.lane_of(lane);
         let servers: Vec<&LaneServer> = match asked {
@@ -391,7 +393,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             std::iter::once(&it.probe).chain(also).map(|probe| self.probe_of(it, probe))
         });
         let probes: Vec<Cow<'_, Probe>> = probes.collect();
-        let mut answer = Answer::NotReady("no server line to ask".to_owned());
+        let mut answer = Answer::NotReady("no server line to probe".to_owned());
         for probe in distinct(probes.iter().map(AsRef::as_ref)) {
             answer = self.world.prober.probe(probe).await;
             if !answer.is_ready() {
@@ -411,11 +413,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             engine.tag(image, &previous::name(self.lane_of(lane).name())).await?;
         }
         for (id, container) in replacement.removed(&plan.run, plan.policy.keep) {
-            // One that runs is somebody's, whatever its name says; one that is gone is what is wanted.
+            // A running container is in use, whatever its name says. A missing one needs no removal.
             if matches!(engine.pulse(id).await, Ok(pulse) if pulse.running) {
                 let is_old = replacement.old.as_ref().is_some_and(|old| old.id == *id);
                 if !(is_old && self.runs_again.contains(&lane)) {
-                    self.tell(Fact::Warned { message: format!("{container} runs, and is not removed") });
+                    self.tell(Fact::Warned {
+                        message: format!("{container} is running, so it is not removed"),
+                    });
                 }
                 continue;
             }
@@ -425,8 +429,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Removes the new container, also where it was created and the answer that named it was lost. One that an earlier
-    /// run has kept is put aside again.
+    /// Removes the new container, even if the answer that named it was lost. Puts a container that an earlier run had
+    /// kept aside again.
     pub(super) async fn discard(
         &mut self,
         lane: usize,
@@ -445,13 +449,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         if let Some(new) = new {
             if self.has_begun(lane, Step::Ready) {
-                // It has served: what it still does it may end. One that is gone already is what is wanted.
+                // It has served, so let it finish its work. It may be gone already.
                 match self.answer(engine.stop(&new)).await {
                     Ok(()) | Err(EngineError::Refused { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
-            // Where it has never served its new volumes hold nothing that anything needs. Else they may: clients have written.
+            // If it never served, its new volumes hold nothing of value. Otherwise clients may have written to them.
             let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
             let has_served = self.has_begun(lane, Step::Ready);
             match replacement.volumes_before(description).filter(|_| !has_served) {
@@ -462,7 +466,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// That the container to be replaced is still the one that the plan was made for.
+    /// Checks that the container to be replaced is still the one that the plan was made for.
     pub(super) async fn old_is_there(&self, lane: usize) -> Result<(), Failure> {
         let Some((old, engine)) = self.old(lane) else { return Ok(()) };
         match engine.pulse(&old.id).await {
@@ -471,7 +475,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// The same, of an engine that may just be restarted, and that no other tool has put its own in its place.
+    /// Checks the same, and that no other tool put its own container there. Retries while the engine may be restarting.
     pub(super) async fn old_is_still_in_place(&self, lane: usize) -> Result<(), Failure> {
         insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await?;
         match self.old(lane).filter(|_| self.taken_over.contains(&lane)) {
@@ -484,17 +488,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Failure::Drifted { server: self.lane_of(lane).name().clone(), container: old.name.clone() }
     }
 
-    /// Whether a lane's old container was removed, and none but our own new one has its name since.
+    /// Returns whether a lane's old container was removed, and no container but the lane's new one has its name now.
     pub(super) async fn old_is_gone(&self, lane: usize) -> bool {
         let Some((old, engine)) = self.old(lane) else { return false };
         let look = async || engine.containers().await.map_err(Failure::from);
-        // Who does not answer is met by the next step again.
+        // If the engine does not answer, the next step reports it.
         let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
         let new = self.created.get(&lane);
         all.iter().all(|it| it.id != old.id && (it.name != old.name || Some(&it.id) == new))
     }
 
-    /// Whether a lane's new container is still there, as far as anybody can tell.
+    /// Returns whether a lane's new container still exists. Assumes so if the engine does not answer.
     pub(super) async fn new_is_there(&self, lane: usize) -> bool {
         let look = self.new_one(lane).map(|(new, engine)| {
             insist(TRY_EVERY, TRY_FOR, EngineError::is_outage, async move || engine.pulse(new).await)
@@ -502,7 +506,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         !matches!(OptionFuture::from(look).await, None | Some(Err(EngineError::Refused { .. })))
     }
 
-    /// Gives a new container the restart policy that its predecessor had: it is trusted from now on.
+    /// Gives a new container the restart policy of its predecessor, because it is trusted from now on.
     pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), Failure> {
         let Some((new, (replacement, engine))) = self.created.get(&lane).zip(self.swaps[lane]) else {
             return Ok(());
@@ -511,8 +515,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(engine.set_restart(new, &like.restart).await?)
     }
 
-    /// Gives the old container its name back, and starts it if it ran before. One that comes back to other ports than it
-    /// had, since its engine chooses them at each start, is kept, and a copy of it with its ports stands for it.
+    /// Gives the old container its name back, and starts it if it ran before. An engine may choose other ports at each
+    /// start: if it does, the old container is kept, and a copy with the former ports takes its place.
     pub(super) async fn return_old(
         &mut self,
         lane: usize,
@@ -545,7 +549,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// The copy that stands for an old container, from an earlier try: it has its name and its image.
+    /// Returns the copy that an earlier attempt made of an old container: it has the old container's name and image.
     async fn copy_of(
         &self,
         engine: &TrackedEngine<E>,
@@ -558,7 +562,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(copy.map(|copy| copy.id.clone()))
     }
 
-    /// Puts the old container aside again, and starts a copy of it that asks for the ports that it had.
+    /// Puts the old container aside again, and starts a copy that requests its former ports.
     async fn stand_in(
         &mut self,
         lane: usize,
@@ -580,14 +584,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     fn stands_in(&mut self, lane: usize, copy: ContainerId, old: &Container, kept: &str) {
         self.stand_ins.insert(lane, copy);
         let message = format!(
-            "{} could not come back to its port, which the engine chooses anew at each start (-p without a host port, or a range): a copy that asks for that port stands for it, and the original is left as {kept}",
+            "{} could not get its port back, because the engine chooses a new one at each start (-p without a host port, or a range). A copy that requests the old port replaces it, and the original is kept as {kept}",
             old.name
         );
         self.tell(Fact::Warned { message });
     }
 }
 
-/// How far the engines of these names are with an image.
+/// Returns the pull progress of the engines with these names.
 fn progressed(names: &BTreeSet<&str>, now: &[PullProgress]) -> Fact {
     let each = names.iter().zip(now).map(|(name, it)| EnginePull {
         engine: (*name).to_owned(),
@@ -606,7 +610,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_engine_s_part_of_a_pull_is_told_where_there_are_several() {
+    fn a_pull_by_several_engines_reports_each_of_them() {
         let pull = |received, expected| PullProgress { received, expected, is_retrying: false };
         let told = |names: &[&str], now: &[PullProgress]| {
             let fact = progressed(&names.iter().copied().collect(), now);

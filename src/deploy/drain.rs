@@ -1,4 +1,4 @@
-//! A drain that tells the truth: nothing in flight, in no worker, and nothing new can land.
+//! Drains servers: a drain ends only when no worker holds a session and no new one can arrive.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,24 +17,24 @@ use crate::observation::{AdminState, Session, SessionKind};
 use crate::plan::{LaneServer, OnDrainTimeout, Step, floor};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
-/// How often somebody is told what is left.
+/// How often the remaining sessions are reported.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// How often a queue that stands still is woken.
+/// How often a stalled queue is woken.
 const WAKE_EVERY: Duration = Duration::from_secs(1);
 
-/// How often sessions are ended at most: some at a time where there are many.
+/// The shortest pause between two batches of ended sessions; many sessions end in larger batches.
 const END_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a session may take to end that was ended.
+/// How long a session may take to end after it was shut down.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What one wait for the last session has seen so far.
+/// The progress of one wait for the last session.
 struct Watch {
     begun: Instant,
     sessions: u64,
     idle: Idle,
-    /// When it was told last what is left, and how much that was.
+    /// When the remaining sessions were last reported, and how many there were.
     told: (Instant, u64),
     woken: Option<Instant>,
 }
@@ -55,7 +55,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.spares(lane, &seen)?;
         }
         let servers = self.lane_of(lane).ids();
-        // A server in maint gets no traffic already, and drain would give persistent clients back to it.
+        // A server in maint gets no traffic already, and drain would let persistent clients return to it.
         let can_leave = |load_balancer: &Tracked<L>, id: &ServerId| {
             let state = said_by(&seen.all, load_balancer).and_then(|seen| seen.server(id));
             state.is_some_and(|state| state.admin.state() != AdminState::Maint)
@@ -71,10 +71,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.agents_off(lane, AdminState::Drain).await
     }
 
-    /// Fails where a load balancer cannot spare the lane's servers: one that has just come, or come back, or one where
-    /// those who serve instead have gone since.
+    /// Fails if a load balancer cannot spare the lane's servers, for example because it just came back, or because the
+    /// servers that would take over are gone.
     fn spares(&self, lane: usize, seen: &Seen) -> Result<(), Failure> {
-        // What is taken back has failed, or was looked at first.
+        // A lane that is being undone has failed, or was checked before.
         if self.is_undoing {
             return Ok(());
         }
@@ -118,15 +118,15 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Nobody comes to the servers any more, not even by cookie or stick table; what is in flight goes on.
+    /// Sends persistent clients (by cookie or stick table) elsewhere too. Sessions in flight go on.
     async fn end_persistence(&mut self, lane: usize, sessions: u64) -> Result<(), Failure> {
         self.maint(lane).await?;
         self.tell(Fact::PersistenceEnded { servers: self.lane_of(lane).ids(), sessions });
         Ok(())
     }
 
-    /// Ends the sessions that are left, spread over a time, so that their clients do not all come back at once. Each is
-    /// looked up right before: its name is an address in memory, which a later session of somebody else may get.
+    /// Shuts the remaining sessions down, spread over time so that their clients do not all reconnect at once. Looks
+    /// each session up right before: its name is an address in memory, which a later session of another client may get.
     async fn shut_down(&mut self, lane: usize) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
         let over = self.plan.policy.shutdown_over;
@@ -147,7 +147,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         });
         match ended.await? {
             Waited::Stopped => return Err(Failure::Stopped),
-            // What is left by then is counted by whoever waits next.
+            // The next wait counts what is left by then.
             Waited::Done(()) | Waited::TimedOut => {}
         }
         self.tell(Fact::SessionsShutDown { servers, sessions });
@@ -166,8 +166,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.until_idle(lane, AdminState::Maint, LOOK_EVERY, limit).await
     }
 
-    /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new
-    /// one counted. A reload of `HAProxy` forgets the state that they are in, so it is set again.
+    /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new one
+    /// counted. A reload of `HAProxy` forgets the servers' state, so it is set again.
     pub(super) async fn until_idle(
         &mut self,
         lane: usize,
@@ -189,7 +189,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             if !self.is_undoing && self.heal(lane, &seen, &mut healed).await? {
                 return Ok(None);
             }
-            // Who has given up the old container has nothing to go back to that serves sooner.
+            // Once the old container is being stopped, going back would not restore service sooner.
             if !self.has_begun(lane, Step::Keep) {
                 self.spares(lane, &seen)?;
             }
@@ -240,13 +240,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// The sessions in flight, each with the load balancer that it is at.
+    /// Returns the sessions in flight, each with its load balancer.
     async fn sessions_left(&self, servers: &[ServerId]) -> Result<Vec<(&Tracked<L>, Session)>, Failure> {
         let mut left = Vec::new();
         for load_balancer in &self.world.load_balancers {
             match load_balancer.sessions(servers).await {
                 Ok(sessions) => left.extend(sessions.into_iter().map(|session| (load_balancer, session))),
-                // Whether one may be missing is decided at the next look.
+                // The next check decides whether one may be missing.
                 Err(LoadBalancerError::Unreachable { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -254,7 +254,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(left)
     }
 
-    /// Requests that waited when the last primary left are not given to a free backup by themselves.
+    /// Wakes stalled queues: `HAProxy` does not hand requests that were queued when the last primary left to a free
+    /// backup.
     async fn wake_queues(&mut self, lane: usize, seen: &Seen, watch: &mut Watch) -> Result<(), Failure> {
         if watch.woken.is_some_and(|woken| woken.elapsed() < WAKE_EVERY) {
             return Ok(());
@@ -272,7 +273,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// The sessions in flight on the lane's servers, and how many there ever were.
+    /// Returns the sessions in flight on the lane's servers, and their total so far.
     pub(super) fn sessions(&self, lane: usize, seen: &Seen) -> Result<(u64, u64), Failure> {
         let (mut now, mut total) = (0, 0);
         for LaneServer { id, .. } in &self.lane_of(lane).servers {
@@ -290,7 +291,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok((now + old, total))
     }
 
-    /// Takes the lane's servers out again at a load balancer that knows nothing of it, where it can spare them.
+    /// Takes the lane's servers out again at a load balancer that lost their state, if it can spare them.
     pub(super) async fn set_out_again(
         &mut self,
         lane: usize,
@@ -302,7 +303,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.agents_off(lane, state).await
     }
 
-    /// Those of the lane's servers that are not out as far as this state, with the one that they are to have.
+    /// Returns the lane's servers that are not yet in at least this state, each with the state that it must get.
     pub(super) fn moved(
         &self,
         lane: usize,
@@ -311,8 +312,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     ) -> Result<Vec<(ServerId, AdminState)>, Failure> {
         let mut moved = Vec::new();
         for server in &self.lane_of(lane).servers {
-            // Drain would let persistent clients come back to a server that is in maint. One that an undo takes out again is
-            // in service, whatever it was before.
+            // Drain would let persistent clients return to a server that is in maint. A server that an undo takes out
+            // again is in service, whatever its state was before.
             let wanted = if self.is_undoing { state } else { state.max(server.was) };
             if seen.server(&server.id, self.is_undoing)?.iter().any(|now| now.admin.state() < wanted) {
                 moved.push((server.id.clone(), wanted));

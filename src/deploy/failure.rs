@@ -1,4 +1,4 @@
-//! Why a step failed.
+//! The reasons why a step fails.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,221 +12,115 @@ use crate::plan::refusal::Refusal;
 use crate::plan::undo::Care;
 use crate::ports::{EngineError, HookError, JournalError, LoadBalancerError};
 
-/// Why a step failed. The container's log is gathered beside it, by whoever reports it.
+/// The reason why a step failed. The container's log is not part of it; the caller that reports the failure collects
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The load balancer.
     #[error(transparent)]
     LoadBalancer(#[from] LoadBalancerError),
-    /// A command without an answer may still take effect.
     #[error(transparent)]
     LateCommand(#[from] LateCommand),
-    /// A call to the engine without an answer may still take effect.
     #[error(transparent)]
     UnansweredCall(#[from] UnansweredCall),
-    /// The engine or a registry.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A record could not be made durable.
+    /// A journal record could not be made durable.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A guard that held when the plan was made does not hold any more.
+    /// A condition that held when the plan was made does not hold any more.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Sessions did not end in time.
     #[error(
-        "{sessions} {} not ended within {} s (--drain-timeout); wait longer, or choose with --on-drain-timeout what becomes of them: maint, shutdown, force",
+        "{sessions} {} not ended within {} s (--drain-timeout); raise it, or set --on-drain-timeout to maint, shutdown or force",
         if *.sessions == 1 { "session had" } else { "sessions had" },
         .limit.as_secs_f32()
     )]
-    DrainTimedOut {
-        /// How many were left.
-        sessions: u64,
-        /// The limit.
-        limit: Duration,
-    },
-    /// `HAProxy` was reloaded: its old process may hold sessions that cannot be seen from here.
+    DrainTimedOut { sessions: u64, limit: Duration },
+    /// `HAProxy` was reloaded, and its old process may hold sessions that drainswap cannot count.
     #[error(
-        "HAProxy was reloaded meanwhile (process {was} is now {is}): what its old process still holds cannot be counted. Deploy again when it has left"
+        "HAProxy was reloaded during the run (process {was} is now {is}), so the sessions in its old process cannot be counted. Deploy again when that process has exited"
     )]
-    Reloaded {
-        /// The process that the plan was made for.
-        was: u32,
-        /// The process that answers now.
-        is: u32,
-    },
-    /// `HAProxy` does not know the server any more.
-    #[error("HAProxy does not know {server} any more: a reload has removed it")]
-    Vanished {
-        /// Which server.
-        server: ServerId,
-    },
-    /// Somebody else set the server's state meanwhile.
-    #[error("somebody set {server} to {found} meanwhile")]
-    TakenOver {
-        /// Which server.
-        server: ServerId,
-        /// The state that it was found in.
-        found: AdminState,
-    },
-    /// The new container ended.
-    #[error("the container ended with code {exit_code}{}", if *.out_of_memory { ", for want of memory" } else { "" })]
+    Reloaded { was: u32, is: u32 },
+    #[error("server {server} no longer exists in the running HAProxy: a reload removed it")]
+    Vanished { server: ServerId },
+    /// A person or another tool set the server's state during the run.
+    #[error("{server} was set to {found} outside this run")]
+    TakenOver { server: ServerId, found: AdminState },
+    #[error("the container exited with code {exit_code}{}", if *.out_of_memory { " (out of memory)" } else { "" })]
     Died {
-        /// Its exit code.
         exit_code: i64,
-        /// Whether the kernel ended it.
+        /// Whether the kernel killed it for lack of memory.
         out_of_memory: bool,
     },
-    /// The new container did not answer in time.
     #[error("the container did not answer within {} s (--ready-timeout); its last answer: {last_answer}", .limit.as_secs_f32())]
-    NeverReady {
-        /// The limit.
-        limit: Duration,
-        /// What it answered last.
-        last_answer: String,
-    },
-    /// The container answered, was put in service, and then did not answer any more.
+    NeverReady { limit: Duration, last_answer: String },
+    /// The container answered, was put in service, and then stopped answering.
     #[error("the container answered, was put in service, and then failed: {answer}")]
-    FellSilent {
-        /// What it answered.
-        answer: String,
-    },
-    /// `HAProxy` does not have the server up.
-    #[error("HAProxy does not have {server} up: {status}")]
-    NotUp {
-        /// Which server.
-        server: ServerId,
-        /// `HAProxy`'s word for it.
-        status: String,
-    },
-    /// `HAProxy`'s own check, which decides, did not have the server up in time.
+    FellSilent { answer: String },
+    #[error("server {server} is not up in HAProxy: {status}")]
+    NotUp { server: ServerId, status: String },
+    /// The server's own check, which decides whether it is up, did not bring it up in time.
     #[error(
-        "HAProxy's own check did not have {server} up within {} s (--ready-timeout and what the check takes to rise): {status}",
+        "HAProxy's check did not bring {server} up within {} s (--ready-timeout plus the check's rise time): {status}",
         .limit.as_secs_f32()
     )]
-    NeverRose {
-        /// Which server.
-        server: ServerId,
-        /// `HAProxy`'s word for it.
-        status: String,
-        /// The limit.
-        limit: Duration,
-    },
-    /// `HAProxy` does not say whether it has the server up.
-    #[error("HAProxy did not say within {} s (--ready-timeout) whether it has {server} up", .limit.as_secs_f32())]
-    NotSeen {
-        /// Which server.
-        server: ServerId,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The others could not take over.
+    NeverRose { server: ServerId, status: String, limit: Duration },
+    #[error("HAProxy did not report within {} s (--ready-timeout) whether {server} is up", .limit.as_secs_f32())]
+    NotSeen { server: ServerId, limit: Duration },
     #[error(
-        "the others could not take over from {server} within {} s (--drain-timeout): a slow start or a queue does not end",
+        "the remaining servers were not ready to take over from {server} within {} s (--drain-timeout): still in slow start, or requests are still queued",
         .limit.as_secs_f32()
     )]
-    NotCarried {
-        /// Which server.
-        server: ServerId,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The last answer of an agent that was turned off has not come.
+    NotCarried { server: ServerId, limit: Duration },
+    /// An agent that was turned off has not answered its last query.
     #[error(
-        "the agent (agent-check) of {server} was turned off, and has not answered its last question within {} s: its answer could put the server back into rotation. See what hangs at its agent-port",
+        "the agent (agent-check) of {server} was turned off, but did not answer its last query within {} s, and a late answer could put the server back into rotation. Check what hangs at its agent-port",
         .limit.as_secs()
     )]
-    AgentAsked {
-        /// The server.
-        server: ServerId,
-        /// The limit.
-        limit: Duration,
-    },
-    /// No server of a backend serves, although the plan promised that one does.
+    AgentAsked { server: ServerId, limit: Duration },
+    /// No server of a backend serves, although the plan keeps at least one in service.
     #[error(
-        "no server of {backend} serves at {load_balancer}, although the plan promised that one does (--floor). See what became of the servers that were to serve, and deploy again when they do"
+        "no server of {backend} serves at {load_balancer}, although the plan keeps at least one in service (--floor). Check why the remaining servers went down, then deploy again"
     )]
-    Unserved {
-        /// The load balancer.
-        load_balancer: String,
-        /// The backend.
-        backend: String,
-    },
-    /// The container that was to be replaced is not there any more.
-    #[error("the container {container} behind {server} was removed or replaced meanwhile; plan again")]
-    Drifted {
-        /// The lane's first server.
-        server: ServerId,
-        /// The container's name when the plan was made.
-        container: String,
-    },
-    /// A container does not have its server's address.
+    Unserved { load_balancer: String, backend: String },
+    /// The container to be replaced is gone or was replaced.
     #[error(
-        "{container} does not have the address {} of {server}, and so is not behind it: it has {has}. What else answers there is another's",
-        .address.map_or_else(|| "that was planned".to_owned(), |it| it.to_string())
+        "container {container} behind {server} was removed or replaced after the plan was made; plan again"
     )]
-    Elsewhere {
-        /// The server.
-        server: ServerId,
-        /// The container's name.
-        container: String,
-        /// Where the server's traffic goes.
-        address: Option<SocketAddr>,
-        /// The addresses that the container has.
-        has: String,
-    },
-    /// `HAProxy` does not send a server's traffic to where its host name leads.
+    Drifted { server: ServerId, container: String },
     #[error(
-        "HAProxy did not send {server} to {address} within {} s: where its container is now", .limit.as_secs_f32()
+        "container {container} does not have {} of {server}, so it is not behind that server (it has {has}). Anything that answers there is another process",
+        .address.map_or_else(|| "the planned address".to_owned(), |it| format!("the address {it}"))
     )]
-    NotFollowed {
-        /// The server.
-        server: ServerId,
-        /// Where its container is.
-        address: SocketAddr,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The old container runs again although it was stopped.
+    Elsewhere { server: ServerId, container: String, address: Option<SocketAddr>, has: String },
+    #[error(
+        "HAProxy did not change the address of {server} to {address}, where its container is now, within {} s",
+        .limit.as_secs_f32()
+    )]
+    NotFollowed { server: ServerId, address: SocketAddr, limit: Duration },
     #[error(
         "{container} behind {server} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. Take it out of that supervisor first"
     )]
-    StartedAgain {
-        /// The server.
-        server: ServerId,
-        /// The container's name.
-        container: String,
-    },
-    /// The address answers although the old container is stopped.
+    StartedAgain { server: ServerId, container: String },
+    /// The address still answers although the old container is stopped.
     #[error(
         "{address} of {server} still answers although {container} is stopped: another process answers there, so {container} is not what serves {server}. Find that process (ss -ltnp), or set silence_check = false if a relay keeps answering there"
     )]
-    StillAnswers {
-        /// The server.
-        server: ServerId,
-        /// The container's name.
-        container: String,
-        /// Where its traffic goes.
-        address: SocketAddr,
-    },
-    /// A hook wants the run to stop.
-    #[error("the hook {hook} {}", match .code { Some(code) => format!("ended with code {code}"), None => "was killed".to_owned() })]
+    StillAnswers { server: ServerId, container: String, address: SocketAddr },
+    #[error("the hook {hook} {}", match .code { Some(code) => format!("exited with code {code}"), None => "was killed".to_owned() })]
     Hook {
-        /// Which.
         hook: Moment,
-        /// Its exit code; `None` where its time was over, or a signal ended it.
+        /// Its exit code; `None` if it timed out or a signal killed it.
         code: Option<i32>,
     },
-    /// A hook cannot be run.
     #[error(transparent)]
     NoHook(#[from] HookError),
-    /// Somebody asked the run to stop.
     #[error("asked to stop")]
     Stopped,
 }
 
 impl Failure {
-    /// What the failure says of the new container, and so how carefully it is taken away.
+    /// Returns how gracefully the new container must be taken away, given what the failure says about it.
     pub(super) fn care(&self) -> Care {
         match self {
             Self::Died { .. }
@@ -259,19 +153,19 @@ impl Failure {
         }
     }
 
-    /// Whether the load balancer does not answer: it may just be started anew.
+    /// Returns whether the load balancer does not answer, for example because it is restarting.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::LateCommand(_))
             || matches!(self, Self::LoadBalancer(error) if error.is_silence())
     }
 
-    /// Whether nobody answered at all.
+    /// Returns whether the engine did not answer at all.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Self::Engine(error) if error.is_outage())
     }
 
-    /// Whether the same thing may succeed in a moment: an engine or a load balancer that is being restarted, or a server
-    /// that is to carry the traffic and is just coming up.
+    /// Returns whether a retry may succeed: an engine or a load balancer may be restarting, or a server that takes over
+    /// the traffic may be coming up.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::LoadBalancer(_) | Self::Engine(_) | Self::Refused(_))
     }
@@ -282,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_session_is_spoken_of_as_one() {
+    fn one_session_is_singular() {
         let timed_out = |sessions| {
             let failure = Failure::DrainTimedOut { sessions, limit: Duration::from_secs(1) };
             failure.to_string()
@@ -292,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_does_not_answer_is_waited_for() {
+    fn only_an_unreachable_engine_is_an_outage() {
         let unreachable = EngineError::Unreachable { endpoint: String::new(), reason: String::new() };
         let (subject, reason) = (String::new(), String::new());
         let refused = EngineError::Refused { action: "inspect", subject, reason };
@@ -303,9 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_the_kernel_has_ended_is_said_to_be() {
+    fn an_exit_for_lack_of_memory_is_named() {
         let died = |out_of_memory| Failure::Died { exit_code: 137, out_of_memory }.to_string();
-        assert_eq!(died(false), "the container ended with code 137");
-        assert_eq!(died(true), "the container ended with code 137, for want of memory");
+        assert_eq!(died(false), "the container exited with code 137");
+        assert_eq!(died(true), "the container exited with code 137 (out of memory)");
     }
 }

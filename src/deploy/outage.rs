@@ -1,50 +1,50 @@
-//! When a backend is in an outage: one look that sees no server that serves is not enough.
+//! Decides when a backend has an outage: one sample without a serving server is not enough.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long no server of a backend may serve before that is an outage. A reload, or a check that comes late, is over
+/// How long a backend must have no serving server before that counts as an outage. A reload or a late check is over
 /// sooner.
 pub const AFTER: Duration = Duration::from_secs(2);
 
-/// How far apart two looks may be that show an outage between them.
+/// The longest gap between two samples that still proves an outage between them.
 const GAP: Duration = Duration::from_secs(1);
 
-/// What the looks at one backend amount to.
+/// The outage state of one backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
-    /// A server serves, or no look has been taken yet.
+    /// A server serves, or no sample was taken yet.
     #[default]
     None,
-    /// No server has served since then, which is not long ago.
+    /// No server has served recently, but not for long enough yet.
     Suspected {
-        /// The first look that saw none.
+        /// The first sample without a serving server.
         since: Instant,
-        /// The last one.
+        /// The last such sample.
         seen: Instant,
     },
-    /// No server has served since then.
+    /// No server has served since this time.
     On(Instant),
 }
 
-/// What a look has changed.
+/// A change of state that a sample caused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// An outage: no server has served for so long.
+    /// An outage began: no server has served for this long.
     Began(Duration),
-    /// A server serves again, after so long.
+    /// An outage ended: a server serves again after this long.
     Ended(Duration),
 }
 
 impl Outage {
-    /// Takes a look over: whether a server serves. Says when an outage begins or ends by it.
+    /// Takes a sample: whether a server serves. Returns the beginning or the end of an outage that it caused.
     pub fn take(&mut self, serves: bool) -> Option<Turn> {
         let now = Instant::now();
         let (next, turn) = match *self {
             Self::On(since) if serves => (Self::None, Some(Turn::Ended(now - since))),
             _ if serves => (Self::None, None),
-            // Of a time in which nothing looked nothing is known.
+            // A period without samples proves nothing.
             Self::Suspected { since, seen } if now - seen < GAP && now - since >= AFTER => {
                 (Self::On(since), Some(Turn::Began(now - since)))
             }
@@ -58,7 +58,7 @@ impl Outage {
         turn
     }
 
-    /// Whether there is one.
+    /// Returns whether the backend has an outage.
     #[must_use]
     pub fn is_on(self) -> bool {
         matches!(self, Self::On(_))
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_serves_in_between_begins_the_time_anew() {
+    async fn a_server_that_serves_in_between_restarts_the_time() {
         let mut outage = Outage::default();
         for serves in [[false; 9], [true; 9], [false; 9]].into_iter().flatten() {
             assert_eq!(outage.take(serves), None);
@@ -101,10 +101,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_time_in_which_nothing_looked_is_no_outage() {
+    async fn a_period_without_samples_is_not_an_outage() {
         let mut outage = Outage::default();
         assert_eq!(outage.take(false), None);
         advance(LOOK * 25).await;
-        assert_eq!(outage.take(false), None, "two moments are no time");
+        assert_eq!(outage.take(false), None, "two samples far apart prove nothing");
     }
 }

@@ -1,4 +1,5 @@
-//! Another tool has replaced the container during the run: what it put there serves, and is not ours to take away.
+//! Handles containers that another tool replaced during the run: the replacement serves, and drainswap must not remove
+//! it.
 
 use super::container::Asked;
 use super::recovery::TakenBack;
@@ -13,8 +14,8 @@ use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, P
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// The container that another tool has put in the place of a lane's old one: it runs under that one's name, and the engine
-    /// shows that it has the address of each of the lane's servers.
+    /// Returns the container that another tool put in the place of a lane's old one: it runs under the old container's
+    /// name, and according to the engine it has the address of each of the lane's servers.
     async fn replaced_by(&self, lane: usize) -> Result<Option<Container>, Failure> {
         let Some((old, engine)) = self.old(lane) else { return Ok(None) };
         let is_another = |it: &Container| {
@@ -29,7 +30,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(all.into_iter().find(|it| is_another(it) && has_place(it)))
     }
 
-    /// The same, where the old container is gone or was put aside, and its successor does not run.
+    /// Returns that container if the old one is gone or was put aside, and the new one does not run.
     pub(super) async fn put_there(&mut self, lane: usize, failure: &Failure) -> Option<Container> {
         let may_serve = self.taken_over.contains(&lane) || !self.has_begun(lane, Step::Start);
         if !may_serve || !matches!(failure, Failure::Drifted { .. }) {
@@ -39,7 +40,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.guarded(lane, look).await.unwrap_or(None)
     }
 
-    /// Why the engine refuses something: another tool may have put its own there, which has the name or the port.
+    /// Explains an engine's refusal: another tool may have put its own container there, which has the name or the port.
     pub(super) async fn or_replaced(&mut self, lane: usize, failure: Failure) -> Failure {
         let is_refused = matches!(failure, Failure::Engine(EngineError::Refused { .. }));
         match self.old(lane) {
@@ -50,7 +51,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Whether another tool has put its own in the place of a lane's old container. From then on that is remembered.
+    /// Returns whether another tool put its own container in the place of a lane's old one, and remembers it if so.
     pub(super) async fn is_taken_over(&mut self, lane: usize) -> Result<bool, Failure> {
         let is_taken_over = self.replaced_by(lane).await?.is_some();
         if is_taken_over {
@@ -59,22 +60,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(is_taken_over)
     }
 
-    /// Puts a lane's servers back in service with the container that has taken the place of the old one, if that answers.
+    /// Puts a lane's servers back in service with the container that took the place of the old one, if it answers.
     pub(super) async fn leave_to(
         &mut self,
         lane: usize,
         other: &Container,
         failure: Failure,
     ) -> Result<TakenBack, Failure> {
-        // Only until it answers: from then on the servers are in service.
+        // Guard the servers only until it answers: from then on they are in service.
         if !self.guarded(lane, async |this: &mut Self| this.comes_to_answer(lane, Asked::Old).await).await {
             return Err(failure);
         }
         self.insist_on(lane, Step::PutBack).await?;
         let discarded = self.simply(lane, Step::Discard).await;
-        self.warn_unless(discarded, lane, "a container that was only created is left");
+        self.warn_unless(discarded, lane, "a container that was created but never started is left behind");
         let message = format!(
-            "{} is put back with {} ({}), which another tool put there during this run: it has the address, and answers",
+            "put {} back in service with container {} ({}), which another tool put there during this run: it has the address and answers",
             list(&self.lane_of(lane).ids()),
             other.name,
             other.id.short()

@@ -1,4 +1,4 @@
-//! The proof that a container is behind its servers: when it stops, their addresses fall silent.
+//! Proves that a container is behind its servers: when it stops, their addresses must stop answering.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -15,25 +15,25 @@ use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, Prober, WallClock};
 use crate::probe::{Probe, Question, distinct};
 
-/// How long an address may go on answering after the stop, and how often it is asked.
+/// How long an address may keep answering after the stop, and how often it is probed.
 const ANSWERS_FOR: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
-/// How long a connection to an address that has no answer may take, and then the proof that it stays open.
+/// How long a connection to an address without an answer may take, and how long the check that it stays open.
 const CONNECTS_WITHIN: Duration = Duration::from_millis(250);
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Fails where one of the lane's servers goes on answering although its container has stopped. The first question
-    /// ends it in the ordinary case: the connection is refused.
+    /// Fails if one of the lane's servers keeps answering although its container has stopped. In the ordinary case the
+    /// first probe settles it: the connection is refused.
     pub(super) async fn falls_silent(
         &mut self,
         lane: usize,
         swap: Swap<'_, E>,
         old: &Container,
     ) -> Result<(), Failure> {
-        // A step that is repeated meets the new container.
+        // A repeated step would probe the new container.
         if self.has_begun(lane, Step::Start) {
             return Ok(());
         }
@@ -50,8 +50,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Whether the probe fails, now or within [`ANSWERS_FOR`]. An answer that is only late proves nothing: another process
-    /// may take its time. Then a connection must not stay open either.
+    /// Returns whether the probe fails, now or within [`ANSWERS_FOR`]. An answer that is only late proves nothing,
+    /// because another process may be slow. In that case a connection must not stay open either.
     async fn is_silent(&self, probe: &Probe) -> bool {
         let never_cancelled = CancellationToken::new();
         let connection = Probe { question: Question::Tcp, timeout: CONNECTS_WITHIN, ..probe.clone() };
@@ -69,7 +69,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         !answered
     }
 
-    /// Who answers there, as far as the engine tells.
+    /// Returns why the address still answers, if the engine can tell.
     async fn still_answers(
         &mut self,
         lane: usize,
@@ -88,9 +88,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(Failure::StillAnswers { server, container, address: probe.address })
     }
 
-    /// Why the new container cannot be started, ends or does not answer: the old one may run again, and boot, so that it
-    /// answered nothing yet, or was started again only now. It then has the port, or what the new one needs for itself.
-    /// Or another tool has put its own there, which has no answer yet, or is asked for none.
+    /// Explains why the new container cannot be started, exits or does not answer. The old one may run again: it may
+    /// have been silent while it booted, or was started only now, and then holds the port or another resource that the
+    /// new one needs. Or another tool put its own container there, which does not answer yet or has no probe.
     pub(super) async fn or_started_again(&mut self, lane: usize, failure: Failure) -> Failure {
         let Some((old, engine)) = self.old(lane) else { return failure };
         let may_be_that = matches!(
@@ -107,7 +107,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.or_replaced(lane, failure).await
     }
 
-    /// Says of which lanes the old container runs again beside the new one.
+    /// Warns about lanes whose old container runs again beside the new one.
     pub(super) async fn warn_of_restarted(&mut self, lanes: &[usize]) {
         for &lane in lanes {
             let Some((old, engine)) = self.old(lane) else { continue };
@@ -127,7 +127,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 }
 
-/// Whether the old container runs although it was stopped.
+/// Returns whether the old container runs although it was stopped.
 async fn runs_again(engine: &impl ContainerEngine, old: &Container) -> Result<bool, Failure> {
     match engine.pulse(&old.id).await {
         Ok(pulse) => Ok(pulse.running),

@@ -1,4 +1,5 @@
-//! Calls without an answer: the engine may still carry one out, so that its container is in no known state until it cannot.
+//! Tracks engine calls without an answer: the engine may still carry one out, so the state of its container is unknown
+//! until that is ruled out.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -18,7 +19,7 @@ use crate::image::{Image, ImageReference, Platform};
 use crate::observation::{Container, Host, RestartPolicy};
 use crate::ports::{Change, ContainerEngine, EngineError, PullProgress, Pulse, Recipe};
 
-/// How often the engine is asked whether it has carried a call out.
+/// How often drainswap checks whether the engine has carried a call out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A call that the engine has not answered.
@@ -26,43 +27,43 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 struct Unanswered {
     call: EngineCall,
     late: Late,
-    /// Whether it was waited for to the last, over an open connection: then nothing says that it will not be carried out.
+    /// Whether the full time limit passed while the connection was open. Nothing rules out then that the engine still
+    /// carries the call out.
     is_given_up: bool,
 }
 
-/// An engine, with the calls that it has not answered.
+/// A container engine, with the calls that it has not answered.
 #[derive(Debug)]
 pub struct TrackedEngine<E> {
     inner: E,
     unanswered: Mutex<Vec<Unanswered>>,
-    /// The containers that may be stopping: a stop has no answer, and goes on for as long as its container takes.
+    /// Containers that may be stopping: a stop without an answer goes on for as long as its container takes.
     stopping: Mutex<BTreeSet<ContainerId>>,
 }
 
-/// The engine may still carry out a call, and nothing rules that out.
+/// The error that the engine may still carry out a call, and nothing rules that out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the engine has not answered the call to {call}, and may still carry it out: see what hangs there (journalctl -u docker), then resume"
+    "the engine has not answered the call to {call}, and may still carry it out: check what hangs there (journalctl -u docker), then resume"
 )]
 pub struct UnansweredCall {
-    /// The call.
     pub call: EngineCall,
 }
 
 impl<E> TrackedEngine<E> {
-    /// An engine that was not called yet.
+    /// Wraps an engine that has no calls under way.
     #[must_use]
     pub fn new(inner: E) -> Self {
         Self { inner, unanswered: Mutex::default(), stopping: Mutex::default() }
     }
 
-    /// The calls that it may still carry out.
+    /// Returns the calls that the engine may still carry out.
     #[must_use]
     pub fn unanswered(&self) -> Vec<EngineCall> {
         self.locked().iter().map(|it| it.call.clone()).collect()
     }
 
-    /// Knows of a call that an earlier process has made, and whose connection has ended with that.
+    /// Records a call that an earlier process made, and whose connection ended with that process.
     pub fn remember(&self, call: EngineCall) {
         if let EngineCall::Stop { container } = &call {
             self.may_stop(container);
@@ -70,12 +71,13 @@ impl<E> TrackedEngine<E> {
         self.add(call, false);
     }
 
-    /// Knows that an earlier process may have asked for this stop.
+    /// Records that an earlier process may have requested this stop.
     pub fn may_stop(&self, container: &ContainerId) {
         self.stopping().insert(container.clone());
     }
 
-    /// Whether a stop of the container may be under way: only the answer to another one says that it has ended.
+    /// Returns whether a stop of the container may be under way. Only the answer to another stop shows that it has
+    /// ended.
     #[must_use]
     pub fn is_stopping(&self, container: &ContainerId) -> bool {
         self.stopping().contains(container)
@@ -93,7 +95,7 @@ impl<E> TrackedEngine<E> {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change, and remembers it where it has no answer.
+    /// Awaits a change, and remembers it if it has no answer.
     async fn change<T>(
         &self,
         call: EngineCall,
@@ -110,11 +112,11 @@ impl<E> TrackedEngine<E> {
 }
 
 impl<E: ContainerEngine> TrackedEngine<E> {
-    /// Waits until no call without an answer can take effect any more: its effect is seen, or the engine has answered others
-    /// for long enough.
+    /// Waits until no call without an answer can take effect any more: its effect is visible, or the engine has
+    /// answered other calls for long enough.
     ///
     /// # Errors
-    /// A call that was waited for to the last and shows no effect, or an engine that does not answer for a minute.
+    /// Fails if a call used up its full time limit and shows no effect, or if the engine does not answer for a minute.
     pub async fn settle(&self) -> Result<(), UnansweredCall> {
         let (late_for, never) = (self.inner.late_for(), CancellationToken::new());
         if self.unanswered().is_empty() {

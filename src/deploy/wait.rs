@@ -1,4 +1,4 @@
-//! The only place that sleeps: look again and again until it is so, a limit passes, or somebody says stop.
+//! The only module that sleeps: polls until a condition holds, a limit passes, or a stop is requested.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,22 +7,21 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// How long `HAProxy` may be away while it is started anew.
+/// How long `HAProxy` may be away while it restarts.
 pub const OUTAGE: Duration = Duration::from_secs(10);
 
-/// How a wait ended.
+/// The result of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited<T> {
-    /// It is so.
+    /// The condition holds.
     Done(T),
-    /// The limit passed first.
     TimedOut,
-    /// Somebody said stop first.
+    /// A stop was requested first.
     Stopped,
 }
 
-/// Looks every `every`, starting now, until `look` finds something, fails, `limit` has passed, or
-/// `stop` is cancelled. A look under way when the limit passes is given up.
+/// Polls every `every`, starting now, until `look` returns a value or fails, `limit` has passed, or `stop` is
+/// cancelled. Drops a call of `look` that is under way when the limit passes.
 pub async fn until<T, E>(
     every: Duration,
     limit: Duration,
@@ -49,8 +48,8 @@ pub async fn until<T, E>(
     }
 }
 
-/// Looks every `every`, starting now, until `look` finds something. It goes on beside something that has an end, and is
-/// given up with that.
+/// Polls every `every`, starting now, until `look` returns a value. Meant to run beside other work, and to be dropped
+/// when that work ends.
 pub async fn meanwhile<T>(every: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     loop {
         if let Some(found) = look().await {
@@ -61,7 +60,7 @@ pub async fn meanwhile<T>(every: Duration, mut look: impl AsyncFnMut() -> Option
     }
 }
 
-/// Waits for something that is never given up, and calls `tick` every `every` until it is done.
+/// Awaits `work` without a limit, and calls `tick` every `every` until it is done.
 pub async fn patiently<T>(every: Duration, work: impl Future<Output = T>, mut tick: impl FnMut()) -> T {
     let mut work = pin!(work);
     loop {
@@ -72,14 +71,14 @@ pub async fn patiently<T>(every: Duration, work: impl Future<Output = T>, mut ti
     }
 }
 
-/// One pause between two looks.
+/// Sleeps between two polls.
 pub async fn pause(long: Duration) {
     #[expect(clippy::disallowed_methods, reason = "this is the place that waits")]
     sleep(long).await;
 }
 
-/// Tries every `every` until a try succeeds, fails for good, or `limit` has passed since the first. A try under way
-/// is never cut: its effect must be known.
+/// Retries every `every` until an attempt succeeds or fails for good, or `limit` has passed since the first. Never cuts
+/// off an attempt that is under way, because its effect must be known.
 pub async fn insist<T, E>(
     every: Duration,
     limit: Duration,
@@ -105,7 +104,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(1);
 
     #[tokio::test(start_paused = true)]
-    async fn it_looks_at_once_and_then_every_tick() {
+    async fn until_polls_at_once_and_then_every_tick() {
         let start = Instant::now();
         let mut looks = 0;
         let stop = CancellationToken::new();
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_looks_meanwhile_looks_until_something_is_found() {
+    async fn meanwhile_polls_until_something_is_found() {
         let start = Instant::now();
         let mut looks = 0;
         let found = meanwhile(TICK, async || {
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_look_that_hangs_is_given_up_at_the_limit() {
+    async fn a_poll_that_hangs_ends_at_the_limit() {
         let start = Instant::now();
         let hang = async || std::future::pending::<Result<Option<()>, ()>>().await;
         assert_eq!(until(TICK, LIMIT, &CancellationToken::new(), hang).await, Ok(Waited::TimedOut));
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_never_given_up_ticks_until_it_is_done() {
+    async fn patiently_ticks_until_the_work_is_done() {
         for (takes, expected) in [(TICK, 0), (LIMIT * 10 + TICK, 10)] {
             let mut ticks = 0;
             patiently(LIMIT, pause(takes), || ticks += 1).await;
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+    async fn only_errors_that_may_pass_are_retried() {
         let mut tries = 0;
         let result = insist(
             TICK,
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stop_ends_it_between_two_looks() {
+    async fn a_stop_ends_the_wait_between_two_polls() {
         let stop = CancellationToken::new();
         let look = async || {
             stop.cancel();
