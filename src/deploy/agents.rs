@@ -1,7 +1,7 @@
-//! Agents (`agent-check`): the answer "ready" would end a drain or a maint, so they are off while their servers are out.
+//! Turns agents (`agent-check`) off while their servers are out: the answer "ready" would end a drain or a maint.
 //!
-//! Which they are is seen at the time, and not taken from the plan alone: a reload may add one, and a load balancer that
-//! was away when the plan was made may have one.
+//! The agents are read from the load balancers each time and not taken from the plan alone: a reload may add one, and a
+//! load balancer that was away when the plan was made may have one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, Serve
 use crate::plan::{Lane, LaneServer};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
-/// How long the last question to an agent may take. `HAProxy` gives it `timeout check`, or else `agent-inter`.
+/// How long the last query of an agent may take. `HAProxy` limits it to `timeout check`, or else to `agent-inter`.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 
-/// The lane's servers that have an agent, with what a load balancer says of them.
+/// Returns the lane's servers that have an agent, with their state at a load balancer.
 fn with_agents<'a>(
     lane: &'a Lane,
     seen: &'a LoadBalancerState,
@@ -28,18 +28,18 @@ fn with_agents<'a>(
     known.filter(|(_, state)| state.checks.agent != Checking::Absent)
 }
 
-/// Whether an agent is on where its server is in rotation: one that was off before the run stays so.
+/// Returns whether an agent is on while its server is in rotation: one that was off before the run stays off.
 fn belongs_on(server: &LaneServer, seen: &LoadBalancerState) -> bool {
     !server.agents_off.contains(&seen.name)
 }
 
-/// Whether an agent of the lane's is on at a load balancer.
+/// Returns whether an agent of the lane is on at a load balancer.
 pub(super) fn is_any_on(lane: &Lane, seen: &LoadBalancerState) -> bool {
     with_agents(lane, seen).any(|(_, state)| state.asks_agent())
 }
 
-/// Turns the agents of these servers on or off at a load balancer. One that is on is turned on all the same: a late
-/// command to turn it off is then none that is wanted any more.
+/// Turns the agents of these servers on or off at a load balancer. Turns an agent on even if it is on, so that the
+/// command supersedes a late one that turns it off.
 pub(super) async fn turn(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
@@ -47,7 +47,7 @@ pub(super) async fn turn(
     on: bool,
 ) -> Result<(), LoadBalancerError> {
     let seen = match load_balancer.glance(&lane.backends()).await {
-        // A reload has removed the backend.
+        // A reload removed the backend.
         Err(LoadBalancerError::NoSuchBackend { .. }) => return Ok(()),
         seen => seen?,
     };
@@ -64,8 +64,8 @@ pub(super) async fn turn(
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Remembers which of the lane's servers have an agent: a reload, or a load balancer that was away when the plan was
-    /// made, may have brought one.
+    /// Remembers which of the lane's servers have an agent: a reload, or a load balancer that was away when the plan
+    /// was made, may have brought one.
     pub(super) fn note_agents(&mut self, lane: usize, all: &[LoadBalancerState]) {
         let lane = self.lane_of(lane);
         for seen in all {
@@ -75,7 +75,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Whether a server of the lane has an agent that is off because of the run.
+    /// Returns whether a server of the lane has an agent that is off because of the run.
     pub(super) fn has_agent(&self, server: &LaneServer) -> bool {
         !server.agents.is_empty() || self.agents_seen.contains(&server.id)
     }
@@ -84,8 +84,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.lane_of(lane).servers.iter().any(|server| self.has_agent(server))
     }
 
-    /// Turns the agents of the lane's servers off, waits until none of them is being asked any more, and sets again what
-    /// the last answers have changed. The servers are in `state` already: an agent that hangs does not keep them in.
+    /// Turns the agents of the lane's servers off, waits until none of them is being queried, and sets again what the
+    /// last answers changed. The servers are in `state` already, so that an agent that hangs does not keep them in
+    /// service.
     pub(super) async fn agents_off(&mut self, lane: usize, state: AdminState) -> Result<(), Failure> {
         if !self.has_agents(lane) {
             return Ok(());
@@ -110,7 +111,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 return Err(Failure::AgentAsked { server, limit: LAST_ANSWER });
             }
             (Waited::TimedOut, Some(server)) => {
-                let message = format!("the agent of {server} is still being asked, and may change its state");
+                let message =
+                    format!("the agent of {server} is still being queried and may change the server's state");
                 self.tell(Fact::Warned { message });
             }
             (Waited::Done(()) | Waited::TimedOut, _) => {}
@@ -119,7 +121,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.set(&moved).await
     }
 
-    /// Turns on again the agents of these servers of the lane.
+    /// Turns the agents of these servers of the lane on again.
     pub(super) async fn agents_on(&mut self, lane: usize, servers: &[ServerId]) -> Result<(), Failure> {
         if !self.has_agents(lane) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! All load balancers at once: every one of them must do what is said to one.
+//! Queries and changes all load balancers together: every one of them must get the same changes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use crate::observation::{AdminState, LoadBalancerState, ServerState};
 use crate::plan::{Lane, LbQuorum};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
-/// How long one that was silent the last time may take to answer.
+/// How long a load balancer that was silent the last time may take to answer.
 const BRIEFLY: Duration = Duration::from_millis(250);
 
-/// What all load balancers said at one moment.
+/// The states of all load balancers at one moment.
 pub(super) struct Seen {
-    /// Each that answered.
+    /// The states of those that answered.
     pub all: Vec<LoadBalancerState>,
-    /// Whether one of them is another process than before, which knows nothing of what was set.
+    /// Whether one of them runs a new process, which does not know what was set.
     pub is_new: bool,
 }
 
-/// What one of them said, if it answered.
+/// Returns the state of one load balancer, if it answered.
 pub(super) fn said_by<'a>(
     all: &'a [LoadBalancerState],
     load_balancer: &impl LoadBalancer,
@@ -36,8 +36,8 @@ pub(super) fn said_by<'a>(
 }
 
 impl Seen {
-    /// Every load balancer's state of a server; fails where one does not know it, unless a lane is taken back: what a
-    /// reload has removed has nothing to be taken back.
+    /// Returns every load balancer's state of a server. Fails if one does not know the server, unless a lane is being
+    /// undone: a server that a reload removed needs no undo.
     pub fn server(&self, id: &ServerId, is_undoing: bool) -> Result<Vec<&ServerState>, Failure> {
         if !is_undoing {
             all_known(&self.all, [id])?;
@@ -46,7 +46,7 @@ impl Seen {
     }
 }
 
-/// Fails where a load balancer does not know one of these servers.
+/// Fails if a load balancer does not know one of these servers.
 pub(super) fn all_known<'a>(
     seen: &[LoadBalancerState],
     ids: impl IntoIterator<Item = &'a ServerId>,
@@ -58,7 +58,7 @@ pub(super) fn all_known<'a>(
     }
 }
 
-/// Sets the states of servers. While a lane is taken back those that a reload has removed are left out.
+/// Sets the states of servers. While a lane is being undone, skips servers that a reload removed.
 pub(super) async fn set_known(
     load_balancer: &impl LoadBalancer,
     states: &[(ServerId, AdminState)],
@@ -79,8 +79,8 @@ pub(super) async fn set_known(
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Sets the states of servers everywhere. A load balancer that is just being started anew is waited for; one that was
-    /// silent at the last look is looked at before anything leaves there.
+    /// Sets the states of servers everywhere. Waits for a load balancer that is restarting. One that was silent the
+    /// last time only gets servers back in service: nothing leaves there before it has been checked.
     pub(super) async fn set(&mut self, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
         let seen: BTreeSet<String> = self.workers.keys().cloned().collect();
         let is_undoing = self.is_undoing;
@@ -95,8 +95,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.everywhere(set).await.map(drop)
     }
 
-    /// A look at the lane's backends, whatever processes answer. A load balancer that is just being started anew is
-    /// waited for.
+    /// Queries the lane's backends, whatever processes answer. Waits for a load balancer that is restarting.
     pub(super) async fn look_anew(&mut self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
         let (backends, is_undoing) = (self.lane_of(lane).backends(), self.is_undoing);
         let look = async |it: &Tracked<L>| match it.look(&backends).await {
@@ -109,7 +108,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(all)
     }
 
-    /// Why a step of the lane failed: of a server that a reload has removed `HAProxy` only says that it takes no command.
+    /// Explains why a step of the lane failed: for a server that a reload removed, `HAProxy` replies only that it
+    /// cannot execute the command.
     pub(super) async fn explained(&mut self, lane: usize, failure: Failure) -> Failure {
         let Failure::LoadBalancer(error) = &failure else { return failure };
         if error.is_silence() {
@@ -121,7 +121,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Asks all load balancers at once. Those that do not answer have missed it, where that may be.
+    /// Calls all load balancers at once. Those that do not answer have missed the call, if the policy allows that.
     pub(super) async fn everywhere<T>(
         &mut self,
         call: impl AsyncFn(&Tracked<L>) -> Result<T, LoadBalancerError>,
@@ -140,26 +140,27 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 result => answers.push(result?),
             }
         }
-        // What is taken back is taken back wherever somebody answers.
+        // An undo goes on as long as one load balancer answers.
         match missing.filter(|_| answers.is_empty()) {
             Some(error) => Err(error.into()),
             None => Ok(answers),
         }
     }
 
-    /// Whatever it is when it comes back, it does not know what was set meanwhile.
+    /// Records that a load balancer missed a change: when it comes back, in whatever process, it does not have that
+    /// change.
     fn has_missed(&mut self, name: &str) {
         let answered_before = self.workers.remove(name).is_some();
         let is_first = self.behind.insert(name.to_owned());
         self.watch.forget(name);
         if answered_before || is_first {
-            let message = format!("{name} does not answer; the others go on without it");
+            let message = format!("{name} does not answer; the run goes on with the other load balancers");
             self.tell(Fact::Warned { message });
         }
     }
 
-    /// A look at the lane's backends that misses nothing: what the process that the plan was made for still holds after
-    /// a reload is told by the master, or by nobody.
+    /// Queries the lane's backends and detects reloads. After a reload, only the master can report what the process
+    /// that the plan was made for still holds.
     pub(super) async fn look(&mut self, lane: usize) -> Result<Seen, Failure> {
         let mut all = self.look_anew(lane).await?;
         if all.iter().any(|seen| self.behind.contains(&seen.name)) && self.catch_up(Some(lane)).await {
@@ -182,8 +183,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(Seen { all, is_new })
     }
 
-    /// Puts the servers that are through in service at load balancers that have missed that, and says whether that
-    /// changed any. The lane that is worked on is not looked at here.
+    /// Puts finished servers in service at load balancers that missed that, and returns whether that changed any. Skips
+    /// the lane in progress.
     pub(super) async fn catch_up(&mut self, but: Option<usize>) -> bool {
         let (world, plan) = (self.world, self.plan);
         let through = (0..plan.lanes.len()).filter(|lane| Some(*lane) != but && self.is_through(*lane));
@@ -205,8 +206,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         has_changed
     }
 
-    /// Asks a load balancer. One that is just being started anew is waited for; one that was silent the last time is not,
-    /// so that it does not keep the others from being looked at.
+    /// Calls a load balancer. Waits for one that is restarting, but not for one that was silent the last time, so that
+    /// it does not delay the checks of the others.
     async fn patiently<T>(
         &self,
         load_balancer: &Tracked<L>,
@@ -216,11 +217,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let result = if self.workers.contains_key(&name) {
             insist(LOOK_EVERY, OUTAGE, LoadBalancerError::is_silence, call).await
         } else {
-            let reason = "it did not answer before, and does not now".to_owned();
+            let reason = "it did not answer before and still does not".to_owned();
             let silence = || LoadBalancerError::Unreachable { socket: name, reason };
             let backends = self.plan.backends();
             let look = timeout(BRIEFLY, load_balancer.glance(&backends));
-            // Only a look may be cut: a change that nothing waits for may still take effect.
+            // Only a query may be cut off: a change may still take effect after its caller stopped waiting.
             match look.await.unwrap_or_else(|_| Err(silence())) {
                 Ok(_) => call().await,
                 Err(error) => Err(error),

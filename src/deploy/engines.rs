@@ -1,27 +1,27 @@
-//! The engines of a run: each container is somewhere, and is spoken of there.
+//! The container engines of a run, by name.
 
 use super::unanswered::TrackedEngine;
 use crate::engine_call::EngineCall;
 use crate::observation::Container;
 use crate::ports::{ContainerEngine, EngineError};
 
-/// The engines, by the name that their containers have them under ([`Container::engine`]).
+/// The engines, by the name under which their containers refer to them ([`Container::engine`]).
 #[derive(Debug)]
 pub struct Engines<E>(Vec<(String, TrackedEngine<E>)>);
 
 impl<E: ContainerEngine> Engines<E> {
-    /// These engines. The first one is asked what a tag means.
+    /// Wraps these engines. The first one resolves tags.
     #[must_use]
     pub fn new(engines: Vec<(String, E)>) -> Self {
         Self(engines.into_iter().map(|(name, engine)| (name, TrackedEngine::new(engine))).collect())
     }
 
-    /// All, each with its name.
+    /// Returns all engines with their names.
     pub fn all(&self) -> impl Iterator<Item = (&str, &TrackedEngine<E>)> {
         self.0.iter().map(|(name, engine)| (name.as_str(), engine))
     }
 
-    /// The calls that an engine may still carry out, each with the engine's name.
+    /// Returns the calls that an engine may still carry out, each with the engine's name.
     #[must_use]
     pub fn unanswered(&self) -> Vec<(String, EngineCall)> {
         let calls = |(name, engine): (&str, &TrackedEngine<E>)| {
@@ -30,21 +30,21 @@ impl<E: ContainerEngine> Engines<E> {
         self.all().flat_map(calls).collect()
     }
 
-    /// The one of that name.
+    /// Returns the engine with this name.
     pub fn named(&self, name: &str) -> Result<&TrackedEngine<E>, EngineError> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, engine)| engine).ok_or_else(|| EngineError::Unreachable {
             endpoint: name.to_owned(),
-            reason: "no server line leads to it any more, by [engines] in drainswap.toml".to_owned(),
+            reason: "no server line uses it any more, according to [engines] in drainswap.toml".to_owned(),
         })
     }
 
-    /// The one that a container is on.
+    /// Returns the engine that a container is on.
     pub fn of(&self, container: &Container) -> Result<&TrackedEngine<E>, EngineError> {
         self.named(&container.engine)
     }
 
-    /// Whoever is asked what a tag means.
+    /// Returns the engine that resolves tags.
     pub fn first(&self) -> Result<&TrackedEngine<E>, EngineError> {
         self.named(self.0.first().map_or("", |(name, _)| name))
     }
@@ -57,7 +57,7 @@ mod tests {
     use crate::testing::{World, image};
 
     #[tokio::test(start_paused = true)]
-    async fn an_engine_is_known_by_the_name_that_its_containers_have_it_under() {
+    async fn engines_are_found_by_the_name_that_containers_use() {
         let world = World::pair();
         let memory = Memory::new(&world.configuration, 1, &image("v1"), 1);
         let names = ["", "ssh://app2"];
@@ -68,7 +68,7 @@ mod tests {
         container.engine = "ssh://app2".to_owned();
         assert!(std::ptr::eq(engines.of(&container).unwrap(), engines.named("ssh://app2").unwrap()));
         let error = engines.named("ssh://app3").err().unwrap().to_string();
-        assert!(error.contains("no server line leads to it any more"), "{error}");
+        assert!(error.contains("no server line uses it any more"), "{error}");
         assert!(Engines::<crate::adapters::memory::MemoryEngine>::new(Vec::new()).first().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The moments at which a run waits for a command of somebody's own.
+//! The points of a run at which it waits for a hook.
 
 use futures_util::future::OptionFuture;
 use tokio::time::Instant;
@@ -9,26 +9,25 @@ use crate::hook::{HookFacts, Moment, SKIP, VERSION};
 use crate::outcome::Outcome;
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
-/// What a hook wants.
+/// A hook's verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
-    /// That it goes on.
     GoOn,
-    /// That this is left out.
+    /// Skip this run or lane.
     Skip,
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Runs the hook of a moment, if there is one. Who asks the run to stop ends it.
+    /// Runs the hook of a moment, if there is one. A stop request ends it.
     pub(super) async fn hook(&mut self, hook: Moment, lane: Option<usize>) -> Result<Wish, Failure> {
         if !self.plan.hooks.contains(&hook) {
             return Ok(Wish::GoOn);
         }
         let facts = self.facts(hook, lane, None);
         let stop = self.stop.asked.clone();
-        // Before the old container is stopped, its servers can go back at once.
+        // Until the old container is stopped, its servers can go back into service at once.
         let may_go_back = lane.filter(|_| hook == Moment::AfterDrain).map(|lane| self.lane_of(lane));
         let unserved = OptionFuture::from(may_go_back.map(|lane| self.watch.until_broken(lane)));
         let begun = Instant::now();
@@ -57,7 +56,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Runs the hook of the end. How the run has ended does not change by it.
+    /// Runs the last hook, which does not change how the run ended.
     pub(super) async fn after_run(&mut self, outcome: &Outcome) {
         let (hook, begun) = (Moment::AfterRun, Instant::now());
         let facts = self.facts(hook, None, Some(outcome.word().to_owned()));

@@ -1,4 +1,4 @@
-//! The last look: what a run is about to say is true, and stays true.
+//! The last check of a run: what it is about to report is true and stays true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -20,8 +20,8 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallCl
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'a, L, E, P, C, H, J>
 {
-    /// Waits until no late command can change a server any more. Load balancers that the run goes on without are left
-    /// out: what they have missed is said at the end.
+    /// Waits until no late command can change a server any more. Skips load balancers that the run continues without;
+    /// what they missed is reported at the end.
     pub(super) async fn until_settled(&mut self) -> Result<(), Failure> {
         let asked = self.not_behind();
         for message in asked.iter().filter_map(|it| it.unsettled_note()) {
@@ -35,7 +35,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(settled?)
     }
 
-    /// The same, unless the lane has to go back at once.
+    /// Does the same, but fails as soon as the lane has to go back at once.
     pub(super) async fn until_settled_or_unserved(&mut self, lane: usize) -> Result<(), Failure> {
         let (watch, lane) = (Rc::clone(&self.watch), self.lane_of(lane));
         tokio::select! {
@@ -45,7 +45,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// Whether a late command may still change a server.
+    /// Returns whether a late command may still change a server.
     pub(super) fn is_unsettled(&self) -> bool {
         self.not_behind().iter().any(|it| !it.unsettled().is_empty())
     }
@@ -55,8 +55,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         all.iter().filter(|it| !self.behind.contains(&it.name())).collect()
     }
 
-    /// That every server of these lanes is in service, at every load balancer, with a container that answers; else the
-    /// first lane of which that is not true, and why.
+    /// Checks that every server of these lanes is in service at every load balancer, with a container that answers.
+    ///
+    /// # Errors
+    /// Returns the first lane that fails the check, and why.
     pub(super) async fn last_look(&mut self, lanes: &[usize]) -> Result<(), (usize, Failure)> {
         let Some(first) = lanes.first() else { return Ok(()) };
         self.until_settled().await.map_err(|failure| (*first, failure))?;
@@ -67,15 +69,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Waits until a lane's container answers and its servers are ready and up. A server that something else has taken
-    /// out of service meanwhile is put back once, if its container answers; one with an agent comes back by that, or is
-    /// kept out by it, which is no failure of the container. All lanes together wait for their agents once.
+    /// Waits until a lane's container answers and its servers are ready and up. Puts a server that something else took
+    /// out of service back once, if its container answers. A server with an agent comes back through the agent or is
+    /// kept out by it, which is not a failure of the container. All lanes share one time limit for their agents.
     async fn is_in_service(&mut self, lane: usize, begun: Instant) -> Result<(), Failure> {
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
         let container = self.created.get(&lane).cloned();
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
-        // What the last whole look has shown: why it is not in service, or what agents keep out. A look that the limit
-        // cuts shows nothing.
+        // The result of the last complete poll: why the lane is not in service, or which servers agents keep out. A
+        // poll that the limit cuts off changes nothing.
         let (mut last, mut is_put_back) = (None, false);
         let waited = until(LOOK_EVERY, limit, &never, async || {
             if let Answer::NotReady(answer) = self.ask(lane, container.as_ref()).await? {
@@ -111,7 +113,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             let states: Vec<_> = out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
             self.set(&states).await?;
             for (server, state) in out {
-                let message = format!("{server} was set to {state} meanwhile, and is ready again");
+                let message = format!("{server} was set to {state} during the run; it is ready again");
                 self.tell(Fact::Warned { message });
             }
             Ok::<_, Failure>(None)
@@ -121,7 +123,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             Some((None, by_agents)) => {
                 for (server, state) in by_agents {
                     let message = format!(
-                        "{server} answers and stays in {state}: by its agent (agent-check), or by hand"
+                        "{server} answers but stays in {state}, set by its agent (agent-check) or by hand"
                     );
                     self.tell(Fact::Warned { message });
                     self.out_by_agents.push(StaysOut { server, state, has_agent: true });
@@ -133,7 +135,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// The outcome, once no late command can make it untrue; else that the run is stuck.
+    /// Returns the outcome once no late command can make it untrue; otherwise that the run is stuck.
     pub(super) async fn settled(&mut self, outcome: Outcome) -> Outcome {
         let Err(failure) = self.until_settled().await else { return outcome };
         if matches!(outcome, Outcome::Stuck { .. }) {

@@ -1,4 +1,5 @@
-//! Commands without an answer: `HAProxy` may still execute one, so that its server is in no known state until it cannot.
+//! Tracks commands without an answer: `HAProxy` may still execute one, so the state of its server is unknown until that
+//! is ruled out.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,7 +20,7 @@ use crate::outcome::list;
 use crate::ports::{LoadBalancer, LoadBalancerError};
 use crate::weight::Weight;
 
-/// How often a server is looked at that a late command may change.
+/// How often a server that a late command may change is checked.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A load balancer, with the commands that it has not answered.
@@ -29,12 +30,12 @@ pub struct Tracked<L> {
     servers: Mutex<BTreeMap<ServerId, Tracking>>,
 }
 
-/// What was asked of a server.
+/// The changes that were requested for one server.
 #[derive(Debug, Default)]
 struct Tracking {
-    /// The last change of each kind that `HAProxy` has, or may have.
+    /// The last change of each kind that `HAProxy` has made or may have made.
     wanted: Vec<Change>,
-    /// Whether a command may still take effect.
+    /// Set while a command may still take effect.
     late: Option<Late>,
 }
 
@@ -42,7 +43,7 @@ struct Tracking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     State(AdminState),
-    /// The same, with the server down until its checks have passed.
+    /// Sets the state, with the server down until its checks have passed.
     Unproven(AdminState),
     Address(SocketAddr),
     Weight(Weight),
@@ -50,7 +51,7 @@ enum Change {
 }
 
 impl Change {
-    /// Whether another change takes the place of this one.
+    /// Returns whether another change supersedes this one.
     fn is_replaced_by(self, other: Self) -> bool {
         match (self, other) {
             (Self::Checking(of, _), Self::Checking(other, _)) => of == other,
@@ -64,7 +65,8 @@ impl Change {
         }
     }
 
-    /// Whether the server is known to be so. A weight and a check are set again without a question, which is harmless.
+    /// Returns whether the server is known to have this change. Weights and checks never are: setting them again is
+    /// harmless.
     fn is_so(self, now: &ServerState) -> bool {
         match self {
             Self::State(state) | Self::Unproven(state) => {
@@ -86,46 +88,42 @@ impl Change {
     }
 }
 
-/// A server that was set again, since a late command had changed it.
+/// A server that was set again because a late command had changed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAgain {
-    /// The server.
     pub server: ServerId,
-    /// The state that it has again.
     pub state: AdminState,
 }
 
 impl fmt::Display for SetAgain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, state } = self;
-        write!(f, "a late command changed {server}, and it is in {state} again")
+        write!(f, "a late command changed {server}; it is in {state} again")
     }
 }
 
-/// A command may still take effect, and `HAProxy` does not answer for long enough to rule it out.
+/// The error that a command may still take effect, because `HAProxy` does not answer for long enough to rule that out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{load_balancer} has not answered a command that changes {server}, and does not answer for long enough to rule out that the command still takes effect"
+    "{load_balancer} has not answered a command that changes {server}, and was not available long enough to rule out that the command still takes effect"
 )]
 pub struct LateCommand {
-    /// The load balancer.
     pub load_balancer: String,
-    /// The server.
     pub server: ServerId,
 }
 
-/// How a call has ended.
+/// The result of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// `HAProxy` has made the change, or some of several.
+    /// `HAProxy` made the change, or some of several.
     Made,
-    /// It has not, and will not.
+    /// `HAProxy` did not make it, and will not.
     NotMade,
-    /// It may still make it: the connection ended without an answer, or nothing waits for it any more.
+    /// `HAProxy` may still make it: the connection ended without an answer, or the caller stopped waiting.
     Unknown,
 }
 
-/// Changes that are under way.
+/// A call whose changes are under way.
 struct Call<'a, L> {
     tracked: &'a Tracked<L>,
     changes: Vec<(ServerId, Change)>,
@@ -144,7 +142,7 @@ impl<L> Call<'_, L> {
     }
 }
 
-/// Also where the call is dropped before its end.
+/// Records the changes even if the call is dropped before its end.
 impl<L> Drop for Call<'_, L> {
     fn drop(&mut self) {
         if self.end != End::NotMade {
@@ -166,33 +164,33 @@ impl<L> Tracked<L> {
         tracking.wanted.retain(|it| !it.is_replaced_by(change));
         tracking.wanted.push(change);
         if is_late {
-            // The time counts anew.
+            // Restart the time.
             tracking.late = Some(Late::default());
         }
     }
 }
 
 impl<L: LoadBalancer> Tracked<L> {
-    /// A load balancer that was not told anything yet.
+    /// Wraps a load balancer that has no commands under way.
     #[must_use]
     pub fn new(inner: L) -> Self {
         Self { inner, servers: Mutex::default() }
     }
 
-    /// The servers that a command without an answer may still change.
+    /// Returns the servers that a command without an answer may still change.
     #[must_use]
     pub fn unsettled(&self) -> Vec<ServerId> {
         let servers = self.servers();
         servers.iter().filter(|(_, it)| it.late.is_some()).map(|(server, _)| server.clone()).collect()
     }
 
-    /// What a person is told while a late command may still change servers.
+    /// Returns a note for the operator if a late command may still change servers.
     #[must_use]
     pub fn unsettled_note(&self) -> Option<String> {
         let servers = self.unsettled();
         let waited = || {
             format!(
-                "{} has not answered a command that changes {}, which may still take effect: it is watched until HAProxy has answered others for {} s",
+                "{} has not answered a command that changes {} and may still take effect: drainswap watches for that until HAProxy has answered other commands for {} s",
                 self.name(),
                 list(&servers),
                 self.late_for().as_secs()
@@ -205,7 +203,7 @@ impl<L: LoadBalancer> Tracked<L> {
         self.servers().values().all(|it| it.late.is_none())
     }
 
-    /// Waits until changes are made, and remembers them where `HAProxy` has them, or may have them.
+    /// Awaits changes, and remembers them if `HAProxy` made them or may have made them.
     async fn change(
         &self,
         changes: Vec<(ServerId, Change)>,
@@ -215,7 +213,7 @@ impl<L: LoadBalancer> Tracked<L> {
         call.end(made.await)
     }
 
-    /// One look at the servers that a late command may change. Sets those again that one has changed.
+    /// Checks the servers once that a late command may change, and sets those again that one has changed.
     async fn watch(&self) -> Vec<SetAgain> {
         let unsettled: Vec<(ServerId, Vec<Change>)> = {
             let servers = self.servers();
@@ -228,14 +226,14 @@ impl<L: LoadBalancer> Tracked<L> {
             return Vec::new();
         }
         let Ok(seen) = self.inner.glance(&backends).await else {
-            // While it does not answer it executes nothing either.
+            // While it does not answer, it executes nothing either.
             self.answers(None);
             return Vec::new();
         };
         let now = Instant::now();
         let mut set_again = Vec::new();
         for (server, changes) in unsettled {
-            // One that HAProxy does not know any more has nothing to be set.
+            // A server that HAProxy does not know any more needs no change.
             let Some(state) = seen.server(&server) else { continue };
             for change in changes.into_iter().filter(|change| !change.is_so(state)) {
                 if let (Ok(()), Change::State(state) | Change::Unproven(state)) =
@@ -249,7 +247,7 @@ impl<L: LoadBalancer> Tracked<L> {
         set_again
     }
 
-    /// Notes whether it answers now, and forgets the commands that cannot take effect any more.
+    /// Records whether the load balancer answers now, and forgets commands that can no longer take effect.
     fn answers(&self, now: Option<Instant>) {
         let late_for = self.inner.late_for();
         for it in self.servers().values_mut() {
@@ -260,11 +258,11 @@ impl<L: LoadBalancer> Tracked<L> {
     }
 }
 
-/// Waits until no command without an answer can take effect any more, looks at its server once a second, and tells of
-/// each server that it has set again since a late command had changed it.
+/// Waits until no command without an answer can take effect any more. Checks the servers once a second, and passes each
+/// one that it had to set again to `tell`.
 ///
 /// # Errors
-/// A load balancer that does not answer for long enough within a minute more than that takes.
+/// Fails if a load balancer does not answer for long enough, within one minute more than that takes.
 pub async fn settle<L: LoadBalancer>(
     load_balancers: &[&Tracked<L>],
     mut tell: impl FnMut(SetAgain),
@@ -288,8 +286,8 @@ pub async fn settle<L: LoadBalancer>(
     }
 }
 
-/// Waits until `HAProxy` has answered for so long that no command can take effect any more whose connection has ended.
-/// Says whether it has, within a minute more than that takes.
+/// Waits until `HAProxy` has answered for so long that no command whose connection has ended can still take effect.
+/// Returns whether that happened within one minute more than it takes.
 pub async fn outwait(load_balancer: &impl LoadBalancer) -> bool {
     let late_for = load_balancer.late_for();
     let (never, mut late) = (CancellationToken::new(), Late::default());
@@ -349,7 +347,8 @@ impl<L: LoadBalancer> LoadBalancer for Tracked<L> {
         self.change(vec![change], self.inner.set_checking(server, checker, on)).await
     }
 
-    // What follows changes nothing that lasts: a late one is seen by the next check, or repeats what is so.
+    // The following calls change nothing that lasts: the next check corrects a late one, or it repeats the current
+    // state.
 
     async fn set_healthy(&self, server: &ServerId) -> Result<(), LoadBalancerError> {
         self.inner.set_healthy(server).await

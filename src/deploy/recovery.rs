@@ -1,4 +1,4 @@
-//! Takes lanes back, and says what is true where that cannot be done.
+//! Undoes lanes, and reports the actual state if that fails.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -20,31 +20,32 @@ use crate::plan::undo::{Care, is_replaced, put_back, undo};
 use crate::plan::{LaneServer, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
-/// How often, and how long, a step of an undo is tried: an engine or a load balancer that is just being restarted comes
-/// back within this. It is longer than the engine has for a question (30 s), so that one that hangs is asked again.
+/// How often, and for how long, a step of an undo is retried: an engine or a load balancer that is being restarted
+/// comes back within this time. It is longer than the engine's limit for a query (30 s), so that one that hangs is
+/// asked again.
 pub(super) const TRY_EVERY: Duration = Duration::from_millis(500);
 pub(super) const TRY_FOR: Duration = Duration::from_secs(35);
 
-/// How many reloads an undo of a failed container begins again for.
+/// How many times the undo of a failed container starts over because of a reload.
 const RELOADS: u32 = 5;
 
-/// What became of a lane that was to be taken back.
+/// The result of undoing a lane.
 pub(super) enum TakenBack {
-    /// It is as it was.
+    /// The lane is as it was.
     Undone,
-    /// It could not be taken away without loss, for this reason, and serves on with the new container.
+    /// The lane could not be undone without loss, for this reason, and keeps serving with the new container.
     Serves(Failure),
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Takes these lanes back, in this order, each as carefully as said, and removes what was only created. Ends
-    /// with the first that can neither be taken back nor serve on.
+    /// Undoes these lanes in this order, each with the given care, and removes containers that were only created. Stops
+    /// at the first lane that can neither be undone nor keep serving.
     pub(super) async fn roll_back(&mut self, lanes: &[(usize, Care)], reason: String) -> Outcome {
         let mut kept = Vec::new();
         for &(lane, care) in lanes {
-            // Nothing but a container that was only created: it is removed at the end, or said to be left.
+            // At most a container was created: it is removed at the end, or reported as left behind.
             if !self.traffic_touched(lane) {
                 continue;
             }
@@ -65,7 +66,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Outcome::RolledBack { reason, kept, left_out, asked: false }
     }
 
-    /// Takes a lane back whose traffic was touched, as far as it was begun, and says so.
+    /// Undoes the steps that a lane has begun, and reports that.
     pub(super) async fn take_lane_back(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
         let servers = self.plan.lanes[lane].ids();
         self.tell(Fact::UndoStarted { servers: servers.clone() });
@@ -73,24 +74,24 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         match &taken {
             TakenBack::Undone => self.tell(Fact::Undone { servers }),
             TakenBack::Serves(why) => {
-                let message = format!("{} serves on with the container it has: {why}", list(&servers));
+                let message = format!("the current container of {} stays in service: {why}", list(&servers));
                 self.tell(Fact::Warned { message });
             }
         }
         Ok(taken)
     }
 
-    /// Nobody's wish to stop interrupts an undo.
+    /// Undoes a lane. A stop request does not interrupt that.
     async fn undo_lane(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
         let Some(begun) = self.begun.get(&lane).cloned() else { return Ok(TakenBack::Undone) };
         let stop = std::mem::take(&mut self.stop);
         self.is_undoing = true;
-        // What is told of its drain is of this one.
+        // The drain times reported from now on belong to the undo.
         self.left_rotation = None;
         let mut workers = self.workers.clone();
         let mut taken = self.undo_steps(lane, &begun, care).await;
         for _ in 0..RELOADS {
-            // A reload forgets what was set at runtime: from the beginning again, in the process that answers now.
+            // A reload forgets what was set at runtime, so start over in the process that answers now.
             if care == Care::Serving || !matches!(taken, Err(Failure::Reloaded { .. })) {
                 break;
             }
@@ -105,7 +106,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             self.begun.remove(&lane);
             let at = self.world.clock.now();
             if let Err(error) = self.journal.append(&Record::Undone { at, lane }).await {
-                // The world is as it was; that the journal does not say so must not stop what is left to undo.
+                // The lane is restored. A missing record must not prevent the undo of other lanes.
                 self.tell(Fact::Warned { message: error.to_string() });
             }
         }
@@ -125,13 +126,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             };
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
-            // What an earlier process still holds of a container that has failed is lost either way.
+            // Sessions that an earlier process holds on a failed container are lost either way.
             self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
         }
         let serves = care == Care::Serving && begun.contains(&Step::Ready);
         let lane_of = &plan.lanes[lane];
         for step in if is_back { put_back(lane_of) } else { undo(lane_of, begun, care) } {
-            // What serves goes only if every load balancer knows of it: one that is silent may still send requests.
+            // A serving container may only go if every load balancer knows: a silent one may still send requests.
             self.needs_all = serves && step.takes_out();
             let done = self.insist_on(lane, step).await;
             self.needs_all = false;
@@ -142,14 +143,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 return self.leave_to(lane, &other, failure).await;
             }
             let waits = matches!(step, Step::AwaitIdle | Step::Settle);
-            // One that somebody has set to ready meanwhile is kept out again by the next step.
+            // The next step takes a server out again that was set to ready in between.
             let in_vain = matches!(
                 failure,
                 Failure::DrainTimedOut { .. } | Failure::Unserved { .. } | Failure::TakenOver { .. }
             );
             let can_stay = waits || step == Step::Verify || step.takes_out() && failure.is_silence();
             match care {
-                // What it still holds is lost either way.
+                // Its remaining sessions are lost either way.
                 Care::Failed if waits && in_vain => {}
                 Care::Serving if can_stay => return self.serve_on(lane, failure).await,
                 Care::Failed | Care::Serving => return Err(failure),
@@ -158,33 +159,37 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(TakenBack::Undone)
     }
 
-    /// Leaves a lane in service that cannot be taken away without loss, if anybody is there to serve.
+    /// Keeps a lane in service that cannot be undone without loss, if its container answers.
     pub(super) async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
         let asked = if self.has_begun(lane, Step::Start) { Asked::New } else { Asked::Old };
         if asked == Asked::Old && self.old_may_be_stopping(lane) {
-            // It answers for as long as that takes.
+            // It answers only until it has stopped.
             return Err(failure);
         }
-        // What answers must be the container: another process may have its address.
+        // Another process may have its address, so the container must also run.
         if !self.comes_to_answer(lane, asked).await || self.is_known_dead(lane, asked).await {
             return Err(failure);
         }
         self.insist_on(lane, Step::Ready).await?;
         let (restored, taken) = match self.old(lane) {
-            // The new one was never started: it is the old one that answers.
+            // The new one was never started, so it is the old one that answers.
             Some((old, engine)) if !self.has_begun(lane, Step::Start) => {
                 let restored = engine.set_restart(&old.id, &old.restart).await.map_err(Failure::from);
                 let discarded = self.simply(lane, Step::Discard).await;
-                self.warn_unless(discarded, lane, "a container that was only created is left");
+                self.warn_unless(discarded, lane, "cannot discard a container that was never started");
                 (restored, TakenBack::Undone)
             }
             Some(_) | None => (self.restore_restart(lane).await, TakenBack::Serves(failure)),
         };
-        self.warn_unless(restored, lane, "its container is not started again if it ends");
+        self.warn_unless(
+            restored,
+            lane,
+            "the restart policy of its container was not restored, so Docker will not restart it",
+        );
         Ok(taken)
     }
 
-    /// Whether the engine says that the container which should answer does not run, or is gone.
+    /// Returns whether the engine reports that the container which should answer does not run or is gone.
     async fn is_known_dead(&self, lane: usize, asked: Asked) -> bool {
         let of = match asked {
             Asked::New => self.new_one(lane),
@@ -197,7 +202,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Whether what is there answers on the lane's lines, soon.
+    /// Returns whether the container answers on the lane's lines within [`TRY_FOR`].
     pub(super) async fn comes_to_answer(&self, lane: usize, asked: Asked) -> bool {
         let never = CancellationToken::new();
         let answers = until(TRY_EVERY, TRY_FOR, &never, async || {
@@ -214,12 +219,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Whether a lane that had been replaced has its old container back: that runs under its own name, and the new one was
+    /// Returns whether a replaced lane has its old container back: it runs under its own name, and the new one was
     /// started before or is gone.
     pub(super) async fn is_back(&self, lane: usize, begun: &[Step]) -> bool {
         let Some((old, engine)) = self.old(lane) else { return false };
         let look = async || engine.containers().await.map_err(Failure::from);
-        // Who does not answer is met by the next step again.
+        // If the engine does not answer, the next step reports it.
         let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
         let runs =
             |it: &Container| it.id == old.id && it.name == old.name && it.state == ContainerState::Running;
@@ -228,7 +233,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         all.iter().any(runs) && (begun.contains(&Step::Start) || is_gone)
     }
 
-    /// Removes every container that was only created: those of lanes that have not touched traffic.
+    /// Removes every container that was only created, in lanes that have not touched traffic.
     pub(super) async fn discard_candidates(&mut self) {
         for lane in 0..self.plan.lanes.len() {
             if self.traffic_touched(lane) {
@@ -236,45 +241,46 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
             if let Err(error) = self.undo_lane(lane, Care::Failed).await {
                 self.tell(Fact::Warned {
-                    message: format!("a container that was only created is left: {error}"),
+                    message: format!("cannot discard a container that was never started: {error}"),
                 });
             }
         }
     }
 
-    /// The end of a new container's log, and the last runs of its healthcheck.
+    /// Returns the end of a new container's log, and the last runs of its healthcheck.
     pub(super) async fn last_words(&self, lane: usize) -> (Vec<String>, Vec<String>) {
-        /// More than a screen helps nobody at three in the morning.
+        /// At most one screen, so that the failure itself stays visible.
         const LINES: usize = 15;
         let Some((new, engine)) = self.new_one(lane) else { return Default::default() };
         let health = engine.pulse(new).await.map(|pulse| pulse.health_log).unwrap_or_default();
         (engine.log_tail(new, LINES).await.unwrap_or_default(), health)
     }
 
-    /// What is true of the servers of a lane that could not be taken back, and what to do.
+    /// Returns the outcome for a lane that cannot be undone: the state of its servers, and the commands that restore
+    /// them. Removes containers that were only created first.
     pub(super) async fn stuck(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         self.discard_candidates().await;
         self.stranded(reason, lane, failure).await
     }
 
-    /// The same, with nothing done before.
+    /// Returns the same outcome, but removes nothing.
     pub(super) async fn stranded(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         let seen = self.look_anew(lane).await.ok();
         let stranded = |(server, commands): (ServerId, Vec<String>)| {
             let everywhere = seen.iter().flatten();
             let state = everywhere.filter_map(|seen| seen.server(&server)).max_by_key(|it| it.operational);
-            let status = state.map_or("HAProxy does not say".to_owned(), |state| {
-                format!("HAProxy has it in {}", state.status)
+            let status = state.map_or("HAProxy does not report its state".to_owned(), |state| {
+                format!("HAProxy reports {}", state.status)
             });
             Stranded { truth: format!("{status}; {failure}"), server, commands }
         };
         let servers = self.plan.lanes[lane].ids();
-        // They share one container: its commands are given once, when everything is said.
+        // The servers share one container, so only the last one lists the commands.
         let before_the_last = repeat_n(Vec::new(), servers.len() - 1);
         let commands = before_the_last.chain([self.commands(lane).await]);
         let servers = servers.into_iter().zip(commands).map(stranded).collect();
         let is_kept = |other: &usize| {
-            // One that was taken back has begun nothing any more.
+            // A lane that was undone has no begun steps left.
             *other != lane && self.has_begun(*other, Step::Start) && !self.back.contains(other)
         };
         let kept = (0..self.plan.lanes.len()).filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
@@ -283,8 +289,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Outcome::Stuck { reason, servers, kept, journal, resume }
     }
 
-    /// The commands that bring a lane's old container back, for a person: those that are still needed, as far as the
-    /// journal and the engine tell.
+    /// Returns the commands with which an operator brings a lane's old container back: those that are still needed
+    /// according to the journal and the engine.
     pub(super) async fn commands(&self, lane: usize) -> Vec<String> {
         let plan_lane = &self.plan.lanes[lane];
         let typed = &self.world.typed;
@@ -307,7 +313,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It may have that name already.
             None => Some(shell(&["docker", "rename", id.short(), name]) + " || true"),
         };
-        // A container that was just started boots: a server gets requests once it answers, where it did before.
+        // A container that was just started needs time to boot: wait for an answer if the server answered before.
         let ready = |server: &LaneServer| {
             let wait = server.answered().then_some("--wait");
             moved(&["ready"].into_iter().chain(wait).collect::<Vec<_>>(), server, "on")
@@ -324,7 +330,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             (None, None) => {}
         }
         match &replacement.old {
-            // It cannot come back; another one of its image can be made.
+            // The old container is gone, but a new one can be created from its image.
             Some(old) if is_gone(&old.id) => {
                 let (backend, image) = (&self.plan.backend, old.running_image().pinned());
                 let stay = plan_lane.servers.iter().filter(|it| it.stays.is_some());
@@ -332,7 +338,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 let names = names.into_iter().collect::<Vec<_>>().join(",");
                 let mut deploy = vec!["deploy", backend, "--image", &image];
                 if !names.is_empty() {
-                    // Without a container one that is out of service by hand is left as a spare slot.
+                    // Without a container, a server that is out of service by hand would count as a spare slot.
                     deploy.extend(["--enable", "--only", &names]);
                 }
                 commands.push(typed.command(&deploy));
@@ -342,7 +348,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     None => Some(moved(&["ready"], server, "on")),
                 };
                 commands.extend(plan_lane.servers.iter().filter_map(again));
-                // The deploy leaves alone what answered nothing before.
+                // The deploy skips servers that did not answer before.
                 let dead = plan_lane.servers.iter().filter(|server| plan_lane.is_dead(server));
                 commands.extend(dead.map(ready));
                 return commands;
@@ -353,10 +359,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 commands.push(shell(&["docker", "update", "--restart", policy, old.id.short()]));
                 commands.push(shell(&["docker", "start", old.id.short()]));
             }
-            // Nobody was behind it before either.
+            // It had no container before either.
             None => return commands,
         }
-        // They are all in maint by now.
+        // By now all of them are in maint.
         commands.extend(plan_lane.servers.iter().filter_map(|server| match server.stays {
             None | Some(AdminState::Ready) => Some(ready(server)),
             Some(AdminState::Drain) => Some(moved(&["drain"], server, "on")),

@@ -73,7 +73,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         self.insist_on(lane, Step::PutBack).await?;
         let discarded = self.simply(lane, Step::Discard).await;
-        self.warn_unless(discarded, lane, "a container that was created but never started is left behind");
+        self.warn_unless(discarded, lane, "cannot discard a container that was never started");
         let message = format!(
             "put {} back in service with container {} ({}), which another tool put there during this run: it has the address and answers",
             list(&self.lane_of(lane).ids()),

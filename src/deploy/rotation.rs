@@ -1,4 +1,4 @@
-//! What a lane does to traffic: takes its servers out of rotation, and puts them back.
+//! The traffic side of a lane: takes its servers out of rotation, and puts them back.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,22 +23,21 @@ use crate::plan::undo::is_replaced;
 use crate::plan::{Lane, LaneServer, OnDrainTimeout, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, LoadBalancerError, Prober, WallClock};
 
-/// How often the load balancer is asked while a server drains or comes up. One question takes it
-/// about 0.1 ms.
+/// How often the load balancer is polled while a server drains or comes up. One query takes it about 0.1 ms.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How often it is asked while it takes long to answer another command.
+/// How often the load balancer is polled while it takes long to answer another command.
 const GLANCE_EVERY: Duration = Duration::from_millis(200);
 
-/// How long a server that is up again is watched for its first request. A quiet night is no failure.
+/// How long a server that is up again is watched for its first request. A quiet night is not a failure.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// A load balancer that has not answered a question for so long says nothing about a server.
+/// A load balancer that has not answered a query for this long says nothing about a server.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// Looks until one of the lane's servers is not in maint any more at this load balancer, or has its agent on again, sets
-/// that right, and tells which were not in maint.
-/// Each look is shown to `watch`; `setting` counts what is being set.
+/// Polls until one of the lane's servers has left maint at this load balancer, or has its agent on again. Corrects
+/// that, and returns the servers that had left maint.
+/// Passes each state to `watch`; `setting` counts the corrections under way.
 async fn kept_out(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
@@ -46,7 +45,7 @@ async fn kept_out(
     setting: &Cell<usize>,
 ) -> Vec<ServerId> {
     let look = async || {
-        // One that does not answer gives nobody a request either, and is asked again.
+        // A load balancer that does not answer sends no requests either, so poll it again.
         let seen = load_balancer.glance(&lane.backends()).await.ok()?;
         watch(&seen);
         let mut lost = lane.ids();
@@ -57,7 +56,7 @@ async fn kept_out(
         }
         setting.set(setting.get() + 1);
         let set = load_balancer.set_admin_states(&all_in(&lost, AdminState::Maint)).await;
-        // By a reload. An answer that is still under way is met by the next look.
+        // A reload turned it on. The next poll handles an answer that is still under way.
         let turned_off =
             if has_agent_on { agents::turn(load_balancer, lane, &lane.ids(), false).await } else { Ok(()) };
         setting.set(setting.get() - 1);
@@ -66,17 +65,17 @@ async fn kept_out(
     meanwhile(LOOK_EVERY, look).await
 }
 
-/// Whether `HAProxy` has a server up although none of its checks, which are on, has passed.
+/// Returns whether `HAProxy` has a server up although its checks are on and none has passed.
 fn is_unproven(now: &ServerState) -> bool {
     now.checks.health == Checking::On && now.operational.is_up() && !now.has_passed_a_check()
 }
 
-/// The same state for all of these servers.
+/// Returns these servers, all with the same state.
 fn all_in(servers: &[ServerId], state: AdminState) -> Vec<(ServerId, AdminState)> {
     servers.iter().map(|server| (server.clone(), state)).collect()
 }
 
-/// Shows looks at this load balancer to `watch`, the first one after a while, so that what is quick is not looked at.
+/// Passes states of this load balancer to `watch`, the first one after a delay, so that a quick command costs no query.
 async fn looked_at(
     load_balancer: &impl LoadBalancer,
     lane: &Lane,
@@ -104,9 +103,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.agents_off(lane, AdminState::Maint).await
     }
 
-    /// Does something to the lane's container. While its servers are out they must stay out: where maint was lost it is
-    /// set again within a look, since a reload forgets it, and would give them requests that nobody answers. Each load
-    /// balancer has a guard of its own, so that one that hangs does not keep the others from being looked at.
+    /// Runs `work` on the lane's container while the lane's servers stay out. If maint is lost it is set again within
+    /// one poll: a reload forgets it, and would send the servers requests that no container answers. Each load balancer
+    /// has a separate guard, so that one that hangs does not delay the others.
     pub(super) async fn guarded<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
         if !self.out.contains(&lane) {
             return work(self).await;
@@ -118,7 +117,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let guard =
                 |load_balancer| repeat(()).then(move |()| kept_out(load_balancer, lane, see, setting));
             let mut guards = select_all(world.load_balancers.iter().map(|it| Box::pin(guard(it))));
-            // Boxed for its size.
+            // Boxed because of its size.
             let mut work = Box::pin(work(self));
             let done = loop {
                 tokio::select! {
@@ -127,7 +126,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     Some(servers) = guards.next() => lost.extend(servers),
                 }
             };
-            // A maint that is under way must not come after what is done next.
+            // A maint command that is under way must not arrive after the next step's command.
             while setting.get() > 0 {
                 tokio::select! {
                     Some(servers) = guards.next() => lost.extend(servers),
@@ -137,14 +136,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             done
         };
         for server in lost {
-            let message = format!("{server} was put into rotation meanwhile, and is in maint again");
+            let message = format!("{server} was put into rotation during the run; it is in maint again");
             self.tell(Fact::Warned { message });
         }
         done
     }
 
-    /// Does something to the lane's servers. A load balancer may take long to answer, and who serves meanwhile is looked
-    /// at beside it.
+    /// Runs `work` on the lane's servers. A load balancer may take long to answer, so a second connection watches for
+    /// outages.
     pub(super) async fn watched<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
         let (world, lane) = (self.world, self.lane_of(lane));
         let see = &Rc::clone(&self.watch).beside(self.behind.clone(), BTreeSet::new());
@@ -162,7 +161,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.out.remove(&lane);
         let (index, lane) = (lane, &self.plan.lanes[lane]);
         let servers = lane.enabled_ids();
-        // Those that their own checks decide come first: what tracks one of them is then down like it.
+        // Servers that their own checks decide come first, so that servers that track one of them are down like it.
         self.set_unproven(&all_in(&lane.own_checked_ids(), AdminState::Ready)).await?;
         let others: Vec<ServerId> =
             lane.enabled().filter(|it| !it.has_own_check()).map(|it| it.id.clone()).collect();
@@ -175,7 +174,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.set_unproven(&stay(true)).await?;
         let dead = lane.servers.iter().filter(|server| lane.is_dead(server));
         self.set_unproven(&dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>()).await?;
-        // One in the new container answers by now, and what it says of that is true.
+        // An agent in the new container answers by now, and what it reports is true.
         self.agents_on(index, &lane.ids()).await?;
         if let Some(left) = self.left_rotation {
             self.timing.out_of_rotation_ms = millis(left);
@@ -186,7 +185,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Remembers how many sessions there were, so that the first one after is noticed.
+    /// Remembers the session totals, so that the first session afterwards is noticed.
     async fn count_sessions(&mut self, lane: usize) -> Result<(), Failure> {
         let mut counted: BTreeMap<ServerId, u64> = BTreeMap::new();
         for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
@@ -196,8 +195,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    /// Waits until `HAProxy` has the servers up, those that their own checks decide included, and for a while until each
-    /// that should take traffic does.
+    /// Waits until `HAProxy` has the servers up, including those that their own checks decide, and then for a while
+    /// until each server that should take traffic does.
     pub(super) async fn confirm(&mut self, lane: usize) -> Result<(), Failure> {
         let begun = Instant::now();
         let stop = self.stop.now.clone();
@@ -218,7 +217,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 |id: &&ServerId| seen.iter().filter_map(|seen| seen.server(id)).any(is_unproven);
             let unproven: Vec<ServerId> = own_checked.iter().filter(is_up_anyway).cloned().collect();
             if !unproven.is_empty() {
-                // By a reload, which forgets what was set.
+                // A reload forgot what was set.
                 self.set_unproven(&all_in(&unproven, AdminState::Ready)).await?;
                 return Ok(None);
             }
@@ -228,13 +227,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             down = all_out.peek().map(|it| (it.id.clone(), it.status.clone()));
             is_by_agents = false;
             if down.is_some() {
-                // In maint nothing proves what only a check can prove.
+                // In maint, no check can prove a server that only a check can prove.
                 let is_proven =
                     |state: &ServerState| state.operational.is_up() || !own_checked.contains(&state.id);
                 is_by_agents = all_out.all(|state| state.may_be_out_by_agent() && is_proven(state));
                 if !own_checked.is_empty() {
                     self.keeps_promise(lane)?;
-                    // One that has ended need not be waited for.
+                    // A container that has exited need not be waited for.
                     self.ask(lane, container.as_ref()).await?;
                 }
                 return Ok(None);
@@ -258,7 +257,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         });
         let mut waited = waited.await?;
         if matches!(waited, Waited::TimedOut) && is_by_agents {
-            // Its container answers, and the last look names the servers that are out.
+            // Its container answers, and the last check names the servers that are out.
             waited = Waited::Done(FirstRequest::NotDue);
         }
         match waited {
@@ -267,7 +266,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     return Err(Failure::FellSilent { answer });
                 }
                 if let Some(up_since) = up_since.filter(|_| !own_checked.is_empty()) {
-                    // Until then they were out of rotation, and the check's time is the container's.
+                    // The servers were out of rotation until then, and the check's time belongs to the container.
                     let rose_after_ms = whole_millis(up_since.duration_since(begun));
                     self.timing.out_of_rotation_ms += rose_after_ms;
                     self.timing.boot_ms += rose_after_ms;
@@ -276,8 +275,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 self.tell(Fact::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request });
                 Ok(())
             }
-            // A look that the limit cuts takes nothing from the one before. A HAProxy that was silent is no verdict on the
-            // container.
+            // A poll that the limit cuts off does not invalidate the one before. A silent HAProxy says nothing about
+            // the container.
             Waited::TimedOut => {
                 Err(match down.filter(|_| looks_since.is_none_or(|it| it.elapsed() < SILENT)) {
                     Some((server, status)) if own_checked.contains(&server) => {
@@ -294,7 +293,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Gives servers their states without `HAProxy` having them up for that, if they have checks that can say so later.
+    /// Gives servers their states, but leaves those with checks down until their checks pass.
     async fn set_unproven(&mut self, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
         if states.is_empty() {
             return Ok(());
@@ -321,7 +320,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.everywhere(set).await.map(drop)
     }
 
-    /// Waits until `HAProxy` has those servers up that only its checks can prove.
+    /// Waits until `HAProxy` has those servers up again that only its checks can prove.
     async fn until_up_again(&mut self, lane: usize) -> Result<(), Failure> {
         let is_checked = |it: &&LaneServer| {
             it.was_up() && (!it.answered() || it.has_own_check()) && it.was == AdminState::Ready
@@ -335,7 +334,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let waited = until(LOOK_EVERY, limit, &never, async || {
             let seen = self.look_anew(lane).await?;
             let states = servers.iter().flat_map(|it| seen.iter().filter_map(|seen| seen.server(&it.id)));
-            // One that somebody has taken out since is theirs.
+            // A server that was taken out since then stays out.
             let is_down =
                 |state: &&ServerState| !state.operational.is_up() && state.admin.state() == AdminState::Ready;
             down = states.into_iter().find(is_down).cloned();
@@ -348,12 +347,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Gives each server the state that it had, where that is safe.
+    /// Gives each server its former state, where that is safe.
     pub(super) async fn put_back(&mut self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
         self.follow(lane).await?;
         self.out.remove(&lane);
-        // A drain that took too long may have ended in maint, from which HAProxy has a server up at once.
+        // A drain that took too long may have ended in maint, and HAProxy has a server that leaves maint up at once.
         let may_end_in_maint =
             matches!(plan.policy.on_drain_timeout, OnDrainTimeout::Maint | OnDrainTimeout::Shutdown);
         let was_in_maint =
@@ -366,7 +365,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let answers = server.answered() && !(server.has_own_check() && was_restarted);
             let is_proven = answers || server.was_up() && !was_restarted;
             if is_proven { &mut proven } else { &mut unproven }.push((server.id.clone(), state));
-            // An agent would end the maint of one that nothing answers on.
+            // An agent would end the maint of a server on which nothing answers.
             if state == server.was {
                 as_before.push(server.id.clone());
             }
@@ -377,11 +376,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
         self.left_out.extend(left_out.map(|(server, _)| server));
         if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {
-            // Who does not answer has not taken it: that is said at the end.
+            // A load balancer that does not answer has missed this, which is reported at the end.
             let _seen = self.look(lane).await;
         }
         if self.watch.is_any_on() {
-            // HAProxy's checks may need a moment to have it up. Where they take longer, the next look tells of the end.
+            // HAProxy's checks may need a moment. If they take longer, the next poll reports the end of the outage.
             let never = CancellationToken::new();
             let _ended = until(LOOK_EVERY, OUTAGE, &never, async || {
                 self.look_anew(lane).await?;

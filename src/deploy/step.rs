@@ -1,4 +1,4 @@
-//! Which step has which effect.
+//! Maps each step to its effect.
 
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::wait::insist;
@@ -9,12 +9,12 @@ use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallCl
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'a, L, E, P, C, H, J>
 {
-    /// Does a step of a lane.
+    /// Applies a step to a lane.
     pub(super) async fn effect(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         self.during(step, lane, async |this| this.simply(lane, step).await).await
     }
 
-    /// Tries a step again for a while, where it failed for a reason that may pass.
+    /// Applies a step, and retries it for a while if it fails for a reason that may pass.
     pub(super) async fn insist_on(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         self.during(step, lane, async |this| this.again_and_again(lane, step).await).await
     }
@@ -23,15 +23,15 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || self.simply(lane, step).await).await
     }
 
-    /// Nothing may put the lane's servers into rotation while its containers are worked on, and whether others serve is
-    /// looked at all the time.
+    /// Runs `work` with the guard that the step needs: nothing may put the lane's servers into rotation while its
+    /// containers change, and the other servers are watched all the time.
     async fn during<T>(&mut self, step: Step, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
         match step {
             Step::Keep | Step::Start | Step::Prove | Step::Discard | Step::Return | Step::ProveOld => {
                 self.guarded(lane, work).await
             }
             Step::Drain | Step::Maint | Step::Ready => self.watched(lane, work).await,
-            // They look themselves, or no server is out.
+            // These steps poll by themselves, or no server is out.
             Step::Create
             | Step::Verify
             | Step::AwaitIdle
@@ -42,7 +42,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// A late command must neither take out a second server, nor put one into rotation whose container is gone.
+    /// Waits for late commands before a step that they could spoil: a late command must neither take out a second
+    /// server, nor put one into rotation whose container is gone.
     async fn outlast_late_commands(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
             Step::Drain | Step::Discard | Step::Return => Box::pin(self.until_settled()).await,
@@ -52,7 +53,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             Step::Keep if self.is_unsettled() => {
                 Box::pin(self.until_settled_or_unserved(lane)).await?;
-                // It may have put sessions there again.
+                // It may have let sessions in again.
                 Box::pin(self.settle(lane)).await
             }
             Step::Create
@@ -70,7 +71,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    /// Nothing is done to a container that a call without an answer may still change.
+    /// Waits for unanswered calls, so that no step works on a container that such a call may still change.
     async fn outlast_unanswered_calls(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
             Step::Keep | Step::Start | Step::Discard | Step::Return => self.until_answered(lane).await,
@@ -127,8 +128,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 self.prove(lane, there).await
             }
             (Step::PutBack, ..) => self.put_back(lane).await,
-            // All new containers are created at once, before the first lane begins; and what is not there, whatever a
-            // stored plan says of it, is as it should be.
+            // All new containers are created before the first lane begins. A missing container needs nothing, whatever
+            // a stored plan says of it.
             (Step::Create | Step::Keep | Step::Start | Step::Remove | Step::Discard | Step::Return, ..) => {
                 Ok(())
             }

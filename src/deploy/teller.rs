@@ -1,4 +1,4 @@
-//! Tells the listener of a run what happens, also from beside a step that is under way.
+//! Sends the events of a run to its listener, even while a step is under way.
 
 use std::cell::RefCell;
 
@@ -6,7 +6,7 @@ use crate::event::{Event, Fact, Listener, VERSION};
 use crate::ids::RunId;
 use crate::ports::WallClock;
 
-/// The way to the listener of one run.
+/// The connection to the listener of one run.
 pub(super) struct Teller<'a, C> {
     run: &'a RunId,
     clock: &'a C,
@@ -18,7 +18,7 @@ impl<'a, C: WallClock> Teller<'a, C> {
         Self { run, clock, listener: RefCell::new(listener) }
     }
 
-    /// Tells a fact, with the time and the run.
+    /// Reports a fact, with the time and the run.
     pub fn tell(&self, fact: Fact) {
         let event = Event { version: VERSION, at: self.clock.now(), run: self.run.clone(), fact };
         self.listener.borrow_mut().hear(&event);

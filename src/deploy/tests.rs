@@ -686,7 +686,7 @@ async fn a_load_balancer_that_was_silent_is_not_waited_for() {
     run.workers.clear();
     let begun = Instant::now();
     let error = run.look_anew(0).await.unwrap_err().to_string();
-    assert!(error.ends_with("it did not answer before, and does not now"), "{error}");
+    assert!(error.ends_with("it did not answer before and still does not"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 

@@ -1,4 +1,4 @@
-//! Watches, while servers are out, whether the backends that they belong to are served.
+//! Watches whether backends are served while some of their servers are out.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,8 +15,8 @@ use crate::observation::LoadBalancerState;
 use crate::plan::{Lane, Plan, Step, floor};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
-/// What the looks of a run amount to. It asks for nothing itself: every look that a step or its guard takes is shown to
-/// it, and while a server is out one of them looks all the time.
+/// The outage monitor of a run. It queries nothing itself: it gets every state that a step or its guard reads, and
+/// while a server is out one of them polls all the time.
 pub(super) struct Watch<'a, C> {
     plan: &'a Plan,
     teller: Rc<Teller<'a, C>>,
@@ -29,7 +29,7 @@ impl<'a, C: WallClock> Watch<'a, C> {
         Self { plan, teller, outages: RefCell::default() }
     }
 
-    /// Takes a look over, and says at once where an outage begins or ends. The servers in `out` are kept out, whatever
+    /// Takes a state over, and reports at once if an outage begins or ends. Servers in `out` count as out, whatever
     /// state a reload has given them for a moment.
     pub fn see(&self, seen: &LoadBalancerState, out: &BTreeSet<ServerId>) {
         for backend in self.plan.balances.iter().map(|balance| &balance.backend) {
@@ -57,8 +57,8 @@ impl<'a, C: WallClock> Watch<'a, C> {
         }
     }
 
-    /// Takes over the looks of one that looks beside a step. A load balancer that was `behind` by then says nothing of who
-    /// serves.
+    /// Returns a callback that feeds states to the monitor which are polled beside a step. It ignores load balancers in
+    /// `behind`, because their state does not show which servers serve.
     pub fn beside(
         self: Rc<Self>,
         behind: BTreeSet<String>,
@@ -71,17 +71,17 @@ impl<'a, C: WallClock> Watch<'a, C> {
         }
     }
 
-    /// Forgets a load balancer that does not answer: nothing looks at it any more.
+    /// Forgets a load balancer that does not answer, because nothing polls it any more.
     pub fn forget(&self, load_balancer: &str) {
         self.outages.borrow_mut().retain(|(of, _), _| of != load_balancer);
     }
 
-    /// Whether there is an outage anywhere.
+    /// Returns whether any backend has an outage.
     pub fn is_any_on(&self) -> bool {
         self.outages.borrow().values().any(|outage| outage.is_on())
     }
 
-    /// An outage of a backend that the plan promised to keep served while this lane is out.
+    /// Returns a failure if a backend has an outage that the plan keeps served while this lane is out.
     pub fn broken_promise(&self, lane: &Lane) -> Option<Failure> {
         let promised: BTreeSet<&str> = floor::promised(lane, &self.plan.policy).collect();
         let outages = self.outages.borrow();
@@ -90,7 +90,7 @@ impl<'a, C: WallClock> Watch<'a, C> {
         Some(Failure::Unserved { load_balancer: load_balancer.clone(), backend: backend.clone() })
     }
 
-    /// Waits until there is one.
+    /// Waits until there is such an outage.
     pub async fn until_broken(&self, lane: &Lane) -> Failure {
         meanwhile(LOOK_EVERY, async || self.broken_promise(lane)).await
     }
@@ -99,12 +99,13 @@ impl<'a, C: WallClock> Watch<'a, C> {
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
     Deploy<'_, L, E, P, C, H, J>
 {
-    /// Fails where the lane has to go back at once, since its backend is not served.
+    /// Fails if the lane has to go back at once because its backend is not served.
     pub(super) fn keeps_promise(&self, lane: usize) -> Result<(), Failure> {
         self.watch.broken_promise(self.lane_of(lane)).map_or(Ok(()), Err)
     }
 
-    /// The same before a step. From the new container's start on only its answer decides, which is the faster way out.
+    /// Does the same before a step. From the start of the new container on, waiting for its answer is the faster way
+    /// back.
     pub(super) fn may_begin(&self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
             Step::AwaitIdle | Step::Maint | Step::Settle | Step::Keep | Step::Start => {
@@ -124,7 +125,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Shows what load balancers said to the watch. One that has missed what was set says nothing of who serves.
+    /// Passes the states of load balancers to the monitor, except those that missed a change: their state does not show
+    /// which servers serve.
     pub(super) fn show(&self, lane: usize, all: &[LoadBalancerState]) {
         let out = if self.out.contains(&lane) { self.lane_of(lane).id_set() } else { BTreeSet::new() };
         for seen in all.iter().filter(|seen| !self.behind.contains(&seen.name)) {
