@@ -1,4 +1,4 @@
-//! What only a world that is made for it shows. Everything else is told by the simulation of whole deploys.
+//! Cases that only a specially prepared site shows. The simulation of whole deploys covers everything else.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ use crate::topology::own_check::OwnCheck;
 
 type Run<'a> = Deploy<'a, MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks, MemoryJournal>;
 
-/// Everything that was told.
+/// Collects every event of a run.
 #[derive(Default)]
 struct Heard(Vec<Fact>);
 
 impl Heard {
-    /// What was warned of.
+    /// Returns the messages of all warnings.
     fn warnings(&self) -> Vec<String> {
         let warned = |fact: &Fact| {
             if let Fact::Warned { message } = fact { Some(message.clone()) } else { None }
@@ -43,14 +43,14 @@ impl Listener for Heard {
     }
 }
 
-/// Two servers that `HAProxy` checks.
+/// Two servers with `HAProxy` checks.
 const CHECKED: &str = "
 backend mobile
     server app1 127.0.0.1:50000 check
     server app1b 127.0.0.1:50001 check
 ";
 
-/// A site, and the plan for a deploy of v2 there.
+/// A site, and the plan for a deploy of v2 to it.
 struct Stage {
     memory: Memory,
     world: World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>,
@@ -69,7 +69,7 @@ impl Stage {
         Self::with_builds(described, &[]).await
     }
 
-    /// The same where containers of these images behave so.
+    /// Does the same, with containers of these images behaving as given.
     async fn with_builds(described: Described, builds: &[(&str, Build)]) -> Self {
         let Described { configuration, policy, .. } = described;
         let memory = Memory::new(&configuration, 1, &image("v1"), 1);
@@ -101,12 +101,12 @@ impl Stage {
         Self { journal: memory.journal(), memory, world, plan, heard: Heard::default() }
     }
 
-    /// This comes at the call of that name with so many before it.
+    /// Injects a fault into the call with this name, after `before` such calls.
     fn suffers(&self, call: &str, before: usize, fault: Fault) {
         self.memory.site().plan_faults(&[(When::Nth(call.to_owned(), before), fault)]);
     }
 
-    /// The names of the containers that run.
+    /// Returns the names of the running containers.
     fn running(&self) -> Vec<String> {
         let site = self.memory.site();
         let all = site.engine.containers.iter().map(|place| &place.container);
@@ -120,13 +120,13 @@ impl Stage {
     }
 }
 
-/// Its sessions would be counted as none.
+/// Otherwise its sessions would be counted as zero.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_haproxy_does_not_know_any_more_is_not_idle() {
+async fn a_server_that_no_longer_exists_in_haproxy_is_not_idle() {
     let mut stage = Stage::pair().await;
     let mut run = stage.run();
     let mut seen = run.look(0).await.unwrap();
-    assert!(run.sessions(0, &seen).is_err(), "somebody has it in ready");
+    assert!(run.sessions(0, &seen).is_err(), "the server is in ready");
     seen.all[0].servers.retain(|server| server.id.server != "app1");
     let vanished = Failure::Vanished { server: ServerId::new("mobile", "app1") };
     assert_eq!(run.sessions(0, &seen), Err(vanished.clone()));
@@ -135,9 +135,9 @@ async fn a_server_that_haproxy_does_not_know_any_more_is_not_idle() {
     assert!(!is_new && all.len() == 1);
 }
 
-/// A journal that somebody has edited names steps that its lane has nothing for.
+/// A manually edited journal may name steps for which its lane has nothing.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_neither_kept_nor_started_nor_removed() {
+async fn steps_for_missing_containers_do_nothing() {
     let mut stage = Stage::pair().await;
     stage.plan.lanes[0].replacement = None;
     stage.memory.site().calls.clear();
@@ -149,7 +149,7 @@ async fn what_is_not_there_is_neither_kept_nor_started_nor_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_needs_an_engine_which_is_not_known_any_more_does_not_begin() {
+async fn a_run_that_needs_an_unknown_engine_does_not_begin() {
     let mut stage = Stage::pair().await;
     stage.plan.lanes[1].replacement.as_mut().unwrap().like.engine = "ssh://app2".to_owned();
     let (plan, world) = (&stage.plan, &stage.world);
@@ -171,7 +171,7 @@ async fn a_plan_without_hooks_runs_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_image_that_is_all_that_is_kept_gets_its_name_before_its_container_goes() {
+async fn an_image_kept_alone_is_tagged_before_its_container_is_removed() {
     let mut stage = Stage::pair().await;
     let image = stage.memory.site().engine.containers[0].container.image.clone();
     let replacement = replacement(&mut stage);
@@ -188,7 +188,7 @@ async fn the_image_that_is_all_that_is_kept_gets_its_name_before_its_container_g
     assert!(order("tag") < order("remove"), "{:?}", site.calls);
 }
 
-/// A deploy of two servers whose agents say this, where one may be the last to serve.
+/// Deploys to two servers whose agents report `says`, with a floor of 0.
 async fn with_agents_that_say(says: AdminState, change: impl FnOnce(&mut Stage)) -> Outcome {
     let config = "
 backend mobile
@@ -208,7 +208,7 @@ backend mobile
 }
 
 #[tokio::test(start_paused = true)]
-async fn servers_that_their_agents_take_out_are_named_and_not_rolled_back() {
+async fn servers_kept_out_by_agents_are_named_and_not_rolled_back() {
     for state in [AdminState::Drain, AdminState::Maint] {
         let outcome = with_agents_that_say(state, |_| {}).await;
         let Outcome::Deployed { replaced: 2, rest, .. } = outcome else { panic!("{outcome:?}") };
@@ -230,7 +230,7 @@ async fn an_agent_does_not_excuse_what_only_a_check_can_prove() {
     assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
 }
 
-/// How the wait for a server that only `HAProxy`'s check can have up ends after so many milliseconds, if it never does.
+/// Returns how the wait for a server that only `HAProxy`'s check can bring up fails after `limit` milliseconds.
 async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> Failure {
     let mut stage = Stage::of(Described::of(CHECKED)).await;
     stage.plan.policy.ready_timeout = Duration::from_millis(limit);
@@ -244,7 +244,7 @@ async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> Failure
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_that_the_limit_cuts_takes_nothing_from_the_one_before() {
+async fn a_poll_cut_off_by_the_limit_keeps_the_last_result() {
     let cut = async |limit, fault| confirmed_never(limit, |stage| stage.suffers("look", 4, fault)).await;
     let slow = cut(1_000, Fault::Slow).await;
     assert!(matches!(slow, Failure::NeverRose { .. }), "{slow:?}");
@@ -252,7 +252,7 @@ async fn a_look_that_the_limit_cuts_takes_nothing_from_the_one_before() {
     assert!(matches!(silent, Failure::NotSeen { .. }), "{silent:?}");
 }
 
-/// What a person is told to do about the first lane, when these of its steps were begun.
+/// Returns the commands for the operator to restore the first lane after it has begun these steps.
 async fn told(begun: &[Step], change: impl FnOnce(&mut Stage)) -> Vec<String> {
     let mut stage = Stage::pair().await;
     change(&mut stage);
@@ -269,7 +269,7 @@ fn replacement(stage: &mut Stage) -> &mut Replacement {
     stage.plan.lanes[0].replacement.as_mut().unwrap()
 }
 
-/// The new container is there.
+/// Adds the new container to the engine.
 fn with_new(stage: &mut Stage) {
     let mut site = stage.memory.site();
     let mut new = site.engine.containers[0].clone();
@@ -279,7 +279,7 @@ fn with_new(stage: &mut Stage) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_person_is_told_what_is_left_to_do_and_no_more() {
+async fn the_commands_for_the_operator_are_only_those_still_needed() {
     assert_eq!(told(&[Step::Drain], |_| {}).await, ["drainswap ready mobile/app1"]);
     let back = [
         "drainswap maint --floor 0 --wait mobile/app1",
@@ -301,7 +301,7 @@ async fn a_person_is_told_what_is_left_to_do_and_no_more() {
     assert_eq!(told(&[Step::Keep], renamed).await, [back[0], rename, back[1], back[2], back[3]]);
     let was_gone = |stage: &mut Stage| replacement(stage).old = None;
     assert_eq!(told(&[Step::Start], was_gone).await, [back[0]], "it stays out, as it was");
-    // One that a person took out of service is given that state back.
+    // A server that was out of service by hand gets that state back.
     let stays = |state| move |stage: &mut Stage| stage.plan.lanes[0].servers[0].stays = Some(state);
     assert_eq!(told(&[Step::Drain], stays(AdminState::Drain)).await, ["drainswap drain mobile/app1"]);
     assert_eq!(told(&[Step::Keep], stays(AdminState::Maint)).await, back[..3]);
@@ -309,7 +309,7 @@ async fn a_person_is_told_what_is_left_to_do_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_the_engine_does_not_say_what_is_done_every_command_may_find_it_done() {
+async fn commands_tolerate_finished_work_if_the_engine_is_silent() {
     let silent = |stage: &mut Stage| {
         stage.suffers("list", 0, Fault::Unheard);
     };
@@ -346,7 +346,7 @@ async fn an_old_container_that_is_gone_is_deployed_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_to_stop_before_a_container_is_created_finds_nothing_changed() {
+async fn a_stop_before_any_container_is_created_changes_nothing() {
     for pulls in [true, false] {
         let mut stage = Stage::pair().await;
         stage.plan.images.retain(|_| pulls);
@@ -368,7 +368,7 @@ async fn who_asks_to_stop_before_a_container_is_created_finds_nothing_changed() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_image_is_pulled_for_those_who_get_it() {
+async fn every_image_is_pulled_once() {
     let mut stage = Stage::pair().await;
     stage.plan.images.push(image("v3"));
     stage.plan.lanes[1].replacement.as_mut().unwrap().image = image("v3");
@@ -382,9 +382,9 @@ async fn every_image_is_pulled_for_those_who_get_it() {
     assert_eq!(runs("mobile-app1b").container.running_image().pinned(), image("v3").pinned());
 }
 
-/// Neither has seen the other when it looked.
+/// Neither run saw the other when it checked.
 #[tokio::test(start_paused = true)]
-async fn of_two_runs_that_began_at_once_one_gives_way_and_leaves_nothing() {
+async fn one_of_two_concurrent_runs_gives_way_and_leaves_nothing() {
     let mut stage = Stage::pair().await;
     let other = "mobile-app1.new-20261101T000000.000Z";
     stage.memory.site().engine.add_kept(other, "127.0.0.1:50000".parse().unwrap(), &image("v2"));
@@ -397,7 +397,7 @@ async fn of_two_runs_that_began_at_once_one_gives_way_and_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kept_container_that_somebody_has_started_is_not_removed() {
+async fn a_kept_container_that_runs_again_is_not_removed() {
     let mut stage = Stage::pair().await;
     let kept = "mobile-app1.old-20261101T000000.000Z";
     {
@@ -409,13 +409,13 @@ async fn a_kept_container_that_somebody_has_started_is_not_removed() {
     }
     assert!(matches!(stage.run().run().await, Ok(Outcome::Deployed { replaced: 2, .. })));
     assert_eq!(stage.running(), [kept, "mobile-app1", "mobile-app1b"]);
-    let message = format!("{kept} runs, and is not removed");
+    let message = format!("{kept} is running, so it is not removed");
     assert!(stage.heard.0.contains(&Fact::Warned { message }));
 }
 
-/// On the host's own network no engine refuses a second one.
+/// On the host network, the engine lets both run at once.
 #[tokio::test(start_paused = true)]
-async fn an_old_container_that_is_started_again_is_named_for_what_the_new_one_suffers() {
+async fn a_restarted_old_container_is_named_as_the_cause() {
     let digest = format!("sha256:{}", "2".repeat(64));
     for build in [Build { ends: Some(5), ..Build::default() }, Build { serves: false, ..Build::default() }] {
         let mut stage = Stage::pair().await;
@@ -445,10 +445,10 @@ async fn an_old_container_that_runs_beside_the_new_one_is_named_at_the_end() {
         "the old container mobile-app1.old-{} of mobile/app1 was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. It is not removed: take it out of that supervisor, then stop it",
         stage.plan.run
     );
-    assert_eq!(stage.heard.warnings(), [message], "it is said once");
+    assert_eq!(stage.heard.warnings(), [message], "it is reported once");
 }
 
-/// A supervisor starts the first lane's old container, which gets another address.
+/// Starts the first lane's old container as a supervisor would, with another address.
 fn start_again_elsewhere(memory: &Memory) {
     let mut site = memory.site();
     let old = &mut site.engine.containers[0].container;
@@ -456,9 +456,9 @@ fn start_again_elsewhere(memory: &Memory) {
     (old.state, old.published[0].port) = (ContainerState::Running, 50_900);
 }
 
-/// A server without an address that could be asked.
+/// A server without an address cannot be probed.
 #[tokio::test(start_paused = true)]
-async fn who_cannot_be_asked_may_carry_the_traffic_all_the_same() {
+async fn a_server_without_a_probe_may_take_over() {
     let mut stage = Stage::pair().await;
     stage.plan.probes.clear();
     stage.memory.site().calls.clear();
@@ -468,7 +468,7 @@ async fn who_cannot_be_asked_may_carry_the_traffic_all_the_same() {
     assert!(stage.memory.site().calls.iter().all(|(part, _)| *part != Part::Server));
 }
 
-/// The first lane's new container serves, and the old one is kept.
+/// Replaces the first lane's container: the new one serves, and the old one is kept.
 async fn replace_first(run: &mut Run<'_>) {
     run.create_all().await.unwrap();
     for step in [Step::Drain, Step::Maint, Step::Keep, Step::Start, Step::Prove, Step::Ready] {
@@ -477,7 +477,7 @@ async fn replace_first(run: &mut Run<'_>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_failed_container_still_holds_does_not_keep_it() {
+async fn sessions_on_a_failed_container_do_not_keep_it() {
     let mut stage = Stage::pair().await;
     stage.plan.policy.drain_timeout = Duration::from_millis(1);
     let mut run = stage.run();
@@ -487,9 +487,10 @@ async fn what_a_failed_container_still_holds_does_not_keep_it() {
     assert_eq!(stage.heard.0.last(), Some(&Fact::Undone { servers: stage.plan.lanes[0].ids() }));
 }
 
-/// Without a master socket nobody can say what the old process holds, and of what has failed that is lost either way.
+/// Without a master socket, sessions in the old process cannot be counted; those of a failed container are lost either
+/// way.
 #[tokio::test(start_paused = true)]
-async fn a_failed_container_is_taken_back_in_whatever_process_answers() {
+async fn a_failed_container_is_undone_in_whatever_process_answers() {
     let mut stage = Stage::pair().await;
     stage.memory.site().haproxies[0].has_master = false;
     let memory = stage.memory.clone();
@@ -502,9 +503,9 @@ async fn a_failed_container_is_taken_back_in_whatever_process_answers() {
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
 }
 
-/// Of a server that a reload has removed there is nothing to put back, and its container comes back all the same.
+/// There is no server to put back, but its container is restored.
 #[tokio::test(start_paused = true)]
-async fn what_a_reload_has_removed_leaves_no_run_stuck() {
+async fn a_server_removed_by_a_reload_does_not_leave_the_run_stuck() {
     for left in ["app1b", "nothing"] {
         let mut stage = Stage::pair().await;
         let memory = stage.memory.clone();
@@ -522,20 +523,20 @@ async fn what_a_reload_has_removed_leaves_no_run_stuck() {
     }
 }
 
-/// The lines of this server in the process that answers.
+/// Changes the lines of this server in the process that answers.
 fn set_line(stage: &Stage, server: &str, change: impl Fn(&mut Line)) {
     let mut site = stage.memory.site();
     let worker = site.haproxies[0].worker.as_mut().unwrap();
     worker.lines.iter_mut().filter(|line| line.id.server == server).for_each(change);
 }
 
-/// `HAProxy` answers that it may not.
+/// Returns whether `HAProxy` refused the command.
 fn is_refusal(done: &Result<(), Failure>) -> bool {
     matches!(done, Err(Failure::LoadBalancer(LoadBalancerError::Refused { .. })))
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_leaves_in_a_new_process_that_cannot_spare_it() {
+async fn no_server_leaves_in_a_new_process_that_cannot_spare_it() {
     let mut stage = Stage::pair().await;
     stage.memory.site().reload(0);
     set_line(&stage, "app1b", |line| line.admin = AdminState::Maint.bits());
@@ -549,7 +550,7 @@ async fn nothing_leaves_in_a_new_process_that_cannot_spare_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_that_cannot_be_made_up_for_ends_the_wait() {
+async fn a_reload_that_cannot_be_repaired_ends_the_wait() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
     let mut run = stage.run();
@@ -560,7 +561,7 @@ async fn a_reload_that_cannot_be_made_up_for_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_may_cut_what_is_left_still_sees_that_nothing_comes() {
+async fn a_forced_drain_restores_maint_after_a_reload() {
     let mut stage = Stage::pair().await;
     stage.plan.policy.on_drain_timeout = OnDrainTimeout::Force;
     let memory = stage.memory.clone();
@@ -578,7 +579,7 @@ async fn who_may_cut_what_is_left_still_sees_that_nothing_comes() {
     assert!(is_refusal(&run.settle(0).await));
 }
 
-/// The backup's container ends, and `HAProxy` has seen that.
+/// Stops the backup's container, and marks its server down in `HAProxy`.
 fn backup_goes_down(memory: &Memory) {
     let mut site = memory.site();
     let line = &mut site.haproxies[0].worker.as_mut().unwrap().lines[1];
@@ -588,17 +589,17 @@ fn backup_goes_down(memory: &Memory) {
     backup.state = ContainerState::Stopped;
 }
 
-/// Drains the first server until the backup has gone down for long enough. Returns how the drain has ended.
+/// Drains the first server until the backup has been down long enough for an outage. Returns how the drain ended.
 async fn drained_into_an_outage(run: &mut Run<'_>, memory: &Memory) -> Result<(), Failure> {
     run.is_undoing = true;
     run.drain(0).await.unwrap();
     backup_goes_down(memory);
-    // It would never be idle for so long.
+    // The server never stays idle for this long.
     let limit = Duration::from_secs(600);
     run.until_idle(0, AdminState::Drain, limit, limit).await
 }
 
-/// Where the others go down while a server is drained to be taken back, it is not: it still serves.
+/// If the other servers go down while a server drains for an undo, it stays: it still serves.
 #[tokio::test(start_paused = true)]
 async fn a_drain_of_an_undo_ends_where_no_other_server_serves() {
     let mut stage = Stage::pair().await;
@@ -613,9 +614,9 @@ async fn a_drain_of_an_undo_ends_where_no_other_server_serves() {
     assert_eq!(stage.heard.0.iter().filter(told).count(), 1);
 }
 
-/// HAProxy answers other connections while a command waits.
+/// `HAProxy` answers other connections while a command waits.
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_told_while_a_command_is_not_answered() {
+async fn an_outage_is_reported_while_a_command_waits_for_its_answer() {
     let mut stage = Stage::pair().await;
     stage.suffers("set state", 1, Fault::Slow);
     let memory = stage.memory.clone();
@@ -629,7 +630,7 @@ async fn an_outage_is_told_while_a_command_is_not_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_container_is_stopped_or_started_where_the_lane_has_to_go_back() {
+async fn no_container_is_stopped_or_started_if_the_lane_has_to_go_back() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
     let mut run = stage.run();
@@ -639,15 +640,15 @@ async fn no_container_is_stopped_or_started_where_the_lane_has_to_go_back() {
         assert!(matches!(run.hook_and_step(0, step).await, Err(Failure::Unserved { .. })), "{step:?}");
     }
     assert_eq!(memory.site().calls, []);
-    // What brings a server back is done.
+    // Steps that bring a server back are still allowed.
     for step in [Step::Prove, Step::Ready, Step::Return, Step::PutBack] {
         assert_eq!(run.may_begin(0, step), Ok(()), "{step:?}");
     }
 }
 
-/// A check that hung has a server down whose new container serves.
+/// A check that hung reports a server down although its new container serves.
 #[tokio::test(start_paused = true)]
-async fn a_check_that_is_wrong_is_overruled_once_and_by_nobody_else_than_haproxy() {
+async fn a_wrong_check_is_overruled_once() {
     let mut stage = Stage::pair().await;
     let (memory, servers) = (stage.memory.clone(), vec![ServerId::new("mobile", "app1b")]);
     let has_it_down = || {
@@ -662,7 +663,7 @@ async fn a_check_that_is_wrong_is_overruled_once_and_by_nobody_else_than_haproxy
     suffers(Fault::Refused);
     let seen = run.look(0).await.unwrap();
     let mut healed = BTreeSet::new();
-    // It tracks another one, which is looked at itself.
+    // The server tracks another one, which is checked separately.
     assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false));
     assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false), "it was tried");
     assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "set healthy").count(), 1);
@@ -691,7 +692,7 @@ async fn a_load_balancer_that_was_silent_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_load_balancer_that_was_caught_up_is_looked_at_once_more() {
+async fn a_load_balancer_that_caught_up_is_queried_once_more() {
     let mut stage = Stage::pair().await;
     stage.suffers("look", 1, Fault::Refused);
     let (name, memory) = (stage.world.load_balancers[0].name(), stage.memory.clone());
@@ -706,7 +707,7 @@ async fn a_load_balancer_that_was_caught_up_is_looked_at_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_container_that_came_back_is_put_aside_again_or_it_is_said() {
+async fn a_container_that_came_back_is_put_aside_again_or_the_step_fails() {
     for call in ["set the restart policy of", "stop", "rename"] {
         let mut stage = Stage::pair().await;
         let place = stage.memory.site().engine.containers[1].container.clone();
@@ -722,7 +723,7 @@ async fn a_container_that_came_back_is_put_aside_again_or_it_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_engine_does_not_say_is_not_taken_for_done() {
+async fn a_silent_engine_does_not_count_as_done() {
     let mut stage = Stage::pair().await;
     let run = stage.run();
     assert!(run.is_back(0, &[Step::Keep, Step::Start]).await);
@@ -730,9 +731,9 @@ async fn what_an_engine_does_not_say_is_not_taken_for_done() {
     assert!(!stage.run().is_back(0, &[Step::Keep, Step::Start]).await);
 }
 
-/// Without a master socket nobody knows what the old process still gives to a container that serves.
+/// Without a master socket, the sessions that the old process still sends to a serving container are unknown.
 #[tokio::test(start_paused = true)]
-async fn what_serves_is_not_taken_away_in_another_process_than_was_looked_at() {
+async fn a_serving_container_stays_after_a_reload_without_a_master() {
     let mut stage = Stage::pair().await;
     stage.memory.site().haproxies[0].has_master = false;
     let memory = stage.memory.clone();
@@ -745,7 +746,7 @@ async fn what_serves_is_not_taken_away_in_another_process_than_was_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guard_that_is_not_heard_tries_again() {
+async fn a_guard_retries_a_lost_command() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
     let mut run = stage.run();
@@ -755,12 +756,12 @@ async fn a_guard_that_is_not_heard_tries_again() {
     memory.site().plan_faults(&[(When::Nth("set state".to_owned(), 0), Fault::Unheard)]);
     assert_eq!(run.effect(0, Step::Keep).await, Ok(()));
     let server = ServerId::new("mobile", "app1");
-    let message = format!("{server} was put into rotation meanwhile, and is in maint again");
+    let message = format!("{server} was put into rotation during the run; it is in maint again");
     assert!(stage.heard.0.contains(&Fact::Warned { message }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_takes_too_long_fails_where_what_was_chosen_for_it_fails() {
+async fn a_drain_fails_if_its_timeout_action_fails() {
     for choice in [OnDrainTimeout::Maint, OnDrainTimeout::Shutdown] {
         for (call, before) in [("set state", 0), ("look", 1)] {
             let mut stage = Stage::pair().await;
@@ -775,14 +776,14 @@ async fn a_drain_that_takes_too_long_fails_where_what_was_chosen_for_it_fails() 
     }
 }
 
-/// A run that was killed when the first lane's container had been stopped.
+/// A run that was killed after it had begun to stop the first lane's container.
 fn killed(stage: &Stage) -> journal::Run {
     let begun = BTreeMap::from([(0, vec![Step::Create, Step::Keep])]);
     journal::Run { begun, ..journal::Run::opened(stage.plan.clone(), journal::VERSION, None, 1) }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_taken_back_needs_a_person_whoever_asked_for_it() {
+async fn a_lane_that_cannot_be_undone_leaves_the_run_stuck() {
     let mut stage = Stage::pair().await;
     let unfinished = killed(&stage);
     stage.suffers("rename", 0, Fault::Away(40_000));
@@ -823,19 +824,19 @@ async fn a_container_that_served_is_not_removed_before_it_was_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_there_was_no_container_none_is_back() {
+async fn a_lane_without_an_old_container_is_not_restored() {
     let mut stage = Stage::pair().await;
     replacement(&mut stage).old = None;
     assert!(!stage.run().is_back(0, &[Step::Start]).await);
 }
 
-/// A line of the first lane that drainswap cannot ask, and whether a check had it up.
+/// Makes the first server one that drainswap cannot probe, and that a check had up or down.
 fn unanswered(stage: &mut Stage, up: bool) {
     let server = &mut stage.plan.lanes[0].servers[0];
     (server.served, server.before) = (false, Some(Before { up, answered: false }));
 }
 
-/// The first lane was replaced, and is taken back.
+/// Undoes the first lane after it was replaced.
 async fn put_back(stage: &mut Stage) -> Result<(), Failure> {
     let mut run = stage.run();
     run.begun.insert(0, vec![Step::Maint, Step::Keep, Step::Start]);
@@ -844,7 +845,7 @@ async fn put_back(stage: &mut Stage) -> Result<(), Failure> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_check_had_up_is_up_again_as_soon_as_the_check_says_so() {
+async fn a_checked_server_is_up_again_when_its_check_passes() {
     let mut stage = Stage::pair().await;
     unanswered(&mut stage, true);
     let begun = Instant::now();
@@ -855,7 +856,7 @@ async fn what_a_check_had_up_is_up_again_as_soon_as_the_check_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_no_check_has_up_again_is_not_called_as_before() {
+async fn a_server_that_its_check_keeps_down_is_not_restored() {
     let mut stage = Stage::pair().await;
     unanswered(&mut stage, true);
     let old = stage.memory.site().engine.containers[0].container.id.clone();
@@ -863,9 +864,9 @@ async fn what_no_check_has_up_again_is_not_called_as_before() {
     assert!(matches!(put_back(&mut stage).await, Err(Failure::NotUp { .. })));
 }
 
-/// As ready it would be up at once, and be given requests that nobody answers.
+/// If set to ready, it would be up at once and get requests that no container answers.
 #[tokio::test(start_paused = true)]
-async fn what_was_down_gets_its_state_back_and_stays_down() {
+async fn a_server_that_was_down_gets_its_state_back_and_stays_down() {
     let mut stage = Stage::pair().await;
     unanswered(&mut stage, false);
     assert_eq!(put_back(&mut stage).await, Ok(()));
@@ -875,7 +876,7 @@ async fn what_was_down_gets_its_state_back_and_stays_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_look_says_what_is_wrong_with_a_server() {
+async fn the_last_check_names_what_is_wrong_with_a_server() {
     let mut stage = Stage::pair().await;
     {
         let mut site = stage.memory.site();
@@ -889,7 +890,7 @@ async fn the_last_look_says_what_is_wrong_with_a_server() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_line_without_an_answer_every_server_is_watched() {
+async fn every_server_of_an_unanswered_command_is_watched() {
     let mut stage = Stage::pair().await;
     stage.suffers("set state", 0, Fault::LateEffect);
     let both = ["app1", "app1b"].map(|name| ServerId::new("mobile", name));
@@ -906,9 +907,9 @@ async fn of_a_line_without_an_answer_every_server_is_watched() {
     assert!(site.haproxies[0].worker.as_ref().unwrap().lines.iter().all(Line::is_usable));
 }
 
-/// One call is one line to `HAProxy`, or one question to the container.
+/// One call is one command line to `HAProxy`, or one probe of the container.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_lines_of_one_container_take_the_calls_of_one() {
+async fn a_thousand_lines_of_one_container_cost_the_calls_of_one() {
     let config = "backend mobile\n    server app1 127.0.0.1:50000\n    server app2 127.0.0.2:50000\n\
                   backend many\n    server app1 127.0.0.1:50000\n    server app2 127.0.0.2:50000\n";
     let few = calls_of_a_deploy(config).await;
@@ -918,7 +919,7 @@ async fn a_thousand_lines_of_one_container_take_the_calls_of_one() {
     assert_eq!(few["set state"], 6, "drain, maint and ready of two containers");
 }
 
-/// How often each state was set and each question asked by a deploy, and by the look that it was planned on.
+/// Returns how many commands and probes a deploy, including the plan's first look, sends.
 async fn calls_of_a_deploy(config: &str) -> BTreeMap<&'static str, usize> {
     let mut stage = Stage::of(Described::of(config)).await;
     let outcome = stage.run().run().await;
@@ -932,7 +933,7 @@ async fn calls_of_a_deploy(config: &str) -> BTreeMap<&'static str, usize> {
     calls
 }
 
-/// The engine does not answer a stop, and never carries it out.
+/// The engine does not answer a stop and never carries it out.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     let mut stage = Stage::pair().await;
@@ -940,8 +941,8 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     let outcome = stage.run().run().await.unwrap();
     let Outcome::Stuck { servers, .. } = &outcome else { panic!("{outcome:?}") };
     assert!(servers[0].truth.contains("has not answered the call to stop "), "{}", servers[0].truth);
-    assert!(servers[0].truth.contains("HAProxy has it in MAINT"), "{}", servers[0].truth);
-    let is_told = |fact: &&Fact| matches!(fact, Fact::Warned { message } if message.contains("nothing else is done until it has"));
+    assert!(servers[0].truth.contains("HAProxy reports MAINT"), "{}", servers[0].truth);
+    let is_told = |fact: &&Fact| matches!(fact, Fact::Warned { message } if message.contains("drainswap does nothing else until it does"));
     assert_eq!(stage.heard.0.iter().filter(is_told).count(), 1, "{:?}", stage.heard.0);
     let records: Vec<u8> =
         stage.memory.site().journal.iter().flat_map(|it| journal::line(it).unwrap()).collect();
@@ -951,7 +952,7 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     };
     let old = stage.plan.lanes[0].replacement.as_ref().and_then(|it| it.old.as_ref()).unwrap();
     assert_eq!((engine.as_str(), container), ("", &old.id));
-    // Who resumes it asks the engine first, which says that it runs: no process waits for that stop any more.
+    // A resume asks the engine first, which reports that the container runs: no process waits for that stop any more.
     stage.world.engines = Engines::new(vec![(String::new(), stage.memory.engine())]);
     let resumed = stage.run().bring_to_rest(&run).await;
     assert!(matches!(resumed, Outcome::Cancelled { .. }), "{resumed:?}");
@@ -961,7 +962,7 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     );
 }
 
-/// Another tool replaces the container of the first server when that has drained: it removes it, or puts it aside.
+/// Replaces the first server's container as another tool would, once it has drained: removes it or puts it aside.
 struct Replaces {
     memory: Memory,
     removes: bool,
@@ -994,10 +995,10 @@ impl Listener for Replaces {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_tool_has_put_there_meanwhile_is_put_back() {
+async fn a_container_from_another_tool_is_put_back_in_service() {
     for removes in [true, false] {
         let mut stage = Stage::pair().await;
-        // While it is removed, the new container, the servers are in service already.
+        // The servers are back in service while the new container is being removed.
         stage.suffers("remove", 0, Fault::Slow);
         let mut heard = Replaces { memory: stage.memory.clone(), removes, told: Vec::new() };
         let [asked, now] = stage.memory.site().stops.clone();
@@ -1015,7 +1016,7 @@ async fn what_another_tool_has_put_there_meanwhile_is_put_back() {
     }
 }
 
-/// A deploy of v2, which never serves, over v1 with this healthcheck: its outcome, how long it took, and its warnings.
+/// Deploys v2, which never serves, over v1 with this healthcheck. Returns the outcome, the duration and the warnings.
 async fn failed_over(check: ImageCheck) -> (Outcome, Duration, Vec<String>) {
     let old = Build { healthcheck: Some(check), ..Build::default() };
     let builds = [("v1", old), ("v2", Build { serves: false, ..Build::default() })];
@@ -1028,7 +1029,7 @@ async fn failed_over(check: ImageCheck) -> (Outcome, Duration, Vec<String>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_container_is_back_when_it_answers_whatever_docker_says_of_it() {
+async fn an_old_container_that_answers_is_back_whatever_its_healthcheck_says() {
     let check = |every, passes| ImageCheck { every, passes };
     for (what, check) in [("asked too late", check(90_000, true)), ("never healthy", check(1_000, false))] {
         let (outcome, took, warned) = failed_over(check).await;
@@ -1038,7 +1039,7 @@ async fn an_old_container_is_back_when_it_answers_whatever_docker_says_of_it() {
     }
 }
 
-/// Its first requests would find it still booting.
+/// Otherwise its first requests would reach it while it still boots.
 #[tokio::test(start_paused = true)]
 async fn an_old_container_that_was_healthy_is_healthy_again_before_it_is_put_back() {
     let (outcome, took, _) = failed_over(ImageCheck { every: 20_000, passes: true }).await;
@@ -1058,6 +1059,6 @@ async fn an_old_container_that_answers_and_is_not_healthy_again_is_put_back_with
     }
     let outcome = stage.run().run().await.unwrap();
     assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
-    let message = "mobile/app1: Docker does not have the old container healthy again within 60 s (Docker's healthcheck says unhealthy: exit 7). It answers, and is put back in service";
+    let message = "mobile/app1: Docker did not report the old container healthy again within 60 s (Docker's healthcheck says unhealthy: exit 7). It answers, so it is put back in service";
     assert!(stage.heard.0.contains(&Fact::Warned { message: message.to_owned() }), "{:?}", stage.heard.0);
 }
