@@ -1,7 +1,7 @@
-//! What a run was about to do and has done, made durable before and after each step.
+//! The journal of a run: records what it is about to do and has done, durably, before and after each step.
 //!
-//! One file a run, one JSON object a line. A record that could not be written whole, because the
-//! machine died, can only be the last one, and is left out. Who reads the file says so.
+//! A journal is one file per run, with one JSON object per line. Only the last record can be incomplete, because the
+//! machine failed while it was written; it is left out, and the reader of the file reports that.
 
 mod line;
 mod site;
@@ -21,137 +21,107 @@ pub use line::line;
 use line::{Sum, check};
 pub use site::Site;
 
-/// The version of the records' form. Since version 2 every record has a checksum, and a run names its site.
+/// The version of the record format. Since version 2, every record has a checksum and a run names its site.
 pub const VERSION: u32 = 2;
 
-/// The version whose records have no checksum.
+/// The version of records without a checksum.
 const WITHOUT_SUMS: u32 = 1;
 
-/// One record.
+/// One record of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "record")]
 pub enum Record {
-    /// The run was opened.
     Opened {
-        /// The form's version.
         version: u32,
-        /// The process that runs it.
         pid: u32,
-        /// All that it will do.
         plan: Box<Plan>,
-        /// Where it works; version 1 did not say.
+        /// `None` in version 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         site: Option<Box<Site>>,
     },
-    /// A step is about to be done.
     Begun {
-        /// When.
         at: Timestamp,
-        /// The lane's index.
         lane: usize,
-        /// Which step.
         step: Step,
     },
-    /// A step has been done.
     Done {
-        /// When.
         at: Timestamp,
-        /// The lane's index.
         lane: usize,
-        /// Which step.
         step: Step,
     },
-    /// A lane's new container exists.
     Created {
-        /// The lane's index.
         lane: usize,
-        /// The new container.
         container: ContainerId,
     },
-    /// The run is about to end, and an engine may still carry out what it was asked.
+    /// The run is about to end, and an engine may still carry out this call.
     Unanswered {
-        /// When.
         at: Timestamp,
-        /// The engine's name; empty for the one that is asked where none is named.
+        /// The engine's name; empty for the default engine.
         engine: String,
-        /// What it has not answered.
         call: EngineCall,
     },
-    /// A lane was taken back as a whole.
     Undone {
-        /// When.
         at: Timestamp,
-        /// The lane's index.
         lane: usize,
     },
-    /// The run ended. One that ended stuck may be resumed, and more records follow.
+    /// The run ended. A run that ended stuck may be resumed, and more records follow.
     Closed {
-        /// When.
         at: Timestamp,
-        /// How.
         outcome: Outcome,
     },
-    /// An operator said that a run of another site belongs to this one, whether or not it had ended.
+    /// An operator assigned a run of another site to this one, whether or not it had ended.
     Adopted {
-        /// When.
         at: Timestamp,
-        /// The site that it belongs to from now on.
         site: Box<Site>,
     },
 }
 
-/// What the records of one run add up to.
+/// The state of a run, as its records describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// What it was to do.
     pub plan: Plan,
-    /// The version of its first record.
+    /// The version of the first record.
     pub version: u32,
-    /// Where it works; `None` where version 1 did not say.
+    /// `None` if version 1 wrote the journal.
     pub site: Option<Site>,
-    /// The process that ran it.
     pub pid: u32,
-    /// What each lane has begun and not taken back.
+    /// The steps that each lane has begun and not undone.
     pub begun: BTreeMap<usize, Vec<Step>>,
-    /// The new container of each lane.
     pub created: BTreeMap<usize, ContainerId>,
-    /// The steps that were begun and not ended, each with its lane.
+    /// The steps that were begun and not finished, each with its lane.
     pub under_way: BTreeSet<(usize, Step)>,
-    /// What engines had not answered when it ended, each with the engine's name.
+    /// The calls that engines had not answered when the run ended, each with the engine's name.
     pub unanswered: Vec<(String, EngineCall)>,
-    /// How it ended; `None` while it runs, or when it was killed.
+    /// How it ended; `None` while it runs, or if it was killed.
     pub outcome: Option<Outcome>,
 }
 
-/// Why a journal is not understood.
+/// The reason why a journal cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corrupt {
-    /// A record is no record, or cannot follow the one before it.
+    /// A record is malformed, or cannot follow the one before it.
     #[error("record {number}, at byte {offset}, {reason}. Move the file away if you know how that run ended")]
     Record {
-        /// The record's number, from 1; it is that of its line.
+        /// The number of the record and of its line, from 1.
         number: usize,
-        /// Where its line begins, from 0.
+        /// The offset of the record's line, from 0.
         offset: usize,
-        /// What is wrong with it.
         reason: String,
     },
-    /// A newer drainswap wrote it.
-    #[error("it has version {version}, and this drainswap reads version {VERSION}: update drainswap")]
-    Newer {
-        /// The version that it has.
-        version: u64,
-    },
+    #[error(
+        "it has version {version}, but this drainswap reads only up to version {VERSION}: update drainswap"
+    )]
+    Newer { version: u64 },
 }
 
-/// The records that were written whole: all that is told of a journal. What is behind them is a torn one.
+/// Returns the complete records; a torn last line is dropped.
 #[must_use]
 pub fn whole(bytes: &[u8]) -> &[u8] {
     bytes.iter().rposition(|byte| *byte == b'\n').map_or(&[], |end| &bytes[..=end])
 }
 
 impl Run {
-    /// One that has begun nothing.
+    /// Returns a run that has begun nothing.
     #[must_use]
     pub fn opened(plan: Plan, version: u32, site: Option<Site>, pid: u32) -> Self {
         Self {
@@ -167,7 +137,7 @@ impl Run {
         }
     }
 
-    /// Reads a run's journal. `None` where not even its first record was written whole.
+    /// Reads a run's journal. Returns `None` if not even its first record is complete.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, Corrupt> {
         let mut run: Option<Self> = None;
         let mut next = 0;
@@ -183,7 +153,7 @@ impl Run {
             }
             let sum = check(line);
             if sum == Sum::Wrong {
-                return Err(corrupt("is not as it was written: its checksum is another one".to_owned()));
+                return Err(corrupt("does not match its checksum".to_owned()));
             }
             let record: Record = serde_json::from_slice(line)
                 .map_err(|error| corrupt(format!("is not understood: {error}")))?;
@@ -199,19 +169,20 @@ impl Run {
         Ok(run)
     }
 
-    /// Whether `resume` has something to do: nothing says how it ended, or it could not put everything back.
+    /// Returns whether `resume` has something to do: the run has no recorded end, or could not put everything back.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         matches!(self.outcome, None | Some(Outcome::Stuck { .. }))
     }
 
-    /// Whether it belongs to this site. One of an older drainswap, which did not record a site, is taken for this site's.
+    /// Returns whether the run belongs to this site. A run of an older drainswap, which did not record a site, counts
+    /// as this site's.
     #[must_use]
     pub fn is_of(&self, site: &Site) -> bool {
         self.site.as_ref().is_none_or(|of| site.owns(of, &self.plan.backend))
     }
 
-    /// Whether a run by this plan, at this site, would meet a container or a server line that this run works on.
+    /// Returns whether a run of this plan at this site would touch a container or a server line that this run works on.
     #[must_use]
     pub fn meets(&self, plan: &Plan, site: &Site) -> bool {
         let is_same_haproxy = self.site.as_ref().is_none_or(|own| own.shares_socket(site));
@@ -221,8 +192,8 @@ impl Run {
             || plan.lanes.iter().flat_map(Lane::containers).any(|id| own.contains(id))
     }
 
-    /// Whether a container is left that a person or a resume could bring back to a server that this run has left out, or
-    /// take from it.
+    /// Returns whether a container is left that an operator or a resume could bring back to a server which this run
+    /// left out, or take away from it.
     #[must_use]
     pub fn is_left_in(&self, containers: &[Container]) -> bool {
         self.begun.iter().filter(|(_, begun)| begun.iter().any(|step| step.touches_traffic())).any(
@@ -234,32 +205,32 @@ impl Run {
         )
     }
 
-    /// The containers that it works on, by their identifiers.
+    /// Returns the identifiers of the containers that the run works on.
     fn containers(&self) -> BTreeSet<&ContainerId> {
         self.plan.lanes.iter().flat_map(Lane::containers).chain(self.created.values()).collect()
     }
 
-    /// The lane that was worked on last, beyond the creation of its container. Those before it were through.
+    /// Returns the last lane that went beyond the creation of its container. The lanes before it were finished.
     #[must_use]
     pub fn in_hand(&self) -> Option<usize> {
         let touched = |begun: &[Step]| begun.iter().any(|step| step.touches_traffic());
         self.begun.iter().filter(|(_, begun)| touched(begun)).map(|(lane, _)| *lane).max()
     }
 
-    /// Whether a step of a lane was begun and not ended.
+    /// Returns whether a step of a lane was begun and not finished.
     #[must_use]
     pub fn is_under_way(&self, lane: usize, step: Step) -> bool {
         self.under_way.contains(&(lane, step))
     }
 
-    /// Whether it was removing old containers: then it had succeeded with what it had reached.
+    /// Returns whether the run was removing old containers. Then it had succeeded with the lanes that it had reached.
     #[must_use]
     pub fn was_removing(&self) -> bool {
         self.begun.values().flatten().any(|step| *step == Step::Remove)
     }
 }
 
-/// A version of tomorrow may say everything else in another way.
+/// Rejects a newer version first, because everything else in its records may have changed.
 fn refuse_newer(line: &[u8]) -> Result<(), Corrupt> {
     #[derive(Deserialize)]
     struct Form {
@@ -271,14 +242,14 @@ fn refuse_newer(line: &[u8]) -> Result<(), Corrupt> {
     }
 }
 
-/// What the records add up to, and whether the next one can follow.
+/// Replays the records, and checks that each one can follow the one before.
 impl Run {
     fn open(record: Record) -> Result<Self, String> {
         match record {
             Record::Opened { version: version @ WITHOUT_SUMS..=VERSION, pid, plan, site } => {
                 Ok(Self::opened(*plan, version, site.map(|site| *site), pid))
             }
-            Record::Opened { version, .. } => Err(format!("has version {version}, which nobody ever wrote")),
+            Record::Opened { version, .. } => Err(format!("has version {version}, which does not exist")),
             Record::Begun { .. }
             | Record::Done { .. }
             | Record::Created { .. }
@@ -289,23 +260,25 @@ impl Run {
         }
     }
 
-    /// The one place that holds every legal transition. A step may be begun again at any time, and a lane taken back:
-    /// who resumes a run repeats what may not have had its effect.
+    /// Applies a record. This is the only place that defines the legal transitions. A step may be begun again at any
+    /// time, and a lane undone: a resumed run repeats what may have had no effect.
     fn add(mut self, record: Record) -> Result<Self, String> {
         if !self.is_unfinished() && !matches!(record, Record::Adopted { .. }) {
             return Err("comes after the run was closed".to_owned());
         }
-        // A run that is resumed has not ended, whatever it said before.
+        // A resumed run has not ended, whatever it recorded before.
         let ended = self.outcome.take();
         if ended.is_some() && !matches!(record, Record::Adopted { .. }) {
-            // Who resumes it has asked the engines first. What a stop does only the answer to another one tells.
+            // A resume has asked the engines first. Only the answer to another stop shows what a stop did.
             self.unanswered.retain(|(_, call)| matches!(call, EngineCall::Stop { .. }));
         }
         match record {
             Record::Opened { .. } => return Err("opens the run a second time".to_owned()),
             Record::Begun { lane, step, .. } => {
                 if !self.planned(lane)?.steps.contains(&step) {
-                    return Err(format!("begins the step {step:?}, which the plan has not for lane {lane}"));
+                    return Err(format!(
+                        "begins the step {step:?}, which the plan does not have for lane {lane}"
+                    ));
                 }
                 self.begun.entry(lane).or_default().push(step);
                 self.under_way.insert((lane, step));
@@ -345,11 +318,11 @@ impl Run {
 
     fn planned(&self, lane: usize) -> Result<&Lane, String> {
         let lanes = &self.plan.lanes;
-        let unknown = || format!("names lane {lane}, and the plan has {}, counted from 0", lanes.len());
+        let unknown = || format!("names lane {lane}, but the plan has only {}, counted from 0", lanes.len());
         lanes.get(lane).ok_or_else(unknown)
     }
 
-    /// What a lane of the plan has begun.
+    /// Returns the steps that a lane of the plan has begun.
     fn begun(&mut self, lane: usize) -> Result<&mut Vec<Step>, String> {
         self.planned(lane)?;
         Ok(self.begun.entry(lane).or_default())

@@ -408,7 +408,7 @@ mod tests {
         assert_eq!(
             error("{\"record\":\"opened\",\"version\":3,\"wave\":[]}\n"),
             format!(
-                "the journal {path}: it has version 3, and this drainswap reads version 2: update drainswap"
+                "the journal {path}: it has version 3, but this drainswap reads only up to version 2: update drainswap"
             )
         );
     }

@@ -1,4 +1,4 @@
-//! One record as a line of a journal, with its checksum.
+//! The line of one record in a journal, with its checksum.
 //!
 //! The line is the record as JSON, with one more key at its end: `…,"sum":"<16 hexadecimal digits>"}`. The sum is the
 //! beginning of the SHA-256 of the same JSON without that key.
@@ -6,17 +6,17 @@
 use super::Record;
 use crate::cfg::sha256;
 
-/// How many digits of the SHA-256 are kept: damage is found by far fewer, and nothing defends against forgery here.
+/// How many digits of the SHA-256 are kept. Far fewer would detect damage, and forgery is not a concern here.
 const DIGITS: usize = 16;
 
-/// What stands before the digits, and behind them.
+/// The text before and after the digits.
 const BEFORE: &[u8] = b",\"sum\":\"";
 const BEHIND: &[u8] = b"\"}";
 
-/// The record as a whole line, its end included.
+/// Returns the record as a complete line, including the newline.
 ///
 /// # Errors
-/// A record that cannot be written as JSON.
+/// Fails if the record cannot be written as JSON.
 pub fn line(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
     let mut line = serde_json::to_string(record)?;
     let sum = sum(&line);
@@ -27,18 +27,15 @@ pub fn line(record: &Record) -> Result<Vec<u8>, serde_json::Error> {
     Ok(line)
 }
 
-/// What a line's checksum says of it.
+/// The result of a checksum comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sum {
-    /// There is none.
     Missing,
-    /// The line is as it was written.
     Right,
-    /// The line is not as it was written.
     Wrong,
 }
 
-/// Compares a line, without its end, with its checksum.
+/// Compares a line, without its newline, with its checksum.
 pub(super) fn check(line: &[u8]) -> Sum {
     let split =
         line.strip_suffix(BEHIND).and_then(|rest| rest.split_at_checked(rest.len().checked_sub(DIGITS)?));

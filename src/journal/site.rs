@@ -1,4 +1,4 @@
-//! The place that a run works on: two sites may share a state directory, and their runs must not be taken for each other's.
+//! The site that a run works on: two sites may share a state directory, and their runs must not be confused.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use crate::ids::ServerId;
 use crate::plan::Plan;
 
-/// What tells one site from another.
+/// The characteristics that distinguish one site from another.
 ///
-/// No single mark is enough: an engine that was installed anew has another identifier, two virtual machines that were
-/// cloned share one, a checkout has another path in every CI job, and a runtime socket may be named in two ways.
+/// No single one is enough: a reinstalled engine has a new identifier, cloned virtual machines share one, a checkout
+/// has another path in every CI job, and a runtime socket may have two names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Site {
-    /// The address of every server, as haproxy.cfg has it.
+    /// The address of every server, as written in haproxy.cfg.
     pub servers: BTreeMap<ServerId, String>,
     /// The runtime sockets: real paths, or `host:port`.
     pub sockets: BTreeSet<String>,
-    /// The identifiers of the engines (`ID` of `docker info`). Podman makes up another one each time.
+    /// The identifiers of the engines (`ID` of `docker info`). Podman generates a new one each time.
     pub engines: BTreeSet<String>,
     /// The real paths of haproxy.cfg.
     pub files: BTreeSet<String>,
 }
 
 impl Site {
-    /// The same, with the servers of the backends alone that a plan is for or touches.
+    /// Returns the same site with only the servers of the backends that a plan is for or touches.
     #[must_use]
     pub fn of(&self, plan: &Plan) -> Self {
         let backends = plan.backends();
@@ -34,10 +34,10 @@ impl Site {
         Self { servers, ..self.clone() }
     }
 
-    /// Whether a run on a backend that was made at `of` belongs to this site.
+    /// Returns whether a run on a backend that was made at `of` belongs to this site.
     ///
-    /// The servers that both have must have the same addresses, and there must be one: a server that was added or
-    /// removed since makes no other site of it. A socket, an engine or a file must be the same, too.
+    /// The servers that both sites have must have the same addresses, and there must be at least one: adding or
+    /// removing a server does not make another site. A socket, an engine or a file must also match.
     #[must_use]
     pub fn owns(&self, of: &Self, backend: &str) -> bool {
         let both: Vec<bool> = of
@@ -52,7 +52,7 @@ impl Site {
         is_known && !both.is_empty() && both.iter().all(|is_same| *is_same)
     }
 
-    /// Whether the same `HAProxy` is set through one of the sockets.
+    /// Returns whether both sites use the same `HAProxy` through one of their sockets.
     #[must_use]
     pub fn shares_socket(&self, other: &Self) -> bool {
         !self.sockets.is_disjoint(&other.sockets)
@@ -63,7 +63,7 @@ impl Site {
 mod tests {
     use super::*;
 
-    /// A site from `server=address` words, and its marks: `socket:…`, `engine:…`, `file:…`.
+    /// Parses a site from `server=address` words and marks: `socket:…`, `engine:…`, `file:…`.
     fn site(text: &str) -> Site {
         let mut site = Site::default();
         for word in text.split_whitespace() {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_belongs_where_its_addresses_and_one_mark_are_the_same() {
+    fn a_run_belongs_to_a_site_with_the_same_addresses_and_one_common_mark() {
         let here = site("app1=:50000 app1b=:50001 socket:a engine:1 file:/cfg");
         for (of, is_ours) in [
             ("app1=:50000 app1b=:50001 socket:a engine:1 file:/cfg", true),
@@ -91,7 +91,7 @@ mod tests {
             ("app1=:50000 app1b=:50001 socket:b engine:2 file:/cfg", true),
             ("app1=:50000 app1b=:50001 socket:b engine:2 file:/other", false),
             ("app1=:50000 app1b=:50001", false),
-            // A server that came or went since is no other site; one that moved may be.
+            // Adding or removing a server does not make another site; moving one may.
             ("app1=:50000 socket:a", true),
             ("app1=:50000 app2=:50002 socket:a", true),
             ("app1=:50000 app1b=:60001 socket:a", false),
@@ -110,7 +110,7 @@ mod tests {
         all.servers.insert(ServerId::new("pay", "app1"), ":1".to_owned());
         let mut plan = crate::testing::World::pair().plan("v2").unwrap();
         assert_eq!(all.of(&plan), site("app1=:50000 socket:a"));
-        // Also where nothing is known of where its traffic goes.
+        // This also holds if it is unknown where the traffic goes.
         plan.balances.clear();
         assert_eq!(all.of(&plan), site("app1=:50000 socket:a"));
     }

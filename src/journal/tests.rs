@@ -58,7 +58,7 @@ fn fold(records: &[Record]) -> Run {
     Run::read(&bytes(records)).unwrap().unwrap()
 }
 
-/// What is wrong with a journal, without the place, and the advice that follows every such record.
+/// Returns the error of a journal, without the position and the advice that every such error has.
 fn corrupt(bytes: &[u8]) -> String {
     let mut error = Run::read(bytes).unwrap_err().to_string();
     if let Some(at) = error.find(", at byte ") {
@@ -68,7 +68,7 @@ fn corrupt(bytes: &[u8]) -> String {
     error.replace(". Move the file away if you know how that run ended", "")
 }
 
-/// A whole run, as the executor writes it: two lanes, one taken back.
+/// A complete run, as the executor writes it: two lanes, both undone.
 fn story() -> Vec<Record> {
     let mut records = vec![opened()];
     for (lane, container) in [(0, "c0"), (1, "c1")] {
@@ -82,7 +82,7 @@ fn story() -> Vec<Record> {
 }
 
 #[test]
-fn records_add_up_to_what_was_begun_and_not_taken_back() {
+fn records_add_up_to_the_steps_begun_and_not_undone() {
     let records = story();
     let run = fold(&records);
     assert_eq!((run.pid, &run.plan), (7, &plan()));
@@ -105,7 +105,7 @@ fn a_step_that_was_begun_counts_whether_or_not_it_was_done() {
     assert_eq!(fold(&[opened(), begun(0, Step::Keep), done(0, Step::Keep)]).begun[&0], [Step::Keep]);
 }
 
-/// The machine may die at any moment: all records that were written whole count.
+/// The machine may fail at any moment: all complete records count.
 #[test]
 fn any_prefix_of_a_journal_loads() {
     let records = story();
@@ -123,9 +123,9 @@ fn any_prefix_of_a_journal_loads() {
     }
 }
 
-/// Every kind of record after every state that a run can be in: what follows where, and what is said of the rest.
+/// Tries every kind of record after every state of a run: which are accepted, and how the others are rejected.
 #[test]
-fn what_cannot_follow_is_an_error_with_its_number() {
+fn a_record_that_cannot_follow_is_an_error_with_its_number() {
     let states = [
         ("nothing", vec![]),
         ("opened", vec![opened()]),
@@ -188,19 +188,19 @@ fn what_cannot_follow_is_an_error_with_its_number() {
     adopted: opened, begun, created, done, begun again, undone, stuck, resumed, closed
     ");
     assert_snapshot!(Vec::from_iter(errors).join("\n"), @"
-    begins the step Discard, which the plan has not for lane 0
+    begins the step Discard, which the plan does not have for lane 0
     comes after the run was closed
     comes before the run was opened
     ends the step Create, which was not begun
     names a container whose creation was not begun
     names a second container of lane 0
-    names lane 2, and the plan has 2, counted from 0
+    names lane 2, but the plan has only 2, counted from 0
     opens the run a second time
     ");
 }
 
 #[test]
-fn what_is_no_record_is_an_error_with_its_number() {
+fn a_malformed_record_is_an_error_with_its_number() {
     let after_opened = |line: &[u8]| {
         let mut all = bytes(&[opened()]);
         all.extend(line);
@@ -213,9 +213,9 @@ fn what_is_no_record_is_an_error_with_its_number() {
     assert_snapshot!(corrupt(b"[]\n"), @"record 1 is not understood: missing field `record` at line 1 column 2");
 }
 
-/// Bits that have changed on the disk are an error that says where, and not another plan or step.
+/// Bits that changed on the disk are an error with a position, rather than another plan or step.
 #[test]
-fn a_record_that_was_changed_is_found_by_its_checksum() {
+fn a_changed_record_is_detected_by_its_checksum() {
     let all = bytes(&story());
     let second = all.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let damaged = |at: usize, byte: u8| {
@@ -225,9 +225,9 @@ fn a_record_that_was_changed_is_found_by_its_checksum() {
     };
     let lane = second + all[second..].windows(7).position(|it| it == b"\"lane\":").unwrap() + 7;
     let error = damaged(lane, b'1').unwrap_err().to_string();
-    let place = format!("record 2, at byte {second}, is not as it was written");
+    let place = format!("record 2, at byte {second}, does not match its checksum");
     assert!(error.starts_with(&place), "{error}");
-    // Every byte but the end of a line is covered, those of the checksum included.
+    // Every byte but the newline is covered, including the checksum itself.
     for at in (second..all.len()).filter(|at| all[*at] != b'\n') {
         let changed = damaged(at, if all[at] == b'0' { b'1' } else { b'0' });
         assert!(changed.is_err(), "byte {at}");
@@ -259,8 +259,8 @@ fn a_run_that_ended_stuck_may_be_resumed_and_any_run_may_be_adopted() {
     let begun = [opened(), begun(0, Step::Drain), stuck()];
     let run = fold(&begun);
     assert!(run.is_unfinished() && run.outcome.is_some());
-    assert_eq!(run.begun[&0], [Step::Drain], "what it had begun is known");
-    // Killed while it is resumed: nothing says how it ended.
+    assert_eq!(run.begun[&0], [Step::Drain], "the begun steps are known");
+    // Killed during a resume, so no end is recorded.
     let resumed = [&begun[..], &[undone(0)]].concat();
     assert_eq!(fold(&resumed).outcome, None);
     assert!(!fold(&[&resumed[..], &[closed()]].concat()).is_unfinished());
@@ -282,7 +282,7 @@ fn a_run_meets_another_by_a_container_or_a_server_of_the_same_haproxy() {
     }
     assert!(run.meets(&other, &site("a")), "they have the same servers");
     assert!(!run.meets(&other, &site("b")));
-    // What a run has created may be what the next one is to replace.
+    // A container that one run created may be the one that the next replaces.
     let mut created = run.clone();
     created.created.insert(0, "another".into());
     assert!(created.meets(&other, &site("b")));
@@ -302,16 +302,16 @@ fn nothing_is_left_of_a_run_whose_containers_are_gone() {
 }
 
 #[test]
-fn a_version_of_tomorrow_is_not_guessed_at() {
+fn a_newer_version_is_rejected() {
     let of_version = |version| Record::Opened { version, pid: 7, plan: Box::new(plan()), site: None };
-    assert_snapshot!(corrupt(&bytes(&[of_version(VERSION + 1)])), @"it has version 3, and this drainswap reads version 2: update drainswap");
-    // Whatever else it may say.
-    assert_snapshot!(corrupt(b"{\"record\":\"begins\",\"version\":30000000000}\n"), @"it has version 30000000000, and this drainswap reads version 2: update drainswap");
-    assert_snapshot!(corrupt(&bytes(&[of_version(0)])), @"record 1 has version 0, which nobody ever wrote");
+    assert_snapshot!(corrupt(&bytes(&[of_version(VERSION + 1)])), @"it has version 3, but this drainswap reads only up to version 2: update drainswap");
+    // Whatever the rest of the record is.
+    assert_snapshot!(corrupt(b"{\"record\":\"begins\",\"version\":30000000000}\n"), @"it has version 30000000000, but this drainswap reads only up to version 2: update drainswap");
+    assert_snapshot!(corrupt(&bytes(&[of_version(0)])), @"record 1 has version 0, which does not exist");
 }
 
 #[test]
-fn a_lane_without_a_server_is_no_lane() {
+fn a_lane_without_a_server_is_rejected() {
     let mut plan = plan();
     plan.lanes[1].servers.clear();
     let record = Record::Opened { version: VERSION, pid: 7, plan: Box::new(plan), site: None };
@@ -325,7 +325,7 @@ fn nothing_was_begun_where_the_first_record_is_torn() {
 }
 
 #[test]
-fn the_lane_in_hand_is_the_last_whose_traffic_was_touched() {
+fn the_last_lane_in_flight_is_the_last_that_touched_traffic() {
     let creations = [opened(), begun(0, Step::Create), begun(1, Step::Create)];
     let with = |more: &[Record]| fold(&[&creations, more].concat());
     assert_eq!((with(&[]).in_hand(), with(&[]).was_removing()), (None, false));
@@ -341,14 +341,14 @@ fn a_run_that_removes_has_succeeded() {
     assert!(fold(&[opened(), begun(0, Step::Ready), begun(0, Step::Remove)]).was_removing());
 }
 
-/// Written by an earlier drainswap: what it wrote always loads.
+/// A journal from an earlier drainswap must always load.
 #[test]
 fn a_journal_of_version_1_loads() {
     let bytes = include_bytes!("../../fixtures/journal/version-1.jsonl");
     let run = Run::read(bytes).unwrap().unwrap();
     assert_eq!((run.plan.backend.as_str(), run.plan.lanes.len()), ("mobile", 4));
     assert!(matches!(run.outcome, Some(Outcome::RolledBack { .. })));
-    assert!(run.begun.values().all(Vec::is_empty), "everything was taken back");
+    assert!(run.begun.values().all(Vec::is_empty), "every lane was undone");
     for kind in ["opened", "begun", "created", "done", "undone", "closed"] {
         let record = format!("{{\"record\":\"{kind}\",");
         assert!(bytes.windows(record.len()).any(|it| it == record.as_bytes()), "no {kind} is in it");
@@ -376,9 +376,9 @@ fn a_journal_of_version_2_loads() {
 }
 
 proptest! {
-    /// What is read of a damaged journal can be worked with, and what is not says why.
+    /// A damaged journal either loads into a usable run or fails with a reason.
     #[test]
-    fn no_bytes_are_too_much(bytes in damaged(include_bytes!("../../fixtures/journal/version-1.jsonl"))) {
+    fn any_bytes_are_handled(bytes in damaged(include_bytes!("../../fixtures/journal/version-1.jsonl"))) {
         let Ok(Some(run)) = Run::read(&bytes) else { return Ok(()) };
         let _either = (run.in_hand(), run.was_removing(), formers([&run]));
         for (lane, begun) in &run.begun {
