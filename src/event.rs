@@ -1,4 +1,4 @@
-//! What happened, as facts in the past tense, for people and machines.
+//! The events of a run, as facts in the past tense, for people and machines.
 
 use std::collections::BTreeMap;
 
@@ -13,47 +13,47 @@ use crate::plan::{Cause, Purpose, Step};
 use crate::topology::Role;
 use crate::topology::traffic::Forecast;
 
-/// One fact of one run. As JSON: one object, the fact's fields beside the stamp's.
+/// One event of a run. As JSON it is one object: the fact's fields beside the version, time and run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
-    /// The form's version. It grows when a field changes its meaning or goes away.
+    /// The version of the event format. It increases when a field is removed or changes its meaning.
     #[schemars(extend("const" = VERSION))]
     pub version: u32,
-    /// When.
+    /// When the event happened, in UTC.
     pub at: Timestamp,
-    /// Which run.
+    /// The identifier of the run.
     pub run: RunId,
-    /// What.
+    /// The fact itself.
     #[serde(flatten)]
     pub fact: Fact,
 }
 
-/// The end of a command that came to no run: the last line of `-o json` then.
+/// The end of a command that did not start a run: the last line of `-o json` in that case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum NoRun {
-    /// Something kept it from running.
+    /// The command failed before a run started.
     Failed {
-        /// The form's version.
+        /// The version of the event format.
         #[schemars(extend("const" = VERSION))]
         version: u32,
-        /// The exit code.
+        /// The exit code of the command.
         exit: u8,
         /// What went wrong, where, and what to do next.
         error: String,
     },
 }
 
-/// Where events go. A listener that fails keeps it to itself: it never stops a run.
+/// A receiver of events. A listener never stops a run, so it must handle its own errors.
 pub trait Listener {
-    /// Takes an event.
+    /// Receives an event.
     fn hear(&mut self, event: &Event);
 }
 
-/// The version of [`Event`]'s form.
+/// The version of the [`Event`] format.
 pub const VERSION: u32 = 1;
 
-/// What happened. All times are in milliseconds.
+/// The kinds of events. All durations are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Fact {
@@ -61,175 +61,176 @@ pub enum Fact {
     RunStarted {
         /// The backend.
         backend: String,
-        /// Forward or back.
+        /// Whether the run deploys or rolls back.
         purpose: Purpose,
-        /// The lanes, in order: their servers.
+        /// The servers of each lane, in order.
         lanes: Vec<Vec<ServerId>>,
-        /// The images that they get.
+        /// The images that the lanes get.
         images: Vec<Image>,
     },
-    /// Something that a person should know.
+    /// A warning for the operator.
     Warned {
-        /// What.
+        /// The text of the warning.
         message: String,
     },
-    /// A pull was started.
+    /// An engine started to pull an image.
     PullStarted {
         /// The image.
         image: Image,
     },
-    /// More of an image arrived.
+    /// More of an image was received.
     PullProgressed {
-        /// Bytes received.
+        /// Bytes received so far.
         received: u64,
         /// Bytes expected so far.
         expected: u64,
-        /// How far each engine is, where there are several.
+        /// The progress of each engine, if there are several.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         engines: Vec<EnginePull>,
     },
-    /// The image is present.
+    /// The image is present on every engine that needs it.
     Pulled {
         /// The image.
         image: Image,
-        /// How long it took.
+        /// The duration.
         took_ms: u64,
     },
-    /// The new container was created, stopped.
+    /// The new container was created but not started.
     Created {
         /// The lane's servers.
         servers: Vec<ServerId>,
         /// The new container's name.
         container: String,
-        /// The container whose settings it has.
+        /// The container whose settings the new one has.
         like: String,
     },
-    /// Work on a lane began.
+    /// A lane was started.
     LaneStarted {
         /// The lane's number, from 1.
         lane: usize,
-        /// How many there are.
+        /// The number of lanes.
         of: usize,
-        /// Its servers.
+        /// The lane's servers.
         servers: Vec<ServerId>,
-        /// Its part.
+        /// Whether its servers are primaries or backups.
         role: Role,
-        /// Why.
+        /// The reason why the lane is needed.
         cause: Cause,
-        /// Where the traffic goes meanwhile.
+        /// Where the traffic goes while the servers are out.
         forecasts: Vec<Forecast>,
     },
-    /// A hook of somebody's own has ended.
+    /// A hook exited.
     HookEnded {
-        /// Which.
+        /// The name of the hook.
         hook: Moment,
-        /// The servers that it was about.
+        /// The servers that the hook was run for.
         servers: Vec<ServerId>,
-        /// Its exit code; `None` where it was killed, because its time was over or by a signal.
+        /// Its exit code; `null` if it timed out or a signal killed it.
         code: Option<i32>,
-        /// What it printed.
+        /// The lines that it printed.
         output: Vec<String>,
-        /// How long it took.
+        /// The duration.
         took_ms: u64,
     },
-    /// A hook wants a lane to be left out; its servers stay as they are.
+    /// A hook skipped a lane; its servers stay as they are.
     LaneSkipped {
         /// The lane's servers.
         servers: Vec<ServerId>,
     },
-    /// The floor holds on a fresh look, and these servers answered.
+    /// The floor holds on a new check, and the servers that take over answered.
     Verified {
-        /// The servers that will carry the traffic.
+        /// The servers that take over the traffic.
         carriers: Vec<ServerId>,
     },
     /// The servers were set to drain.
     DrainStarted {
-        /// Which.
+        /// The servers.
         servers: Vec<ServerId>,
     },
     /// The number of sessions in flight changed.
     SessionsLeft {
-        /// Whose.
+        /// The servers that hold the sessions.
         servers: Vec<ServerId>,
-        /// How many.
+        /// The number of sessions in flight.
         sessions: u64,
-        /// Since the drain began.
+        /// The time since the drain began.
         after_ms: u64,
     },
-    /// The drain goes on: what is left, told now and then.
+    /// The drain goes on: what is left, reported regularly.
     DrainGoesOn {
-        /// Whose.
+        /// The servers that hold the sessions.
         servers: Vec<ServerId>,
         /// Requests whose answer has not begun.
         waiting: u64,
-        /// Answers under way.
+        /// Requests whose answer is under way.
         answering: u64,
-        /// Tunnels, websockets, connections in TCP mode.
+        /// Tunnels, websockets and connections in TCP mode.
         tunnels: u64,
-        /// How many of all of these are held by workers that a reload has replaced.
+        /// How many of all these sessions are held by workers that a reload has replaced.
         in_old_workers: u64,
-        /// How many more there are than when it was told last.
+        /// The change in the number of sessions since the last report.
         change: i64,
-        /// Since the drain began.
+        /// The time since the drain began.
         after_ms: u64,
     },
-    /// The drain's limit passed: the servers were set to maint, so that nobody comes back to them.
+    /// The drain timed out, and the servers were set to maint, so that persistent clients do not return to them.
     PersistenceEnded {
-        /// Which servers.
+        /// The servers.
         servers: Vec<ServerId>,
-        /// How many sessions were left.
+        /// The number of sessions left.
         sessions: u64,
     },
-    /// The sessions that were left were ended.
+    /// The remaining sessions were shut down.
     SessionsShutDown {
-        /// Whose.
+        /// The servers that hold the sessions.
         servers: Vec<ServerId>,
-        /// How many.
+        /// The number of sessions that were shut down.
         sessions: u64,
     },
-    /// Requests waited in a backend's queue although a server was free, and it was told to look.
+    /// Requests waited in a backend's queue although a server was free, and `HAProxy` was told to check the queue.
     QueueWoken {
         /// The server.
         server: ServerId,
-        /// How many waited.
+        /// The number of requests that waited.
         queued: u64,
     },
-    /// `HAProxy`'s check had a new container down that answers, and it is counted as healthy again.
+    /// `HAProxy`'s check reported a new container down that answers, and the server was set healthy again.
     CheckOverruled {
         /// The server.
         server: ServerId,
     },
-    /// Requests wait in a backend's queue, which this version would leave there, so they are let through first.
+    /// Requests wait in a backend's queue. This `HAProxy` version would strand them there, so they are let through
+    /// first.
     QueueAwaited {
         /// The backend.
         backend: String,
-        /// How many wait.
+        /// The number of requests that wait.
         queued: u64,
     },
-    /// A server that was put back is in its slow start, and the next one is not taken out before that is over.
+    /// A server that was put back is in its slow start. The next server is taken out when that is over.
     SlowStartAwaited {
-        /// Which servers.
+        /// The servers.
         servers: Vec<ServerId>,
     },
-    /// `HAProxy` was reloaded or started anew, and had forgotten what was set: it is set again.
+    /// `HAProxy` was reloaded or restarted and had forgotten what was set, so it is set again.
     HaproxyReloaded {
-        /// The process that answered before.
+        /// The PID of the process that answered before.
         was: u32,
-        /// The process that answers now.
+        /// The PID of the process that answers now.
         is: u32,
     },
-    /// Nothing is in flight, and nothing new can land.
+    /// No session is in flight, and no new one can arrive.
     Drained {
-        /// Which servers.
+        /// The servers.
         servers: Vec<ServerId>,
-        /// Since the drain began, the time for which zero had to hold included.
+        /// The time since the drain began, including the time for which there had to be no session.
         took_ms: u64,
     },
-    /// The drain's limit passed, and the run goes on all the same, as asked.
+    /// The drain timed out, and the run goes on regardless, as requested.
     DrainForced {
-        /// Which servers.
+        /// The servers.
         servers: Vec<ServerId>,
-        /// How many sessions will be cut.
+        /// The number of sessions that will be cut off.
         sessions: u64,
     },
     /// No server of a backend has served at a load balancer for 2 s.
@@ -238,7 +239,7 @@ pub enum Fact {
         load_balancer: String,
         /// The backend.
         backend: String,
-        /// For how long none has served.
+        /// The time for which no server has served.
         after_ms: u64,
     },
     /// A server of that backend serves there again.
@@ -247,115 +248,115 @@ pub enum Fact {
         load_balancer: String,
         /// The backend.
         backend: String,
-        /// For how long none had served.
+        /// The time for which no server had served.
         took_ms: u64,
     },
     /// The old container was stopped and kept.
     ContainerKept {
-        /// Its name.
+        /// The container's name.
         container: String,
-        /// Its name while it is kept.
+        /// The container's name while it is kept.
         as_name: String,
-        /// How long it took to stop.
+        /// The time that the stop took.
         took_ms: u64,
     },
     /// The new container was started.
     ContainerStarted {
-        /// Its name.
+        /// The container's name.
         container: String,
-        /// How long the engine took.
+        /// The time that the engine took.
         took_ms: u64,
     },
-    /// The container does not answer yet, or answers something else than before.
+    /// The container does not answer yet, or not as it did before.
     NotReadyYet {
         /// The server.
         server: ServerId,
-        /// What came instead.
+        /// The answer, or the reason why there is none.
         answer: String,
     },
     /// The container answers.
     BecameReady {
         /// The servers.
         servers: Vec<ServerId>,
-        /// What proved it.
+        /// The answer that proved it.
         answer: String,
-        /// Since it was started.
+        /// The time since the container was started.
         took_ms: u64,
     },
     /// The servers were set to ready.
     Enabled {
-        /// Which.
+        /// The servers.
         servers: Vec<ServerId>,
     },
-    /// `HAProxy` has the servers up.
+    /// `HAProxy` reports the servers up.
     Confirmed {
-        /// Which.
+        /// The servers.
         servers: Vec<ServerId>,
-        /// What is known of their first request.
+        /// Whether the servers got their first request.
         first_request: FirstRequest,
     },
-    /// Work on a lane ended well.
+    /// A lane was finished.
     LaneFinished {
-        /// Its servers.
+        /// The lane's servers.
         servers: Vec<ServerId>,
-        /// Where the time went.
+        /// How long each part took.
         timing: Timing,
     },
     /// A step failed.
     StepFailed {
         /// The lane's servers.
         servers: Vec<ServerId>,
-        /// Which step.
+        /// The step.
         step: Step,
-        /// Why.
+        /// The reason.
         reason: String,
-        /// The container's last log lines.
+        /// The last log lines of the container.
         log: Vec<String>,
-        /// The last runs of its healthcheck, where Docker has one.
+        /// The last runs of its healthcheck, if Docker has one.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         health: Vec<String>,
     },
-    /// Somebody asked the run to stop.
+    /// The run was asked to stop.
     StopAsked {
-        /// Whether for the second time.
+        /// Whether this is the second request, which stops the run at once.
         at_once: bool,
-        /// Servers whose old container was stopped: their new one is waited for first.
+        /// Servers whose old container was stopped: the run waits for their new one first.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         seen_through: Vec<ServerId>,
     },
-    /// A lane is being taken back.
+    /// A lane is being undone.
     UndoStarted {
-        /// Its servers.
+        /// The lane's servers.
         servers: Vec<ServerId>,
     },
-    /// A lane was taken back.
+    /// A lane was undone.
     Undone {
-        /// Its servers.
+        /// The lane's servers.
         servers: Vec<ServerId>,
     },
     /// The old container of a lane was removed.
     Removed {
-        /// Its name.
+        /// The container's name.
         container: String,
     },
-    /// How busy the servers were, looked at now and then. Only what is kept of a run tells it.
+    /// How busy the servers were, sampled regularly. Only the stored events of a run include it.
     Sampled {
         /// Every server of the backends that the run touches.
         servers: BTreeMap<ServerId, Sample>,
     },
     /// The run ended.
     RunEnded {
-        /// How.
+        /// The outcome.
         #[serde(flatten)]
         outcome: Outcome,
-        /// How long it took.
+        /// The duration.
         took_ms: u64,
-        /// The tool's own share of the time out of rotation, at the median of the lanes that ended well.
+        /// drainswap's share of the time out of rotation: the median of the lanes that succeeded.
         own_ms: Option<u64>,
     },
 }
 
-/// How busy a server was, on all load balancers together.
+/// How busy a server was, summed over all load balancers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Sample {
     /// Sessions in flight.
@@ -364,45 +365,45 @@ pub struct Sample {
     pub sessions_total: u64,
 }
 
-/// How far one engine is with an image.
+/// The pull progress of one engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EnginePull {
-    /// The engine, as `[engines]` names it; empty for the one that `docker` names.
+    /// The engine's name in `[engines]`; empty for the default engine.
     pub engine: String,
-    /// Bytes received.
+    /// Bytes received so far.
     pub received: u64,
     /// Bytes expected so far.
     pub expected: u64,
 }
 
-/// What is known of the first request of a server that is back in service.
+/// Whether a server that is back in service got its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstRequest {
-    /// It took one.
+    /// It got a request.
     Taken,
-    /// None came while it was watched: a quiet night.
+    /// It got none while it was watched: a quiet night.
     NotYet,
-    /// None was to be expected: a backup, while primaries serve.
+    /// It is not expected to get one: a backup, while primaries serve.
     NotDue,
 }
 
-/// Where the time went in which a lane's servers were out of rotation.
+/// How the time that a lane's servers were out of rotation was spent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Timing {
-    /// From the command that took the servers out to the reply of the one that put them back.
+    /// The time from the command that took the servers out to the reply to the one that put them back.
     pub out_of_rotation_ms: u64,
-    /// Until the last session had ended, the time for which zero had to hold included.
+    /// The time until the last session had ended, including the time for which there had to be none.
     pub drain_ms: u64,
-    /// The engine's share: stop, until the address is silent, and start.
+    /// The time that the engine took to stop the old container, until its address was silent, and to start the new one.
     pub engine_ms: u64,
-    /// From the start to the last answer that was not the wanted one.
+    /// The time from the start to the last answer that was not the expected one.
     pub boot_ms: u64,
 }
 
 impl Timing {
-    /// The tool's own share: what is left. The time between the last unwanted answer and the first
-    /// wanted one counts here, so this is never too small.
+    /// Returns drainswap's own share: the rest of the time. It includes the time between the last unexpected answer and
+    /// the first expected one, so it is never too small.
     #[must_use]
     pub fn own_ms(&self) -> u64 {
         let others = [self.drain_ms, self.engine_ms, self.boot_ms].into_iter().fold(0, u64::saturating_add);

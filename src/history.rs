@@ -1,4 +1,4 @@
-//! What earlier runs left, and so what a rollback returns to.
+//! The history of a site's runs: what earlier runs left, and so what a rollback returns to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,22 +11,22 @@ use crate::observation::{AdminState, Container};
 use crate::outcome::Outcome;
 use crate::plan::{Purpose, Returned, Step};
 
-/// What the servers of a backend ran before a deploy.
+/// The state of a backend's servers before a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Former {
-    /// The deploy that brought it; `None` where it was there before the first one that is known.
+    /// The deploy that created this state; `None` if it existed before the first known deploy.
     pub deployed_by: Option<RunId>,
     /// When that deploy was planned.
     pub at: Option<Timestamp>,
-    /// The deploys that a rollback to it takes back, the last one first.
+    /// The deploys that a rollback to this state undoes, the last one first.
     pub takes_back: Vec<RunId>,
-    /// What each server ran that was replaced since.
+    /// What each server ran that was replaced since then.
     pub servers: BTreeMap<ServerId, Returned>,
 }
 
 impl Former {
-    /// Whether somebody means it who says this: the run that brought it, or the beginning of the one digest that all
-    /// of it ran.
+    /// Returns whether an argument names this state: by the run that created it, or by the first digits of the one
+    /// digest that all its servers ran.
     #[must_use]
     pub fn is_meant(&self, by: &str) -> bool {
         let digits = by.strip_prefix("sha256:").unwrap_or(by);
@@ -38,13 +38,13 @@ impl Former {
     }
 }
 
-/// So many digits of a digest are told apart by everybody: as many as Docker shows.
+/// The minimum number of digits that identify a digest: as many as Docker shows.
 const LEAST_DIGITS: usize = 7;
 
-/// What a rollback can return to, the latest first.
+/// Returns the states that a rollback can return to, the latest first.
 ///
-/// Deploys are a stack: one that replaced anything is put on it, however it ended, and a rollback that came to its end
-/// takes those off that it took back. A server whose container was gone goes back to what its sibling ran.
+/// Deploys form a stack: a deploy that replaced anything is pushed onto it, however it ended, and a rollback that
+/// succeeds pops the deploys that it undid. A server whose container was gone goes back to what its sibling ran.
 #[must_use]
 pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     let mut deploys: Vec<&Run> = Vec::new();
@@ -55,7 +55,7 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
                 deploys.push(run);
             }
             Purpose::Rollback if matches!(outcome, Outcome::Deployed { .. }) => {
-                // Older journals do not name them: one at a time.
+                // Older journals do not name them: pop one.
                 let count = run.plan.takes_back.len().max(1);
                 deploys.truncate(deploys.len().saturating_sub(count));
             }
@@ -66,9 +66,9 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     let (mut servers, mut takes_back) = (BTreeMap::new(), Vec::new());
     for (index, deploy) in deploys.iter().enumerate().rev() {
         takes_back.push(deploy.plan.run.clone());
-        // What a server ran before the earliest of them counts.
+        // The earliest of these deploys decides what a server ran before.
         servers.extend(replaced(deploy));
-        // Two runs that are one deploy are taken back together.
+        // Two runs of the same deploy are rolled back together.
         let before = index.checked_sub(1).map(|before| deploys[before]);
         if before.is_some_and(|before| before.plan.root() == deploy.plan.root()) {
             continue;
@@ -83,8 +83,8 @@ pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     formers
 }
 
-/// The servers that runs have taken out of service and left so, given all runs of a site, the oldest first. One that was
-/// out before the first of them is a person's, or haproxy.cfg's.
+/// Returns the servers that runs took out of service and left there, given all runs of a site, the oldest first. A
+/// server that was out before the first of them was taken out by an operator or by haproxy.cfg.
 #[must_use]
 pub fn left_out<'a>(runs: impl IntoIterator<Item = &'a Run>) -> BTreeSet<ServerId> {
     let mut out = BTreeSet::new();
@@ -106,7 +106,8 @@ pub fn left_out<'a>(runs: impl IntoIterator<Item = &'a Run>) -> BTreeSet<ServerI
     out
 }
 
-/// Whether a run, which has begun these steps of the server's lane and not taken them back, has left it out of service.
+/// Returns whether a run left a server out of service, given the steps of its lane that the run has begun and not
+/// undone.
 fn is_left_out(run: &Run, begun: &[Step], server: &ServerId) -> bool {
     match &run.outcome {
         Some(Outcome::RolledBack { left_out, .. } | Outcome::Cancelled { left_out, .. }) => {
@@ -116,17 +117,17 @@ fn is_left_out(run: &Run, begun: &[Step], server: &ServerId) -> bool {
         Some(
             Outcome::Unchanged { .. } | Outcome::Deployed { .. } | Outcome::Skipped | Outcome::Refused { .. },
         ) => false,
-        // It was killed.
+        // The run was killed.
         None => begun.iter().any(|step| step.takes_out()) && !begun.contains(&Step::Ready),
     }
 }
 
-/// What the servers ran before a run that it has left with something else.
+/// Returns what the servers ran before a run that left them with something else.
 fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, Returned)> {
     let plan = &run.plan;
     let is_new = move |id: &ServerId| run.outcome.as_ref().is_some_and(|outcome| outcome.left_new(id));
     let replaced = plan.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
-    // Before a first start there was nothing.
+    // A first start replaced nothing.
     let replaced = replaced.filter(|(_, replacement)| !replacement.described || replacement.old.is_some());
     replaced.flat_map(move |(lane, replacement)| {
         let kept = |old: &Container| Container { name: replacement.kept_name(&plan.run), ..old.clone() };
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_replaced_something_can_be_taken_back() {
+    fn only_a_deploy_that_replaced_something_can_be_rolled_back() {
         let app1 = || vec![ServerId::new("mobile", "app1")];
         let kept =
             |kept| Some(Outcome::RolledBack { reason: String::new(), kept, left_out: vec![], asked: false });
@@ -171,7 +172,7 @@ mod tests {
             (cancelled(vec![]), 0),
             (Some(Outcome::Unchanged { rest: Rest::default() }), 0),
             (Some(Outcome::Deployed { replaced: 0, put_back: 1, skipped: vec![], rest: Rest::default() }), 0),
-            // It was killed: it is taken back as what it is, not rolled back over.
+            // It was killed, so it is resumed or undone rather than rolled back.
             (None, 0),
         ] {
             let told = format!("{outcome:?}");
@@ -179,7 +180,7 @@ mod tests {
         }
     }
 
-    /// Whether a deploy that began with `mobile/app1` in this state, and ended so, has left it out of service.
+    /// Returns whether a deploy left `mobile/app1` out of service that found it in this state and ended like this.
     fn leaves_out(before: &[Run], was: AdminState, begun: &[Step], outcome: Option<Outcome>) -> bool {
         let mut run = run("v2", Purpose::Deploy, outcome);
         run.plan.lanes[0].servers[0].was = was;
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_run_has_taken_out_and_left_so_is_known() {
+    fn servers_that_a_run_left_out_are_known() {
         use AdminState::{Maint, Ready};
         let app1 = || vec![ServerId::new("mobile", "app1")];
         let back = |left_out| {
@@ -215,7 +216,7 @@ mod tests {
         }
         assert!(!leaves_out(&[], Ready, &[Step::Create], None), "nothing was taken out yet");
         assert!(!leaves_out(&[], Ready, &[Step::Maint, Step::Ready], None), "it was put back");
-        // A later run finds it out, and leaves it so, or puts it in service.
+        // A later run finds it out of service, and leaves it there or puts it in service.
         let mut first = run("v2", Purpose::Deploy, back(app1()));
         first.plan.lanes[0].servers[0].was = Ready;
         let first = [first];
@@ -253,7 +254,7 @@ mod tests {
         assert!(
             found[0].is_meant(&hex[..12]) && !found[0].is_meant(&hex[..3]) && !found[0].is_meant("0123456")
         );
-        // What was done in several runs is one deploy, and only what a run has reached counts.
+        // Several runs may be one deploy, and only what a run has reached counts.
         let mut resumed = runs.clone();
         resumed[1].outcome = Some(Outcome::Cancelled {
             replaced: vec![ServerId::new("mobile", "app1")],
@@ -271,7 +272,7 @@ mod tests {
             ("mobile-app1.old-two".to_owned(), "mobile-app1b.old-three".to_owned())
         );
         assert_eq!(found.len(), 2);
-        // A journal of an older version took one back at a time.
+        // A journal of an older version undid one deploy at a time.
         runs.push(back(0));
         assert_eq!(depth(&runs), 2);
         runs.push(back(2));

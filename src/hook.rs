@@ -1,4 +1,4 @@
-//! Commands of one's own at some moments of a run.
+//! Hooks: the operator's commands that run at certain points of a run.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{RunId, ServerId};
 use crate::plan::Purpose;
 
-/// The version of the facts that a hook is given.
+/// The version of the facts that a hook gets.
 pub const VERSION: u32 = 1;
 
-/// The exit code by which a hook says: leave this out. It is `EX_TEMPFAIL` of sysexits.h.
+/// The exit code with which a hook skips a run or a lane. It is `EX_TEMPFAIL` of sysexits.h.
 pub const SKIP: i32 = 75;
 
-/// When a hook is run.
+/// The point of a run at which a hook runs.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -23,18 +23,18 @@ pub enum Moment {
     BeforeRun,
     /// Before a container's servers leave rotation.
     BeforeDrain,
-    /// When their last session has ended, and nothing is stopped yet.
+    /// When the last session has ended, and nothing is stopped yet.
     AfterDrain,
-    /// When the new container answers, and nobody is sent to it yet.
+    /// When the new container answers, but gets no requests yet.
     BeforeEnable,
-    /// When they are in service again.
+    /// When the servers are in service again.
     AfterEnable,
-    /// When the run has ended, however it did.
+    /// When the run has ended, with any outcome.
     AfterRun,
 }
 
 impl Moment {
-    /// Whether what comes then can still be left out.
+    /// Returns whether the hook may skip what follows.
     #[must_use]
     pub fn may_skip(self) -> bool {
         matches!(self, Self::BeforeRun | Self::BeforeDrain)
@@ -54,31 +54,29 @@ impl fmt::Display for Moment {
     }
 }
 
-/// What a hook is told: as JSON on its standard input, and in its environment.
+/// The facts that a hook gets: as JSON on its standard input, and in its environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HookFacts {
-    /// The form's version.
+    /// The version of this format.
     pub version: u32,
-    /// Which hook it is.
     pub hook: Moment,
-    /// The run.
     pub run: RunId,
     /// The backend that the run is for.
     pub backend: String,
-    /// Forward or back.
+    /// Whether the run deploys or rolls back.
     pub purpose: Purpose,
-    /// The server lines that it is about.
+    /// The server lines that the hook is run for.
     pub servers: Vec<ServerId>,
-    /// The container's name, where it is about one.
+    /// The container's name, if the hook is run for one container.
     pub container: Option<String>,
-    /// What that runs afterwards.
+    /// The image that the container runs afterwards.
     pub image: Option<String>,
-    /// How the run ended, in a word: `deployed`, `rolled_back` …
+    /// The run's outcome: `deployed`, `rolled_back` …
     pub outcome: Option<String>,
 }
 
 impl HookFacts {
-    /// The same as environment variables; what is not known has none.
+    /// Returns the facts as environment variables; an unknown fact has none.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let purpose = match self.purpose {
@@ -100,11 +98,11 @@ impl HookFacts {
     }
 }
 
-/// How a hook ended.
+/// The result of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Its exit code; `None` where it was killed, because its time was over or by a signal.
+    /// Its exit code; `None` if it timed out or a signal killed it.
     pub code: Option<i32>,
-    /// What it printed, line by line: the last of it where that was much.
+    /// The lines that it printed; if there are many, the last ones.
     pub output: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! How a run ended.
+//! The outcomes of a run.
 
 mod rest;
 
@@ -10,11 +10,11 @@ use crate::ids::ServerId;
 pub(crate) use rest::named;
 pub use rest::{Left, Rest, StaysOut, WhyLeft};
 
-/// How a run ended. Every variant says what is true now.
+/// The outcome of a run. Every variant describes the state at its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
 pub enum Outcome {
-    /// Everything was as wanted already.
+    /// Every server already ran the wanted image.
     Unchanged {
         /// Server lines that were not worked on, and servers that stay out of service.
         #[serde(default, skip_serializing_if = "Rest::is_empty")]
@@ -22,62 +22,64 @@ pub enum Outcome {
     },
     /// Every server that was worked on runs the wanted image and is in service.
     Deployed {
-        /// How many containers were replaced.
+        /// The number of containers that were replaced.
         replaced: usize,
-        /// How many containers were as wanted, and only put back in service.
+        /// The number of containers that ran the wanted image already and were only put back in service.
         put_back: usize,
-        /// Servers that a hook has left out.
+        /// Servers that a hook skipped.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skipped: Vec<ServerId>,
         /// Server lines that were not worked on, and servers that stay out of service.
         #[serde(default, skip_serializing_if = "Rest::is_empty")]
         rest: Rest,
     },
-    /// A hook did not want it to begin; nothing was touched.
+    /// A hook skipped the run; nothing was changed.
     Skipped,
-    /// Something failed; what had failed was put back.
+    /// Something failed, and the failed lanes were undone.
     RolledBack {
         /// What failed.
         reason: String,
-        /// Servers that keep the new container, by `--on-failure stop`.
+        /// Servers that keep the new container, because of `--on-failure stop` or because undoing them would lose
+        /// sessions.
         kept: Vec<ServerId>,
-        /// Servers that did not serve before the run either, and are left in maint.
+        /// Servers that did not serve before the run either, and stay in maint.
         left_out: Vec<ServerId>,
-        /// Whether nothing failed: a run that was not finished was to be taken back.
+        /// Whether the rollback was requested rather than caused by a failure.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         asked: bool,
     },
-    /// It ended before any server left rotation; nothing was touched.
+    /// The run ended before any server left rotation; nothing was changed.
     Refused {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It was asked to stop, and stopped at a safe point: every server is in service, but for those that were not before.
+    /// The run was asked to stop and stopped at a safe point: every server is in service, except those that were not
+    /// before.
     Cancelled {
         /// Servers that run the new container.
         replaced: Vec<ServerId>,
         /// Servers that still run the old one.
         remaining: Vec<ServerId>,
-        /// Of those the ones that did not serve before the run either, and are left in maint.
+        /// Those of them that did not serve before the run either, and stay in maint.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left_out: Vec<ServerId>,
         /// Other servers that stay out of service.
         #[serde(default, skip_serializing_if = "Rest::is_empty")]
         rest: Rest,
     },
-    /// Putting back failed too: a person is needed.
+    /// Undoing a lane failed too, and needs manual recovery.
     Stuck {
         /// What failed first.
         reason: String,
-        /// What is true of each server that could not be put back, and what to do about it.
+        /// The state of each server that could not be put back, and what to do about it.
         servers: Vec<Stranded>,
-        /// Servers that had the new container before, and serve with it.
+        /// Servers that already had the new container, and keep serving with it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         kept: Vec<ServerId>,
-        /// Where the run's journal is.
+        /// The path of the run's journal.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         journal: String,
-        /// The command that takes the run up again.
+        /// The command that resumes the run.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         resume: String,
     },
@@ -86,16 +88,16 @@ pub enum Outcome {
 /// A server that could not be put back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stranded {
-    /// Which server.
+    /// The server.
     pub server: ServerId,
-    /// What is true of it now.
+    /// The current state of the server.
     pub truth: String,
-    /// The literal commands that bring it back, in order.
+    /// The exact commands that bring it back, in order.
     pub commands: Vec<String>,
 }
 
 impl Outcome {
-    /// Whether a server was left with a new container, if one was planned for it.
+    /// Returns whether a server was left with a new container, if the plan had one for it.
     #[must_use]
     pub fn left_new(&self, server: &ServerId) -> bool {
         match self {
@@ -106,7 +108,7 @@ impl Outcome {
         }
     }
 
-    /// Whether what was asked for came about.
+    /// Returns whether the run did what was requested.
     #[must_use]
     pub fn is_good(&self) -> bool {
         match self {
@@ -116,7 +118,7 @@ impl Outcome {
         }
     }
 
-    /// The same in a word, as records and events have it.
+    /// Returns the outcome's word in records and events.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -211,7 +213,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What was done, and what was not: `done: 2 replaced, 1 left: web/sorry has no container`.
+/// Returns what was done and what was not: `done: 2 replaced, 1 left: web/sorry has no container`.
 fn done(replaced: usize, put_back: usize, rest: &Rest) -> String {
     if !rest.left.is_empty() {
         let counts =
@@ -231,12 +233,12 @@ fn done(replaced: usize, put_back: usize, rest: &Rest) -> String {
     format!("done: {done}{}", then(rest))
 }
 
-/// What follows where there is something.
+/// Returns the rest as a further clause, if there is any.
 fn then(rest: &Rest) -> String {
     if rest.is_empty() { String::new() } else { format!("; {rest}") }
 }
 
-/// What is said of servers that an undo has left in maint.
+/// Returns the sentence about servers that an undo left in maint.
 fn stays_out(left_out: &[ServerId]) -> String {
     let stay = if left_out.len() == 1 { "stays" } else { "stay" };
     let told = || format!(". {} did not serve before either and {stay} in maint", list(left_out));

@@ -1,48 +1,25 @@
-//! Whether what runs in one place may be deployed in another: it must be settled, and everywhere the same.
+//! Decides whether the image that one site runs may be deployed at another: its last run must have succeeded, and all
+//! its servers must run the same image.
 
 use crate::image::{Image, ImageReference};
 use crate::outcome::Outcome;
 use crate::topology::{Backend, Server};
 
-/// Why nothing is promoted.
+/// The reason why nothing can be promoted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsettled {
-    /// The last run there did not end well.
     #[error("the last run there did not succeed: {outcome}")]
-    LastRun {
-        /// How it ended, or that it did not.
-        outcome: String,
-    },
-    /// A server does not serve.
+    LastRun { outcome: String },
     #[error("{server} does not serve there: {why}")]
-    NotServing {
-        /// Which.
-        server: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Servers run different images.
-    #[error("it is mixed there: {one} runs {of_one}, and {other} runs {of_other}")]
-    Mixed {
-        /// A server.
-        one: String,
-        /// What it runs.
-        of_one: Image,
-        /// Another one.
-        other: String,
-        /// What that runs.
-        of_other: Image,
-    },
-    /// What runs there is in no registry.
-    #[error("{image} came from no registry there, so that nobody else can have it")]
-    NoDigest {
-        /// What runs.
-        image: Image,
-    },
+    NotServing { server: String, why: String },
+    #[error("servers run different images: {one} runs {of_one}, {other} runs {of_other}")]
+    Mixed { one: String, of_one: Image, other: String, of_other: Image },
+    #[error("{image} did not come from a registry, so no other host can pull it")]
+    NoDigest { image: Image },
 }
 
-/// The image that every server of a backend runs and serves with, by its digest. Of the runs there the last one counts,
-/// if there is one.
+/// Returns the image, by digest, that every server of a backend runs and serves with. The backend's last run, if there
+/// is one, must have succeeded.
 pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<ImageReference, Unsettled> {
     match last {
         None => {}
@@ -51,7 +28,7 @@ pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<Imag
         Some(None) => return Err(Unsettled::LastRun { outcome: "it is not finished".to_owned() }),
     }
     let mut found: Option<(String, Image)> = None;
-    // What has no container is not what is promoted.
+    // A server without a container has no image to promote.
     for server in backend.servers.iter().filter(|server| !server.is_foreign()) {
         let (id, image) = (server.id.to_string(), running(server)?);
         match &found {
@@ -75,7 +52,7 @@ pub fn settled(backend: &Backend, last: Option<Option<&Outcome>>) -> Result<Imag
     }
 }
 
-/// Tags may differ where the digest is the same.
+/// Returns whether two images are the same: tags may differ if the digest is equal.
 fn is_same(one: &Image, other: &Image) -> bool {
     match (one, other) {
         (Image::Registry { digest: one, .. }, Image::Registry { digest: other, .. }) => one == other,
@@ -83,13 +60,13 @@ fn is_same(one: &Image, other: &Image) -> bool {
     }
 }
 
-/// What a server runs, if it serves.
+/// Returns the image that a server runs, if it serves.
 fn running(server: &Server) -> Result<Image, Unsettled> {
     let not_serving = |why: String| Unsettled::NotServing { server: server.id.to_string(), why };
     let container = server.container().ok_or_else(|| not_serving("it has no container".to_owned()))?;
     if !server.is_usable() {
-        let status = server.state.as_ref().map_or("unknown to it", |state| &state.status);
-        return Err(not_serving(format!("HAProxy has it in {status}")));
+        let status = server.state.as_ref().map_or("an unknown state", |state| &state.status);
+        return Err(not_serving(format!("HAProxy reports {status}")));
     }
     if !server.answers() {
         return Err(not_serving(server.answer_detail().to_owned()));
@@ -110,17 +87,17 @@ mod tests {
     }
 
     #[test]
-    fn only_what_serves_everywhere_the_same_is_promoted() {
+    fn only_an_image_that_every_server_serves_is_promoted() {
         let found = settled(&World::pair()).unwrap();
         assert!(found.starts_with("registry.example.org/mobile:v1@sha256:1111"), "{found}");
         let mixed = settled(&World::pair().runs("mobile-app1b", "v2")).unwrap_err();
-        assert!(mixed.starts_with("it is mixed there: mobile/app1 runs registry"), "{mixed}");
+        assert!(mixed.starts_with("servers run different images: mobile/app1 runs registry"), "{mixed}");
         let down = settled(&World::pair().down("mobile/app1b")).unwrap_err();
         assert!(down.starts_with("mobile/app1b does not serve there"), "{down}");
     }
 
     #[test]
-    fn a_last_run_that_did_not_end_well_forbids_it() {
+    fn a_last_run_that_failed_prevents_a_promotion() {
         let topology = World::pair().topology();
         let backend = topology.backend("mobile").unwrap();
         let failed = Outcome::Refused { reason: "no".to_owned() };

@@ -1,11 +1,12 @@
-//! What is kept for a rollback, and what no rollback needs any more.
+//! Decides what is kept for a rollback, and what no rollback needs any more.
 
 use crate::history::Former;
 use crate::image::Image;
 use crate::observation::{Container, UnnamedVolume};
 use crate::topology::matching::Aside;
 
-/// The containers that runs have kept of the one that has this name, the latest first. One that runs is not kept.
+/// Returns the containers that runs kept of the container with this name, the latest first. A running container does
+/// not count as kept.
 #[must_use]
 pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     let run = |container: &'a Container| {
@@ -17,8 +18,8 @@ pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     kept.into_iter().map(|(_, container)| container).collect()
 }
 
-/// The volumes without a name that go with a kept container: where the container of its place has one of its own instead
-/// (`--renew-anon-volumes`), and no other container has the volume. Any other may hold the only copy of its data.
+/// Returns the unnamed volumes that are removed with a kept container: those which its successor has a new volume for
+/// (`--renew-anon-volumes`), and which no other container uses. Any other volume may hold the only copy of its data.
 #[must_use]
 pub fn renewed<'a>(kept: &'a Container, others: &[&Container]) -> Vec<&'a UnnamedVolume> {
     let Some((name, _)) = Aside::Old.read(&kept.name) else { return Vec::new() };
@@ -33,7 +34,7 @@ pub fn renewed<'a>(kept: &'a Container, others: &[&Container]) -> Vec<&'a Unname
     own
 }
 
-/// The images that a backend ran once, and that a rollback to one of the `keep` latest states does not need.
+/// Returns the images that a backend once ran, and that a rollback to one of the `keep` latest states does not need.
 #[must_use]
 pub fn unneeded(formers: &[Former], keep: usize) -> Vec<Image> {
     let (needed, older) = formers.split_at(keep.min(formers.len()));
@@ -43,7 +44,7 @@ pub fn unneeded(formers: &[Former], keep: usize) -> Vec<Image> {
     unneeded
 }
 
-/// The images of these states, each once.
+/// Returns the images of these states, without duplicates.
 #[must_use]
 pub fn images(formers: &[Former]) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
@@ -62,7 +63,7 @@ mod tests {
     use crate::testing::World;
 
     #[test]
-    fn only_volumes_that_were_renewed_go_with_a_kept_container() {
+    fn only_renewed_volumes_are_removed_with_a_kept_container() {
         let volume = |name: &str, target: &str| UnnamedVolume {
             name: name.to_owned(),
             target: target.to_owned(),
@@ -86,12 +87,12 @@ mod tests {
         };
         assert_eq!(names(&[&next]), ["a"]);
         let lodger = has(model, "backup", &[volume("a", "/mnt")]);
-        assert_eq!(names(&[&next, &lodger]), [""; 0], "another container has it");
-        assert_eq!(names(&[]), [""; 0], "nothing has followed it");
+        assert_eq!(names(&[&next, &lodger]), [""; 0], "another container uses it");
+        assert_eq!(names(&[]), [""; 0], "it has no successor");
     }
 
     #[test]
-    fn what_is_kept_is_idle_and_the_latest_comes_first() {
+    fn kept_containers_are_idle_and_the_latest_comes_first() {
         let mut world = World::pair();
         let model = world.observation.containers[0].clone();
         for (name, state) in [

@@ -15,7 +15,7 @@ fn every_event_reads_as_it_was_written() {
     }
 }
 
-/// Written by an earlier drainswap: what it wrote always loads.
+/// A recording from an earlier drainswap must always load.
 #[test]
 fn a_recording_of_version_1_loads_and_is_written_the_same() {
     let written = recorded().into_iter().map(|event| serde_json::to_string(&event).unwrap() + "\n");
@@ -39,7 +39,7 @@ fn an_event_is_one_flat_object() {
 }
 
 #[test]
-fn what_is_not_accounted_for_is_the_tool_s_own_time_and_never_negative() {
+fn unaccounted_time_is_drainswap_s_own_and_never_negative() {
     let timing = Timing { out_of_rotation_ms: 100, drain_ms: 30, engine_ms: 40, boot_ms: 20 };
     assert_eq!(timing.own_ms(), 10);
     assert_eq!(Timing { out_of_rotation_ms: 80, ..timing }.own_ms(), 0);

@@ -1,4 +1,4 @@
-//! What a run does not work on, and what it leaves out of service.
+//! The servers that a run does not work on, and those that it leaves out of service.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::ServerId;
 use crate::observation::AdminState;
 
-/// More names than this are counted.
+/// The number of names that are listed; further ones are counted.
 const NAMED: usize = 4;
 
 /// The server lines that a run leaves as they are, and those that it leaves out of service.
@@ -26,27 +26,27 @@ pub struct Rest {
 pub struct Left {
     /// The server line.
     pub server: ServerId,
-    /// Why.
+    /// The reason.
     pub why: WhyLeft,
 }
 
-/// Why a server line is not worked on.
+/// The reason why a server line is not worked on.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum WhyLeft {
-    /// No container is behind it, and none may be created: a virtual machine, a sorry server, an address elsewhere.
+    /// It has no container, and none may be created: a virtual machine, a sorry server, an address on another host.
     NoContainer,
-    /// A container is behind it, and `HAProxy` has no address for its name.
+    /// It has a container, but `HAProxy` has no address for its host name.
     NoAddress,
-    /// Its container is gone, and `--no-create` leaves it so.
+    /// Its container is gone, and `--no-create` prevents a new one.
     NotCreated,
-    /// It is a spare slot: nothing is behind it, and it is out of service or has no address.
+    /// It is a spare slot: it has no container, and is out of service or has no address.
     Spare,
     /// `leave` in drainswap.toml names it.
     Leave,
-    /// `--only` names others.
+    /// `--only` does not name it.
     NotAsked,
 }
 
@@ -57,19 +57,19 @@ pub struct StaysOut {
     pub server: ServerId,
     /// The administrative state that it keeps.
     pub state: AdminState,
-    /// Whether its agent (`agent-check`) is on, and may have set that state: `HAProxy` does not tell.
+    /// Whether its agent (`agent-check`) is on and may have set that state: `HAProxy` does not report which.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_agent: bool,
 }
 
 impl Rest {
-    /// Whether every server is worked on, and in service at the end.
+    /// Returns whether every server is worked on, and in service at the end.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.left.is_empty() && self.out_of_service.is_empty()
     }
 
-    /// The lines that are not worked on, one sentence for each reason.
+    /// Returns one sentence for each reason why lines are not worked on.
     pub fn why_left(&self) -> impl Iterator<Item = String> {
         use WhyLeft::{Leave, NoAddress, NoContainer, NotAsked, NotCreated, Spare};
         let of = |why| {
@@ -80,7 +80,7 @@ impl Rest {
         [NoContainer, NoAddress, NotCreated, Spare, Leave, NotAsked].into_iter().filter_map(of)
     }
 
-    /// The servers that stay out of service, one sentence for each state, and whether `--enable` ends that.
+    /// Returns one sentence for each state in which servers stay out of service, and whether `--enable` ends that.
     pub fn why_out(&self) -> impl Iterator<Item = (String, bool)> {
         let of = |(state, has_agent)| {
             let servers: Vec<&ServerId> = self
@@ -129,7 +129,7 @@ impl WhyLeft {
     }
 }
 
-/// `web/a, web/b`, and of many the first ones and how many more.
+/// Returns the names as a list: `web/a, web/b`; of many, the first ones and how many more.
 pub(crate) fn named(all: &[impl fmt::Display]) -> String {
     let names: Vec<String> = all.iter().take(NAMED).map(ToString::to_string).collect();
     let more = all.len().saturating_sub(NAMED);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_its_sentence_and_many_names_are_counted() {
+    fn each_reason_has_a_sentence_and_many_names_are_counted() {
         let slots = (1..=6).map(|number| left(&format!("web/slot{number}"), WhyLeft::Spare));
         let mut rest = Rest { left: slots.collect(), ..Rest::default() };
         rest.left.push(left("web/sorry", WhyLeft::NoContainer));
