@@ -143,13 +143,11 @@ impl fmt::Display for Outcome {
             Self::Unchanged { rest } => {
                 write!(f, "nothing to do: every other server runs the wanted image, {rest}")
             }
-            Self::Skipped => {
-                f.write_str("nothing was touched: the hook before_run wants the run to be left out")
-            }
+            Self::Skipped => f.write_str("nothing was touched: the hook before_run skipped the run"),
             Self::Deployed { replaced, put_back, skipped, rest } => {
                 f.write_str(&done(*replaced, *put_back, rest))?;
                 if !skipped.is_empty() {
-                    write!(f, "; {} left out by a hook", list(skipped))?;
+                    write!(f, "; {} skipped by a hook", list(skipped))?;
                 }
                 Ok(())
             }
@@ -158,17 +156,17 @@ impl fmt::Display for Outcome {
                 let kept = list(kept);
                 match (asked, kept.is_empty()) {
                     (true, true) => {
-                        write!(f, "taken back, the old containers serve as before: {reason}")?;
+                        write!(f, "rolled back, the old containers serve as before: {reason}")?;
                     }
                     (true, false) => {
-                        write!(f, "taken back, but {kept} {keep} the new container: {reason}")?;
+                        write!(f, "rolled back, but {kept} {keep} the new container: {reason}")?;
                     }
                     (false, true) => {
                         write!(f, "failed and rolled back, the old containers serve as before: {reason}")?;
                     }
                     (false, false) => write!(
                         f,
-                        "failed; what failed is put back, {kept} {keep} the new container: {reason}"
+                        "failed; the failed servers were put back, {kept} {keep} the new container: {reason}"
                     )?,
                 }
                 f.write_str(&stays_out(left_out))
@@ -190,7 +188,7 @@ impl fmt::Display for Outcome {
                 f.write_str(&then(rest))
             }
             Self::Stuck { servers, kept, journal, resume, .. } => {
-                f.write_str("STUCK, a person is needed")?;
+                f.write_str("STUCK, manual recovery is needed")?;
                 for stranded in servers {
                     write!(f, "\n  {}: {}", stranded.server, stranded.truth)?;
                     for command in &stranded.commands {
@@ -205,7 +203,7 @@ impl fmt::Display for Outcome {
                     write!(f, "\n  the journal of this run is {journal}")?;
                 }
                 if !resume.is_empty() {
-                    write!(f, "\n  `{resume}` takes the run up again, with or without these commands")?;
+                    write!(f, "\n  `{resume}` resumes the run, whether or not these commands were run")?;
                 }
                 Ok(())
             }

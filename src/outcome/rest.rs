@@ -121,10 +121,10 @@ impl WhyLeft {
             (Self::NotCreated, false) => "have no container any more (--no-create)",
             (Self::Spare, true) => "is a spare slot",
             (Self::Spare, false) => "are spare slots",
-            (Self::Leave, true) => "is left by the settings (leave)",
-            (Self::Leave, false) => "are left by the settings (leave)",
-            (Self::NotAsked, true) => "is not among --only",
-            (Self::NotAsked, false) => "are not among --only",
+            (Self::Leave, true) => "is excluded by the settings (leave)",
+            (Self::Leave, false) => "are excluded by the settings (leave)",
+            (Self::NotAsked, true) => "is not named by --only",
+            (Self::NotAsked, false) => "are not named by --only",
         }
     }
 }

@@ -52,7 +52,7 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
     deploy(&stage, &v2, &skip, &[])
         .await
         .expect(0)
-        .says(&["mobile/app1b left unchanged", "mobile/app1b left out by a hook"]);
+        .says(&["mobile/app1b left unchanged", "mobile/app1b skipped by a hook"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     let told = std::fs::read_to_string(&log).expect("what the hooks wrote");
     let told: Vec<&str> = told.lines().map(str::trim).collect();

@@ -130,7 +130,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
     assert_eq!(would["lanes"][0]["servers"][0]["id"], "mobile/app1", "{would}");
     let back = stage.drainswap(&["rollback", "mobile"]).await.expect(0);
     assert!(
-        back.stderr.contains("taken back, the old") && !back.stderr.contains("failed"),
+        back.stderr.contains("rolled back, the old") && !back.stderr.contains("failed"),
         "{}",
         back.stderr
     );

@@ -24,10 +24,10 @@ fn end_so(cases: &[(&str, &str)]) {
 fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
     end_so(&[
         ("hooked/1", "done: 2 containers replaced"),
-        ("left-out/1", "the hook before_run wants the run to be left out"),
+        ("left-out/1", "the hook before_run skipped the run"),
         (
             "one-left-out/1",
-            "done: 1 container replaced, every one is in service; mobile/app1 left out by a hook",
+            "done: 1 container replaced, every one is in service; mobile/app1 skipped by a hook",
         ),
         (
             "hook-fails/1",
@@ -109,7 +109,7 @@ fn what_seldom_happens_ends_as_well_as_it_can() {
             "mobile/app1b did not serve before either and stays in maint",
         ),
         ("origin/593/53=OtherRemoved/265=Hangs/186=DiskFull(3600000)", "and may still carry it out"),
-        ("stopped/787/102=Away(40000)/77=Away(5000)", "STUCK, a person is needed"),
+        ("stopped/787/102=Away(40000)/77=Away(5000)", "STUCK, manual recovery is needed"),
         ("undone/146/108=Away(40000)/85=DiskFull(3600000)", "was not finished"),
     ]);
 }

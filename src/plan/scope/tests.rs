@@ -248,17 +248,17 @@ fn no_create_leaves_missing_containers_missing() {
 fn only_and_leave_select_the_servers() {
     let three = with("    server app3 127.0.0.3:50000 check");
     let only = three.clone().scope(|scope| scope.only = ["app1".to_owned()].into());
-    assert_eq!(work(&only), "app1; 2 left: mobile/app2, mobile/app3 are not among --only");
+    assert_eq!(work(&only), "app1; 2 left: mobile/app2, mobile/app3 are not named by --only");
     let leave = |scope: &mut Scope| scope.leave = ["mobile/app2".parse().unwrap()].into();
     let left = three.clone().scope(leave);
-    assert_eq!(work(&left), "app1 app3; 1 left: mobile/app2 is left by the settings (leave)");
+    assert_eq!(work(&left), "app1 app3; 1 left: mobile/app2 is excluded by the settings (leave)");
     // It counts as HAProxy reports it.
     let silent = left.silent("mobile/app2").down("mobile/app3");
-    assert_eq!(work(&silent), "app3 app1; 1 left: mobile/app2 is left by the settings (leave)");
+    assert_eq!(work(&silent), "app3 app1; 1 left: mobile/app2 is excluded by the settings (leave)");
     // A line that shares the container of a selected one goes out with it.
     let shared = with("    server same 127.0.0.1:50000 check");
     let only = shared.scope(|scope| scope.only = ["same".to_owned()].into());
-    assert_eq!(work(&only), "same app1; 1 left: mobile/app2 is not among --only");
+    assert_eq!(work(&only), "same app1; 1 left: mobile/app2 is not named by --only");
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn a_whole_run_reads_well() {
     (nothing: sampled)
       hook      after_run was killed (60.0 s)
                 | notifying the team
-    failed; what failed is put back, mobile/app2, mobile/app1, tablet/one keep the new container: the container ended with code 1 (172.1 s; drainswap's own share 1.33 s a server)
+    failed; the failed servers were put back, mobile/app2, mobile/app1, tablet/one keep the new container: the container ended with code 1 (172.1 s; drainswap's own share 1.33 s a server)
     ");
 }
 
@@ -180,30 +180,30 @@ fn every_ending_reads_well() {
     done: 4 containers replaced, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
     done: 3 containers replaced and 1 container put back, every one is in service (61.5 s; drainswap's own share 0.09 s a server)
     done: 2 containers put back in service (61.5 s; drainswap's own share 0.09 s a server)
-    done: 1 container replaced, every one is in service; mobile/app2 left out by a hook (61.5 s; drainswap's own share 0.09 s a server)
-    done: nothing was replaced; mobile/app2 left out by a hook (61.5 s; drainswap's own share 0.09 s a server)
+    done: 1 container replaced, every one is in service; mobile/app2 skipped by a hook (61.5 s; drainswap's own share 0.09 s a server)
+    done: nothing was replaced; mobile/app2 skipped by a hook (61.5 s; drainswap's own share 0.09 s a server)
     done: 2 replaced, 1 left: mobile/sorry has no container; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     done: 2 containers replaced and 1 container put back; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     nothing to do: every other server runs the wanted image, 1 left: mobile/sorry has no container; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     nothing to do: every server runs the wanted image; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
-    nothing was touched: the hook before_run wants the run to be left out (61.5 s; drainswap's own share 0.09 s a server)
+    nothing was touched: the hook before_run skipped the run (61.5 s; drainswap's own share 0.09 s a server)
     failed and rolled back, the old containers serve as before: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
-    failed; what failed is put back, mobile/app1 keeps the new container: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
-    failed; what failed is put back, mobile/app1, mobile/app2 keep the new container: the container ended with code 1. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
+    failed; the failed servers were put back, mobile/app1 keeps the new container: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
+    failed; the failed servers were put back, mobile/app1, mobile/app2 keep the new container: the container ended with code 1. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     failed and rolled back, the old containers serve as before: the container ended with code 1. mobile/app1, mobile/app2 did not serve before either and stay in maint (61.5 s; drainswap's own share 0.09 s a server)
     refused, nothing was touched: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service, mobile/app1, mobile/app2 unchanged (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service; mobile/app1 replaced, mobile/app2 not. Deploy again to finish, or roll back (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every other server is in service, mobile/app1, mobile/app2 unchanged. mobile/app1 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
-    STUCK, a person is needed (61.5 s; drainswap's own share 0.09 s a server)
+    STUCK, manual recovery is needed (61.5 s; drainswap's own share 0.09 s a server)
       mobile/app1: HAProxy has it in MAINT; the engine does not answer
           docker start a1a1a1a1a1a1
           drainswap ready mobile/app1
       mobile/app2 keeps the new container, in service
       the journal of this run is /var/lib/drainswap/mobile/20261123T221500.000Z.jsonl
-      `drainswap resume mobile` takes the run up again, with or without these commands
-    taken back, the old containers serve as before: run 20261123T221500.000Z was not finished (61.5 s; drainswap's own share 0.09 s a server)
-    taken back, but mobile/app1 keeps the new container: run 20261123T221500.000Z was not finished. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
+      `drainswap resume mobile` resumes the run, whether or not these commands were run
+    rolled back, the old containers serve as before: run 20261123T221500.000Z was not finished (61.5 s; drainswap's own share 0.09 s a server)
+    rolled back, but mobile/app1 keeps the new container: run 20261123T221500.000Z was not finished. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     ");
 }
 
