@@ -1,4 +1,4 @@
-//! What somebody left behind, and how it is mended: nothing here touches anything.
+//! Finds what runs, people and reloads left behind, and how to fix it. Nothing here changes anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,16 +17,15 @@ use crate::topology::matching::{Aside, Behind};
 use crate::topology::updaters::{Subject, Updater, updaters};
 use crate::topology::{Backend, Server, Topology, Unlisted};
 
-/// One thing that is not as it should be.
+/// One thing that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What sort of thing.
     pub kind: Kind,
-    /// What it is, and where.
+    /// What is wrong, and where.
     pub what: String,
-    /// What mends it: a command, or a line for haproxy.cfg.
+    /// How to fix it: a command, or a line for haproxy.cfg.
     pub mend: String,
-    /// What may be removed without harm; `None` where a person must decide.
+    /// A container that may be removed without harm; `None` if an operator must decide.
     #[serde(skip)]
     pub left_over: Option<LeftOver>,
 }
@@ -34,13 +33,12 @@ pub struct Finding {
 /// A container that may be removed without harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOver {
-    /// Which.
     pub container: Container,
-    /// The server whose rollback needs its image, which has to be kept before.
+    /// The server whose rollback needs the container's image, which must be kept first.
     pub previous_of: Option<ServerId>,
 }
 
-/// What sort of thing is not as it should be.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -50,67 +48,61 @@ pub enum Kind {
     LeftOut,
     /// A server is in service, and its agent (`agent-check`) is off.
     AgentOff,
-    /// A container was kept or created by a run that is over.
+    /// A finished run left a container that it had kept or created.
     LeftOver,
-    /// A worker that a reload has replaced still serves.
+    /// A worker that a reload replaced still serves.
     OldWorker,
-    /// The next reload of `HAProxy` forgets what was set.
+    /// The next reload of `HAProxy` will forget a server's state.
     ForgottenByReload,
     /// No server line reaches a container that publishes a port.
     Unreached,
-    /// Another tool replaces servers' containers without a drain.
+    /// Another tool replaces containers of servers without a drain.
     Updater,
-    /// `HAProxy` runs a server that haproxy.cfg lacks.
+    /// `HAProxy` runs a server that is missing from haproxy.cfg.
     Unlisted,
-    /// `HAProxy` sends a server's traffic elsewhere than haproxy.cfg says.
+    /// `HAProxy` sends a server's traffic to another address than haproxy.cfg specifies.
     OtherAddress,
-    /// `HAProxy` runs a server with other settings than haproxy.cfg says.
+    /// `HAProxy` runs a server with other settings than haproxy.cfg specifies.
     OtherSetting,
 }
 
-/// A run that is not finished, or could not put everything back.
+/// A run that is unfinished, or that could not put everything back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenRun {
-    /// Which.
     pub run: RunId,
-    /// The backend that it was for.
     pub backend: String,
-    /// What is open about it.
     pub left: Left,
 }
 
-/// What a run has left open.
+/// The unfinished part of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Left {
-    /// It was killed, or is under way, and works on these backends.
-    Unfinished {
-        /// Which.
-        touches: Vec<String>,
-    },
-    /// It has ended, and could not put these servers back.
+    /// The run was killed or is under way, and works on these backends.
+    Unfinished { touches: Vec<String> },
+    /// The run has ended, but could not put these servers back.
     Stuck {
-        /// Each with the state that it was to have again.
+        /// Each server with the state that it should have got back.
         servers: Vec<(ServerId, AdminState)>,
-        /// What a person was told to do.
+        /// The commands that the run printed for the operator.
         commands: Vec<String>,
     },
 }
 
-/// What the journals tell of runs.
+/// The runs of a site, as its journals describe them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
-    /// Those that are not finished, or stuck.
+    /// Runs that are unfinished or stuck.
     pub open: Vec<OpenRun>,
-    /// Those that are over.
+    /// Runs that have ended.
     pub over: BTreeSet<RunId>,
-    /// How many replaced containers of each server are kept.
+    /// The number of replaced containers that are kept per server.
     pub keep: usize,
-    /// The servers whose last replaced container was put aside under a name, on the engine of that name.
+    /// The servers whose last replaced container was put aside, by its engine and its new name.
     pub last_aside: BTreeMap<(String, String), ServerId>,
 }
 
 impl Runs {
-    /// The server whose rollback needs the image of a container, of which the container itself is not kept.
+    /// Returns the server whose rollback needs the image of a container that is itself not kept.
     fn previous_of(&self, container: &Container) -> Option<ServerId> {
         let is_all = self.keep > 0 && container.kept_of(self.keep) == 0;
         let place = (container.engine.clone(), container.name.clone());
@@ -118,10 +110,10 @@ impl Runs {
     }
 }
 
-/// The states that the `server-state-file` has, from which a reload takes them; `None` where there is no such file.
+/// The states in the `server-state-file`, from which a reload takes them; `None` if there is no such file.
 pub type Kept = Option<BTreeMap<ServerId, AdminState>>;
 
-/// Everything that is not as it should be, the worst first.
+/// Returns everything that needs attention, the worst first.
 #[must_use]
 pub fn examine(
     configuration: &Configuration,
@@ -132,10 +124,10 @@ pub fn examine(
     typed: &CommandLine,
 ) -> Vec<Finding> {
     let Runs { open, over, keep, .. } = runs;
-    // What was mended by hand is over, whatever the journal says.
+    // A run that was repaired by hand is over, whatever the journal says.
     let (open, mended): (Vec<_>, Vec<_>) = open.iter().partition(|run| run.is_open(topology));
     let mut findings: Vec<Finding> = open.iter().map(|run| run.finding(topology, typed)).collect();
-    // What a run is about is its own affair.
+    // Servers that an unfinished run works on are not reported separately.
     let is_free = |backend: &&Backend| !open.iter().any(|run| run.touches(&backend.name));
     for backend in topology.backends.iter().filter(is_free) {
         let balancers = &observation.load_balancers;
@@ -180,8 +172,8 @@ pub fn examine(
     findings
 }
 
-/// What runs of other state directories have put aside. Where other sites share the engine that is one finding, and not a
-/// page of them.
+/// Returns the finding for containers that runs of other state directories put aside. It is a single finding, because
+/// an engine that other sites share may have many.
 fn of_other_sites(containers: &[&Container], all: &[Container]) -> Option<Finding> {
     if containers.len() < 2 {
         return containers.first().map(|container| left_over(container, all, false, &[]));
@@ -194,20 +186,20 @@ fn of_other_sites(containers: &[&Container], all: &[Container]) -> Option<Findin
             names.len(),
             named(&names)
         ),
-        mend: "`docker rm NAME` for each that no drainswap elsewhere works with or keeps for a rollback"
+        mend: "`docker rm NAME` for each that no other drainswap installation uses or keeps for a rollback"
             .to_owned(),
         left_over: None,
     })
 }
 
 impl OpenRun {
-    /// Whether it works on that backend now.
+    /// Returns whether the run works on that backend now.
     fn touches(&self, backend: &str) -> bool {
         matches!(&self.left, Left::Unfinished { touches } if touches.iter().any(|name| name == backend))
     }
 
-    /// Whether there is still something to do about it: what was mended by hand is over, whatever the journal says. A
-    /// server that haproxy.cfg does not have any more needs nothing.
+    /// Returns whether the run still needs attention: one that was repaired by hand does not, whatever the journal
+    /// says. A server that is no longer in haproxy.cfg needs nothing.
     #[must_use]
     pub fn is_open(&self, topology: &Topology) -> bool {
         match &self.left {
@@ -223,42 +215,42 @@ impl OpenRun {
         let (what, mend) = match left {
             Left::Unfinished { .. } => {
                 let what = format!("run {run} on {backend} was not finished, or is under way");
-                (what, format!("{resume}, or to take it back: {undo}"))
+                (what, format!("{resume}, or to roll it back: {undo}"))
             }
             Left::Stuck { servers, commands } => {
                 let stranded: Vec<String> =
                     servers.iter().filter_map(|it| is_stranded(topology, it)).collect();
                 let what =
                     format!("run {run} on {backend} could not put everything back: {}", stranded.join(", "));
-                (what, format!("{resume}, or to take it back: {undo}; or by hand: {}", commands.join("; ")))
+                (what, format!("{resume}, or to roll it back: {undo}; or by hand: {}", commands.join("; ")))
             }
         };
         Finding { kind: Kind::UnfinishedRun, what, mend, left_over: None }
     }
 }
 
-/// What is wrong with a server that was to have this state again, if anything is.
+/// Returns what is wrong with a server that should have got this state back, if anything is.
 fn is_stranded(topology: &Topology, (id, wanted): &(ServerId, AdminState)) -> Option<String> {
     let server = topology.backend(&id.backend)?.servers.iter().find(|server| server.id == *id)?;
     let Some(state) = &server.state else {
-        return Some(format!("{id} is in a state that a load balancer does not tell"));
+        return Some(format!("a load balancer does not report the state of {id}"));
     };
     let is_up = state.admin.state() == AdminState::Ready && state.operational.is_up();
     let is_as_before = *wanted != AdminState::Ready && state.admin.state() == *wanted;
-    // Who cannot be asked is believed to be well where HAProxy has it up.
+    // A server that cannot be probed counts as well if HAProxy has it up.
     let is_silent = server.answer.as_ref().is_some_and(|answer| !answer.is_ready());
     let is_well = is_as_before || is_up && !is_silent;
     let answer = if is_silent { " and does not answer" } else { "" };
     (!is_well).then(|| format!("{id} is in {}{answer}", state.status))
 }
 
-/// The state that somebody gave the server; `None` where it comes from elsewhere.
+/// Returns the server's own administrative state; `None` if it is inherited.
 fn admin(server: &Server) -> Option<AdminState> {
     let state = server.state.as_ref().filter(|state| !state.admin.is_inherited())?;
     Some(state.admin.state())
 }
 
-/// Whether the server's agent is off at one of the load balancers.
+/// Returns whether the server's agent is off at one of the load balancers.
 fn has_agent_off(server: &Server, load_balancers: &[LoadBalancerState]) -> bool {
     let mut states = load_balancers.iter().filter_map(|seen| seen.server(&server.id));
     states.any(|state| state.checks.agent == Checking::Off)
@@ -279,13 +271,13 @@ fn left_out(server: &Server, load_balancers: &[LoadBalancerState], typed: &Comma
     let by = if is_by_agent { " (by agent-check, or by hand)" } else { "" };
     Some(Finding {
         kind: Kind::LeftOut,
-        what: format!("{id} is in {state}{by}, and its container {} runs and answers", container.name),
+        what: format!("{id} is in {state}{by}, but its container {} runs and answers", container.name),
         mend: typed.command(&mend),
         left_over: None,
     })
 }
 
-/// A run that was not finished, or a command, has turned it off.
+/// Finds an agent that an unfinished run or a command has turned off.
 fn agent_off(server: &Server, load_balancers: &[LoadBalancerState], typed: &CommandLine) -> Option<Finding> {
     let is_in_service = admin(server) == Some(AdminState::Ready);
     (is_in_service && has_agent_off(server, load_balancers)).then(|| Finding {
@@ -296,7 +288,7 @@ fn agent_off(server: &Server, load_balancers: &[LoadBalancerState], typed: &Comm
     })
 }
 
-/// A server that runs otherwise than it is written.
+/// Returns the finding for a server that runs differently from its configuration.
 fn diverging_server(diverging: &Divergence) -> Finding {
     let server = &diverging.server;
     let (kind, set) = match &diverging.difference {
@@ -316,13 +308,13 @@ fn diverging_server(diverging: &Divergence) -> Finding {
         kind,
         what: diverging.to_string(),
         mend: format!(
-            "where the file is right: reload HAProxy{set}; where HAProxy is right: write what it has into haproxy.cfg. A server-state-file gives a reload the old {what} again: drop the server's line from it"
+            "if the file is right: reload HAProxy{set}; if HAProxy is right: write its value into haproxy.cfg. A server-state-file would restore the old {what} at a reload: delete the server's line from it"
         ),
         left_over: None,
     }
 }
 
-/// A state that only the running process knows of.
+/// Finds a state that only the running process knows.
 fn forgotten(
     configuration: &Configuration,
     kept: &Kept,
@@ -344,7 +336,7 @@ fn forgotten(
     }
     let mend = if has_file {
         format!(
-            "{}: it also writes the server-state-file, which does not have that yet",
+            "{}: this also writes the server-state-file, which does not have that state yet",
             typed.command(&[&now.to_string(), &server.id.to_string()])
         )
     } else {
@@ -360,11 +352,11 @@ fn forgotten(
     })
 }
 
-/// The branches that end an old worker after so many reloads where `mworker-max-reloads` does not say how many.
+/// The `HAProxy` versions that kill an old worker after this many reloads if `mworker-max-reloads` is not set.
 const RELOADS_LIMITED_SINCE: Version = Version::new(3, 3);
 const RELOADS_BY_DEFAULT: u32 = 50;
 
-/// After how many reloads the master ends a worker, whatever that still serves.
+/// Returns the number of reloads after which the master kills a worker, even if it still serves.
 fn max_reloads(configuration: &Configuration, seen: &LoadBalancerState) -> Option<u32> {
     let is_limited = seen.version.parse::<Version>().is_ok_and(|version| version >= RELOADS_LIMITED_SINCE);
     configuration.max_reloads.or(is_limited.then_some(RELOADS_BY_DEFAULT))
@@ -373,19 +365,21 @@ fn max_reloads(configuration: &Configuration, seen: &LoadBalancerState) -> Optio
 fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<Finding> {
     let workers = seen.old_workers.iter().flatten();
     let limit = max_reloads(configuration, seen).map_or_else(String::new, |reloads| {
-        format!("; after {reloads} reloads HAProxy ends it with all that it holds (`mworker-max-reloads` in global)")
+        format!(
+            "; HAProxy kills it and its sessions after {reloads} reloads (`mworker-max-reloads` in global)"
+        )
     });
     let finding = |worker: &crate::observation::OldWorker| {
         let held: Vec<String> =
             worker.servers.iter().map(|old| format!("{} to {}", sessions(old.sessions), old.id)).collect();
-        let held = if held.is_empty() { "nothing that is on a server".to_owned() } else { held.join(", ") };
+        let held = if held.is_empty() { "no sessions to servers".to_owned() } else { held.join(", ") };
         Finding {
             kind: Kind::OldWorker,
             what: format!(
                 "HAProxy's worker {} was replaced by a reload, and still holds {held}{limit}",
                 worker.pid
             ),
-            mend: "it ends with its last session; `hard-stop-after 30m` in global gives that a limit"
+            mend: "it exits with its last session; `hard-stop-after 30m` in global limits that time"
                 .to_owned(),
             left_over: None,
         }
@@ -393,7 +387,7 @@ fn old_workers(configuration: &Configuration, seen: &LoadBalancerState) -> Vec<F
     workers.map(finding).collect()
 }
 
-/// Whether it is one of the latest of its place, for a rollback.
+/// Returns whether a container is one of the latest of its place, and so kept for a rollback.
 fn is_kept(container: &Container, all: &[Container], keep: usize) -> bool {
     let Some((name, _)) = Aside::Old.read(&container.name) else { return false };
     kept(all, name).into_iter().take(container.kept_of(keep)).any(|it| it.id == container.id)
@@ -403,14 +397,14 @@ fn updater(updater: &Updater<'_>) -> Finding {
     Finding { kind: Kind::Updater, what: updater.what(), mend: updater.remedy(), left_over: None }
 }
 
-/// A server that only the running process knows, where it reaches a container.
+/// Finds a server that only the running process knows, if it reaches a container.
 fn unlisted(server: &Unlisted, containers: &[Container]) -> Option<Finding> {
     let container = containers.iter().find(|it| Some(&it.id) == server.reaches.as_ref())?;
     let Unlisted { state, load_balancer, .. } = server;
     Some(Finding {
         kind: Kind::Unlisted,
         what: format!(
-            "HAProxy runs {} ({}, {}), which haproxy.cfg lacks and which reaches the container {}",
+            "HAProxy runs {} ({}, {}), which is missing from haproxy.cfg but reaches the container {}",
             state.id,
             state.status,
             sessions(state.sessions),
@@ -443,15 +437,15 @@ fn left_over(container: &Container, all: &[Container], is_over: bool, users: &[S
         ),
         mend: if !users.is_empty() {
             format!(
-                "keep it: HAProxy sends requests to it, for {}; the next deploy there gives its place its own name back",
+                "keep it: HAProxy sends requests to it for {}; the next deploy there replaces it under its original name",
                 users.join(", ")
             )
         } else if is_over {
             remove
         } else {
-            format!("{remove}, if no drainswap elsewhere works with it or keeps it for a rollback")
+            format!("{remove}, if no other drainswap installation uses it or keeps it for a rollback")
         },
-        // One that runs is somebody's, whatever its name says; one that nobody has followed may be needed.
+        // A running container is in use, whatever its name says. One without a running successor may be needed.
         left_over: (idle && is_succeeded && is_over)
             .then(|| LeftOver { container: container.clone(), previous_of: None }),
     }
@@ -461,11 +455,11 @@ fn unreached(container: &Container, topology: &Topology) -> Option<Finding> {
     let servers = || topology.backends.iter().flat_map(|backend| &backend.servers);
     let is_meant = |server: &Server| match &server.behind {
         Behind::Container(found) => found.container.id == container.id,
-        // Who might be meant is somebody's to decide first.
+        // The operator must first decide which container it is.
         Behind::Ambiguous { candidates } => candidates.iter().any(|it| it.starts_with(&container.name)),
         Behind::Gone { .. } | Behind::Described { .. } | Behind::Unmatched { .. } => false,
     };
-    // Only what serves on a port that a backend uses is likely to be meant for it.
+    // Only a container on a port that a backend uses is likely to be meant for it.
     let ports = |server: &Server| Some(server.state.as_ref()?.address?.port());
     let published = container
         .published
@@ -509,12 +503,12 @@ mod tests {
     }
 
     #[test]
-    fn all_is_well() {
+    fn a_healthy_site_has_no_findings() {
         assert_eq!(kinds(&World::origin(), &[]), []);
     }
 
     #[test]
-    fn a_server_that_was_left_out_is_found_and_what_a_reload_forgets() {
+    fn a_server_that_was_left_out_and_a_state_that_a_reload_forgets_are_found() {
         let world = World::origin().server("mobile/app1", |it| it.admin = AdminBits(1));
         let found = kinds(&world, &[]);
         assert_eq!(found[0], (Kind::LeftOut, "drainswap ready mobile/app1".to_owned()));
@@ -530,13 +524,13 @@ mod tests {
             assert_eq!(found.len(), findings, "{in_file:?}");
             assert!(found.iter().skip(1).all(|it| it.mend.starts_with("drainswap maint mobile/app1")));
         }
-        // A run that is under way, or was killed, is the only thing to say.
+        // A run that is under way or was killed is the only finding.
         let run = OpenRun {
             run: RunId("20261123T221500.000Z".to_owned()),
             backend: "mobile".to_owned(),
             left: Left::Unfinished { touches: vec!["mobile".to_owned()] },
         };
-        let mend = "drainswap resume mobile, or to take it back: drainswap resume mobile --undo".to_owned();
+        let mend = "drainswap resume mobile, or to roll it back: drainswap resume mobile --undo".to_owned();
         assert_eq!(kinds(&world, &[run]), [(Kind::UnfinishedRun, mend)]);
     }
 
@@ -570,7 +564,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_runs_at_another_address_than_is_written_is_found() {
+    fn a_server_at_another_address_than_configured_is_found() {
         let world = World::pair().server("mobile/app1", |it| it.address = "127.0.0.1:50000".parse().ok());
         assert_eq!(kinds(&world, &[]), []);
         let world = world.server("mobile/app1", |it| it.address = "127.0.0.1:50008".parse().ok());
@@ -580,7 +574,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_stuck_is_told_until_all_is_mended() {
+    fn a_stuck_run_is_reported_until_everything_is_repaired() {
         let run = RunId("20261123T221500.000Z".to_owned());
         let servers = ["app1", "app1b"].map(|name| (ServerId::new("mobile", name), AdminState::Ready));
         let commands = ["docker start a1", "drainswap ready mobile/app1"].map(str::to_owned);
@@ -595,16 +589,16 @@ mod tests {
         let open = told(&well.clone().maint("mobile/app1").silent("mobile/app1"));
         assert!(open[0].what.ends_with("put everything back: mobile/app1 is in MAINT and does not answer"));
         let mend =
-            "drainswap resume mobile, or to take it back: drainswap resume mobile --undo; or by hand: ";
+            "drainswap resume mobile, or to roll it back: drainswap resume mobile --undo; or by hand: ";
         assert_eq!(
             (open[0].kind, &*open[0].mend),
             (Kind::UnfinishedRun, &*(mend.to_owned() + &commands.join("; ")))
         );
-        // What it left is told like everything else.
+        // The servers that it left are reported like any other.
         let open = told(&well.clone().maint("mobile/app1"));
         assert_eq!((open[0].kind, open[1].kind), (Kind::UnfinishedRun, Kind::LeftOut));
         assert_eq!(open[1].mend, "drainswap ready mobile/app1");
-        // By then nobody needs what it has put aside.
+        // Then the containers that it put aside are no longer needed.
         let aside = Aside::New.name("mobile-app1", &run);
         let with =
             |world: World| world.another("mobile-app1", &aside, |it| it.state = ContainerState::Stopped);
@@ -652,16 +646,16 @@ mod tests {
         let mut alone = world.clone();
         alone.observation.containers[0].state = ContainerState::Stopped;
         let found = examined(&alone, &None, &runs);
-        assert!(found.iter().all(|finding| finding.left_over.is_none()), "nobody has followed it");
+        assert!(found.iter().all(|finding| finding.left_over.is_none()), "it has no successor");
         let found = examined(&world, &None, &Runs::default());
-        assert!(found[0].left_over.is_none(), "nobody here knows the run");
+        assert!(found[0].left_over.is_none(), "the run is unknown here");
         world.observation.containers.last_mut().unwrap().state = ContainerState::Running;
         let found = examined(&world, &None, &runs);
         assert_eq!((found[0].kind, &found[0].left_over), (Kind::LeftOver, &None));
     }
 
     #[test]
-    fn what_other_sites_have_put_aside_is_one_finding() {
+    fn containers_that_other_sites_put_aside_are_one_finding() {
         let run = RunId("20261123T221500.000Z".to_owned());
         let aside = |world: World, number: u8| {
             let name = Aside::Old.name(&format!("other-app{number}"), &run);
@@ -686,7 +680,7 @@ mod tests {
 
     /// A listen section that was removed from haproxy.cfg without a reload.
     #[test]
-    fn a_container_that_haproxy_still_uses_is_never_to_be_removed() {
+    fn a_container_that_haproxy_still_uses_is_never_removed() {
         let run = RunId("20261123T221500.000Z".to_owned());
         let runs = Runs { over: BTreeSet::from([run.clone()]), ..Runs::default() };
         for name in ["mobile-app9".to_owned(), Aside::Old.name("mobile-app1", &run)] {
@@ -712,7 +706,7 @@ mod tests {
     }
 
     #[test]
-    fn old_workers_and_containers_that_nothing_reaches_are_found() {
+    fn old_workers_and_unreached_containers_are_found() {
         let mut world = World::pair();
         let held = OldServer { id: ServerId::new("mobile", "app1"), address: None, sessions: 2 };
         let old = OldWorker { pid: 4700, servers: vec![held] };
@@ -736,7 +730,7 @@ mod tests {
         let limited = &examined(&world, &None, &Runs::default())[0].what;
         assert!(
             limited.ends_with(
-                "; after 50 reloads HAProxy ends it with all that it holds (`mworker-max-reloads` in global)"
+                "; HAProxy kills it and its sessions after 50 reloads (`mworker-max-reloads` in global)"
             ),
             "{limited}"
         );
