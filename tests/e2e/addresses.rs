@@ -109,7 +109,7 @@ async fn a_port_of_docker_s_choice_is_kept_and_comes_back() {
     let (web, address) = serve_web(&stage, &backend).await;
     let broken = stage.image("broken", &[("FAIL", "exit")]).await;
     let ended = stage.drainswap(&["deploy", &backend, "--image", &broken, "--floor", "0"]).await.expect(10);
-    ended.says(&["a copy that asks for that port stands for it", "rolled back"]);
+    ended.says(&["A copy that requests the old port replaces it", "rolled back"]);
     assert_eq!(published(&stage, &web).await, address);
     let answer = get(address, "/").await.expect("the old version answers");
     assert_eq!(answer.version.as_deref(), Some("v1"));

@@ -165,7 +165,7 @@ async fn a_stop_that_the_engine_hears_late_stops_nothing_that_serves() {
     let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
     load.answered(100).await;
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--docker", docker]).await.expect(10);
-    ended.says(&["may still carry it out: nothing else is done to that container", "rolled back"]);
+    ended.says(&["may still carry it out: drainswap does not touch that container", "rolled back"]);
     let has_heard = async || between.late.load(Ordering::SeqCst) > 0;
     wait_until("the engine has heard of the stop", Duration::from_secs(20), has_heard).await;
     assert_eq!(versions(&stage).await, ["v1"; 2]);

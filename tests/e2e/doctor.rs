@@ -26,7 +26,7 @@ async fn what_was_left_behind_is_found_and_what_is_safe_is_mended() {
     // The reload has forgotten maint; it is set once more.
     stage.haproxy.set_state("app1b", "maint").await;
     stage.drainswap(&["doctor", "--exit-code"]).await.expect(20).prints(&[
-        "mobile/app1b is in maint, and its container",
+        "mobile/app1b is in maint, but its container",
         "drainswap ready mobile/app1b",
         "a reload of HAProxy would set it to ready",
         "load-server-state-from-file global",

@@ -29,7 +29,7 @@ async fn an_image_that_exits_at_once_is_rolled_back_with_its_last_words() {
     }
     let stage = Stage::pair().start().await;
     let ended = failing_deploy(&stage, &[("FAIL", "exit")], &[], 10).await;
-    ended.says(&["the container ended with code 3", "fatal: FAIL=exit, giving up", "rolled back"]);
+    ended.says(&["the container exited with code 3", "fatal: FAIL=exit, giving up", "rolled back"]);
     stage.close().await;
 }
 
@@ -68,7 +68,7 @@ async fn a_question_of_one_s_own_and_answers_in_a_row_find_what_the_check_does_n
     // What ran before is not judged by what no new one can do.
     let in_vain = ["--rise", "1000", "--ready-timeout", "3s"];
     let ended = failing_deploy(&stage, &[("VERSION", "v2")], &in_vain, 10).await;
-    ended.says(&["times in a row and not 1000 (--rise)", "rolled back"]);
+    ended.says(&["of 1000 times in a row (--rise)", "rolled back"]);
     // Every server is asked at its own address, and several times.
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let probe = "http://{address}:{port}/slow?ms=1";
@@ -105,7 +105,7 @@ async fn on_failure_stop_leaves_what_was_replaced() {
         .drainswap(&flags)
         .await
         .expect(10)
-        .says(&["mobile/app1 keeps the new container", "the container ended with code 3"]);
+        .says(&["mobile/app1 keeps the new container", "the container exited with code 3"]);
     assert_eq!(versions(&stage).await, ["v2", "v1", "v1", "v1"]);
     assert_in_service(&stage).await;
     stage.close().await;

@@ -21,7 +21,7 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
     let before = snapshot(&stage).await;
     // One that fails before the run stops it before anything is touched; one that skips it does the same, and is no failure.
     let failed = deploy(&stage, &v2, "before_run = 'echo no window today; exit 3'", &[]).await.expect(4);
-    failed.says(&["| no window today", "the hook before_run ended with code 3"]);
+    failed.says(&["| no window today", "the hook before_run exited with code 3"]);
     deploy(&stage, &v2, "before_run = 'exit 75'", &[]).await.expect(0).says(&["nothing was touched"]);
     let late = deploy(&stage, &v2, "before_run = 'sleep 1000'\ntimeout = '1s'", &[]).await.expect(4);
     late.says(&["before_run was killed"]);
@@ -30,7 +30,7 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(50).await;
     let second = "before_drain = 'test $DRAINSWAP_SERVERS = mobile/app1'";
-    deploy(&stage, &v2, second, &[]).await.expect(10).says(&["the hook before_drain ended with code 1"]);
+    deploy(&stage, &v2, second, &[]).await.expect(10).says(&["the hook before_drain exited with code 1"]);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     let after = "after_enable = 'exit 1'";
     deploy(&stage, &v2, after, &[]).await.expect(10).says(&["mobile/app1 is as it was"]);
@@ -38,7 +38,7 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
     // Before anybody is sent to the new container, and before the old one is stopped, too; 75 is no way out there.
     for hook in ["after_drain", "before_enable"] {
         let failing = format!("{hook} = 'exit 75'");
-        let says = format!("the hook {hook} ended with code 75");
+        let says = format!("the hook {hook} exited with code 75");
         deploy(&stage, &v2, &failing, &[]).await.expect(10).says(&[&says, "mobile/app1 is as it was"]);
         assert_eq!(versions(&stage).await, ["v1", "v1"]);
     }

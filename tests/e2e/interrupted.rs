@@ -286,7 +286,10 @@ async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
     stage.haproxy.until_draining("app1").await;
     // The new process knows of no drain, and the old one keeps the stream.
     stage.haproxy.reload().await;
-    finish(deploy).await.expect(10).says(&["HAProxy was reloaded meanwhile", "mobile/app1 is as it was"]);
+    finish(deploy)
+        .await
+        .expect(10)
+        .says(&["HAProxy was reloaded during the run", "mobile/app1 is as it was"]);
     assert!(stream.still_streams().await, "the stream was cut");
     assert_in_service(&stage).await;
     assert_eq!(containers(&snapshot(&stage).await), containers(&before));
@@ -311,7 +314,7 @@ async fn a_reload_while_a_container_boots_does_not_give_it_requests() {
     // It is seen through; what the old process holds of the other server cannot be counted, so that one stays.
     let ended = finish(deploy).await.expect(10);
     ended.says(&[
-        "mobile/app1 was put into rotation meanwhile, and is in maint again",
+        "mobile/app1 was put into rotation during the run; it is in maint again",
         "mobile/app1 keeps the new container",
     ]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);

@@ -71,7 +71,7 @@ async fn a_load_balancer_that_does_not_answer_is_a_refusal_or_is_left_out() {
         .says(&["cannot reach HAProxy's runtime socket /nowhere/admin.sock"]);
     assert_eq!(snapshot(&stage).await, before);
     let ended = stage.drainswap(&[&deploy[..], &["--lb-quorum", "reachable"]].concat()).await.expect(0);
-    ended.says(&["/nowhere/admin.sock does not answer; the others go on without it"]);
+    ended.says(&["/nowhere/admin.sock does not answer; the run goes on with the other load balancers"]);
     ends_with("v2", stage).await;
 }
 
@@ -152,7 +152,7 @@ async fn a_load_balancer_that_comes_back_is_brought_to_what_was_set() {
     })
     .await;
     assert!(stream.ends_whole().await, "the stream was cut");
-    finish(deploy).await.expect(0).says(&["does not answer; the others go on without it"]);
+    finish(deploy).await.expect(0).says(&["does not answer; the run goes on with the other load balancers"]);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     assert_in_service(&stage).await;
     for server in stage.servers() {
@@ -206,7 +206,7 @@ async fn a_load_balancer_that_is_away_through_one_server_keeps_its_floor_at_the_
     load.answered(50).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}\n{said}");
-    assert!(said.contains("does not answer; the others go on without it"), "{said}");
+    assert!(said.contains("does not answer; the run goes on with the other load balancers"), "{said}");
     assert_eq!(versions(&stage).await, ["v2"; 2]);
     for server in stage.servers() {
         assert!(second.haproxy.status(server.name).await.starts_with("UP"), "{}", server.name);

@@ -47,7 +47,7 @@ async fn a_container_that_haproxy_s_check_never_has_up_is_taken_back() {
     load.answered(100).await;
     let deploy = ["deploy", "mobile", "--image", &broken, "--ready-timeout", "2s"];
     let ended = stage.drainswap(&deploy).await.expect(10);
-    let ended = ended.says(&["HAProxy's own check did not have mobile/app1 up within", "rolled back"]);
+    let ended = ended.says(&["HAProxy's check did not bring mobile/app1 up within", "rolled back"]);
     load.answered(100).await;
     let report = load.stop().await;
     assert_eq!((report.failed(), report.client_retries()), (0, 0), "{report}\n{}", ended.stderr);

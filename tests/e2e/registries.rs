@@ -323,7 +323,7 @@ async fn a_registry_that_dies_in_the_middle_of_a_pull_ends_the_deploy_and_has_to
     stage.registry.kill();
     pull.registry.abort();
     // With its own store the engine asks again by itself five times, after 5, 10, 15, 20 and 25 s.
-    let tries_again = if stage.engine.is_on_containerd().await { "" } else { "the engine tries again" };
+    let tries_again = if stage.engine.is_on_containerd().await { "" } else { "the engine retries" };
     let (said, code) = timeout(Duration::from_secs(120), pull.end()).await.expect("it ends");
     assert_eq!(code, Some(5), "{said}");
     for text in [tries_again, "\"refused\"", "from its registry", "when it answers"] {

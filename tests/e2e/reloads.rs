@@ -165,7 +165,7 @@ async fn a_server_that_a_reload_removes_is_said_and_nobody_is_needed() {
         assert_eq!(names, expected, "{said}");
         assert!(stage.get("app1", "/").await.is_ok(), "{said}");
         assert!(
-            said.contains("HAProxy does not know mobile/app1 any more: a reload has removed it"),
+            said.contains("server mobile/app1 no longer exists in the running HAProxy: a reload removed it"),
             "{said}"
         );
     }

@@ -570,8 +570,10 @@ impl Judge {
             }
             _ => false,
         };
-        let was_told =
-            self.warnings.iter().any(|it| it.contains(name) && it.contains("did not answer until the end"));
+        let was_told = self
+            .warnings
+            .iter()
+            .any(|it| it.contains(name) && it.contains("did not answer before the run ended"));
         if line.agent.is_some_and(|agent| !agent.is_on) && !was_told && !self.is_in_the_way() {
             self.violate(site, format!("at the end the agent of {} is off", line.id));
         }
@@ -618,10 +620,11 @@ impl Judge {
             || container.restart.name == "unless-stopped";
         let told = |it: &String| {
             it.contains("is left")
-                || it.contains("is not started again")
+                || it.contains("cannot discard a container that was never started")
+                || it.contains("the original is kept as")
+                || it.contains("the restart policy of its container was not restored")
                 || it.contains("was not removed")
                 || it.contains("is not removed")
-                || it.contains("and is not")
         };
         let was_told = self.warnings.iter().any(told) || matches!(self.outcome, Some(Outcome::Stuck { .. }));
         if !policy_is_back && !was_told {

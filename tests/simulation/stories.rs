@@ -54,9 +54,12 @@ fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
 #[test]
 fn a_new_container_that_is_not_well_is_taken_back() {
     end_so(&[
-        ("out-of-memory/1", "the container ended with code 137, for want of memory"),
+        ("out-of-memory/1", "the container exited with code 137 (out of memory)"),
         ("unhealthy/1", "Docker's healthcheck says unhealthy: exit 7"),
-        ("breaks-off/1", "the registry broke off while it gave registry.example.org/mobile:v2"),
+        (
+            "breaks-off/1",
+            "the registry closed the connection while the engine pulled registry.example.org/mobile:v2",
+        ),
     ]);
 }
 
@@ -96,13 +99,13 @@ fn what_seldom_happens_ends_as_well_as_it_can() {
     end_so(&[
         ("no-floor/1", "done: 2 containers replaced"),
         ("undone/1/remove.0=DiesBefore", "done: 2 containers replaced, every one is in service"),
-        ("no-master/534/77=Reload", "HAProxy was reloaded meanwhile"),
+        ("no-master/534/77=Reload", "HAProxy was reloaded during the run"),
         ("reachable/1/look.0=Away(300)", "done: 2 containers replaced"),
         (
             "hooked/197/92=StopTwice/80=OldRemoved",
             "cancelled: every server is in service; mobile/app1 replaced, mobile/app1b not",
         ),
-        ("left-in-maint/640/19=Person(Maint)", "HAProxy does not have mobile/app1b up: MAINT"),
+        ("left-in-maint/640/19=Person(Maint)", "server mobile/app1b is not up in HAProxy: MAINT"),
         ("stopped/1/start.0=Refused", "mobile/app1b did not serve before either and stays in maint"),
         (
             "gone/921/71=OtherRemoved/60=EngineRestart { live_restore: false }",
@@ -144,7 +147,7 @@ fn an_address_that_answers_without_its_container_is_put_back() {
 
 #[test]
 fn a_port_that_the_engine_has_chosen_is_kept() {
-    let copy = "a copy that asks for that port stands for it, and the original is left as";
+    let copy = "A copy that requests the old port replaces it, and the original is kept as";
     end_so(&[
         ("random-ports/1", "done: 2 containers replaced"),
         ("random-ports-never-ready/1", copy),
