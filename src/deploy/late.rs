@@ -190,7 +190,7 @@ impl<L: LoadBalancer> Tracked<L> {
         let servers = self.unsettled();
         let waited = || {
             format!(
-                "{} has not answered a command that changes {} and may still take effect: drainswap watches for that until HAProxy has answered other commands for {} s",
+                "{} has not answered a command that changes {}, which may still take effect: drainswap watches for that until HAProxy has answered other commands for {} s",
                 self.name(),
                 list(&servers),
                 self.late_for().as_secs()
