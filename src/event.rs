@@ -92,7 +92,7 @@ pub enum Fact {
     Pulled {
         /// The image.
         image: Image,
-        /// The duration.
+        /// How long the pull took.
         took_ms: u64,
     },
     /// The new container was created but not started.
@@ -101,7 +101,7 @@ pub enum Fact {
         servers: Vec<ServerId>,
         /// The new container's name.
         container: String,
-        /// The container whose settings the new one has.
+        /// The name of the container whose settings the new one has.
         like: String,
     },
     /// A lane was started.
@@ -129,7 +129,7 @@ pub enum Fact {
         code: Option<i32>,
         /// The lines that it printed.
         output: Vec<String>,
-        /// The duration.
+        /// How long the hook took.
         took_ms: u64,
     },
     /// A hook skipped a lane; its servers stay as they are.
@@ -349,7 +349,7 @@ pub enum Fact {
         /// The outcome.
         #[serde(flatten)]
         outcome: Outcome,
-        /// The duration.
+        /// How long the run took.
         took_ms: u64,
         /// drainswap's share of the time out of rotation: the median of the lanes that succeeded.
         own_ms: Option<u64>,

@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    /// Returns whether a deploy left `mobile/app1` out of service that found it in this state and ended like this.
+    /// Returns whether a deploy that found `mobile/app1` in this state and ended like this has left it out of service.
     fn leaves_out(before: &[Run], was: AdminState, begun: &[Step], outcome: Option<Outcome>) -> bool {
         let mut run = run("v2", Purpose::Deploy, outcome);
         run.plan.lanes[0].servers[0].was = was;

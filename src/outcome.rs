@@ -243,18 +243,18 @@ fn stays_out(left_out: &[ServerId]) -> String {
     if left_out.is_empty() { String::new() } else { told() }
 }
 
-/// `1 container replaced`, `4 containers replaced`.
+/// Returns a count such as `1 container replaced` or `4 containers replaced`.
 fn containers(count: usize, done: &str) -> String {
     if count == 1 { format!("1 container {done}") } else { format!("{count} containers {done}") }
 }
 
-/// `1 session`, `2 sessions`.
+/// Returns a count such as `1 session` or `2 sessions`.
 #[must_use]
 pub fn sessions(count: u64) -> String {
     if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
 }
 
-/// `mobile/app1, mobile/app2`.
+/// Returns the servers as a list: `mobile/app1, mobile/app2`.
 #[must_use]
 pub fn list(servers: &[ServerId]) -> String {
     servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

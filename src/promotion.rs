@@ -65,7 +65,7 @@ fn running(server: &Server) -> Result<Image, Unsettled> {
     let not_serving = |why: String| Unsettled::NotServing { server: server.id.to_string(), why };
     let container = server.container().ok_or_else(|| not_serving("it has no container".to_owned()))?;
     if !server.is_usable() {
-        let status = server.state.as_ref().map_or("an unknown state", |state| &state.status);
+        let status = server.state.as_ref().map_or("no state for it", |state| &state.status);
         return Err(not_serving(format!("HAProxy reports {status}")));
     }
     if !server.answers() {

@@ -18,7 +18,7 @@ pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     kept.into_iter().map(|(_, container)| container).collect()
 }
 
-/// Returns the unnamed volumes that are removed with a kept container: those which its successor has a new volume for
+/// Returns the unnamed volumes that are removed with a kept container: those for which its successor has a new volume
 /// (`--renew-anon-volumes`), and which no other container uses. Any other volume may hold the only copy of its data.
 #[must_use]
 pub fn renewed<'a>(kept: &'a Container, others: &[&Container]) -> Vec<&'a UnnamedVolume> {

@@ -121,7 +121,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
-    /// Calls all load balancers at once. Those that do not answer have missed the call, if the policy allows that.
+    /// Calls all load balancers at once. Fails if one does not answer, unless it may miss the call: then that is
+    /// recorded.
     pub(super) async fn everywhere<T>(
         &mut self,
         call: impl AsyncFn(&Tracked<L>) -> Result<T, LoadBalancerError>,

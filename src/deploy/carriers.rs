@@ -125,7 +125,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Overrules a stale check. A check that hung while a container was replaced fails when the new one already serves,
     /// and takes it out of rotation (measured on 2.2 to 3.2). A server that answers drainswap's own probe is set
-    /// healthy again, once. A server that its own check decides had risen before, and its check decides again at once.
+    /// healthy again, once. If a server's own check decides, it has passed before and decides again at once.
     pub(super) async fn heal(
         &mut self,
         lane: usize,
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(asked(Answer::NotReady("no answer".to_owned())).await, (Err(silent), 1));
     }
 
-    /// HAProxy 2.2 cannot be told to check its queue, and strands queued requests when the last primary goes.
+    /// `HAProxy` 2.2 cannot be told to check its queue, and strands queued requests when the last primary goes.
     #[test]
     fn a_queue_that_cannot_be_woken_delays_the_drain_but_not_for_ever() {
         let mut world = World::pair();

@@ -167,7 +167,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Waits for the answer to a change of a container whose servers are out, and which stay out until it comes. Warns
+    /// Waits for the answer to a change of a container. Its servers are out, and stay out until the answer comes. Warns
     /// if that takes long.
     pub(super) async fn answer<T>(
         &mut self,
@@ -429,8 +429,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    /// Removes the new container, even if the answer that named it was lost. Puts a container that an earlier run had
-    /// kept aside again.
+    /// Removes the new container, even if the answer that named it was lost. A container that an earlier run had kept
+    /// is put aside again instead.
     pub(super) async fn discard(
         &mut self,
         lane: usize,

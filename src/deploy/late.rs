@@ -213,7 +213,7 @@ impl<L: LoadBalancer> Tracked<L> {
         call.end(made.await)
     }
 
-    /// Checks the servers once that a late command may change, and sets those again that one has changed.
+    /// Makes one check of the servers that a late command may change, and sets those again that it has changed.
     async fn watch(&self) -> Vec<SetAgain> {
         let unsettled: Vec<(ServerId, Vec<Change>)> = {
             let servers = self.servers();

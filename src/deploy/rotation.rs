@@ -227,7 +227,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             down = all_out.peek().map(|it| (it.id.clone(), it.status.clone()));
             is_by_agents = false;
             if down.is_some() {
-                // In maint, no check can prove a server that only a check can prove.
+                // A server that only a check can prove stays unproven in maint.
                 let is_proven =
                     |state: &ServerState| state.operational.is_up() || !own_checked.contains(&state.id);
                 is_by_agents = all_out.all(|state| state.may_be_out_by_agent() && is_proven(state));

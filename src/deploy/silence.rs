@@ -19,7 +19,8 @@ use crate::probe::{Probe, Question, distinct};
 const ANSWERS_FOR: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
-/// How long a connection to an address without an answer may take, and how long the check that it stays open.
+/// How long the connection to an address without an answer may take, and how long drainswap then checks that it stays
+/// open.
 const CONNECTS_WITHIN: Duration = Duration::from_millis(250);
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>

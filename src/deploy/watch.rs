@@ -57,7 +57,7 @@ impl<'a, C: WallClock> Watch<'a, C> {
         }
     }
 
-    /// Returns a callback that feeds states to the monitor which are polled beside a step. It ignores load balancers in
+    /// Returns a callback that passes states to the monitor while a step is under way. It ignores load balancers in
     /// `behind`, because their state does not show which servers serve.
     pub fn beside(
         self: Rc<Self>,
@@ -81,7 +81,7 @@ impl<'a, C: WallClock> Watch<'a, C> {
         self.outages.borrow().values().any(|outage| outage.is_on())
     }
 
-    /// Returns a failure if a backend has an outage that the plan keeps served while this lane is out.
+    /// Returns a failure if an outage affects a backend that the plan keeps served while this lane is out.
     pub fn broken_promise(&self, lane: &Lane) -> Option<Failure> {
         let promised: BTreeSet<&str> = floor::promised(lane, &self.plan.policy).collect();
         let outages = self.outages.borrow();

@@ -16,7 +16,7 @@ pub struct Rest {
     /// Server lines that are not worked on, in the configuration's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Left>,
-    /// Servers that stay out of service, since a person or haproxy.cfg took them out.
+    /// Servers that stay out of service because an operator or haproxy.cfg took them out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub out_of_service: Vec<StaysOut>,
 }
@@ -100,7 +100,7 @@ impl Rest {
 }
 
 impl fmt::Display for Rest {
-    /// `1 left: web/sorry has no container; web/app2 stays in maint`.
+    /// Writes a summary such as `1 left: web/sorry has no container; web/app2 stays in maint`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left = self.why_left().collect::<Vec<_>>().join("; ");
         let counted = if left.is_empty() { left } else { format!("{} left: {left}", self.left.len()) };
