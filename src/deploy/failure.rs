@@ -85,7 +85,7 @@ pub enum Failure {
     Unserved { load_balancer: String, backend: String },
     /// The container to be replaced is gone or was replaced.
     #[error(
-        "container {container} behind {server} was removed or replaced after the plan was made; plan again"
+        "the container {container} behind {server} was removed or replaced after the plan was made; plan again"
     )]
     Drifted { server: ServerId, container: String },
     #[error(

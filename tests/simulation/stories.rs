@@ -31,11 +31,11 @@ fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
         ),
         (
             "hook-fails/1",
-            "rolled back, the old containers serve as before: the hook after_enable ended with code 75",
+            "rolled back, the old containers serve as before: the hook after_enable exited with code 75",
         ),
         (
             "hook-fails-and-stop/1",
-            "mobile/app1 keeps the new container: the hook before_drain ended with code 1",
+            "mobile/app1 keeps the new container: the hook before_drain exited with code 1",
         ),
         (
             "hooked/1/hook.3=Hangs",
