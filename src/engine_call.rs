@@ -1,4 +1,4 @@
-//! A call that changes something on an engine, and how its effect is seen.
+//! A call that changes a container on an engine, and the check for its effect.
 
 use std::fmt;
 
@@ -7,49 +7,21 @@ use serde::{Deserialize, Serialize};
 use crate::ids::ContainerId;
 use crate::observation::{Container, ContainerState, RestartPolicy};
 
-/// One change of one container.
+/// A change to one container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "call")]
 pub enum EngineCall {
-    /// Creates a container of that name.
-    Create {
-        /// The name.
-        name: String,
-    },
-    /// Starts it.
-    Start {
-        /// Which container.
-        container: ContainerId,
-    },
-    /// Stops it.
-    Stop {
-        /// Which container.
-        container: ContainerId,
-    },
-    /// Gives it another name.
-    Rename {
-        /// Which container.
-        container: ContainerId,
-        /// The name.
-        name: String,
-    },
-    /// Gives it another restart policy.
-    SetRestart {
-        /// Which container.
-        container: ContainerId,
-        /// The policy.
-        policy: RestartPolicy,
-    },
-    /// Removes it.
-    Remove {
-        /// Which container.
-        container: ContainerId,
-    },
+    Create { name: String },
+    Start { container: ContainerId },
+    Stop { container: ContainerId },
+    Rename { container: ContainerId, name: String },
+    SetRestart { container: ContainerId, policy: RestartPolicy },
+    Remove { container: ContainerId },
 }
 
 impl EngineCall {
-    /// Whether these containers, which are all that the engine has, show that the call has taken effect. One whose
-    /// container is gone has no effect any more.
+    /// Returns whether the call has taken effect, given all containers of the engine. A call whose container no longer
+    /// exists can have no further effect and counts as done, except for a create.
     #[must_use]
     pub fn is_seen(&self, all: &[Container]) -> bool {
         let is_so = |id: &ContainerId, is_so: &dyn Fn(&Container) -> bool| {
@@ -91,7 +63,7 @@ mod tests {
     use crate::testing::World;
 
     #[test]
-    fn an_effect_is_seen_in_what_the_engine_has() {
+    fn an_effect_shows_in_the_containers_of_the_engine() {
         let all = World::pair().observation.containers;
         let (container, gone) = (all[0].id.clone(), ContainerId("gone".to_owned()));
         let stopped = {

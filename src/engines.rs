@@ -1,4 +1,4 @@
-//! Which container engine is behind the address of a server line.
+//! The mapping from the address of a server line to the container engine behind it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,44 +9,45 @@ use toml::Value;
 use crate::cfg::{Address, Host};
 use crate::secret::shown;
 
-/// `[engines]` of drainswap.toml: engines by the host of a server line. What is not named there is on the default
-/// engine.
+/// The `[engines]` table of drainswap.toml: container engines by the host of a server line. Hosts that the table does
+/// not
+/// name use the default engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "BTreeMap<String, Value>")]
 #[schemars(with = "BTreeMap<String, Entry>")]
 pub struct EngineMap(Vec<(Hosts, Engine)>);
 
-/// The forms of an entry, for those who ask: [`Engine::read`] reads it.
+/// The forms of an entry, for the JSON Schema only: [`Engine::read`] parses entries.
 #[derive(schemars::JsonSchema)]
 #[serde(untagged)]
 #[schemars(deny_unknown_fields)]
-#[expect(dead_code, reason = "its form is all that is wanted")]
+#[expect(dead_code, reason = "only its JSON Schema is used")]
 enum Entry {
-    /// The endpoint.
+    /// The engine's endpoint.
     Endpoint(String),
-    /// The endpoint, and what it may be told.
+    /// The engine's endpoint with its permissions.
     Table {
-        /// The endpoint.
+        /// The engine's endpoint.
         endpoint: String,
-        /// Whether registry passwords may go to it over TCP without TLS.
+        /// Whether drainswap may send registry passwords to the engine over TCP without TLS.
         #[serde(default)]
         allow_plain_password: bool,
     },
 }
 
-/// An engine as the settings name it.
+/// A container engine as named in the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Engine {
-    /// Its endpoint; empty for the default one.
+    /// Empty for the default engine.
     pub endpoint: String,
-    /// Whether registry passwords may go to it over TCP without TLS.
+    /// Whether drainswap may send registry passwords to the engine over TCP without TLS.
     pub allow_plain_password: bool,
 }
 
 impl Engine {
-    /// Reads an entry by hand: an endpoint that was written in the wrong place may hold a password.
+    /// Parses an entry by hand: serde's messages would repeat a misplaced endpoint, which may contain a password.
     fn read(value: Value) -> Result<Self, &'static str> {
-        const FORM: &str = "is neither an endpoint nor { endpoint = \"…\", allow_plain_password = true }";
+        const FORM: &str = "expected an endpoint or { endpoint = \"…\", allow_plain_password = true }";
         let mut table = match value {
             Value::String(endpoint) => return Ok(Self { endpoint, allow_plain_password: false }),
             Value::Table(table) => table,
@@ -67,20 +68,21 @@ impl Engine {
     }
 }
 
-/// The hosts that a key means; the more exact come first.
+/// The hosts that a key matches, ordered from the most to the least specific.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hosts {
-    /// One address.
     Address(IpAddr),
-    /// One name.
     Name(String),
-    /// `10.0.1.0/24`: its first bits, and how many there are; those with more come first.
-    Net { free_bits: u8, net: IpAddr },
-    /// A name with `*` in it, which stands for anything.
+    /// `10.0.1.0/24`. The number of host bits comes first, so that longer prefixes sort first.
+    Net {
+        free_bits: u8,
+        net: IpAddr,
+    },
+    /// A name in which `*` matches any text.
     Pattern(String),
 }
 
-/// Stands for the host in an endpoint.
+/// The placeholder for the host in an endpoint.
 const HOST: &str = "{address}";
 
 impl TryFrom<BTreeMap<String, Value>> for EngineMap {
@@ -98,7 +100,7 @@ impl TryFrom<BTreeMap<String, Value>> for EngineMap {
 }
 
 impl EngineMap {
-    /// The engine behind an address; `None` for the default one.
+    /// Returns the engine behind an address, or `None` for the default engine.
     #[must_use]
     pub fn engine(&self, address: &Address) -> Option<Engine> {
         let Address::Inet { host, .. } = address else { return None };
@@ -111,7 +113,7 @@ impl EngineMap {
         Some(Engine { endpoint: engine.endpoint.replace(HOST, &written), ..engine.clone() })
     }
 
-    /// The engines that are named whatever the address is.
+    /// Returns the endpoints that do not depend on a server's address.
     pub fn named(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(_, engine)| engine.endpoint.as_str()).filter(|endpoint| !endpoint.contains(HOST))
     }
@@ -121,15 +123,14 @@ impl Hosts {
     fn read(text: &str) -> Result<Self, String> {
         let bad = |what: &str| bad(text, what);
         if let Some((net, bits)) = text.split_once('/') {
-            let net: IpAddr = net.parse().map_err(|_| bad("is no network: write 10.0.1.0/24"))?;
+            let net: IpAddr = net.parse().map_err(|_| bad("expected a network such as 10.0.1.0/24"))?;
             let most: u8 = if net.is_ipv4() { 32 } else { 128 };
             let bits = bits.parse().ok().filter(|bits| *bits <= most);
-            let bits: u8 =
-                bits.ok_or_else(|| bad(&format!("has no number of bits up to {most} after the /")))?;
+            let bits: u8 = bits.ok_or_else(|| bad(&format!("expected 0–{most} bits after the /")))?;
             return Ok(Self::Net { free_bits: most - bits, net });
         }
         if text.is_empty() || text.contains(char::is_whitespace) {
-            return Err(bad("is neither an address, a network, a name nor a pattern"));
+            return Err(bad("expected an address, a network, a host name or a pattern"));
         }
         Ok(match text.parse() {
             Ok(ip) => Self::Address(ip),
@@ -161,10 +162,10 @@ impl Hosts {
 }
 
 fn bad(key: &str, what: &str) -> String {
-    format!("engines: `{}` {what}", shown(key))
+    format!("engines: invalid entry `{}`: {what}", shown(key))
 }
 
-/// Whether a text is the pattern, in which each `*` stands for anything.
+/// Returns whether a text matches a pattern in which each `*` matches any text.
 fn fits(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern.eq_ignore_ascii_case(text) };
     let Some(text) =
@@ -244,14 +245,14 @@ mod tests {
         ] {
             let error = read(entry).unwrap_err();
             assert!(
-                error.contains("`10.0.0.5` is neither an endpoint") && !error.contains("hunter2"),
+                error.contains("`10.0.0.5`: expected an endpoint") && !error.contains("hunter2"),
                 "{error}"
             );
         }
     }
 
     #[test]
-    fn a_key_that_means_nothing_is_refused() {
+    fn an_invalid_key_is_refused() {
         for key in ["10.0.0.0/33", "ten/8", "", "two words"] {
             assert!(map(&[(key, "x")]).unwrap_err().contains(&format!("`{key}`")), "{key}");
         }

@@ -1,24 +1,25 @@
-//! Text that drainswap did not write: what engines, registries, HAProxy, hooks and containers say.
+//! Sanitizing of text from engines, registries, HAProxy, hooks and containers.
 //!
-//! It is cleaned where it enters, so that it can neither move a terminal's cursor nor look like a line of drainswap's own.
-//! What leaves through [`shown`] and [`json`] is safe whatever it holds, settings and stored files included.
+//! drainswap sanitizes foreign text on input, so that the text can neither move a terminal's cursor nor look like a
+//! line of drainswap's output. Output through [`shown`] and [`json`] is safe for any text, including settings and
+//! stored files.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::str::Chars;
 
-/// The most characters of a line or a name that are kept.
+/// The maximum length of a line or a name, in characters.
 pub const MOST: usize = 1000;
 
-/// Prose in one line, at most [`MOST`] characters long: terminal sequences and control characters go, and line ends and
-/// tabs become blanks.
+/// Returns prose as one line of at most [`MOST`] characters: removes terminal sequences and control characters, and
+/// replaces line ends and tabs by spaces.
 #[must_use]
 pub fn line(text: &str) -> String {
     short_line(text, MOST)
 }
 
-/// The same with at most `most` characters; a longer text ends with `…`.
+/// Returns prose as one line like [`line`], with at most `most` characters; a longer text ends with `…`.
 #[must_use]
 pub fn short_line(text: &str, most: usize) -> String {
     let mut letters = text.trim().chars();
@@ -31,7 +32,7 @@ pub fn short_line(text: &str, most: usize) -> String {
         }
         match letter {
             '\u{1b}' => skip_sequence(&mut letters),
-            // The same in one character.
+            // The C1 form of `ESC [`.
             '\u{9b}' => skip_control_sequence(&mut letters),
             letter if is_blank(letter) => {
                 kept.push(' ');
@@ -47,8 +48,8 @@ pub fn short_line(text: &str, most: usize) -> String {
     kept
 }
 
-/// A name, such as a container's or a label's value. Every unsafe character becomes `U+FFFD`, so that no name turns into
-/// another one that is in use.
+/// Returns a name or a label's value in which every unsafe character is `U+FFFD`, so that no name turns into another
+/// one that is in use.
 #[must_use]
 pub fn name(text: &str) -> String {
     let is_long = text.chars().nth(MOST).is_some();
@@ -56,13 +57,13 @@ pub fn name(text: &str) -> String {
     letters.chain(is_long.then_some('…')).collect()
 }
 
-/// A path that others have chosen, as a name.
+/// Returns a foreign path, sanitized like a [`name`].
 #[must_use]
 pub fn path(path: &Path) -> String {
     name(&path.display().to_string())
 }
 
-/// A table or a log of several lines: only the line ends stay of what is unsafe.
+/// Returns a table or a log of several lines without unsafe characters other than line ends.
 #[must_use]
 pub fn lines(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
@@ -77,7 +78,7 @@ pub fn lines(bytes: &[u8]) -> String {
     text.chars().filter_map(kept).collect()
 }
 
-/// A text of drainswap's own as it may be printed: line ends and colours stay, every other unsafe character goes.
+/// Returns drainswap's own text for printing: keeps line ends and colours, and removes every other unsafe character.
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|letter| letter != '\n' && is_unsafe(letter)) {
@@ -106,8 +107,8 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     kept.into()
 }
 
-/// A JSON text with every unsafe character in its strings escaped, which changes no value. Outside of strings JSON has only
-/// ASCII, and its line ends stay. `##[` is escaped too, since a CI system takes it for a command wherever it is in a line.
+/// Escapes every unsafe character in the strings of a JSON text, which changes no value. Outside of strings JSON is
+/// ASCII; line ends stay. `##[` is escaped too, because a CI system takes it for a command anywhere in a line.
 #[must_use]
 pub fn json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -115,15 +116,15 @@ pub fn json(text: &str) -> String {
         if letter.is_ascii() && letter != '\u{7f}' || !is_unsafe(letter) {
             escaped.push(letter);
         } else {
-            // Unsafe characters are all in the first plane: one escape each.
+            // All unsafe characters are in the first plane, so one escape is enough.
             let _never_fails = write!(escaped, "\\u{:04x}", u32::from(letter));
         }
     }
     escaped.replace("##[", "##\\u005b")
 }
 
-/// Whether a character may do anything but appear: C0, DEL and C1, the line and paragraph separators, and all twelve that
-/// Unicode lists as `Bidi_Control`.
+/// Returns whether a character may do more than appear: C0, DEL and C1, the line and paragraph separators, and the
+/// twelve characters that Unicode lists as `Bidi_Control`.
 #[must_use]
 pub fn is_unsafe(letter: char) -> bool {
     letter.is_control()
@@ -131,24 +132,24 @@ pub fn is_unsafe(letter: char) -> bool {
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Whether it stands between words.
+/// Returns whether an unsafe character separates words.
 fn is_blank(letter: char) -> bool {
     matches!(letter, '\t' | '\n' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// The length of the rest of a sequence that sets a colour: `[1;31m`.
+/// Returns the length of a colour sequence after its escape character: `[1;31m`.
 fn colour(rest: &str) -> Option<usize> {
     let digits = rest.strip_prefix('[')?;
     let end = digits.find(|letter: char| !letter.is_ascii_digit() && letter != ';')?;
     digits[end..].starts_with('m').then_some(end + 2)
 }
 
-/// Skips what follows an escape: `[…letter` (colours, cursor), `]…BEL` and its like (titles), or one character.
+/// Skips the rest of an escape sequence: `[…letter` (colours, cursor), `]…BEL` and similar (titles), or one character.
 fn skip_sequence(letters: &mut Chars<'_>) {
     match letters.next() {
         Some('[') => skip_control_sequence(letters),
         Some(']' | 'P' | 'X' | '^' | '_') => {
-            // Without an end it would take the rest of the text with it.
+            // An unterminated sequence must not swallow the rest of the text.
             let mut ahead = letters.clone();
             if ahead.any(|letter| matches!(letter, '\u{7}' | '\u{1b}' | '\u{9c}')) {
                 *letters = ahead;
@@ -162,7 +163,7 @@ fn skip_sequence(letters: &mut Chars<'_>) {
     }
 }
 
-/// Skips to the letter that ends `ESC [`: digits and punctuation come before it.
+/// Skips digits and punctuation up to the letter that ends an `ESC [` sequence.
 fn skip_control_sequence(letters: &mut Chars<'_>) {
     loop {
         let mut ahead = letters.clone();
@@ -189,7 +190,7 @@ mod tests {
             ("\u{1b}[31mred\u{1b}[0m\t\u{fffd}\u{1b}]0;title\u{7}!\u{8}", "red \u{fffd}!"),
             ("\u{9b}31mred\u{9b}0m", "red"),
             ("a\u{1b}]8;;http://x\u{1b}\\b", "ab"),
-            // An end that never comes hides nothing.
+            // An unterminated sequence hides nothing.
             ("denied\u{1b}]0;", "denied0;"),
             ("denied\u{1b}[31", "denied"),
             ("denied\u{1b}[\u{202e}31mx", "denied31mx"),
@@ -203,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn no_name_becomes_another_that_is_in_use() {
+    fn a_sanitized_name_never_equals_another_name() {
         assert_eq!(name("mobile-app1"), "mobile-app1");
         assert_eq!(name("app1\u{202e}\u{1b}[0m"), "app1\u{fffd}\u{fffd}[0m");
         assert_ne!(name(&"a".repeat(MOST + 1)), name(&"a".repeat(MOST)));
     }
 
     #[test]
-    fn colours_of_our_own_stay_and_nothing_else_moves_a_cursor() {
+    fn colours_stay_and_cursor_movements_are_removed() {
         let styled = "\u{1b}[1m\u{1b}[31merror\u{1b}[0m: x\n";
         assert_eq!(shown(styled), styled);
         assert_eq!(shown("a\u{1b}[2Jb\u{1b}[1;1Hc\u{1b}[31m\r\u{9b}d\u{202e}"), "abc\u{1b}[31md");
@@ -226,7 +227,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_nothing_unsafe_leaves(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+        fn no_text_leaves_with_unsafe_characters(text in any::<String>(), bytes in any::<Vec<u8>>()) {
             prop_assert!(!line(&text).chars().any(is_unsafe));
             prop_assert!(!name(&text).chars().any(is_unsafe));
             prop_assert!(!lines(&bytes).chars().any(|letter| letter != '\n' && is_unsafe(letter)));

@@ -1,4 +1,4 @@
-//! The names and identifiers that everything else speaks in.
+//! The names and identifiers that all modules share.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,24 +8,24 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// One server line: the backend's (or listen section's) name and the server's name.
+/// A server line, identified by the name of its backend (or listen section) and the name of the server.
 ///
-/// Prints and parses as `mobile/app1`, the form that `HAProxy`'s runtime API takes. Both
-/// parts are case-sensitive and hold only `[A-Za-z0-9_.:-]`.
+/// Prints and parses as `mobile/app1`, the form that `HAProxy`'s runtime API uses. Both parts are case-sensitive and
+/// consist of `[A-Za-z0-9_.:-]`.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(into = "String", try_from = "String")]
 #[schemars(extend("pattern" = "^[A-Za-z0-9_.:-]+/[A-Za-z0-9_.:-]+$"))]
 pub struct ServerId {
-    /// The backend that holds the server.
+    /// The name of the backend or listen section that contains the server.
     pub backend: String,
     /// The server's name in that backend.
     pub server: String,
 }
 
 impl ServerId {
-    /// Names a server.
+    /// Creates the identifier of a server.
     pub fn new(backend: impl Into<String>, server: impl Into<String>) -> Self {
         Self { backend: backend.into(), server: server.into() }
     }
@@ -37,9 +37,9 @@ impl fmt::Display for ServerId {
     }
 }
 
-/// Why a text is no [`ServerId`].
+/// The error for a text that is not a [`ServerId`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` does not name a server: write BACKEND/SERVER, for example mobile/app1")]
+#[error("invalid server name `{0}`: expected BACKEND/SERVER, such as mobile/app1")]
 pub struct NotAServerId(pub String);
 
 impl FromStr for ServerId {
@@ -57,12 +57,11 @@ impl FromStr for ServerId {
     }
 }
 
-/// A server as a person names it: in one backend, or in every backend that has one of that name.
+/// A server name as an operator types it: in one backend, or in every backend that has a server with this name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerName {
-    /// The backend, where it was named.
+    /// The backend; without it, the name refers to servers in every backend.
     pub backend: Option<String>,
-    /// The server's name.
     pub server: String,
 }
 
@@ -120,7 +119,7 @@ macro_rules! identifier {
 }
 
 identifier! {
-    /// An engine's identifier of a container: 64 hexadecimal digits. It survives a rename.
+    /// An engine's identifier of a container: 64 hexadecimal digits. It does not change when the container is renamed.
     ContainerId
 }
 identifier! {
@@ -128,26 +127,28 @@ identifier! {
     ImageId
 }
 identifier! {
-    /// One run of a deploy: the moment it was opened, UTC, as `20261123T221500.000000Z`. Two runs that begin together
-    /// with different state directories know nothing of each other and name their containers by it, so that a
-    /// millisecond does not tell them apart.
+    /// The identifier of a run: its start time in UTC, as `20261123T221500.000000Z`. Container names include it. Two
+    /// runs with different state directories do not know of each other and may start in the same millisecond, so the
+    /// identifier has microseconds.
     RunId
 }
 
 impl RunId {
     const FORM: &str = "%Y%m%dT%H%M%S.%6fZ";
-    /// With any precision: up to version 0.1 it was a millisecond.
+    /// Reads any precision: versions up to 0.1 wrote milliseconds.
     const READ: &str = "%Y%m%dT%H%M%S.%fZ";
 
-    /// The run that is opened at that moment.
+    /// Returns the identifier of a run that starts at the given moment.
     #[must_use]
     pub fn opened_at(moment: Timestamp) -> Self {
         Self(moment.strftime(Self::FORM).to_string())
     }
 
-    /// The same, or where a clock was set back the next moment after another run: runs are put in order by their names, and
-    /// one that was killed must stay the last until it is ended. A millisecond more is behind all names of that millisecond
-    /// which versions up to 0.1 gave with fewer digits.
+    /// Returns this identifier if it sorts after another run's, or else the other run's moment plus one millisecond.
+    ///
+    /// The clock may have been set back, but runs are ordered by their names, and a killed run must stay the last one
+    /// until it is finished. A whole millisecond is added because versions up to 0.1 wrote names with fewer digits,
+    /// which sort after all microseconds of the same millisecond.
     #[must_use]
     pub fn after(self, other: &Self) -> Self {
         let next = || {
@@ -159,7 +160,7 @@ impl RunId {
 }
 
 impl ContainerId {
-    /// The first twelve digits, as `docker ps` shows them.
+    /// Returns the first twelve digits, as shown by `docker ps`.
     #[must_use]
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_comes_after_those_that_are_known_whatever_the_clock_says() {
+    fn a_run_sorts_after_known_runs_even_if_the_clock_was_set_back() {
         let run = |name: &str| RunId(name.to_owned());
         let now = RunId::opened_at("2026-11-23T22:15:00.000123Z".parse().unwrap());
         assert_eq!(now, run("20261123T221500.000123Z"));
@@ -198,10 +199,10 @@ mod tests {
             ("20261123T221459.999999Z", "20261123T221500.000123Z"),
             ("20261123T221500.000123Z", "20261123T221500.001123Z"),
             ("20261231T235959.999000Z", "20270101T000000.000000Z"),
-            // Version 0.1 named them by the millisecond.
+            // Names from version 0.1, in milliseconds.
             ("20261123T221459.999Z", "20261123T221500.000123Z"),
             ("20261123T221500.000Z", "20261123T221500.001000Z"),
-            // Nobody's clock has written these.
+            // Names that are not times.
             ("renamed", "20261123T221500.000123Z"),
             ("99991231T235959.999999Z", "20261123T221500.000123Z"),
         ] {
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_haproxy_would_not_take_as_a_name_is_refused() {
+    fn names_that_haproxy_would_refuse_are_refused() {
         for bad in
             ["", "mobile", "/app1", "mobile/", "mobile/app1;shutdown", "mobile/a b", "a/b/c", "mobile/app\n"]
         {

@@ -1,4 +1,4 @@
-//! Image references, and what a reference was resolved to.
+//! Image references and the images that they resolve to.
 
 mod platform;
 pub mod previous;
@@ -13,25 +13,24 @@ use crate::secret::shown;
 
 pub use platform::Platform;
 
-/// An image as a person writes it: `127.0.0.1:5000/mobile:v2`, `mobile@sha256:…`.
+/// An image reference as an operator writes it: `127.0.0.1:5000/mobile:v2`, `mobile@sha256:…`.
 ///
-/// Without a tag and a digest the tag is `latest`, as Docker has it.
+/// A reference without a tag and a digest has the tag `latest`, as in Docker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(into = "String", try_from = "String")]
 pub struct ImageReference {
-    /// Registry and path, as written: `127.0.0.1:5000/mobile`, `mobile`.
+    /// The registry and the path as written: `127.0.0.1:5000/mobile`, `mobile`.
     pub repository: String,
-    /// The tag, if one was written (or neither tag nor digest was).
+    /// The tag; absent only if the reference has a digest and no tag.
     pub tag: Option<String>,
-    /// The manifest digest, `sha256:` and 64 hexadecimal digits, if one was written.
+    /// The manifest digest, `sha256:` and 64 hexadecimal digits, if the reference has one.
     pub digest: Option<String>,
 }
 
 impl ImageReference {
-    /// The registry's address, `None` for Docker Hub's short names.
+    /// Returns the registry's address, or `None` for Docker Hub's short names.
     ///
-    /// Docker's rule: the part before the first `/` is a registry when it holds a `.` or a
-    /// `:` or is `localhost`.
+    /// Docker's rule: the part before the first `/` is a registry if it contains a `.` or a `:`, or is `localhost`.
     #[must_use]
     pub fn registry(&self) -> Option<&str> {
         let (first, _) = self.repository.split_once('/')?;
@@ -39,13 +38,11 @@ impl ImageReference {
     }
 }
 
-/// Why a text is no [`ImageReference`].
+/// The error for a text that is not an [`ImageReference`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{text}` is not an image reference: {reason}")]
+#[error("invalid image reference `{text}`: {reason}")]
 pub struct NotAnImageReference {
-    /// What was given.
     pub text: String,
-    /// What is wrong with it.
     pub reason: &'static str,
 }
 
@@ -58,7 +55,7 @@ impl FromStr for ImageReference {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
-        // A colon after the last slash starts the tag; one before it belongs to the registry's port.
+        // A colon after the last slash starts the tag; a colon before it belongs to the registry's port.
         let (repository, tag) = match rest.rsplit_once(':') {
             Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
             _ => (rest, None),
@@ -69,20 +66,20 @@ impl FromStr for ImageReference {
             _ => repository,
         };
         if path.is_empty() || path.split('/').any(str::is_empty) {
-            return fail("the repository's name is empty; write NAME:TAG or REGISTRY/NAME:TAG");
+            return fail("expected NAME:TAG or REGISTRY/NAME:TAG");
         }
         if !path.chars().all(path_letter) {
-            return fail("a repository's name holds only lower-case letters, digits and . _ - /");
+            return fail("a repository name consists of lower-case letters, digits and . _ - /");
         }
         if repository.contains(char::is_whitespace) {
-            return fail("a registry's name holds no blanks");
+            return fail("a registry name cannot contain spaces");
         }
         let tag_letter = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if tag.is_some_and(|t| t.is_empty() || t.len() > 128 || !t.chars().all(tag_letter)) {
-            return fail("a tag holds up to 128 letters, digits and . _ -");
+            return fail("a tag consists of up to 128 letters, digits and . _ -");
         }
         if digest.is_some_and(|d| !is_digest(d)) {
-            return fail("a digest is sha256: and 64 hexadecimal digits");
+            return fail("a digest consists of sha256: and 64 hexadecimal digits");
         }
         let tag = match (tag, digest) {
             (None, None) => Some("latest"),
@@ -96,7 +93,7 @@ impl FromStr for ImageReference {
     }
 }
 
-/// Whether a text is a manifest's digest: `sha256:` and 64 hexadecimal digits.
+/// Returns whether a text is a manifest digest: `sha256:` and 64 hexadecimal digits.
 #[must_use]
 pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:")
@@ -130,28 +127,28 @@ impl From<ImageReference> for String {
     }
 }
 
-/// Exactly one image: what a reference was resolved to, once, before anything is done.
+/// Exactly one image. A reference is resolved to an image once, before a run changes anything.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Image {
-    /// A manifest in a registry. The digest decides, whatever has its name.
+    /// A manifest in a registry. Only the digest identifies the image; its tag may have moved.
     Registry {
-        /// What was asked for.
+        /// The requested reference.
         reference: ImageReference,
-        /// The manifest's digest that the registry named.
+        /// The manifest digest that the registry returned.
         digest: String,
     },
-    /// An image that only this engine has: built here, or kept from before.
+    /// An image that only this engine has: built locally, or kept from an earlier deploy.
     Local {
-        /// What was asked for, or what the container that ran it was created from.
+        /// The requested reference, or the reference from which the container that ran the image was created.
         reference: String,
-        /// The engine's identifier.
+        /// The engine's identifier of the image.
         id: ImageId,
     },
 }
 
 impl Image {
-    /// The text that the engine is given: it can mean no other image.
+    /// Returns the reference to send to the engine, which identifies exactly this image.
     #[must_use]
     pub fn pinned(&self) -> String {
         match self {
@@ -162,8 +159,9 @@ impl Image {
         }
     }
 
-    /// The name by which it was asked for, where that does not have a digest; a container is created by it where it means
-    /// this image on the engine.
+    /// Returns the requested reference unless it has a digest. Containers are created from this name if it refers to
+    /// this
+    /// image on the engine.
     #[must_use]
     pub fn asked_for(&self) -> Option<String> {
         match self {
@@ -173,9 +171,10 @@ impl Image {
         }
     }
 
-    /// Whether a container runs this image, by its image's identifier and repository digests.
+    /// Returns whether a container runs this image, given the identifier and the repository digests of the container's
+    /// image.
     ///
-    /// The repository does not matter: the digest names the same bytes wherever they came from.
+    /// The repository does not matter: a digest identifies the same bytes in every repository.
     #[must_use]
     pub fn is_run_by(&self, image: &ImageId, repo_digests: &[String]) -> bool {
         match self {
@@ -188,7 +187,7 @@ impl Image {
 }
 
 impl fmt::Display for Image {
-    /// For people: the tag and twelve digits of what it was resolved to.
+    /// Formats the image for people: the tag and the first twelve digits of the digest or identifier.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, hash) = match self {
             Self::Registry { reference, digest } => {
@@ -202,7 +201,7 @@ impl fmt::Display for Image {
     }
 }
 
-/// The first twelve hexadecimal digits of a digest or an image's identifier.
+/// Returns the first twelve hexadecimal digits of a digest or of an image's identifier.
 #[must_use]
 pub fn short_digest(digest: &str) -> &str {
     let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
@@ -216,7 +215,7 @@ mod tests {
     const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     #[test]
-    fn a_port_is_no_tag() {
+    fn a_port_is_not_read_as_a_tag() {
         let image: ImageReference = "127.0.0.1:5000/mobile".parse().unwrap();
         assert_eq!(image.registry(), Some("127.0.0.1:5000"));
         assert_eq!(
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_prints_again() {
+    fn a_reference_prints_as_written() {
         for text in [
             "mobile:v2",
             "127.0.0.1:5000/team/mobile:v2",
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_would_refuse_is_refused() {
+    fn references_that_docker_would_refuse_are_refused() {
         for text in [
             "",
             ":v2",
@@ -256,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_decides_what_runs() {
+    fn the_digest_identifies_the_running_image() {
         let image =
             Image::Registry { reference: "r.io/mobile:v2".parse().unwrap(), digest: format!("sha256:{HEX}") };
         assert_eq!(image.pinned(), format!("r.io/mobile:v2@sha256:{HEX}"));

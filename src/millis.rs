@@ -1,21 +1,25 @@
-//! Durations in stored and printed forms: whole milliseconds, as their fields' names say.
+//! Durations as whole milliseconds in stored and printed forms; the names of such fields end in `_ms`.
 
 use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
-/// Nobody waits longer, and the clocks' arithmetic need not.
+/// The longest accepted duration: one year. The limit keeps clock arithmetic from overflowing.
 pub const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// For `#[serde(with = "crate::millis")]`.
+/// Serializes a duration, for `#[serde(with = "crate::millis")]`.
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// For `#[serde(with = "crate::millis")]`.
+/// Deserializes a duration of at most a [`YEAR`], for `#[serde(with = "crate::millis")]`.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let length = Duration::from_millis(u64::deserialize(deserializer)?);
-    // What is waited for is added to a clock, and whoever writes such a length never writes more.
-    if length > YEAR { Err(D::Error::custom("a length of time is a year at most")) } else { Ok(length) }
+    // Durations are added to clock times, which can overflow. drainswap itself never writes a longer duration.
+    if length > YEAR {
+        Err(D::Error::custom("invalid duration: expected at most one year"))
+    } else {
+        Ok(length)
+    }
 }

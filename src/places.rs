@@ -1,4 +1,4 @@
-//! Where the container behind a server line is: on which engine, and, where the settings say so, under which name.
+//! The location of the container behind a server line: its engine and, if the settings give one, its name.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,31 @@ use crate::engines::{Engine, EngineMap};
 use crate::ids::ServerId;
 use crate::secret::shown;
 
-/// `[engines]` and `[servers]` of drainswap.toml.
+/// The `[engines]` and `[servers]` tables of drainswap.toml.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// Engines by the host of a server line.
     pub engines: EngineMap,
-    /// Containers by server line.
     pub servers: ServerMap,
 }
 
-/// `[servers]` of drainswap.toml: the container behind a server line, which nothing that the engine says can change.
+/// The `[servers]` table of drainswap.toml: the container behind each server line. An entry takes precedence over
+/// everything
+/// that the engine reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "BTreeMap<String, NamedContainer>")]
 #[schemars(with = "BTreeMap<String, NamedContainer>")]
 pub struct ServerMap(BTreeMap<ServerId, NamedContainer>);
 
-/// A container by its name.
+/// A container identified by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NamedContainer {
-    /// Its name.
+    /// The container's name.
     #[schemars(length(min = 1))]
     container: String,
-    /// The engine that it is on; without it, the one that `engines` and `docker` give for the server's address.
+    /// The endpoint of the container's engine. The default is the engine that `engines` and `docker` give for the
+    /// server's
+    /// address.
     engine: Option<String>,
 }
 
@@ -41,7 +43,7 @@ impl TryFrom<BTreeMap<String, NamedContainer>> for ServerMap {
     fn try_from(written: BTreeMap<String, NamedContainer>) -> Result<Self, Self::Error> {
         let read = |(server, named): (String, NamedContainer)| {
             if named.container.is_empty() {
-                return Err(format!("servers.\"{}\": the container has no name", shown(&server)));
+                return Err(format!("servers.\"{}\": `container` must not be empty", shown(&server)));
             }
             let id: ServerId = server.parse().map_err(|error| format!("servers: {error}"))?;
             Ok((id, named))
@@ -51,7 +53,7 @@ impl TryFrom<BTreeMap<String, NamedContainer>> for ServerMap {
 }
 
 impl ServerMap {
-    /// The names of the containers, by server.
+    /// Returns the names of the containers, by server.
     #[must_use]
     pub fn names(&self) -> BTreeMap<ServerId, String> {
         self.0.iter().map(|(server, named)| (server.clone(), named.container.clone())).collect()
@@ -59,8 +61,9 @@ impl ServerMap {
 }
 
 impl Places {
-    /// The engine behind a server; `None` for the default one. Whether one that `[servers]` names may be told a registry's
-    /// password over TCP without TLS is for `[engines]` to say.
+    /// Returns the engine behind a server, or `None` for the default engine. An engine from `[servers]` does not
+    /// accept a
+    /// registry's password over TCP without TLS; only `[engines]` can allow that.
     #[must_use]
     pub fn engine(&self, server: &ServerId, address: &Address) -> Option<Engine> {
         let named = self.servers.0.get(server).and_then(|named| named.engine.clone());
@@ -68,7 +71,7 @@ impl Places {
         named.or_else(|| self.engines.engine(address))
     }
 
-    /// The engines that are named whatever the server is.
+    /// Returns the endpoints that do not depend on a server's address.
     pub fn named_engines(&self) -> impl Iterator<Item = &str> {
         let of_servers = self.servers.0.values().filter_map(|named| named.engine.as_deref());
         self.engines.named().chain(of_servers)
@@ -105,10 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_names_nothing_is_refused() {
+    fn an_incomplete_or_unknown_entry_is_refused() {
         for (entry, says) in [
             ("\"app1\" = { container = \"x\" }", "`app1`"),
-            ("\"pay/app1\" = { container = \"\" }", "has no name"),
+            ("\"pay/app1\" = { container = \"\" }", "must not be empty"),
             ("\"pay/app1\" = { engine = \"context:two\" }", "missing field `container`"),
             ("\"pay/app1\" = { container = \"x\", port = 1 }", "unknown field `port`"),
             ("\"pay/app1\" = \"x\"", "invalid type"),

@@ -1,4 +1,6 @@
-//! `[registries]` of drainswap.toml: who one is at a registry, and where the password is. It is never in the settings.
+//! The `[registries]` table of drainswap.toml: the user name for each registry and the source of its password. The
+//! settings
+//! never contain the password itself.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,91 +12,69 @@ use toml::{Table, Value};
 use crate::command_line::shell;
 use crate::secret::shown;
 
-/// What Docker Hub is called as a key; images from there name no registry.
+/// The key for Docker Hub; images from Docker Hub name no registry.
 const HUB: &str = "docker.io";
 
-/// The logins, by the registry's host and port.
+/// Registry logins, by the registry's host and port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "BTreeMap<String, Value>")]
 #[schemars(with = "BTreeMap<String, Keys>")]
 pub struct Registries(BTreeMap<String, RegistryLogin>);
 
-/// The keys of an entry, for those who ask for its form: [`login`] reads them.
+/// The keys of an entry, for the JSON Schema only: [`login`] parses entries.
 #[derive(schemars::JsonSchema)]
 #[schemars(deny_unknown_fields,
     rename = "RegistryLogin", extend("oneOf" = [{ "required": ["password_file"] }, { "required": ["password_command"] }]))]
-#[expect(dead_code, reason = "its form is all that is wanted")]
+#[expect(dead_code, reason = "only its JSON Schema is used")]
 struct Keys {
-    /// The user's name.
+    /// The user name for the registry.
     #[schemars(length(min = 1))]
     username: String,
-    /// A file with the password, alone on its line.
+    /// A file with one line that contains only the password.
     #[schemars(length(min = 1))]
     password_file: Option<String>,
-    /// A command of the shell that prints the password.
+    /// A shell command that prints the password.
     #[schemars(length(min = 1))]
     password_command: Option<String>,
 }
 
-/// Who one is at a registry.
+/// A login for a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryLogin {
-    /// The user's name.
     pub username: String,
-    /// Where the password is.
     pub password: PasswordSource,
 }
 
-/// Where a password is. It is asked for anew at each login, since it may be over in an hour.
+/// The source of a password. Each login reads it again, because the password may expire within an hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PasswordSource {
-    /// In a file, alone.
+    /// A file that contains only the password.
     File(PathBuf),
-    /// A command of the shell prints it.
+    /// A shell command that prints the password.
     Command(String),
 }
 
-/// Why there is no password. None of these repeats what was read or printed, nor the command.
+/// A failure to get a password. No message repeats the file's content, the command or the command's output.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum NoPassword {
-    /// The file cannot be read.
-    #[error("its password_file {path} cannot be read: {reason}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// Everybody may read or write the file.
-    #[error("its password_file {path} is open to everybody (mode {mode:o}): `{}`", shell(&["chmod", "o-rwx", .path]))]
-    Open {
-        /// The file.
-        path: String,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// The file holds something else than one line.
-    #[error("its password_file {path} is not one line with a password in it")]
-    NotALine {
-        /// The file.
-        path: String,
-    },
-    /// The command cannot be run, or failed.
+    #[error("cannot read its password_file {path}: {reason}")]
+    Unreadable { path: String, reason: String },
+    #[error(
+        "its password_file {path} is accessible to all users (mode {mode:o}): run `{}`",
+        shell(&["chmod", "o-rwx", .path])
+    )]
+    Open { path: String, mode: u32 },
+    #[error("its password_file {path} does not consist of one line with a password")]
+    NotALine { path: String },
+    /// The command could not be started or failed; the reason is its exit status or the system's error.
     #[error("its password_command {reason}")]
-    Command {
-        /// What went wrong: how it ended, or what the system said.
-        reason: String,
-    },
-    /// The command took too long.
-    #[error("its password_command had not ended within {} s", .limit.as_secs_f32())]
-    TooSlow {
-        /// How long it may take.
-        limit: Duration,
-    },
+    Command { reason: String },
+    #[error("its password_command did not finish within {} s", .limit.as_secs_f32())]
+    TooSlow { limit: Duration },
 }
 
 impl NoPassword {
-    /// Whether what drainswap.toml names is wrong, rather than away.
+    /// Returns whether drainswap.toml or a file that it names is wrong, rather than a command failing.
     #[must_use]
     pub fn is_of_settings(&self) -> bool {
         match self {
@@ -105,7 +85,7 @@ impl NoPassword {
 }
 
 impl Registries {
-    /// The login for a registry, `None` being Docker Hub.
+    /// Returns the login for a registry; `None` means Docker Hub.
     #[must_use]
     pub fn login(&self, registry: Option<&str>) -> Option<&RegistryLogin> {
         let registry = registry.filter(|name| *name != "index.docker.io").unwrap_or(HUB);
@@ -116,7 +96,7 @@ impl Registries {
 impl TryFrom<BTreeMap<String, Value>> for Registries {
     type Error = String;
 
-    /// The values are read by hand: whatever was written in the wrong place may be the password.
+    /// Parses the values by hand: serde's messages would repeat a misplaced value, which may be the password.
     fn try_from(written: BTreeMap<String, Value>) -> Result<Self, Self::Error> {
         let read = |(name, value): (String, Value)| {
             let login = legal_key(&name).and_then(|()| login(value));
@@ -130,35 +110,38 @@ impl TryFrom<BTreeMap<String, Value>> for Registries {
 
 fn legal_key(name: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(|c: char| c == '/' || c == '@' || c.is_whitespace()) {
-        return Err("write the registry's host as images name it, with its port if it has one".to_owned());
+        return Err(
+            "invalid registry: expected its host, and its port if it has one, as in image names".to_owned()
+        );
     }
     if name == "index.docker.io" {
-        return Err(format!("Docker Hub is called {HUB} here"));
+        return Err(format!("invalid registry: use {HUB} for Docker Hub"));
     }
     Ok(())
 }
 
 fn login(value: Value) -> Result<RegistryLogin, String> {
-    const FORM: &str = "write { username = \"…\", password_file = \"…\" } or, in its place, password_command";
+    const FORM: &str =
+        "expected { username = \"…\", password_file = \"…\" }, or password_command instead of password_file";
     let Value::Table(mut table) = value else { return Err(FORM.to_owned()) };
     if table.contains_key("password") {
-        return Err(
-            "a password does not belong into the settings: write it into a file that only you may read, \
-             and name that with password_file"
-                .to_owned(),
-        );
+        return Err("the settings must not contain a password: write it to a file that only you can read, \
+             and name that file with password_file"
+            .to_owned());
     }
     let username = text(&mut table, "username")?.ok_or(FORM)?;
     let file = text(&mut table, "password_file")?;
     let command = text(&mut table, "password_command")?;
     if let Some(unknown) = table.keys().next() {
-        return Err(format!("there is no key `{}`: {FORM}", unknown.escape_debug()));
+        return Err(format!("unknown key `{}`: {FORM}", unknown.escape_debug()));
     }
     let password = match (file, command) {
         (Some(file), None) => PasswordSource::File(file.into()),
         (None, Some(command)) => PasswordSource::Command(command),
         (Some(_), Some(_)) => {
-            return Err("it has password_file and password_command: leave one of them out".to_owned());
+            return Err(
+                "password_file and password_command cannot both be set: remove one of them".to_owned()
+            );
         }
         (None, None) => return Err(FORM.to_owned()),
     };
@@ -169,7 +152,7 @@ fn text(table: &mut Table, key: &str) -> Result<Option<String>, String> {
     match table.remove(key) {
         None => Ok(None),
         Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
-        Some(_) => Err(format!("{key} is no text with something in it")),
+        Some(_) => Err(format!("invalid {key}: expected a non-empty string")),
     }
 }
 
@@ -194,13 +177,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_and_nothing_secret_with_it() {
+    fn an_error_names_the_mistake_and_reveals_no_secret() {
         for (entry, says) in [
-            ("{ username = \"u\", password = \"hunter2\" }", "name that with password_file"),
-            ("{ username = \"u\", password = [\"hunter2\"] }", "name that with password_file"),
-            ("\"u:hunter2\"", "write { username"),
-            ("{ username = \"u\", passwd = \"hunter2\", password_file = \"/p\" }", "no key `passwd`"),
-            ("{ username = \"u\", password_file = [\"hunter2\"] }", "password_file is no text"),
+            ("{ username = \"u\", password = \"hunter2\" }", "name that file with password_file"),
+            ("{ username = \"u\", password = [\"hunter2\"] }", "name that file with password_file"),
+            ("\"u:hunter2\"", "expected { username"),
+            ("{ username = \"u\", passwd = \"hunter2\", password_file = \"/p\" }", "unknown key `passwd`"),
+            ("{ username = \"u\", password_file = [\"hunter2\"] }", "invalid password_file"),
             ("{ username = \"u\", password_file = \"/p\", password_command = \"echo hunter2\" }", "one of"),
             ("{ username = \"u\" }", "password_command"),
             ("{ password_file = \"/p\" }", "username"),

@@ -1,10 +1,10 @@
-//! Addresses as they may be shown: who writes one wrong may have written a password into it.
+//! Redaction of addresses before they are shown: a mistyped address may contain a password.
 
-/// What stands for a secret.
+/// The text that replaces a secret.
 pub const HIDDEN: &str = "********";
 
-/// `ssh://root:hunter2@host` as `ssh://root:********@host`, and nothing of a query. A password may hold any letter, so that
-/// all up to the last `@` is one.
+/// Replaces the password and the query in an address: `ssh://root:hunter2@host` becomes `ssh://root:********@host`. A
+/// password may contain any character, so it extends up to the last `@`.
 #[must_use]
 pub fn shown(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
@@ -12,7 +12,7 @@ pub fn shown(address: &str) -> String {
         None => (String::new(), address),
     };
     let (who, host) = match rest.rsplit_once('@') {
-        // That is how an image is named.
+        // An image with a digest, not a user.
         Some((name, digest)) if digest.starts_with("sha256:") || digest.starts_with("sha512:") => {
             return format!("{}@{digest}", shown(&format!("{scheme}{name}")));
         }
@@ -22,9 +22,9 @@ pub fn shown(address: &str) -> String {
     let who = match who.map(|who| who.split_once(':').ok_or(who)) {
         None => String::new(),
         Some(Ok((user, _))) => format!("{user}:{HIDDEN}@"),
-        // A token stands alone there.
+        // A token without a user name.
         Some(Err(_)) if scheme.contains("http") => format!("{HIDDEN}@"),
-        // A query, and no user.
+        // The `@` is in a query, so there is no user.
         Some(Err(host)) if host.contains('?') => return shown(&format!("{scheme}{host}")),
         Some(Err(user)) => format!("{user}@"),
     };
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_password_is_shown_and_all_else_is() {
+    fn only_secrets_are_hidden() {
         for (address, expected) in [
             ("ssh://root:hunter2@host:22", "ssh://root:********@host:22"),
             ("admin:hunter2@10.0.0.1:9999", "admin:********@10.0.0.1:9999"),

@@ -1,25 +1,25 @@
-//! What a server's weight is set to.
+//! A server's weight as given on the command line.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The largest weight that `HAProxy` knows.
+/// The largest weight that `HAProxy` accepts.
 const LARGEST: u32 = 256;
 
-/// Beyond this many per cent `HAProxy` itself reads no further: one of 1 is 256 then.
+/// The largest percentage that `HAProxy` accepts: it raises a weight of 1 to 256.
 const MOST_PERCENT: u32 = 25_600;
 
-/// A weight, or a share of the one that is written in haproxy.cfg.
+/// A weight: a number, or a percentage of the weight in haproxy.cfg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// `128`: from 0, which takes no balanced traffic, to 256.
+    /// `128`: a number from 0 to 256. A server with weight 0 gets no balanced traffic.
     Absolute(u32),
-    /// `50%`: half of what is written.
+    /// `50%`: half of the weight in haproxy.cfg.
     Percent(u32),
 }
 
 impl Weight {
-    /// The number that it amounts to, for a server that is written with this weight.
+    /// Returns the resulting number for a server that has the given weight in haproxy.cfg.
     #[must_use]
     pub fn of(self, written: u32) -> u32 {
         match self {
@@ -38,9 +38,9 @@ impl fmt::Display for Weight {
     }
 }
 
-/// Why a text is no [`Weight`].
+/// The error for a text that is not a [`Weight`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is no weight: write a number from 0 to 256, or a share of what haproxy.cfg says, such as 50%")]
+#[error("invalid weight `{0}`: expected 0–256 or a percentage of the weight in haproxy.cfg, such as 50%")]
 pub struct NotAWeight(pub String);
 
 impl FromStr for Weight {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_one_of_what_is_written() {
+    fn a_percentage_refers_to_the_configured_weight() {
         for (text, written, weight) in [("7", 100, 7), ("50%", 10, 5), ("50%", 1, 0), ("300%", 100, 256)] {
             let read: Weight = text.parse().unwrap();
             assert_eq!((read.to_string().as_str(), read.of(written)), (text, weight));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_haproxy_would_not_take_is_refused() {
+    fn weights_that_haproxy_would_refuse_are_refused() {
         for bad in ["", "%", "-1", "+5", "257", "25601%", "5 0", "50%%", "1;show env", "99999999999"] {
             assert_eq!(bad.parse::<Weight>(), Err(NotAWeight(bad.to_owned())));
         }

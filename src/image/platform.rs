@@ -1,4 +1,4 @@
-//! What an image is made for, and what an engine runs: an operating system and a processor.
+//! The platform of an image or an engine: an operating system and a processor architecture.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,20 +7,20 @@ use serde::Deserialize;
 
 use crate::foreign;
 
-/// `linux/arm64`, `linux/arm/v7`.
+/// A platform such as `linux/arm64` or `linux/arm/v7`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 pub struct Platform {
     /// The operating system: `linux`.
     pub os: String,
-    /// The processor, by Docker's name: `amd64`, `arm64`.
+    /// The processor architecture by Docker's name: `amd64`, `arm64`.
     pub architecture: String,
-    /// Which of a family of processors: `v7`. None means any.
+    /// The variant of the architecture, such as `v7`; without it, any variant.
     pub variant: Option<String>,
 }
 
 impl Platform {
-    /// What an image or an engine says of itself; `None` where it does not say all of it.
+    /// Returns the platform that an image or an engine reports, or `None` if the report is incomplete.
     #[must_use]
     pub fn told(os: Option<&str>, architecture: Option<&str>, variant: Option<&str>) -> Option<Self> {
         let architecture = match known(architecture)? {
@@ -28,7 +28,7 @@ impl Platform {
             "aarch64" => "arm64",
             other => other,
         };
-        // Every 64-bit ARM processor is a v8, written or not.
+        // Every 64-bit ARM processor is a v8, with or without the variant.
         let variant = known(variant).filter(|variant| (architecture, *variant) != ("arm64", "v8"));
         Some(Self {
             os: foreign::name(known(os)?),
@@ -37,7 +37,7 @@ impl Platform {
         })
     }
 
-    /// Whether an image for this one is what is wanted. A variant counts where both have one.
+    /// Returns whether an image for this platform runs on the wanted one. Variants are compared only if both have one.
     #[must_use]
     pub fn suits(&self, wanted: &Self) -> bool {
         let variants = self.variant.as_ref().zip(wanted.variant.as_ref());
@@ -47,7 +47,7 @@ impl Platform {
     }
 }
 
-/// What is told. Attestations lie beside the images of an index and are of an unknown platform.
+/// Returns a value unless it is empty or `unknown`. Attestations in an image index have the platform `unknown`.
 fn known(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty() && *text != "unknown")
 }
@@ -56,7 +56,8 @@ impl FromStr for Platform {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "write an operating system and a processor: linux/arm64, linux/arm/v7";
+        const FORM: &str =
+            "expected an operating system and an architecture such as linux/arm64 or linux/arm/v7";
         let parts: Vec<&str> = text.split('/').collect();
         let legal = |part: &&str| {
             !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_counts_where_both_have_one() {
+    fn variants_are_compared_if_both_platforms_have_one() {
         let suits = |is: &str, wanted: &str| {
             is.parse::<Platform>().unwrap().suits(&wanted.parse::<Platform>().unwrap())
         };

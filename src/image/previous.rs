@@ -1,4 +1,4 @@
-//! The name that keeps an image on its engine for a rollback, where the container that ran it is not kept.
+//! The name that keeps an image on its engine for a rollback if the container that ran the image is not kept.
 
 use std::hash::{Hash, Hasher};
 
@@ -6,19 +6,19 @@ use rustc_hash::FxHasher;
 
 use crate::ids::ServerId;
 
-/// The namespace of these names: no registry is asked for it.
+/// The namespace of these names. drainswap asks no registry for it.
 const NAMESPACE: &str = "drainswap";
 
-/// How their tags end.
+/// The suffix of the tags.
 const END: &str = "-previous";
 
-/// A part of an image's name may be longer than that; a tag may not, with its end.
+/// The maximum length of each part. The limit comes from the tag, which has at most 128 letters including its suffix.
 const LONGEST: usize = 100;
 
-/// The name under which the engine keeps what a server ran before: `drainswap/shop:app1-previous`.
+/// Returns the name under which the engine keeps a server's previous image: `drainswap/shop:app1-previous`.
 ///
-/// `HAProxy` allows more in names than the names of images do: what is not allowed becomes `-`, and a number that is made
-/// of the whole name keeps two such names apart.
+/// `HAProxy` allows more characters in names than Docker allows in image names. Other characters become `-`, and a
+/// hash of the whole name keeps similar names apart.
 #[must_use]
 pub fn name(server: &ServerId) -> String {
     let repository = part(&server.backend, |c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -26,20 +26,20 @@ pub fn name(server: &ServerId) -> String {
     format!("{NAMESPACE}/{repository}:{tag}{END}")
 }
 
-/// Whether a name of an image is one of those. Podman puts its own registry's name before it.
+/// Returns whether an image name is one of these names. Podman prefixes them with `localhost/`.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
     let Some((repository, tag)) = name.rsplit_once(':') else { return false };
     tag.ends_with(END) && is_repository(repository)
 }
 
-/// Whether these names are of this repository.
+/// Returns whether a repository is one of those that [`name`] uses.
 #[must_use]
 pub fn is_repository(repository: &str) -> bool {
     repository.rsplit('/').nth(1) == Some(NAMESPACE)
 }
 
-/// The text, if every letter of it may stand there, else one that may.
+/// Returns the text if all of its characters are legal, or else a legal replacement.
 fn part(text: &str, may_stand: impl Fn(char) -> bool) -> String {
     let is_edge = |c: char| c.is_ascii_alphanumeric();
     let is_whole = !text.is_empty()
@@ -65,7 +65,7 @@ mod tests {
     use crate::image::ImageReference;
 
     #[test]
-    fn a_server_s_name_becomes_the_name_of_an_image() {
+    fn a_server_name_becomes_an_image_name() {
         assert_eq!(name(&ServerId::new("shop", "app1")), "drainswap/shop:app1-previous");
         assert_eq!(name(&ServerId::new("shop-api", "App_1.b")), "drainswap/shop-api:App_1.b-previous");
         let long = "x".repeat(300);

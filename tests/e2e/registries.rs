@@ -125,9 +125,9 @@ async fn a_login_of_the_settings_wins_and_its_password_is_asked_for_at_each_logi
     let by_command = format!("password_command = 'cat {}'", password.display());
 
     try_it(&format!("password = \"{PASSWORD}\""), "v2").await.expect(3).says(&["with password_file"]);
-    try_it(&by_file, "v2").await.expect(3).says(&["password_file", "cannot be read"]);
+    try_it(&by_file, "v2").await.expect(3).says(&["cannot read its password_file"]);
     write(PASSWORD, 0o644);
-    try_it(&by_file, "v2").await.expect(3).says(&["open to everybody", "chmod o-rwx"]);
+    try_it(&by_file, "v2").await.expect(3).says(&["accessible to all users", "chmod o-rwx"]);
     try_it("password_command = 'exit 3'", "v2").await.expect(5).says(&["password_command failed"]);
     write("wrong", 0o640);
     for entry in [&by_file, &by_command] {
