@@ -1,4 +1,4 @@
-//! A service as `drainswap.toml` describes it, and what a backend must say to be it.
+//! A service as described in `drainswap.toml`, and the backend that it renders to.
 
 mod balance;
 pub mod check;
@@ -24,48 +24,48 @@ use names::{legal_host, legal_name, legal_port};
 pub(crate) use read::keys;
 pub use read::services;
 
-/// The most primaries of a service; so many servers twice over are read and rendered at once.
+/// The maximum number of hosts of a service. A service with backups renders twice as many servers at once.
 const MOST_HOSTS: usize = 10_000;
 
-/// `[services.NAME]`: the hosts of a service, how `HAProxy` balances between them, and the container on each.
+/// A `[services.NAME]` table: the hosts of a service, the load balancing between them, and the container on each host.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// The backend's name; the service's own if none is given.
+    /// The backend's name; the default is the name of the service.
     pub backend: Option<String>,
-    /// Where its containers run.
+    /// The hosts on which the containers run.
     pub hosts: Hosts,
-    /// What the servers of a list of hosts are called, before their number.
+    /// The prefix of numbered server names, if `hosts` is a list.
     #[serde(default = "app")]
     pub server_prefix: String,
     /// The port of the primary on every host.
     pub primary_port: u16,
-    /// The port of the backup on every host; without it there are no backups.
+    /// The port of the backup on every host; without it, the service has no backups.
     pub backup_port: Option<u16>,
-    /// `http` or `tcp`; what `defaults` say if it is not given.
+    /// `http` or `tcp`; the default comes from the `defaults` section.
     pub mode: Option<String>,
-    /// `balance`, with its arguments; what `defaults` say if it is not given.
+    /// The balance algorithm with its arguments; the default comes from the `defaults` section.
     pub balance: Option<String>,
-    /// How the servers are checked.
+    /// The health check of the servers.
     #[serde(default)]
     pub check: Check,
-    /// The name of the cookie that ties a client to a server.
+    /// The name of the cookie that binds a client to a server.
     pub cookie: Option<String>,
-    /// Settings of every server, in `HAProxy`'s words: `inter 2s`.
+    /// Options of every server in `HAProxy`'s syntax: `inter 2s`.
     #[serde(default)]
     pub server_options: Vec<String>,
-    /// More lines of the backend, in `HAProxy`'s words.
+    /// Additional lines of the backend in `HAProxy`'s syntax.
     #[serde(default)]
     pub extra_lines: Vec<String>,
-    /// Its container, whose keys stand beside these in the file: [`services`] reads them.
+    /// The container of the service. In the file, its keys are next to the other keys; [`services`] separates them.
     #[serde(skip)]
     pub container: Container,
 }
 
-/// The keys of `[services.NAME]`, for those who ask for its form: [`services`] reads them.
+/// The keys of `[services.NAME]`, for the JSON Schema only: [`services`] parses them.
 #[derive(schemars::JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "DescribedService")]
-#[expect(dead_code, reason = "its form is all that is wanted")]
+#[expect(dead_code, reason = "only its JSON Schema is used")]
 pub(crate) struct Keys {
     #[schemars(flatten)]
     service: Service,
@@ -77,58 +77,54 @@ fn app() -> String {
     "app".to_owned()
 }
 
-/// Where the containers of a service run.
+/// The hosts on which the containers of a service run.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "a list of addresses, or a table of servers' names and addresses")]
+#[serde(untagged, expecting = "expected a list of addresses, or a table of server names and addresses")]
 pub enum Hosts {
-    /// Addresses, of servers that are numbered: `app1`, `app2`.
+    /// Addresses; the servers are numbered: `app1`, `app2`.
     Numbered(Vec<String>),
-    /// Addresses by their servers' names.
+    /// Addresses by server name.
     Named(BTreeMap<String, String>),
 }
 
-/// Why a description cannot become a backend.
+/// The error for a description that cannot become a backend.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("service {service}, {key}: {reason}")]
 pub struct Refused {
-    /// The service.
     pub service: String,
-    /// The key of its description.
+    /// The key in the description.
     pub key: String,
-    /// What is wrong with it, and what to write.
+    /// The problem and its fix.
     pub reason: String,
 }
 
-/// What a backend must say to be the service: its lines, word by word.
+/// The backend that a service requires: its lines, word by word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Wanted {
-    /// The backend's name.
     pub backend: String,
-    /// Its lines before the servers.
+    /// The lines before the servers.
     pub lines: Vec<Vec<String>>,
-    /// Its servers, in order.
+    /// The servers, in order.
     pub servers: Vec<WantedServer>,
 }
 
-/// One server of a backend.
+/// A server of a [`Wanted`] backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WantedServer {
-    /// Its name.
     pub name: String,
-    /// Its address and port.
+    /// The address with its port.
     pub address: String,
-    /// Whether it only gets traffic when no primary can.
+    /// Whether the server gets traffic only if no primary is available.
     pub backup: bool,
-    /// Whether HAProxy checks it.
     pub check: bool,
-    /// The value of the cookie that means it.
+    /// The cookie value that refers to the server.
     pub cookie: Option<String>,
-    /// All its settings, those three among them.
+    /// All options of the server, including `backup`, `check` and `cookie`.
     pub options: Vec<String>,
 }
 
 impl WantedServer {
-    /// The whole line.
+    /// Returns the words of the server line.
     pub(crate) fn line(&self) -> Vec<String> {
         let head = ["server", &self.name, &self.address].map(str::to_owned);
         head.into_iter().chain(self.options.iter().cloned()).collect()
@@ -136,10 +132,10 @@ impl WantedServer {
 }
 
 impl Service {
-    /// The backend that the service is, as this version of `HAProxy` writes it.
+    /// Returns the backend for the service in the syntax of an `HAProxy` version.
     ///
     /// # Errors
-    /// The first value that cannot be written, or would mean something else.
+    /// Reports the first value that cannot be written or that would change its meaning.
     pub fn wanted(&self, name: &str, version: Version) -> Result<Wanted, Refused> {
         let refuse = |key: &'static str| {
             move |reason: String| Refused { service: name.to_owned(), key: key.to_owned(), reason }
@@ -176,12 +172,12 @@ impl Service {
         let primary = legal_port(self.primary_port)?;
         let backup = self.backup_port.map(legal_port).transpose()?;
         if backup == Some(primary) {
-            return Err(format!("the backup at port {primary} would be the primary itself"));
+            return Err(format!("invalid backup_port {primary}: it is already the primary_port"));
         }
         Ok((primary, backup))
     }
 
-    /// On every host its primary and then its backup.
+    /// Returns the primary and then the backup of every host.
     fn servers(
         &self,
         (primary, backup): (u16, Option<u16>),
@@ -195,7 +191,7 @@ impl Service {
             Hosts::Named(hosts) => hosts.iter().map(|(name, host)| (name.clone(), host)).collect(),
         };
         if hosts.is_empty() || hosts.len() > MOST_HOSTS {
-            return Err(format!("there are {}; a service has 1 to {MOST_HOSTS}", hosts.len()));
+            return Err(format!("expected 1–{MOST_HOSTS} hosts, got {}", hosts.len()));
         }
         let mut servers = Vec::new();
         let mut known = HashSet::new();
@@ -203,7 +199,7 @@ impl Service {
             legal_name(&name)?;
             let host = legal_host(host)?;
             if !known.insert(host.clone()) {
-                return Err(format!("`{host}` stands twice: two servers would be one container"));
+                return Err(format!("duplicate host `{host}`: two servers would share one container"));
             }
             servers.push(self.server(name.clone(), &host, primary, false, options));
             servers.extend(backup.map(|port| self.server(format!("{name}b"), &host, port, true, options)));
@@ -226,10 +222,10 @@ fn legal_mode(mode: &str) -> Result<(), String> {
     if ["http", "tcp"].contains(&mode) {
         return Ok(());
     }
-    Err(format!("`{}` is no mode of a service: write http or tcp", mode.escape_debug()))
+    Err(format!("invalid mode `{}`: expected http or tcp", mode.escape_debug()))
 }
 
 fn legal_cookie(name: &str, is_http: bool) -> Result<(), String> {
     legal_name(name)?;
-    if is_http { Ok(()) } else { Err("a cookie needs HTTP: write mode = \"http\" too".to_owned()) }
+    if is_http { Ok(()) } else { Err("a cookie needs HTTP: also set mode = \"http\"".to_owned()) }
 }

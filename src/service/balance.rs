@@ -1,52 +1,58 @@
-//! `balance`, with its arguments.
+//! The `balance` key with its arguments.
 
 use super::words::{MOST, Value, words};
 use crate::cfg::{Version, keywords::nearest};
 
-/// The ways that take nothing more.
+/// The algorithms that need no arguments.
 const PLAIN: &[&str] = &["roundrobin", "static-rr", "leastconn", "first", "source", "random", "rdp-cookie"];
 
-/// The ways that do.
+/// The algorithms that need arguments.
 const WITH_ARGUMENTS: &[&str] = &["uri", "url_param", "hdr", "hash"];
 
-/// Since this branch any expression may be hashed.
+/// The first branch of HAProxy with `balance hash`.
 const HASH_SINCE: Version = Version::new(2, 6);
 
-/// The words after `balance`.
+/// Returns the words after `balance`.
 ///
 /// # Errors
-/// What HAProxy would refuse, or do instead.
+/// Reports arguments that HAProxy would refuse or misread.
 pub(super) fn balance(text: &str, is_http: bool, version: Version) -> Result<Vec<String>, String> {
     let words = words(text, version)?;
-    let [way, rest @ ..] = words.as_slice() else { return Err("it is empty".to_owned()) };
-    let (name, argument) = match way.split_once('(') {
-        Some((name, inside)) => {
-            let closed = inside.strip_suffix(')').filter(|inside| !inside.is_empty());
-            (name, Some(closed.ok_or_else(|| format!("`{}` is not closed, or empty", way.escape_debug()))?))
-        }
-        None => (way.as_str(), None),
-    };
+    let [way, rest @ ..] = words.as_slice() else { return Err("expected a balance algorithm".to_owned()) };
+    let (name, argument) =
+        match way.split_once('(') {
+            Some((name, inside)) => {
+                let closed = inside.strip_suffix(')').filter(|inside| !inside.is_empty());
+                (
+                    name,
+                    Some(closed.ok_or_else(|| {
+                        format!("`{}` has an empty or unclosed argument", way.escape_debug())
+                    })?),
+                )
+            }
+            None => (way.as_str(), None),
+        };
     match (name, argument, rest) {
         (name, None, []) if PLAIN.contains(&name) => {}
         ("random", Some(draws), []) => Value::Number(1..=MOST).accept(name, draws)?,
         ("rdp-cookie", Some(cookie), []) => token(name, cookie)?,
         ("uri" | "url_param" | "hdr", ..) if !is_http => {
-            return Err(format!("`{name}` needs HTTP: write mode = \"http\" too"));
+            return Err(format!("`{name}` needs HTTP: also set mode = \"http\""));
         }
         ("uri", None, arguments) => uri(arguments)?,
         ("url_param", None, [parameter]) => token(name, parameter)?,
         ("hdr", Some(header), []) => token(name, header)?,
         ("hdr", Some(header), [only]) if only == "use_domain_only" => token(name, header)?,
-        // Of what is hashed HAProxy knows more than this crate.
+        // Only HAProxy can validate the expression to hash.
         ("hash", None, [_]) if version >= HASH_SINCE => {}
         (name, ..) => {
             let known = || PLAIN.iter().chain(WITH_ARGUMENTS).copied();
             if known().any(|known| known == name) {
-                return Err(format!("HAProxy {version} knows no `balance {}`", text.escape_debug()));
+                return Err(format!("HAProxy {version} does not support `balance {}`", text.escape_debug()));
             }
             let hint =
                 nearest(name, known()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            return Err(format!("`{}` is no way to balance{hint}", name.escape_debug()));
+            return Err(format!("unknown balance algorithm `{}`{hint}", name.escape_debug()));
         }
     }
     Ok(words)
@@ -82,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_haproxy_does_is_written() {
+    fn only_valid_algorithms_are_accepted() {
         let read = |text: &str| balance(text, true, Version::new(3, 0));
         for text in [
             "roundrobin",

@@ -1,39 +1,39 @@
-//! How a described service is checked.
+//! The health check of a described service.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// `check = true`, `check = false`, `check = "GET /health"` or a table.
+/// The `check` key: `true`, `false`, `"GET /health"` or a table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(
     untagged,
-    expecting = "true, false, \"GET /health\", or a table of uri, method, version, headers and status"
+    expecting = "expected true, false, \"GET /health\", or a table with uri, method, version, headers and status"
 )]
 pub enum Check {
-    /// Whether `HAProxy` connects at all.
+    /// Whether `HAProxy` checks the servers by connecting to them.
     Connect(bool),
-    /// `METHOD URI`, or `URI` alone, which `GET` asks for.
+    /// `METHOD URI`, or `URI` alone for `GET`.
     Short(String),
-    /// All of it.
+    /// An HTTP check with all its parts.
     Http(HttpCheck),
 }
 
-/// The request of a check, and what it wants back.
+/// An HTTP check: the request and the expected response.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpCheck {
-    /// The method.
+    /// The HTTP method; the default is `GET`.
     #[serde(default = "get")]
     pub method: String,
     /// The path and query.
     pub uri: String,
-    /// `HTTP/1.0` if none is given.
+    /// `HTTP/1.0` or `HTTP/1.1`; the default is `HTTP/1.0`.
     pub version: Option<String>,
-    /// The headers, with their values as they are to arrive.
+    /// The headers with their literal values.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The statuses that are well: `200`, `200,204`, `200-299`; 2xx and 3xx if none are given.
+    /// The status codes of a healthy server: `200`, `200,204`, `200-299`; the default is all 2xx and 3xx codes.
     pub status: Option<String>,
 }
 
@@ -48,17 +48,17 @@ impl Default for Check {
 }
 
 impl Check {
-    /// Whether the servers are checked.
+    /// Returns whether HAProxy checks the servers.
     pub(super) fn is_on(&self) -> bool {
         *self != Self::Connect(false)
     }
 
-    /// Whether they are asked by HTTP.
+    /// Returns whether the check is an HTTP request.
     pub(super) fn is_http(&self) -> bool {
         !matches!(self, Self::Connect(_))
     }
 
-    /// The backend's lines about it.
+    /// Returns the backend's lines for the check.
     pub(super) fn lines(&self) -> Result<Vec<Vec<String>>, String> {
         match self {
             Self::Connect(_) => Ok(Vec::new()),
@@ -79,9 +79,9 @@ impl HttpCheck {
             for (name, content) in &self.headers {
                 let twice = self.headers.keys().filter(|other| other.eq_ignore_ascii_case(name)).count() > 1;
                 if twice {
-                    return Err(format!("the header {} stands twice", name.escape_debug()));
+                    return Err(format!("duplicate header {}", name.escape_debug()));
                 }
-                // HAProxy reads a log-format expression here; what is described is a text.
+                // HAProxy reads the value as a log-format expression, but the description has a literal text.
                 send.extend(owned(&["hdr", header(name)?, &value(name, content)?.replace('%', "%%")]));
             }
             lines.push(send);
@@ -93,12 +93,12 @@ impl HttpCheck {
     }
 }
 
-/// HAProxy sends whatever stands there; what no server would understand is refused here.
+/// Refuses methods that no server understands; HAProxy itself sends any word.
 fn method(text: &str) -> Result<&str, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
         return Ok(text);
     }
-    Err(format!("`{}` is no method: write GET, HEAD or OPTIONS", text.escape_debug()))
+    Err(format!("invalid method `{}`: expected GET, HEAD or OPTIONS", text.escape_debug()))
 }
 
 fn uri(text: &str) -> Result<&str, String> {
@@ -107,7 +107,7 @@ fn uri(text: &str) -> Result<&str, String> {
         return Ok(text);
     }
     Err(format!(
-        "`{}` is no path: it starts with `/`, and blanks and letters beyond ASCII are written %XX",
+        "invalid path `{}`: expected a path that starts with `/`, with spaces and non-ASCII characters as %XX",
         text.escape_debug()
     ))
 }
@@ -116,19 +116,19 @@ fn version(text: &str) -> Result<&str, String> {
     if ["HTTP/1.0", "HTTP/1.1"].contains(&text) {
         return Ok(text);
     }
-    Err(format!("the version is HTTP/1.0 or HTTP/1.1, not `{}`", text.escape_debug()))
+    Err(format!("invalid version `{}`: expected HTTP/1.0 or HTTP/1.1", text.escape_debug()))
 }
 
-/// The headers that HAProxy writes itself, whatever is said here.
+/// The headers that HAProxy always writes itself.
 const HAPROXY_S_OWN: &[&str] = &["connection", "content-length", "transfer-encoding"];
 
 fn header(name: &str) -> Result<&str, String> {
     let shown = name.escape_debug();
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
-        return Err(format!("`{shown}` is no header's name"));
+        return Err(format!("invalid header name `{shown}`: expected letters, digits, _ and -"));
     }
     if HAPROXY_S_OWN.contains(&name.to_ascii_lowercase().as_str()) {
-        return Err(format!("HAProxy writes the header {shown} itself"));
+        return Err(format!("HAProxy writes the header {shown} itself: remove it"));
     }
     Ok(name)
 }
@@ -136,7 +136,8 @@ fn header(name: &str) -> Result<&str, String> {
 fn value<'t>(name: &str, text: &'t str) -> Result<&'t str, String> {
     if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
         return Err(format!(
-            "the value `{}` of the header {name} is empty, holds controls, or starts or ends with blanks",
+            "invalid value `{}` of the header {name}: it is empty, contains control characters, or starts or ends \
+             with a space",
             text.escape_debug()
         ));
     }
@@ -155,7 +156,7 @@ fn statuses(text: &str) -> Result<&str, String> {
     if text.split(',').all(part) {
         return Ok(text);
     }
-    Err(format!("`{}` is no list of statuses such as 200,204,300-399", text.escape_debug()))
+    Err(format!("invalid status `{}`: expected a list such as 200,204,300-399", text.escape_debug()))
 }
 
 fn short(text: &str) -> Result<HttpCheck, String> {
@@ -163,7 +164,12 @@ fn short(text: &str) -> Result<HttpCheck, String> {
     let (method, uri) = match words.as_slice() {
         [uri] => ("GET", *uri),
         [method, uri] => (*method, *uri),
-        _ => return Err(format!("`{}` is no check: write \"GET /health\", or a table", text.escape_debug())),
+        _ => {
+            return Err(format!(
+                "invalid check `{}`: expected \"GET /health\" or a table",
+                text.escape_debug()
+            ));
+        }
     };
     let (method, uri) = (method.to_owned(), uri.to_owned());
     Ok(HttpCheck { method, uri, version: None, headers: BTreeMap::new(), status: None })

@@ -1,7 +1,8 @@
-//! Services out of a Compose file: those with a key `x-drainswap`, in which stands what Compose does not know.
+//! Reading of services from a Compose file. Only services with the key `x-drainswap` count; its value has the settings
+//! that Compose does not have.
 //!
-//! Each becomes the table that would stand under `[services.NAME]` in drainswap.toml, and is read as that one. What a
-//! container would be without is refused; what Compose does around a container is passed over.
+//! Each service becomes a table like `[services.NAME]` in drainswap.toml and is read in the same way. Unsupported keys
+//! that would change the container are refused; keys for work around a container, such as `build`, are ignored.
 
 mod keys;
 mod plain;
@@ -28,35 +29,30 @@ use value::{Place, Values};
 use yaml::{Map, Node};
 pub use yaml::{YamlError, YamlProblem};
 
-/// Why a Compose file is not taken.
+/// The error for a Compose file that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
-    /// It is no YAML that is understood.
     #[error(transparent)]
     Yaml(#[from] YamlError),
-    /// Something is wrong with a key.
     #[error("{path}: {reason}")]
     Key {
-        /// The key, from the file's top on.
+        /// The path of the key from the top of the file.
         path: String,
-        /// What is wrong with it, and what to write.
+        /// The problem and its fix.
         reason: String,
     },
-    /// No service is drainswap's.
+    /// No service has the key `x-drainswap`; the value is the name of some service, for the example.
     #[error(
-        "no service has the key {OURS}: write under services.{}\n    {OURS}:\n      hosts: [10.0.0.1]\n      primary_port: 50000",
+        "no service has the key {OURS}: add it under services.{}\n    {OURS}:\n      hosts: [10.0.0.1]\n      primary_port: 50000",
         .0.as_deref().unwrap_or("NAME")
     )]
-    NoService(
-        /// One that could be.
-        Option<String>,
-    ),
+    NoService(Option<String>),
 }
 
-/// Reads the services that are drainswap's. `folder` is the file's, from the root on.
+/// Reads the services that have the key `x-drainswap`. `folder` is the absolute path of the file's directory.
 ///
 /// # Errors
-/// The first mistake. What stands in `environment` is not repeated, and what a variable means neither.
+/// Reports the first mistake. The message never repeats a value of `environment` or of a variable.
 pub fn services(
     text: &str,
     folder: &Path,
@@ -96,7 +92,7 @@ pub fn services(
 }
 
 fn mapping<'n>(node: &'n Node, place: &Place) -> Result<&'n Map, ComposeError> {
-    node.map().ok_or_else(|| place.wrong("write a mapping"))
+    node.map().ok_or_else(|| place.wrong("expected a mapping"))
 }
 
 fn check_top(top: &Map) -> Result<(), ComposeError> {
@@ -105,10 +101,10 @@ fn check_top(top: &Map) -> Result<(), ComposeError> {
     for key in top.keys() {
         let place = Place::new(key.clone());
         if key == "include" {
-            return Err(place.wrong("drainswap does not follow it: write the services into this file"));
+            return Err(place.wrong("unsupported key: move the services into this file"));
         }
         if !KNOWN.contains(&key.as_str()) && !key.starts_with("x-") {
-            return Err(place.wrong("there is no such key: leave it out"));
+            return Err(place.wrong("unknown key: remove it"));
         }
     }
     Ok(())
@@ -131,7 +127,7 @@ fn service(
             Fate::Refused(reason) => return Err(at.wrong(reason)),
             Fate::Ports => match values.value(node, &at)? {
                 Some(Value::Array(list)) => ports = list,
-                _ => return Err(at.wrong("write a list of ports")),
+                _ => return Err(at.wrong("expected a list of ports")),
             },
             Fate::Read | Fate::Unknown => {
                 table.extend(values.value(node, &at)?.map(|value| (key.clone(), value)));
@@ -145,8 +141,7 @@ fn service(
     if let Some(port) = inside {
         let port = Value::Integer(port.into());
         if ours.get("container_port").is_some_and(|given| *given != port) {
-            let reason =
-                "x-drainswap.container_port is another one, and drainswap publishes one port: leave one out";
+            let reason = "x-drainswap.container_port is a different port, and drainswap publishes one port: remove one";
             return Err(place.key("ports").wrong(reason));
         }
         table.insert("container_port".to_owned(), port);
@@ -160,24 +155,24 @@ fn service(
     read::service(table).map_err(wrong)
 }
 
-/// What stands in x-drainswap.
+/// Reads the keys in x-drainswap.
 fn ours(node: &Node, place: &Place, container: &[&str], values: &Values<'_>) -> Result<Table, ComposeError> {
     let mut table = Table::new();
     if node.is_null() {
         return Ok(table);
     }
-    let map = node.map().ok_or_else(|| place.wrong("write a mapping, with hosts and primary_port"))?;
+    let map = node.map().ok_or_else(|| place.wrong("expected a mapping with hosts and primary_port"))?;
     for (key, node) in map {
         let at = place.key(key);
         if container.contains(&key.as_str()) && !keys::is_ours_too(key) {
-            return Err(at.wrong(format!("Compose knows it: write it beside {OURS}")));
+            return Err(at.wrong(format!("this is a Compose key: move it next to {OURS}")));
         }
         table.extend(values.value(node, &at)?.map(|value| (key.clone(), value)));
     }
     Ok(table)
 }
 
-/// The first key of a path as `.hosts[0]`.
+/// Returns the first key of a path such as `.hosts[0]`.
 fn first(path: &str) -> &str {
     let path = path.trim_start_matches('.');
     path.split(['.', '[']).next().unwrap_or(path)

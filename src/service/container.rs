@@ -1,7 +1,7 @@
-//! The container of a service, described with the key names and value forms of the Compose specification.
+//! The container of a service, described with the keys and value forms of the Compose specification.
 //!
-//! Nothing is interpolated: a `$` is a `$`. Networks and volumes are the engine's own, by their own names. What a
-//! Compose file has of both is resolved before it comes here, by [`super::compose`].
+//! Values are literal: a `$` is a `$`. Networks and volumes have their names on the engine. [`super::compose`] resolves
+//! the variables and names of a Compose file beforehand.
 
 pub(super) mod env_file;
 mod environment;
@@ -32,91 +32,91 @@ pub use network::{Endpoint, Exposed, ExtraHosts, Networks};
 pub use quantity::{Bytes, Cpus, Span};
 pub use volume::{Volume, VolumeKind, clean};
 
-/// What `[services.NAME]` says of its container. What it leaves open is the image's or the engine's.
+/// The container keys of a `[services.NAME]` table. The image or the engine determines everything that is not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Container {
-    /// The image; a deploy may name another one.
+    /// The image; a deploy can override it.
     #[serde(deserialize_with = "image")]
     #[schemars(with = "Option<ImageReference>")]
     pub image: Option<ImageReference>,
-    /// What the image is to be made for, where that is not what the engine's host is.
+    /// The platform of the image, if it differs from the platform of the engine's host.
     pub platform: Option<Platform>,
-    /// Its name, with `{server}` for the server's; BACKEND-SERVER where it is left out.
+    /// The container's name, with `{server}` for the server's name; the default is BACKEND-SERVER.
     pub container_name: Option<String>,
-    /// What is run, or the arguments of the entrypoint.
+    /// The command, or the arguments of the entrypoint.
     pub command: Option<Words>,
-    /// What is run before the command's words.
+    /// The entrypoint, which runs with the command as its arguments.
     pub entrypoint: Option<Words>,
-    /// Variables.
+    /// Environment variables.
     pub environment: Environment,
-    /// Files of variables, under `environment`.
+    /// Files with environment variables, which `environment` overrides.
     pub env_file: EnvFiles,
-    /// What is mounted.
+    /// Bind mounts, volumes and tmpfs mounts.
     pub volumes: Vec<Volume>,
-    /// Paths in memory: `PATH` or `PATH:OPTIONS`.
+    /// Paths of tmpfs mounts: `PATH` or `PATH:OPTIONS`.
     pub tmpfs: Texts,
-    /// The port inside, behind `primary_port` and `backup_port`.
+    /// The port inside the container that is published at `primary_port` and `backup_port`.
     pub container_port: Option<u16>,
-    /// Ports that are declared and not published.
+    /// Ports that are declared but not published.
     pub expose: Vec<Exposed>,
-    /// What the engine does when it ends.
+    /// The restart policy.
     pub restart: Option<Restart>,
-    /// The engine's own check.
+    /// The engine's health check.
     pub healthcheck: Option<Healthcheck>,
-    /// Labels.
+    /// Labels of the container.
     pub labels: Pairs,
     /// Networks of the engine.
     pub networks: Networks,
-    /// `host`, `none`, `bridge` or `container:NAME`, in the place of networks.
+    /// `host`, `none`, `bridge` or `container:NAME`, instead of networks.
     pub network_mode: Option<String>,
-    /// Names that it resolves itself.
+    /// Additional host names with their addresses.
     pub extra_hosts: ExtraHosts,
-    /// Limits of the kernel.
+    /// Resource limits of the kernel.
     pub ulimits: BTreeMap<String, Ulimit>,
-    /// Where its output goes.
+    /// The logging driver.
     pub logging: Option<Logging>,
-    /// Who it runs as: `USER[:GROUP]`.
+    /// The user of the process: `USER[:GROUP]`.
     pub user: Option<Text>,
-    /// Capabilities that it has more.
+    /// Additional capabilities.
     pub cap_add: Vec<String>,
-    /// Capabilities that it lacks.
+    /// Removed capabilities.
     pub cap_drop: Vec<String>,
-    /// How long it may take to end before it is killed.
+    /// The time that a stopping container has to exit before the engine kills it.
     pub stop_grace_period: Option<Span>,
-    /// The signal that asks it to end.
+    /// The signal that stops the container.
     pub stop_signal: Option<String>,
-    /// Whether the engine's own first process reaps its children.
+    /// Whether an init process of the engine reaps the container's child processes.
     pub init: Option<bool>,
-    /// Its name for itself.
+    /// The host name inside the container.
     pub hostname: Option<String>,
-    /// Where its command starts.
+    /// The working directory of the command.
     pub working_dir: Option<String>,
-    /// Whether its own file system may not be written.
+    /// Whether the container's root file system is read-only.
     pub read_only: Option<bool>,
-    /// Whether it has a terminal.
+    /// Whether the container has a terminal.
     pub tty: Option<bool>,
-    /// Whether its input stays open.
+    /// Whether standard input stays open.
     pub stdin_open: Option<bool>,
-    /// Whether it may do everything.
+    /// Whether the container is privileged.
     pub privileged: Option<bool>,
-    /// Security options, as the engine takes them.
+    /// Security options in the engine's syntax.
     pub security_opt: Vec<SecurityOption>,
     /// Devices of the engine's host.
     pub devices: Vec<Device>,
-    /// Name servers.
+    /// Addresses of DNS servers.
     pub dns: Texts,
-    /// Domains in which names are looked up.
+    /// DNS search domains.
     pub dns_search: Texts,
-    /// Settings of the kernel.
+    /// Kernel parameters.
     pub sysctls: Pairs,
     /// The size of `/dev/shm`.
     pub shm_size: Option<Bytes>,
-    /// The most memory that it gets.
+    /// The maximum amount of memory.
     pub mem_limit: Option<Bytes>,
-    /// The most processors that it gets.
+    /// The maximum number of CPUs.
     pub cpus: Option<Cpus>,
-    /// The most processes that it may have; -1 is no limit.
+    /// The maximum number of processes; -1 means unlimited.
     pub pids_limit: Option<i64>,
 }
 
@@ -125,7 +125,7 @@ fn image<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ImageReference>, D
 }
 
 impl Container {
-    /// What must be known of it before there is one; `None` where its port inside is not told.
+    /// Returns the properties that a plan needs before the container exists, or `None` without a `container_port`.
     #[must_use]
     pub fn described(&self) -> Option<Described> {
         let policy = |name: &str, maximum_retries| RestartPolicy { name: name.to_owned(), maximum_retries };
@@ -154,7 +154,7 @@ impl Container {
         })
     }
 
-    /// The volumes that it names.
+    /// Returns the names of the named volumes.
     pub fn named_volumes(&self) -> impl Iterator<Item = &str> {
         self.volumes.iter().filter_map(|volume| match &volume.kind {
             VolumeKind::Volume { name, .. } => name.as_deref(),
@@ -162,7 +162,7 @@ impl Container {
         })
     }
 
-    /// The paths of the engine's host that must be there.
+    /// Returns the paths that must exist on the engine's host.
     fn needs_paths(&self) -> Vec<String> {
         let devices = self.devices.iter().map(|device| &device.host);
         let binds = self.volumes.iter().filter_map(|volume| match &volume.kind {
@@ -172,12 +172,12 @@ impl Container {
         devices.chain(binds).filter(|path| path.starts_with('/')).cloned().collect()
     }
 
-    /// The paths inside at which memory is mounted.
+    /// Returns the paths of the tmpfs mounts inside the container.
     fn in_memory(&self) -> impl Iterator<Item = String> {
         self.tmpfs.0.iter().map(|path| clean(path.split(':').next().unwrap_or(path)))
     }
 
-    /// What is wrong between its keys: the key, and what to write.
+    /// Returns the first conflict between keys: the key and its fix.
     pub(super) fn contradiction(&self) -> Option<(&'static str, &'static str)> {
         let shares = self.network_mode.as_deref().is_some_and(|mode| mode.starts_with("container:"));
         let mut targets: Vec<String> = self.volumes.iter().map(|volume| volume.target.clone()).collect();
@@ -185,24 +185,24 @@ impl Container {
         targets.sort_unstable();
         let is_twice = targets.windows(2).any(|pair| pair[0] == pair[1]);
         if self.container_name.as_ref().is_some_and(|name| !name.contains("{server}")) {
-            Some(("container_name", "every server has a container of its own: write {server} in it"))
+            Some(("container_name", "every server needs its own container: include {server} in the name"))
         } else if self.container_port == Some(0) {
-            Some(("container_port", "0 is no port: write 1 to 65535"))
+            Some(("container_port", "invalid port 0: expected 1–65535"))
         } else if self.network_mode.is_some() && !self.networks.0.is_empty() {
-            Some(("network_mode", "networks stand beside it: write one of the two"))
+            Some(("network_mode", "network_mode and networks cannot both be set: remove one"))
         } else if (shares || self.network_mode.as_deref() == Some("none")) && self.container_port.is_some() {
             Some((
                 "network_mode",
-                "HAProxy cannot reach a container there: write networks, or leave container_port out",
+                "HAProxy cannot reach a container in this mode: use networks, or remove container_port",
             ))
         } else if shares && self.hostname.is_some() {
-            Some(("hostname", "it is that of the container whose network is used: leave it out"))
+            Some(("hostname", "the container has the host name of the container in network_mode: remove it"))
         } else if self.network_mode.as_deref().is_some_and(|mode| mode.starts_with("service:")) {
-            Some(("network_mode", "services are no containers here: write container:NAME"))
+            Some(("network_mode", "drainswap cannot resolve service:NAME: use container:NAME"))
         } else if is_twice {
-            Some(("volumes", "two are mounted at one target: leave one out"))
+            Some(("volumes", "two mounts have the same target: remove one"))
         } else if self.healthcheck.as_ref().is_some_and(|it| it.disable && it.test.is_some()) {
-            Some(("healthcheck.disable", "a test stands beside it: write one of the two"))
+            Some(("healthcheck.disable", "disable and test cannot both be set: remove one"))
         } else {
             None
         }

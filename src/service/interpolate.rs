@@ -1,7 +1,8 @@
-//! Variables in a text, by the rules of the Compose specification: `$NAME`, `${NAME}`, `${NAME:-other}` and its kin.
+//! Substitution of variables by the rules of the Compose specification: `$NAME`, `${NAME}`, `${NAME:-other}` and
+//! similar.
 //!
-//! Compose makes nothing of a variable that is not set, and warns; here it is an error, because a container with
-//! half a text would replace one that works.
+//! Compose replaces an unset variable by an empty text and warns. Here it is an error, because a container with an
+//! incomplete value would replace one that works.
 
 #[cfg(test)]
 mod tests;
@@ -10,21 +11,21 @@ use std::collections::BTreeMap;
 
 use super::container::{Secret, env_file};
 
-/// So deep may `${A:-${B:-…}}` go.
+/// The maximum nesting depth of `${A:-${B:-…}}`.
 const DEEPEST: usize = 16;
 
-/// So long may a text become, and all values of a file of variables together.
+/// The maximum length of a text after substitution, and of all values of an env file together, in bytes.
 pub(super) const LONGEST: usize = 1 << 20;
 
-/// What names mean. Nobody needs to see the meanings: they may be passwords.
+/// Variables by name. Their values are hidden, because they may be passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Variables(BTreeMap<String, Secret>);
 
 impl Variables {
-    /// Those of the process, over those of the file `.env`.
+    /// Combines the variables of the process with those of the file `.env`; the process takes precedence.
     ///
     /// # Errors
-    /// What is wrong with the file, by the number of its entry.
+    /// Reports the first invalid entry of the file by its number.
     pub fn new(process: impl IntoIterator<Item = (String, String)>, dotenv: &str) -> Result<Self, String> {
         let secret = |(name, value)| (name, Secret::from(value));
         let process = Self(process.into_iter().map(secret).collect());
@@ -33,56 +34,49 @@ impl Variables {
         Ok(Self(all))
     }
 
-    /// What the name means.
+    /// Returns the value of a variable.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(Secret::reveal)
     }
 
-    /// Gives the name a meaning.
+    /// Sets a variable.
     pub(super) fn set(&mut self, name: &str, value: String) {
         self.0.insert(name.to_owned(), Secret::from(value));
     }
 }
 
-/// Why a text does not become another one. It holds names and what the file's author wrote, and no value.
+/// An error of substitution. Messages contain names and the text of the file, but no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InterpolationError {
-    /// A variable has no value, and the text has none for that case.
-    #[error("the variable {0} is not set: set it, in .env too, or write ${{{0}:-DEFAULT}}")]
+    /// A variable is not set, and the text has no default.
+    #[error("the variable {0} is not set: set it, for example in .env, or write ${{{0}:-DEFAULT}}")]
     Unset(String),
-    /// The text says that the variable is needed.
-    #[error("the variable {name} is needed: {}", .message.escape_debug())]
-    Needed {
-        /// Its name.
-        name: String,
-        /// What the author says of it, as it is written.
-        message: String,
-    },
-    /// Nothing is known of a name that stands without braces.
-    #[error("a variable in it is not set: write $$ for a dollar, or ${{NAME}} to have it named here")]
+    /// The text requires the variable with `${NAME:?message}`.
+    #[error("the variable {name} is required: {}", .message.escape_debug())]
+    Needed { name: String, message: String },
+    /// A variable without braces is not set. Its name may be part of a secret.
+    #[error(
+        "a variable in this value is not set: write $$ for a dollar sign, or ${{NAME}} to see the name here"
+    )]
     UnsetUnnamed,
-    /// A brace stays open.
-    #[error("a `${{` has no `}}`: write it, or $$ for a dollar")]
+    #[error("unclosed `${{`: add `}}`, or write $$ for a dollar sign")]
     Unclosed,
-    /// A dollar that begins nothing.
-    #[error("a `$` stands before no name: write $$ for a dollar")]
+    #[error("`$` without a variable name: write $$ for a dollar sign")]
     NoName,
-    /// Something else than `:-`, `-`, `:?`, `?`, `:+` or `+` behind the name.
-    #[error("behind the name {0} stands no :- - :? ? :+ or +: write one of them, or `}}`")]
+    /// The text after the name is not `:-`, `-`, `:?`, `?`, `:+` or `+`.
+    #[error("invalid text after the variable name {0}: expected :- - :? ? :+ + or `}}`")]
     NoOperator(String),
-    /// Braces in braces in braces.
-    #[error("its braces are more than {DEEPEST} deep: write it more simply")]
+    #[error("variables are nested more than {DEEPEST} levels deep: simplify them")]
     TooDeep,
-    /// More text than anybody needs.
-    #[error("it becomes more than {LONGEST} bytes long: shorten its variables")]
+    #[error("the text exceeds {LONGEST} bytes after substitution: shorten its variables")]
     TooLong,
 }
 
-/// Puts the variables in. `lookup` is asked for every name whose value takes part.
+/// Substitutes the variables in a text. Calls `lookup` for every name whose value matters.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// Reports the first problem.
 pub fn interpolate<'v>(
     text: &str,
     lookup: &mut dyn FnMut(&str) -> Option<&'v str>,
@@ -110,7 +104,7 @@ fn expand<'v>(
             after
         } else {
             let (name, after) = name(after)?;
-            // Without braces it may be a part of a secret that a dollar stands in.
+            // A name without braces may be part of a secret that contains a dollar sign.
             let value = lookup(name).ok_or(InterpolationError::UnsetUnnamed)?;
             append(result, value)?;
             after
@@ -119,7 +113,7 @@ fn expand<'v>(
     append(result, rest)
 }
 
-/// What stands between the braces: a name, and what to do with its value.
+/// Substitutes the text between braces: a name and an operation on its value.
 fn substitute<'v>(
     inside: &str,
     lookup: &mut dyn FnMut(&str) -> Option<&'v str>,
@@ -131,7 +125,7 @@ fn substitute<'v>(
     }
     let (name, operation) = name(inside)?;
     let value = lookup(name);
-    // With a colon an empty value is as good as none.
+    // With a colon, an empty value counts as unset.
     let (operator, value_or_none) = match operation.strip_prefix(':') {
         Some(operator) => (operator, value.filter(|value| !value.is_empty())),
         None => (operation, value),
@@ -154,7 +148,7 @@ fn substitute<'v>(
     }
 }
 
-/// Splits at the brace that closes the one which is open.
+/// Splits at the closing brace.
 fn braced(text: &str) -> Result<(&str, &str), InterpolationError> {
     let bytes = text.as_bytes();
     let (mut at, mut open) = (0, 1);
@@ -176,7 +170,7 @@ fn braced(text: &str) -> Result<(&str, &str), InterpolationError> {
     Err(InterpolationError::Unclosed)
 }
 
-/// Splits behind the name that the text begins with.
+/// Splits after the name at the start of the text.
 fn name(text: &str) -> Result<(&str, &str), InterpolationError> {
     let end = text.bytes().position(|it| !it.is_ascii_alphanumeric() && it != b'_').unwrap_or(text.len());
     let (name, rest) = text.split_at(end);

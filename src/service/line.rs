@@ -1,4 +1,4 @@
-//! The lines that a description adds to its backend in HAProxy's own words.
+//! The `extra_lines` of a description: lines of the backend in HAProxy's syntax.
 
 use super::names::legal_name;
 use super::option::source;
@@ -7,29 +7,29 @@ use crate::cfg::Version;
 use crate::cfg::keywords::proxy::CHECK_OPTIONS;
 use crate::cfg::keywords::{nearest, section};
 
-/// What the rest of the description says.
+/// The parts of a description that decide whether a line is valid.
 #[derive(Copy, Clone)]
 pub(super) struct Around {
-    /// `mode = "http"`.
+    /// Whether the description sets `mode = "http"`.
     pub is_http: bool,
-    /// The check is an HTTP request.
+    /// Whether the check is an HTTP request.
     pub has_http_check: bool,
     pub version: Version,
 }
 
-/// What may stand after a keyword.
+/// The syntax after a keyword.
 enum Rest {
-    /// Another key says it.
+    /// Nothing: another key of the description replaces the keyword.
     Key(&'static str),
     /// One value.
     One(Value),
-    /// Each word is one of these.
+    /// One or more of these words.
     Each(&'static [&'static str]),
-    /// One of these words, and what only HAProxy can judge.
+    /// One of these words, and then words that only HAProxy can validate.
     First(&'static [&'static str]),
-    /// At least one word. Only HAProxy can judge such a line, and does when it is installed.
+    /// One or more words that only HAProxy can validate, which it does when the file is installed.
     Any,
-    /// The same, and only mode http has it.
+    /// Like `Any`, but in HTTP mode only.
     AnyInHttp,
     Acl,
     HashType,
@@ -40,42 +40,44 @@ enum Rest {
     Timeout,
 }
 
-/// A line of the backend, which neither ends the section nor adds servers.
+/// Returns the words of an additional line, which must neither end the section nor add servers.
 ///
 /// # Errors
-/// Why it cannot stand there.
+/// Reports why the line is not allowed.
 pub(super) fn extra_line(text: &str, around: Around) -> Result<Vec<String>, String> {
-    // Quotes do not help a first word that begins like this.
+    // HAProxy reads such a first word as a directive or a scope even in quotes.
     if text.trim_start().trim_start_matches(['\'', '"']).starts_with(['.', '[']) {
         let shown = text.escape_debug();
-        return Err(format!("`{shown}` is a directive or a scope; only lines of the backend stand here"));
+        return Err(format!("invalid line `{shown}`: directives and scopes are not allowed in a backend"));
     }
     let words = words(text, around.version)?;
     let (negated, line) = match words.as_slice() {
         [no, line @ ..] if no == "no" => (true, line),
         line => (false, line),
     };
-    let [first, rest @ ..] = line else { return Err("`no` stands alone".to_owned()) };
+    let [first, rest @ ..] = line else {
+        return Err("incomplete line `no`: expected `no option NAME`".to_owned());
+    };
     let shown = first.escape_debug();
     if section::naming(first.as_bytes(), Version::new(u16::MAX, 0)).is_some()
         || section::words().any(|section| section == first)
     {
-        return Err(format!("`{shown}` starts a section; only lines of the backend stand here"));
+        return Err(format!("invalid line: `{shown}` starts a section, expected a line of the backend"));
     }
     match KEYWORDS.iter().find(|(keyword, _)| keyword == first) {
         Some((_, Rest::Option)) => option(rest, negated, around)?,
-        _ if negated => return Err("`no` stands before `option` only".to_owned()),
+        _ if negated => return Err("`no` is only allowed before `option`".to_owned()),
         Some((_, expected)) => expected.accept(first, rest, around)?,
         None => {
             let near = nearest(first, KEYWORDS.iter().map(|(keyword, _)| *keyword));
             let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-            return Err(format!("`{shown}` is no line that a backend is given here{hint}"));
+            return Err(format!("unsupported keyword `{shown}`{hint}"));
         }
     }
     Ok(words)
 }
 
-/// The lines that a backend may be given, of those that every version from 2.2 on knows.
+/// The supported keywords, all of which HAProxy has known since version 2.2.
 const KEYWORDS: &[(&str, Rest)] = &[
     ("server", Rest::Key("hosts")),
     ("server-template", Rest::Key("hosts")),
@@ -152,9 +154,9 @@ impl Rest {
         let wants =
             |what: &str| Err(format!("`{keyword}` takes {what}, not `{}`", rest.join(" ").escape_debug()));
         match self {
-            Self::Key(key) => return Err(format!("`{keyword}`: the key {key} says that")),
+            Self::Key(key) => return Err(format!("`{keyword}` is not allowed here: use the key {key}")),
             Self::AnyInHttp if !around.is_http => {
-                return Err(format!("`{keyword}` needs HTTP: write mode = \"http\" too"));
+                return Err(format!("`{keyword}` needs HTTP: also set mode = \"http\""));
             }
             Self::One(value) => match rest {
                 [only] => value.accept(keyword, only)?,
@@ -165,7 +167,9 @@ impl Rest {
                     return wants(&known.join(", "));
                 }
             }
-            Self::Any | Self::AnyInHttp | Self::Option if rest.is_empty() => return wants("something more"),
+            Self::Any | Self::AnyInHttp | Self::Option if rest.is_empty() => {
+                return wants("at least one argument");
+            }
             Self::Any | Self::AnyInHttp | Self::Option => {}
             Self::First(known) => {
                 if !rest.first().is_some_and(|word| known.contains(&word.as_str())) {
@@ -174,7 +178,7 @@ impl Rest {
             }
             Self::Acl => match rest {
                 [name, _, ..] => legal_name(name)?,
-                _ => return wants("a name and what is matched"),
+                _ => return wants("a name and a criterion"),
             },
             Self::HashType => hash_type(rest)?,
             Self::HttpCheck => http_check(rest, around)?,
@@ -196,7 +200,7 @@ impl Rest {
     }
 }
 
-/// The timeouts that a backend has; those of clients are the frontend's.
+/// The timeouts of a backend; client timeouts belong to a frontend.
 const TIMEOUTS: &[&str] = &[
     "connect",
     "server",
@@ -220,20 +224,24 @@ fn hash_type(words: &[String]) -> Result<(), String> {
     }
 }
 
-/// What the key `check` has no word for. A `send` or a `connect` would make another check of it.
+/// Accepts the `http-check` rules that the key `check` cannot express. A `send` or a `connect` would change the check.
 fn http_check(words: &[String], around: Around) -> Result<(), String> {
     if !around.has_http_check {
-        return Err("`http-check` does nothing here: describe the request with check".to_owned());
+        return Err(
+            "`http-check` has no effect without an HTTP check: describe the request with the key check"
+                .to_owned(),
+        );
     }
     let verb = words.first().map_or("", String::as_str);
     match (verb, words.len()) {
         ("expect", 3..) | ("disable-on-404" | "send-state", 1) => Ok(()),
-        _ => Err("of `http-check` only `expect`, `disable-on-404` and `send-state` stand here; check says the rest"
+        _ => Err("only `http-check expect`, `disable-on-404` and `send-state` are allowed here: \
+                  use the key check for the request"
             .to_owned()),
     }
 }
 
-/// The options that every version from 2.2 to 3.2 takes in a backend, without arguments.
+/// The options without arguments that every version from 2.2 to 3.2 accepts in a backend.
 const OPTIONS: &[&str] = &[
     "abortonclose",
     "allbackups",
@@ -253,7 +261,7 @@ const OPTIONS: &[&str] = &[
     "transparent",
 ];
 
-/// The same, in mode http.
+/// Further options without arguments, for HTTP mode only.
 const HTTP_OPTIONS: &[&str] = &[
     "checkcache",
     "h1-case-adjust-bogus-server",
@@ -263,21 +271,21 @@ const HTTP_OPTIONS: &[&str] = &[
     "prefer-last-server",
 ];
 
-/// The options with arguments, which cannot be negated either.
+/// The options with arguments, which cannot be negated.
 const WITH_ARGUMENTS: &[&str] = &["forwardfor", "originalto"];
 
 fn option(words: &[String], negated: bool, around: Around) -> Result<(), String> {
-    let [option, arguments @ ..] = words else { return Err("`option` lacks its name".to_owned()) };
+    let [option, arguments @ ..] = words else { return Err("`option` needs a name".to_owned()) };
     let name = option.as_str();
     let shown = option.escape_debug();
     let needs_http = HTTP_OPTIONS.contains(&name) || WITH_ARGUMENTS.contains(&name);
     if needs_http && !around.is_http {
-        return Err(format!("`option {shown}` needs HTTP: write mode = \"http\" too"));
+        return Err(format!("`option {shown}` needs HTTP: also set mode = \"http\""));
     }
     if OPTIONS.contains(&name) || HTTP_OPTIONS.contains(&name) {
         let all_read = arguments.is_empty() || name == "redispatch" && !negated && arguments.len() == 1;
         if !all_read {
-            return Err(format!("`option {shown}` takes nothing more"));
+            return Err(format!("`option {shown}` takes no further arguments"));
         }
         return arguments
             .first()
@@ -287,18 +295,18 @@ fn option(words: &[String], negated: bool, around: Around) -> Result<(), String>
         return forwarded(name, arguments);
     }
     if CHECK_OPTIONS.contains(&name) && name != "httpchk" && !negated && !around.has_http_check {
-        // Their arguments are a protocol's each: HAProxy judges them.
+        // The arguments depend on the protocol: HAProxy validates them.
         return Ok(());
     }
     if CHECK_OPTIONS.contains(&name) {
-        return Err(format!("`option {shown}`: the key check says how servers are checked"));
+        return Err(format!("`option {shown}` is not allowed here: use the key check"));
     }
     let near = nearest(name, OPTIONS.iter().chain(HTTP_OPTIONS).chain(WITH_ARGUMENTS).copied());
     let hint = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-    Err(format!("`option {shown}` is no option that a backend is given here{hint}"))
+    Err(format!("unsupported option `{shown}`{hint}"))
 }
 
-/// `[except NETWORK] [header NAME] [if-none]`; `if-none` is `forwardfor`'s alone.
+/// Checks `[except NETWORK] [header NAME] [if-none]`; only `forwardfor` has `if-none`.
 fn forwarded(option: &str, mut words: &[String]) -> Result<(), String> {
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     loop {
@@ -314,7 +322,7 @@ fn forwarded(option: &str, mut words: &[String]) -> Result<(), String> {
             [word, ..] => {
                 let word = word.escape_debug();
                 return Err(format!(
-                    "`option {option}` takes `except NETWORK` and `header NAME`; see `{word}`"
+                    "`option {option}` takes `except NETWORK` and `header NAME`, not `{word}`"
                 ));
             }
         };

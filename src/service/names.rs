@@ -1,41 +1,44 @@
-//! Names, hosts and ports: what may stand in them.
+//! Validation of names, hosts and ports.
 
 use std::net::IpAddr;
 
-/// The longest name. HAProxy takes longer ones, but its runtime API answers in buffers that end somewhere.
+/// The maximum length of a name. HAProxy accepts longer names, but the buffers of its runtime API are limited.
 const LONGEST_NAME: usize = 255;
 
-/// The name of a backend, of a server or of a cookie.
+/// Checks the name of a backend, a server or a cookie.
 pub(super) fn legal_name(name: &str) -> Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
     match name.chars().find(|c| !legal(*c)) {
         None if name.is_empty() => Err("a name cannot be empty".to_owned()),
         None if name.len() > LONGEST_NAME => {
-            Err(format!("the name `{}…` is longer than {LONGEST_NAME} letters", &name[..20]))
+            Err(format!("the name `{}…` is longer than {LONGEST_NAME} characters", &name[..20]))
         }
         None => Ok(()),
         Some(bad) => Err(format!(
-            "the name `{}` holds `{}`; letters, digits and _ . : - may stand in it",
+            "invalid name `{}`: it contains `{}`, expected letters, digits and _ . : -",
             name.escape_debug(),
             bad.escape_debug()
         )),
     }
 }
 
-/// An address or a name as it stands before a port. What every server would answer at is no host.
+/// Returns an address or a host name as written before a port. Refuses wildcard addresses, at which every server would
+/// answer.
 pub(super) fn legal_host(host: &str) -> Result<String, String> {
     let inside = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match inside.unwrap_or(host).parse::<IpAddr>() {
-        Ok(ip) if ip.is_unspecified() => Err(format!("`{host}` is every address; write the one of the host")),
+        Ok(ip) if ip.is_unspecified() => {
+            Err(format!("invalid host `{host}`: expected the address of one host"))
+        }
         Ok(IpAddr::V6(ip)) => Ok(format!("[{ip}]")),
         Ok(IpAddr::V4(ip)) if inside.is_none() => Ok(ip.to_string()),
         _ if is_host_name(host) => Ok(host.to_owned()),
-        _ => Err(format!("`{}` is neither an address nor a host's name", host.escape_debug())),
+        _ => Err(format!("invalid host `{}`: expected an address or a host name", host.escape_debug())),
     }
 }
 
-/// Letters and digits in labels. `127.1` and `0x7f.1` are addresses to the C library, `_http._tcp.x` is a service
-/// record to HAProxy: none of them is the name of a host.
+/// Returns whether a text is a host name: labels of letters and digits. The C library reads `127.1` and `0x7f.1` as
+/// addresses, and HAProxy reads `_http._tcp.x` as a service record, so these are not host names.
 fn is_host_name(host: &str) -> bool {
     let name = host.strip_suffix('.').unwrap_or(host);
     let legal = |label: &str| {
@@ -49,7 +52,8 @@ fn is_host_name(host: &str) -> bool {
 
 pub(super) fn legal_port(port: u16) -> Result<u16, String> {
     if port == 0 {
-        Err("port 0 means the port that the client came to; write the container's".to_owned())
+        Err("invalid port 0: HAProxy would use the client's destination port; use the container's port"
+            .to_owned())
     } else {
         Ok(port)
     }
@@ -60,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_an_address_or_a_name_and_nothing_that_is_read_as_another() {
+    fn a_host_is_an_unambiguous_address_or_name() {
         for (host, written) in [
             ("10.0.0.1", "10.0.0.1"),
             ("::1", "[::1]"),

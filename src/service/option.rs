@@ -1,23 +1,23 @@
-//! The settings of a described server. Each must be whole, or it would swallow the word after it.
+//! The `server_options` of a description. Each must be complete, or it would swallow the word after it.
 
 use super::words::{MOST, Value, words};
 use crate::cfg::{Version, keywords};
 use keywords::Arity;
 
-/// What is to be done about a word.
+/// The rule for an option of a server.
 enum Setting {
-    /// Another key says it, or nothing that is the same for every server can.
+    /// Not allowed, for the given reason: another key sets it, or it cannot be the same for every server.
     Elsewhere(&'static str),
-    /// It takes a value like this.
+    /// Takes a value of this kind.
     Takes(Value),
-    /// Only mode http has it, with a value like this.
+    /// Takes a value of this kind, in HTTP mode only.
     TakesInHttp(Value),
 }
 
-/// The settings of all servers, word by word.
+/// Returns the options of all servers, word by word.
 ///
 /// # Errors
-/// The first one that would mean something else than it says.
+/// Reports the first option that HAProxy would refuse or misread.
 pub(super) fn options(texts: &[String], is_http: bool, version: Version) -> Result<Vec<String>, String> {
     let mut all: Vec<Vec<String>> = Vec::new();
     for text in texts {
@@ -26,7 +26,9 @@ pub(super) fn options(texts: &[String], is_http: bool, version: Version) -> Resu
     let has = |word: &str| all.iter().any(|option| option[0] == word);
     let is_verified = !all.iter().any(|option| option.iter().eq(["verify", "none"]));
     if (has("ssl") || has("check-ssl")) && is_verified && !has("ca-file") {
-        return Err("`ssl` needs `ca-file FILE`, or `verify none`: HAProxy refuses to guess".to_owned());
+        return Err(
+            "HAProxy refuses `ssl` without `ca-file FILE` or `verify none`: add one of them".to_owned()
+        );
     }
     if has("agent-check") && !has("agent-port") {
         return Err("`agent-check` needs `agent-port PORT`".to_owned());
@@ -34,24 +36,24 @@ pub(super) fn options(texts: &[String], is_http: bool, version: Version) -> Resu
     Ok(all.concat())
 }
 
-/// A setting with its values.
+/// Returns the words of one option.
 fn option(text: &str, is_http: bool, version: Version) -> Result<Vec<String>, String> {
     let words = words(text, version)?;
-    let [word, values @ ..] = words.as_slice() else { return Err("a setting is empty".to_owned()) };
+    let [word, values @ ..] = words.as_slice() else { return Err("an option is empty".to_owned()) };
     let Some(keyword) = keywords::server(word) else {
         let nearest = keywords::nearest(word, keywords::SERVER.iter().map(|keyword| keyword.word));
         let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
-        return Err(format!("`{}` is no setting of a server{hint}", word.escape_debug()));
+        return Err(format!("unknown server option `{}`{hint}", word.escape_debug()));
     };
     match (setting(keyword.word), keyword.arity, values) {
         (Setting::Elsewhere(why), ..) => return Err(format!("`{word}`: {why}")),
         (Setting::TakesInHttp(_), ..) if !is_http => {
-            return Err(format!("`{word}` needs HTTP: write mode = \"http\" too"));
+            return Err(format!("`{word}` needs HTTP: also set mode = \"http\""));
         }
         (_, Arity::None, []) => {}
         (_, Arity::None, [extra, ..]) => {
             return Err(format!(
-                "`{word}` takes no value; write `{}` as a setting of its own",
+                "`{word}` takes no value: write `{}` as a separate option",
                 extra.escape_debug()
             ));
         }
@@ -59,50 +61,50 @@ fn option(text: &str, is_http: bool, version: Version) -> Result<Vec<String>, St
         (Setting::Takes(takes) | Setting::TakesInHttp(takes), Arity::One, [value]) => {
             takes.accept(word, value)?;
         }
-        (_, Arity::InsideSource, _) => return Err(format!("`{word}` stands after `source ADDRESS` only")),
+        (_, Arity::InsideSource, _) => {
+            return Err(format!("`{word}` is only allowed after `source ADDRESS`"));
+        }
         (_, Arity::One | Arity::Source, _) => return Err(format!("`{word}` takes one value")),
     }
     if word == "observe" && values == ["layer7"] && !is_http {
-        return Err("`observe layer7` needs HTTP: write mode = \"http\" too".to_owned());
+        return Err("`observe layer7` needs HTTP: also set mode = \"http\"".to_owned());
     }
     Ok(words)
 }
 
-/// `source ADDRESS[:PORT] [interface NAME] [usesrc client|clientip]`.
+/// Checks `source ADDRESS[:PORT] [interface NAME] [usesrc client|clientip]`.
 pub(super) fn source(word: &str, address: &str, mut rest: &[String]) -> Result<(), String> {
     Value::IpPort.accept(word, address)?;
     while let [key, value, tail @ ..] = rest {
         match key.as_str() {
             "interface" => {}
             "usesrc" => Value::OneOf(&["client", "clientip"]).accept(key, value)?,
-            _ => return Err(format!("`{word}` knows no `{}`", key.escape_debug())),
+            _ => return Err(format!("`{word}` does not support `{}`", key.escape_debug())),
         }
         rest = tail;
     }
     if rest.is_empty() {
         Ok(())
     } else {
-        Err(format!("`{word}`: `{}` lacks its value", rest[0].escape_debug()))
+        Err(format!("`{word}`: `{}` needs a value", rest[0].escape_debug()))
     }
 }
 
 const TLS: &[&str] = &["SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"];
 
-/// Every setting that takes a value, and those that a description may not hold.
+/// Returns the rule for an option.
 fn setting(word: &str) -> Setting {
     use Setting::{Elsewhere, Takes, TakesInHttp};
     use Value::{Ip, IpPort, Networks, Number, OneOf, Socket, SomeOf, Text, Time};
     match word {
-        "backup" | "no-backup" => Elsewhere("which server is a backup says backup_port"),
-        "check" | "no-check" => Elsewhere("whether servers are checked says check"),
-        "cookie" => Elsewhere("every server has a cookie of its own if cookie is set"),
-        "disabled" | "enabled" => {
-            Elsewhere("servers are taken out and put back while HAProxy runs: drainswap maint")
-        }
-        "id" | "guid" => Elsewhere("it would be the same for every server"),
-        "track" => Elsewhere("servers that follow another one are not checked themselves"),
-        "check-proto" => Elsewhere("HAProxy chooses it by the check and by proto"),
-        "namespace" => Elsewhere("a network namespace is only known on the host"),
+        "backup" | "no-backup" => Elsewhere("use the key backup_port"),
+        "check" | "no-check" => Elsewhere("use the key check"),
+        "cookie" => Elsewhere("the key cookie gives every server its own cookie"),
+        "disabled" | "enabled" => Elsewhere("use `drainswap maint` and `drainswap ready` while HAProxy runs"),
+        "id" | "guid" => Elsewhere("the value would be the same for every server"),
+        "track" => Elsewhere("HAProxy does not check a server that tracks another one"),
+        "check-proto" => Elsewhere("HAProxy derives it from the check and from proto"),
+        "namespace" => Elsewhere("network namespaces differ between hosts"),
         "inter" | "fastinter" | "downinter" | "agent-inter" | "slowstart" | "tcp-ut" | "pool-purge-delay"
         | "idle-ping" => Takes(Time),
         "weight" => Takes(Number(0..=256)),
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_is_whole() {
+    fn every_option_is_complete() {
         assert_eq!(read(&["inter 2s", "weight 7", "send-proxy"]).unwrap(), "inter 2s weight 7 send-proxy");
         assert_eq!(read(&["ssl", "verify none", "sni str(x)"]).unwrap(), "ssl verify none sni str(x)");
         assert_eq!(read(&["source 10.0.0.9 interface eth0"]).unwrap(), "source 10.0.0.9 interface eth0");
@@ -165,11 +167,11 @@ mod tests {
             ("tfo backup", "takes no value"),
             ("inter 2s backup", "takes one value"),
             ("backup", "backup_port"),
-            ("no-check", "says check"),
-            ("cookie x", "cookie of its own"),
+            ("no-check", "the key check"),
+            ("cookie x", "its own cookie"),
             ("source $HOME", "takes an address"),
             ("source '$HOME'", "takes an address"),
-            ("source 10.0.0.9 interface", "lacks its value"),
+            ("source 10.0.0.9 interface", "needs a value"),
             ("source", "takes one value"),
             ("usesrc client", "after `source"),
             ("ssl", "`verify none`"),
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_http_is_refused_without_it() {
+    fn options_that_need_http_are_refused_without_it() {
         for text in ["proto h2", "redir /x", "observe layer7"] {
             assert!(options(&[text.to_owned()], true, Version::new(2, 6)).is_ok(), "{text}");
             assert!(options(&[text.to_owned()], false, Version::new(2, 6)).is_err(), "{text}");

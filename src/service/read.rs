@@ -1,4 +1,4 @@
-//! `[services]` as values. Every mistake is named by the path of its key.
+//! Parsing of the `[services]` table. Errors name the path of the key.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use toml::{Table, Value};
 use super::Service;
 use super::container::Container;
 
-/// Reads every service: its own keys, and beside them those of its container.
+/// Reads every service: its own keys and the keys of its container.
 ///
 /// # Errors
-/// The first mistake, with the path of its key and what to write. What stands in `environment` is not repeated.
+/// Reports the first mistake with the path of its key and a fix. Values in `environment` are never repeated.
 pub fn services<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Service>, D::Error> {
     let tables = BTreeMap::<String, Table>::deserialize(from)?;
     let read = |(name, table): (String, Table)| match service(table) {
@@ -22,14 +22,14 @@ pub fn services<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, S
     tables.into_iter().map(read).collect()
 }
 
-/// What is wrong with a service.
+/// A mistake in the description of a service.
 pub(super) struct Mistake {
-    /// The path below the service, each part with its dot; nothing for the service itself.
+    /// The path below the service, such as `.check.uri`; empty for the service itself.
     pub key: String,
     pub reason: String,
 }
 
-/// Reads one service: its own keys, and beside them those of its container.
+/// Reads one service: its own keys and the keys of its container.
 pub(super) fn service(table: Table) -> Result<Service, Mistake> {
     let (own, container) = (keys::<Service>(), keys::<Container>());
     let known = || own.iter().chain(container);
@@ -38,8 +38,8 @@ pub(super) fn service(table: Table) -> Result<Service, Mistake> {
         let closest = close.max_by(|one, other| one.0.total_cmp(&other.0));
         let hint = closest.filter(|(closeness, _)| *closeness > 0.8).map(|(_, known)| known);
         let reason = hint.map_or_else(
-            || "there is no such key: leave it out".to_owned(),
-            |known| format!("there is no such key: write `{known}`"),
+            || "unknown key: remove it".to_owned(),
+            |known| format!("unknown key: did you mean `{known}`?"),
         );
         return Err(Mistake { key: format!(".{key}"), reason });
     }
@@ -60,7 +60,7 @@ fn value<T: DeserializeOwned>(table: Table) -> Result<T, Mistake> {
     })
 }
 
-/// The keys of a table that becomes a `T`, as serde knows them.
+/// Returns the keys of a table that deserializes to a `T`, as serde reports them.
 pub(crate) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     struct Names<'a>(&'a mut &'static [&'static str]);
     impl<'de> Deserializer<'de> for Names<'_> {
@@ -73,11 +73,11 @@ pub(crate) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
             _: V,
         ) -> Result<V::Value, Self::Error> {
             *self.0 = fields;
-            Err(Self::Error::custom("only the names were asked for"))
+            Err(Self::Error::custom("only the names are needed"))
         }
 
         fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-            Err(Self::Error::custom("it is no table"))
+            Err(Self::Error::custom("not a table"))
         }
 
         forward_to_deserialize_any! {

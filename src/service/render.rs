@@ -1,4 +1,4 @@
-//! From a description to the text of a backend, and back to be sure.
+//! Rendering of a description to the text of a backend, and verification of the result.
 
 use std::collections::BTreeMap;
 
@@ -10,43 +10,31 @@ use crate::cfg::{
     interpret, quote, read,
 };
 
-/// The template's name, also as a file in a folder of one's own.
+/// The template's name, which is also the file name of a custom template.
 pub const TEMPLATE_NAME: &str = "backend.cfg.tera";
 
-/// The template that is used where no other is given.
+/// The default template.
 pub const TEMPLATE: &str = include_str!("../../templates/backend.cfg.tera");
 
-/// Why no text came of a description.
+/// The error for a description that could not be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// The description.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The template.
-    #[error("service {service}: the template {TEMPLATE_NAME} does not work: {reason}")]
-    Template {
-        /// The service.
-        service: String,
-        /// What is wrong, and where.
-        reason: String,
-    },
-    /// What the template made says something else than the description.
-    #[error("service {service}: what {TEMPLATE_NAME} makes of it is not the service: {reason}")]
-    Differs {
-        /// The service.
-        service: String,
-        /// The first difference.
-        reason: String,
-    },
+    #[error("service {service}: cannot render the template {TEMPLATE_NAME}: {reason}")]
+    Template { service: String, reason: String },
+    /// The rendered text differs from the description; the reason is the first difference.
+    #[error("service {service}: the output of {TEMPLATE_NAME} does not match the description: {reason}")]
+    Differs { service: String, reason: String },
 }
 
-/// The text of the backend, which ends with a line feed.
+/// Returns the text of the backend, which ends with a line feed.
 ///
-/// Every value goes through the template engine's escape hook, so that none leaves its word. What comes out is read
-/// as this version of `HAProxy` reads it, and must say what the description says, or it is refused.
+/// Every value goes through the template engine's escape hook, so that it stays one word. The output is parsed as this
+/// version of `HAProxy` parses it, and is refused if it does not match the description.
 ///
 /// # Errors
-/// What is wrong with the description or with the template.
+/// Reports a problem of the description or of the template.
 pub fn render(
     name: &str,
     service: &Service,
@@ -66,7 +54,7 @@ pub fn render(
 
 fn fill(template: &str, wanted: &Wanted) -> tera::TeraResult<String> {
     let mut tera = Tera::new();
-    // Only what is named here is escaped; the engine's own list has HTML on it.
+    // The engine escapes only templates with these suffixes; its default list contains HTML.
     tera.autoescape_on(vec![TEMPLATE_NAME]);
     tera.set_escape_fn(|text, out| {
         let word = quote::word(text).map_err(std::io::Error::other)?;
@@ -87,18 +75,21 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Whether the text is exactly this backend. A template may add lines, but neither servers nor sections, and none
-/// that changes what the description says.
+/// Checks that the text is this backend. A template may add lines, but no servers or sections, and no line that changes
+/// a part of the description.
 fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
     let (document, proxy) = backend(text, version)?;
     if proxy.kind != ProxyKind::Backend || proxy.name != wanted.backend {
-        return Err(format!("it starts `{} {}`, not `backend {}`", proxy.kind, proxy.name, wanted.backend));
+        return Err(format!(
+            "it starts with `{} {}`, not with `backend {}`",
+            proxy.kind, proxy.name, wanted.backend
+        ));
     }
     let servers: Vec<Vec<String>> = wanted.servers.iter().map(super::WantedServer::line).collect();
     let lines = lines(&document);
     if let Some(line) = lines.iter().find(|line| line[0].starts_with('.')) {
         return Err(format!(
-            "`{}` depends on the HAProxy that runs; templates have conditions of their own",
+            "`{}` depends on the running HAProxy: use a condition of the template instead",
             line[0]
         ));
     }
@@ -118,7 +109,7 @@ fn says(text: &str, wanted: &Wanted, version: Version) -> Result<(), String> {
     does(&proxy, wanted, version)
 }
 
-/// Whether the words mean what they are to mean: other lines, before or after, could have changed that.
+/// Checks that the words have the described effect, which lines before or after them could change.
 fn does(proxy: &Proxy, wanted: &Wanted, version: Version) -> Result<(), String> {
     for (server, wanted) in proxy.servers.iter().zip(&wanted.servers) {
         let same = server.backup == wanted.backup
@@ -126,7 +117,7 @@ fn does(proxy: &Proxy, wanted: &Wanted, version: Version) -> Result<(), String> 
             && server.cookie == wanted.cookie
             && !server.disabled;
         if !same {
-            return Err(format!("another line changes what `server {}` is", wanted.name));
+            return Err(format!("another line changes `server {}`", wanted.name));
         }
     }
     let (_, plain) = backend(&plain(wanted), version)?;
@@ -139,13 +130,13 @@ fn does(proxy: &Proxy, wanted: &Wanted, version: Version) -> Result<(), String> 
         ("option httpchk", !has_check || proxy.check == plain.check),
     ] {
         if !same {
-            return Err(format!("another line changes what its `{keyword}` says"));
+            return Err(format!("another line changes its `{keyword}`"));
         }
     }
     if proxy.disabled { Err("it is disabled".to_owned()) } else { Ok(()) }
 }
 
-/// The one backend that the text is.
+/// Parses the text, which must consist of one section.
 fn backend(text: &str, version: Version) -> Result<(Document, Proxy), String> {
     let file = SourceFile { path: TEMPLATE_NAME.into(), bytes: text.as_bytes().to_vec() };
     let document = read(vec![file], &Environment::new(BTreeMap::new(), version));
@@ -159,11 +150,11 @@ fn backend(text: &str, version: Version) -> Result<(Document, Proxy), String> {
     only.map(|[proxy]| (document, proxy)).map_err(|_| format!("it has {count} sections"))
 }
 
-/// The description without any template.
+/// Renders the description without a template.
 fn plain(wanted: &Wanted) -> String {
     let mut text = format!("backend {}\n", wanted.backend);
     for line in wanted.lines.iter().cloned().chain(wanted.servers.iter().map(super::WantedServer::line)) {
-        // What cannot be written was refused when the template was filled.
+        // Filling the template already refused words that cannot be written.
         let words = line.iter().map(|word| quote::word(word).unwrap_or_default());
         text.push_str(&words.collect::<Vec<_>>().join(" "));
         text.push('\n');
@@ -175,7 +166,7 @@ fn adds_servers(line: &[String]) -> bool {
     ["server", "server-template"].contains(&line[0].as_str())
 }
 
-/// The words of the lines that have any.
+/// Returns the words of all non-empty lines.
 fn lines(document: &Document) -> Vec<Vec<String>> {
     let lines = document.files.iter().flat_map(File::lines);
     let words = lines.map(|line| line.words().map(|word| word.text().into_owned()).collect::<Vec<_>>());

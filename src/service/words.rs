@@ -1,4 +1,4 @@
-//! Words that a description gives in HAProxy's own writing, and the values that stand in them.
+//! Words in HAProxy's syntax within a description, and the values in them.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use crate::cfg::{Environment, SourceFile, Version, read, time};
 
-/// The words of a text that `HAProxy` would split; quotes and escapes count, variables are refused.
+/// Splits a text into words as HAProxy does, with quotes and escapes; refuses variables.
 pub(super) fn words(text: &str, version: Version) -> Result<Vec<String>, String> {
     let shown = text.escape_debug();
     if text.contains(['\n', '\r', '\0']) {
@@ -19,49 +19,50 @@ pub(super) fn words(text: &str, version: Version) -> Result<Vec<String>, String>
     }
     let line = document.files.first().and_then(|file| file.line(1));
     let Some(line) = line.filter(|line| line.comment().is_none()) else {
-        return Err(format!("`{shown}` holds a comment; quote `#` if it is meant"));
+        return Err(format!("`{shown}` contains a comment: quote a literal `#`"));
     };
     let words: Vec<String> = line.words().map(|word| word.text().into_owned()).collect();
-    // Each variable takes a `$` with it. What it stands for is known to the HAProxy that runs, and not here.
+    // Each variable consumes a `$`. Only the running HAProxy knows its value.
     let dollars = |text: &str| text.matches('$').count();
     if words.iter().map(|word| dollars(word)).sum::<usize>() != dollars(text) + text.matches("\\x24").count()
     {
-        return Err(format!("`{shown}` holds a variable; in single quotes `$` is only a letter"));
+        return Err(format!("`{shown}` contains a variable: put a literal `$` in single quotes"));
     }
     if words.is_empty() || words.iter().any(String::is_empty) {
-        return Err(format!("`{shown}` is empty, or holds an empty word"));
+        return Err(format!("`{shown}` is empty or contains an empty word"));
     }
     Ok(words)
 }
 
-/// What a setting takes as its value.
+/// The kind of value that an option takes.
 pub(super) enum Value {
-    /// A number; HAProxy itself takes `12abc` for 12.
+    /// A number. HAProxy itself would read `12abc` as 12.
     Number(RangeInclusive<i64>),
-    /// A time longer than nothing.
+    /// A time longer than 0.
     Time,
-    /// One of these words.
     OneOf(&'static [&'static str]),
-    /// Some of these words, with commas between.
+    /// Some of these words, separated by commas.
     SomeOf(&'static [&'static str]),
-    /// An address; HAProxy expands variables in it however they are quoted.
+    /// An IP address. HAProxy expands variables in it even in single quotes.
     Ip,
-    /// The same, with a port or without.
+    /// An IP address with or without a port.
     IpPort,
-    /// The same, with a port.
+    /// An IP address with a port.
     Socket,
-    /// Networks of version 4, with commas between: `10.0.0.0/8`.
+    /// IPv4 networks separated by commas: `10.0.0.0/8`.
     Networks,
-    /// A text, a file or an expression, of which only HAProxy knows whether it is one.
+    /// A text, a file or an expression that only HAProxy can validate.
     Text,
 }
 
-/// The largest number that HAProxy counts with everywhere.
+/// The largest number that HAProxy accepts for every option.
 pub(super) const MOST: i64 = i32::MAX as i64;
 
 impl Value {
+    /// Checks a value.
+    ///
     /// # Errors
-    /// What would be taken instead.
+    /// Names the expected value.
     pub(super) fn accept(&self, word: &str, value: &str) -> Result<(), String> {
         let shown = value.escape_debug();
         let takes = |what: &str| Err(format!("`{word}` takes {what}, not `{shown}`"));
@@ -82,7 +83,7 @@ impl Value {
             Self::OneOf(known) if known.contains(&value) => Ok(()),
             Self::OneOf(known) => takes(&known.join(" or ")),
             Self::SomeOf(known) if value.split(',').all(|part| known.contains(&part)) => Ok(()),
-            Self::SomeOf(known) => takes(&format!("{} with commas between", known.join(", "))),
+            Self::SomeOf(known) => takes(&format!("{} separated by commas", known.join(", "))),
             Self::Ip if is_ip(value) => Ok(()),
             Self::IpPort if is_ip(value) || is_socket(value) => Ok(()),
             Self::Socket if is_socket(value) => Ok(()),
@@ -95,7 +96,7 @@ impl Value {
     }
 }
 
-/// HAProxy takes the last group of a version 6 address for a port, unless brackets keep it from that.
+/// Returns whether a text is an IP address. HAProxy reads the last group of an IPv6 address without brackets as a port.
 fn is_ip(text: &str) -> bool {
     match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inside) => inside.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()),
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_split_as_haproxy_does_and_hold_no_variables() {
+    fn texts_are_split_as_in_haproxy_and_contain_no_variables() {
         let split = |text: &str| words(text, Version::new(2, 6));
         assert_eq!(split(r#"a 'b c' "d\"e" f\ g"#).unwrap(), ["a", "b c", "d\"e", "f g"]);
         assert_eq!(split(r#"path_reg '^/a$' "it's""#).unwrap(), ["path_reg", "^/a$", "it's"]);
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_what_haproxy_takes_them_for() {
+    fn values_are_validated_as_in_haproxy() {
         for (value, well, badly) in [
             (
                 Value::Number(-1..=256),

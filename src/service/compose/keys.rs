@@ -1,40 +1,39 @@
-//! What becomes of the keys of a Compose service.
+//! The handling of each key of a Compose service.
 
-/// The key whose mapping makes a service drainswap's.
+/// The key that marks a service for drainswap and holds its settings.
 pub(super) const OURS: &str = "x-drainswap";
 
-/// What becomes of a key.
+/// The handling of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is read as in drainswap.toml.
+    /// Read as in drainswap.toml.
     Read,
-    /// It says what is published.
+    /// Determines the published port.
     Ports,
-    /// It does not change a container that drainswap creates.
+    /// Ignored, because the key does not change the container.
     Passed,
-    /// Without it the container would be another one, or the key stands in the wrong place.
+    /// Refused, because the key would change the container or is in the wrong place.
     Refused(&'static str),
-    /// Nobody knows it; the reader may know what is meant.
+    /// Unknown; [`read::service`](crate::service::read) suggests a similar key.
     Unknown,
 }
 
-/// What Compose does before there is a container, or with it afterwards.
+/// Keys for work that Compose does before a container exists or with the container afterwards.
 const PASSED: [&str; 6] = ["attach", "build", "depends_on", "develop", "profiles", "pull_policy"];
 
-const ELSEWHERE: &str =
-    "drainswap does not know it, and without it the container would be another one: leave it out";
+const ELSEWHERE: &str = "unsupported key that would change the container: remove it";
 
-/// The rest of what Compose knows.
+/// All other keys of Compose.
 const REFUSED: [(&str, &str); 47] = [
     ("annotations", ELSEWHERE),
     ("blkio_config", ELSEWHERE),
     ("cgroup", ELSEWHERE),
     ("cgroup_parent", ELSEWHERE),
-    ("configs", "drainswap does not know it: mount the file with `volumes`"),
+    ("configs", "unsupported key: mount the file with `volumes`"),
     ("cpu_count", ELSEWHERE),
     ("cpu_percent", ELSEWHERE),
-    ("cpu_period", "drainswap does not know it: write `cpus`"),
-    ("cpu_quota", "drainswap does not know it: write `cpus`"),
+    ("cpu_period", "unsupported key: use `cpus`"),
+    ("cpu_quota", "unsupported key: use `cpus`"),
     ("cpu_rt_period", ELSEWHERE),
     ("cpu_rt_runtime", ELSEWHERE),
     ("cpu_shares", ELSEWHERE),
@@ -42,21 +41,21 @@ const REFUSED: [(&str, &str); 47] = [
     ("credential_spec", ELSEWHERE),
     (
         "deploy",
-        "drainswap does not know it: what it limits is written as `mem_limit`, `cpus` and `pids_limit`, how it \
-         restarts as `restart`, and the hosts of x-drainswap say how many there are",
+        "unsupported key: use `mem_limit`, `cpus` and `pids_limit` for limits and `restart` for restarts; the hosts of \
+         x-drainswap determine the number of containers",
     ),
     ("device_cgroup_rules", ELSEWHERE),
     ("dns_opt", ELSEWHERE),
-    ("domainname", "drainswap does not know it: write it into `hostname`"),
+    ("domainname", "unsupported key: include the domain in `hostname`"),
     ("driver_opts", ELSEWHERE),
-    ("extends", "drainswap does not follow it: write the keys out, or share them with a YAML anchor"),
-    ("external_links", "drainswap does not know it: write `networks`, or `extra_hosts`"),
+    ("extends", "unsupported key: write the keys out, or share them with a YAML anchor"),
+    ("external_links", "unsupported key: use `networks` or `extra_hosts`"),
     ("gpus", ELSEWHERE),
     ("group_add", ELSEWHERE),
     ("ipc", ELSEWHERE),
     ("isolation", ELSEWHERE),
-    ("label_file", "drainswap does not know it: write `labels`"),
-    ("links", "drainswap does not know it: write `networks`, or `extra_hosts`"),
+    ("label_file", "unsupported key: use `labels`"),
+    ("links", "unsupported key: use `networks` or `extra_hosts`"),
     ("mac_address", ELSEWHERE),
     ("mem_reservation", ELSEWHERE),
     ("mem_swappiness", ELSEWHERE),
@@ -65,24 +64,24 @@ const REFUSED: [(&str, &str); 47] = [
     ("oom_kill_disable", ELSEWHERE),
     ("oom_score_adj", ELSEWHERE),
     ("pid", ELSEWHERE),
-    ("post_start", "drainswap does not know it: a hook, after_enable, comes nearest"),
-    ("pre_stop", "drainswap does not know it: a hook, before_drain, comes nearest"),
-    ("provider", "this is no container: leave x-drainswap out"),
+    ("post_start", "unsupported key: the closest replacement is the hook after_enable"),
+    ("pre_stop", "unsupported key: the closest replacement is the hook before_drain"),
+    ("provider", "a provider is not a container: remove x-drainswap"),
     ("runtime", ELSEWHERE),
-    ("scale", "the hosts of x-drainswap say how many there are: leave it out"),
-    ("secrets", "drainswap does not know it: mount the file with `volumes`"),
+    ("scale", "the hosts of x-drainswap determine the number of containers: remove it"),
+    ("secrets", "unsupported key: mount the file with `volumes`"),
     ("storage_opt", ELSEWHERE),
     ("use_api_socket", ELSEWHERE),
     ("userns_mode", ELSEWHERE),
     ("uts", ELSEWHERE),
-    ("volumes_from", "drainswap does not know it: write `volumes`"),
+    ("volumes_from", "unsupported key: use `volumes`"),
     ("container_port", WRONG_PLACE),
 ];
 
-const WRONG_PLACE: &str = "Compose does not know it: write it into x-drainswap";
+const WRONG_PLACE: &str = "this is not a Compose key: move it into x-drainswap";
 
-/// What becomes of a key, if `own` are the keys that describe a service and not its container, and `container`
-/// those of the container.
+/// Returns the handling of a key. `own` are the keys of a service without its container, and `container` are the keys
+/// of the container.
 pub(super) fn fate(key: &str, own: &[&str], container: &[&str]) -> Fate {
     if let Some((_, reason)) = REFUSED.iter().find(|(known, _)| *known == key) {
         Fate::Refused(reason)
@@ -99,9 +98,9 @@ pub(super) fn fate(key: &str, own: &[&str], container: &[&str]) -> Fate {
     }
 }
 
-/// Whether a key of the container may stand in x-drainswap.
+/// Returns whether a key of the container is allowed in x-drainswap.
 pub(super) fn is_ours_too(key: &str) -> bool {
-    // Compose takes no {server} in a container's name, and drainswap no name without it.
+    // Compose refuses {server} in a container's name, and drainswap requires it.
     ["container_port", "container_name"].contains(&key)
 }
 
@@ -110,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_key_has_two_fates() {
+    fn every_key_is_handled_in_one_way() {
         let mut keys: Vec<&str> = REFUSED.iter().map(|(key, _)| *key).chain(PASSED).collect();
         let count = keys.len();
         keys.sort_unstable();

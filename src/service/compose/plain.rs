@@ -1,6 +1,6 @@
-//! What a text without quotes stands for, as Compose's YAML reader takes it.
+//! The meaning of text without quotes, as Compose's YAML parser reads it.
 
-/// The truth that Compose reads, where it wants one.
+/// Returns the boolean that Compose reads where it expects one.
 pub(super) fn truth(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" | "t" | "1" => Some(true),
@@ -9,7 +9,7 @@ pub(super) fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// The whole number that YAML reads: `8080`, `0o644`, `0644`, `0x1f`, `1_000`.
+/// Returns the integer that YAML reads: `8080`, `0o644`, `0644`, `0x1f`, `1_000`.
 pub(super) fn whole(text: &str) -> Option<i64> {
     let digits = text.replace('_', "");
     let (sign, digits) = match digits.strip_prefix('-') {
@@ -27,7 +27,7 @@ pub(super) fn whole(text: &str) -> Option<i64> {
     is_plain.then(|| i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()).flatten()
 }
 
-/// Whether a plain text would come out of Compose as another text: `1.10` as `1.1`, `0123` as `83`, `True` as `true`.
+/// Returns whether Compose would change a text without quotes: `1.10` to `1.1`, `0123` to `83`, `True` to `true`.
 pub(super) fn is_rewritten(text: &str) -> bool {
     if ["True", "TRUE", "False", "FALSE"].contains(&text) {
         return true;
@@ -42,11 +42,11 @@ pub(super) fn is_rewritten(text: &str) -> bool {
         return false;
     }
     let number: f64 = text.parse().unwrap_or(f64::NAN);
-    // Small ones are written with an exponent there.
+    // Compose writes small numbers with an exponent.
     number.to_string() != text || number.abs() < 1e-4
 }
 
-/// Whether YAML reads a number that is not whole: `1.5`, `.5`, `1e3`, `.inf`.
+/// Returns whether YAML reads a floating-point number: `1.5`, `.5`, `1e3`, `.inf`.
 fn is_fraction(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     if [".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN"].contains(&text) {
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_truths_are_yaml_s() {
+    fn numbers_and_booleans_are_read_as_in_yaml() {
         for (text, number) in [
             ("8080", 8080),
             ("-1", -1),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_as_another_text_is_known() {
+    fn texts_that_compose_would_change_are_detected() {
         for text in
             ["1.10", "1.0", ".5", "0123", "0x10", "1_000", "+1", "1e3", "0.00001", "True", ".inf", "1."]
         {

@@ -1,4 +1,4 @@
-//! The project of a Compose file. What it calls its networks and volumes is not what the engine calls them.
+//! The project of a Compose file, which maps the file's names of networks and volumes to their names on the engine.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -9,18 +9,18 @@ use super::value::{Place, Values};
 use super::yaml::{Map, Node};
 use crate::service::interpolate::Variables;
 
-/// The variable that gives the project its name, over all else.
+/// The variable that overrides the project's name.
 pub(super) const NAME: &str = "COMPOSE_PROJECT_NAME";
 
-/// What the names of a file mean.
+/// The project of a Compose file.
 pub(super) struct Project<'f> {
-    /// Its name; none where the folder's has no letter that may stand in one.
+    /// The project's name; absent if the folder's name has no legal character.
     pub name: Option<String>,
     pub folder: &'f Path,
     pub top: &'f Map,
 }
 
-/// Something that has two names.
+/// A kind of object that has different names in the file and on the engine.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Networks,
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-/// The project's name, as Compose finds it: the variable's, the file's, the folder's.
+/// Returns the project's name by Compose's rules: from the variable, the file or the folder.
 pub(super) fn name(top: &Map, folder: &Path, variables: &Variables) -> Result<Option<String>, ComposeError> {
     let place = Place::new("name".to_owned());
     let given = match (variables.get(NAME).filter(|it| !it.is_empty()), top.get("name")) {
@@ -44,15 +44,15 @@ pub(super) fn name(top: &Map, folder: &Path, variables: &Variables) -> Result<Op
         (None, Some(Node::Scalar(scalar))) => {
             Some((place.clone(), Values::new(variables).text(scalar, &place)?))
         }
-        (None, Some(_)) => return Err(place.wrong("write a text")),
+        (None, Some(_)) => return Err(place.wrong("expected a string")),
         (None, None) => None,
     };
     if let Some((place, name)) = given.filter(|(_, name)| !name.is_empty()) {
-        // Compose does not mend what was written, only what it finds.
+        // Compose normalizes the folder's name, but not a name that was given.
         if normal(&name) != name {
-            return Err(
-                place.wrong("it holds more than small letters, digits, - and _, or begins with - or _")
-            );
+            return Err(place.wrong(
+                "invalid project name: expected lower-case letters, digits, - and _ after a letter or digit",
+            ));
         }
         return Ok(Some(name));
     }
@@ -60,7 +60,7 @@ pub(super) fn name(top: &Map, folder: &Path, variables: &Variables) -> Result<Op
     Ok(Some(found).filter(|name| !name.is_empty()))
 }
 
-/// The name without what may not stand in one.
+/// Normalizes a name: lower-case, without illegal characters.
 fn normal(name: &str) -> String {
     let lower = name.to_lowercase();
     let kept =
@@ -69,7 +69,7 @@ fn normal(name: &str) -> String {
 }
 
 impl Project<'_> {
-    /// What the engine calls a network or a volume. `at` is where the file names it.
+    /// Returns the name of a network or a volume on the engine. `at` is its place in the file.
     pub(super) fn engine_name(
         &self,
         kind: Kind,
@@ -79,9 +79,7 @@ impl Project<'_> {
     ) -> Result<String, ComposeError> {
         let scoped = || match &self.name {
             Some(project) => Ok(format!("{project}_{name}")),
-            None => {
-                Err(at.wrong("the project has no name, and its networks and volumes neither: write `name:`"))
-            }
+            None => Err(at.wrong("its name on the engine needs a project name: add `name:` to the file")),
         };
         let all = self.top.get(kind.key()).and_then(Node::map);
         let Some(meaning) = all.and_then(|all| all.get(name)) else {
@@ -89,7 +87,7 @@ impl Project<'_> {
                 return scoped();
             }
             return Err(at.wrong(format!(
-                "`{}` does not stand under the file's own {}: write it there",
+                "`{}` is missing in the file's top-level {}: add it there",
                 name.escape_debug(),
                 kind.key()
             )));
@@ -98,7 +96,7 @@ impl Project<'_> {
             return scoped();
         }
         let place = Place::new(kind.key().to_owned()).head(name);
-        let Some(meaning) = meaning.map() else { return Err(place.wrong("write a mapping, or nothing")) };
+        let Some(meaning) = meaning.map() else { return Err(place.wrong("expected a mapping or nothing")) };
         let value = |map: &Map, place: &Place, key: &str| match map.get(key) {
             Some(node) => values.value(node, &place.key(key)),
             None => Ok(None),
@@ -106,11 +104,11 @@ impl Project<'_> {
         let text = |value: Option<Value>, place: &Place| match value {
             None => Ok(None),
             Some(Value::String(text)) if !text.is_empty() => Ok(Some(text)),
-            Some(_) => Err(place.key("name").wrong("write a text")),
+            Some(_) => Err(place.key("name").wrong("expected a string")),
         };
         let own = text(value(meaning, &place, "name")?, &place)?;
         let external = match meaning.get("external") {
-            // The older form.
+            // The old form `external: { name: … }`.
             Some(Node::Map(older)) => {
                 let place = place.key("external");
                 let older = text(value(older, &place, "name")?, &place)?;
@@ -118,7 +116,7 @@ impl Project<'_> {
             }
             Some(node) => match values.value(node, &place.key("external"))? {
                 Some(Value::Boolean(external)) => external,
-                _ => return Err(place.key("external").wrong("write true or false")),
+                _ => return Err(place.key("external").wrong("expected true or false")),
             },
             None => false,
         };
@@ -128,15 +126,15 @@ impl Project<'_> {
         let has_settings =
             ["driver", "driver_opts"].iter().find(|key| meaning.get(**key).is_some_and(|it| !it.is_null()));
         if let (Kind::Volumes, Some(key)) = (kind, has_settings) {
-            // The engine makes a volume that is missing, and a plain one.
+            // The engine creates a missing volume with its default driver.
             return Err(place.key(key).wrong(
-                "drainswap creates no volume of a kind: create it, and write `external: true` in the place of this",
+                "drainswap does not create volumes with a driver: create it, and use `external: true` instead",
             ));
         }
         own.map_or_else(scoped, Ok)
     }
 
-    /// The path from the file's folder on; the engine wants whole ones.
+    /// Resolves a path relative to the file's folder, because the engine needs absolute paths.
     pub(super) fn path(&self, path: &Path) -> PathBuf {
         let mut whole = PathBuf::new();
         for part in self.folder.join(path).components() {

@@ -1,4 +1,4 @@
-//! Networks and volumes of a Compose service, by the names and paths that the engine knows.
+//! Translation of a Compose service's networks and volumes to names and paths on the engine.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::ComposeError;
 use super::project::{Kind, Project};
 use super::value::{Place, Values};
 
-/// Gives the networks the engine's names. Without any, Compose's own default one is meant.
+/// Replaces the networks' names by those on the engine. Without networks, adds Compose's default network.
 pub(super) fn networks(
     table: &mut Table,
     service: &Place,
@@ -37,7 +37,7 @@ pub(super) fn networks(
     Ok(())
 }
 
-/// Gives the volumes the engine's names, and the paths their beginning.
+/// Replaces the volumes' names by those on the engine, and relative paths by absolute ones.
 pub(super) fn volumes(
     table: &mut Table,
     service: &Place,
@@ -53,7 +53,7 @@ pub(super) fn volumes(
                 let Some((source, rest)) = text.split_once(':') else { continue };
                 let source = match source.chars().next() {
                     Some('.') => path(project, source, &at)?,
-                    // What the reader refuses, it refuses in its own words.
+                    // The reader of volumes refuses invalid ones with its own message.
                     None | Some('/' | '~') => continue,
                     Some(_) => name(source)?,
                 };
@@ -82,6 +82,6 @@ fn path(project: &Project<'_>, path: &str, at: &Place) -> Result<String, Compose
     let whole = project.path(Path::new(path));
     let text = whole.to_str().filter(|text| !text.contains(':'));
     text.map(str::to_owned).ok_or_else(|| {
-        at.wrong("the name of the file's folder holds what may not stand there: write the whole path")
+        at.wrong("the path of the file's folder contains a `:` or is not UTF-8: use an absolute path")
     })
 }

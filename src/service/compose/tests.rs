@@ -1,4 +1,4 @@
-//! Compose files, the services in them, and what is said of those that are wrong.
+//! Compose files with their services, and the errors for invalid ones.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ fn read_all(text: &str) -> Result<BTreeMap<String, Service>, String> {
     services(text, Path::new("/srv/My Shop!"), variables).map_err(|error| error.to_string())
 }
 
-/// The service with these keys, beside a plain `x-drainswap`, and what stands at the file's top.
+/// Reads a service with the given keys, a minimal `x-drainswap` and the given top-level keys.
 fn with(keys: &str, top: &str) -> Result<Service, String> {
     let keys = keys.replace('\n', "\n    ");
     let text = format!("services:\n  mobile:\n    {keys}{OURS_BELOW}{top}");
@@ -43,7 +43,7 @@ fn networks(service: &Service) -> Vec<&str> {
 }
 
 #[test]
-fn a_service_is_what_it_would_be_in_drainswap_toml() {
+fn a_service_equals_its_description_in_drainswap_toml() {
     let compose = r#"
         name: shop
         x-base: &base
@@ -105,43 +105,37 @@ fn a_service_is_what_it_would_be_in_drainswap_toml() {
 }
 
 #[test]
-fn a_file_without_a_service_of_ours_says_what_to_write() {
+fn the_error_for_a_file_without_our_services_has_an_example() {
     let error = read_all("services: { db: { image: x } }").unwrap_err();
-    assert!(error.starts_with("no service has the key x-drainswap: write under services.db\n"), "{error}");
+    assert!(error.starts_with("no service has the key x-drainswap: add it under services.db\n"), "{error}");
     for text in ["", "services:", "services: {}", "name: x"] {
         assert!(read_all(text).unwrap_err().contains("x-drainswap"), "{text}");
     }
-    assert_eq!(read_all("[]").unwrap_err(), "the file: write a mapping");
-    assert_eq!(read_all("service: {}").unwrap_err(), "service: there is no such key: leave it out");
-    assert!(read_all("include: [x]").unwrap_err().starts_with("include: drainswap does not follow it"));
-    assert!(read_all("a: 1\na: 2").unwrap_err().starts_with("line 2: the key `a` stands twice"));
+    assert_eq!(read_all("[]").unwrap_err(), "the file: expected a mapping");
+    assert_eq!(read_all("service: {}").unwrap_err(), "service: unknown key: remove it");
+    assert!(read_all("include: [x]").unwrap_err().starts_with("include: unsupported key"));
+    assert!(read_all("a: 1\na: 2").unwrap_err().starts_with("line 2: duplicate key `a`"));
 }
 
 #[test]
 fn mistakes_are_named_by_the_path_of_their_key() {
     for (keys, says) in [
-        ("imag: x", "services.mobile.imag: there is no such key: write `image`"),
-        (
-            "secrets: [x]",
-            "services.mobile.secrets: drainswap does not know it: mount the file with `volumes`",
-        ),
-        (
-            "pid: host",
-            "services.mobile.pid: drainswap does not know it, and without it the container would be",
-        ),
-        ("extends: { service: a }", "services.mobile.extends: drainswap does not follow it"),
-        ("deploy: { replicas: 2 }", "services.mobile.deploy: drainswap does not know it: what it limits"),
-        ("hosts: [a]", "services.mobile.hosts: Compose does not know it: write it into x-drainswap"),
-        ("container_port: 1", "services.mobile.container_port: Compose does not know it"),
-        ("mem_limit: lots", "services.mobile.mem_limit: `lots` is no number of bytes"),
+        ("imag: x", "services.mobile.imag: unknown key: did you mean `image`?"),
+        ("secrets: [x]", "services.mobile.secrets: unsupported key: mount the file with `volumes`"),
+        ("pid: host", "services.mobile.pid: unsupported key that would change the container"),
+        ("extends: { service: a }", "services.mobile.extends: unsupported key: write the keys out"),
+        ("deploy: { replicas: 2 }", "services.mobile.deploy: unsupported key: use `mem_limit`"),
+        ("hosts: [a]", "services.mobile.hosts: this is not a Compose key: move it into x-drainswap"),
+        ("container_port: 1", "services.mobile.container_port: this is not a Compose key"),
+        ("mem_limit: lots", "services.mobile.mem_limit: invalid size `lots`"),
         ("healthcheck: { retries: many }", "services.mobile.healthcheck.retries: invalid type"),
-        ("healthcheck: { retries: }", "services.mobile.healthcheck.retries: there is nothing"),
+        ("healthcheck: { retries: }", "services.mobile.healthcheck.retries: missing value"),
         ("command: [a, ]", ""),
-        ("command: [a, ~]", "services.mobile.command[1]: there is nothing"),
+        ("command: [a, ~]", "services.mobile.command[1]: missing value"),
         ("volumes: [{ type: npipe, target: /a }]", "services.mobile.volumes[0].type: unknown variant"),
-        ("container_name: mobile", "services.mobile.container_name: every server has a container of its own"),
-        ("labels: { V: 1.10 }", "services.mobile.labels.V: YAML takes it for a number or a truth"),
-        ("env_file: { a: 1 }", "services.mobile.env_file: write a path"),
+        ("container_name: mobile", "services.mobile.container_name: every server needs its own container"),
+        ("labels: { V: 1.10 }", "services.mobile.labels.V: YAML reads this as a number or a boolean"),
+        ("env_file: { a: 1 }", "services.mobile.env_file: expected a path"),
     ] {
         match with(keys, "") {
             Ok(_) => assert_eq!(says, "", "{keys}"),
@@ -152,16 +146,19 @@ fn mistakes_are_named_by_the_path_of_their_key() {
         |keys: &str| read_all(&format!("services: {{ mobile: {{ x-drainswap: {keys} }} }}")).unwrap_err();
     for (keys, says) in [
         ("", "services.mobile.x-drainswap: missing field `hosts`"),
-        ("yes", "services.mobile.x-drainswap: write a mapping, with hosts and primary_port"),
+        ("yes", "services.mobile.x-drainswap: expected a mapping with hosts and primary_port"),
         ("{ hosts: [a] }", "services.mobile.x-drainswap: missing field `primary_port`"),
         ("{ hosts: [a], primary_port: x }", "services.mobile.x-drainswap.primary_port: invalid type"),
-        ("{ host: [a] }", "services.mobile.x-drainswap.host: there is no such key: write `hosts`"),
-        ("{ image: a }", "services.mobile.x-drainswap.image: Compose knows it: write it beside x-drainswap"),
+        ("{ host: [a] }", "services.mobile.x-drainswap.host: unknown key: did you mean `hosts`?"),
+        (
+            "{ image: a }",
+            "services.mobile.x-drainswap.image: this is a Compose key: move it next to x-drainswap",
+        ),
         (
             "{ hosts: [a], primary_port: 1, container_port: 0 }",
-            "services.mobile.x-drainswap.container_port: 0 is",
+            "services.mobile.x-drainswap.container_port: invalid port 0",
         ),
-        ("{ hosts: [~] }", "services.mobile.x-drainswap.hosts[0]: there is nothing"),
+        ("{ hosts: [~] }", "services.mobile.x-drainswap.hosts[0]: missing value"),
     ] {
         let error = ours(keys);
         assert!(error.starts_with(says), "{error}");
@@ -169,29 +166,30 @@ fn mistakes_are_named_by_the_path_of_their_key() {
 }
 
 #[test]
-fn what_compose_does_around_a_container_is_passed_over() {
+fn keys_that_do_not_change_the_container_are_ignored() {
     let keys = "build: $NOT_SET\ndepends_on: [db]\ndevelop: {}\npull_policy: always\nprofiles: [x]\nattach: no\n\
                 image:\ncommand:\nsecrets:\nnetworks:\nx-mine: ${NOT_SET}";
     assert_eq!(read(keys), read("tty: ~"));
 }
 
 #[test]
-fn a_variable_that_is_not_set_is_named_with_its_key() {
+fn the_error_for_an_unset_variable_names_its_key() {
     assert_eq!(
         refused("image: a:${VERSION}"),
-        "services.mobile.image: the variable VERSION is not set: set it, in .env too, or write ${VERSION:-DEFAULT}"
+        "services.mobile.image: the variable VERSION is not set: set it, for example in .env, or write \
+         ${VERSION:-DEFAULT}"
     );
     assert!(
         refused("image: ${EMPTY:?tell the version}")
-            .contains("image: the variable EMPTY is needed: tell the")
+            .contains("image: the variable EMPTY is required: tell the")
     );
     assert!(
-        refused("command: [a, \"$\"]").starts_with("services.mobile.command[1]: a `$` stands before no name")
+        refused("command: [a, \"$\"]").starts_with("services.mobile.command[1]: `$` without a variable name")
     );
     assert!(
         refused("labels: { a: [\"${X}\"] }").starts_with("services.mobile.labels.a[0]: the variable X is")
     );
-    // A dollar may stand in a secret: what follows it is not repeated.
+    // A secret may contain a dollar sign: the error does not repeat the text after it.
     assert!(!refused("environment: { TOKEN: pa$hunter2 }").contains("hunter2"));
     let service = read(
         "image: a:${VERSION:-${TAG}}\ninit: ${YES}\npids_limit: \"${NONE-12}\"\nlabels: { a: $$b, $c: d }",
@@ -205,7 +203,7 @@ fn a_variable_that_is_not_set_is_named_with_its_key() {
 }
 
 #[test]
-fn what_variables_mean_is_shown_nowhere() {
+fn values_of_variables_are_never_shown() {
     for keys in [
         "mem_limit: ${SECRET}",
         "mem_limit: ${EMPTY:-$SECRET}",
@@ -231,24 +229,24 @@ fn what_variables_mean_is_shown_nowhere() {
         assert!(!error.contains("hunter2"), "{error}");
         assert!(error.starts_with("services.mobile."), "{error}");
     }
-    assert!(refused("mem_limit: ${SECRET}").contains("mem_limit: `${SECRET}` is no number of bytes"));
+    assert!(refused("mem_limit: ${SECRET}").contains("mem_limit: invalid size `${SECRET}`"));
     let service = read("environment: { A: $SECRET }\nenv_file: a.env");
     assert!(!format!("{service:?}").contains("hunter2"));
 }
 
 #[test]
-fn variables_of_the_environment_may_stand_without_a_value() {
+fn entries_of_the_environment_may_have_no_value() {
     let environment = |keys: &str| read(keys).container.environment;
     let expected: Environment = environment("environment: { SECRET: hunter2, TAG: v2, A: b }");
     assert_eq!(environment("environment: [SECRET, TAG, A=b]"), expected);
     assert_eq!(environment("environment: { SECRET: , TAG: null, A: b }"), expected);
-    let reason = "it has no value, and drainswap has no variable of that name";
+    let reason = "missing value, and no such variable is set";
     assert!(refused("environment: [A]").starts_with(&format!("services.mobile.environment[0]: {reason}")));
     assert!(refused("environment: { A: }").starts_with(&format!("services.mobile.environment.A: {reason}")));
 }
 
 #[test]
-fn the_one_port_that_is_published_is_the_port_inside() {
+fn the_published_port_becomes_the_container_port() {
     let port = |ports: &str| read(&format!("ports: {ports}")).container.container_port;
     for ports in [
         "[8080]",
@@ -264,16 +262,16 @@ fn the_one_port_that_is_published_is_the_port_inside() {
     }
     assert_eq!(port("[]"), None);
     for (ports, says) in [
-        ("[80, 81]", "drainswap publishes one port of a container"),
-        ("[80-81]", "drainswap publishes one port of a container"),
-        ("[80/udp]", "HAProxy does not reach a port of udp"),
-        ("[80/ip]", "`ip` is no protocol"),
-        ("[\"80:x\"]", "`x` is no port"),
-        ("[0]", "`0` is no port"),
-        ("[{ published: 1 }]", "write \"8080\""),
-        ("[{ target: 1, host: 1 }]", "there is no such key, `host`"),
-        ("[[80]]", "write \"8080\""),
-        ("80", "write a list"),
+        ("[80, 81]", "drainswap publishes one port per container"),
+        ("[80-81]", "drainswap publishes one port per container"),
+        ("[80/udp]", "HAProxy cannot reach a udp port"),
+        ("[80/ip]", "invalid protocol `ip`"),
+        ("[\"80:x\"]", "invalid port `x`"),
+        ("[0]", "invalid port `0`"),
+        ("[{ published: 1 }]", "expected \"8080\""),
+        ("[{ target: 1, host: 1 }]", "unknown key `host`"),
+        ("[[80]]", "expected \"8080\""),
+        ("80", "expected a list"),
     ] {
         let error = refused(&format!("ports: {ports}"));
         assert!(error.starts_with(&format!("services.mobile.ports: {says}")), "{error}");
@@ -285,12 +283,14 @@ fn the_one_port_that_is_published_is_the_port_inside() {
     };
     assert_eq!(both("80", "80").unwrap()["m"].container.container_port, Some(80));
     assert!(
-        both("80", "81").unwrap_err().starts_with("services.m.ports: x-drainswap.container_port is another")
+        both("80", "81")
+            .unwrap_err()
+            .starts_with("services.m.ports: x-drainswap.container_port is a different")
     );
 }
 
 #[test]
-fn networks_have_the_engine_s_names() {
+fn networks_have_their_names_on_the_engine() {
     let named = |keys: &str, top: &str| with(keys, top).map(|service| networks(&service).join(" "));
     assert_eq!(named("", "").as_deref(), Ok("myshop_default"));
     assert_eq!(named("", "name: shop").as_deref(), Ok("shop_default"));
@@ -305,16 +305,20 @@ fn networks_have_the_engine_s_names() {
     );
     assert_eq!(named("networks: { a: , c: { aliases: [n] } }", top).as_deref(), Ok("myshop_a x"));
     for (keys, top, says) in [
-        ("networks: [z]", "", "services.mobile.networks: `z` does not stand under the file's own networks"),
-        ("networks: [a]", "networks: { a: [] }", "networks.a: write a mapping, or nothing"),
-        ("networks: [a]", "networks: { a: { external: maybe } }", "networks.a.external: write true or false"),
+        ("networks: [z]", "", "services.mobile.networks: `z` is missing in the file's top-level networks"),
+        ("networks: [a]", "networks: { a: [] }", "networks.a: expected a mapping or nothing"),
+        (
+            "networks: [a]",
+            "networks: { a: { external: maybe } }",
+            "networks.a.external: expected true or false",
+        ),
         (
             "networks: [a]",
             "networks: { a: { name: \"${NO}\" } }",
             "networks.a.name: the variable NO is not set",
         ),
-        ("", "name: Shop", "name: it holds more than small letters"),
-        ("", "name: [a]", "name: write a text"),
+        ("", "name: Shop", "name: invalid project name"),
+        ("", "name: [a]", "name: expected a string"),
     ] {
         let error = named(keys, top).unwrap_err();
         assert!(error.starts_with(says), "{error}");
@@ -328,11 +332,11 @@ fn networks_have_the_engine_s_names() {
         Path::new("/"),
         Variables::default(),
     );
-    assert!(nameless.unwrap_err().to_string().contains("write `name:`"));
+    assert!(nameless.unwrap_err().to_string().contains("add `name:`"));
 }
 
 #[test]
-fn volumes_and_paths_are_the_engine_s() {
+fn volumes_have_their_names_and_paths_on_the_engine() {
     let keys = "volumes:\n  - ./a/../b:/b\n  - ../c:/c:ro\n  - /d:/d\n  - cache:/e:nocopy\n  - /f\n  \
                 - { type: bind, source: g, target: /g }\n  - { type: volume, source: cache, target: /h }\n  \
                 - { type: volume, target: /i }\n  - { type: tmpfs, target: /j, tmpfs: { mode: 0o1777 } }\n\
@@ -370,9 +374,12 @@ fn volumes_and_paths_are_the_engine_s() {
     assert_eq!(files, [(PathBuf::from("/srv/My Shop!/a.env"), true), (PathBuf::from("/srv/b.env"), false)]);
     let variables = service.container.env_file.0[0].variables.as_ref().unwrap();
     assert_eq!(variables.get("TAG"), Some("v2"));
-    assert!(refused("volumes: [\"~/a:/a\"]").contains("volumes[0]: `~/a:/a` names no absolute path"));
     assert!(
-        refused("volumes: [\"data:/a\"]").contains("volumes[0]: `data` does not stand under the file's own")
+        refused("volumes: [\"~/a:/a\"]")
+            .contains("volumes[0]: invalid volume `~/a:/a`: expected an absolute path")
+    );
+    assert!(
+        refused("volumes: [\"data:/a\"]").contains("volumes[0]: `data` is missing in the file's top-level")
     );
     let external = with("volumes: [\"a:/a\"]", "volumes: { a: { external: true, name: nfs } }").unwrap();
     assert!(
@@ -380,14 +387,14 @@ fn volumes_and_paths_are_the_engine_s() {
     );
 }
 
-/// A file with a bit of everything, to be cut and garbled.
+/// A file with every kind of value, which the tests cut and garble.
 const WHOLE: &str = "x-a: &a { tty: true, labels: { a: $TAG } }\nname: ${EMPTY:-shop}\nservices:\n  mobile:\n    <<: *a\n    \
     image: 'a:${TAG:?no}'\n    ports: [\"80:8080\"]\n    volumes: [\"./a:/b\", \"c:/d\"]\n    environment:\n      - A=${SECRET}\n    \
     networks: { f: { aliases: [\"m\"] } }\n    x-drainswap: { hosts: [10.0.0.1], primary_port: $PORT }\nnetworks: { f: { name: g } }\n\
     volumes: { c: }\n";
 
 #[test]
-fn no_part_of_a_file_is_too_little() {
+fn no_part_of_a_file_makes_the_reader_panic() {
     assert!(read_all(WHOLE).is_ok());
     for end in 0..WHOLE.len() {
         let _either = read_all(&WHOLE[..end]);
@@ -397,7 +404,7 @@ fn no_part_of_a_file_is_too_little() {
 
 proptest! {
     #[test]
-    fn no_garbled_file_is_too_much(places in prop::collection::vec((0..WHOLE.len(), "[-:{}\\[\\]&*$<>|'\"#a \n\t,~?!\u{e9}]{0,3}"), 1..4)) {
+    fn no_garbled_file_makes_the_reader_panic(places in prop::collection::vec((0..WHOLE.len(), "[-:{}\\[\\]&*$<>|'\"#a \n\t,~?!\u{e9}]{0,3}"), 1..4)) {
         let mut text = WHOLE.to_owned();
         for (place, word) in places {
             let place = place.min(text.len());

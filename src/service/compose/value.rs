@@ -1,4 +1,4 @@
-//! Values of a Compose file as those of drainswap.toml, with their variables put in.
+//! Conversion of the values of a Compose file to those of drainswap.toml, with variables substituted.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,10 +9,10 @@ use super::yaml::{Node, Scalar};
 use super::{ComposeError, plain};
 use crate::service::interpolate::{InterpolationError, Variables, interpolate};
 
-/// So much text may all variables of a file bring in.
+/// The maximum size of all texts with substituted variables in a file, in bytes.
 const MOST_TEXT: usize = 8 << 20;
 
-/// What a place wants, where that is no text. `*` is any key, and any entry of a list.
+/// The expected type at each place that does not expect a string. `*` stands for any key and any entry of a list.
 const WANTED: [(&str, Wanted); 21] = [
     ("x-drainswap.primary_port", Wanted::Whole),
     ("x-drainswap.backup_port", Wanted::Whole),
@@ -37,18 +37,18 @@ const WANTED: [(&str, Wanted); 21] = [
     ("external", Wanted::Truth),
 ];
 
-/// Places whose texts are quantities: how a number is written there does not matter.
+/// The places with quantities, where the notation of a number does not matter.
 const QUANTITIES: [&str; 5] = ["cpus", "mem_limit", "shm_size", "volumes.*.tmpfs.size", "stop_grace_period"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Whole,
     Truth,
-    /// A truth or a text.
+    /// A boolean or a string.
     Either,
 }
 
-/// Makes values, and remembers what variables became of, so that no error repeats it.
+/// Converts values, and remembers substituted values, so that no error repeats them.
 pub(super) struct Values<'v> {
     variables: &'v Variables,
     brought_in: Cell<usize>,
@@ -61,40 +61,40 @@ struct PutIn {
     became: String,
 }
 
-/// Where a value stands.
+/// The place of a value in the file.
 #[derive(Clone)]
 pub(super) struct Place {
-    /// What it is called in an error: `services.mobile.ports[0]`.
+    /// The path for error messages: `services.mobile.ports[0]`.
     path: String,
-    /// The same without its head, and with `*` where anything may stand.
+    /// The path below the service, with `*` for arbitrary keys and list entries: `environment.*`.
     kind: String,
-    /// With the keys as they are: `environment.TOKEN` is not `environment.*` to a person.
+    /// The last key as written, such as `TOKEN`; `*` for an entry of a list.
     key: String,
 }
 
 impl Place {
-    /// The head of all places.
+    /// Creates a place that is not part of any kind.
     pub(super) fn new(path: String) -> Self {
         Self { path, kind: String::new(), key: String::new() }
     }
 
-    /// A place with a name that is part of the head.
+    /// Returns the place of a named object, below which kinds start.
     pub(super) fn head(&self, name: &str) -> Self {
         Self::new(format!("{}.{}", self.path, name.escape_debug()))
     }
 
-    /// The place of a key.
+    /// Returns the place of a key.
     pub(super) fn key(&self, key: &str) -> Self {
         let is_open = ["environment", "labels", "networks", "ulimits"].contains(&self.kind.as_str());
         self.below(&format!(".{}", key.escape_debug()), if is_open { "*" } else { key }, key)
     }
 
-    /// The place of an entry of a list.
+    /// Returns the place of an entry of a list.
     pub(super) fn entry(&self, index: usize) -> Self {
         self.below(&format!("[{index}]"), "*", "*")
     }
 
-    /// The place at the end of a path as the reader of services writes it: `.ports[0]`.
+    /// Returns the place at a relative path from the reader of services, such as `.ports[0]`.
     pub(super) fn below_by(&self, path: &str) -> Self {
         Self { path: format!("{}{path}", self.path), ..self.clone() }
     }
@@ -108,7 +108,7 @@ impl Place {
         }
     }
 
-    /// What is wrong there.
+    /// Creates the error for this place.
     pub(super) fn wrong(&self, reason: impl Into<String>) -> ComposeError {
         ComposeError::Key { path: self.path.clone(), reason: reason.into() }
     }
@@ -119,7 +119,7 @@ impl<'v> Values<'v> {
         Self { variables, brought_in: Cell::default(), put_in: RefCell::default(), used: RefCell::default() }
     }
 
-    /// The value; `None` where nothing is written.
+    /// Returns the value, or `None` if it is null.
     pub(super) fn value(&self, node: &Node, place: &Place) -> Result<Option<Value>, ComposeError> {
         if node.is_null() {
             return Ok(None);
@@ -143,7 +143,7 @@ impl<'v> Values<'v> {
         }
     }
 
-    /// A value within another one, where nothing means something else at each place.
+    /// Returns a nested value. The meaning of null depends on the place.
     fn item(&self, node: &Node, place: &Place) -> Result<Value, ComposeError> {
         match self.value(node, place)? {
             Some(value) => Ok(value),
@@ -151,7 +151,7 @@ impl<'v> Values<'v> {
                 "environment.*" if place.key != "*" => self.variable(&place.key, place).map(Value::String),
                 "labels.*" if place.key != "*" => Ok(Value::String(String::new())),
                 "networks.*" if place.key != "*" => Ok(Value::Table(toml::Table::new())),
-                _ => Err(place.wrong("there is nothing: write a value, or leave it out")),
+                _ => Err(place.wrong("missing value: add one, or remove it")),
             },
         }
     }
@@ -168,10 +168,10 @@ impl<'v> Values<'v> {
         let is_text = wanted.is_none() && !QUANTITIES.contains(&place.kind.as_str());
         if is_text && scalar.is_plain && scalar.text == text && plain::is_rewritten(&text) {
             return Err(place.wrong(
-                "YAML takes it for a number or a truth, and Compose writes that as another text: put it into quotes",
+                "YAML reads this as a number or a boolean, and Compose would change its text: put it in quotes",
             ));
         }
-        // A name alone means the variable of that name.
+        // A name alone takes the value of the variable with this name.
         if place.kind == "environment.*" && place.key == "*" && !text.contains('=') {
             let value = self.variable(&text, place)?;
             return Ok(Value::String(format!("{text}={value}")));
@@ -179,7 +179,7 @@ impl<'v> Values<'v> {
         Ok(read.unwrap_or(Value::String(text)))
     }
 
-    /// The text with its variables put in.
+    /// Returns the text with its variables substituted.
     pub(super) fn text(&self, scalar: &Scalar, place: &Place) -> Result<String, ComposeError> {
         let mut lookup = |name: &str| {
             let value = self.variables.get(name);
@@ -198,19 +198,23 @@ impl<'v> Values<'v> {
         Ok(text)
     }
 
-    /// What the variable of an `environment` without values means. Its name is not repeated where it may be a value.
+    /// Returns the value for an entry of `environment` without a value. The error does not repeat the name, which may
+    /// be a secret.
     fn variable(&self, name: &str, place: &Place) -> Result<String, ComposeError> {
         self.variables.get(name).map(str::to_owned).ok_or_else(|| {
-            place.wrong("it has no value, and drainswap has no variable of that name: write a value, or set it, in .env too")
+            place.wrong(
+                "missing value, and no such variable is set: add a value, or set the variable, for example in \
+                 .env",
+            )
         })
     }
 
-    /// The error without what variables brought in: with what is written there.
+    /// Replaces substituted values in an error by the text as written in the file.
     pub(super) fn hide(&self, error: ComposeError) -> ComposeError {
         let ComposeError::Key { path, mut reason } = error else { return error };
         for put_in in self.put_in.borrow().iter().filter(|it| !it.became.is_empty()) {
             for shown in [put_in.became.escape_debug().to_string(), put_in.became.clone()] {
-                // In quotes, as all that is repeated: else a short value would be found in our own words.
+                // Only quoted text is replaced: a short value could also occur in the message itself.
                 for (open, close) in [('`', '`'), ('"', '"')] {
                     let written = format!("{open}{}{close}", put_in.written.escape_debug());
                     reason = reason.replace(&format!("{open}{shown}{close}"), &written);
@@ -219,7 +223,7 @@ impl<'v> Values<'v> {
         }
         let is_shown = |value: &String| value.len() > 2 && reason.contains(value.as_str());
         if self.used.borrow().values().any(is_shown) {
-            let reason = "it is not understood with its variables put in, which are not shown here";
+            let reason = "invalid value after substituting variables, which are not shown here";
             return ComposeError::Key { path, reason: reason.to_owned() };
         }
         ComposeError::Key { path, reason }

@@ -1,7 +1,7 @@
-//! YAML as a tree: anchors, aliases and merge keys are resolved, and texts are as they were written.
+//! Parsing of YAML to a tree with resolved anchors, aliases and merge keys. Scalars keep their text as written.
 //!
-//! An alias shares what it repeats, and what the tree would be without that is counted, so that a small file cannot
-//! become a big one.
+//! An alias shares the node that it refers to. The size of the tree with all aliases expanded is limited, so that a
+//! small file cannot become a big one.
 
 #[cfg(test)]
 mod tests;
@@ -11,13 +11,13 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-/// So deep may lists and mappings be in each other.
+/// The maximum nesting depth of lists and mappings.
 const DEEPEST: usize = 64;
 
-/// So much may stand in a file with all its aliases written out: its bytes, and one for each value.
+/// The maximum size of a file with all aliases expanded: its bytes plus one for each value.
 const HEAVIEST: usize = 8 << 20;
 
-/// A value.
+/// A node of the tree.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
     Scalar(Rc<Scalar>),
@@ -25,19 +25,19 @@ pub(super) enum Node {
     Map(Rc<Map>),
 }
 
-/// A mapping, its merge keys resolved.
+/// A mapping with resolved merge keys.
 pub(super) type Map = BTreeMap<String, Node>;
 
-/// A text, which may stand for something else.
+/// A scalar, whose text may represent another type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Scalar {
     pub text: String,
-    /// Whether it may be a number, a truth or nothing: it stands without quotes.
+    /// Whether the scalar has no quotes, and so may be a number, a boolean or null.
     pub is_plain: bool,
 }
 
 impl Node {
-    /// The mapping, if it is one.
+    /// Returns the mapping, if the node is one.
     pub(super) fn map(&self) -> Option<&Map> {
         match self {
             Self::Map(map) => Some(map),
@@ -45,7 +45,7 @@ impl Node {
         }
     }
 
-    /// Whether nothing is written.
+    /// Returns whether the node is null.
     pub(super) fn is_null(&self) -> bool {
         match self {
             Self::Scalar(it) => it.is_plain && ["", "~", "null", "Null", "NULL"].contains(&it.text.as_str()),
@@ -54,49 +54,40 @@ impl Node {
     }
 }
 
-/// Why a text is no such tree, and where.
+/// The error for a text that cannot be parsed, with its line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct YamlError {
-    /// The line, from 1 on.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong.
     pub problem: YamlProblem,
 }
 
-/// What is wrong with YAML.
+/// A problem of a YAML text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum YamlProblem {
-    /// It is none; in the parser's words, which repeat nothing of the text.
-    #[error("this is no YAML: {0}")]
+    /// A syntax error, with the parser's message, which repeats nothing of the text.
+    #[error("invalid YAML: {0}")]
     Syntax(String),
-    /// A second document.
-    #[error("a second document begins: write one only")]
+    #[error("expected one document, but a second one starts here: remove it")]
     Documents,
-    /// A list or a mapping as a key.
-    #[error("a list or a mapping is a key: write a text")]
+    #[error("a list or a mapping cannot be a key: use a string")]
     Key,
-    /// A key stands twice in one mapping.
-    #[error("the key `{}` stands twice: leave one out", .0.escape_debug())]
+    #[error("duplicate key `{}`: remove one", .0.escape_debug())]
     Twice(String),
-    /// A tag that means something to others.
-    #[error("the tag `{}` is not followed: leave it out", .0.escape_debug())]
+    #[error("unsupported tag `{}`: remove it", .0.escape_debug())]
     Tag(String),
-    /// An alias within what it means.
-    #[error("an alias stands within what it repeats: write it out")]
+    #[error("an alias refers to a node that contains it: write the value out")]
     Endless,
-    /// `<<` with something else than mappings.
-    #[error("behind << stands no mapping and no list of mappings")]
+    #[error("`<<` must be followed by a mapping or a list of mappings")]
     Merge,
-    /// Lists in lists in lists.
-    #[error("lists and mappings are more than {DEEPEST} deep: write it more simply")]
+    #[error("lists and mappings are nested more than {DEEPEST} levels deep: simplify them")]
     Deep,
-    /// More than anybody needs.
-    #[error("with its aliases written out it is too big: use fewer of them")]
+    #[error("the file is too big with its aliases expanded: use fewer aliases")]
     Heavy,
 }
 
-/// Reads the text; one without any value is an empty mapping.
+/// Parses a text. A text without any value is an empty mapping.
 pub(super) fn read(text: &str) -> Result<Node, YamlError> {
     let mut builder = Builder::default();
     for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
@@ -110,7 +101,7 @@ pub(super) fn read(text: &str) -> Result<Node, YamlError> {
     Ok(builder.root.unwrap_or_else(|| Node::Map(Rc::default())))
 }
 
-/// A finished value.
+/// A complete node.
 #[derive(Clone)]
 struct Built {
     node: Node,
@@ -118,7 +109,7 @@ struct Built {
     depth: usize,
 }
 
-/// A list or a mapping that is not finished.
+/// An incomplete list or mapping.
 struct Open {
     anchor: usize,
     weight: usize,
@@ -210,7 +201,7 @@ impl Builder {
         self.place(built)
     }
 
-    /// Puts the value where it belongs: into what is open, as an entry, a key or what a key means.
+    /// Adds a node to the innermost open list or mapping, as an entry, a key or a value.
     fn place(&mut self, built: Built) -> Result<(), YamlProblem> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(built.node);
@@ -244,7 +235,7 @@ fn as_key(node: &Node) -> Result<Key, YamlProblem> {
     }
 }
 
-/// What `<<` names.
+/// Returns the mappings after `<<`.
 fn mappings(node: Node) -> Result<Vec<Node>, YamlProblem> {
     let named = match node {
         Node::List(items) => items.to_vec(),
@@ -253,7 +244,7 @@ fn mappings(node: Node) -> Result<Vec<Node>, YamlProblem> {
     if named.iter().all(|it| it.map().is_some()) { Ok(named) } else { Err(YamlProblem::Merge) }
 }
 
-/// A key of the mapping itself wins over those that are merged in, and of those an earlier one.
+/// Merges mappings into the entries. The mapping's own keys take precedence, and then earlier mappings.
 fn merge(mut entries: Map, merged: &[Node]) -> Map {
     for (key, node) in merged.iter().filter_map(Node::map).flatten() {
         if !entries.contains_key(key) {

@@ -1,18 +1,19 @@
-//! The files that `env_file` names, and `.env`, by Compose's rules.
+//! Parsing of `env_file` files and `.env` by Compose's rules.
 //!
-//! `NAME=VALUE` or `NAME: VALUE`, an entry a line. `#` begins a comment at the start of a line and behind a blank. In
-//! double quotes `\n`, `\t`, `\"`, `\\`, `\$` and so on are one character; between single quotes everything is what it
-//! is, but `\'`. Both may go over several lines. Outside of single quotes Compose puts variables in.
+//! Each line has one entry, `NAME=VALUE` or `NAME: VALUE`. A `#` starts a comment at the start of a line or after a
+//! space. In double quotes, escapes such as `\n`, `\t`, `\"`, `\\` and `\$` are one character. In single quotes, every
+//! character except `\'` is literal. Quoted values may span several lines. Compose substitutes variables outside of
+//! single quotes.
 
 use std::collections::BTreeMap;
 
 use super::environment::Secret;
 use crate::service::interpolate::{InterpolationError, LONGEST, Variables, interpolate};
 
-/// Reads a file. Without `variables` there is nobody to say what a `$` means.
+/// Parses a file. Without `variables`, a `$` has no defined meaning and is refused.
 ///
 /// # Errors
-/// The first entry that is not understood, by its number: its text may be a secret.
+/// Reports the first invalid entry by its number, because its text may be a secret.
 pub(in crate::service) fn read(
     text: &str,
     variables: Option<&Variables>,
@@ -23,12 +24,13 @@ pub(in crate::service) fn read(
     let mut number = 0;
     while !rest.is_empty() {
         number += 1;
-        let (entry, after) = entry(rest).ok_or_else(|| format!("its variable {number} is no NAME=VALUE"))?;
+        let (entry, after) =
+            entry(rest).ok_or_else(|| format!("invalid entry {number}: expected NAME=VALUE"))?;
         let value =
-            value(&entry, variables, &found).map_err(|why| format!("its variable {number}: {why}"))?;
+            value(&entry, variables, &found).map_err(|why| format!("invalid entry {number}: {why}"))?;
         length += value.len();
         if length > LONGEST {
-            return Err(format!("its variables become more than {LONGEST} bytes long: shorten them"));
+            return Err(format!("its values exceed {LONGEST} bytes after substitution: shorten them"));
         }
         found.insert(entry.name.to_owned(), Secret::from(value));
         rest = start(after);
@@ -42,11 +44,10 @@ struct Entry<'t> {
 }
 
 enum Written {
-    /// The name alone: the value is that of the surroundings.
+    /// The name alone: the value comes from the environment.
     Nothing,
-    /// What is taken as it stands.
     Literal(String),
-    /// What may hold variables.
+    /// A text that may contain variables.
     Template(String),
 }
 
@@ -60,16 +61,16 @@ fn value(
         outside.or_else(|| found.get(name).map(Secret::reveal))
     };
     match (&entry.written, variables) {
-        (Written::Nothing, None) => Err("it has no value: write NAME=VALUE".to_owned()),
+        (Written::Nothing, None) => Err("expected NAME=VALUE".to_owned()),
         (Written::Nothing, Some(_)) => {
             let value = lookup(entry.name).map(str::to_owned);
             value.ok_or_else(|| InterpolationError::Unset(entry.name.to_owned()).to_string())
         }
-        (Written::Template(text), None) if text.contains('$') => Err(
-            "Compose would put a variable where its `$` stands, and here there are none: write the value \
-                 between single quotes"
-                .to_owned(),
-        ),
+        (Written::Template(text), None) if text.contains('$') => {
+            Err("Compose would substitute a variable for `$`, but drainswap.toml has no variables: \
+                 put the value in single quotes"
+                .to_owned())
+        }
         (Written::Literal(text), _) | (Written::Template(text), None) => Ok(text.clone()),
         (Written::Template(text), Some(_)) => {
             interpolate(text, &mut lookup).map_err(|error| error.to_string())
@@ -88,7 +89,7 @@ fn start(mut text: &str) -> &str {
     }
 }
 
-/// The entry that the text begins with, and what follows it.
+/// Splits off the first entry of the text.
 fn entry(text: &str) -> Option<(Entry<'_>, &str)> {
     let exported = text.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t']));
     let text = exported.map_or(text, |rest| rest.trim_start_matches([' ', '\t']));
@@ -122,14 +123,14 @@ fn entry(text: &str) -> Option<(Entry<'_>, &str)> {
     Some((Entry { name, written }, after))
 }
 
-/// What follows the line, on which nothing but a comment may be left.
+/// Returns the text after the line, the rest of which may only contain a comment.
 fn end_of_line(text: &str) -> Option<&str> {
     let (line, after) = text.split_once('\n').unwrap_or((text, ""));
     let line = line.trim();
     (line.is_empty() || line.starts_with('#')).then_some(after)
 }
 
-/// What stands before the quote that ends it, and what follows that. What is behind a backslash is another's to read.
+/// Splits at the closing quote. `escaped` handles the character after a backslash.
 fn quoted(text: &str, quote: char, escaped: impl Fn(char, &mut String)) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut characters = text.char_indices();
@@ -160,7 +161,7 @@ fn in_double_quotes(escaped: char, value: &mut String) {
         't' => value.push('\t'),
         'v' => value.push('\u{b}'),
         same @ ('"' | '\\') => value.push(same),
-        // A dollar that begins no variable, in the words of those who put variables in.
+        // Interpolation reads `$$` as a literal dollar sign.
         '$' => value.push_str("$$"),
         other => value.extend(['\\', other]),
     }

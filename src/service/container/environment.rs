@@ -1,4 +1,4 @@
-//! The environment of a container. Its values are secrets: they reach the engine and nothing else.
+//! The environment of a container. Its values are secrets, which drainswap sends only to the engine.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::env_file;
 use super::form::{MapOrList, OneOrMany};
 use crate::service::interpolate::Variables;
 
-/// A text that is shown nowhere.
+/// A text that drainswap never shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -22,7 +22,7 @@ impl From<String> for Secret {
 }
 
 impl Secret {
-    /// The text itself, for the engine.
+    /// Returns the text for the engine.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -41,7 +41,7 @@ impl Serialize for Secret {
     }
 }
 
-/// `environment`: names and values.
+/// The `environment` key: names and values of variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema, Serialize)]
 #[serde(try_from = "MapOrList")]
 #[serde(into = "BTreeMap<String, Secret>")]
@@ -59,29 +59,35 @@ impl TryFrom<MapOrList> for Environment {
 
     fn try_from(written: MapOrList) -> Result<Self, String> {
         let pairs = written.pairs(&['=']).map_err(|reason| {
-            format!("{reason}; a variable of this host is not passed on: write it out, or into an env_file")
+            format!(
+                "{reason}; drainswap does not pass on variables of this host: write the value here or in \
+                 an env_file"
+            )
         })?;
         if pairs.iter().any(|(_, value)| value.contains('\0')) {
-            return Err("a variable's value holds a NUL byte, which none may: leave it out".to_owned());
+            return Err("the value of a variable contains a NUL byte: remove it".to_owned());
         }
         if pairs.iter().any(|(name, _)| name.is_empty() || name.contains(['=', '\0'])) {
-            return Err("a variable's name is empty, or holds `=`: write NAME = \"VALUE\"".to_owned());
+            return Err(
+                "invalid variable name: expected a non-empty name without `=`, as in NAME = \"VALUE\""
+                    .to_owned(),
+            );
         }
         Ok(Self(pairs.into_iter().map(|(name, value)| (name, Secret(value))).collect()))
     }
 }
 
 impl Environment {
-    /// What a file of `env_file` says: `NAME=VALUE` lines, quotes, `#` comments. Where nobody gives variables, a `$`
-    /// outside of single quotes is refused: it would mean one thing to Compose and another one here.
+    /// Parses an `env_file` file: `NAME=VALUE` lines, quotes and `#` comments. Without `variables`, a `$` outside of
+    /// single quotes is refused, because Compose would substitute a variable for it.
     ///
     /// # Errors
-    /// The first entry that is not understood, by its number.
+    /// Reports the first invalid entry by its number.
     pub fn of_file(text: &str, variables: Option<&Variables>) -> Result<Self, String> {
         env_file::read(text, variables).map(Self)
     }
 
-    /// What holds when another one is put over this one.
+    /// Returns this environment, overridden by another one.
     #[must_use]
     pub fn under(mut self, upper: &Self) -> Self {
         self.0.extend(upper.0.clone());
@@ -89,16 +95,16 @@ impl Environment {
     }
 }
 
-/// One file of `env_file`.
+/// An entry of `env_file`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvFile {
-    /// Where it is, on the host that drainswap runs on.
+    /// The file's path on the host on which drainswap runs.
     pub path: PathBuf,
-    /// Whether its absence is an error.
+    /// Whether a missing file is an error.
     #[serde(default = "yes")]
     pub required: bool,
-    /// What its `$NAME` mean; they mean nothing in drainswap.toml.
+    /// The variables to substitute; drainswap.toml has none.
     #[serde(skip)]
     pub variables: Option<Arc<Variables>>,
 }
@@ -108,19 +114,19 @@ fn yes() -> bool {
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "write a path, or a table of path and required")]
+#[serde(untagged, expecting = "expected a path, or a table with path and required")]
 enum Written {
     Path(PathBuf),
     Whole(EnvFile),
 }
 
-/// `env_file`: files of variables, a later one over an earlier one, and `environment` over all.
+/// The `env_file` key: files with variables. Later files override earlier ones, and `environment` overrides all files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Forms")]
 pub struct EnvFiles(pub Vec<EnvFile>);
 
 #[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "write a path, or a list of paths and of tables of path and required")]
+#[serde(untagged, expecting = "expected a path, or a list of paths and of tables with path and required")]
 enum Forms {
     Texts(OneOrMany),
     Many(Vec<Written>),

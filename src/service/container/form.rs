@@ -1,12 +1,12 @@
-//! The forms in which Compose lets a person write one thing: a text or a list, a table or a list of pairs.
+//! The alternative forms of a Compose value: a string or a list, a table or a list of pairs.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// What stands for a text: YAML's readers take numbers and truths for it too.
+/// A string, or a number or a boolean that Compose accepts as a string.
 #[derive(Clone, Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "write a text, a number, true or false")]
+#[serde(untagged, expecting = "expected a string, a number, true or false")]
 pub(super) enum Scalar {
     Text(String),
     Integer(i64),
@@ -25,7 +25,7 @@ impl Scalar {
     }
 }
 
-/// A text, which may be written as a number or a truth.
+/// A string, which may be written as a number or a boolean.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Scalar")]
 pub struct Text(pub String);
@@ -36,15 +36,15 @@ impl From<Scalar> for Text {
     }
 }
 
-/// One text, or several.
+/// A string or a list of strings.
 #[derive(Clone, Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "write a text, or a list of texts")]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
 pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
-/// A list whose only entry may stand without brackets.
+/// A list of strings; a single entry needs no brackets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "OneOrMany")]
 pub struct Texts(pub Vec<String>);
@@ -58,7 +58,7 @@ impl From<OneOrMany> for Texts {
     }
 }
 
-/// The words of a command: a text is split by the shell's rules, without a shell.
+/// The words of a command; a string is split by the shell's rules, without a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "OneOrMany")]
 pub struct Words(pub Vec<String>);
@@ -70,23 +70,23 @@ impl TryFrom<OneOrMany> for Words {
         match written {
             OneOrMany::One(text) => {
                 let words = shlex::split(&text).map(Self);
-                words.ok_or("a quote is not closed, or a backslash ends it; write a list of words")
+                words.ok_or("unclosed quote or trailing backslash: close it, or use a list of words")
             }
             OneOrMany::Many(words) => Ok(Self(words)),
         }
     }
 }
 
-/// Names and values. What is written is not repeated in an error: it may be a secret.
+/// Names and values. Errors do not repeat the text, because it may be a secret.
 #[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "write a table of names and values, or a list of \"NAME=VALUE\"")]
+#[serde(untagged, expecting = "expected a table of names and values, or a list of \"NAME=VALUE\"")]
 pub(super) enum MapOrList {
     Map(BTreeMap<String, Scalar>),
     List(Vec<String>),
 }
 
 impl MapOrList {
-    /// The pairs; those of a list are split at the first of the separators.
+    /// Returns the pairs; splits the entries of a list at the first of the separators.
     pub(super) fn pairs(self, separators: &[char]) -> Result<Vec<(String, String)>, String> {
         match self {
             Self::Map(map) => Ok(map.into_iter().map(|(name, value)| (name, value.text())).collect()),
@@ -94,14 +94,14 @@ impl MapOrList {
                 .zip(list)
                 .map(|(number, entry)| match entry.split_once(separators) {
                     Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-                    _ => Err(format!("entry {number} has no name and value: write \"NAME=VALUE\"")),
+                    _ => Err(format!("invalid entry {number}: expected \"NAME=VALUE\"")),
                 })
                 .collect(),
         }
     }
 }
 
-/// Names with a value each: `labels`, `sysctls`.
+/// Names with their values: `labels`, `sysctls`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "MapOrList")]
 pub struct Pairs(pub BTreeMap<String, String>);
@@ -110,7 +110,7 @@ impl TryFrom<MapOrList> for Pairs {
     type Error = String;
 
     fn try_from(written: MapOrList) -> Result<Self, String> {
-        // A label may stand alone, as a mark.
+        // A label may have no value.
         let written = match written {
             MapOrList::List(list) => MapOrList::List(
                 list.into_iter().map(|it| if it.contains('=') { it } else { it + "=" }).collect(),

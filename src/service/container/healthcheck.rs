@@ -1,4 +1,4 @@
-//! The engine's own check of a container.
+//! The engine's health check of a container.
 
 use std::time::Duration;
 
@@ -9,28 +9,28 @@ use super::quantity::Span;
 use crate::millis::YEAR;
 use crate::observation;
 
-/// `healthcheck`; what it leaves open is the image's.
+/// The `healthcheck` key. The image determines everything that is not set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Healthcheck {
-    /// What is run.
+    /// The command that checks the container.
     pub test: Option<Test>,
-    /// How long after the last run the next one begins.
+    /// The time between the end of a check and the start of the next one.
     pub interval: Option<Span>,
-    /// How long a run may take.
+    /// The maximum duration of a check.
     pub timeout: Option<Span>,
-    /// How many failures in a row mean unhealthy.
+    /// The number of consecutive failures after which the container is unhealthy.
     pub retries: Option<u32>,
-    /// How long after the start failures do not count.
+    /// The time after the start in which failures do not count.
     pub start_period: Option<Span>,
-    /// How often it is run in that time.
+    /// The time between checks during the start period.
     pub start_interval: Option<Span>,
-    /// Whether the image's own check is switched off.
+    /// Whether to disable the image's health check.
     pub disable: bool,
 }
 
 impl Healthcheck {
-    /// What a plan must know of it; `None` where there is no check, or only the image tells when it is asked.
+    /// Returns the properties that a plan needs, or `None` if the check is off or only the image knows its interval.
     pub(super) fn observed(&self) -> Option<observation::Healthcheck> {
         let length = |span: Option<Span>| {
             let nanoseconds = span.and_then(|it| u64::try_from(it.nanoseconds()).ok());
@@ -41,7 +41,7 @@ impl Healthcheck {
             return None;
         }
         let interval = length(self.interval)?;
-        // An engine before Docker 25 does not ask sooner, but which one it will be is not known here.
+        // Engines before Docker 25 have no start interval, but the engine's version is not known here.
         let within_start = length(self.start_period)
             .map(|_| length(self.start_interval).unwrap_or(observation::START_INTERVAL).min(interval));
         let first_check = within_start.unwrap_or(interval).min(YEAR);
@@ -49,7 +49,7 @@ impl Healthcheck {
     }
 }
 
-/// The test in the engine's words: `NONE`, `CMD …` or `CMD-SHELL …`.
+/// The command of a health check in the engine's form: `NONE`, `CMD …` or `CMD-SHELL …`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "OneOrMany")]
 pub struct Test(pub Vec<String>);
@@ -65,10 +65,8 @@ impl TryFrom<OneOrMany> for Test {
         };
         match (words.first().map(String::as_str), words.len()) {
             (Some("NONE"), 1) | (Some("CMD-SHELL"), 2) | (Some("CMD"), 2..) => Ok(Self(words)),
-            (_, _) => {
-                Err("write a command of the shell, [\"CMD\", \"word\", …], [\"CMD-SHELL\", \"command\"] \
-                     or [\"NONE\"]")
-            }
+            (_, _) => Err("expected a shell command, [\"CMD\", \"word\", …], [\"CMD-SHELL\", \"command\"] \
+                     or [\"NONE\"]"),
         }
     }
 }
@@ -77,14 +75,14 @@ impl TryFrom<OneOrMany> for Test {
 mod tests {
     use super::*;
 
-    /// When a described container is asked first, in seconds, and whether its image has no say in it.
+    /// Returns the time of the first check in seconds, and whether the description sets the test.
     fn observed(text: &str) -> Option<(u64, bool)> {
         let found = toml::from_str::<Healthcheck>(text).unwrap().observed()?;
         Some((found.first_check.as_secs(), found.is_given))
     }
 
     #[test]
-    fn a_description_tells_when_its_container_is_asked_first() {
+    fn the_first_check_follows_from_the_description() {
         assert_eq!(observed("test = \"ok\"\ninterval = \"90s\""), Some((90, true)));
         assert_eq!(observed("interval = \"90s\""), Some((90, false)), "the test is the image's");
         assert_eq!(observed("test = \"ok\""), None, "the times are the image's");

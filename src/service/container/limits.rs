@@ -1,4 +1,4 @@
-//! What the engine lets a container have, and what it does when it ends.
+//! The resources of a container and its restart policy.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,14 @@ use serde::Deserialize;
 
 use super::form::{Scalar, Text};
 
-/// `restart`: `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`.
+/// The `restart` key: `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub enum Restart {
-    /// Never.
     No,
-    /// Whatever happens.
     Always,
-    /// Unless a person stopped it.
     UnlessStopped,
-    /// When it fails: so often, 0 for ever.
+    /// The maximum number of restarts; 0 means unlimited.
     OnFailure(u32),
 }
 
@@ -35,31 +32,31 @@ impl TryFrom<Scalar> for Restart {
         let times = text.strip_prefix("on-failure:").and_then(|times| times.parse().ok());
         times.map(Self::OnFailure).ok_or_else(|| {
             format!(
-                "`{}` is no restart policy: write no, always, unless-stopped, on-failure or on-failure:3",
+                "invalid restart policy `{}`: expected no, always, unless-stopped, on-failure or on-failure:3",
                 text.escape_debug()
             )
         })
     }
 }
 
-/// One of `ulimits`, which the kernel enforces; -1 is no limit.
+/// An entry of `ulimits`; -1 means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "UlimitForms")]
 pub struct Ulimit {
-    /// What holds.
+    /// The limit that the kernel enforces.
     pub soft: i64,
-    /// How far the process may raise it.
+    /// The maximum to which the process may raise its soft limit.
     pub hard: i64,
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
-#[serde(untagged, expecting = "write a number, or a table of soft and hard")]
+#[serde(untagged, expecting = "expected a number, or a table with soft and hard")]
 enum UlimitForms {
     Both(i64),
     Each {
-        /// What holds.
+        /// The limit that the kernel enforces.
         soft: i64,
-        /// How far the process may raise it.
+        /// The maximum to which the process may raise its soft limit.
         hard: i64,
     },
 }
@@ -73,27 +70,27 @@ impl From<UlimitForms> for Ulimit {
     }
 }
 
-/// `logging`: where its output goes.
+/// The `logging` key: the logging driver and its options.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logging {
-    /// The engine's driver; its default one without.
+    /// The logging driver; the default is the engine's default driver.
     #[serde(default)]
     pub driver: String,
-    /// The driver's options.
+    /// The options of the logging driver.
     #[serde(default)]
     pub options: BTreeMap<String, Text>,
 }
 
-/// One of `devices`: `HOST`, `HOST:CONTAINER` or `HOST:CONTAINER:rwm`.
+/// An entry of `devices`: `HOST`, `HOST:CONTAINER` or `HOST:CONTAINER:rwm`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 pub struct Device {
     /// The path on the engine's host.
     pub host: String,
-    /// The path inside.
+    /// The path inside the container.
     pub container: String,
-    /// Whether it may be read (`r`), written (`w`) and made (`m`).
+    /// The permissions to read (`r`), write (`w`) and create the device node (`m`).
     pub permissions: String,
 }
 
@@ -101,7 +98,8 @@ impl TryFrom<String> for Device {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let bad = || format!("`{}` is no device: write /dev/HOST:/dev/CONTAINER:rwm", text.escape_debug());
+        let bad =
+            || format!("invalid device `{}`: expected /dev/HOST:/dev/CONTAINER:rwm", text.escape_debug());
         let parts: Vec<&str> = text.split(':').collect();
         let (host, container, permissions) = match parts.as_slice() {
             [host] => (*host, *host, "rwm"),
@@ -118,7 +116,7 @@ impl TryFrom<String> for Device {
     }
 }
 
-/// One of `security_opt`: what the engine takes as it stands.
+/// An entry of `security_opt`, passed to the engine unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 pub struct SecurityOption(pub String);
@@ -129,9 +127,9 @@ impl TryFrom<String> for SecurityOption {
     fn try_from(text: String) -> Result<Self, String> {
         let seccomp = text.strip_prefix("seccomp").and_then(|rest| rest.strip_prefix(['=', ':']));
         match seccomp {
-            // The engine takes a profile's text, and compose reads its file; this host may not have it.
+            // The engine expects the text of a profile. Compose reads the file, but this host may not have it.
             Some(profile) if !["unconfined", "builtin"].contains(&profile) => {
-                Err("a seccomp profile of a file is not read: write seccomp=unconfined or seccomp=builtin"
+                Err("cannot use a seccomp profile from a file: use seccomp=unconfined or seccomp=builtin"
                     .to_owned())
             }
             _ => Ok(Self(text)),

@@ -1,4 +1,4 @@
-//! Where a container is reached, and how it reaches others.
+//! The networks, host names and ports of a container.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,27 +7,27 @@ use serde::Deserialize;
 
 use super::form::{MapOrList, Scalar};
 
-/// `networks`: the engine's networks by their own names.
+/// The `networks` key: networks by their names on the engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(from = "Forms")]
 pub struct Networks(pub BTreeMap<String, Endpoint>);
 
-/// A container's place in a network.
+/// A container's endpoint in a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Endpoint {
-    /// More names that reach it there.
+    /// Additional names of the container in the network.
     pub aliases: Vec<String>,
-    /// Its fixed address.
+    /// A static IPv4 address.
     pub ipv4_address: Option<Ipv4Addr>,
-    /// Its fixed IPv6 address.
+    /// A static IPv6 address.
     pub ipv6_address: Option<Ipv6Addr>,
 }
 
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(
     untagged,
-    expecting = "write a list of networks, or a table of networks with aliases, ipv4_address and ipv6_address"
+    expecting = "expected a list of networks, or a table of networks with aliases, ipv4_address and ipv6_address"
 )]
 enum Forms {
     List(Vec<String>),
@@ -43,7 +43,7 @@ impl From<Forms> for Networks {
     }
 }
 
-/// `extra_hosts`: names that the container resolves itself, each with its address or `host-gateway`.
+/// The `extra_hosts` key: additional host names, each with an address or `host-gateway`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "MapOrList")]
 pub struct ExtraHosts(pub Vec<(String, String)>);
@@ -57,7 +57,7 @@ impl TryFrom<MapOrList> for ExtraHosts {
             let plain = address.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(&address);
             if plain != "host-gateway" && plain.parse::<IpAddr>().is_err() {
                 let shown = plain.escape_debug();
-                return Err(format!("`{shown}` is no address: write \"NAME=10.0.0.1\" or host-gateway"));
+                return Err(format!("invalid address `{shown}`: expected \"NAME=10.0.0.1\" or host-gateway"));
             }
             hosts.push((name, plain.to_owned()));
         }
@@ -65,13 +65,13 @@ impl TryFrom<MapOrList> for ExtraHosts {
     }
 }
 
-/// A port of the container with its protocol, as the engine writes it: `8080/tcp`; or a range of them.
+/// A port or a range of ports with its protocol, in the engine's form: `8080/tcp`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub struct Exposed {
-    /// The first.
+    /// The first port of the range.
     pub first: u16,
-    /// The last.
+    /// The last port of the range.
     pub last: u16,
     /// `tcp`, `udp` or `sctp`.
     pub protocol: String,
@@ -82,7 +82,7 @@ impl TryFrom<Scalar> for Exposed {
 
     fn try_from(written: Scalar) -> Result<Self, String> {
         let text = written.text();
-        let bad = || format!("`{}` is no port: write 8080, 8080/udp or 8080-8090", text.escape_debug());
+        let bad = || format!("invalid port `{}`: expected 8080, 8080/udp or 8080-8090", text.escape_debug());
         let (ports, protocol) = text.split_once('/').unwrap_or((&text, "tcp"));
         let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
         let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0);

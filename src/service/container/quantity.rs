@@ -1,4 +1,4 @@
-//! Lengths of time, numbers of bytes and shares of processors, as Compose has them written.
+//! Durations, sizes in bytes and numbers of CPUs in Compose's notation.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::form::Scalar;
 
-/// A length of time: `1m30s`, `500ms`, `2.5s`.
+/// A duration: `1m30s`, `500ms`, `2.5s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 #[schemars(rename = "ContainerSpan")]
@@ -17,25 +17,25 @@ impl TryFrom<Scalar> for Span {
 
     fn try_from(written: Scalar) -> Result<Self, String> {
         let text = written.text();
-        let bad = || format!("`{}` is no length of time: write 90s, 1m30s or 500ms", text.escape_debug());
+        let bad = || format!("invalid duration `{}`: expected 90s, 1m30s or 500ms", text.escape_debug());
         let is_plain = text.chars().all(|it| it.is_ascii_digit() || ".hmsuµn".contains(it));
         let length = text.parse::<jiff::SignedDuration>().ok().filter(|_| is_plain).ok_or_else(bad)?;
         let length = Duration::try_from(length).map_err(|_| bad())?;
-        // The engine counts nanoseconds in 63 bits.
+        // The engine stores nanoseconds in 63 bits.
         i64::try_from(length.as_nanos()).map_err(|_| bad())?;
         Ok(Self(length))
     }
 }
 
 impl Span {
-    /// For the engine.
+    /// Returns the duration in nanoseconds, the engine's unit.
     #[must_use]
     pub fn nanoseconds(self) -> i64 {
         i64::try_from(self.0.as_nanos()).unwrap_or(i64::MAX)
     }
 }
 
-/// A number of bytes: `64m`, `1.5gb`, `4096`; the units are powers of 1024.
+/// A size in bytes: `64m`, `1.5gb`, `4096`. The units are powers of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub struct Bytes(pub i64);
@@ -45,7 +45,7 @@ impl TryFrom<Scalar> for Bytes {
 
     fn try_from(written: Scalar) -> Result<Self, String> {
         let text = written.text();
-        let bad = || format!("`{}` is no number of bytes: write 64m, 1.5g or 4096", text.escape_debug());
+        let bad = || format!("invalid size `{}`: expected 64m, 1.5g or 4096", text.escape_debug());
         let end = text.find(|it: char| !it.is_ascii_digit() && it != '.').unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
         let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
@@ -60,7 +60,7 @@ impl TryFrom<Scalar> for Bytes {
     }
 }
 
-/// Processors, in billionths: `0.5`, `2`.
+/// A number of CPUs, stored in billionths: `0.5`, `2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "Scalar")]
 pub struct Cpus(pub i64);
@@ -73,11 +73,11 @@ impl TryFrom<Scalar> for Cpus {
         let billionths = scaled(&text, 1_000_000_000);
         billionths
             .map(Self)
-            .ok_or_else(|| format!("`{}` is no number of processors: write 0.5 or 2", text.escape_debug()))
+            .ok_or_else(|| format!("invalid number of CPUs `{}`: expected 0.5 or 2", text.escape_debug()))
     }
 }
 
-/// A decimal number times a whole one, rounded down, without the errors of floating point.
+/// Multiplies a decimal number by a unit and rounds down, without floating-point errors.
 fn scaled(decimal: &str, unit: i64) -> Option<i64> {
     let (whole, part) = decimal.split_once('.').unwrap_or((decimal, ""));
     let is_number = |text: &str| text.bytes().all(|it| it.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Descriptions as people write them, and what is said of those that are wrong.
+//! Valid descriptions of containers, and the errors for invalid ones.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn texts(list: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn a_command_is_split_by_the_shell_s_rules_or_is_a_list() {
+fn a_command_is_a_list_or_is_split_by_the_rules_of_the_shell() {
     let command = |text: &str| read(text).unwrap().command.unwrap().0;
     assert_eq!(
         command(r#"command = "serve --name 'two words' a\\ b""#),
@@ -38,7 +38,7 @@ fn a_command_is_split_by_the_shell_s_rules_or_is_a_list() {
     assert_eq!(command(r#"command = ["serve", "a b"]"#), ["serve", "a b"]);
     assert_eq!(command("command = []"), [""; 0]);
     assert_eq!(read("").unwrap().command, None);
-    assert!(refused(r#"entrypoint = "sh -c 'x""#).starts_with("services.mobile.entrypoint: a quote is not"));
+    assert!(refused(r#"entrypoint = "sh -c 'x""#).starts_with("services.mobile.entrypoint: unclosed quote"));
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_platform_is_an_operating_system_and_a_processor() {
     assert_eq!(platform("platform = \"linux/aarch64\"").as_deref(), Some("linux/arm64"));
     assert_eq!(platform(""), None);
     assert!(
-        refused("platform = \"arm64\"").starts_with("services.mobile.platform: write an operating system")
+        refused("platform = \"arm64\"").starts_with("services.mobile.platform: expected an operating system")
     );
 }
 
@@ -67,7 +67,7 @@ fn pairs_are_a_table_or_a_list() {
 }
 
 #[test]
-fn values_of_the_environment_are_shown_nowhere() {
+fn values_of_the_environment_are_never_shown() {
     let container = read("environment = { TOKEN = \"hunter2\" }").unwrap();
     let shown = format!("{container:?} {}", serde_json::to_string(&container.environment).unwrap());
     assert!(shown.contains("TOKEN") && !shown.contains("hunter2"), "{shown}");
@@ -85,7 +85,7 @@ fn values_of_the_environment_are_shown_nowhere() {
 }
 
 #[test]
-fn files_of_variables_stand_under_the_environment() {
+fn the_environment_overrides_env_files() {
     let files = |text: &str| read(text).unwrap().env_file.0;
     let whole = |path: &str, required| EnvFile { path: path.into(), required, variables: None };
     assert_eq!(files("env_file = \"/a.env\""), [whole("/a.env", true)]);
@@ -98,11 +98,11 @@ fn files_of_variables_stand_under_the_environment() {
     let both = file.under(&upper).0;
     assert_eq!((both["A"].reveal(), both["B"].reveal()), ("2", "x y"));
     let reason = Environment::of_file("A=1\nsecret hunter2\n", None).unwrap_err();
-    assert_eq!(reason, "its variable 2 is no NAME=VALUE");
+    assert_eq!(reason, "invalid entry 2: expected NAME=VALUE");
 }
 
 #[test]
-fn a_file_of_variables_is_read_by_compose_s_rules() {
+fn an_env_file_is_read_by_the_rules_of_compose() {
     let text = "\u{feff}# said\r\n\nA=one two \t# said\nexport B=b#b\r\nC: 'it\\'s $A \\n' # said\nD=\"say \\\"hi\\\"\\t\\\\ \
                 \\$A \\x\"\nE=\nF=\"two\nlines\"\nG = #said\nH=#fff\nI.j-k='two\n# lines'";
     let read = |variables: Option<&Variables>| Environment::of_file(text, variables).map(|it| it.0);
@@ -121,32 +121,32 @@ fn a_file_of_variables_is_read_by_compose_s_rules() {
     let found: Vec<(&str, &str)> = found.iter().map(|(name, value)| (&**name, value.reveal())).collect();
     assert_eq!(found, expected);
     for (wrong, says) in [
-        ("A=1\n=hunter2", "its variable 2 is no NAME=VALUE"),
-        ("A='hunter2", "its variable 1 is no NAME=VALUE"),
-        ("A=\"hunter2\" hunter2", "its variable 1 is no NAME=VALUE"),
-        ("A=\"hunter2\\", "its variable 1 is no NAME=VALUE"),
-        ("hunter2", "its variable 1: it has no value: write NAME=VALUE"),
-        ("é\0=", "its variable 1 is no NAME=VALUE"),
+        ("A=1\n=hunter2", "invalid entry 2: expected NAME=VALUE"),
+        ("A='hunter2", "invalid entry 1: expected NAME=VALUE"),
+        ("A=\"hunter2\" hunter2", "invalid entry 1: expected NAME=VALUE"),
+        ("A=\"hunter2\\", "invalid entry 1: expected NAME=VALUE"),
+        ("hunter2", "invalid entry 1: expected NAME=VALUE"),
+        ("é\0=", "invalid entry 1: expected NAME=VALUE"),
     ] {
         assert_eq!(Environment::of_file(wrong, None).unwrap_err(), says, "{wrong}");
     }
 }
 
 #[test]
-fn a_dollar_of_a_file_is_a_variable_where_there_are_variables() {
+fn a_dollar_in_an_env_file_needs_variables_or_single_quotes() {
     let variables = Variables::new([("HOST".to_owned(), "hunter2".to_owned())], "").unwrap();
     let read = |text: &str| Environment::of_file(text, Some(&variables)).map(|it| it.0);
     let found = read("HOST\nA=${HOST}:${B_NOT}\nB='$HOST'\nC=$B").unwrap_err();
     assert_eq!(
         found,
-        "its variable 2: the variable B_NOT is not set: set it, in .env too, or write ${B_NOT:-DEFAULT}"
+        "invalid entry 2: the variable B_NOT is not set: set it, for example in .env, or write ${B_NOT:-DEFAULT}"
     );
     let found = read("HOST\nA=<${HOST}>\nB='$HOST'\nC=$B\nD=\"$$A\"").unwrap();
     let found: Vec<&str> = found.values().map(Secret::reveal).collect();
     assert_eq!(found, ["<hunter2>", "$HOST", "$HOST", "$A", "hunter2"]);
     for text in ["A=pa$word", "A=\"pa$word\"", "A=\"pa\\$word\""] {
         let reason = Environment::of_file(text, None).unwrap_err();
-        assert!(reason.contains("between single quotes") && !reason.contains("word"), "{reason}");
+        assert!(reason.contains("in single quotes") && !reason.contains("word"), "{reason}");
     }
     assert_eq!(Environment::of_file("A='pa$word'", None).unwrap().0["A"].reveal(), "pa$word");
 }
@@ -178,16 +178,19 @@ fn volumes_are_short_or_long() {
         ]
     );
     for (wrong, says) in [
-        (r#"["./src:/app"]"#, "services.mobile.volumes[0]: `./src:/app` names no absolute path"),
-        (r#"["/ok", "a:b"]"#, "services.mobile.volumes[1]: the target `b` is no absolute path"),
-        (r#"["a:/b:rx"]"#, "has an unknown option"),
-        (r#"["/a", "b:/a"]"#, "services.mobile.volumes: two are mounted at one target"),
-        (r#"[{ type = "bind", target = "/a" }]"#, "a bind needs its source"),
+        (
+            r#"["./src:/app"]"#,
+            "services.mobile.volumes[0]: invalid volume `./src:/app`: expected an absolute path",
+        ),
+        (r#"["/ok", "a:b"]"#, "services.mobile.volumes[1]: invalid target `b`"),
+        (r#"["a:/b:rx"]"#, "unknown option"),
+        (r#"["/a", "b:/a"]"#, "services.mobile.volumes: two mounts have the same target"),
+        (r#"[{ type = "bind", target = "/a" }]"#, "a bind mount needs a source"),
         (
             r#"[{ type = "tmpfs", target = "/a", tmpfs = { size = "9x" } }]"#,
-            "volumes[0].tmpfs.size: `9x` is no",
+            "volumes[0].tmpfs.size: invalid size `9x`",
         ),
-        (r#"["/a:/b:nocopy"]"#, "nocopy, which is for a volume only"),
+        (r#"["/a:/b:nocopy"]"#, "nocopy is only allowed for a volume"),
         (
             r#"[{ type = "bind", source = "/s", target = "/a", bind = { propagation = "some" } }]"#,
             "services.mobile.volumes[0].bind.propagation: unknown variant",
@@ -200,7 +203,7 @@ fn volumes_are_short_or_long() {
 }
 
 #[test]
-fn a_healthcheck_is_the_engine_s_words() {
+fn a_healthcheck_becomes_the_form_of_the_engine() {
     let whole = "healthcheck = { test = \"curl -f localhost\", interval = \"1m30s\", timeout = \"2.5s\", \
                 retries = 3, start_period = \"500ms\" }";
     let check = read(whole).unwrap().healthcheck.unwrap();
@@ -212,21 +215,22 @@ fn a_healthcheck_is_the_engine_s_words() {
     assert_eq!(test(r#"["CMD", "/app", "ok"]"#).unwrap().0, ["CMD", "/app", "ok"]);
     assert_eq!(test("\"NONE\"").unwrap().0, ["NONE"]);
     assert!(
-        refused("healthcheck.test = [\"/app\"]").starts_with("services.mobile.healthcheck.test: write a")
+        refused("healthcheck.test = [\"/app\"]")
+            .starts_with("services.mobile.healthcheck.test: expected a shell command")
     );
     assert!(
         refused("healthcheck.disable = true\nhealthcheck.test = \"x\"")
-            .contains("healthcheck.disable: a test")
+            .contains("healthcheck.disable: disable and test")
     );
     let soon = refused("healthcheck.interval = \"soon\"");
     assert_eq!(
         soon,
-        "services.mobile.healthcheck.interval: `soon` is no length of time: write 90s, 1m30s or 500ms"
+        "services.mobile.healthcheck.interval: invalid duration `soon`: expected 90s, 1m30s or 500ms"
     );
 }
 
 #[test]
-fn quantities_are_compose_s() {
+fn quantities_are_read_as_in_compose() {
     for (text, bytes) in
         [("4096", 4096), ("\"64m\"", 64 << 20), ("\"1.5gb\"", 3 << 29), ("\"10 kB\"", 10240), ("\"7b\"", 7)]
     {
@@ -249,7 +253,7 @@ fn quantities_are_compose_s() {
         "mem_limit = \"\"",
         "cpus = \"many\"",
     ] {
-        assert!(refused(wrong).contains(": write "), "{wrong}");
+        assert!(refused(wrong).contains(": expected "), "{wrong}");
     }
 }
 
@@ -266,12 +270,13 @@ fn networks_are_a_list_or_a_table() {
         refused("networks = [\"a\"]\nnetwork_mode = \"host\"").starts_with("services.mobile.network_mode:")
     );
     assert!(
-        refused("networks.front.ipv4_address = \"here\"").contains("services.mobile.networks: write a list")
+        refused("networks.front.ipv4_address = \"here\"")
+            .contains("services.mobile.networks: expected a list")
     );
 }
 
 #[test]
-fn the_rest_is_read_in_its_forms() {
+fn all_other_keys_are_read_in_all_forms() {
     let text = r#"
         expose = [8080, "9000-9002/udp"]
         restart = "on-failure:3"
@@ -295,19 +300,19 @@ fn the_rest_is_read_in_its_forms() {
     );
     assert_eq!((container.dns.0.len(), container.tmpfs.0.len()), (1, 1));
     for wrong in ["expose = [0]", "expose = [\"9-8\"]", "restart = \"sometimes\"", "devices = [\"null\"]"] {
-        assert!(refused(wrong).contains(": write "), "{wrong}");
+        assert!(refused(wrong).contains(": expected "), "{wrong}");
     }
     assert!(
         refused("security_opt = [\"seccomp=/p.json\"]")
-            .contains("services.mobile.security_opt[0]: a seccomp")
+            .contains("services.mobile.security_opt[0]: cannot use a seccomp profile")
     );
     assert!(refused("container_port = 0").starts_with("services.mobile.container_port:"));
 }
 
 #[test]
 fn unknown_keys_are_refused_at_every_depth() {
-    assert_eq!(refused("comand = \"x\""), "services.mobile.comand: there is no such key: write `command`");
-    assert_eq!(refused("ports = [80]"), "services.mobile.ports: there is no such key: leave it out");
+    assert_eq!(refused("comand = \"x\""), "services.mobile.comand: unknown key: did you mean `command`?");
+    assert_eq!(refused("ports = [80]"), "services.mobile.ports: unknown key: remove it");
     assert!(
         refused("healthcheck.intervall = \"1s\"").contains("services.mobile.healthcheck.intervall: unknown")
     );

@@ -1,4 +1,4 @@
-//! What is mounted into a container.
+//! The mounts of a container.
 
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -6,75 +6,71 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::quantity::Bytes;
 
-/// One entry of `volumes`.
+/// An entry of `volumes`.
 #[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema)]
 #[schemars(with = "Written")]
 pub struct Volume {
     /// The path inside the container.
     pub target: String,
-    /// Whether the container may not write.
     pub read_only: bool,
-    /// What is mounted there.
     pub kind: VolumeKind,
 }
 
-/// What is mounted.
+/// The kind of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeKind {
-    /// A path of the engine's host, with options as `z` and `rslave`; whether a directory is made where none is.
+    /// A path on the engine's host.
     Bind {
-        /// The path.
         source: String,
-        /// What stands behind the second colon, but `ro` and `rw`.
+        /// The options after the second colon except `ro` and `rw`, such as `z` and `rslave`.
         options: Vec<String>,
-        /// Whether a missing path becomes a directory.
+        /// Whether the engine creates a directory if the path does not exist.
         create_host_path: bool,
     },
-    /// A volume of the engine, by its own name; without one a new one for each container.
+    /// A volume by its name on the engine, or a new anonymous volume for each container.
     Volume {
-        /// Its name.
         name: Option<String>,
-        /// Whether a new volume stays empty where the image has files.
+        /// Whether a new volume stays empty even if the image has files at its path.
         nocopy: bool,
     },
-    /// Memory.
+    /// A file system in memory.
     Tmpfs {
-        /// The most that it holds.
+        /// The maximum size.
         size: Option<Bytes>,
-        /// The permissions of its root.
+        /// The permissions of the root directory.
         mode: Option<u32>,
     },
 }
 
-/// An entry as it is written, for those who ask for its form.
+/// The forms of an entry, for the JSON Schema only.
 #[derive(schemars::JsonSchema)]
 #[schemars(untagged)]
-#[expect(dead_code, reason = "its form is all that is wanted")]
+#[expect(dead_code, reason = "only its JSON Schema is used")]
 enum Written {
     /// `[SOURCE:]TARGET[:OPTIONS]`
     Short(String),
     Long(Long),
 }
 
-/// The long form.
+/// The long form of an entry.
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Long {
-    /// What is mounted.
+    /// The type of the mount.
     #[serde(rename = "type")]
     kind: Type,
-    /// The path of the engine's host, or the volume's name.
+    /// The path on the engine's host, or the volume's name.
     source: Option<String>,
     /// The path inside the container.
     target: String,
-    /// Whether the container may not write.
+    /// Whether the mount is read-only.
     #[serde(default)]
     read_only: bool,
-    /// Options of a path of the host.
+    /// Options of a bind mount.
     bind: Option<BindOptions>,
     /// Options of a volume.
     volume: Option<VolumeOptions>,
-    /// Options of memory.
+    /// Options of a tmpfs mount.
     tmpfs: Option<TmpfsOptions>,
 }
 
@@ -89,11 +85,11 @@ enum Type {
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BindOptions {
-    /// How mounts below it are told.
+    /// The mount propagation.
     propagation: Option<Propagation>,
-    /// Whether a missing path becomes a directory.
+    /// Whether the engine creates a directory if the path does not exist.
     create_host_path: Option<bool>,
-    /// `z` where several containers share it, `Z` where one has it alone.
+    /// The SELinux label: `z` if several containers share the path, `Z` if only this container uses it.
     selinux: Option<Selinux>,
 }
 
@@ -141,7 +137,7 @@ impl Selinux {
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VolumeOptions {
-    /// Whether a new volume stays empty where the image has files.
+    /// Whether a new volume stays empty even if the image has files at its path.
     #[serde(default)]
     nocopy: bool,
 }
@@ -149,22 +145,22 @@ struct VolumeOptions {
 #[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TmpfsOptions {
-    /// The most that it holds.
+    /// The maximum size.
     size: Option<Bytes>,
-    /// The permissions of its root.
+    /// The permissions of the root directory.
     mode: Option<u32>,
 }
 
 impl Volume {
-    /// Reads `[SOURCE:]TARGET[:OPTIONS]`.
+    /// Parses `[SOURCE:]TARGET[:OPTIONS]`.
     fn short(text: &str) -> Result<Self, String> {
-        let bad = |why: &str| format!("`{}` {why}", text.escape_debug());
+        let bad = |why: &str| format!("invalid volume `{}`: {why}", text.escape_debug());
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, options) = match parts.as_slice() {
             [target] => (None, *target, ""),
             [source, target] => (Some(*source), *target, ""),
             [source, target, options] => (Some(*source), *target, *options),
-            _ => return Err(bad("has too many colons: write SOURCE:TARGET or SOURCE:TARGET:ro")),
+            _ => return Err(bad("expected SOURCE:TARGET or SOURCE:TARGET:ro")),
         };
         let mut read_only = false;
         let mut others = Vec::new();
@@ -175,23 +171,25 @@ impl Volume {
                 "z" | "Z" | "nocopy" | "shared" | "slave" | "private" | "rshared" | "rslave" | "rprivate" => {
                     others.push(option.to_owned());
                 }
-                _ => return Err(bad("has an unknown option: write ro, rw, z, Z, nocopy or a propagation")),
+                _ => return Err(bad("unknown option, expected ro, rw, z, Z, nocopy or a propagation")),
             }
         }
         let kind = match source {
             Some(path) if path.starts_with('/') => {
                 if others.iter().any(|option| option == "nocopy") {
-                    return Err(bad("has nocopy, which is for a volume only: leave it out"));
+                    return Err(bad("nocopy is only allowed for a volume"));
                 }
                 VolumeKind::Bind { source: path.to_owned(), options: others, create_host_path: true }
             }
             Some(path) if path.is_empty() || path.starts_with(['.', '~']) => {
-                return Err(bad("names no absolute path or volume: the engine may be on another host"));
+                return Err(bad(
+                    "expected an absolute path or a volume name: the engine may be on another host",
+                ));
             }
             name => {
                 let nocopy = others.iter().any(|option| option == "nocopy");
                 if others.len() > usize::from(nocopy) {
-                    return Err(bad("has an option that is for a path of the host only"));
+                    return Err(bad("an option is only allowed for a path on the host"));
                 }
                 VolumeKind::Volume { name: name.map(str::to_owned), nocopy }
             }
@@ -203,11 +201,15 @@ impl Volume {
         if self.target.starts_with('/') {
             return Ok(Self { target: clean(&self.target), ..self });
         }
-        Err(format!("the target `{}` is no absolute path: write /data", self.target.escape_debug()))
+        Err(format!(
+            "invalid target `{}`: expected an absolute path such as /data",
+            self.target.escape_debug()
+        ))
     }
 }
 
-/// A path inside as the engine writes it: without `.`, doubled slashes and a slash at its end.
+/// Normalizes a path inside the container as the engine does: resolves `.` and `..`, and removes doubled and trailing
+/// slashes.
 #[must_use]
 pub fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -230,20 +232,19 @@ impl TryFrom<Long> for Volume {
             || is_other(Type::Volume, long.volume.is_some())
             || is_other(Type::Tmpfs, long.tmpfs.is_some())
         {
-            return Err("options of another type stand there: leave them out, or write that type".to_owned());
+            return Err("the options belong to another type: remove them, or change the type".to_owned());
         }
         let kind = match long.kind {
             Type::Bind => {
                 let source = long.source.filter(|path| path.starts_with('/'));
                 let source =
-                    source.ok_or("a bind needs its source, an absolute path of the engine's host")?;
+                    source.ok_or("a bind mount needs a source: an absolute path on the engine's host")?;
                 let (mut options, mut create_host_path) = (Vec::new(), true);
                 if let Some(bind) = long.bind {
                     create_host_path = bind.create_host_path.unwrap_or(true);
                     if bind.selinux.is_some() && !create_host_path {
                         return Err(
-                            "the engine takes selinux only where it may make the path: leave one out"
-                                .to_owned(),
+                            "selinux cannot be combined with create_host_path = false: remove one".to_owned()
                         );
                     }
                     options.extend(bind.selinux.map(|label| label.word().to_owned()));
@@ -256,7 +257,7 @@ impl TryFrom<Long> for Volume {
                 nocopy: long.volume.is_some_and(|options| options.nocopy),
             },
             Type::Tmpfs if long.source.is_some() => {
-                return Err("memory has no source: leave it out".to_owned());
+                return Err("a tmpfs mount has no source: remove it".to_owned());
             }
             Type::Tmpfs => {
                 let (size, mode) = long.tmpfs.map_or((None, None), |options| (options.size, options.mode));
@@ -274,7 +275,7 @@ impl<'de> Deserialize<'de> for Volume {
             type Value = Volume;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("\"SOURCE:TARGET\", or a table of type, source and target")
+                f.write_str("\"SOURCE:TARGET\", or a table with type, source and target")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Volume, E> {

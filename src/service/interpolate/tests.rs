@@ -1,4 +1,4 @@
-//! Texts with variables, and what becomes of them.
+//! Texts with variables and their substitution.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn with(text: &str) -> Result<String, InterpolationError> {
 }
 
 #[test]
-fn every_form_of_the_specification_is_known() {
+fn every_form_of_the_specification_is_supported() {
     for (text, becomes) in [
         ("", ""),
         ("no variable", "no variable"),
@@ -48,7 +48,7 @@ fn every_form_of_the_specification_is_known() {
         ("${NONE:-a:-b-c}", "a:-b-c"),
         ("${NONE:-$$}", "$"),
         ("${NONE:-$${}x}", "${x}"),
-        // What is not taken is not asked for.
+        // Unused alternatives are not looked up.
         ("${A:-$NONE}", "hunter2"),
         ("${NONE:+$NONE}", ""),
     ] {
@@ -57,7 +57,7 @@ fn every_form_of_the_specification_is_known() {
 }
 
 #[test]
-fn what_is_wrong_is_named_without_any_value() {
+fn errors_contain_no_values() {
     let unset = |name: &str| InterpolationError::Unset(name.to_owned());
     for (text, error) in [
         ("$NONE", InterpolationError::UnsetUnnamed),
@@ -86,11 +86,14 @@ fn what_is_wrong_is_named_without_any_value() {
         assert_eq!(found, error, "{text}");
     }
     let message = unset("HOST").to_string();
-    assert_eq!(message, "the variable HOST is not set: set it, in .env too, or write ${HOST:-DEFAULT}");
+    assert_eq!(
+        message,
+        "the variable HOST is not set: set it, for example in .env, or write ${HOST:-DEFAULT}"
+    );
 }
 
 #[test]
-fn a_text_has_bounds() {
+fn depth_and_length_are_limited() {
     let nested = |depth: usize| "${NONE:-".repeat(depth) + &"}".repeat(depth);
     assert_eq!(with(&nested(16)).as_deref(), Ok(""));
     assert_eq!(with(&nested(17)), Err(InterpolationError::TooDeep));
@@ -99,7 +102,7 @@ fn a_text_has_bounds() {
 }
 
 #[test]
-fn the_process_stands_over_the_file() {
+fn the_process_overrides_the_file() {
     let process = [("A", "one"), ("B", "two")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let variables = Variables::new(process, "B=three\nC=$A-$B\nD=${C}\n").unwrap();
     let values = ["A", "B", "C", "D", "E"].map(|name| variables.get(name));
@@ -108,23 +111,23 @@ fn the_process_stands_over_the_file() {
 }
 
 #[test]
-fn a_file_of_variables_does_not_grow_without_end() {
+fn the_size_of_an_env_file_is_limited() {
     let line = |index: usize| format!("B{index}=$A\n");
     let text = format!("A={}\n{}", "x".repeat(1000), (0..1100).map(line).collect::<String>());
     assert_eq!(
         Variables::new([], &text).unwrap_err(),
-        "its variables become more than 1048576 bytes long: shorten them"
+        "its values exceed 1048576 bytes after substitution: shorten them"
     );
 }
 
 proptest! {
     #[test]
-    fn no_text_is_too_much(text in "[${}A:?+a é-]{0,40}") {
+    fn no_text_makes_it_panic(text in "[${}A:?+a é-]{0,40}") {
         let _either = with(&text);
     }
 
     #[test]
-    fn a_text_whose_dollars_are_doubled_stays_itself(text in "\\PC{0,40}") {
+    fn a_text_with_doubled_dollars_is_unchanged(text in "\\PC{0,40}") {
         prop_assert_eq!(with(&text.replace('$', "$$")), Ok(text));
     }
 }

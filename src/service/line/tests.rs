@@ -28,7 +28,7 @@ fn lines_of_a_backend_are_taken() {
 }
 
 #[test]
-fn what_would_mean_something_else_is_refused() {
+fn lines_that_would_change_the_service_are_refused() {
     for (text, reason) in [
         ("server evil 10.6.6.6:80", "the key hosts"),
         ("default-server backup", "the key server_options"),
@@ -38,25 +38,25 @@ fn what_would_mean_something_else_is_refused() {
         ("backend evil", "starts a section"),
         ("back\\x65nd evil", "starts a section"),
         ("\"glo\"bal", "starts a section"),
-        (".if 1", "a directive"),
-        ("'.if' 1", "a directive"),
-        ("[scope]", "a scope"),
-        ("'[scope]' x", "a scope"),
+        (".if 1", "directives and scopes"),
+        ("'.if' 1", "directives and scopes"),
+        ("[scope]", "directives and scopes"),
+        ("'[scope]' x", "directives and scopes"),
         ("\\x2eif 1", "not closed"),
-        ("no", "stands alone"),
-        ("no server x 10.6.6.6:80", "before `option` only"),
+        ("no", "incomplete line"),
+        ("no server x 10.6.6.6:80", "only allowed before `option`"),
         ("no backend evil", "starts a section"),
-        ("no option forwardfor", "no option that"),
-        ("option", "lacks its name"),
-        ("option banana", "no option that"),
+        ("no option forwardfor", "unsupported option"),
+        ("option", "needs a name"),
+        ("option banana", "unsupported option"),
         ("option allbackup", "did you mean `allbackups`"),
-        ("option allbackups x", "takes nothing more"),
+        ("option allbackups x", "takes no further arguments"),
         ("option redispatch x", "a number"),
-        ("option forwardfor banana", "see `banana`"),
+        ("option forwardfor banana", "not `banana`"),
         ("option httpchk GET /other", "the key check"),
         ("option tcp-check", "the key check"),
-        ("http-check send meth GET uri /other", "only `expect`"),
-        ("http-check connect", "only `expect`"),
+        ("http-check send meth GET uri /other", "only `http-check expect`"),
+        ("http-check connect", "only `http-check expect`"),
         ("timeout client 5s", "one of connect"),
         ("timeout server 5x", "the unit"),
         ("timeout server 0", "longer than 0"),
@@ -67,15 +67,15 @@ fn what_would_mean_something_else_is_refused() {
         ("hash-type x", "consistent"),
         ("log '$SYSLOG' local0", "without variables"),
         ("source '$HOME'", "an address"),
-        ("acl a", "what is matched"),
-        ("acl 'é' path /x", "holds `é`"),
+        ("acl a", "a criterion"),
+        ("acl 'é' path /x", "contains `é`"),
         ("stick banana", "on or match"),
         ("tcp-request connection accept", "content or"),
-        ("bind :80", "no line that"),
-        ("disabled", "no line that"),
-        ("dispatch 10.6.6.6:80", "no line that"),
+        ("bind :80", "unsupported keyword"),
+        ("disabled", "unsupported keyword"),
+        ("dispatch 10.6.6.6:80", "unsupported keyword"),
         ("sever x 10.6.6.6:80", "did you mean `server`"),
-        ("description", "something more"),
+        ("description", "at least one argument"),
     ] {
         let error = extra_line(text, HTTP).unwrap_err();
         assert!(error.contains(reason), "{text}: {error}");
@@ -83,9 +83,9 @@ fn what_would_mean_something_else_is_refused() {
 }
 
 #[test]
-fn what_needs_http_or_its_check_is_refused_without() {
+fn lines_that_need_http_or_an_http_check_are_refused_without() {
     for text in ["http-request deny", "redirect prefix /x", "option forwardfor", "option checkcache"] {
         assert!(extra_line(text, TCP).unwrap_err().contains("needs HTTP"), "{text}");
     }
-    assert!(extra_line("http-check disable-on-404", TCP).unwrap_err().contains("does nothing"));
+    assert!(extra_line("http-check disable-on-404", TCP).unwrap_err().contains("has no effect"));
 }

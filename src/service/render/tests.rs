@@ -13,9 +13,9 @@ fn rendered(text: &str) -> Result<String, String> {
     render("mobile", &service(text), TEMPLATE, Version::new(2, 6)).map_err(|error| error.to_string())
 }
 
-/// Every description of `fixtures/render`, with the backend or the refusal that comes of it.
+/// Compares every description in `fixtures/render` with the expected backend or refusal.
 #[test]
-fn fixtures_become_what_is_expected_of_them() {
+fn fixtures_render_as_expected() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/render");
     let mut paths: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -38,7 +38,7 @@ fn fixtures_become_what_is_expected_of_them() {
 }
 
 #[test]
-fn a_template_of_one_s_own_may_add_lines_but_not_drop_or_change_any() {
+fn a_custom_template_may_add_lines_but_not_drop_or_change_any() {
     let service = service(
         "hosts = [\"10.0.0.1\"]\nprimary_port = 80\nbackup_port = 81\nbalance = \"leastconn\"\nmode = \"http\"\ncookie = \"SRV\"\ncheck = \"/health\"\n",
     );
@@ -51,16 +51,16 @@ fn a_template_of_one_s_own_may_add_lines_but_not_drop_or_change_any() {
     let before = |line: &str| format!("\n    {line}{servers}");
     let after = |line: &str| format!("backend {{{{ backend }}}}\n    {line}");
     for (from, to, reason) in [
-        (servers, before("default-server backup").as_str(), "another line changes what `server app1` is"),
-        (servers, &before("default-server disabled"), "another line changes what `server app1` is"),
-        (servers, &before("balance source"), "another line changes what its `balance` says"),
-        (servers, &before("mode tcp"), "another line changes what its `mode` says"),
-        (servers, &before("cookie OTHER rewrite"), "another line changes what its `cookie` says"),
-        (servers, &before("option tcp-check"), "another line changes what its `option httpchk` says"),
-        (servers, &before("http-check send meth PUT"), "another line changes what its `option httpchk` says"),
+        (servers, before("default-server backup").as_str(), "another line changes `server app1`"),
+        (servers, &before("default-server disabled"), "another line changes `server app1`"),
+        (servers, &before("balance source"), "another line changes its `balance`"),
+        (servers, &before("mode tcp"), "another line changes its `mode`"),
+        (servers, &before("cookie OTHER rewrite"), "another line changes its `cookie`"),
+        (servers, &before("option tcp-check"), "another line changes its `option httpchk`"),
+        (servers, &before("http-check send meth PUT"), "another line changes its `option httpchk`"),
         (servers, &before("server-template x 3 10.6.6.6:80"), "it has `server-template x"),
         (servers, &before("disabled"), "it is disabled"),
-        (servers, &before(".if !defined(NEVER)\n    .endif"), "depends on the HAProxy that runs"),
+        (servers, &before(".if !defined(NEVER)\n    .endif"), "depends on the running HAProxy"),
         ("backend {{ backend }}", &after("mode health"), "HAProxy 2.6 refuses its line 2"),
         (
             " {{ option }}",
@@ -69,9 +69,9 @@ fn a_template_of_one_s_own_may_add_lines_but_not_drop_or_change_any() {
         ),
         ("{{ word }}", "{{ word }}x", "`optionx`"),
         ("{%- for line in lines %}", "{%- for line in [] %}", "it lacks `mode http`"),
-        ("backend {{ backend }}", "listen {{ backend }}", "it starts `listen mobile`"),
+        ("backend {{ backend }}", "listen {{ backend }}", "it starts with `listen mobile`"),
         ("backend {{ backend }}", "backend x\nbackend {{ backend }}", "it has 2 sections"),
-        ("{{ server.name }}", "{{ server.nam }}", "does not work"),
+        ("{{ server.name }}", "{{ server.nam }}", "cannot render the template"),
     ] {
         assert!(TEMPLATE.contains(from), "{from}");
         let error = with(&TEMPLATE.replace(from, to)).unwrap_err();
@@ -80,14 +80,14 @@ fn a_template_of_one_s_own_may_add_lines_but_not_drop_or_change_any() {
 }
 
 #[test]
-fn no_value_leaves_its_word() {
+fn every_value_stays_one_word() {
     let text = "hosts = [\"10.0.0.1\"]\nprimary_port = 80\n\
                 check = { uri = \"/x\", headers = { Host = \"a b # ' \\\" $HOME\" } }\n";
     let rendered = rendered(text).unwrap();
     assert!(rendered.contains(r#"hdr Host "a b # ' \" \$HOME""#), "{rendered}");
 }
 
-/// A word that somebody could mean badly, and often enough one that is well.
+/// Returns a word that is mostly valid and sometimes hostile.
 fn value(well: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop_oneof![
         40 => prop::sample::select(well).prop_map(str::to_owned),
@@ -143,7 +143,7 @@ fn description() -> impl Strategy<Value = Service> {
     )
 }
 
-/// Any description is refused with a reason, or read back as what it says.
+/// Checks that any description is refused with a reason or reads back unchanged.
 #[test]
 fn hostile_descriptions_are_refused_or_read_back() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -178,5 +178,5 @@ fn hostile_descriptions_are_refused_or_read_back() {
             assert_eq!(servers, expected, "{text}");
         }
     }
-    assert!(taken * 3 > all * 4, "only {taken} of {} were taken: the test shows nothing", all * 4);
+    assert!(taken * 3 > all * 4, "only {taken} of {} were accepted: the test shows nothing", all * 4);
 }

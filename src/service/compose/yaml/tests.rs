@@ -1,4 +1,4 @@
-//! Trees, and what is said of texts that are none.
+//! Parsed trees, and the errors for invalid texts.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The tree in JSON's words; what is in quotes stays in quotes.
+/// Formats a tree similar to JSON; quoted scalars stay quoted.
 fn shown(node: &Node) -> String {
     match node {
         Node::Scalar(it) if it.is_plain => it.text.clone(),
@@ -29,7 +29,7 @@ fn problem(text: &str) -> (usize, YamlProblem) {
 }
 
 #[test]
-fn texts_are_as_they_were_written() {
+fn scalars_keep_their_text() {
     assert_eq!(tree(""), "{}");
     assert_eq!(tree("# nothing\n"), "{}");
     assert_eq!(tree("\u{feff}a: 1"), "{a:1}");
@@ -50,7 +50,7 @@ fn anchors_are_repeated_and_merged() {
 }
 
 #[test]
-fn what_is_wrong_says_where() {
+fn errors_name_the_line() {
     for (text, line, expected) in [
         ("a: 1\na: 2", 2, YamlProblem::Twice("a".to_owned())),
         ("a: 1\n---\nb: 1", 2, YamlProblem::Documents),
@@ -110,12 +110,12 @@ fn a_small_file_cannot_become_a_big_one() {
 
 proptest! {
     #[test]
-    fn no_text_is_too_much(text in "\\PC{0,60}") {
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,60}") {
         let _either = read(&text);
     }
 
     #[test]
-    fn no_text_like_yaml_is_too_much(
+    fn no_text_like_yaml_makes_the_parser_panic(
         words in prop::collection::vec(prop::sample::select(vec![
             "a", "b:", ": ", "- ", "\n", "\n  ", "\n    ", "{", "}", "[", "]", ",", "&x ", "*x", "<<: ", "!t ", "!!str ", "|", ">",
             "'", "\"", "? ", "#", "---\n", "...\n", "%YAML 1.2\n", "\t", "\\", "\r\n", "é", "\u{feff}", "$", "@", "`", "|2-\n", "\0",
