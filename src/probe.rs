@@ -1,4 +1,4 @@
-//! What to ask a server to prove that it serves: the backend's own check, without `HAProxy`'s timing.
+//! The probe that proves that a server serves: the backend's own check, without `HAProxy`'s timing.
 
 mod url;
 
@@ -12,33 +12,33 @@ use serde::{Deserialize, Serialize};
 
 pub use url::ProbeUrl;
 
-/// One question to one server.
+/// A probe of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Probe {
-    /// Where to ask.
+    /// The address to connect to.
     pub address: SocketAddr,
-    /// Whether to speak TLS (certificates are not verified, as in a check with `verify none`).
+    /// Whether to use TLS; certificates are not verified, as in a check with `verify none`.
     pub tls: bool,
-    /// What to ask.
+    /// The request and the expected response.
     pub question: Question,
-    /// How long an answer may take.
+    /// The maximum time to answer.
     #[serde(rename = "timeout_ms", with = "crate::millis")]
     #[schemars(with = "u64")]
     pub timeout: Duration,
 }
 
-/// How long it may take until a connection is accepted and has stayed open.
+/// The maximum time until a connection is accepted and has stayed open.
 const CONNECTS: Duration = Duration::from_secs(1);
 
 impl Probe {
-    /// Whether anything at all accepts connections at an address, and keeps them open.
+    /// Returns a probe that tests whether any process accepts connections at an address and keeps them open.
     #[must_use]
     pub fn connects(address: SocketAddr) -> Self {
         Self { address, tls: false, question: Question::Tcp, timeout: CONNECTS }
     }
 }
 
-/// What a probe asks, and which answer proves that the server serves.
+/// The request of a probe, and the response that proves that the server serves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Question {
@@ -48,58 +48,58 @@ pub enum Question {
         method: String,
         /// The request's URI.
         uri: String,
-        /// Header fields, in order.
+        /// The header fields, in order.
         headers: Vec<(String, String)>,
         /// The request's body.
         body: Option<String>,
-        /// What the answer must be, every one of them; none means any 2xx or 3xx.
+        /// The rules that the response must all satisfy; without rules, any 2xx or 3xx status is accepted.
         expect: Vec<Expect>,
     },
-    /// Mode http without an HTTP check: any HTTP answer to `GET /` but 503, by which an
-    /// application or a proxy in front of it says itself that it does not serve.
+    /// HTTP mode without an HTTP check: any HTTP response to `GET /` except 503, with which an application or a proxy
+    /// in front of it reports that it does not serve.
     AnyHttp,
-    /// Mode tcp: the connection is accepted and not closed at once. docker-proxy accepts for an
-    /// application that does not listen, and then closes; an open port alone proves nothing.
+    /// TCP mode: the connection is accepted and not closed at once. docker-proxy accepts connections for an
+    /// application that does not listen and then closes them, so an open port alone proves nothing.
     Tcp,
 }
 
-/// One `http-check expect` rule.
+/// An `http-check expect` rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Expect {
-    /// Written with `!`: the rule must not match.
+    /// Whether the rule has a `!` and must not match.
     pub negated: bool,
-    /// What is matched.
+    /// The condition on the response.
     pub matches: Match,
 }
 
-/// What an `http-check expect` rule looks at.
+/// The condition of an `http-check expect` rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "value")]
 pub enum Match {
-    /// The status is in one of these ranges, both ends included.
+    /// The status is in one of these inclusive ranges.
     Status(Vec<(u16, u16)>),
     /// The status, as three digits, matches this regular expression.
     StatusPattern(String),
-    /// The body holds this text.
+    /// The body contains this text.
     Text(String),
     /// The body matches this regular expression.
     Pattern(String),
 }
 
-/// Whether a pattern of an `http-check expect` rule can be read here: `HAProxy` reads it as PCRE.
+/// Returns whether drainswap can read a pattern of an `http-check expect` rule, which is PCRE for `HAProxy`.
 #[must_use]
 pub fn is_readable(pattern: &str) -> bool {
     Regex::new(pattern).is_ok()
 }
 
-/// Each probe once, where it first comes: the lines that share a container ask it the same.
+/// Removes duplicate probes, which occur when several server lines share a container.
 pub fn distinct<'p>(probes: impl IntoIterator<Item = &'p Probe>) -> impl Iterator<Item = &'p Probe> {
     let mut asked = HashSet::new();
     probes.into_iter().filter(move |probe| asked.insert(*probe))
 }
 
 impl Question {
-    /// Hides what may be secret: the values of its headers, and its body.
+    /// Hides possible secrets: the values of headers, and the body.
     pub fn hide(&mut self) {
         if let Self::Http { headers, body, .. } = self {
             for hidden in headers.iter_mut().map(|(_, value)| value).chain(body) {
@@ -108,12 +108,12 @@ impl Question {
         }
     }
 
-    /// What is wrong with an answer, or `None` if it proves that the server serves.
+    /// Returns what is wrong with a response, or `None` if the response proves that the server serves.
     #[must_use]
     pub fn objection(&self, status: u16, body: &[u8]) -> Option<String> {
         match self {
             Self::AnyHttp => {
-                (status == 503).then(|| "the application says that it does not serve".to_owned())
+                (status == 503).then(|| "the application reports that it does not serve".to_owned())
             }
             Self::Tcp => None,
             Self::Http { expect, .. } if expect.is_empty() => {
@@ -122,15 +122,15 @@ impl Question {
             Self::Http { expect, .. } => expect.iter().find_map(|rule| match rule.holds(status, body) {
                 Ok(true) => None,
                 Ok(false) => Some(format!("expected {rule}")),
-                Err(error) => Some(format!("cannot tell {rule}: {error}")),
+                Err(error) => Some(format!("cannot check for {rule}: {error}")),
             }),
         }
     }
 }
 
 impl Expect {
-    /// `HAProxy` reads patterns as PCRE; one that the `regex` crate cannot read (look-around,
-    /// back-references) is an error, never a match.
+    /// Returns whether a response satisfies the rule. `HAProxy` reads patterns as PCRE; a pattern that the `regex`
+    /// crate cannot read (look-around, back-references) is an error and never a match.
     fn holds(&self, status: u16, body: &[u8]) -> Result<bool, regex::Error> {
         let found = match &self.matches {
             Match::Status(ranges) => ranges.iter().any(|(low, high)| (*low..=*high).contains(&status)),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rule_2xx_and_3xx_prove_it() {
+    fn without_rules_2xx_and_3xx_are_accepted() {
         assert_eq!(http(vec![]).objection(204, b""), None);
         assert_eq!(http(vec![]).objection(302, b""), None);
         assert_eq!(http(vec![]).objection(404, b"").as_deref(), Some("expected 2xx or 3xx"));
@@ -214,11 +214,11 @@ mod tests {
             |text: &str| http(vec![Expect { negated: true, matches: Match::StatusPattern(text.into()) }]);
         assert_eq!(pattern("^5").objection(200, b""), None);
         assert!(pattern("^5").objection(503, b"").is_some());
-        assert!(pattern("(?=2)").objection(200, b"").is_some_and(|why| why.starts_with("cannot tell")));
+        assert!(pattern("(?=2)").objection(200, b"").is_some_and(|why| why.starts_with("cannot check for")));
     }
 
     #[test]
-    fn any_answer_counts_but_503() {
+    fn any_http_answer_except_503_is_accepted() {
         assert_eq!(Question::AnyHttp.objection(404, b""), None);
         assert_eq!(Question::AnyHttp.objection(500, b""), None);
         assert!(Question::AnyHttp.objection(503, b"").is_some());

@@ -1,6 +1,6 @@
-//! What was meant: flags over `DRAINSWAP_*` over `drainswap.toml` over the defaults.
+//! The settings: flags override `DRAINSWAP_*` variables, which override `drainswap.toml`, which overrides the defaults.
 //!
-//! clap merges flags and environment; what it leaves open is filled here from the file.
+//! clap merges flags and environment variables; this module adds the values from the file.
 
 mod compose_file;
 mod initial;
@@ -36,76 +36,75 @@ use crate::trust::{Thing, Untrusted};
 pub use initial::{Found, FoundBackend, FoundServer, initial};
 pub use mistake::Mistake;
 
-/// Read if it exists and no other is named.
+/// The default settings file, read if it exists.
 pub const DEFAULT_FILE: &str = "/etc/drainswap/drainswap.toml";
-/// The version of drainswap.toml's form.
+/// The version of drainswap.toml's format.
 pub const VERSION: u32 = 1;
-/// haproxy.cfg, where no other is named.
+/// The default path of haproxy.cfg.
 pub const DEFAULT_CONFIG: &str = "/etc/haproxy/haproxy.cfg";
 const DEFAULT_STATE_DIR: &str = "/var/lib/drainswap";
 
-/// What holds for every command.
+/// The effective settings of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The files and directories that haproxy.cfg is made of.
+    /// The files and directories of haproxy.cfg.
     pub haproxy_config: Vec<PathBuf>,
-    /// Whether they were named.
+    /// Whether `haproxy_config` was given explicitly.
     pub is_config_named: bool,
-    /// The runtime sockets; none means the one that the configuration names.
+    /// The runtime sockets; empty means the socket in the configuration.
     pub sockets: Vec<String>,
-    /// The sockets of HAProxy's master processes, in the order of the runtime sockets; none means the one that the
-    /// running service has.
+    /// The sockets of HAProxy's master processes, in the order of the runtime sockets; empty means the socket of the
+    /// running service.
     pub master_sockets: Vec<String>,
     /// The engine's endpoint; `None` means `DOCKER_HOST` or the local socket.
     pub docker: Option<String>,
-    /// Where locks and journals are.
+    /// The directory for locks and journals.
     pub state_dir: PathBuf,
-    /// The file that events are appended to.
+    /// The file to append events to.
     pub events: Option<PathBuf>,
-    /// The branch that haproxy.cfg is read as; `None` means the installed binary's.
+    /// The branch of HAProxy whose rules apply to haproxy.cfg; `None` means that of the installed binary.
     pub read_as: Option<Version>,
-    /// How long another run on the same backend is waited for.
+    /// The maximum time to wait for another run on the same backend.
     pub lock_wait: Duration,
     /// `HAProxy`'s binary; `None` means the one in `$PATH` or `/usr/sbin`.
     pub haproxy: Option<PathBuf>,
-    /// A folder with templates of one's own.
+    /// A folder with custom templates.
     pub templates: Option<PathBuf>,
-    /// The services that are described, by name.
+    /// The described services, by name.
     pub services: BTreeMap<String, Service>,
-    /// Whether registry passwords may go to that engine over TCP without TLS.
+    /// Whether drainswap may send registry passwords to the engine `docker` over TCP without TLS.
     pub allow_plain_password: bool,
-    /// Which engine and container are behind a server line, where that is not left to be found.
+    /// The engines and containers of server lines that are not left to discovery.
     pub places: Places,
-    /// Who one is at a registry, where that is not for Docker to know.
+    /// The logins of registries that are not left to Docker's configuration.
     pub registries: Registries,
-    /// Commands of one's own, by the moment at which they are run.
+    /// The hook commands, by the moment at which they run.
     pub hooks: BTreeMap<Moment, String>,
-    /// How long each of them may take.
+    /// The maximum duration of each hook.
     pub hook_timeout: Duration,
-    /// The servers that no run works on.
+    /// The servers that runs leave alone.
     pub leave: BTreeSet<ServerId>,
-    /// Why services are missing among those: the Compose file is not understood, or lacks a variable.
+    /// The reason why `services` lacks those of the Compose file: it is invalid, or a variable is not set.
     undescribed: Option<SettingsError>,
     policy: PolicyFile,
     reloading: ReloadFile,
 }
 
-/// How HAProxy comes to a new file.
+/// The settings for reloading HAProxy with a new file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloading {
-    /// When it is reloaded.
     pub when: ReloadWhen,
-    /// Who reloads it: `master`, `systemd` or a command; `None` means whoever is there.
+    /// The way to reload: `master`, `systemd` or a command; `None` means the first one that is available.
     pub by: Option<String>,
-    /// How long it may take to run the new file.
+    /// The maximum time until HAProxy runs the new file.
     pub timeout: Duration,
-    /// How long the sessions of a server that goes may take to end.
+    /// The maximum time for the sessions of a removed server to end.
     pub drain_timeout: Duration,
 }
 
-/// `drainswap.toml`.
+/// The content of `drainswap.toml`.
 ///
-/// Each part is read from the whole text by itself: through `serde(flatten)` a mistake would lose its place.
+/// Each part is parsed separately from the whole text, because errors would lose their position with `serde(flatten)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct File {
@@ -117,11 +116,11 @@ pub struct File {
     reloading: ReloadFile,
 }
 
-/// What holds for every command, and what is described.
+/// The settings for every command, and the descriptions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct OwnKeys {
-    /// The form's version; 1 where it is not written.
+    /// The version of the file's format; the default is 1.
     #[schemars(extend("const" = VERSION))]
     version: Option<u32>,
     /// haproxy.cfg: files, and directories of .cfg files, in HAProxy's order.
@@ -132,26 +131,26 @@ struct OwnKeys {
     master_socket: Option<OneOrMany<String>>,
     /// The container engine: unix, tcp, https or ssh://, or context:NAME.
     docker: Option<String>,
-    /// Whether registry passwords may go to that engine over TCP without TLS.
+    /// Whether drainswap may send registry passwords to this engine over TCP without TLS.
     allow_plain_password: Option<bool>,
-    /// Where locks and journals are kept.
+    /// The directory for locks and journals.
     state_dir: Option<PathBuf>,
-    /// A group whose users may write there.
+    /// A group whose users may write to the state directory.
     state_group: Option<String>,
-    /// The file that events are appended to.
+    /// The file to append events to.
     events: Option<PathBuf>,
-    /// The branch of HAProxy that haproxy.cfg is read as.
+    /// The branch of HAProxy whose rules apply to haproxy.cfg.
     #[serde(rename = "as")]
     read_as: Option<Version>,
-    /// How long to wait where another drainswap works on the backend.
+    /// The time to wait while another drainswap works on the backend.
     lock_wait: Option<Span>,
     /// HAProxy's binary.
     haproxy: Option<PathBuf>,
-    /// A folder with templates of one's own.
+    /// A folder with custom templates.
     templates: Option<PathBuf>,
-    /// A Compose file with more services, from this file's folder on.
+    /// A Compose file with more services, relative to this file's folder.
     compose: Option<PathBuf>,
-    /// Services that are described, by name.
+    /// Descriptions of services, by name.
     #[serde(deserialize_with = "service::services")]
     #[schemars(with = "BTreeMap<String, service::Keys>")]
     services: BTreeMap<String, Service>,
@@ -161,37 +160,37 @@ struct OwnKeys {
     servers: ServerMap,
     /// Logins by the registry's host.
     registries: Registries,
-    /// Commands of one's own.
+    /// Hook commands.
     hooks: HooksFile,
-    /// What holds for a backend, by its name.
+    /// Settings of single backends, by name.
     backends: BTreeMap<String, BackendKeys>,
 }
 
-/// `[backends.NAME]`: what holds for a backend of haproxy.cfg.
+/// A `[backends.NAME]` table: settings of a backend of haproxy.cfg.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct BackendKeys {
-    /// The names of its servers that no run works on.
+    /// The names of the servers that runs leave alone.
     leave: Vec<String>,
 }
 
-/// `[hooks]`: commands of the shell.
+/// The `[hooks]` table: shell commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct HooksFile {
-    /// Before anything is pulled or created.
+    /// Runs before drainswap pulls or creates anything.
     before_run: Option<String>,
-    /// Before a container's servers leave rotation.
+    /// Runs before a container's servers leave rotation.
     before_drain: Option<String>,
-    /// When their last session has ended, and nothing is stopped yet.
+    /// Runs after the last session has ended and before the container stops.
     after_drain: Option<String>,
-    /// When the new container answers, and nobody is sent to it yet.
+    /// Runs when the new container answers, before it gets traffic.
     before_enable: Option<String>,
-    /// When they are in service again.
+    /// Runs when the servers are in rotation again.
     after_enable: Option<String>,
-    /// When the run has ended, however it did.
+    /// Runs at the end of every run, whatever its outcome.
     after_run: Option<String>,
-    /// How long each of them may take.
+    /// The maximum duration of each hook.
     timeout: Option<Span>,
 }
 
@@ -209,45 +208,46 @@ impl HooksFile {
     }
 }
 
-/// The policy's part of `drainswap.toml`, under the flags' names.
+/// The policy in `drainswap.toml`; its keys have the names of the flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct PolicyFile {
-    /// The least number of servers, per backend, that must be serving at any moment.
+    /// The minimum number of serving servers per backend at any moment.
     floor: Option<usize>,
-    /// How long the sessions of a server may take to end.
+    /// The maximum time for the sessions of a server to end.
     drain_timeout: Option<Span>,
-    /// What happens when they take longer.
+    /// The action if sessions take longer than `drain_timeout`.
     on_drain_timeout: Option<OnDrainTimeout>,
-    /// Over how long sessions are ended, where they are.
+    /// The time over which sessions are shut down one by one.
     shutdown_over: Option<Span>,
-    /// What a load balancer that does not answer means.
+    /// The load balancers that must answer, if there are several.
     lb_quorum: Option<LbQuorum>,
-    /// How many per cent more than what runs now the servers that stay must have room for.
+    /// The spare capacity that the remaining servers need, as a percentage of the current sessions.
     headroom: Option<u32>,
-    /// How long a new container may take until it answers.
+    /// The maximum time for a new container to answer.
     ready_timeout: Option<Span>,
-    /// How many times in a row it must answer then.
+    /// The number of consecutive answers that prove a new container ready.
     rise: Option<NonZeroU32>,
-    /// What it is asked beside the backend's own check.
+    /// An additional probe of new containers, besides the backend's check.
     probe: Option<ProbeUrl>,
-    /// What happens to the servers already replaced when a later one fails.
+    /// The action on servers that are already replaced if a later one fails.
     on_failure: Option<OnFailure>,
-    /// How many replaced containers of each server are kept, stopped.
+    /// The number of stopped, replaced containers to keep per server.
     keep: Option<usize>,
-    /// Whether a server's address must fall silent when its container stops: for every backend, or a table by backend.
+    /// Whether a server's address must stop answering when its container stops: for every backend, or a table by
+    /// backend.
     silence_check: Option<SilenceCheck>,
 }
 
-/// The part of `drainswap.toml` about reloads, under the flags' names.
+/// The settings for reloads in `drainswap.toml`; the keys have the names of the flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 struct ReloadFile {
-    /// Whether a new haproxy.cfg is brought in by a reload.
+    /// When to reload HAProxy with a new haproxy.cfg.
     reload: Option<ReloadWhen>,
-    /// Who reloads it: `master`, `systemd`, or a command.
+    /// The way to reload: `master`, `systemd`, or a command.
     reload_by: Option<String>,
-    /// How long it may take until HAProxy runs the new file.
+    /// The maximum time until HAProxy runs the new file.
     reload_timeout: Option<Span>,
 }
 
@@ -258,7 +258,7 @@ enum OneOrMany<T> {
     Many(Vec<T>),
 }
 
-/// What was typed, else what is written, else nothing.
+/// Returns the typed values, or else those of the file.
 fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
     match written {
         _ if !typed.is_empty() => typed.to_vec(),
@@ -268,7 +268,7 @@ fn typed_or<T: Clone>(typed: &[T], written: Option<OneOrMany<T>>) -> Vec<T> {
     }
 }
 
-/// A length of time as people write it: `90s`, `5m`, `1m 30s`; a bare number means seconds.
+/// A duration: `90s`, `5m`, `1m 30s`; a bare number means seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(extend("pattern" = r"^\s*[+]?[Pp0-9]"))]
@@ -276,7 +276,11 @@ pub struct Span(pub Duration);
 
 impl Span {
     fn bounded(length: Duration) -> Result<Self, String> {
-        if length > YEAR { Err("a length of time is a year at most".to_owned()) } else { Ok(Self(length)) }
+        if length > YEAR {
+            Err("invalid duration: expected at most one year".to_owned())
+        } else {
+            Ok(Self(length))
+        }
     }
 }
 
@@ -290,7 +294,7 @@ impl FromStr for Span {
         let parsed: Result<jiff::SignedDuration, _> = text.parse();
         let length = parsed.ok().and_then(|length| Duration::try_from(length).ok());
         let length =
-            length.ok_or_else(|| format!("`{text}` is no length of time; write 90s, 5m or 1m 30s"))?;
+            length.ok_or_else(|| format!("invalid duration `{text}`: expected 90s, 5m or 1m 30s"))?;
         Self::bounded(length)
     }
 }
@@ -303,62 +307,35 @@ impl TryFrom<String> for Span {
     }
 }
 
-/// Why `drainswap.toml` is not taken.
+/// The error for settings that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// It cannot be read.
-    #[error("{path} cannot be read: {reason}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// It is not understood.
-    #[error("{path} is not understood: {reason}")]
-    Bad {
-        /// The file.
-        path: String,
-        /// What is wrong, and where.
-        reason: String,
-    },
+    #[error("cannot read {path}: {reason}")]
+    Unreadable { path: String, reason: String },
+    #[error("invalid file {path}: {reason}")]
+    Bad { path: String, reason: String },
     /// A mistake in `drainswap.toml` itself.
     #[error("{path}:{mistake}")]
-    Wrong {
-        /// The file.
-        path: String,
-        /// Where in it, and what.
-        mistake: Mistake,
-    },
-    /// Its Compose file is not understood.
+    Wrong { path: String, mistake: Mistake },
+    /// An error in the Compose file.
     #[error("{path}: {error}")]
-    Compose {
-        /// The Compose file.
-        path: String,
-        /// What is wrong, and where.
-        error: ComposeError,
-    },
-    /// Another user may write what drainswap goes by.
+    Compose { path: String, error: ComposeError },
+    /// Another user may write to a file that drainswap relies on.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
-    /// `--trust-owner` or `state_group` names what this machine does not have.
-    #[error("there is no {what} {name} in {list}: name one that is there, or write its number ({given_by})")]
+    /// `--trust-owner` or `state_group` names an unknown account.
+    #[error("unknown {what} {name} in {given_by}: use a name from {list}, or a number")]
     NoAccount {
         /// `user` or `group`.
         what: &'static str,
-        /// The name.
         name: String,
-        /// The file without it.
+        /// The file with all accounts.
         list: &'static str,
-        /// The flag or the key.
+        /// The flag or the key with the name.
         given_by: &'static str,
     },
-    /// A service stands in both files.
-    #[error(
-        "the service {name} stands in {path}, services.{name}, and in {compose} too: take it out of one of them"
-    )]
+    #[error("duplicate service {name}: remove services.{name} from {path}, or the service from {compose}")]
     Twice {
-        /// The service.
         name: String,
         /// The settings file.
         path: String,
@@ -368,22 +345,23 @@ pub enum SettingsError {
 }
 
 impl Settings {
-    /// Fills what the command line and the environment leave open.
+    /// Combines the command line and the environment with the settings file.
     ///
-    /// A Compose file that is not understood is told by [`Self::described`], to those who need it: at night a rollback
-    /// must not want a variable that only a deploy was given.
+    /// [`Self::described`] reports an invalid Compose file, for commands that need the descriptions: a rollback must
+    /// not depend on a variable that was only set for the deploy.
     ///
     /// # Errors
-    /// What is wrong with the file, or with the rights on it or on the state directory.
+    /// Reports an invalid file, and unsafe permissions of the file or of the state directory.
     pub fn read(globals: &Globals) -> Result<Self, SettingsError> {
         let (settings, untrusted) = Self::read_and_judge(globals)?;
         untrusted.into_iter().next().map_or(Ok(settings), |it| Err(it.into()))
     }
 
-    /// The same, and what is wrong with the rights on the settings file and the state directory.
+    /// Reads the settings like [`Self::read`], but returns unsafe permissions of the settings file and the state
+    /// directory.
     ///
     /// # Errors
-    /// What is wrong with the file itself.
+    /// Reports an invalid file.
     pub fn read_and_judge(globals: &Globals) -> Result<(Self, Vec<Untrusted>), SettingsError> {
         let no_user = |name| SettingsError::NoAccount {
             what: "user",
@@ -403,14 +381,14 @@ impl Settings {
             Some(path) => File::read(path, &trust)?,
             None => (File::default(), None, None),
         };
-        // The file cannot vouch for itself: its own group is judged without what it says.
+        // The file cannot vouch for itself: its permissions are checked without the `state_group` that it contains.
         let trust = trust.with_group(file.own.state_group.as_deref()).map_err(no_group)?;
         let settings = Self { undescribed, ..Self::of(globals, file) };
         let directory = trust.judge_path(Thing::StateDirectory, &settings.state_dir);
         Ok((settings, untrusted.into_iter().chain(directory).collect()))
     }
 
-    /// What is typed and in the environment, without a file.
+    /// Returns the settings from the command line and the environment, without a file.
     #[must_use]
     pub fn typed(globals: &Globals) -> Self {
         Self::of(globals, File::default())
@@ -452,13 +430,13 @@ impl Settings {
         }
     }
 
-    /// The limits and choices of a run.
+    /// Returns the policy of a run.
     #[must_use]
     pub fn policy(&self, flags: &PolicyFlags) -> Policy {
         with_flags(flags, self.written_policy())
     }
 
-    /// The limits and choices of a run for which no flag is given.
+    /// Returns the policy of a run without flags.
     #[must_use]
     pub fn written_policy(&self) -> Policy {
         let file = &self.policy;
@@ -481,15 +459,15 @@ impl Settings {
         }
     }
 
-    /// That every service is described that is meant to be.
+    /// Checks that the descriptions of all services could be read.
     ///
     /// # Errors
-    /// What is wrong with the Compose file.
+    /// Reports the problem of the Compose file.
     pub fn described(&self) -> Result<(), SettingsError> {
         self.undescribed.clone().map_or(Ok(()), Err)
     }
 
-    /// The containers that are described, by backend: those whose port inside is known.
+    /// Returns the described containers that have a `container_port`, by backend.
     #[must_use]
     pub fn descriptions(&self) -> BTreeMap<String, service::Container> {
         let described = self.services.iter().filter(|(_, it)| it.container.container_port.is_some());
@@ -497,13 +475,13 @@ impl Settings {
         described.map(|(name, it)| (backend(name, it), it.container.clone())).collect()
     }
 
-    /// How many replaced containers of each server are kept.
+    /// Returns the number of replaced containers to keep per server.
     #[must_use]
     pub fn keep(&self, flag: Option<usize>) -> usize {
         flag.or(self.policy.keep).unwrap_or(1)
     }
 
-    /// How HAProxy comes to a new file.
+    /// Returns the settings for reloading HAProxy.
     #[must_use]
     pub fn reloading(&self, flags: &ReloadFlags) -> Reloading {
         let file = &self.reloading;
@@ -516,20 +494,20 @@ impl Settings {
         }
     }
 
-    /// How many servers must serve at any moment.
+    /// Returns the minimum number of serving servers.
     #[must_use]
     pub fn floor(&self, flag: Option<usize>) -> usize {
         flag.or(self.policy.floor).unwrap_or(1)
     }
 
-    /// How long a drain may take.
+    /// Returns the maximum duration of a drain.
     #[must_use]
     pub fn drain_timeout(&self, flag: Option<Span>) -> Duration {
         flag.or(self.policy.drain_timeout).map_or(Duration::from_secs(300), |span| span.0)
     }
 }
 
-/// The servers that no run works on.
+/// Returns the servers that runs leave alone.
 fn left(backends: &BTreeMap<String, BackendKeys>) -> BTreeSet<ServerId> {
     let of = |(backend, keys): (&String, &BackendKeys)| {
         keys.leave.iter().map(|server| ServerId::new(backend, server)).collect::<Vec<_>>()
@@ -537,7 +515,7 @@ fn left(backends: &BTreeMap<String, BackendKeys>) -> BTreeSet<ServerId> {
     backends.iter().flat_map(of).collect()
 }
 
-/// A policy with what was typed in the place of what it has.
+/// Returns a policy in which flags override the given values.
 #[must_use]
 pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
     let span = |span: Option<Span>, or| span.map_or(or, |span| span.0);
@@ -569,7 +547,7 @@ pub fn with_flags(flags: &PolicyFlags, policy: Policy) -> Policy {
 }
 
 impl File {
-    /// Reads it, with why its Compose file is not understood, and what is wrong with the rights on it.
+    /// Reads the file. Also returns the error of its Compose file and unsafe permissions of the file.
     fn read(
         path: &Path,
         trust: &Trust,
@@ -605,14 +583,14 @@ impl File {
 impl FromStr for File {
     type Err = Mistake;
 
-    /// What stands in the file itself; what it refers to is read by [`Settings::read`].
+    /// Parses the file itself; [`Settings::read`] reads the files that it refers to.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parsed = DeTable::parse(text).map_err(|error| Mistake::new(text, &DeTable::new(), &error))?;
         let table = parsed.get_ref();
         let wrong = |error: TomlError| Mistake::new(text, table, &error);
         let version = table.get("version").and_then(|it| Some((it.span().start, it.get_ref().as_integer()?)));
         if let Some((at, version)) = version.filter(|(_, it)| it.as_str() != VERSION.to_string()) {
-            let reason = format!("it has version {version}; this drainswap reads version {VERSION}");
+            let reason = format!("unsupported version {version}: this drainswap reads version {VERSION}");
             return Err(Mistake::at(text, at, reason));
         }
         let parts =

@@ -1,4 +1,4 @@
-//! A question of one's own, asked of every new container at its own address: `--probe`.
+//! The additional probe of every new container at its own address: `--probe`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{Probe, Question};
 
-/// `/ready`, or `http://{address}:{port}/ready` with the parts that are the server's own in braces.
+/// A probe's URL: `/ready`, or `http://{address}:{port}/ready` with placeholders for the server's address and port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(extend("pattern" = r"^(/|https?://\{address\})\S*$"))]
 pub struct ProbeUrl {
     text: String,
-    /// Whether TLS is spoken; as the server's traffic does it, where that is not said.
+    /// Whether to use TLS; `None` means as for the server's traffic.
     tls: Option<bool>,
-    /// The port; the server's own, where no number is given.
+    /// The port; `None` means the server's port.
     port: Option<u16>,
-    /// Path and query.
+    /// The path and query.
     uri: String,
 }
 
 impl ProbeUrl {
-    /// The question to a server whose traffic goes to this address, with TLS or without, within so long. Any 2xx or 3xx
-    /// proves it.
+    /// Returns the probe for a server with the given address, TLS setting and timeout. Any 2xx or 3xx status is
+    /// accepted.
     #[must_use]
     pub fn of(&self, traffic: SocketAddr, tls: bool, timeout: Duration) -> Probe {
         Probe {
@@ -74,7 +74,7 @@ impl FromStr for ProbeUrl {
 
 fn wrong(text: &str) -> String {
     format!(
-        "`{}` asks nobody: every server is asked at its own address, so write /PATH or http://{{address}}:{{port}}/PATH",
+        "invalid probe `{}`: use /PATH, or http://{{address}}:{{port}}/PATH to reach another port",
         crate::secret::shown(text).escape_debug()
     )
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_server_is_asked_at_its_own_address() {
+    fn every_server_is_probed_at_its_own_address() {
         let asked = |text: &str, tls| {
             let traffic: SocketAddr = "10.0.0.1:50000".parse().unwrap();
             text.parse::<ProbeUrl>().unwrap().of(traffic, tls, Duration::from_secs(1)).to_string()
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_ask_somebody_else_is_refused() {
+    fn urls_that_reach_another_host_are_refused() {
         for text in [
             "",
             "ready",

@@ -1,4 +1,4 @@
-//! The Compose file that drainswap.toml names, the file `.env` beside it, and the variables of the process.
+//! Reading of the Compose file that drainswap.toml names, with the file `.env` next to it and the process's variables.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,25 +10,23 @@ use crate::service::Service;
 use crate::service::compose::{self, ComposeError};
 use crate::service::interpolate::Variables;
 
-/// No Compose file that a person wrote is longer.
+/// The maximum size of a Compose file.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// Reads the services of a Compose file that are drainswap's.
+/// Reads the services with the key `x-drainswap` from a Compose file.
 pub(super) fn services(path: &Path) -> Result<BTreeMap<String, Service>, SettingsError> {
     let unreadable = |error: &std::io::Error| SettingsError::Unreadable {
         path: path.display().to_string(),
         reason: error.to_string(),
     };
-    let missing = || SettingsError::Unreadable {
-        path: path.display().to_string(),
-        reason: "there is no such file".to_owned(),
-    };
+    let missing =
+        || SettingsError::Unreadable { path: path.display().to_string(), reason: "no such file".to_owned() };
     let text = read(path)?.ok_or_else(missing)?;
     let whole = std::path::absolute(path).map_err(|error| unreadable(&error))?;
     let folder = whole.parent().unwrap_or(&whole);
     let dotenv = folder.join(".env");
     let process = std::env::vars_os().filter_map(|(name, value)| {
-        // What is no text cannot be meant by a text.
+        // A text cannot refer to variables that are not UTF-8.
         Some((name.into_string().ok()?, value.into_string().ok()?))
     });
     let variables = Variables::new(process, &read(&dotenv)?.unwrap_or_default())
@@ -37,7 +35,7 @@ pub(super) fn services(path: &Path) -> Result<BTreeMap<String, Service>, Setting
         .map_err(|error: ComposeError| SettingsError::Compose { path: path.display().to_string(), error })
 }
 
-/// The text of a file, if there is one.
+/// Returns the text of a file, or `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     let name = || path.display().to_string();
     let mut text = Vec::new();
@@ -50,9 +48,9 @@ fn read(path: &Path) -> Result<Option<String>, SettingsError> {
         }
     }
     if text.len() as u64 > MOST_BYTES {
-        let reason = format!("it is longer than {MOST_BYTES} bytes");
+        let reason = format!("longer than {MOST_BYTES} bytes");
         return Err(SettingsError::Bad { path: name(), reason });
     }
     let text = String::from_utf8(text);
-    text.map(Some).map_err(|_| SettingsError::Bad { path: name(), reason: "it is no UTF-8 text".to_owned() })
+    text.map(Some).map_err(|_| SettingsError::Bad { path: name(), reason: "not UTF-8".to_owned() })
 }

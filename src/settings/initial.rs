@@ -1,4 +1,4 @@
-//! drainswap.toml as `init` writes it: every key, with what was found, what was typed, or its default.
+//! The drainswap.toml that `init` writes: every key with its typed value or default, and what was found as comments.
 
 use std::path::PathBuf;
 
@@ -13,40 +13,35 @@ use crate::cli::Globals;
 const TEMPLATE_NAME: &str = "drainswap.toml.tera";
 const TEMPLATE: &str = include_str!("../../templates/drainswap.toml.tera");
 
-/// What was found on this machine.
+/// The HAProxy and the engine on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// The runtime socket that haproxy.cfg has.
+    /// The runtime socket in haproxy.cfg.
     pub socket: Option<String>,
-    /// The master socket of the HAProxy that runs.
+    /// The master socket of the running HAProxy.
     pub master_socket: Option<String>,
-    /// The engine that the docker command would ask.
+    /// The engine that the docker command would use.
     pub docker: Option<String>,
-    /// The backends of haproxy.cfg.
     pub backends: Vec<FoundBackend>,
 }
 
 /// A backend of haproxy.cfg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FoundBackend {
-    /// Its name.
     pub name: String,
-    /// Its servers.
     pub servers: Vec<FoundServer>,
 }
 
-/// A server line, and what is behind it.
+/// A server line and its container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FoundServer {
-    /// Its name.
     pub name: String,
-    /// Its address.
     pub address: String,
-    /// The container and what it runs, or why there is none.
+    /// The container and its image, or the reason why there is none.
     pub behind: String,
 }
 
-/// The values of the template: whole lines, since what was not typed is commented out.
+/// The values of the template: whole lines, because keys without a typed value are commented out.
 #[derive(Serialize)]
 struct Lines<'a> {
     haproxy_config: String,
@@ -62,10 +57,10 @@ struct Lines<'a> {
     example: &'a str,
 }
 
-/// The text of a new drainswap.toml. What was typed is written, and so is what was found, as comments.
+/// Returns the text of a new drainswap.toml, with the typed values as settings and what was found as comments.
 ///
 /// # Errors
-/// The template's, which is a bug.
+/// Reports an error in the template, which is a bug.
 pub fn initial(typed: &Globals, found: Option<&Found>) -> tera::TeraResult<String> {
     let path = |path: &PathBuf| Value::String(absolute(path));
     let text = |text: &String| Value::String(text.clone());
@@ -117,7 +112,7 @@ pub fn initial(typed: &Globals, found: Option<&Found>) -> tera::TeraResult<Strin
     };
     let mut tera = Tera::new();
     tera.autoescape_on(vec![TEMPLATE_NAME]);
-    // Only comments hold what others wrote, and a comment ends with its line.
+    // Foreign text only occurs in comments, which end with the line.
     tera.set_escape_fn(|text, out| {
         out.write_all(text.replace(|letter: char| letter.is_control(), " ").as_bytes())
     });
@@ -125,7 +120,7 @@ pub fn initial(typed: &Globals, found: Option<&Found>) -> tera::TeraResult<Strin
     tera.render(TEMPLATE_NAME, &Context::from_serialize(&lines)?)
 }
 
-/// `key = value`, with a list for several; the other text for none.
+/// Returns `key = value`, with a list for several values, or the alternative text for none.
 fn line(key: &str, mut values: Vec<Value>, or: &str) -> String {
     match values.len() {
         0 => or.to_owned(),
@@ -147,7 +142,7 @@ mod tests {
     use crate::schema::Form;
     use crate::settings::{PolicyFile, ReloadFile, Settings};
 
-    /// The text with such comments taken off the lines that they keep out.
+    /// Removes a comment mark from all lines with commented-out settings.
     fn uncommented(text: &str, mark: &str) -> String {
         let is_setting = |line: &str| {
             line.starts_with(['[', '"'])
@@ -170,7 +165,7 @@ mod tests {
         Settings::read(&globals).unwrap_or_else(|error| panic!("{error}\n{text}"))
     }
 
-    /// All that settings come to.
+    /// Formats all effective settings.
     fn meaning(settings: &Settings) -> String {
         let (policy, reloading) = (PolicyFile::default(), ReloadFile::default());
         let own = Settings { policy, reloading, ..settings.clone() };
@@ -179,18 +174,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_commented_out_is_the_default() {
+    fn commented_out_values_are_the_defaults() {
         let text = initial(&Globals::default(), None).unwrap();
         let defaults = uncommented(&text, "#");
         assert_ne!(defaults, text);
         assert_eq!(meaning(&read(&defaults)), meaning(&read("")));
         assert_eq!(meaning(&read(&text)), meaning(&read("")));
-        // A value that is none of a default shows.
+        // A different value makes a difference.
         assert_ne!(meaning(&read(&defaults.replace("rise = 1", "rise = 2"))), meaning(&read("")));
     }
 
     #[test]
-    fn every_key_is_there() {
+    fn the_template_has_every_key() {
         let text = initial(&Globals::default(), None).unwrap();
         let all = uncommented(&uncommented(&text, "# "), "#");
         read(&all);
@@ -207,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_and_found_is_written_and_read_again() {
+    fn typed_values_are_written_and_read_again() {
         let typed = Globals {
             haproxy_config: vec!["/a b.cfg".into(), "/conf.d".into()],
             socket: vec!["/s\"1".to_owned()],

@@ -1,10 +1,10 @@
-//! A mistake in drainswap.toml, with its place. The line itself is not repeated: it may hold a secret.
+//! A mistake in drainswap.toml with its position. Messages do not repeat the line, which may contain a secret.
 
 use toml::de::{DeTable, Error};
 
 use crate::cfg::keywords::nearest;
 
-/// A mistake, by its line and column, both from 1 on.
+/// A mistake with its line and column, both from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {reason}")]
 pub struct Mistake {
@@ -14,15 +14,15 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    /// What is wrong at this byte of the text.
+    /// Creates a mistake at a byte offset of the text.
     pub(super) fn at(text: &str, byte: usize, reason: String) -> Self {
         let before = text.get(..byte).unwrap_or(text);
         let begun = before.rsplit('\n').next().unwrap_or_default();
         Self { line: before.matches('\n').count() + 1, column: begun.chars().count() + 1, reason }
     }
 
-    /// What the reader of TOML says. Where its words begin with the path of a key, as those of `services` do, the key's
-    /// place is better than its own.
+    /// Creates a mistake from an error of the TOML parser. If the message starts with the path of a key, as in
+    /// `services`, the position of the key is more precise than that of the error.
     pub(super) fn new(text: &str, table: &DeTable<'_>, error: &Error) -> Self {
         let reason = error.message().to_owned();
         let named = reason.split_once(": ").and_then(|(path, _)| deepest(table, path));
@@ -31,7 +31,7 @@ impl Mistake {
     }
 }
 
-/// Refuses a key that is none of these.
+/// Refuses keys that are not known.
 pub(super) fn refuse_unknown(
     text: &str,
     within: &str,
@@ -42,13 +42,13 @@ pub(super) fn refuse_unknown(
     let name = key.get_ref();
     let hint = match nearest(name, known.iter().copied()) {
         Some(meant) => format!("; did you mean `{within}{meant}`?"),
-        None => ": leave it out, `drainswap schema settings` has all there are".to_owned(),
+        None => ": remove it, or see `drainswap schema settings` for all keys".to_owned(),
     };
-    let reason = format!("there is no key `{within}{}`{hint}", name.escape_debug());
+    let reason = format!("unknown key `{within}{}`{hint}", name.escape_debug());
     Err(Mistake::at(text, key.span().start, reason))
 }
 
-/// Where the key of a path such as `services.mobile.hosts` starts, or the deepest one on the way that is written.
+/// Returns the start of the key with a path such as `services.mobile.hosts`, or of its deepest ancestor in the file.
 fn deepest(table: &DeTable<'_>, path: &str) -> Option<usize> {
     let dotted = format!("{}=0", path.split('[').next()?);
     let path = DeTable::parse(&dotted).ok()?;

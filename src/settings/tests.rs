@@ -45,15 +45,15 @@ fn wrong(text: &str) -> String {
 }
 
 #[test]
-fn what_is_not_understood_says_where() {
-    assert!(wrong("version = 2\nnew = 1\n").starts_with("1:11: it has version 2"));
+fn errors_have_a_position() {
+    assert!(wrong("version = 2\nnew = 1\n").starts_with("1:11: unsupported version 2"));
     assert_snapshot!(wrong("keep = 1\n  floor = \"x\"\n"), @r#"2:11: invalid type: string "x", expected usize"#);
-    assert_snapshot!(wrong("drain_timeout = \"5 parsecs\"\n"), @"1:17: `5 parsecs` is no length of time; write 90s, 5m or 1m 30s");
+    assert_snapshot!(wrong("drain_timeout = \"5 parsecs\"\n"), @"1:17: invalid duration `5 parsecs`: expected 90s, 5m or 1m 30s");
     assert_snapshot!(wrong("reload = \"perhaps\""), @"1:10: unknown variant `perhaps`, expected one of `auto`, `always`, `never`");
     assert_snapshot!(wrong("docker = \"ü\" floor"), @"1:14: unexpected key or value, expected newline, `#`");
     let service = "hosts = [\"10.0.0.1\"]\nprimary_port = 1\n";
     let misplaced = wrong(&format!("[services.a]\n{service}[services.b]\n{service}chekc = true\n"));
-    assert_snapshot!(misplaced, @"7:1: services.b.chekc: there is no such key: write `check`");
+    assert_snapshot!(misplaced, @"7:1: services.b.chekc: unknown key: did you mean `check`?");
     let login = "username = \"u\"\npassword = \"hunter2\"\n";
     assert!(wrong(&format!("[registries.\"r.io\"]\n{login}")).starts_with("1:13: registries.\"r.io\": "));
     let secret = "floor = 1\n[services.a]\nenvironment = { TOKEN = \"hunter2 }\n";
@@ -61,7 +61,7 @@ fn what_is_not_understood_says_where() {
 }
 
 #[test]
-fn servers_that_no_run_works_on_and_those_that_a_flag_names_are_in_the_policy() {
+fn the_policy_has_servers_to_leave_alone_and_those_of_flags() {
     let file: File =
         "[backends.web]\nleave = [\"sorry\"]\n[backends.pay]\nleave = [\"vm\"]\n".parse().unwrap();
     let settings = Settings::of(&Globals::default(), file);
@@ -70,7 +70,7 @@ fn servers_that_no_run_works_on_and_those_that_a_flag_names_are_in_the_policy() 
     let leave: Vec<String> = scope.leave.iter().map(ToString::to_string).collect();
     assert_eq!((leave.join(" ").as_str(), scope.only.len()), ("pay/vm web/sorry", 1));
     assert!(scope.enable && !scope.no_create);
-    // A run that is resumed keeps what it was told, unless another word is typed.
+    // A resumed run keeps its policy unless a flag overrides it.
     let resumed = with_flags(&PolicyFlags::default(), settings.policy(&flags));
     assert_eq!(resumed.scope, scope);
     let typed = PolicyFlags { only: vec!["app2".to_owned()], ..PolicyFlags::default() };
@@ -79,15 +79,15 @@ fn servers_that_no_run_works_on_and_those_that_a_flag_names_are_in_the_policy() 
 }
 
 #[test]
-fn the_key_that_was_probably_meant_is_offered() {
-    assert_snapshot!(wrong("keep = 1\n\nflor = 2\n"), @"3:1: there is no key `flor`; did you mean `floor`?");
-    assert_snapshot!(wrong("haproxy-config = \"/a\"\n"), @"1:1: there is no key `haproxy-config`; did you mean `haproxy_config`?");
-    assert_snapshot!(wrong("[hooks]\nbefore_rnu = \"x\"\n"), @"2:1: there is no key `hooks.before_rnu`; did you mean `hooks.before_run`?");
-    assert_snapshot!(wrong("colour = \"blue\"\n"), @"1:1: there is no key `colour`: leave it out, `drainswap schema settings` has all there are");
+fn a_similar_key_is_suggested() {
+    assert_snapshot!(wrong("keep = 1\n\nflor = 2\n"), @"3:1: unknown key `flor`; did you mean `floor`?");
+    assert_snapshot!(wrong("haproxy-config = \"/a\"\n"), @"1:1: unknown key `haproxy-config`; did you mean `haproxy_config`?");
+    assert_snapshot!(wrong("[hooks]\nbefore_rnu = \"x\"\n"), @"2:1: unknown key `hooks.before_rnu`; did you mean `hooks.before_run`?");
+    assert_snapshot!(wrong("colour = \"blue\"\n"), @"1:1: unknown key `colour`: remove it, or see `drainswap schema settings` for all keys");
 }
 
 #[test]
-fn services_of_a_compose_file_stand_beside_those_of_the_settings() {
+fn services_of_a_compose_file_join_those_of_the_settings() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("drainswap.toml");
     let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
@@ -99,7 +99,7 @@ fn services_of_a_compose_file_stand_beside_those_of_the_settings() {
     let service = "hosts = [\"10.0.0.2\"]\nprimary_port = 1\n";
     write("drainswap.toml", &format!("compose = \"compose.yaml\"\n[services.web]\n{service}"));
     let missing = read().unwrap_err();
-    assert!(missing.contains("compose.yaml cannot be read"), "{missing}");
+    assert!(missing.contains("cannot read /") && missing.contains("compose.yaml: no such file"), "{missing}");
     write(
         "compose.yaml",
         "name: shop\nservices:\n  mobile:\n    image: ${IMAGE_OF_MOBILE}\n    \
@@ -108,25 +108,26 @@ fn services_of_a_compose_file_stand_beside_those_of_the_settings() {
     let unset = read().unwrap_err();
     assert!(unset.contains("compose.yaml: services.mobile.image: the variable IMAGE_OF_MOBILE"), "{unset}");
     let globals = Globals { settings: Some(path.clone()), ..Globals::default() };
-    assert!(Settings::read(&globals).is_ok(), "who needs no description is told nothing");
+    assert!(Settings::read(&globals).is_ok(), "the settings themselves are valid");
     write(".env", "# said\nIMAGE_OF_MOBILE='mobile:v2'\n");
     let services = read().unwrap();
     assert_eq!(services["mobile"].container.image, Some("mobile:v2".parse().unwrap()));
     assert!(services.keys().eq(["mobile", "web"]));
     write(".env", "IMAGE_OF_MOBILE='hunter2");
     let wrong = read().unwrap_err();
-    assert!(wrong.ends_with(".env is not understood: its variable 1 is no NAME=VALUE"), "{wrong}");
+    assert!(wrong.ends_with(".env: invalid entry 1: expected NAME=VALUE"), "{wrong}");
     write(".env", "IMAGE_OF_MOBILE=a");
     write("drainswap.toml", &format!("compose = \"compose.yaml\"\n[services.mobile]\n{service}"));
     let twice = read().unwrap_err();
     assert!(
-        twice.contains("the service mobile stands in /") && twice.contains("compose.yaml too"),
+        twice.starts_with("duplicate service mobile: remove services.mobile")
+            && twice.contains("compose.yaml"),
         "{twice}"
     );
     write("compose.yaml", &"#".repeat((1 << 20) + 1));
-    assert!(read().unwrap_err().contains("compose.yaml is not understood: it is longer than 1048576 bytes"));
+    assert!(read().unwrap_err().contains("compose.yaml: longer than 1048576 bytes"));
     std::fs::write(dir.path().join("compose.yaml"), b"a: \xff").unwrap();
-    assert!(read().unwrap_err().contains("it is no UTF-8 text"));
+    assert!(read().unwrap_err().contains("compose.yaml: not UTF-8"));
 }
 
 #[test]
@@ -137,12 +138,12 @@ fn settings_of_version_1_are_read() {
 
 proptest! {
     #[test]
-    fn no_settings_are_too_much(bytes in damaged(include_bytes!("../../fixtures/settings/version-1.toml"))) {
+    fn no_settings_make_the_parser_panic(bytes in damaged(include_bytes!("../../fixtures/settings/version-1.toml"))) {
         let _either = File::from_str(&String::from_utf8_lossy(&bytes));
     }
 
     #[test]
-    fn no_file_of_variables_is_too_much(bytes in damaged(include_bytes!("../../fixtures/settings/compose.env"))) {
+    fn no_env_file_makes_the_parser_panic(bytes in damaged(include_bytes!("../../fixtures/settings/compose.env"))) {
         let text = String::from_utf8_lossy(&bytes);
         let variables = Variables::new([("TAG".to_owned(), "v1".to_owned())], &text).ok();
         let _either = Environment::of_file(&text, variables.as_ref());
@@ -150,7 +151,7 @@ proptest! {
 }
 
 #[test]
-fn lengths_of_time_are_read_as_people_write_them() {
+fn durations_are_read_in_common_notations() {
     for (text, seconds) in [("90", 90), ("90s", 90), ("5m", 300), ("1m 30s", 90), ("1h", 3600)] {
         assert_eq!(text.parse(), Ok(Span(Duration::from_secs(seconds))), "{text}");
     }
