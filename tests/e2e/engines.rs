@@ -61,7 +61,7 @@ async fn a_way_by_ssh_that_is_closed_says_what_to_do_and_changes_nothing() {
     sshd.shows("stranger");
     refused(&sshd, "", &["accepts no key of this user", "BatchMode=yes"]).await;
     sshd.shows("user");
-    sshd.knows_nobody();
+    sshd.knows_no_host();
     refused(&sshd, "", &["the host key of 127.0.0.1 is unknown", "once by hand"]).await;
     sshd.knows("stranger");
     refused(&sshd, "", &["differs from the one in known_hosts", "ssh-keygen -R"]).await;

@@ -1,4 +1,4 @@
-//! Ansible, from `PyPI`: the oldest `ansible-core` that the collection is for, and the newest that this Python runs.
+//! Ansible from `PyPI`: the oldest `ansible-core` that the collection supports, and the newest one for this Python.
 
 use super::process::find;
 use super::tool::program;
@@ -6,16 +6,16 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// An ansible-core in a virtual environment of its own, kept between runs.
+/// An ansible-core in a separate virtual environment, which is kept between runs.
 pub struct Ansible {
     bin: PathBuf,
 }
 
-/// The oldest and the newest one, or why there is none.
+/// Returns the oldest and the newest ansible-core, or the reason why they are missing.
 pub fn ansibles() -> Result<Vec<Ansible>, String> {
     let python = find("python3").ok_or("python3 is not installed")?;
     let minor = said(Command::new(&python).args(["-c", "import sys; print(sys.version_info[1])"]))?;
-    // Each ansible-core runs on three versions of Python or so.
+    // Each ansible-core supports about three versions of Python.
     let oldest = match minor.trim().parse::<u32>().map_err(|error| error.to_string())? {
         ..12 => "2.14",
         12 => "2.16",
@@ -24,10 +24,10 @@ pub fn ansibles() -> Result<Vec<Ansible>, String> {
     };
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/ansible");
     fs::create_dir_all(&home).map_err(|error| error.to_string())?;
-    // Several tests may want it at once.
+    // Several tests may install it at the same time.
     let lock = File::create(home.join("lock")).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
-    // What validates modules needs two packages more.
+    // validate-modules needs two additional packages.
     let newest = ["ansible-core".to_owned(), "voluptuous".to_owned(), "antsibull-docs-parser".to_owned()];
     [(oldest, vec![format!("ansible-core=={oldest}.*")]), ("newest", newest.to_vec())]
         .into_iter()
@@ -53,7 +53,7 @@ fn said(command: &mut Command) -> Result<String, String> {
 }
 
 impl Ansible {
-    /// A command of Ansible's that finds the collection, the program and, under their names, the binary modules.
+    /// Returns a command of Ansible that finds the collection, the program, and the binary modules under their names.
     pub fn command(&self, name: &str, dir: &Path) -> Command {
         let collections = dir.join("collections");
         let place = collections.join("ansible_collections/drainswap");
@@ -75,7 +75,7 @@ impl Ansible {
         command
     }
 
-    /// A command line of somebody who has this Ansible and the program, and of the collection what is in a folder.
+    /// Returns a shell command line with this Ansible, the program, and the collection in a folder.
     pub fn shell(&self, line: &str, dir: &Path, collections: &Path) -> Command {
         let mut command = Command::new("bash");
         command.args(["-c", line]).current_dir(dir);
@@ -83,7 +83,7 @@ impl Ansible {
         command
     }
 
-    /// What Ansible finds, and where it keeps its own.
+    /// Sets the search paths of Ansible and the directories for its own files.
     fn at_home_in(&self, command: &mut Command, dir: &Path, collections: &Path) {
         let own = program();
         let own = own.parent().expect("a folder").display();
@@ -100,12 +100,12 @@ impl Ansible {
             .env("LC_ALL", "C.UTF-8");
     }
 
-    /// Its Python, for the hosts that it works on.
+    /// Returns the Python for managed hosts.
     pub fn python(&self) -> PathBuf {
         self.bin.join("python")
     }
 
-    /// What `ansible-test sanity --test validate-modules` says of the collection's modules, without its container.
+    /// Runs `ansible-test sanity --test validate-modules` on the collection's modules, without its container.
     pub fn validate(&self, dir: &Path) -> Output {
         let script = "_util/controller/sanity/validate-modules/validate.py";
         let find = "import ansible_test, os; print(os.path.dirname(ansible_test.__file__))";
@@ -124,7 +124,7 @@ impl Ansible {
         command.args(drainswap::ansible::Module::ALL.map(module)).output().expect("run validate.py")
     }
 
-    /// Writes an inventory whose hosts are all this one.
+    /// Writes an inventory in which every host is this machine.
     pub fn inventory(&self, dir: &Path, inventory: &serde_json::Value) -> PathBuf {
         let file = dir.join("inventory.json");
         let mut inventory = inventory.clone();
@@ -134,7 +134,7 @@ impl Ansible {
         file
     }
 
-    /// Plays a playbook on this host, with an inventory and variables in JSON.
+    /// Runs a playbook on this machine, with an inventory in JSON.
     pub fn play(
         &self,
         dir: &Path,
@@ -147,7 +147,7 @@ impl Ansible {
         playing.output().expect("run ansible-playbook")
     }
 
-    /// The command that plays it.
+    /// Returns the command that runs a playbook.
     pub fn playing(&self, dir: &Path, playbook: &Path, inventory: &serde_json::Value) -> Command {
         let file = self.inventory(dir, inventory);
         let mut command = self.command("ansible-playbook", dir);

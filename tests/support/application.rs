@@ -1,4 +1,4 @@
-//! An application in the test's own process, for tests of HAProxy that need no container.
+//! An application in the process of the test, for tests of HAProxy that need no container.
 
 use std::future::pending;
 use std::net::SocketAddrV4;
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// A running application. It tells its name in every answer, and holds `/stream` open until the client leaves.
+/// A running application. Every response contains its name. A `/stream` stays open until the client leaves.
 pub struct Application(JoinHandle<()>);
 
 impl Application {
@@ -16,7 +16,7 @@ impl Application {
         Self::start_slow(name, address, Duration::ZERO).await
     }
 
-    /// The same, and every answer takes so long.
+    /// Starts an application that delays every response.
     pub async fn start_slow(name: &'static str, address: SocketAddrV4, takes: Duration) -> Self {
         let listener = TcpListener::bind(address).await.expect("listen on a reserved port");
         Self(tokio::spawn(async move {
@@ -38,27 +38,27 @@ async fn serve(name: &'static str, stream: TcpStream, takes: Duration) {
     while let Some(path) = request(&mut stream).await {
         // The future is never ready, so that the whole time passes.
         let _late = timeout(takes, pending::<()>()).await;
-        let who = format!("HTTP/1.1 200 OK\r\nX-Server: {name}\r\nX-Version: v1\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\nX-Server: {name}\r\nX-Version: v1\r\n");
         if path.starts_with("/stream") {
-            let begun = stream.write_all(format!("{who}Connection: close\r\n\r\nbegun\n").as_bytes()).await;
+            let begun = stream.write_all(format!("{head}Connection: close\r\n\r\nbegun\n").as_bytes()).await;
             if begun.is_ok() {
                 let _left = go_on(&mut stream).await;
             }
             return;
         }
-        if stream.write_all(format!("{who}Content-Length: 2\r\n\r\nok").as_bytes()).await.is_err() {
+        if stream.write_all(format!("{head}Content-Length: 2\r\n\r\nok").as_bytes()).await.is_err() {
             return;
         }
     }
 }
 
-/// Sends a byte now and then until the client has left: HAProxy notices that by what it cannot pass on.
+/// Sends a byte every 20 ms until the client leaves, which HAProxy only notices when it cannot forward data.
 async fn go_on(stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
     let mut every = tokio::time::interval(Duration::from_millis(20));
     let mut nothing = [0];
     loop {
         tokio::select! {
-            // The client says nothing more, so this is its end.
+            // The client sends nothing more, so a successful read means that it has left.
             left = stream.read(&mut nothing) => return left.map(drop),
             _ = every.tick() => {}
         }
@@ -66,7 +66,7 @@ async fn go_on(stream: &mut BufReader<TcpStream>) -> std::io::Result<()> {
     }
 }
 
-/// The path of the next request, read to the end of its head.
+/// Reads the head of the next request and returns its path.
 async fn request(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let mut path = None;
     loop {

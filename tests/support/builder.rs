@@ -1,4 +1,4 @@
-//! What a stage is to look like, and setting it up.
+//! The description of a stage, and its setup.
 
 use super::engine::Engine;
 use super::haproxy::{Haproxy, Processes, binary};
@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// What a stage is to look like.
+/// The description of a stage.
 #[derive(Clone)]
 pub struct Builder {
     layout: Layout,
@@ -35,70 +35,70 @@ impl Builder {
         }
     }
 
-    /// An environment variable of every container, stronger than that of its image.
+    /// Sets an environment variable of every container, which overrides that of the image.
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.environment.push(format!("{key}={value}"));
         self
     }
 
-    /// `mode tcp` in place of `mode http`.
+    /// Sets HAProxy's mode; the default is `mode http`.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> Self {
         self.config.mode = mode;
         self
     }
 
-    /// The level of the stats socket, in place of `admin`.
+    /// Sets the level of the stats socket; the default is `admin`.
     #[must_use]
     pub fn stats_level(mut self, level: &str) -> Self {
         level.clone_into(&mut self.config.stats_level);
         self
     }
 
-    /// Checks that only connect, in place of `option httpchk GET /health`.
+    /// Replaces `option httpchk GET /health` by checks that only connect.
     #[must_use]
     pub fn connect_checks(mut self) -> Self {
         self.config.http_check = false;
         self
     }
 
-    /// What the `default-server` line says, in place of `inter 2s fall 3 rise 2`.
+    /// Sets the options of the `default-server` line; the default is `inter 2s fall 3 rise 2`.
     #[must_use]
     pub fn default_server(mut self, options: &str) -> Self {
         options.clone_into(&mut self.config.default_server);
         self
     }
 
-    /// One more line in the backend.
+    /// Adds a line to the backend.
     #[must_use]
     pub fn backend_line(mut self, line: &str) -> Self {
         self.config.backend_lines.push(line.to_owned());
         self
     }
 
-    /// A `server-state-file`, from which a reload takes the servers' states.
+    /// Adds a `server-state-file`, from which a reload restores the servers' states.
     #[must_use]
     pub fn state_file(mut self) -> Self {
         self.config.state_file = true;
         self
     }
 
-    /// Text at the end of haproxy.cfg; `{app1}` stands for the address of `app1`, `{other}` for a second frontend's.
+    /// Adds text at the end of haproxy.cfg. `{app1}` is the address of `app1`, and `{other}` that of a second frontend.
     #[must_use]
     pub fn extra(mut self, text: &str) -> Self {
         text.clone_into(&mut self.config.extra);
         self
     }
 
-    /// Runs HAProxy as a master and workers, so that it can be reloaded.
+    /// Sets how HAProxy runs; a reload needs a master and workers.
     #[must_use]
     pub fn processes(mut self, processes: Processes) -> Self {
         self.processes = processes;
         self
     }
 
-    /// Sets everything up, every server on image `v1`, and waits until all of it serves.
+    /// Sets up the stage with every server on image `v1`, and waits until all servers serve.
     pub async fn start(self) -> Stage {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let engine = Engine::connect().await.expect("connect to the Docker daemon");
@@ -137,8 +137,8 @@ impl Builder {
     }
 }
 
-/// Waits until HAProxy has checked every server as often as it wants (before that it says `UP 1/3`) and passes on a
-/// page.
+/// Waits until HAProxy has finished the initial checks of every server (before that, the status is `UP 1/3`) and
+/// serves a page.
 async fn until_serving(haproxy: &Haproxy, frontend: SocketAddrV4, servers: &[Server]) {
     for Server { name, .. } in servers {
         wait_until(&format!("HAProxy has checked {name}"), START_LIMIT, async || {

@@ -1,4 +1,5 @@
-//! A client as browsers are: a pool of kept-alive connections, and one retry where a server closed a used one.
+//! A client similar to browsers, with a pool of kept-alive connections and one retry if a server closes a used
+//! connection.
 
 use super::http::{Answer, Connection, Loss};
 use std::collections::VecDeque;
@@ -7,13 +8,13 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The pool of connections to one address.
+/// A client with a pool of connections to one address.
 pub struct Client {
     address: SocketAddr,
     idle: Mutex<VecDeque<Connection>>,
 }
 
-/// What became of a request, and whether it took a second try.
+/// The result of a request, and whether it needed a retry.
 pub struct Exchange {
     pub result: Result<Answer, Loss>,
     pub retried: bool,
@@ -24,24 +25,24 @@ impl Client {
         Self { address, idle: Mutex::default() }
     }
 
-    /// Opens connections before they are needed.
+    /// Opens connections in advance.
     pub async fn warm_up(&self, connections: usize) {
         for _ in 0..connections {
-            // One that fails now is opened, and its loss recorded, when a request needs it.
+            // A request opens a missing connection later, and records the failure.
             if let Ok(connection) = Connection::open(self.address).await {
                 self.put_back(connection);
             }
         }
     }
 
-    /// Asks for a path; `limit` includes the retry.
+    /// Requests a path; `limit` includes the retry.
     pub async fn get(&self, path: &str, limit: Duration) -> Exchange {
         let exchange = timeout(limit, self.get_with_retry(path)).await;
         exchange.unwrap_or(Exchange { result: Err(Loss::Timeout), retried: false })
     }
 
-    /// A request that dies before the first byte of the answer, on a connection that carried others before, is sent
-    /// once more on a new one. On a new connection the same is a loss.
+    /// Sends a request, and retries it once on a new connection if a used connection closes before the first byte of
+    /// the response. On a new connection, that is a loss.
     async fn get_with_retry(&self, path: &str) -> Exchange {
         if let Some(connection) = self.take_open() {
             match self.get_on(connection, path).await {
@@ -65,7 +66,7 @@ impl Client {
         Ok(answer)
     }
 
-    /// The connection that has been idle longest, so that all of them are used in turn.
+    /// Takes the connection that has been idle for the longest time, so that all connections are used in turn.
     fn take_open(&self) -> Option<Connection> {
         let mut idle = self.idle();
         std::iter::from_fn(|| idle.pop_front()).find(Connection::is_open)

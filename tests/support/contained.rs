@@ -1,4 +1,4 @@
-//! HAProxy in a container: its paths are its own, and directories of the host are mounted over two of them.
+//! HAProxy in a container with two mounted directories of the host.
 
 use super::engine::{LABEL, image_labels};
 use super::haproxy::ask;
@@ -14,21 +14,21 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A load balancer in a container, before the containers of a stage.
+/// A load balancer in a container, in front of the containers of a stage.
 pub struct ContainedHaproxy {
-    /// The container.
+    /// The name of the container.
     pub name: String,
-    /// The directories of the host that are mounted: for its configuration, and for its sockets.
+    /// The mounted directories on the host, for the configuration and the sockets.
     pub etc: PathBuf,
     pub run: PathBuf,
-    /// The same in the container.
+    /// The same directories inside the container.
     pub etc_inside: String,
     pub run_inside: String,
     _ports: Ports,
 }
 
 impl Stage {
-    /// Runs the stage's HAProxy once more, in a container of the host's network.
+    /// Starts another HAProxy for the stage, in a container on the host's network.
     pub async fn haproxy_in_a_container(&self) -> ContainedHaproxy {
         let ports = Ports::reserve(1);
         let frontend = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports.at(0));

@@ -1,4 +1,4 @@
-//! The Docker daemon, asked directly and not through the code under test.
+//! Direct access to the Docker daemon, without the code under test.
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
@@ -21,19 +21,20 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-/// Every container of a stage carries this label with the stage's id, and every image [`IMAGE_LABEL`].
+/// The label with the stage's id on every container of a stage; images have [`IMAGE_LABEL`].
 pub const LABEL: &str = "drainswap.test";
-/// Containers inherit it from their image, so one that lost its own labels is found all the same.
+/// The label with the stage's id on every image. Containers inherit it, so it also finds containers without their own
+/// labels.
 pub const IMAGE_LABEL: &str = "drainswap.test.image";
-/// Also on images: the run that `DRAINSWAP_RUN` names, so that a script can clean up after a test that was killed.
+/// The label on images with the value of `DRAINSWAP_RUN`, so that a script can clean up after a killed test.
 const RUN_LABEL: &str = "drainswap.run";
 
-/// A container as it is now.
+/// The current state of a container.
 #[derive(Clone, Debug)]
 pub struct Container {
     pub id: String,
     pub name: String,
-    /// The reference from which it was made.
+    /// The reference from which the container was created.
     pub image: String,
     pub image_id: String,
     /// `running`, `exited`, `created`, …
@@ -41,14 +42,14 @@ pub struct Container {
     pub labels: HashMap<String, String>,
 }
 
-/// A container to be run.
+/// A container to run.
 pub struct NewContainer<'a> {
     pub name: &'a str,
     pub image: &'a str,
-    /// Where port 8080 of the application is published.
+    /// The address at which port 8080 of the application is published.
     pub address: SocketAddrV4,
     pub environment: Vec<String>,
-    /// A directory of the host that is mounted as `/mnt`; without it the container cannot be created.
+    /// A directory of the host to mount as `/mnt`. If it does not exist, the container cannot be created.
     pub mount: Option<&'a Path>,
     pub stage: &'a str,
 }
@@ -57,7 +58,7 @@ pub struct NewContainer<'a> {
 pub struct Engine(Docker);
 
 impl Engine {
-    /// Connects and agrees on a version of the API.
+    /// Connects to the daemon and negotiates the API version.
     pub async fn connect() -> Result<Self, Error> {
         let docker = match env::var("DOCKER_HOST") {
             Ok(host) => Docker::connect_with_host(&host)?,
@@ -66,17 +67,17 @@ impl Engine {
         Ok(Self(docker.negotiate_version().await?))
     }
 
-    /// Where the daemon is, as one writes it after `--docker`.
+    /// Returns the endpoint of the daemon, for `--docker`.
     pub fn endpoint() -> String {
         env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
     }
 
-    /// The client, for what this bench has no word for.
+    /// Returns the client, for calls that this module does not have.
     pub fn docker(&self) -> &Docker {
         &self.0
     }
 
-    /// Its name and version, as documents write it: `Docker 28.5`, `Docker 28.5, containerd`, `Podman 4.3`.
+    /// Returns the name and version of the engine: `Docker 28.5`, `Docker 28.5, containerd`, `Podman 4.3`.
     pub async fn name(&self) -> String {
         let version = self.0.version().await.expect("the engine's version");
         let components = version.components.unwrap_or_default();
@@ -90,13 +91,13 @@ impl Engine {
         format!("{name} {}{store}", parts.join("."))
     }
 
-    /// Whether it keeps its images with containerd.
+    /// Returns whether the engine stores its images in containerd.
     pub async fn is_on_containerd(&self) -> bool {
-        let info = self.0.info().await.expect("what the engine tells of itself");
+        let info = self.0.info().await.expect("the engine's information");
         info.driver_status.into_iter().flatten().flatten().any(|it| it == "io.containerd.snapshotter.v1")
     }
 
-    /// Makes an image of a file system.
+    /// Creates an image from a file system.
     pub async fn import(&self, repository: &str, tag: &str, root_fs: Vec<u8>, instructions: Vec<String>) {
         let mut command = Command::new("docker");
         command.arg("import").args(instructions.iter().flat_map(|it| ["--change", it]));
@@ -128,7 +129,7 @@ impl Engine {
         self.0.remove_image(reference, Some(options), None).await.expect("remove an image");
     }
 
-    /// Creates and starts a container in the way of the origin.
+    /// Creates and starts a container.
     pub async fn run(&self, new: NewContainer<'_>) {
         let options = CreateContainerOptionsBuilder::new().name(new.name).build();
         let name = new.name;
@@ -136,19 +137,19 @@ impl Engine {
         self.0.start_container(name, None).await.expect("start a container");
     }
 
-    /// The container of this name, if there is one.
+    /// Returns the container with this name, if it exists.
     pub async fn container(&self, name: &str) -> Option<Container> {
         let found = self.list("name", &format!("^/{name}$")).await.expect("list containers");
         found.into_iter().next()
     }
 
-    /// A container's restart policy by its name: `unless-stopped` is what the stage gives.
+    /// Returns the name of a container's restart policy. Containers of a stage start with `unless-stopped`.
     pub async fn restart_policy(&self, name: &str) -> Option<String> {
         let found = self.0.inspect_container(name, None).await.expect("inspect a container");
         found.host_config?.restart_policy?.name.map(|policy| policy.to_string())
     }
 
-    /// All containers of a stage, stopped ones too, whoever made them.
+    /// Returns all containers of a stage, including stopped ones and those from other programs.
     pub async fn containers(&self, stage: &str) -> Result<Vec<Container>, Error> {
         let mut found = self.list("name", &format!("^/{stage}-")).await?;
         for label in [LABEL, IMAGE_LABEL] {
@@ -169,23 +170,23 @@ impl Engine {
         self.0.kill_container(name, None).await.expect("kill a container");
     }
 
-    /// Stops a container and waits for its end.
+    /// Stops a container and waits until it has stopped.
     pub async fn stop(&self, name: &str) {
         self.0.stop_container(name, None).await.expect("stop a container");
     }
 
-    /// Starts a container that exists.
+    /// Starts an existing container.
     pub async fn start(&self, name: &str) {
         self.0.start_container(name, None).await.expect("start a container");
     }
 
-    /// Removes a container, running or not.
+    /// Removes a container, even if it is running.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         self.0.remove_container(name, Some(options)).await
     }
 
-    /// What a container has printed.
+    /// Returns the log of a container.
     pub async fn logs(&self, name: &str) -> String {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
         let lines: Vec<LogOutput> =
@@ -208,7 +209,7 @@ impl Engine {
     }
 }
 
-/// The labels of a stage's images.
+/// Returns the labels for a stage's images.
 pub fn image_labels(stage: &str) -> Vec<(&'static str, String)> {
     let run = env::var("DRAINSWAP_RUN").unwrap_or_else(|_| stage.to_owned());
     vec![(IMAGE_LABEL, stage.to_owned()), (RUN_LABEL, run)]
@@ -218,7 +219,7 @@ fn only(filter: &str, value: &str) -> HashMap<String, Vec<String>> {
     HashMap::from([(filter.to_owned(), vec![value.to_owned()])])
 }
 
-/// What is already gone (404) or going (409) needs no removal.
+/// Ignores errors for objects that are already removed (404) or being removed (409).
 fn tolerate_absence<T>(removal: Result<T, Error>) -> Result<(), Error> {
     match removal {
         Ok(_) | Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(()),

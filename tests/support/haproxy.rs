@@ -1,4 +1,4 @@
-//! A real HAProxy in the foreground, and its runtime socket.
+//! A real HAProxy in the foreground and its runtime socket.
 
 use super::layout::BACKEND;
 use super::process::{Process, find};
@@ -11,23 +11,23 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// The binary that is tested.
+/// Returns the binary under test.
 pub fn binary() -> Option<PathBuf> {
     named().or_else(|| find("haproxy"))
 }
 
-/// A variable that only HAProxy has in its environment, and its value.
+/// A variable that is only set in HAProxy's environment, and its value.
 pub const VARIABLE: &str = "ONLY_HAPROXY_KNOWS";
 pub const VALUE: &str = "42";
 
-/// How HAProxy runs.
+/// The process model of HAProxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processes {
-    /// As one process, which cannot be reloaded.
+    /// One process, which cannot be reloaded.
     One,
-    /// As a master and workers, without a master socket: a signal reloads it.
+    /// A master with workers, without a master socket: a signal reloads it.
     Workers,
-    /// The same with a master socket.
+    /// A master with workers and a master socket.
     WorkersAndSocket,
 }
 
@@ -39,13 +39,12 @@ pub struct Haproxy {
     process: Process,
     config: PathBuf,
     socket: PathBuf,
-    /// The socket of the master process, where it runs in master-worker mode.
+    /// The socket of the master process in master-worker mode.
     master_socket: Option<PathBuf>,
 }
 
 impl Haproxy {
-    /// Starts a binary on a configuration, a file or a directory, which must name `admin.sock` in `dir` as its stats
-    /// socket.
+    /// Starts a binary with a configuration file or directory, whose stats socket must be `admin.sock` in `dir`.
     pub async fn start(binary: &Path, dir: &Path, config: &Path, processes: Processes) -> Self {
         let config = config.to_owned();
         let socket = dir.join("admin.sock");
@@ -70,54 +69,52 @@ impl Haproxy {
     async fn until_it_answers(&mut self) {
         let Self { process, socket, .. } = self;
         wait_until("HAProxy answers on its socket", Duration::from_secs(20), async || {
-            assert!(process.is_running(), "HAProxy ended: {}", process.output());
+            assert!(process.is_running(), "HAProxy exited: {}", process.output());
             UnixStream::connect(&*socket).await.is_ok()
         })
         .await;
     }
 
-    /// The binary.
     pub fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// The master's socket.
     pub fn master_socket(&self) -> &Path {
         self.master_socket.as_deref().expect("it has a master socket")
     }
 
-    /// The process that was started: the master, where there is one.
+    /// Returns the id of the started process, which is the master in master-worker mode.
     pub fn process(&self) -> u32 {
         self.process.id()
     }
 
-    /// The file it runs on.
+    /// Returns the path of the configuration.
     pub fn config(&self) -> &Path {
         &self.config
     }
 
-    /// Whether `haproxy -c` takes the configuration as it is now.
+    /// Returns whether `haproxy -c` accepts the current configuration.
     pub fn takes_its_config(&self) -> bool {
         let output = Command::new(&self.binary).arg("-c").arg("-f").arg(&self.config).output();
         output.is_ok_and(|output| output.status.success())
     }
 
-    /// Its stats socket.
+    /// Returns the path of the stats socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Everything it has printed: warnings, changes of state and the requests that failed.
+    /// Returns the output so far: warnings, state changes and failed requests.
     pub fn output(&self) -> String {
         self.process.output()
     }
 
-    /// Kills it, for a test of what happens without a load balancer.
+    /// Kills HAProxy, to test the behaviour without a load balancer.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Kills it and starts it anew, as somebody does who does not know of reloads.
+    /// Kills HAProxy and starts it again, without a reload.
     pub async fn restart(&mut self) {
         let before = self.worker().await;
         self.process.kill();
@@ -128,7 +125,7 @@ impl Haproxy {
         .await;
     }
 
-    /// Starts it after it was killed.
+    /// Starts HAProxy after it was killed.
     pub async fn start_again(&mut self) {
         self.process = Process::start(&mut self.command, &self.log);
         self.until_it_answers().await;
@@ -139,20 +136,20 @@ impl Haproxy {
         ask(&self.socket, line).await
     }
 
-    /// Sends a command to the master and returns what it says; a reload breaks that off in old versions.
+    /// Sends a command to the master and returns the reply, which a reload cuts off in old versions.
     pub async fn command_to_master(&self, line: &str) -> String {
         ask(self.master_socket(), line).await
     }
 
-    /// How many requests wait in the queue of the stage's backend.
+    /// Returns the number of queued requests in the stage's backend.
     pub async fn queued(&self) -> u64 {
         self.stat("BACKEND").await["qcur"].parse().expect("a number")
     }
 
-    /// What `show stat` says of a server of the stage's backend, by column.
+    /// Returns the row of `show stat` for a server of the stage's backend, by column.
     pub async fn stat(&self, server: &str) -> HashMap<String, String> {
-        // Right after a reload a connection may still reach the old worker, and that of 2.2 tells of no server.
-        wait_for(&format!("HAProxy tells of {server}"), Duration::from_secs(5), async || {
+        // Right after a reload, a connection may still reach the old worker, which reports no servers in 2.2.
+        wait_for(&format!("HAProxy reports {server}"), Duration::from_secs(5), async || {
             let reply = self.command("show stat").await;
             let mut lines = reply.trim_start_matches("# ").lines();
             let columns: Vec<_> = lines.next()?.split(',').collect();
@@ -163,7 +160,7 @@ impl Haproxy {
         .await
     }
 
-    /// What `show servers state` says of a server of the stage's backend, by column.
+    /// Returns the row of `show servers state` for a server of the stage's backend, by column.
     pub async fn state(&self, server: &str) -> HashMap<String, String> {
         let reply = self.command(&format!("show servers state {BACKEND}")).await;
         let mut lines = reply.lines().skip(1);
@@ -174,12 +171,12 @@ impl Haproxy {
         row.into_iter().map(|(column, value)| (column.to_owned(), value.to_owned())).collect()
     }
 
-    /// The `status` column: `UP`, `DRAIN`, `MAINT`, `DOWN`, …
+    /// Returns the `status` column of `show stat`: `UP`, `DRAIN`, `MAINT`, `DOWN`, …
     pub async fn status(&self, server: &str) -> String {
         self.stat(server).await["status"].clone()
     }
 
-    /// Waits until a server of the stage's backend drains.
+    /// Waits until a server of the stage's backend is in drain.
     pub async fn until_draining(&self, server: &str) {
         wait_until(&format!("{server} drains"), Duration::from_secs(30), async || {
             self.status(server).await == "DRAIN"
@@ -190,15 +187,15 @@ impl Haproxy {
     /// Sets a server of the stage's backend to `ready`, `drain` or `maint`.
     pub async fn set_state(&self, server: &str, state: &str) {
         let reply = self.command(&format!("set server {BACKEND}/{server} state {state}")).await;
-        assert_eq!(reply, "\n", "HAProxy refuses to set {server} to {state}");
+        assert_eq!(reply, "\n", "HAProxy refused to set {server} to {state}");
     }
 
-    /// The process that answers on the runtime socket now: another one after a reload.
+    /// Returns the id of the process that answers on the runtime socket, which changes with a reload.
     pub async fn worker(&self) -> String {
         self.process_that_answers().await.expect("`show info` has a Pid")
     }
 
-    /// The same; nobody while one that was killed is just ending.
+    /// Returns the id of the process that answers, or `None` while a killed process is exiting.
     async fn process_that_answers(&self) -> Option<String> {
         let info = self.command("show info").await;
         info.lines().find_map(|line| line.strip_prefix("Pid: ")).map(str::to_owned)
@@ -219,14 +216,14 @@ impl Haproxy {
 }
 
 pub(super) async fn ask(socket: &Path, line: &str) -> String {
-    // While HAProxy executes itself anew, nobody listens for a moment.
-    let mut stream = wait_for("HAProxy's socket takes a connection", Duration::from_secs(5), async || {
+    // While the master re-executes itself, no process listens for a moment.
+    let mut stream = wait_for("HAProxy's socket accepts a connection", Duration::from_secs(5), async || {
         UnixStream::connect(socket).await.ok()
     })
     .await;
     stream.write_all(format!("{line}\n").as_bytes()).await.expect("send a command");
     let mut reply = String::new();
-    // A reload closes the master socket's connections without a proper end.
+    // A reload resets the connections of the master socket.
     let _ = stream.read_to_string(&mut reply).await;
     reply
 }

@@ -1,4 +1,4 @@
-//! A raw HTTP/1.1 client: it sees how a connection dies, which ready-made clients hide.
+//! A raw HTTP/1.1 client, which reports how a connection fails; HTTP libraries hide that.
 
 use std::fmt;
 use std::io::{Error, ErrorKind};
@@ -6,20 +6,20 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
-    /// `X-Version`: which image answered; none when HAProxy itself did.
+    /// The `X-Version` header, which identifies the image; missing in HAProxy's own responses.
     pub version: Option<String>,
-    /// `X-Server`: which container answered; none when HAProxy itself did.
+    /// The `X-Server` header, which identifies the container; missing in HAProxy's own responses.
     pub server: Option<String>,
     pub body: Vec<u8>,
     /// Whether the connection can carry another request.
     reusable: bool,
 }
 
-/// How a request was lost.
+/// The failure of a lost request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Loss {
     Refused,
@@ -28,12 +28,11 @@ pub enum Loss {
     ResetInAnswer,
     EofInAnswer,
     Timeout,
-    /// Not HTTP.
     Malformed,
 }
 
 impl Loss {
-    /// Whether the server closed before the first byte of the answer, so that a client may try again.
+    /// Returns whether the server closed before the first byte of the response, so that a client may retry.
     pub fn before_answer(self) -> bool {
         matches!(self, Self::ResetBeforeAnswer | Self::EofBeforeAnswer)
     }
@@ -51,17 +50,17 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Refused => "connection refused",
-            Self::ResetBeforeAnswer => "reset before the answer",
-            Self::EofBeforeAnswer => "closed before the answer",
-            Self::ResetInAnswer => "reset in the answer",
-            Self::EofInAnswer => "closed in the answer",
-            Self::Timeout => "no answer in time",
+            Self::ResetBeforeAnswer => "reset before the response",
+            Self::EofBeforeAnswer => "closed before the response",
+            Self::ResetInAnswer => "reset during the response",
+            Self::EofInAnswer => "closed during the response",
+            Self::Timeout => "timeout",
             Self::Malformed => "not HTTP",
         })
     }
 }
 
-/// Asks once on a connection of its own.
+/// Sends one request on a new connection.
 pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, Loss> {
     Connection::open(address).await?.get(path).await
 }
@@ -76,19 +75,19 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Whether it can still be used as far as one can see without sending: it is open and owes nothing.
+    /// Returns whether the connection is open and has no unread data, as far as that is visible without sending.
     pub fn is_open(&self) -> bool {
         let nothing = self.0.get_ref().try_read(&mut [0]);
         matches!(nothing, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the complete response.
     pub async fn get(&mut self, path: &str) -> Result<Answer, Loss> {
         self.begin(path).await?;
         self.read_answer().await
     }
 
-    /// Sends a request and waits for the first bytes of its answer.
+    /// Sends a request and waits for the first bytes of the response.
     pub async fn begin(&mut self, path: &str) -> Result<(), Loss> {
         let request = format!("GET {path} HTTP/1.1\r\nHost: stage\r\nAccept: */*\r\n\r\n");
         self.0.write_all(request.as_bytes()).await.map_err(|_| Loss::ResetBeforeAnswer)?;
@@ -99,7 +98,7 @@ impl Connection {
         }
     }
 
-    /// Opens a websocket and says something through it, which comes back.
+    /// Opens a websocket and checks that it echoes.
     pub async fn websocket(address: SocketAddr) -> Self {
         let mut connection = Self::open(address).await.expect("connect");
         let request = "GET /ws HTTP/1.1\r\nHost: stage\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -112,7 +111,7 @@ impl Connection {
         connection
     }
 
-    /// Whether what is said through a websocket still comes back.
+    /// Returns whether a websocket still echoes a message.
     pub async fn echoes(&mut self) -> bool {
         let mut back = [0; 4];
         self.0.write_all(b"ping").await.is_ok()
@@ -120,12 +119,12 @@ impl Connection {
             && back == *b"ping"
     }
 
-    /// Reads what more has come and says whether the other side has not closed.
+    /// Reads further data and returns whether the other side is still sending.
     pub async fn still_streams(&mut self) -> bool {
         self.0.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty())
     }
 
-    /// Reads an answer that has begun to its end, and says whether all of it came.
+    /// Reads the rest of a response and returns whether it was complete.
     pub async fn ends_whole(mut self) -> bool {
         self.read_answer().await.is_ok()
     }
@@ -185,12 +184,12 @@ impl Connection {
 }
 
 impl Answer {
-    /// Whether the connection that brought it can carry another request.
+    /// Returns whether the connection can carry another request.
     pub fn is_reusable(&self) -> bool {
         self.reusable
     }
 
-    /// Whether the status says success.
+    /// Returns whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -202,7 +201,7 @@ enum Length {
     UntilClose,
 }
 
-/// What the status line and the headers say.
+/// The status line and the relevant headers.
 struct Head {
     status: u16,
     version: Option<String>,

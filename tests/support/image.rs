@@ -1,4 +1,4 @@
-//! The demonstration application as an image: compiled once, packed as a file system of two files.
+//! The demonstration application as an image, compiled once and packed as a file system with two files.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::{env, fs};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/app/main.rs");
 
-/// The file system of an image whose second file is `tag`, so that every image has a layer of its own to pull.
+/// Returns a file system whose second file contains `tag`, so that every image has its own layer to pull.
 pub fn root_fs(tag: &str) -> Vec<u8> {
     let app = fs::read(app()).expect("read the compiled application");
     let mut tar = Vec::new();
@@ -17,7 +17,7 @@ pub fn root_fs(tag: &str) -> Vec<u8> {
     tar
 }
 
-/// The same with so many megabytes more, which nobody can pack smaller.
+/// Returns a file system with additional incompressible megabytes.
 pub fn large_root_fs(tag: &str, megabytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = || {
@@ -35,7 +35,7 @@ pub fn large_root_fs(tag: &str, megabytes: usize) -> Vec<u8> {
     tar
 }
 
-/// HAProxy as the only program of a file system, with the libraries that it is linked with.
+/// Returns a file system with HAProxy as the only program and the libraries that it needs.
 pub fn haproxy_root_fs(binary: &Path) -> Vec<u8> {
     let listed = Command::new("ldd").arg(binary).output().expect("run ldd");
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -48,7 +48,7 @@ pub fn haproxy_root_fs(binary: &Path) -> Vec<u8> {
     tar
 }
 
-/// The instructions that make an image of it.
+/// Returns the Dockerfile instructions for an image of the application.
 pub fn instructions(environment: &[(&str, &str)], labels: &[(&str, &str)]) -> Vec<String> {
     let environment = environment.iter().map(|(key, value)| format!("ENV {key}=\"{value}\""));
     let labels = labels.iter().map(|(key, value)| format!("LABEL {key}=\"{value}\""));
@@ -56,16 +56,16 @@ pub fn instructions(environment: &[(&str, &str)], labels: &[(&str, &str)]) -> Ve
     environment.chain(labels).chain(start).collect()
 }
 
-/// The compiled application. It lies beside the test binaries under a name with the hash of its source; tests that
-/// compile it at the same time each rename a whole file into place.
+/// Returns the path of the compiled application. The file is next to the test binaries and has the hash of its source
+/// in its name. Tests that compile it at the same time each rename a complete file into place.
 fn app() -> PathBuf {
     let mut hasher = DefaultHasher::new();
     fs::read(SOURCE).expect("read fixtures/app/main.rs").hash(&mut hasher);
     let test = env::current_exe().expect("the path of this test");
-    let target = test.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let target = test.ancestors().nth(2).expect("tests are in target/<profile>/deps");
     let app = target.join(format!("demo-app-{:016x}", hasher.finish()));
     if !app.exists() {
-        // A directory of its own, since rustc names the parts that it links after the output.
+        // A separate directory, because rustc names intermediate files after the output.
         let dir = tempfile::tempdir_in(target).expect("a directory to compile in");
         let unfinished = dir.path().join("demo-app");
         compile(&unfinished);

@@ -1,4 +1,4 @@
-//! Which servers a stage has, and the haproxy.cfg that says so.
+//! The servers of a stage and its haproxy.cfg.
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -7,7 +7,7 @@ use std::path::Path;
 /// The name of the backend on every stage.
 pub const BACKEND: &str = "mobile";
 
-/// A `server` line and the container behind it, before it has a port.
+/// A server of a layout, before it gets its port.
 #[derive(Clone, Copy)]
 struct Slot {
     name: &'static str,
@@ -16,12 +16,12 @@ struct Slot {
     backup: bool,
 }
 
-/// Which servers there are.
+/// The servers of a stage.
 #[derive(Clone)]
 pub struct Layout(Vec<Slot>);
 
 impl Layout {
-    /// Two hosts with a primary and a backup each: `app1`, `app1b`, `app2`, `app2b`.
+    /// Returns two hosts with a primary and a backup each: `app1`, `app1b`, `app2`, `app2b`.
     pub fn origin() -> Self {
         let mut slots = Self::pair().0;
         let second = Ipv4Addr::new(127, 0, 0, 2);
@@ -30,7 +30,7 @@ impl Layout {
         Self(slots)
     }
 
-    /// One host with a primary and a backup: `app1`, `app1b`.
+    /// Returns one host with a primary and a backup: `app1`, `app1b`.
     pub fn pair() -> Self {
         let first = Ipv4Addr::LOCALHOST;
         Self(vec![
@@ -39,7 +39,7 @@ impl Layout {
         ])
     }
 
-    /// Two hosts with five primaries and their backups each.
+    /// Returns two hosts with five primaries and their backups each.
     pub fn fleet() -> Self {
         const NAMES: [[&str; 2]; 10] = [
             ["app1", "app1b"],
@@ -61,22 +61,22 @@ impl Layout {
         Self((0..).zip(NAMES).flat_map(slot).collect())
     }
 
-    /// How many ports the servers need on a host.
+    /// Returns the number of ports that the servers need on a host.
     pub fn ports(&self) -> u16 {
         self.0.iter().map(|slot| slot.offset + 1).max().unwrap_or(0)
     }
 
-    /// Two hosts with a primary each: `app1`, `app2`.
+    /// Returns two hosts with a primary each: `app1`, `app2`.
     pub fn primaries() -> Self {
         Self(Self::origin().0.into_iter().filter(|slot| !slot.backup).collect())
     }
 
-    /// One host with a primary alone: `app1`.
+    /// Returns one host with only a primary: `app1`.
     pub fn single() -> Self {
         Self(Self::pair().0.into_iter().take(1).collect())
     }
 
-    /// Gives every server its address, from `port` upwards.
+    /// Assigns an address to every server, from `port` upwards.
     pub fn place(&self, port: u16) -> Vec<Server> {
         let place = |slot: &Slot| Server {
             name: slot.name,
@@ -87,12 +87,12 @@ impl Layout {
     }
 }
 
-/// A server on a stage: a line in haproxy.cfg and a container that publishes its address.
+/// A server of a stage: a line in haproxy.cfg and a container that publishes its address.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// As in haproxy.cfg: `app1`.
+    /// The name in haproxy.cfg: `app1`.
     pub name: &'static str,
-    /// What the container publishes.
+    /// The address that the container publishes.
     pub address: SocketAddrV4,
     pub backup: bool,
 }
@@ -104,16 +104,16 @@ pub enum Mode {
     Tcp,
 }
 
-/// The text of haproxy.cfg, as in the origin, with what a test wants different.
+/// The variable parts of haproxy.cfg.
 #[derive(Clone)]
 pub struct Config {
     pub mode: Mode,
     pub stats_level: String,
     pub default_server: String,
-    /// `option httpchk GET /health`; without it a check only connects.
+    /// Whether the backend has `option httpchk GET /health`; without it, a check only connects.
     pub http_check: bool,
     pub backend_lines: Vec<String>,
-    /// A `server-state-file`, so that a reload keeps the servers' states.
+    /// Whether the file has a `server-state-file`, with which a reload keeps the servers' states.
     pub state_file: bool,
     pub extra: String,
 }
@@ -133,7 +133,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Writes the file's text for these servers.
+    /// Returns the text of haproxy.cfg for the given servers.
     pub fn render(&self, socket: &Path, frontend: SocketAddrV4, servers: &[Server]) -> String {
         let mode = match self.mode {
             Mode::Http => "mode http\n    option httplog",
@@ -160,16 +160,17 @@ impl Config {
             self.default_server,
         );
         for line in &self.backend_lines {
-            writeln!(text, "    {line}").expect("a String takes everything");
+            writeln!(text, "    {line}").expect("writing to a String never fails");
         }
         for Server { name, address, backup } in servers {
             let backup = if *backup { " backup" } else { "" };
-            writeln!(text, "    server {name} {address} check{backup}").expect("a String takes everything");
+            writeln!(text, "    server {name} {address} check{backup}")
+                .expect("writing to a String never fails");
         }
         text + &self.extra_for(servers)
     }
 
-    /// The extra text, with `{app1}` replaced by the address of `app1`.
+    /// Returns the extra text, with `{app1}` replaced by the address of `app1`.
     fn extra_for(&self, servers: &[Server]) -> String {
         let fill = |text: String, server: &Server| {
             text.replace(&format!("{{{}}}", server.name), &server.address.to_string())

@@ -1,7 +1,7 @@
-//! An open-loop load generator: requests leave on schedule, whatever became of those before.
+//! An open-loop load generator: it sends requests on schedule, without waiting for earlier ones.
 //!
-//! It has a thread of its own, so that a test that blocks does not slow the load down. When it falls behind, it sends
-//! what is due at once, and the latency, which counts from the schedule, shows it.
+//! The load runs on its own thread, so that a blocking test does not slow it down. If it falls behind, it sends all
+//! due requests at once. The latency counts from the schedule and so shows the delay.
 
 use super::client::{Client, Exchange};
 use super::report::{Kind, Outcome, Record, Report};
@@ -14,50 +14,50 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
-/// No load runs longer than this, whatever happens to its test.
+/// The maximum duration of a load, even if its test hangs.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// A request without an answer after this is lost; a stream may take its own length longer.
+/// The time after which a request without a response is lost, in addition to the intended length of the response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What kinds of requests there are and how often.
+/// The kinds of requests and their rates.
 #[derive(Clone, Debug)]
 pub struct Mix {
-    /// Requests a second, streams not counted.
+    /// The number of requests per second without streams.
     pub rate: u32,
-    /// Every so many-th request is a slow one; 0 for none.
+    /// One in this many requests is slow; 0 means none.
     pub slow_one_in: u32,
-    /// How long the application works on a slow one.
+    /// The processing time of a slow request.
     pub slow: Duration,
     pub streams: Option<Streams>,
-    /// Kept-alive connections from the start; more are opened when needed.
+    /// The number of kept-alive connections at the start; the client opens more if necessary.
     pub connections: usize,
 }
 
-/// Long answers, which a drain must wait for.
+/// Long responses, for which a drain must wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Streams {
-    /// One is started each.
+    /// The time between the starts of two streams.
     pub every: Duration,
     pub seconds: u64,
 }
 
 impl Default for Mix {
-    /// 300 requests a second, 5 % of them slow, no streams.
+    /// Returns 300 requests per second, 5 % of them slow, without streams.
     fn default() -> Self {
         Self { rate: 300, slow_one_in: 20, slow: Duration::from_millis(1500), streams: None, connections: 50 }
     }
 }
 
 impl Mix {
-    /// The same with a stream of 10 s started every 2 s.
+    /// Returns the default mix with an additional stream of 10 s every 2 s.
     pub fn with_streams() -> Self {
         let streams = Streams { every: Duration::from_secs(2), seconds: 10 };
         Self { streams: Some(streams), ..Self::default() }
     }
 }
 
-/// A running load; stopped when dropped.
+/// A running load, which stops when it is dropped.
 pub struct Load {
     stop: watch::Sender<bool>,
     records: Records,
@@ -65,7 +65,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts sending to the address.
+    /// Starts sending requests to an address.
     pub fn start(address: SocketAddr, mix: Mix) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (reporting, report) = oneshot::channel();
@@ -74,25 +74,25 @@ impl Load {
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let report = runtime.expect("a runtime for the load").block_on(run);
-            // Nobody waits for the report of a load that was dropped.
+            // The report of a dropped load has no receiver.
             let _ = reporting.send(report);
         });
         Self { stop, records, report }
     }
 
-    /// How many requests have an outcome so far.
+    /// Returns the number of requests with an outcome so far.
     pub fn so_far(&self) -> usize {
         self.records.lock().len()
     }
 
-    /// Waits until `more` requests have been answered from now on: how a test lets the load run for a while.
+    /// Waits until `more` further requests have an outcome, which lets the load run for a while.
     pub async fn answered(&self, more: usize) {
         let goal = self.so_far() + more;
         let what = format!("{more} more requests have an outcome");
         wait_until(&what, Duration::from_secs(120), async || self.so_far() >= goal).await;
     }
 
-    /// Sends no more, lets what is in flight finish, streams too, and reports.
+    /// Stops sending, waits for requests and streams in flight, and returns the report.
     pub async fn stop(self) -> Report {
         self.stop.send_replace(true);
         self.report.await.expect("the load's thread reports")
@@ -122,7 +122,7 @@ async fn run(client: Client, mix: Mix, stop: watch::Receiver<bool>, records: Rec
     Report::new(sender.start.elapsed(), std::mem::take(&mut sender.records.lock()))
 }
 
-/// Starts a request at each tick, late ones at once, and returns when the last of them has an outcome.
+/// Starts a request at each tick, late ones at once, and returns when all requests have an outcome.
 async fn send_on_schedule(
     sender: Arc<Sender>,
     every: Duration,
@@ -148,7 +148,7 @@ async fn send_on_schedule(
     while flying.join_next().await.is_some() {}
 }
 
-/// Sends single requests and records what became of them.
+/// Sends single requests and records their outcomes.
 struct Sender {
     client: Client,
     start: Instant,
@@ -169,7 +169,7 @@ impl Sender {
     }
 }
 
-/// The records of a load, still growing.
+/// The growing records of a running load.
 #[derive(Clone, Default)]
 struct Records(Arc<Mutex<Vec<Record>>>);
 

@@ -1,23 +1,22 @@
-//! What the project's own pages show: their blocks, and the commands in them.
+//! The code blocks of the project's documentation and the commands in them.
 
 use std::path::Path;
 
 /// A fenced block of a page.
 pub struct Block {
-    /// What it holds: `console`, `yaml` …
+    /// The language: `console`, `yaml` …
     pub language: String,
-    /// Its lines.
     pub text: String,
 }
 
-/// A command that a page shows, how it must end, and what it must print.
+/// A command in the documentation with its expected exit code and output.
 pub struct Typed {
     pub line: String,
     pub exit: i32,
     pub output: Vec<String>,
 }
 
-/// The blocks of a page of this repository, each of which must say what it holds.
+/// Returns the blocks of a page in this repository, each of which must have a language.
 pub fn blocks(page: &str) -> Vec<Block> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let page_text = std::fs::read_to_string(path).expect(page);
@@ -26,7 +25,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
         match (line.trim_start().strip_prefix("```"), &mut open) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(language), None) => {
-                assert!(!language.is_empty(), "a block of {page} says not what it holds");
+                assert!(!language.is_empty(), "a block of {page} has no language");
                 open = Some(Block { language: language.to_owned(), text: String::new() });
             }
             (None, Some(block)) => block.text.extend([line, "\n"]),
@@ -37,14 +36,14 @@ pub fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// The commands of a page's console blocks. A comment that says `exit code N` names another end than 0.
+/// Returns the commands in a page's console blocks. A comment with `exit code N` gives an exit code other than 0.
 pub fn commands(page: &str) -> Vec<Typed> {
     let mut commands: Vec<Typed> = Vec::new();
     for block in blocks(page).iter().filter(|block| block.language == "console") {
         for line in block.text.lines() {
             if let Some(line) = line.strip_prefix("$ ") {
                 let exit = line.rsplit_once("exit code ").map_or(Some(0), |(_, code)| code.parse().ok());
-                let exit = exit.unwrap_or_else(|| panic!("no exit code ends {line:?}"));
+                let exit = exit.unwrap_or_else(|| panic!("{line:?} does not end with an exit code"));
                 commands.push(Typed { line: line.to_owned(), exit, output: Vec::new() });
             } else {
                 let command = commands.last_mut().expect("a command before its output");

@@ -1,4 +1,4 @@
-//! The test bench: real parts on a stage of their own, and a load generator that sees every lost request.
+//! The test bench: a stage with real parts, and a load generator that notices every lost request.
 //!
 //! ```no_run
 //! # async fn story() {
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! Nothing is shared by name or port with another run: ports are reserved, container names have a random prefix, files
-//! live in a temporary directory, and all of it is gone when the stage is dropped, after a panic too.
+//! Runs share no names or ports: ports are reserved, container names have a random prefix, and files are in a temporary
+//! directory. Dropping the stage removes everything, even after a panic.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of the bench")]
 

@@ -1,4 +1,4 @@
-//! A Podman of a test's own that speaks Docker's API on a socket. Its containers use the host's network.
+//! A separate Podman service with Docker's API on a socket. Its containers use the host's network.
 
 use super::image::root_fs;
 use super::process::{Process, find};
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The service, with a storage of its own. It needs root.
+/// A Podman service with separate storage. It needs root.
 pub struct Podman {
     service: Process,
     dir: TempDir,
@@ -19,7 +19,7 @@ pub struct Podman {
 impl Podman {
     /// Starts the service and waits until it answers.
     pub async fn start() -> Self {
-        // Podman's own sockets lie below it, and it takes no longer path than 50 characters for them.
+        // The directory also contains Podman's sockets, for which Podman accepts a path of at most 50 characters.
         let dir = TempDir::with_prefix_in("drainswap-test-", "/tmp").expect("a temporary directory");
         let socket = dir.path().join("podman.sock");
         let mut command = command(&dir);
@@ -33,7 +33,7 @@ impl Podman {
         podman
     }
 
-    /// `unix:///tmp/…/podman.sock`.
+    /// Returns the endpoint: `unix:///tmp/…/podman.sock`.
     pub fn endpoint(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
@@ -42,7 +42,7 @@ impl Podman {
         self.dir.path().join("podman.sock")
     }
 
-    /// Makes an image of the demonstration application, `localhost/mobile:TAG`, whose version is the tag.
+    /// Creates an image of the demonstration application, `localhost/mobile:TAG`, with the tag as its version.
     pub fn image(&self, tag: &str) -> String {
         let reference = format!("localhost/mobile:{tag}");
         let mut import = command(&self.dir);
@@ -66,7 +66,7 @@ impl Podman {
         reference
     }
 
-    /// Runs the application behind a server, with what Podman shows otherwise than Docker: limits and devices.
+    /// Runs the application behind a server, with limits and devices, which Podman reports differently than Docker.
     pub fn run(&self, server: &str, name: &str, address: SocketAddrV4, image: &str) {
         let (port, claim) = (address.port(), format!("drainswap.server=mobile/{server}"));
         let (at, on) = (format!("ADDRESS={}", address.ip()), format!("PORT={port}"));
@@ -101,7 +101,7 @@ impl Podman {
         ]);
     }
 
-    /// What Podman's own program prints.
+    /// Runs the `podman` program and returns its output.
     pub fn podman(&self, arguments: &[&str]) -> String {
         let output = command(&self.dir).args(arguments).output().expect("run podman");
         let error = String::from_utf8_lossy(&output.stderr);
@@ -111,20 +111,20 @@ impl Podman {
 }
 
 impl Drop for Podman {
-    /// Containers first: what they have mounted would outlive the service.
+    /// Removes the containers first, because their mounts would outlive the service.
     fn drop(&mut self) {
         let _gone = command(&self.dir).args(["rm", "--all", "--force", "--volumes", "--time", "2"]).output();
         self.service.end();
     }
 }
 
-/// Podman, on the storage in this directory.
+/// Returns a `podman` command for the storage in a directory.
 fn command(dir: &TempDir) -> Command {
     let at = |name: &str| dir.path().join(name).display().to_string();
     let mut command = Command::new(find("podman").expect("podman"));
     command.args(["--root", &at("root"), "--runroot", &at("run"), "--tmpdir", &at("tmp")]);
     command.args(["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
-    // Podman prefers crun where both are installed, and that one starts nothing under hybrid control groups.
+    // Podman prefers crun if both are installed, but crun cannot start containers with hybrid control groups.
     let named = std::env::var_os("TEST_PODMAN_RUNTIME").map(PathBuf::from);
     if let Some(runtime) = named.or_else(|| find("runc")) {
         command.arg("--runtime").arg(runtime);

@@ -1,4 +1,4 @@
-//! A process in the foreground that ends with its owner.
+//! A foreground process that is killed when its owner is dropped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the program; both its streams go to `log`.
+    /// Starts a program whose stdout and stderr go to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let output = File::options().create(true).append(true).open(log).expect("open the log");
         let errors = output.try_clone().expect("clone the log's handle");
@@ -25,28 +25,28 @@ impl Process {
         Self { child, log: log.to_owned() }
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal: `USR2`.
+    /// Sends a signal such as `USR2`.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status();
         assert!(sent.is_ok_and(|status| status.success()), "cannot signal process {}", self.id());
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether the process is still running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Everything it has printed.
+    /// Returns the output so far.
     pub fn output(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Asks it to end, and kills it when that takes longer than anything takes.
+    /// Terminates the process, and kills it if it does not exit within 30 s.
     pub fn end(&mut self) {
         self.signal("TERM");
         for _ in 0..1500 {
@@ -59,9 +59,9 @@ impl Process {
         self.kill();
     }
 
-    /// Kills it and waits for its end; harmless when it has already ended.
+    /// Kills the process and waits for it. Does nothing if the process has already exited.
     pub fn kill(&mut self) {
-        // Fails only for a process that is gone, which is what is wanted.
+        // This only fails if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -73,7 +73,7 @@ impl Drop for Process {
     }
 }
 
-/// Where a program is: in `PATH`, or where Debian puts daemons.
+/// Finds a program in `PATH` or in Debian's directories for daemons.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let daemons = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);

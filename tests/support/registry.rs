@@ -1,4 +1,4 @@
-//! A real registry of the stage's own.
+//! A real registry for a stage.
 
 use super::http::get;
 use super::process::{Process, find};
@@ -12,14 +12,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Who may ask a guarded registry.
+/// The user of a guarded registry.
 pub const USER: &str = "deployer";
 pub const PASSWORD: &str = "planted-7d1e";
-/// The same for htpasswd: bcrypt.
+/// The bcrypt hash of the password for htpasswd.
 const HASH: &str = "$2b$04$LD993HKUibtIMViTX/EikuPNTHX/nPOoQNsQXfvdZzyKXS5MfO6hS";
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// As an engine pushes it that keeps its images with containerd.
+/// The media type that an engine with the containerd image store pushes.
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
@@ -35,12 +35,12 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Starts it with its configuration and storage in `dir`, and waits until it answers.
+    /// Starts a registry with its configuration and storage in `dir`, and waits until it answers.
     pub async fn start(dir: &Path, address: SocketAddrV4) -> Self {
         Self::start_with(dir, address, "registry.yml", "", 200).await
     }
 
-    /// Starts one of the same storage that wants to know who asks: [`USER`] with [`PASSWORD`].
+    /// Starts a registry on the same storage that requires a login: [`USER`] with [`PASSWORD`].
     pub async fn start_guarded(dir: &Path, address: SocketAddrV4) -> Self {
         let users = dir.join("htpasswd");
         fs::write(&users, format!("{USER}:{HASH}\n")).expect("write the passwords");
@@ -48,7 +48,7 @@ impl Registry {
         Self::start_with(dir, address, "guarded.yml", &auth, 401).await
     }
 
-    /// Starts one of the same storage that takes the tokens of this server, and nothing else.
+    /// Starts a registry on the same storage that only accepts the tokens of a token server.
     pub async fn start_by_tokens(dir: &Path, address: SocketAddrV4, tokens: &TokenServer) -> Self {
         Self::start_with(dir, address, "tokens.yml", &tokens.registry_auth(dir), 401).await
     }
@@ -72,12 +72,12 @@ impl Registry {
         Self { process, address }
     }
 
-    /// The name under which images are kept here: `127.0.0.1:25000/mobile`.
+    /// Returns the repository of the images: `127.0.0.1:25000/mobile`.
     pub fn repository(&self) -> String {
         format!("{}/mobile", self.address)
     }
 
-    /// Tags an index of images that it has already by these tags, each said to be made for a processor of its own.
+    /// Tags an index of existing images, given by architecture and tag.
     pub async fn index(&self, tag: &str, images: &[(&str, &str)]) {
         let mut manifests = Vec::new();
         for (architecture, of) in images {
@@ -112,26 +112,26 @@ impl Registry {
     }
 
     async fn send(&self, method: Method, path: &str, kind: &str, body: String) -> reqwest::Response {
-        // A second call finds it installed, which is as good.
+        // A second call fails, because a provider is already installed.
         let _there = rustls::crypto::ring::default_provider().install_default();
         let base = format!("http://{}/v2/mobile/", self.address);
         let url = if path.starts_with("http") { path.to_owned() } else { base + path };
         let request = reqwest::Client::new().request(method, url);
         let answer = request.header("accept", kind).header("content-type", kind).body(body).send().await;
-        answer.and_then(reqwest::Response::error_for_status).expect("the registry takes it")
+        answer.and_then(reqwest::Response::error_for_status).expect("the registry accepts the request")
     }
 
-    /// Where it listens.
+    /// Returns the address of the registry.
     pub fn address(&self) -> SocketAddrV4 {
         self.address
     }
 
-    /// Kills it, for a test of what happens without a registry.
+    /// Kills the registry, to test the behaviour without one.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// What it printed.
+    /// Returns the registry's output.
     pub fn output(&self) -> String {
         self.process.output()
     }

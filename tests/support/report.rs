@@ -1,11 +1,11 @@
-//! What became of every single request of a load.
+//! The outcome of every request of a load.
 
 use super::http::{Answer, Loss};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What was asked for.
+/// The kind of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Page,
@@ -22,7 +22,7 @@ impl Kind {
         }
     }
 
-    /// How long the application takes by intention, beyond a page's work.
+    /// Returns the intended duration of the response.
     pub fn length(self) -> Duration {
         match self {
             Self::Page => Duration::ZERO,
@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The application answered.
@@ -41,7 +41,7 @@ pub enum Outcome {
         server: String,
         version: String,
     },
-    /// HAProxy answered with a page of its own.
+    /// HAProxy itself answered.
     Proxy {
         status: u16,
     },
@@ -74,25 +74,24 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One request.
+/// A request with its outcome.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// When it was due, from the start of the load.
+    /// The scheduled time, from the start of the load.
     pub at: Duration,
     pub kind: Kind,
-    /// From when it was due to the end of its answer.
+    /// The time from the schedule to the end of the response.
     pub latency: Duration,
     pub outcome: Outcome,
-    /// A used connection was closed under it, and it was sent once more on a new one.
+    /// Whether the client retried the request because the server had closed a used connection.
     pub retried: bool,
 }
 
-/// A finished load.
+/// The report of a finished load.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// How long the load ran.
     pub took: Duration,
-    /// Every request, in the order in which they were due.
+    /// All requests in scheduled order.
     pub records: Vec<Record>,
 }
 
@@ -110,22 +109,22 @@ impl Report {
         self.records.iter().filter(|record| !record.outcome.is_success())
     }
 
-    /// How many requests did not get the application's whole answer with a success.
+    /// Returns the number of requests without a complete, successful response of the application.
     pub fn failed(&self) -> usize {
         self.failures().count()
     }
 
-    /// How many requests a client had to send twice; whether the second try succeeded is counted in `failed`.
+    /// Returns the number of requests that the client retried; `failed` counts failed retries.
     pub fn client_retries(&self) -> usize {
         self.records.iter().filter(|record| record.retried).count()
     }
 
-    /// How many successes each version gave.
+    /// Returns the number of successful requests by version.
     pub fn by_version(&self) -> BTreeMap<&str, usize> {
         self.count(|server_and_version| server_and_version.1)
     }
 
-    /// How many successes each server gave.
+    /// Returns the number of successful requests by server.
     pub fn by_server(&self) -> BTreeMap<&str, usize> {
         self.count(|server_and_version| server_and_version.0)
     }
@@ -140,14 +139,14 @@ impl Report {
         counts
     }
 
-    /// How many streams came whole, and how many did not.
+    /// Returns the numbers of complete and of cut streams.
     pub fn streams(&self) -> (usize, usize) {
         let streams = self.records.iter().filter(|record| matches!(record.kind, Kind::Stream { .. }));
         let (whole, cut): (Vec<_>, Vec<_>) = streams.partition(|record| record.outcome.is_success());
         (whole.len(), cut.len())
     }
 
-    /// The latency that so many of a thousand successful pages stayed below; slow requests and streams not counted.
+    /// Returns a percentile, in per mille, of the latency of successful pages without slow requests and streams.
     pub fn page_latency(&self, per_mille: usize) -> Duration {
         let pages =
             self.records.iter().filter(|record| record.kind == Kind::Page && record.outcome.is_success());

@@ -1,4 +1,4 @@
-//! What a test needs from the machine, and what happens where it is missing.
+//! The requirements of a test, and its behaviour if one is missing.
 
 use super::engine::Engine;
 use super::process::find;
@@ -12,21 +12,21 @@ pub enum Need {
     /// OpenSSH's server and client.
     Ssh,
     Podman,
-    /// Docker Compose as a program of its own.
+    /// Docker Compose as a standalone program.
     Compose,
-    /// A browser without a window.
+    /// A headless browser.
     Chromium,
-    /// What renders pages of the manual.
+    /// Renders manual pages.
     Groff,
-    /// What makes and installs Debian packages.
+    /// Builds and installs Debian packages.
     Dpkg,
 }
 
 impl Need {
-    /// Everything that a whole stage needs.
+    /// The requirements of a complete stage.
     pub const ALL: &[Self] = &[Self::Haproxy, Self::Registry, Self::Docker];
 
-    /// Why it is missing, if it is.
+    /// Returns the reason why the part is missing, if it is.
     async fn missing(self) -> Option<String> {
         match self {
             Self::Haproxy => missing_program("haproxy"),
@@ -49,8 +49,8 @@ pub fn missing_program(name: &str) -> Option<String> {
     find(name).is_none().then(|| format!("{name} is not installed"))
 }
 
-/// Whether the test can run. Where it cannot, the reason is printed and the test is to return; with `REQUIRE_E2E=1`
-/// a missing part is a failure.
+/// Returns whether the test can run. If not, prints the reason, and the test must return. With `REQUIRE_E2E=1`, a
+/// missing part is a failure.
 pub async fn requirements(needs: &[Need]) -> bool {
     let mut missing = Vec::new();
     for need in needs {
@@ -59,7 +59,7 @@ pub async fn requirements(needs: &[Need]) -> bool {
     may_run(&missing)
 }
 
-/// The same for what was found missing elsewhere.
+/// Returns whether the test can run, given the reasons why parts are missing.
 #[expect(clippy::print_stderr, reason = "a skipped test says why")]
 pub fn may_run(missing: &[String]) -> bool {
     if missing.is_empty() {
@@ -68,6 +68,6 @@ pub fn may_run(missing: &[String]) -> bool {
     let reasons = missing.join("; ");
     let required = std::env::var("REQUIRE_E2E").is_ok_and(|value| value == "1");
     assert!(!required, "REQUIRE_E2E=1, but {reasons}");
-    eprintln!("skipped: {reasons} (`make test` brings it)");
+    eprintln!("skipped: {reasons} (`make test` provides it)");
     false
 }

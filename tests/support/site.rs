@@ -1,4 +1,5 @@
-//! An HAProxy in master-worker mode before applications of the test's own: no Docker, and any binary of HAProxy.
+//! An HAProxy in master-worker mode in front of applications in the test's process, without Docker and with any
+//! HAProxy binary.
 
 use super::application::Application;
 use super::haproxy::{Haproxy, Processes, binary};
@@ -18,25 +19,25 @@ use tokio::process::{Child, Command};
 /// The applications, in the order of their ports.
 const APPLICATIONS: [&str; 4] = ["app1", "app1b", "app2", "app2b"];
 
-/// An HAProxy and the applications behind it. Dropping it ends them.
+/// An HAProxy and the applications behind it, which stop when the site is dropped.
 pub struct Site {
     pub haproxy: Haproxy,
     binary: PathBuf,
-    /// What differs from [`Site::text`] before anything was applied: where the configuration is.
+    /// The configuration file or directory.
     config: PathBuf,
     ports: Ports,
-    #[expect(dead_code, reason = "they serve as long as the site stands")]
+    #[expect(dead_code, reason = "they serve until the site is dropped")]
     applications: Vec<Application>,
     dir: TempDir,
 }
 
 impl Site {
-    /// A site on `haproxy.cfg`; `None` where HAProxy is not installed.
+    /// Starts a site with `haproxy.cfg`, or returns `None` if HAProxy is not installed.
     pub async fn here() -> Option<Self> {
         Self::with_file("haproxy.cfg").await
     }
 
-    /// The same with the configuration at another path below the site's directory.
+    /// Starts a site with the configuration at another path below the site's directory.
     pub async fn with_file(file: &str) -> Option<Self> {
         if !requirements(&[Need::Haproxy]).await {
             return None;
@@ -44,7 +45,7 @@ impl Site {
         Some(Self::start(&binary().expect("HAProxy is installed"), file).await)
     }
 
-    /// HAProxy on one file, at this path below the site's directory, with two servers and their backups.
+    /// Starts HAProxy with a file at the given path below the site's directory, and the applications.
     async fn start(binary: &Path, file: &str) -> Self {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let ports = Ports::reserve(6);
@@ -55,7 +56,7 @@ impl Site {
         let file = dir.path().join(file);
         let folder = file.parent().expect("a folder").to_owned();
         fs::create_dir_all(&folder).expect("make a folder");
-        // A file below the site's directory is read with its whole folder.
+        // HAProxy reads a file in a subdirectory together with its whole folder.
         let config = if folder == dir.path() { file.clone() } else { folder };
         fs::write(&file, text(dir.path(), &ports, &servers(&ports))).expect("write haproxy.cfg");
         let haproxy = Haproxy::start(binary, dir.path(), &config, Processes::WorkersAndSocket).await;
@@ -79,29 +80,29 @@ impl Site {
         local(&self.ports, 4).into()
     }
 
-    /// An address on which nobody listens yet.
+    /// Returns an address without a listener.
     pub fn free_address(&self) -> SocketAddrV4 {
         local(&self.ports, 5)
     }
 
-    /// The `server` lines of these applications.
+    /// Returns the `server` lines for the given applications.
     pub fn servers(&self, names: &[&str]) -> String {
         names.iter().map(|name| server(&self.ports, name)).collect()
     }
 
-    /// Whether servers can be added while this HAProxy runs.
+    /// Returns whether this HAProxy supports dynamic servers.
     pub fn has_dynamic_servers(&self) -> bool {
         let output =
-            std::process::Command::new(&self.binary).arg("-v").output().expect("HAProxy tells its version");
+            std::process::Command::new(&self.binary).arg("-v").output().expect("HAProxy prints its version");
         !String::from_utf8_lossy(&output.stdout).contains("version 2.2.")
     }
 
-    /// The configuration that the site starts with.
+    /// Returns the initial configuration.
     pub fn original(&self) -> String {
         self.text(&servers(&self.ports))
     }
 
-    /// The configuration with these lines in its backend.
+    /// Returns the configuration with the given lines in its backend.
     pub fn text(&self, backend: &str) -> String {
         text(self.dir(), &self.ports, backend)
     }
@@ -113,14 +114,14 @@ impl Site {
         path
     }
 
-    /// Opens a stream through HAProxy, which holds a session until it is dropped.
+    /// Opens a stream through HAProxy, whose session lasts until the stream is dropped.
     pub async fn open_stream(&self) -> Connection {
         let mut connection = Connection::open(self.frontend()).await.expect("connect to HAProxy");
         connection.begin("/stream").await.expect("the stream begins");
         connection
     }
 
-    /// The program on this site.
+    /// Returns a command that runs drainswap on this site.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
         command
@@ -136,24 +137,24 @@ impl Site {
         command
     }
 
-    /// Starts the program and leaves it running.
+    /// Starts drainswap without waiting for it.
     pub fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).spawn().expect("start drainswap")
     }
 
-    /// Runs the program to its end.
+    /// Runs drainswap and waits until it exits.
     pub async fn drainswap(&self, arguments: &[&str]) -> Ended {
         finish(self.spawn(arguments)).await
     }
 
-    /// Begins to apply this text.
+    /// Starts `config apply` with a text.
     pub fn spawn_apply(&self, text: &str, flags: &[&str]) -> Child {
         let file = self.write("wanted.txt", text);
         let from = ["config", "apply", "--from", file.to_str().expect("a path in UTF-8")];
         self.spawn(&[&from, flags].concat())
     }
 
-    /// Applies this text.
+    /// Runs `config apply` with a text.
     pub async fn apply(&self, text: &str, flags: &[&str]) -> Ended {
         finish(self.spawn_apply(text, flags)).await
     }
@@ -170,7 +171,7 @@ fn server(ports: &Ports, name: &str) -> String {
     format!("    server {name} {address} check{backup}\n")
 }
 
-/// The servers that the site starts with: the second host comes later.
+/// Returns the initial servers; tests add the second host.
 fn servers(ports: &Ports) -> String {
     server(ports, "app1") + &server(ports, "app1b")
 }

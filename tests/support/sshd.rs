@@ -1,4 +1,4 @@
-//! OpenSSH's server on loopback, with keys of its own, and an `ssh` that knows them.
+//! An OpenSSH server on loopback with its own keys, and an `ssh` client that knows them.
 
 use super::ports::Ports;
 use super::process::{Process, find};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// A running `sshd` that lets root in by one key.
+/// A running `sshd` that accepts one key for root.
 pub struct Sshd {
     process: Process,
     ports: Ports,
@@ -17,11 +17,11 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// Starts it with its files in `dir`, and waits until it listens. `options` are more lines of its configuration.
+    /// Starts `sshd` with its files in `dir`, and waits until it listens. `options` are additional configuration lines.
     pub async fn start(dir: &Path, options: &str) -> Self {
         let ports = Ports::reserve(1);
         fs::create_dir_all(dir.join("bin")).expect("make a directory");
-        // sshd wants it, whatever its configuration says; a service would make it.
+        // sshd always needs this directory, which its service normally creates.
         fs::create_dir_all("/run/sshd").expect("make /run/sshd");
         for key in ["host", "user", "stranger"] {
             let mut keygen = Command::new("ssh-keygen");
@@ -49,24 +49,24 @@ impl Sshd {
         sshd
     }
 
-    /// The host and port, as an endpoint has them.
+    /// Returns the user, host and port for an endpoint.
     pub fn authority(&self) -> String {
         format!("root@127.0.0.1:{}", self.ports.at(0))
     }
 
-    /// From now on the client has this key for the host: `host`, the right one, or `stranger`.
+    /// Sets the host key that the client knows: `host` is correct, `stranger` is wrong.
     pub fn knows(&self, key: &str) {
         let public = fs::read_to_string(self.dir.join(format!("{key}.pub"))).expect("read a key");
         let line = format!("[127.0.0.1]:{} {public}", self.ports.at(0));
         fs::write(self.dir.join("known_hosts"), line).expect("write known_hosts");
     }
 
-    /// From now on the client knows no host.
-    pub fn knows_nobody(&self) {
+    /// Removes all known hosts of the client.
+    pub fn knows_no_host(&self) {
         fs::write(self.dir.join("known_hosts"), "").expect("write known_hosts");
     }
 
-    /// From now on the client shows this key: `user`, the right one, or `stranger`.
+    /// Sets the key that the client uses: `user` is accepted, `stranger` is not.
     pub fn shows(&self, key: &str) {
         let at = self.dir.display();
         let config = format!(
@@ -78,14 +78,14 @@ impl Sshd {
         self.program("ssh", &format!("{} -F {at}/ssh_config", ssh.display()));
     }
 
-    /// A program of the client's: this command, with what is typed behind it.
+    /// Creates a client program that runs a command with additional arguments.
     fn program(&self, name: &str, command: &str) {
         let wrapper = self.dir.join("bin").join(name);
         fs::write(&wrapper, format!("#!/bin/sh\nexec {command} \"$@\"\n")).expect("write the wrapper");
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("make it a program");
     }
 
-    /// From now on the client finds it under a host's name, with `scp`, too.
+    /// Makes the server reachable under a host name, also with `scp`.
     pub fn is_named(&self, host: &str) {
         let (at, port) = (self.dir.display(), self.ports.at(0));
         let place =
@@ -96,17 +96,17 @@ impl Sshd {
         self.program("scp", &format!("{} -S {at}/bin/ssh", scp.display()));
     }
 
-    /// A `PATH` whose `ssh` knows the keys.
+    /// Returns a `PATH` with the `ssh` that knows the keys.
     pub fn path(&self) -> String {
         format!("{}:{}", self.dir.join("bin").display(), std::env::var("PATH").unwrap_or_default())
     }
 
-    /// How many connections it has let in.
+    /// Returns the number of accepted logins.
     pub fn logins(&self) -> usize {
         self.process.output().matches("Accepted publickey").count()
     }
 
-    /// Whether an `ssh` of ours still runs.
+    /// Returns whether an `ssh` client of this server is still running.
     pub fn has_client(&self) -> bool {
         let ours = self.dir.join("ssh_config").display().to_string();
         let processes = fs::read_dir("/proc").expect("read /proc").flatten();
@@ -114,7 +114,7 @@ impl Sshd {
         lines.any(|line| String::from_utf8_lossy(&line).contains(&ours))
     }
 
-    /// What it printed.
+    /// Returns the server's output.
     pub fn output(&self) -> String {
         self.process.output()
     }

@@ -1,4 +1,4 @@
-//! A stage: a registry, containers from it, and an HAProxy before them, for one test alone.
+//! A stage for a single test: a registry, containers with images from it, and an HAProxy in front of them.
 
 use super::builder::Builder;
 use super::engine::{Container, Engine, LABEL, NewContainer, image_labels};
@@ -18,10 +18,10 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// How long anything on the stage may take to start.
+/// The maximum time for any part of the stage to start.
 pub const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A registry, containers from it, and an HAProxy before them. Dropping it ends and removes them all.
+/// A registry, containers, and an HAProxy in front of them. Dropping the stage stops and removes them all.
 pub struct Stage {
     pub haproxy: Haproxy,
     pub registry: Registry,
@@ -32,7 +32,7 @@ pub struct Stage {
     pub(super) other: std::net::SocketAddrV4,
     pub(super) sweeper: Sweeper,
     pub(super) dir: TempDir,
-    #[expect(dead_code, reason = "the ports stay reserved as long as the stage stands")]
+    #[expect(dead_code, reason = "the ports stay reserved until the stage is dropped")]
     pub(super) ports: Ports,
 }
 
@@ -45,90 +45,91 @@ pub struct Second {
 }
 
 impl Stage {
-    /// Two primaries and two backups, as in the origin.
+    /// Describes a stage with two primaries and two backups.
     pub fn origin() -> Builder {
         Builder::new(Layout::origin())
     }
 
-    /// One primary and one backup.
+    /// Describes a stage with one primary and one backup.
     pub fn pair() -> Builder {
         Builder::new(Layout::pair())
     }
 
-    /// Two primaries, and nobody else.
+    /// Describes a stage with two primaries.
     pub fn primaries() -> Builder {
         Builder::new(Layout::primaries())
     }
 
-    /// Twenty servers on two hosts.
+    /// Describes a stage with twenty servers on two hosts.
     pub fn fleet() -> Builder {
         Builder::new(Layout::fleet())
     }
 
-    /// One primary, and nobody else.
+    /// Describes a stage with one primary.
     pub fn single() -> Builder {
         Builder::new(Layout::single())
     }
 
-    /// What makes this stage's names unique.
+    /// Returns the id that makes this stage's names unique.
     pub fn id(&self) -> &str {
         self.sweeper.stage()
     }
 
-    /// A directory for the test's own files.
+    /// Returns a directory for the test's files.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Where HAProxy takes requests.
+    /// Returns the address of the frontend.
     pub fn frontend(&self) -> SocketAddr {
         self.frontend.into()
     }
 
-    /// Where a second frontend may take requests: `{other}` in the extra text.
+    /// Returns the address of an optional second frontend: `{other}` in the extra text.
     pub fn other_frontend(&self) -> SocketAddr {
         self.other.into()
     }
 
-    /// The servers, in the order of haproxy.cfg.
+    /// Returns the servers in the order of haproxy.cfg.
     pub fn servers(&self) -> &[Server] {
         &self.servers
     }
 
-    /// A server by its name in haproxy.cfg.
+    /// Returns a server by its name in haproxy.cfg.
     pub fn server(&self, name: &str) -> &Server {
         let found = self.servers.iter().find(|server| server.name == name);
         found.unwrap_or_else(|| panic!("no server {name} on this stage"))
     }
 
-    /// The name of the container behind a server: `t0123456789ab-mobile-app1`.
+    /// Returns the name of the container behind a server: `t0123456789ab-mobile-app1`.
     pub fn container_name(&self, server: &str) -> String {
         container_name(self.id(), server)
     }
 
-    /// The container of that name as it is now, if there is one.
+    /// Returns the current state of a server's container, if it exists.
     pub async fn container(&self, server: &str) -> Option<Container> {
         self.engine.container(&self.container_name(server)).await
     }
 
-    /// All containers of this stage, whoever made them, stopped ones too.
+    /// Returns all containers of this stage, including stopped ones and those from other programs.
     pub async fn containers(&self) -> Vec<Container> {
         self.engine.containers(self.id()).await.expect("list containers")
     }
 
-    /// The reference of an image on this stage's registry, whether it exists or not.
+    /// Returns the reference of an image in this stage's registry, which need not exist.
     pub fn reference(&self, tag: &str) -> String {
         reference(&self.registry, tag)
     }
 
-    /// Puts an image into the registry, and only there, so that it must be pulled. Returns its reference.
+    /// Pushes an image to the registry and removes it from the engine, so that it must be pulled. Returns its
+    /// reference.
     pub async fn image(&self, tag: &str, environment: &[(&str, &str)]) -> String {
         let reference = make_image(&self.engine, &self.registry, self.id(), tag, environment).await;
         self.engine.forget(&reference).await;
         reference
     }
 
-    /// The same, larger by so many megabytes.
+    /// Pushes an image with additional megabytes, like [`Self::image`].
     pub async fn large_image(&self, tag: &str, megabytes: usize) -> String {
         let root_fs = large_root_fs(tag, megabytes);
         let reference = make_image_of(root_fs, &self.engine, &self.registry, self.id(), tag, &[]).await;
@@ -136,14 +137,14 @@ impl Stage {
         reference
     }
 
-    /// Makes an image that only the engine has: the registry does not know the tag. Returns its reference.
+    /// Creates an image that only the engine has, and not the registry. Returns its reference.
     pub async fn local_image(&self, tag: &str, environment: &[(&str, &str)]) -> String {
         let repository = self.registry.repository();
         import(root_fs(tag), &self.engine, &repository, self.id(), tag, environment).await;
         self.reference(tag)
     }
 
-    /// Makes an image with this label that only the engine has. Returns its reference.
+    /// Creates an image with a label that only the engine has. Returns its reference.
     pub async fn labelled_image(&self, tag: &str, label: (&str, &str)) -> String {
         let own = image_labels(self.id());
         let mut labels: Vec<_> = own.iter().map(|(key, value)| (*key, value.as_str())).collect();
@@ -152,7 +153,7 @@ impl Stage {
         self.reference(tag)
     }
 
-    /// Runs a container that haproxy.cfg knows nothing of, at the address of the second frontend.
+    /// Runs a container that haproxy.cfg does not refer to, at the address of the second frontend.
     pub async fn run_stranger(&self, name: &str, image: &str) {
         let (name, stage) = (container_name(self.id(), name), self.id());
         let environment = vec!["NAME=stranger".to_owned()];
@@ -160,7 +161,7 @@ impl Stage {
         self.engine.run(new).await;
     }
 
-    /// Creates a container that never runs, with this label beside the stage's own, or with none.
+    /// Creates a container without starting it, optionally with an additional label.
     pub async fn create_idle(&self, name: &str, image: &str, label: Option<(&str, &str)>) {
         let labels = label.into_iter().chain([(LABEL, self.id())]);
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -174,7 +175,7 @@ impl Stage {
         self.engine.docker().create_container(Some(options), body).await.expect("create a container");
     }
 
-    /// Another load balancer before the same containers, by the same binary.
+    /// Starts another load balancer in front of the same containers, with the same binary.
     pub async fn second(&self) -> Second {
         let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
         let ports = Ports::reserve(1);
@@ -196,12 +197,12 @@ impl Stage {
         Second { haproxy, frontend: frontend.into(), _ports: ports, _dir: dir }
     }
 
-    /// Runs a container for a server that has lost its own, as the stage did at its start, but without waiting.
+    /// Runs a new container for a server without one, as at the start of the stage, but without waiting.
     pub async fn run(&self, server: &str, image: &str) {
         run_server(&self.engine, self.id(), self.server(server), image, &self.environment, None).await;
     }
 
-    /// The same with a directory of the host mounted.
+    /// Runs a new container for a server, with a mounted directory of the host.
     pub async fn run_with_mount(&self, server: &str, image: &str, mount: &Path) {
         run_server(&self.engine, self.id(), self.server(server), image, &self.environment, Some(mount)).await;
     }
@@ -213,12 +214,12 @@ impl Stage {
         connection
     }
 
-    /// Waits until a server's container answers its health check.
+    /// Waits until a server's container passes its health check.
     pub async fn until_healthy(&self, server: &str) {
         until_healthy(self.server(server)).await;
     }
 
-    /// Waits until a server's container runs this image, answering or not.
+    /// Waits until a server's container runs an image, without waiting for answers.
     pub async fn until_started(&self, server: &str, image: &str) {
         wait_until(&format!("the new {server} boots"), Duration::from_secs(30), async || {
             let new = self.container(server).await;
@@ -227,35 +228,35 @@ impl Stage {
         .await;
     }
 
-    /// Removes a server's container, running or not.
+    /// Removes a server's container, even if it is running.
     pub async fn remove(&self, server: &str) {
         self.engine.remove(&self.container_name(server)).await.expect("remove a container");
     }
 
-    /// Asks a server's container directly, past HAProxy.
+    /// Sends a request directly to a server's container, bypassing HAProxy.
     pub async fn get(&self, server: &str, path: &str) -> Result<Answer, Loss> {
         get(self.server(server).address.into(), path).await
     }
 
-    /// Ends everything and fails where something cannot be removed. Dropping does the same, but only prints.
+    /// Stops and removes everything, and fails if that is not possible. Dropping the stage only prints such errors.
     pub async fn close(mut self) {
         self.sweeper.sweep(&self.engine).await;
     }
 }
 
 impl Drop for Stage {
-    /// After a panic: what HAProxy had to say, for whoever reads the failure.
+    /// Prints HAProxy's output after a panic.
     #[expect(clippy::print_stderr, reason = "part of the report of a failed test")]
     fn drop(&mut self) {
         if thread::panicking() {
             let output = self.haproxy.output();
             let lines: Vec<_> = output.lines().collect();
-            eprintln!("HAProxy's last words:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+            eprintln!("HAProxy's last lines:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
         }
     }
 }
 
-/// Makes an image and pushes it to the stage's registry.
+/// Creates an image and pushes it to the stage's registry.
 pub async fn make_image(
     engine: &Engine,
     registry: &Registry,
@@ -308,7 +309,7 @@ pub async fn run_server(
     engine.run(NewContainer { name: &name, image, address: server.address, environment, mount, stage }).await;
 }
 
-/// Waits until the application behind a server answers its health check.
+/// Waits until the application behind a server passes its health check.
 pub async fn until_healthy(server: &Server) {
     wait_until(&format!("{} is healthy", server.name), START_LIMIT, async || {
         get(server.address.into(), "/health").await.is_ok_and(|answer| answer.is_success())

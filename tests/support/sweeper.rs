@@ -1,35 +1,35 @@
-//! Cleaning up after a stage, however it ended.
+//! Cleanup after a stage, even after a panic.
 
 use super::engine::Engine;
 use super::ports::random;
 use std::thread;
 
-/// Removes every container and image of a stage when it is dropped.
+/// Removes every container and image of a stage on drop.
 pub struct Sweeper {
     stage: String,
     swept: bool,
 }
 
 impl Sweeper {
-    /// For a new stage with an id of its own.
+    /// Creates a sweeper for a new stage with a unique id.
     pub fn new() -> Self {
         Self { stage: format!("t{:012x}", random() >> 16), swept: false }
     }
 
-    /// The stage's id.
+    /// Returns the stage's id.
     pub fn stage(&self) -> &str {
         &self.stage
     }
 
-    /// Sweeps now; a failure is a failure of the test.
+    /// Sweeps now, and panics on failure.
     pub async fn sweep(&mut self, engine: &Engine) {
         self.swept = true;
-        engine.sweep(&self.stage).await.expect("remove what the stage made");
+        engine.sweep(&self.stage).await.expect("remove the stage's containers and images");
     }
 }
 
 impl Drop for Sweeper {
-    /// On a thread and a runtime of its own, since a test may be unwinding in the middle of its runtime.
+    /// Sweeps on a separate thread and runtime, because the test's runtime may be unwinding.
     #[expect(clippy::print_stderr, reason = "a panic while unwinding would hide the test's own")]
     fn drop(&mut self) {
         if self.swept {
@@ -42,7 +42,7 @@ impl Drop for Sweeper {
         })
         .join();
         if !matches!(swept, Ok(Ok(()))) {
-            eprintln!("containers or images of stage {} may be left: {swept:?}", self.stage);
+            eprintln!("containers or images of stage {} may remain: {swept:?}", self.stage);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A Docker daemon of a test's own, on TCP, which wants client certificates, and on a socket. It may be restarted.
+//! A separate Docker daemon on a socket and on TCP, where it requires client certificates. It can be restarted.
 
 use super::ports::{Ports, random};
 use super::process::{Process, find};
@@ -13,28 +13,28 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The daemon, with a containerd and a bridge of its own. It needs root.
+/// A Docker daemon with its own containerd and bridge. It needs root.
 pub struct TlsEngine {
     containerd: Process,
     dockerd: Mutex<Process>,
     bridge: String,
     port: u16,
-    /// Whether its data has a file system of its own.
+    /// Whether the data directory is a separate file system.
     is_mounted: bool,
     _ports: Ports,
     dir: TempDir,
 }
 
-/// Whose certificates a client has.
+/// The certificates of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Papers {
-    /// Those that the daemon trusts.
+    /// Certificates that the daemon trusts.
     Good,
-    /// A client certificate that is over.
+    /// An expired client certificate.
     Expired,
-    /// A client certificate of somebody else's authority.
+    /// A client certificate from another authority.
     Foreign,
-    /// The authority of somebody else, so that the daemon is not trusted.
+    /// Another authority, so that the client does not trust the daemon.
     WrongAuthority,
 }
 
@@ -61,7 +61,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Writes a certificate and its key as Docker names them, until this year.
+    /// Writes a certificate and its key under Docker's names; the certificate expires at the start of a year.
     fn issue(&self, dir: &Path, purpose: ExtendedKeyUsagePurpose, until: i32) {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
         params.extended_key_usages = vec![purpose];
@@ -75,12 +75,12 @@ impl Authority {
 }
 
 impl TlsEngine {
-    /// Starts the daemon and waits until it answers who is trusted.
+    /// Starts the daemon and waits until it answers trusted clients.
     pub async fn start() -> Self {
         Self::start_in(None).await
     }
 
-    /// The same with no more room for images and containers than so many megabytes.
+    /// Starts a daemon with limited space for images and containers.
     pub async fn start_small(megabytes: u32) -> Self {
         Self::start_in(Some(megabytes)).await
     }
@@ -131,32 +131,32 @@ impl TlsEngine {
         .await;
     }
 
-    /// Restarts the daemon as its service manager does: what runs is stopped, and comes back by its restart policy.
+    /// Restarts the daemon as a service manager does: containers stop, and their restart policies start them again.
     pub async fn restart(&self) {
         {
-            let mut dockerd = self.dockerd.lock().expect("nobody has failed");
+            let mut dockerd = self.dockerd.lock().expect("no thread has panicked");
             dockerd.end();
             *dockerd = dockerd_in(self.dir.path());
         }
         self.until_it_answers().await;
     }
 
-    /// The socket, for who needs no certificate.
+    /// Returns the path of the socket, which needs no certificate.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("docker.sock")
     }
 
-    /// `tcp://127.0.0.1:23456`.
+    /// Returns the TCP endpoint: `tcp://127.0.0.1:23456`.
     pub fn endpoint(&self) -> String {
         format!("tcp://127.0.0.1:{}", self.port)
     }
 
-    /// The directory that `DOCKER_CERT_PATH` names.
+    /// Returns the directory for `DOCKER_CERT_PATH`.
     pub fn certificates(&self, papers: Papers) -> PathBuf {
         self.dir.path().join(papers.folder())
     }
 
-    /// What Docker's own client prints, if it succeeds.
+    /// Runs the `docker` client and returns its output if it succeeds.
     pub fn docker(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new("docker");
         command.args(arguments).env("DOCKER_HOST", self.endpoint()).env("DOCKER_TLS_VERIFY", "1");
@@ -167,7 +167,7 @@ impl TlsEngine {
 }
 
 impl Drop for TlsEngine {
-    /// Containers first: what they have mounted would outlive the daemon.
+    /// Removes the containers first, because their mounts would outlive the daemon.
     fn drop(&mut self) {
         let all = self.docker(&["ps", "-aq"]).unwrap_or_default();
         let ids: Vec<&str> = all.split_whitespace().collect();
@@ -185,7 +185,8 @@ impl Drop for TlsEngine {
     }
 }
 
-/// The two processes. Traffic to a published port on 127.0.0.0/8 goes through docker-proxy, without iptables.
+/// Starts containerd and dockerd. Traffic to a published port on 127.0.0.0/8 goes through docker-proxy, without
+/// iptables.
 fn daemons(dir: &Path, bridge: &str, port: u16) -> (Process, Process) {
     let at = |name: &str| dir.join(name).display().to_string();
     let config = format!(

@@ -1,4 +1,4 @@
-//! A server that gives tokens to who has a password, for a registry that takes tokens alone.
+//! A server that issues tokens for a password, for a registry that only accepts tokens.
 
 use super::registry::{PASSWORD, USER};
 use base64::Engine as _;
@@ -17,11 +17,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// Who gives the tokens, and what they are for: what the registry wants to read in them.
+/// The issuer and the audience of the tokens, which the registry checks.
 const ISSUER: &str = "stage";
 const SERVICE: &str = "mobile-registry";
 
-/// The server, as long as this lives.
+/// A running token server, which stops on drop.
 pub struct TokenServer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -30,14 +30,14 @@ pub struct TokenServer {
 
 struct Shared {
     key: EcdsaKeyPair,
-    /// Base64 of its certificate, by which the registry knows the key.
+    /// The certificate in Base64, with which the registry identifies the key.
     certificate: String,
     asked: AtomicUsize,
     good: AtomicUsize,
 }
 
 impl TokenServer {
-    /// Starts it. Its tokens are over until [`Self::gives`] says otherwise.
+    /// Starts the server. Its tokens are expired until a call of [`Self::gives`].
     pub async fn start(dir: &Path) -> Self {
         let key = KeyPair::generate().expect("a key");
         let certificate = CertificateParams::default().self_signed(&key).expect("a certificate");
@@ -55,14 +55,14 @@ impl TokenServer {
         let serving = shared.clone();
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                // A client that goes away in the middle is none of our business.
+                // A client may disconnect early.
                 let _gone = serving.answer(client).await;
             }
         });
         Self { address, shared, task }
     }
 
-    /// The part of a registry's configuration that has it ask for tokens from here.
+    /// Returns the registry configuration that requires tokens from this server.
     pub fn registry_auth(&self, dir: &Path) -> String {
         format!(
             "auth:\n  token:\n    realm: http://{}/token\n    service: {SERVICE}\n    issuer: {ISSUER}\n    \
@@ -72,12 +72,12 @@ impl TokenServer {
         )
     }
 
-    /// Of the tokens that it gives from now on the first ones, so many, are good; the others are over.
+    /// Sets the number of valid tokens to issue from now on; all later tokens are expired.
     pub fn gives(&self, good: usize) {
         self.shared.good.store(good, Ordering::SeqCst);
     }
 
-    /// How many tokens it has given.
+    /// Returns the number of issued tokens.
     pub fn given(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }
@@ -102,7 +102,10 @@ impl Shared {
         let (status, body) = if knows {
             ("200 OK", json!({ "token": self.token(), "expires_in": 60 }))
         } else {
-            ("401 Unauthorized", json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "who are you" }] }))
+            (
+                "401 Unauthorized",
+                json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "login required" }] }),
+            )
         };
         let body = body.to_string();
         let length = body.len();
@@ -117,7 +120,7 @@ impl Shared {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let left = self.good.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |good| good.checked_sub(1));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
-        // The registry overlooks a minute.
+        // The registry tolerates a clock difference of one minute.
         let (from, until) = if left.is_ok() { (now, now + 300) } else { (now - 900, now - 600) };
         let head = json!({ "typ": "JWT", "alg": "ES256", "x5c": [self.certificate] });
         let claims = json!({

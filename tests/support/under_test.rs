@@ -1,9 +1,9 @@
-//! The HAProxy that is tested.
+//! The HAProxy under test.
 
 use std::path::PathBuf;
 
-/// The binary that `TEST_HAPROXY` names, else none: then the installed one is tested. `make sweep` names each that
-/// `.ci/haproxy-versions` fetched, one after the other.
+/// Returns the binary in `TEST_HAPROXY`, if it is set; the default is the installed one. `make sweep` sets the
+/// variable to each binary that `.ci/haproxy-versions` fetched.
 pub fn named() -> Option<PathBuf> {
     std::env::var_os("TEST_HAPROXY").map(PathBuf::from)
 }
