@@ -1,4 +1,5 @@
-//! That a container is behind its server is proved: its address falls silent with it, and its successor has that address.
+//! Proof that a container is behind its server: its address stops answering with it, and its successor gets the
+//! address.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,15 +12,15 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use crate::on_real_parts;
 use crate::support::{Application, Stage, get, wait_until};
 
-/// A stage with one more backend, whose server `one` has the other frontend's address until it is set; and the backend's
-/// name. A label is read on the whole engine, so that each run needs its own.
+/// Starts a stage with an additional backend, whose server `one` has the other frontend's address until a test sets it.
+/// Also returns the backend's name, which must be unique because labels are read on the whole engine.
 async fn stage_with_web() -> (Stage, String) {
     let backend = format!("web-{:x}", RandomState::new().hash_one(0));
     let extra = format!("\nbackend {backend}\n    server one {{other}} check inter 200ms\n");
     (Stage::single().extra(&extra).start().await, backend)
 }
 
-/// Runs a container `web` of v1 that is otherwise as this; returns its name.
+/// Runs a container `web` with image v1 and the given settings, and returns its name.
 async fn run_web(stage: &Stage, body: ContainerCreateBody) -> String {
     let name = format!("{}-web", stage.id());
     let body = ContainerCreateBody { image: Some(stage.reference("v1")), ..body };
@@ -30,7 +31,8 @@ async fn run_web(stage: &Stage, body: ContainerCreateBody) -> String {
     name
 }
 
-/// Runs a container `web` that publishes a port of Docker's choice (`-p 127.0.0.1::8080`), and sends the traffic of its server `one` there; returns its name and its address.
+/// Runs a container `web` that publishes a port chosen by Docker (`-p 127.0.0.1::8080`), and sends the traffic of the
+/// server `one` there. Returns the container's name and address.
 async fn serve_web(stage: &Stage, backend: &str) -> (String, SocketAddr) {
     let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: None };
     let host = HostConfig {
@@ -46,7 +48,7 @@ async fn serve_web(stage: &Stage, backend: &str) -> (String, SocketAddr) {
     (web, address)
 }
 
-/// Where the port of a container is published.
+/// Returns the published address of a container.
 async fn published(stage: &Stage, name: &str) -> SocketAddr {
     let found = stage.engine.docker().inspect_container(name, None).await.expect("inspect a container");
     let ports = found.network_settings.and_then(|it| it.ports).expect("ports");
@@ -72,7 +74,7 @@ async fn a_container_at_whose_address_another_process_answers_is_not_replaced() 
     }
     let (stage, backend) = stage_with_web().await;
     let SocketAddr::V4(address) = stage.other_frontend() else { unreachable!("the stage has IPv4") };
-    // It takes longer to answer than a container that has just been stopped is given.
+    // The other process answers more slowly than drainswap waits for a container that has just stopped.
     let _api = Application::start_slow("api", address, Duration::from_millis(400)).await;
     let labels = [("drainswap.server".to_owned(), format!("{backend}/one"))].into();
     let body = ContainerCreateBody { labels: Some(labels), ..ContainerCreateBody::default() };
@@ -104,7 +106,7 @@ async fn a_port_of_docker_s_choice_is_kept_and_comes_back() {
     stage.drainswap(&["rollback", &backend, "--floor", "0"]).await.expect(0);
     assert_eq!(published(&stage, &web).await, address);
 
-    // An old container that was stopped would come back to another port.
+    // A stopped old container would come back with another port.
     stage.engine.remove(&web).await.expect("remove a container");
     let (web, address) = serve_web(&stage, &backend).await;
     let broken = stage.image("broken", &[("FAIL", "exit")]).await;

@@ -1,4 +1,4 @@
-//! Agents (`agent-check`), whose answers end a drain or a maint.
+//! Agents (`agent-check`), whose answers may end a drain or a maint.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use crate::support::{Load, Mix, Stage, finish, wait_until};
 use crate::{ends_with, on_real_parts};
 
-/// An agent that gives every question the same answer.
+/// An agent that always gives the same answer.
 struct Agent {
     address: SocketAddr,
     answer: Arc<Mutex<&'static str>>,
@@ -40,7 +40,7 @@ impl Agent {
     }
 }
 
-/// The status of each server, and whether its agent is asked: a bit of `show servers state`.
+/// Returns the status of each server, and whether its agent is enabled: a bit in `show servers state`.
 async fn seen(stage: &Stage) -> Vec<(String, bool)> {
     const ENABLED: u32 = 0x04;
     let mut seen = Vec::new();
@@ -61,7 +61,7 @@ async fn an_agent_that_says_ready_does_not_end_a_drain() {
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "1000")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
-    // Each drain lasts for many answers of the agent, and so does each boot.
+    // Each drain and each boot lasts longer than many answers of the agent.
     let stream = stage.open_stream(2).await;
     let by_hand = ["maint", "mobile/app1b", "--dry-run"];
     stage.drainswap(&by_hand).await.expect(0).says(&["note: the agent (agent-check) of mobile/app1b is on"]);
@@ -77,7 +77,7 @@ async fn an_agent_that_says_ready_does_not_end_a_drain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_agent_has_set_stays_so() {
+async fn states_set_by_an_agent_stay() {
     if !on_real_parts().await {
         return;
     }
@@ -99,7 +99,7 @@ async fn what_an_agent_has_set_stays_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_drains_what_was_just_deployed_is_left_to_it() {
+async fn an_agent_may_drain_servers_that_were_just_deployed() {
     if !on_real_parts().await {
         return;
     }

@@ -1,4 +1,4 @@
-//! Real Ansible: the collection's modules and the binary as a module, which do the same.
+//! Real Ansible: the collection's modules and the binary as a module, which behave in the same way.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::support::{Ansible, Need, Stage, Typed, ansibles, blocks, commands, may_run, requirements};
 use crate::versions;
 
-/// The oldest and the newest Ansible, where the story can be told here.
+/// Returns the oldest and the newest Ansible, if the test can run on this machine.
 async fn on_real_ansible() -> Option<Vec<Ansible>> {
     if !requirements(Need::ALL).await {
         return None;
@@ -53,7 +53,7 @@ async fn a_task_does_the_same_in_both_forms_with_the_newest_ansible() {
     both_forms(ansibles.last().expect("an Ansible")).await;
 }
 
-/// Plays the same as a task of the collection and as one of the binary module. The asserts are in the playbook.
+/// Runs the same tasks with the collection and with the binary module. The playbook contains the asserts.
 async fn both_forms(ansible: &Ansible) {
     let story = std::fs::read_to_string(root().join("fixtures/ansible/story.yml")).expect("the playbook");
     let binary = story.replace("drainswap.drainswap.drainswap_", "drainswap_");
@@ -77,7 +77,7 @@ async fn both_forms(ansible: &Ansible) {
     }
 }
 
-/// An inventory of two load balancers, with what answers there to the test of a release.
+/// Returns an inventory with two load balancers and the ports for the test of a release.
 fn two_places(staging: (&Stage, u16), production: (&Stage, u16)) -> Value {
     let host = |(stage, status): (&Stage, u16)| {
         let settings = stage.dir().join("drainswap.toml");
@@ -101,7 +101,7 @@ fn two_places(staging: (&Stage, u16), production: (&Stage, u16)) -> Value {
     }})
 }
 
-/// Every command that the collection's page shows is typed, by somebody who has nothing of it yet.
+/// Runs every command of the collection's README, starting without the collection.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_command_of_the_collections_readme_can_be_typed() {
     let Some(ansibles) = on_real_ansible().await else { return };
@@ -125,13 +125,13 @@ async fn every_command_of_the_collections_readme_can_be_typed() {
     staging.close().await;
 }
 
-/// Every play and every task that a page shows is one, with options that there are.
+/// Checks the syntax and the options of every play and task in the documentation.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plays_of_the_readmes_are_taken_by_ansible() {
     let Some(ansibles) = on_real_ansible().await else { return };
     let dir = tempfile::tempdir().expect("a folder");
     let shown = ["README.md", "ansible/README.md"].map(blocks).into_iter().flatten();
-    // The others are Compose files.
+    // The other blocks are Compose files.
     let shown: Vec<_> = shown.filter(|it| it.language == "yaml" && it.text.starts_with("- ")).collect();
     assert!(shown.len() > 2, "the pages show hardly anything");
     for block in &shown {
@@ -145,7 +145,7 @@ async fn the_plays_of_the_readmes_are_taken_by_ansible() {
             let output = check.arg("--syntax-check").arg(&playbook).output().expect("run ansible-playbook");
             assert!(output.status.success(), "{text}\n{}", said(&output));
         }
-        // Ansible looks at options only when a task runs.
+        // Ansible checks options only when a task runs.
         for (module, option) in options_in(&text) {
             let known = module.options().into_iter().any(|it| it.name == option);
             assert!(known, "{} has no option {option}:\n{text}", module.name());
@@ -153,7 +153,7 @@ async fn the_plays_of_the_readmes_are_taken_by_ansible() {
     }
 }
 
-/// The options that the tasks of a text have, by their modules.
+/// Returns the options of the tasks in a text, by module.
 fn options_in(text: &str) -> Vec<(Module, String)> {
     let mut found = Vec::new();
     let mut lines = text.lines().peekable();
@@ -172,7 +172,7 @@ fn options_in(text: &str) -> Vec<(Module, String)> {
     found
 }
 
-/// From staging to production by digest, and back where production does not pass its test.
+/// Promotes from staging to production by digest, and rolls back if production fails its test.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
     let Some(ansibles) = on_real_ansible().await else { return };
@@ -190,11 +190,11 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
         (versions(&staging).await, versions(&production).await),
         (vec!["v2".to_owned(); 2], vec!["v2".to_owned(); 2])
     );
-    // Nothing is left to do, and production is told the digest all the same.
+    // Nothing is left to do, but production gets the digest.
     let again = play(&v2, 200);
     all_went_well(&again);
     assert!(said(&again).contains("changed=0"), "{}", said(&again));
-    // While staging is tested, the tag moves on to another image: production gets what was tested.
+    // The tag moves to another image while staging is tested: production gets the tested image.
     let v3 = staging.image("v3", &[("VERSION", "v3")]).await;
     let test = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let mut inventory = two_places((&staging, 200), (&production, 200));
@@ -208,7 +208,7 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
             staging.image("v3", &[("VERSION", "moved")]).await;
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
             asked.write_all(answer).await.expect("answer");
-            // The question is taken whole, or the answer is lost with the connection.
+            // The request must be read completely, or the response is lost with the connection.
             asked.shutdown().await.expect("the answer's end");
             tokio::io::copy(&mut asked, &mut tokio::io::sink()).await.ok();
         }
@@ -222,7 +222,7 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
         (versions(&staging).await, versions(&production).await),
         (vec!["v3".to_owned(); 2], vec!["v3".to_owned(); 2])
     );
-    // It moved indeed.
+    // The tag has really moved.
     let refused = play(&v3, 418);
     assert!(!refused.status.success(), "{}", said(&refused));
     assert!(said(&refused).contains("production runs again what it ran before"), "{}", said(&refused));
@@ -234,7 +234,7 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
     staging.close().await;
 }
 
-/// Documentation and code of each module agree, and Ansible's own rules hold; but the licence is no GPL.
+/// Checks that the documentation and the code of each module agree with Ansible's rules, except for the GPL licence.
 #[tokio::test(flavor = "multi_thread")]
 async fn ansibles_own_rules_hold() {
     let Some(ansibles) = on_real_ansible().await else { return };
@@ -243,13 +243,13 @@ async fn ansibles_own_rules_hold() {
     let found = String::from_utf8_lossy(&output.stdout);
     let found: Vec<&str> = found.lines().filter(|line| !line.contains("missing-gplv3-license")).collect();
     assert!(found.is_empty() && output.stderr.is_empty(), "{}", said(&output));
-    // Each has that one remark, so it was really looked at.
+    // Each module has this one finding, so it was really checked.
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), Module::ALL.len());
 }
 
-/// What ansible-doc tells of each module is what the binary takes: the same names, and the same types.
+/// Checks that the options in ansible-doc and those of the binary have the same names and types.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_documented_is_what_is_taken() {
+async fn documented_options_match_those_of_the_binary() {
     let Some(ansibles) = on_real_ansible().await else { return };
     let dir = tempfile::tempdir().expect("a folder");
     for (ansible, module) in ansibles.iter().flat_map(|ansible| Module::ALL.map(|module| (ansible, module))) {
@@ -268,7 +268,7 @@ async fn what_is_documented_is_what_is_taken() {
         let options = doc["doc"]["options"].as_object().expect("options");
         let mut documented: BTreeMap<String, Kind> =
             options.iter().map(|(name, option)| (name.clone(), kind(option))).collect();
-        // Which program it is hands the rest over.
+        // The option for the program itself is not passed on.
         assert_eq!(documented.remove("executable"), Some(Kind::Text), "{name}");
         let taken: BTreeMap<String, Kind> =
             module.options().into_iter().map(|option| (option.name, option.kind)).collect();
@@ -276,7 +276,7 @@ async fn what_is_documented_is_what_is_taken() {
         if let Some(state) = options.get("state") {
             assert_eq!(state["choices"], json!(module.state_names()), "{name}");
         }
-        // Plays run with the options' own argument_spec, too: nothing is missing there.
+        // Plays also use the argument_spec of the options, which must be complete.
         let spec =
             std::fs::read_to_string(root().join(format!("ansible/plugins/modules/{}.py", module.name())));
         let shared = std::fs::read_to_string(root().join("ansible/plugins/module_utils/drainswap.py"));

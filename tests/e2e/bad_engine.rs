@@ -1,5 +1,5 @@
-//! An engine that misbehaves at one call of a deploy: afterwards the old or the new container serves, and there is no
-//! other.
+//! An engine that fails at one call of a deploy: afterwards either the old or the new container serves, and no other
+//! container remains.
 
 use std::io;
 use std::ops::Range;
@@ -16,35 +16,35 @@ use tokio::task::JoinHandle;
 use crate::support::{Engine, Load, Mix, Need, Stage, TlsEngine, requirements, wait_until};
 use crate::{assert_in_service, on_real_parts, versions};
 
-/// What becomes of a call.
+/// A failure of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// The engine says that it failed, and has done nothing.
+    /// The engine reports an error and does nothing.
     Error,
-    /// The connection ends, and the engine has done nothing.
+    /// The connection breaks, and the engine does nothing.
     Unheard,
-    /// The engine has done it, and its answer is lost.
+    /// The engine executes the call, and its response is lost.
     LostReply,
-    /// The connection of a stop ends, and the engine hears of it some seconds later.
+    /// The connection of a stop breaks, and the engine receives the stop some seconds later.
     LateStop,
-    /// The daemon is restarted before it has done anything.
+    /// The daemon restarts before it executes the call.
     RestartBefore,
-    /// The daemon has done it, and is restarted before it says so.
+    /// The daemon executes the call and restarts before it responds.
     RestartAfter,
 }
 
-/// How a daemon is restarted.
+/// A function that restarts a daemon.
 type Restart = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 const REFUSED: &[u8] =
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 22\r\n\
                          Connection: close\r\n\r\n{\"message\":\"injected\"}";
 
-/// Passes calls on to the real engine, one connection a call, but for one that changes something.
+/// A proxy to the real engine, with one connection per call, that fails one of the changing calls.
 struct Between {
     socket: PathBuf,
     changes: Arc<AtomicUsize>,
-    /// How many calls the engine has answered of which their callers had heard nothing.
+    /// The number of calls that the engine has answered after their connection broke.
     late: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -80,7 +80,7 @@ impl Between {
     }
 }
 
-/// One call. The pull is left alone: it changes nothing that matters here.
+/// Handles one call. Pulls never fail here, because they change no container.
 async fn call(
     mut client: UnixStream,
     real: PathBuf,
@@ -102,8 +102,8 @@ async fn call(
         }
         Some(Fault::LateStop) => {
             drop(client);
-            // Within the time for which the engine's answers to others say nothing of it.
-            #[expect(clippy::disallowed_methods, reason = "the proxy is slow")]
+            // During this delay, other answers of the engine do not show the call yet.
+            #[expect(clippy::disallowed_methods, reason = "the proxy delays the call")]
             tokio::time::sleep(Duration::from_secs(3)).await;
             let mut engine = UnixStream::connect(real).await?;
             engine.write_all(&request).await?;
@@ -125,7 +125,7 @@ async fn call(
     tokio::io::copy(&mut engine, &mut client).await.map(drop)
 }
 
-/// A request with its body, changed so that the engine closes the connection after its answer.
+/// Reads a request with its body, and changes it so that the engine closes the connection after its response.
 async fn request(client: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut request = Vec::new();
     let head = loop {
@@ -152,7 +152,7 @@ async fn an_engine_whose_reply_is_lost_at_any_call_loses_no_container() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_that_the_engine_hears_late_stops_nothing_that_serves() {
+async fn a_stop_that_reaches_the_engine_late_stops_no_serving_container() {
     if !on_real_parts().await {
         return;
     }
@@ -167,7 +167,7 @@ async fn a_stop_that_the_engine_hears_late_stops_nothing_that_serves() {
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2, "--docker", docker]).await.expect(10);
     ended.says(&["may still carry it out: drainswap does not touch that container", "rolled back"]);
     let has_heard = async || between.late.load(Ordering::SeqCst) > 0;
-    wait_until("the engine has heard of the stop", Duration::from_secs(20), has_heard).await;
+    wait_until("the engine has received the stop", Duration::from_secs(20), has_heard).await;
     assert_eq!(versions(&stage).await, ["v1"; 2]);
     assert_in_service(&stage).await;
     let report = load.stop().await;
@@ -176,12 +176,12 @@ async fn a_stop_that_the_engine_hears_late_stops_nothing_that_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: an engine refuses, or does not hear, each call of a deploy"]
+#[ignore = "sweep: an engine refuses or misses each call of a deploy"]
 async fn an_engine_that_refuses_any_call_loses_no_container() {
     misbehaves_at_any_call(&[Fault::Error, Fault::Unheard]).await;
 }
 
-/// Deploys once for each fault and each call of a deploy.
+/// Runs a deploy for each fault at each call.
 async fn misbehaves_at_any_call(faults: &[Fault]) {
     if !on_real_parts().await {
         return;
@@ -220,7 +220,7 @@ async fn misbehaves_at_any_call(faults: &[Fault]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_restarted_during_a_deploy_loses_no_container_and_no_volume() {
-    // One restart before the call, and one after it.
+    // One restart before the call and one after it.
     is_restarted_at(4..6).await;
 }
 
@@ -230,8 +230,8 @@ async fn a_daemon_that_is_restarted_at_any_call_loses_no_container_and_no_volume
     assert!(is_restarted_at(0..usize::MAX).await >= 8, "hardly any call was met");
 }
 
-/// Deploys once for each of these calls, and restarts the daemon there. Returns at how many it did: a deploy has fewer
-/// calls than a long range.
+/// Runs a deploy for each of these calls and restarts the daemon at the call. Returns the number of restarts, because a
+/// deploy may have fewer calls than the range.
 async fn is_restarted_at(calls: Range<usize>) -> usize {
     if !requirements(Need::ALL).await {
         return usize::MAX;
@@ -265,7 +265,7 @@ async fn is_restarted_at(calls: Range<usize>) -> usize {
         let deploy = ["deploy", "mobile", "--image", image, "--floor", "0", "--docker", docker];
         let ended = stage.drainswap(&deploy).await;
         let told = format!("{fault:?} at change {at}: {}", ended.stderr);
-        // What the restart policy starts again takes a moment.
+        // Containers that the restart policy starts again take a moment.
         stage.until_healthy("app1").await;
         wait_until("app1 is in service", Duration::from_secs(20), async || {
             stage.haproxy.status("app1").await.starts_with("UP")
@@ -298,7 +298,7 @@ async fn each_server_s_container_is_replaced_on_the_engine_of_its_host() {
     let real = Path::new(endpoint.strip_prefix("unix://").expect("an engine on this host"));
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    // The second host's engine is reached by another way.
+    // drainswap reaches the second host's engine through another socket.
     let far = Between::start(real, stage.dir().join("far.sock"), usize::MAX, Fault::Error);
     let socket = far.socket.to_str().expect("UTF-8");
     let settings = stage.dir().join("drainswap.toml");
@@ -312,12 +312,12 @@ async fn each_server_s_container_is_replaced_on_the_engine_of_its_host() {
     stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &settings[..]].concat()).await.expect(0);
     assert_eq!(versions(&stage).await, ["v2"; 4]);
     assert_in_service(&stage).await;
-    // Two containers: created, stopped, renamed, started and removed there.
+    // Two containers on the second engine: created, stopped, renamed, started and removed.
     assert!(far.changes.load(Ordering::SeqCst) >= 2 * 5);
     let history = [&["rollback", "mobile"], &settings[..]].concat();
     stage.drainswap(&history).await.expect(0);
     assert_eq!(versions(&stage).await, ["v1"; 4]);
-    // An engine that is not there is told before anything is touched.
+    // A missing engine is reported before anything changes.
     let gone = stage.dir().join("gone.toml");
     std::fs::write(&gone, "[engines]\n\"127.0.0.2\" = \"unix:///nowhere.sock\"\n").expect("write");
     let gone = ["--settings", gone.to_str().expect("UTF-8"), "deploy", "mobile", "--image", &v2];

@@ -1,4 +1,4 @@
-//! A runtime socket that misbehaves at one moment of a deploy: nothing is touched, or everything is put back.
+//! A runtime socket that fails at one moment of a deploy: nothing changes, or everything is rolled back.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use tokio::task::JoinHandle;
 use crate::support::{Load, Mix, Stage};
 use crate::{assert_in_service, on_real_parts, versions};
 
-/// What a socket does in the place of its answer.
+/// A failure of a socket instead of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// It closes without a word, and the command is lost.
+    /// The socket closes, and the command is lost.
     Deaf,
-    /// It takes the command, and closes without a word.
+    /// The socket executes the command and closes without an answer.
     Closes,
-    /// It gives half of the answer.
+    /// The socket sends half of the answer.
     Half,
-    /// It gives something else.
+    /// The socket sends a different text.
     Garbage,
-    /// It takes the command, and does not answer for longer than anybody waits.
+    /// The socket executes the command and does not answer before every timeout has passed.
     Hangs,
 }
 
-/// Passes what is said on to the real socket, but for some exchanges.
+/// A proxy to the real socket that fails some exchanges.
 pub struct Between {
     socket: PathBuf,
     exchanges: Arc<AtomicUsize>,
@@ -41,12 +41,12 @@ impl Drop for Between {
 }
 
 impl Between {
-    /// One exchange goes wrong.
+    /// Starts a proxy that fails one exchange.
     fn start(real: &Path, socket: PathBuf, at: usize, fault: Fault) -> Self {
         Self::of(real, socket, move |index, _| (index == at).then_some(fault))
     }
 
-    /// HAProxy hears nothing of what this is said of.
+    /// Starts a proxy that swallows matching commands.
     pub fn deaf(real: &Path, socket: &Path, is_deaf: impl Fn(&str) -> bool + Clone + Send + 'static) -> Self {
         Self::of(real, socket.to_owned(), move |_, line| is_deaf(line).then_some(Fault::Deaf))
     }
@@ -89,7 +89,7 @@ async fn exchange(
         Some(Fault::Closes | Fault::Deaf) => Ok(()),
         Some(Fault::Half) => client.write_all(&answer[..answer.len() / 2]).await,
         Some(Fault::Garbage) => client.write_all(b"\x00\xff 418 I'm a teapot\n\n").await,
-        // Until the other side has had enough.
+        // Waits until the other side gives up.
         Some(Fault::Hangs) => client.read(&mut [0]).await.map(drop),
     }
 }
@@ -108,10 +108,10 @@ async fn a_socket_that_misbehaves_at_any_moment_loses_nothing() {
     misbehaves_at(faults).await;
 }
 
-/// The exchanges of a deploy at which a socket misbehaves.
+/// The exchanges of a deploy at which the socket fails, by number.
 const MOMENTS: [usize; 8] = [0, 1, 2, 3, 5, 9, 12, 15];
 
-/// Deploys once for each fault at its exchange, under load.
+/// Runs a deploy under load for each fault at its exchange.
 async fn misbehaves_at(faults: Vec<(Fault, usize)>) {
     if !on_real_parts().await {
         return;
@@ -134,7 +134,7 @@ async fn misbehaves_at(faults: Vec<(Fault, usize)>) {
         let told = format!("{fault:?} at exchange {at}: {}", ended.stderr);
         match ended.code {
             0 => assert_ne!(now[0], running[0], "{told}"),
-            // Refused, unreachable or rolled back: as it was, and the reason names HAProxy.
+            // Refused, unreachable or rolled back: the state is unchanged, and the reason names HAProxy.
             4 | 5 | 10 => {
                 assert_eq!(now, running, "{told}");
                 assert!(met && ended.stderr.contains("HAProxy"), "{told}");

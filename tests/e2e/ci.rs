@@ -1,4 +1,4 @@
-//! Deploys for a CI job: its log, its files, and what is left when it is cancelled.
+//! Deploys in a CI job: the log, the report files, and the state after the job is cancelled.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -39,7 +39,7 @@ async fn a_job_gets_its_log_and_its_files_and_deploys_without_them_too() {
         assert!(text.contains(expected), "{expected} is missing in\n{text}");
     }
 
-    // Nobody reads, and nothing can be written.
+    // stdout has no reader, and no file can be written.
     let nowhere = ["--ci", "gitlab", "--junit", "/nonexistent/junit.xml", "--dotenv", "/nonexistent/env"];
     let v1 = stage.reference("v1");
     let mut job = piped(stage.command(&[&["deploy", "mobile", "--image", &v1], &nowhere[..]].concat()));
@@ -65,7 +65,7 @@ async fn a_job_that_cannot_begin_is_annotated_on_the_line_that_is_wrong() {
     }
 }
 
-/// The same command on the other side of ssh.
+/// Returns a command that runs another command over ssh.
 fn by_ssh(sshd: &Sshd, terminal: &str, there: &Command) -> Command {
     let quote = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().expect("UTF-8"));
     let there = there.as_std();
@@ -81,13 +81,13 @@ fn by_ssh(sshd: &Sshd, terminal: &str, there: &Command) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_whose_job_is_killed_is_seen_through_on_the_other_side_of_ssh() {
+async fn a_run_over_ssh_finishes_after_its_job_is_killed() {
     if !on_real_parts().await || !requirements(&[Need::Ssh]).await {
         return;
     }
     let stage = Stage::pair().start().await;
     let sshd = Sshd::start(&stage.dir().join("ssh"), "").await;
-    // Without a terminal a lost connection is nothing but a closed pipe; with one it is a signal and a terminal that is gone.
+    // Without a terminal, a lost connection is only a closed pipe. With one, it is a SIGHUP and a lost terminal.
     for (terminal, version) in [("-T", "v2"), ("-tt", "v3")] {
         let image = stage.image(version, &[("VERSION", version), ("BOOT_MS", "1000")]).await;
         let deploy = ["deploy", "mobile", "--image", &image, "--lock-wait", "1m"];
@@ -98,13 +98,13 @@ async fn a_run_whose_job_is_killed_is_seen_through_on_the_other_side_of_ssh() {
             versions_or_none(&stage).await.is_some_and(|all| all == [version; 2])
         })
         .await;
-        // Its journal is closed, too.
+        // The journal is closed, too.
         stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
     }
     ends_with("v3", stage).await;
 }
 
-/// What each server answers with, if all answer: one whose container is just replaced does not.
+/// Returns the version of each server, or `None` if one does not answer because its container is being replaced.
 async fn versions_or_none(stage: &Stage) -> Option<Vec<String>> {
     let mut versions = Vec::new();
     for server in stage.servers() {
@@ -113,7 +113,7 @@ async fn versions_or_none(stage: &Stage) -> Option<Vec<String>> {
     Some(versions)
 }
 
-/// What a shipped file runs, and the variables that it sets.
+/// The scripts of a shipped CI file and its variables.
 struct Shipped {
     deploy: String,
     stop: String,
@@ -123,8 +123,8 @@ struct Shipped {
 impl Shipped {
     fn github() -> Self {
         let text = shipped("github.yml");
-        assert!(text.contains("\n  cancel-in-progress: false\n"), "a deploy is cut short by the next");
-        assert!(text.contains("\n        if: cancelled()\n"), "a deploy is stopped that nobody cancelled");
+        assert!(text.contains("\n  cancel-in-progress: false\n"), "the next job cuts a deploy short");
+        assert!(text.contains("\n        if: cancelled()\n"), "a deploy is stopped without a cancellation");
         let step = |name: &str| command(&text, &format!("- name: {name}\n"), "run:");
         Self { deploy: step("Deploy"), stop: step("Stop"), variables: variables(&text, "    env:\n") }
     }
@@ -142,7 +142,7 @@ impl Shipped {
         }
     }
 
-    /// Runs one of its scripts as its runner would, to deploy this image.
+    /// Runs a script as the CI runner would, to deploy an image.
     fn run(
         &self,
         script: &str,
@@ -154,7 +154,7 @@ impl Shipped {
         let mut job = Command::new("bash");
         job.args(["-eo", "pipefail", "-c", script]).current_dir(dir).kill_on_drop(true);
         for (name, value) in &self.variables {
-            // The test's sshd knows root alone.
+            // The test's sshd only accepts root.
             job.env(name, value.replace("deploy@", "root@").replace("$CI_JOB_ID", stage.id()));
         }
         job.env("PATH", sshd.path()).env("IMAGE", image);
@@ -170,7 +170,7 @@ fn shipped(name: &str) -> String {
     fs::read_to_string(path).expect(name)
 }
 
-/// The first command behind a place: on the line of its key, or as the block below it.
+/// Returns the first command after a place: on the line of its key, or in the block below the key.
 fn command(text: &str, place: &str, key: &str) -> String {
     let (_, rest) = text.split_once(place).expect(place);
     let mut lines = rest.lines().skip_while(|line| !line.trim_start().starts_with(key));
@@ -182,7 +182,7 @@ fn command(text: &str, place: &str, key: &str) -> String {
     }
 }
 
-/// The variables below a place.
+/// Returns the variables below a place.
 fn variables(text: &str, place: &str) -> Vec<(String, String)> {
     let (_, rest) = text.split_once(place).expect(place);
     let lines = rest.lines().take_while(|line| depth(line) > depth(place));
@@ -195,11 +195,11 @@ fn depth(line: &str) -> usize {
 }
 
 #[tokio::test]
-async fn whatever_the_image_is_called_it_is_one_word_over_there() {
+async fn any_image_name_is_one_word_on_the_remote_host() {
     let dir = tempfile::tempdir().expect("a directory");
     let at = |name: &str| dir.path().join(name);
     let id = dir.path().file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
-    // The other side is a shell here.
+    // In this test, a shell replaces the remote host.
     for (name, text) in [
         ("ssh", "for last; do :; done; exec sh -c \"$last\"".to_owned()),
         ("scp", String::new()),
@@ -222,7 +222,7 @@ async fn whatever_the_image_is_called_it_is_one_word_over_there() {
             job.env("IMAGE", &image).env("GITHUB_RUN_ID", &id).env("GITHUB_RUN_ATTEMPT", "1");
             job.env("GITHUB_STEP_SUMMARY", at("summary")).env("GITHUB_OUTPUT", at("output"));
             finish(piped(job)).await.expect(0);
-            let words = fs::read_to_string(at("words")).expect("what drainswap was given");
+            let words = fs::read_to_string(at("words")).expect("the arguments of drainswap");
             assert!(words.lines().any(|word| word == image), "{image} became\n{words}");
             assert!(!at("taken").exists(), "{image} ran a command");
         }
@@ -287,7 +287,7 @@ async fn the_shipped_files_deploy_bring_their_files_and_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_is_stopped_from_elsewhere() {
+async fn a_run_can_be_stopped_from_another_process() {
     if !on_real_parts().await {
         return;
     }

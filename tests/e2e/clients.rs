@@ -1,4 +1,4 @@
-//! Every sort of client, and every way in which haproxy.cfg reaches a container.
+//! Different kinds of clients, and different ways in which haproxy.cfg refers to a container.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use crate::support::{Connection, Load, Mix, Processes, Stage, finish, wait_until};
 use crate::{ends_with, on_real_parts, versions};
 
-/// Lines to the containers of the pair in a listen section, by a template, under odd names, and by one that follows
-/// another's state.
+/// Server lines for the containers of the pair: in a listen section, from a template, with unusual names, and with
+/// `track`.
 const OTHERS: &str = "
 listen other
     bind {other}
@@ -48,7 +48,7 @@ async fn a_container_leaves_by_every_line_that_reaches_it() {
     ends_with("v2", stage).await;
 }
 
-/// A stream over HTTP/2, and whether all of it came.
+/// Requests a stream over HTTP/2 and returns whether it was complete.
 async fn http2_stream(frontend: SocketAddr, seconds: u64) -> bool {
     let tcp = TcpStream::connect(frontend).await.expect("connect");
     let (mut client, connection) = h2::client::handshake(tcp).await.expect("HTTP/2");
@@ -84,7 +84,7 @@ async fn websockets_and_http2_streams_end_whole() {
     .await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     assert!(stream.await.expect("a task"), "the HTTP/2 stream was cut");
-    // The websocket holds app1 for as long as its client likes.
+    // The websocket holds app1 until its client closes it.
     wait_until("only the websocket is left", Duration::from_secs(10), async || {
         stage.haproxy.stat("app1").await["scur"] == "1"
     })

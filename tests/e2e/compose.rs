@@ -1,4 +1,4 @@
-//! Containers of a Compose project: what its own commands do after a deploy.
+//! Containers of a Compose project: the effect of its own commands after a deploy.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::support::{Engine, LABEL, Load, Mix, Need, Stage, requirements, wait_until};
 use crate::{assert_in_service, on_real_parts, versions};
 
-/// Gives the stage's places to a Compose project with the image v1.
+/// Replaces the stage's containers by those of a Compose project with the image v1.
 async fn project() -> Stage {
     let stage = Stage::pair().start().await;
     let services = stage.servers().iter().map(|server| {
@@ -45,7 +45,7 @@ async fn up(stage: &Stage) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Every container of the stage: its name and identifier.
+/// Returns the name and identifier of every container of the stage.
 async fn all(stage: &Stage) -> Vec<(String, String)> {
     let all = stage.containers().await.into_iter().map(|it| (it.name, it.id));
     let mut all: Vec<_> = all.collect();
@@ -54,7 +54,7 @@ async fn all(stage: &Stage) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn up_leaves_what_a_deploy_has_brought_and_a_rollback_needs_no_container() {
+async fn compose_up_keeps_deployed_containers_and_a_rollback_needs_only_the_image() {
     if !on_real_parts().await || !requirements(&[Need::Compose]).await {
         return;
     }
@@ -75,7 +75,7 @@ async fn up_leaves_what_a_deploy_has_brought_and_a_rollback_needs_no_container()
 
     stage.registry.kill();
     for name in &kept {
-        stage.engine.docker().inspect_image(name).await.expect("the image before has a name");
+        stage.engine.docker().inspect_image(name).await.expect("the previous image has a name");
     }
     let rollback = stage.drainswap(&["rollback", "mobile", "--keep", "1", "-o", "json"]).await.expect(0);
     let run = rollback.events()[0]["run"].as_str().expect("a run").to_owned();
@@ -89,7 +89,7 @@ async fn up_leaves_what_a_deploy_has_brought_and_a_rollback_needs_no_container()
     for name in &kept {
         assert!(stage.engine.docker().inspect_image(name).await.is_err(), "{name} is still there");
     }
-    // A run that ended before it came to that leaves the container itself.
+    // A run that ended earlier leaves the container itself.
     let left = format!("{}.old-{run}", stage.container_name("app1"));
     let label = format!("com.docker.compose.project={}", stage.id());
     let mut create = Command::new("docker");

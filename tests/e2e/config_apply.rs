@@ -1,4 +1,4 @@
-//! A new haproxy.cfg is installed under a real HAProxy, or everything stays as it was.
+//! Installation of a new haproxy.cfg for a real HAProxy: it succeeds, or everything stays as before.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,18 +10,18 @@ use tokio::time::{Instant, timeout};
 
 use crate::support::{Load, Loss, Mix, Outcome, Site, finish, get, wait_until};
 
-/// So many moments, spread over the time that a whole apply takes.
+/// The number of moments, spread over the duration of an apply.
 const KILLS: u32 = 16;
 
-/// A bit of `srv_agent_state`.
+/// The bit of `srv_agent_state` for an enabled agent.
 const AGENT_ENABLED: u32 = 0x04;
 
-/// Quick requests only.
+/// Returns a load of quick requests only.
 fn pages() -> Mix {
     Mix { slow_one_in: 0, connections: 10, ..Mix::default() }
 }
 
-/// The file that HAProxy reads.
+/// Returns the text of the installed file.
 fn installed(site: &Site) -> String {
     fs::read_to_string(site.haproxy.config()).expect("read haproxy.cfg")
 }
@@ -37,7 +37,7 @@ async fn a_new_file_is_installed_and_run_without_a_lost_request() {
     assert_eq!(installed(&site), new);
     let after = site.haproxy.worker().await;
     assert_ne!(after, before);
-    // Once more changes nothing and reloads nothing.
+    // A second apply changes nothing and does not reload.
     site.apply(&new, &[]).await.expect(0).says(&["nothing to change"]);
     assert_eq!(site.haproxy.worker().await, after);
     load.answered(50).await;
@@ -50,7 +50,7 @@ async fn a_file_that_haproxy_refuses_touches_nothing() {
     let Some(site) = Site::here().await else { return };
     let worker = site.haproxy.worker().await;
     let inode = fs::metadata(site.haproxy.config()).expect("haproxy.cfg").ino();
-    // Our own reader lets the first pass and HAProxy does not; with the second it is the other way round.
+    // drainswap accepts the first file and HAProxy refuses it; for the second file, it is the other way round.
     let file_of_its_own = site.original() + "    errorfile 503 /nowhere\n";
     let refused = site.apply(&file_of_its_own, &[]).await.expect(3);
     refused.says(&[
@@ -71,7 +71,7 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
     let Some(site) = Site::here().await else { return };
     let load = Load::start(site.frontend(), pages());
     load.answered(50).await;
-    // `haproxy -c` does not bind, so it does not notice that somebody else has the port.
+    // `haproxy -c` does not bind, so it does not notice that another process uses the port.
     let taken = TcpListener::bind(site.free_address()).expect("a free address");
     let second = format!("    bind {}\n    default_backend mobile", site.free_address());
     let new = site.original().replacen("    default_backend mobile", &second, 1);
@@ -81,15 +81,15 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
         .says(&["haproxy.cfg was restored, and HAProxy runs it"]);
     assert_eq!(installed(&site), site.original());
     assert_eq!(left_over(&site), Vec::<String>::new());
-    // While a new process tries for a port that somebody else has, HAProxy lets go of its own for a moment
-    // (SIGTTOU, until SIGTTIN): a client that comes then is refused, one that HAProxy has not accepted yet is reset, and no
-    // other one loses anything.
+    // While a new process tries to bind an occupied port, HAProxy releases its own ports for a moment (SIGTTOU, until
+    // SIGTTIN). It refuses new clients then and resets connections that it has not accepted yet. Other requests are
+    // not lost.
     let report = load.stop().await;
     let is_of_the_port = |it: &Outcome| matches!(it, Outcome::Lost(Loss::Refused | Loss::ResetBeforeAnswer));
     assert!(report.failures().all(|it| is_of_the_port(&it.outcome)), "{report}");
     let load = Load::start(site.frontend(), pages());
     load.answered(50).await;
-    // The port is free again, and the same is installed.
+    // With the port free again, the same file is installed.
     drop(taken);
     site.apply(&new, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
     assert!(get(site.free_address().into(), "/").await.is_ok_and(|answer| answer.is_success()));
@@ -98,7 +98,7 @@ async fn a_reload_that_fails_brings_the_old_file_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_set_at_runtime_is_set_again_after_a_reload() {
+async fn runtime_settings_are_restored_after_a_reload() {
     let Some(site) = Site::here().await else { return };
     let servers = site.servers(&["app1", "app1b", "app2", "app2b"]);
     site.apply(&site.text(&servers), &["--reload", "always"]).await.expect(0);
@@ -117,7 +117,7 @@ async fn what_was_set_at_runtime_is_set_again_after_a_reload() {
     assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
 }
 
-/// The site's configuration with a `server-state-file`, these lines in the backend, and the file's path.
+/// Returns the site's configuration with a `server-state-file` and the given backend lines, and the state file's path.
 fn with_state_file(site: &Site, backend: &str) -> (String, PathBuf) {
     let kept = site.dir().join("kept-states");
     let text = site
@@ -128,12 +128,12 @@ fn with_state_file(site: &Site, backend: &str) -> (String, PathBuf) {
     (text, kept)
 }
 
-/// The port that the running HAProxy sends the server's traffic to.
+/// Returns the port to which the running HAProxy sends a server's traffic.
 async fn port(site: &Site, server: &str) -> String {
     site.haproxy.state(server).await["srv_port"].clone()
 }
 
-/// HAProxy takes the port of a checked server from its `server-state-file`, also where haproxy.cfg says another.
+/// HAProxy takes the port of a checked server from its `server-state-file`, even if haproxy.cfg has another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_file_does_not_keep_what_has_changed() {
     let Some(site) = Site::here().await else { return };
@@ -143,7 +143,7 @@ async fn a_state_file_does_not_keep_what_has_changed() {
     let keep =
         async || fs::write(&kept, site.haproxy.command("show servers state").await).expect("keep the states");
     keep().await;
-    // app2 gets the address of another application.
+    // app2 gets another application's address.
     let moved = app2b.replace("app2b", "app2").replace(" backup", "");
     let wanted = moved
         .split_ascii_whitespace()
@@ -156,7 +156,7 @@ async fn a_state_file_does_not_keep_what_has_changed() {
     let ended = site.apply(&text, &[]).await.expect(0).says(&["installed, and HAProxy runs it"]);
     assert!(!ended.stderr.contains("set again"), "the reload itself took it: {}", ended.stderr);
     assert_eq!(port(&site, "app2").await, wanted);
-    // The same where the reload itself writes the file anew, with a state in it from an earlier time.
+    // The result is the same if the reload itself rewrites the state file with an earlier state.
     keep().await;
     let stale = fs::read_to_string(&kept)
         .expect("the states")
@@ -173,25 +173,25 @@ async fn a_state_file_does_not_keep_what_has_changed() {
     ]);
     assert!(site.haproxy.status("app1").await.starts_with("UP"));
     assert!(first.ends_with(&format!(":{}", port(&site, "app2").await)));
-    // What was dropped for a reload that fails is in the file again.
+    // After a failed reload, the state file contains the removed lines again.
     let before = fs::read_to_string(&kept).expect("the states");
     let (moved, _) = with_state_file(&site, &(app1.clone() + &moved));
     site.apply(&moved, &["--reload-by", "false"]).await.expect(10);
     assert_eq!(fs::read_to_string(&kept).expect("the states"), before);
-    // A server that goes without a reload leaves no line behind.
+    // A server that is removed without a reload leaves no line in the state file.
     assert!(before.contains(" app2 "), "{before}");
     let (fewer, _) = with_state_file(&site, &app1);
     site.apply(&fewer, &[]).await.expect(0);
     let after = fs::read_to_string(&kept).expect("the states");
     assert!(after.contains(" app1 ") && !after.contains(" app2 "), "{after}");
-    // As above, of a file that was edited by hand.
+    // The same for a file that was edited by hand.
     let (edited, _) = with_state_file(&site, &(app1.replace(" check", " check weight 5") + &app2));
     fs::write(site.haproxy.config(), &edited).expect("write haproxy.cfg by hand");
     site.apply(&edited, &["--reload-by", "false"]).await.expect(11);
     assert_eq!(fs::read_to_string(&kept).expect("the states"), after);
 }
 
-/// From a server that is down in the file a reload takes all requests, those of one without a check for good.
+/// After a reload, a server that is down in the state file gets no requests, and without a check never again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_state_file_does_not_keep_that_a_server_was_down() {
     let Some(site) = Site::here().await else { return };
@@ -207,10 +207,10 @@ async fn a_state_file_does_not_keep_that_a_server_was_down() {
     assert!(site.haproxy.status("app2").await.starts_with("DRAIN"));
 }
 
-/// The same file once more: a weight that was edited by hand is set. An address may have been set on purpose, and HAProxy
-/// sends traffic there, so that it is named and left, but for a reload that was asked for.
+/// Applies a file that is already installed: a weight that was edited by hand is set. An address may have been set on
+/// purpose, and HAProxy sends traffic to it, so it is reported and left alone unless a reload is requested.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_there_already_is_run_but_for_settings_that_traffic_depends_on() {
+async fn an_installed_file_is_applied_except_for_addresses() {
     let Some(site) = Site::here().await else { return };
     let both = site.servers(&["app1", "app2"]);
     let text = site.text(&both);
@@ -220,7 +220,7 @@ async fn a_file_that_is_there_already_is_run_but_for_settings_that_traffic_depen
     let (ip, own) = address.rsplit_once(':').expect("a port");
     site.haproxy.command(&format!("set server mobile/app1 addr {ip} port 1")).await;
     site.haproxy.command("set server mobile/app1 check-port 81").await;
-    // What was set at runtime is as it was meant.
+    // Runtime settings stay.
     site.haproxy.command("set server mobile/app2 weight 7").await;
     let heavier = text.replacen(" check\n", " check weight 9\n", 1);
     fs::write(site.haproxy.config(), &heavier).expect("write haproxy.cfg by hand");
@@ -228,7 +228,7 @@ async fn a_file_that_is_there_already_is_run_but_for_settings_that_traffic_depen
         &format!("HAProxy runs it except for mobile/app1: address {address}, not {ip}:1"),
         "set again: mobile/app1: weight 9, not 1",
     ]);
-    // 2.2 does not tell of it.
+    // HAProxy 2.2 does not report it.
     assert_eq!(
         ended.stderr.contains("mobile/app1: no check port, not check port 81"),
         site.has_dynamic_servers()
@@ -239,17 +239,17 @@ async fn a_file_that_is_there_already_is_run_but_for_settings_that_traffic_depen
     assert_eq!(port(&site, "app1").await, own);
     assert_eq!(site.haproxy.stat("app2").await["weight"], "7");
     site.apply(&heavier, &[]).await.expect(0).says(&["nothing to change"]);
-    // Over a reload, the file's new weight counts, and not the one that was set because of the file.
+    // After a reload, the file's new weight applies, and not the weight that was set earlier because of the file.
     site.apply(&text.replacen(" check\n", " check weight 5\n", 1), &["--reload", "always"]).await.expect(0);
     assert_eq!(site.haproxy.stat("app1").await["weight"], "5");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_refused_touches_no_server_of_a_file_that_is_there_already() {
+async fn a_refused_apply_of_an_installed_file_changes_no_server() {
     let Some(site) = Site::here().await else { return };
     let weight = async || site.haproxy.stat("app1").await["weight"].clone();
     let heavier = site.original().replacen(" check\n", " check weight 9\n", 1);
-    // A checkout has the same stats socket and the same server names, and HAProxy was not started with it.
+    // A copy has the same stats socket and server names, but HAProxy was not started with it.
     let copy = site.write("copy.cfg", &heavier);
     let copy = copy.to_str().expect("UTF-8");
     let mut apply = site.command(&["config", "apply", "--from", copy]);
@@ -277,7 +277,7 @@ async fn a_backend_that_another_drainswap_works_on_is_left_alone() {
     site.apply(&new, &[]).await.expect(0);
 }
 
-/// As a container's HAProxy has it: below a name that begins so, with mounts of its own.
+/// Simulates a HAProxy in a container: a process with this name and its own mounts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_a_container_has_mounted_by_itself_is_refused() {
     let Some(site) = Site::here().await else { return };
@@ -289,13 +289,13 @@ async fn a_file_that_a_container_has_mounted_by_itself_is_refused() {
     there.args(["-m", "--propagation", "private", "sh", "-c", script]).args([&file, &point, &program]);
     let mut there = there.kill_on_drop(true).spawn().expect("start unshare");
     let comm = format!("/proc/{}/comm", there.id().expect("it runs"));
-    wait_until("it has its mount or may not have it", Duration::from_secs(10), async || {
+    wait_until("the mount exists or is not permitted", Duration::from_secs(10), async || {
         fs::read_to_string(&comm).is_ok_and(|name| name.starts_with("haproxy"))
             || there.try_wait().is_ok_and(|ended| ended.is_some())
     })
     .await;
     if there.try_wait().expect("its end").is_some() {
-        // A mount is for root alone.
+        // Only root can mount.
         return;
     }
     let apply = async |text: &str| {
@@ -310,7 +310,7 @@ async fn a_file_that_a_container_has_mounted_by_itself_is_refused() {
     apply(&new).await.expect(3).says(&[mounted]);
 }
 
-/// Measured: what HAProxy tells of each of these lines is what the line says.
+/// Checks that HAProxy reports for each of these lines what the line says.
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_all_kinds_run_as_they_are_written() {
     let Some(site) = Site::here().await else { return };
@@ -340,9 +340,9 @@ async fn lines_of_all_kinds_run_as_they_are_written() {
     assert!(!told.stdout.contains("haproxy.cfg says"), "{}", told.stdout);
 }
 
-/// A static balance takes no weight at runtime: a reload has to bring it, where one is allowed.
+/// A static balance algorithm accepts no weight at runtime, so a reload is needed if one is allowed.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_set_at_runtime_is_said_or_brought_by_a_reload() {
+async fn weights_that_cannot_be_set_at_runtime_need_a_reload() {
     let Some(site) = Site::here().await else { return };
     let text = site.original().replace("roundrobin", "static-rr");
     site.apply(&text, &[]).await.expect(0);
@@ -372,7 +372,7 @@ async fn links_owner_mode_and_attributes_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_come_and_go_without_a_reload() {
+async fn servers_are_added_and_removed_without_a_reload() {
     let Some(site) = Site::here().await else { return };
     let load = Load::start(site.frontend(), pages());
     load.answered(50).await;
@@ -390,7 +390,7 @@ async fn servers_come_and_go_without_a_reload() {
     site.apply(&site.text(&second), &[]).await.expect(0);
     assert_eq!(site.haproxy.worker().await == before, dynamic);
     assert_eq!(servers(&site).await, ["app2", "app2b"]);
-    // All of them are replaced at once, and somebody serves all the while.
+    // All servers are replaced at once, and at least one serves at any time.
     let first = site.servers(&["app1", "app1b"]);
     site.apply(&site.text(&first), &[]).await.expect(0);
     assert_eq!(site.haproxy.worker().await == before, dynamic);
@@ -401,7 +401,7 @@ async fn servers_come_and_go_without_a_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_of_a_server_that_goes_are_waited_for() {
+async fn apply_waits_for_the_sessions_of_a_removed_server() {
     let Some(site) = Site::here().await else { return };
     if !site.has_dynamic_servers() {
         return;
@@ -426,7 +426,7 @@ async fn sessions_of_a_server_that_goes_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_a_reload_is_refused_where_none_is_allowed() {
+async fn changes_that_need_a_reload_are_refused_without_one() {
     let Some(site) = Site::here().await else { return };
     let new = site.original().replace("roundrobin", "leastconn");
     site.apply(&new, &["--reload", "never"]).await.expect(4).says(&["--reload never forbids it"]);
@@ -437,7 +437,7 @@ async fn what_needs_a_reload_is_refused_where_none_is_allowed() {
     assert_eq!((installed(&site), site.haproxy.worker().await), (comment, worker));
 }
 
-/// Debian's `conf.d`, and a reload that somebody else does: systemd, as far as drainswap can tell, or a command.
+/// Tests Debian's `conf.d`, and a reload through a fake systemd or a command.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
     let Some(site) = Site::with_file("conf.d/10-mobile.cfg").await else { return };
@@ -465,7 +465,7 @@ async fn a_file_of_a_folder_is_installed_and_haproxy_reloaded_by_others() {
         assert_eq!(fs::read_to_string(&file).expect("the file"), *text);
         assert_ne!(site.haproxy.worker().await, before);
     }
-    // The other file's servers are there since the first reload.
+    // The other file's servers exist since the first reload.
     assert!(site.haproxy.command("show servers state other").await.contains(" only "));
     let refused = apply(&(site.original() + "    errorfile 503 /nowhere\n"), "systemd").await.expect(3);
     refused.says(&["HAProxy would not start with the new file, nothing was touched", "10-mobile.cfg:"]);
@@ -489,9 +489,9 @@ async fn the_configuration_is_read_with_the_environment_of_the_service() {
     site.drainswap(&["config", "check", "--with-haproxy"]).await.expect(0).prints(&["the running process"]);
 }
 
-/// What was removed while HAProxy runs comes back when something after it fails, and runs as it did.
+/// A server that was removed at runtime is restored with its settings if a later step fails.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_server_comes_again_as_it_was_when_a_later_one_cannot_go() {
+async fn a_removed_server_is_restored_when_a_later_removal_fails() {
     let Some(site) = Site::here().await else { return };
     if !site.has_dynamic_servers() {
         return;
@@ -502,7 +502,7 @@ async fn a_removed_server_comes_again_as_it_was_when_a_later_one_cannot_go() {
     site.haproxy.command("set server mobile/app1 weight 7").await;
     let _stream = site.open_stream().await;
     site.haproxy.set_state("app2", "maint").await;
-    // The stream is on app2, which is the last one to go.
+    // The stream is on app2, which is removed last.
     let fewer = site.text(&site.servers(&["app2b"]));
     let apply = finish(site.spawn_apply(&fewer, &["--reload", "never", "--drain-timeout", "500ms"]));
     let stays_in_maint = async {
@@ -522,7 +522,7 @@ async fn a_removed_server_comes_again_as_it_was_when_a_later_one_cannot_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_comes_runs_as_its_line_says() {
+async fn an_added_server_matches_its_line() {
     let Some(site) = Site::here().await else { return };
     if !site.has_dynamic_servers() {
         return;
@@ -540,12 +540,12 @@ async fn a_server_that_comes_runs_as_its_line_says() {
         site.haproxy.stat("app2").await["check_status"] == "L4OK"
     })
     .await;
-    // The runtime API would end a command there, so a reload brings it.
+    // The runtime API would end the command at this character, so a reload is needed.
     let third = format!("{more}{} cookie 'a;b'\n", out.replace("app2", "app3"));
     site.apply(&third, &[]).await.expect(0).says(&["reloading HAProxy instead", "HAProxy runs it"]);
 }
 
-/// What reloads HAProxy may fail after it has done so.
+/// The reload command may fail after it has reloaded HAProxy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_the_new_file_does_not_outlive_it() {
     let Some(site) = Site::here().await else { return };
@@ -559,7 +559,7 @@ async fn a_worker_of_the_new_file_does_not_outlive_it() {
     let new = site.original().replace("check", "check weight 3");
     let apply = finish(site.spawn_apply(&new, &["--reload-by", &command]));
     let fail_late = async {
-        // A master that has just begun loses signals; one that has reaped the old worker does not.
+        // A master that has just started loses signals, but not after it has reaped the old worker.
         let old = PathBuf::from(format!("/proc/{before}"));
         wait_until("the old worker is gone", Duration::from_secs(10), async || !old.exists()).await;
         tokio::fs::write(&again, "\n").await.expect("write to the waiting command");
@@ -571,7 +571,7 @@ async fn a_worker_of_the_new_file_does_not_outlive_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_haproxy_has_not_read_yet_is_brought_to_it() {
+async fn an_installed_file_that_haproxy_has_not_read_is_loaded() {
     let Some(site) = Site::here().await else { return };
     let more = site.text(&site.servers(&["app1", "app1b", "app2"]));
     fs::write(site.haproxy.config(), &more).expect("write haproxy.cfg by hand");
@@ -582,7 +582,7 @@ async fn a_file_that_haproxy_has_not_read_yet_is_brought_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mistakes_touch_nothing() {
+async fn mistakes_change_nothing() {
     let Some(site) = Site::here().await else { return };
     let worker = site.haproxy.worker().await;
     site.apply("", &[]).await.expect(4).says(&["the new file lacks the `stats socket`"]);
@@ -603,7 +603,7 @@ async fn mistakes_touch_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_to_stop_leaves_nothing_half_done() {
+async fn a_stop_request_leaves_no_partial_change() {
     let Some(site) = Site::here().await else { return };
     let new = site.original().replace("roundrobin", "leastconn");
     let apply = site.spawn_apply(&new, &[]);
@@ -615,8 +615,8 @@ async fn a_wish_to_stop_leaves_nothing_half_done() {
     assert_eq!((installed(&site), left_over(&site)), (new, Vec::<String>::new()));
 }
 
-/// Killed at many moments of its way, with a change that needs a reload, apply leaves a whole file and a HAProxy that
-/// serves; and the next apply finishes what was begun.
+/// Kills an apply with a reload at many moments: the file is always complete, HAProxy always serves, and the next apply
+/// finishes the change.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
     let Some(site) = Site::here().await else { return };
@@ -628,7 +628,7 @@ async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
     let whole = started.elapsed();
     for kill in 0..KILLS {
         let mut apply = site.spawn_apply(&texts[kill as usize % 2], &[]);
-        // Whether it has ended by then is its own affair.
+        // The apply may already have exited.
         let _ended = timeout(whole * kill / KILLS, apply.wait()).await;
         let _gone = apply.kill().await;
         assert!(texts.contains(&installed(&site)), "kill {kill} left half a file:\n{}", installed(&site));
@@ -641,7 +641,7 @@ async fn killed_at_any_moment_it_leaves_a_whole_file_and_haproxy_serving() {
     assert_eq!(report.failed(), 0, "{report}");
 }
 
-/// The servers that the running HAProxy has.
+/// Returns the servers of the running HAProxy.
 async fn servers(site: &Site) -> Vec<String> {
     let state = site.haproxy.command("show servers state mobile").await;
     let rows = state
@@ -652,7 +652,7 @@ async fn servers(site: &Site) -> Vec<String> {
     names
 }
 
-/// What apply left beside the file.
+/// Returns the files that apply left next to the configuration.
 fn left_over(site: &Site) -> Vec<String> {
     let folder = site.haproxy.config().parent().expect("a folder");
     let entries = fs::read_dir(folder).expect("read the folder");

@@ -1,11 +1,11 @@
-//! HAProxy in a container: its files are read there, and nothing of this host that is called so.
+//! HAProxy in a container: drainswap reads its files in the container, and not files of the host with the same names.
 
 use std::path::Path;
 
 use crate::on_real_parts;
 use crate::support::{Ended, Stage, finish};
 
-/// The program on a stage, with no configuration that is named, and the socket if there is one.
+/// Runs drainswap on a stage without a given configuration, and with a socket if there is one.
 async fn drainswap(stage: &Stage, socket: Option<&str>, arguments: &[&str]) -> Ended {
     let mut command = stage.command(arguments);
     command.env_remove("DRAINSWAP_HAPROXY_CONFIG").envs(socket.map(|it| ("DRAINSWAP_SOCKET", it)));
@@ -23,7 +23,7 @@ async fn a_haproxy_in_a_container_is_read_there_and_never_written() {
     let haproxy = stage.haproxy_in_a_container().await;
     let shown = |path: &Path| path.display().to_string();
     let (config, socket) = (shown(&haproxy.etc.join("haproxy.cfg")), shown(&haproxy.run.join("admin.sock")));
-    // Another test may have a HAProxy in a container at the same time.
+    // Another test may run a HAProxy in a container at the same time.
     let on_socket = Some(&*socket);
     let there = format!("{}/haproxy.cfg", haproxy.etc_inside);
     let runs_in = format!("HAProxy runs in container {}", haproxy.name);
@@ -37,7 +37,7 @@ async fn a_haproxy_in_a_container_is_read_there_and_never_written() {
         .prints(&["DRAIN", &stage.container_name("app1")]);
     assert_eq!(stage.haproxy.status("app1").await, "UP", "the HAProxy of this host");
 
-    // Nothing is written or executed there, and where it can be done is said.
+    // drainswap writes and executes nothing in the container, and says where to do it instead.
     let apply = ["config", "apply", "--from", &config];
     drainswap(&stage, on_socket, &apply)
         .await
@@ -50,7 +50,7 @@ async fn a_haproxy_in_a_container_is_read_there_and_never_written() {
         format!("{runs_in}: its socket {}/admin.sock is {socket} on this host", haproxy.run_inside);
     drainswap(&stage, None, &["-f", &config, "status"]).await.expect(3).says(&[&elsewhere]);
 
-    // A link leads to the container's file of that name, and it has none.
+    // drainswap follows a link inside the container, which does not have this file.
     std::fs::remove_file(&config).expect("remove a file");
     std::os::unix::fs::symlink(stage.haproxy.config(), &config).expect("make a link");
     drainswap(&stage, on_socket, &["status"]).await.expect(3).says(&[

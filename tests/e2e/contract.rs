@@ -1,5 +1,5 @@
-//! What a load balancer and an engine promise: the same questions to real ones and to those in memory, so that what is
-//! simulated is what happens.
+//! The contract of load balancers and engines: the same tests for real ones and for those in memory, so that the
+//! simulation matches reality.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,19 +22,19 @@ use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer, LoadBalancerE
 use crate::on_real_parts;
 use crate::support::{Load, Mix, Processes, Stage, wait_for, wait_until};
 
-/// How long anything may take that checks or clients must bring about.
+/// The maximum time for effects of checks and clients.
 const SOON: Duration = Duration::from_secs(20);
 
-/// How the servers are checked.
+/// The check options of the servers.
 const CHECKS: &str = "inter 200ms rise 2 fall 2 weight 4";
 
-/// One load balancer with clients, in front of a primary and its backup, each with a container.
+/// A load balancer with clients, in front of a primary and its backup, each with a container.
 struct Parts<L, E> {
     load_balancer: L,
     engine: E,
     /// The name of the container behind `mobile/app1`.
     app1: String,
-    /// The same behind `mobile/app1b`.
+    /// The name of the container behind `mobile/app1b`.
     app1b: String,
 }
 
@@ -74,13 +74,13 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         wait_until(&what, SOON, async || self.server(id).await.operational.is_up() == up).await;
     }
 
-    /// Waits until a server has had so many sessions more than then.
+    /// Waits until a server has had more sessions than before.
     async fn until_asked(&self, id: &ServerId, before: &ServerState) {
         let is_asked = async || self.server(id).await.sessions_total > before.sessions_total + 2;
-        wait_until(&format!("{id} is given requests"), SOON, is_asked).await;
+        wait_until(&format!("{id} gets requests"), SOON, is_asked).await;
     }
 
-    /// States are taken at once, as often as they are set; from maintenance a server is up at once.
+    /// Checks that states apply at once, even if set twice, and that a server is up right after maintenance.
     async fn states_are_taken(&self) {
         use AdminState::{Drain, Maint, Ready};
         for (state, is_up) in
@@ -94,24 +94,20 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         }
     }
 
-    async fn what_is_unknown_is_refused(&self) {
-        let nobody = ServerId::new("mobile", "nobody");
+    async fn unknown_servers_are_refused(&self) {
+        let unknown = ServerId::new("mobile", "unknown");
         let set = self
             .load_balancer
-            .set_admin_states(&[(nobody, AdminState::Drain), (app1(), AdminState::Drain)])
+            .set_admin_states(&[(unknown, AdminState::Drain), (app1(), AdminState::Drain)])
             .await;
         assert!(matches!(set, Err(LoadBalancerError::Refused { .. })), "{set:?}");
-        assert_eq!(
-            self.server(&app1()).await.admin.state(),
-            AdminState::Drain,
-            "the others are set all the same"
-        );
+        assert_eq!(self.server(&app1()).await.admin.state(), AdminState::Drain, "the other servers are set");
         self.set(&app1(), AdminState::Ready).await;
         let look = self.load_balancer.look(&["nowhere".to_owned()]).await;
         assert!(matches!(look, Err(LoadBalancerError::NoSuchBackend { .. })), "{look:?}");
     }
 
-    /// Who is in drain is given nothing new once it is idle; the backup gets everything, and only then.
+    /// Checks that an idle server in drain gets no new requests, and that the backup gets requests only then.
     async fn clients_go_where_they_should(&self) {
         let before = self.server(&app1()).await;
         self.until_asked(&app1(), &before).await;
@@ -126,7 +122,8 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.until_asked(&app1(), &primary).await;
     }
 
-    /// From maintenance a server is up although nobody answers, until its checks see it; from drain it is what they see.
+    /// Checks that a server without a running container is up after maintenance until its checks fail, and down after
+    /// a drain.
     async fn checks_take_their_time(&self) {
         let id = self.container(&self.app1).await.id;
         self.set(&app1(), AdminState::Maint).await;
@@ -157,7 +154,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         self.until_up(&app1(), true).await;
     }
 
-    /// An address is had when the call returns, as often as it is set.
+    /// Checks that an address is set when the call returns, even if set twice.
     async fn addresses_are_taken(&self) {
         self.set(&app1(), AdminState::Maint).await;
         let written = self.server(&app1()).await.address.expect("an address");
@@ -166,12 +163,12 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
             self.load_balancer.set_address(&app1(), address).await.expect("an address that is set");
             assert_eq!(self.server(&app1()).await.address, Some(address));
         }
-        assert!(self.load_balancer.set_address(&ServerId::new("mobile", "nobody"), other).await.is_err());
+        assert!(self.load_balancer.set_address(&ServerId::new("mobile", "unknown"), other).await.is_err());
         self.set(&app1(), AdminState::Ready).await;
         self.until_up(&app1(), true).await;
     }
 
-    /// A weight is a number or a share of what is written; who has none is given nothing.
+    /// Checks weights as numbers and percentages; a server with weight 0 gets no requests.
     async fn weights_are_taken(&self) {
         let weigh = async |weight: &str, number: u32| {
             let weight = weight.parse().expect("a weight");
@@ -189,7 +186,8 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         weigh("100%", 4).await;
     }
 
-    /// While its checks are off a server stays what it was; an agent that its line does not ask for is never there.
+    /// Checks that a server keeps its state while its checks are off, and that an agent without `agent-check` does not
+    /// exist.
     async fn checks_are_turned_off_and_on(&self) {
         let turn = async |on| {
             for _ in 0..2 {
@@ -206,11 +204,11 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         turn(false).await;
         self.engine.stop(&id).await.expect("a stop");
         self.set(&app1(), AdminState::Drain).await;
-        // The other one is checked meanwhile.
+        // The checks of the other server continue.
         let other = self.container(&self.app1b).await.id;
         self.engine.stop(&other).await.expect("a stop");
         self.until_up(&app1b(), false).await;
-        assert!(self.server(&app1()).await.operational.is_up(), "nobody asks it");
+        assert!(self.server(&app1()).await.operational.is_up(), "its checks are off");
         turn(true).await;
         self.until_up(&app1(), false).await;
         for id in [&id, &other] {
@@ -224,7 +222,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         assert!(matches!(agent(true).await, Err(LoadBalancerError::Refused { .. })));
     }
 
-    /// Another process answers after a reload, and knows nothing of what was set.
+    /// Checks that another process answers after a reload and has forgotten runtime settings.
     async fn a_reload_forgets(&self, reload: impl AsyncFn()) {
         self.set(&app1(), AdminState::Maint).await;
         let before = self.look().await.pid;
@@ -236,10 +234,11 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
         .await;
         let server = after.server(&app1()).expect("a server");
         assert_eq!((server.admin.state(), server.operational.is_up()), (AdminState::Ready, true));
-        assert!(after.old_workers.is_some(), "the master tells of old workers");
+        assert!(after.old_workers.is_some(), "the master reports old workers");
     }
 
-    /// Names and ports are had by one; what is so already is a success; what is gone is refused, but for its removal.
+    /// Checks that names and ports are unique, that repeated calls succeed, and that calls for missing containers fail
+    /// except removal.
     async fn the_engine_keeps_its_promises(&self) {
         let engine = &self.engine;
         let old = self.container(&self.app1).await;
@@ -255,25 +254,25 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
             renew_volumes: false,
         };
         let first = engine.create(&recipe).await.expect("a container");
-        let new = engine.create(&recipe).await.expect("the same anew");
-        assert_ne!(first, new, "what an earlier try has left is replaced");
+        let new = engine.create(&recipe).await.expect("the same container again");
+        assert_ne!(first, new, "the earlier container is replaced");
         assert_eq!(self.container(&name).await.id, new);
         refused(&engine.pulse(&first).await.map(drop));
         assert!(!engine.pulse(&new).await.expect("a pulse").running);
         refused(&engine.start(&new).await);
-        engine.rename(&new, &name).await.expect("the name that it has");
+        engine.rename(&new, &name).await.expect("rename it to its own name");
         refused(&engine.rename(&new, &self.app1b).await);
-        engine.stop(&new).await.expect("what does not run");
+        engine.stop(&new).await.expect("stop a stopped container");
         engine.set_restart(&new, &RestartPolicy::never()).await.expect("a policy");
         assert_eq!(self.container(&name).await.restart.name, "no");
         engine.stop(&old.id).await.expect("a stop");
         engine.stop(&old.id).await.expect("a second one");
         assert!(!engine.pulse(&old.id).await.expect("a pulse").running);
         engine.start(&new).await.expect("the port is free now");
-        engine.start(&new).await.expect("what runs");
+        engine.start(&new).await.expect("start a running container");
         refused(&engine.start(&old.id).await);
         engine.remove(&new).await.expect("a removal");
-        engine.remove(&new).await.expect("what is gone");
+        engine.remove(&new).await.expect("remove a missing container");
         refused(&engine.pulse(&new).await.map(drop));
         refused(&engine.stop(&new).await);
         engine.start(&old.id).await.expect("the old one again");
@@ -282,7 +281,7 @@ impl<L: LoadBalancer, E: ContainerEngine> Parts<L, E> {
 
     async fn all(&self, reload: impl AsyncFn()) {
         self.states_are_taken().await;
-        self.what_is_unknown_is_refused().await;
+        self.unknown_servers_are_refused().await;
         self.clients_go_where_they_should().await;
         self.checks_take_their_time().await;
         self.addresses_are_taken().await;

@@ -1,4 +1,4 @@
-//! The Debian package, installed, removed and purged in a tree of its own.
+//! The Debian package: installed, removed and purged in a separate tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::support::{Need, find, program, requirements};
 
-/// A tree with a dpkg of its own.
+/// A directory tree with its own dpkg database.
 struct Tree(TempDir);
 
 impl Tree {
@@ -29,9 +29,9 @@ impl Tree {
         self.path(path).symlink_metadata().is_ok()
     }
 
-    /// Runs dpkg there. Nothing else is installed, and the package's scripts are those of this system's shell.
+    /// Runs dpkg on the tree. It has no other packages, and the shell of this system runs the package's scripts.
     fn dpkg(&self, arguments: &[&str]) {
-        // Where its helpers are; a user's path lacks it.
+        // dpkg needs its helpers in /sbin, which a user's PATH may lack.
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("dpkg");
         command.env("PATH", path);
@@ -41,7 +41,7 @@ impl Tree {
     }
 }
 
-/// Runs a command to its good end, and returns what it printed.
+/// Runs a command that must succeed, and returns its output.
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("start a program");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -49,15 +49,15 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The package of the program under test.
+/// Builds the package of the program under test.
 fn package(directory: &Path) -> PathBuf {
     let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/deb"));
-    // A debug build is large, and nobody keeps this package.
+    // A debug build is large, so the package is not compressed.
     script.arg(program()).arg(directory).env("DPKG_DEB_COMPRESSOR_TYPE", "none");
     PathBuf::from(run(&mut script).trim())
 }
 
-/// Has systemd say how much the service may do: from 0, nothing, to 10. Without a sandbox it is more than 9.
+/// Checks the exposure level that systemd computes for the service, from 0 to 10. Without a sandbox, it is above 9.
 fn judge(service: &Path) {
     if find("systemd-analyze").is_none() {
         return;
@@ -66,7 +66,7 @@ fn judge(service: &Path) {
 }
 
 #[tokio::test]
-async fn a_package_comes_and_goes_and_leaves_what_is_the_administrators() {
+async fn the_package_is_installed_and_removed_and_keeps_the_settings() {
     if !requirements(&[Need::Dpkg]).await {
         return;
     }
@@ -94,7 +94,7 @@ async fn a_package_comes_and_goes_and_leaves_what_is_the_administrators() {
     judge(&tree.path("usr/lib/systemd/system/drainswap-doctor.service"));
     tree.dpkg(&["--verify", "drainswap"]);
 
-    // The settings are read, and say nothing but defaults.
+    // The installed settings are valid and only contain defaults.
     let settings = tree.path("etc/drainswap/drainswap.toml");
     let config = built.path().join("haproxy.cfg");
     fs::write(&config, "backend mobile\n    server app1 127.0.0.1:1\n").expect("write haproxy.cfg");
@@ -111,7 +111,7 @@ async fn a_package_comes_and_goes_and_leaves_what_is_the_administrators() {
     assert_eq!(fs::read_to_string(&settings).expect("the settings"), "keep = 3\n");
     tree.dpkg(&["--remove", "drainswap"]);
     assert!(!tree.has("usr/bin/drainswap") && !tree.has("usr/share/doc/drainswap"));
-    assert!(tree.has("var/lib/drainswap/journal"), "what runs are known is kept");
+    assert!(tree.has("var/lib/drainswap/journal"), "journals are kept");
     assert_eq!(fs::read_to_string(&settings).expect("the settings"), "keep = 3\n");
     tree.dpkg(&["--purge", "drainswap"]);
     assert!(!tree.has("etc/drainswap") && !tree.has("var/lib/drainswap"), "a purge leaves nothing");

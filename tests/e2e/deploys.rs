@@ -1,12 +1,12 @@
-//! A deploy must not lose a request, whatever the application is like and whatever was left before.
+//! Deploys that must not lose a request, with different applications and initial states.
 
 use std::time::Duration;
 
 use crate::support::{Builder, Ended, Load, Mix, Report, Stage, wait_until};
 use crate::{assert_in_service, on_real_parts, versions};
 
-/// Deploys a v2 with this environment under load, and fails unless nothing is lost and all servers end
-/// with it and in service.
+/// Deploys a v2 with an environment under load. Fails unless no request is lost and all servers run v2 and are in
+/// service.
 async fn deploy(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> (Report, Ended) {
     let mut v2 = vec![("VERSION", "v2")];
     v2.extend(environment);
@@ -18,13 +18,13 @@ async fn deploy(stage: &Stage, mix: Mix, environment: &[(&str, &str)]) -> (Repor
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}\n{}", ended.stderr);
     assert_eq!(report.client_retries(), 0, "{report}\n{}", ended.stderr);
-    assert!(report.by_version().contains_key("v2"), "nobody was served by v2: {report}");
+    assert!(report.by_version().contains_key("v2"), "v2 served no request: {report}");
     assert!(versions(stage).await.iter().all(|version| version == "v2"));
     assert_in_service(stage).await;
     (report, ended)
 }
 
-/// A whole story: a stage, a deploy under the default load, the stage removed.
+/// Starts a stage, deploys under the default load, and removes the stage.
 async fn story(stage: Builder, environment: &[(&str, &str)]) {
     if !on_real_parts().await {
         return;
@@ -77,7 +77,7 @@ async fn open_streams_end_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_broken_deploy_of_another_tool_left_is_mended() {
+async fn a_broken_deploy_of_another_tool_is_repaired() {
     if !on_real_parts().await {
         return;
     }
@@ -93,17 +93,17 @@ async fn what_a_broken_deploy_of_another_tool_left_is_mended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_only_haproxy_believes_in_is_mended_before_the_primary_leaves() {
+async fn a_broken_backup_is_replaced_before_the_primary_leaves() {
     if !on_real_parts().await {
         return;
     }
-    // A check on layer 4 is passed by docker-proxy for an application that answers 503 to everything.
+    // docker-proxy passes a layer-4 check for an application that answers every request with 503.
     let stage = Stage::pair().connect_checks().start().await;
     let broken = stage.image("never-ready", &[("FAIL", "never-ready")]).await;
     stage.remove("app1b").await;
     stage.engine.pull(&broken).await;
     stage.run("app1b", &broken).await;
-    wait_until("HAProxy believes in it", Duration::from_secs(20), async || {
+    wait_until("HAProxy has the backup up", Duration::from_secs(20), async || {
         stage.haproxy.status("app1b").await.starts_with("UP") && stage.get("app1b", "/").await.is_ok()
     })
     .await;
@@ -125,7 +125,7 @@ async fn a_container_behind_two_backends_is_drained_in_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_runs_everywhere_is_nothing_to_do() {
+async fn a_deploy_of_the_running_image_does_nothing() {
     if !on_real_parts().await {
         return;
     }

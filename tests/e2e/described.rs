@@ -1,4 +1,4 @@
-//! A container that is created from its description in drainswap.toml.
+//! Containers that are created from their description in drainswap.toml.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,7 @@ use crate::round_trip::{docker, inspect};
 use crate::support::{Ports, Stage, wait_until};
 use crate::{ends_with, on_real_parts, versions};
 
-/// Two networks, a volume and whatever is named after the stage.
+/// Two networks, a volume, and all containers named after the stage.
 struct Surroundings {
     id: String,
 }
@@ -73,7 +73,7 @@ fn text(id: &str, dir: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_described_container_has_all_that_is_described() {
+async fn a_described_container_has_all_described_settings() {
     if !on_real_parts().await {
         return;
     }
@@ -117,7 +117,7 @@ async fn a_described_container_has_all_that_is_described() {
     assert!(refused.contains(&format!("its network {id}-nowhere does not exist")), "{refused}");
     let first = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
     let new = engine.create(&recipe).await.unwrap_or_else(|error| panic!("{error}"));
-    assert_ne!(first, new, "what an earlier try left is replaced");
+    assert_ne!(first, new, "the container of an earlier attempt is replaced");
     engine.start(&new).await.unwrap_or_else(|error| panic!("{error}"));
 
     let is = inspect(&recipe.name);
@@ -140,7 +140,7 @@ async fn a_described_container_has_all_that_is_described() {
         ("/HostConfig/Tmpfs", json!({ "/run": "size=1m" })),
         ("/HostConfig/ExtraHosts", json!(["db:10.0.0.9"])),
         ("/HostConfig/Ulimits", json!([{ "Name": "nofile", "Soft": 512, "Hard": 1024 }])),
-        // The engine adds options of its own settings.
+        // The engine adds default options.
         ("/HostConfig/LogConfig/Type", json!("json-file")),
         ("/HostConfig/LogConfig/Config/max-file", json!("3")),
         ("/HostConfig/CapDrop", json!(["ALL"])),
@@ -160,7 +160,7 @@ async fn a_described_container_has_all_that_is_described() {
     let aliases = &networks[format!("{id}-front")]["Aliases"];
     assert!(aliases.as_array().is_some_and(|all| all.contains(&json!("mobile"))), "{aliases}");
 
-    // Compared with its own description it has not drifted, whatever the engine has added.
+    // The container does not differ from its description, in spite of the engine's additions.
     let Model::Described { wanted, .. } = &recipe.model else { panic!("it is described") };
     let compared = async |wanted: &Container| {
         let model = Model::Described { wanted: Box::new(wanted.clone()), instead_of: Some(new.clone()) };
@@ -171,18 +171,13 @@ async fn a_described_container_has_all_that_is_described() {
     let other = Container { init: Some(true), tty: Some(true), ..(**wanted).clone() };
     let told: Vec<String> = compared(&other).await.iter().map(ToString::to_string).collect();
     assert_eq!(told, ["Init: nothing → true", "Tty: nothing → true"]);
-    nor_where_the_engine_writes_more_into_it(&engine, &recipe, wanted, id).await;
+    check_additions_of_the_engine(&engine, &recipe, wanted, id).await;
     drop(around);
     stage.close().await;
 }
 
-/// It writes more into some containers than it was asked for, which is no drift.
-async fn nor_where_the_engine_writes_more_into_it(
-    engine: &DockerEngine,
-    recipe: &Recipe,
-    wanted: &Container,
-    id: &str,
-) {
+/// Checks that settings which the engine adds to some containers do not count as drift.
+async fn check_additions_of_the_engine(engine: &DockerEngine, recipe: &Recipe, wanted: &Container, id: &str) {
     let plain = Container { volumes: Vec::new(), tmpfs: Texts::default(), ..wanted.clone() };
     let plain = Container { networks: Networks::default(), hostname: None, healthcheck: None, ..plain };
     for special in [
@@ -202,7 +197,7 @@ async fn nor_where_the_engine_writes_more_into_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_described_starts_on_empty_hosts() {
+async fn a_described_service_starts_on_empty_hosts() {
     if !on_real_parts().await {
         return;
     }
@@ -239,13 +234,13 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     let runs = stage.dir().join("state/mobile");
     for entry in std::fs::read_dir(runs).expect("the state directory") {
         let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a file");
-        assert!(!text.contains("planted-1f"), "a journal tells it");
+        assert!(!text.contains("planted-1f"), "a journal contains the secret");
     }
-    // There was nothing before.
+    // There is nothing to roll back to.
     stage.drainswap(&[&["rollback", "mobile"], &settings[..]].concat()).await.expect(4);
     stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
 
-    // The description changes: it wins over what runs, with the same image, and without an image being named.
+    // A changed description is deployed even with the same image, and without naming an image.
     let text = text.replace("planted-1f", "planted-2e").replace("always", "unless-stopped");
     let text = format!("{text}image = \"{v1}\"\nhostname = \"mobile\"\n");
     std::fs::write(&file, text).expect("write the settings");
@@ -260,7 +255,7 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     ]);
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
     let deploy = [&["deploy", "mobile"], &settings[..]].concat();
-    // That is a deploy like any other: it is in the history, and can be taken back.
+    // Such a deploy is in the history and can be rolled back.
     let events = stage.drainswap(&[&deploy[..], &["--keep", "1", "-o", "json"]].concat()).await.expect(0);
     assert!(!events.stdout.contains("planted-") && !events.stderr.contains("planted-"), "{}", events.stdout);
     let back = ["rollback", "mobile", "--keep", "0"];
@@ -275,7 +270,7 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     assert_eq!(is["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
     stage.drainswap(&deploy).await.expect(0).says(&["nothing to do"]);
 
-    // The same out of a Compose file, with its variables.
+    // The same description from a Compose file with variables.
     let compose = format!(
         "services:\n  mobile:\n    image: ${{IMAGE:?}}\n    network_mode: bridge\n    hostname: mobile\n    \
          environment: [TOKEN]\n    restart: ${{POLICY:-unless-stopped}}\n    labels: {{ drainswap.test: {0} }}\n    \
@@ -294,7 +289,7 @@ async fn a_service_that_is_described_starts_on_empty_hosts() {
     let plan = stage.drainswap(&plan).await.expect(0).prints(&["variable TOKEN has a new value"]);
     assert!(!plan.stdout.contains("planted-"), "{}", plan.stdout);
 
-    // Docker's own check must pass too, and its last runs tell why it does not.
+    // Docker's health check must pass too, and its last runs show the reason for a failure.
     let text = std::fs::read_to_string(&file).expect("read the settings");
     let check = "healthcheck = { test = [\"CMD\", \"/nothing\"], interval = \"1s\", retries = 1 }\n";
     std::fs::write(&file, text + check).expect("write the settings");

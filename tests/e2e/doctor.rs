@@ -1,4 +1,4 @@
-//! What was left behind is found on real parts, and what cannot harm is mended.
+//! `drainswap doctor` on real parts: it finds leftovers and fixes those that are safe to fix.
 
 use std::process::Command;
 
@@ -6,12 +6,12 @@ use crate::support::{Processes, Stage};
 use crate::{assert_in_service, on_real_parts};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_left_behind_is_found_and_what_is_safe_is_mended() {
+async fn leftovers_are_found_and_safe_ones_are_fixed() {
     if !on_real_parts().await {
         return;
     }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
-    // Others may use the same engine, so only what is this stage's own counts.
+    // Other tests may use the same engine, so only findings about this stage count.
     let ended = stage.drainswap(&["doctor"]).await.expect(0);
     assert!(!ended.stdout.contains(stage.id()) && !ended.stdout.contains("mobile/"), "{}", ended.stdout);
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
@@ -23,7 +23,7 @@ async fn what_was_left_behind_is_found_and_what_is_safe_is_mended() {
     assert!(made.is_ok_and(|made| made.status.success()), "docker create");
     let stream = stage.open_stream(20).await;
     stage.haproxy.reload().await;
-    // The reload has forgotten maint; it is set once more.
+    // The reload has forgotten maint, so it is set again.
     stage.haproxy.set_state("app1b", "maint").await;
     stage.drainswap(&["doctor", "--exit-code"]).await.expect(20).prints(&[
         "mobile/app1b is in maint, but its container",

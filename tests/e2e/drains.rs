@@ -1,11 +1,11 @@
-//! Sessions that do not end, clients that come back, queues that stand still: what a drain does about them.
+//! Drains with sessions that do not end, persistent clients, and stuck queues.
 
 use std::time::Duration;
 
 use crate::support::{Answer, Load, Mix, Processes, Stage, get, wait_until};
 use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, versions};
 
-/// Every client of this host comes back to the server that it had.
+/// Starts a stage on which every client of this host returns to its previous server.
 const STICKY: [&str; 2] = ["stick-table type ip size 1k expire 5m", "stick on src"];
 
 async fn sticky() -> Stage {
@@ -13,7 +13,7 @@ async fn sticky() -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_come_back_are_moved_by_maint() {
+async fn maint_moves_persistent_clients() {
     if !on_real_parts().await {
         return;
     }
@@ -22,7 +22,7 @@ async fn clients_that_come_back_are_moved_by_maint() {
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(100).await;
     let deploy = ["deploy", "mobile", "--image", &v2, "--drain-timeout", "3s"];
-    // In drain they still come, so it never ends; by default the server is put back.
+    // Persistent clients still reach a draining server, so the drain never ends. By default, the server is put back.
     stage.drainswap(&deploy).await.expect(10).says(&["had not ended within 3 s", "mobile/app1 is as it was"]);
     assert_in_service(&stage).await;
     let ended = stage.drainswap(&[&deploy[..], &["--on-drain-timeout", "maint"]].concat()).await.expect(0);
@@ -33,14 +33,14 @@ async fn clients_that_come_back_are_moved_by_maint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_are_ended_one_by_one_where_that_is_asked_for_and_only_those() {
+async fn sessions_are_shut_down_one_by_one_on_request() {
     if !on_real_parts().await {
         return;
     }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let mut streams = vec![stage.open_stream(60).await];
-    // One of them is in an old worker.
+    // One of the sessions is in an old worker.
     stage.haproxy.reload().await;
     streams.push(stage.open_stream(60).await);
     let load = Load::start(stage.frontend(), Mix { rate: 100, ..Mix::default() });
@@ -50,7 +50,7 @@ async fn sessions_are_ended_one_by_one_where_that_is_asked_for_and_only_those() 
         stage.drainswap(&[&["deploy", "mobile", "--image", &v2], &flags[..]].concat()).await.expect(0);
     ended.says(&["will be ended within 1 s", "2 sessions (--on-drain-timeout shutdown)"]);
     for stream in streams {
-        assert!(!stream.ends_whole().await, "the stream was to be ended");
+        assert!(!stream.ends_whole().await, "the stream should have been shut down");
     }
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
@@ -58,7 +58,7 @@ async fn sessions_are_ended_one_by_one_where_that_is_asked_for_and_only_those() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_waits_for_the_primary_is_given_to_the_backup() {
+async fn a_queue_for_the_primary_moves_to_the_backup() {
     let stage =
         Stage::pair().default_server("inter 2s fall 3 rise 2 maxconn 2").backend_line("timeout queue 9s");
     if !on_real_parts().await {
@@ -66,7 +66,7 @@ async fn a_queue_that_waits_for_the_primary_is_given_to_the_backup() {
     }
     let stage = stage.start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    // The stream holds one of two sessions of app1 until the end; five requests share the other one.
+    // The stream occupies one of two sessions of app1 until the end, and five requests share the other one.
     let stream = stage.open_stream(12).await;
     let frontend = stage.frontend();
     let waiting: Vec<_> =
@@ -82,14 +82,14 @@ async fn a_queue_that_waits_for_the_primary_is_given_to_the_backup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_of_an_old_worker_are_ended_by_their_address() {
+async fn sessions_of_an_old_worker_are_shut_down_by_address() {
     if !on_real_parts().await {
         return;
     }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let stream = stage.open_stream(90).await;
-    // In the old worker app1 has the name that it was given before the reload.
+    // The old worker knows app1 under its name from before the reload.
     let text = std::fs::read_to_string(stage.haproxy.config()).expect("read haproxy.cfg");
     let text = text.replace("server app1 ", "server renamed ");
     std::fs::write(stage.haproxy.config(), text).expect("write haproxy.cfg");
@@ -97,13 +97,13 @@ async fn sessions_of_an_old_worker_are_ended_by_their_address() {
     let flags = ["--drain-timeout", "1s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
     let deploy = [&["deploy", "mobile", "--image", &v2], &flags[..]].concat();
     stage.drainswap(&deploy).await.expect(0).says(&["1 session, as asked by"]);
-    assert!(!stream.ends_whole().await, "the stream was to be ended");
+    assert!(!stream.ends_whole().await, "the stream should have been shut down");
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     stage.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_that_fails_too_late_is_overruled() {
+async fn a_check_that_fails_too_late_is_overridden() {
     if !on_real_parts().await {
         return;
     }
@@ -126,7 +126,7 @@ async fn a_check_that_fails_too_late_is_overruled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_server_leaves_when_the_last_one_carries_its_share() {
+async fn the_next_server_leaves_after_the_previous_one_carries_its_share() {
     if !on_real_parts().await {
         return;
     }
@@ -143,7 +143,7 @@ async fn the_next_server_leaves_when_the_last_one_carries_its_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_is_put_back_when_those_who_took_over_go() {
+async fn a_server_is_put_back_when_its_takeover_servers_fail() {
     if !on_real_parts().await {
         return;
     }

@@ -1,4 +1,4 @@
-//! Engines that are not reached by this host's socket.
+//! Engines that drainswap reaches through ssh or TLS.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::{
 };
 use crate::{assert_in_service, at_each_event, ends_with, snapshot, versions};
 
-/// Starts the program with an engine behind this sshd, as the leader of a process group.
+/// Starts drainswap with an engine behind an sshd, as the leader of a process group.
 fn spawn_by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Child {
     let mut command = stage.command(arguments);
     command.env("PATH", sshd.path()).env("DRAINSWAP_DOCKER", format!("ssh://{}{socket}", sshd.authority()));
@@ -18,13 +18,13 @@ fn spawn_by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) ->
     command.spawn().expect("start drainswap")
 }
 
-/// Runs it to its end.
+/// Runs drainswap with an engine behind an sshd until it exits.
 async fn by_ssh(stage: &Stage, sshd: &Sshd, socket: &str, arguments: &[&str]) -> Ended {
     finish(spawn_by_ssh(stage, sshd, socket, arguments)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_behind_ssh_is_deployed_to_by_one_connection() {
+async fn a_deploy_over_ssh_uses_one_connection() {
     if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
         return;
     }
@@ -46,7 +46,7 @@ async fn an_engine_behind_ssh_is_deployed_to_by_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_way_by_ssh_that_is_closed_says_what_to_do_and_changes_nothing() {
+async fn ssh_failures_explain_the_fix_and_change_nothing() {
     if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
         return;
     }
@@ -77,7 +77,7 @@ async fn a_way_by_ssh_that_is_closed_says_what_to_do_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_at_a_terminal_leaves_the_way_back_by_ssh_open() {
+async fn ctrl_c_at_a_terminal_keeps_the_ssh_connection_for_the_undo() {
     if !requirements(&[Need::Haproxy, Need::Registry, Need::Docker, Need::Ssh]).await {
         return;
     }
@@ -88,9 +88,10 @@ async fn ctrl_c_at_a_terminal_leaves_the_way_back_by_ssh_open() {
     let arguments = ["deploy", "mobile", "--image", &v2, "--ready-timeout", "10m"];
     let deploy = spawn_by_ssh(&stage, &sshd, &socket, &arguments);
     stage.until_started("app1", &v2).await;
-    // A terminal sends it to everybody in the foreground. Two that arrive as one are one: ask until it is heard.
+    // A terminal signals the whole foreground group. Two signals may merge into one, so they are sent until one has an
+    // effect.
     let group = format!("-{}", deploy.id().expect("it runs"));
-    wait_until("it takes back", Duration::from_secs(30), async || {
+    wait_until("the undo starts", Duration::from_secs(30), async || {
         if stage.container("app1").await.is_some_and(|it| it.image.starts_with(&v2)) {
             let sent = std::process::Command::new("kill").args(["-INT", "--", &group]).status();
             assert!(sent.is_ok_and(|status| status.success()), "kill -INT {group}");
@@ -104,20 +105,20 @@ async fn ctrl_c_at_a_terminal_leaves_the_way_back_by_ssh_open() {
     stage.close().await;
 }
 
-/// Runs the program with the second daemon's engine, and these papers.
+/// Runs drainswap with the second daemon and the given certificates.
 async fn by_tls(stage: &Stage, engine: &TlsEngine, papers: Option<Papers>, arguments: &[&str]) -> Ended {
     let mut command = stage.command(arguments);
     command.env("DOCKER_HOST", engine.endpoint()).env_remove("DOCKER_CONTEXT");
     if let Some(papers) = papers {
         command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", engine.certificates(papers));
-        // The system trusts the daemon's authority, which must not matter.
+        // The system trusts the daemon's authority, which must have no effect.
         command.env("SSL_CERT_FILE", engine.certificates(Papers::Good).join("ca.pem"));
     }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(command.spawn().expect("start drainswap")).await
 }
 
-/// The container behind app1 moves to the second daemon.
+/// Moves the container behind app1 to the second daemon.
 async fn move_to(engine: &TlsEngine, stage: &Stage) -> String {
     stage.remove("app1").await;
     let name = stage.container_name("app1");
@@ -130,7 +131,7 @@ async fn move_to(engine: &TlsEngine, stage: &Stage) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_for_which_the_disk_has_no_room_ends_the_deploy_and_has_touched_nothing() {
+async fn an_image_that_exceeds_the_disk_fails_the_deploy_without_changes() {
     if !requirements(Need::ALL).await {
         return;
     }
@@ -150,10 +151,10 @@ async fn an_image_for_which_the_disk_has_no_room_ends_the_deploy_and_has_touched
         let arguments = ["deploy", "mobile", "--image", image, "--floor", "0", "--docker", &socket];
         stage.drainswap(&arguments).await
     };
-    // On this host the disk is looked at, and the engine is not let fill it.
+    // drainswap checks the disk of its own host before the engine fills it.
     let says = ["nothing was touched", "has no room for", "`drainswap prune"];
     by_socket(&large).await.expect(5).says(&says).says(&["it needs about ", " MB are free in /"]);
-    // From afar it is seen when it is full.
+    // On a remote host, only the full disk shows.
     let deploy = ["deploy", "mobile", "--image", &large, "--floor", "0"];
     let ended = by_tls(&stage, &engine, Some(Papers::Good), &deploy).await.expect(5);
     ended.says(&says).says(&["no space left on device"]);
@@ -166,7 +167,7 @@ async fn an_image_for_which_the_disk_has_no_room_ends_the_deploy_and_has_touched
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_with_tls_is_deployed_to_by_whom_it_trusts() {
+async fn an_engine_with_tls_accepts_trusted_clients_only() {
     if !requirements(Need::ALL).await {
         return;
     }
@@ -195,9 +196,9 @@ async fn an_engine_with_tls_is_deployed_to_by_whom_it_trusts() {
     stage.close().await;
 }
 
-/// Only where the engine may be restarted: `.ci/engines` runs one that is.
+/// Runs only if the engine may be restarted, as with `.ci/engines`.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "sweep: an engine of its own is restarted"]
+#[ignore = "sweep: restarts a separate engine"]
 async fn an_engine_that_is_restarted_in_the_middle_leaves_one_version() {
     let Ok(pid_file) = std::env::var("DRAINSWAP_ENGINE_PID") else {
         assert!(!may_run(&["no engine that may be restarted (.ci/engines)".to_owned()]));
@@ -221,7 +222,7 @@ async fn an_engine_that_is_restarted_in_the_middle_leaves_one_version() {
         let code = deploy.wait().await.expect("its end").code();
         wait_until("the engine answers", Duration::from_secs(60), async || Engine::connect().await.is_ok())
             .await;
-        // Refused before anything was touched, or taken back; what is unfinished goes on.
+        // The run is refused before any change or rolled back; an unfinished run is resumed.
         let expected = if matches!(code, Some(5 | 10)) { "v1" } else { "v2" };
         if !matches!(code, Some(0 | 5 | 10)) {
             stage.drainswap(&["resume", "mobile"]).await.expect(0);

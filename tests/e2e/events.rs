@@ -1,4 +1,4 @@
-//! Whoever listens to a deploy, and however he goes away: the deploy goes on.
+//! A deploy continues when the readers of its events close their end or stop reading.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::support::{Stage, finish};
 use crate::{assert_in_service, on_real_parts, versions};
 
-/// A pipe that takes nothing more, and the end at which nobody reads.
+/// Returns a full pipe and its unread end.
 async fn full_pipe() -> (OwnedFd, pipe::Receiver) {
     let (writer, reader) = pipe::pipe().expect("a pipe");
     writer.writable().await.expect("an empty pipe");
@@ -22,7 +22,7 @@ async fn full_pipe() -> (OwnedFd, pipe::Receiver) {
     (writer.into_blocking_fd().expect("its end"), reader)
 }
 
-/// The kinds of the events in a file, in order.
+/// Returns the kinds of the events in a file, in order.
 fn kinds(path: &std::path::Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).expect("a file of events");
     let kind = |line: &str| serde_json::from_str::<Value>(line).expect("an object a line")["event"].clone();
@@ -30,7 +30,7 @@ fn kinds(path: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_goes_on_when_its_listeners_go_away() {
+async fn a_deploy_continues_when_its_readers_close() {
     if !on_real_parts().await {
         return;
     }
@@ -44,7 +44,7 @@ async fn a_deploy_goes_on_when_its_listeners_go_away() {
     nowhere.expect(2).says(&["cannot write events to /nowhere/events: No such file"]);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
 
-    // As `drainswap deploy -o json | head -1` does it.
+    // Like `drainswap deploy -o json | head -1`.
     let mut child = stage.spawn(&["deploy", "mobile", "--image", &v2, "-o", "json", "--events", &events]);
     let mut first = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -57,7 +57,7 @@ async fn a_deploy_goes_on_when_its_listeners_go_away() {
     assert_eq!(serde_json::from_str::<Value>(&first).expect("an object")["event"], *told[0]);
     assert_eq!((told[0].as_str(), told[told.len() - 1].as_str()), ("run_started", "run_ended"));
 
-    // Two disks that are full.
+    // Both outputs are full disks.
     let mut command =
         stage.command(&["deploy", "mobile", "--image", &v3, "-o", "json", "--events", "/dev/full"]);
     command.stdout(Stdio::from(File::create("/dev/full").expect("/dev/full"))).stderr(Stdio::piped());
@@ -70,7 +70,7 @@ async fn a_deploy_goes_on_when_its_listeners_go_away() {
     }
     assert!(versions(&stage).await.iter().all(|version| version == "v3"));
 
-    // A run of which nothing is left to do is told too, behind the others.
+    // A run with nothing to do also appends its events.
     finish(stage.spawn(&["deploy", "mobile", "--image", &v3, "--events", &events])).await.expect(0);
     let more = kinds(&file);
     assert_eq!((&more[..told.len()], more[told.len()..].to_vec()), (&told[..], vec!["run_ended".to_owned()]));
@@ -78,9 +78,9 @@ async fn a_deploy_goes_on_when_its_listeners_go_away() {
     stage.close().await;
 }
 
-/// Ctrl-S on a terminal does the same.
+/// Ctrl-S on a terminal has the same effect.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_goes_on_when_its_listeners_sleep() {
+async fn a_deploy_continues_when_its_readers_stop_reading() {
     if !on_real_parts().await {
         return;
     }
@@ -92,7 +92,7 @@ async fn a_deploy_goes_on_when_its_listeners_sleep() {
         command.args(form).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let mut deploy = command.spawn().expect("start drainswap");
         let ended = timeout(Duration::from_secs(60), deploy.wait()).await;
-        let ended = ended.unwrap_or_else(|_| panic!("{form:?} holds the deploy up")).expect("its end");
+        let ended = ended.unwrap_or_else(|_| panic!("{form:?} delays the deploy")).expect("its end");
         assert_eq!(ended.code(), Some(0), "{form:?}");
         assert_eq!(versions(&stage).await, [version; 2], "{form:?}");
     }

@@ -1,12 +1,12 @@
-//! A new image that is no good must cost nobody a request, and must say why it is no good.
+//! Deploys of broken images: no request may be lost, and the error must show the reason.
 
 use std::time::Duration;
 
 use crate::support::{Ended, Load, Mix, Stage, program, wait_until};
 use crate::{assert_in_service, at_each_event, on_real_parts, snapshot, versions};
 
-/// Deploys an image with this environment under load; fails unless it ends with this code, nothing is lost,
-/// and the old version serves everywhere.
+/// Deploys an image with an environment under load. Fails unless the deploy exits with the given code, no request is
+/// lost, and every server runs the old version.
 async fn failing_deploy(stage: &Stage, environment: &[(&str, &str)], flags: &[&str], code: i32) -> Ended {
     let image = stage.image("broken", environment).await;
     let load = Load::start(stage.frontend(), Mix::default());
@@ -23,7 +23,7 @@ async fn failing_deploy(stage: &Stage, environment: &[(&str, &str)], flags: &[&s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_exits_at_once_is_rolled_back_with_its_last_words() {
+async fn an_image_that_exits_at_once_is_rolled_back_and_its_log_shown() {
     if !on_real_parts().await {
         return;
     }
@@ -34,7 +34,7 @@ async fn an_image_that_exits_at_once_is_rolled_back_with_its_last_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_never_gets_ready_is_rolled_back_with_its_last_answer() {
+async fn an_image_that_never_gets_ready_is_rolled_back_and_its_last_answer_shown() {
     if !on_real_parts().await {
         return;
     }
@@ -56,7 +56,7 @@ async fn an_image_whose_health_check_answers_500_is_rolled_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_of_one_s_own_and_answers_in_a_row_find_what_the_check_does_not() {
+async fn probe_and_rise_find_failures_that_the_check_misses() {
     if !on_real_parts().await {
         return;
     }
@@ -65,16 +65,16 @@ async fn a_question_of_one_s_own_and_answers_in_a_row_find_what_the_check_does_n
     failing_deploy(&stage, &[("FAIL", "pages")], &asked, 10).await.says(&["GET / → 500", "rolled back"]);
     let in_a_row = ["--rise", "2", "--ready-timeout", "3s"];
     failing_deploy(&stage, &[("FAIL", "flapping")], &in_a_row, 10).await.says(&["503", "rolled back"]);
-    // What ran before is not judged by what no new one can do.
+    // A probe that no new container passes does not affect the old containers.
     let in_vain = ["--rise", "1000", "--ready-timeout", "3s"];
     let ended = failing_deploy(&stage, &[("VERSION", "v2")], &in_vain, 10).await;
     ended.says(&["of 1000 times in a row (--rise)", "rolled back"]);
-    // Every server is asked at its own address, and several times.
+    // Every server is probed at its own address, several times.
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
     let probe = "http://{address}:{port}/slow?ms=1";
     let flags = ["deploy", "mobile", "--image", &image, "--probe", probe, "--rise", "3"];
     stage.drainswap(&flags).await.expect(0).says(&["GET /slow?ms=1 → 200"]);
-    // What ran before may not know the question.
+    // The old version may not support the probe.
     stage.drainswap(&["rollback", "mobile", "--probe", "/unknown"]).await.expect(0);
     stage.drainswap(&["plan", "mobile", "--image", &image, "--probe", "ready"]).await.expect(2);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"));
@@ -82,7 +82,7 @@ async fn a_question_of_one_s_own_and_answers_in_a_row_find_what_the_check_does_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_replaced_before_the_failure_is_rolled_back_too() {
+async fn servers_replaced_before_the_failure_are_rolled_back_too() {
     if !on_real_parts().await {
         return;
     }
@@ -94,7 +94,7 @@ async fn what_was_replaced_before_the_failure_is_rolled_back_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_failure_stop_leaves_what_was_replaced() {
+async fn on_failure_stop_keeps_replaced_servers() {
     if !on_real_parts().await {
         return;
     }
@@ -112,7 +112,7 @@ async fn on_failure_stop_leaves_what_was_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_cannot_be_pulled_touches_nothing() {
+async fn an_image_that_cannot_be_pulled_changes_nothing() {
     if !on_real_parts().await {
         return;
     }
@@ -142,7 +142,7 @@ async fn an_image_that_cannot_be_pulled_touches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_cannot_be_created_again_touches_nothing() {
+async fn a_container_that_cannot_be_recreated_stays_unchanged() {
     if !on_real_parts().await {
         return;
     }
@@ -168,7 +168,7 @@ async fn a_container_that_cannot_be_created_again_touches_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_that_does_not_end_is_taken_back_or_forced_as_asked() {
+async fn a_drain_that_does_not_end_is_undone_or_forced() {
     if !on_real_parts().await {
         return;
     }
@@ -186,8 +186,8 @@ async fn a_drain_that_does_not_end_is_taken_back_or_forced_as_asked() {
     stage.close().await;
 }
 
-/// A pair whose backup's container needs a directory that goes away right before it is stopped, so that neither it nor
-/// the new one starts: the deploy ends stuck. Returns the directory.
+/// Makes a deploy end stuck: the backup's container needs a directory that is removed right before the container
+/// stops, so that neither the old nor the new one starts. Returns the directory.
 async fn stuck(stage: &Stage, image: &str) -> (std::path::PathBuf, String) {
     let mounted = stage.dir().join("mounted");
     std::fs::create_dir(&mounted).expect("a directory");
@@ -210,7 +210,7 @@ async fn stuck(stage: &Stage, image: &str) -> (std::path::PathBuf, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_got_stuck_is_taken_up_again_by_resume() {
+async fn a_stuck_run_can_be_resumed() {
     if !on_real_parts().await {
         return;
     }
@@ -225,7 +225,7 @@ async fn a_run_that_got_stuck_is_taken_up_again_by_resume() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
+async fn a_stuck_run_prints_commands_for_manual_recovery() {
     if !on_real_parts().await {
         return;
     }
@@ -245,10 +245,10 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
         .await
         .expect(0)
         .prints(&["could not put everything back: mobile/app1b is in ", "; docker start "]);
-    // Nothing else is begun over it.
+    // No other run starts before that.
     let over = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6);
     over.says(&["is stuck: it could not put back mobile/app1b", "drainswap resume mobile "]);
-    // The person mends what was wrong, and does what was said, to the letter.
+    // The operator fixes the cause and runs the printed commands unchanged.
     std::fs::create_dir(&mounted).expect("a directory");
     let path = format!(
         "{}:{}",
@@ -265,24 +265,24 @@ async fn where_nothing_can_be_put_back_a_person_is_told_commands_that_do_it() {
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     let doctor = stage.drainswap(&["doctor"]).await.expect(0);
     assert!(!doctor.stdout.contains("could not put everything back"), "{}", doctor.stdout);
-    // What keeps the new container goes back as after any deploy.
+    // A server that keeps the new container can be rolled back as after any deploy.
     stage.drainswap(&["rollback", "mobile"]).await.expect(0);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     assert_in_service(&stage).await;
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
-    // Then all is well. What others left on this engine does not count.
+    // Then doctor finds nothing for this stage. Leftovers of other tests on this engine do not count.
     let doctor = stage.drainswap(&["doctor"]).await.expect(0);
     assert!(!doctor.stdout.contains("mobile/") && !doctor.stdout.contains(stage.id()), "{}", doctor.stdout);
     stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
     stage.close().await;
 }
 
-/// A second line to the first container, whose check has never passed.
+/// A second server line for the first container, whose check has never passed.
 const FORGOTTEN: &str =
     "\nbackend forgotten\n    option httpchk GET /gone\n    server old {app1} check inter 200ms fall 1\n";
 
-/// Whether HAProxy has the forgotten line ready and down.
+/// Returns whether HAProxy has the second line ready and down.
 async fn is_down(stage: &Stage) -> bool {
     let stat = stage.haproxy.command("show stat forgotten 4 -1").await;
     stat.lines().any(|line| line.starts_with("forgotten,old,") && line.contains(",DOWN,"))

@@ -1,9 +1,9 @@
-//! Commands of one's own at the moments of a run.
+//! Hooks: commands that run during a deploy.
 
 use crate::support::{Ended, Load, Mix, Stage};
 use crate::{assert_in_service, on_real_parts, snapshot, versions};
 
-/// Deploys with these hooks.
+/// Deploys with the given hooks.
 async fn deploy(stage: &Stage, image: &str, hooks: &str, flags: &[&str]) -> Ended {
     let file = stage.dir().join("drainswap.toml");
     std::fs::write(&file, format!("[hooks]\n{hooks}")).expect("write the settings");
@@ -12,21 +12,21 @@ async fn deploy(stage: &Stage, image: &str, hooks: &str, flags: &[&str]) -> Ende
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hooks_are_told_what_happens_and_decide_what_does() {
+async fn hooks_get_the_context_and_can_fail_or_skip() {
     if !on_real_parts().await {
         return;
     }
     let stage = Stage::pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&stage).await;
-    // One that fails before the run stops it before anything is touched; one that skips it does the same, and is no failure.
+    // A failing before_run hook stops the run before any change. One that skips does the same without a failure.
     let failed = deploy(&stage, &v2, "before_run = 'echo no window today; exit 3'", &[]).await.expect(4);
     failed.says(&["| no window today", "the hook before_run exited with code 3"]);
     deploy(&stage, &v2, "before_run = 'exit 75'", &[]).await.expect(0).says(&["nothing was touched"]);
     let late = deploy(&stage, &v2, "before_run = 'sleep 1000'\ntimeout = '1s'", &[]).await.expect(4);
     late.says(&["before_run was killed"]);
     assert_eq!(snapshot(&stage).await, before);
-    // One that fails before a later server takes the earlier ones back.
+    // A hook that fails for a later server rolls back the earlier ones.
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(50).await;
     let second = "before_drain = 'test $DRAINSWAP_SERVERS = mobile/app1'";
@@ -35,7 +35,8 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
     let after = "after_enable = 'exit 1'";
     deploy(&stage, &v2, after, &[]).await.expect(10).says(&["mobile/app1 is as it was"]);
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
-    // Before anybody is sent to the new container, and before the old one is stopped, too; 75 is no way out there.
+    // The same applies to a hook before the new container gets traffic and one before the old container stops. There,
+    // 75 is a failure.
     for hook in ["after_drain", "before_enable"] {
         let failing = format!("{hook} = 'exit 75'");
         let says = format!("the hook {hook} exited with code 75");
@@ -43,7 +44,7 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
         assert_eq!(versions(&stage).await, ["v1", "v1"]);
     }
     assert_in_service(&stage).await;
-    // One that skips a server leaves it alone, with its container.
+    // A hook that skips a server leaves the server and its container alone.
     let log = stage.dir().join("log");
     let tell = format!("echo $DRAINSWAP_HOOK $DRAINSWAP_SERVERS $DRAINSWAP_OUTCOME >> {}", log.display());
     let skip = format!(
@@ -54,7 +55,7 @@ async fn hooks_are_told_what_happens_and_decide_what_does() {
         .expect(0)
         .says(&["mobile/app1b left unchanged", "mobile/app1b skipped by a hook"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
-    let told = std::fs::read_to_string(&log).expect("what the hooks wrote");
+    let told = std::fs::read_to_string(&log).expect("the output of the hooks");
     let told: Vec<&str> = told.lines().map(str::trim).collect();
     assert_eq!(
         told,

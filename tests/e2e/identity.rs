@@ -1,4 +1,4 @@
-//! Which process is believed to be HAProxy: the one behind the runtime socket, and no other that says so.
+//! Identification of the HAProxy process: it is the process behind the runtime socket, whatever other processes claim.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,7 +14,7 @@ use crate::support::{
     wait_until,
 };
 
-/// A program that calls itself HAProxy. It listens on its master socket, and writes down what is asked of it.
+/// A program that calls itself HAProxy. It listens on a master socket and records all requests.
 const IMPOSTOR: &str = r#"
 #include <stdio.h>
 #include <string.h>
@@ -42,7 +42,7 @@ int main(int count, char **words) {
 }
 "#;
 
-/// What is loaded into every program that runs with the impostor's environment.
+/// A library that is loaded into every program with the impostor's environment.
 const PRELOADED: &str = r#"
 #include <stdio.h>
 #include <unistd.h>
@@ -53,7 +53,7 @@ __attribute__((constructor)) static void loaded(void) {
 }
 "#;
 
-/// The impostor, run by nobody.
+/// The running impostor, as the user `nobody`.
 struct Impostor {
     dir: TempDir,
     process: Process,
@@ -61,9 +61,9 @@ struct Impostor {
 
 impl Impostor {
     async fn start(config: &Path) -> Self {
-        // Nobody cannot reach what is in root's own folder for temporary files.
+        // The user `nobody` has no access to root's directory for temporary files.
         let dir = TempDir::with_prefix_in("drainswap-test-", "/tmp").expect("a temporary directory");
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("let everybody in");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("give all users access");
         let trace = format!("-DTRACE=\"{}\"", dir.path().join("trace").display());
         for (name, text, flags) in
             [("haproxy", IMPOSTOR, &[][..]), ("preloaded.so", PRELOADED, &["-shared", "-fPIC"])]
@@ -83,9 +83,9 @@ impl Impostor {
         let impostor = Self { dir, process };
         wait_until("the impostor listens", Duration::from_secs(10), async || impostor.socket().exists())
             .await;
-        fs::write(impostor.trace(), "").expect("forget what setpriv loaded");
+        fs::write(impostor.trace(), "").expect("clear the trace of setpriv");
         fs::set_permissions(impostor.trace(), fs::Permissions::from_mode(0o666))
-            .expect("let everybody write");
+            .expect("let all users write");
         impostor
     }
 
@@ -105,7 +105,7 @@ impl Impostor {
     }
 }
 
-/// Whether an impostor can be made here.
+/// Returns whether this machine can run an impostor.
 fn can_be_impersonated() -> bool {
     let mut missing: Vec<String> = Vec::new();
     missing.extend(
@@ -121,8 +121,8 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0)
 }
 
-/// Another user's program of HAProxy's name, with haproxy.cfg among its arguments and an earlier process number, has its
-/// binary executed, its environment used and its master socket asked by nobody.
+/// Another user's program has HAProxy's name, haproxy.cfg among its arguments, and a lower process id. drainswap does
+/// not execute its binary, use its environment, or query its master socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_calls_itself_haproxy_is_left_alone() {
     if !on_real_parts().await || !can_be_impersonated() {
@@ -135,11 +135,11 @@ async fn a_process_that_calls_itself_haproxy_is_left_alone() {
         let ended = stage.drainswap(command).await.expect(0);
         impostor.was_left_alone(&command.join(" "));
         if command[0] == "status" {
-            // HAProxy's own master told of its old workers.
+            // HAProxy's real master reported its old workers.
             ended.prints(&["\"old_workers\":[]"]);
         }
     }
-    // Whoever is named as HAProxy's socket, and is not HAProxy, is asked nothing but who it is.
+    // A given socket whose process is not HAProxy gets no command; drainswap only checks the process's identity.
     let socket = impostor.socket();
     let named = ["status", "--master-socket", socket.to_str().expect("a path in UTF-8")];
     stage
@@ -151,7 +151,7 @@ async fn a_process_that_calls_itself_haproxy_is_left_alone() {
     stage.close().await;
 }
 
-/// What `config check` says of a HAProxy.
+/// Runs `config check` for a HAProxy.
 async fn checked(dir: &Path, haproxy: &Haproxy) -> Ended {
     let mut command = tokio::process::Command::new(program());
     command.args(["config", "check", "--with-haproxy"]).env("NO_COLOR", "1");
@@ -160,7 +160,7 @@ async fn checked(dir: &Path, haproxy: &Haproxy) -> Ended {
     finish(command.spawn().expect("start drainswap")).await
 }
 
-/// A HAProxy alone, with these lines in its `global` section.
+/// Starts a HAProxy with additional lines in its `global` section.
 async fn haproxy(dir: &Path, global: &str, processes: Processes) -> Haproxy {
     let socket = dir.join("admin.sock");
     let text = format!(
@@ -174,10 +174,10 @@ async fn haproxy(dir: &Path, global: &str, processes: Processes) -> Haproxy {
     Haproxy::start(&binary().expect("HAProxy"), dir, &config, processes).await
 }
 
-/// The master is found however HAProxy was started, before and after a reload.
+/// Checks that drainswap finds the master for every way to start HAProxy, before and after a reload.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sweep: HAProxy started in every way"]
-async fn the_process_behind_the_socket_is_found_however_haproxy_runs() {
+async fn the_process_behind_the_socket_is_found_in_every_mode() {
     if !requirements(&[Need::Haproxy]).await {
         return;
     }

@@ -1,11 +1,11 @@
-//! A new user's drainswap.toml: written from what is found, and all that the other commands need.
+//! `drainswap init`: the written drainswap.toml is enough for all other commands.
 
 use tokio::process::Command;
 
 use crate::on_real_parts;
 use crate::support::{Ended, Stage, finish, program};
 
-/// The program with nothing but these arguments.
+/// Runs drainswap with only the given arguments.
 async fn drainswap(arguments: &[&str]) -> Ended {
     let mut command = Command::new(program());
     command.args(arguments).env("NO_COLOR", "1").stdin(std::process::Stdio::null());
@@ -14,7 +14,7 @@ async fn drainswap(arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_init_writes_is_all_that_a_plan_needs() {
+async fn settings_from_init_are_enough_for_a_plan() {
     if !on_real_parts().await {
         return;
     }
@@ -35,7 +35,7 @@ async fn what_init_writes_is_all_that_a_plan_needs() {
         assert!(text.contains(&line), "{line}\n{text}");
     }
     assert!(text.contains(&format!("here {}.", stage.dir().join("admin.sock").display())), "{text}");
-    // Neither flags nor variables say where anything is.
+    // No flags or variables are necessary.
     drainswap(&["--settings", file, "plan", "mobile", "--image", &v2])
         .await
         .expect(0)
@@ -45,14 +45,14 @@ async fn what_init_writes_is_all_that_a_plan_needs() {
     stage.drainswap(&["init", "--settings", file]).await.expect(4).says(&["already exists", "--force"]);
     assert_eq!(std::fs::read_to_string(file).expect("the settings"), text);
     let shown = stage.drainswap(&["init", "-"]).await.expect(0);
-    assert!(shown.stdout.contains(&v2), "what runs now is shown:\n{}", shown.stdout);
+    assert!(shown.stdout.contains(&v2), "the running image is shown:\n{}", shown.stdout);
     stage.drainswap(&["init", file, "--force"]).await.expect(0);
     assert_eq!(std::fs::read_to_string(file).expect("the settings"), shown.stdout);
     crate::ends_with("v2", stage).await;
 }
 
 #[tokio::test]
-async fn what_is_in_the_way_of_a_deploy_is_said() {
+async fn init_reports_obstacles_to_a_deploy() {
     let dir = tempfile::TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
     let config = dir.path().join("haproxy.cfg");
     let config_name = config.to_str().expect("a path in UTF-8");

@@ -1,4 +1,4 @@
-//! Ctrl-C, and a process that is killed in the middle.
+//! Runs that are interrupted by Ctrl-C or killed.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::support::{Load, Mix, Processes, Stage, finish, wait_until};
 use crate::{assert_in_service, ends_with, on_real_parts, snapshot, versions};
 
-/// Sends a signal by its number to a process of ours.
+/// Sends a signal to a child process.
 fn signal(child: &tokio::process::Child, name: &str) {
     let id = child.id().expect("it runs").to_string();
     let sent = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status();
@@ -39,7 +39,7 @@ async fn ctrl_c_during_a_drain_puts_the_server_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watched_status_is_told_again_until_ctrl_c() {
+async fn status_watch_repeats_until_ctrl_c() {
     if !on_real_parts().await {
         return;
     }
@@ -58,7 +58,7 @@ async fn a_watched_status_is_told_again_until_ctrl_c() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_ctrl_c_takes_back_a_container_that_boots() {
+async fn a_second_ctrl_c_undoes_a_booting_container() {
     if !on_real_parts().await {
         return;
     }
@@ -69,8 +69,8 @@ async fn a_second_ctrl_c_takes_back_a_container_that_boots() {
     stage.until_started("app1", &v2).await;
     signal(&deploy, "TERM");
     signal(&deploy, "TERM");
-    // Two signals that arrive as one are one: ask until it is heard.
-    wait_until("it takes back", Duration::from_secs(30), async || {
+    // Two signals may merge into one, so they are sent until one has an effect.
+    wait_until("the undo starts", Duration::from_secs(30), async || {
         if stage.container("app1").await.is_some_and(|it| it.image.starts_with(&v2)) {
             signal(&deploy, "TERM");
         }
@@ -85,7 +85,7 @@ async fn a_second_ctrl_c_takes_back_a_container_that_boots() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_run_is_noticed_and_can_be_taken_back() {
+async fn a_killed_run_is_noticed_and_can_be_rolled_back() {
     if !on_real_parts().await {
         return;
     }
@@ -106,7 +106,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
         let ended = stage.drainswap(command).await.expect(0);
         assert_eq!(ended.stderr.matches(torn).count(), 1, "{command:?}: {}", ended.stderr);
     }
-    // What the run's limits forbid may be allowed now; a variable is none of them.
+    // A flag may relax the limits of the run, but a variable does not.
     let resume = async |limits: &[&str]| {
         let mut command = stage.command(&[&["resume", "mobile", "--dry-run"][..], limits].concat());
         command
@@ -117,7 +117,7 @@ async fn a_killed_run_is_noticed_and_can_be_taken_back() {
         finish(command.spawn().expect("start drainswap")).await.expect(0)
     };
     resume(&["--floor", "9"]).await.says(&["the floor is 9"]);
-    assert!(!resume(&[]).await.stderr.contains("the floor is"), "that of the run counts");
+    assert!(!resume(&[]).await.stderr.contains("the floor is"), "the limit of the run applies");
     for taken in [&["drain"][..], &["maint"], &["ready", "--weight", "0"], &["drain", "--dry-run"]] {
         let refused = stage.drainswap(&[taken, &["mobile/app2"]].concat()).await.expect(6);
         refused.says(&["was not finished", "drainswap resume mobile", "--undo", "--floor 0"]);
@@ -146,7 +146,7 @@ fn is_events(path: &Path) -> bool {
     path.to_string_lossy().ends_with(".events.jsonl")
 }
 
-/// A run that has ended, and whose name is later than any that the clock gives now.
+/// Creates a finished run whose name is later than any name from the current clock.
 fn leave_a_run_of_a_clock_that_was_ahead(stage: &Stage) {
     let dir = stage.dir().join("state/mobile");
     let (run, later) = ("20261126T143747.970Z", "20991231T235959.999Z");
@@ -155,7 +155,7 @@ fn leave_a_run_of_a_clock_that_was_ahead(stage: &Stage) {
     std::fs::write(dir.join(format!("{later}.jsonl")), journal).expect("a journal");
 }
 
-/// Leaves the last record of the run half written, as a machine that dies does.
+/// Leaves an incomplete last record in the run's journal, as after a power failure.
 fn tear_journal(stage: &Stage) {
     let entries = std::fs::read_dir(stage.dir().join("state/mobile")).expect("the state directory");
     let journal = entries
@@ -167,7 +167,7 @@ fn tear_journal(stage: &Stage) {
     journal.write_all(b"{\"record\":\"done\",\"at\":").expect("half a record");
 }
 
-/// The events after which a run is killed: from the first pull to the removal of what was replaced.
+/// The events after which a run is killed, from the first pull to the removal of the replaced containers.
 const MOMENTS: [&str; 8] = [
     "run_started",
     "created",
@@ -179,7 +179,8 @@ const MOMENTS: [&str; 8] = [
     "removed",
 ];
 
-/// Starts the program and kills it at the so-manieth event of a kind, or, where there is none, lets it end.
+/// Starts drainswap and kills it at the nth event of a kind. Without such an event, lets it finish. Returns whether it
+/// was killed.
 async fn kill_at(stage: &Stage, arguments: &[&str], moment: &str, count: usize) -> bool {
     let mut run = stage.spawn(&[arguments, &["-o", "json"]].concat());
     let mut events = BufReader::new(run.stdout.take().expect("a pipe")).lines();
@@ -203,7 +204,7 @@ async fn finish_quietly(deploy: tokio::process::Child) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sweep: kill -9 at each kind of event"]
-async fn a_run_that_is_killed_at_any_moment_is_resumed_and_loses_no_request() {
+async fn a_run_killed_at_any_event_is_resumed_without_a_lost_request() {
     if !on_real_parts().await {
         return;
     }
@@ -232,7 +233,7 @@ async fn a_run_that_is_killed_at_any_moment_is_resumed_and_loses_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resume_that_is_killed_is_resumed_and_taken_back_as_one_deploy() {
+async fn a_killed_resume_is_resumed_and_rolled_back_as_one_deploy() {
     if !on_real_parts().await {
         return;
     }
@@ -241,13 +242,13 @@ async fn a_resume_that_is_killed_is_resumed_and_taken_back_as_one_deploy() {
     let load = Load::start(stage.frontend(), Mix::default());
     load.answered(300).await;
     let deploy = ["deploy", "mobile", "--image", &v2, "--keep", "1"];
-    assert!(kill_at(&stage, &deploy, "container_kept", 2).await, "the second lane was not met");
-    // First in what the run had in its hands, then in what was planned anew.
+    assert!(kill_at(&stage, &deploy, "container_kept", 2).await, "the second lane was not reached");
+    // The kills occur in a lane that the run had started, and then in a newly planned lane.
     assert!(kill_at(&stage, &["resume", "mobile"], "container_started", 1).await);
     assert!(kill_at(&stage, &["resume", "mobile"], "drained", 1).await);
     stage.drainswap(&["resume", "mobile"]).await.expect(0);
     assert_eq!(versions(&stage).await, ["v2"; 4]);
-    // It was one deploy, and is taken back as one.
+    // It counts as one deploy for a rollback.
     let history = stage.drainswap(&["history", "mobile"]).await.expect(0);
     assert_eq!(history.stdout.matches("yes: its containers are kept").count(), 1, "{}", history.stdout);
     stage.drainswap(&["rollback", "mobile", "--keep", "0"]).await.expect(0).says(&["4 containers replaced"]);
@@ -257,7 +258,7 @@ async fn a_resume_that_is_killed_is_resumed_and_taken_back_as_one_deploy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_second_waits_and_then_works() {
+async fn a_second_run_waits_for_the_first() {
     if !on_real_parts().await {
         return;
     }
@@ -274,7 +275,7 @@ async fn who_comes_second_waits_and_then_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
+async fn a_reload_during_a_drain_is_noticed_and_no_container_stopped() {
     if !on_real_parts().await {
         return;
     }
@@ -284,7 +285,7 @@ async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
     let before = snapshot(&stage).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.haproxy.until_draining("app1").await;
-    // The new process knows of no drain, and the old one keeps the stream.
+    // The new process has forgotten the drain, and the old one keeps the stream.
     stage.haproxy.reload().await;
     finish(deploy)
         .await
@@ -297,7 +298,7 @@ async fn a_reload_during_a_drain_is_noticed_and_nothing_is_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_while_a_container_boots_does_not_give_it_requests() {
+async fn a_reload_gives_a_booting_container_no_requests() {
     if !on_real_parts().await {
         return;
     }
@@ -305,13 +306,14 @@ async fn a_reload_while_a_container_boots_does_not_give_it_requests() {
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "5000")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     stage.until_started("app1", &v2).await;
-    // The new process knows of no maint, and has the server up.
+    // The new process has forgotten maint and has the server up.
     stage.haproxy.reload().await;
     wait_until("it is out again", Duration::from_secs(3), async || {
         stage.haproxy.status("app1").await == "MAINT"
     })
     .await;
-    // It is seen through; what the old process holds of the other server cannot be counted, so that one stays.
+    // The first server is finished. The old process's sessions of the other server cannot be counted, so it is left
+    // alone.
     let ended = finish(deploy).await.expect(10);
     ended.says(&[
         "mobile/app1 was put into rotation during the run; it is in maint again",
@@ -322,7 +324,7 @@ async fn a_reload_while_a_container_boots_does_not_give_it_requests() {
     stage.close().await;
 }
 
-/// The containers' part of a snapshot.
+/// Returns the containers in a snapshot.
 fn containers(snapshot: &BTreeMap<String, String>) -> Vec<(&String, &String)> {
     snapshot.iter().filter(|(name, _)| name.contains("-mobile-")).collect()
 }

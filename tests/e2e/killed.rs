@@ -1,5 +1,5 @@
-//! kill -9 around every record of a deploy's journal, and at random moments, under load, and then resume: nothing is lost,
-//! and one version runs.
+//! Deploys under load that are killed with SIGKILL, around every record of the journal and at random moments, and then
+//! resumed: no request is lost, and every server runs the same version.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -16,25 +16,25 @@ use tokio::time::{Instant, timeout};
 use crate::support::{Load, Mix, Stage};
 use crate::{assert_in_service, on_real_parts, versions};
 
-/// Where a run is killed.
+/// The moment at which a run is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// So many records are durable: what the last of them announces is not done, or hardly begun.
+    /// After this many durable records: the step that the last record announces is not done, or has just started.
     Behind { records: usize },
     /// In the middle of the first record.
     Opening,
-    /// In the middle of a later one, so many bytes behind the first: what it was to tell is done, and nobody knows.
+    /// In the middle of a later record, at this many bytes after the first record: the step is done, but not recorded.
     Within { bytes: u64 },
 }
 
-/// Both moments around every effect of a run that left this journal, each with the record that it is at.
+/// Returns the moments before and after every effect in a journal, each with its record.
 fn moments(journal: &Path) -> Vec<(String, Moment)> {
     let (mut moments, mut bytes) = (vec![("opened".to_owned(), Moment::Opening)], 0);
     for (index, line) in fs::read_to_string(journal).expect("a journal").lines().enumerate().skip(1) {
         let record: Value = serde_json::from_str(line).expect("a record");
         let word = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
         let length = line.len() as u64 + 1;
-        // The times in them are a little longer or shorter in the next run.
+        // Times in the records may have a different length in the next run.
         let within = Moment::Within { bytes: bytes + length / 2 };
         let behind = Moment::Behind { records: index + 1 };
         let moment = if word("record") == "begun" { behind } else { within };
@@ -44,7 +44,7 @@ fn moments(journal: &Path) -> Vec<(String, Moment)> {
     moments
 }
 
-/// Sees every write to the journals of a backend.
+/// A watch on all writes to the journals of a backend.
 struct Watch {
     dir: PathBuf,
     changes: OwnedFd,
@@ -57,8 +57,7 @@ impl Watch {
         Self { dir, changes }
     }
 
-    /// Waits until the journal that is being written has so many records, and tells its bytes; `None` where it is closed
-    /// before.
+    /// Waits until the current journal has this many records and returns its bytes, or `None` if it is closed earlier.
     fn until_written(&self, records: usize) -> Option<Vec<u8>> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut changes = Reader::new(&self.changes, &mut buffer);
@@ -80,14 +79,14 @@ impl Watch {
     }
 }
 
-/// The write that passes the limit ends there, and the next one ends the process.
+/// Limits the file size: a write beyond the limit is cut off, and the next write kills the process.
 fn end_at(process: Pid, bytes: u64) {
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    // One that has ended needs none.
+    // A process that has exited needs no limit.
     let _ended = prlimit(Some(process), Resource::Fsize, limit);
 }
 
-/// Runs a deploy until that moment; false where it ends before.
+/// Runs a deploy until a moment, and returns false if it finishes earlier.
 async fn is_killed(stage: &Stage, image: &str, moment: Moment) -> bool {
     let watch = Watch::on(journals(stage));
     let mut run = stage.spawn(&["deploy", "mobile", "--image", image]);
@@ -109,12 +108,12 @@ async fn is_killed(stage: &Stage, image: &str, moment: Moment) -> bool {
     run.wait().await.expect("its end").code().is_none()
 }
 
-/// The folder with the journals of the stage's backend.
+/// Returns the folder with the journals of the stage's backend.
 fn journals(stage: &Stage) -> PathBuf {
     stage.dir().join("state").join("mobile")
 }
 
-/// Beside each journal stand the run's events.
+/// Returns whether a file is a journal; the run's events are next to it.
 fn is_journal(path: &Path) -> bool {
     let name = path.to_string_lossy();
     name.ends_with(".jsonl") && !name.ends_with(".events.jsonl")
@@ -129,7 +128,7 @@ fn latest_journal(stage: &Stage) -> PathBuf {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sweep: fifty deploys, each killed around another record of its journal"]
-async fn a_run_that_is_killed_around_any_record_is_resumed_and_loses_no_request() {
+async fn a_run_killed_around_any_record_is_resumed_without_a_lost_request() {
     if !on_real_parts().await {
         return;
     }
@@ -156,18 +155,18 @@ async fn a_run_that_is_killed_around_any_record_is_resumed_and_loses_no_request(
     stage.close().await;
 }
 
-/// Resumes a killed deploy, and fails unless everything is in service and runs this version then.
+/// Resumes a killed deploy, and fails unless every server is in service with the given version afterwards.
 async fn comes_to_its_end(stage: &Stage, image: &str, version: &str, killed: &str) {
     let resumed = stage.drainswap(&["resume", "mobile"]).await.expect(0);
     if resumed.stderr.contains("nothing to resume") {
-        // Not even the first record was whole, or the last one was.
+        // The run was killed before its first record or after its last one.
         stage.drainswap(&["deploy", "mobile", "--image", image]).await.expect(0);
     }
     assert_eq!(versions(stage).await, [version; 2], "{killed}: {}", resumed.stderr);
     assert_in_service(stage).await;
 }
 
-/// Kills a process after that time; false where it has ended before.
+/// Kills a process after a time, and returns false if it exits earlier.
 async fn is_killed_after(moment: Duration, mut process: Child) -> bool {
     if timeout(moment, process.wait()).await.is_ok() {
         return false;
@@ -178,19 +177,20 @@ async fn is_killed_after(moment: Duration, mut process: Child) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sweep: fifteen deploys, each killed at a random moment"]
-async fn a_run_that_is_killed_at_a_random_moment_is_resumed_and_loses_no_request() {
+async fn a_run_killed_at_a_random_moment_is_resumed_without_a_lost_request() {
     killed_at_random_moments(15, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sweep: ten deploys, each killed at a random moment, as is its resume"]
-async fn a_run_that_is_killed_twice_at_random_moments_is_resumed_and_loses_no_request() {
+async fn a_run_killed_twice_at_random_moments_is_resumed_without_a_lost_request() {
     killed_at_random_moments(10, 2).await;
 }
 
-/// Deploys under load and kills the deploy, and then each resume but the last, at random moments of the time that a whole
-/// deploy takes, and a resume half of it, until so many deploys were killed so often. `TEST_SEED` draws the moments of a failed test again.
-#[expect(clippy::print_stderr, reason = "the seed draws the same moments again")]
+/// Deploys under load, and kills the deploy and each resume except the last one at random moments: within the duration
+/// of a complete deploy, or half of it for a resume. Repeats this for the given number of deploys. `TEST_SEED` repeats
+/// the moments of a failed test.
+#[expect(clippy::print_stderr, reason = "the seed repeats the moments")]
 async fn killed_at_random_moments(deploys: usize, kills: usize) {
     if !on_real_parts().await {
         return;
@@ -207,7 +207,7 @@ async fn killed_at_random_moments(deploys: usize, kills: usize) {
     let load = Load::start(stage.frontend(), Mix { rate: 100, slow_one_in: 0, ..Mix::default() });
     load.answered(100).await;
     let mut killed = 0;
-    // A moment near the end may be too late: then there is one more deploy.
+    // A moment near the end may be too late, which takes another deploy.
     for index in 0..4 * deploys {
         let (image, version) = (&images[index % 2], ["v1", "v2"][index % 2]);
         let share = |nth| if nth == 0 { 1.0 } else { 0.5 };

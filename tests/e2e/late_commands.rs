@@ -1,4 +1,4 @@
-//! Commands that reach HAProxy late: what a run says at its end stays true.
+//! Commands that reach HAProxy late: they must not invalidate the outcome of a run.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use tokio::time::{Instant, sleep};
 use crate::support::{Load, Mix, Stage, wait_until};
 use crate::{ends_with, on_real_parts};
 
-/// What becomes of the first command that takes a server out.
+/// The fate of the first command that takes a server out of rotation.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// The network delivers it after a time, and then its answer.
+    /// The network delivers the command late, and then its answer.
     Slow(Duration),
-    /// Its connection is reset, and the network delivers it all the same after a time.
+    /// The connection is reset, but the network still delivers the command later.
     Broken(Duration),
 }
 
@@ -53,8 +53,8 @@ impl Network {
     }
 }
 
-/// Passes one line on, and its answer back.
-#[expect(clippy::disallowed_methods, reason = "how late the network is, is what is tested")]
+/// Forwards one line and its answer.
+#[expect(clippy::disallowed_methods, reason = "the delay of the network is under test")]
 async fn deliver(
     mut client: TcpStream,
     socket: PathBuf,
@@ -90,7 +90,7 @@ async fn deliver(
     }
 }
 
-/// Deploys over that network under load. Nothing is lost, and what is said at the end stays true.
+/// Deploys over the slow network under load. No request may be lost, and the final states must not change later.
 async fn deploys_over(stage: Stage, fault: Fault) {
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let network = Network::start(&stage, fault).await;
@@ -119,7 +119,7 @@ async fn deploys_over(stage: Stage, fault: Fault) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_comes_late_does_not_undo_a_run_that_has_ended() {
+async fn a_late_command_does_not_undo_a_finished_run() {
     if on_real_parts().await {
         deploys_over(Stage::pair().start().await, Fault::Slow(Duration::from_secs(9))).await;
     }
@@ -127,7 +127,7 @@ async fn a_command_that_comes_late_does_not_undo_a_run_that_has_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "sweep: a command to HAProxy whose connection breaks comes late"]
-async fn a_command_whose_connection_breaks_is_outlasted() {
+async fn a_run_waits_for_a_command_whose_connection_broke() {
     if !on_real_parts().await {
         return;
     }

@@ -1,4 +1,4 @@
-//! Server lines that no container is behind, and servers that a person has taken out of service.
+//! Server lines without a container, and servers that an operator has taken out of service.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use crate::support::{Load, Mix, Stage, wait_until};
 use crate::{ends_with, on_real_parts, versions};
 
-/// Says sorry to whatever is asked, and so fails every check.
+/// Starts a server that answers every request with an error page, and so fails every check.
 async fn sorry_server(address: SocketAddr) {
     let listener = TcpListener::bind(address).await.expect("a free port");
     tokio::spawn(async move {
@@ -23,9 +23,9 @@ async fn sorry_server(address: SocketAddr) {
     });
 }
 
-/// As people write it: a page that says sorry, a placeholder, and slots for servers that a name may stand for one day.
+/// Common lines without a container: a sorry server, a placeholder, and spare slots for later servers.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_container_is_left_and_a_server_in_maint_by_hand_stays_there() {
+async fn servers_without_a_container_or_in_manual_maint_are_left_alone() {
     if !on_real_parts().await {
         return;
     }
@@ -62,7 +62,7 @@ async fn what_has_no_container_is_left_and_a_server_in_maint_by_hand_stays_there
     assert_eq!(states, ["MAINT", "MAINT", "MAINT (resolution)"]);
     assert_eq!(stage.containers().await.len(), 4, "none was created for a line without one");
 
-    // It is put in service when that is asked for, and only then.
+    // The server is only enabled on request.
     let again = ["deploy", "mobile", "--image", &v2];
     stage.drainswap(&again).await.expect(0).says(&["nothing to do", "mobile/app2 stays in maint"]);
     assert_eq!(stage.haproxy.status("app2").await, "MAINT");

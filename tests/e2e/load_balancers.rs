@@ -1,4 +1,4 @@
-//! Several load balancers before the same containers: drained at all of them, or at none.
+//! Several load balancers in front of the same containers: servers are drained on all of them or on none.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::bad_socket::Between;
 use crate::support::{Load, Mix, Processes, Second, Stage, finish, wait_until};
 use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, snapshot, versions};
 
-/// The flags that name both.
+/// Returns the flags for both load balancers.
 fn both<'a>(stage: &'a Stage, second: &'a Second) -> Vec<&'a str> {
     let path = |path: &'a std::path::Path| path.to_str().expect("UTF-8");
     let sockets = [stage.haproxy.socket(), second.haproxy.socket()];
@@ -23,7 +23,7 @@ fn mix() -> Mix {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_leaves_at_all_load_balancers_and_comes_back_at_all() {
+async fn a_server_leaves_and_returns_on_all_load_balancers() {
     if !on_real_parts().await {
         return;
     }
@@ -34,7 +34,7 @@ async fn a_server_leaves_at_all_load_balancers_and_comes_back_at_all() {
     for load in &loads {
         load.answered(50).await;
     }
-    // A stream through the second one alone is waited for.
+    // The drain waits for a stream through the second load balancer only.
     let mut stream = crate::support::Connection::open(second.frontend).await.expect("connect");
     stream.begin("/stream?s=4").await.expect("it begins");
     let ended =
@@ -55,7 +55,7 @@ async fn a_server_leaves_at_all_load_balancers_and_comes_back_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_balancer_that_does_not_answer_is_a_refusal_or_is_left_out() {
+async fn a_load_balancer_without_answers_stops_the_deploy_or_is_left_out() {
     if !on_real_parts().await {
         return;
     }
@@ -76,7 +76,7 @@ async fn a_load_balancer_that_does_not_answer_is_a_refusal_or_is_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_balancer_that_ends_in_the_middle_is_an_undo_at_all_others() {
+async fn a_load_balancer_that_dies_during_a_deploy_causes_an_undo_on_the_others() {
     if !on_real_parts().await {
         return;
     }
@@ -98,7 +98,7 @@ async fn a_load_balancer_that_ends_in_the_middle_is_an_undo_at_all_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_balancer_that_is_killed_and_started_at_every_step_costs_the_other_no_request() {
+async fn a_load_balancer_restarted_at_every_step_costs_the_other_no_request() {
     if !on_real_parts().await {
         return;
     }
@@ -130,7 +130,7 @@ async fn a_load_balancer_that_is_killed_and_started_at_every_step_costs_the_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_balancer_that_comes_back_is_brought_to_what_was_set() {
+async fn a_load_balancer_that_returns_gets_the_current_states() {
     if !on_real_parts().await {
         return;
     }
@@ -146,8 +146,8 @@ async fn a_load_balancer_that_comes_back_is_brought_to_what_was_set() {
     second.haproxy.kill();
     stage.until_started("app1", &v2).await;
     second.haproxy.start_again().await;
-    // The new process knows of no maint, and the container does not answer yet.
-    wait_until("app1 is out there too", Duration::from_secs(3), async || {
+    // The new process has forgotten maint, and the container does not answer yet.
+    wait_until("app1 is out on it too", Duration::from_secs(3), async || {
         second.haproxy.status("app1").await == "MAINT"
     })
     .await;
@@ -162,11 +162,11 @@ async fn a_load_balancer_that_comes_back_is_brought_to_what_was_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_balancer_that_is_away_through_one_server_keeps_its_floor_at_the_next() {
+async fn a_load_balancer_that_missed_one_server_keeps_its_floor_at_the_next() {
     if !on_real_parts().await {
         return;
     }
-    // Each primary is the only one to take over from the other.
+    // Each primary is the only server that can take over from the other.
     let stage = Stage::primaries().processes(Processes::WorkersAndSocket).start().await;
     let second = stage.second().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
@@ -185,7 +185,7 @@ async fn a_load_balancer_that_is_away_through_one_server_keeps_its_floor_at_the_
         "container_started" => {
             started += 1;
             if started == 1 {
-                // It has app1 in maint, and does not hear that it is ready again.
+                // This load balancer has app1 in maint and misses the command that enables it.
                 is_away.store(true, Ordering::SeqCst);
             }
         }
@@ -215,7 +215,7 @@ async fn a_load_balancer_that_is_away_through_one_server_keeps_its_floor_at_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_single_move_is_made_at_all_load_balancers_or_at_none() {
+async fn a_single_move_applies_to_all_load_balancers_or_none() {
     if !on_real_parts().await {
         return;
     }
@@ -225,7 +225,7 @@ async fn a_single_move_is_made_at_all_load_balancers_or_at_none() {
     for haproxy in [&stage.haproxy, &second.haproxy] {
         assert!(haproxy.status("app1").await.starts_with("DRAIN"));
     }
-    // The second one does not take the command.
+    // The second load balancer does not accept the command.
     let socket = stage.dir().join("between.sock");
     let _between = Between::deaf(second.haproxy.socket(), &socket, |line| line.contains("state ready"));
     let socket = [stage.haproxy.socket(), &socket].map(|path| path.to_str().expect("UTF-8"));

@@ -1,4 +1,4 @@
-//! Stories on real parts: HAProxy, Docker, a registry, and a load that sees every lost request.
+//! End-to-end tests with real parts: HAProxy, Docker, a registry, and a load that notices every lost request.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -61,12 +61,12 @@ use tokio::process::Child;
 
 use support::{Need, Stage, requirements, wait_until};
 
-/// Whether the story can be told here; says why not, or fails where it must be.
+/// Returns whether the test can run on this machine. If not, prints the reason, or fails if the test is required.
 async fn on_real_parts() -> bool {
     requirements(Need::ALL).await
 }
 
-/// The image's version that each server answers with, asked past HAProxy.
+/// Returns the version that each server answers directly, without HAProxy.
 async fn versions(stage: &Stage) -> Vec<String> {
     let mut versions = Vec::new();
     for server in stage.servers() {
@@ -76,7 +76,7 @@ async fn versions(stage: &Stage) -> Vec<String> {
     versions
 }
 
-/// Does something at each event of a deploy that prints them, and returns all that it printed.
+/// Calls a function at each printed event of a deploy, and returns the whole output.
 async fn at_each_event(deploy: &mut Child, mut act: impl AsyncFnMut(String)) -> String {
     let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
     let mut said = String::new();
@@ -88,14 +88,14 @@ async fn at_each_event(deploy: &mut Child, mut act: impl AsyncFnMut(String)) -> 
     said
 }
 
-/// The end of a story: every server runs this version and is in service.
+/// Ends a test: checks that every server is in service with the given version.
 async fn ends_with(version: &str, stage: Stage) {
     assert_eq!(versions(&stage).await, vec![version; stage.servers().len()]);
     assert_in_service(&stage).await;
     stage.close().await;
 }
 
-/// Fails unless HAProxy has every server in service, and no container is left over.
+/// Checks that HAProxy has every server in service and that no additional container exists.
 async fn assert_in_service(stage: &Stage) {
     for server in stage.servers() {
         wait_until(&format!("{} is up", server.name), std::time::Duration::from_secs(10), async || {
@@ -114,8 +114,8 @@ async fn assert_in_service(stage: &Stage) {
     }
 }
 
-/// Everything that a refused command must leave as it was: each container's identity and state, each
-/// server's state.
+/// Returns everything that a refused command must not change: the identity and state of each container, and the state
+/// of each server.
 async fn snapshot(stage: &Stage) -> BTreeMap<String, String> {
     let containers = stage.containers().await.into_iter();
     let mut all: BTreeMap<_, _> = containers.map(|it| (it.name, format!("{} {}", it.id, it.state))).collect();

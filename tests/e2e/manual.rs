@@ -1,4 +1,4 @@
-//! What drainswap says of itself is understood by those who read it: shells and man.
+//! Shell completions and manual pages, tested with real shells and groff.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -13,7 +13,7 @@ fn drainswap(arguments: &[&str]) -> Output {
     output
 }
 
-/// Runs a program and returns what it printed; it must have nothing to complain about.
+/// Runs a program that must succeed without a warning, and returns its output.
 fn quiet(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().expect("start a program");
     let complaints = String::from_utf8_lossy(&output.stderr);
@@ -26,7 +26,7 @@ fn path(file: &Path) -> &str {
 }
 
 #[test]
-fn bash_loads_the_completion_and_completes_by_it() {
+fn bash_loads_the_completion_and_uses_it() {
     let dir = TempDir::with_prefix("drainswap-test-").expect("a temporary directory");
     let script = dir.path().join("drainswap.bash");
     std::fs::write(&script, drainswap(&["completions", "bash"]).stdout).expect("write the script");
@@ -57,7 +57,7 @@ fn every_shell_has_a_completion() {
 }
 
 #[tokio::test]
-async fn the_pages_of_the_manual_are_rendered_without_a_complaint() {
+async fn the_manual_pages_render_without_warnings() {
     if !requirements(&[Need::Groff]).await {
         return;
     }
@@ -83,7 +83,7 @@ async fn the_pages_of_the_manual_are_rendered_without_a_complaint() {
 }
 
 #[test]
-fn who_has_read_enough_ends_nothing_badly() {
+fn a_closed_pipe_is_not_an_error() {
     for arguments in [&["man"][..], &["completions", "bash"], &["schema", "event"]] {
         let mut child = Command::new(program())
             .args(arguments)
@@ -98,7 +98,7 @@ fn who_has_read_enough_ends_nothing_badly() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named() {
+fn an_unwritable_path_is_named() {
     let output = Command::new(program()).args(["man", "/proc/nowhere"]).output().expect("start drainswap");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");

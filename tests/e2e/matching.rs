@@ -1,4 +1,4 @@
-//! Which container is behind a server is shown by the world, and not by what somebody wrote into an image.
+//! Matching of containers to servers, which does not rely on labels inside an image.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{on_real_parts, snapshot};
 
 const LABEL: &str = "drainswap.server";
 
-/// Reloads HAProxy with a section more, and returns haproxy.cfg as it was.
+/// Reloads HAProxy with an additional section, and returns the previous haproxy.cfg.
 async fn reload_with(stage: &Stage, section: &str) -> String {
     let text = std::fs::read_to_string(stage.haproxy.config()).expect("haproxy.cfg");
     std::fs::write(stage.haproxy.config(), format!("{text}\n{section}")).expect("write haproxy.cfg");
@@ -19,15 +19,15 @@ async fn reload_with(stage: &Stage, section: &str) -> String {
     text
 }
 
-/// Another team's image says that it is behind this team's server.
+/// Another team's image claims to be behind this team's server.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_label_inside_an_image_takes_over_no_server() {
+async fn a_label_inside_an_image_claims_no_server() {
     if !on_real_parts().await {
         return;
     }
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    // Every stage on this engine has a mobile/app1; this backend has the name of one alone.
+    // Every stage on this engine has a mobile/app1, but this backend's name is unique.
     let pay = format!("pay-{}", stage.id());
     let [app1, app1b] = ["app1", "app1b"].map(|name| stage.server(name).address);
     let more = format!("server app1 {app1} check\n    server app1b {app1b} check backup\n");
@@ -45,7 +45,7 @@ async fn a_label_inside_an_image_takes_over_no_server() {
     let endpoint = Endpoint::read(None, &std::env::vars().collect()).expect("an endpoint");
     let engine = DockerEngine::connect(endpoint).await.expect("an engine");
     let containers = engine.containers().await.expect("containers");
-    // Containerd keeps an image without a name as long as a container has it.
+    // containerd keeps an image without a name as long as a container uses it.
     let is_left = stage.engine.docker().inspect_image(&orphan.image_id).await.is_ok();
     let of_orphan = if is_left { LabelSource::Image } else { LabelSource::Unknown };
     let source: BTreeMap<_, _> =
@@ -67,9 +67,9 @@ async fn a_label_inside_an_image_takes_over_no_server() {
     stage.close().await;
 }
 
-/// A listen section that was removed from haproxy.cfg, while HAProxy was not reloaded.
+/// A listen section was removed from haproxy.cfg, but HAProxy was not reloaded.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_only_haproxy_knows_loses_no_container() {
+async fn a_server_that_only_haproxy_knows_keeps_its_container() {
     if !on_real_parts().await {
         return;
     }

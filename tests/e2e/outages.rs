@@ -1,12 +1,12 @@
-//! The servers that were to take over go down while one is out.
+//! Outages: the servers that took over fail while another server is out.
 
 use serde_json::Value;
 
 use crate::support::Stage;
 use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, versions};
 
-/// Deploys this image with JSON events, and kills the backup's container while the first new one boots. Returns the exit
-/// code and the events.
+/// Deploys an image, and kills the backup's container while the first new container boots. Returns the exit code and
+/// the events.
 async fn deploy_without_backup(stage: &Stage, image: &str, flags: &[&str]) -> (Option<i32>, Vec<Value>) {
     let mut arguments = vec!["deploy", "mobile", "--image", image, "-o", "json"];
     arguments.extend(flags);
@@ -23,7 +23,7 @@ async fn deploy_without_backup(stage: &Stage, image: &str, flags: &[&str]) -> (O
     (code, said.lines().map(|line| serde_json::from_str(line).expect("an event")).collect())
 }
 
-/// For how long no server served, by the only outage that was told.
+/// Returns the duration of the only reported outage, in milliseconds.
 fn outage(events: &[Value]) -> u64 {
     let of_kind = |kind: &str| {
         let mut all = events.iter().filter(|it| it["event"] == kind);
@@ -39,7 +39,7 @@ fn outage(events: &[Value]) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_old_container_is_back_at_once_when_the_others_go_down_while_the_new_one_boots() {
+async fn the_old_container_returns_at_once_when_the_others_fail_during_a_boot() {
     if !on_real_parts().await {
         return;
     }
@@ -57,7 +57,7 @@ async fn the_old_container_is_back_at_once_when_the_others_go_down_while_the_new
     stage.until_healthy("app1b").await;
     assert_eq!(versions(&stage).await, ["v1", "v1"]);
     assert_in_service(&stage).await;
-    // Where nothing is promised the new container is waited for, and the outage is told.
+    // With --floor 0, the run waits for the new container and reports the outage.
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "5000")]).await;
     let (code, events) = deploy_without_backup(&stage, &v2, &["--floor", "0"]).await;
     assert_eq!(code, Some(0), "{events:#?}");

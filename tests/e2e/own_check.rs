@@ -1,9 +1,9 @@
-//! Where only HAProxy's own check can tell whether a container serves.
+//! Containers whose readiness only HAProxy's own check can show.
 
 use crate::support::{Load, Mix, Stage};
 use crate::{assert_in_service, ends_with, on_real_parts, versions};
 
-/// A pair of which drainswap cannot ask what HAProxy asks: the check connects by a rule of its own.
+/// Starts a pair whose check drainswap cannot imitate, because it connects with its own rule.
 async fn own_checked() -> Stage {
     let check = ["http-check connect", "http-check send meth GET uri /health"];
     let stage = check.iter().fold(Stage::pair(), |stage, line| stage.backend_line(line));
@@ -11,7 +11,7 @@ async fn own_checked() -> Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_accepts_connections_is_given_requests_when_haproxy_s_check_has_risen() {
+async fn a_container_gets_requests_when_the_check_of_haproxy_passes() {
     if !on_real_parts().await {
         return;
     }
@@ -23,7 +23,7 @@ async fn a_container_that_accepts_connections_is_given_requests_when_haproxy_s_c
     planned.prints(&["HAProxy's own check, which decides here (http-check connect), has it up"]);
     let ended = stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
     load.answered(100).await;
-    // The same by hand: it boots again, and `ready --wait` leaves it to the check.
+    // The same by hand: the container boots again, and `ready --wait` relies on the check.
     stage.drainswap(&["maint", "mobile/app1", "--wait"]).await.expect(0);
     let name = stage.container_name("app1");
     stage.engine.stop(&name).await;
@@ -37,7 +37,7 @@ async fn a_container_that_accepts_connections_is_given_requests_when_haproxy_s_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_that_haproxy_s_check_never_has_up_is_taken_back() {
+async fn a_container_that_never_passes_the_check_of_haproxy_is_undone() {
     if !on_real_parts().await {
         return;
     }

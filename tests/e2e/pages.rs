@@ -1,4 +1,4 @@
-//! The page of a run, in a real browser.
+//! The HTML report of a run in a real browser.
 
 use std::fs;
 use std::path::Path;
@@ -9,26 +9,26 @@ use tokio::process::Command;
 use crate::support::{Load, Mix, Need, Stage, finish, program, requirements};
 use crate::{ends_with, on_real_parts};
 
-/// What would take over the page if it were not escaped.
+/// A text that would take over the page if it were not escaped.
 const ATTACK: &str =
     "</pre><script>document.title='owned'</script><img src=x onerror=\\\"document.title='owned'\\\">";
 
-/// Who shows himself as one of these has the attack for his name.
+/// The names in the fixture that the attack replaces.
 const NAMES: [&str; 4] = ["shop-mobile-app", "mobile-app", "shop:v", "ssh://app2"];
 
-/// A fixture whose names are the attack.
+/// Returns a fixture with the attack as its names.
 fn with_hostile_names(text: &str) -> String {
     NAMES
         .iter()
         .fold(text.to_owned(), |text, name| text.replace(&format!("\"{name}"), &format!("\"{ATTACK}{name}")))
 }
 
-/// What the browser makes of a page: its elements after all scripts have run, and what it complains of.
+/// Opens a page in the browser and returns its elements after all scripts have run, and the browser's messages.
 async fn browse(page: &Path) -> (String, String) {
     browse_with(page, &[]).await
 }
 
-/// The same with more of the browser's own options.
+/// Opens a page like [`browse`], with additional browser options.
 async fn browse_with(page: &Path, options: &[&str]) -> (String, String) {
     let profile = tempfile::tempdir().expect("a directory");
     let mut browser = Command::new("chromium");
@@ -42,7 +42,7 @@ async fn browse_with(page: &Path, options: &[&str]) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
+async fn a_page_with_hostile_names_runs_no_script_and_loads_nothing() {
     if !requirements(&[Need::Chromium]).await {
         return;
     }
@@ -76,26 +76,26 @@ async fn a_page_about_hostile_names_runs_nothing_and_asks_for_nothing() {
     assert_eq!(complaints, "");
     assert!(dom.contains("<title>Deploy of mobile · 20261126T143747.970Z</title>"), "{dom}");
     assert!(dom.contains("&lt;script&gt;document.title='owned'"), "the attack is shown as text: {dom}");
-    // An engine is named while it pulls, and nowhere on the page.
+    // The page does not contain the engine's name, which only occurs during pulls.
     for name in &NAMES[..3] {
         assert!(dom.contains(&format!("&gt;{name}")), "{name} is not on the page: {dom}");
     }
     fits_a_phone_by_day_and_by_night(&page).await;
 
-    // The browser would have told: the same page with the attack as it is.
+    // The browser would have reported an attack: it does with the unescaped attack on the same page.
     let open = fs::read_to_string(&page).expect("the page").replace("</h1>", &ATTACK.replace('\\', ""));
     fs::write(&page, open.replace("default-src 'none'", "script-src 'unsafe-inline'")).expect("a page");
     assert!(browse(&page).await.0.contains("<title>owned</title>"));
     fs::write(&page, open).expect("a page");
     assert!(
         !browse(&page).await.1.is_empty(),
-        "the page's own policy stops what is not escaped, and is heard"
+        "the page's policy stops an unescaped script, and the browser reports it"
     );
 }
 
-/// The page is as wide as a phone with all of its details, and follows what its reader likes.
+/// Checks that the page fits the width of a phone with all details open, and follows the reader's colour scheme.
 async fn fits_a_phone_by_day_and_by_night(page: &Path) {
-    // No window of this browser is as narrow as a phone; a frame can be.
+    // The browser's windows cannot be as narrow as a phone, but a frame can.
     let frame = r#"<iframe src="page.html" width="360" height="800" style="border: 0" onload="
         const page = this.contentWindow, all = page.document;
         all.querySelectorAll('details').forEach(it => it.open = true);
@@ -112,7 +112,7 @@ async fn fits_a_phone_by_day_and_by_night(page: &Path) {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_written_is_the_command_line_s_fault() {
+async fn an_unwritable_page_is_a_usage_error() {
     let dir = tempfile::tempdir().expect("a directory");
     let backend = dir.path().join("state/mobile");
     fs::create_dir_all(&backend).expect("a state directory");
@@ -128,7 +128,7 @@ async fn a_page_that_cannot_be_written_is_the_command_line_s_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deploy_under_load_has_its_requests_by_version_on_its_page() {
+async fn the_page_shows_requests_by_version() {
     if !on_real_parts().await {
         return;
     }

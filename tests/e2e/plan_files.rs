@@ -1,4 +1,4 @@
-//! What was approved is what is done, or nothing is, and all that is not as it was is told.
+//! Plan files: an approved plan is applied unchanged, or refused with all differences.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -14,7 +14,7 @@ async fn apply(stage: &Stage, path: &str) -> Ended {
     stage.drainswap(&["deploy", "--plan", path]).await
 }
 
-/// Applies a plan that comes by a pipe.
+/// Applies a plan from stdin.
 async fn apply_text(stage: &Stage, text: &str) -> Ended {
     let mut command = stage.command(&["deploy", "--plan", "-"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -26,7 +26,7 @@ async fn apply_text(stage: &Stage, text: &str) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs() {
+async fn a_plan_is_applied_as_approved_or_refused_with_all_differences() {
     if !on_real_parts().await {
         return;
     }
@@ -38,7 +38,7 @@ async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs()
     plan.expect(0).prints(&["deploy mobile to", "1. mobile/app1"]);
     assert_eq!(file.metadata().expect("the file").permissions().mode() & 0o7777, 0o600);
 
-    // What somebody has done since.
+    // Changes since the plan was saved.
     stage.haproxy.set_state("app1b", "maint").await;
     let config = std::fs::read_to_string(stage.haproxy.config()).expect("read haproxy.cfg");
     let changed = config.replace("backend mobile\n", "backend mobile\n    fullconn 200\n");
@@ -57,7 +57,7 @@ async fn a_plan_is_applied_as_it_was_approved_or_refused_with_all_that_differs()
     ]);
     assert!(versions(&stage).await.iter().all(|version| version == "v1"), "nothing was touched");
 
-    // A comment is none of it, and neither is a reload.
+    // A comment or a reload does not matter.
     stage.haproxy.set_state("app1b", "ready").await;
     std::fs::write(stage.haproxy.config(), format!("# mine\n{config}")).expect("write haproxy.cfg");
     stage.haproxy.reload().await;

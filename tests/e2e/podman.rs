@@ -1,17 +1,17 @@
-//! Podman, which speaks Docker's API and means a few things otherwise.
+//! Podman, which has Docker's API with some differences.
 
 use crate::support::{Need, Podman, Stage, requirements};
 use crate::versions;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_of_podman_s_is_replaced_and_comes_back() {
+async fn a_podman_container_is_replaced_and_rolled_back() {
     if !requirements(&[Need::ALL, &[Need::Podman]].concat()).await {
         return;
     }
     let stage = Stage::single().start().await;
     let podman = Podman::start().await;
     let (v1, v2) = (podman.image("v1"), podman.image("v2"));
-    // The container behind app1 moves to Podman.
+    // Move the container behind app1 to Podman.
     stage.remove("app1").await;
     let name = stage.container_name("app1");
     podman.run("app1", &name, stage.server("app1").address, &v1);
@@ -30,7 +30,7 @@ async fn a_container_of_podman_s_is_replaced_and_comes_back() {
             stage.drainswap(&arguments).await
         }
     };
-    // Podman asks no registry what a tag means.
+    // Podman does not ask a registry to resolve a tag.
     let elsewhere = with(&["deploy", "mobile", "--image", "127.0.0.1:1/mobile:v2"]).await.expect(5);
     elsewhere.says(&["Podman", "name the image by its digest"]);
     with(&["deploy", "mobile", "--image", &v2]).await.expect(0);

@@ -1,11 +1,11 @@
-//! The same digest, first in staging and then in production.
+//! Promotion of a digest from staging to production.
 
 use std::path::PathBuf;
 
 use crate::support::{Engine, Stage};
 use crate::{ends_with, on_real_parts, snapshot, versions};
 
-/// The settings file of a stage.
+/// Writes the settings file of a stage.
 fn settings(stage: &Stage) -> PathBuf {
     let file = stage.dir().join("drainswap.toml");
     let text = format!(
@@ -19,7 +19,7 @@ fn settings(stage: &Stage) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_settled_in_staging_goes_to_production_by_its_digest() {
+async fn a_promotion_deploys_the_digest_that_runs_in_staging() {
     if !on_real_parts().await {
         return;
     }
@@ -28,7 +28,7 @@ async fn what_is_settled_in_staging_goes_to_production_by_its_digest() {
     let promote = ["promote", "mobile", "--from", &files[0], "--to", &files[1], "--keep", "0"];
     let v2 = staging.image("v2", &[("VERSION", "v2")]).await;
     let before = snapshot(&production).await;
-    // Half of staging runs it: nothing happens.
+    // Only half of staging runs the image, so nothing happens.
     let flags = ["--image", &v2, "--on-failure", "stop", "--ready-timeout", "2s"];
     staging.haproxy.set_state("app1b", "maint").await;
     staging.drainswap(&promote).await.expect(4).says(&["mobile/app1b does not serve there"]);
@@ -38,7 +38,7 @@ async fn what_is_settled_in_staging_goes_to_production_by_its_digest() {
     staging.drainswap(&promote).await.expect(4).says(&["the last run there did not succeed"]);
     staging.drainswap(&[&["deploy", "mobile"], &flags[..]].concat()).await.expect(0);
     assert_eq!(snapshot(&production).await, before);
-    // The tag moves on afterwards; what staging runs does not.
+    // The tag moves afterwards, but staging still runs the old digest.
     staging.image("v2", &[("VERSION", "moved")]).await;
     let dry = staging.drainswap(&[&promote[..], &["--dry-run"]].concat()).await.expect(0);
     dry.prints(&["mobile/app1", "mobile:v2"]);

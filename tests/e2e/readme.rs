@@ -1,4 +1,4 @@
-//! Every command that the README shows is typed, in the README's order, on one stage.
+//! Runs every command of the README in order, on one stage.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::support::{Ended, Engine, Processes, Stage, Typed, commands, finish, program};
 use crate::{at_each_event, on_real_parts};
 
-/// Commands that are not typed here, each with the reason.
+/// The commands that this test skips, each with its reason.
 const NOT_HERE: [(&str, &str); 6] = [
     ("make build", "the program under test is built already"),
     ("make deb", "it takes a release build; tests/e2e/debian.rs makes a package of this one"),
@@ -19,7 +19,7 @@ const NOT_HERE: [(&str, &str); 6] = [
     ("make test", "it is what runs this"),
 ];
 
-/// Fails unless what was printed has these lines in their order; `…` stands for anything.
+/// Checks that the output contains the given lines in order; `…` matches any text.
 fn assert_shape(expected: &[String], ended: &Ended) {
     let printed = format!("{}{}", ended.stdout, ended.stderr);
     let mut lines = printed.lines();
@@ -29,15 +29,15 @@ fn assert_shape(expected: &[String], ended: &Ended) {
         let pattern = Regex::new(&format!(r"^\s*{pattern}\s*$")).expect("a pattern");
         assert!(
             lines.any(|line| pattern.is_match(line)),
-            "the README has {line:?}, and printed was\n{printed}"
+            "the README has {line:?}, but the output was\n{printed}"
         );
     }
 }
 
-/// The README's reader: his shell, in a directory of his own.
+/// A reader of the README, with a shell in a separate directory.
 struct Reader {
     stage: Stage,
-    /// What he would type for RUN.
+    /// The value for RUN in the commands.
     run: String,
 }
 
@@ -63,7 +63,7 @@ impl Reader {
         Self { stage, run: String::new() }
     }
 
-    /// What the README says, on this stage.
+    /// Translates the README's names to this stage.
     fn here(&self, text: &str) -> String {
         let repository = self.stage.reference("");
         let text = text.replace("registry.example.org/mobile:", &repository).replace("target/release/", "");
@@ -89,7 +89,7 @@ impl Reader {
         finish(command.spawn().expect("start a shell")).await
     }
 
-    /// What has happened before somebody types this.
+    /// Prepares the state that a command needs.
     async fn before(&mut self, line: &str) {
         let killed = ["drainswap resume mobile --dry-run", "drainswap resume mobile --undo"];
         if line.starts_with("drainswap config") {
@@ -112,7 +112,7 @@ impl Reader {
         }
     }
 
-    /// Whoever deploys goes away with SIGKILL when something has happened.
+    /// Kills a deploy with SIGKILL after it has replaced something.
     async fn is_killed_in_a_deploy(&self) {
         let running = self.stage.get("app1", "/").await.expect("app1 answers").version;
         let image = self.stage.reference(if running.as_deref() == Some("v3") { "v4" } else { "v3" });
@@ -131,7 +131,7 @@ impl Reader {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_command_of_the_readme_can_be_typed() {
+async fn every_command_of_the_readme_works() {
     if !on_real_parts().await {
         return;
     }

@@ -1,15 +1,15 @@
-//! What cannot be done is refused with its own message and code, and nothing is touched.
+//! Refusals, each with its message and exit code, and without changes.
 
 use std::process::Stdio;
 
 use crate::support::{Ended, Stage, finish};
 use crate::{on_real_parts, snapshot};
 
-/// The commands that would change something.
+/// Commands that would change something.
 const DEPLOY: [&str; 4] = ["deploy", "mobile", "--image", "127.0.0.1:1/mobile:v2"];
 
 impl Stage {
-    /// Runs a command on this stage with another haproxy.cfg.
+    /// Runs a command on this stage with an edited haproxy.cfg.
     async fn with_config(&self, edit: impl Fn(&str) -> String, arguments: &[&str]) -> Ended {
         let text = std::fs::read_to_string(self.haproxy.config()).expect("haproxy.cfg");
         let path = self.dir().join("other.cfg");
@@ -21,7 +21,7 @@ impl Stage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_names_and_wrong_files_say_what_was_probably_meant() {
+async fn errors_for_wrong_names_and_files_suggest_a_fix() {
     if !on_real_parts().await {
         return;
     }
@@ -37,7 +37,7 @@ async fn wrong_names_and_wrong_files_say_what_was_probably_meant() {
         .await
         .expect(2)
         .says(&["backend mobile has no server app9; did you mean app1?"]);
-    // Without a backend it is a server's name.
+    // A name without a backend is a server's name.
     let backend = stage.drainswap(&["drain", "mobile"]).await.expect(2);
     backend.says(&["no backend has a server mobile; known names: app1, app1b"]);
     stage
@@ -87,13 +87,13 @@ async fn a_socket_without_level_admin_is_refused_before_anything_is_done() {
     let stage = Stage::pair().stats_level("operator").start().await;
     let before = snapshot(&stage).await;
     stage.drainswap(&DEPLOY).await.expect(3).says(&["has level operator", "level admin"]);
-    // Given by hand it is taken at its word until it says itself that it may not.
+    // A socket from a flag is only refused when it rejects a command.
     let socket = stage.haproxy.socket().display().to_string();
     let mut deploy = vec!["--socket", &socket];
     deploy.extend(DEPLOY);
     stage.drainswap(&deploy).await.expect(3).says(&["has level operator", "needs level admin"]);
     stage.drainswap(&["--socket", &socket, "maint", "mobile/app1"]).await.expect(3);
-    // Looking needs no more than that.
+    // Reading needs no higher level.
     stage.drainswap(&["--socket", &socket, "status"]).await.expect(0);
     stage.drainswap(&["status"]).await.expect(0);
     stage.drainswap(&["doctor"]).await.expect(0);
@@ -102,7 +102,7 @@ async fn a_socket_without_level_admin_is_refused_before_anything_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_a_container_is_refused_where_its_backend_has_none() {
+async fn a_server_without_a_container_is_refused_if_its_backend_has_none() {
     if !on_real_parts().await {
         return;
     }
@@ -121,7 +121,7 @@ async fn a_server_without_a_container_is_refused_where_its_backend_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_server_is_not_taken_away() {
+async fn the_last_server_stays_in_rotation() {
     if !on_real_parts().await {
         return;
     }

@@ -1,4 +1,4 @@
-//! Registries that want a password, and one that is slow.
+//! Registries that require a password, and a slow registry.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::support::{Ended, PASSWORD, Ports, Registry, Stage, TokenServer, USER, finish, wait_until};
 use crate::{ends_with, on_real_parts, snapshot, versions};
 
-/// A folder for Docker's configuration with this in it.
+/// Creates a folder with Docker's configuration.
 fn docker_config(stage: &Stage, name: &str, content: &serde_json::Value) -> PathBuf {
     let folder = stage.dir().join(name);
     fs::create_dir_all(&folder).expect("a folder");
@@ -25,12 +25,12 @@ fn docker_config(stage: &Stage, name: &str, content: &serde_json::Value) -> Path
     folder
 }
 
-/// Deploys with this configuration of Docker's, and looks that nobody tells the password.
+/// Deploys with a Docker configuration, and checks that the output does not contain the password.
 async fn deploy(stage: &Stage, image: &str, config: &PathBuf) -> Ended {
     deploy_with(stage, image, config, &[]).await
 }
 
-/// The same with more arguments.
+/// Deploys like [`deploy`], with additional arguments.
 async fn deploy_with(stage: &Stage, image: &str, config: &PathBuf, more: &[&str]) -> Ended {
     let path = format!("{}:{}", stage.dir().display(), std::env::var("PATH").unwrap_or_default());
     let mut command = stage.command(&[&["deploy", "mobile", "--image", image, "-v"], more].concat());
@@ -41,7 +41,7 @@ async fn deploy_with(stage: &Stage, image: &str, config: &PathBuf, more: &[&str]
     ended
 }
 
-/// A stage whose images v2 and v3 are also in a registry that wants a password, and the port of that one.
+/// Starts a stage whose images v2 and v3 are also in a registry with a password. Returns the registry and its port.
 async fn guarded() -> (Stage, Registry, Ports) {
     let stage = Stage::pair().start().await;
     let ports = Ports::reserve(1);
@@ -54,7 +54,7 @@ async fn guarded() -> (Stage, Registry, Ports) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
+async fn a_registry_gets_the_password_from_the_docker_configuration() {
     if !on_real_parts().await {
         return;
     }
@@ -72,10 +72,10 @@ async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
     deploy(&stage, &image("v2"), &nothing).await.expect(5).says(&["from its registry", "docker login"]);
     let wrong = docker_config(&stage, "wrong", &auths("wrong"));
     deploy(&stage, &image("v2"), &wrong).await.expect(5).says(&["from its registry"]);
-    // A helper that has the wrong answer, and then the right one: it is asked anew.
+    // A credential helper with a wrong answer and then the right one: every login calls it again.
     let answer = stage.dir().join("answer.json");
     let helper = stage.dir().join("docker-credential-x");
-    // Like every helper it reads for which registry it is asked: the pipe of one that ends before is broken.
+    // Like every helper, it must read the registry's name, because the pipe would break otherwise.
     let script = format!("#!/bin/sh\ncat >/dev/null\ncat {}\n", answer.display());
     fs::write(&helper, script).expect("write the helper");
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("make it a program");
@@ -93,13 +93,13 @@ async fn a_registry_that_wants_a_password_gets_the_one_that_docker_has() {
     deploy(&stage, &image("v3"), &right).await.expect(0);
     for entry in fs::read_dir(stage.dir().join("state/mobile")).expect("the state directory") {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a file");
-        assert!(!text.contains(PASSWORD), "a journal tells it");
+        assert!(!text.contains(PASSWORD), "a journal contains the secret");
     }
     ends_with("v3", stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_of_the_settings_wins_and_its_password_is_asked_for_at_each_login() {
+async fn a_login_in_the_settings_has_precedence_and_its_password_is_read_at_each_login() {
     if !on_real_parts().await {
         return;
     }
@@ -142,7 +142,7 @@ async fn a_login_of_the_settings_wins_and_its_password_is_asked_for_at_each_logi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_over_ends_the_deploy_and_has_touched_nothing() {
+async fn an_expired_token_fails_the_deploy_without_changes() {
     if !on_real_parts().await {
         return;
     }
@@ -163,11 +163,11 @@ async fn a_token_that_is_over_ends_the_deploy_and_has_touched_nothing() {
     assert_eq!(tokens.given(), 0, "a wrong password got a token");
     deploy(&stage, &image, &login).await.expect(5).says(&advice);
     let to_resolve = tokens.given();
-    assert!(to_resolve > 0, "the registry wants no token");
-    // Over when the digest is known and the image is to be pulled.
+    assert!(to_resolve > 0, "the registry requires no token");
+    // The token expires after the tag is resolved and before the pull.
     tokens.gives(to_resolve);
     let ended = deploy(&stage, &image, &login).await.expect(5).says(&["pull ", "nothing was touched"]);
-    // Containerd does not pass on why.
+    // containerd does not report the reason.
     ended.says(if stage.engine.is_on_containerd().await { &advice[1..] } else { &advice });
     assert_eq!(snapshot(&stage).await, before);
     tokens.gives(1000);
@@ -176,7 +176,7 @@ async fn a_token_that_is_over_ends_the_deploy_and_has_touched_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_engine_gets_the_image_that_is_made_for_it_or_the_deploy_is_refused() {
+async fn each_engine_gets_the_image_for_its_platform_or_the_deploy_is_refused() {
     if !on_real_parts().await {
         return;
     }
@@ -187,7 +187,7 @@ async fn each_engine_gets_the_image_that_is_made_for_it_or_the_deploy_is_refused
     let own = platform_of_the_engine();
     let (own, foreign) = if own == "amd64" { ("amd64", "arm64") } else { ("arm64", "amd64") };
     let before = snapshot(&stage).await;
-    // Nothing here looks into the program: what counts is what the manifests say.
+    // Only the platforms in the manifests matter here, and not the program itself.
     stage.registry.index("foreign", &[(foreign, "v2")]).await;
     stage.registry.index("both", &[(foreign, "v2"), (own, "v3")]).await;
     stage.registry.index("more", &[(own, "v4"), (foreign, "v5")]).await;
@@ -218,7 +218,8 @@ async fn each_engine_gets_the_image_that_is_made_for_it_or_the_deploy_is_refused
     write("");
     deploy("both").await.expect(0);
     assert_eq!(versions(&stage).await, ["v3"; 2]);
-    // The engine has the index's image for itself, and is asked for the other one: Docker's own store holds one of them.
+    // The engine has the image for its own platform, and the deploy asks for the other one. Docker's classic image
+    // store holds only one of them.
     stage.engine.pull(&stage.reference("more")).await;
     write(&format!("platform = \"linux/{foreign}\""));
     let plan = ["plan", "mobile", "--image", &stage.reference("both"), "--settings", settings];
@@ -237,9 +238,9 @@ fn platform_of_the_engine() -> String {
     crate::round_trip::docker("version --format {{.Server.Arch}}").trim().to_owned()
 }
 
-/// Passes a registry's answers on, but holds back whatever comes after so many bytes.
+/// Runs a proxy that forwards a registry's responses up to a number of bytes and holds back the rest.
 async fn slow(listener: TcpListener, registry: SocketAddrV4, most: u64) {
-    // They end with it, as the connections of a registry that dies do.
+    // The connections end with the proxy, like those of a registry that dies.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         connections.spawn(async move {
@@ -248,7 +249,7 @@ async fn slow(listener: TcpListener, registry: SocketAddrV4, most: u64) {
             let up = copy(&mut from_client, &mut to);
             let down = async {
                 copy(&mut from.take(most), &mut to_client).await?;
-                // The rest never comes, and the connection stays.
+                // The rest never arrives, and the connection stays open.
                 std::future::pending::<std::io::Result<()>>().await
             };
             tokio::try_join!(up, down).map(drop)
@@ -256,7 +257,7 @@ async fn slow(listener: TcpListener, registry: SocketAddrV4, most: u64) {
     }
 }
 
-/// A deploy whose pull has received a part of a layer, and no more comes.
+/// Starts a deploy whose pull has received part of a layer and then stalls.
 struct HalfPulled {
     deploy: Child,
     events: Lines<BufReader<ChildStdout>>,
@@ -266,14 +267,14 @@ struct HalfPulled {
 impl HalfPulled {
     async fn start(stage: &Stage) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        // The engine gets a layer once for all who want it: this one is nobody else's.
+        // The engine shares the pull of a layer between all requests, so this layer must be unique.
         let image = format!("{}/mobile:{}", listener.local_addr().expect("an address"), stage.id());
         stage.large_image(stage.id(), 4).await;
-        // Manifests are small; a layer is not. Containerd tells of a whole MiB only.
+        // Manifests are small, but the layer is large, because containerd only reports progress per MiB.
         let registry = tokio::spawn(slow(listener, stage.registry.address(), 3 << 20));
         let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &image, "-o", "json"]);
         let mut events = BufReader::new(deploy.stdout.take().expect("a pipe")).lines();
-        wait_until("something of the layer has come", Duration::from_secs(30), async || {
+        wait_until("part of the layer has arrived", Duration::from_secs(30), async || {
             let line = events.next_line().await.expect("events").expect("more of them");
             line.contains("pull_progressed")
         })
@@ -281,14 +282,14 @@ impl HalfPulled {
         Self { deploy, events, registry }
     }
 
-    /// What more it says on both streams, and its exit code.
+    /// Returns the rest of the output on both streams, and the exit code.
     async fn end(mut self) -> (String, Option<i32>) {
         let mut said = String::new();
         while let Ok(Some(line)) = self.events.next_line().await {
             said += &(line + "\n");
         }
         let mut errors = self.deploy.stderr.take().expect("a pipe");
-        errors.read_to_string(&mut said).await.expect("read what it says");
+        errors.read_to_string(&mut said).await.expect("read stderr");
         let code = self.deploy.wait().await.expect("an end").code();
         self.registry.abort();
         (said, code)
@@ -296,7 +297,7 @@ impl HalfPulled {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pull_that_does_not_come_to_its_end_can_be_stopped_and_has_touched_nothing() {
+async fn a_stalled_pull_can_be_cancelled_without_changes() {
     if !on_real_parts().await {
         return;
     }
@@ -313,7 +314,7 @@ async fn a_pull_that_does_not_come_to_its_end_can_be_stopped_and_has_touched_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_dies_in_the_middle_of_a_pull_ends_the_deploy_and_has_touched_nothing() {
+async fn a_registry_that_dies_during_a_pull_fails_the_deploy_without_changes() {
     if !on_real_parts().await {
         return;
     }
@@ -322,7 +323,7 @@ async fn a_registry_that_dies_in_the_middle_of_a_pull_ends_the_deploy_and_has_to
     let pull = HalfPulled::start(&stage).await;
     stage.registry.kill();
     pull.registry.abort();
-    // With its own store the engine asks again by itself five times, after 5, 10, 15, 20 and 25 s.
+    // With its classic image store, the engine retries five times by itself, after 5, 10, 15, 20 and 25 s.
     let tries_again = if stage.engine.is_on_containerd().await { "" } else { "the engine retries" };
     let (said, code) = timeout(Duration::from_secs(120), pull.end()).await.expect("it ends");
     assert_eq!(code, Some(5), "{said}");

@@ -1,5 +1,5 @@
-//! HAProxy is reloaded or started anew in the middle of a deploy: what was set is set again, what an old worker still
-//! holds is waited for.
+//! Reloads and restarts of HAProxy during a deploy: drainswap restores runtime states and waits for the sessions of old
+//! workers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::process::Child;
 use crate::support::{Builder, Load, Mix, Processes, Stage, finish, wait_for, wait_until};
 use crate::{at_each_event, ends_with, on_real_parts};
 
-/// A pair of servers behind an HAProxy that can be reloaded, and keeps states over that.
+/// Describes a pair of servers behind an HAProxy that keeps states over reloads.
 fn pair() -> Builder {
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).state_file();
-    // As in Debian: without it a reload of 2.2 resets connections that it has not accepted yet.
+    // As in Debian. Without it, a reload of 2.2 resets connections that it has not accepted yet.
     stage.stats_level("admin expose-fd listeners severity-output number")
 }
 
-/// Waits until app1 drains; a deploy that ends before has failed.
+/// Waits until app1 drains, and fails if the deploy exits earlier.
 async fn until_draining(stage: &Stage, deploy: &mut Child) {
     let drains = wait_for("app1 drains", Duration::from_secs(30), async || {
         let drains = stage.haproxy.status("app1").await.starts_with("DRAIN");
@@ -27,11 +27,11 @@ async fn until_draining(stage: &Stage, deploy: &mut Child) {
     if !drains.await {
         let mut said = String::new();
         deploy.stderr.take().expect("a pipe").read_to_string(&mut said).await.expect("read");
-        panic!("the deploy ended before: {said}");
+        panic!("the deploy exited early: {said}");
     }
 }
 
-/// The load that a reload does not disturb by itself: no connection is kept alive for longer than HAProxy wants.
+/// Returns a load that a reload alone does not disturb, because it keeps no idle connections.
 fn mix() -> Mix {
     Mix { rate: 100, connections: 10, ..Mix::default() }
 }
@@ -68,13 +68,14 @@ async fn a_reload_at_every_step_costs_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_old_workers_hold_is_waited_for() {
+async fn a_drain_waits_for_the_sessions_of_old_workers() {
     if !on_real_parts().await {
         return;
     }
     let stage = pair().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
-    // One stream in a worker that is old before the deploy begins, one in a worker that becomes it meanwhile.
+    // One stream in a worker that is already old at the start of the deploy, and one in a worker that becomes old
+    // during the deploy.
     let mut streams = vec![stage.open_stream(6).await];
     stage.haproxy.reload().await;
     streams.push(stage.open_stream(6).await);
@@ -90,7 +91,7 @@ async fn what_old_workers_hold_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
+async fn a_restart_during_a_drain_is_noticed_and_the_drain_restored() {
     if !on_real_parts().await {
         return;
     }
@@ -99,7 +100,7 @@ async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
     let stream = stage.open_stream(60).await;
     let mut deploy = stage.spawn(&["deploy", "mobile", "--image", &v2]);
     until_draining(&stage, &mut deploy).await;
-    // The stream ends with the process that holds it, whoever wanted that.
+    // The stream ends with the process that holds it.
     stage.haproxy.restart().await;
     drop(stream);
     wait_until("app1 is out again", Duration::from_secs(5), async || {
@@ -110,9 +111,9 @@ async fn a_restart_during_a_drain_is_noticed_and_the_drain_set_again() {
     ends_with("v2", stage).await;
 }
 
-/// Nobody can serve while HAProxy is down; whatever the step, the deploy goes on when it is there again.
+/// While HAProxy is down, no requests are served. The deploy continues at any step when HAProxy is back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_at_every_step_is_lived_through() {
+async fn a_deploy_survives_a_restart_at_every_step() {
     if !on_real_parts().await {
         return;
     }
@@ -133,20 +134,20 @@ async fn a_restart_at_every_step_is_lived_through() {
     ends_with("v2", stage).await;
 }
 
-/// What a reload has removed needs nothing: its container is as before, and the run is over.
+/// A server that a reload has removed needs no recovery: its container is unchanged, and the run ends.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_a_reload_removes_is_said_and_nobody_is_needed() {
+async fn a_server_removed_by_a_reload_is_reported_and_needs_no_recovery() {
     if !on_real_parts().await {
         return;
     }
-    // Without a state file, which would have the server in drain when its line comes back.
+    // Without a state file, which would restore the drain when the server's line returns.
     let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "3000")]).await;
     let config = std::fs::read_to_string(stage.haproxy.config()).expect("haproxy.cfg");
     let line = config.lines().find(|line| line.contains("server app1 ")).expect("app1's line").to_owned();
     let without = config.replace(&format!("{line}\n"), "");
     assert_ne!(without, config);
-    // While it drains, while its new container boots, and when that answers.
+    // During the drain, during the boot of the new container, and when it answers.
     for event in ["drain_started", "container_started", "became_ready"] {
         std::fs::write(stage.haproxy.config(), &config).expect("write haproxy.cfg");
         stage.haproxy.reload().await;

@@ -1,4 +1,4 @@
-//! Back to what ran before.
+//! Rollbacks to earlier versions.
 
 use bollard::query_parameters::TagImageOptionsBuilder;
 
@@ -6,7 +6,7 @@ use crate::support::{Load, Mix, Stage};
 use crate::{assert_in_service, on_real_parts, versions};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rollback_goes_back_a_deploy_at_a_time_and_loses_nothing() {
+async fn rollback_goes_back_one_deploy_at_a_time_without_a_lost_request() {
     if !on_real_parts().await {
         return;
     }
@@ -38,7 +38,7 @@ async fn rollback_goes_back_a_deploy_at_a_time_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_another_image_has_on_the_engine_is_left_to_it() {
+async fn a_tag_that_has_moved_to_another_image_stays_there() {
     if !on_real_parts().await {
         return;
     }
@@ -56,7 +56,7 @@ async fn a_name_that_another_image_has_on_the_engine_is_left_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rollback_returns_to_a_version_whose_image_is_in_no_registry_any_more() {
+async fn rollback_returns_to_a_version_that_is_no_longer_in_a_registry() {
     if !on_real_parts().await {
         return;
     }
@@ -69,7 +69,7 @@ async fn rollback_returns_to_a_version_whose_image_is_in_no_registry_any_more() 
     stage.close().await;
 }
 
-/// The containers that are kept, by name and state, and which container serves as each server.
+/// Returns the kept containers by name and state, and the serving container of each server.
 async fn kept(stage: &Stage) -> Vec<String> {
     let all = stage.containers().await.into_iter().filter(|it| it.name.contains(".old-"));
     let mut kept: Vec<String> =
@@ -79,7 +79,7 @@ async fn kept(stage: &Stage) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_containers_are_kept_and_come_back_as_they_were() {
+async fn the_last_containers_are_kept_and_restored_unchanged() {
     if !on_real_parts().await {
         return;
     }
@@ -102,7 +102,7 @@ async fn the_last_containers_are_kept_and_come_back_as_they_were() {
     let doctor = stage.drainswap(&["doctor", "--keep", "1"]).await.expect(0);
     assert!(!doctor.stdout.contains(stage.id()), "{}", doctor.stdout);
     stage.registry.kill();
-    // One that does not answer in time is put aside again.
+    // A container that does not answer in time is stopped and kept again.
     let late = ["rollback", "mobile", "--keep", "1", "--ready-timeout", "1500ms"];
     stage.drainswap(&late).await.expect(10);
     assert_eq!(versions(&stage).await, ["v3", "v3"]);
@@ -114,7 +114,7 @@ async fn the_last_containers_are_kept_and_come_back_as_they_were() {
     let now = stage.container("app1").await.expect("a container");
     assert_eq!(Some(&now.id), of_v2.map(|it| it.id).as_ref(), "it is the same container");
     assert_eq!(stage.engine.restart_policy(&names[0]).await.as_deref(), Some("unless-stopped"));
-    // The containers of v1 are gone, its image is not.
+    // The containers of v1 are removed, but its image still exists.
     stage
         .drainswap(&["rollback", "mobile", "--keep", "1", "--to", "nonsense"])
         .await
@@ -146,7 +146,7 @@ async fn the_only_copy_of_an_image_is_never_removed() {
     for dry_run in [&["--dry-run"][..], &[]] {
         let pruned =
             stage.drainswap(&[&["prune", "mobile", "--keep", "0"][..], dry_run].concat()).await.expect(0);
-        // That of v1 goes: the registry has it.
+        // The image of v1 is removed, because the registry has it.
         pruned.says(&[&kept, "the image ", &stage.reference("v1")]);
     }
     stage.drainswap(&["rollback", "mobile"]).await.expect(0);
@@ -155,7 +155,7 @@ async fn the_only_copy_of_an_image_is_never_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_goes_back_as_far_as_the_run_or_digest_that_is_named() {
+async fn rollback_accepts_a_run_or_a_digest() {
     if !on_real_parts().await {
         return;
     }
@@ -168,7 +168,7 @@ async fn one_goes_back_as_far_as_the_run_or_digest_that_is_named() {
             stage.drainswap(&deploy).await.expect(0).events()[0]["run"].as_str().expect("a run").to_owned(),
         );
     }
-    // The first image is needed by nobody, the others by what is kept or by a rollback.
+    // The first image is unused; kept containers or a rollback need the others.
     let pruned = stage.drainswap(&["prune", "--keep", "2", "--dry-run"]).await.expect(0);
     let image = |tag: &str| format!("would remove the image {}", stage.reference(tag));
     let is_pruned = |tag: &str| pruned.stderr.contains(&image(tag));
@@ -177,7 +177,7 @@ async fn one_goes_back_as_far_as_the_run_or_digest_that_is_named() {
     stage.drainswap(&dry).await.expect(0).prints(&["mobile:v2", "app1 again"]);
     stage.drainswap(&["rollback", "mobile", "--keep", "2", "--to", &runs[0]]).await.expect(0);
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
-    // What was taken back is no state to return to.
+    // A rolled-back run is not a state to return to.
     stage.drainswap(&["rollback", "mobile", "--to", &runs[1]]).await.expect(4);
     let states = stage.drainswap(&["history", "mobile", "-o", "json"]).await.expect(0);
     let states: serde_json::Value = serde_json::from_str(&states.stdout).expect("an object");

@@ -1,5 +1,5 @@
-//! A container is created anew as another one has it: whatever a person gave is there, and nothing that only came from
-//! the old image. What each engine makes of each setting is a table in docs/reference.
+//! Recreation of containers: the new container has every setting that the operator gave the old one, and none that
+//! only came from the old image. A table in docs/reference shows the result for each engine and setting.
 
 mod table;
 
@@ -19,7 +19,7 @@ use self::table::{Cell, Column};
 use crate::on_real_parts;
 use crate::support::Stage;
 
-/// What an image gives, and what its successor gives in its place.
+/// The settings of an image, and those of its successor.
 const OLD: &[&str] = &[
     "ENV FROM_IMAGE=old",
     "ENV SHARED=image",
@@ -47,19 +47,19 @@ const NEW: &[&str] = &[
     "CMD [\"new\"]",
 ];
 
-/// One kind of setting, as a person gives it.
+/// A kind of setting as an operator gives it.
 struct Case {
     name: &'static str,
-    /// What is given to `docker create` before the image. `{net}`, `{back}` are networks of the stage's, `{named}` a
-    /// volume, `{other}` a container that lives, `{dir}` a directory.
+    /// The arguments of `docker create` before the image. `{net}` and `{back}` are networks of the stage, `{named}` is
+    /// a volume, `{other}` a running container and `{dir}` a directory.
     options: &'static str,
-    /// What is given after the image.
+    /// The arguments after the image.
     command: &'static str,
-    /// The API from which on the engine has it.
+    /// The first API version with the setting.
     since: (usize, usize),
 }
 
-/// The one of its row; others are made up.
+/// The setting of the case; other settings are invented.
 const CHOSEN_MAC: &str = "02:aa:bb:cc:dd:ee";
 
 const fn case(name: &'static str, options: &'static str) -> Case {
@@ -128,7 +128,7 @@ const CASES: &[Case] = &[
     case("volumes-from", "--volumes-from {other}:ro"),
 ];
 
-/// Those that are also tried with an image that gives something else.
+/// The settings that are also tested with an image that has different ones.
 const IN_A_NEW_IMAGE: &[&str] =
     &["nothing", "environment", "command", "healthcheck", "health-interval", "labels", "stop"];
 
@@ -142,11 +142,11 @@ fn try_docker(arguments: &str) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// Makes an image without files of its own.
+/// Builds an image without files.
 pub(super) fn build(reference: &str, text: &str) {
     let build = ["build", "--quiet", "--tag", reference, "-"];
     let mut command = Command::new("docker");
-    // The builder that every version of the client has.
+    // Every version of the client has this builder.
     command.args(build).env("DOCKER_BUILDKIT", "0").stdin(Stdio::piped()).stdout(Stdio::null());
     let mut child = command.spawn().expect("run docker");
     child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("give the instructions");
@@ -158,7 +158,8 @@ pub(super) fn inspect(name: &str) -> Value {
     all.into_iter().next().expect("a container")
 }
 
-/// Without what is another container's by nature: identity, times, places in the file system, generated addresses.
+/// Removes values that differ between any two containers: identity, times, paths in the file system, and generated
+/// addresses.
 fn normalised(mut found: Value) -> Value {
     let id = found["Id"].as_str().expect("an id").to_owned();
     let volumes = anonymous_volumes(&found);
@@ -175,7 +176,7 @@ fn normalised(mut found: Value) -> Value {
         "GraphDriver",
         "RestartCount",
         "ExecIDs",
-        // Which image it is, once more.
+        // The image again.
         "ImageManifestDescriptor",
     ] {
         object.remove(key);
@@ -190,7 +191,7 @@ fn normalised(mut found: Value) -> Value {
     }
     env.sort_by_key(ToString::to_string);
     object["Config"]["Labels"].as_object_mut().expect("labels").remove("tag");
-    // An anonymous volume is given to the new container by name.
+    // The new container gets an anonymous volume by name.
     if let Some(mounts) = object["HostConfig"]["Mounts"].as_array_mut() {
         mounts.retain(|mount| !volumes.iter().any(|volume| mount["Source"] == volume.as_str()));
         mounts.retain(|mount| mount["Type"] != "volume" || mount.get("Source").is_some());
@@ -210,7 +211,7 @@ fn normalised(mut found: Value) -> Value {
     let mounts = object["Mounts"].as_array_mut().expect("a list");
     mounts.sort_by_key(|mount| mount["Destination"].to_string());
     for mount in mounts {
-        // How it was asked for does not matter once it is there.
+        // The requested mode does not matter once the mount exists.
         mount.as_object_mut().expect("a mount").remove("Mode");
         if mount["Type"] == "image" {
             mount.as_object_mut().expect("a mount").remove("Source");
@@ -225,7 +226,7 @@ fn normalised(mut found: Value) -> Value {
     found
 }
 
-/// A place in a network, without what the engine gave it.
+/// Returns an endpoint in a network without generated values.
 fn endpoint(mut endpoint: Value, id: &str) -> Value {
     let object = endpoint.as_object_mut().expect("an endpoint");
     let is_chosen = object["IPAMConfig"]["IPv4Address"].is_string();
@@ -237,7 +238,7 @@ fn endpoint(mut endpoint: Value, id: &str) -> Value {
     }
     if !is_chosen {
         object.remove("IPAddress");
-        // Nothing chosen is written in two ways.
+        // The engine writes missing values in two ways.
         object.remove("IPAMConfig");
     }
     let aliases = object["Aliases"].as_array().cloned().unwrap_or_default();
@@ -254,7 +255,7 @@ fn endpoint(mut endpoint: Value, id: &str) -> Value {
     endpoint
 }
 
-/// Volumes that nobody has named.
+/// Returns the anonymous volumes.
 fn anonymous_volumes(found: &Value) -> Vec<String> {
     let mounts = found["Mounts"].as_array().cloned().unwrap_or_default();
     let names = mounts.iter().filter_map(|mount| mount["Name"].as_str());
@@ -263,7 +264,7 @@ fn anonymous_volumes(found: &Value) -> Vec<String> {
     names
 }
 
-/// Where two inspections differ, by path.
+/// Collects the differences between two inspections, by path.
 fn differences(path: &str, one: &Value, other: &Value, found: &mut Vec<String>) {
     match (one, other) {
         (Value::Object(one), Value::Object(other)) => {
@@ -289,7 +290,7 @@ fn differences(path: &str, one: &Value, other: &Value, found: &mut Vec<String>) 
     }
 }
 
-/// Networks and volumes of one test, removed at its end.
+/// The networks and volumes of a test, which are removed at its end.
 struct Surroundings {
     id: String,
     octet: u16,
@@ -324,7 +325,7 @@ impl Drop for Surroundings {
     }
 }
 
-/// The container of a case, replaced by one with this image: what it was, and what it is; or why that was refused.
+/// Replaces the container of a case by one with another image. Returns the old and the new inspection, or the error.
 async fn replaced(engine: &DockerEngine, name: &str, image: &Image) -> Result<(Value, Value), EngineError> {
     if name.contains("-rt-networks-") {
         let back = name.split("-rt-").next().expect("an id").to_owned() + "-back";
@@ -343,7 +344,7 @@ async fn replaced(engine: &DockerEngine, name: &str, image: &Image) -> Result<(V
         renew_volumes: false,
     };
     let new = engine.create(&recipe).await?;
-    // Its signal to stop is another one than the application hears.
+    // The container's stop signal is not the one that the application handles.
     docker(&format!("stop --time 0 {name}"));
     engine.rename(&id, &format!("{name}.old-20261126T100000.000Z")).await.expect("rename");
     engine.rename(&new, name).await.expect("rename");
@@ -351,8 +352,8 @@ async fn replaced(engine: &DockerEngine, name: &str, image: &Image) -> Result<(V
     Ok((old, inspect(name)))
 }
 
-/// What a person gets who gives the same to the new image. What equals what the old image gave cannot be told apart
-/// from that, and follows the image.
+/// Returns the inspection of a container with the same arguments and the new image. A setting that equals the old
+/// image's default cannot be distinguished from it and follows the image.
 fn fresh(name: &str, create: &str) -> Value {
     let create = create.replace(name, &format!("{name}-fresh")).replace(":old ", ":new ");
     docker(&create.replace("-e SHARED=image", "").replace("-l from=old", ""));
@@ -363,14 +364,14 @@ fn fresh(name: &str, create: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 6)]
-async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
+async fn a_new_container_has_all_settings_that_the_old_one_was_given() {
     if !on_real_parts().await {
         return;
     }
     let stage = Stage::pair().start().await;
     let (id, repository) = (stage.id(), stage.registry.repository());
     for (tag, instructions) in [("old", OLD), ("same", OLD), ("new", NEW)] {
-        // Two that give the same are two images all the same.
+        // Two images with the same settings are still two images.
         let text = format!("FROM {repository}:v1\nLABEL tag={tag}\n{}\n", instructions.join("\n"));
         build(&format!("{repository}:{tag}"), &text);
     }
@@ -415,7 +416,7 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
                 let mut found = Vec::new();
                 differences("", &normalised(wanted), &normalised(new), &mut found);
                 if !is_same {
-                    // The old image's volume is carried for its data; the new image's own comes beside it.
+                    // The old image's volume is kept for its data, and the new image's volume is added.
                     found.retain(|it| !it.starts_with(".Mounts"));
                 }
                 if found.is_empty() { Cell::Equal } else { Cell::Other(found) }
@@ -428,7 +429,7 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
         column.add(kind, work.await.expect("a case"));
     }
     column.check(CASES, IN_A_NEW_IMAGE);
-    // A container that has volumes of one that is gone keeps them, and the engine is not asked for that one.
+    // A container keeps the volumes from a removed container, without asking the engine for that container.
     let borrower = format!("{id}-rt-volumes-from-same");
     let lent = anonymous_volumes(&inspect(&borrower));
     docker(&format!("rename {id}-other {id}-lender"));
@@ -442,12 +443,12 @@ async fn a_new_container_has_all_that_a_person_gave_the_old_one() {
         pinned: Pinned::default(),
         renew_volumes: true,
     };
-    let alone = engine.create(&recipe).await.expect("without the lender");
+    let alone = engine.create(&recipe).await.expect("a container without the removed one");
     let has = anonymous_volumes(&inspect(&alone.0));
     assert!(lent.iter().any(|it| has.contains(it)), "{lent:?}, {has:?}");
     engine.remove_with_volumes(&alone, &lent.into_iter().collect()).await.expect("a removal");
     docker(&format!("rename {id}-lender {id}-other"));
-    // Who lives in another's network cannot be created anew while that one is down.
+    // A container in another container's network cannot be recreated while that container is down.
     docker(&format!("stop --time 0 {id}-other"));
     let lodger = format!("{id}-rt-container-network-same");
     let like = ContainerId(inspect(&lodger)["Id"].as_str().expect("an id").to_owned());

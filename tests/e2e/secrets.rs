@@ -1,11 +1,11 @@
-//! Nothing secret gets out: not by plan, status, events, journals, logs or errors.
+//! Secrets must not leak through plans, status, events, journals, logs or errors.
 
 use std::fs;
 
 use crate::on_real_parts;
 use crate::support::{Ended, Stage};
 
-/// What must not be seen anywhere.
+/// The secret that must not appear anywhere.
 const SECRET: &str = "planted-6c9f0b7a";
 
 fn assert_silent(what: &str, ended: &Ended) {
@@ -15,7 +15,7 @@ fn assert_silent(what: &str, ended: &Ended) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_container_keeps_secret_is_told_by_nobody() {
+async fn secrets_of_a_container_are_never_printed() {
     if !on_real_parts().await {
         return;
     }
@@ -39,7 +39,7 @@ async fn what_a_container_keeps_secret_is_told_by_nobody() {
         for more in [&["-v"][..], &json] {
             let ended = stage.drainswap(&[&command[..], more].concat()).await;
             assert_silent(&command.join(" "), &ended);
-            // Of the two, one does it and the other finds it done.
+            // One of the two runs replaces the containers, and the other has nothing to do.
             let is_so = ended.code == exit || ended.code == 0 || command[0] == "rollback";
             assert!(is_so, "{command:?} ends with {}: {}", ended.code, ended.stderr);
         }
@@ -48,7 +48,7 @@ async fn what_a_container_keeps_secret_is_told_by_nobody() {
     let mut journals = 0;
     for entry in fs::read_dir(&runs).expect("the state directory") {
         let text = fs::read_to_string(entry.expect("an entry").path()).expect("a file");
-        assert!(!text.contains(SECRET), "a journal tells it");
+        assert!(!text.contains(SECRET), "a journal contains the secret");
         journals += usize::from(text.contains("opened"));
     }
     assert!(journals > 3, "there were runs: {journals}");

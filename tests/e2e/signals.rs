@@ -1,4 +1,5 @@
-//! Signals at every phase of a deploy: SIGHUP is ignored, the first SIGTERM stops it soon, with every server in service.
+//! Signals in every phase of a deploy: SIGHUP is ignored, and the first SIGTERM stops the deploy soon, with every
+//! server in service.
 
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use tokio::time::{Instant, timeout};
 use crate::support::{Load, Mix, Stage, finish};
 use crate::{assert_in_service, at_each_event, on_real_parts, versions};
 
-/// How soon CI systems kill who does not stop.
+/// The time after which CI systems kill a job that does not stop.
 const SOON: Duration = Duration::from_secs(7);
 
-/// The events of a deploy, at the first of each of which it is asked to stop.
+/// The events of a deploy; the test sends a signal at the first event of each kind.
 const EVENTS: [&str; 14] = [
     "run_started",
     "pull_started",
@@ -59,7 +60,7 @@ async fn the_first_signal_at_any_event_stops_soon_and_sighup_does_not() {
         let took = asked.unwrap_or_else(|| panic!("no {event} in {said:?}")).elapsed();
         eprintln!("asked at {event}: {took:.1?}, exit {code:?}");
         assert!(took < SOON, "asked at {event}, it took {took:?}: {stdout}");
-        // By then everything is done.
+        // At this event, everything is done.
         let wanted = if event == "removed" { 0 } else { 12 };
         assert_eq!(code, Some(wanted), "asked at {event}: {stdout}");
         let now = versions(&stage).await;
@@ -75,7 +76,7 @@ async fn the_first_signal_at_any_event_stops_soon_and_sighup_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_stop_soon_says_what_it_waits_for() {
+async fn a_slow_stop_reports_its_reason() {
     if !on_real_parts().await {
         return;
     }
@@ -96,7 +97,7 @@ async fn what_cannot_stop_soon_says_what_it_waits_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_from_elsewhere_after_a_ctrl_c_asks_for_the_same() {
+async fn a_stop_command_after_a_ctrl_c_does_not_count_as_a_second() {
     if !on_real_parts().await {
         return;
     }
@@ -110,7 +111,7 @@ async fn who_asks_from_elsewhere_after_a_ctrl_c_asks_for_the_same() {
     finish(deploy).await.expect(12).says(&["stopping when mobile/app1 serves with the new container"]);
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     assert_in_service(&stage).await;
-    // The second time it is meant.
+    // A second stop command starts the undo.
     let slow = stage.image("v3", &[("FAIL", "never-ready")]).await;
     let deploy = stage.spawn(&["deploy", "mobile", "--image", &slow, "--ready-timeout", "10m"]);
     stage.until_started("app1", &slow).await;

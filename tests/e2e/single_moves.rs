@@ -1,4 +1,4 @@
-//! drain, maint, ready by hand; and what status shows of it.
+//! The commands drain, maint and ready, and their effect on status.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::on_real_parts;
 use crate::support::{Ended, Stage, finish, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_moves_a_server_and_waits_for_its_sessions() {
+async fn a_server_can_be_moved_with_a_wait_for_its_sessions() {
     if !on_real_parts().await {
         return;
     }
@@ -24,7 +24,7 @@ async fn a_person_moves_a_server_and_waits_for_its_sessions() {
     finish(drain).await.expect(0).says(&["mobile/app1 has no session left"]);
     stage.drainswap(&["maint", "mobile/app1"]).await.expect(0);
     assert_eq!(stage.haproxy.status("app1").await, "MAINT");
-    // Nobody is sent to a server that does not answer.
+    // A server that does not answer gets no traffic.
     stage.remove("app1").await;
     let ready = ["ready", "mobile/app1", "--wait", "--drain-timeout", "500ms"];
     stage.drainswap(&ready).await.expect(11).says(&["mobile/app1 did not answer: ", "It stays in maint"]);
@@ -36,7 +36,7 @@ async fn a_person_moves_a_server_and_waits_for_its_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wait_that_takes_too_long_says_what_is_left() {
+async fn a_wait_that_times_out_reports_the_remaining_sessions() {
     if !on_real_parts().await {
         return;
     }
@@ -50,7 +50,7 @@ async fn a_wait_that_takes_too_long_says_what_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_server_that_answers_stays_where_haproxy_checks_nobody() {
+async fn the_last_answering_server_stays_without_checks() {
     if !on_real_parts().await {
         return;
     }
@@ -63,12 +63,12 @@ async fn the_last_server_that_answers_stays_where_haproxy_checks_nobody() {
         assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     }
     stage.drainswap(&["drain", "mobile/app1", "--floor", "0"]).await.expect(0);
-    // It takes nothing any more, so that nobody is missed when it leaves altogether.
+    // The server gets no traffic, so it can leave completely.
     stage.drainswap(&["maint", "mobile/app1"]).await.expect(0);
     stage.close().await;
 }
 
-/// The servers of `-o json`, as short as they can be told: state and weight before and after, and the commands.
+/// Summarizes the servers of `-o json`: state and weight before and after, and the commands.
 fn told(ended: &Ended) -> (bool, Vec<String>) {
     let moved: Value = serde_json::from_str(&ended.stdout).expect("one object");
     let set = |state: &Value| format!("{} {} {}", state["admin"], state["weight"], state["checks"]["health"]);
@@ -82,7 +82,7 @@ fn told(ended: &Ended) -> (bool, Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn weights_checks_and_sessions_are_set_and_told() {
+async fn weights_checks_and_sessions_are_set_and_reported() {
     if !on_real_parts().await {
         return;
     }
@@ -94,24 +94,24 @@ async fn weights_checks_and_sessions_are_set_and_told() {
     let half = "ready mobile/app1 --weight 50% -o json";
     let will = (true, vec!["0 4 on → 0 2 on: set server mobile/app1 weight 50%".to_owned()]);
     assert_eq!(told(&drainswap(&format!("{half} --dry-run"), 0).await), will);
-    assert_eq!(told(&drainswap(half, 0).await), will, "what was foretold");
+    assert_eq!(told(&drainswap(half, 0).await), will, "the dry run predicted it");
     assert_eq!(told(&drainswap(half, 0).await), (false, vec!["0 2 on → 0 2 on: ".to_owned()]));
     drainswap("ready mobile/app1b --health off", 0).await;
     drainswap("status", 0).await.prints(&["UP, weight 2 of 4", ", health checks off"]);
     drainswap("ready mobile/app1b --health on", 0).await;
     drainswap("ready mobile/app1 --weight 10% --dry-run --floor 0", 0).await.says(&["is 0: it gets no new"]);
-    // Both servers out is nobody left, by weight as by state.
+    // Both servers out would leave no server, by weight as well as by state.
     drainswap("maint mobile/app1b", 0).await;
     drainswap("ready mobile/app1 --weight 0", 4).await.says(&["--floor"]);
     drainswap("ready mobile/app1b", 0).await;
-    // What its line does not ask for cannot be turned on, and nothing else is touched then.
+    // A check that the server's line does not have cannot be enabled, and nothing else changes.
     drainswap("maint mobile/app1 --agent on", 4)
         .await
         .says(&["mobile/app1 has no agent check", "agent-check"]);
     assert!(stage.haproxy.status("app1").await.starts_with("UP"));
     drainswap("drain app9 --if-exists", 0).await.says(&["nothing to do: no backend has a server app9"]);
     drainswap("drain app9", 2).await.says(&["did you mean app1"]);
-    // Sessions are waited for, or ended.
+    // A command can wait for sessions or shut them down.
     let stream = stage.open_stream(60).await;
     let would = drainswap("maint app1 --shutdown-sessions --wait --dry-run", 0).await;
     would.prints(&["end the remaining sessions (1 session now)", "wait until its last session"]);

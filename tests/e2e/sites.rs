@@ -1,11 +1,11 @@
-//! Two sites that share a state directory: neither takes the other's runs for its own.
+//! Two sites that share a state directory do not mix up their runs.
 
 use std::time::Duration;
 
 use crate::support::{Ended, Stage, finish, wait_until};
 use crate::{assert_in_service, ends_with, on_real_parts, snapshot, versions};
 
-/// Runs the program on one stage with the state directory of another.
+/// Runs drainswap on one stage with the state directory of another.
 async fn with_state_of(other: &Stage, stage: &Stage, arguments: &[&str]) -> Ended {
     let mut command = stage.command(arguments);
     command.env("DRAINSWAP_STATE_DIR", other.dir().join("state"));
@@ -15,7 +15,7 @@ async fn with_state_of(other: &Stage, stage: &Stage, arguments: &[&str]) -> Ende
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_of_another_site_in_the_same_state_directory_is_neither_history_nor_resumed() {
+async fn runs_of_another_site_are_not_history_and_not_resumed() {
     if !on_real_parts().await {
         return;
     }
@@ -35,12 +35,12 @@ async fn a_run_of_another_site_in_the_same_state_directory_is_neither_history_no
     run(&["resume"]).await.expect(0).says(&["belongs to another site", "no run was left unfinished"]);
     run(&["rollback", "mobile"]).await.expect(4).says(&["2 runs on mobile", "nothing to roll back"]);
     assert_eq!(snapshot(&second).await, before);
-    // What the other site has not finished is in nobody's way here.
+    // The other site's unfinished run does not block this site.
     let other = second.image("v2", &[("VERSION", "v2")]).await;
     with_state_of(&first, &second, &["deploy", "mobile", "--image", &other]).await.expect(0);
     assert_eq!(versions(&second).await, ["v2"; 2]);
     run(&["rollback", "mobile", "--dry-run"]).await.expect(0);
-    // An operator may say that a run belongs here after all: the first one, which had ended.
+    // An operator may adopt a run for this site: here the first one, which has ended.
     let journals = std::fs::read_dir(first.dir().join("state/mobile")).expect("the journals");
     let names = journals.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
     let oldest = names.filter_map(|name| name.strip_suffix(".events.jsonl").map(str::to_owned)).min();
@@ -49,7 +49,7 @@ async fn a_run_of_another_site_in_the_same_state_directory_is_neither_history_no
         with_state_of(&first, &second, &["resume", "--adopt", &oldest]).await.expect(0).says(&[said]);
     }
     second.close().await;
-    // The site itself goes on with it, whatever came after.
+    // The original site can still resume its run.
     first.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(6).says(&["was not finished"]);
     first.drainswap(&["resume", "mobile"]).await.expect(0);
     wait_until("all is in service", Duration::from_secs(10), async || versions(&first).await == ["v3"; 2])

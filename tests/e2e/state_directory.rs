@@ -1,5 +1,5 @@
-//! The state directory goes wrong under a run, at every phase of it: nobody loses a request, and what was begun is either
-//! finished or taken back.
+//! Failures of the state directory in every phase of a run: no request is lost, and every step is either finished or
+//! rolled back.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use tokio::process::Child;
 use crate::support::{Ended, Load, Mix, Stage, program};
 use crate::{assert_in_service, at_each_event, on_real_parts, versions};
 
-/// The phases of a run, each by the first event of it.
+/// The phases of a run, each by its first event.
 const PHASES: [&str; 8] = [
     "run_started",
     "created",
@@ -23,12 +23,12 @@ const PHASES: [&str; 8] = [
     "removed",
 ];
 
-/// Requests that no drain waits for long.
+/// Returns a load of short requests, which end every drain soon.
 fn mix() -> Mix {
     Mix { rate: 100, slow_one_in: 0, ..Mix::default() }
 }
 
-/// Lets something happen at the first event of this kind, and tells how the run ended.
+/// Injects a fault at the first event of a kind, and returns the end of the run.
 async fn happens_at(mut run: Child, phase: &str, mut fault: impl FnMut(u32)) -> Ended {
     let process = run.id().expect("it runs");
     let mut is_due = true;
@@ -44,13 +44,13 @@ async fn happens_at(mut run: Child, phase: &str, mut fault: impl FnMut(u32)) -> 
     Ended { code: ended.status.code().unwrap_or(-1), stdout, stderr }
 }
 
-/// No write makes a file of the process longer from now on.
+/// Limits the file size of a process so that no write extends a file.
 fn forbid_writing(process: u32) {
     let process = Pid::from_raw(i32::try_from(process).expect("a pid")).expect("a pid");
     prlimit(Some(process), Resource::Fsize, Rlimit { current: Some(0), maximum: Some(0) }).expect("a limit");
 }
 
-/// The program, to which a write beyond its limit is an error and not its end.
+/// Starts drainswap so that a write beyond the limit is an error and does not kill it.
 fn spawn_tolerant(stage: &Stage, arguments: &[&str]) -> Child {
     let own = stage.command(arguments);
     let mut shell = tokio::process::Command::new("sh");
@@ -61,7 +61,7 @@ fn spawn_tolerant(stage: &Stage, arguments: &[&str]) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_journal_that_cannot_be_written_takes_the_run_back_and_resume_ends_it() {
+async fn an_unwritable_journal_rolls_the_run_back_and_resume_closes_it() {
     if !on_real_parts().await {
         return;
     }
@@ -76,7 +76,7 @@ async fn a_journal_that_cannot_be_written_takes_the_run_back_and_resume_ends_it(
         let ended = happens_at(run, phase, forbid_writing).await;
         let told = format!("{phase}: {} {}", ended.stdout, ended.stderr);
         let (code, runs) = match phase {
-            // Before a server has left rotation, in between, and after all have come back.
+            // Before a server has left rotation, in between, and after all servers have returned.
             "run_started" | "created" => (3, old),
             "removed" => (0, new),
             _ => (10, old),
@@ -87,7 +87,7 @@ async fn a_journal_that_cannot_be_written_takes_the_run_back_and_resume_ends_it(
         if phase != "removed" {
             assert_in_service(&stage).await;
         }
-        // The journal does not say how it ended.
+        // The journal has no outcome.
         stage.drainswap(&["status"]).await.expect(0).says(&["was not finished"]);
         stage.drainswap(&["doctor"]).await.expect(0).prints(&["was not finished", "drainswap resume mobile"]);
         stage
@@ -111,7 +111,7 @@ async fn a_journal_that_cannot_be_written_takes_the_run_back_and_resume_ends_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_directory_that_is_deleted_under_a_run_takes_it_back() {
+async fn a_deleted_state_directory_rolls_the_run_back() {
     if !on_real_parts().await {
         return;
     }
@@ -122,7 +122,7 @@ async fn a_state_directory_that_is_deleted_under_a_run_takes_it_back() {
     let directory = stage.dir().join("state");
     let deploy = ["deploy", "mobile", "--image", &v2, "-o", "json"];
     for phase in &PHASES[..7] {
-        let delete = |_| fs::remove_dir_all(&directory).expect("the state directory is there");
+        let delete = |_| fs::remove_dir_all(&directory).expect("the state directory exists");
         let ended = happens_at(stage.spawn(&deploy), phase, delete).await;
         let told = format!("{phase}: {} {}", ended.stdout, ended.stderr);
         let code = if matches!(*phase, "run_started" | "created") { 3 } else { 10 };
@@ -140,22 +140,22 @@ async fn a_state_directory_that_is_deleted_under_a_run_takes_it_back() {
     crate::ends_with("v2", stage).await;
 }
 
-/// A file system of its own, as small as a run may need. Dropping it takes it away.
+/// A separate, small file system, which is unmounted on drop.
 struct Disk<'a>(&'a Path);
 
 impl<'a> Disk<'a> {
-    /// Mounts it; says why not, where that is not permitted.
+    /// Mounts the file system, or prints the reason if that is not permitted.
     #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     fn mount(at: &'a Path) -> Option<Self> {
         fs::create_dir_all(at).expect("a directory");
         if mount(&["-t", "tmpfs", "-o", "size=4m,mode=700", "drainswap-test"], at) {
             return Some(Self(at));
         }
-        eprintln!("skipped: a disk of one's own cannot be mounted here");
+        eprintln!("skipped: cannot mount a separate disk here");
         None
     }
 
-    /// Leaves no room for a single byte, and makes room again.
+    /// Fills the file system completely; [`Self::clear`] makes room again.
     fn fill(&self) {
         let full = Command::new("sh")
             .arg("-c")
@@ -183,7 +183,7 @@ fn mount(options: &[&str], at: &Path) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_fills_up_under_a_run_does_not_disturb_it() {
+async fn a_disk_that_fills_up_does_not_disturb_a_run() {
     if !on_real_parts().await {
         return;
     }
@@ -203,13 +203,13 @@ async fn a_disk_that_fills_up_under_a_run_does_not_disturb_it() {
         disk.clear();
         stage.drainswap(&["resume", "mobile"]).await.expect(0).says(&["nothing to resume"]);
     }
-    // Where it is full before, nothing is begun.
+    // On a full disk, no run starts.
     disk.fill();
     let deploy = ["deploy", "mobile", "--image", &images[0]];
     stage.drainswap(&deploy).await.expect(3).says(&["No space left on device", "Free some space there"]);
     stage.drainswap(&["status"]).await.expect(0);
     disk.clear();
-    assert!(mount(&["-o", "remount,ro"], &directory), "nobody writes there");
+    assert!(mount(&["-o", "remount,ro"], &directory), "remount it read-only");
     stage.drainswap(&deploy).await.expect(3).says(&["Read-only file system", "--state-dir"]);
     stage.drainswap(&["status"]).await.expect(0);
     assert!(mount(&["-o", "remount,rw"], &directory), "it can be written again");

@@ -1,4 +1,4 @@
-//! What another user may write is not gone by, and what they prepare leads nowhere.
+//! Files that other users can write are refused, and links that they prepared are not followed.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -12,7 +12,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_everyone_can_write_is_refused_and_prepared_links_are_not_followed() {
+async fn world_writable_files_are_refused_and_prepared_links_not_followed() {
     if !on_real_parts().await {
         return;
     }
@@ -31,7 +31,7 @@ async fn what_everyone_can_write_is_refused_and_prepared_links_are_not_followed(
         set_mode(path, mode & !0o022);
     }
     stage.drainswap(&["status", "--settings", &file]).await.expect(0);
-    // Of the server-state-file's directory the same is not asked: it is HAProxy's.
+    // The directory of the server-state-file is exempt, because it belongs to HAProxy.
     let states = stage.haproxy.config().with_file_name("states");
     let victim = stage.dir().join("victim");
     fs::write(&victim, "kept").expect("a file");

@@ -1,4 +1,4 @@
-//! Two drainswaps at once: on backends that share containers, and with state directories that know nothing of each other.
+//! Two drainswaps at once: on backends that share containers, and with separate state directories.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::process::Child;
 use crate::support::{Ended, Load, Mix, Stage, finish, wait_until};
 use crate::{assert_in_service, at_each_event, ends_with, on_real_parts, versions};
 
-/// A second backend on the containers of the first.
+/// A second backend with the containers of the first.
 const TABLET: &str = "\nbackend tablet\n    option httpchk GET /health\n    server one {app1} check\n    \
                       server two {app1b} check backup\n";
 
@@ -32,7 +32,7 @@ async fn backends_that_share_containers_are_deployed_one_after_the_other() {
         finish(under_way).await.expect(0);
         assert_eq!(versions(&stage).await, ["v1"; 2], "{first}, then {second}");
     }
-    // Begun at the same moment, each with its own backend first: nobody waits for who waits for him.
+    // The runs start at the same time, each on its own backend: there must be no deadlock.
     for _ in 0..3 {
         let both = ["mobile", "tablet"].map(|backend| {
             stage.spawn(
@@ -53,7 +53,7 @@ async fn backends_that_share_containers_are_deployed_one_after_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_killed_on_a_backend_is_resumed_before_another_shares_its_containers() {
+async fn a_killed_run_must_be_resumed_before_another_uses_its_containers() {
     if !on_real_parts().await {
         return;
     }
@@ -68,7 +68,7 @@ async fn who_was_killed_on_a_backend_is_resumed_before_another_shares_its_contai
     ends_with("v2", stage).await;
 }
 
-/// The program with a state directory of another host.
+/// Starts drainswap with the state directory of another host.
 fn elsewhere(stage: &Stage, arguments: &[&str]) -> Child {
     let mut command = stage.command(arguments);
     command.env("DRAINSWAP_STATE_DIR", stage.dir().join("elsewhere"));
@@ -82,7 +82,7 @@ async fn from_elsewhere(stage: &Stage, arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_of_another_state_directory_is_left_alone_at_every_event_of_it() {
+async fn a_run_with_another_state_directory_is_left_alone_at_every_event() {
     if !on_real_parts().await {
         return;
     }
@@ -95,7 +95,7 @@ async fn a_run_of_another_state_directory_is_left_alone_at_every_event_of_it() {
     let mut lanes = 0;
     let said = at_each_event(&mut deploy, async |event| {
         lanes += usize::from(event == "container_started");
-        // While it prepares, and while each of its new containers boots.
+        // During the preparation, and while each new container boots.
         if event == "lane_started" && lanes == 0 || event == "container_started" {
             let refused = from_elsewhere(&stage, &["deploy", "mobile", "--image", &v3]).await;
             assert_eq!(refused.code, 6, "at {event}: {}", refused.stderr);
@@ -106,10 +106,10 @@ async fn a_run_of_another_state_directory_is_left_alone_at_every_event_of_it() {
     assert_eq!(deploy.wait().await.expect("its end").code(), Some(0), "{said}");
     assert_eq!(lanes, 2, "{said}");
     assert_eq!(versions(&stage).await, ["v2"; 2]);
-    // One that was killed there is in the way until somebody ends it there.
+    // A killed run blocks others until it is finished with its own state directory.
     let mut killed = stage.spawn(&["deploy", "mobile", "--image", &v3]);
     let made = async || stage.containers().await.iter().any(|it| it.name.contains("app1b.new-"));
-    wait_until("its new containers are there", Duration::from_secs(30), made).await;
+    wait_until("its new containers exist", Duration::from_secs(30), made).await;
     killed.kill().await.expect("kill drainswap");
     from_elsewhere(&stage, &["deploy", "mobile", "--image", &v3])
         .await
@@ -124,7 +124,7 @@ async fn a_run_of_another_state_directory_is_left_alone_at_every_event_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_that_begin_at_once_from_two_state_directories_at_most_one_works() {
+async fn of_two_runs_with_separate_state_directories_at_most_one_continues() {
     if !on_real_parts().await {
         return;
     }

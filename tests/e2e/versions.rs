@@ -1,4 +1,4 @@
-//! The table of HAProxy's versions in the README is true.
+//! The table of HAProxy versions in the README matches the features of the running version.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use drainswap::topology::traffic::can_be_woken;
 
 use crate::support::Site;
 
-/// The rows of the table, by the branch: what a version can.
+/// Returns the rows of the table by branch: the features of a version.
 fn table() -> BTreeMap<String, Vec<bool>> {
     let readme = include_str!("../../README.md");
     let (_, table) = readme.split_once("| HAProxy | servers come and go").expect("the table");
@@ -21,7 +21,7 @@ fn table() -> BTreeMap<String, Vec<bool>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_each_version_can_is_what_the_readme_says() {
+async fn the_readme_lists_the_features_of_the_running_version() {
     let table = table();
     assert!(table.len() >= 4, "{table:?}");
     let Some(site) = Site::here().await else { return };

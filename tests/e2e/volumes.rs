@@ -1,4 +1,4 @@
-//! What becomes of volumes: data stays, and what a failed run made goes.
+//! Volumes: data is kept, and the volumes of a failed run are removed.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use crate::round_trip::{build, docker, inspect};
 use crate::support::{Stage, wait_until};
 use crate::{at_each_event, on_real_parts};
 
-/// The volumes of a container, by where they are.
+/// Returns the volumes of a container, by their target.
 fn volumes(container: &str) -> BTreeMap<String, String> {
     let text = |mount: &serde_json::Value, key: &str| mount[key].as_str().expect("a text").to_owned();
     let mounts = inspect(container)["Mounts"].as_array().cloned().expect("mounts");
@@ -21,7 +21,7 @@ fn is_there(volume: &str) -> bool {
     inspect.status().expect("run docker").success()
 }
 
-/// The volumes of one test, removed at its end with the containers that have them.
+/// The volumes of a test, which are removed at its end with their containers.
 struct Gone(String);
 
 impl Drop for Gone {
@@ -32,7 +32,7 @@ impl Drop for Gone {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_deploy_leaves_no_volume_and_a_renewed_one_stays_until_prune() {
+async fn a_failed_deploy_leaves_no_volume_and_a_replaced_volume_stays_until_prune() {
     if !on_real_parts().await {
         return;
     }
@@ -76,9 +76,9 @@ async fn a_failed_deploy_leaves_no_volume_and_a_renewed_one_stays_until_prune() 
     assert_eq!(
         (&of_candidate["/data"], &of_candidate["/named"]),
         (&before["/data"], &before["/named"]),
-        "the data is carried"
+        "the data is kept"
     );
-    assert!(!is_there(&of_candidate["/more"]), "what came with the failed container goes with it");
+    assert!(!is_there(&of_candidate["/more"]), "the volume of the failed container is removed");
     assert_eq!(volumes(&name), before);
     is_up().await;
 
@@ -93,7 +93,7 @@ async fn a_failed_deploy_leaves_no_volume_and_a_renewed_one_stays_until_prune() 
     let now = volumes(&name);
     assert_eq!(now["/named"], before["/named"], "a named volume is never renewed");
     assert_ne!(now["/data"], before["/data"]);
-    assert!(is_there(&before["/data"]), "the data of before stays");
+    assert!(is_there(&before["/data"]), "the old data is kept");
     let prune = ["prune", "--keep", "0"];
     stage.drainswap(&prune).await.expect(0).says(&["with its data at /data, which no other container uses"]);
     assert!(!is_there(&before["/data"]), "until a person prunes");

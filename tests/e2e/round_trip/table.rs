@@ -1,4 +1,4 @@
-//! The table of what each engine makes of each setting: a column of it is what a test has seen on one engine.
+//! The table of settings by engine; a test on one engine checks one column.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,21 +7,21 @@ use std::{env, fs};
 
 use super::Case;
 
-/// What became of one setting.
+/// The result for a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
-    /// The new container has what the old one had, and the new image's own defaults.
+    /// The new container has the old one's setting, and the new image's defaults.
     Equal,
-    /// What the new container has otherwise.
+    /// The difference in the new container.
     Other(Vec<String>),
-    /// The engine gives it to no container.
+    /// The engine does not support the setting.
     Missing(String),
-    /// It is not created, and this is why.
+    /// The container is refused, with the reason.
     Refused(String),
 }
 
-/// What is otherwise on some engines, and why that is right: the beginning of an engine's name, the setting, the beginning
-/// of what differs, or of the refusal, and the note below the table.
+/// Expected differences on some engines: the prefix of an engine's name, the setting, the prefix of the difference or
+/// refusal, and the note below the table.
 const NOTES: &[(&str, &str, &str, &str)] = &[(
     "Podman",
     "mac-address",
@@ -40,7 +40,7 @@ impl Column {
         Self { engine, cells: BTreeMap::new() }
     }
 
-    /// Adds what became of a setting; of two images the worse counts.
+    /// Adds the result for a setting; of two images, the worse result counts.
     pub fn add(&mut self, kind: &'static str, cell: Cell) {
         let before = self.cells.entry(kind).or_insert(Cell::Equal);
         match (&mut *before, cell) {
@@ -50,7 +50,7 @@ impl Column {
         }
     }
 
-    /// Fails where the page says otherwise; with `UPDATE_TABLE=1` it is written anew.
+    /// Fails if the page differs, or rewrites it with `UPDATE_TABLE=1`.
     pub fn check(&self, cases: &[Case], in_a_new_image: &[&str]) {
         let mut unexplained = String::new();
         let mut found = Vec::new();
@@ -59,7 +59,7 @@ impl Column {
                 None => "–".to_owned(),
                 Some(Cell::Missing(reason)) => {
                     missing(case.name, reason);
-                    // It may be the docker command that does not know how.
+                    // The docker command itself may not support the setting.
                     if reason.contains("from daemon") { "–" } else { "not tried" }.to_owned()
                 }
                 Some(Cell::Equal) if in_a_new_image.contains(&case.name) => {
@@ -95,7 +95,7 @@ impl Column {
         self.compare(&found);
     }
 
-    /// The number of the note on what is otherwise, from one on.
+    /// Returns the number of the note on a difference, from 1.
     fn note(&self, kind: &str, what: &str) -> Option<usize> {
         let is_it = |(engine, of, begins, _): &&(&str, &str, &str, &str)| {
             self.engine.starts_with(engine) && *of == kind && what.starts_with(begins)
@@ -116,7 +116,7 @@ impl Column {
             .collect();
         let is_written = env::var_os("UPDATE_TABLE").is_some();
         let known = rows.first().and_then(|head| head.iter().position(|name| *name == self.engine));
-        // An engine that was never tried has no column, and must not differ all the same.
+        // An engine that was never tested has no column, but must not differ either.
         let Some(at) = known.or_else(|| is_written.then_some(rows[0].len())) else { return };
         if rows[0].len() == at {
             rows[0].push(self.engine.clone());
@@ -146,12 +146,12 @@ impl Column {
         if is_written {
             fs::write(&path, written).expect("write the page");
         } else {
-            assert_eq!(page, written, "UPDATE_TABLE=1 writes it anew");
+            assert_eq!(page, written, "UPDATE_TABLE=1 rewrites it");
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the output names each setting that was not tried")]
+#[expect(clippy::print_stderr, reason = "the output names each setting that was not tested")]
 fn missing(kind: &str, reason: &str) {
     eprintln!("not there: {kind}: {reason}");
 }
@@ -159,7 +159,7 @@ fn missing(kind: &str, reason: &str) {
 const BEGIN: &str = "<!-- begin of the table -->";
 const END: &str = "<!-- end of the table -->";
 
-/// The notes, each once.
+/// Returns the notes without duplicates.
 fn texts() -> Vec<&'static str> {
     let mut texts: Vec<&str> = Vec::new();
     for (.., text) in NOTES {
@@ -170,7 +170,7 @@ fn texts() -> Vec<&'static str> {
     texts
 }
 
-/// A setting by its name and its options: ``cpus: `--cpus` ``.
+/// Returns the name and options of a setting: ``cpus: `--cpus` ``.
 fn label(case: &Case) -> String {
     let mut options: Vec<String> = Vec::new();
     for option in case.options.split_whitespace().filter(|word| word.starts_with('-')) {
