@@ -1,4 +1,4 @@
-//! One case: a site, a seed, and what goes wrong when; and how it is played to its end.
+//! A simulated case: a site, a seed and faults, and the code that plays it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -31,18 +31,19 @@ use crate::judge::{Judge, Witnessed};
 use crate::person;
 use crate::scenario::{Scenario, Wish, image};
 
-/// What is played.
+/// A case to play.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Where.
+    /// The site.
     pub scenario: Scenario,
-    /// What decides all that is left to chance.
+    /// The seed of all random decisions.
     pub seed: u64,
-    /// Which fault comes at which call.
+    /// The faults, each at its call.
     pub faults: Vec<(When, Fault)>,
 }
 
-/// Prints as it is replayed: `pair/1/17=Reload/stop.1=DiesAfter`, where the second comes at the second call of that name.
+/// Formats the case for a replay: `pair/1/17=Reload/stop.1=DiesAfter`, with the second fault at the second call of
+/// `stop`.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.scenario.name, self.seed)?;
@@ -75,27 +76,27 @@ impl FromStr for Case {
     }
 }
 
-/// What came of a case.
+/// The result of a case.
 pub struct Verdict {
-    /// The calls that the first deploy made.
+    /// The calls of the first deploy.
     pub calls: Vec<(Part, &'static str)>,
-    /// How many deploys and resumes there were.
+    /// The number of deploys and resumes.
     pub runs: usize,
-    /// How many milliseconds passed in the simulation.
+    /// The simulated time in milliseconds.
     pub simulated: u64,
-    /// Everything that must not be.
+    /// The violated rules.
     pub violations: Vec<String>,
-    /// How the last run ended, if it did.
+    /// The outcome of the last run, if it finished.
     pub outcome: Option<Outcome>,
-    /// What a person was told.
+    /// The warnings for the operator.
     pub told: Vec<String>,
-    /// What happened, if it was wanted.
+    /// The story of the case, if requested.
     pub story: Vec<String>,
 }
 
 type MemoryWorld = World<MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks>;
 
-/// Keeps what a person was warned of, outages included.
+/// Collects the warnings for the operator, including outages.
 #[derive(Default)]
 struct Warnings(Vec<String>);
 
@@ -113,26 +114,26 @@ impl Listener for Warnings {
     }
 }
 
-/// How an attempt of the process under test ended.
+/// The end of an attempt by the process under test.
 enum End {
-    /// It died.
+    /// The process died.
     Died,
-    /// It did not get so far as to open its journal.
+    /// The run failed before it opened its journal.
     NotBegun(String),
-    /// The run ended.
+    /// The run finished.
     Outcome(Outcome),
 }
 
-/// How often somebody resumes, or tries again what could not begin.
+/// The maximum number of resumes and retries.
 const TRIES: usize = 6;
 
 impl Case {
-    /// Whether a run that gets stuck is resumed. In every other case a person types the commands that are printed.
+    /// Returns whether a stuck run is resumed. In all other cases, the operator types the printed commands.
     fn resumes_stuck(&self) -> bool {
         self.seed.is_multiple_of(2)
     }
 
-    /// Plays it, on a clock of its own.
+    /// Plays the case on a paused clock.
     pub fn play(&self, with_story: bool) -> Verdict {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(self.play_out(with_story))
@@ -142,7 +143,7 @@ impl Case {
         let configuration = self.scenario.configuration();
         let memory = self.scenario.site(&configuration, self.seed);
         let judge = Arc::new(Mutex::new(Judge::new(self, &memory.site())));
-        // Whoever begins meets requests that are under way.
+        // Some requests are already in flight at the start.
         pass(Duration::from_millis(300)).await;
         {
             let mut site = memory.site();
@@ -163,12 +164,12 @@ impl Case {
         };
         play.deploy_and_resume().await;
         play.plan_again().await;
-        // Checks come round, and what was to happen later has happened.
+        // All checks have run, and delayed effects have happened.
         pass(Duration::from_secs(2)).await;
         {
             let mut site = memory.site();
             judge.lock().expect("a judge").at_the_end(&site);
-            // What is true now stays true, without help.
+            // The final state must stay the same by itself.
             site.close();
         }
         pass(Duration::from_secs(60)).await;
@@ -193,13 +194,13 @@ struct Play<'a> {
     memory: Memory,
     judge: Arc<Mutex<Judge>>,
     runs: usize,
-    /// What is deployed.
+    /// The image to deploy.
     image: ImageReference,
-    /// Which servers are worked on, where a person was told to name them.
+    /// The servers to work on, if printed commands name them.
     scope: Option<Scope>,
-    /// What each server gets back by a rollback.
+    /// The target of a rollback, by server.
     kept: BTreeMap<ServerId, Returned>,
-    /// The runs before the one that the journal tells of.
+    /// The runs before the one in the journal.
     past: Vec<Run>,
 }
 
@@ -221,7 +222,7 @@ impl Play<'_> {
                 }
                 (End::Died | End::NotBegun(_), Some(_)) => {}
             }
-            // Somebody comes, mends what was away, and sees what is left.
+            // The operator repairs the outages and inspects the result.
             self.mend().await;
             end = self.attempt(unfinished).await;
         }
@@ -232,7 +233,7 @@ impl Play<'_> {
             .push("it was never finished, however often it was resumed".to_owned());
     }
 
-    /// A run that got stuck is taken up again when all is well, and comes to an end.
+    /// Resumes a stuck run after all faults are repaired; it must finish.
     async fn resume_stuck(&mut self) {
         self.mend().await;
         self.memory.site().plan_faults(&[]);
@@ -244,7 +245,7 @@ impl Play<'_> {
                 }
                 self.ended(outcome).await;
             }
-            // What it had begun is at rest; the rest has no room at the moment.
+            // All started lanes are finished; the rest has no capacity at the moment.
             End::NotBegun(_) if self.unfinished().is_none() => {}
             End::NotBegun(why) => {
                 let violation = format!("a run that got stuck is not resumed: {why}");
@@ -254,18 +255,18 @@ impl Play<'_> {
         }
     }
 
-    /// The run that its journal says nothing about the end of.
+    /// Returns the unfinished run in the journal, if there is one.
     fn unfinished(&mut self) -> Option<Run> {
         let is_over = matches!(self.memory.site().journal.last(), None | Some(Record::Closed { .. }));
         if is_over { None } else { self.recorded() }
     }
 
-    /// The run that the journal tells of; as bytes, as it would be read.
+    /// Returns the run in the journal, parsed from its bytes.
     fn recorded(&mut self) -> Option<Run> {
         let site = self.memory.site();
         let mut bytes: Vec<u8> =
             site.journal.iter().flat_map(|record| line(record).expect("a record")).collect();
-        // The last record may have been written by half.
+        // The last record may be incomplete.
         bytes.extend(b"{\"record\":\"be");
         let read = Run::read(&bytes);
         if let Err(corrupt) = &read {
@@ -275,7 +276,7 @@ impl Play<'_> {
         read.ok().flatten()
     }
 
-    /// Deploys, or resumes what is left, until that ends or dies.
+    /// Deploys, or resumes an unfinished run, until the process finishes or dies.
     async fn attempt(&mut self, unfinished: Option<Run>) -> End {
         self.runs += 1;
         self.memory.site().stops = <[_; 2]>::default();
@@ -301,7 +302,7 @@ impl Play<'_> {
         }
     }
 
-    /// A look at the site, with what the journals tell of it.
+    /// Observes the site and combines it with the journals.
     async fn look(&mut self, world: &MemoryWorld) -> Result<(Observation, Topology), LookError> {
         let quorum = self.case.scenario.policy().lb_quorum;
         let (mut observation, topology) =
@@ -317,7 +318,7 @@ impl Play<'_> {
         build::build(&topology, &observation, &goal).map_err(|refusals| format!("{refusals:?}"))
     }
 
-    /// Looks whether there is anything left to do.
+    /// Checks that a new plan has nothing left to do.
     async fn plan_again(&mut self) {
         self.memory.site().plan_faults(&[]);
         self.mend().await;
@@ -363,7 +364,7 @@ impl Play<'_> {
         }
     }
 
-    /// What `resume` does first.
+    /// Performs the first part of `resume`.
     async fn bring_to_rest(&mut self, world: &MemoryWorld, unfinished: &Run) -> End {
         let quorum = unfinished.plan.policy.lb_quorum;
         let seen = match world.observe(&self.configuration, &Places::default(), quorum).await {
@@ -415,7 +416,7 @@ impl Play<'_> {
         }
     }
 
-    /// A deploy that somebody was told to type: its image, and perhaps the servers that it puts in service.
+    /// Runs a printed deploy command: its image, and optionally the servers to enable.
     async fn deploy(&mut self, words: &str) -> Result<(), String> {
         let (image, only) = match words.split_once(" --enable --only ") {
             Some((image, only)) => (image, only.split(',').map(str::to_owned).collect()),
@@ -431,7 +432,7 @@ impl Play<'_> {
                     refusal = reason;
                 }
                 End::Outcome(outcome) => return Err(outcome.to_string()),
-                // Where there is no room at the moment, there is soon.
+                // A lack of capacity ends soon.
                 End::NotBegun(why) => refusal = why,
                 End::Died => return Err("it died".to_owned()),
             }
@@ -440,10 +441,10 @@ impl Play<'_> {
         Err(refusal)
     }
 
-    /// The run has ended, and its journal says how.
+    /// Handles the end of a run whose journal has the outcome.
     async fn ended(&mut self, outcome: Outcome) {
         if let Outcome::Stuck { servers, .. } = &outcome {
-            // A person does what is printed, when all is well again.
+            // The operator runs the printed commands after all faults are repaired.
             self.mend().await;
             self.memory.site().plan_faults(&[]);
             for command in servers.iter().flat_map(|stranded| &stranded.commands) {
@@ -465,7 +466,7 @@ impl Play<'_> {
     }
 }
 
-/// The containers that were put aside, by the servers that have their addresses.
+/// Returns the kept containers, by the servers with their addresses.
 fn kept(site: &Site) -> BTreeMap<ServerId, Returned> {
     let lines = site.haproxies.iter().flat_map(Haproxy::workers).flat_map(|worker| &worker.lines);
     let kept = lines.filter_map(|line| {
@@ -479,7 +480,7 @@ fn kept(site: &Site) -> BTreeMap<ServerId, Returned> {
 }
 
 /// Lets the simulated time pass.
-#[expect(clippy::disallowed_methods, reason = "on a clock that is paused")]
+#[expect(clippy::disallowed_methods, reason = "the clock is paused")]
 pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }

@@ -1,4 +1,4 @@
-//! What must hold after every effect, and at the end.
+//! The rules that must hold after every effect and at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,56 +15,56 @@ use drainswap::plan::{LbQuorum, OnDrainTimeout, Plan, Step};
 use crate::case::Case;
 use crate::scenario::{Wish, image, is_forgotten, is_left, sites};
 
-/// How long what somebody else has set may stand before it is set again, and requests come that it has brought.
+/// The maximum time in ms until the run corrects a state that another process set, and until its requests have arrived.
 const GRACE: u64 = 60;
 
-/// How long before a container is stopped somebody else may have sent it a request that nobody can see yet.
+/// The time in ms before a stop in which another process may cause a request that is not visible yet.
 const UNSEEN: u64 = 30;
 
-/// How long a queue may stand still until it is woken.
+/// The maximum time in ms for which a queue may be stuck.
 const WOKEN_WITHIN: u64 = 150;
 
-/// How long a server may stay out that is being drained, when those who serve instead are gone.
+/// The maximum time in ms until a draining server is put back after the other servers fail.
 const PUT_BACK_WITHIN: u64 = 100;
 
-/// How long a backend may be without a server that serves, where an old container could be put back or started.
+/// The maximum time in ms without a serving server, if an old container can be put back or started.
 const SERVED_WITHIN: u64 = 4_000;
 
-/// After so long without a request that is lost, a backend is taken for served.
+/// The time in ms without a lost request after which a backend counts as served.
 const QUIET: u64 = 500;
 
-/// How long a run that is asked to stop may go on, where the engine answers: CI systems kill soon after.
+/// The maximum time in ms until a run stops on request, if the engine answers. CI systems kill soon afterwards.
 const STOPS_WITHIN: u64 = 7_000;
 
-/// Sees everything, and notes what must not be.
+/// The judge: it observes every effect and records violations.
 pub struct Judge {
-    /// The calls that the first deploy made.
+    /// The calls of the first deploy.
     pub calls: Vec<(Part, &'static str)>,
-    /// What was wrong.
     pub violations: Vec<String>,
-    /// What a person was told.
+    /// The warnings for the operator.
     pub warnings: Vec<String>,
-    /// How the last run ended, if it has.
+    /// The outcome of the last run, if it finished.
     pub outcome: Option<Outcome>,
     case: Case,
-    /// Where each server's traffic goes.
+    /// The traffic address of each server.
     addresses: BTreeMap<ServerId, SocketAddr>,
-    /// The servers that did not serve before anything was done.
+    /// The servers that did not serve before the run.
     out_before: BTreeSet<ServerId>,
-    /// The servers that a person or haproxy.cfg had taken out of service, and that are to stay there.
+    /// The servers that the operator or haproxy.cfg took out of service, and that must stay out.
     kept_out: BTreeSet<ServerId>,
     plan: Option<Plan>,
     begun: BTreeMap<usize, BTreeSet<Step>>,
     stop_asked: Option<u64>,
-    /// Whether the run has ended with a call that the engine may still carry out: nothing can be undone beside it.
+    /// Whether the run finished with a call that the engine may still execute, so that an undo is not possible.
     is_unanswered: bool,
-    /// Since when requests find no server, though one that is being drained could serve them.
+    /// The time since which requests find no server although a draining server could serve them.
     unserved_since: Option<u64>,
-    /// The backends whose requests find no server, by load balancer: since when, and when the last one was lost.
+    /// The backends without a serving server, by load balancer, with the time of the first and of the last lost
+    /// request.
     outages: BTreeMap<(usize, String), (u64, u64)>,
 }
 
-/// The judge, as the site knows it.
+/// A handle to the judge for the site.
 pub struct Witnessed(pub Arc<Mutex<Judge>>);
 
 impl Witness for Witnessed {
@@ -103,32 +103,32 @@ impl Judge {
         }
     }
 
-    /// A run of this plan begins.
+    /// Starts judging a run of a plan.
     pub fn begin(&mut self, plan: &Plan) {
         self.plan = Some(plan.clone());
         self.begun.clear();
     }
 
-    /// A run that was not finished is gone on with.
+    /// Continues judging an unfinished run.
     pub fn resume(&mut self, unfinished: &Run) {
         self.plan = Some(unfinished.plan.clone());
         self.begun =
             unfinished.begun.iter().map(|(lane, steps)| (*lane, steps.iter().copied().collect())).collect();
     }
 
-    /// Whether a fault of the case makes somebody else responsible for a loss.
+    /// Returns whether a fault of the case excuses a loss.
     fn is_excused(&self, may: impl Fn(Fault) -> bool) -> bool {
         self.case.faults.iter().any(|(_, fault)| may(*fault))
     }
 
-    /// Whether somebody else's container must be moved away before anything helps.
+    /// Returns whether a foreign container blocks recovery until it is moved away.
     pub fn is_in_the_way(&self) -> bool {
         let removed = |fault| matches!(fault, Fault::OldRemoved | Fault::OtherRemoved);
         let removed_later = self.case.faults.len() > 1 && self.is_excused(removed);
         self.is_excused(takes_the_place) || removed_later
     }
 
-    /// A plan made after a success must be empty, unless somebody else has changed something since.
+    /// Checks that a plan after a success is empty, unless another process has changed the site since.
     pub fn planned_again(&mut self, plan: Option<&Plan>) {
         let is_whole = match &self.outcome {
             Some(Outcome::Deployed { skipped, .. }) => skipped.is_empty(),
@@ -185,7 +185,7 @@ impl Judge {
         }
     }
 
-    /// Whether somebody else has just changed who gets requests.
+    /// Returns whether another process has just changed the distribution of requests.
     fn was_meddled_with(site: &Site, within: u64) -> bool {
         site.meddled_at.is_some_and(|at| site.now <= at + within)
     }
@@ -203,18 +203,18 @@ impl Judge {
         }
     }
 
-    /// The lane that a container's address belongs to.
+    /// Returns the lane of a container's address.
     fn lane_at(&self, address: Option<SocketAddr>) -> Option<usize> {
         let is_there = |id: &ServerId| self.addresses.get(id).copied() == address && address.is_some();
         let lanes = &self.plan.as_ref()?.lanes;
         lanes.iter().position(|lane| lane.servers.iter().any(|server| is_there(&server.id)))
     }
 
-    /// The record comes before the effect.
+    /// Checks that the record was written before the effect.
     fn needs(&mut self, site: &Site, id: &ContainerId, what: &str, steps: &[Step]) {
         let Some(place) = site.engine.find(id) else { return };
         let lane = self.lane_at(place.address());
-        // It has come back to a port of the engine's choice, which no server line has.
+        // The container came back at a port chosen by the engine, which no server line has.
         if place.floats && lane.is_none() {
             return;
         }
@@ -227,14 +227,14 @@ impl Judge {
         }
     }
 
-    /// Nothing is taken away that can take traffic, or that holds sessions.
+    /// Checks that a removed container could not get traffic and had no sessions.
     fn taken(&mut self, site: &Site, id: &ContainerId, cut: usize) {
         let Some(place) = site.engine.find(id) else { return };
         let (name, address) = (place.container.name.clone(), place.address());
         if cut > 0 && !self.may_cut(site, place) {
             self.violate(site, format!("{name} was stopped with {cut} sessions on it"));
         }
-        // The container has ended by now; whether it ran before does not matter to who is sent there.
+        // The container has stopped by now. Whether it ran before does not matter for requests to it.
         if site
             .engine
             .containers
@@ -263,19 +263,19 @@ impl Judge {
         }
     }
 
-    /// Whether a load balancer does not answer, and by `--lb-quorum reachable` counts as one that is not there.
+    /// Returns whether a load balancer does not answer and `--lb-quorum reachable` ignores it.
     fn is_unseen(&self) -> bool {
         let reachable = self.case.scenario.policy().lb_quorum == LbQuorum::Reachable;
         reachable && self.is_excused(|fault| matches!(fault, Fault::Away(_)))
     }
 
-    /// Whether a look takes its time while somebody else changes what it is to see.
+    /// Returns whether an observation is slow while another process changes the site.
     fn is_looked_at_late(&self) -> bool {
         let changes = |fault| matches!(fault, Fault::Reload | Fault::HaproxyRestart | Fault::Person(_));
         self.is_excused(|fault| matches!(fault, Fault::Hangs | Fault::Slow)) && self.is_excused(changes)
     }
 
-    /// What a new container that has failed still holds is lost either way.
+    /// Returns whether sessions may be cut, because a failed new container loses them in any case.
     fn may_cut(&self, site: &Site, place: &Place) -> bool {
         Self::was_meddled_with(site, UNSEEN)
             || self.is_unseen()
@@ -290,7 +290,7 @@ impl Judge {
         let touches = |step: &Step| step.touches_traffic();
         let has_begun =
             lane.and_then(|lane| self.begun.get(&lane)).is_some_and(|begun| begun.iter().any(touches));
-        // A person is told to bring the forgotten one back, too.
+        // The printed commands also enable the forgotten server.
         let is_back = state == AdminState::Ready && (lane.is_some() || is_forgotten(server));
         if !has_begun && !is_back {
             self.violate(site, format!("{server} was set to {state} before the journal knew of it"));
@@ -300,7 +300,7 @@ impl Judge {
         }
     }
 
-    /// Enough serve without the server that was just taken out, if it served.
+    /// Checks that enough servers serve without the one that was just taken out, if it served.
     fn floor(&mut self, site: &Site, balancer: usize, server: &ServerId) {
         let Some(worker) = &site.haproxies[balancer].worker else { return };
         let Some(line) = worker.line(server) else { return };
@@ -316,16 +316,16 @@ impl Judge {
     fn lost(&mut self, site: &Site, loss: &Loss) {
         let is_ours = match loss {
             Loss::NoServer(backend) if self.was_unserved(backend) => false,
-            // It answered nothing before the run either.
+            // The server did not answer before the run either.
             Loss::WrongAnswer(server) | Loss::NoAnswer(server) if is_forgotten(server) || is_left(server) => {
                 false
             }
             Loss::NoServer(_) | Loss::WaitedInVain(_) => {
                 !self.is_excused(meddles) && !self.is_unseen() && self.case.scenario.new_is_good()
             }
-            // Whoever ended it is judged where it was ended.
+            // Sessions that were shut down are judged at that call.
             Loss::Cut(..) => false,
-            // A process that has just been started anew does not know yet that the server is out.
+            // A restarted process does not know yet that the server is out.
             Loss::WrongAnswer(server) => !Self::was_meddled_with(site, GRACE) && self.is_ours(site, server),
             Loss::NoAnswer(server) => {
                 let is_seen = !self.is_unseen() && !self.is_looked_at_late();
@@ -343,8 +343,8 @@ impl Judge {
         }
     }
 
-    /// A request has found no server. Where the floor promised one, and a person has taken the others away, what is out
-    /// comes back soon: the old container is put back, or started again where it was stopped.
+    /// Handles a request without a server. If the floor requires a server and the other servers have failed, the old
+    /// container must be put back or started again soon.
     fn outage(&mut self, site: &Site, balancer: usize, backend: &str) {
         let Some(worker) = &site.haproxies[balancer].worker else { return };
         let key = (balancer, backend.to_owned());
@@ -372,7 +372,7 @@ impl Judge {
         }
     }
 
-    /// Whether a server that was taken out by the run could serve with its old container: that serves, or could be started.
+    /// Returns whether a server that the run took out could serve with its old container, running or startable.
     fn could_serve(&self, site: &Site, line: &Line) -> bool {
         let at = |place: &&Place| place.address() == Some(line.address);
         let is_free = site.engine.containers.iter().filter(at).all(|it| !is_running(it) || is_new(it));
@@ -383,13 +383,13 @@ impl Judge {
         could && line.admin.state() != AdminState::Ready && !self.out_before.contains(&line.id)
     }
 
-    /// Whether no server of the backend served before anything was done.
+    /// Returns whether no server of the backend served before the run.
     fn was_unserved(&self, backend: &str) -> bool {
         let mut servers = self.addresses.keys().filter(|server| server.backend == backend);
         servers.all(|server| self.out_before.contains(server))
     }
 
-    /// A request has found no server. One that is being drained, and serves, is put back soon, whoever took the others.
+    /// Handles a request without a server. A draining server that still serves must be put back soon.
     fn missed(&mut self, site: &Site, backend: &str) {
         let lines = site.haproxies.iter().filter_map(|it| it.worker.as_ref()).flat_map(|it| &it.lines);
         let could = lines.filter(|it| it.id.backend == backend && it.admin.state() == AdminState::Drain);
@@ -407,7 +407,7 @@ impl Judge {
         }
     }
 
-    /// Whether nobody answers behind a server because of what was done by whoever is tested.
+    /// Returns whether a server does not answer because of the run under test.
     fn is_ours(&self, site: &Site, server: &ServerId) -> bool {
         let Some(address) = self.addresses.get(server) else { return false };
         let there: Vec<&Place> =
@@ -415,12 +415,12 @@ impl Judge {
         let by_others = there
             .iter()
             .any(|it| it.ended_by == Some(EndedBy::Others) || it.container.name == "somebody-else");
-        // A dead process guards nothing.
+        // A dead process cannot guard the server.
         let dies = self.is_excused(Fault::kills) && self.is_excused(|fault| !fault.kills());
         !by_others && !self.is_excused(ends_containers) && self.case.scenario.new_is_good() && !dies
     }
 
-    /// Everything serves, or what is said of it is true.
+    /// Checks that every server serves, or that the outcome describes it correctly.
     pub fn at_the_end(&mut self, site: &Site) {
         self.notice(site);
         if let (Some(at), Some(Outcome::Cancelled { .. })) = (self.stop_asked, &self.outcome)
@@ -450,8 +450,8 @@ impl Judge {
         }
     }
 
-    /// A run that got stuck was resumed when all was well, and is stuck again: only where nothing that could serve is left,
-    /// or something of others is in the way.
+    /// Checks a resumed run that is stuck again: this is only allowed if no usable container is left or a foreign one
+    /// blocks it.
     pub fn stuck_again(&mut self, outcome: &Outcome) {
         let has_nothing_to_return = self.case.scenario.wish() == Wish::DeployOrUndo
             && self.is_excused(|fault| fault == Fault::OldRemoved);
@@ -460,7 +460,7 @@ impl Judge {
         }
     }
 
-    /// What was said at the end is still true.
+    /// Checks that the outcome is still correct.
     pub fn a_minute_later(&mut self, site: &Site) {
         let before = self.violations.len();
         self.addresses_at_the_end(site);
@@ -472,7 +472,7 @@ impl Judge {
         }
     }
 
-    /// A run has ended, and its journal could not say so: what it says of itself is true before anybody resumes it.
+    /// Checks the outcome of a run that could not be recorded, before it is resumed.
     pub fn left_open(&mut self, site: &Site, outcome: &Outcome) {
         if self.case.faults.len() > 1 {
             return;
@@ -489,9 +489,9 @@ impl Judge {
         }
     }
 
-    /// Nothing that goes wrong, or one thing that can be gone on with, must not keep a deploy from its end.
+    /// Returns whether the deploy must succeed: without faults, or with one fault that it can survive.
     fn is_to_succeed(&self) -> bool {
-        // A slow call may be one too many where a wait has a short limit.
+        // A slow call may exceed a short limit.
         let is_hurried = self.case.scenario.policy().on_drain_timeout != OnDrainTimeout::Fail;
         let goes_on = |fault: Fault| {
             let slow = fault == Fault::Slow && !is_hurried;
@@ -511,7 +511,8 @@ impl Judge {
         self.case.scenario.new_is_good() && !is_disturbed
     }
 
-    /// Undo is impossible where the engine or `HAProxy` stays away, or refuses for good, or somebody takes what it needs.
+    /// Returns whether the undo may be impossible: the engine or `HAProxy` is away or refuses permanently, or another
+    /// process removes a container.
     fn may_get_stuck(&self) -> bool {
         let refuses = |fault| matches!(fault, Fault::Away(40_000) | Fault::Refused | Fault::Hangs);
         self.is_unanswered
@@ -556,7 +557,7 @@ impl Judge {
         }
     }
 
-    /// Whether a server did not serve before either, and the run has not come so far as to change that.
+    /// Returns whether a server did not serve before the run and was not reached by it.
     fn may_be_out(&self, id: &ServerId) -> bool {
         let has_succeeded =
             matches!(self.outcome, Some(Outcome::Deployed { .. } | Outcome::Unchanged { .. }));
@@ -593,7 +594,7 @@ impl Judge {
         }
     }
 
-    /// Whether the container at an address should be a new one, as far as the outcome says.
+    /// Returns whether the outcome implies a new container at an address.
     fn expected(&self, address: SocketAddr) -> Option<bool> {
         let plan = self.plan.as_ref()?;
         let lane = &plan.lanes[self.lane_at(Some(address))?];
@@ -645,24 +646,24 @@ impl Judge {
     }
 }
 
-/// Whether a fault ends or removes containers.
+/// Returns whether a fault stops or removes containers.
 fn ends_containers(fault: Fault) -> bool {
     let removed =
         matches!(fault, Fault::OldRemoved | Fault::OtherRemoved | Fault::NewRemoved | Fault::NewEnds);
     removed || fault == Fault::EngineRestart { live_restore: false }
 }
 
-/// Whether a person sets states by it.
+/// Returns whether a fault is an operator who sets states.
 fn sets_states(fault: Fault) -> bool {
     matches!(fault, Fault::Person(_) | Fault::PersonElsewhere)
 }
 
-/// Whether a fault changes for good who serves, so that a loss may be nobody's here.
+/// Returns whether a fault permanently changes the serving containers, which excuses losses.
 fn meddles(fault: Fault) -> bool {
     ends_containers(fault) || sets_states(fault) || matches!(fault, Fault::HaproxyRestart | Fault::LateCheck)
 }
 
-/// Whether somebody else's container is where one is to be.
+/// Returns whether a fault puts a foreign container in place of a server's container.
 fn takes_the_place(fault: Fault) -> bool {
     matches!(fault, Fault::NameTaken | Fault::PortTaken)
 }

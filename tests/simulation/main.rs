@@ -1,8 +1,8 @@
-//! Whole deploys on a site in memory, on a clock that is paused, with a fault at every call of a port.
+//! Complete deploys on a site in memory, on a paused clock, with a fault at every call of a port.
 //!
-//! `DRAINSWAP_SIMULATE=pair/1/17=Reload` replays one case and tells its story; `DRAINSWAP_SWEEP=wide` tries more seeds
-//! and more pairs of faults, a shuffled part of them if `DRAINSWAP_SWEEP_MINUTES` says how long that may take.
-#![expect(clippy::print_stdout, reason = "how much was tried, and the story of a case")]
+//! `DRAINSWAP_SIMULATE=pair/1/17=Reload` replays one case and prints its story. `DRAINSWAP_SWEEP=wide` tries more
+//! seeds and more pairs of faults, or a random part of them if `DRAINSWAP_SWEEP_MINUTES` limits the time.
+#![expect(clippy::print_stdout, reason = "prints the number of cases and the story of a case")]
 
 mod case;
 mod judge;
@@ -22,24 +22,24 @@ use drainswap::adapters::memory::{Fault, Part, When};
 use case::{Case, Verdict};
 use scenario::{ALL, Scenario, sites};
 
-/// So many failures are enough to know what is wrong.
+/// The number of failures after which a sweep stops.
 const ENOUGH: usize = 20;
 
-/// Plays cases on all cores, and fails with those that must not be; says how many there were.
+/// Plays cases on all cores, prints their number, and fails with the violations.
 fn sweep(what: &str, cases: &[Case]) {
     sweep_until(ENOUGH, what, cases);
 }
 
-/// How long a sweep may take, where that is limited.
+/// Returns the time limit of a sweep, if there is one.
 fn limit() -> Option<Duration> {
     let minutes = std::env::var("DRAINSWAP_SWEEP_MINUTES").ok()?;
     Some(Duration::from_secs(60 * minutes.parse::<u64>().expect("DRAINSWAP_SWEEP_MINUTES is a number")))
 }
 
-/// As [`sweep`], until so many have failed.
+/// Plays cases like [`sweep`] until a number of them have failed.
 fn sweep_until(enough: usize, what: &str, cases: &[Case]) {
     let deadline = limit().map(|limit| Instant::now() + limit);
-    // Where there is no time for all, those that are left out are not the last ones.
+    // With a time limit, the skipped cases are random and not always the last ones.
     let mut cases: Vec<&Case> = cases.iter().collect();
     if deadline.is_some() {
         fastrand::Rng::with_seed(7).shuffle(&mut cases);
@@ -52,7 +52,7 @@ fn sweep_until(enough: usize, what: &str, cases: &[Case]) {
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                // Some that fail tell as much as all.
+                // A few failures are enough.
                 let is_enough = || {
                     failed.lock().expect("failures").len() >= enough
                         || deadline.is_some_and(|deadline| Instant::now() >= deadline)
@@ -98,7 +98,7 @@ fn sweep_until(enough: usize, what: &str, cases: &[Case]) {
     assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), list.join("\n"));
 }
 
-/// One case, with its story, where one is asked for.
+/// Replays one case and prints its story.
 #[test]
 fn a_case_that_is_replayed_tells_its_story() {
     let asked = std::env::var("DRAINSWAP_SIMULATE").unwrap_or_else(|_| "pair/1/40=Reload".to_owned());
@@ -114,13 +114,12 @@ fn without_faults_every_site_comes_to_its_end() {
     sweep("no fault", &cases);
 }
 
-/// The calls that a deploy makes there without a fault.
+/// Returns the calls of a deploy without a fault.
 fn calls(scenario: Scenario, seed: u64) -> Vec<(Part, &'static str)> {
     Case { scenario, seed, faults: Vec::new() }.play(false).calls
 }
 
-/// Whether a call only asks once more, among others that do: before it and behind it the same is asked. A record of the
-/// journal is never the same.
+/// Returns whether a call is in the middle of identical polls. Records of the journal are never identical.
 fn is_in_a_row(calls: &[(Part, &'static str)], call: usize) -> bool {
     let is_like = |other: Option<usize>| other.and_then(|it| calls.get(it)) == Some(&calls[call]);
     calls[call].0 != Part::Journal
@@ -153,35 +152,35 @@ fn every_fault_at_every_call() {
     sweep("every fault at every call", &cases);
 }
 
-/// Cases that were found by more than what is swept here, and mended.
+/// Cases that a wider sweep found and that are fixed.
 #[test]
-fn what_was_wrong_once_stays_mended() {
+fn fixed_cases_stay_fixed() {
     let cases = [
-        // A rollback that the full disk could not record: the resumed run called a server replaced that was as before.
+        // A full disk prevented the record of a rollback, and the resumed run reported an unchanged server as replaced.
         "crowded/275/166=Away(40000)/183=DiskFull(3600000)",
-        // The old container never ended, and was left without its restart policy.
+        // The old container never stopped and was left without its restart policy.
         "crowded/109/50=DiesAfter/41=NewRemoved",
-        // An HAProxy that comes back while a container is taken back was seen too late.
+        // A restart of HAProxy during an undo was noticed too late.
         "tied/302/91=EngineRestart { live_restore: true }/136=HaproxyRestart",
-        // The old container was back, and said to be the new one, since the engine was silent when asked for it.
+        // The old container was restored but reported as the new one, because the engine did not answer.
         "undone/999/141=Hangs/84=Away(5000)",
-        // A person was told to wait for a server to answer that had no container before either.
+        // The printed commands waited for a server that had no container before the run either.
         "described/924/22=Away(40000)/159=EngineRestart { live_restore: false }",
-        // A server that was silent before the run was left in maint by one that was stopped, which said that all serve.
+        // A cancelled run left a server in maint that did not answer before, but reported that all serve.
         "crowded/505/4=Away(5000)/68=Stop",
         "slow-boot/340/271=Stop/4=Away(5000)",
-        // A line that answered nothing before was left in maint by the commands that a person was told to type.
+        // The printed commands left a server in maint that did not answer before.
         "forgotten/1/24=OldRemoved",
-        // A container whose stop went on after two deaths counted as back.
+        // A container that was still stopping after two deaths counted as restored.
         "undone/0/stop.0=DiesBefore/stop.1=DiesBefore",
         "undone/0/stop.0=DiesBefore/stop.1=LateEffect",
-        // A stranger answered where the old container had been, and was left in service.
+        // Another process answered at the old container's address and was left in service.
         "crash-loop/168/103=StrangerAnswers/45=OldRemoved",
-        // The old container, which a supervisor had started again, answered for the new one that could not be started.
+        // The old container, restarted by a supervisor, answered instead of the new one, which could not start.
         "crash-loop/672/59=Refused/3=Supervised",
-        // The commands for a person left the agent off where the old container was gone.
+        // The printed commands left the agent off if the old container no longer existed.
         "agents/1/25=OldRemoved",
-        // A person took out of service, or put into it, what was being taken back.
+        // An operator disabled or enabled a server during its undo.
         "own-check-never-rises/9/291=Person(Maint)",
         "own-check-never-rises/37/251=Person(Ready)",
     ];
@@ -189,15 +188,15 @@ fn what_was_wrong_once_stays_mended() {
     sweep("wrong once", &cases);
 }
 
-/// Two faults, each anywhere: the second may meet what the first has led to.
+/// Two faults at random calls: the second may occur during the recovery from the first.
 #[test]
 fn random_pairs_of_faults() {
     pairs("random pairs of faults", if is_wide() { 20_000 } else { 600 }, &Fault::ALL);
 }
 
-/// A process that dies, and dies again while it is resumed.
+/// A process that dies, and dies again during its resume.
 #[test]
-fn who_dies_twice_is_resumed_twice() {
+fn a_process_that_dies_twice_is_resumed_twice() {
     let deaths = [Fault::DiesBefore, Fault::DiesAfter];
     pairs("two deaths", if is_wide() { 5_000 } else { 200 }, &deaths);
 }
@@ -209,7 +208,7 @@ fn pairs(what: &str, count: usize, faults: &[Fault]) {
         .map(|_| {
             let at = rng.usize(..ALL.len());
             let mut fault = |within| (When::Call(rng.usize(..within)), faults[rng.usize(..faults.len())]);
-            // Where the first one has changed the course, there are more calls than without it.
+            // After the first fault, there may be more calls than without it.
             let faults = vec![fault(lengths[at]), fault(2 * lengths[at])];
             Case { scenario: ALL[at], seed: rng.u64(..1_000), faults }
         })
@@ -217,9 +216,9 @@ fn pairs(what: &str, count: usize, faults: &[Fault]) {
     sweep(what, &cases);
 }
 
-/// A shuffled part of it all, for who wants to know soon; of one scenario more, if `DRAINSWAP_SCENARIO` names one.
+/// A quick random selection of all faults, or more faults on the scenario in `DRAINSWAP_SCENARIO`.
 #[test]
-#[ignore = "a part of the others"]
+#[ignore = "part of the other tests"]
 fn a_few_faults_of_every_kind() {
     let only = std::env::var("DRAINSWAP_SCENARIO").ok().filter(|name| !name.is_empty());
     let scenarios = only.map_or_else(|| ALL.to_vec(), |name| vec![Scenario::named(&name)]);
@@ -237,7 +236,7 @@ fn a_few_faults_of_every_kind() {
         }
     }
     rng.shuffle(&mut cases);
-    // That something is wrong is all that is asked.
+    // One failure is enough.
     sweep_until(1, "a few faults", &cases);
 }
 

@@ -1,4 +1,4 @@
-//! A person who types, word by word, what drainswap has printed.
+//! An operator who types the commands that drainswap has printed, word by word.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use drainswap::ports::{ContainerEngine, EngineError, LoadBalancer};
 
 use crate::case::pass;
 
-/// Does what a command does, and says what keeps it from that.
+/// Executes a command, or returns the reason why it fails.
 pub async fn types(memory: &Memory, command: &str) -> Result<(), String> {
     if let Some(command) = command.strip_suffix(" || true") {
         let _whatever = Box::pin(types(memory, command)).await;
@@ -33,7 +33,7 @@ pub async fn types(memory: &Memory, command: &str) -> Result<(), String> {
             set(memory, server, AdminState::Ready).await
         }
         ["drainswap", "ready", server] => set(memory, server, AdminState::Ready).await,
-        // To remove by force what is gone is no error.
+        // A forced removal of a missing container succeeds.
         ["docker", "rm", "-f", id] if !is_there(memory, id) => Ok(()),
         ["docker", "rm", "-f", id] => docker(memory, id, async |engine, id| engine.remove(&id).await).await,
         ["docker", "stop", id] => docker(memory, id, async |engine, id| engine.stop(&id).await).await,

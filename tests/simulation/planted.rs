@@ -1,4 +1,4 @@
-//! Tests the tests: bugs that are planted into a copy of the source, and that the sweep must catch.
+//! A test of the tests: bugs are planted into a copy of the source, and the sweep must catch them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-/// By which the copy is told which bug is tried; without it none is.
+/// The variable that activates a bug in the copy.
 const VARIABLE: &str = "DRAINSWAP_PLANTED";
 
 #[derive(Deserialize)]
@@ -17,7 +17,7 @@ struct Bugs {
 #[derive(Deserialize)]
 struct Bug {
     name: String,
-    /// The cases that show it, where a few of all kinds hardly do.
+    /// The cases that show the bug, if a few random faults rarely do.
     #[serde(default)]
     cases: Vec<String>,
     file: String,
@@ -45,16 +45,16 @@ fn every_planted_bug_is_caught() {
     assert!(missed.is_empty(), "the sweep does not catch: {missed:#?}");
 }
 
-/// Copies the source, with every bug in it, each asleep.
+/// Copies the source with all bugs, each inactive.
 fn plant(copy: &Path, bugs: &[Bug]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let _none_yet = fs::remove_dir_all(copy);
     for folder in ["src", "tests/simulation", "templates", "fixtures"] {
         copy_all(&root.join(folder), &copy.join(folder));
     }
-    // Without its program, which would take the place of the real one.
+    // Without the program, which would replace the real one.
     fs::remove_file(copy.join("src/main.rs")).expect("src/main.rs");
-    // Cargo tells what it builds by name and version: with ours the copy would take the place of what is tested.
+    // Cargo identifies packages by name and version: with the same ones, the copy would replace the package under test.
     for file in ["Cargo.toml", "Cargo.lock"] {
         let text = fs::read_to_string(root.join(file)).expect(file);
         let ours = format!("name = \"drainswap\"\nversion = \"{}\"", env!("CARGO_PKG_VERSION"));
@@ -80,7 +80,7 @@ fn plant(copy: &Path, bugs: &[Bug]) {
     }
 }
 
-/// A manifest without the other tests, benchmarks and examples.
+/// Returns a manifest without the other tests, benchmarks and examples.
 fn only_simulation(manifest: &str) -> String {
     let mut parts = manifest.split("\n\n").collect::<Vec<_>>();
     let is_other = |part: &&str| {
@@ -105,11 +105,11 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// Builds the copy's simulation beside ours, so that nothing else is built anew, and tells where it is.
+/// Builds the copy's simulation in the same target folder, so that dependencies are not rebuilt, and returns its path.
 fn build(copy: &Path) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
     let mut cargo = Command::new(env!("CARGO"));
-    // What says which package a test is of would have build scripts run anew.
+    // Variables that identify the package of this test would make build scripts run again.
     let of_this_test = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.starts_with(it));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     names.filter(|name| of_this_test(name)).for_each(|name| {
@@ -138,21 +138,21 @@ fn build(copy: &Path) -> PathBuf {
     executables.next().expect("the simulation's executable")
 }
 
-/// Whether the copy's sweep finds nothing, with that bug.
+/// Returns whether the copy's sweep finds nothing with a bug.
 fn sweeps_clean(simulation: &Path, bug: &str) -> bool {
     let mut sweep = Command::new(simulation);
     sweep.args(["--ignored", "a_few_faults_of_every_kind"]).env_remove("DRAINSWAP_SCENARIO");
     is_clean(sweep, bug, " cases failed:")
 }
 
-/// Whether nothing is wrong in that case, with that bug.
+/// Returns whether a case has no violations with a bug.
 fn replays_clean(simulation: &Path, bug: &str, case: &str) -> bool {
     let mut replay = Command::new(simulation);
     replay.arg("a_case_that_is_replayed_tells_its_story").env("DRAINSWAP_SIMULATE", case);
     is_clean(replay, bug, "assertion `left == right` failed")
 }
 
-/// Whether the copy's test passes, with that bug. A bug whose test fails without these words has not been caught.
+/// Returns whether the copy's test passes with a bug. A test that fails without the given words has not caught the bug.
 fn is_clean(mut test: Command, bug: &str, caught: &str) -> bool {
     test.arg("--exact").env(VARIABLE, bug).env("RUST_BACKTRACE", "0");
     let output = test.output().expect("the copy's simulation");

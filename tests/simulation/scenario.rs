@@ -1,4 +1,4 @@
-//! The sites that deploys are simulated on.
+//! The sites for simulated deploys.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,38 +15,37 @@ use drainswap::plan::{LbQuorum, OnDrainTimeout, OnFailure, Policy};
 use drainswap::service::Container;
 use drainswap::service::container::Restart;
 
-/// A site, and how a deploy of `mobile` is done there.
+/// A site with the settings for a deploy of `mobile`.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
-    /// What it is called where a case is replayed.
+    /// The name for replays.
     pub name: &'static str,
     haproxy_cfg: &'static str,
     load_balancers: usize,
-    /// How containers of the new image behave.
+    /// The behaviour of containers with the new image.
     new: Build,
     version: &'static str,
     has_master: bool,
     /// The mean time between two requests, in milliseconds.
     requests_every: u64,
     policy: fn(&mut Policy),
-    /// With which code each hook ends; none where there is no hook.
+    /// The exit code of each hook, or `None` if there is no hook.
     hook: fn(&HookFacts) -> Option<i32>,
-    /// What else is special before anything is done.
+    /// Changes the site before the run.
     before: fn(&mut Site),
-    /// What is asked for.
     wish: Wish,
     /// Whether drainswap.toml describes the containers.
     is_described: bool,
 }
 
-/// What somebody asks for.
+/// The goal of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// A deploy of v2, and that it is resumed where it was not finished.
+    /// A deploy of v2, which is resumed if it is not finished.
     Deploy,
-    /// The same, and that it is taken back where it was not finished.
+    /// A deploy of v2, which is rolled back if it is not finished.
     DeployOrUndo,
-    /// A rollback to v2, whose containers an earlier run has kept.
+    /// A rollback to v2, whose containers an earlier run kept.
     Rollback,
 }
 
@@ -64,7 +63,7 @@ backend mobile
     server app1b 127.0.0.1:50001 check backup
 ";
 
-/// Only HAProxy's own checks can tell whether a container serves.
+/// Only HAProxy's own checks can show whether a container serves.
 const OWN_CHECK: &str = "
 backend mobile
     mode tcp
@@ -120,7 +119,7 @@ backend mobile
     server app2b 127.0.0.2:50001 check backup
 ";
 
-/// A second line of a container's, which nobody answers on.
+/// A second server line for a container, at whose port nothing answers.
 const FORGOTTEN: &str = "
 backend mobile
     option httpchk GET /health
@@ -132,7 +131,7 @@ backend forgotten
     server app1 127.0.0.1:50009 check
 ";
 
-/// Agents that say "ready" whenever they are asked.
+/// Agents that always answer "ready".
 const AGENTS: &str = "
 backend mobile
     option httpchk GET /health
@@ -141,13 +140,13 @@ backend mobile
     server app1b 127.0.0.2:50000 check
 ";
 
-/// The running process has no agents yet: a reload brings them.
+/// The running process has no agents yet; a reload adds them.
 fn without_agents(site: &mut Site) {
     let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
     workers.flat_map(|worker| &mut worker.lines).for_each(|line| line.agent = None);
 }
 
-/// A page that says sorry, on a machine without containers, and a slot for a server to come.
+/// A sorry server on a machine without containers, and a slot for a later server.
 const SORRY: &str = "
 backend mobile
     option httpchk GET /health
@@ -160,7 +159,7 @@ backend mobile
 
 fn usual(_: &mut Policy) {}
 
-/// What a person took out of service is put in service.
+/// Enables servers that the operator took out of service.
 fn enable(policy: &mut Policy) {
     policy.scope.enable = true;
 }
@@ -190,10 +189,10 @@ const TIES: Scenario = Scenario {
     ..BASE
 };
 
-/// A new container that boots for longer than an outage may last.
+/// A new container that boots longer than an outage may last.
 const LONG_BOOT: Scenario = Scenario { name: "long-boot", new: Build { boots: 6_000, ..WELL }, ..BASE };
 
-/// A new container that accepts connections before it serves, where only HAProxy's own check can tell.
+/// A new container that accepts connections before it serves, which only HAProxy's own check can show.
 const OWN_CHECKED: Scenario = Scenario {
     name: "own-check",
     haproxy_cfg: OWN_CHECK,
@@ -203,10 +202,10 @@ const OWN_CHECKED: Scenario = Scenario {
 
 const CROWD: Scenario = Scenario { name: "crowded", haproxy_cfg: CROWDED, requests_every: 20, ..BASE };
 
-/// A hook at every moment, each of which wants it to go on.
+/// Hooks at every moment, all of which succeed.
 const HOOKED: Scenario = Scenario { name: "hooked", hook: |_| Some(0), ..BASE };
 
-/// Whose clients come back by a cookie until the drain's time is over.
+/// Clients that return with a cookie until the drain times out.
 const STUBBORN: Scenario = Scenario {
     name: "fails-to-drain",
     haproxy_cfg: TIED,
@@ -215,12 +214,12 @@ const STUBBORN: Scenario = Scenario {
     ..BASE
 };
 
-/// The name of the container that an earlier run has kept for a server.
+/// Returns the name of the container that an earlier run kept for a server.
 fn kept(name: &str) -> String {
     format!("{name}.old-20261120T201500.000Z")
 }
 
-/// Every container has one beside it that runs v2, and was put aside.
+/// Adds a kept container with v2 next to every container.
 fn with_kept(site: &mut Site) {
     let running = site.engine.containers.iter();
     let running: Vec<_> = running.filter_map(|it| Some((kept(&it.container.name), it.address()?))).collect();
@@ -229,41 +228,41 @@ fn with_kept(site: &mut Site) {
     }
 }
 
-/// The engine chooses every port anew when a container starts.
+/// Makes the engine choose a new port whenever a container starts.
 fn with_random_ports(site: &mut Site) {
     site.engine.containers.iter_mut().for_each(|place| place.floats = true);
 }
 
-/// The lines of the backup.
+/// Returns the server lines of the backup.
 fn backups(site: &mut Site) -> impl Iterator<Item = &mut Line> {
     let workers = site.haproxies.iter_mut().filter_map(|it| it.worker.as_mut());
     workers.flat_map(|worker| &mut worker.lines).filter(|line| line.id.server == "app1b")
 }
 
-/// The container of the backup.
+/// Returns the container of the backup.
 fn backup(site: &mut Site) -> &mut Place {
     let mut all = site.engine.containers.iter_mut();
     all.find(|place| place.container.name == "mobile-app1b").expect("a backup")
 }
 
-/// A person has set the backup to maint.
+/// Sets the backup to maint, as an operator would.
 fn in_maint(site: &mut Site) {
     for line in backups(site) {
         (line.admin, line.up, line.health) = (AdminState::Maint.bits(), false, 0);
     }
 }
 
-/// No container is behind the last two lines.
+/// Removes the containers behind the last two lines.
 fn sorry(site: &mut Site) {
     site.engine.containers.truncate(2);
 }
 
-/// Whether that is a line which no container is behind, before and after.
+/// Returns whether a server has no container, before and after the run.
 pub fn is_left(server: &ServerId) -> bool {
     server.server == "sorry" || server.server == "slot"
 }
 
-/// The first container publishes the port of the forgotten line, and does not listen there.
+/// Makes the first container publish the port of the forgotten line without listening at it.
 fn forgotten(site: &mut Site) {
     let unused = site.engine.containers.pop().expect("a container at the forgotten address").container;
     site.engine.containers[0].container.published.extend(unused.published);
@@ -273,12 +272,12 @@ fn forgotten(site: &mut Site) {
     }
 }
 
-/// Whether that is a line which served nobody for long before the run.
+/// Returns whether a server has not served for a long time before the run.
 pub fn is_forgotten(server: &ServerId) -> bool {
     server.backend == "forgotten"
 }
 
-/// The backup runs v2 by now, and was left in maint.
+/// Makes the backup run v2 and leaves it in maint.
 fn left_in_maint(site: &mut Site) {
     in_maint(site);
     let Image::Registry { reference, digest } = image("v2") else { unreachable!("a registry's image") };
@@ -287,19 +286,19 @@ fn left_in_maint(site: &mut Site) {
     container.image.0 = digest;
 }
 
-/// The backup's container does not run, and `HAProxy` has seen that.
+/// Stops the backup's container, as seen by `HAProxy`.
 fn stopped(site: &mut Site) {
     backup(site).container.state = ContainerState::Stopped;
     backups(site).for_each(|line| (line.up, line.health) = (false, 0));
 }
 
-/// The backup's container was removed.
+/// Removes the backup's container.
 fn gone(site: &mut Site) {
     stopped(site);
     site.engine.containers.retain(|place| place.container.name != "mobile-app1b");
 }
 
-/// Those that are played now and then, each for something of its own.
+/// Scenarios that are played less often, each for one special case.
 pub const MORE: &[Scenario] = &[
     Scenario {
         name: "left-out",
@@ -367,7 +366,7 @@ fn is_app1(facts: &HookFacts) -> bool {
     facts.servers.iter().any(|server| server.server == "app1")
 }
 
-/// All that are swept.
+/// All scenarios of a sweep.
 pub const ALL: &[Scenario] = &[
     BASE,
     Scenario { name: "origin", haproxy_cfg: ORIGIN, policy: |policy| policy.keep = 1, ..BASE },
@@ -408,7 +407,7 @@ pub const ALL: &[Scenario] = &[
     },
 ];
 
-/// What only some deploys have, and that comes to its end everywhere.
+/// Scenarios with features that only some deploys have, and in which every deploy finishes.
 const SOMETIMES: &[Scenario] = &[
     HOOKED,
     Scenario {
@@ -456,13 +455,13 @@ const SOMETIMES: &[Scenario] = &[
     LONG_BOOT,
 ];
 
-/// Every site where a deploy comes to its end without a fault.
+/// Returns every scenario in which a deploy without a fault succeeds.
 pub fn sites() -> Vec<Scenario> {
     [ALL, SOMETIMES].concat()
 }
 
 impl Scenario {
-    /// The one of that name.
+    /// Returns the scenario with a name.
     pub fn named(name: &str) -> Self {
         *ALL.iter()
             .chain(SOMETIMES)
@@ -471,7 +470,7 @@ impl Scenario {
             .unwrap_or_else(|| panic!("no scenario {name}"))
     }
 
-    /// What its haproxy.cfg says.
+    /// Returns the configuration of the site.
     pub fn configuration(&self) -> Configuration {
         let text = format!("defaults\n    mode http\n{}", self.haproxy_cfg);
         let file = SourceFile { path: "haproxy.cfg".into(), bytes: text.into_bytes() };
@@ -481,7 +480,7 @@ impl Scenario {
         configuration
     }
 
-    /// The site, before anything is done.
+    /// Returns the initial site.
     pub fn site(&self, configuration: &Configuration, seed: u64) -> Memory {
         let memory = Memory::new(configuration, self.load_balancers, &image("v1"), seed);
         let mut site = memory.site();
@@ -498,7 +497,7 @@ impl Scenario {
         memory
     }
 
-    /// How a deploy is done there.
+    /// Returns the policy of the deploy.
     pub fn policy(&self) -> Policy {
         let mut policy = Policy {
             floor: 1,
@@ -520,19 +519,19 @@ impl Scenario {
         policy
     }
 
-    /// The moments that a plan is told to have a hook for: all of them, since one may be gone when it is due.
+    /// Returns the moments with a hook in the plan: all of them, because a hook may no longer exist when it is due.
     pub fn hooks() -> Vec<Moment> {
         use Moment::{AfterDrain, AfterEnable, AfterRun, BeforeDrain, BeforeEnable, BeforeRun};
         vec![BeforeRun, BeforeDrain, AfterDrain, BeforeEnable, AfterEnable, AfterRun]
     }
 
-    /// Of so many calls and faults one is tried where there is little time: the first site is swept without a gap but
-    /// for calls in a row that ask the same.
+    /// Returns the stride over calls and faults for a short sweep. The first site has a stride of one, and only skips
+    /// identical polls.
     pub fn stride(&self) -> usize {
         if self.name == BASE.name { 1 } else { 146 }
     }
 
-    /// What drainswap.toml describes, by backend.
+    /// Returns the descriptions in drainswap.toml, by backend.
     pub fn descriptions(&self) -> BTreeMap<String, Container> {
         let container = Container {
             container_port: Some(8080),
@@ -543,23 +542,23 @@ impl Scenario {
         [("mobile".to_owned(), container)].into_iter().filter(|_| self.is_described).collect()
     }
 
-    /// What is asked for.
+    /// Returns the goal of the case.
     pub fn wish(&self) -> Wish {
         self.wish
     }
 
-    /// Whether a master socket tells of the workers that a reload has replaced.
+    /// Returns whether a master socket reports old workers.
     pub fn has_master(&self) -> bool {
         self.has_master
     }
 
-    /// Whether containers of the new image serve, and go on.
+    /// Returns whether containers of the new image serve and keep running.
     pub fn new_is_good(&self) -> bool {
         self.new.serves && self.new.ends.is_none()
     }
 }
 
-/// The image of a version: a tag whose digest is the tag's digit all over.
+/// Returns the image of a version; its digest repeats the digit of the tag.
 pub fn image(tag: &str) -> Image {
     let digest = format!("sha256:{}", tag[tag.len() - 1..].repeat(64));
     Image::Registry {

@@ -1,8 +1,8 @@
-//! Single cases, each of which must end in one way: the fault that a story is about comes where it says.
+//! Single cases with an expected outcome.
 
 use crate::case::Case;
 
-/// Plays a case in which nothing may be wrong, and tells how it ended and what a person was told.
+/// Plays a case that must have no violations, and returns its outcome and the warnings.
 fn told(case: &str) -> String {
     let verdict = case.parse::<Case>().expect("a case").play(false);
     assert_eq!(verdict.violations, Vec::<String>::new(), "{case}");
@@ -10,7 +10,7 @@ fn told(case: &str) -> String {
     [vec![outcome], verdict.told].concat().join("\n")
 }
 
-/// The stories that end so.
+/// Checks the outcomes of cases.
 fn end_so(cases: &[(&str, &str)]) {
     let wrong = cases.iter().filter_map(|(case, wanted)| {
         let told = told(case);
@@ -75,27 +75,27 @@ fn a_drain_that_takes_too_long_ends_as_it_was_chosen() {
 
 /// The backup's container is removed while the server is out: at its maint, and while the new container boots.
 #[test]
-fn what_is_out_comes_back_at_once_when_the_others_go_down() {
+fn a_server_returns_at_once_when_the_others_fail() {
     let unserved =
         "rolled back, the old containers serve as before: no server of mobile serves at /run/haproxy0.sock";
     end_so(&[
         ("long-boot/1/start.0=OtherRemoved", unserved),
         ("hooked/1/hook.2=Hangs/set state.1=OtherRemoved", unserved),
-        // While the old container is being stopped: it is started again in the place of the new one.
+        // While the old container stops: it is started again instead of the new one.
         ("pair/1/set the restart policy of.2=OtherRemoved/stop.0=Slow", unserved),
-        // While its sessions are ended, and while a command that was not answered is waited for.
+        // While its sessions are shut down, and while the run waits for an unanswered command.
         ("shut-down/3/sessions.0=Hangs/set state.1=OtherRemoved", unserved),
         ("pair/2/set state.1=LateEffect/set state.2=OtherRemoved", unserved),
-        // Without a floor nothing is promised, and the new container is the way out.
+        // Without a floor, an outage is allowed, and the run continues with the new container.
         ("long-boot-no-floor/1/start.0=OtherRemoved", "an outage of mobile began\nan outage of mobile ended"),
-        // One that answers serves sooner than the old one would, even if a hook comes first.
+        // A new container that already answers serves sooner than the old one, even with a hook in between.
         ("hooked/1/hook.3=Slow/start.0=OtherRemoved", "mobile/app1 keeps the new container: the container"),
     ]);
 }
 
-/// What only two faults lead to, or one at the wrong moment.
+/// Outcomes that need two faults, or one at a special moment.
 #[test]
-fn what_seldom_happens_ends_as_well_as_it_can() {
+fn rare_combinations_end_as_well_as_possible() {
     end_so(&[
         ("no-floor/1", "done: 2 containers replaced"),
         ("undone/1/remove.0=DiesBefore", "done: 2 containers replaced, every one is in service"),
