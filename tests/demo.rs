@@ -1,6 +1,6 @@
-//! The main job on real parts, for the eyes: four containers replaced behind a real HAProxy while 300 requests
-//! a second and long streams go through it; then the way back; then an image that is no good.
-#![allow(clippy::print_stdout, reason = "a demonstration speaks to a person")]
+//! A demonstration with real parts: four containers are replaced behind a real HAProxy during 300 requests per second
+//! and long streams. A deploy of a broken image and a rollback follow.
+#![allow(clippy::print_stdout, reason = "a demonstration prints to the terminal")]
 
 mod support;
 
@@ -13,7 +13,7 @@ async fn main() -> ExitCode {
     if !requirements(Need::ALL).await {
         return ExitCode::FAILURE;
     }
-    heading("a registry, four containers of v1 and an HAProxy are being started");
+    heading("starting a registry, four containers with v1 and an HAProxy");
     let stage = Stage::origin().start().await;
     let v2 = stage.image("v2", &[("VERSION", "v2"), ("BOOT_MS", "1500")]).await;
     let broken = stage.image("v3", &[("VERSION", "v3"), ("FAIL", "exit")]).await;
@@ -34,14 +34,14 @@ async fn main() -> ExitCode {
     }
     load.answered(300).await;
 
-    heading("what the clients saw of all this");
+    heading("the clients' view");
     let report = load.stop().await;
     println!("{report}");
     stage.close().await;
     if went_as_told { verdict(&report) } else { ExitCode::FAILURE }
 }
 
-/// Runs a command as a person would, on the terminal that there is, and tells how it ended.
+/// Runs a command on the terminal, prints its exit code and returns it.
 async fn tell(stage: &Stage, arguments: &[&str]) -> Option<i32> {
     heading(&format!("$ drainswap {}", arguments.join(" ")));
     let mut command = stage.command(arguments);

@@ -1,9 +1,9 @@
-//! The rules of the architecture, read off the source text.
+//! The rules of the architecture, checked against the source text.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every Rust file below a folder.
+/// Returns every Rust file below a folder.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of the project") {
@@ -17,7 +17,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The files of a module and of its children, by their path below `src/`, with the text that is no test.
+/// Returns the files of a module and its children, by their path below `src/`, with their text without tests.
 fn module(name: &str) -> Vec<(String, String)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let inside = |path: &str| path == format!("{name}.rs") || path.starts_with(&format!("{name}/"));
@@ -31,7 +31,7 @@ fn module(name: &str) -> Vec<(String, String)> {
             found.push((short, code.join("\n")));
         }
     }
-    assert!(!found.is_empty(), "there is no module {name}");
+    assert!(!found.is_empty(), "unknown module {name}");
     found
 }
 
@@ -73,7 +73,7 @@ const PURE: [&str; 24] = [
 ];
 
 #[test]
-fn pure_modules_touch_nothing_outside() {
+fn pure_modules_have_no_side_effects() {
     let outside = [
         "tokio",
         "bollard",
@@ -90,7 +90,7 @@ fn pure_modules_touch_nothing_outside() {
 }
 
 #[test]
-fn arrows_never_turn_back() {
+fn dependencies_only_point_inwards() {
     assert_lacks(&PURE, &["crate::adapters", "crate::deploy", "crate::app", "crate::cli", "crate::report"]);
     assert_lacks(
         &["deploy", "look"],
@@ -104,22 +104,22 @@ fn arrows_never_turn_back() {
         &["report"],
         &["crate::adapters", "crate::deploy", "crate::app", "crate::cli", "crate::topology"],
     );
-    // What was typed is read where it becomes what was meant, and nowhere else.
+    // Only the settings combine typed values with the file; other modules do not see the command line.
     assert_lacks(&["error", "exit", "ports", "settings"], &["crate::app"]);
     assert_lacks(&["error", "exit", "ports"], &["crate::cli"]);
 }
 
 #[test]
-fn only_the_topmost_module_stops_the_process() {
+fn only_main_exits_the_process() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for path in rust_files(&source).into_iter().filter(|path| *path != source.join("main.rs")) {
         let text = fs::read_to_string(&path).expect("a source file");
-        assert!(!text.contains("process::exit"), "{} ends the process", path.display());
+        assert!(!text.contains("process::exit"), "{} exits the process", path.display());
     }
 }
 
 #[test]
-fn the_readme_names_every_problem_of_a_configuration() {
+fn the_readme_lists_every_problem_of_a_configuration() {
     let readme =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
     for (code, meaning) in drainswap::cfg::code::ALL {

@@ -1,6 +1,6 @@
-//! Twenty containers on two hosts, each with an engine of its own, replaced under load: how long what comes before the
-//! first drain takes beside what one engine needs for one container, how many servers serve meanwhile, and the memory.
-#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark reports, and roughly")]
+//! Replacement of twenty containers on two hosts with separate engines, under load. Measures the time before the first
+//! drain relative to that of one engine for one container, the number of serving servers, and the memory.
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints rough numbers")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 #[path = "../support/mod.rs"]
@@ -38,7 +38,7 @@ async fn main() {
     let settings = stage.dir().join("drainswap.toml");
     let engines = format!("[engines]\n\"127.0.0.2\" = \"unix://{}\"\n", second.socket().display());
     std::fs::write(&settings, engines).expect("write the settings");
-    // What one container takes alone, on each engine.
+    // The time for a single container on each engine.
     let alone = |create: &dyn Fn() -> String| {
         let begun = Instant::now();
         let id = create();
@@ -77,12 +77,12 @@ async fn main() {
     let created = ms("pulled", "lane_started");
     println!("pull, on both engines: {:.0} ms", ms("pull_started", "pulled"));
     println!(
-        "create 20 containers: {created:.0} ms; by `docker create` one after the other {one_by_one:.0} ms; ratio {:.2}",
+        "create 20 containers: {created:.0} ms; sequential `docker create`: {one_by_one:.0} ms; ratio {:.2}",
         created / one_by_one
     );
     println!("replace 20 containers: {:.1} s", ms("lane_started", "run_ended") / 1e3);
     println!(
-        "servers in service at each of {} events: {} of 20 at least; {} requests, {} failed; peak memory {:.1} MiB",
+        "servers in service at each of {} events: at least {} of 20; {} requests, {} failed; peak memory {:.1} MiB",
         serving.len(),
         serving.iter().min().expect("events"),
         report.total(),
@@ -93,7 +93,7 @@ async fn main() {
     stage.close().await;
 }
 
-/// Milliseconds from the first event of one kind to the first of another.
+/// Returns the milliseconds from the first event of one kind to the first of another.
 fn between(events: &[Value], from: &str, to: &str) -> f64 {
     let at = |kind: &str| {
         let event = events.iter().find(|event| event["event"] == kind).expect("such an event");
@@ -107,7 +107,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The most memory that the process has had so far; nothing once it has ended.
+/// Returns the peak memory of a process, or 0 after it has exited.
 fn peak_kib(process: Option<u32>) -> u64 {
     let status = process.and_then(|id| std::fs::read_to_string(format!("/proc/{id}/status")).ok());
     let line = |status: String| {
@@ -117,7 +117,7 @@ fn peak_kib(process: Option<u32>) -> u64 {
     status.and_then(line).unwrap_or(0)
 }
 
-/// What Docker's own client prints of the engine that everybody has.
+/// Runs the `docker` client with the default engine, and returns its output.
 fn local(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().expect("run docker");
     assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

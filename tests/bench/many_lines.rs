@@ -1,8 +1,7 @@
-//! How long drainswap itself takes where one container is behind a thousand server lines: what a plan takes, what a
-//! deploy of two containers takes beside their own stop, start and boot, and what moves by hand take. The same with a
-//! single line tells how much of it the lines cost. For a second after each container a deploy waits for a first request,
-//! which no client sends here.
-#![allow(clippy::print_stdout, reason = "a benchmark reports")]
+//! The time that drainswap itself needs if one container is behind a thousand server lines: for a plan, for a deploy
+//! of two containers without their stop, start and boot, and for single moves. The same with one line shows the cost
+//! of the lines. After each container, a deploy waits one second for a first request, which no client sends here.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 #[path = "../support/mod.rs"]
@@ -13,7 +12,7 @@ use std::time::Instant;
 
 use support::{Ended, Need, Stage, requirements};
 
-/// So many lines lead to the container of `app1` beside its own.
+/// The number of additional lines for the container of `app1`.
 const LINES: usize = 1_000;
 
 #[tokio::main]
@@ -22,13 +21,13 @@ async fn main() {
         return;
     }
     let one = measure("1 line", "").await;
-    // In one backend, and in a backend each.
+    // All lines in one backend, and each line in a separate backend.
     let mut together = "\nbackend many\n    option httpchk GET /health\n    server other {app2}\n".to_owned();
     let mut apart = String::new();
     for line in 0..LINES {
-        writeln!(together, "    server app{line} {{app1}}").expect("a String takes everything");
+        writeln!(together, "    server app{line} {{app1}}").expect("writing to a String never fails");
         writeln!(apart, "\nbackend many-{line}\n    server app1 {{app1}}\n    server app2 {{app2}}")
-            .expect("a String takes everything");
+            .expect("writing to a String never fails");
     }
     for (name, extra) in [("1 001 lines in two backends", together), ("1 001 lines in 1 001 backends", apart)]
     {
@@ -37,7 +36,7 @@ async fn main() {
     }
 }
 
-/// The milliseconds of a deploy without what its containers take.
+/// Returns the milliseconds of a deploy without those of its containers.
 async fn measure(name: &str, extra: &str) -> u64 {
     let stage = Stage::primaries().extra(extra).start().await;
     let image = stage.image("v2", &[("VERSION", "v2")]).await;
@@ -57,7 +56,7 @@ async fn measure(name: &str, extra: &str) -> u64 {
     own
 }
 
-/// The milliseconds that the engine took to stop and to start containers, and these to boot.
+/// Returns the milliseconds for stopping, starting and booting the containers.
 fn of_containers(ended: &Ended) -> u64 {
     let finished = ended.events().into_iter().filter(|event| event["event"] == "lane_finished");
     let parts =

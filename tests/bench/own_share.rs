@@ -1,13 +1,14 @@
-//! How long drainswap itself keeps a server out of rotation, beside what nobody can save: the drain, the engine's
-//! stop and start, the application's boot. Medians, and ratios of one run, since machines differ and are noisy.
-#![allow(clippy::print_stdout, reason = "a benchmark reports")]
+//! The time that drainswap itself keeps a server out of rotation, in addition to the unavoidable drain, the engine's
+//! stop and start, and the application's boot. Reports medians, and ratios within one run, because machines differ and
+//! are noisy.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 use support::{Load, Mix, Need, Stage, requirements};
 
-/// So many deploys of four containers each.
+/// The number of deploys, of four containers each.
 const DEPLOYS: usize = 5;
 
 #[tokio::main]
@@ -48,12 +49,12 @@ async fn main() {
         println!("{name:<20} {:>6} ({})", median(values), values.last().expect("a lane"));
     }
     let percent = 100 * median(&own) / median(&whole).max(1);
-    println!("drainswap's share of the whole: {percent} %; the goal is under 60 ms at the median");
+    println!("drainswap's share of the total: {percent} %; the goal is a median under 60 ms");
     idle_drains(&stage).await;
     stage.close().await;
 }
 
-/// From the drain to «nothing in flight», where nothing is.
+/// Measures the time of a drain without requests in flight.
 async fn idle_drains(stage: &Stage) {
     let mut drains = Vec::new();
     for deploy in 0..DEPLOYS {
@@ -65,7 +66,7 @@ async fn idle_drains(stage: &Stage) {
     }
     let drains = sorted(drains);
     println!(
-        "from before the drain to drained, with nothing in flight: {} ({}) ms; the goal is under 120 ms at the median",
+        "a drain with nothing in flight: {} ({}) ms; the goal is a median under 120 ms",
         median(&drains),
         drains.last().expect("a drain")
     );

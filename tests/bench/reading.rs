@@ -1,7 +1,7 @@
-//! How fast haproxy.cfg is read, how that compares with `haproxy -c` on the same file, and what it takes of memory.
+//! The speed of reading haproxy.cfg, in comparison with `haproxy -c` on the same file, and the memory for it.
 //!
-//! Times are CPU times: of this process the quickest of many rounds, of HAProxy as the kernel counts them.
-#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark reports, and roughly")]
+//! Times are CPU times: the fastest of many rounds for this process, and the kernel's count for HAProxy.
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark prints rough numbers")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use drainswap::cfg::{self, Environment, SourceFile, Version};
 
 const BACKENDS: usize = 10_000;
 const SERVERS: usize = 10;
-/// So often each thing is measured; the best run is the one that others disturbed least.
+/// The number of measurements; the best one had the least interference.
 const ROUNDS: usize = 15;
 
 fn main() {
@@ -25,7 +25,7 @@ fn main() {
     large_file();
 }
 
-/// The megabytes a second of the reader, on all configurations of `fixtures` and of HAProxy's own sources.
+/// Prints the speed of the reader in MB/s, on all configurations of `fixtures` and of HAProxy's sources.
 fn corpus() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
@@ -66,7 +66,7 @@ fn large_file() {
     let both = best(|| drop(cfg::interpret(&read(text.clone().into_bytes()))));
     println!("{BACKENDS} backends with {SERVERS} servers each, {} bytes", text.len());
     println!(
-        "read with {:.0} MB/s; read and resolved in {:.0} ms",
+        "read at {:.0} MB/s; read and resolved in {:.0} ms",
         text.len() as f64 / 1e6 / reading,
         both * 1e3
     );
@@ -74,7 +74,7 @@ fn large_file() {
     match haproxy {
         Some(seconds) => {
             println!(
-                "haproxy -c: {:.0} ms, {:.1} times as much (the goal is 10)",
+                "haproxy -c: {:.0} ms, {:.1} times as long (the goal is 10)",
                 seconds * 1e3,
                 seconds / both
             );
@@ -113,8 +113,8 @@ fn read(bytes: Vec<u8>) -> cfg::Document {
     cfg::read(vec![SourceFile { path: "haproxy.cfg".into(), bytes }], &environment)
 }
 
-/// The seconds of the quickest round: of one thread that waits for nothing, they are its CPU time at the most. The
-/// kernel's own count of a thread is too coarse for this on some machines.
+/// Returns the seconds of the fastest round. For a thread that never waits, this is an upper bound of its CPU time. The
+/// kernel's count for a thread is too coarse on some machines.
 fn best(work: impl Fn()) -> f64 {
     let round = || {
         let start = Instant::now();
@@ -124,7 +124,7 @@ fn best(work: impl Fn()) -> f64 {
     (0..ROUNDS).map(|_| round()).fold(f64::INFINITY, f64::min)
 }
 
-/// The CPU seconds that children took, in ticks of 10 ms: `cutime` and `cstime` of `stat`.
+/// Returns the CPU seconds of child processes, in ticks of 10 ms: `cutime` and `cstime` of `stat`.
 fn children_seconds() -> f64 {
     let text = fs::read_to_string("/proc/self/stat").expect("stat");
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -140,7 +140,7 @@ fn haproxy(path: &Path) -> Option<f64> {
     Some(children_seconds() - before)
 }
 
-/// Reads and resolves the file, and prints the most memory that it took, in kilobytes.
+/// Reads and resolves the file, and prints the peak memory in kilobytes.
 fn memory(path: &Path) {
     let configuration = cfg::interpret(&read(fs::read(path).expect("the file")));
     let status = fs::read_to_string("/proc/self/status").expect("status");

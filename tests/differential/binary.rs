@@ -1,4 +1,4 @@
-//! The HAProxy binaries that are here, and what `haproxy -c` says of a file.
+//! The available HAProxy binaries, and the result of `haproxy -c` for a file.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -8,15 +8,15 @@ use drainswap::cfg::{Build, Version};
 use crate::corpus::{self, Sample};
 use crate::under_test::named;
 
-/// A binary of HAProxy.
+/// An HAProxy binary.
 pub struct Binary {
     pub path: PathBuf,
     pub build: Build,
     pub version: Version,
 }
 
-/// The binary that is tested: the named one, else the installed one. Where that is older than `since`, it is the newest
-/// that was fetched. `None` where none answers that is new enough.
+/// Returns the binary under test: the one in `TEST_HAPROXY`, or else the installed one, or the newest fetched one if
+/// that is older than `since`. Returns `None` if no binary is new enough.
 pub fn tested(since: Version) -> Option<Binary> {
     let is_new = |binary: &Binary| binary.version >= since;
     if let Some(named) = named() {
@@ -26,7 +26,7 @@ pub fn tested(since: Version) -> Option<Binary> {
     installed.or_else(|| fetched().filter(is_new).max_by_key(|binary| binary.version))
 }
 
-/// What `.ci/haproxy-versions` has fetched.
+/// Returns the binaries that `.ci/haproxy-versions` fetched.
 fn fetched() -> impl Iterator<Item = Binary> {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(target, PathBuf::from).join("haproxy");
@@ -34,7 +34,7 @@ fn fetched() -> impl Iterator<Item = Binary> {
     folders.filter_map(|folder| Binary::ask(folder.path().join("haproxy")))
 }
 
-/// What `haproxy -c` says.
+/// The result of `haproxy -c`.
 pub struct Verdict {
     pub accepted: bool,
     pub alerts: Vec<String>,
@@ -47,7 +47,7 @@ impl Binary {
         Some(Self { path, build, version })
     }
 
-    /// HAProxy with nothing in its environment but what the samples use.
+    /// Returns a command for HAProxy whose environment only has the variables of the samples.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.env_clear().envs(corpus::variables()).stdin(Stdio::null());
@@ -64,13 +64,13 @@ impl Binary {
         let output = self.run(&["-c", "-dr"], sample);
         let text = String::from_utf8_lossy(&output.stderr);
         let alerts = text.lines().filter(|line| line.contains("[ALERT]")).map(str::to_owned).collect();
-        // 2 means that nothing listens, which is no fault of a fragment.
+        // 2 means that there is no listener, which is not an error in a fragment.
         Verdict { accepted: matches!(output.status.code(), Some(0 | 2)), alerts }
     }
 }
 
 impl Verdict {
-    /// The first alert that is about something this reader knows.
+    /// Returns the first alert about something that drainswap's reader checks.
     pub fn ours(&self) -> Option<&str> {
         let ours = [
             "unmatched quote",
@@ -94,7 +94,7 @@ impl Verdict {
     }
 }
 
-/// What HAProxy's first alert is about, without the names in it.
+/// Returns the subject of HAProxy's first alert, without names.
 pub fn reason<'t>(mut lines: impl Iterator<Item = &'t str>) -> String {
     let Some(alert) = lines.find(|line| line.contains("[ALERT]")) else { return "without a word".to_owned() };
     let place = alert.find("cfg:").and_then(|at| alert[at..].split_once(": "));

@@ -1,4 +1,4 @@
-//! The files that are read: the fixtures, and HAProxy's own examples and regression tests where they were fetched.
+//! The files to read: the fixtures, and HAProxy's examples and regression tests if they were fetched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::NamedTempFile;
 
-/// One configuration, made fit to be started anywhere.
+/// A configuration, adapted so that it can run on any machine.
 pub struct Sample {
-    /// Where it comes from.
+    /// The origin of the configuration.
     pub name: String,
     pub bytes: Vec<u8>,
-    /// The directory that its own files are named by.
+    /// The directory to which its relative paths refer.
     home: Option<PathBuf>,
 }
 
-/// What the samples find in the environment.
+/// Returns the environment variables for the samples.
 pub fn variables() -> BTreeMap<String, String> {
     [("HOST", "10.0.0.5"), ("PATH", "/usr/bin:/bin"), ("HOME", "/root")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -34,7 +34,7 @@ impl Sample {
         Self { name, bytes, home: None }
     }
 
-    /// The file, until it is dropped.
+    /// Writes the configuration to a temporary file.
     pub fn write(&self) -> NamedTempFile {
         let mut builder = tempfile::Builder::new();
         builder.prefix("sample-").suffix(".cfg");
@@ -61,7 +61,7 @@ pub fn all() -> Vec<Sample> {
     samples
 }
 
-/// What is larger than anybody writes, and what ends in an odd way.
+/// Returns unusually large configurations and those with unusual endings.
 pub fn extremes() -> Vec<Sample> {
     let words = |count: usize| format!("global\n    description{}\n", " x".repeat(count - 1));
     [
@@ -80,7 +80,7 @@ pub fn extremes() -> Vec<Sample> {
     .into()
 }
 
-/// Reads a directory with all below it. What another version's sources have too, letter by letter, is tried once.
+/// Reads a directory recursively, without duplicates of files from other versions' sources.
 fn walk(directory: &Path, samples: &mut Vec<Sample>, known: &mut BTreeSet<Vec<u8>>) {
     let entries = std::fs::read_dir(directory).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -112,7 +112,7 @@ fn walk(directory: &Path, samples: &mut Vec<Sample>, known: &mut BTreeSet<Vec<u8
     }
 }
 
-/// The blocks after `-conf`, `-conf-BAD {…}` and their like in a regression test.
+/// Returns the blocks after `-conf`, `-conf-BAD {…}` and similar in a regression test.
 fn configurations(text: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut rest = text;
@@ -140,7 +140,7 @@ fn configurations(text: &str) -> Vec<String> {
     blocks.into_iter().filter(|block| block.contains('\n')).map(|block| block + "\n").collect()
 }
 
-/// What the test program puts in for its own macros.
+/// Expands the macros of HAProxy's test program.
 fn expand(text: &str, directory: &Path) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -178,7 +178,7 @@ const TAKEN_OUT: &[&str] = &[
     "localpeer",
 ];
 
-/// The line with an address that nobody else listens on, in the place of its own: an abstract socket leaves nothing.
+/// Replaces the address of a listener by an unused abstract socket, which leaves no file.
 fn bound(line: &str) -> Option<String> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let start = line.find(|c: char| !c.is_whitespace())?;
@@ -189,7 +189,7 @@ fn bound(line: &str) -> Option<String> {
     Some(format!("{}bind abns@drainswap-{}-{unique}{settings}", &line[..start], std::process::id()))
 }
 
-/// Without what would take something of this machine: ports, users, directories, a place in the background.
+/// Removes everything that uses resources of this machine: ports, users, directories and daemon mode.
 fn runnable(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {

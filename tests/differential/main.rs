@@ -1,7 +1,7 @@
-//! Real HAProxy and this reader on the same files: what they read must be the same.
+//! Comparison of real HAProxy and drainswap's reader on the same files.
 //!
-//! It runs with the installed HAProxy, and in `make sweep` with each that `.ci/haproxy-versions` fetched, on the fixtures
-//! and, where it was fetched, on every configuration of HAProxy's own examples and regression tests. Each test prints
+//! The tests run with the installed HAProxy, and in `make sweep` with each binary that `.ci/haproxy-versions` fetched.
+//! The files are the fixtures and, if they were fetched, HAProxy's examples and regression tests. Each test prints
 //! what it ran.
 
 #![allow(clippy::print_stderr, reason = "what was compared is a part of the result")]
@@ -25,7 +25,7 @@ use drainswap::cfg::{self, Configuration, Document, Environment, Severity, Sourc
 /// Every version of HAProxy.
 const ANY: Version = Version::new(0, 0);
 
-/// So many files are tried at once.
+/// The number of files that are tested at the same time.
 const THREADS: usize = 3;
 
 fn read(sample: &Sample, binary: &Binary) -> (Document, Configuration) {
@@ -38,7 +38,7 @@ fn read(sample: &Sample, binary: &Binary) -> (Document, Configuration) {
     (document, configuration)
 }
 
-/// What became of all samples with one binary.
+/// The results of all samples with one binary.
 #[derive(Default)]
 struct Tally {
     files: usize,
@@ -57,7 +57,7 @@ impl Tally {
     }
 }
 
-/// Tries every sample, some at a time, and fails with everything that differs.
+/// Tests every sample, several at a time, and fails with all differences.
 fn try_all<S: AsRef<Sample> + Sync>(
     what: &str,
     binary: &Binary,
@@ -87,12 +87,12 @@ fn try_all<S: AsRef<Sample> + Sync>(
     let count = differences.len();
     assert!(
         differences.is_empty(),
-        "{count} times HAProxy {name} and this reader differ:\n{}",
+        "HAProxy {name} and drainswap's reader differ {count} times:\n{}",
         differences.join("\n")
     );
 }
 
-/// The HAProxy that is tested; where there is none of that version, the test says so and is to return.
+/// Returns the HAProxy under test. Without one of the required version, prints the reason, and the test must return.
 fn tested(since: Version) -> Option<Binary> {
     let binary = binary::tested(since);
     if binary.is_none() {
@@ -102,7 +102,7 @@ fn tested(since: Version) -> Option<Binary> {
     binary
 }
 
-/// Why a sample gave nothing to count.
+/// The reason why a sample was skipped.
 enum Skipped {
     Because(String),
     Differs(String),
@@ -112,7 +112,8 @@ fn required() -> bool {
     std::env::var("REQUIRE_E2E").is_ok_and(|value| value == "1")
 }
 
-/// What HAProxy accepts has no error here, and what it refuses for a reason that this reader knows has one.
+/// Checks that the reader reports no error for files that HAProxy accepts, and an error for files that HAProxy refuses
+/// for a reason that the reader checks.
 #[test]
 fn the_verdicts_agree() {
     let Some(binary) = tested(ANY) else { return };
@@ -140,7 +141,7 @@ fn the_verdicts_agree() {
 
 #[test]
 fn the_words_are_the_same() {
-    // Older ones do not print them.
+    // Older versions do not print the words.
     let Some(binary) = tested(tokens::SINCE) else { return };
     let mut samples = corpus::all();
     samples.extend(tokens::random_lines());
@@ -158,13 +159,16 @@ fn the_servers_are_the_same() {
     });
 }
 
-/// Whatever was rendered is taken, and is what the description says.
+/// Checks that HAProxy accepts rendered backends, and that they match their descriptions.
 #[test]
-fn rendered_backends_are_taken() {
+fn rendered_backends_are_accepted() {
     let Some(binary) = tested(ANY) else { return };
     let (files, taken, tried) = rendered::all(binary.version);
     eprintln!("HAProxy {}: {taken} of {tried} descriptions were taken", binary.version);
-    assert!(taken * 3 > tried && taken < tried, "{taken} of {tried} were taken: the test shows nothing");
+    assert!(
+        taken * 3 > tried && taken < tried,
+        "only {taken} of {tried} were accepted: the test shows nothing"
+    );
     try_all("servers", &binary, &files, |binary, file| {
         let (_, configuration) = read(&file.sample, binary);
         file.matches(&configuration).map_err(Skipped::Differs)?;
@@ -176,9 +180,9 @@ fn rendered_backends_are_taken() {
     });
 }
 
-/// A check sends what was described, whatever the words of its lines had to go through.
+/// Checks that a health check sends the described request in spite of quoting and escaping.
 #[test]
-fn rendered_checks_ask_what_was_described() {
+fn rendered_checks_send_the_described_requests() {
     let Some(binary) = tested(ANY) else { return };
     let name = &binary.build.version;
     match rendered::compare_checks(&binary) {

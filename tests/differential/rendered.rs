@@ -1,4 +1,5 @@
-//! Backends rendered from descriptions that somebody could mean badly: real HAProxy takes what was not refused.
+//! Backends rendered from random and hostile descriptions: real HAProxy must accept those that drainswap does not
+//! refuse.
 
 mod checks;
 mod description;
@@ -14,20 +15,20 @@ use description::description;
 use crate::corpus::Sample;
 use crate::tokens::Random;
 
-/// So many backends stand in a file.
+/// The number of backends in a file.
 const BACKENDS: usize = 25;
 const FILES: usize = 16;
 
-/// What HAProxy would miss without it.
+/// The timeouts that HAProxy requires.
 const DEFAULTS: &str = "defaults\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n    timeout check 1s\n\n";
 
-/// A file of backends, and the descriptions that they came from.
+/// A file with backends, and their descriptions.
 pub struct Rendered {
     pub sample: Sample,
     descriptions: Vec<Value>,
 }
 
-/// The files, and how many descriptions were taken and tried.
+/// Returns the files, and the numbers of accepted and of tried descriptions.
 pub fn all(version: Version) -> (Vec<Rendered>, usize, usize) {
     let mut random = Random::default();
     let (mut tried, mut files) = (0, Vec::new());
@@ -37,7 +38,7 @@ pub fn all(version: Version) -> (Vec<Rendered>, usize, usize) {
             tried += 1;
             let description = description(&mut random, tried);
             let service: Service = serde_json::from_value(description.clone()).expect("a description");
-            // A spoiled name may come twice, and a file holds each only once.
+            // Two descriptions may get the same name, which a file must contain only once.
             if descriptions.iter().any(|known: &Value| known["backend"] == description["backend"]) {
                 continue;
             }
@@ -60,7 +61,7 @@ impl AsRef<Sample> for Rendered {
 }
 
 impl Rendered {
-    /// Whether the backends are what was described, looked at without the code that rendered them.
+    /// Compares the backends with their descriptions, without the code that rendered them.
     pub fn matches(&self, configuration: &Configuration) -> Result<(), String> {
         let proxies = &configuration.proxies;
         if proxies.len() != self.descriptions.len() {

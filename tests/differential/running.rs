@@ -1,4 +1,4 @@
-//! The servers of every backend, against what the running HAProxy says of them.
+//! Comparison of the servers of every backend with those of the running HAProxy.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::Skipped;
 use crate::binary::{Binary, reason};
 use crate::corpus::Sample;
 
-/// A HAProxy that is ended with its test.
+/// An HAProxy that stops with its test.
 pub struct Running(pub Child);
 
 impl Drop for Running {
@@ -59,7 +59,7 @@ pub fn compare(binary: &Binary, sample: &Sample, configuration: &Configuration) 
     Err(Skipped::Differs(format!("\n{}", text.join("\n"))))
 }
 
-/// The whole answer, or nothing if HAProxy ends before.
+/// Returns the complete answer, or `None` if HAProxy exits earlier.
 fn ask(running: &mut Running, socket: &Path, line: &str) -> Option<String> {
     loop {
         if running.0.try_wait().expect("a process").is_some() {
@@ -72,17 +72,17 @@ fn ask(running: &mut Running, socket: &Path, line: &str) -> Option<String> {
             stream.read_to_string(&mut answer).ok()?;
             return Some(answer);
         }
-        // Nothing tells when it listens, so it is asked again.
+        // HAProxy does not report when it listens, so the connection is retried.
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-/// A server, as both sides can tell it.
+/// The properties of a server that both sides report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     name: String,
     address: String,
-    /// The name that the address was found by, `-` for none.
+    /// The host name of the address, or `-`.
     host: String,
     port: u32,
     weight: String,
@@ -91,7 +91,7 @@ struct Seen {
     cookie: String,
 }
 
-/// A backend, as both sides can tell it: what it speaks, how it chooses, its servers.
+/// The properties of a backend that both sides report: the mode, the balance algorithm and the servers.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Backend {
     mode: String,
@@ -109,7 +109,7 @@ fn rows(table: &str, separator: char) -> Vec<BTreeMap<&str, &str>> {
     rows.map(|fields| columns.iter().copied().zip(fields).collect()).collect()
 }
 
-/// A field in quotes may hold separators and line feeds: a description does.
+/// Splits a table into records. A quoted field, such as a description, may contain separators and line feeds.
 fn records(text: &str, separator: char) -> Vec<Vec<&str>> {
     let (mut records, mut fields, mut start, mut quoted) = (Vec::new(), Vec::new(), 0, false);
     for (at, letter) in text.char_indices() {
@@ -158,14 +158,14 @@ fn theirs(state: &str, stat: &str) -> Backends {
     backends
 }
 
-/// Only the backends that HAProxy tells of: it leaves out those without servers.
+/// Returns the backends that HAProxy also reports, which are those with servers.
 fn ours(configuration: &Configuration, theirs: &Backends) -> Backends {
     let with_servers = configuration.proxies.iter().filter(|proxy| !proxy.servers.is_empty());
     let seen = with_servers.map(|proxy| {
         let known = theirs.get(&proxy.name);
         let server = |(index, server)| seen(proxy, server, known.and_then(|known| known.servers.get(index)));
         let servers = proxy.servers.iter().enumerate().map(server).collect();
-        // HAProxy has no word for some ways, and tells nothing of a disabled backend.
+        // HAProxy does not name some algorithms, and does not report a disabled backend.
         let told = |ours: String, theirs: Option<&str>| match theirs {
             Some(theirs @ ("" | "unknown")) if ours != "roundrobin" => theirs.to_owned(),
             Some("") => String::new(),
@@ -178,7 +178,7 @@ fn ours(configuration: &Configuration, theirs: &Backends) -> Backends {
     seen.collect()
 }
 
-/// What a backend speaks. HAProxy tells of `mode log` by another word.
+/// Returns the mode of a backend. HAProxy reports `mode log` under another name.
 fn mode(proxy: &Proxy) -> String {
     match proxy.mode.to_string() {
         log if log == "log" => "syslog".to_owned(),
@@ -186,7 +186,7 @@ fn mode(proxy: &Proxy) -> String {
     }
 }
 
-/// The way that a backend chooses, without its arguments.
+/// Returns the balance algorithm of a backend without arguments.
 fn balance(proxy: &Proxy) -> String {
     proxy.balance.split('(').next().unwrap_or_default().to_owned()
 }
@@ -197,20 +197,20 @@ fn seen(proxy: &Proxy, server: &Server, theirs: Option<&Seen>) -> Seen {
             let port = match port {
                 Port::Fixed(port) => u32::from(*port),
                 Port::Client => 0,
-                // HAProxy prints a negative number as if it had no sign.
+                // HAProxy prints a negative number as an unsigned one.
                 Port::ClientOffset(offset) => offset.cast_unsigned(),
             };
             (host.to_string(), port)
         }
         Address::Unix(_) | Address::Other(_) => ("-".to_owned(), 0),
     };
-    // What HAProxy made of a name, or of a short form that it takes for one, is its resolver's business.
+    // The address of a name, or of a short form that counts as a name, depends on HAProxy's resolver.
     let (address, host) = match theirs {
         Some(theirs) if address == theirs.host => (theirs.address.clone(), address),
         Some(theirs) => (address, theirs.host.clone()),
         None => (address.clone(), address),
     };
-    // A disabled backend is left out of `show stat`, and its servers with it.
+    // `show stat` omits a disabled backend and its servers.
     let told = !proxy.disabled;
     Seen {
         name: server.name.clone(),

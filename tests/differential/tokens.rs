@@ -1,4 +1,4 @@
-//! The words of every line, against `haproxy -dC`.
+//! Comparison of the words of every line with `haproxy -dC`.
 
 use drainswap::cfg::{Document, Line, Version};
 
@@ -6,10 +6,10 @@ use crate::Skipped;
 use crate::binary::Binary;
 use crate::corpus::Sample;
 
-/// Since this branch `-dC` prints what was read.
+/// The first branch in which `-dC` prints the words.
 pub const SINCE: Version = Version::new(2, 7);
 
-/// Since this branch the files are read twice, and printed twice.
+/// The first branch that reads and prints the files twice.
 const TWICE_SINCE: Version = Version::new(3, 1);
 
 pub fn compare(binary: &Binary, sample: &Sample, document: &Document) -> Result<usize, Skipped> {
@@ -36,7 +36,7 @@ pub fn compare(binary: &Binary, sample: &Sample, document: &Document) -> Result<
     Ok(ours.len())
 }
 
-/// The lines of a dump, without their indentation and the blanks at their end: an empty word shows nothing else.
+/// Returns the lines of a dump without indentation and trailing spaces, because an empty word only shows as a space.
 fn dump(text: &[u8], twice: bool) -> Vec<Vec<u8>> {
     let Some(text) = text.strip_suffix(b"\n").filter(|text| !text.is_empty()) else { return Vec::new() };
     let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
@@ -49,18 +49,18 @@ fn without_end(line: &[u8]) -> Vec<u8> {
     line[..end].to_vec()
 }
 
-/// `[name]` is no line of words, and the dump has none for it.
+/// Returns whether a line is a scope such as `[name]`, which the dump omits.
 fn is_scope(line: Line<'_>) -> bool {
     line.bytes().trim_ascii_start().starts_with(b"[")
 }
 
-/// Each word with a blank behind it; a word that holds a line feed makes two lines.
+/// Formats a line like the dump: each word with a trailing space. A word with a line feed makes two lines.
 fn dumped(line: Line<'_>) -> Vec<Vec<u8>> {
     let words: Vec<u8> = line.words().flat_map(|word| word.bytes.iter().copied().chain([b' '])).collect();
     words.split(|byte| *byte == b'\n').map(without_end).collect()
 }
 
-/// Numbers that are the same in each run.
+/// A pseudo-random generator that is the same in each run.
 pub struct Random(u64);
 
 impl Default for Random {
@@ -78,7 +78,7 @@ impl Random {
     }
 }
 
-/// Lines that nobody would write. One a file: a line that HAProxy cannot split ends the file for it.
+/// Returns random lines, one per file, because HAProxy stops reading at a line that it cannot split.
 pub fn random_lines() -> Vec<Sample> {
     let pieces: &[&str] = &[
         "a",

@@ -1,6 +1,6 @@
-//! What must hold of every reader, whatever bytes it is given: it does not panic, and what it has read can be worked with.
+//! The properties of every reader for any bytes: it does not panic, and its result is usable.
 //!
-//! One function a target of the fuzzer; the seeds of each are read as a test as well.
+//! There is one function per target of the fuzzer. A test also reads the seeds of each target.
 
 use std::path::{Path, PathBuf};
 
@@ -29,10 +29,10 @@ use drainswap::service::compose;
 use drainswap::service::interpolate::Variables;
 use drainswap::settings::File;
 
-/// A reader of any bytes.
+/// A reader of arbitrary bytes.
 type Reader = fn(&[u8]);
 
-/// Each reader by the name of its target, which is that of the folder in `fixtures` that has its seeds.
+/// All readers by the name of their target, which is also the name of the folder in `fixtures` with the seeds.
 const ALL: [(&str, Reader); 7] = [
     ("cfg", configuration),
     ("events", events),
@@ -43,13 +43,13 @@ const ALL: [(&str, Reader); 7] = [
     ("settings", settings),
 ];
 
-/// Gives bytes to the reader of that name.
+/// Passes bytes to the reader with the given name.
 pub fn read(target: &str, bytes: &[u8]) {
     let (_, reader) = ALL.iter().find(|(name, _)| *name == target).expect("a target");
     reader(bytes);
 }
 
-/// haproxy.cfg comes back as it was, and is not moved by an edit that says nothing new.
+/// haproxy.cfg is written back unchanged, and edits with the current values are possible.
 fn configuration(bytes: &[u8]) {
     for (major, minor) in [(2, 2), (2, 6), (3, 2), (3, 3)] {
         let environment = Environment::new([("V".into(), "a b".into())].into(), Version::new(major, minor));
@@ -66,7 +66,7 @@ fn configuration(bytes: &[u8]) {
     }
 }
 
-/// A journal that is understood can be resumed and gone back to; a record that is torn does not count.
+/// A valid journal can be resumed and rolled back to; an incomplete last record does not count.
 fn journal(bytes: &[u8]) {
     let read = Run::read(bytes);
     assert_eq!(read, Run::read(whole(bytes)));
@@ -79,10 +79,10 @@ fn journal(bytes: &[u8]) {
     }
 }
 
-/// The run that every page of [`events`] is about.
+/// The run for the pages in [`events`].
 const RUN: &[u8] = include_bytes!("../../fixtures/journal/version-1.jsonl");
 
-/// What is kept of a run's events makes a page, and a job's log and files.
+/// Stored events can be rendered to a page, and to a CI job's log and files.
 fn events(bytes: &[u8]) {
     let events = events_in(bytes);
     let run = Run::read(RUN).expect("a journal").expect("a run");
@@ -98,7 +98,7 @@ fn events(bytes: &[u8]) {
     }
 }
 
-/// A plan that was read can be shown, is the same when it is saved again, and has not drifted from itself.
+/// A plan can be printed, stays the same when it is saved again, and has no drift from itself.
 fn plan_file(bytes: &[u8]) {
     let Ok(file) = PlanFile::read(bytes) else { return };
     let _shown = file.plan.to_string();
@@ -106,7 +106,7 @@ fn plan_file(bytes: &[u8]) {
     assert_eq!(drift(&file, &file.basis, &Ok(file.plan.clone())), []);
 }
 
-/// What answers at a socket of `HAProxy` or its master, or was written into its `server-state-file`.
+/// The answers of `HAProxy`'s runtime and master sockets, and the `server-state-file`.
 fn runtime_reply(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut look = Replies::new(&text);
@@ -121,7 +121,7 @@ fn runtime_reply(bytes: &[u8]) {
     let _master = (workers(&text), failed(&text), Answer::read(&text));
 }
 
-/// What an engine tells of a container, of a pull, and of what a container has written.
+/// An engine's answers about a container and a pull, and the log of a container.
 fn engine_reply(bytes: &[u8]) {
     let mut layers = Layers::default();
     for message in bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
@@ -148,7 +148,7 @@ fn engine_reply(bytes: &[u8]) {
     }
 }
 
-/// drainswap.toml, a Compose file, and the variables beside one.
+/// drainswap.toml, a Compose file, and its `.env` file.
 fn settings(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _refused = text.parse::<File>();

@@ -1,11 +1,11 @@
-//! The seeds of the fuzzer, and what is left of each that is cut off or has a byte turned.
+//! The seeds of the fuzzer, and damaged copies of them that are truncated or have a changed byte.
 
 mod any_bytes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Of each seed so many are made that are damaged.
+/// The number of damaged copies of each seed.
 const DAMAGED: usize = 5;
 
 fn files(folder: &Path) -> Vec<PathBuf> {

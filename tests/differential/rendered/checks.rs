@@ -1,4 +1,4 @@
-//! The requests that HAProxy's checks send, byte for byte, against what was described.
+//! Comparison of the requests of HAProxy's checks with their descriptions, byte for byte.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -14,10 +14,10 @@ use crate::binary::Binary;
 use crate::corpus::Sample;
 use crate::running::Running;
 
-/// Longer than HAProxy waits before its first check.
+/// A time limit that is longer than HAProxy's delay before the first check.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Values of a header. Each means something to the reader of words, or to the one of log-formats behind it.
+/// Header values with special characters for HAProxy's word splitting or its log-format parser.
 const VALUES: &[&str] = &[
     "www.example.org",
     "a b",
@@ -56,14 +56,14 @@ const URIS: &[&str] = &[
     "/{x}[y](z)<w>",
 ];
 
-/// One check with its own server.
+/// A check with its own server.
 struct Asked {
     listener: TcpListener,
     line: String,
     header: String,
 }
 
-/// How many requests arrived as they were described, or the first that did not.
+/// Returns the number of requests that arrived as described, or the first one that did not.
 pub fn compare(binary: &Binary) -> Result<usize, String> {
     let longest = "z".repeat(4000);
     let values = VALUES.iter().copied().chain([longest.as_str()]).map(|value| ("/", value));
@@ -87,7 +87,7 @@ pub fn compare(binary: &Binary) -> Result<usize, String> {
     let file = Sample::new("checks".to_owned(), text.into_bytes()).write();
     let mut command = binary.command();
     command.args(["-db", "-f"]).arg(file.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    // Without a listener HAProxy ends at once.
+    // HAProxy exits at once without a listener.
     let frontend = tempfile::tempdir().expect("a directory");
     let extra = frontend.path().join("extra.cfg");
     let socket = frontend.path().join("s");
@@ -100,7 +100,7 @@ pub fn compare(binary: &Binary) -> Result<usize, String> {
         let is_right = lines.next() == Some(&asked.line) && lines.any(|line| line == asked.header);
         if !is_right {
             return Err(format!(
-                "{:?} and {:?} were described, and came as\n{request:?}",
+                "{:?} and {:?} were described, but arrived as\n{request:?}",
                 asked.line, asked.header
             ));
         }
@@ -109,7 +109,7 @@ pub fn compare(binary: &Binary) -> Result<usize, String> {
     Ok(right)
 }
 
-/// The head of the first request that comes.
+/// Accepts a request, answers it and returns its head.
 fn answer(listener: &TcpListener) -> String {
     let mut stream = accept(listener);
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
@@ -125,7 +125,7 @@ fn answer(listener: &TcpListener) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// `accept` knows no limit, so it is asked again until one is over.
+/// Accepts a connection within the time limit; `accept` itself has no timeout, so it is polled.
 fn accept(listener: &TcpListener) -> TcpStream {
     listener.set_nonblocking(true).expect("a listener");
     let step = Duration::from_millis(5);

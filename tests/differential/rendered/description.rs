@@ -1,4 +1,4 @@
-//! Descriptions at random: mostly well meant, with one or two values that are not.
+//! Random descriptions that are mostly valid, with one or two hostile values.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::tokens::Random;
 
-/// What may stand anywhere, and hardly ever should.
+/// Values that are possible anywhere, but rarely valid.
 const HOSTILE: &[&str] = &[
     "",
     " ",
@@ -143,16 +143,16 @@ fn one<'t>(random: &mut Random, texts: &[&'t str]) -> &'t str {
 
 fn hostile(random: &mut Random) -> String {
     match random.below(12) {
-        // Longer than any buffer of a line, and more words than a line holds.
+        // Longer than HAProxy's line buffer, or more words than a line may have.
         0 => "x".repeat(1 + random.below(40_000)),
         1 => vec!["a"; 1 + random.below(130)].join(" "),
         _ => one(random, HOSTILE).to_owned(),
     }
 }
 
-/// Any setting that exists, with any value or none.
+/// Returns any existing option, with any value or none.
 fn any_option(random: &mut Random) -> String {
-    // Of files, expressions and other sections only HAProxy knows whether they are there.
+    // Only HAProxy can validate files, expressions and references to other sections.
     let asks_haproxy = [
         "ca-file",
         "crl-file",
@@ -190,7 +190,7 @@ fn list(random: &mut Random, most: usize, well: &[&str]) -> Vec<String> {
     (0..random.below(most + 1)).map(|_| one(random, well).to_owned()).collect()
 }
 
-/// A description that would be taken.
+/// Returns a valid description.
 fn well_meant(random: &mut Random, number: usize) -> Value {
     let is_http = random.below(2) == 0;
     let both = |plain: &[&'static str], http: &[&'static str]| {
@@ -228,7 +228,7 @@ fn well_meant(random: &mut Random, number: usize) -> Value {
     })
 }
 
-/// Puts something at one place that hardly belongs there.
+/// Replaces one value by a hostile one.
 fn spoil(random: &mut Random, description: &mut Value) {
     let texts = ["backend", "server_prefix", "mode", "balance", "cookie"];
     match random.below(12) {

@@ -1,4 +1,4 @@
-//! What an engine answers.
+//! Answers of an engine.
 #![no_main]
 
 #[path = "../any_bytes.rs"]

@@ -1,4 +1,4 @@
-//! What is kept of a run's events.
+//! The stored events of a run.
 #![no_main]
 
 #[path = "../any_bytes.rs"]

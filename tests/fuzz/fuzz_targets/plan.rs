@@ -1,4 +1,4 @@
-//! A plan that was saved.
+//! A saved plan.
 #![no_main]
 
 #[path = "../any_bytes.rs"]

@@ -1,4 +1,4 @@
-//! What HAProxy and its master answer.
+//! Answers of HAProxy and its master.
 #![no_main]
 
 #[path = "../any_bytes.rs"]
