@@ -1,5 +1,6 @@
-# The lines with a region that was never entered, and the conditions that were never true or never false, of llvm-cov's
-# export, as FILE:FIRST-LAST:WHAT. A function that exists for several types, or in several binaries, counts once.
+# Extracts the lines with a region that was never entered, and the conditions that were never true or never false, from
+# llvm-cov's export, as FILE:FIRST-LAST:WHAT. A function counts once, even if it exists for several types or in several
+# binaries.
 def merged(key): group_by(key)[] | select(map(.count) | add == 0) | first;
 
 [.data[0].functions[] | .filenames as $files
@@ -8,7 +9,7 @@ def merged(key): group_by(key)[] | select(map(.count) | add == 0) | first;
                    { file: $files[.[6]], at: .[0:2], end: .[2:4], count: .[5], what: "never false" })
   | .file |= ltrimstr($root) | select(.file | test($pattern))]
 | [merged([.file, .at, .end, .what])] | group_by(.file)[] | .[0].file as $file
-# What lies in a region that was never entered needs no line of its own, and neighbours need one for all of them.
+# Conditions inside a region that was never entered are omitted, and neighbouring regions share one line.
 | (map(select(.what == "never entered")) | sort_by(.at)
   | reduce .[] as $it ([]; if length > 0 and $it.at[0] <= .[-1].last + 1
       then .[-1].last = ([.[-1].last, $it.end[0]] | max) else . + [{ first: $it.at[0], last: $it.end[0] }] end)) as $missed
