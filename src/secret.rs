@@ -11,15 +11,15 @@ pub fn shown(address: &str) -> String {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), address),
     };
-    let (who, host) = match rest.rsplit_once('@') {
+    let (user, host) = match rest.rsplit_once('@') {
         // An image with a digest, not a user.
         Some((name, digest)) if digest.starts_with("sha256:") || digest.starts_with("sha512:") => {
             return format!("{}@{digest}", shown(&format!("{scheme}{name}")));
         }
-        Some((who, host)) => (Some(who), host),
+        Some((user, host)) => (Some(user), host),
         None => (None, rest),
     };
-    let who = match who.map(|who| who.split_once(':').ok_or(who)) {
+    let user = match user.map(|user| user.split_once(':').ok_or(user)) {
         None => String::new(),
         Some(Ok((user, _))) => format!("{user}:{HIDDEN}@"),
         // A token without a user name.
@@ -32,7 +32,7 @@ pub fn shown(address: &str) -> String {
         Some((host, _)) => format!("{host}?{HIDDEN}"),
         None => host.to_owned(),
     };
-    format!("{scheme}{who}{host}")
+    format!("{scheme}{user}{host}")
 }
 
 #[cfg(test)]

@@ -403,7 +403,10 @@ impl Judge {
         }
         let since = *self.unserved_since.get_or_insert(site.now);
         if site.now > since + PUT_BACK_WITHIN {
-            self.violate(site, format!("nobody serves since {since} ms, and {} is kept out", could[0]));
+            self.violate(
+                site,
+                format!("no server has served since {since} ms, and {} is kept out", could[0]),
+            );
         }
     }
 
@@ -495,10 +498,10 @@ impl Judge {
         let is_hurried = self.case.scenario.policy().on_drain_timeout != OnDrainTimeout::Fail;
         let goes_on = |fault: Fault| {
             let slow = fault == Fault::Slow && !is_hurried;
-            let anew =
+            let restarted =
                 matches!(fault, Fault::Reload | Fault::HaproxyRestart) && self.case.scenario.has_master();
             let is_taken_back = self.case.scenario.wish() == Wish::DeployOrUndo;
-            slow || anew && !is_hurried
+            slow || restarted && !is_hurried
                 || fault.kills() && !is_taken_back
                 || matches!(fault, Fault::ClockJump(_) | Fault::LateCheck)
         };
@@ -535,7 +538,7 @@ impl Judge {
         let dies_again = !self.case.scenario.new_is_good() && runs.iter().any(|it| is_new(it));
         let is_as_before = self.addresses.iter().any(|(id, at)| *at == address && self.may_be_out(id));
         if !site.serves(address) && !is_by_others && !dies_again && !is_as_before {
-            return self.violate(site, format!("at the end nobody answers at {address}"));
+            return self.violate(site, format!("at the end, no container answers at {address}"));
         }
         let expected = self.expected(address);
         if let ([place], Some(new)) = (&runs[..], expected)
