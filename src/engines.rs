@@ -17,7 +17,8 @@ use crate::secret::shown;
 #[schemars(with = "BTreeMap<String, Entry>")]
 pub struct EngineMap(Vec<(Hosts, Engine)>);
 
-/// The forms of an entry, for the JSON Schema only: [`Engine::read`] parses entries.
+/// A container engine: its endpoint, or a table with its endpoint and permissions.
+// Only for the JSON Schema: `Engine::read` parses entries.
 #[derive(schemars::JsonSchema)]
 #[serde(untagged)]
 #[schemars(deny_unknown_fields)]

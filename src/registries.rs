@@ -21,7 +21,8 @@ const HUB: &str = "docker.io";
 #[schemars(with = "BTreeMap<String, Keys>")]
 pub struct Registries(BTreeMap<String, RegistryLogin>);
 
-/// The keys of an entry, for the JSON Schema only: [`login`] parses entries.
+/// A registry login: a user name and the source of its password.
+// Only for the JSON Schema: `login` parses entries.
 #[derive(schemars::JsonSchema)]
 #[schemars(deny_unknown_fields,
     rename = "RegistryLogin", extend("oneOf" = [{ "required": ["password_file"] }, { "required": ["password_command"] }]))]

@@ -62,7 +62,8 @@ pub struct Service {
     pub container: Container,
 }
 
-/// The keys of `[services.NAME]`, for the JSON Schema only: [`services`] parses them.
+/// A service with its backend and its container.
+// Only for the JSON Schema: `services` parses the table.
 #[derive(schemars::JsonSchema)]
 #[schemars(deny_unknown_fields, rename = "DescribedService")]
 #[expect(dead_code, reason = "only its JSON Schema is used")]

@@ -103,8 +103,7 @@ pub struct Reloading {
 }
 
 /// The content of `drainswap.toml`.
-///
-/// Each part is parsed separately from the whole text, because errors would lose their position with `serde(flatten)`.
+// Each part is parsed separately from the whole text, because errors would lose their position with `serde(flatten)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, schemars::JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct File {

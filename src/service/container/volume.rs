@@ -42,7 +42,8 @@ pub enum VolumeKind {
     },
 }
 
-/// The forms of an entry, for the JSON Schema only.
+/// A mount in the short or the long form.
+// Only for the JSON Schema: the implementation of `Deserialize` below parses entries.
 #[derive(schemars::JsonSchema)]
 #[schemars(untagged)]
 #[expect(dead_code, reason = "only its JSON Schema is used")]
