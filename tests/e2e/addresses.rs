@@ -94,7 +94,7 @@ async fn a_container_at_whose_address_another_process_answers_is_not_replaced() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_of_docker_s_choice_is_kept_and_comes_back() {
+async fn a_port_chosen_by_docker_is_kept_and_restored() {
     if !on_real_parts().await {
         return;
     }

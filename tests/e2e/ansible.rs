@@ -34,10 +34,10 @@ fn root() -> PathBuf {
 
 #[track_caller]
 fn all_went_well(output: &Output) {
-    assert!(output.status.success(), "{}", said(output));
+    assert!(output.status.success(), "{}", output_of(output));
 }
 
-fn said(output: &Output) -> String {
+fn output_of(output: &Output) -> String {
     format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -117,7 +117,7 @@ async fn every_command_of_the_collections_readme_can_be_typed() {
         let line = line.replace("registry.example.org/mobile:v2", &v2);
         let mut typed = ansible.shell(&line, dir.path(), &dir.path().join("installed"));
         let output = typed.env("ANSIBLE_INVENTORY", &inventory).output().expect("start a shell");
-        assert_eq!(output.status.code(), Some(exit), "$ {line}\n{}", said(&output));
+        assert_eq!(output.status.code(), Some(exit), "$ {line}\n{}", output_of(&output));
     }
     let expected = vec!["v2".to_owned(); 2];
     assert_eq!((versions(&staging).await, versions(&production).await), (expected.clone(), expected));
@@ -143,7 +143,7 @@ async fn the_plays_of_the_readmes_are_taken_by_ansible() {
         for ansible in &ansibles {
             let mut check = ansible.command("ansible-playbook", dir.path());
             let output = check.arg("--syntax-check").arg(&playbook).output().expect("run ansible-playbook");
-            assert!(output.status.success(), "{text}\n{}", said(&output));
+            assert!(output.status.success(), "{text}\n{}", output_of(&output));
         }
         // Ansible checks options only when a task runs.
         for (module, option) in options_in(&text) {
@@ -193,7 +193,7 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
     // Nothing is left to do, but production gets the digest.
     let again = play(&v2, 200);
     all_went_well(&again);
-    assert!(said(&again).contains("changed=0"), "{}", said(&again));
+    assert!(output_of(&again).contains("changed=0"), "{}", output_of(&again));
     // The tag moves to another image while staging is tested: production gets the tested image.
     let v3 = staging.image("v3", &[("VERSION", "v3")]).await;
     let test = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -224,8 +224,12 @@ async fn the_shipped_playbook_brings_staging_to_production_or_takes_it_back() {
     );
     // The tag has really moved.
     let refused = play(&v3, 418);
-    assert!(!refused.status.success(), "{}", said(&refused));
-    assert!(said(&refused).contains("production runs again what it ran before"), "{}", said(&refused));
+    assert!(!refused.status.success(), "{}", output_of(&refused));
+    assert!(
+        output_of(&refused).contains("production runs again what it ran before"),
+        "{}",
+        output_of(&refused)
+    );
     assert_eq!(
         (versions(&staging).await, versions(&production).await),
         (vec!["moved".to_owned(); 2], vec!["v3".to_owned(); 2])
@@ -242,7 +246,7 @@ async fn ansibles_own_rules_hold() {
     let output = ansibles.last().expect("an Ansible").validate(dir.path());
     let found = String::from_utf8_lossy(&output.stdout);
     let found: Vec<&str> = found.lines().filter(|line| !line.contains("missing-gplv3-license")).collect();
-    assert!(found.is_empty() && output.stderr.is_empty(), "{}", said(&output));
+    assert!(found.is_empty() && output.stderr.is_empty(), "{}", output_of(&output));
     // Each module has this one finding, so it was really checked.
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), Module::ALL.len());
 }

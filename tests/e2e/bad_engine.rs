@@ -290,7 +290,7 @@ async fn is_restarted_at(calls: Range<usize>) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_server_s_container_is_replaced_on_the_engine_of_its_host() {
+async fn each_container_is_replaced_on_the_engine_of_its_host() {
     if !on_real_parts().await {
         return;
     }

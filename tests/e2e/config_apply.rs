@@ -135,7 +135,7 @@ async fn port(site: &Site, server: &str) -> String {
 
 /// HAProxy takes the port of a checked server from its `server-state-file`, even if haproxy.cfg has another one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_file_does_not_keep_what_has_changed() {
+async fn a_state_file_does_not_keep_old_settings() {
     let Some(site) = Site::here().await else { return };
     let [app1, app2, app2b] = ["app1", "app2", "app2b"].map(|name| site.servers(&[name]));
     let (text, kept) = with_state_file(&site, &(app1.clone() + &app2));

@@ -69,7 +69,7 @@ async fn the_last_answering_server_stays_without_checks() {
 }
 
 /// Summarizes the servers of `-o json`: state and weight before and after, and the commands.
-fn told(ended: &Ended) -> (bool, Vec<String>) {
+fn changes_in(ended: &Ended) -> (bool, Vec<String>) {
     let moved: Value = serde_json::from_str(&ended.stdout).expect("one object");
     let set = |state: &Value| format!("{} {} {}", state["admin"], state["weight"], state["checks"]["health"]);
     let row = |row: &Value| {
@@ -93,9 +93,9 @@ async fn weights_checks_and_sessions_are_set_and_reported() {
     };
     let half = "ready mobile/app1 --weight 50% -o json";
     let will = (true, vec!["0 4 on → 0 2 on: set server mobile/app1 weight 50%".to_owned()]);
-    assert_eq!(told(&drainswap(&format!("{half} --dry-run"), 0).await), will);
-    assert_eq!(told(&drainswap(half, 0).await), will, "the dry run predicted it");
-    assert_eq!(told(&drainswap(half, 0).await), (false, vec!["0 2 on → 0 2 on: ".to_owned()]));
+    assert_eq!(changes_in(&drainswap(&format!("{half} --dry-run"), 0).await), will);
+    assert_eq!(changes_in(&drainswap(half, 0).await), will, "the dry run predicted it");
+    assert_eq!(changes_in(&drainswap(half, 0).await), (false, vec!["0 2 on → 0 2 on: ".to_owned()]));
     drainswap("ready mobile/app1b --health off", 0).await;
     drainswap("status", 0).await.prints(&["UP, weight 2 of 4", ", health checks off"]);
     drainswap("ready mobile/app1b --health on", 0).await;
@@ -119,7 +119,7 @@ async fn weights_checks_and_sessions_are_set_and_reported() {
     assert_eq!(stage.haproxy.status("app1").await, "DRAIN");
     let out = drainswap("maint app1 --health off --shutdown-sessions --wait -o json", 0).await;
     let commands = "disable health mobile/app1; set server mobile/app1 state maint";
-    assert_eq!(told(&out), (true, vec![format!("8 2 on → 1 2 off: {commands}")]));
+    assert_eq!(changes_in(&out), (true, vec![format!("8 2 on → 1 2 off: {commands}")]));
     assert!(out.stdout.contains("\"sessions_shut_down\":1"), "{}", out.stdout);
     drop(stream);
     drainswap("ready app1 --health on --weight 100% --wait", 0).await;

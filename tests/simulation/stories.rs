@@ -64,7 +64,7 @@ fn a_new_container_that_is_not_well_is_taken_back() {
 }
 
 #[test]
-fn a_drain_that_takes_too_long_ends_as_it_was_chosen() {
+fn a_drain_that_takes_too_long_ends_as_configured() {
     end_so(&[
         ("fails-to-drain/1", "not ended within 1 s (--drain-timeout)"),
         ("long-drain/1", "not ended within 12 s (--drain-timeout)"),

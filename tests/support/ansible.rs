@@ -14,7 +14,7 @@ pub struct Ansible {
 /// Returns the oldest and the newest ansible-core, or the reason why they are missing.
 pub fn ansibles() -> Result<Vec<Ansible>, String> {
     let python = find("python3").ok_or("python3 is not installed")?;
-    let minor = said(Command::new(&python).args(["-c", "import sys; print(sys.version_info[1])"]))?;
+    let minor = run(Command::new(&python).args(["-c", "import sys; print(sys.version_info[1])"]))?;
     // Each ansible-core supports about three versions of Python.
     let oldest = match minor.trim().parse::<u32>().map_err(|error| error.to_string())? {
         ..12 => "2.14",
@@ -35,8 +35,8 @@ pub fn ansibles() -> Result<Vec<Ansible>, String> {
             let folder = home.join(name);
             let bin = folder.join("bin");
             if !folder.join("complete").exists() {
-                said(Command::new(&python).args(["-m", "venv", "--clear"]).arg(&folder))?;
-                said(Command::new(bin.join("pip")).args(["install", "--quiet"]).args(&wanted))?;
+                run(Command::new(&python).args(["-m", "venv", "--clear"]).arg(&folder))?;
+                run(Command::new(bin.join("pip")).args(["install", "--quiet"]).args(&wanted))?;
                 fs::write(folder.join("complete"), "").map_err(|error| error.to_string())?;
             }
             Ok(Ansible { bin })
@@ -44,7 +44,7 @@ pub fn ansibles() -> Result<Vec<Ansible>, String> {
         .collect()
 }
 
-fn said(command: &mut Command) -> Result<String, String> {
+fn run(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
@@ -109,7 +109,7 @@ impl Ansible {
     pub fn validate(&self, dir: &Path) -> Output {
         let script = "_util/controller/sanity/validate-modules/validate.py";
         let find = "import ansible_test, os; print(os.path.dirname(ansible_test.__file__))";
-        let package = said(Command::new(self.python()).args(["-c", find])).expect("ansible_test");
+        let package = run(Command::new(self.python()).args(["-c", find])).expect("ansible_test");
         let mut command = self.command("python", dir);
         let place = dir.join("collections");
         command.current_dir(place.join("ansible_collections/drainswap/drainswap"));

@@ -49,12 +49,12 @@ impl Client {
                 Err(loss) if loss.before_answer() => {}
                 result => return Exchange { result, retried: false },
             }
-            return Exchange { result: self.get_anew(path).await, retried: true };
+            return Exchange { result: self.get_on_new_connection(path).await, retried: true };
         }
-        Exchange { result: self.get_anew(path).await, retried: false }
+        Exchange { result: self.get_on_new_connection(path).await, retried: false }
     }
 
-    async fn get_anew(&self, path: &str) -> Result<Answer, Loss> {
+    async fn get_on_new_connection(&self, path: &str) -> Result<Answer, Loss> {
         self.get_on(Connection::open(self.address).await?, path).await
     }
 
