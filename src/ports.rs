@@ -184,6 +184,9 @@ pub enum LoadBalancerError {
         /// The address that was read back.
         found: Option<SocketAddr>,
     },
+    /// The process exited in the middle of an answer, as it does at a restart.
+    #[error("HAProxy closed the connection in the middle of its answer to `{command}`")]
+    CutShort { command: String },
     #[error("cannot parse HAProxy's answer to `{command}`: {reason}")]
     Garbled { command: String, reason: String },
 }
@@ -192,7 +195,7 @@ impl LoadBalancerError {
     /// Returns whether the load balancer did not answer at all.
     #[must_use]
     pub fn is_silence(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Unanswered { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Unanswered { .. } | Self::CutShort { .. })
     }
 
     /// Adds the name of the load balancer if there are several (`among`). Errors for a missing answer already name

@@ -624,6 +624,7 @@ fn explain(command: Command<'_>, error: ReplyError) -> LoadBalancerError {
         (ReplyError::Refused { reply }, _) => {
             LoadBalancerError::Refused { command: command.to_string(), reply }
         }
+        (ReplyError::CutShort, _) => LoadBalancerError::CutShort { command: command.to_string() },
         (error, _) => LoadBalancerError::Garbled { command: command.to_string(), reason: error.to_string() },
     }
 }

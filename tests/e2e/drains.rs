@@ -26,7 +26,7 @@ async fn maint_moves_persistent_clients() {
     stage.drainswap(&deploy).await.expect(10).says(&["had not ended within 3 s", "mobile/app1 is as it was"]);
     assert_in_service(&stage).await;
     let ended = stage.drainswap(&[&deploy[..], &["--on-drain-timeout", "maint"]].concat()).await.expect(0);
-    ended.says(&["nobody comes back now"]);
+    ended.says(&["persistent clients are now sent elsewhere"]);
     let report = load.stop().await;
     assert_eq!(report.failed(), 0, "{report}");
     ends_with("v2", stage).await;
@@ -96,7 +96,7 @@ async fn sessions_of_an_old_worker_are_shut_down_by_address() {
     stage.haproxy.reload().await;
     let flags = ["--drain-timeout", "1s", "--on-drain-timeout", "shutdown", "--shutdown-over", "1s"];
     let deploy = [&["deploy", "mobile", "--image", &v2], &flags[..]].concat();
-    stage.drainswap(&deploy).await.expect(0).says(&["1 session, as asked by"]);
+    stage.drainswap(&deploy).await.expect(0).says(&["1 session (--on-drain-timeout shutdown)"]);
     assert!(!stream.ends_whole().await, "the stream should have been shut down");
     assert_eq!(versions(&stage).await, ["v2", "v2"]);
     stage.close().await;

@@ -120,7 +120,7 @@ async fn an_image_that_cannot_be_pulled_changes_nothing() {
     let before = snapshot(&stage).await;
     let missing = stage.reference("no-such-tag");
     stage.drainswap(&["deploy", "mobile", "--image", &missing]).await.expect(5).says(&[
-        "no image",
+        "cannot find image",
         "no-such-tag",
         &format!("; mobile runs {}", stage.reference("v1")),
     ]);
@@ -162,7 +162,7 @@ async fn a_container_that_cannot_be_recreated_stays_unchanged() {
     // The next plan sees that it is gone, unless the engine has another root directory.
     if std::env::var_os("DRAINSWAP_ENGINE_PID").is_none() {
         let ended = failing_deploy(&stage, &[("VERSION", "v2")], &[], 4).await;
-        ended.says(&["nothing was touched", &format!("{} is not there", source.display())]);
+        ended.says(&["nothing was touched", &format!("{} does not exist", source.display())]);
     }
     stage.close().await;
 }
@@ -297,7 +297,7 @@ async fn a_line_that_never_answered_fails_neither_a_deploy_nor_its_undo() {
     wait_until("the forgotten line is down", Duration::from_secs(20), async || is_down(&stage).await).await;
     failing_deploy(&stage, &[("FAIL", "exit")], &[], 10).await.says(&[
         "forgotten/old (",
-        "answers nothing (GET /gone → 404",
+        "does not answer (GET /gone → 404",
         "failed and rolled back, the old containers serve as before",
     ]);
     assert!(is_down(&stage).await, "{}", stage.haproxy.command("show stat forgotten 4 -1").await);

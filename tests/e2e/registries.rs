@@ -158,7 +158,7 @@ async fn an_expired_token_fails_the_deploy_without_changes() {
     let login = docker_config(&stage, "login", &auths("ZGVwbG95ZXI6cGxhbnRlZC03ZDFl"));
     let wrong = docker_config(&stage, "wrong", &auths("ZGVwbG95ZXI6d3Jvbmc="));
 
-    let advice = ["unauthorized", "the login in Docker's configuration", "over", "`docker login"];
+    let advice = ["unauthorized", "the login in Docker's configuration", "expired", "`docker login"];
     deploy(&stage, &image, &wrong).await.expect(5).says(&advice);
     assert_eq!(tokens.given(), 0, "a wrong password got a token");
     deploy(&stage, &image, &login).await.expect(5).says(&advice);

@@ -356,7 +356,7 @@ async fn refusals_quote_haproxy_s_answer() {
     );
     assert_eq!(
         fake.socket.look(&named(&["b"])).await.unwrap_err().to_string(),
-        "cannot parse HAProxy's answer to `show stat b 6 -1`: it is cut short"
+        "HAProxy closed the connection in the middle of its answer to `show stat b 6 -1`"
     );
     assert_eq!(
         set(ServerId::new("b;quit", "s")).await.to_string(),
