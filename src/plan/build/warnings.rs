@@ -239,7 +239,7 @@ fn of_compose(lanes: &[Lane]) -> Vec<String> {
     let note = |(project, containers): (&str, Vec<&str>)| {
         let (belong, them) = if containers.len() == 1 { ("belongs", "it") } else { ("belong", "them") };
         format!(
-            "{} {belong} to the Compose project {project}: after the deploy `up` leaves {them} alone until the service changes in the file, and then replaces {them} without a drain. Put the new image into the file too, and use `up --no-recreate`",
+            "{} {belong} to the Compose project {project}: after the deploy `up` leaves {them} alone until the service changes in the file, and then replaces {them} without a drain. Put the new image into the file too, and use `up --no-recreate`. Do not run Compose during the run or while it is unfinished: `up` then removes the new containers",
             containers.join(", ")
         )
     };

@@ -331,7 +331,7 @@ fn a_container_of_a_compose_project_is_replaced_with_a_note() {
     let plan = deploy(&World::pair().container("mobile-app1", compose));
     assert_snapshot!(excerpt(&plan, &[]), @"
     deploy mobile to registry.example.org/mobile:v2 (222222222222)
-      note       mobile-app1 belongs to the Compose project shop: after the deploy `up` leaves it alone until the service changes in the file, and then replaces it without a drain. Put the new image into the file too, and use `up --no-recreate`
+      note       mobile-app1 belongs to the Compose project shop: after the deploy `up` leaves it alone until the service changes in the file, and then replaces it without a drain. Put the new image into the file too, and use `up --no-recreate`. Do not run Compose during the run or while it is unfinished: `up` then removes the new containers
     ");
 }
 
