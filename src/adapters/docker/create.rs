@@ -280,7 +280,7 @@ impl DockerEngine {
         let Model::Described { wanted, .. } = &recipe.model else {
             let Some(image) = image else { return Ok(None) };
             let blueprint = self.blueprint(&old, recipe).await?;
-            let config = old.config.unwrap_or_default();
+            let (config, image) = recreate::comparable(&old, image, self.is_podman);
             let changes = recreate::changes::changes(&config, &blueprint.body, &image);
             return Ok(Some(changes.into_iter().map(readable).collect()));
         };
@@ -294,6 +294,8 @@ impl DockerEngine {
         let blueprint = self.blueprint_described(wanted, recipe, Some(&old), &image).await?;
         let purpose = Purpose { action: "report", subject: "its settings" };
         let info = self.within(CALL_LIMIT, purpose, self.client.info()).await?;
+        let (config, image) = recreate::comparable(&old, image, self.is_podman);
+        let old = ContainerInspectResponse { config: Some(config), ..old };
         let drift = drift::drift(&old, &blueprint, &image, &info.into());
         Ok(Some(drift.into_iter().chain(platform).map(readable).collect()))
     }

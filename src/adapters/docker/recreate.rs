@@ -16,7 +16,7 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerConfig, ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HostConfig,
-    ImageInspect, NetworkingConfig, PortBinding,
+    ImageConfig, ImageInspect, NetworkingConfig, PortBinding,
 };
 
 pub use self::beyond::Beyond;
@@ -134,6 +134,21 @@ pub fn blueprint(
         pins::pin(&mut blueprint, &recipe.pinned);
     }
     Ok(blueprint)
+}
+
+/// Returns a container's configuration and an image's defaults in one form, so that they can be compared. Podman adds its
+/// own defaults to each container and does not show there which volumes come from the image.
+pub(super) fn comparable(
+    old: &ContainerInspectResponse,
+    image: ImageConfig,
+    is_podman: bool,
+) -> (ContainerConfig, ImageConfig) {
+    let config = old.config.clone().unwrap_or_default();
+    if !is_podman {
+        return (config, image);
+    }
+    let image = podman::defaults(&image, &config, short_id(old));
+    (podman::with_volumes(config, old, &image), image)
 }
 
 /// Refuses what the plan refuses too: the container may have changed since.

@@ -1,6 +1,8 @@
 //! Differences between what Podman shows and what it accepts.
 
-use bollard::models::{ContainerConfig, HealthConfig, HostConfig, ImageConfig};
+use bollard::models::{ContainerConfig, ContainerInspectResponse, HealthConfig, HostConfig, ImageConfig};
+
+use super::volumes::{is_same, points};
 
 /// The values that Podman fills in if an image's healthcheck lacks them. Durations are in nanoseconds. From Podman's
 /// source, `pkg/specgen/generate` and `libpod/healthcheck.go`.
@@ -87,6 +89,18 @@ pub(super) fn defaults(image: &ImageConfig, container: &ContainerConfig, short_i
         check.retries = filled(check.retries, RETRIES);
     }
     defaults
+}
+
+/// Returns the configuration with those of the image's volumes that the container has: Podman shows them only as mounts.
+pub(super) fn with_volumes(
+    config: ContainerConfig,
+    container: &ContainerInspectResponse,
+    image: &ImageConfig,
+) -> ContainerConfig {
+    let is_mounted = |target: &&String| points(container).any(|(_, it)| is_same(it, target));
+    let mut volumes = config.volumes.unwrap_or_default();
+    volumes.extend(image.volumes.iter().flatten().filter(is_mounted).cloned());
+    ContainerConfig { volumes: Some(volumes), ..config }
 }
 
 /// Adds the command to a healthcheck: Podman rejects a healthcheck without it.

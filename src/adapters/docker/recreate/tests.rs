@@ -13,7 +13,7 @@ use super::*;
 use crate::ids::ContainerId;
 use crate::image::Image;
 use crate::observation::Pinned;
-use crate::ports::Model;
+use crate::ports::{Change, Model};
 use crate::testing::bytes::damaged;
 
 const BEFORE_1_44: Dialect = Dialect { api: (1, 41), is_podman: false };
@@ -301,6 +301,38 @@ fn what_podman_shows_is_written_as_it_takes_it() {
     let host = created.body.host_config.unwrap();
     assert_eq!(host.ulimits.unwrap()[0].name.as_deref(), Some("nofile"));
     assert_eq!(host.devices.unwrap()[0].cgroup_permissions.as_deref(), Some("rwm"));
+}
+
+#[test]
+fn the_additions_of_podman_are_no_changes() {
+    let id = short_id(&running()).to_owned();
+    let mut old = changed(|_, config| {
+        (config.stop_signal, config.volumes, config.healthcheck) = (Some("15".to_owned()), None, None);
+        config.env.get_or_insert_default().push(format!("HOSTNAME={id}"));
+    });
+    old.mounts.get_or_insert_default().push(MountPoint {
+        typ: Some("volume".to_owned()),
+        name: Some("0".repeat(64)),
+        destination: Some("/data".to_owned()),
+        ..MountPoint::default()
+    });
+    let image_with = |volumes: &[&str]| {
+        let mut image = image();
+        let config = image.config.get_or_insert_default();
+        config.volumes = Some(volumes.iter().map(|target| (*target).to_owned()).collect());
+        (config.stop_signal, config.healthcheck) = (None, None);
+        image
+    };
+    let podman = Dialect { is_podman: true, ..BEFORE_1_44 };
+    let created =
+        blueprint(&old, Beyond::default(), Some(&image_with(&["/data"])), podman, &recipe(None)).unwrap();
+    let changes = |volumes: &[&str]| {
+        let (config, defaults) = comparable(&old, image_with(volumes).config.unwrap(), true);
+        changes::changes(&config, &created.body, &defaults)
+    };
+    assert_eq!(changes(&["/data"]), []);
+    let new = Change::Added { field: "volume".into(), name: "/new".to_owned() };
+    assert_eq!(changes(&["/data", "/new"]), [new]);
 }
 
 #[test]
