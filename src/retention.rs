@@ -2,7 +2,9 @@
 
 use crate::history::Former;
 use crate::image::Image;
+use crate::journal::Run;
 use crate::observation::{Container, UnnamedVolume};
+use crate::plan::Replacement;
 use crate::topology::matching::Aside;
 
 /// Returns the containers that runs kept of the container with this name, the latest first. A running container does
@@ -18,11 +20,18 @@ pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     kept.into_iter().map(|(_, container)| container).collect()
 }
 
-/// Returns the unnamed volumes that are removed with a kept container: those for which its successor has a new volume
-/// (`--renew-anon-volumes`), and which no other container uses. Any other volume may hold the only copy of its data.
+/// Returns the unnamed volumes that are removed with a kept container: those that the run which kept it has renewed
+/// (`--renew-anon-volumes`), for which its successor has another volume, and which no other container uses. Any other
+/// volume may hold the only copy of its data.
 #[must_use]
-pub fn renewed<'a>(kept: &'a Container, others: &[&Container]) -> Vec<&'a UnnamedVolume> {
-    let Some((name, _)) = Aside::Old.read(&kept.name) else { return Vec::new() };
+pub fn renewed<'a>(kept: &'a Container, others: &[&Container], runs: &[&Run]) -> Vec<&'a UnnamedVolume> {
+    let Some((name, run)) = Aside::Old.read(&kept.name) else { return Vec::new() };
+    let has_renewed =
+        |it: &Replacement| it.renew_volumes && it.old.as_ref().is_some_and(|old| old.id == kept.id);
+    let mut of_run = runs.iter().filter(|it| it.plan.run.0 == run).flat_map(|it| &it.plan.lanes);
+    if !of_run.any(|lane| lane.replacement.as_ref().is_some_and(has_renewed)) {
+        return Vec::new();
+    }
     let mut own = kept.own_volumes(others.iter().copied());
     let successor = others.iter().find(|it| it.engine == kept.engine && it.name == name);
     let targets: Vec<&str> = successor
@@ -82,10 +91,28 @@ mod tests {
             &[volume("a", "/data"), volume("b", "/carried"), volume("c", "/alone")],
         );
         let next = has(model, "mobile-app1", &[volume("d", "/data"), volume("b", "/carried")]);
-        let names = |others: &[&Container]| -> Vec<String> {
-            renewed(&kept, others).iter().map(|it| it.name.clone()).collect()
+        let mut plan = World::pair().plan("v2").unwrap();
+        plan.run = crate::ids::RunId("20261123T221500.000Z".to_owned());
+        let replacement = plan.lanes[0].replacement.as_mut().unwrap();
+        replacement.renew_volumes = true;
+        replacement.old = Some(kept.clone());
+        let run = Run::opened(plan, crate::journal::VERSION, None, 7);
+        let names_after = |run: &Run, others: &[&Container]| -> Vec<String> {
+            renewed(&kept, others, &[run]).iter().map(|it| it.name.clone()).collect()
         };
+        let names = |others: &[&Container]| names_after(&run, others);
         assert_eq!(names(&[&next]), ["a"]);
+        // A successor also has another volume after a rollback and a second deploy of an image with a new VOLUME.
+        let mut without = run.clone();
+        without.plan.lanes[0].replacement.as_mut().unwrap().renew_volumes = false;
+        assert_eq!(names_after(&without, &[&next]), [""; 0], "the run has not renewed it");
+        let mut another = run.clone();
+        another.plan.run = crate::ids::RunId("20261122T221500.000Z".to_owned());
+        assert_eq!(
+            names_after(&another, &[&next]),
+            [""; 0],
+            "another run has renewed volumes, of this container too"
+        );
         let lodger = has(model, "backup", &[volume("a", "/mnt")]);
         assert_eq!(names(&[&next, &lodger]), [""; 0], "another container uses it");
         assert_eq!(names(&[]), [""; 0], "it has no successor");

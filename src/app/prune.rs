@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::history::formers;
 use crate::ids::{ContainerId, ServerId};
 use crate::image::{Image, previous};
+use crate::journal::Run;
 use crate::observation::Container;
 use crate::ports::ContainerEngine;
 use crate::retention::{images, kept, renewed, unneeded};
@@ -28,6 +29,8 @@ impl App {
         }
         let keep = self.settings.keep(keep);
         let world = self.world(&configuration, wanted, load_balancers).await?;
+        let known = self.every_run(&world.site)?;
+        let known: Vec<&Run> = known.iter().flat_map(|runs| &runs.own).map(|stored| &stored.run).collect();
         let (mut gone, mut old_images, mut needed) = (BTreeSet::new(), Vec::new(), Vec::new());
         let mut names = 0;
         for proxy in with_servers(&configuration) {
@@ -47,7 +50,8 @@ impl App {
                 needed.extend(images(&formers));
                 continue;
             };
-            gone.extend(self.prune_containers(&world, &held.containers(), keep, dry_run).await?);
+            let replaced = held.containers();
+            gone.extend(self.prune_containers(&world, &replaced, &known, keep, dry_run).await?);
             let latest = images(&formers[..keep.min(formers.len())]);
             needed.extend(latest.iter().cloned());
             of_backend.extend(latest);
@@ -83,6 +87,7 @@ impl App {
         &self,
         world: &RealWorld,
         names: &BTreeSet<&str>,
+        runs: &[&Run],
         keep: usize,
         dry_run: bool,
     ) -> Result<Vec<ContainerId>, Error> {
@@ -91,7 +96,7 @@ impl App {
             let all = engine.containers().await?;
             for container in names.iter().flat_map(|name| kept(&all, name).into_iter().skip(keep)) {
                 let is_left = |it: &&Container| it.id != container.id && !gone.contains(&it.id);
-                let volumes = renewed(container, &all.iter().filter(is_left).collect::<Vec<_>>());
+                let volumes = renewed(container, &all.iter().filter(is_left).collect::<Vec<_>>(), runs);
                 let with = match volumes.as_slice() {
                     [] => String::new(),
                     volumes => {
