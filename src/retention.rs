@@ -3,7 +3,7 @@
 use crate::history::Former;
 use crate::image::Image;
 use crate::journal::Run;
-use crate::observation::{Container, UnnamedVolume};
+use crate::observation::{Container, Published, UnnamedVolume};
 use crate::plan::Replacement;
 use crate::topology::matching::Aside;
 
@@ -18,6 +18,28 @@ pub fn kept<'a>(containers: &'a [Container], name: &str) -> Vec<&'a Container> {
     let mut kept: Vec<(&str, &Container)> = containers.iter().filter_map(run).collect();
     kept.sort_by(|(a, _), (b, _)| b.cmp(a));
     kept.into_iter().map(|(_, container)| container).collect()
+}
+
+/// Returns the kept containers of one name, the latest first, that exceed the number to keep for each place.
+#[must_use]
+pub fn surplus<'a>(kept: &[&'a Container], keep: usize) -> Vec<&'a Container> {
+    let is_surplus = |(index, container): &(usize, &&Container)| {
+        let newer = kept[..*index].iter().filter(|newer| may_share_place(container, &newer.published));
+        newer.count() >= keep
+    };
+    kept.iter().enumerate().filter(is_surplus).map(|(_, container)| *container).collect()
+}
+
+/// Returns whether a kept container may come from the place with these published ports. An operator can swap the names
+/// of two servers' containers, but each keeps its ports. Without ports on both sides only the name counts.
+#[must_use]
+pub fn may_share_place(kept: &Container, ports: &[Published]) -> bool {
+    let is_same = |one: &Published, other: &Published| {
+        let is_everywhere = one.ip.is_unspecified() || other.ip.is_unspecified();
+        one.port == other.port && (one.ip == other.ip || is_everywhere)
+    };
+    let is_there = |it: &Published| ports.iter().any(|port| is_same(port, it));
+    kept.published.is_empty() || ports.is_empty() || kept.published.iter().any(is_there)
 }
 
 /// Returns the unnamed volumes that are removed with a kept container: those that the run which kept it has renewed
@@ -116,6 +138,24 @@ mod tests {
         let lodger = has(model, "backup", &[volume("a", "/mnt")]);
         assert_eq!(names(&[&next, &lodger]), [""; 0], "another container uses it");
         assert_eq!(names(&[]), [""; 0], "it has no successor");
+    }
+
+    #[test]
+    fn containers_of_swapped_names_do_not_displace_each_other() {
+        let model = &World::pair().observation.containers[0];
+        let port = |port| Published { port, ..model.published[0] };
+        let kept = |name: &str, ports: &[Published]| Container {
+            name: name.to_owned(),
+            published: ports.to_vec(),
+            ..model.clone()
+        };
+        let all =
+            [kept("new", &[port(1)]), kept("other", &[port(2)]), kept("old", &[port(1)]), kept("any", &[])];
+        let kept: Vec<&Container> = all.iter().collect();
+        let names = |keep| surplus(&kept, keep).iter().map(|it| it.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(names(1), ["old", "any"]);
+        assert_eq!(names(2), ["any"]);
+        assert_eq!(names(0), ["new", "other", "old", "any"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::image::{Image, previous};
 use crate::journal::Run;
 use crate::observation::Container;
 use crate::ports::ContainerEngine;
-use crate::retention::{images, kept, renewed, unneeded};
+use crate::retention::{images, kept, renewed, surplus, unneeded};
 use crate::topology::with_servers;
 
 impl App {
@@ -94,7 +94,7 @@ impl App {
         let mut gone: Vec<ContainerId> = Vec::new();
         for (_, engine) in world.engines.all() {
             let all = engine.containers().await?;
-            for container in names.iter().flat_map(|name| kept(&all, name).into_iter().skip(keep)) {
+            for container in names.iter().flat_map(|name| surplus(&kept(&all, name), keep)) {
                 let is_left = |it: &&Container| it.id != container.id && !gone.contains(&it.id);
                 let volumes = renewed(container, &all.iter().filter(is_left).collect::<Vec<_>>(), runs);
                 let with = match volumes.as_slice() {

@@ -391,10 +391,12 @@ fn own_name(replacement: &Replacement, containers: &[Container]) -> String {
     own.unwrap_or(given).to_owned()
 }
 
-/// Returns the oldest kept containers of the same name that exceed `keep` once this one's predecessor is kept too. A
+/// Returns the oldest kept containers of the same place that exceed `keep` once this one's predecessor is kept too. A
 /// container with an anonymous volume that no other has stays: only `drainswap prune` removes data.
 fn outdated(replacement: &Replacement, keep: usize, containers: &[Container]) -> Vec<Container> {
     let mut kept = retention::kept(containers, &replacement.name);
+    let ports = replacement.publish.map_or_else(|| replacement.like.published.clone(), |port| vec![port]);
+    kept.retain(|it| it.engine == replacement.like.engine && retention::may_share_place(it, &ports));
     kept.retain(|it| replacement.returning.as_ref().is_none_or(|returning| returning.id != it.id));
     let room = keep.saturating_sub(usize::from(replacement.old.is_some()));
     let outdated: Vec<&Container> = kept.into_iter().skip(room).collect();

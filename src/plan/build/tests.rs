@@ -488,6 +488,24 @@ fn only_the_image_of_a_compose_container_is_kept() {
     assert!(text.contains(", the image drainswap/mobile:app1-previous\n"), "{text}");
 }
 
+/// An operator may have swapped the names of two servers' containers.
+#[test]
+fn the_kept_container_of_another_place_is_not_removed() {
+    let kept = "mobile-app1.old-20261101T000000.000Z";
+    let removes = |like: &str, change: &dyn Fn(&mut Container)| {
+        let world = World::pair().another(like, kept, |it| {
+            it.state = ContainerState::Stopped;
+            change(it);
+        });
+        let plan = World { policy: Policy { keep: 1, ..world.policy.clone() }, ..world }.plan("v2").unwrap();
+        plan.lanes[0].replacement.as_ref().unwrap().removed(&plan.run, 1).count()
+    };
+    assert_eq!(removes("mobile-app1", &|_| {}), 1);
+    assert_eq!(removes("mobile-app1b", &|_| {}), 0, "it has the port of another server");
+    assert_eq!(removes("mobile-app1b", &|it| it.published.clear()), 1, "it has the name");
+    assert_eq!(removes("mobile-app1", &|it| it.engine = "ssh://app9".to_owned()), 0, "on another engine");
+}
+
 /// This is what `docker compose up` leaves of a project whose old containers were kept.
 #[test]
 fn the_successor_of_a_restarted_kept_container_gets_the_original_name() {
