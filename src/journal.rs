@@ -193,16 +193,31 @@ impl Run {
     }
 
     /// Returns whether a container is left that an operator or a resume could bring back to a server which this run
-    /// left out, or take away from it.
+    /// left out, or take away from it. One that the operator has prepared for a new deploy does not count: the old
+    /// container is gone, and the new one has its name and its restart policy.
     #[must_use]
     pub fn is_left_in(&self, containers: &[Container]) -> bool {
-        self.begun.iter().filter(|(_, begun)| begun.iter().any(|step| step.touches_traffic())).any(
-            |(lane, _)| {
-                let Some(replacement) = &self.plan.lanes[*lane].replacement else { return true };
-                let known = [replacement.old.as_ref().map(|old| &old.id), self.created.get(lane)];
-                known.into_iter().flatten().any(|id| containers.iter().any(|it| it.id == *id))
-            },
-        )
+        let stranded = |lane: &Lane| match &self.outcome {
+            Some(Outcome::Stuck { servers, .. }) => {
+                lane.servers.iter().any(|it| servers.iter().any(|stranded| stranded.server == it.id))
+            }
+            Some(_) | None => true,
+        };
+        let touched = |begun: &[Step]| begun.iter().any(|step| step.touches_traffic());
+        self.begun.iter().filter(|(_, begun)| touched(begun)).any(|(index, _)| {
+            let lane = &self.plan.lanes[*index];
+            let Some(replacement) = lane.replacement.as_ref().filter(|_| stranded(lane)) else {
+                return stranded(lane);
+            };
+            let find = |id: &ContainerId| containers.iter().find(|it| it.id == *id);
+            let is_prepared = |new: &Container| {
+                replacement.old.is_some()
+                    && new.name == replacement.name
+                    && new.restart.is_same(replacement.restart_of_new())
+            };
+            replacement.old.as_ref().is_some_and(|old| find(&old.id).is_some())
+                || self.created.get(index).and_then(find).is_some_and(|new| !is_prepared(new))
+        })
     }
 
     /// Returns the identifiers of the containers that the run works on.

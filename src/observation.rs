@@ -722,6 +722,17 @@ impl RestartPolicy {
     }
 }
 
+impl fmt::Display for RestartPolicy {
+    /// Writes the policy as `docker run --restart` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.name.as_str(), self.maximum_retries) {
+            ("", _) => f.write_str("no"),
+            (name, 0) => f.write_str(name),
+            (name, retries) => write!(f, "{name}:{retries}"),
+        }
+    }
+}
+
 /// A server's answer to one of drainswap's own probes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "detail")]

@@ -26,7 +26,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::hook::Moment;
 use crate::ids::{ContainerId, ImageId, RunId, ServerId};
 use crate::image::Image;
-use crate::observation::{AdminState, Container, Described, LoadBalancerState, Pinned, Published};
+use crate::observation::{
+    AdminState, Container, Described, LoadBalancerState, Pinned, Published, RestartPolicy,
+};
 use crate::outcome::Rest;
 use crate::ports::{Change, Model, Recipe};
 use crate::probe::{Probe, ProbeUrl};
@@ -498,6 +500,12 @@ impl Replacement {
     #[must_use]
     pub fn is_created(&self) -> bool {
         self.returning.is_none()
+    }
+
+    /// Returns the restart policy that the new container has once it serves.
+    #[must_use]
+    pub fn restart_of_new(&self) -> &RestartPolicy {
+        &self.returning.as_ref().unwrap_or(&self.like).restart
     }
 
     /// Creates a replacement like this container, with its name, that takes no other container's place yet.

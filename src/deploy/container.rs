@@ -511,8 +511,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let Some((new, (replacement, engine))) = self.created.get(&lane).zip(self.swaps[lane]) else {
             return Ok(());
         };
-        let like = replacement.returning.as_ref().unwrap_or(&replacement.like);
-        Ok(engine.set_restart(new, &like.restart).await?)
+        Ok(engine.set_restart(new, replacement.restart_of_new()).await?)
     }
 
     /// Gives the old container its name back, and starts it if it ran before. An engine may choose other ports at each

@@ -14,7 +14,7 @@ use crate::command_line::shell;
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
 use crate::journal::Record;
-use crate::observation::{AdminState, Container, ContainerState};
+use crate::observation::{AdminState, Container, ContainerState, RestartPolicy};
 use crate::outcome::{Outcome, Stranded, list};
 use crate::plan::undo::{Care, is_replaced, put_back, undo};
 use crate::plan::{LaneServer, Step};
@@ -313,6 +313,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             // It may have that name already.
             None => Some(shell(&["docker", "rename", id.short(), name]) + " || true"),
         };
+        let restart = |policy: &RestartPolicy, id: &ContainerId| {
+            shell(&["docker", "update", "--restart", &policy.to_string(), id.short()])
+        };
         // A container that was just started needs time to boot: wait for an answer if the server answered before.
         let ready = |server: &LaneServer| {
             let wait = server.answered().then_some("--wait");
@@ -320,9 +323,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         let out = ["maint", "--floor", "0", "--wait"];
         let mut commands: Vec<String> = plan_lane.servers.iter().map(|it| moved(&out, it, "off")).collect();
-        match (&replacement.returning, self.created.get(&lane).filter(|new| !is_gone(new))) {
+        let new = self.created.get(&lane).filter(|new| !is_gone(new));
+        let is_old_gone = replacement.old.as_ref().is_some_and(|old| is_gone(&old.id));
+        match (&replacement.returning, new) {
+            // Only the new container still has the server's own settings: the deploy copies them from it.
+            (_, Some(new)) if is_old_gone => {
+                commands.extend(rename(new, &replacement.name));
+                commands.push(restart(replacement.restart_of_new(), new));
+            }
             (Some(kept), _) => {
-                commands.push(shell(&["docker", "update", "--restart", "no", kept.id.short()]));
+                commands.push(restart(&RestartPolicy::never(), &kept.id));
                 commands.push(shell(&["docker", "stop", kept.id.short()]));
                 commands.extend(rename(&kept.id, &kept.name));
             }
@@ -331,7 +341,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         match &replacement.old {
             // The old container is gone, but a new one can be created from its image.
-            Some(old) if is_gone(&old.id) => {
+            Some(old) if is_old_gone => {
                 let (backend, image) = (&self.plan.backend, old.running_image().pinned());
                 let stay = plan_lane.servers.iter().filter(|it| it.stays.is_some());
                 let names: BTreeSet<&str> = stay.map(|it| it.id.server.as_str()).collect();
@@ -355,8 +365,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             }
             Some(old) => {
                 commands.extend(rename(&old.id, &old.name));
-                let policy = if old.restart.name.is_empty() { "no" } else { &old.restart.name };
-                commands.push(shell(&["docker", "update", "--restart", policy, old.id.short()]));
+                commands.push(restart(&old.restart, &old.id));
                 commands.push(shell(&["docker", "start", old.id.short()]));
             }
             // It had no container before either.

@@ -11,7 +11,7 @@ use crate::adapters::memory::{
 use crate::engine_call::EngineCall;
 use crate::event::Event;
 use crate::image::Image;
-use crate::observation::{AdminState, Container, ContainerState, Owner};
+use crate::observation::{AdminState, Container, ContainerState, Owner, RestartPolicy};
 use crate::outcome::Rest;
 use crate::places::Places;
 use crate::plan::asked::Before;
@@ -339,10 +339,25 @@ async fn an_old_container_that_is_gone_is_deployed_again() {
         with_new(stage);
         stage.memory.site().engine.containers.remove(0);
     };
-    let told = told(&[Step::Keep], removed).await;
     let image = format!("registry.example.org/mobile:v1@sha256:{}", "1".repeat(64));
     let again = format!("drainswap deploy mobile --image {image}");
-    assert_eq!(told[1..], ["docker rm -f c0ffeec0ffee".to_owned(), again]);
+    // The deploy copies the new container, which has the place's own settings, and not a sibling.
+    let (rename, restart) = ("docker rename c0ffeec0ffee mobile-app1", "docker update --restart");
+    let unless_stopped = format!("{restart} unless-stopped c0ffeec0ffee");
+    assert_eq!(told(&[Step::Keep], removed).await[1..], [rename, &*unless_stopped, &*again]);
+    let started = |stage: &mut Stage| {
+        removed(stage);
+        "mobile-app1"
+            .clone_into(&mut stage.memory.site().engine.containers.last_mut().unwrap().container.name);
+        let like = &mut replacement(stage).like;
+        like.restart = RestartPolicy { name: "on-failure".to_owned(), maximum_retries: 3 };
+    };
+    let on_failure = format!("{restart} on-failure:3 c0ffeec0ffee");
+    assert_eq!(told(&[Step::Keep, Step::Start], started).await[1..], [on_failure, again.clone()]);
+    let both_removed = |stage: &mut Stage| {
+        stage.memory.site().engine.containers.remove(0);
+    };
+    assert_eq!(told(&[Step::Keep], both_removed).await[1..], [again]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::history::formers;
-use crate::outcome::Rest;
+use crate::observation::RestartPolicy;
+use crate::outcome::{Rest, Stranded};
 use crate::plan::undo::{Care, undo};
 use crate::testing::bytes::damaged;
 use crate::testing::{World, at};
@@ -298,7 +299,28 @@ fn nothing_is_left_of_a_run_whose_containers_are_gone() {
     assert!(!run.is_left_in(&containers));
     containers[0].id = "c0".into();
     assert!(run.is_left_in(&containers));
+    // The operator prepares the new container for a deploy, which copies its settings.
+    let place = run.plan.lanes[0].replacement.clone().unwrap();
+    containers[0].name.clone_from(&place.name);
+    containers[0].restart = RestartPolicy::never();
+    assert!(run.is_left_in(&containers), "it would be copied without its restart policy");
+    containers[0].restart = place.like.restart;
+    assert!(!run.is_left_in(&containers));
     assert!(!fold(&[opened(), begun(1, Step::Create)]).is_left_in(&containers), "it touched no traffic");
+}
+
+#[test]
+fn a_stuck_run_does_not_hold_the_containers_of_servers_that_serve() {
+    let stuck = |server: usize| {
+        let server = plan().lanes[server].name().clone();
+        let stranded = Stranded { server, truth: String::new(), commands: Vec::new() };
+        let (kept, reason, journal, resume) = (Vec::new(), String::new(), String::new(), String::new());
+        let outcome = Outcome::Stuck { reason, servers: vec![stranded], kept, journal, resume };
+        fold(&[opened(), begun(0, Step::Drain), Record::Closed { at: at(), outcome }])
+    };
+    let containers = World::pair().observation.containers;
+    assert!(stuck(0).is_left_in(&containers));
+    assert!(!stuck(1).is_left_in(&containers), "only another lane has begun");
 }
 
 #[test]

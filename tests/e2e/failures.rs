@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use crate::round_trip::{docker, inspect};
 use crate::support::{Ended, Load, Mix, Stage, program, wait_until};
+use crate::volumes::Volumes;
 use crate::{assert_in_service, at_each_event, on_real_parts, snapshot, versions};
 
 /// Deploys an image with an environment under load. Fails unless the deploy exits with the given code, no request is
@@ -209,6 +211,27 @@ async fn stuck(stage: &Stage, image: &str) -> (std::path::PathBuf, String) {
     (mounted, said)
 }
 
+/// Returns the last event of a run that ended stuck, and the commands that it prints for its server.
+fn stuck_end(said: &str) -> (serde_json::Value, Vec<String>) {
+    let last: serde_json::Value =
+        serde_json::from_str(said.lines().last().expect("an event")).expect("an event");
+    let commands = last["servers"][0]["commands"].as_array().expect("commands");
+    let commands = commands.iter().filter_map(|it| it.as_str()).map(str::to_owned).collect();
+    (last, commands)
+}
+
+/// Runs printed commands unchanged.
+fn run_printed(commands: &[String]) {
+    let folder = program().parent().expect("a folder").display().to_string();
+    let path = format!("{folder}:{}", std::env::var("PATH").expect("PATH"));
+    let done = std::process::Command::new("sh")
+        .args(["-exc", &commands.join("\n")])
+        .env("PATH", path)
+        .output()
+        .expect("run the commands");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_run_can_be_resumed() {
     if !on_real_parts().await {
@@ -233,13 +256,10 @@ async fn a_stuck_run_prints_commands_for_manual_recovery() {
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;
     let load = Load::start(stage.frontend(), Mix::default());
     let (mounted, said) = stuck(&stage, &v2).await;
-    let last: serde_json::Value =
-        serde_json::from_str(said.lines().last().expect("an event")).expect("an event");
+    let (last, commands) = stuck_end(&said);
     assert_eq!(last["kept"], serde_json::json!(["mobile/app1"]), "{last}");
     let journal = last["journal"].as_str().expect("a path");
     assert!(std::fs::read_to_string(journal).expect("the journal").contains("\"stuck\""), "{journal}");
-    let commands = last["servers"][0]["commands"].as_array().expect("commands").clone();
-    let commands: Vec<&str> = commands.iter().filter_map(|it| it.as_str()).collect();
     stage
         .drainswap(&["doctor"])
         .await
@@ -250,17 +270,7 @@ async fn a_stuck_run_prints_commands_for_manual_recovery() {
     over.says(&["is stuck: it could not put back mobile/app1b", "drainswap resume mobile "]);
     // The operator fixes the cause and runs the printed commands unchanged.
     std::fs::create_dir(&mounted).expect("a directory");
-    let path = format!(
-        "{}:{}",
-        program().parent().expect("a folder").display(),
-        std::env::var("PATH").expect("PATH")
-    );
-    let done = std::process::Command::new("sh")
-        .args(["-exc", &commands.join("\n")])
-        .env("PATH", path)
-        .output()
-        .expect("run the commands");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    run_printed(&commands);
     stage.until_healthy("app1b").await;
     assert_eq!(versions(&stage).await, ["v2", "v1"]);
     let doctor = stage.drainswap(&["doctor"]).await.expect(0);
@@ -275,6 +285,56 @@ async fn a_stuck_run_prints_commands_for_manual_recovery() {
     let doctor = stage.drainswap(&["doctor"]).await.expect(0);
     assert!(!doctor.stdout.contains("mobile/") && !doctor.stdout.contains(stage.id()), "{}", doctor.stdout);
     stage.drainswap(&["deploy", "mobile", "--image", &v2]).await.expect(0);
+    stage.close().await;
+}
+
+/// Another tool may clean up stopped containers in the middle of a run (`docker container prune`).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_old_container_was_removed_gets_its_own_settings_again() {
+    if !on_real_parts().await {
+        return;
+    }
+    let stage = Stage::primaries().start().await;
+    let (id, v1, name) = (stage.id().to_owned(), stage.reference("v1"), stage.container_name("app1"));
+    let _volumes = Volumes(id.clone());
+    stage.remove("app1").await;
+    docker(&format!(
+        "run -d --name {name} --label drainswap.test={id} --restart unless-stopped -p {}:8080 -e ROLE=leader -v {id}-named:/named --memory 100m {v1}",
+        stage.server("app1").address
+    ));
+    stage.until_healthy("app1").await;
+    let is_up = async || stage.haproxy.status("app1").await == "UP";
+    wait_until("app1 is up", Duration::from_secs(20), is_up).await;
+    let load = Load::start(stage.frontend(), Mix::default());
+    load.answered(50).await;
+
+    let broken = stage.image("broken", &[("FAIL", "never-ready")]).await;
+    let deploy = ["deploy", "mobile", "--image", &broken, "--ready-timeout", "3s", "-o", "json"];
+    let mut deploy = stage.spawn(&deploy);
+    let said = at_each_event(&mut deploy, async |event| {
+        if event == "container_started" {
+            let kept = docker(&format!("ps -aq --filter name={name}.old-"));
+            docker(&format!("rm {kept}"));
+        }
+    })
+    .await;
+    assert_eq!(deploy.wait().await.expect("its end").code(), Some(11), "{said}");
+    run_printed(&stuck_end(&said).1);
+    load.answered(50).await;
+    let report = load.stop().await;
+    assert_eq!(report.failed(), 0, "{report}");
+
+    assert_eq!(versions(&stage).await, ["v1", "v1"]);
+    let now = inspect(&name);
+    let environment = now["Config"]["Env"].as_array().expect("an environment");
+    assert!(environment.contains(&"ROLE=leader".into()), "{environment:?}");
+    assert!(environment.iter().all(|it| it.as_str() != Some("FAIL=never-ready")), "{environment:?}");
+    assert_eq!(now["HostConfig"]["Binds"], serde_json::json!([format!("{id}-named:/named")]));
+    assert_eq!(now["HostConfig"]["Memory"], 100 << 20);
+    assert_eq!(now["HostConfig"]["RestartPolicy"]["Name"], "unless-stopped");
+    wait_until("app1 is up", Duration::from_secs(20), is_up).await;
+    let doctor = stage.drainswap(&["doctor"]).await.expect(0);
+    assert!(!doctor.stdout.contains("mobile/"), "{}", doctor.stdout);
     stage.close().await;
 }
 

@@ -22,9 +22,9 @@ fn is_there(volume: &str) -> bool {
 }
 
 /// The volumes of a test, which are removed at its end with their containers.
-struct Gone(String);
+pub(super) struct Volumes(pub(super) String);
 
-impl Drop for Gone {
+impl Drop for Volumes {
     fn drop(&mut self) {
         let remove = "docker rm -fv $(docker ps -aqf label=drainswap.test=$0); docker volume rm $0-named";
         let _gone = Command::new("sh").args(["-c", remove, &self.0]).output();
@@ -38,7 +38,7 @@ async fn a_failed_deploy_leaves_no_volume_and_a_replaced_volume_stays_until_prun
     }
     let stage = Stage::single().start().await;
     let (id, repository) = (stage.id().to_owned(), stage.registry.repository());
-    let volumes_of_its_own = Gone(id.clone());
+    let volumes_of_its_own = Volumes(id.clone());
     let (broken, v2) =
         (stage.image("broken", &[("FAIL", "exit")]).await, stage.image("v2", &[("VERSION", "v2")]).await);
     build(&format!("{repository}:stores"), &format!("FROM {repository}:v1\nVOLUME /data\n"));
