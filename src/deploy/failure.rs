@@ -88,6 +88,11 @@ pub enum Failure {
         "the container {container} behind {server} was removed or replaced after the plan was made; plan again"
     )]
     Drifted { server: ServerId, container: String },
+    /// The old container, which the run had put aside, was removed.
+    #[error(
+        "the old container of {server}, kept as {container}, is gone: it was removed by hand or by a cleanup such as `docker container prune`"
+    )]
+    KeptGone { server: ServerId, container: String },
     #[error(
         "container {container} does not have {} of {server}, so it is not behind that server (it has {has}). Anything that answers there is another process",
         .address.map_or_else(|| "the planned address".to_owned(), |it| format!("the address {it}"))
@@ -145,6 +150,7 @@ impl Failure {
             | Self::Vanished { .. }
             | Self::TakenOver { .. }
             | Self::Drifted { .. }
+            | Self::KeptGone { .. }
             | Self::StartedAgain { .. }
             | Self::StillAnswers { .. }
             | Self::Hook { .. }

@@ -122,7 +122,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         {
             return match self.put_there(lane, &failure).await {
                 Some(other) => self.leave_to(lane, &other, failure).await,
-                None => self.serve_on(lane, failure).await,
+                None => self.serve_on(lane, self.or_kept_gone(lane, failure)).await,
             };
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {

@@ -51,6 +51,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
     }
 
+    /// Explains that a lane's old container is missing: the run had put it aside, and no other tool has replaced it.
+    pub(super) fn or_kept_gone(&self, lane: usize, failure: Failure) -> Failure {
+        match (failure, self.swaps[lane]) {
+            (Failure::Drifted { server, .. }, Some((replacement, _))) if !self.taken_over.contains(&lane) => {
+                Failure::KeptGone { server, container: replacement.kept_name(&self.plan.run) }
+            }
+            (failure, _) => failure,
+        }
+    }
+
     /// Returns whether another tool put its own container in the place of a lane's old one, and remembers it if so.
     pub(super) async fn is_taken_over(&mut self, lane: usize) -> Result<bool, Failure> {
         let is_taken_over = self.replaced_by(lane).await?.is_some();

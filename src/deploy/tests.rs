@@ -839,6 +839,19 @@ async fn a_container_that_served_is_not_removed_before_it_was_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_removed_old_container_is_named_when_the_run_is_stuck() {
+    let digest = format!("sha256:{}", "2".repeat(64));
+    let mut stage = Stage::pair().await;
+    stage.memory.site().engine.builds.insert(digest, Build { serves: false, ..Build::default() });
+    stage.suffers("start", 0, Fault::OldRemoved);
+    let outcome = stage.run().run().await.unwrap();
+    let Outcome::Stuck { servers, .. } = outcome else { panic!("{outcome:?}") };
+    let kept =
+        format!("the old container of mobile/app1, kept as mobile-app1.old-{}, is gone", stage.plan.run);
+    assert!(servers[0].truth.contains(&kept), "{}", servers[0].truth);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lane_without_an_old_container_is_not_restored() {
     let mut stage = Stage::pair().await;
     replacement(&mut stage).old = None;

@@ -130,7 +130,7 @@ fn of_failure(failure: &Failure) -> Exit {
         | Failure::NotFollowed { .. }
         | Failure::NotSeen { .. } => Exit::Unreachable,
         Failure::Journal(_) | Failure::NoHook(_) => Exit::Configuration,
-        Failure::Drifted { .. } => Exit::Drifted,
+        Failure::Drifted { .. } | Failure::KeptGone { .. } => Exit::Drifted,
         Failure::Stopped => Exit::Cancelled,
     }
 }
