@@ -130,6 +130,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     runs_again: BTreeSet<usize>,
     /// Servers that an undo left in maint, and servers that stay in maint.
     left_out: BTreeSet<ServerId>,
+    /// Anonymous volumes of new containers that had served and were removed by an undo.
+    volumes_left: BTreeSet<String>,
     /// Servers that were seen with an agent that may be on.
     agents_seen: BTreeSet<ServerId>,
     /// Servers that run their new container, but are kept out of service by their agents.
@@ -181,6 +183,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             runs_again: BTreeSet::new(),
             taken_over: BTreeSet::new(),
             left_out: kept_in_maint(plan),
+            volumes_left: BTreeSet::new(),
             agents_seen: BTreeSet::new(),
             out_by_agents: Vec::new(),
             stops_told: 0,
@@ -613,6 +616,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             );
             self.tell(Fact::Warned { message });
         }
+        self.name_volumes_left();
         for (engine, call) in self.world.engines.unanswered() {
             let at = self.world.clock.now();
             // The journal's error is reported below.

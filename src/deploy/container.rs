@@ -14,6 +14,7 @@ use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::unanswered::TrackedEngine;
 use super::wait::{Waited, insist, patiently, until};
 use super::{Deploy, Failure, Swap, millis};
+use crate::command_line::shell;
 use crate::event::{EnginePull, Fact};
 use crate::ids::ContainerId;
 use crate::image::{Image, previous};
@@ -460,10 +461,41 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             let has_served = self.has_begun(lane, Step::Ready);
             match replacement.volumes_before(description).filter(|_| !has_served) {
                 Some(before) => self.answer(engine.remove_with_volumes(&new, &before)).await?,
-                None => self.answer(engine.remove(&new)).await?,
+                None => {
+                    self.note_volumes(engine, &new, replacement.volumes_before(description)).await;
+                    self.answer(engine.remove(&new)).await?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Remembers the volumes that were created with a container and stay when it is removed. `before` are those that
+    /// existed before it. It may be gone already.
+    async fn note_volumes(
+        &mut self,
+        engine: &TrackedEngine<E>,
+        container: &ContainerId,
+        before: Option<BTreeSet<String>>,
+    ) {
+        let Some(before) = before else { return };
+        if let Ok(found) = engine.container(container).await {
+            let new = found.unnamed_volume_names().filter(|name| !before.contains(*name));
+            self.volumes_left.extend(new.map(str::to_owned));
+        }
+    }
+
+    /// Names the volumes that this run has left, with the command that removes them.
+    pub(super) fn name_volumes_left(&self) {
+        if self.volumes_left.is_empty() {
+            return;
+        }
+        let names = self.volumes_left.iter().map(String::as_str);
+        let remove = shell(&["docker", "volume", "rm"].into_iter().chain(names).collect::<Vec<_>>());
+        let message = format!(
+            "new containers that had served were removed, but not their volumes, because clients may have written data there. To remove that data: {remove}"
+        );
+        self.tell(Fact::Warned { message });
     }
 
     /// Checks that the container to be replaced is still the one that the plan was made for.

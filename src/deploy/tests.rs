@@ -11,7 +11,7 @@ use crate::adapters::memory::{
 use crate::engine_call::EngineCall;
 use crate::event::Event;
 use crate::image::Image;
-use crate::observation::{AdminState, Container, ContainerState, Owner, RestartPolicy};
+use crate::observation::{AdminState, Container, ContainerState, Owner, RestartPolicy, UnnamedVolume};
 use crate::outcome::Rest;
 use crate::places::Places;
 use crate::plan::asked::Before;
@@ -836,6 +836,35 @@ async fn a_container_that_served_is_not_removed_before_it_was_stopped() {
     assert_eq!(memory.site().engine.containers.len(), 4);
     assert_eq!(run.simply(0, Step::Discard).await, Ok(()));
     assert_eq!(memory.site().engine.containers.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_of_a_removed_container_that_served_are_named() {
+    let mut stage = Stage::pair().await;
+    let volumes = |names: [&str; 1]| {
+        let volume =
+            |name: &str| UnnamedVolume { name: name.to_owned(), target: format!("/{name}"), by_image: true };
+        Some(names.map(volume).to_vec())
+    };
+    let place = replacement(&mut stage);
+    place.like.unnamed_volumes = volumes(["carried"]);
+    place.old = Some(place.like.clone());
+    let memory = stage.memory.clone();
+    let mut run = stage.run();
+    replace_first(&mut run).await;
+    let new = run.created[&0].clone();
+    for place in memory.site().engine.containers.iter_mut().filter(|it| it.container.id == new) {
+        let all = [volumes(["carried"]), volumes(["new"])];
+        place.container.unnamed_volumes = Some(all.into_iter().flatten().flatten().collect());
+    }
+    assert_eq!(run.simply(0, Step::Discard).await, Ok(()));
+    run.name_volumes_left();
+    drop(run);
+    let warnings = stage.heard.warnings();
+    assert!(
+        warnings.iter().any(|it| it.ends_with("To remove that data: docker volume rm new")),
+        "{warnings:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
