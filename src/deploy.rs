@@ -130,6 +130,8 @@ pub struct Deploy<'a, L, E, P, C, H, J> {
     runs_again: BTreeSet<usize>,
     /// Servers that an undo left in maint, and servers that stay in maint.
     left_out: BTreeSet<ServerId>,
+    /// Servers that an undo gave their old container back.
+    restored: BTreeSet<ServerId>,
     /// Anonymous volumes of new containers that had served and were removed by an undo.
     volumes_left: BTreeSet<String>,
     /// Servers that were seen with an agent that may be on.
@@ -183,6 +185,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             runs_again: BTreeSet::new(),
             taken_over: BTreeSet::new(),
             left_out: kept_in_maint(plan),
+            restored: BTreeSet::new(),
             volumes_left: BTreeSet::new(),
             agents_seen: BTreeSet::new(),
             out_by_agents: Vec::new(),
@@ -423,10 +426,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             return self.roll_back(&lanes, failure.to_string()).await;
         }
         let outcome = self.roll_back(&lanes, failure.to_string()).await;
-        let Outcome::RolledBack { reason, kept, left_out, asked } = outcome else { return outcome };
+        let Outcome::RolledBack { reason, kept, left_out, restored, asked } = outcome else { return outcome };
         self.remove_old(&others).await;
         let kept = others.iter().flat_map(|lane| plan.lanes[*lane].ids()).chain(kept).collect();
-        Outcome::RolledBack { reason, kept, left_out, asked }
+        Outcome::RolledBack { reason, kept, left_out, restored, asked }
     }
 
     /// Runs all steps of a lane, from rotation to rotation.

@@ -159,8 +159,15 @@ mod tests {
     #[test]
     fn only_a_deploy_that_replaced_something_can_be_rolled_back() {
         let app1 = || vec![ServerId::new("mobile", "app1")];
-        let kept =
-            |kept| Some(Outcome::RolledBack { reason: String::new(), kept, left_out: vec![], asked: false });
+        let kept = |kept| {
+            Some(Outcome::RolledBack {
+                reason: String::new(),
+                kept,
+                left_out: vec![],
+                restored: vec![],
+                asked: false,
+            })
+        };
         let cancelled = |replaced| {
             Some(Outcome::Cancelled { replaced, remaining: vec![], left_out: vec![], rest: Rest::default() })
         };
@@ -194,7 +201,13 @@ mod tests {
         use AdminState::{Maint, Ready};
         let app1 = || vec![ServerId::new("mobile", "app1")];
         let back = |left_out| {
-            Some(Outcome::RolledBack { reason: String::new(), kept: vec![], left_out, asked: false })
+            Some(Outcome::RolledBack {
+                reason: String::new(),
+                kept: vec![],
+                left_out,
+                restored: vec![],
+                asked: false,
+            })
         };
         let cancelled = |left_out| {
             Some(Outcome::Cancelled { replaced: vec![], remaining: vec![], left_out, rest: Rest::default() })

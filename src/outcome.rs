@@ -44,6 +44,9 @@ pub enum Outcome {
         kept: Vec<ServerId>,
         /// Servers that did not serve before the run either, and stay in maint.
         left_out: Vec<ServerId>,
+        /// Servers that serve with their old container again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        restored: Vec<ServerId>,
         /// Whether the rollback was requested rather than caused by a failure.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         asked: bool,
@@ -151,19 +154,15 @@ impl fmt::Display for Outcome {
                 }
                 Ok(())
             }
-            Self::RolledBack { reason, kept, left_out, asked } => {
+            Self::RolledBack { reason, kept, left_out, restored, asked } => {
                 let keep = if kept.len() == 1 { "keeps" } else { "keep" };
-                let kept = list(kept);
+                let (kept, back) = (list(kept), back(restored));
                 match (asked, kept.is_empty()) {
-                    (true, true) => {
-                        write!(f, "rolled back, the old containers serve as before: {reason}")?;
-                    }
+                    (true, true) => write!(f, "rolled back{back}: {reason}")?,
                     (true, false) => {
                         write!(f, "rolled back, but {kept} {keep} the new container: {reason}")?;
                     }
-                    (false, true) => {
-                        write!(f, "failed and rolled back, the old containers serve as before: {reason}")?;
-                    }
+                    (false, true) => write!(f, "failed and rolled back{back}: {reason}")?,
                     (false, false) => write!(
                         f,
                         "failed; the failed servers were put back, {kept} {keep} the new container: {reason}"
@@ -234,6 +233,16 @@ fn done(replaced: usize, put_back: usize, rest: &Rest) -> String {
 /// Returns the rest as a further clause, if there is any.
 fn then(rest: &Rest) -> String {
     if rest.is_empty() { String::new() } else { format!("; {rest}") }
+}
+
+/// Returns the clause about servers that serve with their old containers again. The others were not touched, or nothing
+/// is known about them.
+fn back(restored: &[ServerId]) -> String {
+    match restored {
+        [] => String::new(),
+        [one] => format!(", the old container of {one} serves as before"),
+        several => format!(", the old containers of {} serve as before", named(several)),
+    }
 }
 
 /// Returns the sentence about servers that an undo left in maint.

@@ -62,8 +62,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     pub(super) fn rolled_back(&mut self, reason: String, kept: &[usize]) -> Outcome {
         let kept = kept.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
-        let left_out = std::mem::take(&mut self.left_out).into_iter().collect();
-        Outcome::RolledBack { reason, kept, left_out, asked: false }
+        let left_out: Vec<ServerId> = std::mem::take(&mut self.left_out).into_iter().collect();
+        let restored = std::mem::take(&mut self.restored).into_iter().filter(|it| !left_out.contains(it));
+        Outcome::RolledBack { reason, kept, restored: restored.collect(), left_out, asked: false }
     }
 
     /// Undoes the steps that a lane has begun, and reports that.
@@ -72,7 +73,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.tell(Fact::UndoStarted { servers: servers.clone() });
         let taken = self.undo_lane(lane, care).await?;
         match &taken {
-            TakenBack::Undone => self.tell(Fact::Undone { servers }),
+            TakenBack::Undone => {
+                if !self.taken_over.contains(&lane) {
+                    self.restored.extend(self.lane_of(lane).enabled_ids());
+                }
+                self.tell(Fact::Undone { servers });
+            }
             TakenBack::Serves(why) => {
                 let message = format!("the current container of {} stays in service: {why}", list(&servers));
                 self.tell(Fact::Warned { message });

@@ -82,6 +82,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             return Err(failure);
         }
         self.insist_on(lane, Step::PutBack).await?;
+        self.taken_over.insert(lane);
         let discarded = self.simply(lane, Step::Discard).await;
         self.warn_unless(discarded, lane, "cannot discard a container that was never started");
         let message = format!(

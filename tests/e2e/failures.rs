@@ -358,7 +358,7 @@ async fn a_line_that_never_answered_fails_neither_a_deploy_nor_its_undo() {
     failing_deploy(&stage, &[("FAIL", "exit")], &[], 10).await.says(&[
         "forgotten/old (",
         "does not answer (GET /gone → 404",
-        "failed and rolled back, the old containers serve as before",
+        "failed and rolled back, the old container of mobile/app1 serves as before",
     ]);
     assert!(is_down(&stage).await, "{}", stage.haproxy.command("show stat forgotten 4 -1").await);
     let v2 = stage.image("v2", &[("VERSION", "v2")]).await;

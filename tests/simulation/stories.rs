@@ -31,7 +31,7 @@ fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
         ),
         (
             "hook-fails/1",
-            "rolled back, the old containers serve as before: the hook after_enable exited with code 75",
+            "rolled back, the old container of mobile/app1 serves as before: the hook after_enable exited with code 75",
         ),
         (
             "hook-fails-and-stop/1",
@@ -39,7 +39,7 @@ fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
         ),
         (
             "hooked/1/hook.3=Hangs",
-            "rolled back, the old containers serve as before: the hook before_enable was killed",
+            "rolled back, the old container of mobile/app1 serves as before: the hook before_enable was killed",
         ),
         ("hooked/1/hook.2=Refused", "cannot run the hook after_drain: permission denied"),
         ("hooked/1/hook.9=Refused", "cannot run the hook after_run: permission denied"),
@@ -76,8 +76,7 @@ fn a_drain_that_takes_too_long_ends_as_configured() {
 /// The backup's container is removed while the server is out: at its maint, and while the new container boots.
 #[test]
 fn a_server_returns_at_once_when_the_others_fail() {
-    let unserved =
-        "rolled back, the old containers serve as before: no server of mobile serves at /run/haproxy0.sock";
+    let unserved = "rolled back, the old container of mobile/app1 serves as before: no server of mobile serves at /run/haproxy0.sock";
     end_so(&[
         ("long-boot/1/start.0=OtherRemoved", unserved),
         ("hooked/1/hook.2=Hangs/set state.1=OtherRemoved", unserved),
@@ -135,11 +134,11 @@ fn an_address_that_answers_without_its_container_is_put_back() {
     end_so(&[
         (
             "pair/1/stop.0=StrangerAnswers",
-            "rolled back, the old containers serve as before: 127.0.0.1:50000 of mobile/app1 still answers although mobile-app1 is stopped: another process answers there",
+            "rolled back, the old container of mobile/app1 serves as before: 127.0.0.1:50000 of mobile/app1 still answers although mobile-app1 is stopped: another process answers there",
         ),
         (
             "pair/1/stop.0=Supervised",
-            "rolled back, the old containers serve as before: mobile-app1 behind mobile/app1 was stopped and runs again: a supervisor",
+            "rolled back, the old container of mobile/app1 serves as before: mobile-app1 behind mobile/app1 was stopped and runs again: a supervisor",
         ),
         ("pair/1/probe.3=Hangs", "done: 2 containers replaced"),
     ]);

@@ -187,10 +187,10 @@ fn every_ending_reads_well() {
     nothing to do: every other server runs the wanted image, 1 left: mobile/sorry has no container; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     nothing to do: every server runs the wanted image; mobile/app2 stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     nothing was touched: the hook before_run skipped the run (61.5 s; drainswap's own share 0.09 s a server)
-    failed and rolled back, the old containers serve as before: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
+    failed and rolled back, the old container of mobile/app1 serves as before: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     failed; the failed servers were put back, mobile/app1 keeps the new container: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     failed; the failed servers were put back, mobile/app1, mobile/app2 keep the new container: the container ended with code 1. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
-    failed and rolled back, the old containers serve as before: the container ended with code 1. mobile/app1, mobile/app2 did not serve before either and stay in maint (61.5 s; drainswap's own share 0.09 s a server)
+    failed and rolled back: the container ended with code 1. mobile/app1, mobile/app2 did not serve before either and stay in maint (61.5 s; drainswap's own share 0.09 s a server)
     refused, nothing was touched: the container ended with code 1 (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service, mobile/app1, mobile/app2 unchanged (61.5 s; drainswap's own share 0.09 s a server)
     cancelled: every server is in service; mobile/app1 replaced, mobile/app2 not. Deploy again to finish, or roll back (61.5 s; drainswap's own share 0.09 s a server)
@@ -202,7 +202,7 @@ fn every_ending_reads_well() {
       mobile/app2 keeps the new container, in service
       the journal of this run is /var/lib/drainswap/mobile/20261123T221500.000Z.jsonl
       `drainswap resume mobile` resumes the run, whether or not these commands were run
-    rolled back, the old containers serve as before: run 20261123T221500.000Z was not finished (61.5 s; drainswap's own share 0.09 s a server)
+    rolled back, the old containers of mobile/app1, mobile/app2 serve as before: run 20261123T221500.000Z was not finished (61.5 s; drainswap's own share 0.09 s a server)
     rolled back, but mobile/app1 keeps the new container: run 20261123T221500.000Z was not finished. mobile/app2 did not serve before either and stays in maint (61.5 s; drainswap's own share 0.09 s a server)
     ");
 }
