@@ -380,6 +380,7 @@ fn hint(error: &LoadBalancerError) -> &'static str {
         | LoadBalancerError::NotTaken { .. }
         | LoadBalancerError::AddressNotTaken { .. }
         | LoadBalancerError::OtherMaster { .. }
+        | LoadBalancerError::CutShort { .. }
         | LoadBalancerError::Garbled { .. } => "",
     }
 }
