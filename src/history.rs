@@ -49,7 +49,7 @@ const LEAST_DIGITS: usize = 7;
 pub fn formers<'a>(runs: impl IntoIterator<Item = &'a Run>) -> Vec<Former> {
     let mut deploys: Vec<&Run> = Vec::new();
     for run in runs {
-        let Some(outcome) = &run.outcome else { continue };
+        let Some(outcome) = &run.progress.outcome else { continue };
         match run.plan.purpose {
             Purpose::Deploy if replaced(run).next().is_some() => {
                 deploys.push(run);
@@ -95,7 +95,7 @@ pub fn left_out<'a>(runs: impl IntoIterator<Item = &'a Run>) -> BTreeSet<ServerI
             if !was_ready && !out.contains(&server.id) {
                 continue;
             }
-            let begun = run.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
+            let begun = run.progress.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
             if is_left_out(run, begun, &server.id) {
                 out.insert(server.id.clone());
             } else if was_ready || begun.contains(&Step::Ready) {
@@ -109,7 +109,7 @@ pub fn left_out<'a>(runs: impl IntoIterator<Item = &'a Run>) -> BTreeSet<ServerI
 /// Returns whether a run left a server out of service, given the steps of its lane that the run has begun and not
 /// undone.
 fn is_left_out(run: &Run, begun: &[Step], server: &ServerId) -> bool {
-    match &run.outcome {
+    match &run.progress.outcome {
         Some(Outcome::RolledBack { left_out, .. } | Outcome::Cancelled { left_out, .. }) => {
             left_out.contains(server)
         }
@@ -125,7 +125,8 @@ fn is_left_out(run: &Run, begun: &[Step], server: &ServerId) -> bool {
 /// Returns what the servers ran before a run that left them with something else.
 fn replaced(run: &Run) -> impl Iterator<Item = (ServerId, Returned)> {
     let plan = &run.plan;
-    let is_new = move |id: &ServerId| run.outcome.as_ref().is_some_and(|outcome| outcome.left_new(id));
+    let is_new =
+        move |id: &ServerId| run.progress.outcome.as_ref().is_some_and(|outcome| outcome.left_new(id));
     let replaced = plan.lanes.iter().filter_map(|lane| Some((lane, lane.replacement.as_ref()?)));
     // A first start replaced nothing.
     let replaced = replaced.filter(|(_, replacement)| !replacement.described || replacement.old.is_some());
@@ -149,7 +150,9 @@ mod tests {
 
     fn run(image: &str, purpose: Purpose, outcome: impl Into<Option<Outcome>>) -> Run {
         let plan = Plan { purpose, ..World::pair().plan(image).unwrap() };
-        Run { outcome: outcome.into(), ..Run::opened(plan, crate::journal::VERSION, None, 7) }
+        let mut run = Run::opened(plan, crate::journal::VERSION, None, 7);
+        run.progress.outcome = outcome.into();
+        run
     }
 
     fn deployed() -> Outcome {
@@ -191,7 +194,7 @@ mod tests {
     fn leaves_out(before: &[Run], was: AdminState, begun: &[Step], outcome: Option<Outcome>) -> bool {
         let mut run = run("v2", Purpose::Deploy, outcome);
         run.plan.lanes[0].servers[0].was = was;
-        run.begun = BTreeMap::from([(0, begun.to_vec())]);
+        run.progress.begun = BTreeMap::from([(0, begun.to_vec())]);
         let runs = before.iter().chain(std::iter::once(&run));
         left_out(runs).contains(&ServerId::new("mobile", "app1"))
     }
@@ -269,7 +272,7 @@ mod tests {
         );
         // Several runs may be one deploy, and only what a run has reached counts.
         let mut resumed = runs.clone();
-        resumed[1].outcome = Some(Outcome::Cancelled {
+        resumed[1].progress.outcome = Some(Outcome::Cancelled {
             replaced: vec![ServerId::new("mobile", "app1")],
             remaining: vec![],
             left_out: vec![],

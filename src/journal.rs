@@ -4,9 +4,10 @@
 //! machine failed while it was written; it is left out, and the reader of the file reports that.
 
 mod line;
+mod progress;
 mod site;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use crate::plan::{Lane, Plan, Step};
 
 pub use line::line;
 use line::{Sum, check};
+pub use progress::Progress;
 pub use site::Site;
 
 /// The version of the record format. Since version 2, every record has a checksum and a run names its site.
@@ -85,15 +87,8 @@ pub struct Run {
     /// `None` if version 1 wrote the journal.
     pub site: Option<Site>,
     pub pid: u32,
-    /// The steps that each lane has begun and not undone.
-    pub begun: BTreeMap<usize, Vec<Step>>,
-    pub created: BTreeMap<usize, ContainerId>,
-    /// The steps that were begun and not finished, each with its lane.
-    pub under_way: BTreeSet<(usize, Step)>,
-    /// The calls that engines had not answered when the run ended, each with the engine's name.
-    pub unanswered: Vec<(String, EngineCall)>,
-    /// How it ended; `None` while it runs, or if it was killed.
-    pub outcome: Option<Outcome>,
+    /// How far it came.
+    pub progress: Progress,
 }
 
 /// The reason why a journal cannot be read.
@@ -124,17 +119,7 @@ impl Run {
     /// Returns a run that has begun nothing.
     #[must_use]
     pub fn opened(plan: Plan, version: u32, site: Option<Site>, pid: u32) -> Self {
-        Self {
-            plan,
-            version,
-            site,
-            pid,
-            begun: BTreeMap::new(),
-            created: BTreeMap::new(),
-            under_way: BTreeSet::new(),
-            unanswered: Vec::new(),
-            outcome: None,
-        }
+        Self { plan, version, site, pid, progress: Progress::default() }
     }
 
     /// Reads a run's journal. Returns `None` if not even its first record is complete.
@@ -172,7 +157,7 @@ impl Run {
     /// Returns whether `resume` has something to do: the run has no recorded end, or could not put everything back.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        matches!(self.outcome, None | Some(Outcome::Stuck { .. }))
+        self.progress.is_unfinished()
     }
 
     /// Returns whether the run belongs to this site. A run of an older drainswap, which did not record a site, counts
@@ -197,15 +182,14 @@ impl Run {
     /// container is gone, and the new one has its name and its restart policy.
     #[must_use]
     pub fn is_left_in(&self, containers: &[Container]) -> bool {
-        let stranded = |lane: &Lane| match &self.outcome {
+        let stranded = |lane: &Lane| match &self.progress.outcome {
             Some(Outcome::Stuck { servers, .. }) => {
                 lane.servers.iter().any(|it| servers.iter().any(|stranded| stranded.server == it.id))
             }
             Some(_) | None => true,
         };
-        let touched = |begun: &[Step]| begun.iter().any(|step| step.touches_traffic());
-        self.begun.iter().filter(|(_, begun)| touched(begun)).any(|(index, _)| {
-            let lane = &self.plan.lanes[*index];
+        let touched = self.plan.lanes.iter().enumerate();
+        touched.filter(|(index, _)| self.progress.has_touched_traffic(*index)).any(|(index, lane)| {
             let Some(replacement) = lane.replacement.as_ref().filter(|_| stranded(lane)) else {
                 return stranded(lane);
             };
@@ -216,32 +200,13 @@ impl Run {
                     && new.restart.is_same(replacement.restart_of_new())
             };
             replacement.old.as_ref().is_some_and(|old| find(&old.id).is_some())
-                || self.created.get(index).and_then(find).is_some_and(|new| !is_prepared(new))
+                || self.progress.created.get(&index).and_then(find).is_some_and(|new| !is_prepared(new))
         })
     }
 
     /// Returns the identifiers of the containers that the run works on.
     fn containers(&self) -> BTreeSet<&ContainerId> {
-        self.plan.lanes.iter().flat_map(Lane::containers).chain(self.created.values()).collect()
-    }
-
-    /// Returns the last lane that went beyond the creation of its container. The lanes before it were finished.
-    #[must_use]
-    pub fn in_hand(&self) -> Option<usize> {
-        let touched = |begun: &[Step]| begun.iter().any(|step| step.touches_traffic());
-        self.begun.iter().filter(|(_, begun)| touched(begun)).map(|(lane, _)| *lane).max()
-    }
-
-    /// Returns whether a step of a lane was begun and not finished.
-    #[must_use]
-    pub fn is_under_way(&self, lane: usize, step: Step) -> bool {
-        self.under_way.contains(&(lane, step))
-    }
-
-    /// Returns whether the run was removing old containers. Then it had succeeded with the lanes that it had reached.
-    #[must_use]
-    pub fn was_removing(&self) -> bool {
-        self.begun.values().flatten().any(|step| *step == Step::Remove)
+        self.plan.lanes.iter().flat_map(Lane::containers).chain(self.progress.created.values()).collect()
     }
 }
 
@@ -275,72 +240,12 @@ impl Run {
         }
     }
 
-    /// Applies a record. This is the only place that defines the legal transitions. A step may be begun again at any
-    /// time, and a lane undone: a resumed run repeats what may have had no effect.
     fn add(mut self, record: Record) -> Result<Self, String> {
-        if !self.is_unfinished() && !matches!(record, Record::Adopted { .. }) {
-            return Err("comes after the run was closed".to_owned());
-        }
-        // A resumed run has not ended, whatever it recorded before.
-        let ended = self.outcome.take();
-        if ended.is_some() && !matches!(record, Record::Adopted { .. }) {
-            // A resume has asked the engines first. Only the answer to another stop shows what a stop did.
-            self.unanswered.retain(|(_, call)| matches!(call, EngineCall::Stop { .. }));
-        }
-        match record {
-            Record::Opened { .. } => return Err("opens the run a second time".to_owned()),
-            Record::Begun { lane, step, .. } => {
-                if !self.planned(lane)?.steps.contains(&step) {
-                    return Err(format!(
-                        "begins the step {step:?}, which the plan does not have for lane {lane}"
-                    ));
-                }
-                self.begun.entry(lane).or_default().push(step);
-                self.under_way.insert((lane, step));
-            }
-            Record::Done { lane, step, .. } => {
-                self.planned(lane)?;
-                if !self.under_way.remove(&(lane, step)) {
-                    return Err(format!("ends the step {step:?}, which was not begun"));
-                }
-            }
-            Record::Created { lane, container } => {
-                if !self.begun(lane)?.contains(&Step::Create) {
-                    return Err("names a container whose creation was not begun".to_owned());
-                }
-                if self.created.insert(lane, container).is_some() {
-                    return Err(format!("names a second container of lane {lane}"));
-                }
-            }
-            Record::Unanswered { engine, call, .. } => {
-                let call = (engine, call);
-                if !self.unanswered.contains(&call) {
-                    self.unanswered.push(call);
-                }
-            }
-            Record::Undone { lane, .. } => {
-                self.begun(lane)?.clear();
-                self.under_way.retain(|(of, _)| *of != lane);
-            }
-            Record::Closed { outcome, .. } => self.outcome = Some(outcome),
-            Record::Adopted { site, .. } => {
-                self.site = Some(*site);
-                self.outcome = ended;
-            }
+        self.progress.apply(&self.plan, &record)?;
+        if let Record::Adopted { site, .. } = record {
+            self.site = Some(*site);
         }
         Ok(self)
-    }
-
-    fn planned(&self, lane: usize) -> Result<&Lane, String> {
-        let lanes = &self.plan.lanes;
-        let unknown = || format!("names lane {lane}, but the plan has only {}, counted from 0", lanes.len());
-        lanes.get(lane).ok_or_else(unknown)
-    }
-
-    /// Returns the steps that a lane of the plan has begun.
-    fn begun(&mut self, lane: usize) -> Result<&mut Vec<Step>, String> {
-        self.planned(lane)?;
-        Ok(self.begun.entry(lane).or_default())
     }
 }
 

@@ -16,7 +16,9 @@ pub mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::iter::repeat;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -242,8 +244,12 @@ pub struct Plan {
     pub balances: Vec<Balance>,
     /// The probes of the servers that will carry the traffic.
     pub probes: Vec<(ServerId, Probe)>,
-    /// One lane per replica, in the order in which they run, one at a time.
+    /// One lane per replica, in the order in which they run.
     pub lanes: Vec<Lane>,
+    /// The number of lanes of each wave, in order. The lanes of a wave run at the same time; without waves, each lane
+    /// runs alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<usize>,
     /// The servers that already run the wanted image.
     pub unchanged: Vec<ServerId>,
     /// Server lines that the run does not work on, and servers that stay out of service.
@@ -270,6 +276,23 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()
+    }
+
+    /// Returns the lanes of each wave, in order. Lanes that belong to no wave run alone, after the others.
+    #[must_use]
+    pub fn waves(&self) -> Vec<Range<usize>> {
+        let mut waves = Vec::new();
+        let sizes = self.waves.iter().copied().filter(|size| *size > 0).chain(repeat(1));
+        let mut start = 0;
+        for size in sizes {
+            if start >= self.lanes.len() {
+                break;
+            }
+            let end = start.saturating_add(size).min(self.lanes.len());
+            waves.push(start..end);
+            start = end;
+        }
+        waves
     }
 
     /// Returns the run that this one continues, or its own identifier.

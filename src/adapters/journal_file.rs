@@ -370,7 +370,7 @@ mod tests {
         };
         journal.append(&closed).await.unwrap();
         let found = backend.journals().unwrap();
-        assert!(found.runs[0].run.outcome.is_some() && found.torn.is_empty(), "{found:?}");
+        assert!(found.runs[0].run.progress.outcome.is_some() && found.torn.is_empty(), "{found:?}");
     }
 
     #[test]

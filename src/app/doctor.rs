@@ -91,7 +91,8 @@ fn last_aside(runs: &[StoredRun]) -> BTreeMap<(String, String), ServerId> {
     for stored in runs {
         let plan = &stored.run.plan;
         for lane in &plan.lanes {
-            let is_new = |id: &ServerId| stored.run.outcome.as_ref().is_some_and(|it| it.left_new(id));
+            let is_new =
+                |id: &ServerId| stored.run.progress.outcome.as_ref().is_some_and(|it| it.left_new(id));
             let replaced = lane.replacement.as_ref().filter(|it| it.old.is_some() && is_new(lane.name()));
             if let Some(old) = replaced {
                 last.insert(lane.name(), (old.like.engine.clone(), old.kept_name(&plan.run)));
@@ -107,7 +108,7 @@ pub(super) fn open_run(stored: &StoredRun) -> Option<OpenRun> {
         return None;
     }
     let plan = &stored.run.plan;
-    let left = if let Some(Outcome::Stuck { servers, .. }) = &stored.run.outcome {
+    let left = if let Some(Outcome::Stuck { servers, .. }) = &stored.run.progress.outcome {
         let lines = plan.lanes.iter().flat_map(|lane| lane.servers.iter().map(move |it| (lane, it)));
         let stranded = |id: &ServerId| servers.iter().any(|stranded| stranded.server == *id);
         Left::Stuck {

@@ -164,7 +164,7 @@ impl App {
         stored: &StoredRun,
         (configuration, world): Scene<'_>,
     ) -> Result<bool, Error> {
-        if stored.run.outcome.is_none() {
+        if stored.run.progress.outcome.is_none() {
             return Ok(true);
         }
         let (observation, topology) = self.observe(configuration, world, LbQuorum::Reachable).await?;
@@ -184,7 +184,7 @@ impl App {
     pub(super) fn unfinished_run(&self, stored: &StoredRun) -> Error {
         let run = &stored.run;
         let backend = &run.plan.backend;
-        let how = match &run.outcome {
+        let how = match &run.progress.outcome {
             Some(Outcome::Stuck { servers, .. }) => {
                 let servers: Vec<_> = servers.iter().map(|stranded| stranded.server.clone()).collect();
                 Unfinished::Stuck { servers }

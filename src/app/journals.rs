@@ -34,8 +34,8 @@ impl Runs {
         };
         let unfinished = self.foreign.iter().enumerate().filter(|(_, stored)| stored.run.is_unfinished());
         // A run that follows a stuck one has taken over its servers.
-        let open =
-            unfinished.filter(move |(at, stored)| stored.run.outcome.is_none() || is_last(*at, stored));
+        let open = unfinished
+            .filter(move |(at, stored)| stored.run.progress.outcome.is_none() || is_last(*at, stored));
         open.map(|(_, stored)| stored)
     }
 }

@@ -204,7 +204,7 @@ impl App {
             let own = runs.unfinished().into_iter().filter(touches);
             left.extend(own.chain(runs.unfinished_elsewhere().filter(has)).cloned());
         }
-        left.retain(|stored| stored.run.outcome.is_none());
+        left.retain(|stored| stored.run.progress.outcome.is_none());
         Ok(left)
     }
 

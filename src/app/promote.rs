@@ -33,7 +33,7 @@ impl App {
         let world = self.world(&configuration, &[backend.to_owned()], load_balancers).await?;
         let (_, topology) = self.observe(&configuration, &world, LbQuorum::All).await?;
         let runs = self.runs_on(&world.site, backend)?.own;
-        let last = runs.last().map(|stored| stored.run.outcome.as_ref());
+        let last = runs.last().map(|stored| stored.run.progress.outcome.as_ref());
         let found = topology.backend(backend).map(|backend| settled(backend, last));
         let found = found.ok_or_else(|| Error::NoBackend {
             name: backend.to_owned(),

@@ -14,7 +14,7 @@ use crate::adapters::events_file::EventsFile;
 use crate::adapters::journal_file::{BackendDir, JournalFile, StoredRun};
 use crate::cfg::Configuration;
 use crate::cli::{Output, PolicyFlags};
-use crate::deploy::{Deploy, Stop};
+use crate::deploy::{Executor, Stop};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::history;
@@ -221,7 +221,7 @@ impl App {
         let (plan, mut journal) = self.reopen(configuration, world, unfinished, policy.clone()).await?;
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
-        let run = Deploy::new(&plan, world, &mut journal, stop.clone(), &mut listener)?;
+        let run = Executor::new(&plan, world, &mut journal, stop.clone(), &mut listener)?;
         let outcome = Box::pin(run.bring_to_rest(&unfinished.run)).await;
         // After a request to stop, the rest is not started.
         if matches!(outcome, Outcome::Cancelled { .. }) && stop.asked.is_cancelled() {
@@ -256,7 +256,7 @@ impl App {
         self.show_undo(&unfinished);
         if dry_run {
             let run = &unfinished.run;
-            let begun = if run.was_removing() { &BTreeMap::new() } else { &run.begun };
+            let begun = if run.progress.was_removing() { &BTreeMap::new() } else { &run.progress.begun };
             // The text form is printed already.
             if self.output == Output::Json {
                 self.show(&Plan { policy, ..taken_back(&run.plan, begun) })?;
@@ -267,7 +267,7 @@ impl App {
         let mut listener = self.listener()?;
         listener.add(self.events_of(&plan));
         // Requests to stop are ignored: a half-undone run is worse than a finished or an undone one.
-        let run = Deploy::new(&plan, world, &mut journal, Stop::default(), &mut listener)?;
+        let run = Executor::new(&plan, world, &mut journal, Stop::default(), &mut listener)?;
         let outcome = heeding_signals(async |_| Box::pin(run.take_back(&unfinished.run)).await).await;
         // A run that had already succeeded is complete now.
         let is_whole = matches!(outcome, Outcome::Cancelled { .. });
@@ -277,12 +277,12 @@ impl App {
     /// Shows what an undo of the run does.
     fn show_undo(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
-        if run.was_removing() {
+        if run.progress.was_removing() {
             self.say(&format!("run {} had succeeded and only had old containers left to remove; that is finished now. Roll back again to go back", run.plan.run));
             return;
         }
         self.say(&format!("run {} was not finished; undoing what it started:", run.plan.run));
-        for (lane, begun) in &run.begun {
+        for (lane, begun) in &run.progress.begun {
             let lane = &run.plan.lanes[*lane];
             let steps: Vec<String> =
                 undo(lane, begun, Care::Serving).iter().map(ToString::to_string).collect();
@@ -294,14 +294,19 @@ impl App {
     fn show_rest(&self, unfinished: &StoredRun) {
         let run = &unfinished.run;
         self.say(&format!("run {} was not finished", run.plan.run));
+        let in_flight = run.progress.in_flight(&run.plan);
         for (index, lane) in run.plan.lanes.iter().enumerate() {
-            let begun = run.begun.get(&index).map_or(&[][..], Vec::as_slice);
-            let what = match run.in_hand() {
-                _ if begun.is_empty() => "was not started",
-                Some(in_hand) if index < in_hand => "was finished",
-                Some(in_hand) if index == in_hand && is_replaced(begun) => "will be finished",
-                Some(in_hand) if index == in_hand => "will be put back and replaced again",
-                Some(_) | None => "has a new container that was never started and will be removed",
+            let begun = run.progress.begun(index);
+            let what = if begun.is_empty() {
+                "was not started"
+            } else if in_flight.contains(&index) && is_replaced(begun) {
+                "will be finished"
+            } else if in_flight.contains(&index) {
+                "will be put back and replaced again"
+            } else if run.progress.has_touched_traffic(index) {
+                "was finished"
+            } else {
+                "has a new container that was never started and will be removed"
             };
             self.say(&format!("  {}: {what}", lane.name()));
         }

@@ -15,7 +15,7 @@ use crate::adapters::journal_file::StoredRun;
 use crate::cfg::Configuration;
 use crate::cli::{DeployGoal, Output, PolicyFlags};
 use crate::deploy::wait::patiently;
-use crate::deploy::{Deploy, Stop};
+use crate::deploy::{Executor, Stop};
 use crate::error::Error;
 use crate::event::{Event, Fact, Listener};
 use crate::exit::Exit;
@@ -297,7 +297,7 @@ impl App {
         let mut journal = held.dir.create(&plan.run)?;
         listener.add(held.dir.events(&plan.run));
         let mut samples = held.dir.events(&plan.run);
-        let run = Deploy::new(plan, world, &mut journal, stop, &mut listener)?;
+        let run = Executor::new(plan, world, &mut journal, stop, &mut listener)?;
         let run = tokio::select! {
             run = Box::pin(run.run()) => run,
             never = sample(world, plan, &mut samples) => match never {},

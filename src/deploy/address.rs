@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::balancers::Seen;
 use super::rotation::LOOK_EVERY;
 use super::wait::{OUTAGE, Waited, until};
-use super::{Deploy, Failure};
+use super::{Executor, Failure};
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
 use crate::observation::{AdminState, Container, ContainerState, ServerState};
@@ -18,16 +18,16 @@ use crate::ports::{ContainerEngine, EngineError, Hooks, Journal, LoadBalancer, P
 use crate::probe::Probe;
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Fails if a running container lacks the address of one of the lane's servers, according to the engine. Remembers
     /// the new address of each server whose line has a host name.
     pub(super) async fn has_addresses(
-        &mut self,
+        &self,
         lane: usize,
         container: Option<&ContainerId>,
     ) -> Result<(), Failure> {
-        let Some((id, (replacement, engine))) = container.zip(self.swaps[lane]) else { return Ok(()) };
+        let Some((id, (replacement, engine))) = container.zip(self.at(lane).swap) else { return Ok(()) };
         let container = match engine.container(id).await {
             Ok(container) if container.state == ContainerState::Running => container,
             // A later step reports why it does not run.
@@ -38,7 +38,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for server in &plan.lanes[lane].servers {
             match server.place_of(&container, replacement.old.as_ref()) {
                 Place::There => {}
-                Place::Named(address) => drop(self.sent_to.insert(server.id.clone(), address)),
+                Place::Named(address) => self.at(lane).send_to(server.id.clone(), address),
                 Place::Elsewhere => return Err(elsewhere(server, &container)),
             }
         }
@@ -46,8 +46,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Returns the probe, directed at the address that the server's container has now.
-    pub(super) fn probe_of<'p>(&self, server: &LaneServer, probe: &'p Probe) -> Cow<'p, Probe> {
-        let sent_to = self.sent_to.get(&server.id).zip(server.address);
+    pub(super) fn probe_of<'p>(&self, lane: usize, server: &LaneServer, probe: &'p Probe) -> Cow<'p, Probe> {
+        let sent_to = self.at(lane).sent_to.borrow().get(&server.id).copied().zip(server.address);
         match sent_to.filter(|(_, before)| before.ip() == probe.address.ip()) {
             Some((now, _)) => {
                 let address = SocketAddr::new(now.ip(), probe.address.port());
@@ -60,16 +60,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Points the lane's servers whose lines have a host name at the address that their container has now. Sets the
     /// address only in maint and without sessions. With `resolvers`, `HAProxy` sets it itself, and this function waits
     /// for that.
-    pub(super) async fn follow(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn follow(&self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
         for server in &plan.lanes[lane].servers {
-            let Some(address) = self.sent_to.get(&server.id).copied() else { continue };
+            let Some(address) = self.at(lane).sent_to.borrow().get(&server.id).copied() else { continue };
             let Some(name) = &server.host_name else { continue };
             let limit = if name.is_resolved { plan.policy.ready_timeout } else { OUTAGE };
             let stop = CancellationToken::new();
             let waited = until(LOOK_EVERY, limit, &stop, async || {
                 let seen = Seen { all: self.look_anew(lane).await?, is_new: false };
-                let states = seen.server(&server.id, self.is_undoing)?;
+                let states = seen.server(&server.id, self.is_undoing(lane))?;
                 let is_there = states.iter().all(|state| state.address == Some(address));
                 let may_be_set = !name.is_resolved && is_out(&seen, &states);
                 Ok::<_, Failure>((is_there || may_be_set).then_some(is_there))
@@ -81,7 +81,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                     return Err(Failure::NotFollowed { server: server.id.clone(), address, limit });
                 }
             }
-            self.everywhere(async |it| it.set_address(&server.id, address).await).await?;
+            self.everywhere(lane, async |it| it.set_address(&server.id, address).await).await?;
             let message = format!(
                 "HAProxy sends {} to {address} now, because its container has a new address. A reload resolves {} again and must get that address",
                 server.id, name.name

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::balancers::Seen;
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Deploy, Failure, Tracked};
+use super::{Executor, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Checker, Checking, LoadBalancerState, ServerState};
@@ -62,22 +62,22 @@ pub(super) async fn turn(
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Remembers which of the lane's servers have an agent: a reload, or a load balancer that was away when the plan
     /// was made, may have brought one.
-    pub(super) fn note_agents(&mut self, lane: usize, all: &[LoadBalancerState]) {
+    pub(super) fn note_agents(&self, lane: usize, all: &[LoadBalancerState]) {
         let lane = self.lane_of(lane);
         for seen in all {
             let to_turn = with_agents(lane, seen)
                 .filter(|(server, state)| state.asks_agent() || belongs_on(server, seen));
-            self.agents_seen.extend(to_turn.map(|(server, _)| server.id.clone()));
+            self.fleet.have_agents(to_turn.map(|(server, _)| server.id.clone()));
         }
     }
 
     /// Returns whether a server of the lane has an agent that is off because of the run.
     pub(super) fn has_agent(&self, server: &LaneServer) -> bool {
-        !server.agents.is_empty() || self.agents_seen.contains(&server.id)
+        !server.agents.is_empty() || self.fleet.has_agent(&server.id)
     }
 
     fn has_agents(&self, lane: usize) -> bool {
@@ -87,15 +87,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Turns the agents of the lane's servers off, waits until none of them is being queried, and sets again what the
     /// last answers changed. The servers are in `state` already, so that an agent that hangs does not keep them in
     /// service.
-    pub(super) async fn agents_off(&mut self, lane: usize, state: AdminState) -> Result<(), Failure> {
+    pub(super) async fn agents_off(&self, lane: usize, state: AdminState) -> Result<(), Failure> {
         if !self.has_agents(lane) {
             return Ok(());
         }
-        let (plan, servers, stop) = (self.plan, self.lane_of(lane).ids(), self.stop.asked.clone());
-        self.everywhere(async |it: &Tracked<L>| turn(it, &plan.lanes[lane], &servers, false).await).await?;
+        let (plan, servers, stop) = (self.plan, self.lane_of(lane).ids(), self.stop_request(lane));
+        self.everywhere(lane, async |it: &Tracked<L>| turn(it, &plan.lanes[lane], &servers, false).await)
+            .await?;
         let (mut asked, mut all): (BTreeSet<ServerId>, _) = (BTreeSet::new(), Vec::new());
         let waited = until(LOOK_EVERY, LAST_ANSWER, &stop, async || {
-            self.hear_stop();
+            self.hear_stop(lane);
             all = self.look_anew(lane).await?;
             let states = all.iter().flat_map(|seen| with_agents(&plan.lanes[lane], seen));
             let states = states.map(|(_, state)| state);
@@ -104,10 +105,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         });
         match (waited.await?, asked.pop_first()) {
             (Waited::Stopped, _) => {
-                self.hear_stop();
+                self.hear_stop(lane);
                 return Err(Failure::Stopped);
             }
-            (Waited::TimedOut, Some(server)) if !self.is_undoing => {
+            (Waited::TimedOut, Some(server)) if !self.is_undoing(lane) => {
                 return Err(Failure::AgentAsked { server, limit: LAST_ANSWER });
             }
             (Waited::TimedOut, Some(server)) => {
@@ -118,16 +119,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             (Waited::Done(()) | Waited::TimedOut, _) => {}
         }
         let moved = self.moved(lane, &Seen { all, is_new: false }, state)?;
-        self.set(&moved).await
+        self.set(lane, &moved).await
     }
 
     /// Turns the agents of these servers of the lane on again.
-    pub(super) async fn agents_on(&mut self, lane: usize, servers: &[ServerId]) -> Result<(), Failure> {
+    pub(super) async fn agents_on(&self, lane: usize, servers: &[ServerId]) -> Result<(), Failure> {
         if !self.has_agents(lane) {
             return Ok(());
         }
         let plan = self.plan;
-        self.everywhere(async |it: &Tracked<L>| turn(it, &plan.lanes[lane], servers, true).await)
+        self.everywhere(lane, async |it: &Tracked<L>| turn(it, &plan.lanes[lane], servers, true).await)
             .await
             .map(drop)
     }

@@ -1,6 +1,5 @@
 //! Queries and changes all load balancers together: every one of them must get the same changes.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,7 +8,7 @@ use tokio::time::timeout;
 use super::agents;
 use super::rotation::LOOK_EVERY;
 use super::wait::{OUTAGE, insist};
-use super::{Deploy, Failure, Tracked};
+use super::{Direction, Executor, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, LoadBalancerState, ServerState};
@@ -77,32 +76,31 @@ pub(super) async fn set_known(
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Sets the states of servers everywhere. Waits for a load balancer that is restarting. One that was silent the
     /// last time only gets servers back in service: nothing leaves there before it has been checked.
-    pub(super) async fn set(&mut self, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
-        let seen: BTreeSet<String> = self.workers.keys().cloned().collect();
-        let is_undoing = self.is_undoing;
+    pub(super) async fn set(&self, lane: usize, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
+        let is_undoing = self.is_undoing(lane);
         let set = async |it: &Tracked<L>| {
-            if seen.contains(&it.name()) {
+            if self.at(lane).processes.borrow().contains_key(&it.name()) {
                 set_known(it, states, is_undoing).await
             } else {
                 let ready = states.iter().filter(|(_, state)| *state == AdminState::Ready);
                 set_known(it, &ready.cloned().collect::<Vec<_>>(), is_undoing).await
             }
         };
-        self.everywhere(set).await.map(drop)
+        self.everywhere(lane, set).await.map(drop)
     }
 
     /// Queries the lane's backends, whatever processes answer. Waits for a load balancer that is restarting.
-    pub(super) async fn look_anew(&mut self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
-        let (backends, is_undoing) = (self.lane_of(lane).backends(), self.is_undoing);
+    pub(super) async fn look_anew(&self, lane: usize) -> Result<Vec<LoadBalancerState>, Failure> {
+        let (backends, is_undoing) = (self.lane_of(lane).backends(), self.is_undoing(lane));
         let look = async |it: &Tracked<L>| match it.look(&backends).await {
             Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.look(&[]).await,
             seen => seen,
         };
-        let all = self.everywhere(look).await?;
+        let all = self.everywhere(lane, look).await?;
         self.note_agents(lane, &all);
         self.show(lane, &all);
         Ok(all)
@@ -110,27 +108,32 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Explains why a step of the lane failed: for a server that a reload removed, `HAProxy` replies only that it
     /// cannot execute the command.
-    pub(super) async fn explained(&mut self, lane: usize, failure: Failure) -> Failure {
+    pub(super) async fn explained(&self, lane: usize, failure: Failure) -> Failure {
         let Failure::LoadBalancer(error) = &failure else { return failure };
         if error.is_silence() {
             return failure;
         }
-        match self.everywhere(async |it: &Tracked<L>| it.glance(&[]).await).await {
+        match self.everywhere(lane, async |it: &Tracked<L>| it.glance(&[]).await).await {
             Ok(all) => all_known(&all, &self.lane_of(lane).ids()).err().unwrap_or(failure),
             Err(_) => failure,
         }
     }
 
-    /// Calls all load balancers at once. Fails if one does not answer, unless it may miss the call: then that is
-    /// recorded.
+    /// Calls all load balancers at once, for a lane. Fails if one does not answer, unless it may miss the call: then
+    /// that is recorded.
     pub(super) async fn everywhere<T>(
-        &mut self,
+        &self,
+        lane: usize,
         call: impl AsyncFn(&Tracked<L>) -> Result<T, LoadBalancerError>,
     ) -> Result<Vec<T>, Failure> {
         let all = &self.world.load_balancers;
         let results = join_all(all.iter().map(|it| self.patiently(it, async || call(it).await))).await;
-        let may_miss =
-            self.is_undoing && !self.needs_all || self.plan.policy.lb_quorum == LbQuorum::Reachable;
+        let may_miss = match self.at(lane).direction.get() {
+            Direction::Undo { needs_all: false } => true,
+            Direction::Undo { needs_all: true } | Direction::Forward => {
+                self.plan.policy.lb_quorum == LbQuorum::Reachable
+            }
+        };
         let (mut answers, mut missing) = (Vec::new(), None);
         for (load_balancer, result) in all.iter().zip(results) {
             match result {
@@ -150,11 +153,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Records that a load balancer missed a change: when it comes back, in whatever process, it does not have that
     /// change.
-    fn has_missed(&mut self, name: &str) {
-        let answered_before = self.workers.remove(name).is_some();
-        let is_first = self.behind.insert(name.to_owned());
+    fn has_missed(&self, name: &str) {
+        for lane in &self.lanes {
+            lane.processes.borrow_mut().remove(name);
+        }
         self.watch.forget(name);
-        if answered_before || is_first {
+        if self.fleet.has_missed(name) {
             let message = format!("{name} does not answer; the run goes on with the other load balancers");
             self.tell(Fact::Warned { message });
         }
@@ -162,46 +166,57 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Queries the lane's backends and detects reloads. After a reload, only the master can report what the process
     /// that the plan was made for still holds.
-    pub(super) async fn look(&mut self, lane: usize) -> Result<Seen, Failure> {
+    pub(super) async fn look(&self, lane: usize) -> Result<Seen, Failure> {
         let mut all = self.look_anew(lane).await?;
-        if all.iter().any(|seen| self.behind.contains(&seen.name)) && self.catch_up(Some(lane)).await {
+        if self.fleet.is_any_behind(&all) && self.catch_up(Some(lane)).await {
             all = self.look_anew(lane).await?;
         }
         let mut is_new = false;
         for seen in &all {
-            let was = self.workers.insert(seen.name.clone(), seen.pid);
+            let was = self.at(lane).processes.borrow().get(&seen.name).copied();
             match was {
                 Some(was) if was == seen.pid => continue,
                 Some(was) if seen.old_workers.is_none() => {
-                    self.workers.insert(seen.name.clone(), was);
                     return Err(Failure::Reloaded { was, is: seen.pid });
                 }
-                Some(was) => self.tell(Fact::HaproxyReloaded { was, is: seen.pid }),
-                None => {}
+                Some(was) if self.fleet.reports_reload(&seen.name, seen.pid) => {
+                    self.tell(Fact::HaproxyReloaded { was, is: seen.pid });
+                }
+                Some(_) | None => {}
             }
+            self.sees_process(lane, seen);
             is_new = true;
         }
         Ok(Seen { all, is_new })
     }
 
+    /// Takes over the process that answers at a load balancer as the one that the lane knows.
+    pub(super) fn sees_process(&self, lane: usize, seen: &LoadBalancerState) {
+        self.at(lane).processes.borrow_mut().insert(seen.name.clone(), seen.pid);
+        self.fleet.answers(&seen.name);
+        if !self.is_undoing(lane) {
+            self.fleet.has_process(&seen.name, seen.pid);
+        }
+    }
+
     /// Puts finished servers in service at load balancers that missed that, and returns whether that changed any. Skips
     /// the lane in progress.
-    pub(super) async fn catch_up(&mut self, but: Option<usize>) -> bool {
-        let (world, plan) = (self.world, self.plan);
-        let through = (0..plan.lanes.len()).filter(|lane| Some(*lane) != but && self.is_through(*lane));
+    pub(super) async fn catch_up(&self, but: Option<usize>) -> bool {
+        let plan = self.plan;
+        let through = self.all_lanes().filter(|lane| Some(*lane) != but && self.is_through(*lane));
         let through: Vec<&Lane> = through.map(|lane| &plan.lanes[lane]).collect();
         let servers = through.iter().flat_map(|lane| lane.enabled_ids());
         let states: Vec<_> = servers.map(|server| (server, AdminState::Ready)).collect();
         let mut has_changed = false;
-        for load_balancer in world.load_balancers.iter().filter(|_| !states.is_empty()) {
-            if !self.behind.contains(&load_balancer.name()) {
+        for load_balancer in self.world.load_balancers.iter().filter(|_| !states.is_empty()) {
+            if !self.fleet.is_behind(&load_balancer.name()) {
                 continue;
             }
             let set = load_balancer.set_admin_states(&states).await;
             let turn_on = async |lane: &&Lane| agents::turn(load_balancer, lane, &lane.ids(), true).await;
             let turned_on = join_all(through.iter().map(turn_on)).await;
             if set.is_ok() && turned_on.iter().all(Result::is_ok) {
-                has_changed |= self.behind.remove(&load_balancer.name());
+                has_changed |= self.fleet.has_caught_up(&load_balancer.name());
             }
         }
         has_changed
@@ -215,7 +230,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         mut call: impl AsyncFnMut() -> Result<T, LoadBalancerError>,
     ) -> Result<T, LoadBalancerError> {
         let name = load_balancer.name();
-        let result = if self.workers.contains_key(&name) {
+        let result = if self.fleet.answered(&name) {
             insist(LOOK_EVERY, OUTAGE, LoadBalancerError::is_silence, call).await
         } else {
             let reason = "it did not answer before and still does not".to_owned();

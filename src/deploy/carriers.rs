@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::balancers::{Seen, said_by};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Deploy, Failure};
+use super::{Executor, Failure};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, LoadBalancerState, Operational};
@@ -69,24 +69,13 @@ pub async fn answer(
 const QUEUE_PATIENCE: Duration = Duration::from_secs(15);
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Checks the floor against the current state, and probes the takeover servers once more.
-    pub(super) async fn verify(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn verify(&self, lane: usize) -> Result<(), Failure> {
         self.old_is_there(lane).await?;
         self.until_carried(lane).await?;
-        let (out, dead) = (self.lane_of(lane).id_set(), self.lane_of(lane).dead_ids());
-        let seen = self.look(lane).await?;
-        let policy = &self.plan.policy;
-        let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
-        for balance in self.plan.balances.iter().filter(|balance| balance.has_any(&out)) {
-            for seen in &seen.all {
-                let forecast = floor::check_fresh(balance, seen, &out, &dead, policy.floor)?;
-                let before = balance.forecast(seen, &dead);
-                floor::check_room(balance, &before, &forecast, seen, policy)?;
-                carriers.extend(floor::carriers(&before, &forecast, policy.floor).cloned());
-            }
-        }
+        let carriers = self.with_room(lane, async || self.carriers_with_room(lane).await).await?;
         let leaving = BTreeMap::from([(self.lane_of(lane).name().clone(), carriers.clone())]);
         answer(&self.world.prober, &self.plan.probes, &leaving).await?;
         let carriers = carriers.into_iter().collect();
@@ -94,10 +83,29 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
+    /// Checks floor and headroom without the lane's servers and those of other lanes that are out. Returns the servers
+    /// that take over.
+    async fn carriers_with_room(&self, lane: usize) -> Result<BTreeSet<ServerId>, Failure> {
+        let (out, dead) = (self.lane_of(lane).id_set(), self.lane_of(lane).dead_ids());
+        let seen = self.look(lane).await?;
+        let all_out = &out | &self.capacity.others(lane);
+        let policy = &self.plan.policy;
+        let mut carriers: BTreeSet<ServerId> = BTreeSet::new();
+        for balance in self.plan.balances.iter().filter(|balance| balance.has_any(&out)) {
+            for seen in &seen.all {
+                let forecast = floor::check_fresh(balance, seen, &all_out, &dead, policy.floor)?;
+                let before = balance.forecast(seen, &dead);
+                floor::check_room(balance, &before, &forecast, seen, policy)?;
+                carriers.extend(floor::carriers(&before, &forecast, policy.floor).cloned());
+            }
+        }
+        Ok(carriers)
+    }
+
     /// Waits until the takeover servers are ready: a server in its slow start does not take its full share yet, and an
     /// `HAProxy` that cannot be woken would strand queued requests.
-    async fn until_carried(&mut self, lane: usize) -> Result<(), Failure> {
-        let (limit, stop) = (self.plan.policy.drain_timeout, self.stop.asked.clone());
+    async fn until_carried(&self, lane: usize) -> Result<(), Failure> {
+        let (limit, stop) = (self.plan.policy.drain_timeout, self.stop_request(lane));
         let (plan, out) = (self.plan, self.lane_of(lane).id_set());
         let (mut awaited, begun, mut healed) = (None, Instant::now(), BTreeSet::new());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
@@ -127,7 +135,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// and takes it out of rotation (measured on 2.2 to 3.2). A server that answers drainswap's own probe is set
     /// healthy again, once. If a server's own check decides, it has passed before and decides again at once.
     pub(super) async fn heal(
-        &mut self,
+        &self,
         lane: usize,
         seen: &Seen,
         healed: &mut BTreeSet<(String, ServerId)>,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::unanswered::TrackedEngine;
 use super::wait::{Waited, insist, patiently, until};
-use super::{Deploy, Failure, Swap, millis};
+use super::{Executor, Failure, Mark, Swap, millis};
 use crate::command_line::shell;
 use crate::event::{EnginePull, Fact};
 use crate::ids::ContainerId;
@@ -53,9 +53,9 @@ const TICK: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_millis(25);
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'a, L, E, P, C, H, J>
+    Executor<'a, L, E, P, C, H, J>
 {
-    pub(super) async fn pull(&mut self, image: &Image) -> Result<(), Failure> {
+    pub(super) async fn pull(&self, image: &Image) -> Result<(), Failure> {
         let begun = Instant::now();
         self.tell(Fact::PullStarted { image: image.clone() });
         let (sender, mut receiver) = tokio::sync::watch::channel(Vec::<PullProgress>::new());
@@ -102,16 +102,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         &self,
         is_meant: impl Fn(&Swap<'a, E>) -> bool,
     ) -> BTreeMap<&'a str, &'a TrackedEngine<E>> {
-        let meant = self.swaps.iter().flatten().filter(|swap| is_meant(swap));
-        meant.map(|(replacement, engine)| (replacement.like.engine.as_str(), *engine)).collect()
+        let meant = self.lanes.iter().filter_map(|lane| lane.swap).filter(is_meant);
+        meant.map(|(replacement, engine)| (replacement.like.engine.as_str(), engine)).collect()
     }
 
     /// Creates every new container, several at a time: they are only created, so their order does not matter.
-    pub(super) async fn create_all(&mut self) -> Result<(), Failure> {
-        let swaps = self.plan.lanes.iter().zip(self.swaps.clone()).enumerate();
-        let creating = swaps.filter(|(_, (lane, _))| lane.steps.contains(&Step::Create));
-        let creating: Vec<_> =
-            creating.filter_map(|(lane, (_, swap))| swap.map(|swap| (lane, swap))).collect();
+    pub(super) async fn create_all(&self) -> Result<(), Failure> {
+        let creating = self.all_lanes().filter(|lane| self.lane_of(*lane).steps.contains(&Step::Create));
+        let creating: Vec<_> = creating.filter_map(|lane| Some((lane, self.at(lane).swap?))).collect();
         for (lane, _) in &creating {
             self.begin(*lane, Step::Create).await?;
         }
@@ -154,13 +152,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     async fn has_created(
-        &mut self,
+        &self,
         lane: usize,
         replacement: &Replacement,
         container: ContainerId,
     ) -> Result<(), Failure> {
-        self.created.insert(lane, container.clone());
-        self.journal.append(&Record::Created { lane, container }).await?;
+        self.ledger.record_anyway(&Record::Created { lane, container }).await?;
         self.end(lane, Step::Create).await?;
         let (container, like) = (replacement.candidate_name(&self.plan.run), replacement.like.name.clone());
         let servers = self.lane_of(lane).ids();
@@ -171,12 +168,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Waits for the answer to a change of a container. Its servers are out, and stay out until the answer comes. Warns
     /// if that takes long.
     pub(super) async fn answer<T>(
-        &mut self,
+        &self,
         call: impl Future<Output = Result<T, EngineError>>,
     ) -> Result<T, EngineError> {
         let mut seconds = 0;
         patiently(TICK, call, || {
-            self.hear_stop();
+            self.report_stop_requests();
             seconds += TICK.as_secs();
             if seconds == PATIENCE.as_secs() {
                 let message = format!(
@@ -189,8 +186,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Waits until a lane's engine has answered its earlier calls, or can no longer carry them out.
-    pub(super) async fn until_answered(&mut self, lane: usize) -> Result<(), Failure> {
-        match self.swaps[lane] {
+    pub(super) async fn until_answered(&self, lane: usize) -> Result<(), Failure> {
+        match self.at(lane).swap {
             Some((_, engine)) => self.until_it_answers(engine).await,
             None => Ok(()),
         }
@@ -199,12 +196,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Waits until a container that may be stopping has stopped, before it is started: otherwise that stop would end it
     /// afterwards. Does nothing while its servers are in service.
     async fn ends(
-        &mut self,
+        &self,
         lane: usize,
         engine: &TrackedEngine<E>,
         container: &ContainerId,
     ) -> Result<(), Failure> {
-        if engine.is_stopping(container) && self.out.contains(&lane) {
+        if engine.is_stopping(container) && self.at(lane).is(Mark::Out) {
             self.answer(engine.stop(container)).await?;
         }
         Ok(())
@@ -215,7 +212,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.old(lane).is_some_and(|(old, engine)| engine.is_stopping(&old.id))
     }
 
-    pub(super) async fn until_it_answers(&mut self, engine: &TrackedEngine<E>) -> Result<(), Failure> {
+    pub(super) async fn until_it_answers(&self, engine: &TrackedEngine<E>) -> Result<(), Failure> {
         for call in engine.unanswered() {
             let message = format!(
                 "the engine has not answered the call to {call}, and may still carry it out: drainswap does not touch that container until this is settled"
@@ -228,7 +225,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Stops the old container and puts it aside. Switches its restart policy off, so that a restart of the engine does
     /// not start it beside its successor.
     pub(super) async fn keep(
-        &mut self,
+        &self,
+        lane: usize,
         (replacement, engine): Swap<'_, E>,
         old: &Container,
     ) -> Result<(), Failure> {
@@ -238,13 +236,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.answer(engine.stop(&old.id)).await?;
         self.answer(engine.rename(&old.id, &as_name)).await?;
         let took_ms = millis(begun);
-        self.timing.engine_ms += took_ms;
+        self.at(lane).time(|timing| timing.engine_ms += took_ms);
         self.tell(Fact::ContainerKept { container, as_name, took_ms });
         Ok(())
     }
 
     pub(super) async fn start(
-        &mut self,
+        &self,
         lane: usize,
         (replacement, engine): Swap<'_, E>,
         new: &ContainerId,
@@ -255,7 +253,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         self.answer(engine.rename(new, &name)).await?;
         self.answer(engine.start(new)).await?;
         let took_ms = millis(begun);
-        self.timing.engine_ms += took_ms;
+        self.at(lane).time(|timing| timing.engine_ms += took_ms);
         self.tell(Fact::ContainerStarted { container: name, took_ms });
         Ok(())
     }
@@ -263,7 +261,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Waits until the container runs, is healthy if Docker checks it, and answers on every line. Fails at once if it
     /// exits or is restarted. An old container that answers counts as back, whatever Docker reports when the time is
     /// up.
-    pub(super) async fn prove(&mut self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
+    pub(super) async fn prove(&self, lane: usize, container: Option<ContainerId>) -> Result<(), Failure> {
         let begun = Instant::now();
         self.has_addresses(lane, container.as_ref()).await?;
         let policy = &self.plan.policy;
@@ -273,10 +271,10 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             Asked::New => (policy.ready_timeout, policy.rise),
             Asked::Old | Asked::Same => (self.old_limit(), 1),
         };
-        let stop = self.stop.now.clone();
+        let stop = self.stop_at_once(lane);
         let (mut last, mut booted_after, mut in_a_row) = (String::from("it was never probed"), 0, 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
-            self.hear_stop();
+            self.hear_stop(lane);
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
                 // The old one was up when it was stopped, so waiting for it restores service sooner.
@@ -310,7 +308,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
         match waited {
             Waited::Done(answer) => {
-                self.timing.boot_ms = booted_after;
+                self.at(lane).time(|timing| timing.boot_ms = booted_after);
                 let servers = self.lane_of(lane).ids();
                 self.tell(Fact::BecameReady {
                     servers,
@@ -321,7 +319,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             Waited::TimedOut => Err(Failure::NeverReady { limit, last_answer: last }),
             Waited::Stopped => {
-                self.hear_stop();
+                self.hear_stop(lane);
                 Err(Failure::Stopped)
             }
         }
@@ -329,18 +327,18 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Returns the container that a lane replaces, unless it is gone, and its engine.
     pub(super) fn old(&self, lane: usize) -> Option<(&'a Container, &'a TrackedEngine<E>)> {
-        self.swaps[lane].and_then(|(replacement, engine)| replacement.old.as_ref().map(|old| (old, engine)))
+        self.at(lane).swap.and_then(|(replacement, engine)| replacement.old.as_ref().map(|old| (old, engine)))
     }
 
     /// Returns the new container of a lane, once it exists, and its engine.
-    pub(super) fn new_one(&self, lane: usize) -> Option<(&ContainerId, &'a TrackedEngine<E>)> {
-        self.created.get(&lane).zip(self.swaps[lane]).map(|(new, (_, engine))| (new, engine))
+    pub(super) fn new_one(&self, lane: usize) -> Option<(ContainerId, &'a TrackedEngine<E>)> {
+        self.created(lane).zip(self.at(lane).swap).map(|(new, (_, engine))| (new, engine))
     }
 
     fn asked(&self, lane: usize, container: Option<&ContainerId>) -> Asked {
         match container {
             None => Asked::Same,
-            Some(_) if container == self.created.get(&lane) => Asked::New,
+            Some(_) if container == self.created(lane).as_ref() => Asked::New,
             Some(_) => Asked::Old,
         }
     }
@@ -363,7 +361,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Inspects a container once, and probes each of its lines once.
     pub(super) async fn ask(&self, lane: usize, container: Option<&ContainerId>) -> Result<Answer, Failure> {
-        if let Some((id, (_, engine))) = container.zip(self.swaps[lane]) {
+        if let Some((id, (_, engine))) = container.zip(self.at(lane).swap) {
             let pulse = engine.pulse(id).await?;
             if !pulse.running {
                 return Err(Failure::Died { exit_code: pulse.exit_code, out_of_memory: pulse.out_of_memory });
@@ -384,14 +382,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Probes each line on which that container must answer; a new container also gets the probes that apply only to
     /// new ones.
     pub(super) async fn ask_lines(&self, lane: usize, asked: Asked) -> Answer {
-        let lane = self.lane_of(lane);
+        let (index, lane) = (lane, self.lane_of(lane));
         let servers: Vec<&LaneServer> = match asked {
             Asked::New | Asked::Same => lane.alive().collect(),
             Asked::Old => lane.asked_of_old().collect(),
         };
         let probes = servers.into_iter().flat_map(|it| {
             let also = it.also.iter().filter(|_| asked == Asked::New);
-            std::iter::once(&it.probe).chain(also).map(|probe| self.probe_of(it, probe))
+            std::iter::once(&it.probe).chain(also).map(|probe| self.probe_of(index, it, probe))
         });
         let probes: Vec<Cow<'_, Probe>> = probes.collect();
         let mut answer = Answer::NotReady("no server line to probe".to_owned());
@@ -405,7 +403,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     pub(super) async fn remove(
-        &mut self,
+        &self,
         lane: usize,
         (replacement, engine): Swap<'_, E>,
     ) -> Result<(), Failure> {
@@ -417,7 +415,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             // A running container is in use, whatever its name says. A missing one needs no removal.
             if matches!(engine.pulse(id).await, Ok(pulse) if pulse.running) {
                 let is_old = replacement.old.as_ref().is_some_and(|old| old.id == *id);
-                if !(is_old && self.runs_again.contains(&lane)) {
+                if !(is_old && self.at(lane).is(Mark::RunsAgain)) {
                     self.tell(Fact::Warned {
                         message: format!("{container} is running, so it is not removed"),
                     });
@@ -433,7 +431,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Removes the new container, even if the answer that named it was lost. A container that an earlier run had kept
     /// is put aside again instead.
     pub(super) async fn discard(
-        &mut self,
+        &self,
         lane: usize,
         (replacement, engine): Swap<'_, E>,
         mut new: Option<ContainerId>,
@@ -473,7 +471,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Remembers the volumes that were created with a container and stay when it is removed. `before` are those that
     /// existed before it. It may be gone already.
     async fn note_volumes(
-        &mut self,
+        &self,
         engine: &TrackedEngine<E>,
         container: &ContainerId,
         before: Option<BTreeSet<String>>,
@@ -481,16 +479,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let Some(before) = before else { return };
         if let Ok(found) = engine.container(container).await {
             let new = found.unnamed_volume_names().filter(|name| !before.contains(*name));
-            self.volumes_left.extend(new.map(str::to_owned));
+            self.volumes_left.borrow_mut().extend(new.map(str::to_owned));
         }
     }
 
     /// Names the volumes that this run has left, with the command that removes them.
     pub(super) fn name_volumes_left(&self) {
-        if self.volumes_left.is_empty() {
+        let left = self.volumes_left.borrow();
+        if left.is_empty() {
             return;
         }
-        let names = self.volumes_left.iter().map(String::as_str);
+        let names = left.iter().map(String::as_str);
         let remove = shell(&["docker", "volume", "rm"].into_iter().chain(names).collect::<Vec<_>>());
         let message = format!(
             "new containers that had served were removed, but not their volumes, because clients may have written data there. To remove that data: {remove}"
@@ -510,7 +509,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Checks the same, and that no other tool put its own container there. Retries while the engine may be restarting.
     pub(super) async fn old_is_still_in_place(&self, lane: usize) -> Result<(), Failure> {
         insist(TRY_EVERY, TRY_FOR, Failure::is_outage, async || self.old_is_there(lane).await).await?;
-        match self.old(lane).filter(|_| self.taken_over.contains(&lane)) {
+        match self.old(lane).filter(|_| self.at(lane).is(Mark::TakenOver)) {
             Some((old, _)) => Err(self.drifted(lane, old)),
             None => Ok(()),
         }
@@ -526,30 +525,30 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let look = async || engine.containers().await.map_err(Failure::from);
         // If the engine does not answer, the next step reports it.
         let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
-        let new = self.created.get(&lane);
-        all.iter().all(|it| it.id != old.id && (it.name != old.name || Some(&it.id) == new))
+        let new = self.created(lane);
+        all.iter().all(|it| it.id != old.id && (it.name != old.name || Some(&it.id) == new.as_ref()))
     }
 
     /// Returns whether a lane's new container still exists. Assumes so if the engine does not answer.
     pub(super) async fn new_is_there(&self, lane: usize) -> bool {
-        let look = self.new_one(lane).map(|(new, engine)| {
-            insist(TRY_EVERY, TRY_FOR, EngineError::is_outage, async move || engine.pulse(new).await)
+        let look = self.new_one(lane).map(|(new, engine)| async move {
+            insist(TRY_EVERY, TRY_FOR, EngineError::is_outage, async || engine.pulse(&new).await).await
         });
         !matches!(OptionFuture::from(look).await, None | Some(Err(EngineError::Refused { .. })))
     }
 
     /// Gives a new container the restart policy of its predecessor, because it is trusted from now on.
     pub(super) async fn restore_restart(&self, lane: usize) -> Result<(), Failure> {
-        let Some((new, (replacement, engine))) = self.created.get(&lane).zip(self.swaps[lane]) else {
+        let Some((new, (replacement, engine))) = self.created(lane).zip(self.at(lane).swap) else {
             return Ok(());
         };
-        Ok(engine.set_restart(new, replacement.restart_of_new()).await?)
+        Ok(engine.set_restart(&new, replacement.restart_of_new()).await?)
     }
 
     /// Gives the old container its name back, and starts it if it ran before. An engine may choose other ports at each
     /// start: if it does, the old container is kept, and a copy with the former ports takes its place.
     pub(super) async fn return_old(
-        &mut self,
+        &self,
         lane: usize,
         swap: Swap<'_, E>,
         old: &Container,
@@ -595,7 +594,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     /// Puts the old container aside again, and starts a copy that requests its former ports.
     async fn stand_in(
-        &mut self,
+        &self,
         lane: usize,
         (replacement, engine): Swap<'_, E>,
         old: &Container,
@@ -612,8 +611,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         Ok(())
     }
 
-    fn stands_in(&mut self, lane: usize, copy: ContainerId, old: &Container, kept: &str) {
-        self.stand_ins.insert(lane, copy);
+    fn stands_in(&self, lane: usize, copy: ContainerId, old: &Container, kept: &str) {
+        *self.at(lane).stand_in.borrow_mut() = Some(copy);
         let message = format!(
             "{} could not get its port back, because the engine chooses a new one at each start (-p without a host port, or a range). A copy that requests the old port replaces it, and the original is kept as {kept}",
             old.name

@@ -10,7 +10,7 @@ use super::balancers::{Seen, said_by};
 use super::idle::{Idle, SETTLE};
 use super::rotation::LOOK_EVERY;
 use super::wait::{Waited, until};
-use super::{Deploy, Failure, Tracked, millis};
+use super::{Executor, Failure, Tracked, millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Session, SessionKind};
@@ -47,51 +47,91 @@ impl Watch {
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
-    pub(super) async fn drain(&mut self, lane: usize) -> Result<(), Failure> {
-        let seen = self.look(lane).await?;
-        if seen.is_new {
-            self.spares(lane, &seen)?;
-        }
+    /// Drains the lane's servers. They leave through the capacity gate: no other lane leaves between the check and the
+    /// drain.
+    pub(super) async fn drain(&self, lane: usize) -> Result<(), Failure> {
+        let gate = self.capacity.enter().await;
+        let seen = self.with_room(lane, async || self.look_with_room(lane).await).await?;
         let servers = self.lane_of(lane).ids();
-        // A server in maint gets no traffic already, and drain would let persistent clients return to it.
+        // A server in maint gets no traffic already, and drain would give persistent clients back to it.
         let can_leave = |load_balancer: &Tracked<L>, id: &ServerId| {
             let state = said_by(&seen.all, load_balancer).and_then(|seen| seen.server(id));
             state.is_some_and(|state| state.admin.state() != AdminState::Maint)
         };
-        self.left_rotation.get_or_insert_with(Instant::now);
+        self.at(lane).leaves_rotation();
+        self.capacity.leaves(lane, self.lane_of(lane).id_set());
         self.tell(Fact::DrainStarted { servers: servers.clone() });
         let drain = async |it: &Tracked<L>| {
             let leaving = servers.iter().filter(|server| can_leave(it, server));
             let states: Vec<_> = leaving.map(|server| (server.clone(), AdminState::Drain)).collect();
             it.set_admin_states(&states).await
         };
-        self.everywhere(drain).await?;
+        self.everywhere(lane, drain).await?;
+        drop(gate);
         self.agents_off(lane, AdminState::Drain).await
     }
 
-    /// Fails if a load balancer cannot spare the lane's servers, for example because it just came back, or because the
-    /// servers that would take over are gone.
+    /// Looks, and checks the capacity again if HAProxy was reloaded or other lanes are out.
+    async fn look_with_room(&self, lane: usize) -> Result<Seen, Failure> {
+        let seen = self.look(lane).await?;
+        if seen.is_new || !self.capacity.others(lane).is_empty() {
+            self.spares(lane, &seen)?;
+        }
+        Ok(seen)
+    }
+
+    /// Runs a check that needs capacity. If it is refused while other lanes are out, waits until they are back.
+    pub(super) async fn with_room<T>(
+        &self,
+        lane: usize,
+        check: impl AsyncFn() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let limit = self.plan.policy.drain_timeout + self.plan.policy.ready_timeout;
+        let stop = self.stop_request(lane);
+        let waited = until(LOOK_EVERY, limit, &stop, async || {
+            // Before the check: they may come back during it.
+            let are_others_out = !self.capacity.others(lane).is_empty();
+            match check().await {
+                Err(Failure::Refused(_)) if are_others_out => Ok(None),
+                result => result.map(Some),
+            }
+        });
+        match waited.await? {
+            Waited::Done(found) => Ok(found),
+            Waited::Stopped => Err(Failure::Stopped),
+            // Their own limits have passed: the refusal stands.
+            Waited::TimedOut => check().await,
+        }
+    }
+
+    /// Fails where a load balancer cannot spare the lane's servers beside those of the other lanes that are out: one
+    /// that has just come, or come back, or one whose remaining servers have gone since.
     fn spares(&self, lane: usize, seen: &Seen) -> Result<(), Failure> {
-        // A lane that is being undone has failed, or was checked before.
-        if self.is_undoing {
+        // A lane that is undone has failed, or was checked first.
+        if self.is_undoing(lane) {
             return Ok(());
         }
-        let out = self.lane_of(lane).id_set();
+        let others = self.capacity.others(lane);
+        let is_shared = !others.is_empty();
+        let out: BTreeSet<ServerId> = &self.lane_of(lane).id_set() | &others;
         let served = self.lane_of(lane).servers.iter().filter(|server| server.served);
-        let served: BTreeSet<ServerId> = served.map(|server| server.id.clone()).collect();
+        let served: BTreeSet<ServerId> = served.map(|server| server.id.clone()).chain(others).collect();
         for balance in self.plan.balances.iter().filter(|it| it.has_any(&out)) {
             for seen in &seen.all {
                 let before = balance.forecast_with(seen, &served, &self.lane_of(lane).dead_ids());
                 let after = balance.forecast(seen, &out);
                 floor::check(balance, &before, &after, &out, self.plan.policy.floor)?;
+                if is_shared {
+                    floor::check_room(balance, &before, &after, seen, &self.plan.policy)?;
+                }
             }
         }
         Ok(())
     }
 
-    pub(super) async fn await_idle(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn await_idle(&self, lane: usize) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
         let limit = self.plan.policy.drain_timeout;
         if let Err(failure) = self.until_idle(lane, AdminState::Drain, SETTLE, limit).await {
@@ -108,18 +148,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 }
                 OnDrainTimeout::Shutdown => {
                     self.end_persistence(lane, sessions).await?;
-                    self.watched(lane, async |this: &mut Self| this.shut_down(lane).await).await?;
+                    self.watched(lane, self.shut_down(lane)).await?;
                     self.until_idle(lane, AdminState::Maint, SETTLE, GRACE).await?;
                 }
             }
         }
-        let took_ms = self.timing.drain_ms;
+        let took_ms = self.at(lane).timing.get().drain_ms;
         self.tell(Fact::Drained { servers, took_ms });
         Ok(())
     }
 
     /// Sends persistent clients (by cookie or stick table) elsewhere too. Sessions in flight go on.
-    async fn end_persistence(&mut self, lane: usize, sessions: u64) -> Result<(), Failure> {
+    async fn end_persistence(&self, lane: usize, sessions: u64) -> Result<(), Failure> {
         self.maint(lane).await?;
         self.tell(Fact::PersistenceEnded { servers: self.lane_of(lane).ids(), sessions });
         Ok(())
@@ -127,14 +167,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Shuts the remaining sessions down, spread over time so that their clients do not all reconnect at once. Looks
     /// each session up right before: its name is an address in memory, which a later session of another client may get.
-    async fn shut_down(&mut self, lane: usize) -> Result<(), Failure> {
+    async fn shut_down(&self, lane: usize) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
         let over = self.plan.policy.shutdown_over;
         let count = u32::try_from(self.sessions_left(&servers).await?.len()).unwrap_or(u32::MAX).max(1);
         let every = (over / count).max(END_EVERY);
         let at_once = (u128::from(count) * every.as_millis()).div_ceil(over.as_millis().max(1));
         let at_once = usize::try_from(at_once).unwrap_or(usize::MAX).max(1);
-        let stop = self.stop.now.clone();
+        let stop = self.stop_at_once(lane);
         let mut sessions = 0;
         let ended = until(every, over + GRACE, &stop, async || {
             self.keeps_promise(lane)?;
@@ -154,7 +194,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         Ok(())
     }
 
-    pub(super) async fn settle(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn settle(&self, lane: usize) -> Result<(), Failure> {
         if self.plan.policy.on_drain_timeout == OnDrainTimeout::Force {
             let seen = self.look(lane).await?;
             if seen.is_new {
@@ -169,24 +209,24 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Waits until no session is in flight on the lane's servers, and that has held for `settle` with no new one
     /// counted. A reload of `HAProxy` forgets the servers' state, so it is set again.
     pub(super) async fn until_idle(
-        &mut self,
+        &self,
         lane: usize,
         state: AdminState,
         settle: Duration,
         limit: Duration,
     ) -> Result<(), Failure> {
         let servers = self.lane_of(lane).ids();
-        let stop = self.stop.asked.clone();
+        let stop = self.stop_request(lane);
         let (mut watch, mut healed) = (Watch::begin(), BTreeSet::new());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            self.hear_stop();
+            self.hear_stop(lane);
             let seen = self.look(lane).await?;
             if seen.is_new || seen.all.iter().any(|seen| agents::is_any_on(self.lane_of(lane), seen)) {
                 self.set_out_again(lane, &seen, state).await?;
                 watch.idle = Idle::default();
                 return Ok(None);
             }
-            if !self.is_undoing && self.heal(lane, &seen, &mut healed).await? {
+            if !self.is_undoing(lane) && self.heal(lane, &seen, &mut healed).await? {
                 return Ok(None);
             }
             // Once the old container is being stopped, going back would not restore service sooner.
@@ -210,18 +250,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             Ok::<_, Failure>(None)
         });
         let waited = waited.await?;
-        self.timing.drain_ms = self.left_rotation.map_or_else(|| millis(watch.begun), millis);
+        self.at(lane).time(|timing| {
+            timing.drain_ms = self.at(lane).left_rotation.get().map_or_else(|| millis(watch.begun), millis)
+        });
         match waited {
             Waited::Done(()) => Ok(()),
             Waited::TimedOut => Err(Failure::DrainTimedOut { sessions: watch.sessions, limit }),
             Waited::Stopped => {
-                self.hear_stop();
+                self.hear_stop(lane);
                 Err(Failure::Stopped)
             }
         }
     }
 
-    async fn tell_what_is_left(&mut self, servers: &[ServerId], watch: &mut Watch) -> Result<(), Failure> {
+    async fn tell_what_is_left(&self, servers: &[ServerId], watch: &mut Watch) -> Result<(), Failure> {
         let left = self.sessions_left(servers).await?;
         let count = |is_meant: &dyn Fn(&Session) -> bool| {
             u64::try_from(left.iter().filter(|(_, session)| is_meant(session)).count()).unwrap_or(u64::MAX)
@@ -256,7 +298,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Wakes stalled queues: `HAProxy` does not hand requests that were queued when the last primary left to a free
     /// backup.
-    async fn wake_queues(&mut self, lane: usize, seen: &Seen, watch: &mut Watch) -> Result<(), Failure> {
+    async fn wake_queues(&self, lane: usize, seen: &Seen, watch: &mut Watch) -> Result<(), Failure> {
         if watch.woken.is_some_and(|woken| woken.elapsed() < WAKE_EVERY) {
             return Ok(());
         }
@@ -277,7 +319,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) fn sessions(&self, lane: usize, seen: &Seen) -> Result<(u64, u64), Failure> {
         let (mut now, mut total) = (0, 0);
         for LaneServer { id, .. } in &self.lane_of(lane).servers {
-            for state in seen.server(id, self.is_undoing)? {
+            for state in seen.server(id, self.is_undoing(lane))? {
                 let found = state.admin.state();
                 if found == AdminState::Ready {
                     return Err(Failure::TakenOver { server: id.clone(), found });
@@ -293,13 +335,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Takes the lane's servers out again at a load balancer that lost their state, if it can spare them.
     pub(super) async fn set_out_again(
-        &mut self,
+        &self,
         lane: usize,
         seen: &Seen,
         state: AdminState,
     ) -> Result<(), Failure> {
         self.spares(lane, seen)?;
-        self.set(&self.moved(lane, seen, state)?).await?;
+        self.set(lane, &self.moved(lane, seen, state)?).await?;
         self.agents_off(lane, state).await
     }
 
@@ -314,8 +356,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         for server in &self.lane_of(lane).servers {
             // Drain would let persistent clients return to a server that is in maint. A server that an undo takes out
             // again is in service, whatever its state was before.
-            let wanted = if self.is_undoing { state } else { state.max(server.was) };
-            if seen.server(&server.id, self.is_undoing)?.iter().any(|now| now.admin.state() < wanted) {
+            let wanted = if self.is_undoing(lane) { state } else { state.max(server.was) };
+            if seen.server(&server.id, self.is_undoing(lane))?.iter().any(|now| now.admin.state() < wanted) {
                 moved.push((server.id.clone(), wanted));
             }
         }

@@ -3,7 +3,7 @@
 use futures_util::future::OptionFuture;
 use tokio::time::Instant;
 
-use super::{Deploy, Failure, millis};
+use super::{Executor, Failure, millis};
 use crate::event::Fact;
 use crate::hook::{HookFacts, Moment, SKIP, VERSION};
 use crate::outcome::Outcome;
@@ -18,15 +18,15 @@ pub(super) enum Wish {
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Runs the hook of a moment, if there is one. A stop request ends it.
-    pub(super) async fn hook(&mut self, hook: Moment, lane: Option<usize>) -> Result<Wish, Failure> {
+    pub(super) async fn hook(&self, hook: Moment, lane: Option<usize>) -> Result<Wish, Failure> {
         if !self.plan.hooks.contains(&hook) {
             return Ok(Wish::GoOn);
         }
         let facts = self.facts(hook, lane, None);
-        let stop = self.stop.asked.clone();
+        let stop = lane.map_or_else(|| self.stop.asked.clone(), |lane| self.stop_request(lane));
         // Until the old container is stopped, its servers can go back into service at once.
         let may_go_back = lane.filter(|_| hook == Moment::AfterDrain).map(|lane| self.lane_of(lane));
         let unserved = OptionFuture::from(may_go_back.map(|lane| self.watch.until_broken(lane)));
@@ -34,7 +34,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let ended = tokio::select! {
             biased;
             () = stop.cancelled() => {
-                self.hear_stop();
+                self.report_stop_requests();
                 return Err(Failure::Stopped);
             }
             ended = self.world.hooks.run(&facts) => ended?,
@@ -57,7 +57,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Runs the last hook, which does not change how the run ended.
-    pub(super) async fn after_run(&mut self, outcome: &Outcome) {
+    pub(super) async fn after_run(&self, outcome: &Outcome) {
         let (hook, begun) = (Moment::AfterRun, Instant::now());
         let facts = self.facts(hook, None, Some(outcome.word().to_owned()));
         match self.world.hooks.run(&facts).await {

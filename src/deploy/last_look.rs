@@ -10,7 +10,7 @@ use super::balancers::all_known;
 use super::late::{self, SetAgain};
 use super::rotation::LOOK_EVERY;
 use super::wait::until;
-use super::{Deploy, Failure, Tracked};
+use super::{Executor, Failure, Tracked};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer};
@@ -18,11 +18,11 @@ use crate::outcome::{Outcome, StaysOut};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'a, L, E, P, C, H, J>
+    Executor<'a, L, E, P, C, H, J>
 {
     /// Waits until no late command can change a server any more. Skips load balancers that the run continues without;
     /// what they missed is reported at the end.
-    pub(super) async fn until_settled(&mut self) -> Result<(), Failure> {
+    pub(super) async fn until_settled(&self) -> Result<(), Failure> {
         let asked = self.not_behind();
         for message in asked.iter().filter_map(|it| it.unsettled_note()) {
             self.tell(Fact::Warned { message });
@@ -36,7 +36,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Does the same, but fails as soon as the lane has to go back at once.
-    pub(super) async fn until_settled_or_unserved(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn until_settled_or_unserved(&self, lane: usize) -> Result<(), Failure> {
         let (watch, lane) = (Rc::clone(&self.watch), self.lane_of(lane));
         tokio::select! {
             biased;
@@ -52,14 +52,14 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     fn not_behind(&self) -> Vec<&'a Tracked<L>> {
         let all = &self.world.load_balancers;
-        all.iter().filter(|it| !self.behind.contains(&it.name())).collect()
+        all.iter().filter(|it| !self.fleet.is_behind(&it.name())).collect()
     }
 
     /// Checks that every server of these lanes is in service at every load balancer, with a container that answers.
     ///
     /// # Errors
     /// Returns the first lane that fails the check, and why.
-    pub(super) async fn last_look(&mut self, lanes: &[usize]) -> Result<(), (usize, Failure)> {
+    pub(super) async fn last_look(&self, lanes: &[usize]) -> Result<(), (usize, Failure)> {
         let Some(first) = lanes.first() else { return Ok(()) };
         self.until_settled().await.map_err(|failure| (*first, failure))?;
         let begun = Instant::now();
@@ -72,9 +72,9 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     /// Waits until a lane's container answers and its servers are ready and up. Puts a server that something else took
     /// out of service back once, if its container answers. A server with an agent comes back through the agent or is
     /// kept out by it, which is not a failure of the container. All lanes share one time limit for their agents.
-    async fn is_in_service(&mut self, lane: usize, begun: Instant) -> Result<(), Failure> {
+    async fn is_in_service(&self, lane: usize, begun: Instant) -> Result<(), Failure> {
         let (limit, never) = (self.plan.policy.ready_timeout, CancellationToken::new());
-        let container = self.created.get(&lane).cloned();
+        let container = self.created(lane);
         let alive: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
         // The result of the last complete poll: why the lane is not in service, or which servers agents keep out. A
         // poll that the limit cuts off changes nothing.
@@ -111,7 +111,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             is_put_back = true;
             let states: Vec<_> = out.iter().map(|(server, _)| (server.clone(), AdminState::Ready)).collect();
-            self.set(&states).await?;
+            self.set(lane, &states).await?;
             for (server, state) in out {
                 let message = format!("{server} was set to {state} during the run; it is ready again");
                 self.tell(Fact::Warned { message });
@@ -126,7 +126,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                         "{server} answers but stays in {state}, set by its agent (agent-check) or by hand"
                     );
                     self.tell(Fact::Warned { message });
-                    self.out_by_agents.push(StaysOut { server, state, has_agent: true });
+                    self.out_by_agents.borrow_mut().push(StaysOut { server, state, has_agent: true });
                 }
                 Ok(())
             }
@@ -136,13 +136,13 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Returns the outcome once no late command can make it untrue; otherwise that the run is stuck.
-    pub(super) async fn settled(&mut self, outcome: Outcome) -> Outcome {
+    pub(super) async fn settled(&self, outcome: Outcome) -> Outcome {
         let Err(failure) = self.until_settled().await else { return outcome };
         if matches!(outcome, Outcome::Stuck { .. }) {
             return outcome;
         }
         let of_lane = |lane: &usize| matches!(&failure, Failure::LateCommand(it) if self.lane_of(*lane).ids().contains(&it.server));
-        let lane = (0..self.plan.lanes.len()).find(of_lane).unwrap_or_default();
+        let lane = self.all_lanes().find(of_lane).unwrap_or_default();
         self.stuck(outcome.to_string(), lane, &failure).await
     }
 }

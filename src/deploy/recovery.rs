@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::container::Asked;
 use super::wait::{Waited, insist, until};
-use super::{Deploy, Failure};
+use super::{Direction, Executor, Failure, Mark};
 use crate::command_line::shell;
 use crate::event::Fact;
 use crate::ids::{ContainerId, ServerId};
@@ -38,11 +38,11 @@ pub(super) enum TakenBack {
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Undoes these lanes in this order, each with the given care, and removes containers that were only created. Stops
     /// at the first lane that can neither be undone nor keep serving.
-    pub(super) async fn roll_back(&mut self, lanes: &[(usize, Care)], reason: String) -> Outcome {
+    pub(super) async fn roll_back(&self, lanes: &[(usize, Care)], reason: String) -> Outcome {
         let mut kept = Vec::new();
         for &(lane, care) in lanes {
             // At most a container was created: it is removed at the end, or reported as left behind.
@@ -60,22 +60,22 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         self.rolled_back(reason, &kept)
     }
 
-    pub(super) fn rolled_back(&mut self, reason: String, kept: &[usize]) -> Outcome {
+    pub(super) fn rolled_back(&self, reason: String, kept: &[usize]) -> Outcome {
         let kept = kept.iter().flat_map(|lane| self.plan.lanes[*lane].ids()).collect();
-        let left_out: Vec<ServerId> = std::mem::take(&mut self.left_out).into_iter().collect();
-        let restored = std::mem::take(&mut self.restored).into_iter().filter(|it| !left_out.contains(it));
+        let left_out: Vec<ServerId> = self.left_out.take().into_iter().collect();
+        let restored = self.restored.take().into_iter().filter(|it| !left_out.contains(it));
         Outcome::RolledBack { reason, kept, restored: restored.collect(), left_out, asked: false }
     }
 
     /// Undoes the steps that a lane has begun, and reports that.
-    pub(super) async fn take_lane_back(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
+    pub(super) async fn take_lane_back(&self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
         let servers = self.plan.lanes[lane].ids();
         self.tell(Fact::UndoStarted { servers: servers.clone() });
         let taken = self.undo_lane(lane, care).await?;
         match &taken {
             TakenBack::Undone => {
-                if !self.taken_over.contains(&lane) {
-                    self.restored.extend(self.lane_of(lane).enabled_ids());
+                if !self.at(lane).is(Mark::TakenOver) {
+                    self.restored.borrow_mut().extend(self.lane_of(lane).enabled_ids());
                 }
                 self.tell(Fact::Undone { servers });
             }
@@ -88,43 +88,38 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Undoes a lane. A stop request does not interrupt that.
-    async fn undo_lane(&mut self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
-        let Some(begun) = self.begun.get(&lane).cloned() else { return Ok(TakenBack::Undone) };
-        let stop = std::mem::take(&mut self.stop);
-        self.is_undoing = true;
-        // The drain times reported from now on belong to the undo.
-        self.left_rotation = None;
-        let mut workers = self.workers.clone();
+    async fn undo_lane(&self, lane: usize, care: Care) -> Result<TakenBack, Failure> {
+        let begun = self.begun(lane);
+        if begun.is_empty() {
+            return Ok(TakenBack::Undone);
+        }
+        // The timing is that of this undo's drain.
+        self.at(lane).starts(Direction::Undo { needs_all: false }, self.fleet.processes());
         let mut taken = self.undo_steps(lane, &begun, care).await;
         for _ in 0..RELOADS {
-            // A reload forgets what was set at runtime, so start over in the process that answers now.
+            // A reload forgets what was set at runtime: from the beginning again, in the process that answers now.
             if care == Care::Serving || !matches!(taken, Err(Failure::Reloaded { .. })) {
                 break;
             }
             taken = self.undo_steps(lane, &begun, care).await;
         }
-        self.stop = stop;
-        self.is_undoing = false;
-        workers.retain(|name, _| self.workers.contains_key(name));
-        self.workers = workers;
+        self.at(lane).direction.set(Direction::Forward);
         let taken = taken?;
         if matches!(taken, TakenBack::Undone) {
-            self.begun.remove(&lane);
-            let at = self.world.clock.now();
-            if let Err(error) = self.journal.append(&Record::Undone { at, lane }).await {
-                // The lane is restored. A missing record must not prevent the undo of other lanes.
+            let undone = Record::Undone { at: self.world.clock.now(), lane };
+            if let Err(error) = self.ledger.record_anyway(&undone).await {
+                // Continue: the world is as it was, and the remaining lanes must be undone.
                 self.tell(Fact::Warned { message: error.to_string() });
             }
         }
         Ok(taken)
     }
 
-    async fn undo_steps(&mut self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
-        let (plan, is_back) = (self.plan, self.back.contains(&lane));
+    async fn undo_steps(&self, lane: usize, begun: &[Step], care: Care) -> Result<TakenBack, Failure> {
+        let (plan, is_back) = (self.plan, self.at(lane).is(Mark::Back));
         if is_replaced(begun)
             && !is_back
-            && let Err(failure) =
-                self.guarded(lane, async |this| this.old_is_still_in_place(lane).await).await
+            && let Err(failure) = self.guarded(lane, self.old_is_still_in_place(lane)).await
         {
             return match self.put_there(lane, &failure).await {
                 Some(other) => self.leave_to(lane, &other, failure).await,
@@ -133,15 +128,18 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         }
         if let (Care::Failed, Ok(seen)) = (care, self.look_anew(lane).await) {
             // Sessions that an earlier process holds on a failed container are lost either way.
-            self.workers = seen.into_iter().map(|seen| (seen.name, seen.pid)).collect();
+            for seen in &seen {
+                self.sees_process(lane, seen);
+            }
         }
         let serves = care == Care::Serving && begun.contains(&Step::Ready);
         let lane_of = &plan.lanes[lane];
         for step in if is_back { put_back(lane_of) } else { undo(lane_of, begun, care) } {
             // A serving container may only go if every load balancer knows: a silent one may still send requests.
-            self.needs_all = serves && step.takes_out();
+            let needs_all = serves && step.takes_out();
+            self.at(lane).direction.set(Direction::Undo { needs_all });
             let done = self.insist_on(lane, step).await;
-            self.needs_all = false;
+            self.at(lane).direction.set(Direction::Undo { needs_all: false });
             let Err(failure) = done else { continue };
             if step == Step::Return
                 && let Some(other) = self.put_there(lane, &failure).await
@@ -166,7 +164,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Keeps a lane in service that cannot be undone without loss, if its container answers.
-    pub(super) async fn serve_on(&mut self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
+    pub(super) async fn serve_on(&self, lane: usize, failure: Failure) -> Result<TakenBack, Failure> {
         let asked = if self.has_begun(lane, Step::Start) { Asked::New } else { Asked::Old };
         if asked == Asked::Old && self.old_may_be_stopping(lane) {
             // It answers only until it has stopped.
@@ -199,10 +197,10 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     async fn is_known_dead(&self, lane: usize, asked: Asked) -> bool {
         let of = match asked {
             Asked::New => self.new_one(lane),
-            Asked::Old | Asked::Same => self.old(lane).map(|(old, engine)| (&old.id, engine)),
+            Asked::Old | Asked::Same => self.old(lane).map(|(old, engine)| (old.id.clone(), engine)),
         };
         let Some((id, engine)) = of else { return false };
-        match engine.pulse(id).await {
+        match engine.pulse(&id).await {
             Ok(pulse) => !pulse.running,
             Err(error) => !error.is_outage(),
         }
@@ -218,7 +216,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         answers == Waited::Done(())
     }
 
-    pub(super) fn warn_unless(&mut self, done: Result<(), Failure>, lane: usize, what: &str) {
+    pub(super) fn warn_unless(&self, done: Result<(), Failure>, lane: usize, what: &str) {
         if let Err(error) = done {
             let message = format!("{}: {what}: {error}", list(&self.lane_of(lane).ids()));
             self.tell(Fact::Warned { message });
@@ -234,14 +232,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let Ok(all) = insist(TRY_EVERY, TRY_FOR, Failure::is_outage, look).await else { return false };
         let runs =
             |it: &Container| it.id == old.id && it.name == old.name && it.state == ContainerState::Running;
-        let new = self.created.get(&lane);
-        let is_gone = new.is_some_and(|new| all.iter().all(|it| it.id != *new));
+        let new = self.created(lane);
+        let is_gone = new.is_some_and(|new| all.iter().all(|it| it.id != new));
         all.iter().any(runs) && (begun.contains(&Step::Start) || is_gone)
     }
 
     /// Removes every container that was only created, in lanes that have not touched traffic.
-    pub(super) async fn discard_candidates(&mut self) {
-        for lane in 0..self.plan.lanes.len() {
+    pub(super) async fn discard_candidates(&self) {
+        for lane in self.all_lanes() {
             if self.traffic_touched(lane) {
                 continue;
             }
@@ -258,19 +256,19 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         /// At most one screen, so that the failure itself stays visible.
         const LINES: usize = 15;
         let Some((new, engine)) = self.new_one(lane) else { return Default::default() };
-        let health = engine.pulse(new).await.map(|pulse| pulse.health_log).unwrap_or_default();
-        (engine.log_tail(new, LINES).await.unwrap_or_default(), health)
+        let health = engine.pulse(&new).await.map(|pulse| pulse.health_log).unwrap_or_default();
+        (engine.log_tail(&new, LINES).await.unwrap_or_default(), health)
     }
 
     /// Returns the outcome for a lane that cannot be undone: the state of its servers, and the commands that restore
     /// them. Removes containers that were only created first.
-    pub(super) async fn stuck(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
+    pub(super) async fn stuck(&self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         self.discard_candidates().await;
         self.stranded(reason, lane, failure).await
     }
 
     /// Returns the same outcome, but removes nothing.
-    pub(super) async fn stranded(&mut self, reason: String, lane: usize, failure: &Failure) -> Outcome {
+    pub(super) async fn stranded(&self, reason: String, lane: usize, failure: &Failure) -> Outcome {
         let seen = self.look_anew(lane).await.ok();
         let stranded = |(server, commands): (ServerId, Vec<String>)| {
             let everywhere = seen.iter().flatten();
@@ -287,11 +285,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let servers = servers.into_iter().zip(commands).map(stranded).collect();
         let is_kept = |other: &usize| {
             // A lane that was undone has no begun steps left.
-            *other != lane && self.has_begun(*other, Step::Start) && !self.back.contains(other)
+            *other != lane && self.has_begun(*other, Step::Start) && !self.at(*other).is(Mark::Back)
         };
-        let kept = (0..self.plan.lanes.len()).filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
+        let kept = self.all_lanes().filter(is_kept).flat_map(|it| self.plan.lanes[it].ids());
         let resume = self.world.typed.command(&["resume", &self.plan.backend]);
-        let (kept, journal) = (kept.collect(), self.journal.place());
+        let (kept, journal) = (kept.collect(), self.ledger.place().await);
         Outcome::Stuck { reason, servers, kept, journal, resume }
     }
 
@@ -306,8 +304,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let words: Vec<&str> = words.iter().copied().chain(agent).collect();
             typed.command(&[&words[..], &[&server.id.to_string()]].concat())
         };
-        let begun = self.begun.get(&lane).map(Vec::as_slice).unwrap_or_default();
-        let Some((replacement, engine)) = self.swaps[lane].filter(|_| is_replaced(begun)) else {
+        let begun = self.begun(lane);
+        let Some((replacement, engine)) = self.at(lane).swap.filter(|_| is_replaced(&begun)) else {
             let state = |server: &LaneServer| server.stays.unwrap_or(AdminState::Ready).to_string();
             return plan_lane.servers.iter().map(|it| moved(&[&state(it)], it, "on")).collect();
         };
@@ -329,13 +327,13 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         };
         let out = ["maint", "--floor", "0", "--wait"];
         let mut commands: Vec<String> = plan_lane.servers.iter().map(|it| moved(&out, it, "off")).collect();
-        let new = self.created.get(&lane).filter(|new| !is_gone(new));
+        let new = self.created(lane).filter(|new| !is_gone(new));
         let is_old_gone = replacement.old.as_ref().is_some_and(|old| is_gone(&old.id));
         match (&replacement.returning, new) {
             // Only the new container still has the server's own settings: the deploy copies them from it.
             (_, Some(new)) if is_old_gone => {
-                commands.extend(rename(new, &replacement.name));
-                commands.push(restart(replacement.restart_of_new(), new));
+                commands.extend(rename(&new, &replacement.name));
+                commands.push(restart(replacement.restart_of_new(), &new));
             }
             (Some(kept), _) => {
                 commands.push(restart(&RestartPolicy::never(), &kept.id));

@@ -15,7 +15,7 @@ use super::agents;
 use super::balancers::{all_known, set_known};
 use super::container::OLD_LIMIT;
 use super::wait::{OUTAGE, Waited, meanwhile, pause, until};
-use super::{Deploy, Failure, Tracked, millis, whole_millis};
+use super::{Executor, Failure, Mark, Tracked, millis, whole_millis};
 use crate::event::{Fact, FirstRequest};
 use crate::ids::ServerId;
 use crate::observation::{AdminState, Answer, Checking, LoadBalancerState, ServerState};
@@ -94,31 +94,44 @@ async fn looked_at(
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
-    pub(super) async fn maint(&mut self, lane: usize) -> Result<(), Failure> {
-        self.left_rotation.get_or_insert_with(Instant::now);
-        self.set(&all_in(&self.lane_of(lane).ids(), AdminState::Maint)).await?;
-        self.out.insert(lane);
+    pub(super) async fn maint(&self, lane: usize) -> Result<(), Failure> {
+        self.at(lane).leaves_rotation();
+        self.set(lane, &all_in(&self.lane_of(lane).ids(), AdminState::Maint)).await?;
+        self.at(lane).mark(Mark::Out);
         self.agents_off(lane, AdminState::Maint).await
     }
 
     /// Runs `work` on the lane's container while the lane's servers stay out. If maint is lost it is set again within
     /// one poll: a reload forgets it, and would send the servers requests that no container answers. Each load balancer
     /// has a separate guard, so that one that hangs does not delay the others.
-    pub(super) async fn guarded<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
-        if !self.out.contains(&lane) {
-            return work(self).await;
+    pub(super) async fn guarded<T>(&self, lane: usize, work: impl Future<Output = T>) -> T {
+        self.guarded_all(&[lane], work).await
+    }
+
+    /// Does the same for several lanes.
+    pub(super) async fn guarded_all<T>(&self, lanes: &[usize], work: impl Future<Output = T>) -> T {
+        let out = lanes.iter().filter(|lane| self.at(**lane).is(Mark::Out));
+        let out: Vec<&Lane> = out.map(|lane| self.lane_of(*lane)).collect();
+        if out.is_empty() {
+            return work.await;
         }
-        let (world, lane) = (self.world, self.lane_of(lane));
-        let see = &Rc::clone(&self.watch).beside(self.behind.clone(), lane.id_set());
+        let servers = out
+            .iter()
+            .flat_map(|lane| lane.ids())
+            .chain(lanes.iter().flat_map(|it| self.capacity.others(*it)));
+        let see = &Rc::clone(&self.watch).beside(self.fleet.behind(), servers.collect());
         let (mut lost, setting) = (Vec::new(), &Cell::new(0));
         let done = {
-            let guard =
-                |load_balancer| repeat(()).then(move |()| kept_out(load_balancer, lane, see, setting));
-            let mut guards = select_all(world.load_balancers.iter().map(|it| Box::pin(guard(it))));
+            let guard = |(load_balancer, lane)| {
+                repeat(()).then(move |()| kept_out(load_balancer, lane, see, setting))
+            };
+            let load_balancers = self.world.load_balancers.iter();
+            let each = load_balancers.flat_map(|it| out.iter().map(move |lane| (it, *lane)));
+            let mut guards = select_all(each.map(|it| Box::pin(guard(it))));
             // Boxed because of its size.
-            let mut work = Box::pin(work(self));
+            let mut work = Box::pin(work);
             let done = loop {
                 tokio::select! {
                     biased;
@@ -144,41 +157,43 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Runs `work` on the lane's servers. A load balancer may take long to answer, so a second connection watches for
     /// outages.
-    pub(super) async fn watched<T>(&mut self, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
-        let (world, lane) = (self.world, self.lane_of(lane));
-        let see = &Rc::clone(&self.watch).beside(self.behind.clone(), BTreeSet::new());
-        let looks = world.load_balancers.iter().map(|it| Box::pin(looked_at(it, lane, see)));
+    pub(super) async fn watched<T>(&self, lane: usize, work: impl Future<Output = T>) -> T {
+        let see = &Rc::clone(&self.watch).beside(self.fleet.behind(), self.capacity.others(lane));
+        let lane = self.lane_of(lane);
+        let looks = self.world.load_balancers.iter().map(|it| Box::pin(looked_at(it, lane, see)));
         tokio::select! {
             biased;
-            done = work(self) => done,
+            done = work => done,
             (never, ..) = future::select_all(looks) => match never {},
         }
     }
 
-    pub(super) async fn ready(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn ready(&self, lane: usize) -> Result<(), Failure> {
         self.follow(lane).await?;
         self.count_sessions(lane).await?;
-        self.out.remove(&lane);
-        let (index, lane) = (lane, &self.plan.lanes[lane]);
+        self.at(lane).unmark(Mark::Out);
+        let (run, index, lane) = (self.at(lane), lane, self.lane_of(lane));
         let servers = lane.enabled_ids();
         // Servers that their own checks decide come first, so that servers that track one of them are down like it.
-        self.set_unproven(&all_in(&lane.own_checked_ids(), AdminState::Ready)).await?;
+        self.set_unproven(index, &all_in(&lane.own_checked_ids(), AdminState::Ready)).await?;
         let others: Vec<ServerId> =
             lane.enabled().filter(|it| !it.has_own_check()).map(|it| it.id.clone()).collect();
-        self.set(&all_in(&others, AdminState::Ready)).await?;
+        self.set(index, &all_in(&others, AdminState::Ready)).await?;
         let stay = |has_own_check: bool| {
             let lines = lane.alive().filter(|it| it.has_own_check() == has_own_check);
             lines.filter_map(|it| Some((it.id.clone(), it.stays?))).collect::<Vec<_>>()
         };
-        self.set(&stay(false)).await?;
-        self.set_unproven(&stay(true)).await?;
+        self.set(index, &stay(false)).await?;
+        self.set_unproven(index, &stay(true)).await?;
         let dead = lane.servers.iter().filter(|server| lane.is_dead(server));
-        self.set_unproven(&dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>()).await?;
+        self.set_unproven(index, &dead.map(|server| (server.id.clone(), server.was)).collect::<Vec<_>>())
+            .await?;
         // An agent in the new container answers by now, and what it reports is true.
         self.agents_on(index, &lane.ids()).await?;
-        if let Some(left) = self.left_rotation {
-            self.timing.out_of_rotation_ms = millis(left);
+        if let Some(left) = run.left_rotation.get() {
+            run.time(|timing| timing.out_of_rotation_ms = millis(left));
         }
+        self.capacity.returns(index);
         if !servers.is_empty() {
             self.tell(Fact::Enabled { servers });
         }
@@ -186,21 +201,21 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Remembers the session totals, so that the first session afterwards is noticed.
-    async fn count_sessions(&mut self, lane: usize) -> Result<(), Failure> {
+    async fn count_sessions(&self, lane: usize) -> Result<(), Failure> {
         let mut counted: BTreeMap<ServerId, u64> = BTreeMap::new();
         for server in self.look_anew(lane).await?.into_iter().flat_map(|seen| seen.servers) {
             *counted.entry(server.id).or_default() += server.sessions_total;
         }
-        self.sessions_before_ready = counted;
+        *self.at(lane).sessions_before_ready.borrow_mut() = counted;
         Ok(())
     }
 
     /// Waits until `HAProxy` has the servers up, including those that their own checks decide, and then for a while
     /// until each server that should take traffic does.
-    pub(super) async fn confirm(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn confirm(&self, lane: usize) -> Result<(), Failure> {
         let begun = Instant::now();
-        let stop = self.stop.now.clone();
-        let container = self.created.get(&lane).cloned();
+        let stop = self.stop_at_once(lane);
+        let container = self.created(lane);
         let enabled: BTreeSet<ServerId> = self.lane_of(lane).enabled_ids().into_iter().collect();
         let takers: Vec<&LaneServer> = self.lane_of(lane).enabled().filter(|it| it.takes_traffic).collect();
         let own_checked = self.lane_of(lane).own_checked_ids();
@@ -208,7 +223,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (mut down, mut up_since, mut is_by_agents) = (None, None, false);
         let mut looks_since = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            self.hear_stop();
+            self.hear_stop(lane);
             looks_since = Some(Instant::now());
             let seen = self.look_anew(lane).await?;
             (looks_since, down) = (None, None);
@@ -218,7 +233,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let unproven: Vec<ServerId> = own_checked.iter().filter(is_up_anyway).cloned().collect();
             if !unproven.is_empty() {
                 // A reload forgot what was set.
-                self.set_unproven(&all_in(&unproven, AdminState::Ready)).await?;
+                self.set_unproven(lane, &all_in(&unproven, AdminState::Ready)).await?;
                 return Ok(None);
             }
             let states = seen.iter().flat_map(|seen| &seen.servers).filter(|it| enabled.contains(&it.id));
@@ -244,8 +259,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 *totals.entry(&state.id).or_default() += state.sessions_total;
             }
             let is_untaken = |server: &&LaneServer| {
-                let before = self.sessions_before_ready.get(&server.id);
-                before.is_some_and(|before| totals.get(&server.id).is_none_or(|total| total <= before))
+                let before = self.at(lane).sessions_before_ready.borrow().get(&server.id).copied();
+                before.is_some_and(|before| totals.get(&server.id).is_none_or(|total| *total <= before))
             };
             let first_request = match (takers.is_empty(), takers.iter().any(is_untaken)) {
                 (true, _) => FirstRequest::NotDue,
@@ -268,8 +283,8 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 if let Some(up_since) = up_since.filter(|_| !own_checked.is_empty()) {
                     // The servers were out of rotation until then, and the check's time belongs to the container.
                     let rose_after_ms = whole_millis(up_since.duration_since(begun));
-                    self.timing.out_of_rotation_ms += rose_after_ms;
-                    self.timing.boot_ms += rose_after_ms;
+                    self.at(lane).time(|timing| timing.out_of_rotation_ms += rose_after_ms);
+                    self.at(lane).time(|timing| timing.boot_ms += rose_after_ms);
                 }
                 self.restore_restart(lane).await?;
                 self.tell(Fact::Confirmed { servers: self.lane_of(lane).enabled_ids(), first_request });
@@ -287,19 +302,20 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 })
             }
             Waited::Stopped => {
-                self.hear_stop();
+                self.hear_stop(lane);
                 Err(Failure::Stopped)
             }
         }
     }
 
     /// Gives servers their states, but leaves those with checks down until their checks pass.
-    async fn set_unproven(&mut self, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
+    async fn set_unproven(&self, lane: usize, states: &[(ServerId, AdminState)]) -> Result<(), Failure> {
         if states.is_empty() {
             return Ok(());
         }
         let backends: BTreeSet<String> = states.iter().map(|(server, _)| server.backend.clone()).collect();
-        let (backends, is_undoing): (Vec<String>, _) = (backends.into_iter().collect(), self.is_undoing);
+        let (backends, is_undoing): (Vec<String>, _) =
+            (backends.into_iter().collect(), self.is_undoing(lane));
         let set = async |it: &Tracked<L>| {
             let seen = match it.glance(&backends).await {
                 Err(LoadBalancerError::NoSuchBackend { .. }) if is_undoing => it.glance(&[]).await?,
@@ -317,11 +333,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             it.set_unproven(&unproven).await?;
             set_known(it, &others, is_undoing).await
         };
-        self.everywhere(set).await.map(drop)
+        self.everywhere(lane, set).await.map(drop)
     }
 
     /// Waits until `HAProxy` has those servers up again that only its checks can prove.
-    async fn until_up_again(&mut self, lane: usize) -> Result<(), Failure> {
+    async fn until_up_again(&self, lane: usize) -> Result<(), Failure> {
         let is_checked = |it: &&LaneServer| {
             it.was_up() && (!it.answered() || it.has_own_check()) && it.was == AdminState::Ready
         };
@@ -348,16 +364,16 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Gives each server its former state, where that is safe.
-    pub(super) async fn put_back(&mut self, lane: usize) -> Result<(), Failure> {
+    pub(super) async fn put_back(&self, lane: usize) -> Result<(), Failure> {
         let plan = self.plan;
         self.follow(lane).await?;
-        self.out.remove(&lane);
+        self.at(lane).unmark(Mark::Out);
         // A drain that took too long may have ended in maint, and HAProxy has a server that leaves maint up at once.
         let may_end_in_maint =
             matches!(plan.policy.on_drain_timeout, OnDrainTimeout::Maint | OnDrainTimeout::Shutdown);
         let was_in_maint =
             self.has_begun(lane, Step::Maint) || may_end_in_maint && self.has_begun(lane, Step::AwaitIdle);
-        let was_restarted = self.begun.get(&lane).is_some_and(|begun| is_replaced(begun));
+        let was_restarted = is_replaced(&self.begun(lane));
         let (mut proven, mut unproven, mut as_before) = (Vec::new(), Vec::new(), Vec::new());
         for server in &plan.lanes[lane].servers {
             let safe = plan.lanes[lane].state_after_undo(server);
@@ -370,11 +386,12 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 as_before.push(server.id.clone());
             }
         }
-        self.set(&proven).await?;
-        self.set_unproven(&unproven).await?;
+        self.set(lane, &proven).await?;
+        self.set_unproven(lane, &unproven).await?;
         self.agents_on(lane, &as_before).await?;
         let left_out = proven.into_iter().chain(unproven).filter(|(_, state)| *state == AdminState::Maint);
-        self.left_out.extend(left_out.map(|(server, _)| server));
+        self.left_out.borrow_mut().extend(left_out.map(|(server, _)| server));
+        self.capacity.returns(lane);
         if self.world.load_balancers.len() > 1 || self.watch.is_any_on() {
             // A load balancer that does not answer has missed this, which is reported at the end.
             let _seen = self.look(lane).await;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::wait::until;
-use super::{Deploy, Failure, Swap, millis};
+use super::{Executor, Failure, Mark, Swap, millis};
 use crate::event::Fact;
 use crate::observation::Container;
 use crate::outcome::list;
@@ -24,12 +24,12 @@ const ASK_EVERY: Duration = Duration::from_millis(25);
 const CONNECTS_WITHIN: Duration = Duration::from_millis(250);
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Fails if one of the lane's servers keeps answering although its container has stopped. In the ordinary case the
     /// first probe settles it: the connection is refused.
     pub(super) async fn falls_silent(
-        &mut self,
+        &self,
         lane: usize,
         swap: Swap<'_, E>,
         old: &Container,
@@ -47,7 +47,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 return Err(self.still_answers(lane, server, probe, swap, old).await?);
             }
         }
-        self.timing.engine_ms += millis(begun);
+        self.at(lane).time(|timing| timing.engine_ms += millis(begun));
         Ok(())
     }
 
@@ -72,7 +72,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
 
     /// Returns why the address still answers, if the engine can tell.
     async fn still_answers(
-        &mut self,
+        &self,
         lane: usize,
         server: &LaneServer,
         probe: &Probe,
@@ -92,7 +92,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Explains why the new container cannot be started, exits or does not answer. The old one may run again: it may
     /// have been silent while it booted, or was started only now, and then holds the port or another resource that the
     /// new one needs. Or another tool put its own container there, which does not answer yet or has no probe.
-    pub(super) async fn or_started_again(&mut self, lane: usize, failure: Failure) -> Failure {
+    pub(super) async fn or_started_again(&self, lane: usize, failure: Failure) -> Failure {
         let Some((old, engine)) = self.old(lane) else { return failure };
         let may_be_that = matches!(
             failure,
@@ -109,7 +109,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     }
 
     /// Warns about lanes whose old container runs again beside the new one.
-    pub(super) async fn warn_of_restarted(&mut self, lanes: &[usize]) {
+    pub(super) async fn warn_of_restarted(&self, lanes: &[usize]) {
         for &lane in lanes {
             let Some((old, engine)) = self.old(lane) else { continue };
             if !matches!(runs_again(engine, old).await, Ok(true)) {
@@ -122,7 +122,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             let message = format!(
                 "the old container {kept} of {servers} was stopped and runs again: a supervisor (systemd, supervisord, another deploy tool) restarts it. {remedy} it out of that supervisor, then stop it"
             );
-            self.runs_again.insert(lane);
+            self.at(lane).mark(Mark::RunsAgain);
             self.tell(Fact::Warned { message });
         }
     }

@@ -2,30 +2,30 @@
 
 use super::recovery::{TRY_EVERY, TRY_FOR};
 use super::wait::insist;
-use super::{Deploy, Failure};
+use super::{Executor, Failure};
 use crate::plan::{Lane, Replacement, Step};
 use crate::ports::{ContainerEngine, Hooks, Journal, LoadBalancer, Prober, WallClock};
 
 impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'a, L, E, P, C, H, J>
+    Executor<'a, L, E, P, C, H, J>
 {
     /// Applies a step to a lane.
-    pub(super) async fn effect(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        self.during(step, lane, async |this| this.simply(lane, step).await).await
+    pub(super) async fn effect(&self, lane: usize, step: Step) -> Result<(), Failure> {
+        self.during(step, lane, self.simply(lane, step)).await
     }
 
     /// Applies a step, and retries it for a while if it fails for a reason that may pass.
-    pub(super) async fn insist_on(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
-        self.during(step, lane, async |this| this.again_and_again(lane, step).await).await
+    pub(super) async fn insist_on(&self, lane: usize, step: Step) -> Result<(), Failure> {
+        self.during(step, lane, self.again_and_again(lane, step)).await
     }
 
-    async fn again_and_again(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+    async fn again_and_again(&self, lane: usize, step: Step) -> Result<(), Failure> {
         insist(TRY_EVERY, TRY_FOR, Failure::may_pass, async || self.simply(lane, step).await).await
     }
 
     /// Runs `work` with the guard that the step needs: nothing may put the lane's servers into rotation while its
     /// containers change, and the other servers are watched all the time.
-    async fn during<T>(&mut self, step: Step, lane: usize, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+    async fn during<T>(&self, step: Step, lane: usize, work: impl Future<Output = T>) -> T {
         match step {
             Step::Keep | Step::Start | Step::Prove | Step::Discard | Step::Return | Step::ProveOld => {
                 self.guarded(lane, work).await
@@ -38,17 +38,17 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             | Step::Settle
             | Step::Confirm
             | Step::Remove
-            | Step::PutBack => work(self).await,
+            | Step::PutBack => work.await,
         }
     }
 
     /// Waits for late commands before a step that they could spoil: a late command must neither take out a second
     /// server, nor put one into rotation whose container is gone.
-    async fn outlast_late_commands(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+    async fn outlast_late_commands(&self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
             Step::Drain | Step::Discard | Step::Return => Box::pin(self.until_settled()).await,
             Step::Settle => {
-                let settled = async |this: &mut Self| this.until_settled_or_unserved(lane).await;
+                let settled = self.until_settled_or_unserved(lane);
                 Box::pin(self.guarded(lane, settled)).await
             }
             Step::Keep if self.is_unsettled() => {
@@ -72,7 +72,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Waits for unanswered calls, so that no step works on a container that such a call may still change.
-    async fn outlast_unanswered_calls(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+    async fn outlast_unanswered_calls(&self, lane: usize, step: Step) -> Result<(), Failure> {
         match step {
             Step::Keep | Step::Start | Step::Discard | Step::Return => self.until_answered(lane).await,
             Step::Create
@@ -90,12 +90,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         }
     }
 
-    pub(super) async fn simply(&mut self, lane: usize, step: Step) -> Result<(), Failure> {
+    pub(super) async fn simply(&self, lane: usize, step: Step) -> Result<(), Failure> {
         self.outlast_late_commands(lane, step).await?;
         self.outlast_unanswered_calls(lane, step).await?;
-        let swap = self.swaps[lane];
+        let swap = self.at(lane).swap;
         let old = swap.and_then(|(replacement, _)| replacement.old.as_ref());
-        let new = self.created.get(&lane).cloned();
+        let new = self.created(lane);
         match (step, swap, old, new) {
             (Step::Verify, ..) => self.verify(lane).await,
             (Step::Drain, ..) => self.drain(lane).await,
@@ -103,7 +103,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             (Step::Maint, ..) => self.maint(lane).await,
             (Step::Settle, ..) => self.settle(lane).await,
             (Step::Keep, Some(swap), Some(old), _) => {
-                self.keep(swap, old).await?;
+                self.keep(lane, swap, old).await?;
                 self.falls_silent(lane, swap, old).await
             }
             (Step::Start, Some(swap), _, Some(new)) => match self.start(lane, swap, &new).await {
@@ -123,8 +123,8 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
                 Ok(()) => Ok(()),
             },
             (Step::ProveOld, _, old, _) => {
-                let stand_in = self.stand_ins.get(&lane);
-                let there = stand_in.or(old.map(|old| &old.id)).cloned();
+                let stand_in = self.at(lane).stand_in.borrow().clone();
+                let there = stand_in.or(old.map(|old| old.id.clone()));
                 self.prove(lane, there).await
             }
             (Step::PutBack, ..) => self.put_back(lane).await,
@@ -141,6 +141,6 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     pub(super) fn replacement(&self, lane: usize) -> Option<&Replacement> {
-        self.swaps[lane].map(|(replacement, _)| replacement)
+        self.at(lane).swap.map(|(replacement, _)| replacement)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::balancers::Seen;
+use super::recovery::TakenBack;
 use super::*;
 use crate::adapters::memory::{
     Build, Fault, ImageCheck, Line, Memory, MemoryClock, MemoryEngine, MemoryHaproxy, MemoryHooks,
@@ -16,12 +17,14 @@ use crate::outcome::Rest;
 use crate::places::Places;
 use crate::plan::asked::Before;
 use crate::plan::refusal::Refusal;
+use crate::plan::undo::Care;
 use crate::plan::{Goal, LbQuorum, OnDrainTimeout, Purpose, Target, build};
 use crate::ports::LoadBalancerError;
 use crate::testing::{World as Described, image};
 use crate::topology::own_check::OwnCheck;
 
-type Run<'a> = Deploy<'a, MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks, MemoryJournal>;
+type Run<'a> =
+    Executor<'a, MemoryHaproxy, MemoryEngine, MemoryProber, MemoryClock, MemoryHooks, MemoryJournal>;
 
 /// Collects every event of a run.
 #[derive(Default)]
@@ -41,6 +44,20 @@ impl Listener for Heard {
     fn hear(&mut self, event: &Event) {
         self.0.push(event.fact.clone());
     }
+}
+
+/// Lets a lane have begun these steps.
+fn has_begun(run: &Run<'_>, lane: usize, steps: &[Step]) {
+    let mut progress = run.ledger.progress().clone();
+    progress.begun.insert(lane, steps.to_vec());
+    run.ledger.continue_from(progress);
+}
+
+/// Lets a lane have created this container.
+fn has_created(run: &Run<'_>, lane: usize, container: ContainerId) {
+    let mut progress = run.ledger.progress().clone();
+    progress.created.insert(lane, container);
+    run.ledger.continue_from(progress);
 }
 
 /// Two servers with `HAProxy` checks.
@@ -116,7 +133,7 @@ impl Stage {
     fn run(&mut self) -> Run<'_> {
         let [asked, now] = self.memory.site().stops.clone();
         let stop = Stop { asked, now };
-        Deploy::new(&self.plan, &self.world, &mut self.journal, stop, &mut self.heard).unwrap()
+        Executor::new(&self.plan, &self.world, &mut self.journal, stop, &mut self.heard).unwrap()
     }
 }
 
@@ -124,7 +141,7 @@ impl Stage {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_no_longer_exists_in_haproxy_is_not_idle() {
     let mut stage = Stage::pair().await;
-    let mut run = stage.run();
+    let run = stage.run();
     let mut seen = run.look(0).await.unwrap();
     assert!(run.sessions(0, &seen).is_err(), "the server is in ready");
     seen.all[0].servers.retain(|server| server.id.server != "app1");
@@ -141,7 +158,7 @@ async fn steps_for_missing_containers_do_nothing() {
     let mut stage = Stage::pair().await;
     stage.plan.lanes[0].replacement = None;
     stage.memory.site().calls.clear();
-    let mut run = stage.run();
+    let run = stage.run();
     for step in [Step::Create, Step::Keep, Step::Start, Step::Remove, Step::Discard, Step::Return] {
         assert_eq!(run.simply(0, step).await, Ok(()), "{step:?}");
     }
@@ -153,7 +170,7 @@ async fn a_run_that_needs_an_unknown_engine_does_not_begin() {
     let mut stage = Stage::pair().await;
     stage.plan.lanes[1].replacement.as_mut().unwrap().like.engine = "ssh://app2".to_owned();
     let (plan, world) = (&stage.plan, &stage.world);
-    let run = Deploy::new(plan, world, &mut stage.journal, Stop::default(), &mut stage.heard);
+    let run = Executor::new(plan, world, &mut stage.journal, Stop::default(), &mut stage.heard);
     assert!(matches!(run.err(), Some(EngineError::Unreachable { .. })));
 }
 
@@ -238,8 +255,8 @@ async fn confirmed_never(limit: u64, change: impl FnOnce(&mut Stage)) -> Failure
     line.own_check =
         Some(OwnCheck { why: "option redis-check".to_owned(), within: Duration::ZERO, tracks: None });
     change(&mut stage);
-    let mut run = stage.run();
-    run.set(&[(ServerId::new("mobile", "app1"), AdminState::Maint)]).await.unwrap();
+    let run = stage.run();
+    run.set(0, &[(ServerId::new("mobile", "app1"), AdminState::Maint)]).await.unwrap();
     run.confirm(0).await.unwrap_err()
 }
 
@@ -257,11 +274,11 @@ async fn told(begun: &[Step], change: impl FnOnce(&mut Stage)) -> Vec<String> {
     let mut stage = Stage::pair().await;
     change(&mut stage);
     let created = stage.plan.lanes[0].replacement.as_ref().unwrap().returning.is_none();
-    let mut run = stage.run();
+    let run = stage.run();
     if created {
-        run.created.insert(0, ContainerId("c0ffee".repeat(8)));
+        has_created(&run, 0, ContainerId("c0ffee".repeat(8)));
     }
-    run.begun.insert(0, begun.to_vec());
+    has_begun(&run, 0, begun);
     run.commands(0).await
 }
 
@@ -436,7 +453,7 @@ async fn a_restarted_old_container_is_named_as_the_cause() {
         let mut stage = Stage::pair().await;
         stage.memory.site().engine.builds.insert(digest.clone(), build);
         let memory = stage.memory.clone();
-        let mut run = stage.run();
+        let run = stage.run();
         run.create_all().await.unwrap();
         for step in [Step::Drain, Step::Maint, Step::Keep, Step::Start] {
             run.step(0, step).await.unwrap();
@@ -451,8 +468,8 @@ async fn a_restarted_old_container_is_named_as_the_cause() {
 async fn an_old_container_that_runs_beside_the_new_one_is_named_at_the_end() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
-    replace_first(&mut run).await;
+    let run = stage.run();
+    replace_first(&run).await;
     run.warn_of_restarted(&[0]).await;
     start_again_elsewhere(&memory);
     run.remove_old(&[0]).await;
@@ -484,7 +501,7 @@ async fn a_server_without_a_probe_may_take_over() {
 }
 
 /// Replaces the first lane's container: the new one serves, and the old one is kept.
-async fn replace_first(run: &mut Run<'_>) {
+async fn replace_first(run: &Run<'_>) {
     run.create_all().await.unwrap();
     for step in [Step::Drain, Step::Maint, Step::Keep, Step::Start, Step::Prove, Step::Ready] {
         run.step(0, step).await.unwrap();
@@ -495,8 +512,8 @@ async fn replace_first(run: &mut Run<'_>) {
 async fn sessions_on_a_failed_container_do_not_keep_it() {
     let mut stage = Stage::pair().await;
     stage.plan.policy.drain_timeout = Duration::from_millis(1);
-    let mut run = stage.run();
-    replace_first(&mut run).await;
+    let run = stage.run();
+    replace_first(&run).await;
     assert!(matches!(run.take_lane_back(0, Care::Failed).await, Ok(TakenBack::Undone)));
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
     assert_eq!(stage.heard.0.last(), Some(&Fact::Undone { servers: stage.plan.lanes[0].ids() }));
@@ -509,8 +526,8 @@ async fn a_failed_container_is_undone_in_whatever_process_answers() {
     let mut stage = Stage::pair().await;
     stage.memory.site().haproxies[0].has_master = false;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
-    replace_first(&mut run).await;
+    let run = stage.run();
+    replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
     assert!(matches!(run.take_lane_back(0, Care::Failed).await, Ok(TakenBack::Undone)));
     assert_eq!(stage.running(), ["mobile-app1", "mobile-app1b"]);
@@ -524,8 +541,8 @@ async fn a_server_removed_by_a_reload_does_not_leave_the_run_stuck() {
     for left in ["app1b", "nothing"] {
         let mut stage = Stage::pair().await;
         let memory = stage.memory.clone();
-        let mut run = stage.run();
-        replace_first(&mut run).await;
+        let run = stage.run();
+        replace_first(&run).await;
         memory.site().reload(0);
         memory.site().haproxies[0].worker.as_mut().unwrap().lines.retain(|line| line.id.server == left);
         let vanished = run.until_idle(0, AdminState::Drain, Duration::ZERO, Duration::from_secs(1)).await;
@@ -555,7 +572,7 @@ async fn no_server_leaves_in_a_new_process_that_cannot_spare_it() {
     let mut stage = Stage::pair().await;
     stage.memory.site().reload(0);
     set_line(&stage, "app1b", |line| line.admin = AdminState::Maint.bits());
-    let mut run = stage.run();
+    let run = stage.run();
     assert!(matches!(run.drain(0).await, Err(Failure::Refused(Refusal::Floor { .. }))));
     let seen = run.look(0).await.unwrap();
     let again = run.set_out_again(0, &seen, AdminState::Drain).await;
@@ -568,7 +585,7 @@ async fn no_server_leaves_in_a_new_process_that_cannot_spare_it() {
 async fn a_reload_that_cannot_be_repaired_ends_the_wait() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
+    let run = stage.run();
     run.drain(0).await.unwrap();
     memory.site().reload(0);
     memory.site().plan_faults(&[(When::Nth("set state".to_owned(), 0), Fault::Refused)]);
@@ -584,7 +601,7 @@ async fn a_forced_drain_restores_maint_after_a_reload() {
         let site = memory.site();
         site.haproxies[0].worker.as_ref().unwrap().lines[0].admin.state()
     };
-    let mut run = stage.run();
+    let run = stage.run();
     run.maint(0).await.unwrap();
     assert_eq!((run.settle(0).await, app1()), (Ok(()), AdminState::Maint));
     memory.site().reload(0);
@@ -605,8 +622,8 @@ fn backup_goes_down(memory: &Memory) {
 }
 
 /// Drains the first server until the backup has been down long enough for an outage. Returns how the drain ended.
-async fn drained_into_an_outage(run: &mut Run<'_>, memory: &Memory) -> Result<(), Failure> {
-    run.is_undoing = true;
+async fn drained_into_an_outage(run: &Run<'_>, memory: &Memory) -> Result<(), Failure> {
+    run.at(0).direction.set(Direction::Undo { needs_all: false });
     run.drain(0).await.unwrap();
     backup_goes_down(memory);
     // The server never stays idle for this long.
@@ -619,9 +636,9 @@ async fn drained_into_an_outage(run: &mut Run<'_>, memory: &Memory) -> Result<()
 async fn a_drain_of_an_undo_ends_where_no_other_server_serves() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
-    run.begun.insert(0, vec![Step::Start]);
-    let drained = drained_into_an_outage(&mut run, &memory).await;
+    let run = stage.run();
+    has_begun(&run, 0, &[Step::Start]);
+    let drained = drained_into_an_outage(&run, &memory).await;
     assert!(matches!(&drained, Err(Failure::Unserved { backend, .. }) if backend == "mobile"), "{drained:?}");
     let taken = run.serve_on(0, drained.unwrap_err()).await;
     assert!(matches!(taken, Ok(TakenBack::Serves(Failure::Unserved { .. }))));
@@ -635,7 +652,7 @@ async fn an_outage_is_reported_while_a_command_waits_for_its_answer() {
     let mut stage = Stage::pair().await;
     stage.suffers("set state", 1, Fault::Slow);
     let memory = stage.memory.clone();
-    let mut run = stage.run();
+    let run = stage.run();
     run.drain(0).await.unwrap();
     backup_goes_down(&memory);
     let maint = run.effect(0, Step::Maint).await;
@@ -648,8 +665,8 @@ async fn an_outage_is_reported_while_a_command_waits_for_its_answer() {
 async fn no_container_is_stopped_or_started_if_the_lane_has_to_go_back() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
-    assert!(drained_into_an_outage(&mut run, &memory).await.is_err());
+    let run = stage.run();
+    assert!(drained_into_an_outage(&run, &memory).await.is_err());
     memory.site().calls.clear();
     for step in [Step::Maint, Step::Settle, Step::Keep, Step::Start] {
         assert!(matches!(run.hook_and_step(0, step).await, Err(Failure::Unserved { .. })), "{step:?}");
@@ -672,8 +689,8 @@ async fn a_wrong_check_is_overruled_once() {
         (worker.lines[1].up, worker.lines[1].health) = (false, 0);
     };
     let suffers = |fault| memory.site().plan_faults(&[(When::Nth("set healthy".to_owned(), 0), fault)]);
-    let mut run = stage.run();
-    run.begun.insert(1, vec![Step::Confirm]);
+    let run = stage.run();
+    has_begun(&run, 1, &[Step::Confirm]);
     has_it_down();
     suffers(Fault::Refused);
     let seen = run.look(0).await.unwrap();
@@ -683,7 +700,7 @@ async fn a_wrong_check_is_overruled_once() {
     assert_eq!(run.heal(0, &seen, &mut healed).await, Ok(false), "it was tried");
     assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "set healthy").count(), 1);
     for wait in [Step::Verify, Step::AwaitIdle] {
-        run.set(&[(ServerId::new("mobile", "app1"), AdminState::Drain)]).await.unwrap();
+        run.set(0, &[(ServerId::new("mobile", "app1"), AdminState::Drain)]).await.unwrap();
         has_it_down();
         suffers(Fault::ReplyLost);
         assert!(matches!(run.simply(0, wait).await, Err(Failure::LoadBalancer(_))), "{wait}");
@@ -698,8 +715,8 @@ async fn a_wrong_check_is_overruled_once() {
 async fn a_load_balancer_that_was_silent_is_not_waited_for() {
     let mut stage = Stage::pair().await;
     stage.suffers("glance", 0, Fault::Hangs);
-    let mut run = stage.run();
-    run.workers.clear();
+    let run = stage.run();
+    run.fleet.has_missed(&run.world.load_balancers[0].name());
     let begun = Instant::now();
     let error = run.look_anew(0).await.unwrap_err().to_string();
     assert!(error.ends_with("it did not answer before and still does not"), "{error}");
@@ -711,12 +728,12 @@ async fn a_load_balancer_that_caught_up_is_queried_once_more() {
     let mut stage = Stage::pair().await;
     stage.suffers("look", 1, Fault::Refused);
     let (name, memory) = (stage.world.load_balancers[0].name(), stage.memory.clone());
-    let mut run = stage.run();
-    run.begun.insert(1, vec![Step::Confirm]);
-    run.behind.insert(name.clone());
+    let run = stage.run();
+    has_begun(&run, 1, &[Step::Confirm]);
+    run.fleet.has_missed(&name);
     assert!(is_refusal(&run.look(0).await.map(drop)));
-    assert!(run.behind.is_empty());
-    run.behind.insert(name);
+    assert!(run.fleet.behind().is_empty());
+    run.fleet.has_missed(&name);
     assert!(run.look(0).await.is_ok());
     assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "look").count(), 4);
 }
@@ -729,7 +746,7 @@ async fn a_container_that_came_back_is_put_aside_again_or_the_step_fails() {
         let kept = Container { name: "mobile-app1.old-20261101T000000.000Z".to_owned(), ..place };
         replacement(&mut stage).returning = Some(kept.clone());
         stage.suffers(call, 0, Fault::Unheard);
-        let mut run = stage.run();
+        let run = stage.run();
         assert!(matches!(run.simply(0, Step::Discard).await, Err(Failure::Engine(_))), "{call}");
         assert_eq!(run.simply(0, Step::Discard).await, Ok(()), "{call}");
         assert_eq!(stage.running(), ["mobile-app1"]);
@@ -752,8 +769,8 @@ async fn a_serving_container_stays_after_a_reload_without_a_master() {
     let mut stage = Stage::pair().await;
     stage.memory.site().haproxies[0].has_master = false;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
-    replace_first(&mut run).await;
+    let run = stage.run();
+    replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("look".to_owned(), 3), Fault::Reload)]);
     assert!(matches!(run.take_lane_back(0, Care::Serving).await, Err(Failure::Reloaded { .. })));
     assert!(stage.running().contains(&"mobile-app1".to_owned()));
@@ -764,7 +781,7 @@ async fn a_serving_container_stays_after_a_reload_without_a_master() {
 async fn a_guard_retries_a_lost_command() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
+    let run = stage.run();
     run.create_all().await.unwrap();
     run.maint(0).await.unwrap();
     memory.site().reload(0);
@@ -783,7 +800,7 @@ async fn a_drain_fails_if_its_timeout_action_fails() {
             stage.plan.policy.on_drain_timeout = choice;
             stage.plan.policy.drain_timeout = Duration::from_millis(1);
             let memory = stage.memory.clone();
-            let mut run = stage.run();
+            let run = stage.run();
             run.drain(0).await.unwrap();
             memory.site().plan_faults(&[(When::Nth(call.to_owned(), before), Fault::Refused)]);
             assert!(is_refusal(&run.await_idle(0).await), "{choice:?} {call}");
@@ -794,7 +811,9 @@ async fn a_drain_fails_if_its_timeout_action_fails() {
 /// A run that was killed after it had begun to stop the first lane's container.
 fn killed(stage: &Stage) -> journal::Run {
     let begun = BTreeMap::from([(0, vec![Step::Create, Step::Keep])]);
-    journal::Run { begun, ..journal::Run::opened(stage.plan.clone(), journal::VERSION, None, 1) }
+    let mut run = journal::Run::opened(stage.plan.clone(), journal::VERSION, None, 1);
+    run.progress.begun = begun;
+    run
 }
 
 #[tokio::test(start_paused = true)]
@@ -805,9 +824,9 @@ async fn a_lane_that_cannot_be_undone_leaves_the_run_stuck() {
     assert!(matches!(stage.run().take_back(&unfinished).await, Outcome::Stuck { .. }));
     let mut stage = Stage::pair().await;
     stage.suffers("rename", 0, Fault::Away(40_000));
-    let mut run = stage.run();
-    run.begun = unfinished.begun;
-    assert!(matches!(run.after(0, Failure::Stopped).await, Outcome::Stuck { .. }));
+    let run = stage.run();
+    run.ledger.continue_from(unfinished.progress);
+    assert!(matches!(run.after(vec![(0, Failure::Stopped)]).await, Outcome::Stuck { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -829,8 +848,8 @@ async fn nothing_is_pulled_for_a_container_that_comes_back() {
 async fn a_container_that_served_is_not_removed_before_it_was_stopped() {
     let mut stage = Stage::pair().await;
     let memory = stage.memory.clone();
-    let mut run = stage.run();
-    replace_first(&mut run).await;
+    let run = stage.run();
+    replace_first(&run).await;
     memory.site().plan_faults(&[(When::Nth("stop".to_owned(), 0), Fault::Unheard)]);
     assert!(matches!(run.simply(0, Step::Discard).await, Err(Failure::Engine(_))));
     assert_eq!(memory.site().engine.containers.len(), 4);
@@ -852,7 +871,7 @@ async fn volumes_of_a_removed_container_that_served_are_named() {
     let memory = stage.memory.clone();
     let mut run = stage.run();
     replace_first(&mut run).await;
-    let new = run.created[&0].clone();
+    let new = run.created(0).unwrap();
     for place in memory.site().engine.containers.iter_mut().filter(|it| it.container.id == new) {
         let all = [volumes(["carried"]), volumes(["new"])];
         place.container.unnamed_volumes = Some(all.into_iter().flatten().flatten().collect());
@@ -895,8 +914,8 @@ fn unanswered(stage: &mut Stage, up: bool) {
 
 /// Undoes the first lane after it was replaced.
 async fn put_back(stage: &mut Stage) -> Result<(), Failure> {
-    let mut run = stage.run();
-    run.begun.insert(0, vec![Step::Maint, Step::Keep, Step::Start]);
+    let run = stage.run();
+    has_begun(&run, 0, &[Step::Maint, Step::Keep, Step::Start]);
     run.maint(0).await.unwrap();
     run.put_back(0).await
 }
@@ -940,7 +959,7 @@ async fn the_last_check_names_what_is_wrong_with_a_server() {
         let worker = site.haproxies[0].worker.as_mut().unwrap();
         (worker.lines[0].up, worker.lines[0].checking) = (false, false);
     }
-    let mut run = stage.run();
+    let run = stage.run();
     let (lane, failure) = run.last_look(&[1, 0]).await.unwrap_err();
     let server = run.lane_of(0).name().clone();
     assert_eq!((lane, failure), (0, Failure::NotUp { server, status: "DOWN".to_owned() }));
@@ -954,7 +973,7 @@ async fn every_server_of_an_unanswered_command_is_watched() {
     let all = |state| both.clone().map(|server| (server, state));
     let unanswered = stage.world.load_balancers[0].set_admin_states(&all(AdminState::Drain)).await;
     assert!(matches!(unanswered, Err(LoadBalancerError::Unanswered { .. })));
-    stage.run().set(&all(AdminState::Ready)).await.unwrap();
+    stage.run().set(0, &all(AdminState::Ready)).await.unwrap();
     let watched = &stage.world.load_balancers[0];
     assert_eq!(watched.unsettled(), both);
     let mut set_again = Vec::new();
@@ -1004,8 +1023,8 @@ async fn a_call_that_is_never_answered_is_named_and_the_server_stays_out() {
     let records: Vec<u8> =
         stage.memory.site().journal.iter().flat_map(|it| journal::line(it).unwrap()).collect();
     let run = journal::Run::read(&records).unwrap().unwrap();
-    let [(engine, EngineCall::Stop { container })] = &run.unanswered[..] else {
-        panic!("{:?}", run.unanswered)
+    let [(engine, EngineCall::Stop { container })] = &run.progress.unanswered[..] else {
+        panic!("{:?}", run.progress.unanswered)
     };
     let old = stage.plan.lanes[0].replacement.as_ref().and_then(|it| it.old.as_ref()).unwrap();
     assert_eq!((engine.as_str(), container), ("", &old.id));
@@ -1060,7 +1079,7 @@ async fn a_container_from_another_tool_is_put_back_in_service() {
         let mut heard = Replaces { memory: stage.memory.clone(), removes, told: Vec::new() };
         let [asked, now] = stage.memory.site().stops.clone();
         let (plan, world) = (&stage.plan, &stage.world);
-        let run = Deploy::new(plan, world, &mut stage.journal, Stop { asked, now }, &mut heard).unwrap();
+        let run = Executor::new(plan, world, &mut stage.journal, Stop { asked, now }, &mut heard).unwrap();
         let outcome = run.run().await.unwrap();
         assert!(matches!(outcome, Outcome::RolledBack { .. }), "{outcome:?}");
         let note = "which another tool put there during this run";

@@ -8,7 +8,7 @@ use super::outage::{Outage, Turn};
 use super::rotation::LOOK_EVERY;
 use super::teller::Teller;
 use super::wait::meanwhile;
-use super::{Deploy, Failure, whole_millis};
+use super::{Executor, Failure, Mark, whole_millis};
 use crate::event::Fact;
 use crate::ids::ServerId;
 use crate::observation::LoadBalancerState;
@@ -97,7 +97,7 @@ impl<'a, C: WallClock> Watch<'a, C> {
 }
 
 impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: Journal>
-    Deploy<'_, L, E, P, C, H, J>
+    Executor<'_, L, E, P, C, H, J>
 {
     /// Fails if the lane has to go back at once because its backend is not served.
     pub(super) fn keeps_promise(&self, lane: usize) -> Result<(), Failure> {
@@ -128,8 +128,11 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Passes the states of load balancers to the monitor, except those that missed a change: their state does not show
     /// which servers serve.
     pub(super) fn show(&self, lane: usize, all: &[LoadBalancerState]) {
-        let out = if self.out.contains(&lane) { self.lane_of(lane).id_set() } else { BTreeSet::new() };
-        for seen in all.iter().filter(|seen| !self.behind.contains(&seen.name)) {
+        let mut out = self.capacity.others(lane);
+        if self.at(lane).is(Mark::Out) {
+            out.extend(self.lane_of(lane).ids());
+        }
+        for seen in all.iter().filter(|seen| !self.fleet.is_behind(&seen.name)) {
             self.watch.see(seen, &out);
         }
     }

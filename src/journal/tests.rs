@@ -88,22 +88,25 @@ fn records_add_up_to_the_steps_begun_and_not_undone() {
     let run = fold(&records);
     assert_eq!((run.pid, &run.plan), (7, &plan()));
     assert_eq!(
-        run.outcome,
+        run.progress.outcome,
         Some(Outcome::Deployed { replaced: 2, put_back: 0, skipped: vec![], rest: Rest::default() })
     );
-    assert!(run.begun.values().all(Vec::is_empty), "{:?}", run.begun);
+    assert!(run.progress.begun.values().all(Vec::is_empty), "{:?}", run.progress.begun);
     let before_undo = fold(&records[..records.len() - 3]);
-    assert_eq!(before_undo.begun[&1], [Step::Create]);
-    let (first, last) = (before_undo.begun[&0].first(), before_undo.begun[&0].last());
+    assert_eq!(before_undo.progress.begun[&1], [Step::Create]);
+    let (first, last) = (before_undo.progress.begun[&0].first(), before_undo.progress.begun[&0].last());
     assert_eq!((first, last), (Some(&Step::Create), Some(&Step::Prove)));
-    assert_eq!(before_undo.created.values().map(|id| id.0.as_str()).collect::<Vec<_>>(), ["c0", "c1"]);
-    assert_eq!(before_undo.outcome, None);
+    assert_eq!(
+        before_undo.progress.created.values().map(|id| id.0.as_str()).collect::<Vec<_>>(),
+        ["c0", "c1"]
+    );
+    assert_eq!(before_undo.progress.outcome, None);
 }
 
 #[test]
 fn a_step_that_was_begun_counts_whether_or_not_it_was_done() {
-    assert_eq!(fold(&[opened(), begun(0, Step::Keep)]).begun[&0], [Step::Keep]);
-    assert_eq!(fold(&[opened(), begun(0, Step::Keep), done(0, Step::Keep)]).begun[&0], [Step::Keep]);
+    assert_eq!(fold(&[opened(), begun(0, Step::Keep)]).progress.begun[&0], [Step::Keep]);
+    assert_eq!(fold(&[opened(), begun(0, Step::Keep), done(0, Step::Keep)]).progress.begun[&0], [Step::Keep]);
 }
 
 /// The machine may fail at any moment: all complete records count.
@@ -248,7 +251,7 @@ fn a_run_of_version_1_has_no_checksums_until_it_is_resumed() {
     let resumed = [unfinished.as_bytes(), &bytes(&[closed()])].concat();
     let run = Run::read(&resumed).unwrap().unwrap();
     assert_eq!((run.version, run.site), (1, None));
-    assert!(run.outcome.is_some());
+    assert!(run.progress.outcome.is_some());
     let mut damaged = resumed;
     let last = damaged.len() - 30;
     damaged[last] = b'#';
@@ -259,16 +262,16 @@ fn a_run_of_version_1_has_no_checksums_until_it_is_resumed() {
 fn a_run_that_ended_stuck_may_be_resumed_and_any_run_may_be_adopted() {
     let begun = [opened(), begun(0, Step::Drain), stuck()];
     let run = fold(&begun);
-    assert!(run.is_unfinished() && run.outcome.is_some());
-    assert_eq!(run.begun[&0], [Step::Drain], "the begun steps are known");
+    assert!(run.is_unfinished() && run.progress.outcome.is_some());
+    assert_eq!(run.progress.begun[&0], [Step::Drain], "the begun steps are known");
     // Killed during a resume, so no end is recorded.
     let resumed = [&begun[..], &[undone(0)]].concat();
-    assert_eq!(fold(&resumed).outcome, None);
+    assert_eq!(fold(&resumed).progress.outcome, None);
     assert!(!fold(&[&resumed[..], &[closed()]].concat()).is_unfinished());
     let site = Site { engines: BTreeSet::from(["one".to_owned()]), ..Site::default() };
     let adopted = Record::Adopted { at: at(), site: Box::new(site.clone()) };
     let over = fold(&[opened(), closed(), adopted]);
-    assert_eq!((over.site, over.outcome.is_some()), (Some(site), true));
+    assert_eq!((over.site, over.progress.outcome.is_some()), (Some(site), true));
 }
 
 #[test]
@@ -285,7 +288,7 @@ fn a_run_meets_another_by_a_container_or_a_server_of_the_same_haproxy() {
     assert!(!run.meets(&other, &site("b")));
     // A container that one run created may be the one that the next replaces.
     let mut created = run.clone();
-    created.created.insert(0, "another".into());
+    created.progress.created.insert(0, "another".into());
     assert!(created.meets(&other, &site("b")));
 }
 
@@ -347,20 +350,33 @@ fn nothing_was_begun_where_the_first_record_is_torn() {
 }
 
 #[test]
-fn the_last_lane_in_flight_is_the_last_that_touched_traffic() {
+fn the_lane_in_flight_is_the_last_that_touched_traffic() {
     let creations = [opened(), begun(0, Step::Create), begun(1, Step::Create)];
-    let with = |more: &[Record]| fold(&[&creations, more].concat());
-    assert_eq!((with(&[]).in_hand(), with(&[]).was_removing()), (None, false));
-    assert_eq!(with(&[begun(0, Step::Verify)]).in_hand(), None, "a look touches nothing");
-    assert_eq!(with(&[begun(0, Step::Drain)]).in_hand(), Some(0));
+    let with = |more: &[Record]| {
+        let run = fold(&[&creations, more].concat());
+        run.progress.in_flight(&run.plan)
+    };
+    assert!(with(&[]).is_empty());
+    assert!(!fold(&creations).progress.was_removing());
+    assert!(with(&[begun(0, Step::Verify)]).is_empty(), "a look touches nothing");
+    assert_eq!(with(&[begun(0, Step::Drain)]), [0]);
     let both = [begun(0, Step::Drain), begun(1, Step::Drain)];
-    assert_eq!(with(&both).in_hand(), Some(1));
-    assert_eq!(with(&[&both[..], &[undone(1)]].concat()).in_hand(), Some(0));
+    assert_eq!(with(&both), [1]);
+    assert_eq!(with(&[&both[..], &[undone(1)]].concat()), [0]);
+}
+
+#[test]
+fn all_lanes_of_the_last_wave_are_in_flight() {
+    let mut run = fold(&[opened(), begun(0, Step::Drain), begun(1, Step::Drain)]);
+    run.plan.waves = vec![2];
+    assert_eq!(run.progress.in_flight(&run.plan), [0, 1]);
+    run.progress.begun.remove(&0);
+    assert_eq!(run.progress.in_flight(&run.plan), [1]);
 }
 
 #[test]
 fn a_run_that_removes_has_succeeded() {
-    assert!(fold(&[opened(), begun(0, Step::Ready), begun(0, Step::Remove)]).was_removing());
+    assert!(fold(&[opened(), begun(0, Step::Ready), begun(0, Step::Remove)]).progress.was_removing());
 }
 
 /// A journal from an earlier drainswap must always load.
@@ -369,8 +385,8 @@ fn a_journal_of_version_1_loads() {
     let bytes = include_bytes!("../../fixtures/journal/version-1.jsonl");
     let run = Run::read(bytes).unwrap().unwrap();
     assert_eq!((run.plan.backend.as_str(), run.plan.lanes.len()), ("mobile", 4));
-    assert!(matches!(run.outcome, Some(Outcome::RolledBack { .. })));
-    assert!(run.begun.values().all(Vec::is_empty), "every lane was undone");
+    assert!(matches!(run.progress.outcome, Some(Outcome::RolledBack { .. })));
+    assert!(run.progress.begun.values().all(Vec::is_empty), "every lane was undone");
     for kind in ["opened", "begun", "created", "done", "undone", "closed"] {
         let record = format!("{{\"record\":\"{kind}\",");
         assert!(bytes.windows(record.len()).any(|it| it == record.as_bytes()), "no {kind} is in it");
@@ -387,7 +403,7 @@ fn a_journal_of_version_2_loads() {
     let site = run.site.unwrap();
     assert_eq!((run.version, site.servers.len(), site.sockets.len()), (2, 4, 1));
     assert!(site.owns(&site, "mobile"));
-    assert!(matches!(run.outcome, Some(Outcome::RolledBack { .. })), "it was stuck before");
+    assert!(matches!(run.progress.outcome, Some(Outcome::RolledBack { .. })), "it was stuck before");
     for kind in ["opened", "begun", "created", "done", "undone", "closed", "adopted"] {
         let record = format!("{{\"record\":\"{kind}\",");
         assert!(bytes.windows(record.len()).any(|it| it == record.as_bytes()), "no {kind} is in it");
@@ -402,8 +418,8 @@ proptest! {
     #[test]
     fn any_bytes_are_handled(bytes in damaged(include_bytes!("../../fixtures/journal/version-1.jsonl"))) {
         let Ok(Some(run)) = Run::read(&bytes) else { return Ok(()) };
-        let _either = (run.in_hand(), run.was_removing(), formers([&run]));
-        for (lane, begun) in &run.begun {
+        let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), formers([&run]));
+        for (lane, begun) in &run.progress.begun {
             let _steps = undo(&run.plan.lanes[*lane], begun, Care::Serving);
         }
     }

@@ -123,6 +123,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
             .collect(),
         balances,
         lanes,
+        waves: Vec::new(),
         unchanged,
         rest,
         hooks: goal.hooks.clone(),

@@ -231,6 +231,8 @@ fn plans(was: &Plan, is: &Plan, found: &mut Vec<Drift>) {
         warnings: _,
         // The commands of the hooks are compared instead.
         hooks: _,
+        // They follow from the lanes.
+        waves: _,
     } = was;
     let of = |plan: &Plan, lane: &Lane| plan.lanes.iter().any(|it| it.name() == lane.name());
     for lane in lanes {

@@ -69,6 +69,7 @@ pub fn taken_back(plan: &Plan, begun: &BTreeMap<usize, Vec<Step>>) -> Plan {
     Plan {
         purpose: Purpose::Rollback,
         lanes: lanes.collect(),
+        waves: Vec::new(),
         images,
         unchanged,
         rest,

@@ -246,7 +246,9 @@ pub fn run_of(events: &[Event]) -> Run {
         })
         .collect();
     let Fact::RunEnded { outcome, .. } = &events.last().unwrap().fact else { panic!("a run ends") };
-    Run { outcome: Some(outcome.clone()), ..Run::opened(plan, crate::journal::VERSION, None, 7) }
+    let mut run = Run::opened(plan, crate::journal::VERSION, None, 7);
+    run.progress.outcome = Some(outcome.clone());
+    run
 }
 
 /// The output of a reporter.

@@ -71,8 +71,8 @@ fn journal(bytes: &[u8]) {
     let read = Run::read(bytes);
     assert_eq!(read, Run::read(whole(bytes)));
     let Ok(Some(run)) = read else { return };
-    let _either = (run.in_hand(), run.was_removing(), formers([&run]));
-    for (lane, begun) in &run.begun {
+    let _either = (run.progress.in_flight(&run.plan), run.progress.was_removing(), formers([&run]));
+    for (lane, begun) in &run.progress.begun {
         for care in [Care::Failed, Care::Serving] {
             let _steps = undo(&run.plan.lanes[*lane], begun, care);
         }

@@ -13,7 +13,7 @@ use drainswap::adapters::memory::{
 use drainswap::cfg::Configuration;
 use drainswap::command_line::CommandLine;
 use drainswap::deploy::engines::Engines;
-use drainswap::deploy::{Deploy, Stop, Tracked, World};
+use drainswap::deploy::{Executor, Stop, Tracked, World};
 use drainswap::event::{Event, Fact, Listener};
 use drainswap::history::left_out;
 use drainswap::ids::ServerId;
@@ -355,7 +355,7 @@ impl Play<'_> {
         self.judge.lock().expect("a judge").begin(&plan);
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (memory.journal(), self.stop());
-        let run = Deploy::new(&plan, &world, &mut journal, stop, &mut warnings).expect("its engines");
+        let run = Executor::new(&plan, &world, &mut journal, stop, &mut warnings).expect("its engines");
         let result = Box::pin(run.run()).await;
         self.judge.lock().expect("a judge").warnings.extend(warnings.0);
         match result {
@@ -376,7 +376,7 @@ impl Play<'_> {
         self.judge.lock().expect("a judge").resume(unfinished);
         let mut warnings = Warnings::default();
         let (mut journal, stop) = (self.memory.journal(), self.stop());
-        let run = Deploy::new(&plan, world, &mut journal, stop, &mut warnings).expect("its engines");
+        let run = Executor::new(&plan, world, &mut journal, stop, &mut warnings).expect("its engines");
         let outcome = match self.case.scenario.wish() {
             Wish::DeployOrUndo => Box::pin(run.take_back(unfinished)).await,
             Wish::Deploy | Wish::Rollback => Box::pin(run.bring_to_rest(unfinished)).await,

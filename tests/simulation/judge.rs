@@ -112,8 +112,12 @@ impl Judge {
     /// Continues judging an unfinished run.
     pub fn resume(&mut self, unfinished: &Run) {
         self.plan = Some(unfinished.plan.clone());
-        self.begun =
-            unfinished.begun.iter().map(|(lane, steps)| (*lane, steps.iter().copied().collect())).collect();
+        self.begun = unfinished
+            .progress
+            .begun
+            .iter()
+            .map(|(lane, steps)| (*lane, steps.iter().copied().collect()))
+            .collect();
     }
 
     /// Returns whether a fault of the case excuses a loss.

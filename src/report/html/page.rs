@@ -93,7 +93,7 @@ impl Page {
         let from = story.began.unwrap_or(plan.at);
         let until = story.last.unwrap_or(from);
         let axis = Axis::new(from, until);
-        let outcome = run.outcome.as_ref();
+        let outcome = run.progress.outcome.as_ref();
         let rates = Looks::of(events).by_server();
         let versions = Versions::of(run, &story, &axis);
         let lanes = || plan.lanes.iter().map(|lane| (lane, told(&story, lane)));

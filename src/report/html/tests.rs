@@ -39,7 +39,7 @@ fn a_page_tells_the_whole_run() {
 #[test]
 fn a_run_of_which_no_event_is_kept_has_a_page_all_the_same() {
     let mut run = run_of(&recorded());
-    run.outcome = None;
+    run.progress.outcome = None;
     let page = html(&run, &[]).unwrap();
     assert!(page.contains("no events") && page.contains("this run was not finished"), "{page}");
 }
