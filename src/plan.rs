@@ -13,6 +13,7 @@ pub mod scope;
 pub mod silence_check;
 pub mod text;
 pub mod undo;
+mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -51,6 +52,8 @@ pub struct Goal {
     /// The deploys to roll back, newest first.
     pub takes_back: Vec<RunId>,
     pub policy: Policy,
+    /// How many lanes may run at the same time, at least 1.
+    pub parallel: usize,
     /// The points of the run at which a hook command is configured.
     pub hooks: Vec<Moment>,
 }

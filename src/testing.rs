@@ -278,7 +278,8 @@ impl World {
     /// Plans a goal on the backend mobile.
     pub fn plan_for(&self, purpose: Purpose, target: Target) -> Result<Plan, Vec<Refusal>> {
         let (backend, policy) = ("mobile".to_owned(), self.policy.clone());
-        let goal = Goal { backend, purpose, target, takes_back: Vec::new(), policy, hooks: Vec::new() };
+        let goal =
+            Goal { backend, purpose, target, takes_back: Vec::new(), policy, parallel: 1, hooks: Vec::new() };
         build::build(&self.topology(), &self.observation, &goal)
     }
 }

@@ -335,6 +335,7 @@ impl App {
             target,
             takes_back: plan.takes_back.clone(),
             policy: policy.clone(),
+            parallel: 1,
             hooks: self.settings.hooks.keys().copied().collect(),
         })
     }

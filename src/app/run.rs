@@ -205,6 +205,7 @@ impl App {
             target,
             takes_back: Vec::new(),
             policy,
+            parallel: 1,
             hooks: self.settings.hooks.keys().copied().collect(),
         }
     }

@@ -110,6 +110,7 @@ impl Stage {
             target: Target::Everywhere(image("v2")),
             takes_back: Vec::new(),
             policy,
+            parallel: 1,
             hooks: Vec::new(),
         };
         let seen = world.observe(&configuration, &Places::default(), LbQuorum::All).await;

@@ -19,6 +19,7 @@ use crate::outcome::{Left, Rest, StaysOut, WhyLeft};
 use crate::plan::asked::{Before, is_dead};
 use crate::plan::refusal::Refusal;
 use crate::plan::scope::Scope;
+use crate::plan::wave;
 use crate::plan::{
     Cause, Goal, Lane, LaneServer, Plan, Policy, Purpose, Replacement, Step, Target, Worker, floor,
 };
@@ -93,6 +94,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     drafts.sort_by_key(|draft| (draft.serves(), draft.role()));
 
     let balances = balances(topology, &drafts);
+    let before = Simulation::new(topology, &balances, observation, goal);
     let mut world = Simulation::new(topology, &balances, observation, goal);
     let mut lanes = Vec::new();
     for draft in drafts {
@@ -104,6 +106,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
     if !refusals.is_empty() {
         return Err(refusals);
     }
+    let waves = wave::group(&lanes, goal.parallel, |out| before.spares(out));
     let rest = rest(topology, &left, (&lanes, &unchanged), observation, goal);
     Ok(Plan {
         run: RunId::opened_at(observation.at),
@@ -123,7 +126,7 @@ pub fn build(topology: &Topology, observation: &Observation, goal: &Goal) -> Res
             .collect(),
         balances,
         lanes,
-        waves: Vec::new(),
+        waves,
         unchanged,
         rest,
         hooks: goal.hooks.clone(),
@@ -556,6 +559,18 @@ impl<'a> Simulation<'a> {
     /// Returns where each load balancer would send a backend's traffic.
     fn forecasts(&self, balance: &Balance, out: &BTreeSet<ServerId>) -> Vec<Forecast> {
         self.usable.iter().map(|usable| balance.share(|id| usable.get(id).copied(), out)).collect()
+    }
+
+    /// Returns whether floor and headroom hold without these servers.
+    fn spares(&self, out: &BTreeSet<ServerId>) -> bool {
+        self.balances.iter().filter(|balance| balance.has_any(out)).all(|balance| {
+            let before = self.forecasts(balance, &BTreeSet::new());
+            let after = self.forecasts(balance, out);
+            self.load_balancers.iter().zip(before).zip(after).all(|((seen, before), after)| {
+                floor::check(balance, &before, &after, out, self.policy.floor).is_ok()
+                    && floor::check_room(balance, &before, &after, seen, self.policy).is_ok()
+            })
+        })
     }
 
     /// Takes the lane's servers out, checks the consequences, and puts the new ones in.

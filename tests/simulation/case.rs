@@ -412,6 +412,7 @@ impl Play<'_> {
                 || self.case.scenario.policy(),
                 |scope| Policy { scope, ..self.case.scenario.policy() },
             ),
+            parallel: self.case.scenario.parallel(),
             hooks: Scenario::hooks(),
         }
     }

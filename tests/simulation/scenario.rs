@@ -29,6 +29,8 @@ pub struct Scenario {
     /// The mean time between two requests, in milliseconds.
     requests_every: u64,
     policy: fn(&mut Policy),
+    /// How many lanes may run at the same time.
+    parallel: usize,
     /// The exit code of each hook, or `None` if there is no hook.
     hook: fn(&HookFacts) -> Option<i32>,
     /// Changes the site before the run.
@@ -90,6 +92,17 @@ backend mobile
     server app1 127.0.0.1:50000 check
     server app2 127.0.0.2:50000 check
     server app3 127.0.0.3:50000 check
+";
+
+const FIVE: &str = "
+backend mobile
+    option httpchk GET /health
+    default-server inter 200ms
+    server app1 127.0.0.1:50000 check
+    server app2 127.0.0.2:50000 check
+    server app3 127.0.0.3:50000 check
+    server app4 127.0.0.4:50000 check
+    server app5 127.0.0.5:50000 check
 ";
 
 const SHARED: &str = "
@@ -173,6 +186,7 @@ const BASE: Scenario = Scenario {
     has_master: true,
     requests_every: 20,
     policy: usual,
+    parallel: 1,
     hook: |_| None,
     before: |_| {},
     wish: Wish::Deploy,
@@ -298,8 +312,30 @@ fn gone(site: &mut Site) {
     site.engine.containers.retain(|place| place.container.name != "mobile-app1b");
 }
 
+/// Two lanes at a time, then one.
+const TWO_LANES: Scenario = Scenario { name: "two-lanes", haproxy_cfg: PRIMARIES, parallel: 2, ..BASE };
+
+/// Three lanes at a time, then two, with a floor that allows no more.
+const THREE_LANES: Scenario = Scenario {
+    name: "three-lanes",
+    haproxy_cfg: FIVE,
+    parallel: 3,
+    policy: |policy| policy.floor = 2,
+    ..BASE
+};
+
 /// Scenarios that are played less often, each for one special case.
 pub const MORE: &[Scenario] = &[
+    Scenario {
+        name: "lanes-that-fail",
+        new: Build { serves: false, ..WELL },
+        policy: |policy| {
+            policy.floor = 2;
+            policy.ready_timeout = Duration::from_secs(2);
+        },
+        ..THREE_LANES
+    },
+    Scenario { name: "lanes-undone", wish: Wish::DeployOrUndo, ..TWO_LANES },
     Scenario {
         name: "left-out",
         hook: |it| Some(if it.hook == Moment::BeforeRun { SKIP } else { 0 }),
@@ -453,6 +489,9 @@ const SOMETIMES: &[Scenario] = &[
     Scenario { name: "floor-2", haproxy_cfg: PRIMARIES, policy: |policy| policy.floor = 2, ..BASE },
     Scenario { name: "kept-alive", before: Site::keep_alive, ..BASE },
     LONG_BOOT,
+    TWO_LANES,
+    THREE_LANES,
+    Scenario { name: "lanes-and-backups", haproxy_cfg: ORIGIN, parallel: 2, ..BASE },
 ];
 
 /// Returns every scenario in which a deploy without a fault succeeds.
@@ -495,6 +534,11 @@ impl Scenario {
         (self.before)(&mut site);
         drop(site);
         memory
+    }
+
+    /// Returns how many lanes may run at the same time.
+    pub fn parallel(&self) -> usize {
+        self.parallel
     }
 
     /// Returns the policy of the deploy.
