@@ -305,7 +305,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
     }
 
     /// Does the same for a lane that polls. An undo ignores them.
-    fn hear_stop(&self, lane: usize) {
+    fn report_lane_stop(&self, lane: usize) {
         if !self.is_undoing(lane) {
             self.report_stop_requests();
         }

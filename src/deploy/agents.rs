@@ -96,7 +96,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             .await?;
         let (mut asked, mut all): (BTreeSet<ServerId>, _) = (BTreeSet::new(), Vec::new());
         let waited = until(LOOK_EVERY, LAST_ANSWER, &stop, async || {
-            self.hear_stop(lane);
+            self.report_lane_stop(lane);
             all = self.look_anew(lane).await?;
             let states = all.iter().flat_map(|seen| with_agents(&plan.lanes[lane], seen));
             let states = states.map(|(_, state)| state);
@@ -105,7 +105,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         });
         match (waited.await?, asked.pop_first()) {
             (Waited::Stopped, _) => {
-                self.hear_stop(lane);
+                self.report_lane_stop(lane);
                 return Err(Failure::Stopped);
             }
             (Waited::TimedOut, Some(server)) if !self.is_undoing(lane) => {

@@ -158,7 +158,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             lane.processes.borrow_mut().remove(name);
         }
         self.watch.forget(name);
-        if self.fleet.has_missed(name) {
+        if self.fleet.mark_stale(name) {
             let message = format!("{name} does not answer; the run goes on with the other load balancers");
             self.tell(Fact::Warned { message });
         }
@@ -168,7 +168,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// that the plan was made for still holds.
     pub(super) async fn look(&self, lane: usize) -> Result<Seen, Failure> {
         let mut all = self.look_anew(lane).await?;
-        if self.fleet.is_any_behind(&all) && self.catch_up(Some(lane)).await {
+        if self.fleet.is_any_stale(&all) && self.catch_up(Some(lane)).await {
             all = self.look_anew(lane).await?;
         }
         let mut is_new = false;
@@ -209,14 +209,14 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let states: Vec<_> = servers.map(|server| (server, AdminState::Ready)).collect();
         let mut has_changed = false;
         for load_balancer in self.world.load_balancers.iter().filter(|_| !states.is_empty()) {
-            if !self.fleet.is_behind(&load_balancer.name()) {
+            if !self.fleet.is_stale(&load_balancer.name()) {
                 continue;
             }
             let set = load_balancer.set_admin_states(&states).await;
             let turn_on = async |lane: &&Lane| agents::turn(load_balancer, lane, &lane.ids(), true).await;
             let turned_on = join_all(through.iter().map(turn_on)).await;
             if set.is_ok() && turned_on.iter().all(Result::is_ok) {
-                has_changed |= self.fleet.has_caught_up(&load_balancer.name());
+                has_changed |= self.fleet.is_resynced(&load_balancer.name());
             }
         }
         has_changed

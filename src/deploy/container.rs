@@ -274,7 +274,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
         let stop = self.stop_at_once(lane);
         let (mut last, mut booted_after, mut in_a_row) = (String::from("it was never probed"), 0, 0);
         let waited = until(ASK_EVERY, limit, &stop, async || {
-            self.hear_stop(lane);
+            self.report_lane_stop(lane);
             let answer = self.ask(lane, container.as_ref()).await?;
             if let Answer::NotReady(why) = &answer {
                 // The old one was up when it was stopped, so waiting for it restores service sooner.
@@ -319,7 +319,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             }
             Waited::TimedOut => Err(Failure::NeverReady { limit, last_answer: last }),
             Waited::Stopped => {
-                self.hear_stop(lane);
+                self.report_lane_stop(lane);
                 Err(Failure::Stopped)
             }
         }

@@ -219,7 +219,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let stop = self.stop_request(lane);
         let (mut watch, mut healed) = (Watch::begin(), BTreeSet::new());
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            self.hear_stop(lane);
+            self.report_lane_stop(lane);
             let seen = self.look(lane).await?;
             if seen.is_new || seen.all.iter().any(|seen| agents::is_any_on(self.lane_of(lane), seen)) {
                 self.set_out_again(lane, &seen, state).await?;
@@ -257,7 +257,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             Waited::Done(()) => Ok(()),
             Waited::TimedOut => Err(Failure::DrainTimedOut { sessions: watch.sessions, limit }),
             Waited::Stopped => {
-                self.hear_stop(lane);
+                self.report_lane_stop(lane);
                 Err(Failure::Stopped)
             }
         }

@@ -74,7 +74,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     pub(super) async fn close(&self, outcome: Outcome, started: Instant) -> Outcome {
         let plan = self.plan;
         let outcome = Box::pin(self.settled(outcome)).await;
-        for name in self.fleet.behind() {
+        for name in self.fleet.stale() {
             let servers = plan.lanes.iter().flat_map(crate::plan::Lane::ids).collect::<Vec<_>>();
             let message = format!(
                 "{name} did not answer before the run ended: check there that these servers are in service: {}",

@@ -14,7 +14,7 @@ pub(super) struct Fleet {
     /// The load balancers that answered the last time.
     answering: RefCell<BTreeSet<String>>,
     /// The load balancers that missed changes because they did not answer.
-    behind: RefCell<BTreeSet<String>>,
+    stale: RefCell<BTreeSet<String>>,
     /// The processes that came by a reload which the run has reported.
     reported: RefCell<BTreeSet<(String, u32)>>,
     /// The servers that turned out to have an agent which may be on.
@@ -52,30 +52,30 @@ impl Fleet {
     }
 
     /// Notes that a load balancer missed a change. Returns whether that is news.
-    pub fn has_missed(&self, name: &str) -> bool {
+    pub fn mark_stale(&self, name: &str) -> bool {
         self.processes.borrow_mut().remove(name);
         let answered = self.answering.borrow_mut().remove(name);
-        self.behind.borrow_mut().insert(name.to_owned()) || answered
+        self.stale.borrow_mut().insert(name.to_owned()) || answered
     }
 
     /// Returns whether a load balancer missed changes.
-    pub fn is_behind(&self, name: &str) -> bool {
-        self.behind.borrow().contains(name)
+    pub fn is_stale(&self, name: &str) -> bool {
+        self.stale.borrow().contains(name)
     }
 
     /// Notes that a load balancer has every change again. Returns whether it had missed any.
-    pub fn has_caught_up(&self, name: &str) -> bool {
-        self.behind.borrow_mut().remove(name)
+    pub fn is_resynced(&self, name: &str) -> bool {
+        self.stale.borrow_mut().remove(name)
     }
 
     /// Returns the load balancers that missed changes.
-    pub fn behind(&self) -> BTreeSet<String> {
-        self.behind.borrow().clone()
+    pub fn stale(&self) -> BTreeSet<String> {
+        self.stale.borrow().clone()
     }
 
-    /// Returns whether any load balancer in a state is behind.
-    pub fn is_any_behind(&self, seen: &[LoadBalancerState]) -> bool {
-        seen.iter().any(|seen| self.is_behind(&seen.name))
+    /// Returns whether any load balancer in a state is stale.
+    pub fn is_any_stale(&self, seen: &[LoadBalancerState]) -> bool {
+        seen.iter().any(|seen| self.is_stale(&seen.name))
     }
 
     /// Notes that a reload was reported. Returns whether that is the first report.

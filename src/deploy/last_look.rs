@@ -52,7 +52,7 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
 
     fn not_behind(&self) -> Vec<&'a Tracked<L>> {
         let all = &self.world.load_balancers;
-        all.iter().filter(|it| !self.fleet.is_behind(&it.name())).collect()
+        all.iter().filter(|it| !self.fleet.is_stale(&it.name())).collect()
     }
 
     /// Checks that every server of these lanes is in service at every load balancer, with a container that answers.

@@ -121,7 +121,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
             .iter()
             .flat_map(|lane| lane.ids())
             .chain(lanes.iter().flat_map(|it| self.capacity.others(*it)));
-        let see = &Rc::clone(&self.watch).beside(self.fleet.behind(), servers.collect());
+        let see = &Rc::clone(&self.watch).beside(self.fleet.stale(), servers.collect());
         let (mut lost, setting) = (Vec::new(), &Cell::new(0));
         let done = {
             let guard = |(load_balancer, lane)| {
@@ -158,7 +158,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Runs `work` on the lane's servers. A load balancer may take long to answer, so a second connection watches for
     /// outages.
     pub(super) async fn watched<T>(&self, lane: usize, work: impl Future<Output = T>) -> T {
-        let see = &Rc::clone(&self.watch).beside(self.fleet.behind(), self.capacity.others(lane));
+        let see = &Rc::clone(&self.watch).beside(self.fleet.stale(), self.capacity.others(lane));
         let lane = self.lane_of(lane);
         let looks = self.world.load_balancers.iter().map(|it| Box::pin(looked_at(it, lane, see)));
         tokio::select! {
@@ -223,7 +223,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let (mut down, mut up_since, mut is_by_agents) = (None, None, false);
         let mut looks_since = None;
         let waited = until(LOOK_EVERY, limit, &stop, async || {
-            self.hear_stop(lane);
+            self.report_lane_stop(lane);
             looks_since = Some(Instant::now());
             let seen = self.look_anew(lane).await?;
             (looks_since, down) = (None, None);
@@ -302,7 +302,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
                 })
             }
             Waited::Stopped => {
-                self.hear_stop(lane);
+                self.report_lane_stop(lane);
                 Err(Failure::Stopped)
             }
         }

@@ -717,7 +717,7 @@ async fn a_load_balancer_that_was_silent_is_not_waited_for() {
     let mut stage = Stage::pair().await;
     stage.suffers("glance", 0, Fault::Hangs);
     let run = stage.run();
-    run.fleet.has_missed(&run.world.load_balancers[0].name());
+    run.fleet.mark_stale(&run.world.load_balancers[0].name());
     let begun = Instant::now();
     let error = run.look_anew(0).await.unwrap_err().to_string();
     assert!(error.ends_with("it did not answer before and still does not"), "{error}");
@@ -731,10 +731,10 @@ async fn a_load_balancer_that_caught_up_is_queried_once_more() {
     let (name, memory) = (stage.world.load_balancers[0].name(), stage.memory.clone());
     let run = stage.run();
     has_begun(&run, 1, &[Step::Confirm]);
-    run.fleet.has_missed(&name);
+    run.fleet.mark_stale(&name);
     assert!(is_refusal(&run.look(0).await.map(drop)));
-    assert!(run.fleet.behind().is_empty());
-    run.fleet.has_missed(&name);
+    assert!(run.fleet.stale().is_empty());
+    run.fleet.mark_stale(&name);
     assert!(run.look(0).await.is_ok());
     assert_eq!(memory.site().calls.iter().filter(|(_, call)| *call == "look").count(), 4);
 }

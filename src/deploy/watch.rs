@@ -132,7 +132,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         if self.at(lane).is(Mark::Out) {
             out.extend(self.lane_of(lane).ids());
         }
-        for seen in all.iter().filter(|seen| !self.fleet.is_behind(&seen.name)) {
+        for seen in all.iter().filter(|seen| !self.fleet.is_stale(&seen.name)) {
             self.watch.see(seen, &out);
         }
     }

@@ -140,7 +140,7 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
     /// Runs a step, and before it the hook that belongs to it.
     pub(super) async fn hook_and_step(&self, lane: usize, step: Step) -> Result<(), Failure> {
         if self.stop_at_once(lane).is_cancelled() {
-            self.hear_stop(lane);
+            self.report_lane_stop(lane);
             return Err(Failure::Stopped);
         }
         self.may_begin(lane, step)?;
