@@ -35,7 +35,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Every code and its meaning, in the README's order.
+    /// Every code and its meaning, in the order of docs/reference/exit-codes.md.
     pub const TABLE: &[(Self, &str)] = &[
         (Self::Done, "done, or nothing to do"),
         (Self::Bug, "a bug in drainswap"),
@@ -86,13 +86,12 @@ impl From<&Outcome> for Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::markdown::assert_generated;
 
     #[test]
-    fn the_readme_has_the_table() {
-        let readme = include_str!("../README.md");
-        for (exit, meaning) in Exit::TABLE {
-            let row = format!("| {} | {meaning} |", exit.code());
-            assert!(readme.contains(&row), "README.md lacks the row {row}");
-        }
+    fn every_exit_code_is_on_its_page() {
+        let rows = Exit::TABLE.iter().map(|(exit, meaning)| format!("| {} | {meaning} |", exit.code()));
+        let table = format!("| exit code | meaning |\n|---|---|\n{}", rows.collect::<Vec<_>>().join("\n"));
+        assert_generated("docs/reference/exit-codes.md", "cargo test --lib exit", &table);
     }
 }

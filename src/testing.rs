@@ -5,6 +5,9 @@
 
 pub mod bytes;
 pub mod facts;
+#[path = "../tests/support/markdown.rs"]
+#[allow(dead_code, reason = "the commands of a page need real parts")]
+pub mod markdown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

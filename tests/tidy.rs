@@ -1,9 +1,13 @@
-//! The rules of the architecture, checked against the source text.
+//! The rules of the architecture and of the pages, read off their text.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns every Rust file below a folder.
+#[path = "support/markdown.rs"]
+#[allow(dead_code, reason = "the commands of a page need real parts")]
+mod markdown;
+
+/// Every Rust file below a folder.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder of the project") {
@@ -119,11 +123,23 @@ fn only_main_exits_the_process() {
 }
 
 #[test]
-fn the_readme_lists_every_problem_of_a_configuration() {
-    let readme =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
-    for (code, meaning) in drainswap::cfg::code::ALL {
-        let row = format!("| `{code}` | {} |", meaning.replace('|', "\\|"));
-        assert!(readme.contains(&row), "README.md lacks the row\n{row}");
-    }
+fn every_problem_of_a_configuration_is_on_its_page() {
+    let rows = drainswap::cfg::code::ALL
+        .iter()
+        .map(|(code, meaning)| format!("| `{code}` | {} |", meaning.replace('|', "\\|")));
+    let table = format!("| code | meaning |\n|---|---|\n{}", rows.collect::<Vec<_>>().join("\n"));
+    markdown::assert_generated("docs/reference/problems.md", "cargo test --test tidy problem", &table);
+}
+
+#[test]
+fn the_picture_of_the_crate_is_on_its_page() {
+    let source = fs::read_to_string(markdown::path("src/lib.rs")).expect("src/lib.rs");
+    let header = source.lines().map_while(|line| line.strip_prefix("//!"));
+    let lines = header.map(|line| line.strip_prefix(' ').unwrap_or(line)).skip_while(|it| *it != "```text");
+    let picture = lines.collect::<Vec<_>>().join("\n").replace("[`", "`").replace("`]", "`");
+    markdown::assert_generated(
+        "docs/contributing/architecture.md",
+        "cargo test --test tidy picture",
+        &picture,
+    );
 }

@@ -1,18 +1,16 @@
-//! Generates the README's chapter about commands and options from the command line's definition.
+//! Generates the page of commands and options from what can be typed.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::Path;
 
 use clap::{Arg, Command, CommandFactory};
 
 use crate::cli::Cli;
+use crate::testing::markdown::{assert_generated, pages, read};
 
-const BEGIN: &str = "<!-- made from `--help`: UPDATE=1 cargo test --lib reference -->\n";
-const END: &str = "<!-- so far -->\n";
-
-/// Options of other programs in the README.
-const OF_OTHERS: [&str; 6] = ["--ip", "--lib", "--no-recreate", "--now", "--port", "--test"];
+/// Options of other programs that the pages name.
+const OF_OTHERS: [&str; 8] =
+    ["--ip", "--lib", "--locked", "--no-recreate", "--now", "--offline", "--port", "--test"];
 
 /// An option, and the commands that have it with the same help text.
 struct Row {
@@ -92,12 +90,12 @@ fn walk(command: &Command, path: &str, table: &mut String, rows: &mut Vec<Row>) 
     }
 }
 
-/// Generates the chapter.
+/// Both tables.
 fn chapter() -> String {
     let (mut commands, mut rows) = (String::new(), Vec::new());
     walk(&Cli::command(), "drainswap", &mut commands, &mut rows);
-    let mut chapter = format!("| command | |\n|---|---|\n{commands}");
-    chapter += "\n| option | of which command | |\n|---|---|---|\n";
+    let mut chapter = format!("## Commands\n\n| command | |\n|---|---|\n{commands}");
+    chapter += "\n## Options\n\n| option | commands | |\n|---|---|---|\n";
     for Row { option, mut text, variable, commands } in rows {
         let commands = commands.join(", ");
         if let Some(name) = variable {
@@ -114,35 +112,13 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-fn readme() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")
+#[test]
+fn every_command_and_option_is_on_its_page() {
+    assert_generated("docs/reference/command-line.md", "cargo test --lib reference", &chapter());
 }
 
 #[test]
-fn the_readme_has_the_reference_of_every_option() {
-    let readme = readme();
-    let text = std::fs::read_to_string(&readme).expect("README.md");
-    let (before, rest) = text.split_once(BEGIN).expect("the begin of the reference");
-    let (found, after) = rest.split_once(END).expect("the end of the reference");
-    let chapter = chapter();
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(readme, format!("{before}{BEGIN}{chapter}{END}{after}")).expect("write README.md");
-        return;
-    }
-    let lacks = |of: &str, other: &str| {
-        let other: BTreeSet<String> = other.lines().map(str::to_owned).collect();
-        of.lines().filter(|line| !other.contains(*line)).collect::<Vec<_>>().join("\n")
-    };
-    assert!(
-        found == chapter,
-        "README.md's reference differs from `--help` (UPDATE=1 updates it). Missing:\n{}\nObsolete:\n{}",
-        lacks(&chapter, found),
-        lacks(found, &chapter)
-    );
-}
-
-#[test]
-fn the_readme_names_only_existing_options() {
+fn no_page_names_an_unknown_option() {
     fn collect(command: &Command, all: &mut BTreeSet<String>) {
         all.extend(command.get_arguments().filter_map(|arg| Some(format!("--{}", arg.get_long()?))));
         command.get_subcommands().for_each(|inner| collect(inner, all));
@@ -150,9 +126,13 @@ fn the_readme_names_only_existing_options() {
     let mut known: BTreeSet<String> = OF_OTHERS.map(str::to_owned).into();
     known.extend(["--help".to_owned(), "--version".to_owned()]);
     collect(&Cli::command(), &mut known);
-    let text = std::fs::read_to_string(readme()).expect("README.md");
-    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
-    let options = words.filter(|word| word.len() > 2 && word.starts_with("--") && !word.starts_with("---"));
-    let unknown: BTreeSet<&str> = options.filter(|word| !known.contains(*word)).collect();
-    assert!(unknown.is_empty(), "README.md names options that drainswap does not have: {unknown:?}");
+    // The table of containers has the options of the docker command.
+    for page in pages().iter().filter(|page| *page != "docs/reference/containers.md") {
+        let text = read(page);
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+        let options =
+            words.filter(|word| word.len() > 2 && word.starts_with("--") && !word.starts_with("---"));
+        let unknown: BTreeSet<&str> = options.filter(|word| !known.contains(*word)).collect();
+        assert!(unknown.is_empty(), "{page} names options that drainswap does not have: {unknown:?}");
+    }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::{Value, json};
@@ -10,9 +10,9 @@ use std::str::FromStr;
 
 use crate::settings::File;
 use crate::testing::facts::{RECORDED, facts, outcomes};
+use crate::testing::markdown::{assert_generated, blocks, handwritten, pages};
 use crate::testing::{World, at, plan_file};
 
-const README: &str = include_str!("../../README.md");
 const PLAN: &str = include_str!("../../fixtures/plan/version-1.json");
 
 /// A schema with an independent validator.
@@ -145,9 +145,12 @@ fn every_plan_file_is_taken_and_nothing_else() {
     );
 }
 
-/// Returns the settings examples in the README.
-fn examples() -> Vec<&'static str> {
-    README.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+/// Returns the blocks of settings on the pages.
+fn examples() -> Vec<String> {
+    let blocks = pages().into_iter().flat_map(|page| blocks(&page));
+    let examples: Vec<_> = blocks.filter(|it| it.language == "toml").map(|it| it.text).collect();
+    assert!(examples.len() >= 9, "the pages show hardly any settings");
+    examples
 }
 
 /// Returns settings as JSON.
@@ -223,39 +226,93 @@ fn the_schema_takes_what_drainswap_takes() {
     let texts = good.into_iter().map(|text| (text.to_owned(), true));
     let texts = texts.chain(bad.into_iter().map(|text| (text.to_owned(), false)));
     let texts = texts.chain(keys.into_iter().map(|(line, is_good)| (service(line), is_good)));
-    let texts =
-        texts.chain(examples().into_iter().map(|text| (text.to_owned(), File::from_str(text).is_ok())));
+    let texts = texts.chain(examples().into_iter().map(|text| {
+        let is_good = File::from_str(&text).is_ok();
+        (text, is_good)
+    }));
     for (text, is_good) in texts {
         assert_eq!(File::from_str(&text).err().is_none(), is_good, "drainswap on {text}");
         assert_eq!(reader.objection(&value(&text)).is_none(), is_good, "the schema on {text}");
     }
 }
 
+/// The tables of drainswap.toml with keys of their own, and their headings on the page of settings.
+const TABLES: [(&str, &str); 6] = [
+    ("BackendKeys", "Backends\n\nIn `[backends.NAME]`:"),
+    ("NamedContainer", "Servers\n\nFor each server in `[servers]`:"),
+    ("RegistryLogin", "Registries\n\nFor each host in `[registries]`:"),
+    ("HooksFile", "Hooks\n\nIn `[hooks]`:"),
+    ("DescribedService", "Services\n\nIn `[services.NAME]`:"),
+    ("HttpCheck", "Checks\n\nIn `check = { … }` of a service:"),
+];
+
 #[test]
-fn the_readme_and_the_schema_have_the_same_keys() {
+fn the_pages_and_the_schema_have_the_same_keys() {
     let schema = Form::Settings.schema().to_value();
     let keys = |object: &Value| object["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let mut known: BTreeSet<String> = keys(&schema).into_iter().collect();
-    // The Compose specification describes the deeper keys.
-    for table in ["HooksFile", "RegistryLogin", "DescribedService", "HttpCheck"] {
+    // The Compose specification describes deeper ones.
+    for (table, _) in TABLES {
         known.extend(keys(&schema["$defs"][table]));
     }
-    // The README documents a key in a block, or alone between backticks.
-    let is_told = |key: &String| {
+    // A page has a key in a block, or alone between backticks.
+    let examples = examples();
+    let text: String = pages().iter().map(|page| handwritten(page)).collect();
+    let is_described = |key: &String| {
         let in_block =
-            |text: &&str| text.lines().any(|line| line.trim_start().starts_with(&format!("{key} = ")));
-        examples().iter().any(|text| {
+            |text: &str| text.lines().any(|line| line.trim_start().starts_with(&format!("{key} = ")));
+        examples.iter().any(|text| {
             in_block(text) || text.contains(&format!("[{key}")) || text.contains(&format!(" {key} = "))
-        }) || README.contains(&format!("`{key}`"))
+        }) || text.contains(&format!("`{key}`"))
     };
-    let untold: Vec<_> = known.iter().filter(|key| !is_told(key)).collect();
-    assert!(untold.is_empty(), "the README lacks {untold:?}");
+    let missing: Vec<_> = known.iter().filter(|key| !is_described(key)).collect();
+    assert!(missing.is_empty(), "the pages lack {missing:?}");
     let top = schema["properties"].as_object().unwrap();
-    for text in examples() {
-        for key in value(text).as_object().unwrap().keys() {
+    for text in examples {
+        for key in value(&text).as_object().unwrap().keys() {
             assert!(top.contains_key(key), "the schema lacks {key}");
         }
     }
+}
+
+/// Returns a cell of a table.
+fn cell(text: &Value) -> String {
+    text.as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|")
+}
+
+#[test]
+fn every_key_is_on_its_page() {
+    let schema = Form::Settings.schema().to_value();
+    let table = |object: &Value| {
+        let properties: BTreeMap<_, _> = object["properties"].as_object().unwrap().iter().collect();
+        let rows = properties.iter().map(|(key, it)| format!("| `{key}` | {} |", cell(&it["description"])));
+        format!("| key | meaning |\n|---|---|\n{}\n", rows.collect::<Vec<_>>().join("\n"))
+    };
+    let mut page = table(&schema);
+    for (name, heading) in TABLES {
+        page.extend(["\n### ", heading, "\n\n", &table(&schema["$defs"][name])]);
+    }
+    assert_generated("docs/reference/settings.md", "cargo test --lib schema", &page);
+}
+
+#[test]
+fn every_event_is_on_its_page() {
+    let mut rows = vec!["| event | meaning | fields |".to_owned(), "|---|---|---|".to_owned()];
+    collect(&Form::Event.schema().to_value(), &mut |object| {
+        let Some(event) = object.get("properties").and_then(|it| it["event"]["const"].as_str()) else {
+            return;
+        };
+        let mut fields = BTreeSet::new();
+        collect(&Value::Object(object.clone()), &mut |inner| {
+            let properties = inner.get("properties").and_then(Value::as_object);
+            fields.extend(properties.into_iter().flat_map(|it| it.keys().cloned()));
+        });
+        let fields: Vec<_> =
+            fields.iter().filter(|it| *it != "event").map(|field| format!("`{field}`")).collect();
+        let meaning = cell(object.get("description").unwrap_or(&Value::Null));
+        rows.push(format!("| `{event}` | {meaning} | {} |", fields.join(", ")));
+    });
+    assert_generated("docs/reference/events.md", "cargo test --lib schema", &rows.join("\n"));
 }
 
 #[test]

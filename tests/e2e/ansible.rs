@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-use crate::support::{Ansible, Need, Stage, Typed, ansibles, blocks, commands, may_run, requirements};
+use crate::support::{Ansible, Need, Stage, Typed, ansibles, blocks, commands, may_run, pages, requirements};
 use crate::versions;
 
 /// Returns the oldest and the newest Ansible, if the test can run on this machine.
@@ -127,11 +127,11 @@ async fn every_command_of_the_collections_readme_can_be_typed() {
 
 /// Checks the syntax and the options of every play and task in the documentation.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plays_of_the_readmes_are_taken_by_ansible() {
+async fn the_plays_of_the_pages_are_taken_by_ansible() {
     let Some(ansibles) = on_real_ansible().await else { return };
     let dir = tempfile::tempdir().expect("a folder");
-    let shown = ["README.md", "ansible/README.md"].map(blocks).into_iter().flatten();
-    // The other blocks are Compose files.
+    let shown = pages().into_iter().flat_map(|page| blocks(&page));
+    // The others are Compose files.
     let shown: Vec<_> = shown.filter(|it| it.language == "yaml" && it.text.starts_with("- ")).collect();
     assert!(shown.len() > 2, "the pages show hardly anything");
     for block in &shown {

@@ -1,4 +1,4 @@
-//! Runs every command of the README in order, on one stage.
+//! Types every command that the pages show, in each page's order, on one stage for each page.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Command;
 
-use crate::support::{Ended, Engine, Processes, Stage, Typed, commands, finish, program};
+use crate::support::{Ended, Engine, Processes, Stage, Typed, commands, finish, pages, program};
 use crate::{at_each_event, on_real_parts};
 
 /// The commands that this test skips, each with its reason.
@@ -29,22 +29,22 @@ fn assert_shape(expected: &[String], ended: &Ended) {
         let pattern = Regex::new(&format!(r"^\s*{pattern}\s*$")).expect("a pattern");
         assert!(
             lines.any(|line| pattern.is_match(line)),
-            "the README has {line:?}, but the output was\n{printed}"
+            "the page has {line:?}, and the command printed\n{printed}"
         );
     }
 }
 
-/// A reader of the README, with a shell in a separate directory.
+/// A reader of a page: a shell in its own directory.
 struct Reader {
     stage: Stage,
-    /// The value for RUN in the commands.
+    /// What RUN means on the page.
     run: String,
 }
 
 impl Reader {
     async fn new() -> Self {
         let stage = Stage::pair().processes(Processes::WorkersAndSocket).start().await;
-        for version in ["v2", "v3", "v4"] {
+        for version in ["v2", "v3", "v4", "v5"] {
             stage.image(version, &[("VERSION", version)]).await;
         }
         let [primary, backup] = ["app1", "app1b"].map(|name| stage.server(name).address.port());
@@ -63,7 +63,7 @@ impl Reader {
         Self { stage, run: String::new() }
     }
 
-    /// Translates the README's names to this stage.
+    /// Returns what the page says, on this stage.
     fn here(&self, text: &str) -> String {
         let repository = self.stage.reference("");
         let text = text.replace("registry.example.org/mobile:", &repository).replace("target/release/", "");
@@ -89,14 +89,20 @@ impl Reader {
         finish(command.spawn().expect("start a shell")).await
     }
 
-    /// Prepares the state that a command needs.
+    /// Every page but those that show it begins after the first deploy.
+    async fn first_deploy(&self) {
+        self.types("drainswap init").await.expect(0);
+        self.types("drainswap deploy mobile --image registry.example.org/mobile:v2").await.expect(0);
+    }
+
+    /// Does what has happened before this line is typed.
     async fn before(&mut self, line: &str) {
         let killed = ["drainswap resume mobile --dry-run", "drainswap resume mobile --undo"];
         if line.starts_with("drainswap config") {
             let described = ["described.toml", "drainswap.toml"].map(|name| self.stage.dir().join(name));
             std::fs::copy(&described[0], &described[1]).expect("write the settings");
         } else if line.starts_with("drainswap history") {
-            for (index, version) in ["v2", "v3", "v4"].into_iter().enumerate() {
+            for (index, version) in ["v3", "v4", "v5"].into_iter().enumerate() {
                 let image = self.stage.reference(version);
                 let ended =
                     self.types(&format!("drainswap deploy mobile --image {image} -o json")).await.expect(0);
@@ -112,7 +118,7 @@ impl Reader {
         }
     }
 
-    /// Kills a deploy with SIGKILL after it has replaced something.
+    /// Kills a deploy with SIGKILL when its first drain has started.
     async fn is_killed_in_a_deploy(&self) {
         let running = self.stage.get("app1", "/").await.expect("app1 answers").version;
         let image = self.stage.reference(if running.as_deref() == Some("v3") { "v4" } else { "v3" });
@@ -130,18 +136,19 @@ impl Reader {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_command_of_the_readme_works() {
-    if !on_real_parts().await {
+/// Types the commands of a page and compares what they print.
+async fn types_every_command_of(page: &str) {
+    let mut typed = commands(page);
+    let has_first_deploy = typed.iter().any(|it| it.line.contains("drainswap init"));
+    typed.retain(|it| NOT_HERE.iter().all(|(not_here, _)| !it.line.starts_with(not_here)));
+    if typed.is_empty() || !on_real_parts().await {
         return;
     }
     let mut reader = Reader::new().await;
-    let commands = commands("README.md");
-    assert!(commands.len() > 20, "the README shows hardly anything");
-    for Typed { line, exit, output } in commands {
-        if NOT_HERE.iter().any(|(not_here, _)| line.starts_with(not_here)) {
-            continue;
-        }
+    if !has_first_deploy {
+        reader.first_deploy().await;
+    }
+    for Typed { line, exit, output } in typed {
         reader.before(&line).await;
         let ended = reader.types(&line).await;
         assert_eq!(ended.code, exit, "$ {line}\n{}{}", ended.stdout, ended.stderr);
@@ -149,4 +156,47 @@ async fn every_command_of_the_readme_works() {
         assert_shape(&output, &ended);
     }
     reader.stage.close().await;
+}
+
+/// A test for each page.
+macro_rules! pages {
+    ($($test:ident: $page:literal),* $(,)?) => {
+        const PAGES: &[&str] = &[$($page),*];
+
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                types_every_command_of($page).await;
+            }
+        )*
+    };
+}
+
+pages! {
+    readme: "README.md",
+    approved_plans: "docs/guides/approved-plans.md",
+    ci: "docs/guides/ci.md",
+    config_apply: "docs/guides/config-apply.md",
+    debian: "docs/guides/debian.md",
+    first_deploy: "docs/guides/first-deploy.md",
+    rollback_and_resume: "docs/guides/rollback-and-resume.md",
+    services_and_compose: "docs/guides/services-and-compose.md",
+    single_servers: "docs/guides/single-servers.md",
+    staging_to_production: "docs/guides/staging-to-production.md",
+    testing: "docs/contributing/testing.md",
+    troubleshooting: "docs/troubleshooting.md",
+}
+
+#[test]
+fn every_page_with_commands_has_a_test() {
+    let mut tested: Vec<&str> = PAGES.to_vec();
+    // tests/e2e/ansible.rs types the collection's.
+    tested.push("ansible/README.md");
+    let shown: Vec<String> = pages().into_iter().filter(|page| !commands(page).is_empty()).collect();
+    for page in &shown {
+        assert!(tested.contains(&page.as_str()), "no test types the commands of {page}");
+    }
+    assert_eq!(shown.len(), tested.len(), "{tested:?}");
+    let count: usize = PAGES.iter().map(|page| commands(page).len()).sum();
+    assert!(count >= 36, "the pages show only {count} commands");
 }

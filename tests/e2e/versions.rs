@@ -1,4 +1,4 @@
-//! The table of HAProxy versions in the README matches the features of the running version.
+//! The table of HAProxy's versions in docs/concepts/haproxy-versions.md is true.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::support::Site;
 
 /// Returns the rows of the table by branch: the features of a version.
 fn table() -> BTreeMap<String, Vec<bool>> {
-    let readme = include_str!("../../README.md");
-    let (_, table) = readme.split_once("| HAProxy | servers come and go").expect("the table");
+    let page = include_str!("../../docs/concepts/haproxy-versions.md");
+    let (_, table) = page.split_once("| HAProxy | servers come and go").expect("the table");
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let mut cells = row.trim_matches('|').split('|').map(str::trim);
@@ -21,7 +21,7 @@ fn table() -> BTreeMap<String, Vec<bool>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readme_lists_the_features_of_the_running_version() {
+async fn what_each_version_can_is_what_its_page_says() {
     let table = table();
     assert!(table.len() >= 4, "{table:?}");
     let Some(site) = Site::here().await else { return };

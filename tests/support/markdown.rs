@@ -1,6 +1,10 @@
-//! The code blocks of the project's documentation and the commands in them.
+//! The project's own pages: their blocks, commands and generated parts.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const BEGIN: &str = "<!-- generated: ";
+const END: &str = "<!-- end of the generated part -->\n";
 
 /// A fenced block of a page.
 pub struct Block {
@@ -16,16 +20,48 @@ pub struct Typed {
     pub output: Vec<String>,
 }
 
-/// Returns the blocks of a page in this repository, each of which must have a language.
+/// Returns where a page is.
+pub fn path(page: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(page)
+}
+
+/// Returns the text of a page.
+pub fn read(page: &str) -> String {
+    fs::read_to_string(path(page)).expect(page)
+}
+
+/// Returns every page, by its path from the root: README.md and its neighbours, docs/, and the collection's page.
+pub fn pages() -> Vec<String> {
+    let mut pages = Vec::new();
+    add_pages("", false, &mut pages);
+    add_pages("ansible/", false, &mut pages);
+    add_pages("docs/", true, &mut pages);
+    pages.sort();
+    pages
+}
+
+fn add_pages(folder: &str, with_subfolders: bool, pages: &mut Vec<String>) {
+    for entry in fs::read_dir(path(folder)).expect(folder) {
+        let entry = entry.expect("an entry");
+        let page = format!("{folder}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            if with_subfolders {
+                add_pages(&format!("{page}/"), true, pages);
+            }
+        } else if entry.path().extension().is_some_and(|extension| extension == "md") {
+            pages.push(page);
+        }
+    }
+}
+
+/// Returns the blocks of a page, each of which must name its language.
 pub fn blocks(page: &str) -> Vec<Block> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
-    let page_text = std::fs::read_to_string(path).expect(page);
     let (mut blocks, mut open): (Vec<Block>, Option<Block>) = (Vec::new(), None);
-    for line in page_text.lines() {
+    for line in read(page).lines() {
         match (line.trim_start().strip_prefix("```"), &mut open) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(language), None) => {
-                assert!(!language.is_empty(), "a block of {page} has no language");
+                assert!(!language.is_empty(), "a block of {page} does not name its language");
                 open = Some(Block { language: language.to_owned(), text: String::new() });
             }
             (None, Some(block)) => block.text.extend([line, "\n"]),
@@ -36,7 +72,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// Returns the commands in a page's console blocks. A comment with `exit code N` gives an exit code other than 0.
+/// Returns the commands of a page's console blocks. A comment that says `exit code N` names another end than 0.
 pub fn commands(page: &str) -> Vec<Typed> {
     let mut commands: Vec<Typed> = Vec::new();
     for block in blocks(page).iter().filter(|block| block.language == "console") {
@@ -52,4 +88,35 @@ pub fn commands(page: &str) -> Vec<Typed> {
         }
     }
     commands
+}
+
+/// Returns the text of a page without its generated part.
+pub fn handwritten(page: &str) -> String {
+    let text = read(page);
+    let Some((before, rest)) = text.split_once(BEGIN) else { return text };
+    let (_, after) = rest.split_once(END).expect("where the generated part ends");
+    format!("{before}{after}")
+}
+
+/// Fails unless the generated part of a page is this text; writes it if `UPDATE` is set.
+pub fn assert_generated(page: &str, command: &str, expected: &str) {
+    let text = read(page);
+    let begin = format!("{BEGIN}UPDATE=1 {command} -->\n");
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{page} lacks {begin}"));
+    let (found, after) = rest.split_once(END).unwrap_or_else(|| panic!("{page} lacks {END}"));
+    let expected = format!("\n{}\n\n", expected.trim_matches('\n'));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path(page), format!("{before}{begin}{expected}{END}{after}")).expect(page);
+        return;
+    }
+    let missing_from = |text: &str, other: &str| {
+        let lines = text.lines().filter(|line| !other.lines().any(|it| it == *line));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        found == expected,
+        "{page} is out of date: run `UPDATE=1 {command}`. It lacks\n{}\nand has too much\n{}",
+        missing_from(&expected, found),
+        missing_from(found, &expected)
+    );
 }

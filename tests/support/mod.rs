@@ -58,7 +58,7 @@ pub use haproxy::{Haproxy, Processes, binary};
 pub use http::{Answer, Connection, Loss, get};
 pub use layout::{Layout, Mode, Server};
 pub use load::{Load, Mix, Streams};
-pub use markdown::{Block, Typed, blocks, commands};
+pub use markdown::{Block, Typed, blocks, commands, pages};
 pub use podman::Podman;
 pub use ports::Ports;
 pub use process::{Process, find};

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use super::*;
 use crate::cfg::{Environment, SourceFile, Version};
 use crate::observation::Operational;
+use crate::testing::markdown::assert_generated;
 use crate::testing::{World, configuration};
 
 /// Returns why the check of this server line decides, given the lines of its backend; `None` if it does not.
@@ -143,9 +144,9 @@ fn the_result_of_the_check_counts_if_there_is_one() {
     assert_eq!(answer(None, None, probed.as_ref()), probed);
 }
 
-/// Builds the README's table: each row with lines of its kind.
+/// The table of docs/concepts/readiness.md: each row with lines of its kind.
 #[test]
-fn the_readme_lists_which_check_decides() {
+fn the_page_says_which_check_decides() {
     const PROBE: (&str, &str) = ("drainswap's own probe", "nothing");
     const HAPROXY: (&str, &str) = ("HAProxy", "`rise` checks");
     let rule = |rule: &str| format!("{HTTPCHK}\n {rule}");
@@ -222,17 +223,17 @@ fn the_readme_lists_which_check_decides() {
             vec![http("10.0.0.1:80 check healthcheck shop")],
         ),
     ];
-    let mut table = "| The check of the line | Who decides | What it costs |\n|---|---|---|\n".to_owned();
-    for (kind, (decider, cost), lines) in rows {
+    let mut table = "| check of the server line | decided by | cost |\n|---|---|---|\n".to_owned();
+    for (kind, (decides, cost), lines) in rows {
         for (lines, server) in lines {
             assert_eq!(
                 why(&lines, server).is_some(),
-                decider == HAPROXY.0,
+                decides == HAPROXY.0,
                 "{kind}: {lines}\n server {server}"
             );
         }
-        writeln!(table, "| {kind} | {decider} | {cost} |").unwrap();
+        writeln!(table, "| {kind} | {decides} | {cost} |").unwrap();
     }
     table += "| `track` | the line that it tracks | as there |\n";
-    assert!(include_str!("../../../README.md").contains(&table), "the README should have\n{table}");
+    assert_generated("docs/concepts/readiness.md", "cargo test --lib own_check", &table);
 }
