@@ -143,3 +143,37 @@ fn the_picture_of_the_crate_is_on_its_page() {
         &picture,
     );
 }
+
+#[test]
+fn every_link_between_pages_has_a_target() {
+    for page in markdown::pages() {
+        for link in markdown::links(&page).into_iter().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let here = markdown::path(&page);
+            let target = if file.is_empty() { here } else { here.parent().expect("a folder").join(file) };
+            assert!(target.exists(), "{page} links to {link}, which does not exist");
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).expect("a page");
+                assert!(
+                    markdown::anchors(&text).iter().any(|it| it == anchor),
+                    "{page} links to {link}, whose page has no such heading"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_index_has_every_page() {
+    let linked = markdown::links("docs/README.md");
+    for page in markdown::pages() {
+        let Some(below) = page.strip_prefix("docs/").filter(|below| *below != "README.md") else { continue };
+        assert!(linked.iter().any(|link| link == below), "docs/README.md does not link to {below}");
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = markdown::read("README.md").lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines: move something to docs/");
+}

@@ -1,5 +1,6 @@
-//! The project's own pages: their blocks, commands and generated parts.
+//! The project's own pages: their blocks, commands, links and generated parts.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +55,18 @@ fn add_pages(folder: &str, with_subfolders: bool, pages: &mut Vec<String>) {
     }
 }
 
+/// Returns a page's lines, each with whether it is outside of a fenced block.
+fn lines(text: &str) -> impl Iterator<Item = (&str, bool)> {
+    let mut is_prose = true;
+    text.lines().map(move |line| {
+        if line.trim_start().starts_with("```") {
+            is_prose = !is_prose;
+            return (line, false);
+        }
+        (line, is_prose)
+    })
+}
+
 /// Returns the blocks of a page, each of which must name its language.
 pub fn blocks(page: &str) -> Vec<Block> {
     let (mut blocks, mut open): (Vec<Block>, Option<Block>) = (Vec::new(), None);
@@ -88,6 +101,34 @@ pub fn commands(page: &str) -> Vec<Typed> {
         }
     }
     commands
+}
+
+/// Returns the targets of a page's links.
+pub fn links(page: &str) -> Vec<String> {
+    let mut links = Vec::new();
+    for (line, _) in lines(&read(page)).filter(|(_, is_prose)| *is_prose) {
+        // What is between backticks is code.
+        let prose: String = line.split('`').step_by(2).collect();
+        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        links.extend(targets.map(|(target, _)| target.to_owned()));
+    }
+    links
+}
+
+/// Returns the anchors of a text's headings, as GitHub makes them.
+pub fn anchors(text: &str) -> Vec<String> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let headings = lines(text).filter(|(line, is_prose)| *is_prose && line.starts_with('#'));
+    headings
+        .map(|(line, _)| {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = heading.chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+            let anchor: String = kept.map(|it| if it == ' ' { '-' } else { it }).collect();
+            let count = seen.entry(anchor.clone()).or_default();
+            *count += 1;
+            if *count == 1 { anchor } else { format!("{anchor}-{}", *count - 1) }
+        })
+        .collect()
 }
 
 /// Returns the text of a page without its generated part.
