@@ -457,10 +457,12 @@ impl<'a, L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks,
             // If it never served, its new volumes hold nothing of value. Otherwise clients may have written to them.
             let description = self.world.descriptions.get(&self.lane_of(lane).name().backend);
             let has_served = self.has_begun(lane, Step::Ready);
-            match replacement.volumes_before(description).filter(|_| !has_served) {
-                Some(before) => self.answer(engine.remove_with_volumes(&new, &before)).await?,
-                None => {
-                    self.note_volumes(engine, &new, replacement.volumes_before(description)).await;
+            match replacement.volumes_before(description) {
+                Some(before) if !has_served => {
+                    self.answer(engine.remove_with_volumes(&new, &before)).await?;
+                }
+                before => {
+                    self.note_volumes(engine, &new, before).await;
                     self.answer(engine.remove(&new)).await?;
                 }
             }

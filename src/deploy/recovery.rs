@@ -330,8 +330,9 @@ impl<L: LoadBalancer, E: ContainerEngine, P: Prober, C: WallClock, H: Hooks, J: 
         let new = self.created(lane).filter(|new| !is_gone(new));
         let is_old_gone = replacement.old.as_ref().is_some_and(|old| is_gone(&old.id));
         match (&replacement.returning, new) {
-            // Only the new container still has the server's own settings: the deploy copies them from it.
-            (_, Some(new)) if is_old_gone => {
+            // Only the new container still has the server's own settings: the deploy copies them from it. While it does
+            // not answer, that deploy would require an answer on dead lines too.
+            (_, Some(new)) if is_old_gone && plan_lane.dead_ids().is_empty() => {
                 commands.extend(rename(&new, &replacement.name));
                 commands.push(restart(replacement.restart_of_new(), &new));
             }

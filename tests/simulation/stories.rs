@@ -31,7 +31,7 @@ fn a_hook_may_leave_out_a_server_or_everything_or_end_the_run() {
         ),
         (
             "hook-fails/1",
-            "rolled back, the old container of mobile/app1 serves as before: the hook after_enable exited with code 75",
+            "rolled back, the old containers of mobile/app1, mobile/app1b serve as before: the hook after_enable exited with code 75",
         ),
         (
             "hook-fails-and-stop/1",
